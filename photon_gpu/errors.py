@@ -1,0 +1,44 @@
+"""Every error photon_gpu raises, one class per kind.
+
+All derive from :class:`PhotonError` and from the built-in exception a caller
+would expect, so ``except ValueError`` keeps working. Messages say what
+arrived, what is allowed, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class PhotonError(Exception):
+    """Base of every error raised on purpose by photon_gpu."""
+
+
+class InvalidInputError(PhotonError, ValueError):
+    """A value, shape or parameter that cannot be encoded as asked."""
+
+
+class UnsupportedTypeError(PhotonError, TypeError):
+    """A dtype or object kind that is not a photon-limited movie."""
+
+
+class StoreExistsError(PhotonError, FileExistsError):
+    """The destination already holds something and ``overwrite`` was not given."""
+
+
+class StoreNotFoundError(PhotonError, FileNotFoundError):
+    """Nothing that opens as a movie lies at the given place."""
+
+
+class CorruptDataError(PhotonError, OSError):
+    """Stored or source bytes are missing, truncated, altered or inconsistent."""
+
+
+class UnsupportedVersionError(PhotonError, ValueError):
+    """The store was written by a format this release does not know."""
+
+
+class BackendUnavailableError(PhotonError, RuntimeError):
+    """A backend was named that cannot run here; the message says what to install."""
+
+
+class PhotonWarning(UserWarning):
+    """Something happened that the owner of the data should know."""

@@ -1,0 +1,95 @@
+"""The noise model of a detector: ``var(z) = gain * (z - offset) + variance``.
+
+Source: the photon-transfer line (Janesick, *Photon Transfer*, SPIE 2007);
+``gain`` in ADU per photon, ``offset`` in ADU, ``variance`` in ADU squared.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from photon_gpu.errors import InvalidInputError
+
+_LIMIT = 1e12
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseModel:
+    """Mean-variance line of a photon-limited detector.
+
+    Parameters
+    ----------
+    gain : float
+        Detector gain, ADU per photon. Positive.
+    offset : float
+        Value of a pixel that saw no light, ADU.
+    variance : float
+        Variance of a pixel that saw no light (read noise squared), ADU^2.
+        Not negative.
+
+    Raises
+    ------
+    InvalidInputError
+        If a parameter is not finite or out of its range.
+
+    Examples
+    --------
+    >>> camera = NoiseModel(gain=2.0, offset=100.0, variance=9.0)
+    >>> camera.sigma(300.0)
+    20.223748416156685
+    >>> NoiseModel.from_dict(camera.to_dict()) == camera
+    True
+    """
+
+    gain: float = 1.0
+    offset: float = 0.0
+    variance: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                try:
+                    value = float(value)
+                except (TypeError, ValueError):
+                    raise InvalidInputError(
+                        f"noise model: {name} is {value!r}; a number is needed"
+                    ) from None
+            value = float(value)
+            if not math.isfinite(value) or abs(value) > _LIMIT:
+                raise InvalidInputError(
+                    f"noise model: {name} is {value!r}; a finite number up to {_LIMIT:g} is needed"
+                )
+            object.__setattr__(self, name, value)
+        if self.gain < 1e-6:
+            raise InvalidInputError(
+                f"noise model: gain is {self.gain!r} ADU/photon; it must be positive (at least 1e-6)"
+            )
+        if self.variance < 0:
+            raise InvalidInputError(
+                f"noise model: variance is {self.variance!r} ADU^2; it must be 0 or more "
+                "(it is the read noise squared; a negative intercept belongs into offset)"
+            )
+
+    def sigma(self, value: float) -> float:
+        """Standard deviation, in ADU, of a pixel whose mean is ``value`` ADU."""
+        return math.sqrt(max(self.gain * (value - self.offset), 0.0) + self.variance)
+
+    def photons(self, value: float) -> float:
+        """Mean photon count of a pixel whose mean is ``value`` ADU."""
+        return (value - self.offset) / self.gain
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain dictionary that survives JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> NoiseModel:
+        """Inverse of :meth:`to_dict`; unknown keys are an error."""
+        unknown = set(data) - {"gain", "offset", "variance"}
+        if unknown:
+            raise InvalidInputError(
+                f"noise model: unknown key {sorted(unknown)[0]!r}; allowed are gain, offset, variance"
+            )
+        return cls(**data)
