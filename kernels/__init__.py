@@ -1,0 +1,1 @@
+"""The twins: reference (slow, obvious), cpu (Numba), cuda (CuPy): same functions, same order."""

@@ -1,0 +1,1 @@
+"""photon_gpu: compression for photon-limited movies."""
