@@ -45,7 +45,9 @@ def load_prices(path: str | PathLike[str] | None = None) -> dict[str, dict[str, 
     try:
         read = json.loads(text)
         entries = read.get("classes", read)
-        return {name: entry if isinstance(entry, dict) else {"price": entry} for name, entry in entries.items()}
+        return {
+            name: entry if isinstance(entry, dict) else {"price": entry} for name, entry in entries.items()
+        }
     except (ValueError, AttributeError) as error:
         raise InvalidInputError(
             f"{path} is not a price list ({error}); expected JSON like {{'STANDARD': 0.023}}"
@@ -90,7 +92,9 @@ class Cost:
 
     def __post_init__(self) -> None:
         if self.units not in UNITS:
-            raise InvalidInputError(f"units={self.units!r} is not known; allowed: {', '.join(map(repr, UNITS))}")
+            raise InvalidInputError(
+                f"units={self.units!r} is not known; allowed: {', '.join(map(repr, UNITS))}"
+            )
         if not (self.raw_bytes > 0 and self.stored_bytes > 0 and self.movies >= 1):
             raise InvalidInputError(
                 f"raw_bytes={self.raw_bytes}, stored_bytes={self.stored_bytes}, movies={self.movies}: "
@@ -184,7 +188,9 @@ def from_shape(
     {'raw': '11.50', 'stored': '2.88', 'saved': '8.62'}
     """
     if not savings < 1:
-        raise InvalidInputError(f"savings={savings}: a share below 1 is allowed, 0.75 for a quarter of the size")
+        raise InvalidInputError(
+            f"savings={savings}: a share below 1 is allowed, 0.75 for a quarter of the size"
+        )
     raw = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
     return Cost(raw_bytes=raw, stored_bytes=raw * (1 - savings), **options)
 

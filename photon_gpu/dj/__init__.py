@@ -12,6 +12,7 @@ except ImportError as error:  # pragma: no cover - the extra is installed wherev
     raise ImportError("photon_gpu.dj needs DataJoint 2.3: pip install 'photon-gpu[datajoint]'") from error
 
 # Functions named like their modules: imported here, they, not the modules, are what `photon_gpu.dj.x` means.
+from photon_gpu.dj.collect import collect
 from photon_gpu.dj.stores import stores
 
-__all__ = ["stores"]
+__all__ = ["collect", "stores"]

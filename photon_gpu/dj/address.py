@@ -139,10 +139,17 @@ def table_path(schema: str, table: str) -> str:
     >>> table_path("lab", "#probe")
     'lab/%23probe'
     """
-    return f"{_folder(schema)}/{_folder(table)}"
+    return f"{folder_name(schema)}/{folder_name(table)}"
 
 
-def _folder(name: str) -> str:
+def folder_name(name: str) -> str:
+    """A schema's or table's name as a folder.
+
+    Examples
+    --------
+    >>> folder_name("__computed"), folder_name(".."), folder_name("a/b")
+    ('__computed', '%2E%2E', 'a%2Fb')
+    """
     encoded = quote(name, safe="")
     # quote() leaves dots alone, and a bare ".." would climb out of the store.
     return encoded.replace(".", "%2E") if set(encoded) == {"."} else encoded

