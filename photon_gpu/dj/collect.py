@@ -212,9 +212,10 @@ class _Movie:
             return f"the schema has no table {table}; dropped_tables=True collects these too"
         if datetime.now(UTC) - self.changed() < grace:
             return "changed within the grace period"
-        if not self._ours():
-            return "not written by photon_gpu"
-        return ""
+        try:
+            return "" if self._ours() else "not written by photon_gpu"
+        except FileNotFoundError:
+            return "its files changed meanwhile"
 
     def report(self, status: str, why: str) -> Unreferenced:
         return Unreferenced(

@@ -52,7 +52,6 @@ def another(database, dj):
         backend="postgresql",
         safemode=False,
     )
-    instance.config.stores = dj.config.stores
     yield instance
     instance.connection.close()
 

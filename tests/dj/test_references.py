@@ -61,10 +61,11 @@ def test_other_schemas_count(dj, table, another):
 
 
 def test_a_column_that_is_plain_json_counts(dj, table):
-    dj.conn().query(f"CREATE TABLE {table.full_table_name.split('.')[0]}.plain (note json)")
-    dj.conn().query(
-        f"INSERT INTO {table.full_table_name.split('.')[0]}.plain VALUES (%s)", (f'{{"path": "{PATH}"}}',)
-    )
+    plain = f"{table.full_table_name.split('.')[0]}.plain"
+    escaped = PATH.replace("/", "\\/")
+    dj.conn().query(f"CREATE TABLE {plain} (note json)")
+    dj.conn().query(f"INSERT INTO {plain} VALUES (%s)", (f'{{"path": "{escaped}"}}',))
+    assert PATH in find_references(dj.conn(), needle=PATH)
     assert PATH in find_references(dj.conn())
 
 
