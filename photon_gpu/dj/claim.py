@@ -55,7 +55,9 @@ def create(fs: Any, path: str, content: bytes) -> bool:
         if not isinstance(error, FileExistsError) and error.errno not in _TAKEN:
             raise
         # A retry after a lost answer finds the file that the first attempt wrote.
-        return bool(fs.cat_file(path) == content)
+        with contextlib.suppress(FileNotFoundError):
+            return bool(fs.cat_file(path) == content)
+        return False
     return True
 
 

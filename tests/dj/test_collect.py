@@ -345,7 +345,7 @@ def test_two_collections_at_once_delete_each_movie_once(lab, dj, another):
     deleted = [m.path for found in results for m in found.unreferenced if m.status == "deleted"]
     assert len(results) == 2
     assert sorted(deleted) == [lab.path(i) for i in range(1, 6)]
-    assert not any(m.status == "failed" for found in results for m in found.unreferenced)
+    assert [m.why for found in results for m in found.unreferenced if m.status == "failed"] == []
     assert lab.left() == {f"recording/i=0/movie.zarr/{name}" for name in FILES}
 
 
