@@ -110,7 +110,7 @@ class RemoteNpySource(Source):
         data = fs.cat_file(path, start=first, end=last)
         if len(data) != last - first:
             raise CorruptDataError(
-                f"{self.name}: the file is truncated: bytes {first} to {last} were asked for, {len(data)} came"
+                f"{self.name}: the file is truncated, {len(data)} of bytes {first} to {last} came"
             )
         frames = np.frombuffer(data, self._stored).reshape((stop - start, *self.shape[1:]))
         return frames.astype(self.dtype, copy=False)

@@ -59,10 +59,10 @@ class TiffSource(Source):
     --------
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "movie.tif"
-    >>> tifffile.imwrite(path, np.arange(30, dtype="int16").reshape(3, 2, 5), compression="zlib")
+    >>> tifffile.imwrite(path, np.arange(30, dtype="int16").reshape(5, 2, 3), photometric="minisblack")
     >>> with TiffSource(path) as movie:
     ...     movie.shape, movie.read(1, 2).tolist()
-    ((3, 2, 5), [[[10, 11, 12, 13, 14], [15, 16, 17, 18, 19]]])
+    ((5, 2, 3), [[[6, 7, 8], [9, 10, 11]]])
     """
 
     def __init__(self, path: Any, *, series: int | None = None, as_pages: bool = False) -> None:

@@ -324,10 +324,8 @@ def _scanimage_text(tif: Any) -> str:
 def _difference(ours: Any, theirs: Any) -> str:
     first, other = dict(ours), dict(theirs)
     changed = sorted(code for code in first.keys() | other.keys() if first.get(code) != other.get(code))
-    return ", ".join(
-        f"{tifffile.TIFF.TAGS.get(code, code) if code else 'byte order'} ({first.get(code, '-')} and {other.get(code, '-')})"
-        for code in changed
-    )
+    names = {0: "byte order", **{code: tifffile.TIFF.TAGS.get(code, code) for code in changed if code}}
+    return ", ".join(f"{names[code]} ({first.get(code, '-')} and {other.get(code, '-')})" for code in changed)
 
 
 def _listed(found: Any) -> str:
