@@ -247,6 +247,18 @@ def test_transients_rise_fast_and_decay_with_the_time_constant_asked_for():
     assert trace[peak - 8] < 0.1 * trace[peak]
 
 
+def test_transients_burn_on_from_one_block_of_frames_to_the_next():
+    movie = simulate(frames=2100, height=40, width=40, cells=50, activity=1.0)
+    traces = movie.traces(0, 2100)
+    # Nothing fades faster than a lone transient does, wherever it began; and cells burn in frame 0 already.
+    faded = traces[:-1] * math.exp(-1 / (0.6 * 30))
+    assert (traces[1:] >= faded - 1e-6).all()
+    assert abs(traces[0].mean() / traces.mean() - 1) < SIGMAS * traces[0].std() / traces.mean() / math.sqrt(
+        50
+    )
+    assert traces[0].std() > 0
+
+
 def test_motion_moves_the_scene_by_the_displacement_it_reports():
     still = {"frames": 400, "height": 64, "width": 64, "activity": 0, "seed": 6}
     movie = simulate(**still, motion=1.5)
