@@ -1,0 +1,264 @@
+"""The kernels in plain NumPy: slow, obvious, the definition the twins must equal bit for bit.
+
+Shapes: ``T`` frames, ``n`` pixels, ``R`` rows, ``C`` columns. The caller allocates every
+output. Codes are unsigned and relative to a chunk's base. ``index`` counts the samples of
+a chunk in C order: sample ``(t, i)`` of a block has index ``first + t*stride + i``.
+Integer arithmetic is exact (64 bits) unless a line says ``uint32``, which wraps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FRACTION = 7
+"""Fraction bits of the running mean and of every predictor input."""
+
+WEIGHT = 8
+"""Fraction bits of a predictor weight; 256 is 1."""
+
+TERMS = 11
+"""Predictor inputs: mean and its vertical, horizontal, diagonal neighbours; previous frame and its
+four neighbours; west, north, north-west, north-east in the current frame; 1."""
+
+
+def extent(values: NDArray, out: NDArray) -> None:
+    """Least and greatest finite value into ``out[0:2]``, the number of others into ``out[2]``.
+
+    ``values`` 1-D of any supported dtype, ``out`` 3 of the same. With nothing finite,
+    ``out[0:2]`` are not touched.
+    """
+    finite = values[np.isfinite(values)]
+    if finite.size:
+        out[0], out[1] = finite.min(), finite.max()
+    out[2] = values.size - finite.size
+
+
+def phase(index: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
+    """Which of 16 phases a sample has: the top bits of a 32-bit mix of index and seed (uint32)."""
+    with np.errstate(over="ignore"):
+        h = index * np.uint32(0x9E3779B1) + np.uint32(seed)
+        h ^= h >> np.uint32(16)
+        h *= np.uint32(0x7FEB352D)
+        h ^= h >> np.uint32(15)
+        h *= np.uint32(0x846CA68B)
+        h ^= h >> np.uint32(16)
+    return h >> np.uint32(28)
+
+
+def _indices(shape: tuple[int, int], first: int, stride: int) -> NDArray[np.uint32]:
+    frames, pixels = np.ogrid[: shape[0], : shape[1]]
+    return (first + frames * stride + pixels).astype(np.uint32)
+
+
+def forward_lut(patterns: NDArray, lut: NDArray, out: NDArray) -> None:
+    """``out[t, i] = lut[patterns[t, i]]``; patterns uint8 or uint16 ``(T, n)``."""
+    out[...] = lut[patterns]
+
+
+def forward_lut_phased(
+    patterns: NDArray, luts: NDArray, seed: int, first: int, stride: int, out: NDArray
+) -> None:
+    """As :func:`forward_lut` with one table per phase, ``luts (16, 2**bits)``."""
+    out[...] = luts[phase(_indices(patterns.shape, first, stride), seed), patterns]
+
+
+def forward_thresholds(
+    values: NDArray, thresholds: NDArray[np.float64], model: NDArray[np.float64], base: int, out: NDArray
+) -> None:
+    """Codes of wide values: ``k - base`` for the greatest ``k`` with ``thresholds[k - base] <= value``.
+
+    ``model`` serves faster twins as a first guess and decides nothing. Every value
+    is at least ``thresholds[0]``.
+    """
+    out[...] = np.searchsorted(thresholds, values.astype(np.float64), side="right") - 1
+
+
+def forward_thresholds_phased(
+    values: NDArray,
+    thresholds: NDArray[np.float64],
+    model: NDArray[np.float64],
+    seed: int,
+    first: int,
+    stride: int,
+    out: NDArray,
+) -> None:
+    """As :func:`forward_thresholds` with one row of thresholds per phase."""
+    phases = phase(_indices(values.shape, first, stride), seed)
+    for row in range(thresholds.shape[0]):
+        codes = np.searchsorted(thresholds[row], values.astype(np.float64), side="right") - 1
+        out[phases == row] = codes[phases == row]
+
+
+def inverse(codes: NDArray, table: NDArray, out: NDArray) -> None:
+    """``out[t, i] = table[codes[t, i]]``, ``(T, n)``."""
+    out[...] = table[codes]
+
+
+def inverse_phased(
+    codes: NDArray, tables: NDArray, seed: int, first: int, stride: int, out: NDArray
+) -> None:
+    """As :func:`inverse` with one table per phase."""
+    out[...] = tables[phase(_indices(codes.shape, first, stride), seed), codes]
+
+
+def codes_from_labels(labels: NDArray[np.float64], step: float, out: NDArray[np.int32]) -> int:
+    """``out = k`` where ``labels == step*k`` exactly; returns how many labels are no such value."""
+    with np.errstate(invalid="ignore"):
+        k = np.rint(labels / step)
+        on_grid = (np.abs(k) < 2.0**31) & (k * step == labels)
+    out[...] = np.where(on_grid, k, 0.0).astype(np.int32)
+    return int(labels.size - np.count_nonzero(on_grid))
+
+
+def checksum(codes: NDArray, first: int, stride: int) -> int:
+    """Sum, modulo 2**64, of a 32-bit mix of every code and its index. Any one change changes it."""
+    with np.errstate(over="ignore"):
+        h = codes.astype(np.uint32) + _indices(codes.shape, first, stride) * np.uint32(0x9E3779B1)
+        h ^= h >> np.uint32(16)
+        h *= np.uint32(0x7FEB352D)
+        h ^= h >> np.uint32(15)
+    return int(h.sum(dtype=np.uint64))
+
+
+def _zigzag(difference: NDArray, dtype: np.dtype) -> NDArray:
+    """Differences, wrapped to the width of a code, as small unsigned numbers: 0, -1, 1, -2, ..."""
+    signed = difference.astype(f"i{dtype.itemsize}").astype(np.int64)
+    return ((signed << 1) ^ (signed >> 63)).astype(dtype)
+
+
+def _unzigzag(residuals: NDArray) -> NDArray[np.int64]:
+    wide = residuals.astype(np.int64)
+    return (wide >> 1) ^ -(wide & 1)
+
+
+def _follow(mean: NDArray[np.int64], now: NDArray, rate: int) -> NDArray[np.int64]:
+    """The running mean after one more frame; ``rate`` in 1/128."""
+    return mean + (((now.astype(np.int64) << FRACTION) - mean) * int(rate) + 64 >> 7)
+
+
+def predict_mean(
+    codes: NDArray, rates: NDArray[np.int32], first: int, state: NDArray, out: NDArray
+) -> None:
+    """Residuals of codes ``(T, n)`` against the running mean of the frames before.
+
+    ``first`` predicts frame 0; ``rates[t]`` (in 1/128) is how far frame ``t`` moves the mean.
+    ``state`` is the twins' scratch memory, int32 of at least ``n``.
+    """
+    mean = np.full(codes.shape[1], int(first) << FRACTION, np.int64)
+    for t, frame in enumerate(codes):
+        predicted = (mean + 64) >> FRACTION
+        out[t] = _zigzag(frame.astype(np.int64) - predicted, codes.dtype)
+        mean = _follow(mean, frame, rates[t])
+
+
+def restore_mean(
+    residuals: NDArray, rates: NDArray[np.int32], first: int, state: NDArray, out: NDArray
+) -> None:
+    """Inverse of :func:`predict_mean`."""
+    mean = np.full(residuals.shape[1], int(first) << FRACTION, np.int64)
+    for t, frame in enumerate(residuals):
+        predicted = (mean + 64) >> FRACTION
+        out[t] = (predicted + _unzigzag(frame)).astype(out.dtype)
+        mean = _follow(mean, out[t], rates[t])
+
+
+def _past_terms(mean: NDArray[np.int64], previous: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    m, p = np.pad(mean, 1, mode="edge"), np.pad(previous, 1, mode="edge")
+    return [
+        mean,
+        m[:-2, 1:-1] + m[2:, 1:-1],
+        m[1:-1, :-2] + m[1:-1, 2:],
+        m[:-2, :-2] + m[:-2, 2:] + m[2:, :-2] + m[2:, 2:],
+        previous,
+        p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:],
+    ]
+
+
+def predict_past(
+    codes: NDArray, weights: NDArray[np.int32], rates: NDArray[np.int32], state: NDArray, out: NDArray
+) -> None:
+    """Residuals of codes ``(T, R, C)`` against a weighted mix of past frames and their neighbours.
+
+    ``weights (2, 11)``: row 0 for frame 0, row 1 for the others; the four of the current
+    frame are not used. Edges are replicated. ``state`` is the twins' scratch memory,
+    int32 ``(3, R + 2, C + 2)``. Weighted terms stay below 2**31 (see FORMAT.md, "Weights").
+    """
+    mean = np.zeros(codes.shape[1:], np.int64)
+    previous = mean
+    for t, frame in enumerate(codes):
+        w = weights[min(t, 1)].astype(np.int64)
+        total = w[10] << FRACTION
+        for weight, term in zip(w[:6], _past_terms(mean, previous), strict=True):
+            total = total + weight * term
+        predicted = (total + (1 << 14)) >> (FRACTION + WEIGHT)
+        out[t] = _zigzag(frame.astype(np.int64) - predicted, codes.dtype)
+        mean = _follow(mean, frame, rates[t])
+        previous = frame.astype(np.int64) << FRACTION
+
+
+def restore_past(
+    residuals: NDArray, weights: NDArray[np.int32], rates: NDArray[np.int32], state: NDArray, out: NDArray
+) -> None:
+    """Inverse of :func:`predict_past`."""
+    mean = np.zeros(residuals.shape[1:], np.int64)
+    previous = mean
+    for t, frame in enumerate(residuals):
+        w = weights[min(t, 1)].astype(np.int64)
+        total = w[10] << FRACTION
+        for weight, term in zip(w[:6], _past_terms(mean, previous), strict=True):
+            total = total + weight * term
+        predicted = (total + (1 << 14)) >> (FRACTION + WEIGHT)
+        out[t] = (predicted + _unzigzag(frame)).astype(out.dtype)
+        mean = _follow(mean, out[t], rates[t])
+        previous = out[t].astype(np.int64) << FRACTION
+
+
+def _full_prediction(
+    terms: list[NDArray[np.int64]], now: NDArray[np.int64], w: NDArray[np.int64], r: int, c: int
+) -> int:
+    """Mix for one pixel; ``now`` is the current frame so far, framed by the mean's edge."""
+    total = int(w[10]) << FRACTION
+    for weight, term in zip(w[:6], terms, strict=True):
+        total += int(weight) * int(term[r, c])
+    around = (now[r + 1, c], now[r, c + 1], now[r, c], now[r, c + 2])
+    for weight, value in zip(w[6:10], around, strict=True):
+        total += int(weight) * int(value)
+    return (total + (1 << 14)) >> (FRACTION + WEIGHT)
+
+
+def predict_full(
+    codes: NDArray, weights: NDArray[np.int32], rates: NDArray[np.int32], state: NDArray, out: NDArray
+) -> None:
+    """As :func:`predict_past`, and the current frame's west, north, north-west and north-east.
+
+    Beyond the block's edge the running mean of the nearest pixel stands in.
+    """
+    mean = np.zeros(codes.shape[1:], np.int64)
+    previous = mean
+    for t, frame in enumerate(codes):
+        w = weights[min(t, 1)].astype(np.int64)
+        terms, now = _past_terms(mean, previous), np.pad(mean, 1, mode="edge")
+        for r, c in np.ndindex(*frame.shape):
+            difference = int(frame[r, c]) - _full_prediction(terms, now, w, r, c)
+            out[t, r, c] = _zigzag(np.array(difference), codes.dtype)
+            now[r + 1, c + 1] = int(frame[r, c]) << FRACTION
+        mean = _follow(mean, frame, rates[t])
+        previous = frame.astype(np.int64) << FRACTION
+
+
+def restore_full(
+    residuals: NDArray, weights: NDArray[np.int32], rates: NDArray[np.int32], state: NDArray, out: NDArray
+) -> None:
+    """Inverse of :func:`predict_full`."""
+    mean = np.zeros(residuals.shape[1:], np.int64)
+    previous = mean
+    for t, frame in enumerate(residuals):
+        w = weights[min(t, 1)].astype(np.int64)
+        terms, now = _past_terms(mean, previous), np.pad(mean, 1, mode="edge")
+        for r, c in np.ndindex(*frame.shape):
+            value = _full_prediction(terms, now, w, r, c) + int(_unzigzag(frame[r, c]))
+            out[t, r, c] = np.array(value).astype(out.dtype)
+            now[r + 1, c + 1] = int(out[t, r, c]) << FRACTION
+        mean = _follow(mean, out[t], rates[t])
+        previous = out[t].astype(np.int64) << FRACTION
