@@ -256,7 +256,8 @@ class _Boundaries:
         self.lower_foot, self.lower_slope2 = int(self.foot * self.lower), int(self.slope2 * self.lower**2)
 
     def numerator(self, code: int, phase: int) -> int:
-        return 2 * self.phases * code - 2 * phase - 1 if self.phases > 1 else 2 * code - 1
+        """``n`` of the boundary ``(code - 1/2 + shift)*step``."""
+        return 2 * self.phases * (code - 1) + 2 * phase + 1
 
     def _on_root(self, n: int) -> bool:
         return n > 0 and n * n >= self.bend2

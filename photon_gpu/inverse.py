@@ -1,0 +1,59 @@
+"""From codes to what is asked for: stabilized values, or values in the movie's units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.backend import Backend
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError
+
+STABILIZED = "stabilized"
+
+Render = Callable[[NDArray, int, int, NDArray], None]
+"""``render(codes (T, n), first, stride, out (T, n))``; sample ``(t, i)`` is ``first + t*stride + i``."""
+
+
+def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backend: Backend) -> Render:
+    """A function from codes ``0..top`` counted from ``base`` to output samples.
+
+    Codes beyond ``top`` are a sign of altered data; they are an error or, for codes of 8 and
+    16 bits, decode to zero, for the caller's checksum to find.
+    """
+    tables = _tables(encoding, base, top, what)
+    if len(tables) > 1 and all(np.array_equal(tables[0], row) for row in tables[1:]):
+        tables = tables[:1]
+    kernels, seed = backend.kernels, encoding.seed
+
+    def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
+        rows = tables
+        if codes.dtype.itemsize <= 2:
+            padding = (1 << 8 * codes.dtype.itemsize) - (top + 1)
+            rows = np.pad(tables, ((0, 0), (0, max(padding, 0)))) if padding > 0 else tables
+        elif codes.size and int(codes.max()) > top:
+            raise CorruptDataError("a chunk holds a code beyond the greatest its header names")
+        if len(rows) == 1:
+            kernels.inverse(codes, rows[0], out)
+        else:
+            kernels.inverse_phased(codes, rows, seed, first, stride, out)
+
+    return run
+
+
+def _tables(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> NDArray:
+    if encoding.exact:
+        values = np.arange(base, base + top + 1, dtype=np.int64).astype(encoding.dtype)
+        if what == STABILIZED:
+            table = encoding.table()
+            return np.array([[table.code(int(value)) * table.step for value in values]])
+        return values.astype(np.dtype(what))[np.newaxis]
+    table = encoding.table()
+    if what == STABILIZED:
+        codes = np.arange(base, base + top + 1, dtype=np.float64)
+        if table.phases == 1:
+            return (codes * table.step)[np.newaxis]
+        return np.stack([(codes + table.shift(phase)) * table.step for phase in range(table.phases)])
+    return table.decode_tables(base, base + top, np.dtype(what))
