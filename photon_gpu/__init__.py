@@ -27,6 +27,7 @@ _HOMES = {
     "encode": "photon_gpu.writer",
     "inverse_anscombe": "photon_gpu.transform",
     "inverse_anscombe_unbiased": "photon_gpu.transform",
+    "movie": "photon_gpu.insertion",
     "open": "photon_gpu.reader",
     "open_source": "photon_gpu.sources",
 }
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
+    from photon_gpu.insertion import movie as movie
     from photon_gpu.noise import NoiseModel as NoiseModel
     from photon_gpu.predictors import Predictor as Predictor
     from photon_gpu.reader import Movie as Movie

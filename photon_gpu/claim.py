@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+import uuid
 from types import TracebackType
 
 from photon_gpu.errors import PhotonError, StoreExistsError
@@ -41,7 +42,7 @@ class Claim:
             raise StoreExistsError(_taken(self._storage, found))
         if found:
             self.target = self._storage.sibling("new")
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "began": int(time.time())}
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "began": int(time.time()), "token": uuid.uuid4().hex}
         try:
             self.target.create(MARKER, json.dumps(who).encode())
         except FileExistsError as error:

@@ -13,6 +13,8 @@ except ImportError as error:  # pragma: no cover - the extra is installed wherev
 
 # Functions named like their modules: imported here, they, not the modules, are what `photon_gpu.dj.x` means.
 from photon_gpu.dj.collect import collect
+from photon_gpu.dj.record import record
+from photon_gpu.dj.recover import recover
 from photon_gpu.dj.stores import stores
 
-__all__ = ["collect", "stores"]
+__all__ = ["collect", "record", "recover", "stores"]

@@ -7,20 +7,25 @@ or in doubt stays, and the report says why.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import time
+import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from photon_gpu.claim import ARRAY, MARKER
 from photon_gpu.dj.address import folder_name
-from photon_gpu.dj.claim import CLAIM_KEY, create, placeholder
+from photon_gpu.dj.record import JOURNAL
 from photon_gpu.dj.references import find_references, schema_tables, uncommitted_writes
+from photon_gpu.dj.row import LOCK
 from photon_gpu.dj.stores import metadata_filesystem
 from photon_gpu.errors import InvalidInputError, PhotonError
-
-_LOCK = ".collecting-"
+from photon_gpu.metadata import ATTRIBUTES
+from photon_gpu.storage import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,14 +204,17 @@ class _Movie:
         self.files = files
         self.path = f"{section.schema}/{folder}"
         self.root = f"{section.root}/{folder}"
+        self.storage = Storage(section.fs, self.root)
 
     def changed(self) -> datetime:
         """When the newest file of the movie itself was written."""
-        own = [entry for name, entry in self.files.items() if not name.startswith(_LOCK)]
-        return max(map(_modified, own or self.files.values()))
+        own = [entry for name, entry in self.files.items() if not name.startswith(LOCK)]
+        return max(map(modified, own or self.files.values()))
 
     def doubt(self, tables: set[str], grace: timedelta, dropped_tables: bool) -> str:
         """Why the movie must stay; empty if it may go."""
+        if JOURNAL in self.files:
+            return "an unfinished recording; photon_gpu.dj.recover finishes or removes it"
         table = self.folder.split("/", 1)[0]
         if table not in tables and not dropped_tables:
             return f"the schema has no table {table}; dropped_tables=True collects these too"
@@ -229,15 +237,12 @@ class _Movie:
         )
 
     def _ours(self) -> bool:
-        if any(name.startswith(_LOCK) for name in self.files):
+        if MARKER in self.files or any(name.startswith(LOCK) for name in self.files):
             return True
-        for name, marks in ((".zattrs", ('"codec_name": "photon"', '"codec_name":"photon"')),
-                            (".zarray", (f'"{CLAIM_KEY}"', '"id": "photon"'))):  # fmt: skip
-            if name in self.files:
-                text = self.section.fs.cat_file(f"{self.root}/{name}").decode(errors="replace")
-                if any(mark in text for mark in marks):
-                    return True
-        return False
+        if ATTRIBUTES not in self.files:
+            return False
+        text = self.storage.read(ATTRIBUTES).decode(errors="replace")
+        return bool(re.search(r'"codec_name"\s*:\s*"photon"', text))
 
 
 def _delete(movie: _Movie, grace: timedelta, wait_seconds: float, connection: Any) -> tuple[str, str]:
@@ -252,9 +257,11 @@ def _delete(movie: _Movie, grace: timedelta, wait_seconds: float, connection: An
             fs.rm_file(f"{root}/{lock}")
             return "kept", why
         names = set(movie.section.find(root))
-        locks = {name for name in names if name.startswith(_LOCK)}
-        # While .zarray lies there, no insert takes the path; while the lock does, no other collection.
-        for name in [*sorted(names - locks - {".zarray"}), ".zarray", *sorted(locks)]:
+        locks = {name for name in names if name.startswith(LOCK)}
+        # A later lock is another collection's, which took this one for dead.
+        dead = {name for name in locks if _number(name) <= _number(lock)}
+        # No insert takes a folder that holds anything, and no other collection one that holds a lock.
+        for name in [*sorted(names - locks - {ARRAY}), *sorted(names & {ARRAY}), *sorted(dead)]:
             fs.rm_file(f"{root}/{name}")
     except PhotonError:
         raise
@@ -266,13 +273,21 @@ def _delete(movie: _Movie, grace: timedelta, wait_seconds: float, connection: An
 
 def _lock(movie: _Movie, grace: timedelta) -> str | None:
     """Take the movie's lock; a lock older than the grace period is a collection that died."""
-    held = {name: entry for name, entry in movie.section.find(movie.root).items() if name.startswith(_LOCK)}
-    last = max((int(name.removeprefix(_LOCK)) for name in held), default=0)
-    if held and datetime.now(UTC) - max(map(_modified, held.values())) < max(grace, timedelta(hours=1)):
+    held = {name: entry for name, entry in movie.section.find(movie.root).items() if name.startswith(LOCK)}
+    last = max(map(_number, held), default=0)
+    if held and datetime.now(UTC) - max(map(modified, held.values())) < max(grace, timedelta(hours=1)):
         return None
     # Numbered, so that of two collections that find the same dead lock only one gets the next.
-    name = f"{_LOCK}{last + 1}"
-    return name if create(movie.section.fs, f"{movie.root}/{name}", placeholder("collect")) else None
+    name = f"{LOCK}{last + 1}"
+    try:
+        movie.storage.create(name, json.dumps({"pid": os.getpid(), "token": uuid.uuid4().hex}).encode())
+    except FileExistsError:
+        return None
+    return name
+
+
+def _number(lock: str) -> int:
+    return int(lock.removeprefix(LOCK))
 
 
 def _second_look(movie: _Movie, lock: str, grace: timedelta, wait_seconds: float, connection: Any) -> str:
@@ -280,11 +295,11 @@ def _second_look(movie: _Movie, lock: str, grace: timedelta, wait_seconds: float
     now_files = movie.section.find(movie.root)
     if lock not in now_files:
         return "the store does not list what was just written"
-    own = {name: entry for name, entry in now_files.items() if not name.startswith(_LOCK)}
-    if own.keys() != {name for name in movie.files if not name.startswith(_LOCK)}:
+    own = {name: entry for name, entry in now_files.items() if not name.startswith(LOCK)}
+    if own.keys() != {name for name in movie.files if not name.startswith(LOCK)}:
         return "its files changed meanwhile"
     # The lock was written just now, so its time is the store's own clock.
-    if _modified(now_files[lock]) - max(map(_modified, own.values()), default=movie.changed()) < grace:
+    if modified(now_files[lock]) - max(map(modified, own.values()), default=movie.changed()) < grace:
         return "changed within the grace period"
     deadline = time.monotonic() + wait_seconds
     while writing := uncommitted_writes(connection):
@@ -293,8 +308,6 @@ def _second_look(movie: _Movie, lock: str, grace: timedelta, wait_seconds: float
         time.sleep(0.2)
     if movie.path in find_references(connection, needle=movie.path):
         return "a row refers to it again"
-    if ".zarray" not in own and not create(movie.section.fs, f"{movie.root}/.zarray", placeholder("collect")):
-        return "it is being written"
     return ""
 
 
@@ -311,7 +324,7 @@ def _prune(movie: _Movie) -> None:
         folder = folder.rsplit("/", 1)[0]
 
 
-def _modified(entry: dict[str, Any]) -> datetime:
+def modified(entry: dict[str, Any]) -> datetime:
     """When a listed file was written; stores call it by different names."""
     for name in ("LastModified", "updated", "mtime", "last_modified"):
         value = entry.get(name)

@@ -16,6 +16,7 @@ import fsspec
 from datajoint.storage_adapter import StorageAdapter
 
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.storage import Storage
 
 #: What S3 calls its storage classes.
 STORAGE_CLASSES = (
@@ -208,6 +209,16 @@ def metadata_filesystem(backend: Any) -> fsspec.AbstractFileSystem:
     if backend.protocol == S3Adapter.protocol and backend.spec.get("storage_class"):
         return s3_filesystem(backend.spec, storage_class=None)
     return backend.fs
+
+
+def storage_at(backend: Any, path: str) -> Storage:
+    """Where a movie of a DataJoint store lies; chunks get the store's class, metadata STANDARD."""
+    kind = backend.spec.get("storage_class") if backend.protocol == S3Adapter.protocol else None
+    return Storage(
+        metadata_filesystem(backend),
+        backend._full_path(path),
+        write_options={"StorageClass": kind} if kind else None,
+    )
 
 
 def _endpoint(spec: Mapping[str, Any]) -> tuple[str | None, str | None]:

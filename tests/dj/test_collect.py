@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from conftest import declare
+from photon_gpu.dj.claim import create, placeholder
 
 from photon_gpu.dj import collect
-from photon_gpu.dj.claim import create, placeholder
 from photon_gpu.dj.references import ReferencesUnknownError
 from photon_gpu.errors import InvalidInputError
 
