@@ -62,9 +62,13 @@ class Compressor:
         for name, top in (("clevel", 9), ("shuffle", 2), ("blocksize", MAX_BYTES)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= top:
-                raise InvalidInputError(f"compressor: {name} is {value!r}; a whole number 0 to {top} is needed")
+                raise InvalidInputError(
+                    f"compressor: {name} is {value!r}; a whole number 0 to {top} is needed"
+                )
         if 0 < self.blocksize < 1024:
-            raise InvalidInputError(f"compressor: blocksize is {self.blocksize}; 0 (automatic) or at least 1024")
+            raise InvalidInputError(
+                f"compressor: blocksize is {self.blocksize}; 0 (automatic) or at least 1024"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The ``compressor`` entry of ``.zarray``."""
@@ -78,7 +82,9 @@ class Compressor:
         """Inverse of :meth:`to_dict`."""
         known = {"id", "cname", "clevel", "shuffle", "blocksize"}
         if not isinstance(entry, dict) or entry.get("id") != "blosc" or set(entry) - known:
-            raise InvalidInputError(f"compressor is {entry!r}; a Blosc entry with cname, clevel, shuffle is needed")
+            raise InvalidInputError(
+                f"compressor is {entry!r}; a Blosc entry with cname, clevel, shuffle is needed"
+            )
         return cls(**{"blocksize": 0, **{key: value for key, value in entry.items() if key != "id"}})
 
     @classmethod
@@ -176,7 +182,9 @@ def decompress_span(frame: bytes, start: int, stop: int) -> NDArray[np.uint8]:
     """Bytes ``start:stop`` of what the frame opens to, opening only the blocks that hold them."""
     nbytes, size = frame_sizes(frame)
     if not 0 <= start <= stop <= nbytes:
-        raise CorruptDataError(f"a chunk opens to {nbytes:,} bytes; bytes {start:,} to {stop:,} were asked for")
+        raise CorruptDataError(
+            f"a chunk opens to {nbytes:,} bytes; bytes {start:,} to {stop:,} were asked for"
+        )
     blocks = -(-nbytes // size) if size else 0
     if blocks < 2 or frame[2] & _MEMCPYED:
         return decompress(frame, nbytes)[start:stop]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,14 @@ class Encoding:
         """The exact tables of this encoding (not for unquantized movies)."""
         if self.noise is None or self.step is None:
             raise InvalidInputError("this movie is not quantized: it has no code table")
-        return CodeTable(self.noise, step=self.step, dtype=self.dtype, phases=self.phases)
+        return _table(self.noise, self.step, self.dtype, self.phases)
 
     def but(self, **changes: Any) -> Encoding:
         """A copy with some parameters changed."""
         return replace(self, **changes)
+
+
+@lru_cache(maxsize=16)
+def _table(noise: NoiseModel, step: float, dtype: str, phases: int) -> CodeTable:
+    """Tables are made once and shared by all threads and movies."""
+    return CodeTable(noise, step=step, dtype=dtype, phases=phases)

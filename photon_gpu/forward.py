@@ -76,7 +76,9 @@ class Forward:
         self.base = min(low for low, _ in ends)
         self.top = max(high for _, high in ends) - self.base
         if self.top >= 1 << 32:
-            raise InvalidInputError(f"a chunk spans {self.top:,} codes; at most 2**32 fit: use layout='lossless'")
+            raise InvalidInputError(
+                f"a chunk spans {self.top:,} codes; at most 2**32 fit: use layout='lossless'"
+            )
         self.dtype = narrowest(self.top)
         if table.has_lut:
             # Entries outside the extent may wrap: no value of the chunk looks them up.

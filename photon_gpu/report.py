@@ -111,7 +111,10 @@ class EncodeReport:
         c = encoding.compressor
         settings = f"Blosc {c.cname} {c.clevel}, {('no', 'byte', 'bit')[c.shuffle]} shuffle"
         predicted = f"{encoding.predictor.name} predictor{kind}, " if encoding.layout == "compact" else ""
-        rows += [("by", predicted + settings), ("backend", f"{self.backend} ({self.why}), {self.workers} threads")]
+        rows += [
+            ("by", predicted + settings),
+            ("backend", f"{self.backend} ({self.why}), {self.workers} threads"),
+        ]
         return rows + [("note", note) for note in self.notes]
 
     def __str__(self) -> str:

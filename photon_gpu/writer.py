@@ -140,7 +140,13 @@ def encode(
             stages = Stages()
             with stages.timed("tune"):
                 choice = choose(
-                    movie, base, chosen, preset=preset, chunk_frames=frames, predictor=predictor, compressor=fixed
+                    movie,
+                    base,
+                    chosen,
+                    preset=preset,
+                    chunk_frames=frames,
+                    predictor=predictor,
+                    compressor=fixed,
                 )
             kind = layout_for(choice.encoding, chosen)
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
