@@ -31,7 +31,7 @@ _HOMES = {
     "open_source": "photon_gpu.sources",
 }
 
-__all__ = [*_HOMES]  # noqa: PLE0604 - names load when used
+__all__ = [*_HOMES]
 
 if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor

@@ -164,7 +164,7 @@ class Movie:
         for t in range(len(self)):
             yield self[t]
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self[...], dtype)
 
     def __repr__(self) -> str:
@@ -318,7 +318,7 @@ class Counts:
         for t in range(len(self)):
             yield self[t]
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self[...], dtype)
 
     def __repr__(self) -> str:

@@ -124,8 +124,9 @@ class CodeTable:
         codes = self.luts()
         with self._lock:
             if self._labels is None:
-                self._labels = codes * self.step
-                self._labels.flags.writeable = False
+                labels = np.multiply(codes, self.step, dtype=np.float64)
+                labels.flags.writeable = False
+                self._labels = labels
             return self._labels
 
     def _lut(self, phase: int) -> NDArray[np.int32]:
