@@ -1,4 +1,4 @@
-"""Does the quantization stay below the noise a movie really has?
+"""Whether the quantization stays below the noise a movie really has.
 
 The noise model says how wide the bins may be. Where it assumes more noise than
 there is, the bins are too wide and information is lost; a few pairs of frames show it.

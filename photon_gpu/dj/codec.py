@@ -29,7 +29,7 @@ from photon_gpu.writer import encode
 _log = logging.getLogger("photon_gpu")
 
 
-class _Codec(SchemaCodec, register=False):  # type: ignore[misc]
+class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
     layout: str
 
     def validate(self, value: Any) -> None:
@@ -148,7 +148,7 @@ def _wanted(value: Any) -> MovieToInsert:
     if isinstance(value, Movie):
         if value.step is None:
             raise InvalidInputError(
-                f"{value!r} is not quantized; photon_gpu.movie(fetched.counts, noise=..., step=...) says how to store it"
+                f"{value!r} is not quantized; photon_gpu.movie(it.counts, noise=..., step=...) says how to store it"
             )
         # The same model and step give the same codes, so nothing is lost by copying.
         return movie(value.counts, noise=value.noise, step=value.step, dither=value.encoding.dither)

@@ -21,7 +21,8 @@ from photon_gpu.dj.row import Recorded, make_row
 from photon_gpu.dj.stores import storage_at
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError, StoreExistsError
-from photon_gpu.layouts import Layout, layout_for
+from photon_gpu.layouts import layout_for
+from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
@@ -161,7 +162,7 @@ class Live:
         workers: int | None,
     ) -> None:
         self._column, self._row, self._base = column, row, base
-        self._tuning = {"preset": preset, "predictor": predictor, "compressor": compressor}
+        self._preset, self._predictor, self._compressor = preset, predictor, compressor
         self._backend = get_backend(backend)
         self._map = parallel(worker_count(workers))
         self._given = chunk_frames
@@ -244,7 +245,10 @@ class Live:
     def _begin(self, values: NDArray) -> Layout:
         frames = min(self._chunk_frames, len(values)) if self._given is None else self._chunk_frames
         self._chunk = (frames, *self._frame_shape)
-        choice = choose(ArraySource(values), self._base, self._backend, chunk_frames=frames, **self._tuning)
+        choice = choose(
+            ArraySource(values), self._base, self._backend, preset=self._preset, chunk_frames=frames,
+            predictor=self._predictor, compressor=self._compressor,
+        )  # fmt: skip
         layout = layout_for(choice.encoding, self._backend)
         told = {
             "zarray": metadata.array_json(self._chunk, self._chunk, layout).decode(),

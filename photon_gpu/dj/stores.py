@@ -136,7 +136,7 @@ def _check_s3(where: str, spec: dict[str, Any]) -> None:
         raise InvalidInputError(f"{where}: give both access_key and secret_key, or neither")
 
 
-class S3Adapter(StorageAdapter):  # type: ignore[misc]
+class S3Adapter(StorageAdapter):
     """``photon-s3``: S3 with storage classes, on AWS (no endpoint needed) or any S3 server."""
 
     protocol = "photon-s3"
@@ -156,7 +156,7 @@ class S3Adapter(StorageAdapter):  # type: ignore[misc]
         return f"s3://{path}"
 
 
-class GSAdapter(StorageAdapter):  # type: ignore[misc]
+class GSAdapter(StorageAdapter):
     """``gs``: Google Cloud Storage under the name its URLs have."""
 
     protocol = "gs"

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from conftest import declare
-from photon_gpu.dj.claim import create, placeholder
 
+from photon_gpu.claim import Claim
 from photon_gpu.dj import collect
 from photon_gpu.dj.references import ReferencesUnknownError
-from photon_gpu.errors import InvalidInputError
+from photon_gpu.errors import InvalidInputError, StoreExistsError
+from photon_gpu.storage import Storage
 
 MODULE = sys.modules["photon_gpu.dj.collect"]  # the package's `collect` is the function
 FILES = {
@@ -281,25 +282,46 @@ def test_the_last_to_go_is_zarray(lab, monkeypatch):
 
 @pytest.mark.parametrize("stop", range(6))
 def test_the_path_cannot_be_taken_before_it_is_empty(lab, monkeypatch, stop):
-    """A re-insert at any moment of the deletion gets either no claim, or one that nothing touches."""
+    """A re-insert at any moment of the deletion finds the path taken, and goes beside."""
     lab.use().place(1)
     remove = type(lab.backend.fs).rm_file
-    claim = lab.backend._full_path(f"{lab.path(1)}/.zarray")
-    mine = placeholder("insert")
-    count, won = [0], []
+    storage = Storage(lab.backend.fs, lab.backend._full_path(lab.path(1)))
+    count = [0]
 
     def rm_file(fs, path):
         if count[0] == stop:
-            won.append(create(fs, claim, mine))
+            with pytest.raises(StoreExistsError):
+                Claim(storage, overwrite=False).__enter__()
         count[0] += 1
         remove(fs, path)
 
     monkeypatch.setattr(type(lab.backend.fs), "rm_file", rm_file)
-    lab.collect()
-    assert won == [stop == 5]
-    assert lab.left() == ({"recording/i=1/movie.zarr/.zarray"} if stop == 5 else set())
-    if stop == 5:
-        assert Path(claim).read_bytes() == mine
+    assert only(lab.collect()).status == "deleted"
+    assert count[0] == 6
+    monkeypatch.undo()
+    Claim(storage, overwrite=False).__enter__()
+
+
+def test_a_collection_that_lagged_behind_leaves_the_new_movie_alone(lab, monkeypatch):
+    """It listed the old movie; since then another deleted it and the key was inserted again."""
+    lab.use().place(1)
+    lock = MODULE._lock
+
+    def meanwhile(movie, grace):
+        monkeypatch.undo()
+        assert only(lab.collect()).status == "deleted"
+        lab.place(1, age_hours=0)
+        return lock(movie, grace)
+
+    monkeypatch.setattr(MODULE, "_lock", meanwhile)
+    assert only(lab.collect()).status == "kept"
+    assert {path.rsplit("/", 1)[1] for path in lab.left()} == set(FILES)
+
+
+def test_an_unfinished_recording_stays(lab):
+    lab.use().place(1, {".photon-recording": b"{}", ".photon-writing": b"{}", "0.0.0": b"frames"})
+    assert "photon_gpu.dj.recover finishes or removes it" in only(lab.collect()).why
+    assert len(lab.left()) == 3
 
 
 @pytest.mark.parametrize("stop", range(5))
@@ -365,8 +387,8 @@ def test_what_others_wrote_stays(lab):
 @pytest.mark.parametrize(
     "files",
     [
-        {".zarray": placeholder("insert"), "0.0.0": b"x"},
-        {".zarray": placeholder("insert")},
+        {".photon-writing": b"{}", "0.0.0": b"x"},
+        {".photon-writing": b"{}"},
         {".zattrs": FILES[".zattrs"], "0.0.0": b"x"},
     ],
 )
