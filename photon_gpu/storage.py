@@ -92,7 +92,9 @@ class Storage:
     def read(self, name: str) -> bytes:
         """Whole content; FileNotFoundError only where the store itself says there is no such file."""
         try:
-            return bytes(self.fs.cat_file(self.path(name)))
+            # s3fs would ask for the size first, to fetch parts at once: a request more for every file.
+            options = {"max_concurrency": 1} if "s3" in self.fs.protocol else {}
+            return bytes(self.fs.cat_file(self.path(name), **options))
         except PermissionError as error:
             if _archived(error):
                 raise ArchivedError(self._restore(name)) from error

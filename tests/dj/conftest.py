@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 import servers
@@ -15,9 +17,10 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory):
+def database():
     """Environment of a process that is to use the embedded database."""
-    with servers.postgres(tmp_path_factory.mktemp("postgres")) as environment:
+    # Not below pytest's own folder: each new session closes that to the user PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="postgres") as folder, servers.postgres(Path(folder)) as environment:
         os.environ.update(environment)
         yield environment
 
