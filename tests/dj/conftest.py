@@ -20,7 +20,10 @@ _numbers = itertools.count()
 def database():
     """Environment of a process that is to use the embedded database."""
     # Not below pytest's own folder: each new session closes that to the user PostgreSQL runs as.
-    with tempfile.TemporaryDirectory(prefix="postgres") as folder, servers.postgres(Path(folder)) as environment:
+    with (
+        tempfile.TemporaryDirectory(prefix="postgres") as folder,
+        servers.postgres(Path(folder)) as environment,
+    ):
         os.environ.update(environment)
         yield environment
 

@@ -33,4 +33,4 @@ def files(backend, path=""):
     backend.fs.invalidate_cache()
     root = backend._full_path(path).rstrip("/")
     found = backend.fs.find(root)
-    return sorted(name[len(root) + 1 :] for name in found)
+    return sorted(name[len(root) + 1 :] for name in found if len(name) > len(root) + 1)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import http.server
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -148,3 +151,71 @@ def postgres(folder: Path) -> Iterator[dict[str, str]]:
 
 def environment(extra: dict[str, str]) -> dict[str, str]:
     return {**os.environ, **extra}
+
+
+class FaultyS3:
+    """A proxy before an S3 server that fails chosen requests.
+
+    ``plan(n, method, path)`` is asked for every request, counted from 1, and answers with None,
+    an HTTP status, ``"reset"`` (the connection drops before the server hears of it) or ``"lost"``
+    (the server does it, and the connection drops before the answer).
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self.plan = lambda number, method, path: None
+        self.count = 0
+        self.seen: list[str] = []
+        proxy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                proxy.count += 1
+                proxy.seen.append(f"{self.command} {self.path}")
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                fault = proxy.plan(proxy.count, self.command, self.path)
+                if fault == "reset":
+                    return self.drop()
+                if isinstance(fault, int):
+                    return self.answer(fault, [], b"<Error><Code>%d</Code></Error>" % fault)
+                connection = http.client.HTTPConnection(upstream, timeout=30)
+                headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+                connection.request(self.command, self.path, body=body or None, headers=headers)
+                response = connection.getresponse()
+                content = response.read()
+                connection.close()
+                if fault == "lost":
+                    return self.drop()
+                return self.answer(response.status, response.getheaders(), content)
+
+            def drop(self) -> None:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+
+            def answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+                self.send_response_only(status)
+                sized = False
+                for name, value in headers:
+                    if name.lower() in ("transfer-encoding", "connection"):
+                        continue
+                    sized |= name.lower() == "content-length"
+                    self.send_header(name, value)
+                if not sized:
+                    self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.endpoint = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
