@@ -92,7 +92,7 @@ def test_a_truncated_chunk_is_an_error_at_every_length(movie, with_manifest):
         whole = file.read()
     if not with_manifest:
         os.unlink(f"{movie.url}/.manifest.json")
-    for length in [*range(0, 40), len(whole) // 2, len(whole) - 1]:
+    for length in [*range(40), len(whole) // 2, len(whole) - 1]:
         with open(path, "wb") as file:
             file.write(whole[:length])
         with pytest.raises(CorruptDataError, match="frames 0 to 9"):
