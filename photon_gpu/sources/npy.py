@@ -107,7 +107,12 @@ class RemoteNpySource(Source):
             raise InvalidInputError(f"{self.name}: the source is closed")
         fs, path = self._file
         first, last = (self._offset + frame * self.frame_nbytes for frame in (start, stop))
-        data = fs.cat_file(path, start=first, end=last)
+        try:
+            data = fs.cat_file(path, start=first, end=last)
+        except FileNotFoundError as error:
+            raise StoreNotFoundError(f"{self.name}: the file vanished while it was being read") from error
+        except OSError as error:
+            raise CorruptDataError(f"{self.name}: bytes {first} to {last} did not come: {error}") from error
         if len(data) != last - first:
             raise CorruptDataError(
                 f"{self.name}: the file is truncated, {len(data)} of bytes {first} to {last} came"

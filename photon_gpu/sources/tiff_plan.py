@@ -122,7 +122,7 @@ class _Planner:
         acquired, so only the number of channels is taken from the metadata.
         """
         number = len(self.chain(self.path))
-        channels = scanimage_channels(_scanimage_text(tif))
+        channels = _channels(tif)
         if number % channels:
             raise CorruptDataError(
                 f"{self.path}: ScanImage saved {channels} channels, and {number} pages do not divide by "
@@ -319,11 +319,11 @@ def scanimage_channels(text: str) -> int:
     return max(len(re.findall(r"state\.acq\.savingChannel\d+\s*=\s*1\b", text)), 1)
 
 
-def _scanimage_text(tif: Any) -> str:
+def _channels(tif: Any) -> int:
     saved = (tif.scanimage_metadata or {}).get("FrameData", {}).get("SI.hChannels.channelSave")
     if saved is not None:
-        return f"SI.hChannels.channelSave = {saved if isinstance(saved, list) else [saved]}"
-    return f"{tif.pages.first.software}\n{tif.pages.first.description}"
+        return max(np.size(saved), 1)
+    return scanimage_channels(f"{tif.pages.first.software}\n{tif.pages.first.description}")
 
 
 def _difference(ours: Any, theirs: Any) -> str:
