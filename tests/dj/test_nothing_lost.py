@@ -128,7 +128,7 @@ def run(database, spec, code, **more):
     head = """
         import warnings; warnings.simplefilter("ignore")
         import os, signal, sys, time
-        import datajoint as dj, numpy as np, photon_gpu as pg
+        import datajoint as dj, numpy as np, photon_gpu as pg, photon_gpu.dj
         dj.config["safemode"] = False
     """
     text = textwrap.dedent(head) + textwrap.dedent(code)
