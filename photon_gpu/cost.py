@@ -195,6 +195,71 @@ def from_shape(
     return Cost(raw_bytes=raw, stored_bytes=raw * (1 - savings), **options)
 
 
+def from_movie(url: Any, *, storage_options: dict[str, Any] | None = None, **options: Any) -> Cost:
+    """Cost of movies like one that is stored, from its own bytes.
+
+    Parameters
+    ----------
+    url : str, path, Storage or Movie
+        As for :func:`photon_gpu.open`, or a movie that is open.
+    storage_options : dict, optional
+        For fsspec.
+    **options
+        As for :class:`Cost`.
+    """
+    from photon_gpu.reader import Movie
+    from photon_gpu.reader import open as open_movie
+
+    movie = url if isinstance(url, Movie) else open_movie(url, storage_options=storage_options)
+    return Cost(
+        **{"raw_bytes": movie.nbytes, "stored_bytes": movie.stored_bytes, "measured": movie.url, **options}
+    )
+
+
+def from_source(
+    source: Any, *, frames: int = 100, encode_options: dict[str, Any] | None = None, **options: Any
+) -> Cost:
+    """Cost of movies like one that is not stored yet, from a sample that is encoded to memory.
+
+    Parameters
+    ----------
+    source : array, path, URL or Source
+        As for :func:`photon_gpu.open_source`.
+    frames : int
+        How many, from the middle of the movie.
+    encode_options : dict, optional
+        As for :func:`photon_gpu.encode`: ``noise``, ``step``, ``layout``, ...
+    **options
+        As for :class:`Cost`.
+
+    Examples
+    --------
+    >>> counts = np.random.default_rng(0).poisson(50.0, (300, 64, 64)).astype("uint16")
+    >>> cost = from_source(counts, movies=1000)
+    >>> cost.raw_bytes == counts.nbytes, 0.7 < cost.savings < 0.9
+    (True, True)
+    """
+    import uuid
+
+    from photon_gpu.sources import open_source
+    from photon_gpu.storage import Storage
+    from photon_gpu.writer import encode
+
+    with open_source(source) as movie:
+        count = min(frames, movie.shape[0])
+        if count < 1:
+            raise InvalidInputError(f"frames={frames}: at least 1 is needed")
+        start = (movie.shape[0] - count) // 2
+        place = Storage.at(f"memory://cost-{uuid.uuid4().hex}.zarr")
+        try:
+            report = encode(movie.read(start, start + count), place, **(encode_options or {}))
+        finally:
+            place.delete_folder()
+        told = f"frames {start} to {start + count - 1} of {movie.name}"
+        size = {"raw_bytes": movie.nbytes, "stored_bytes": movie.nbytes / report.ratio, "measured": told}
+    return Cost(**{**size, **options})
+
+
 def _cents(money: Decimal) -> Decimal:
     return money.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
 

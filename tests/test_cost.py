@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
-from photon_gpu.cost import Cost, from_shape, load_prices
+import photon_gpu as pg
+from photon_gpu.cost import Cost, from_movie, from_shape, from_source, load_prices
 from photon_gpu.errors import InvalidInputError
 
 
@@ -74,3 +76,30 @@ def test_a_broken_price_list(tmp_path):
     (tmp_path / "p.json").write_text("[]")
     with pytest.raises(InvalidInputError, match="not a price list"):
         load_prices(tmp_path / "p.json")
+
+
+COUNTS = np.random.default_rng(0).poisson(40.0, (250, 32, 32)).astype("uint16")
+
+
+def test_from_a_stored_movie(tmp_path):
+    report = pg.encode(COUNTS, tmp_path / "m.zarr")
+    cost = from_movie(tmp_path / "m.zarr", movies=7)
+    assert cost.raw_bytes == COUNTS.nbytes
+    assert cost.stored_bytes == report.stored_bytes
+    assert cost.to_dict()["measured"] == str(tmp_path / "m.zarr")
+    assert from_movie(pg.open(tmp_path / "m.zarr"), movies=7) == cost
+
+
+@pytest.mark.parametrize("layout", ["plain", "compact"])
+def test_a_sample_foretells_the_movie(tmp_path, layout):
+    cost = from_source(COUNTS, frames=100, encode_options={"layout": layout})
+    report = pg.encode(COUNTS, tmp_path / "m.zarr", layout=layout)
+    assert cost.raw_bytes == COUNTS.nbytes
+    assert cost.stored_bytes == pytest.approx(report.stored_bytes, rel=0.1)
+    assert cost.measured == "frames 75 to 174 of array"
+
+
+def test_a_sample_longer_than_the_movie():
+    assert from_source(COUNTS[:1], frames=100).raw_bytes == COUNTS[:1].nbytes
+    with pytest.raises(InvalidInputError, match="at least 1"):
+        from_source(COUNTS, frames=0)
