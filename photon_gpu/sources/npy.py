@@ -224,8 +224,6 @@ class NpzSource(Source):
                     if len(data) != len(piece):
                         raise EOFError("it ends early")
                     piece[:] = data
-                if stop == self.shape[0]:
-                    stream.read(1)  # the checksum is compared at the very end
             except _DAMAGE as error:
                 raise CorruptDataError(
                     f"{self.name}: frames {start}:{stop} cannot be unpacked, the archive is damaged: {error}"

@@ -131,9 +131,7 @@ PLANES = (
 )
 
 
-@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
-def test_an_ome_movie_over_two_files(tmp_path, options):
-    movie = make_movie((7, 12, 10))
+def write_two_files(tmp_path, movie, **options):
     parts = {"a.ome.tif": (0, 4), "b.ome.tif": (4, 7)}
     data = "".join(
         PLANES.format(first=start, count=stop - start, name=name, own=name)
@@ -141,10 +139,23 @@ def test_an_ome_movie_over_two_files(tmp_path, options):
     )
     for name, (start, stop) in parts.items():
         text = OME.format(own=name, frames=7, data=data)
-        write_tiff(tmp_path, movie[start:stop], description=text, metadata=None, **options).rename(
-            tmp_path / name
-        )
-    for name in parts:
+        swapped = {"byteorder": options.get("second", "<")} if name.startswith("b") else {}
+        others = {key: value for key, value in options.items() if key != "second"} | swapped
+        path = write_tiff(tmp_path, movie[start:stop], description=text, metadata=None, **others)
+        path.rename(tmp_path / name)
+    return parts
+
+
+def test_files_of_differing_byte_order(tmp_path):
+    write_two_files(tmp_path, make_movie((7, 12, 10)), second=">")
+    with pytest.raises(InvalidInputError, match="differs from the first in byte order"):
+        TiffSource(tmp_path / "a.ome.tif")
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
+def test_an_ome_movie_over_two_files(tmp_path, options):
+    movie = make_movie((7, 12, 10))
+    for name in write_two_files(tmp_path, movie, **options):
         with TiffSource(tmp_path / name) as source:
             np.testing.assert_array_equal(source.read(0, 7), movie)
             np.testing.assert_array_equal(source.read(3, 5), movie[3:5])
