@@ -111,8 +111,8 @@ class TiffSource(Source):
         else:
             short = (counts == 0).any(axis=1)
         sizes = np.array([file.size for file in plan.files], dtype=np.uint64)[plan.file_of][:, np.newaxis]
-        # Compared without adding first: a damaged offset near 2**64 would wrap.
-        outside = ((offsets > sizes) | (counts > sizes - np.minimum(offsets, sizes))).any(axis=1)
+        # Compared without adding: a damaged offset near 2**64 would wrap.
+        outside = (counts > sizes - np.minimum(offsets, sizes)).any(axis=1)
         for wrong, what in (
             (short | (offsets == 0).any(axis=1), "holds fewer bytes than its pixels need"),
             (outside, "lies beyond the end of the file, which is truncated"),

@@ -47,7 +47,7 @@ def test_several_candidates_are_listed(path, movie):
     save(path, **{"/a/one": movie, "/b/two": movie.astype("f4"), "/rate": 30.0})
     with pytest.raises(
         InvalidInputError,
-        match=r"2 datasets are movies.*dataset=.*/a/one int16 \(20, 12, 16\), /b/two float32",
+        match=r"2 arrays could be the movie.*dataset=.*/a/one int16 \(20, 12, 16\), /b/two float32",
     ):
         open_source(path)
     with pytest.raises(InvalidInputError, match=r"no dataset '/c'.*/a/one"):
@@ -58,7 +58,7 @@ def test_several_candidates_are_listed(path, movie):
 
 def test_a_file_without_a_movie(path):
     save(path, image=np.zeros((4, 5)), flags=np.zeros((3, 4, 5), bool))
-    with pytest.raises(InvalidInputError, match=r"0 datasets are movies.*flags bool.*image float64"):
+    with pytest.raises(InvalidInputError, match=r"none of its arrays is a movie.*flags bool.*image float64"):
         open_source(path)
     with pytest.raises(InvalidInputError, match="newaxis"):
         open_source(path, dataset="image")
@@ -66,7 +66,7 @@ def test_a_file_without_a_movie(path):
         open_source(path, dataset="flags")
     with h5py.File(path, "w"):
         pass
-    with pytest.raises(InvalidInputError, match="no datasets"):
+    with pytest.raises(InvalidInputError, match="It holds: nothing"):
         open_source(path)
 
 

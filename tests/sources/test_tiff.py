@@ -313,6 +313,15 @@ def test_dtypes_that_are_no_counts(tmp_path, dtype):
         TiffSource(write_tiff(tmp_path, data))
 
 
+def test_a_compression_nobody_knows(tmp_path):
+    path = write_tiff(tmp_path, make_movie((3, 8, 8)), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        for page in tif.pages:
+            page.tags["Compression"].overwrite(64999)
+    with pytest.raises(InvalidInputError, match="compression 64999 cannot be decoded"):
+        TiffSource(path)
+
+
 def test_options_pass_through_open_source(tmp_path):
     movie = make_movie((6, 2, 8, 9))
     path = write_tiff(tmp_path, movie, ome=True, metadata={"axes": "TCYX"})

@@ -209,6 +209,28 @@ def test_shaped_metadata_that_promises_more_than_the_chain(tmp_path):
         TiffSource(path)
 
 
+@pytest.mark.parametrize("promised", [3, 7])
+def test_imagej_metadata_of_another_number_of_compressed_pages(tmp_path, promised):
+    text = f"ImageJ=1.53t\nimages={promised}\nframes={promised}\n"
+    movie = make_movie((5, 12, 10), "uint16")
+    path = write_tiff(tmp_path, movie, description=text, metadata=None, compression="zlib")
+    with pytest.raises(CorruptDataError, match=f"{promised} pages are promised, 5 are there"):
+        TiffSource(path)
+
+
+def test_a_series_in_sub_directories_is_refused(tmp_path):
+    path = tmp_path / "thumbnails.tif"
+    with tifffile.TiffWriter(path) as tif:
+        tif.write(make_movie((4, 64, 64)), subifds=1, photometric="minisblack")
+        tif.write(make_movie((4, 20, 30)), photometric="minisblack")
+    with tifffile.TiffFile(path) as tif:
+        assert len(tif.series) == 2
+    with pytest.raises(InvalidInputError, match="sub-directories"):
+        TiffSource(path, series=1)
+    with TiffSource(path, series=0) as source:
+        np.testing.assert_array_equal(source.read(0, 4), make_movie((4, 64, 64)))
+
+
 def test_a_pyramid_is_read_at_full_size(tmp_path):
     movie = make_movie((4, 64, 64))
     path = tmp_path / "pyramid.ome.tif"
