@@ -63,7 +63,7 @@ _PRESETS = {
     "small": _Preset(
         1 << 21,
         (("full", 16), ("full", 4), ("spatial", 8), ("past", 16), ("mean", 16), ("none", 8)),
-        (_HUFFMAN, _BY_BIT, _zstd(5, 0), _zstd(9, 2)),
+        (_HUFFMAN, _BY_BIT, _zstd(5, 0), _zstd(9, 0), _zstd(9, 2)),
         (_BY_BYTE, _BY_BIT, _zstd(5, 1), _zstd(9, 1), _zstd(9, 2)),
         (_BY_BIT, _BY_BYTE, _zstd(5, 2), _zstd(9, 2), _zstd(9, 1), _zstd(9, 0)),
     ),
@@ -177,11 +177,18 @@ def _choose_compact(
 
 
 def sample(source: Source, chunk_frames: int, pixels: int) -> list[NDArray]:
-    """Blocks ``(t, rows, columns)`` from the start of the first and the middle chunk."""
+    """Blocks ``(t, rows, columns)`` to try candidates on: all of a small movie, else parts of it.
+
+    Parts are two bands of rows, from the start of the first and of the middle chunk.
+    """
     frames, *middle, columns = source.shape
     rows = int(np.prod(middle, dtype=np.int64))
-    band = band_rows(rows, columns)
     chunks = -(-frames // chunk_frames)
+    if frames * rows * columns <= 2 * pixels:
+        parts = range(0, frames, chunk_frames)
+        whole = [source.read(start, min(start + chunk_frames, frames)) for start in parts]
+        return [values.reshape(-1, rows, columns) for values in whole]
+    band = band_rows(rows, columns)
     starts = sorted({0, (chunks // 2) * chunk_frames if chunks > 1 else 0})
     per_block = max(pixels // (2 * len(starts)), 1)
     count = max(1, min(chunk_frames, per_block // max(min(band, rows) * columns, 1)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dask.array
 import h5py
@@ -214,6 +216,23 @@ def test_a_file_named_like_another_kind_is_corrupt_not_garbage(tmp_path):
         (tmp_path / name).write_bytes(b"")
         with pytest.raises(CorruptDataError, match=name):
             open_source(tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to count open files")
+@pytest.mark.parametrize("name", ["tiff", "tiff zlib", "npy", "npz", "hdf5", "scanimage"])
+def test_no_file_stays_open(name, tmp_path, movie):
+    def open_files():
+        return [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(link)]
+
+    source = open_source(KINDS[name](tmp_path, movie))
+    source.read(0, 2)
+    source.close()
+    del source
+    assert open_files() == []
+    if name != "scanimage":  # which has no such dtype
+        with pytest.raises((UnsupportedTypeError, InvalidInputError), match="float16"):
+            open_source(KINDS[name](tmp_path, movie.astype("float16")))
+        assert open_files() == []
 
 
 def test_sliceable_objects_are_read_by_slices(tmp_path, movie):
