@@ -147,15 +147,18 @@ def checksum(codes: NDArray, first: int, stride: int) -> Any:
     return total
 
 
-def _wide(value, codes):  # type: ignore[no-untyped-def]  # numba compares signatures
+def _cast(value, codes):  # type: ignore[no-untyped-def]  # numba compares signatures
     """As int32, which suffices for sums over 8-bit codes, or as int64 for those over 16-bit ones."""
 
 
-@overload(_wide, inline="always")
-def _wide_typed(value, codes):  # type: ignore[no-untyped-def]
+@overload(_cast, inline="always")
+def _cast_typed(value, codes):  # type: ignore[no-untyped-def]
     if codes.dtype.bitwidth == 8:
         return lambda value, codes: np.int32(value)
     return lambda value, codes: np.int64(value)
+
+
+_wide: Any = _cast
 
 
 @_jit

@@ -7,6 +7,7 @@ is decided by which candidates a preset has.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +167,7 @@ def _choose_compact(
             if not exact:
                 raise
             continue
-        candidates += run(lambda pair, k=kind, c=codes: k.but(predictor=fit(c, *pair)), named)
+        candidates += [kind.but(predictor=made) for made in run(partial(_fit, codes), named)]
     # All predictors with the first compressor, then all compressors with the two best predictors.
     sizes = sizes_of(candidates)
     order = sorted(range(len(candidates)), key=lambda i: sizes[i])
@@ -210,6 +211,10 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.i
     out = np.empty((frames, rows * columns), forward.dtype)
     forward(block.reshape(frames, -1), 0, rows * columns, out)
     return out.astype(np.int64).reshape(block.shape) + forward.base
+
+
+def _fit(codes: list[NDArray], pair: tuple[str, int]) -> Predictor:
+    return fit(codes, *pair)
 
 
 def _stored(encoding: Encoding, blocks: list[NDArray], backend: Backend) -> int:

@@ -148,6 +148,7 @@ def encode(
                     chunk_frames=frames,
                     predictor=predictor,
                     compressor=fixed,
+                    run=parallel(threads),
                 )
             kind = layout_for(choice.encoding, chosen)
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
