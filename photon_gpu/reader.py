@@ -147,7 +147,7 @@ class Movie:
     @property
     def stored_bytes(self) -> int:
         """Bytes of all files of the store."""
-        return sum(self.storage.fs.size(self.storage.path(name)) for name in self.storage.names())
+        return sum(self.storage.sizes().values())
 
     @property
     def counts(self) -> Counts:
