@@ -241,7 +241,7 @@ def _write_npy(job: _Job, file: IO[bytes]) -> None:
     header = {"descr": np.lib.format.dtype_to_descr(job.dtype), "fortran_order": False, "shape": job.shape}
     np.lib.format.write_array_header_1_0(file, header)
     for block in job.aligned():
-        file.write(memoryview(block.reshape(-1).view(np.uint8)))
+        file.write(block.reshape(-1).view(np.uint8).data)
 
 
 def _is_big(job: _Job, suffix: str) -> bool:
@@ -267,9 +267,7 @@ def _write_file(job: _Job, path: Path, write: Write, overwrite: bool) -> int:
         raise InvalidInputError(f"{path}: there is no folder {path.parent}; make it first")
     free = shutil.disk_usage(path.parent).free
     if job.nbytes > free:
-        raise InvalidInputError(
-            f"{path}: {job.nbytes:,} bytes are to be written; {free:,} are free there. Take fewer frames, or another disk"
-        )
+        raise InvalidInputError(f"{path}: {job.nbytes:,} bytes are to be written; {free:,} are free there.")
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         with unfinished.open("xb") as file:

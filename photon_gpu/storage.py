@@ -113,7 +113,13 @@ class Storage:
 
     def names(self) -> list[str]:
         """Names of all files below the root, sorted; never from a cache."""
-        return sorted(self.sizes())
+        self.fs.invalidate_cache(self.root)
+        try:
+            found = self.fs.find(self.root)
+        except FileNotFoundError:
+            return []
+        prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
+        return sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file below the root, by name, from one listing; never from a cache."""

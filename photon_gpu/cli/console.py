@@ -26,13 +26,18 @@ _BAD_INPUT = (
     errors.StoreNotFoundError,
 )
 
-# How a parameter of the library is given on the command line.
+# How what the library advises is done on the command line.
 _SPOKEN = (
     ("overwrite=True", "--overwrite"),
     *((f"by {name}=", f"by --source-option {name}=") for name in ("dataset", "path", "key", "series")),
-    ("with as_pages=True", "with --source-option as_pages=true"),
+    ("as_pages=True", "--source-option as_pages=true"),
     ("backend='numba'", "--backend numba"),
-)
+    ("chunk_frames is", "--chunk-frames is"),
+    ("NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)",
+     "--gain ... --offset <value in the dark> --variance <its variance>"),
+    ("made by photon_gpu.encode", "made by photon-gpu encode"),
+    ("photon_gpu.open(url).counts", "photon-gpu decode"),
+)  # fmt: skip
 
 
 class Report(Protocol):
@@ -119,7 +124,7 @@ def _explained(error: BaseException) -> tuple[str, str, int]:
     elif isinstance(error, OSError) and error.strerror:
         text = error.strerror + (f": {os.fsdecode(error.filename)}" if error.filename else "")
     elif not isinstance(error, OSError):
-        text = f"unexpected {kind}: {text} (--debug shows where)"
+        text = f"{kind}: {text} (--debug shows where)"
     notes = [] if kind == "Interrupted" else getattr(error, "__notes__", [])
     return kind, one_line("; ".join([text, *notes])), code
 
@@ -166,8 +171,15 @@ def progress(what: str, frame_nbytes: int) -> Iterator[Tick | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn, TransferSpeedColumn  # fmt: skip
+    from rich.progress import (  # fmt: skip
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),

@@ -24,6 +24,7 @@ def decode(
         bool,
         typer.Option(
             "--stabilized",
+            metavar="",
             help="Values whose noise is 1 everywhere, float64, in sigma; not counts in the original dtype, in ADU.",
         ),
     ] = False,

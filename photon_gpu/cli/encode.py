@@ -33,6 +33,7 @@ def encode(
     gain: Annotated[
         float | None,
         typer.Option(
+            parser=options.number,
             metavar="ADU/PHOTON",
             help="By how much one photon raises a pixel's value: the slope of variance against mean.",
             show_default="1, a photon counter",
@@ -41,6 +42,7 @@ def encode(
     offset: Annotated[
         float | None,
         typer.Option(
+            parser=options.number,
             metavar="ADU",
             help="A pixel's mean value in the dark.",
             show_default="0",
@@ -49,6 +51,7 @@ def encode(
     variance: Annotated[
         float | None,
         typer.Option(
+            parser=options.number,
             metavar="ADU^2",
             help="A pixel's variance in the dark: read noise, in ADU, squared.",
             show_default="0",
@@ -57,6 +60,7 @@ def encode(
     step: Annotated[
         float | None,
         typer.Option(
+            parser=options.number,
             metavar="SIGMA",
             help="How finely values are kept, in units of their own noise. 0.5 adds 2 % to the noise's variance, "
             "1.0 adds 8 %; smaller is finer and larger.",
@@ -94,14 +98,15 @@ def encode(
     dither: Annotated[
         int | None,
         typer.Option(
+            parser=options.whole,
             metavar="SEED",
-            help="Add a known pattern before rounding and subtract it after: averages of many frames then have no bias.",
+            help="Add a known pattern before rounding, subtract it after: averages of many frames have no bias then.",
             show_default="off",
         ),
     ] = None,
     chunk_frames: Annotated[
         int | None,
-        typer.Option(metavar="FRAMES", help="Frames per file.", show_default="100"),
+        typer.Option(parser=options.whole, metavar="FRAMES", help="Frames per file.", show_default="100"),
     ] = None,
     overwrite: options.Overwrite = False,
     backend: options.Backend = "auto",
@@ -171,9 +176,7 @@ def remarks(report: EncodeReport, given: dict[str, Any]) -> list[str]:
     """What was asked for and came to nothing, and what was assumed without being asked for."""
     encoding, frames = report.encoding, report.shape[0]
     idle = {
-        "lossless": {
-            name: "layout lossless keeps every bit" for name in ("--step", "--dither", "--predictor")
-        },
+        "lossless": dict.fromkeys(("--step", "--dither", "--predictor"), "layout lossless keeps every bit"),
         "plain": {"--predictor": "only layout compact predicts"},
     }.get(encoding.layout, {})
     if encoding.exact:
@@ -183,9 +186,10 @@ def remarks(report: EncodeReport, given: dict[str, Any]) -> list[str]:
     said = [f"{option} had no effect: {why}" for option, why in idle.items() if option in given]
     if given.get("--chunk-frames", 0) > frames:
         said.append(f"--chunk-frames {given['--chunk-frames']} became {frames}: the movie has no more frames")
-    if "--gain" not in given and encoding.layout != "lossless" and not encoding.exact:
+    noise = encoding.noise
+    if "--gain" not in given and noise is not None and encoding.layout != "lossless" and not encoding.exact:
         said.append(
-            f"no --gain was given: 1 ADU/photon was assumed, with {encoding.noise}. If that is not your detector, "
-            "the step is not what it says"
+            f"no --gain was given, so 1 ADU/photon was assumed (with offset {noise.offset:g} ADU, variance "
+            f"{noise.variance:g} ADU^2): where that is not your detector's, the step is not what it says"
         )
     return said

@@ -13,6 +13,23 @@ from photon_gpu.errors import InvalidInputError
 RUNNING = "Running"
 """Panel, in the help of a command, of the options that all commands have."""
 
+
+def number(text: str) -> float:
+    """A number, or an error that names what arrived."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number") from None
+
+
+def whole(text: str) -> int:
+    """A whole number, or an error that names what arrived."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no whole number") from None
+
+
 Movie = Annotated[
     str, typer.Argument(metavar="MOVIE", help="Folder of a stored movie, or its URL.", show_default=False)
 ]
@@ -20,6 +37,7 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite",
+        metavar="",
         help="Replace what is there; the old goes once the new one is whole.",
         rich_help_panel=RUNNING,
     ),
@@ -34,7 +52,9 @@ Backend = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Threads.", show_default="one per core", rich_help_panel=RUNNING),
+    typer.Option(
+        parser=whole, metavar="N", help="Threads.", show_default="one per core", rich_help_panel=RUNNING
+    ),
 ]
 StorageOption = Annotated[
     list[str] | None,
@@ -50,13 +70,16 @@ Json = Annotated[
     bool,
     typer.Option(
         "--json",
+        metavar="",
         help="Print one JSON object on stdout, and nothing else; errors as one on stderr.",
         rich_help_panel=RUNNING,
     ),
 ]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", help="On an error, print where it came from.", rich_help_panel=RUNNING),
+    typer.Option(
+        "--debug", metavar="", help="On an error, print where it came from.", rich_help_panel=RUNNING
+    ),
 ]
 
 # Of these "123" is a text: names of things, and what opens a store.
