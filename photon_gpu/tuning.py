@@ -107,6 +107,8 @@ def choose(
     """
     if preset not in PRESETS:
         raise InvalidInputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}")
+    if isinstance(predictor, str):
+        Predictor(name=predictor)  # a wrong name is an error in every layout
     plan = _PRESETS[preset]
     blocks = sample(source, chunk_frames, plan.pixels)
     mean = float(np.mean([np.mean(block, dtype=np.float64) for block in blocks]))

@@ -25,6 +25,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
+from photon_gpu.place import refuse_source
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.report import EncodeReport, little_light
@@ -133,6 +134,7 @@ def encode(
     given = isinstance(source, Source)
     movie = open_source(source)
     try:
+        refuse_source(movie.name, storage)
         base = base.but(dtype=movie.dtype.name)
         frames = layout_for(base, chosen).chunk_frames(chunk_frames, movie.shape)
         compile_seconds = warm_up(chosen, base, preset)
