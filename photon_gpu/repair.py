@@ -242,7 +242,8 @@ class _Work:
             self._tick(total)
         if not pending and self.index is not None:
             return {}
-        differing = {n: data for n in witnesses if (data := self._differs(n, description, total)) is not None}
+        compared = {n: self._differs(n, description, total) for n in witnesses}
+        differing = {n: data for n, data in compared.items() if data is not None}
         agreeing = len(witnesses) - len(differing)
         if agreeing == 0 or 2 * len(differing) > len(witnesses) or (self.index is not None and differing):
             why = (

@@ -159,7 +159,7 @@ def test_a_reader_does_not_complete_a_short_chunk_with_zeros(tmp_path):
     pg.encode(movie(), place, noise=NOISE, layout="compact", chunk_frames=4)
     without_manifest(place)
     shutil.copy(place / "2.0.0", place / "0.0.0")
-    with pytest.raises(pg.PhotonError, match="frames 0 to 3 cannot be read.*holds 3 frames"):
+    with pytest.raises(pg.PhotonError, match=r"frames 0 to 3 cannot be read.*holds 3 frames"):
         pg.open(place).counts[3]
 
 
