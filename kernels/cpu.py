@@ -132,7 +132,7 @@ def codes_from_labels(labels: NDArray, step: float, out: NDArray) -> int:
 
 
 @_jit
-def checksum(codes: NDArray, first: int, stride: int) -> int:
+def checksum(codes: NDArray, first: int, stride: int) -> Any:
     """See the reference."""
     total = np.uint64(0)
     for t in range(codes.shape[0]):

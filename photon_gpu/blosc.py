@@ -8,6 +8,7 @@ apart gives smaller frames that numcodecs opens, so that part of a chunk can be 
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -129,7 +130,7 @@ def compress_blocks(
     starts = list(range(0, count - count % per_block, per_block))
     # The rest rides with the last whole block: alone, Blosc would take it for a whole one.
     edges = [*starts, count]
-    spans = list(zip(edges[:-1], edges[1:], strict=True))
+    spans = list(itertools.pairwise(edges))
     frames = list(run(lambda span: _encode(items(*span), fixed), spans))
     if all(frame[2] == frames[0][2] and _HEADER.unpack_from(frame)[5] == size for frame in frames):
         joined = _join(frames, nbytes)
@@ -219,8 +220,10 @@ def _decode(frame: bytes, out: NDArray[np.uint8]) -> None:
 
 @lru_cache(maxsize=64)
 def _blocks(compressor: Compressor, nbytes: int, itemsize: int) -> tuple[int, bool]:
-    """Block size Blosc uses for a buffer (which need not be the one asked for), and whether each
-    block is one stream, as it is for zstd. Asked of Blosc itself, on zeros."""
+    """Block size Blosc uses for a buffer, and whether each block is one stream, as it is for zstd.
+
+    Neither need be what was asked for; Blosc itself is asked, on zeros.
+    """
     frame = _encode(np.zeros(nbytes // itemsize, f"V{itemsize}"), compressor)
     return int(_HEADER.unpack_from(frame)[5]), bool(frame[2] & _UNSPLIT)
 

@@ -14,6 +14,9 @@ from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import Predictor
 from photon_gpu.tables import PHASES, CodeTable, check_step, supported_dtype
 
+_NO_PREDICTOR = Predictor(name="none")
+_DEFAULT = Compressor()
+
 LAYOUTS = ("plain", "compact", "lossless")
 
 
@@ -44,9 +47,9 @@ class Encoding:
     noise: NoiseModel | None = None
     step: float | None = 0.5
     dither: int | None = None
-    predictor: Predictor = Predictor(name="none")
+    predictor: Predictor = _NO_PREDICTOR
     exact: bool = False
-    compressor: Compressor = Compressor()
+    compressor: Compressor = _DEFAULT
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:

@@ -51,7 +51,7 @@ def extent(
         where = np.unravel_index(int(np.argmin(flat)), values.shape)
         raise InvalidInputError(
             f"{low} at frame {first_frame + int(where[0])}, pixel {tuple(int(i) for i in where[1:])}: a photon count "
-            "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is that of a photon counter; "
+            "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is a photon counter's; "
             "give the detector's own, such as NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)"
         )
     return Extent(low, high)

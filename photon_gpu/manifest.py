@@ -1,7 +1,7 @@
 """What every file of a movie should be (``.manifest.json``): size, CRC-32, copies of the metadata.
 
 The last member is a CRC-32 of all bytes before it, so that damage to the manifest is
-never taken for damage to what it lists. FORMAT.md, "Manifest".
+never taken for damage to what it lists. FORMAT.md, ".manifest.json".
 """
 
 from __future__ import annotations
@@ -31,10 +31,13 @@ class Manifest:
         ``[size, crc]`` by file name.
     copies : dict
         Text of the metadata files, so that they can be restored.
+    signed : bool
+        Whether it has a checksum of itself; the first ones had none.
     """
 
     files: dict[str, list[Any]] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
+    signed: bool = True
 
 
 def entry(data: bytes) -> list[Any]:
@@ -66,32 +69,32 @@ def pack(files: dict[str, list[Any]], metadata: dict[str, bytes] | None = None) 
 def read(data: bytes, url: str) -> Manifest:
     """Everything a manifest says, once it has passed its own checksum."""
     tail = _TAIL.search(data)
-    if tail is None or f"{zlib.crc32(data[: tail.start()]):08x}".encode() != tail[1]:
-        raise CorruptDataError(f"{url}: {NAME} fails its own checksum; {_REMEDY}")
+    failed = f"{url}: {NAME} fails its own checksum; {_REMEDY}"
+    if tail and f"{zlib.crc32(data[: tail.start()]):08x}".encode() != tail[1]:
+        raise CorruptDataError(failed)
     try:
         found = json.loads(data)
         version = found["manifest_version"]
-        if version != VERSION:
-            raise UnsupportedVersionError(
-                f"{url}: manifest version {version!r}; this release reads {VERSION}, a newer one may read it"
-            )
-        files, copies = found["files"], found["copies"]
-        well_formed = (
-            isinstance(files, dict)
-            and isinstance(copies, dict)
-            and all(isinstance(text, str) for text in copies.values())
-            and all(
-                isinstance(e, list) and len(e) == 2 and isinstance(e[0], int) and isinstance(e[1], str)
-                for e in files.values()
-            )
-        )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, UnsupportedVersionError):
-            raise
+        if tail is None and ("copies" in found or "crc" in found):
+            raise CorruptDataError(failed)
+        if version == VERSION:
+            files, copies = found["files"], found.get("copies", {})
+            if _entries(files) and all(isinstance(text, str) for text in copies.values()):
+                return Manifest(files=dict(files), copies=dict(copies), signed=tail is not None)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptDataError(f"{url}: {NAME} is not a manifest ({error}); {_REMEDY}") from error
-    if not well_formed:
+    if version == VERSION:
         raise CorruptDataError(f"{url}: {NAME} is not a manifest; {_REMEDY}")
-    return Manifest(files=dict(files), copies=dict(copies))
+    raise UnsupportedVersionError(
+        f"{url}: manifest version {version!r}; this release reads {VERSION}, a newer one may read it"
+    )
+
+
+def _entries(files: dict[str, Any]) -> bool:
+    return all(
+        isinstance(e, list) and len(e) == 2 and isinstance(e[0], int) and isinstance(e[1], str)
+        for e in files.values()
+    )
 
 
 def unpack(data: bytes, url: str) -> dict[str, list[Any]]:

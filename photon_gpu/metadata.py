@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu import manifest
 from photon_gpu.blosc import MAX_BYTES, Compressor
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
@@ -64,8 +63,6 @@ def attributes_json(layout: Layout, extra: dict[str, Any]) -> bytes:
     if encoding.layout == "compact":
         attributes["exact_values"] = encoding.exact
         attributes["predictor"] = encoding.predictor.to_dict()
-    # So that a manifest that was deleted is missed.
-    attributes["manifest"] = manifest.NAME
     return _dump({**attributes, **extra})
 
 

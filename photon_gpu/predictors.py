@@ -76,7 +76,7 @@ class Predictor:
 
     def relative(self, base: int, top: int) -> NDArray[np.int32]:
         """Weights for codes counted from ``base``; only the constants change, kept within ``0..top``."""
-        rows = np.array([row[:-1] + (0,) for row in self.weights], np.int64)
+        rows = np.array([(*row[:-1], 0) for row in self.weights], np.int64)
         reach = 2 * (top + 1) * _ONE
         for row, weights in zip(rows, self.weights, strict=True):
             gathered = sum(w * m for w, m in zip(weights, MULTIPLICITY, strict=True))

@@ -150,8 +150,8 @@ class Storage:
         try:
             if self.local:
                 old = self.sibling("old")
-                os.rename(self.root, old.root)
-                os.rename(new.root, self.root)
+                Path(self.root).rename(old.root)
+                Path(new.root).rename(self.root)
                 old.delete_folder()
                 return
             for name in sorted(self.names(), key=lambda name: name != ".zarray"):

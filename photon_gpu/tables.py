@@ -124,8 +124,9 @@ class CodeTable:
         codes = self.luts()
         with self._lock:
             if self._labels is None:
-                self._labels = codes * self.step
-                self._labels.flags.writeable = False
+                labels = np.multiply(codes, self.step, dtype=np.float64)
+                labels.flags.writeable = False
+                self._labels = labels
             return self._labels
 
     def _lut(self, phase: int) -> NDArray[np.int32]:
@@ -205,6 +206,13 @@ class CodeTable:
         if self.dtype.kind == "f":
             inside = np.clip(centre - pull, first, np.nextafter(last, first))
             return _into_bin(inside, first, last, self.dtype)
+        if self.phases > 1:
+            # With dither a mean over phases is exact, unless the end of the dtype cut some of them short.
+            edges = self.thresholds(low, high + 1, phase)
+            first, last = edges[:-1], edges[1:] - 1.0
+            return np.clip(
+                np.where(last > first, 0.5 * (first + last) - pull, first), first, np.maximum(first, last)
+            )
         inside = np.clip(np.where(last > first, centre - pull, centre), first, np.maximum(first, last))
         info = np.iinfo(self.dtype)
         return np.clip(np.where(last >= first, inside, first), float(info.min), float(info.max))

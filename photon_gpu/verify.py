@@ -143,12 +143,12 @@ class Check:
         self.description = self._describe(content)
         attributes = self.description.attributes if self.description else {}
         if manifest.NAME not in self.found:
-            if attributes.get("manifest"):
-                self._add(
-                    "missing", manifest.NAME, "the attributes say there is one; chunks were decoded instead"
-                )
+            if "layout" in attributes:  # a key of photon_gpu's own, which never leaves the manifest out
+                self._add("missing", manifest.NAME, "no such file; chunks were decoded instead")
             else:
                 self.notes.append("this store has no manifest: its chunks were decoded instead")
+        elif self.index is not None and not self.index.signed:
+            self.notes.append("this manifest is of an early kind, with no checksum of itself")
         if self.description is None:
             self.notes.append("without a description of the movie its chunks cannot be decoded")
         self._list(chunks)

@@ -22,7 +22,8 @@ from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.layouts import Layout, layout_for
+from photon_gpu.layouts import layout_for
+from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from test_verify import LAYOUTS, NOISE, movie, without_manifest
 
 import photon_gpu as pg
 from photon_gpu import manifest
 from photon_gpu.errors import InvalidInputError
+from tests.test_verify import LAYOUTS, NOISE, movie, without_manifest
 
 
 @pytest.fixture(params=LAYOUTS)

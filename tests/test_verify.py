@@ -33,10 +33,10 @@ def store(request, tmp_path):
 
 
 def without_manifest(place):
-    """As a writer that keeps no manifest would leave it."""
+    """As another program, which knows neither manifest nor the attribute ``layout``, would leave it."""
     (place / ".manifest.json").unlink()
     attributes = json.loads((place / ".zattrs").read_text())
-    del attributes["manifest"]
+    del attributes["layout"]
     (place / ".zattrs").write_text(json.dumps(attributes))
 
 
