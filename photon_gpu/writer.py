@@ -183,8 +183,7 @@ def finish(
     """Write manifest, ``.zattrs`` and, last, ``.zarray``; returns their bytes."""
     array = metadata.array_json(shape, chunk, layout)
     attrs = metadata.attributes_json(layout, attributes)
-    listed = {**files, metadata.ATTRIBUTES: manifest.entry(attrs), metadata.ARRAY: manifest.entry(array)}
-    index = manifest.pack(listed)
+    index = manifest.pack(files, {metadata.ATTRIBUTES: attrs, metadata.ARRAY: array})
     with stages.timed("write"):
         claim.target.write(manifest.NAME, index)
         claim.target.write(metadata.ATTRIBUTES, attrs)
