@@ -10,6 +10,7 @@ import uuid
 from types import TracebackType
 
 from photon_gpu.errors import PhotonError, StoreExistsError
+from photon_gpu.place import missing_folders, refuse_foreign, remove_empty
 from photon_gpu.storage import Storage
 
 MARKER = ".photon-writing"
@@ -37,10 +38,12 @@ class Claim:
         self.target = storage
 
     def __enter__(self) -> Claim:
+        self._made = missing_folders(self._storage)
         found = self._storage.names()
         if found and not self._overwrite:
             raise StoreExistsError(_taken(self._storage, found))
         if found:
+            refuse_foreign(self._storage, found)
             self.target = self._storage.sibling("new")
         who = {"host": socket.gethostname(), "pid": os.getpid(), "began": int(time.time()), "token": uuid.uuid4().hex}
         try:
@@ -71,6 +74,7 @@ class Claim:
             return
         try:
             self.target.delete_folder()
+            remove_empty(self._made)
         except Exception as problem:
             note = f"the unfinished files at {self.target.url} could not be removed ({problem}); delete that folder"
             if error is None:

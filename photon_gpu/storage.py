@@ -143,6 +143,16 @@ class Storage:
         prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
         return sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file below the root, by name, from one listing; never from a cache."""
+        self.fs.invalidate_cache(self.root)
+        try:
+            found = self.fs.find(self.root, detail=True)
+        except FileNotFoundError:
+            return {}
+        prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
+        return {path[len(prefix) :]: file["size"] for path, file in found.items() if path.startswith(prefix)}
+
     def exists(self, name: str) -> bool:
         """Whether a file is there, asked of the store itself."""
         self.fs.invalidate_cache(self.root)

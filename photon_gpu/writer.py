@@ -25,6 +25,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
+from photon_gpu.place import refuse_source
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.report import EncodeReport, little_light
@@ -133,6 +134,7 @@ def encode(
     given = isinstance(source, Source)
     movie = open_source(source)
     try:
+        refuse_source(movie.name, storage)
         base = base.but(dtype=movie.dtype.name)
         frames = layout_for(base, chosen).chunk_frames(chunk_frames, movie.shape)
         compile_seconds = warm_up(chosen, base, preset)
@@ -148,6 +150,7 @@ def encode(
                     chunk_frames=frames,
                     predictor=predictor,
                     compressor=fixed,
+                    run=parallel(threads),
                 )
             kind = layout_for(choice.encoding, chosen)
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
@@ -180,8 +183,7 @@ def finish(
     """Write manifest, ``.zattrs`` and, last, ``.zarray``; returns their bytes."""
     array = metadata.array_json(shape, chunk, layout)
     attrs = metadata.attributes_json(layout, attributes)
-    listed = {**files, metadata.ATTRIBUTES: manifest.entry(attrs), metadata.ARRAY: manifest.entry(array)}
-    index = manifest.pack(listed)
+    index = manifest.pack(files, {metadata.ATTRIBUTES: attrs, metadata.ARRAY: array})
     with stages.timed("write"):
         claim.target.write(manifest.NAME, index)
         claim.target.write(metadata.ATTRIBUTES, attrs)

@@ -17,6 +17,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import photon_gpu
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.sources import Source, open_source
 
@@ -265,23 +266,23 @@ def test_objects_with_the_array_protocol_become_arrays(movie):
     np.testing.assert_array_equal(open_source(memoryview(movie)).read(0, 3), movie[:3])
 
 
-class _Movie:
-    """What tells a photon movie from an array: slices are stabilized, counts are apart."""
-
-    def __init__(self, counts):
-        self.counts = counts
-        self.noise = object()
-        self.shape = counts.shape
-        self.dtype = np.dtype("float64")
-
-    def __getitem__(self, key):
-        raise AssertionError("stabilized values must not be read as counts")
-
-
-def test_a_photon_movie_is_pointed_to_its_counts(movie):
+@pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
+def test_a_photon_movie_is_pointed_to_its_counts(tmp_path, movie, layout):
+    """Its own slices are stabilized values, which must never pass for counts."""
+    url = str(tmp_path / "movie.zarr")
+    photon_gpu.encode(movie, url, layout=layout, noise=photon_gpu.NoiseModel(gain=9, offset=-500))
+    ours = photon_gpu.open(url)
     with pytest.raises(InvalidInputError, match=r"movie\.counts"):
-        open_source(_Movie(movie))
-    np.testing.assert_array_equal(open_source(_Movie(movie).counts).read(0, 2), movie[:2])
+        open_source(ours)
+    with open_source(ours.counts) as source:
+        assert source.shape == movie.shape and source.dtype == movie.dtype
+        np.testing.assert_array_equal(source.read(3, 9), ours.counts[3:9])
+    if layout == "plain":
+        with pytest.raises(InvalidInputError, match="photon movie already"):
+            open_source(url)
+    else:
+        with open_source(url) as source:
+            np.testing.assert_array_equal(source.read(3, 9), ours.counts[3:9])
 
 
 @pytest.mark.parametrize("thing", [None, 3, 2.5, b"movie.tif", {"a": 1}, object(), {1, 2}])
