@@ -35,6 +35,7 @@ _HOMES = {
     "fidelity": "photon_gpu.fidelity",
     "inverse_anscombe": "photon_gpu.transform",
     "inverse_anscombe_unbiased": "photon_gpu.transform",
+    "movie": "photon_gpu.insertion",
     "open": "photon_gpu.reader",
     "open_source": "photon_gpu.sources",
     "repair": "photon_gpu.repair",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
     from photon_gpu.fidelity import fidelity as fidelity
+    from photon_gpu.insertion import movie as movie
     from photon_gpu.noise import NoiseModel as NoiseModel
     from photon_gpu.predictors import Predictor as Predictor
     from photon_gpu.reader import Movie as Movie

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+import uuid
 from types import TracebackType
 
 from photon_gpu.errors import PhotonError, StoreExistsError
@@ -44,7 +45,7 @@ class Claim:
         if found:
             refuse_foreign(self._storage, found)
             self.target = self._storage.sibling("new")
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "began": int(time.time())}
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "began": int(time.time()), "token": uuid.uuid4().hex}
         try:
             self.target.create(MARKER, json.dumps(who).encode())
         except FileExistsError as error:
