@@ -1,0 +1,142 @@
+"""The photon-transfer curve behind the line: points per level, bend, skewness, correlations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.estimate.line import Line, Problem, group, nugget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Points of the photon-transfer curve, one per level, in order of level.
+
+    Attributes
+    ----------
+    level : tuple of float
+        Mean signal, ADU.
+    variance : tuple of float
+        Variance from the samples the line rests on, ADU^2.
+    error : tuple of float
+        Standard error of ``variance``, ADU^2.
+    plain : tuple of float
+        Variance from all samples, moving ones too, ADU^2.
+    samples : tuple of int
+        Samples the point rests on; 0 where the level was left out (clipped or saturated).
+    """
+
+    level: tuple[float, ...]
+    variance: tuple[float, ...]
+    error: tuple[float, ...]
+    plain: tuple[float, ...]
+    samples: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlation:
+    """Correlation of the noise with its neighbour one row (y), column (x) and frame (t) away.
+
+    ``*_error`` are standard errors. In space, what also reaches pixels 2 and 3 away is structure
+    and does not count; in time, one and two frames apart are compared.
+    """
+
+    y: float
+    x: float
+    t: float
+    y_error: float
+    x_error: float
+    t_error: float
+
+
+def points(p: Problem, line: Line, scheme: str) -> Curve:
+    """Means per level of kept and of all cells, with standard errors from the scatter of cells."""
+    cells, value, plain = p.cells, nugget(p.cells, scheme), p.cells.form("square")
+    kept = p.count * line.kept
+    mass = group(cells.level, kept, p.levels)
+    everything = group(cells.level, p.count, p.levels)
+    safe = np.maximum(mass, 1e-9)
+    variance = group(cells.level, kept * value, p.levels) / safe
+    scatter = group(cells.level, (kept * (value - variance[cells.level])) ** 2, p.levels)
+    signal = np.where(mass > 0, group(cells.level, kept * p.signal, p.levels) / safe, 0.0)
+    total = np.maximum(everything, 1e-9)
+    overall = group(cells.level, p.count * p.signal, p.levels) / total
+    level = np.where(mass > 0, signal, overall)
+    used = np.flatnonzero(everything >= 50)
+    used = used[np.argsort(level[used])]
+
+    def column(values: NDArray) -> tuple[float, ...]:
+        return tuple(float(v) for v in values[used])
+
+    return Curve(
+        level=column(level),
+        variance=column(np.where(mass > 0, variance, np.nan)),
+        error=column(np.where(mass > 0, np.sqrt(scatter) / safe, np.nan)),
+        plain=column(group(cells.level, p.count * plain, p.levels) / total),
+        samples=tuple(int(v) for v in mass[used]),
+    )
+
+
+def bend(p: Problem, line: Line, scheme: str) -> tuple[float, float]:
+    """Coefficient of ``(z - pivot)^2`` beside the line, and its standard error, 1/1 (ADU^2 per ADU^2)."""
+    _, weight = p.noise(line.gain, line.intercept)
+    w = np.where(line.kept, weight * p.count, 0.0)
+    dz = p.z - (w * p.z).sum() / w.sum()
+    basis = np.stack([np.ones_like(dz), dz, dz * dz])
+    regressors = np.stack([np.ones_like(dz), p.signal - p.z + dz, dz * dz])
+    design = (basis * w) @ regressors.T
+    if np.linalg.cond(design / np.sqrt(np.outer(np.diag(design), np.diag(design)))) > 1e10:
+        return 0.0, float("inf")
+    inverse = np.linalg.inv(design)
+    value = nugget(p.cells, scheme)
+    solution = inverse @ (basis * w) @ value
+    influence = inverse @ (basis * (w * (value - solution @ regressors)))
+    return float(solution[2]), float(np.sqrt(p.scatter(influence, line.kept)[2, 2]))
+
+
+def skewness(p: Problem, line: Line) -> tuple[float, float]:
+    """Slope of the third cumulant over the gain squared, and its standard error.
+
+    1 for photons all amplified alike (Poisson), more where each photon's charge varies: a detector
+    whose single-photon charge is gamma distributed with excess noise factor F gives ``2 - 1/F``.
+    """
+    sigma2, _ = p.noise(line.gain, line.intercept)
+    cubes = p.cells.form("cube")
+    slope, _, influence = p.solve(cubes, 1 / sigma2**3, line.kept)
+    scale = line.gain**2
+    return slope / scale, float(np.sqrt(p.scatter(influence, line.kept)[0, 0])) / scale
+
+
+def correlation(p: Problem, line: Line) -> Correlation:
+    """Correlations of the noise, over the cells the line rests on."""
+    sigma2, _ = p.noise(line.gain, line.intercept)
+    w = np.where(line.kept, p.count / sigma2, 0.0)
+    own = w * p.cells.form("square")
+    out = {}
+    for axis in "yx":
+        one, two, three = (p.cells.form(f"{axis}{k}") for k in (1, 2, 3))
+        numerator = w * (one - 1.6 * two + 0.6 * three)
+        out[axis] = _ratio(p, line, numerator, own)
+    near, far = w * p.cells.form("t1"), w * p.cells.form("t2")
+    rho, error = _ratio(p, line, far - near, far)
+    return Correlation(
+        y=out["y"][0], x=out["x"][0], t=rho, y_error=out["y"][1], x_error=out["x"][1], t_error=error
+    )
+
+
+def _ratio(p: Problem, line: Line, numerator: NDArray, denominator: NDArray) -> tuple[float, float]:
+    total = denominator.sum()
+    if not total > 0:
+        return 0.0, float("inf")
+    ratio = float(numerator.sum() / total)
+    influence = (numerator - ratio * denominator)[None, :] / total
+    return ratio, float(np.sqrt(p.scatter(influence, line.kept)[0, 0]))
+
+
+def structure_share(p: Problem) -> float:
+    """Share of all frame-to-frame change that neighbours have in common: structure, not noise."""
+    square = p.cells.form("square")
+    total = float((p.count * square).sum())
+    return float((p.count * (square - nugget(p.cells, "far"))).sum()) / total if total > 0 else 0.0
