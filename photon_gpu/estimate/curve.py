@@ -51,9 +51,10 @@ class Correlation:
     t_error: float
 
 
-def points(p: Problem, line: Line, scheme: str) -> Curve:
+def points(p: Problem, line: Line) -> Curve:
     """Means per level of kept and of all cells, with standard errors from the scatter of cells."""
-    cells, value, plain = p.cells, nugget(p.cells, scheme), p.cells.form("square")
+    cells, plain = p.cells, p.square
+    value = p.value - line.jitter * cells.form("contrast")
     kept = p.count * line.kept
     mass = group(cells.level, kept, p.levels)
     everything = group(cells.level, p.count, p.levels)
@@ -79,21 +80,24 @@ def points(p: Problem, line: Line, scheme: str) -> Curve:
     )
 
 
-def bend(p: Problem, line: Line, scheme: str) -> tuple[float, float]:
+def bend(p: Problem, line: Line) -> tuple[float, float]:
     """Coefficient of ``(z - pivot)^2`` beside the line, and its standard error, 1/1 (ADU^2 per ADU^2)."""
-    _, weight = p.noise(line.gain, line.intercept)
-    w = np.where(line.kept, weight * p.count, 0.0)
-    dz = p.z - (w * p.z).sum() / w.sum()
-    basis = np.stack([np.ones_like(dz), dz, dz * dz])
-    regressors = np.stack([np.ones_like(dz), p.signal - p.z + dz, dz * dz])
-    design = (basis * w) @ regressors.T
-    if np.linalg.cond(design / np.sqrt(np.outer(np.diag(design), np.diag(design)))) > 1e10:
+    w = np.where(line.kept, p.weight(line.gain, line.intercept, line.jitter) * p.count, 0.0)
+    dz = p.light
+    dz = dz - (w * dz).sum() / w.sum()
+    scale = float(np.sqrt((w * dz * dz).sum() / w.sum())) or 1.0
+    square = (dz / scale) ** 2
+    basis = np.stack([np.ones_like(dz), dz / scale, square])
+    regressors = np.stack([np.ones_like(dz), (p.signal - p.z_stratum[p.cells.stratum] + dz) / scale, square])
+    design = (basis * w) @ regressors.T / w.sum()
+    if not np.isfinite(design).all() or np.linalg.cond(design) > 1e10:
         return 0.0, float("inf")
-    inverse = np.linalg.inv(design)
-    value = nugget(p.cells, scheme)
-    solution = inverse @ (basis * w) @ value
+    inverse = np.linalg.inv(design) / w.sum()
+    value = p.value - line.jitter * p.cells.form("contrast")
+    solution = inverse @ ((basis * w) @ value)
     influence = inverse @ (basis * (w * (value - solution @ regressors)))
-    return float(solution[2]), float(np.sqrt(p.scatter(influence, line.kept)[2, 2]))
+    error = float(np.sqrt(p.scatter(influence, line.kept)[2, 2]))
+    return float(solution[2]) / scale**2, error / scale**2
 
 
 def skewness(p: Problem, line: Line) -> tuple[float, float]:
@@ -102,28 +106,35 @@ def skewness(p: Problem, line: Line) -> tuple[float, float]:
     1 for photons all amplified alike (Poisson), more where each photon's charge varies: a detector
     whose single-photon charge is gamma distributed with excess noise factor F gives ``2 - 1/F``.
     """
-    sigma2, _ = p.noise(line.gain, line.intercept)
-    cubes = p.cells.form("cube")
-    slope, _, influence = p.solve(cubes, 1 / sigma2**3, line.kept)
+    sigma2 = p.sigma2(line.gain, line.intercept)
+    solution, influence = p.solve(p.cells.form("cube"), 1 / sigma2**3, line.kept)
     scale = line.gain**2
-    return slope / scale, float(np.sqrt(p.scatter(influence, line.kept)[0, 0])) / scale
+    return float(solution[0]) / scale, float(np.sqrt(p.scatter(influence, line.kept)[0, 0])) / scale
 
 
 def correlation(p: Problem, line: Line) -> Correlation:
     """Correlations of the noise, over the cells the line rests on."""
-    sigma2, _ = p.noise(line.gain, line.intercept)
+    sigma2 = p.sigma2(line.gain, line.intercept)
     w = np.where(line.kept, p.count / sigma2, 0.0)
-    own = w * p.cells.form("square")
+    own = w * p.square
     out = {}
     for axis in "yx":
         one, two, three = (p.cells.form(f"{axis}{k}") for k in (1, 2, 3))
-        numerator = w * (one - 1.6 * two + 0.6 * three)
-        out[axis] = _ratio(p, line, numerator, own)
-    near, far = w * p.cells.form("t1"), w * p.cells.form("t2")
-    rho, error = _ratio(p, line, far - near, far)
+        # structure that jitters correlates over one pixel too; what goes with the contrast is not noise
+        out[axis] = _ratio(p, line, w * _flat(p, line, one - 1.6 * two + 0.6 * three), own)
+    near, far = p.cells.form("t1"), p.cells.form("t2")
+    rho, error = _ratio(p, line, w * _flat(p, line, far - near), w * far)
     return Correlation(
         y=out["y"][0], x=out["x"][0], t=rho, y_error=out["y"][1], x_error=out["x"][1], t_error=error
     )
+
+
+def _flat(p: Problem, line: Line, value: NDArray) -> NDArray:
+    """``value`` less the part of it that goes with the contrast between neighbours."""
+    if p.scheme == "none":
+        return value
+    solution, _ = p.solve(value, p.weight(line.gain, line.intercept, line.jitter), line.kept, contrast=True)
+    return value - solution[2] * p.cells.form("contrast")
 
 
 def _ratio(p: Problem, line: Line, numerator: NDArray, denominator: NDArray) -> tuple[float, float]:
@@ -137,6 +148,5 @@ def _ratio(p: Problem, line: Line, numerator: NDArray, denominator: NDArray) -> 
 
 def structure_share(p: Problem) -> float:
     """Share of all frame-to-frame change that neighbours have in common: structure, not noise."""
-    square = p.cells.form("square")
-    total = float((p.count * square).sum())
-    return float((p.count * (square - nugget(p.cells, "far"))).sum()) / total if total > 0 else 0.0
+    total = float((p.count * p.square).sum())
+    return float((p.count * (p.square - nugget(p.cells, "far"))).sum()) / total if total > 0 else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ def estimate_noise(
     dark: Any = None,
     seed: int = 0,
     pairs: Literal["time", "space"] = "time",
-    budget_bytes: int = 1 << 27,
+    budget_bytes: int = 1 << 26,
 ) -> NoiseEstimate:
     """Estimate gain and intercept of ``var = gain*z + c`` from a movie, or say why that cannot be done.
 
@@ -107,7 +107,6 @@ def estimate_noise(
 class _Fitted:
     problem: Problem
     line: Line
-    scheme: str
     curve: curve.Curve
     bend: tuple[float, float]
     correlation: curve.Correlation
@@ -125,13 +124,13 @@ def _usable(cells: Cells, levels: Levels) -> tuple[NDArray, bool]:
     unsaturated = clean("full")
     if not np.isfinite(levels.bottom):
         return unsaturated, False
-    everything = fit(Problem(cells, unsaturated), "near") if unsaturated.any() else None
+    everything = fit(Problem(cells, unsaturated, "near")) if unsaturated.any() else None
     if everything is None:
         return unsaturated, False
     above = unsaturated & clean("floor")
     line = None
     if above.any() and cells.count[above].sum() > 0.05 * cells.count[unsaturated].sum():
-        line = fit(Problem(cells, above), "near")
+        line = fit(Problem(cells, above, "near"))
     # photon counts end at zero of themselves: there the line goes on to the floor and has no noise left
     error = float(np.sqrt([levels.bottom, 1.0] @ everything.covariance @ [levels.bottom, 1.0]))
     empty = abs(float(everything.variance(levels.bottom))) < 0.1 * everything.gain**2 + 4 * error
@@ -144,8 +143,8 @@ def _usable(cells: Cells, levels: Levels) -> tuple[NDArray, bool]:
 
 def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
     scheme = "near" if pairs == "time" else "none"
-    p = Problem(cells, usable)
-    line = fit(p, scheme)
+    p = Problem(cells, usable, scheme)
+    line = fit(p)
     if line is None:
         return None
     rho = curve.correlation(p, line)
@@ -154,22 +153,21 @@ def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
         whole = [a for a, r, e in (("y", rho.y, rho.y_error), ("x", rho.x, rho.x_error)) if abs(r) > max(0.015, 4 * e)]
         better = {(): "near", ("x",): "y", ("y",): "x", ("y", "x"): "far"}[tuple(whole)]
         if better != scheme:
-            again = fit(p, better)
+            other = Problem(cells, usable, better)
+            again = fit(other)
             if again is not None:
-                scheme, line = better, again
+                p, line = other, again
                 rho = curve.correlation(p, line)
-    bend = curve.bend(p, line, scheme)
-    drawn = curve.points(p, line, scheme)
+    bend = curve.bend(p, line)
+    drawn = curve.points(p, line)
     if abs(bend[0]) > 4 * bend[1] and any(f.severity == "WARN" for f in checks.straightness(drawn, line, *bend)):
-        even = Problem(cells, usable, even=True)
-        other = fit(even, scheme)
-        if other is not None and other.gain > 0:
-            apart = np.array([other.gain - line.gain, other.intercept - line.intercept]) / 2
-            covariance = other.covariance + np.outer(apart, apart)
-            p = even
-            line = Line(**{**vars(other), "covariance": covariance})
-            drawn = curve.points(p, line, scheme)
-    return _Fitted(problem=p, line=line, scheme=scheme, curve=drawn, bend=bend, correlation=rho)
+        even = Problem(cells, usable, p.scheme, even=True)
+        again = fit(even)
+        if again is not None and again.gain > 0:
+            apart = np.array([again.gain - line.gain, again.intercept - line.intercept]) / 2
+            p, line = even, replace(again, covariance=again.covariance + np.outer(apart, apart))
+            drawn = curve.points(p, line)
+    return _Fitted(problem=p, line=line, curve=drawn, bend=bend, correlation=rho)
 
 
 def _dark_recording(source: Any, seed: int, budget_bytes: int) -> dark.Dark:
@@ -228,7 +226,7 @@ def _judge(
     found += checks.structure(share, float(kept.sum() / cells.count.sum()), subtracted, pairs)
     found += checks.straightness(fitted.curve, line, *fitted.bend)
     found += checks.excess(*skew, *fitted.bend)
-    found += checks.planes(*_planes(p, line, fitted.scheme, windows))
+    found += checks.planes(*_planes(p, line, windows))
     diagnostics = Diagnostics(
         intercept=intercept,
         covariance=((float(covariance[0, 0]), float(covariance[0, 1])), (float(covariance[1, 0]), float(covariance[1, 1]))),
@@ -278,23 +276,22 @@ def _model(
     )
 
 
-def _planes(p: Problem, line: Line, scheme: str, windows: list[Window]) -> tuple[list[float], list[float]]:
+def _planes(p: Problem, line: Line, windows: list[Window]) -> tuple[list[float], list[float]]:
     plane = np.array([w.plane for w in windows])[p.cells.window]
     count = int(plane.max()) + 1
     gains: list[float] = []
     errors: list[float] = []
     if not 2 <= count <= 16:
         return gains, errors
-    from photon_gpu.estimate.line import nugget
-
-    value, weight = nugget(p.cells, scheme), p.weight(line.gain, line.intercept)
+    value = p.value - line.jitter * p.cells.form("contrast")
+    weight = p.weight(line.gain, line.intercept, line.jitter)
     for k in range(count):
         kept = line.kept & (plane == k)
         try:
-            gain, _, influence = p.solve(value, weight, kept)
+            solution, influence = p.solve(value, weight, kept)
         except np.linalg.LinAlgError:
             continue
-        gains.append(gain)
+        gains.append(float(solution[0]))
         errors.append(float(np.sqrt(p.scatter(influence, kept)[0, 0])))
     return gains, errors
 

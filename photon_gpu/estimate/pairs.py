@@ -19,11 +19,15 @@ from numpy.typing import NDArray
 from photon_gpu.estimate.sample import Window
 
 TILE = 16
-LEVELS = 32
+UNITS = 4000  # tiles grow until there are no more units of space and time than this
+LEVELS = 28
+# classes of pixels from flat to steep, by how much the instrument differs between neighbours: what
+# motion does to a variance goes with the local contrast, so flat pixels tell most
+STEEPNESS = (0.3, 0.6, 0.8, 0.95)
 # signal, D^2/6, covariance of D with the pixel k rows (y) or columns (x) away, variance from differences
-# over 1 and 2 frames less what neighbouring rows share, third cumulant,
-# share of values at the saturated level, share at the lowest level
-FORMS = ("signal", "square", "y1", "y2", "y3", "x1", "x2", "x3", "t1", "t2", "cube", "full", "floor")
+# over 1 and 2 frames less what neighbouring rows share, third cumulant, squared contrast between
+# neighbours, share of values at the saturated level, share at the lowest level
+FORMS = ("signal", "square", "y1", "y2", "y3", "x1", "x2", "x3", "t1", "t2", "cube", "contrast", "full", "floor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +36,12 @@ class Cells:
 
     Attributes
     ----------
-    window, tile, level : ndarray of int, shape (N,)
-        Which cell; ``level`` indexes ``edges``.
+    window, tile, level, stratum : ndarray of int, shape (N,)
+        Which cell; ``level`` indexes ``edges``, ``stratum`` is the level and the class of steepness.
     count : ndarray of float, shape (N,)
         Samples (a sample is one pixel in one half window).
-    instrument : ndarray, shape (N,)
-        Mean of the instrument, ADU.
+    instrument, steepness : ndarray, shape (N,)
+        Mean light, ADU, and squared contrast, ADU^2, of the frames that were not measured.
     means : ndarray, shape (N, len(FORMS))
         Mean of each form: ADU, ADU^2, ADU^3 (cube), share (full, floor).
     edges : ndarray
@@ -51,8 +55,10 @@ class Cells:
     window: NDArray
     tile: NDArray
     level: NDArray
+    stratum: NDArray
     count: NDArray
     instrument: NDArray
+    steepness: NDArray
     means: NDArray
     edges: NDArray
     pairs_per_sample: float
@@ -101,6 +107,19 @@ def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 6.0) -> NDArra
     return out / np.maximum(weight, 1)
 
 
+def _contrast(one: NDArray, other: NDArray) -> NDArray:
+    """Mean over the four neighbours of the product of both images' differences to them."""
+    out = np.zeros(one.shape)
+    weight = np.zeros(one.shape)
+    for axis in (0, 1):
+        product = np.diff(one, axis=axis) * np.diff(other, axis=axis)
+        for part in (slice(1, None), slice(None, -1)):
+            at = (part, slice(None)) if axis == 0 else (slice(None), part)
+            out[at] += product
+            weight[at] += 1
+    return out / np.maximum(weight, 1)
+
+
 def _measure(frames: NDArray) -> NDArray:
     """All forms of one half window but the two shares, shape (len(FORMS) - 2, H, W)."""
     contrast = frames[:-2] - 2 * frames[1:-1] + frames[2:]
@@ -116,29 +135,71 @@ def _measure(frames: NDArray) -> NDArray:
         own = np.einsum("jyx,jyx->yx", change, change) / (2 * len(change))
         forms.append(own - 4 / 3 * _lagged(change, 1, 1, 2.0) + 1 / 3 * _lagged(change, 2, 1, 2.0))
     forms.append(-np.einsum("jyx,jyx->yx", squares, contrast) / (6 * count))
+    # the halves of the half: their noise is independent, so the product holds structure alone
+    middle = len(frames) // 2
+    forms.append(_contrast(frames[:middle].mean(axis=0), frames[len(frames) - middle :].mean(axis=0)))
     return np.stack(forms)
 
 
-def level_edges(windows: Sequence[Window], *, smooth: bool) -> NDArray:
-    """Edges of the levels: half of them share the samples evenly, half share the range evenly."""
-    values = []
+@dataclass(frozen=True, kw_only=True)
+class Strata:
+    """How samples are sorted: by level, and within it by steepness.
+
+    Attributes
+    ----------
+    edges : ndarray
+        Of the levels, ADU of the instrument.
+    noise : ndarray, shape (len(edges) + 1,)
+        Rough variance at each level, by which contrast is measured.
+    cuts : ndarray
+        Between the classes of steepness; empty where neighbours are not neighbours in space.
+    """
+
+    edges: NDArray
+    noise: NDArray
+    cuts: NDArray
+
+    def sort(self, image: NDArray, smooth: bool) -> tuple[NDArray, NDArray, NDArray]:
+        """Light, squared contrast and stratum of every pixel of the mean of the frames not measured."""
+        light, contrast = (_box3(image) if smooth else image), _contrast(image, image)
+        level = np.searchsorted(self.edges, light)
+        if not len(self.cuts):
+            return light, contrast, level
+        steep = np.searchsorted(self.cuts, contrast / self.noise[level])
+        return light, contrast, level * (len(self.cuts) + 1) + steep
+
+
+def strata(windows: Sequence[Window], *, smooth: bool) -> Strata:
+    """Half of the level edges share the samples evenly, half share the range evenly."""
+    noise, lights, contrasts = [], [], []
     for window in windows[:: max(1, len(windows) // 8)]:
-        for _, rest in halves(len(window.frames)):
+        for chosen, rest in halves(len(window.frames)):
             image = window.frames[rest].astype(np.float64).mean(axis=0)
-            values.append((_box3(image) if smooth else image).ravel()[::3])
-    pooled = np.concatenate(values)
-    pooled = pooled[np.isfinite(pooled)]
-    if pooled.size == 0:
-        return np.array([0.0, 1.0])
-    low, high = np.quantile(pooled, [0.0005, 0.9998])
-    edges = np.concatenate(
-        [np.quantile(pooled, np.linspace(0.01, 0.99, LEVELS // 2)), np.linspace(low, high, LEVELS // 2)]
+            frames = window.frames[chosen][:3].astype(np.float64)
+            lights.append((_box3(image) if smooth else image).ravel()[::3])
+            noise.append((frames[0] - 2 * frames[1] + frames[2]).ravel()[::3] ** 2 / 6)
+            contrasts.append(_contrast(image, image).ravel()[::3])
+    light, square, contrast = (np.concatenate(part) for part in (lights, noise, contrasts))
+    good = np.isfinite(light) & np.isfinite(square) & np.isfinite(contrast)
+    light, square, contrast = light[good], square[good], contrast[good]
+    if light.size == 0:
+        return Strata(edges=np.zeros(1), noise=np.ones(2), cuts=np.zeros(0))
+    low, high = np.quantile(light, [0.0005, 0.9998])
+    edges = np.unique(
+        np.concatenate(
+            [np.quantile(light, np.linspace(0.01, 0.99, LEVELS // 2)), np.linspace(low, high, LEVELS // 2)]
+        )
     )
-    return np.unique(edges)
+    level = np.searchsorted(edges, light)
+    size = len(edges) + 1
+    rough = np.bincount(level, square, size) / np.maximum(np.bincount(level, minlength=size), 1)
+    rough = np.maximum(rough, max(float(square.mean()), 1e-12) * 1e-3)
+    cuts = np.quantile(contrast / rough[level], STEEPNESS) if smooth else np.zeros(0)
+    return Strata(edges=edges, noise=rough, cuts=cuts)
 
 
 def gather(
-    windows: Sequence[Window], *, top: float, bottom: float, smooth: bool = True, tile: int = TILE
+    windows: Sequence[Window], *, top: float, bottom: float, smooth: bool = True
 ) -> Cells:
     """Measure every window and sum into cells.
 
@@ -151,8 +212,13 @@ def gather(
     smooth : bool
         Average the instrument over 3 x 3 pixels (not where rows are other images).
     """
-    edges = level_edges(windows, smooth=smooth)
+    sorting = strata(windows, smooth=smooth)
+    classes = len(sorting.cuts) + 1
+    span = (len(sorting.edges) + 1) * classes
     parts: list[tuple[NDArray, ...]] = []
+    area, tile = sum(w.frames[0].size for w in windows), TILE
+    while area > UNITS * tile * tile:
+        tile += TILE // 2
     samples = pairs = constant = nonfinite = 0.0
     tiles_before: dict[tuple[int, int], int] = {}
     for number, window in enumerate(windows):
@@ -168,12 +234,10 @@ def gather(
         still = (block == block[0]).all(axis=0).ravel() & finite
         for chosen, rest in halves(len(block)):
             instrument = block[rest].mean(axis=0)
-            if smooth:
-                instrument = _box3(instrument)
             forms = _measure(block[chosen]).reshape(len(FORMS) - 2, -1)
             shares = [(block[chosen] >= top).mean(axis=0), (block[chosen] <= bottom).mean(axis=0)]
-            level = np.searchsorted(edges, instrument.ravel())
-            key = local * (len(edges) + 1) + level
+            light, steep, stratum = sorting.sort(instrument, smooth)
+            key = local * span + stratum.ravel()
             size = int(key.max()) + 1
             good = finite.astype(np.float64)
             if not finite.all():
@@ -184,14 +248,16 @@ def gather(
             constant += float(count[used][motionless].sum())
             used = used[~motionless]
             sums = [np.bincount(key, v, size)[used] for v in (*forms, *(s.ravel() * good for s in shares))]
-            inst = np.bincount(key, np.where(finite, instrument.ravel(), 0.0), size)[used]
             parts.append(
                 (
                     np.full(len(used), number),
-                    base + used // (len(edges) + 1),
-                    used % (len(edges) + 1),
+                    base + used // span,
+                    used % span,
                     count[used],
-                    inst / count[used],
+                    *(
+                        np.bincount(key, np.where(finite, v.ravel(), 0.0), size)[used] / count[used]
+                        for v in (light, steep)
+                    ),
                     np.stack(sums, axis=1) / count[used, None],
                 )
             )
@@ -203,11 +269,13 @@ def gather(
     return Cells(
         window=columns[0],
         tile=columns[1],
-        level=columns[2],
+        level=columns[2] // classes,
+        stratum=columns[2],
         count=columns[3],
         instrument=columns[4],
-        means=columns[5],
-        edges=edges,
+        steepness=columns[5],
+        means=columns[6],
+        edges=sorting.edges,
         pairs_per_sample=pairs / total,
         constant_share=constant / total,
         nonfinite_share=nonfinite / total,
