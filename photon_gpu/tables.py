@@ -27,6 +27,7 @@ from photon_gpu.transform import anscombe, stabilized_floor
 PHASES = 16
 """Shifts of the dither grid, and rounding offsets of integer output."""
 
+_FINE = 50.0**2
 MAX_CODES = 1 << 21
 """Most codes one threshold table may span."""
 
@@ -77,6 +78,8 @@ class CodeTable:
         self.phases = phases
         self._exact = _Boundaries(noise, self.step, phases)
         self._luts: NDArray[np.int32] | None = None
+        self._labels: NDArray[np.float64] | None = None
+        self._decoded: dict[str, tuple[int, NDArray]] = {}
         self._thresholds: dict[int, tuple[int, NDArray]] = {}
         self._lock = threading.Lock()
 
@@ -115,6 +118,16 @@ class CodeTable:
                 self._luts = np.stack([self._lut(phase) for phase in range(self.phases)])
                 self._luts.flags.writeable = False
             return self._luts
+
+    def label_luts(self) -> NDArray[np.float64]:
+        """``step*k`` for every possible value, ``(phases, 2**bits)``, by bit pattern."""
+        codes = self.luts()
+        with self._lock:
+            if self._labels is None:
+                labels = np.multiply(codes, self.step, dtype=np.float64)
+                labels.flags.writeable = False
+                self._labels = labels
+            return self._labels
 
     def _lut(self, phase: int) -> NDArray[np.int32]:
         bits = 8 * self.dtype.itemsize
@@ -193,6 +206,13 @@ class CodeTable:
         if self.dtype.kind == "f":
             inside = np.clip(centre - pull, first, np.nextafter(last, first))
             return _into_bin(inside, first, last, self.dtype)
+        if self.phases > 1:
+            # With dither a mean over phases is exact, unless the end of the dtype cut some of them short.
+            edges = self.thresholds(low, high + 1, phase)
+            first, last = edges[:-1], edges[1:] - 1.0
+            return np.clip(
+                np.where(last > first, 0.5 * (first + last) - pull, first), first, np.maximum(first, last)
+            )
         inside = np.clip(np.where(last > first, centre - pull, centre), first, np.maximum(first, last))
         info = np.iinfo(self.dtype)
         return np.clip(np.where(last >= first, inside, first), float(info.min), float(info.max))
@@ -202,11 +222,13 @@ class CodeTable:
 
         An integer cannot be a half. So that the mean over pixels still is, integer
         output has one row per phase of a pixel's position, each rounded at another
-        offset, all within the bin: on average the rows give the representative.
+        offset, all within the bin: on average the rows give the representative. Where
+        half a unit is below 1 % of the least sigma, one row is rounded to nearest.
         """
         out = np.dtype(dtype)
         rounds = out.kind in "iu"
-        rows = PHASES if rounds or self.phases > 1 else 1
+        fine = stabilized_floor(self.noise) >= _FINE
+        rows = PHASES if self.phases > 1 or (rounds and not fine) else 1
         tables = np.empty((rows, high - low + 1), out)
         for row in range(rows):
             phase = row if self.phases > 1 else 0
@@ -216,11 +238,24 @@ class CodeTable:
             if not rounds:
                 tables[row] = values
                 continue
-            offset = (_ROUNDING_ORDER[row] + 0.5) / PHASES
+            offset = 0.5 if fine else (_ROUNDING_ORDER[row] + 0.5) / PHASES
             rounded = np.clip(np.floor(values + offset), first, np.maximum(first, last))
             info = np.iinfo(out)
             tables[row] = _cast_within(np.clip(rounded, float(info.min), float(info.max)), out)
         return tables
+
+    def decode_table_at_least(self, low: int, high: int, dtype: DTypeLike) -> tuple[int, NDArray]:
+        """A shared table that covers ``low..high`` and perhaps more, and the code it begins with."""
+        name = np.dtype(dtype).name
+        with self._lock:
+            begin, tables = self._decoded.get(name, (0, None))
+        if tables is None or low < begin or high >= begin + tables.shape[1]:
+            if tables is not None:
+                low, high = min(low, begin), max(high, begin + tables.shape[1] - 1)
+            begin, tables = low, self.decode_tables(low, high, dtype)
+            with self._lock:
+                self._decoded[name] = (begin, tables)
+        return begin, tables
 
 
 def check_step(step: Any) -> float:
@@ -256,7 +291,8 @@ class _Boundaries:
         self.lower_foot, self.lower_slope2 = int(self.foot * self.lower), int(self.slope2 * self.lower**2)
 
     def numerator(self, code: int, phase: int) -> int:
-        return 2 * self.phases * code - 2 * phase - 1 if self.phases > 1 else 2 * code - 1
+        """``n`` of the boundary ``(code - 1/2 + shift)*step``."""
+        return 2 * self.phases * (code - 1) + 2 * phase + 1
 
     def _on_root(self, n: int) -> bool:
         return n > 0 and n * n >= self.bend2

@@ -1,0 +1,265 @@
+"""Blosc frames, compressed and opened block by block on many threads.
+
+A Blosc 1 frame is a 16-byte header, a table of block starts, and blocks that do not
+depend on each other. Compressing runs of blocks apart and joining them gives the very
+bytes one call would give (tested), while all cores work on one chunk; taking a frame
+apart gives smaller frames that numcodecs opens, so that part of a chunk can be read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""How to run independent calls: ``map``, or a thread pool's."""
+
+MAX_BYTES = 2**31 - 17
+"""Largest buffer one Blosc frame can hold."""
+
+_HEADER = struct.Struct("<BBBBiii")
+_MEMCPYED, _UNSPLIT = 0x02, 0x10
+_SHUFFLES = {"none": 0, "byte": 1, "bit": 2, "noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+_NAMES = ("zstd", "lz4", "lz4hc", "zlib", "blosclz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compressor:
+    """Settings of numcodecs Blosc, as they stand in ``.zarray``.
+
+    Parameters
+    ----------
+    cname : {"zstd", "lz4", "lz4hc", "zlib", "blosclz"}
+    clevel : int
+        0 to 9.
+    shuffle : {0, 1, 2}
+        None, by byte, by bit.
+    blocksize : int
+        Bytes per block; 0 lets Blosc choose and leaves the key out of ``.zarray``.
+
+    Examples
+    --------
+    >>> Compressor.parse("zstd-5-bitshuffle").to_dict()
+    {'id': 'blosc', 'cname': 'zstd', 'clevel': 5, 'shuffle': 2}
+    """
+
+    cname: str = "zstd"
+    clevel: int = 1
+    shuffle: int = 1
+    blocksize: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        if self.cname not in _NAMES:
+            raise InvalidInputError(f"compressor: cname is {self.cname!r}; allowed are {', '.join(_NAMES)}")
+        for name, top in (("clevel", 9), ("shuffle", 2), ("blocksize", MAX_BYTES)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= top:
+                raise InvalidInputError(
+                    f"compressor: {name} is {value!r}; a whole number 0 to {top} is needed"
+                )
+        if 0 < self.blocksize < 1024:
+            raise InvalidInputError(
+                f"compressor: blocksize is {self.blocksize}; 0 (automatic) or at least 1024"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ``compressor`` entry of ``.zarray``."""
+        entry = {"id": "blosc", **asdict(self)}
+        if not self.blocksize:
+            del entry["blocksize"]
+        return entry
+
+    @classmethod
+    def from_dict(cls, entry: dict[str, Any]) -> Compressor:
+        """Inverse of :meth:`to_dict`."""
+        known = {"id", "cname", "clevel", "shuffle", "blocksize"}
+        if not isinstance(entry, dict) or entry.get("id") != "blosc" or set(entry) - known:
+            raise InvalidInputError(
+                f"compressor is {entry!r}; a Blosc entry with cname, clevel, shuffle is needed"
+            )
+        return cls(**{"blocksize": 0, **{key: value for key, value in entry.items() if key != "id"}})
+
+    @classmethod
+    def parse(cls, text: str) -> Compressor:
+        """From ``"zstd-5-bitshuffle"`` or ``"zstd-1-none-1048576"`` (block size last, optional)."""
+        parts = text.lower().replace(":", "-").split("-")
+        if len(parts) not in (3, 4) or parts[2] not in _SHUFFLES or not parts[1].isdigit():
+            raise InvalidInputError(
+                f"compressor is {text!r}; write NAME-LEVEL-SHUFFLE, as in zstd-5-bitshuffle or zstd-1-none"
+            )
+        size = int(parts[3]) if len(parts) == 4 and parts[3].isdigit() else 0
+        return cls(cname=parts[0], clevel=int(parts[1]), shuffle=_SHUFFLES[parts[2]], blocksize=size)
+
+
+def compress(data: NDArray, compressor: Compressor, run: Map = map) -> bytes:
+    """One Blosc frame of a contiguous array, equal to ``numcodecs.Blosc(...).encode(data)``."""
+    if data.nbytes > MAX_BYTES:
+        raise InvalidInputError(
+            f"a chunk of {data.nbytes:,} bytes does not fit Blosc's limit of {MAX_BYTES:,}; take fewer chunk_frames"
+        )
+    flat = data.reshape(-1)
+    return compress_blocks(
+        lambda start, stop: flat[start:stop], flat.size, flat.dtype.itemsize, compressor, run
+    )
+
+
+def compress_blocks(
+    items: Callable[[int, int], NDArray], count: int, itemsize: int, compressor: Compressor, run: Map = map
+) -> bytes:
+    """As :func:`compress`, of ``count`` items that ``items(start, stop)`` makes when they are needed.
+
+    So a chunk of float64 labels, four times the raw movie, never exists as a whole.
+    """
+    nbytes = count * itemsize
+    if nbytes < 1 << 16:
+        return _encode(items(0, count), compressor)
+    size, unsplit = _blocks(compressor, nbytes, itemsize)
+    per_block = max(size // itemsize, 1)
+    if count < 2 * per_block or size % itemsize or not unsplit:
+        return _encode(items(0, count), compressor)
+    fixed = Compressor(**{**asdict(compressor), "blocksize": compressor.blocksize or size})
+    starts = list(range(0, count - count % per_block, per_block))
+    # The rest rides with the last whole block: alone, Blosc would take it for a whole one.
+    edges = [*starts, count]
+    spans = list(itertools.pairwise(edges))
+    frames = list(run(lambda span: _encode(items(*span), fixed), spans))
+    if all(frame[2] == frames[0][2] and _HEADER.unpack_from(frame)[5] == size for frame in frames):
+        joined = _join(frames, nbytes)
+        if not frames[0][2] & _MEMCPYED and len(joined) < nbytes:
+            return joined
+    # A block that does not compress changes how Blosc stores the whole buffer.
+    return _encode(np.concatenate([items(*span) for span in spans]), compressor)
+
+
+def frame_sizes(frame: bytes) -> tuple[int, int]:
+    """Bytes the frame opens to, and bytes per block, after checking the header against the frame."""
+    if len(frame) < _HEADER.size:
+        raise CorruptDataError(f"a Blosc frame of {len(frame)} bytes is shorter than its header")
+    _, _, flags, _, nbytes, size, length = _HEADER.unpack_from(frame)
+    count = -(-nbytes // size) if size > 0 and nbytes > 0 else 0
+    if length != len(frame) or nbytes < 0 or (nbytes and size <= 0):
+        raise CorruptDataError(
+            f"a Blosc frame of {len(frame)} bytes says it has {length}, opening to {nbytes} in blocks of {size}"
+        )
+    if not flags & _MEMCPYED and _HEADER.size + 4 * count > len(frame):
+        raise CorruptDataError(f"a Blosc frame of {len(frame)} bytes cannot hold {count} blocks")
+    return nbytes, size
+
+
+def decompress(frame: bytes, nbytes: int, run: Map = map) -> NDArray[np.uint8]:
+    """All bytes of a frame that must open to ``nbytes``."""
+    found, size = frame_sizes(frame)
+    if found != nbytes:
+        raise CorruptDataError(f"a chunk opens to {found:,} bytes; its metadata asks for {nbytes:,}")
+    out = np.empty(nbytes, np.uint8)
+    if nbytes == 0:
+        return out
+    blocks = -(-nbytes // size)
+    if blocks < 2 or frame[2] & _MEMCPYED:
+        _decode(frame, out)
+        return out
+    ends = _block_ends(frame, blocks)
+    step = max(1, (1 << 20) // size)
+
+    def open_run(first: int) -> None:
+        last = blocks if first + step >= blocks - 1 else first + step
+        _decode(_part(frame, first, last, ends), out[first * size : last * size])
+
+    # A short last block rides with the one before: Blosc refuses a frame smaller than its block size.
+    list(run(open_run, range(0, max(blocks - 1, 1), step)))
+    return out
+
+
+def decompress_span(frame: bytes, start: int, stop: int) -> NDArray[np.uint8]:
+    """Bytes ``start:stop`` of what the frame opens to, opening only the blocks that hold them."""
+    nbytes, size = frame_sizes(frame)
+    if not 0 <= start <= stop <= nbytes:
+        raise CorruptDataError(
+            f"a chunk opens to {nbytes:,} bytes; bytes {start:,} to {stop:,} were asked for"
+        )
+    blocks = -(-nbytes // size) if size else 0
+    if blocks < 2 or frame[2] & _MEMCPYED:
+        return decompress(frame, nbytes)[start:stop]
+    first, last = min(start // size, blocks - 2), max(-(-stop // size), start // size + 1)
+    out = np.empty(min(last * size, nbytes) - first * size, np.uint8)
+    _decode(_part(frame, first, last, _block_ends(frame, blocks)), out)
+    return out[start - first * size : stop - first * size]
+
+
+def _encode(data: NDArray, compressor: Compressor) -> bytes:
+    from numcodecs import blosc
+
+    return bytes(
+        blosc.compress(
+            np.ascontiguousarray(data),
+            compressor.cname.encode(),
+            compressor.clevel,
+            compressor.shuffle,
+            compressor.blocksize,
+        )
+    )
+
+
+def _decode(frame: bytes, out: NDArray[np.uint8]) -> None:
+    from numcodecs import blosc
+
+    try:
+        blosc.decompress(frame, out)
+    except (RuntimeError, ValueError) as error:
+        raise CorruptDataError(f"a Blosc frame does not open: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _blocks(compressor: Compressor, nbytes: int, itemsize: int) -> tuple[int, bool]:
+    """Block size Blosc uses for a buffer, and whether each block is one stream, as it is for zstd.
+
+    Neither need be what was asked for; Blosc itself is asked, on zeros.
+    """
+    frame = _encode(np.zeros(nbytes // itemsize, f"V{itemsize}"), compressor)
+    return int(_HEADER.unpack_from(frame)[5]), bool(frame[2] & _UNSPLIT)
+
+
+def _join(frames: list[bytes], nbytes: int) -> bytes:
+    version, lz, flags, itemsize, _, size, _ = _HEADER.unpack_from(frames[0])
+    counts = [-(-_HEADER.unpack_from(frame)[4] // size) for frame in frames]
+    table = _HEADER.size + 4 * sum(counts)
+    starts: list[NDArray] = []
+    bodies: list[memoryview] = []
+    position = table
+    for frame, count in zip(frames, counts, strict=True):
+        head = _HEADER.size + 4 * count
+        starts.append(np.frombuffer(frame, "<i4", count, _HEADER.size) + (position - head))
+        bodies.append(memoryview(frame)[head:])
+        position += len(frame) - head
+    header = _HEADER.pack(version, lz, flags, itemsize, nbytes, size, position)
+    return b"".join([header, np.concatenate(starts).astype("<i4").tobytes(), *bodies])
+
+
+def _block_ends(frame: bytes, blocks: int) -> NDArray[np.int64]:
+    """End of every block; they may lie in any order, as Blosc's own threads write them."""
+    starts = np.frombuffer(frame, "<i4", blocks, _HEADER.size).astype(np.int64)
+    if starts.min() < _HEADER.size + 4 * blocks or starts.max() >= len(frame):
+        raise CorruptDataError("a Blosc frame's table of blocks points outside the frame")
+    order = np.sort(starts)
+    return np.append(order, len(frame))[np.searchsorted(order, starts, side="right")]
+
+
+def _part(frame: bytes, first: int, last: int, ends: NDArray[np.int64]) -> bytes:
+    """Blocks ``first:last`` as a frame of their own."""
+    version, lz, flags, itemsize, nbytes, size, _ = _HEADER.unpack_from(frame)
+    starts = np.frombuffer(frame, "<i4", last, _HEADER.size)[first:last]
+    bodies = [frame[start:end] for start, end in zip(starts, ends[first:last], strict=True)]
+    head = _HEADER.size + 4 * (last - first)
+    placed = head + np.concatenate([[0], np.cumsum([len(body) for body in bodies])])
+    part_bytes = min(last * size, nbytes) - first * size
+    header = _HEADER.pack(version, lz, flags, itemsize, part_bytes, size, int(placed[-1]))
+    return b"".join([header, placed[:-1].astype("<i4").tobytes(), *bodies])

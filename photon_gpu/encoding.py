@@ -1,0 +1,99 @@
+"""How one movie is stored: everything a chunk's encoder and decoder must agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from photon_gpu.blosc import Compressor
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.noise import NoiseModel
+from photon_gpu.predictors import Predictor
+from photon_gpu.tables import PHASES, CodeTable, check_step, supported_dtype
+
+_NO_PREDICTOR = Predictor(name="none")
+_DEFAULT = Compressor()
+
+LAYOUTS = ("plain", "compact", "lossless")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """Layout, noise model, step and the rest, validated once.
+
+    Parameters
+    ----------
+    layout : {"plain", "compact", "lossless"}
+    dtype : str
+        Of the movie's values.
+    noise : NoiseModel or None
+        None only where nothing is quantized (``lossless``).
+    step : float or None
+        Quantization step, sigma. None: not quantized.
+    dither : int or None
+        Seed of the subtractive dither, 0 to 2**32 - 1; None is off.
+    predictor : Predictor
+        ``compact`` only.
+    exact : bool
+        ``compact`` only: store the values themselves where that is smaller than codes.
+    compressor : Compressor
+    """
+
+    layout: str = "plain"
+    dtype: str = "uint16"
+    noise: NoiseModel | None = None
+    step: float | None = 0.5
+    dither: int | None = None
+    predictor: Predictor = _NO_PREDICTOR
+    exact: bool = False
+    compressor: Compressor = _DEFAULT
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise InvalidInputError(f"layout is {self.layout!r}; allowed are {', '.join(LAYOUTS)}")
+        object.__setattr__(self, "dtype", supported_dtype(self.dtype).name)
+        if self.layout == "lossless":
+            object.__setattr__(self, "step", None)
+            object.__setattr__(self, "dither", None)
+        elif self.noise is None:
+            object.__setattr__(self, "noise", NoiseModel())
+        if self.step is not None:
+            object.__setattr__(self, "step", check_step(self.step))
+        elif self.layout == "compact":
+            raise InvalidInputError("layout 'compact' needs a step; 0.5 is the default")
+        if self.dither is not None:
+            seed = self.dither
+            if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+                raise InvalidInputError(f"dither is {seed!r}; a seed from 0 to 2**32 - 1 is needed, or None")
+            object.__setattr__(self, "dither", int(seed))
+        if self.exact and (self.layout != "compact" or np.dtype(self.dtype).kind == "f"):
+            raise InvalidInputError("exact values are stored by layout 'compact', of integer movies only")
+
+    @property
+    def phases(self) -> int:
+        """Shifts of the code grid: 16 with dither, 1 without."""
+        return PHASES if self.dither is not None and not self.exact else 1
+
+    @property
+    def seed(self) -> int:
+        """Seed of the phase of a sample; also decides how integer output is rounded."""
+        return self.dither or 0
+
+    def table(self) -> CodeTable:
+        """The exact tables of this encoding (not for unquantized movies)."""
+        if self.noise is None or self.step is None:
+            raise InvalidInputError("this movie is not quantized: it has no code table")
+        return _table(self.noise, self.step, self.dtype, self.phases)
+
+    def but(self, **changes: Any) -> Encoding:
+        """A copy with some parameters changed."""
+        return replace(self, **changes)
+
+
+@lru_cache(maxsize=16)
+def _table(noise: NoiseModel, step: float, dtype: str, phases: int) -> CodeTable:
+    """Tables are made once and shared by all threads and movies."""
+    return CodeTable(noise, step=step, dtype=dtype, phases=phases)

@@ -1,0 +1,114 @@
+"""From values to codes: which kernel, with which table, for a dtype and a range of values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.backend import Backend
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.noise import NoiseModel
+from photon_gpu.tables import CodeTable
+from photon_gpu.transform import stabilized_floor
+
+_LARGEST_INTEGER = 1 << 53
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Least and greatest value of a chunk, and what codes they have."""
+
+    low: float | int
+    high: float | int
+
+
+def extent(
+    values: NDArray, backend: Backend, *, noise: NoiseModel | None = None, first_frame: int = 0
+) -> Extent:
+    """Range of a chunk's values; NaN, infinity and integers beyond 2**53 are errors that say where.
+
+    So are negatives under the default noise model, which is that of a photon counter.
+    """
+    out = np.zeros(3, values.dtype)
+    flat = np.ascontiguousarray(values).reshape(-1)
+    backend.kernels.extent(flat, out)
+    if out[2]:
+        where = np.unravel_index(int(np.argmin(np.isfinite(flat))), values.shape)
+        frame, pixel = first_frame + int(where[0]), tuple(int(i) for i in where[1:])
+        raise InvalidInputError(
+            f"{flat[np.ravel_multi_index(where, values.shape)]} at frame {frame}, pixel {pixel}; only finite "
+            "values can be encoded: replace such pixels, or mask them, before encoding"
+        )
+    low, high = out[0].item(), out[1].item()
+    if values.dtype.kind in "iu" and max(abs(low), abs(high)) > _LARGEST_INTEGER:
+        raise InvalidInputError(
+            f"values reach {max(abs(low), abs(high))} in frames from {first_frame}; integers up to 2**53 "
+            "can be encoded: use layout='lossless'"
+        )
+    if low < 0 and noise == NoiseModel():
+        where = np.unravel_index(int(np.argmin(flat)), values.shape)
+        raise InvalidInputError(
+            f"{low} at frame {first_frame + int(where[0])}, pixel {tuple(int(i) for i in where[1:])}: a photon count "
+            "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is a photon counter's; "
+            "give the detector's own, such as NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)"
+        )
+    return Extent(low, high)
+
+
+class Forward:
+    """Codes of values within an extent, counted from ``base``, as the narrowest unsigned integer.
+
+    Attributes
+    ----------
+    base : int
+        Least code.
+    top : int
+        Greatest code less ``base``.
+    dtype : numpy.dtype
+        uint8, uint16 or uint32.
+    """
+
+    def __init__(self, table: CodeTable, found: Extent, backend: Backend, seed: int) -> None:
+        self._table, self._kernels, self._seed = table, backend.kernels, seed
+        ends = [(table.code(found.low, p), table.code(found.high, p)) for p in range(table.phases)]
+        self.base = min(low for low, _ in ends)
+        self.top = max(high for _, high in ends) - self.base
+        if self.top >= 1 << 32:
+            raise InvalidInputError(
+                f"a chunk spans {self.top:,} codes; at most 2**32 fit: use layout='lossless'"
+            )
+        self.dtype = narrowest(self.top)
+        if table.has_lut:
+            # Entries outside the extent may wrap: no value of the chunk looks them up.
+            self._luts = (table.luts().astype(np.int64) - self.base).astype(self.dtype)
+            return
+        high = self.base + self.top
+        rows = [table.thresholds(self.base, high, phase) for phase in range(table.phases)]
+        self._thresholds = np.stack(rows)
+        noise = table.noise
+        shifts = [0.5 - table.shift(phase) - self.base for phase in range(table.phases)]
+        model = [noise.gain, noise.offset, stabilized_floor(noise), 1.0 / table.step, *shifts]
+        self._model = np.array(model, np.float64)
+
+    def __call__(self, values: NDArray, first: int, stride: int, out: NDArray) -> None:
+        """Codes of ``values (T, n)`` into ``out``; sample ``(t, i)`` is number ``first + t*stride + i``."""
+        phased = self._table.phases > 1
+        if self._table.has_lut:
+            patterns = values.view(f"u{values.dtype.itemsize}")
+            if phased:
+                self._kernels.forward_lut_phased(patterns, self._luts, self._seed, first, stride, out)
+            else:
+                self._kernels.forward_lut(patterns, self._luts[0], out)
+        elif phased:
+            self._kernels.forward_thresholds_phased(
+                values, self._thresholds, self._model, self._seed, first, stride, out
+            )
+        else:
+            self._kernels.forward_thresholds(values, self._thresholds[0], self._model, self.base, out)
+
+
+def narrowest(top: int) -> np.dtype:
+    """Unsigned dtype that holds ``0..top``."""
+    return np.dtype(np.uint8 if top < 1 << 8 else np.uint16 if top < 1 << 16 else np.uint32)

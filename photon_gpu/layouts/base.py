@@ -1,0 +1,71 @@
+"""What every layout offers: a chunk of values to bytes, and bytes back to what is asked for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.backend import Backend
+from photon_gpu.blosc import MAX_BYTES, Map
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.stages import Stages
+
+
+class Layout(ABC):
+    """Encodes and decodes single chunks; knows nothing of stores.
+
+    A chunk is ``(chunk_frames, ..., H, W)``; the last of a movie may hold fewer frames and is
+    completed with zeros where the format stores whole chunks.
+    """
+
+    version: str
+    itemsize: int
+    """Bytes per sample that Blosc sees; a whole chunk of them must fit one Blosc frame."""
+
+    def __init__(self, encoding: Encoding, backend: Backend) -> None:
+        self.encoding = encoding
+        self.backend = backend
+
+    @property
+    @abstractmethod
+    def dtype(self) -> np.dtype:
+        """Dtype that plain Zarr readers see."""
+
+    @property
+    def filters(self) -> list[dict[str, Any]] | None:
+        """The ``filters`` entry of ``.zarray``."""
+        return None
+
+    @abstractmethod
+    def encode(
+        self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
+    ) -> bytes:
+        """The bytes of one chunk file. ``values (t, ..., H, W)``, ``1 <= t <= chunk[0]``."""
+
+    @abstractmethod
+    def decode(
+        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+    ) -> NDArray:
+        """Frames ``start:stop`` of a chunk, stabilized or as a dtype in the movie's units."""
+
+    def chunk_frames(self, asked: int | None, shape: tuple[int, ...]) -> int:
+        """Frames per chunk: those asked for, or 100, or as many as one Blosc frame holds."""
+        frame = int(np.prod(shape[1:], dtype=object)) * self.itemsize
+        most = (MAX_BYTES - 4096) // frame
+        if most < 1:
+            raise InvalidInputError(
+                f"one frame of shape {shape[1:]} takes {frame:,} bytes; a chunk holds at most {MAX_BYTES:,}"
+            )
+        if asked is None:
+            return min(100, most, shape[0])
+        if isinstance(asked, bool) or not isinstance(asked, (int, np.integer)) or asked < 1:
+            raise InvalidInputError(f"chunk_frames is {asked!r}; a whole number of at least 1 is needed")
+        if asked > most and min(int(asked), shape[0]) > most:
+            raise InvalidInputError(
+                f"chunk_frames is {asked}; frames of shape {shape[1:]} allow at most {most} (Blosc holds 2 GiB)"
+            )
+        return min(int(asked), shape[0])

@@ -1,0 +1,74 @@
+"""compact: the original dtype behind a photon filter: codes, predictor, residuals, Blosc (format 2.0)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import blosc
+from photon_gpu.blosc import Map
+from photon_gpu.coder import decode, encode
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError
+from photon_gpu.layouts.base import Layout
+from photon_gpu.payload import header_bytes
+from photon_gpu.stages import Stages
+
+
+class Compact(Layout):
+    """Format 2.0. Any Zarr reader in Python with photon_gpu installed sees the counts."""
+
+    version = "2.0"
+    itemsize = 4
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The movie's own, little-endian."""
+        return np.dtype(self.encoding.dtype).newbyteorder("<")
+
+    @property
+    def filters(self) -> list[dict[str, Any]]:
+        """One filter, with the parameters :class:`photon_gpu.codecs.numcodecs_photon.Photon` takes."""
+        return [filter_config(self.encoding)]
+
+    def encode(
+        self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
+    ) -> bytes:
+        """See the base class."""
+        payload = encode(
+            values, chunk, self.encoding, self.backend, first_frame=first_frame, run=run, stages=stages
+        )
+        with stages.timed("compress"):
+            return blosc.compress(payload, self.encoding.compressor, run)
+
+    def decode(
+        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+    ) -> NDArray:
+        """See the base class."""
+        nbytes, _ = blosc.frame_sizes(data)
+        most = header_bytes(len(chunk)) + 4 * int(np.prod(chunk, dtype=object))
+        if nbytes > most:
+            raise CorruptDataError(
+                f"a chunk opens to {nbytes:,} bytes; one of shape {chunk} has at most {most:,}"
+            )
+        payload = blosc.decompress(data, nbytes, run)
+        return decode(payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run)
+
+
+def filter_config(encoding: Encoding) -> dict[str, Any]:
+    """The filter's entry in ``.zarray``."""
+    noise = encoding.noise
+    assert noise is not None
+    return {
+        "id": "photon",
+        "gain": noise.gain,
+        "offset": noise.offset,
+        "variance": noise.variance,
+        "step": encoding.step,
+        "dtype": encoding.dtype,
+        "dither": encoding.dither,
+        "exact": encoding.exact,
+        "predictor": encoding.predictor.to_dict(),
+    }

@@ -1,0 +1,66 @@
+"""lossless: the values themselves, Blosc tuned. For data whose noise cannot be modelled (format 3.0)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.blosc import Map, compress_blocks, decompress_span
+from photon_gpu.blosc import decompress as open_frame
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.inverse import STABILIZED
+from photon_gpu.layouts.base import Layout
+from photon_gpu.stages import Stages
+from photon_gpu.transform import anscombe
+
+
+class Lossless(Layout):
+    """Format 3.0: what any Zarr reader gets is the movie, bit for bit (NaN included)."""
+
+    version = "3.0"
+
+    @property
+    def itemsize(self) -> int:  # type: ignore[override]
+        """Bytes per sample."""
+        return self.dtype.itemsize
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The movie's own, little-endian."""
+        return np.dtype(self.encoding.dtype).newbyteorder("<")
+
+    def encode(
+        self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
+    ) -> bytes:
+        """See the base class."""
+        flat = np.ascontiguousarray(values).reshape(-1)
+        total = int(np.prod(chunk, dtype=np.int64))
+
+        def block(start: int, stop: int) -> NDArray:
+            if stop <= flat.size:
+                return flat[start:stop]
+            out = np.zeros(stop - start, flat.dtype)
+            out[: max(flat.size - start, 0)] = flat[start:]
+            return out
+
+        with stages.timed("compress"):
+            return compress_blocks(block, total, self.itemsize, self.encoding.compressor, run)
+
+    def decode(
+        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+    ) -> NDArray:
+        """See the base class."""
+        frame = int(np.prod(chunk[1:], dtype=np.int64)) * self.itemsize
+        if start == 0 and stop == chunk[0]:
+            raw = open_frame(data, frame * chunk[0], run)
+        else:
+            raw = decompress_span(data, start * frame, stop * frame)
+        values = raw.view(self.dtype).reshape(stop - start, *chunk[1:])
+        if what != STABILIZED:
+            return values.astype(np.dtype(what), copy=False)
+        if self.encoding.noise is None:
+            raise InvalidInputError(
+                "this movie was stored losslessly without a noise model, so there is nothing to stabilize by; "
+                "read movie.counts[...], or give the model to photon_gpu.anscombe"
+            )
+        return anscombe(values, self.encoding.noise)

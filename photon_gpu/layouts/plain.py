@@ -1,0 +1,133 @@
+"""plain: stabilized values on the grid ``step*k`` as float64, for any Zarr reader (format 1.0)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.blosc import Map, compress_blocks, decompress_span, frame_sizes
+from photon_gpu.errors import CorruptDataError
+from photon_gpu.forward import Extent, Forward, extent
+from photon_gpu.inverse import STABILIZED, render
+from photon_gpu.layouts.base import Layout
+from photon_gpu.noise import NoiseModel
+from photon_gpu.stages import Stages
+from photon_gpu.transform import inverse_anscombe
+
+
+class Plain(Layout):
+    """Format 1.0. A store without ``quantization_step`` holds unquantized stabilized values."""
+
+    version = "1.0"
+    itemsize = 8
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Float64, little-endian."""
+        return np.dtype("<f8")
+
+    def encode(
+        self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
+    ) -> bytes:
+        """See the base class."""
+        with stages.timed("transform"):
+            found = extent(values, self.backend, noise=self.encoding.noise, first_frame=first_frame)
+        labels = Labels(self, found)
+        flat = np.ascontiguousarray(values).reshape(-1)
+        total = int(np.prod(chunk, dtype=np.int64))
+
+        def block(start: int, stop: int) -> NDArray[np.float64]:
+            with stages.timed("transform"):
+                out = np.zeros(stop - start, np.float64)
+                end = min(stop, flat.size)
+                if start < end:
+                    labels(flat[start:end], start, out[: end - start])
+                return out
+
+        with stages.timed("compress"):
+            return compress_blocks(block, total, 8, self.encoding.compressor, run)
+
+    def decode(
+        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+    ) -> NDArray:
+        """See the base class."""
+        pixels = int(np.prod(chunk[1:], dtype=np.int64))
+        nbytes, size = frame_sizes(data)
+        if nbytes != pixels * chunk[0] * 8:
+            raise CorruptDataError(
+                f"a chunk opens to {nbytes:,} bytes; its metadata asks for {pixels * chunk[0] * 8:,}"
+            )
+        out = np.empty(pixels * (stop - start), np.float64 if what == STABILIZED else np.dtype(what))
+        first = start * pixels
+        # Spans end where Blosc's blocks end, so that no block is opened twice.
+        per_span = max(size // 8, 1 << 17)
+        edges = [first, *range((first // per_span + 1) * per_span, stop * pixels, per_span), stop * pixels]
+
+        def open_span(i: int) -> None:
+            low, high = edges[i], edges[i + 1]
+            labels = decompress_span(data, low * 8, high * 8).view("<f8")
+            self._render(labels, low, out[low - first : high - first], what)
+
+        list(run(open_span, range(len(edges) - 1)))
+        return out.reshape(stop - start, *chunk[1:])
+
+    def _render(self, labels: NDArray[np.float64], first: int, out: NDArray, what: str | np.dtype) -> None:
+        """Labels, the first of which is sample ``first`` of its chunk, to what is asked for."""
+        encoding = self.encoding
+        if encoding.step is None:
+            out[...] = labels if what == STABILIZED else _unquantized(labels, encoding.noise, np.dtype(what))
+            return
+        codes = np.empty(labels.size, np.int32)
+        strange = self.backend.kernels.codes_from_labels(labels, encoding.step, codes)
+        if strange:
+            raise CorruptDataError(f"{strange} of {codes.size} values of a chunk are no multiple of the step")
+        if what == STABILIZED and encoding.phases == 1:
+            out[...] = labels
+            return
+        base, top = int(codes.min()), int(codes.max()) - int(codes.min())
+        unsigned = (codes - base).view(np.uint32).reshape(1, -1)
+        render(encoding, base, top, what, self.backend)(unsigned, first, 0, out.reshape(1, -1))
+
+
+class Labels:
+    """Values of a chunk to labels, in one pass where a lookup table serves."""
+
+    def __init__(self, layout: Plain, found: Extent) -> None:
+        encoding = layout.encoding
+        self._kernels, self._seed = layout.backend.kernels, encoding.seed
+        table = encoding.table()
+        self._step, self._phases = table.step, table.phases
+        self._luts = table.label_luts() if table.has_lut else None
+        self._forward = None if table.has_lut else Forward(table, found, layout.backend, self._seed)
+
+    def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
+        """Labels of values that begin with sample ``first`` of the chunk."""
+        values = flat.reshape(1, -1)
+        target = out.reshape(1, -1)
+        if self._forward is not None:
+            codes = np.empty(values.shape, self._forward.dtype)
+            self._forward(values, first, 0, codes)
+            np.multiply(codes.astype(np.int64) + self._forward.base, self._step, out=target)
+            return
+        patterns = values.view(f"u{values.dtype.itemsize}")
+        assert self._luts is not None
+        if self._phases > 1:
+            self._kernels.forward_lut_phased(patterns, self._luts, self._seed, first, 0, target)
+        else:
+            self._kernels.forward_lut(patterns, self._luts[0], target)
+
+
+def _unquantized(labels: NDArray, noise: NoiseModel | None, dtype: np.dtype) -> NDArray:
+    """Values of a store that was not quantized: the algebraic inverse, rounded for integers."""
+    values = inverse_anscombe(labels, noise)
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    info = np.iinfo(dtype)
+    rounded = np.rint(values)
+    outside = ~((rounded >= info.min) & (rounded <= info.max))
+    if outside.any():
+        raise CorruptDataError(
+            f"{int(outside.sum())} values of a chunk decode to what {dtype.name} cannot hold, "
+            f"{rounded[outside][0]} for one"
+        )
+    return rounded.astype(dtype)

@@ -1,0 +1,123 @@
+"""The header of a compact chunk: all a decoder needs, and a checksum over itself.
+
+FORMAT.md, "compact", states every byte.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
+from photon_gpu.predictors import TERMS
+
+MAGIC = b"PHTN"
+MAJOR, MINOR = 2, 0
+DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+
+_FIXED = struct.Struct("<4s8BIqQIIIIddddI12x")
+_MAX_DIMENSIONS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """Header of one chunk. Fields in the order of the bytes; see FORMAT.md."""
+
+    predictor: int
+    width: int
+    exact: bool
+    phases: int
+    dtype: str
+    frames: int
+    base: int
+    checksum: int
+    band_rows: int
+    seed: int
+    rate: int
+    top: int
+    gain: float
+    offset: float
+    variance: float
+    step: float
+    shape: tuple[int, ...]
+    weights: NDArray[np.int32] = field(default_factory=lambda: np.zeros((2, TERMS), np.int32), compare=False)
+
+    def pack(self) -> bytes:
+        """Header as bytes."""
+        tail = struct.pack(f"<{len(self.shape)}Q", *self.shape) + self.weights.astype("<i4").tobytes()
+        fixed = self._fixed(0)
+        return self._fixed(zlib.crc32(tail, zlib.crc32(fixed))) + tail
+
+    def _fixed(self, crc: int) -> bytes:
+        return _FIXED.pack(
+            MAGIC, MAJOR, MINOR, self.predictor, self.width, int(self.exact), self.phases,
+            DTYPES.index(self.dtype), len(self.shape), self.frames, self.base, self.checksum,
+            self.band_rows, self.seed, self.rate, self.top,
+            self.gain, self.offset, self.variance, self.step, crc,
+        )  # fmt: skip
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the header itself."""
+        return header_bytes(len(self.shape))
+
+    @property
+    def block(self) -> tuple[int, int, int]:
+        """Chunk shape as frames, rows, columns."""
+        return block_shape(self.shape)
+
+    @property
+    def samples(self) -> int:
+        """Samples stored: those of the frames present."""
+        _, rows, columns = self.block
+        return self.frames * rows * columns
+
+
+def header_bytes(dimensions: int) -> int:
+    """Bytes of a header for a chunk of so many dimensions."""
+    return _FIXED.size + 8 * dimensions + 8 * TERMS
+
+
+def block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """``(T, ..., H, W)`` as frames, rows, columns; one axis is one row, two are frames of one row."""
+    if len(shape) < 2:
+        return 1, 1, int(np.prod(shape, dtype=np.int64))
+    return int(shape[0]), int(np.prod(shape[1:-1], dtype=np.int64)), int(shape[-1])
+
+
+def unpack(payload: NDArray[np.uint8]) -> Header:
+    """Header of a payload whose length, checksum and every field are in order."""
+    data = payload[: header_bytes(_MAX_DIMENSIONS)].tobytes()
+    if len(data) < _FIXED.size or data[:4] != MAGIC:
+        raise CorruptDataError(f"a chunk of {payload.size} bytes does not begin with a photon header")
+    (_, major, _, predictor, width, exact, phases, dtype, dimensions, frames, base, checksum,
+     band_rows, seed, rate, top, gain, offset, variance, step, crc) = _FIXED.unpack_from(data)  # fmt: skip
+    if major != MAJOR:
+        raise UnsupportedVersionError(
+            f"a chunk has format {major}; this release reads compact chunks of {MAJOR}.x"
+        )
+    size = header_bytes(dimensions)
+    if not 1 <= dimensions <= _MAX_DIMENSIONS or len(data) < size:
+        raise CorruptDataError("a chunk is shorter than its header")
+    tail = data[_FIXED.size : size]
+    fixed = bytearray(data[: _FIXED.size])
+    fixed[-16:-12] = bytes(4)
+    if zlib.crc32(tail, zlib.crc32(fixed)) != crc:
+        raise CorruptDataError("the header of a chunk fails its checksum")
+    shape = struct.unpack_from(f"<{dimensions}Q", tail)
+    weights = np.frombuffer(tail, "<i4", 2 * TERMS, 8 * dimensions).reshape(2, TERMS).astype(np.int32)
+    if predictor > 4 or width not in (1, 2, 4) or phases not in (1, 16) or dtype >= len(DTYPES) or exact > 1:
+        raise CorruptDataError("the header of a chunk holds a value that no release has written")
+    header = Header(
+        predictor=predictor, width=width, exact=bool(exact), phases=phases, dtype=DTYPES[dtype], frames=frames,
+        base=base, checksum=checksum, band_rows=band_rows, seed=seed, rate=rate, top=top, gain=gain, offset=offset,
+        variance=variance, step=step, shape=shape, weights=weights,
+    )  # fmt: skip
+    expected = size + header.samples * width
+    if frames > header.block[0] or band_rows < 1 or top >= 1 << (8 * width) or payload.size != expected:
+        raise CorruptDataError(f"a chunk has {payload.size} bytes; its header describes {expected}")
+    return header

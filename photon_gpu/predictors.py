@@ -1,0 +1,233 @@
+"""Predicting a code from codes already known: names, weights, and their fit.
+
+A residual is small where the prediction is good, and small numbers compress. All
+prediction is integer arithmetic (:mod:`photon_gpu.kernels.reference`), so it is undone
+exactly. The fit is integer and rational arithmetic too: the same movie gives the same
+weights on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import InvalidInputError
+
+NAMES = ("none", "mean", "past", "full", "spatial")
+"""In the order of their number in a chunk's header."""
+
+TERMS = 11
+MULTIPLICITY = (1, 2, 2, 4, 1, 4, 1, 1, 1, 1, 0)
+"""How many samples each term adds up; the last term is the constant."""
+
+_ONE = 256
+_USED = {"past": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5, 6, 7, 8, 9), "spatial": (6, 7, 8, 9)}
+_LIMIT = 1 << 19
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A predictor with its parameters, in units of absolute codes.
+
+    Parameters
+    ----------
+    name : {"none", "mean", "past", "full", "spatial"}
+        ``mean``: running mean of the frames before; ``past``: a mix of that mean, the previous
+        frame and their neighbours; ``full``: also neighbours in the current frame; ``spatial``:
+        those alone, each frame by itself; ``none``: codes as they are.
+    rate : int
+        Least share, in 1/128, by which a new frame moves the running mean.
+    weights : two rows of 11 int
+        In 1/256; row 0 for a chunk's first frame, row 1 for the others.
+    """
+
+    name: str = "mean"
+    rate: int = 8
+    weights: tuple[tuple[int, ...], tuple[int, ...]] = ((0,) * TERMS, (_ONE,) + (0,) * (TERMS - 1))
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise InvalidInputError(f"predictor is {self.name!r}; allowed are {', '.join(NAMES)}")
+        if not isinstance(self.rate, int) or not 1 <= self.rate <= 128:
+            raise InvalidInputError(f"predictor: rate is {self.rate!r}; a whole number 1 to 128 is needed")
+        rows = tuple(tuple(int(weight) for weight in row) for row in self.weights)
+        if len(rows) != 2 or any(len(row) != TERMS for row in rows):
+            raise InvalidInputError(f"predictor: weights must be two rows of {TERMS}")
+        for row in rows:
+            if sum(abs(w) * m for w, m in zip(row, MULTIPLICITY, strict=True)) > 16 * _ONE:
+                raise InvalidInputError("predictor: the absolute weights of a row add up to more than 16")
+            if abs(row[-1]) >= 1 << 40:
+                raise InvalidInputError("predictor: the constant term is out of range")
+        object.__setattr__(self, "weights", rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON."""
+        return {**asdict(self), "weights": [list(row) for row in self.weights]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Predictor:
+        """Inverse of :meth:`to_dict`."""
+        return cls(**{**data, "weights": tuple(tuple(row) for row in data["weights"])})
+
+    def relative(self, base: int, top: int) -> NDArray[np.int32]:
+        """Weights for codes counted from ``base``; only the constants change, kept within ``0..top``."""
+        rows = np.array([(*row[:-1], 0) for row in self.weights], np.int64)
+        reach = 2 * (top + 1) * _ONE
+        for row, weights in zip(rows, self.weights, strict=True):
+            gathered = sum(w * m for w, m in zip(weights, MULTIPLICITY, strict=True))
+            row[-1] = min(max(weights[-1] + base * (gathered - _ONE), -reach), reach)
+        return rows.astype(np.int32)
+
+
+def rates(frames: int, floor: int) -> NDArray[np.int32]:
+    """How far frame ``t`` moves the running mean, in 1/128: ``max(128 // (t + 1), floor)``."""
+    return np.maximum(128 // np.arange(1, frames + 1), floor).astype(np.int32)
+
+
+def band_rows(rows: int, columns: int) -> int:
+    """Rows per independent band: about 16,384 pixels, so that a band's state stays in cache."""
+    return max(1, min(rows, max(16, -(-16384 // max(columns, 1)))))
+
+
+def fit(blocks: Sequence[NDArray], name: str, rate: int) -> Predictor:
+    """The predictor ``name`` with weights that fit sample blocks of absolute codes.
+
+    Parameters
+    ----------
+    blocks : sequence of int array
+        Each ``(T, R, C)``: consecutive frames from the start of a chunk, some rows.
+    name : str
+    rate : int
+
+    Returns
+    -------
+    Predictor
+        With exact least-squares weights, rounded to 1/256; with plain ones where the
+        sample does not determine any.
+    """
+    centre = int(np.rint(np.median(np.concatenate([block[0].ravel() for block in blocks]))))
+    start = (0,) * (TERMS - 1) + (centre * _ONE,)
+    plain = Predictor(name=name, rate=rate, weights=(start, (_ONE,) + (0,) * (TERMS - 1)))
+    if name in ("none", "mean"):
+        return plain
+    first, rest = start, plain.weights[1]
+    if name in ("full", "spatial"):
+        first = (
+            _solve([_gather(block, rate, centre, alone=True) for block in blocks], "spatial", centre) or start
+        )
+    if name == "spatial":
+        rest = first
+    else:
+        moving = [_gather(block, rate, centre, alone=False) for block in blocks if len(block) > 1]
+        rest = (_solve(moving, name, centre) if moving else None) or rest
+    try:
+        return Predictor(name=name, rate=rate, weights=(first, rest))
+    except InvalidInputError:
+        return plain
+
+
+def _gather(block: NDArray, rate: int, centre: int, *, alone: bool) -> tuple[NDArray, NDArray]:
+    """Terms ``(TERMS, n)`` and codes ``(n,)`` of a block, both in 1/128 code, as the kernels see them.
+
+    ``alone``: every frame as a chunk's first, without a past.
+    """
+    steps = rates(len(block), rate).astype(np.int64)
+    mean = previous = np.zeros(block.shape[1:], np.int64)
+    terms, targets = [], []
+    for t, frame in enumerate(block):
+        now = frame.astype(np.int64) << 7
+        # A quarter of the frames tells enough; the first few and the later ones alike.
+        if (alone or t > 0) and t % 4 == min(1, len(block) - 1):
+            terms.append(_terms(mean, previous, now).reshape(TERMS, -1))
+            targets.append(now.ravel())
+        if not alone:
+            mean = mean + (((now - mean) * steps[t] + 64) >> 7)
+            previous = now
+    return np.concatenate(terms, 1), np.concatenate(targets)
+
+
+def _terms(mean: NDArray, previous: NDArray, now: NDArray) -> NDArray[np.int64]:
+    m, p = np.pad(mean, 1, mode="edge"), np.pad(previous, 1, mode="edge")
+    n = np.pad(mean, 1, mode="edge")
+    n[1:-1, 1:-1] = now
+    return np.stack(
+        [
+            mean,
+            m[:-2, 1:-1] + m[2:, 1:-1],
+            m[1:-1, :-2] + m[1:-1, 2:],
+            m[:-2, :-2] + m[:-2, 2:] + m[2:, :-2] + m[2:, 2:],
+            previous,
+            p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:],
+            n[1:-1, :-2],
+            n[:-2, 1:-1],
+            n[:-2, :-2],
+            n[:-2, 2:],
+            np.full_like(mean, 128),
+        ]
+    )
+
+
+def _solve(samples: list[tuple[NDArray, NDArray]], name: str, centre: int) -> tuple[int, ...] | None:
+    """Least squares in integers: terms relative to an anchor keep the sums within 64 bits.
+
+    The anchor is the running mean (or ``centre`` without a past); the anchor's own weight and
+    the constant are solved as offsets from "predict the anchor".
+    """
+    alone = name == "spatial"
+    used = _USED[name]
+    size = len(used) + 2
+    gram, right = np.zeros((size, size), object), np.zeros(size, object)
+    counted = 0
+    for terms, target in samples:
+        anchor = np.full_like(target, centre << 7) if alone else terms[0]
+        columns = [terms[i] - MULTIPLICITY[i] * anchor for i in used]
+        columns += [np.zeros_like(target) if alone else anchor - (centre << 7), np.full_like(target, 128)]
+        stacked, wanted = np.stack(columns), target - anchor
+        kept = (np.abs(stacked).max(0) < _LIMIT) & (np.abs(wanted) < _LIMIT)
+        every = max(1, int(np.count_nonzero(kept)) // (1 << 15))
+        stacked, wanted = stacked[:, kept][:, ::every], wanted[kept][::every]
+        for i, column in enumerate(stacked):
+            right[i] += int((column * wanted).sum())
+            for j in range(i, size):
+                gram[i, j] += int((column * stacked[j]).sum())
+                gram[j, i] = gram[i, j]
+        counted += wanted.size
+    if counted < 50 * size:
+        return None
+    for i in range(size):
+        gram[i, i] += 1 + counted * 4  # a ridge of a thousandth of a code: equal columns stay solvable
+    solution = _eliminate(
+        [[Fraction(int(v)) for v in row] for row in gram], [Fraction(int(v)) for v in right]
+    )
+    weights = [Fraction(0)] * TERMS
+    for i, value in zip(used, solution, strict=False):
+        weights[i] = value
+    taken = sum((value * MULTIPLICITY[i] for i, value in zip(used, solution, strict=False)), Fraction(0))
+    tilt, constant = solution[-2], solution[-1]
+    if alone:
+        weights[-1] = constant + centre * (1 - taken)
+    else:
+        weights[0] = 1 + tilt - taken
+        weights[-1] = constant - tilt * centre
+    return tuple(round(weight * _ONE) for weight in weights)
+
+
+def _eliminate(matrix: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]:
+    """Gauss without pivoting, exact; the matrix is positive definite."""
+    size = len(right)
+    for i in range(size):
+        for j in range(i + 1, size):
+            factor = matrix[j][i] / matrix[i][i]
+            if factor:
+                matrix[j] = [a - factor * b for a, b in zip(matrix[j], matrix[i], strict=True)]
+                right[j] -= factor * right[i]
+    solution = [Fraction(0)] * size
+    for i in reversed(range(size)):
+        rest = sum((matrix[i][j] * solution[j] for j in range(i + 1, size)), Fraction(0))
+        solution[i] = (right[i] - rest) / matrix[i][i]
+    return solution
