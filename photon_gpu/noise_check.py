@@ -19,7 +19,7 @@ from photon_gpu.tables import MAX_CODES, CodeTable
 from photon_gpu.transform import anscombe
 
 _PAIRS = 4
-_PIXELS = 1 << 18
+_PIXELS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)

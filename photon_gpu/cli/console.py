@@ -47,6 +47,31 @@ class Report(Protocol):
         """What ``--json`` prints."""
 
 
+class Text:
+    """A report that is a text already.
+
+    Parameters
+    ----------
+    report : object
+        With ``to_dict``.
+    text : str
+    exit_code : int
+    """
+
+    def __init__(self, report: Any, text: str, exit_code: int = 0) -> None:
+        self._report, self._text, self.exit_code = report, text, exit_code
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report's own."""
+        return dict(self._report.to_dict())
+
+    def table(self) -> Any:
+        """The text, as it is."""
+        from rich.text import Text as Lines
+
+        return Lines(self._text, no_wrap=True)
+
+
 def show(report: Report | None, warned: list[str], as_json: bool) -> int:
     """Print a report on stdout; returns the exit code."""
     if report is None:

@@ -18,6 +18,14 @@ def demo(
             show_default="photon-gpu-demo",
         ),
     ] = None,
+    datajoint: Annotated[
+        bool,
+        typer.Option(
+            "--datajoint",
+            metavar="",
+            help="Instead: insert, fetch, delete and collect a movie of a DataJoint table, on an embedded database.",
+        ),
+    ] = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -28,7 +36,15 @@ def demo(
 
     For example:
       photon-gpu demo
+      photon-gpu demo --datajoint
     """
+    if datajoint:
+        if folder is not None:
+            raise typer.BadParameter("--datajoint takes no FOLDER: it cleans up after itself")
+        from photon_gpu.dj.demo import demo as run_datajoint
+
+        lines: list[str] = []
+        return console.Text(run_datajoint(say=lines.append), "\n".join(lines))
     from photon_gpu.demo import FOLDER
     from photon_gpu.demo import demo as run_demo
     from photon_gpu.simulation import Simulation

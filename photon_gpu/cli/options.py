@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -104,6 +105,17 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any]:
         if key in found:
             raise InvalidInputError(f"{option}: {key!r} was given twice")
         found[key] = text if key in _TEXTS else _value(text)
+    return found
+
+
+def json_file(path: str) -> dict[str, Any]:
+    """A JSON object in a file, or an error that names the file."""
+    try:
+        found = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidInputError(f"{path} holds a JSON {type(found).__name__}; an object is needed")
     return found
 
 

@@ -35,7 +35,7 @@ def make_row(storage: Storage, *, path: str, store: str) -> dict[str, Any]:
     files = manifest.unpack(index, storage.url)
     manifest.check(metadata.ARRAY, array, files, storage.url)
     manifest.check(metadata.ATTRIBUTES, attributes, files, storage.url)
-    sizes = _sizes(storage)
+    sizes = storage.sizes()
     wanted = {name: entry[0] for name, entry in files.items()} | {manifest.NAME: len(index)}
     if wrong := sorted(name for name, size in wanted.items() if sizes.get(name) != size):
         raise CorruptDataError(
@@ -94,13 +94,6 @@ class _RowStorage(Storage):
                 f"the row has {self._crc}). photon_gpu.open() reads what is there now"
             )
         return index
-
-
-def _sizes(storage: Storage) -> dict[str, int]:
-    storage.fs.invalidate_cache()
-    listed = storage.fs.find(storage.root, detail=True)
-    start = len(storage.fs._strip_protocol(storage.root).rstrip("/")) + 1
-    return {path[start:]: int(entry["size"]) for path, entry in listed.items()}
 
 
 def _raw_bytes(found: metadata.Description) -> int:
