@@ -18,6 +18,7 @@ _HOMES = {
     "Compressor": "photon_gpu.blosc",
     "EncodeReport": "photon_gpu.report",
     "Movie": "photon_gpu.reader",
+    "NoiseEstimate": "photon_gpu.estimate",
     "NoiseModel": "photon_gpu.noise",
     "PhotonError": "photon_gpu.errors",
     "PhotonWarning": "photon_gpu.errors",
@@ -26,6 +27,7 @@ _HOMES = {
     "Storage": "photon_gpu.storage",
     "anscombe": "photon_gpu.transform",
     "encode": "photon_gpu.writer",
+    "estimate_noise": "photon_gpu.estimate",
     "inverse_anscombe": "photon_gpu.transform",
     "inverse_anscombe_unbiased": "photon_gpu.transform",
     "open": "photon_gpu.reader",
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
+    from photon_gpu.estimate import NoiseEstimate as NoiseEstimate
+    from photon_gpu.estimate import estimate_noise as estimate_noise
     from photon_gpu.noise import NoiseModel as NoiseModel
     from photon_gpu.predictors import Predictor as Predictor
     from photon_gpu.reader import Movie as Movie
