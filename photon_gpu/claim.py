@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from photon_gpu.errors import PhotonError, StoreExistsError
@@ -38,12 +39,29 @@ class Claim:
 
     def __enter__(self) -> Claim:
         self._made = missing_folders(self._storage)
+        try:
+            self._take()
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                self._withdraw()
+            remove_empty(self._made)
+            raise
+        return self
+
+    def _withdraw(self) -> None:
+        """Interrupted while taking the place: the marker goes, if it is this process's."""
+        with suppress(Exception):
+            if json.loads(self.target.read(MARKER))["pid"] == os.getpid():
+                self.target.delete(MARKER)
+
+    def _take(self) -> None:
         found = self._storage.names()
         if found and not self._overwrite:
             raise StoreExistsError(_taken(self._storage, found))
         if found:
             refuse_foreign(self._storage, found)
             self.target = self._storage.sibling("new")
+            self._made = missing_folders(self.target)
         who = {"host": socket.gethostname(), "pid": os.getpid(), "began": int(time.time())}
         try:
             self.target.create(MARKER, json.dumps(who).encode())
@@ -56,7 +74,6 @@ class Claim:
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else wrote here just now; nothing was overwritten"
             )
-        return self
 
     def publish(self, name: str, data: bytes) -> None:
         """Write the last file, which makes the folder a movie, and put it in its place."""

@@ -52,12 +52,15 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise Interrupted(getattr(error, "__notes__", ())) from error
+            raise Interrupted(error) from error
 
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **extra: Any
     ) -> Any:
-        """Run, print, and leave with an exit code: 0 done, 1 damage or failure, 2 bad input, 130 interrupted."""
+        """Run, print, and leave with an exit code.
+
+        0 is done, 1 damage or failure, 2 bad input, 130 interrupted, 143 ended by the system.
+        """
         arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
         as_json, debug = "--json" in options, "--debug" in options
@@ -76,8 +79,9 @@ class Commands(TyperGroup):
 class Interrupted(Exception):
     """The run was stopped by the user or by the system."""
 
-    def __init__(self, notes: Sequence[str] = ()) -> None:
-        super().__init__("; ".join(("stopped before it was done", *notes)))
+    def __init__(self, error: KeyboardInterrupt) -> None:
+        super().__init__("; ".join(("stopped before it was done", *getattr(error, "__notes__", ()))))
+        self.exit_code = 128 + (error.args[0] if error.args else int(signal.SIGINT))
 
 
 def load(name: str) -> Any:
@@ -150,7 +154,7 @@ def _stop_cleanly() -> None:
         if presses == 2:
             sys.stderr.write("stopping: unfinished files are being removed; once more leaves them\n")
             return
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(number)
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
