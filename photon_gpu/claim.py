@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+import uuid
 from contextlib import suppress
 from types import TracebackType
 
@@ -35,6 +36,7 @@ class Claim:
         self._storage = storage
         self._overwrite = overwrite
         self._published = False
+        self._mark = b""
         self.target = storage
 
     def __enter__(self) -> Claim:
@@ -49,9 +51,9 @@ class Claim:
         return self
 
     def _withdraw(self) -> None:
-        """Interrupted while taking the place: the marker goes, if it is this process's."""
+        """Interrupted while taking the place: the marker goes, if it is this writer's."""
         with suppress(Exception):
-            if json.loads(self.target.read(MARKER))["pid"] == os.getpid():
+            if self.target.read(MARKER) == self._mark:
                 self.target.delete(MARKER)
 
     def _take(self) -> None:
@@ -62,9 +64,10 @@ class Claim:
             refuse_foreign(self._storage, found)
             self.target = self._storage.sibling("new")
             self._made = missing_folders(self.target)
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "began": int(time.time())}
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "began": int(time.time()), "token": uuid.uuid4().hex}
+        self._mark = json.dumps(who).encode()
         try:
-            self.target.create(MARKER, json.dumps(who).encode())
+            self.target.create(MARKER, self._mark)
         except FileExistsError as error:
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else began to write here just now; nothing was written"

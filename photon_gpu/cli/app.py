@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -148,13 +149,30 @@ def _stop_cleanly() -> None:
     """Ctrl-C and termination unwind once; while files are being removed, a second press changes nothing."""
     presses = 0
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         nonlocal presses
         presses += 1
         if presses == 2:
             sys.stderr.write("stopping: unfinished files are being removed; once more leaves them\n")
             return
+        unwind(number, frame)
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        if _holds_a_lock(frame) and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, lambda _, later: unwind(number, later))
+            signal.setitimer(signal.ITIMER_REAL, 0.005)
+            return
         raise KeyboardInterrupt(number)
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+
+
+def _holds_a_lock(frame: FrameType | None) -> bool:
+    """Whether an exception here could leave a lock of Python's own threads locked for ever.
+
+    Blocked in ``wait`` or ``join`` none is held.
+    """
+    if frame is None or frame.f_code.co_name in ("wait", "join", "_wait_for_tstate_lock"):
+        return False
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("threading", "concurrent")
