@@ -64,7 +64,12 @@ class Claim:
             refuse_foreign(self._storage, found)
             self.target = self._storage.sibling("new")
             self._made = missing_folders(self.target)
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "began": int(time.time()), "token": uuid.uuid4().hex}
+        who = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "began": int(time.time()),
+            "token": uuid.uuid4().hex,
+        }
         self._mark = json.dumps(who).encode()
         try:
             self.target.create(MARKER, self._mark)

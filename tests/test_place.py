@@ -23,7 +23,7 @@ def paths(folder):
 def test_overwriting_spares_a_folder_with_anything_else_in_it(name, tmp_path):
     pg.encode(MOVIE, tmp_path / "m.zarr")
     extra = tmp_path / "m.zarr" / name
-    extra.parent.mkdir(exist_ok=True)
+    extra.parent.mkdir(parents=True, exist_ok=True)
     extra.write_text("precious")
     before = paths(tmp_path)
     with pytest.raises(StoreExistsError, match="only movies are replaced"):
