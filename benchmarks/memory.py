@@ -60,10 +60,20 @@ def main() -> None:
         return
     print("| layout | raw GB | peak memory GB | MB/s |\n|---|---|---|---|")
     for layout in ("compact", "plain"):
-        command = [sys.executable, "-m", "benchmarks.memory", "--layout", layout, "--gigabytes", str(options.gigabytes)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.memory",
+            "--layout",
+            layout,
+            "--gigabytes",
+            str(options.gigabytes),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         row = json.loads(done.stdout)
-        print(f"| {layout} | {row['raw_bytes'] / 1e9:.1f} | {row['peak_bytes'] / 1e9:.2f} | {row['mb_s']:.0f} |")
+        print(
+            f"| {layout} | {row['raw_bytes'] / 1e9:.1f} | {row['peak_bytes'] / 1e9:.2f} | {row['mb_s']:.0f} |"
+        )
 
 
 if __name__ == "__main__":
