@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
-    from photon_gpu.fidelity import fidelity as fidelity
-    from photon_gpu.insertion import movie as movie
     from photon_gpu.estimate import NoiseEstimate as NoiseEstimate
     from photon_gpu.estimate import estimate_noise as estimate_noise
+    from photon_gpu.fidelity import fidelity as fidelity
+    from photon_gpu.insertion import movie as movie
     from photon_gpu.noise import NoiseModel as NoiseModel
     from photon_gpu.predictors import Predictor as Predictor
     from photon_gpu.reader import Movie as Movie
