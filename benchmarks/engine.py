@@ -144,7 +144,8 @@ def recordings(folder: Path) -> list[dict]:
         )  # fmt: skip
     if rows:
         print(
-            "\n| recording | ratio | above floor | chosen | best fixed / chosen, bytes | lossless |\n|---|---|---|---|---|---|"
+            "\n| recording | ratio | above floor | chosen | best fixed / chosen, bytes | lossless |\n"
+            "|---|---|---|---|---|---|"
         )
     for row in rows:
         best = min(size for name, size in row["sizes"].items() if name != "chosen")

@@ -24,6 +24,7 @@ _HOMES = {
     "Compressor": "photon_gpu.blosc",
     "EncodeReport": "photon_gpu.report",
     "Movie": "photon_gpu.reader",
+    "NoiseEstimate": "photon_gpu.estimate",
     "NoiseModel": "photon_gpu.noise",
     "PhotonError": "photon_gpu.errors",
     "PhotonWarning": "photon_gpu.errors",
@@ -33,6 +34,7 @@ _HOMES = {
     "anscombe": "photon_gpu.transform",
     "encode": "photon_gpu.writer",
     "fidelity": "photon_gpu.fidelity",
+    "estimate_noise": "photon_gpu.estimate",
     "inverse_anscombe": "photon_gpu.transform",
     "inverse_anscombe_unbiased": "photon_gpu.transform",
     "movie": "photon_gpu.insertion",
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
+    from photon_gpu.estimate import NoiseEstimate as NoiseEstimate
+    from photon_gpu.estimate import estimate_noise as estimate_noise
     from photon_gpu.fidelity import fidelity as fidelity
     from photon_gpu.insertion import movie as movie
     from photon_gpu.noise import NoiseModel as NoiseModel

@@ -25,7 +25,7 @@ from photon_gpu.backend import get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
 from photon_gpu.encoding import Encoding
-from photon_gpu.errors import InvalidInputError, StoreExistsError
+from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
 from photon_gpu.pool import parallel, worker_count
@@ -142,7 +142,9 @@ def export(
     StoreExistsError
         Something is there already.
     CorruptDataError
-        A chunk cannot be read; nothing is written then.
+        A chunk cannot be read.
+    PhotonError, OSError
+        Not everything could be written. After any error, nothing is left behind.
 
     Notes
     -----
@@ -179,6 +181,11 @@ def export(
         if "://" in text:
             raise InvalidInputError(
                 f"{text}: {suffix} is written to local disks only; .zarr may lie behind a URL"
+            )
+        if suffix != ".npy" and job.shape[-1] == 1:
+            # tifffile would take such columns for samples of a pixel, and frames for rows.
+            raise InvalidInputError(
+                f"{text}: frames one pixel wide have no place in a TIFF; take .npy or .zarr"
             )
         big = suffix != ".npy" and _is_big(job, suffix)
         write = _write_npy if suffix == ".npy" else partial(_write_tiff, big=big)
@@ -278,6 +285,13 @@ def _write_file(job: _Job, path: Path, write: Write, overwrite: bool) -> int:
         _check_free(path, overwrite)
         unfinished.replace(path)
         return stored
+    except OSError as error:
+        if error.errno is None and not isinstance(error, PhotonError):
+            # NumPy says only how many items it wrote.
+            raise PhotonError(
+                f"{path}: not everything could be written ({error}); is the disk full?"
+            ) from error
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             unfinished.unlink()

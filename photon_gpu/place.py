@@ -52,7 +52,7 @@ def refuse_source(name: str, storage: Storage) -> None:
 
 
 def missing_folders(storage: Storage) -> list[Path]:
-    """Folders above a local place that are not there yet, the innermost first.
+    """A local place and the folders above it that are not there yet, the innermost first.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def missing_folders(storage: Storage) -> list[Path]:
     for place in (root, *root.parents):
         if place.is_file():
             raise StoreExistsError(f"{place} is a file; a movie is a folder: give another name than {root}")
-    return [folder for folder in root.parents if not folder.exists()]
+    return [folder for folder in (root, *root.parents) if not folder.exists()]
 
 
 def remove_empty(folders: Sequence[Path]) -> None:

@@ -16,8 +16,7 @@ CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 def test_every_package_is_listed():
     found = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for path in (ROOT / "photon_gpu").rglob("__init__.py")
+        ".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "photon_gpu").rglob("__init__.py")
     }
     assert set(CONFIG["tool"]["setuptools"]["packages"]) == found | {"photon_gpu.kernels"}
 
@@ -26,7 +25,9 @@ def test_every_package_is_listed():
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "source"
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\n")
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split("\n")
     if not any(files):
         pytest.skip("not a git checkout: what belongs to the source is not known")
     for name in files:
@@ -48,12 +49,23 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
         for path in (ROOT / "photon_gpu").rglob("*")
         if path.suffix in (".py", ".json", ".typed", ".html", ".css") or path.name == "py.typed"
     }
-    wanted |= {f"photon_gpu/kernels/{path.name}" for path in (ROOT / "kernels").glob("*") if path.suffix in (".py", ".cu")}
+    wanted |= {
+        f"photon_gpu/kernels/{path.name}"
+        for path in (ROOT / "kernels").glob("*")
+        if path.suffix in (".py", ".cu")
+    }
     assert {name for name in wanted if "__pycache__" not in name} <= names
 
 
 def test_the_wheel_has_the_command_and_the_codecs(wheel):
     archive = zipfile.ZipFile(wheel)
-    entry = next(archive.read(name).decode() for name in archive.namelist() if name.endswith("entry_points.txt"))
-    for line in ("photon-gpu = photon_gpu.cli:main", "[numcodecs.codecs]", "[zarr.codecs]", "[datajoint.codecs]"):
+    entry = next(
+        archive.read(name).decode() for name in archive.namelist() if name.endswith("entry_points.txt")
+    )
+    for line in (
+        "photon-gpu = photon_gpu.cli:main",
+        "[numcodecs.codecs]",
+        "[zarr.codecs]",
+        "[datajoint.codecs]",
+    ):
         assert line in entry

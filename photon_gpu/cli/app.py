@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -54,12 +55,15 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise Interrupted(getattr(error, "__notes__", ())) from error
+            raise Interrupted(error) from error
 
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **extra: Any
     ) -> Any:
-        """Run, print, and leave with an exit code: 0 done, 1 damage or failure, 2 bad input, 130 interrupted."""
+        """Run, print, and leave with an exit code.
+
+        0 is done, 1 damage or failure, 2 bad input, 130 interrupted, 143 ended by the system.
+        """
         arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
         as_json, debug = "--json" in options, "--debug" in options
@@ -78,8 +82,9 @@ class Commands(TyperGroup):
 class Interrupted(Exception):
     """The run was stopped by the user or by the system."""
 
-    def __init__(self, notes: Sequence[str] = ()) -> None:
-        super().__init__("; ".join(("stopped before it was done", *notes)))
+    def __init__(self, error: KeyboardInterrupt) -> None:
+        super().__init__("; ".join(("stopped before it was done", *getattr(error, "__notes__", ()))))
+        self.exit_code = 128 + (error.args[0] if error.args else int(signal.SIGINT))
 
 
 def load(name: str) -> Any:
@@ -146,13 +151,30 @@ def _stop_cleanly() -> None:
     """Ctrl-C and termination unwind once; while files are being removed, a second press changes nothing."""
     presses = 0
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         nonlocal presses
         presses += 1
         if presses == 2:
             sys.stderr.write("stopping: unfinished files are being removed; once more leaves them\n")
             return
-        raise KeyboardInterrupt
+        unwind(number, frame)
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        if _holds_a_lock(frame) and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, lambda _, later: unwind(number, later))
+            signal.setitimer(signal.ITIMER_REAL, 0.005)
+            return
+        raise KeyboardInterrupt(number)
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+
+
+def _holds_a_lock(frame: FrameType | None) -> bool:
+    """Whether an exception here could leave a lock of Python's own threads locked for ever.
+
+    Blocked in ``wait`` or ``join`` none is held.
+    """
+    if frame is None or frame.f_code.co_name in ("wait", "join", "_wait_for_tstate_lock"):
+        return False
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("threading", "concurrent")

@@ -138,8 +138,8 @@ def _explained(error: BaseException) -> tuple[str, str, int]:
         text = error.format_message().rstrip(".") + (f" ({command} --help explains)" if command else "")
         kind, code = "UsageError", 2
     elif kind in ("Interrupted", "KeyboardInterrupt", "Abort"):
-        kind, code = "Interrupted", 130
-        text = text if isinstance(error, Exception) and str(error) else "stopped before it was done"
+        kind, code = "Interrupted", getattr(error, "exit_code", 130)
+        text = text if kind != type(error).__name__ or text != kind else "stopped before it was done"
     elif isinstance(error, errors.PhotonError):
         code = 2 if isinstance(error, _BAD_INPUT) else 1
     elif isinstance(error, IndexError):
@@ -211,7 +211,7 @@ def progress(what: str, frame_nbytes: int) -> Iterator[Tick | None]:
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("preparing", total=None)
+        task = bar.add_task("preparing (the first use compiles)", total=None)
 
         def tick(done: int, total: int) -> None:
             if bar.tasks[0].total is None:

@@ -73,7 +73,9 @@ def cost(
     return console.Text(found, found.text())
 
 
-def _measured(movie: str, storage_options: dict[str, Any], common: dict[str, Any], wanted: dict[str, Any]) -> Any:
+def _measured(
+    movie: str, storage_options: dict[str, Any], common: dict[str, Any], wanted: dict[str, Any]
+) -> Any:
     """Cost of movies like a stored one, or like a file that is tried on a sample."""
     from photon_gpu import cost as costs
     from photon_gpu.errors import CorruptDataError, StoreNotFoundError

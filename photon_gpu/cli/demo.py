@@ -8,6 +8,8 @@ import typer
 
 from photon_gpu.cli import console, options
 
+_MOVIE = "The simulated movie"
+
 
 def demo(
     folder: Annotated[
@@ -26,6 +28,60 @@ def demo(
             help="Instead: insert, fetch, delete and collect a movie of a DataJoint table, on an embedded database.",
         ),
     ] = False,
+    frames: Annotated[
+        int, typer.Option(parser=options.whole, metavar="N", help="How many.", rich_help_panel=_MOVIE)
+    ] = 300,
+    size: Annotated[
+        int,
+        typer.Option(
+            parser=options.whole, metavar="PIXELS", help="Height and width.", rich_help_panel=_MOVIE
+        ),
+    ] = 256,
+    photons: Annotated[
+        float,
+        typer.Option(
+            parser=options.number,
+            metavar="PHOTONS",
+            help="Mean light per pixel and frame.",
+            rich_help_panel=_MOVIE,
+        ),
+    ] = 6.0,
+    gain: Annotated[
+        float,
+        typer.Option(
+            parser=options.number,
+            metavar="ADU/PHOTON",
+            help="By how much one photon raises a pixel's value.",
+            rich_help_panel=_MOVIE,
+        ),
+    ] = 100.0,
+    offset: Annotated[
+        float,
+        typer.Option(
+            parser=options.number,
+            metavar="ADU",
+            help="A pixel's mean value in the dark.",
+            rich_help_panel=_MOVIE,
+        ),
+    ] = 90.0,
+    read_noise: Annotated[
+        float,
+        typer.Option(
+            parser=options.number,
+            metavar="ADU",
+            help="A pixel's standard deviation in the dark.",
+            rich_help_panel=_MOVIE,
+        ),
+    ] = 30.0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=options.whole,
+            metavar="SEED",
+            help="Another number is another movie; the same, the same.",
+            rich_help_panel=_MOVIE,
+        ),
+    ] = 0,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -37,6 +93,7 @@ def demo(
     For example:
       photon-gpu demo
       photon-gpu demo --datajoint
+      photon-gpu demo my_camera --photons 40 --gain 2.1 --offset 100 --read-noise 3
     """
     if datajoint:
         if folder is not None:
@@ -49,6 +106,10 @@ def demo(
     from photon_gpu.demo import demo as run_demo
     from photon_gpu.simulation import Simulation
 
-    movie = Simulation()
-    with console.progress("working", movie.height * movie.width * 2) as tick:
+    movie = Simulation(
+        frames=frames, height=size, width=size, photons=photons, gain=gain, offset=offset,
+        read_noise_adu=read_noise, seed=seed,
+    )  # fmt: skip
+    frame_nbytes = movie.height * movie.width * 2
+    with console.progress("working", frame_nbytes) as tick:
         return run_demo(folder=folder or FOLDER, simulation=movie, progress=tick)

@@ -69,7 +69,12 @@ def precision(line: Line, pairs: int, shot_share: float, half: float) -> Iterato
 def correlations(c: Correlation) -> Iterator[Finding]:
     """Interpolated, smoothed, averaged or repeated frames: noise that knows its neighbours."""
     for axis, rho, error, reason in (
-        ("y", c.y, c.y_error, "resampled, motion-corrected with interpolation, smoothed or binned with overlap"),
+        (
+            "y",
+            c.y,
+            c.y_error,
+            "resampled, motion-corrected with interpolation, smoothed or binned with overlap",
+        ),
         ("x", c.x, c.x_error, "resampled or smoothed, or a detector slower than the pixel clock"),
         ("t", c.t, c.t_error, "a running average, interpolated in time, or with repeated frames"),
     ):
@@ -137,7 +142,7 @@ def structure(share: float, kept_share: float, subtracted: float, pairs: str) ->
         )  # fmt: skip
 
 
-def _ranges(curve: Curve, line: Line) -> tuple[list[str], float, float]:
+def _ranges(curve: Curve, line: Line) -> tuple[list[str], float, float, float]:
     level, variance = np.array(curve.level), np.array(curve.variance)
     error, samples = np.array(curve.error), np.array(curve.samples)
     expected = np.maximum(line.variance(level), 1e-12)
@@ -152,18 +157,21 @@ def _ranges(curve: Curve, line: Line) -> tuple[list[str], float, float]:
         while stop + 1 < len(level) and far[stop + 1] and off[stop + 1] * off[k] > 0:
             stop += 1
         mean = np.average(off[k : stop + 1], weights=samples[k : stop + 1])
-        ranges.append(f"{mean:+.0%} at {level[k]:.4g}" + (f" to {level[stop]:.4g} ADU" if stop > k else " ADU"))
+        ranges.append(
+            f"{mean:+.0%} at {level[k]:.4g}" + (f" to {level[stop]:.4g} ADU" if stop > k else " ADU")
+        )
         k = stop + 1
     worst = float(np.abs(off[far]).max()) if far.any() else 0.0
-    return ranges, worst, float(samples[far].sum()) / max(float(samples.sum()), 1.0)
+    top = float(off[far][-1]) if far.any() else 0.0
+    return ranges, worst, top, float(samples[far].sum()) / max(float(samples.sum()), 1.0)
 
 
 def straightness(curve: Curve, line: Line, bend: float, error: float) -> Iterator[Finding]:
     """A curve that is not a line, where it is not, and what bends it."""
-    ranges, worst, share = _ranges(curve, line)
+    ranges, worst, top, share = _ranges(curve, line)
     if not ranges:
         return
-    bent = abs(bend) > 4 * error
+    bent = abs(bend) > 4 * error and top * bend > 0
     kind = ""
     if bent and bend > 0:
         kind = (
@@ -172,7 +180,7 @@ def straightness(curve: Curve, line: Line, bend: float, error: float) -> Iterato
         )
     elif bent:
         kind = " It bends downwards, as saturation, dead time, compression or a gamma curve do."
-    severity: Severity = "REFUSE" if worst > NO_LINE and share > 0.1 else "WARN" if share > 0.002 else "NOTE"
+    severity: Severity = "REFUSE" if worst > NO_LINE and share > 0.1 else "WARN" if share > 0.01 else "NOTE"
     yield _found(
         "curve", severity, worst,
         f"the photon-transfer curve is not a line: variance {', '.join(ranges[:4])}"

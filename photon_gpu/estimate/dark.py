@@ -38,7 +38,7 @@ class Dark:
 
 def recording(cells: Cells) -> Dark:
     """Mean and variance of a recording taken with no light."""
-    p = Problem(cells, cells.count > 0)
+    p = Problem(cells, cells.count > 0, "none")
     offset, offset_error = _mean(p, "signal", p.usable)
     variance, variance_error = _mean(p, "square", p.usable)
     return Dark(

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.estimate import checks, curve, dark
+from photon_gpu.estimate import checks, curve
+from photon_gpu.estimate import dark as darkness
+from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.levels import Levels, survey
 from photon_gpu.estimate.line import Line, Problem, fit
 from photon_gpu.estimate.pairs import Cells, gather
 from photon_gpu.estimate.result import Diagnostics, Finding, Interval, NoiseEstimate
-from photon_gpu.estimate.sample import Window, as_source, draw
+from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.noise import NoiseModel
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
 
 _SIGMAS = 1.96
 _CLIPPED = 3e-4  # share of clipped values that changes a variance by a thousandth
@@ -79,37 +84,38 @@ def estimate_noise(
         raise InvalidInputError(f"estimate_noise: pairs is {pairs!r}; 'time' or 'space' is needed")
     if budget_bytes < 1 << 16:
         raise InvalidInputError(f"estimate_noise: budget_bytes is {budget_bytes}; at least 65536 is needed")
-    opened = as_source(source)
-    found = list(checks.frames(opened.shape[0 if pairs == "time" else -2], pairs))
-    if any(finding.severity == "REFUSE" for finding in found):
-        return _nothing(opened.name, found)
-    windows = draw(opened, pairs=pairs, seed=seed, budget_bytes=budget_bytes)
+    with _opened(source) as movie:
+        name = movie.name
+        found = list(checks.frames(movie.shape[0 if pairs == "time" else -2], pairs))
+        if any(finding.severity == "REFUSE" for finding in found):
+            return _nothing(name, found)
+        windows = draw(movie, pairs=pairs, seed=seed, budget_bytes=budget_bytes)
+    point = _dark_recording(dark, seed, budget_bytes) if dark is not None else None
     levels = survey(windows)
     cells = gather(windows, top=levels.top, bottom=levels.bottom, smooth=pairs == "time")
     if cells.count.sum() < 100:
         found.append(_flat(levels))
-        return _nothing(opened.name, found)
+        return _nothing(name, found)
     usable, clipped_floor = _usable(cells, levels)
     if not usable.any():
         found += checks.levels(levels, 1.0, 0.0, clipped_floor)
         found.append(_flat(levels))
-        return _nothing(opened.name, found)
+        return _nothing(name, found)
     fitted = _fit(cells, usable, pairs)
     if fitted is None:
         found += checks.levels(levels, 1.0, 0.0, clipped_floor)
         found.append(_flat(levels))
-        return _nothing(opened.name, found)
-    point = _dark_recording(dark, seed, budget_bytes) if dark is not None else None
-    return _judge(opened.name, cells, levels, fitted, point, found, pairs, windows, clipped_floor)
+        return _nothing(name, found)
+    return _judge(name, cells, levels, fitted, point, found, pairs, windows, clipped_floor)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Fitted:
     problem: Problem
     line: Line
-    curve: curve.Curve
+    curve: Curve
     bend: tuple[float, float]
-    correlation: curve.Correlation
+    correlation: Correlation
 
 
 def _usable(cells: Cells, levels: Levels) -> tuple[NDArray, bool]:
@@ -150,7 +156,11 @@ def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
     rho = curve.correlation(p, line)
     if pairs == "time":
         # where raw noise itself correlates, what neighbours share is not all structure
-        whole = [a for a, r, e in (("y", rho.y, rho.y_error), ("x", rho.x, rho.x_error)) if abs(r) > max(0.015, 4 * e)]
+        whole = [
+            a
+            for a, r, e in (("y", rho.y, rho.y_error), ("x", rho.x, rho.x_error))
+            if abs(r) > max(0.015, 4 * e)
+        ]
         better = {(): "near", ("x",): "y", ("y",): "x", ("y", "x"): "far"}[tuple(whole)]
         if better != scheme:
             other = Problem(cells, usable, better)
@@ -160,28 +170,28 @@ def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
                 rho = curve.correlation(p, line)
     bend = curve.bend(p, line)
     drawn = curve.points(p, line)
-    if abs(bend[0]) > 4 * bend[1] and any(f.severity == "WARN" for f in checks.straightness(drawn, line, *bend)):
-        even = Problem(cells, usable, p.scheme, even=True)
-        again = fit(even)
-        if again is not None and again.gain > 0:
-            apart = np.array([again.gain - line.gain, again.intercept - line.intercept]) / 2
-            p, line = even, replace(again, covariance=again.covariance + np.outer(apart, apart))
-            drawn = curve.points(p, line)
     return _Fitted(problem=p, line=line, curve=drawn, bend=bend, correlation=rho)
 
 
-def _dark_recording(source: Any, seed: int, budget_bytes: int) -> dark.Dark:
-    opened = as_source(source)
-    if opened.shape[0] < checks.LEAST_FRAMES:
-        raise InvalidInputError(
-            f"estimate_noise: the dark recording has {opened.shape[0]} frames; "
-            f"at least {checks.LEAST_FRAMES} are needed"
-        )
-    windows = draw(opened, pairs="time", seed=seed, budget_bytes=budget_bytes)
+def _opened(source: Any) -> AbstractContextManager[Source]:
+    """The source: one that was opened here is closed here."""
+    return nullcontext(source) if isinstance(source, Source) else open_source(source)
+
+
+def _dark_recording(source: Any, seed: int, budget_bytes: int) -> darkness.Dark:
+    with _opened(source) as movie:
+        if movie.shape[0] < checks.LEAST_FRAMES:
+            raise InvalidInputError(
+                f"estimate_noise: the dark recording has {movie.shape[0]} frames; "
+                f"at least {checks.LEAST_FRAMES} are needed"
+            )
+        windows = draw(movie, pairs="time", seed=seed, budget_bytes=budget_bytes)
     cells = gather(windows, top=np.inf, bottom=-np.inf)
     if not cells.count.sum():
-        raise InvalidInputError("estimate_noise: nothing ever changes in the dark recording; it is no recording")
-    return dark.recording(cells)
+        raise InvalidInputError(
+            "estimate_noise: nothing ever changes in the dark recording; it is no recording"
+        )
+    return darkness.recording(cells)
 
 
 def _judge(
@@ -189,7 +199,7 @@ def _judge(
     cells: Cells,
     levels: Levels,
     fitted: _Fitted,
-    point: dark.Dark | None,
+    point: darkness.Dark | None,
     found: list[Finding],
     pairs: str,
     windows: list[Window],
@@ -197,10 +207,10 @@ def _judge(
 ) -> NoiseEstimate:
     p, line = fitted.problem, fitted.line
     if point is None and not clipped_floor and line.gain > 0:
-        point = dark.floor(line, levels) or (dark.pixels(p, line) if pairs == "time" else None)
+        point = darkness.floor(line, levels) or (darkness.pixels(p, line) if pairs == "time" else None)
     gain, intercept, covariance = line.gain, line.intercept, line.covariance
     if point is not None:
-        drawn = dark.combine(line, point)
+        drawn = darkness.combine(line, point)
         expected = max(float(line.variance(point.offset)), 0.0)
         if abs(drawn[3]) > 4 and abs(expected - point.variance) > 0.1 * max(point.variance, 0.05 * gain**2):
             found.append(_disagree(point, expected))
@@ -229,7 +239,7 @@ def _judge(
     found += checks.planes(*_planes(p, line, windows))
     diagnostics = Diagnostics(
         intercept=intercept,
-        covariance=((float(covariance[0, 0]), float(covariance[0, 1])), (float(covariance[1, 0]), float(covariance[1, 1]))),
+        covariance=tuple((float(a), float(b)) for a, b in covariance),  # type: ignore[arg-type]
         separated_by=point.how if point is not None else None,
         frames_sampled=len({(w.start, k) for w in windows for k in range(len(w.frames))}),
         pairs=pairs_all,
@@ -252,7 +262,7 @@ def _judge(
 
 
 def _model(
-    gain: float, intercept: float, covariance: NDArray, point: dark.Dark | None
+    gain: float, intercept: float, covariance: NDArray, point: darkness.Dark | None
 ) -> tuple[NoiseModel | None, Interval | None]:
     if gain < 1e-6:
         return None, None
@@ -307,12 +317,13 @@ def _flat(levels: Levels) -> Finding:
         name="range",
         severity="REFUSE",
         value=levels.highest - levels.lowest,
-        message=f"values from {levels.lowest:g} to {levels.highest:g} ADU give no two levels that differ and are not "
-        "clipped, so no line can be drawn. Give the model of the detector (noise=...), or store with layout='lossless'.",
+        message=f"values from {levels.lowest:g} to {levels.highest:g} ADU give no two levels that differ and are "
+        "not clipped, so no line can be drawn. Give the model of the detector (noise=...), or store with "
+        "layout='lossless'.",
     )
 
 
-def _disagree(point: dark.Dark, expected: float) -> Finding:
+def _disagree(point: darkness.Dark, expected: float) -> Finding:
     return Finding(
         name="dark",
         severity="WARN",

@@ -11,6 +11,7 @@ left out, as strictly as makes the expected error least.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,9 @@ _BOUNDS = (3.0, 6.0, 12.0, 30.0, 100.0, np.inf)
 _LEFTOVER = 0.12
 # relative error of the correction for contrast, in one stratum
 _CURVED = 0.2
+# how much of a squared contrast motion may add to a variance, a priori: a jitter of .3 pixels adds .18,
+# of which the neighbours take all but .05
+_JITTER, _JITTER_LIMIT = 0.1, 0.3
 _NUGGETS = {
     "near": (("y1", 2 / 3), ("y2", -1 / 6), ("x1", 2 / 3), ("x2", -1 / 6)),
     "y": (("y1", 4 / 3), ("y2", -1 / 3)),
@@ -103,15 +107,12 @@ class Problem:
         False for cells of levels that are clipped.
     scheme : str
         Which neighbours are subtracted: near, y, x, far, none.
-    even : bool
-        Weigh levels by 1/variance, not by information (1/variance^2): where no line is right, a
-        compromise over all light beats one that fits the dark end alone.
     """
 
-    def __init__(self, cells: Cells, usable: NDArray, scheme: str, *, even: bool = False) -> None:
+    def __init__(self, cells: Cells, usable: NDArray, scheme: str) -> None:
         if not usable.any():
             raise InvalidInputError("estimate_noise: no sample is left to fit a line to")
-        self.cells, self.usable, self.scheme, self.even = cells, usable, scheme, even
+        self.cells, self.usable, self.scheme = cells, usable, scheme
         self.signal, self.count = cells.form("signal"), cells.count
         self.square, self.value = cells.form("square"), nugget(cells, scheme)
         self.levels, self.strata = len(cells.edges) + 1, int(cells.stratum.max()) + 1
@@ -147,9 +148,10 @@ class Problem:
         sigma2 = np.maximum(gain * self.z_stratum + intercept, self.floor)
         spread = 3 * sigma2**2 + 0.5 * max(gain, 0.0) ** 2 * sigma2
         # however many samples a steep stratum has, it is no better than the correction for its contrast
-        doubt = (_CURVED * jitter * self.contrast_stratum) ** 2 * self.per_stratum * self.cells.pairs_per_sample
-        weight = 1 / (spread + doubt)
-        return (np.sqrt(weight) if self.even else weight)[self.cells.stratum]
+        doubt = (
+            (_CURVED * jitter * self.contrast_stratum) ** 2 * self.per_stratum * self.cells.pairs_per_sample
+        )
+        return (1 / (spread + doubt))[self.cells.stratum]
 
     def scatter(self, influence: NDArray, kept: NDArray) -> NDArray:
         """Covariance of what ``influence`` sums to, from its scatter between space-time units."""
@@ -169,7 +171,12 @@ class Problem:
         tools = [np.ones_like(w), self.light - pivot]
         if contrast:
             rows.append(self.cells.form("contrast"))
-            tools.append(self.steep)
+            # of the steepness that other frames show, only what these frames confirm
+            mass = w * self.usable
+            confirmed, shown = (_residual(v, tools[1], mass) for v in (rows[2], self.steep))
+            power = float((mass * shown * shown).sum())
+            trust = float((mass * shown * confirmed).sum()) / power if power > 0 else 0.0
+            tools.append(max(trust, 0.0) * self.steep)
         return np.stack(tools), np.stack(rows), pivot
 
     def solve(
@@ -178,12 +185,28 @@ class Problem:
         """Coefficients (gain, intercept[, jitter]) and the influence of each cell on them, shape (k, N)."""
         tools, rows, pivot = self.regression(weight, contrast=contrast)
         w = np.where(kept, weight * self.count, 0.0)
-        inverse = _inverse((tools * w) @ rows.T)
+        design = (tools * w) @ rows.T
+        if contrast:
+            design[2, 2] += self.share / _JITTER**2
+        inverse = _inverse(design)
         solution = inverse @ ((tools * w) @ value)
+        if contrast and abs(solution[2]) > _JITTER_LIMIT:  # something else than jitter: correct no further
+            fixed = math.copysign(_JITTER_LIMIT, solution[2])
+            solution, influence = self.solve(value - fixed * rows[2], weight, kept)
+            return np.append(solution, fixed), np.vstack([influence, np.zeros_like(w)])
         influence = inverse @ (tools * (w * (value - solution @ rows)))
         turn = np.eye(len(solution))
-        turn[:2, :2] = [[0, 1], [1, -pivot]]
+        turn[:2, :2] = np.array([[0.0, 1.0], [1.0, -pivot]])
         return turn @ solution, turn @ influence
+
+
+def _residual(values: NDArray, light: NDArray, mass: NDArray) -> NDArray:
+    """``values`` less the line through them over ``light``."""
+    centred = values - (mass * values).sum() / mass.sum()
+    light = light - (mass * light).sum() / mass.sum()
+    power = float((mass * light * light).sum())
+    slope = float((mass * light * centred).sum()) / power if power > 0 else 0.0
+    return np.asarray(centred - slope * light)
 
 
 def _inverse(design: NDArray) -> NDArray:
@@ -261,8 +284,15 @@ class _Units:
         return kept
 
     def solve(self, kept: NDArray) -> tuple[float, float, float]:
-        solution = _inverse(self.design[:, :, kept].sum(axis=2)) @ self.right[:, kept].sum(axis=1)
+        design = self.design[:, :, kept].sum(axis=2)
+        if len(design) > 2:
+            design[2, 2] += self.p.share / _JITTER**2
+        right = self.right[:, kept].sum(axis=1)
+        solution = _inverse(design) @ right
         jitter = float(solution[2]) if len(solution) > 2 else 0.0
+        if abs(jitter) > _JITTER_LIMIT:
+            jitter = math.copysign(_JITTER_LIMIT, jitter)
+            solution = _inverse(design[:2, :2]) @ (right - jitter * design[:, 2])[:2]
         return float(solution[1]), float(solution[0] - self.pivot * solution[1]), jitter
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,22 @@ STEEPNESS = (0.3, 0.6, 0.8, 0.95)
 # signal, D^2/6, covariance of D with the pixel k rows (y) or columns (x) away, variance from differences
 # over 1 and 2 frames less what neighbouring rows share, third cumulant, squared contrast between
 # neighbours, share of values at the saturated level, share at the lowest level
-FORMS = ("signal", "square", "y1", "y2", "y3", "x1", "x2", "x3", "t1", "t2", "cube", "contrast", "full", "floor")
+FORMS = (
+    "signal",
+    "square",
+    "y1",
+    "y2",
+    "y3",
+    "x1",
+    "x2",
+    "x3",
+    "t1",
+    "t2",
+    "cube",
+    "contrast",
+    "full",
+    "floor",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +90,7 @@ def halves(length: int) -> list[tuple[slice, list[int]]]:
     """Frames to measure and frames that are the instrument, twice, for a window of ``length`` frames."""
     half = max(3, length // 2)
     first, last = slice(0, half), slice(min(half, length - 3), length)
-    return [(first, list(range(half, length))), (last, list(range(0, last.start)))]
+    return [(first, list(range(half, length))), (last, list(range(last.start)))]
 
 
 def _box3(image: NDArray) -> NDArray:
@@ -198,9 +214,7 @@ def strata(windows: Sequence[Window], *, smooth: bool) -> Strata:
     return Strata(edges=edges, noise=rough, cuts=cuts)
 
 
-def gather(
-    windows: Sequence[Window], *, top: float, bottom: float, smooth: bool = True
-) -> Cells:
+def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool = True) -> Cells:
     """Measure every window and sum into cells.
 
     Parameters
@@ -228,9 +242,8 @@ def gather(
         place = (window.plane, window.row)
         base = tiles_before.setdefault(place, len(tiles_before) * 10_000_000)
         exact = np.float32 if window.frames.dtype.itemsize <= 2 else np.float64
-        block = window.frames.astype(exact)
+        block: Any = window.frames.astype(exact)
         finite = np.isfinite(block).all(axis=0).ravel()
-        nonfinite += float((~finite).sum())
         still = (block == block[0]).all(axis=0).ravel() & finite
         for chosen, rest in halves(len(block)):
             instrument = block[rest].mean(axis=0)
@@ -240,11 +253,13 @@ def gather(
             key = local * span + stratum.ravel()
             size = int(key.max()) + 1
             good = finite.astype(np.float64)
-            if not finite.all():
-                forms = np.where(finite, forms, 0.0)
+            nonfinite += float((~finite).sum())
+            if not finite.all():  # what is no number spoils the forms of its neighbours too
+                sound = np.isfinite(forms).all(axis=0) & np.isfinite(light + steep).ravel()
+                forms, good = np.where(sound, forms, 0.0), sound.astype(np.float64)
             count = np.bincount(key, good, size)
             used = np.flatnonzero(count)
-            motionless = np.bincount(key, still, size)[used] == count[used]
+            motionless = np.bincount(key, still * good, size)[used] == count[used]
             constant += float(count[used][motionless].sum())
             used = used[~motionless]
             sums = [np.bincount(key, v, size)[used] for v in (*forms, *(s.ravel() * good for s in shares))]
@@ -255,7 +270,7 @@ def gather(
                     used % span,
                     count[used],
                     *(
-                        np.bincount(key, np.where(finite, v.ravel(), 0.0), size)[used] / count[used]
+                        np.bincount(key, np.where(good > 0, v.ravel(), 0.0), size)[used] / count[used]
                         for v in (light, steep)
                     ),
                     np.stack(sums, axis=1) / count[used, None],
@@ -278,5 +293,5 @@ def gather(
         edges=sorting.edges,
         pairs_per_sample=pairs / total,
         constant_share=constant / total,
-        nonfinite_share=nonfinite / total,
+        nonfinite_share=nonfinite / max(samples + nonfinite, 1.0),
     )

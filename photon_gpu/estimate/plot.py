@@ -10,12 +10,12 @@ import numpy as np
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.result import NoiseEstimate
+from photon_gpu.plots import BLUE, GREEN, INK, PALE, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INK, _QUIET, _ACCENT, _BAD = "#1b1f24", "#9aa4b0", "#0b6bcb", "#d1242f"
-_VERDICT = {"PASS": "#1a7f37", "WARN": "#9a6700", "REFUSE": _BAD}
+_VERDICT = {"PASS": GREEN, "WARN": VERMILION, "REFUSE": VERMILION}
 
 
 def plot_estimate(estimate: NoiseEstimate, path: str | Path | None = None) -> Figure:
@@ -54,47 +54,52 @@ def plot_estimate(estimate: NoiseEstimate, path: str | Path | None = None) -> Fi
     level, variance = np.array(facts.curve.level), np.array(facts.curve.variance)
     error, plain = np.array(facts.curve.error), np.array(facts.curve.plain)
     used = np.array(facts.curve.samples) > 0
-    gain = estimate.model.gain if estimate.model else float("nan")
+    # without a model there is no line to draw, but the points tell why
+    gain = estimate.model.gain if estimate.model else 0.0
+    intercept = facts.intercept if estimate.model else float(np.nanmean(variance))
     covariance = np.array(facts.covariance)
 
     figure = Figure(figsize=(8, 7.2), dpi=120, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     span = np.linspace(level.min(), level.max(), 200)
-    drawn = gain * span + facts.intercept
+    drawn = gain * span + intercept
     at = np.stack([span, np.ones_like(span)])
     half = 1.96 * np.sqrt(np.maximum(np.einsum("ik,ij,jk->k", at, covariance, at), 0))
     for axis in (upper, lower):
         axis.grid(color="#e6e9ed", linewidth=0.8)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
-    upper.fill_between(span, drawn - half, drawn + half, color=_ACCENT, alpha=0.18, lw=0, label="95 % band")
-    upper.plot(span, drawn, color=_ACCENT, lw=1.6, label=f"{gain:.4g} z {facts.intercept:+.4g}")
+    if estimate.model is not None:
+        upper.fill_between(span, drawn - half, drawn + half, color=BLUE, alpha=0.18, lw=0, label="95 % band")
+        upper.plot(span, drawn, color=BLUE, lw=1.6, label=f"{gain:.4g} z {intercept:+.4g}")
     upper.errorbar(
-        level[used], variance[used], 2 * error[used], fmt="o", color=_INK, ms=4, lw=1,
+        level[used], variance[used], 2 * error[used], fmt="o", color=INK, ms=4, lw=1,
         label="samples kept, 2 standard errors",
     )  # fmt: skip
     # the line decides the height: what moves may stand far above it
     ceiling = 1.35 * float(np.nanmax(np.concatenate([drawn, variance[used]])))
     for where, marker, colour, label in (
-        (np.ones_like(used), "x", _QUIET, "all samples, moving ones too"),
-        (~used, "s", _BAD, "levels left out (clipped, or nothing quiet)"),
+        (np.ones_like(used), "x", PALE, "all samples, moving ones too"),
+        (~used, "s", VERMILION, "levels left out (clipped, or nothing quiet)"),
     ):
         if where.any():
             inside = where & (plain <= ceiling)
             upper.plot(level[inside], plain[inside], marker, mfc="none", color=colour, ms=6, label=label)
             above = where & (plain > ceiling)
-            upper.plot(level[above], np.full(above.sum(), 0.99 * ceiling), "^", mfc="none", color=colour, ms=6)
+            upper.plot(
+                level[above], np.full(above.sum(), 0.99 * ceiling), "^", mfc="none", color=colour, ms=6
+            )
     upper.set_ylim(min(0.0, float(np.nanmin(drawn))) - 0.02 * ceiling, ceiling)
     upper.set_ylabel("variance [ADU$^2$]")
     upper.legend(loc="upper left", frameon=False, fontsize=9)
 
-    expected = np.maximum(gain * level + facts.intercept, 1e-12)
+    expected = np.maximum(gain * level + intercept, 1e-12)
     off = 100 * (variance / expected - 1)
     fair = used & (error < 0.5 * expected)
-    lower.axhline(0, color=_ACCENT, lw=1.6)
+    lower.axhline(0, color=BLUE, lw=1.6)
     band = np.maximum(drawn, 1e-12)
-    lower.fill_between(span, -100 * half / band, 100 * half / band, color=_ACCENT, alpha=0.18, lw=0)
-    lower.errorbar(level[fair], off[fair], 200 * error[fair] / expected[fair], fmt="o", color=_INK, ms=4, lw=1)
+    lower.fill_between(span, -100 * half / band, 100 * half / band, color=BLUE, alpha=0.18, lw=0)
+    lower.errorbar(level[fair], off[fair], 200 * error[fair] / expected[fair], fmt="o", color=INK, ms=4, lw=1)
     reach = max(5.0, float(np.nanquantile(np.abs(off[fair]), 0.95)) * 1.6 if fair.any() else 5.0)
     lower.set_ylim(-min(reach, 100), min(reach, 150))
     lower.set_ylabel("off the line [%]")
@@ -102,7 +107,7 @@ def plot_estimate(estimate: NoiseEstimate, path: str | Path | None = None) -> Fi
 
     title = f"{estimate.verdict}  {estimate.source}".strip()
     upper.set_title(title, loc="left", color=_VERDICT[estimate.verdict], fontweight="bold")
-    upper.set_title(_summary(estimate), loc="right", fontsize=9, color=_INK)
+    upper.set_title(_summary(estimate), loc="right", fontsize=9, color=INK)
     graver = [f for f in estimate.warnings if f.severity != "NOTE"]
     if graver:
         notes = "\n".join(textwrap.fill(str(f), 140, subsequent_indent="    ") for f in graver[:3])

@@ -184,7 +184,9 @@ class NoiseEstimate:
             low, high = self.interval.gain
             lines.append(f"  gain {self.model.gain:.5g} ADU/photon (95 %: {low:.5g} to {high:.5g})")
             low, high = self.interval.intercept
-            lines.append(f"  intercept {self.diagnostics.intercept:.5g} ADU^2 (95 %: {low:.5g} to {high:.5g})")
+            lines.append(
+                f"  intercept {self.diagnostics.intercept:.5g} ADU^2 (95 %: {low:.5g} to {high:.5g})"
+            )
             how = self.diagnostics.separated_by
             if how:
                 sigma = self.model.variance**0.5
@@ -224,7 +226,7 @@ def _restore(cls: type[NoiseEstimate], data: Mapping[str, Any]) -> NoiseEstimate
 
     model, interval, diagnostics = data["model"], data["interval"], data["diagnostics"]
     if interval is not None:
-        interval = Interval(**{k: tuple(v) if v is not None else None for k, v in interval.items()})
+        interval = build(Interval, {}, **{k: None if v is None else tuple(v) for k, v in interval.items()})
     if diagnostics is not None:
         diagnostics = build(
             Diagnostics,
