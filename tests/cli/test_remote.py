@@ -40,7 +40,9 @@ def test_a_movie_goes_to_s3_and_comes_back(cli, stored, counts, bucket, tmp_path
     exported = cli("decode", "ok.zarr", "s3://imaging/cli/raw.zarr", *store, "--json")
     assert exported.code == 0, exported.err
     source = options("--source-option", bucket)
-    again = cli("encode", "s3://imaging/cli/raw.zarr", "again.zarr", "--layout", "lossless", *source, "--json")
+    again = cli(
+        "encode", "s3://imaging/cli/raw.zarr", "again.zarr", "--layout", "lossless", *source, "--json"
+    )
     assert again.code == 0, again.err
     assert again.json["shape"] == list(counts.shape)
 
