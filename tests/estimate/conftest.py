@@ -38,7 +38,9 @@ def detect(
     return np.clip(np.rint(value), limits.min, limits.max).astype(dtype)
 
 
-def still(frames: int = 120, size: int = 96, low: float = 1.0, high: float = 25.0, seed: int = 0) -> np.ndarray:
+def still(
+    frames: int = 120, size: int = 96, low: float = 1.0, high: float = 25.0, seed: int = 0
+) -> np.ndarray:
     """Light that does not change, (T, H, W)."""
     return np.broadcast_to(scene(seed, size, low, high), (frames, size, size))
 

@@ -87,7 +87,9 @@ def test_constant_pixels_and_nan_are_left_out_and_counted():
     assert abs(mean(cells, "y1")) < 0.5
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"]
+)
 def test_every_dtype_gives_the_same_sums(dtype):
     frames = np.random.default_rng(0).integers(20, 120, (20, 24, 24))
     ours, exact = cells_of(frames.astype(dtype)), cells_of(frames.astype("float64"))

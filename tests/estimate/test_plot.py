@@ -21,7 +21,9 @@ def test_points_line_band_and_left_out_levels_are_drawn(movie, tmp_path):
     assert any("left out" in label for label in labels)
     line = next(a for a in upper.lines if "z" in str(a.get_label()) and len(a.get_xdata()) == 200)
     x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
-    np.testing.assert_allclose(np.polyfit(x, y, 1), [found.model.gain, found.diagnostics.intercept], rtol=1e-6)
+    np.testing.assert_allclose(
+        np.polyfit(x, y, 1), [found.model.gain, found.diagnostics.intercept], rtol=1e-6
+    )
     kept = np.array(found.diagnostics.curve.samples) > 0
     points = next(c for c in upper.containers if "kept" in c.get_label()).lines[0]
     np.testing.assert_allclose(points.get_xdata(), np.array(found.diagnostics.curve.level)[kept])

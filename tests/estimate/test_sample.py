@@ -34,7 +34,10 @@ def test_a_long_movie_is_sampled_within_the_budget_from_all_of_its_length():
     starts = np.array([w.start for w in windows])
     assert len(starts) >= 30
     assert np.diff(starts).max() < 3 * 60_000 / len(starts)
-    assert all(len(w.frames) == WINDOW_FRAMES and (w.frames[:, 0, 0] == w.start + np.arange(16)).all() for w in windows)
+    assert all(
+        len(w.frames) == WINDOW_FRAMES and (w.frames[:, 0, 0] == w.start + np.arange(16)).all()
+        for w in windows
+    )
 
 
 def test_the_seed_decides():
