@@ -40,11 +40,17 @@ def faults(sample: Sample, raw: NDArray) -> list[tuple[str, NDArray]]:
     noise, step = sample.noise, sample.step
     if not step:
         return []
-    codes = np.rint(anscombe(raw, noise) / step)
-    centre = inverse_anscombe(codes * step, noise)
-    pull = noise.gain * step**2 / 48 * (codes * step >= 2 * np.sqrt(0.375 + noise.variance / noise.gain**2))
+    table = sample.encoding.table()
+    if table.has_lut and table.phases == 1:
+        codes = table.luts()[0][np.ascontiguousarray(raw).view(f"u{raw.dtype.itemsize}")]
+        low, high = int(codes.min()), int(codes.max())
+        sound = table.representatives(low, high)[codes - low]
+    else:
+        codes = np.rint(anscombe(raw, noise) / step)
+        rising = codes * step >= 2 * np.sqrt(0.375 + noise.variance / noise.gain**2)
+        sound = inverse_anscombe(codes * step, noise) - noise.gain * step**2 / 48 * rising
     out = [
-        (_SOUND, centre - pull),
+        (_SOUND, sound),
         ("an inverse that is off by one code, upwards", inverse_anscombe((codes + 1) * step, noise)),
         ("an inverse that is off by one code, downwards", inverse_anscombe((codes - 1) * step, noise)),
         (
@@ -61,11 +67,8 @@ def faults(sample: Sample, raw: NDArray) -> list[tuple[str, NDArray]]:
         ),
     ]
     if raw.dtype.kind in "iu":
-        pull = np.where(
-            codes * step >= 2 * np.sqrt(0.375 + noise.variance / noise.gain**2), noise.gain * step**2 / 48, 0
-        )
         out += [
-            ("decoding always rounds down to a whole number", np.floor(centre - pull)),
-            ("decoding always rounds up to a whole number", np.ceil(centre - pull)),
+            ("decoding always rounds down to a whole number", np.floor(sound)),
+            ("decoding always rounds up to a whole number", np.ceil(sound)),
         ]
     return out

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STATUS = {"PASS": GREEN, "WARN": ORANGE, "FAIL": VERMILION, "SKIP": PALE}
-_FONT = {"font.size": 10, "axes.titlesize": 11.5, "svg.fonttype": "path", "svg.hashsalt": "photon_gpu"}
+STATUS = {"PASS": GREEN, "WARN": "#D98E04", "FAIL": "#B3261E", "SKIP": PALE}
+_FONT: Any = {"font.size": 10, "axes.titlesize": 11.5, "svg.fonttype": "path", "svg.hashsalt": "photon_gpu"}
 
 
 def raw_frame(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
@@ -223,7 +223,8 @@ def overview(fidelity: Fidelity) -> Figure:
 
     with rc_context(_FONT):
         figure = _figure(15, 19)
-        top, bottom = figure.subfigures(2, 1, height_ratios=(0.36 + 0.012 * len(fidelity.lines), 1.25))
+        halves: Any = figure.subfigures(2, 1, height_ratios=(0.36 + 0.012 * len(fidelity.lines), 1.25))
+        top, bottom = halves
         _table(top, fidelity)
         if fidelity.pictures is None:
             return figure
@@ -271,7 +272,7 @@ def _table(figure: Any, fidelity: Fidelity) -> None:
         ax.text(
             0.44,
             row,
-            textwrap.shorten(found, 118, placeholder=" ..."),
+            textwrap.shorten(found, 135, placeholder=" ..."),
             color="#555555",
             va="center",
             fontsize=9,
@@ -341,7 +342,7 @@ def _light_axis(ax: Axes, photons: NDArray) -> None:
     ax.set_xlim(low / pad, high * pad if high * pad > low / pad else low + 1)
 
 
-def _legend(ax: Axes, place: str, columns: int = 1) -> None:
+def _legend(ax: Axes, place: Any, columns: int = 1) -> None:
     ax.legend(loc=place, fontsize=8, ncols=columns, framealpha=0.85, edgecolor="none")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.fidelity.causes import likely_cause
-from photon_gpu.fidelity.lines import Line, measured, skipped
+from photon_gpu.fidelity.lines import LIMITS, Line, measured, skipped
 from photon_gpu.fidelity.sample import Block, Sample
 from photon_gpu.noise import NoiseModel
 from photon_gpu.transform import anscombe, stabilized_floor
@@ -18,6 +18,8 @@ GROUPS = 20
 _LEAST = 2000
 _ERRORS = 3.0
 _WINDOW = 16
+_QUANTILES = ((0.5, 0.0), (0.25, -0.6745))
+_STRUCTURE = 1.5
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,8 @@ def _slope(levels: Levels, good: NDArray) -> Line:
         return skipped("slope", "the light varies too little across this movie for a slope")
     before, after, theory = slopes
     off = max(after / theory - 1, 0) - max(1 - after / before, 0)
-    found = f"{before:.4g} before, {after:.4g} after ({after / before:.4f} times, theory {theory / before:.4f}) ADU/photon"
+    times = f"{after / before:.4f} times, theory {theory / before:.4f}"
+    found = f"{before:.4g} before, {after:.4g} after ({times}) ADU/photon"
     return measured(
         "slope", 100 * abs(off), found, "the gain of the decoded movie is not that of the raw one"
     )
@@ -214,40 +217,53 @@ def noise_line(sample: Sample) -> tuple[Line, NDArray, NDArray]:
     count = max(1, min(12, light.size // 200))
     edges = np.unique(np.quantile(light, np.linspace(0, 1, count + 1)[1:-1]))
     places = np.searchsorted(edges, light, side="right")
-    photons, ratios = [], []
+    photons, ratios, apart = [], [], []
     for number in range(edges.size + 1):
         here = places == number
-        if here.sum() < 50:
-            continue
-        middle = float(noise.photons(float(light[here].mean())))
-        expected = float(expected_variance(noise, np.array([middle]))[0])
-        # Motion, activity and structure only ever add: the smaller of both is nearer to the noise.
         kept = [values[here & np.isfinite(values)] for values in (over_time, over_rows)]
-        both = [float(np.median(values)) for values in kept if values.size >= 50]
+        both = [_noise_of(values) for values in kept if values.size >= 50]
         if both:
+            middle = float(noise.photons(float(light[here].mean())))
+            expected = float(expected_variance(noise, np.array([middle]))[0])
+            # Motion, activity and structure only ever add: the smaller of both is nearer to the noise.
             photons.append(middle)
-            ratios.append(min(both) / _MEDIAN_OF_MEAN / max(expected, 1e-3))
+            ratios.append(min(both) / max(expected, 1e-3))
+            apart.append(max(both) / max(min(both), 1e-9))
     if not ratios:
         return skipped("noise_model", "too few frames and rows to measure noise on"), np.empty(0), np.empty(0)
-    off = np.array(ratios) - 1
-    bright = np.array(photons) >= min(2.0, max(photons))
-    at = int(np.flatnonzero(bright)[np.abs(off[bright]).argmax()])
-    middle = float(np.median(1 + off[bright]))
+    return _grade_noise(noise, np.array(photons), np.array(ratios), np.array(apart))
+
+
+def _grade_noise(
+    noise: NoiseModel, photons: NDArray, ratios: NDArray, apart: NDArray
+) -> tuple[Line, NDArray, NDArray]:
+    bright = photons >= min(2.0, float(photons.max()))
+    at = int(np.flatnonzero(bright)[np.abs(ratios[bright] - 1).argmax()])
+    middle = float(np.median(ratios[bright]))
+    text = f"{middle:.2f} (median), {ratios[at]:.2f} at {photons[at]:.3g} photons, farthest of {len(photons)} levels"
     cause = (
-        f"the model's gain or offset is wrong: noise is {middle:.2f} times what it says (variance), so gain is nearer to "
-        f"{noise.gain * middle:.3g}; photon-gpu estimate measures it"
+        f"the model's gain or offset is wrong: the variance is {middle:.2f} times what it says, so gain is "
+        f"nearer to {noise.gain * middle:.3g}; photon-gpu estimate measures it"
     )
-    text = f"{middle:.2f} (median), {1 + off[at]:.2f} at {photons[at]:.3g} photons, the farthest of {len(photons)} levels"
-    return measured("noise_model", 100 * abs(float(off[at])), text, cause), np.array(photons), 1 + off
+    value = 100 * abs(float(ratios[at]) - 1)
+    if ratios[at] > 1 and apart[at] > _STRUCTURE:
+        # A wrong model shows the same in time and space; structure and motion do not.
+        value = min(value, LIMITS["noise_model"].fail)
+        cause = "structure or motion hides the noise, so that the model can be neither confirmed nor refuted"
+    return measured("noise_model", value, text, cause), photons, ratios
 
 
-def _median_of_mean(window: int) -> float:
-    """Median over mean of a mean of ``window`` squared second differences (Wilson and Hilferty 1931)."""
-    degrees = window / (1 + 2 * (4 / 9 + 1 / 36))
-    return (1 - 2 / (9 * degrees)) ** 3
+def _noise_of(windows: NDArray) -> float:
+    """Noise variance from windows of which some also hold changes of the light.
 
-
-_MEDIAN_OF_MEAN = _median_of_mean(_WINDOW)
+    Quantiles of a mean of squared second differences over those of pure noise (Wilson and
+    Hilferty 1931); changes lift the upper ones first, so the least counts.
+    """
+    degrees = _WINDOW / (1 + 2 * (4 / 9 + 1 / 36))
+    spread = 2 / (9 * degrees)
+    found = np.quantile(windows, [share for share, _ in _QUANTILES])
+    ideal = [(1 - spread + normal * math.sqrt(spread)) ** 3 for _, normal in _QUANTILES]
+    return float((found / ideal).min())
 
 
 def _stabilized_noise(block: Block) -> tuple[NDArray, NDArray, NDArray]:

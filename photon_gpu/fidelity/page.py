@@ -30,7 +30,8 @@ header { display: flex; gap: 22px; align-items: center; margin-bottom: 22px; }
 h1 { font-size: 24px; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
 h2 { font-size: 16px; margin: 0; padding: 14px 18px 10px; border-bottom: 1px solid var(--line); }
 .soft { color: var(--soft); }
-.verdict { color: #fff; font-size: 26px; font-weight: 700; letter-spacing: .04em; padding: 12px 22px; border-radius: 12px; }
+.verdict { color: #fff; font-size: 26px; font-weight: 700; letter-spacing: .04em; padding: 12px 22px;
+  border-radius: 12px; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 14px; margin-bottom: 18px; }
 .tile, .card { background: #fff; border: 1px solid var(--line); border-radius: 12px; }
 .tile { padding: 12px 16px; }
@@ -71,6 +72,7 @@ def page(fidelity: Fidelity) -> str:
         (_number(fidelity, "snr", "{:.2f} %"), "of the signal-to-noise ratio lost"),
         (_number(fidelity, "bias", "{:.2f} %"), "of a sigma: bias beyond its error"),
     ]
+    shown = "".join(f'<div class="tile"><b>{value}</b><span>{what}</span></div>' for value, what in tiles)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="photon_gpu"><title>{fidelity.verdict}: {escape(fidelity.url)}</title>
@@ -78,17 +80,21 @@ def page(fidelity: Fidelity) -> str:
 <header><div class="verdict" style="background:{colour}">{fidelity.verdict}</div>
 <div><h1>Fidelity of {escape(fidelity.url)}</h1>
 <div class="soft">{_WORDS[fidelity.verdict]} {summary}. Looked at {escape(facts["looked_at"])}.</div></div></header>
-<section class="tiles">{"".join(f'<div class="tile"><b>{value}</b><span>{what}</span></div>' for value, what in tiles)}</section>
+<section class="tiles">{shown}</section>
 {"".join(_group(title, names, fidelity) for title, names in _GROUPS)}
 {_plots(fidelity)}
-<section class="card"><h2>What was compared</h2><div style="padding:12px 18px"><table>{_facts(fidelity)}</table></div></section>
+{_card("What was compared", f'<div style="padding:12px 18px"><table>{_facts(fidelity)}</table></div>')}
 </main></body></html>
 """
 
 
 def _group(title: str, names: tuple[str, ...], fidelity: Fidelity) -> str:
     rows = "".join(_row(line) for name in names for line in fidelity.lines if line.name == name)
-    return f'<section class="card"><h2>{title}</h2>{rows}</section>' if rows else ""
+    return _card(title, rows) if rows else ""
+
+
+def _card(title: str, body: str) -> str:
+    return f'<section class="card"><h2>{title}</h2>{body}</section>'
 
 
 def _row(line: Line) -> str:
@@ -111,11 +117,13 @@ def _plots(fidelity: Fidelity) -> str:
             for name in names
         )
 
-    return (
-        f'<section class="card"><h2>One frame</h2><div class="plots">{figures("raw", "decoded", "residual")}</div></section>'
-        f'<section class="card"><h2>Light and noise</h2><div class="plots">'
-        f"{figures('transfer', 'bias', 'variance', 'noise', 'histogram', 'whiteness')}</div></section>"
-        f'<section class="card"><h2>Traces and values</h2><div class="plots">{figures("traces", "values")}</div></section>'
+    parts = {
+        "One frame": ("raw", "decoded", "residual"),
+        "Light and noise": ("transfer", "bias", "variance", "noise", "histogram", "whiteness"),
+        "Traces and values": ("traces", "values"),
+    }
+    return "".join(
+        _card(title, f'<div class="plots">{figures(*names)}</div>') for title, names in parts.items()
     )
 
 

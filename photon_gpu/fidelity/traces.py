@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +153,7 @@ def _events(found: Traces) -> Line:
     if number < 10:
         return skipped("events", f"{number} events in these regions: too few to compare")
     again = [events(trace) for trace in found.redrawn]
-    control = float(np.mean([agreement(a, b) for a, b in zip(again[:-1], again[1:], strict=True)]))
+    control = float(np.mean([agreement(a, b) for a, b in pairwise(again)]))
     same = agreement(raw, decoded)
     text = f"{100 * same:.1f} % of {number} agree with the raw movie's; redrawn noise: {100 * control:.1f} %"
     return measured("events", 100 * max(control - same, 0.0), text, "the step is coarse against the noise")
