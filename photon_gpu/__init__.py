@@ -10,14 +10,21 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HERE = Path(__file__).parent
+if not (_HERE / "kernels").exists():
+    # Run from a checkout: kernels/ lies beside this package; an installation has it inside.
+    __path__.append(str(_HERE.parent))
 
 _HOMES = {
     "Compressor": "photon_gpu.blosc",
     "EncodeReport": "photon_gpu.report",
     "Movie": "photon_gpu.reader",
+    "NoiseEstimate": "photon_gpu.estimate",
     "NoiseModel": "photon_gpu.noise",
     "PhotonError": "photon_gpu.errors",
     "PhotonWarning": "photon_gpu.errors",
@@ -27,8 +34,10 @@ _HOMES = {
     "anscombe": "photon_gpu.transform",
     "encode": "photon_gpu.writer",
     "fidelity": "photon_gpu.fidelity",
+    "estimate_noise": "photon_gpu.estimate",
     "inverse_anscombe": "photon_gpu.transform",
     "inverse_anscombe_unbiased": "photon_gpu.transform",
+    "movie": "photon_gpu.insertion",
     "open": "photon_gpu.reader",
     "open_source": "photon_gpu.sources",
     "repair": "photon_gpu.repair",
@@ -42,7 +51,10 @@ if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
+    from photon_gpu.estimate import NoiseEstimate as NoiseEstimate
+    from photon_gpu.estimate import estimate_noise as estimate_noise
     from photon_gpu.fidelity import fidelity as fidelity
+    from photon_gpu.insertion import movie as movie
     from photon_gpu.noise import NoiseModel as NoiseModel
     from photon_gpu.predictors import Predictor as Predictor
     from photon_gpu.reader import Movie as Movie
