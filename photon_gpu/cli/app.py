@@ -34,15 +34,10 @@ COMMANDS = {
         "photon_gpu.cli.demo", "Simulate a movie, store it in every layout, and check each pixel."
     ),
     "encode": Command("photon_gpu.cli.encode", "Store a movie at a fraction of its size."),
-    "cost": Command(
-        "photon_gpu.cli.cost", "Tell what movies cost to keep, raw and stored, by storage class."
-    ),
-    "gc": Command(
-        "photon_gpu.cli.gc",
-        "Find movies that no row of a DataJoint database refers to; delete them if told to.",
-    ),
     "info": Command("photon_gpu.cli.info", "Tell what a stored movie is, and how small it got."),
     "decode": Command("photon_gpu.cli.decode", "Write a stored movie back as TIFF, NumPy or plain Zarr."),
+    "cost": Command("photon_gpu.cli.cost", "Tell what movies cost to keep, by storage class."),
+    "gc": Command("photon_gpu.cli.gc", "Find movies no DataJoint row refers to; delete them if told to."),
 }
 """Each is a function of the command's name in its module."""
 

@@ -13,8 +13,8 @@ from photon_gpu.estimate.result import Finding, Severity
 
 LEAST_FRAMES = 4
 FEW_FRAMES = 16
-# Raw two-photon data reaches .07 along x; bilinear resampling by random shifts gives .25, by half a pixel .5
-CORRELATED, PROCESSED = 0.1, 0.2
+# Raw two-photon data reaches .07 along x; bilinear resampling by random shifts gives .19, by half a pixel .5
+CORRELATED, PROCESSED = 0.1, 0.15
 UNEVEN = 0.25
 WIDE, USELESS = 0.1, 0.4
 OFF_LINE, NO_LINE = 0.05, 0.5
@@ -121,9 +121,9 @@ def levels(found: Levels, gain: float, sigma: float, clipped_floor: bool) -> Ite
         )  # fmt: skip
 
 
-def structure(share: float, kept_share: float, subtracted: float, pairs: str) -> Iterator[Finding]:
+def structure(share: float, kept_share: float, subtracted: float) -> Iterator[Finding]:
     """Changes between frames that are not noise."""
-    if share > 0.3 and pairs == "time":
+    if share > 0.3:
         yield _found(
             "structure", "WARN", share,
             f"{share:.0%} of what changes from frame to frame is shared by neighbouring pixels: structure, not "
