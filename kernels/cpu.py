@@ -176,9 +176,10 @@ def _unzigzag(residual: Any) -> Any:
 
 
 @_jit
-def _follow(mean: Any, now: Any, rate: Any) -> Any:
+def _follow(mean: Any, now: Any, rate: Any, codes: NDArray) -> Any:
     distance = np.int32(np.int32(np.int32(now) << 7) - mean)
-    return np.int32(mean + np.int32(np.int32(np.int32(distance * rate) + np.int32(64)) >> 7))
+    moved = _wide(_wide(distance, codes) * rate, codes)
+    return np.int32(mean + np.int32(_wide(moved + _wide(64, codes), codes) >> 7))
 
 
 @_jit
@@ -193,7 +194,7 @@ def predict_mean(codes: NDArray, rates: NDArray[np.int32], first: int, state: ND
             now = np.int32(codes[t, i])
             predicted = np.int32(np.int32(mean[i] + np.int32(64)) >> 7)
             out[t, i] = _zigzag(np.int32(now - predicted), codes)
-            mean[i] = _follow(mean[i], now, rate)
+            mean[i] = _follow(mean[i], now, rate, codes)
 
 
 @_jit
@@ -209,7 +210,7 @@ def restore_mean(
         for i in range(residuals.shape[1]):
             predicted = np.int32(np.int32(mean[i] + np.int32(64)) >> 7)
             out[t, i] = np.int32(predicted + _unzigzag(residuals[t, i]))
-            mean[i] = _follow(mean[i], out[t, i], rate)
+            mean[i] = _follow(mean[i], out[t, i], rate, out)
 
 
 @_jit
@@ -235,7 +236,7 @@ def _advance(frame: NDArray, rate: Any, state: NDArray) -> None:
     for r in range(frame.shape[0]):
         for c in range(frame.shape[1]):
             now = np.int32(frame[r, c])
-            state[0, r + 1, c + 1] = _follow(state[0, r + 1, c + 1], now, rate)
+            state[0, r + 1, c + 1] = _follow(state[0, r + 1, c + 1], now, rate, frame)
             state[1, r + 1, c + 1] = np.int32(now << 7)
     _replicate_edges(state[0])
     _replicate_edges(state[1])

@@ -238,7 +238,7 @@ def _judge(
     shared = 0.0 if smooth or pairs == "space" else share
     found += checks.structure(shared, float(kept.sum() / cells.count.sum()), subtracted)
     found += checks.straightness(fitted.curve, line, *fitted.bend)
-    found += checks.excess(*skew, *fitted.bend)
+    found += checks.excess(*skew, *fitted.bend, share)
     found += checks.planes(*_planes(p, windows))
     diagnostics = Diagnostics(
         intercept=intercept,

@@ -201,7 +201,7 @@ def test_excess_noise_is_named_and_its_factor_found(factor):
 
 
 def test_a_stack_in_z_is_noticed():
-    volume = ndimage.gaussian_filter(np.random.default_rng(0).random((60, 96, 96)), (1.5, 3, 3))
+    volume = ndimage.gaussian_filter(np.random.default_rng(0).random((60, 96, 96)), (1.0, 3, 3))
     volume = (volume - volume.min()) / np.ptp(volume)
     found = estimate_noise(detect(2 + 600 * volume**2))
     assert "structure" in named(found)
