@@ -65,6 +65,14 @@ def forward_lut_phased(
             out[t, i] = luts[phase(first + t * stride + i, seed), patterns[t, i]]
 
 
+@_jit
+def subtract(values: NDArray, base: int, out: NDArray) -> None:
+    """See the reference."""
+    for t in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            out[t, i] = np.int64(values[t, i]) - np.int64(base)
+
+
 @_inline
 def _code(value: float, thresholds: NDArray, row: int, model: NDArray) -> int:
     """Greatest k with thresholds[row, k] <= value, from a float64 guess that may be wrong by anything."""
@@ -374,3 +382,17 @@ def restore_full(
 ) -> None:
     """See the reference."""
     _full[residuals.dtype.itemsize][1](residuals, weights, rates, state, out)
+
+
+@_jit
+def moments(values: NDArray, low: int, shift: int, out: NDArray[np.int64]) -> None:
+    """See the reference."""
+    bins = out.shape[1]
+    for t in range(1, values.shape[0]):
+        for i in range(values.shape[1]):
+            before, now = np.int64(values[t - 1, i]), np.int64(values[t, i])
+            level = (((before + now) >> 1) - low) >> shift
+            if 0 <= level < bins:
+                out[0, level] += 1
+                out[1, level] += before + now
+                out[2, level] += (now - before) * (now - before)
