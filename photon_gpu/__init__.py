@@ -1,1 +1,63 @@
-"""photon_gpu: compression for photon-limited movies."""
+"""photon_gpu: compression for photon-limited movies.
+
+    >>> import numpy as np, photon_gpu as pg
+    >>> movie = np.random.default_rng(0).poisson(20, (30, 16, 16)).astype("uint16")
+    >>> report = pg.encode(movie, "memory://hello.zarr", noise=pg.NoiseModel(gain=1.0), overwrite=True)
+    >>> pg.open("memory://hello.zarr").counts[10:12].shape
+    (2, 16, 16)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Compressor": "photon_gpu.blosc",
+    "EncodeReport": "photon_gpu.report",
+    "Movie": "photon_gpu.reader",
+    "NoiseModel": "photon_gpu.noise",
+    "PhotonError": "photon_gpu.errors",
+    "PhotonWarning": "photon_gpu.errors",
+    "Predictor": "photon_gpu.predictors",
+    "Storage": "photon_gpu.storage",
+    "anscombe": "photon_gpu.transform",
+    "encode": "photon_gpu.writer",
+    "inverse_anscombe": "photon_gpu.transform",
+    "inverse_anscombe_unbiased": "photon_gpu.transform",
+    "open": "photon_gpu.reader",
+    "open_source": "photon_gpu.sources",
+}
+
+__all__ = [*_HOMES]  # noqa: PLE0604 - names load when used
+
+if TYPE_CHECKING:
+    from photon_gpu.blosc import Compressor as Compressor
+    from photon_gpu.errors import PhotonError as PhotonError
+    from photon_gpu.errors import PhotonWarning as PhotonWarning
+    from photon_gpu.noise import NoiseModel as NoiseModel
+    from photon_gpu.predictors import Predictor as Predictor
+    from photon_gpu.reader import Movie as Movie
+    from photon_gpu.reader import open as open
+    from photon_gpu.report import EncodeReport as EncodeReport
+    from photon_gpu.sources import open_source as open_source
+    from photon_gpu.storage import Storage as Storage
+    from photon_gpu.transform import anscombe as anscombe
+    from photon_gpu.transform import inverse_anscombe as inverse_anscombe
+    from photon_gpu.transform import inverse_anscombe_unbiased as inverse_anscombe_unbiased
+    from photon_gpu.writer import encode as encode
+
+
+def __getattr__(name: str) -> Any:
+    """Public names load their module when they are first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'photon_gpu' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -28,7 +28,7 @@ def encode(
 ) -> NDArray[np.uint8]:
     """Payload of one chunk: header, then the residuals of each band of rows."""
     with stages.timed("transform"):
-        found = extent(values, backend, first_frame=first_frame)
+        found = extent(values, backend, noise=encoding.noise, first_frame=first_frame)
         forward = _Exact(found.low, found.high) if encoding.exact else Forward(
             encoding.table(), found, backend, encoding.seed
         )  # fmt: skip

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.backend import Backend
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.noise import NoiseModel
 from photon_gpu.tables import CodeTable
 from photon_gpu.transform import stabilized_floor
 
@@ -23,8 +24,13 @@ class Extent:
     high: float | int
 
 
-def extent(values: NDArray, backend: Backend, *, first_frame: int = 0, name: str = "the movie") -> Extent:
-    """Range of a chunk's values; NaN, infinity and integers beyond 2**53 are errors that say where."""
+def extent(
+    values: NDArray, backend: Backend, *, noise: NoiseModel | None = None, first_frame: int = 0
+) -> Extent:
+    """Range of a chunk's values; NaN, infinity and integers beyond 2**53 are errors that say where.
+
+    So are negatives under the default noise model, which is that of a photon counter.
+    """
     out = np.zeros(3, values.dtype)
     flat = np.ascontiguousarray(values).reshape(-1)
     backend.kernels.extent(flat, out)
@@ -32,14 +38,21 @@ def extent(values: NDArray, backend: Backend, *, first_frame: int = 0, name: str
         where = np.unravel_index(int(np.argmin(np.isfinite(flat))), values.shape)
         frame, pixel = first_frame + int(where[0]), tuple(int(i) for i in where[1:])
         raise InvalidInputError(
-            f"{name}: {flat[np.ravel_multi_index(where, values.shape)]} at frame {frame}, pixel {pixel}; only finite "
+            f"{flat[np.ravel_multi_index(where, values.shape)]} at frame {frame}, pixel {pixel}; only finite "
             "values can be encoded: replace such pixels, or mask them, before encoding"
         )
     low, high = out[0].item(), out[1].item()
     if values.dtype.kind in "iu" and max(abs(low), abs(high)) > _LARGEST_INTEGER:
         raise InvalidInputError(
-            f"{name}: values reach {max(abs(low), abs(high))} in frames from {first_frame}; integers up to 2**53 "
+            f"values reach {max(abs(low), abs(high))} in frames from {first_frame}; integers up to 2**53 "
             "can be encoded: use layout='lossless'"
+        )
+    if low < 0 and noise == NoiseModel():
+        where = np.unravel_index(int(np.argmin(flat)), values.shape)
+        raise InvalidInputError(
+            f"{low} at frame {first_frame + int(where[0])}, pixel {tuple(int(i) for i in where[1:])}: a photon count "
+            "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is that of a photon counter; "
+            "give the detector's own, such as NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)"
         )
     return Extent(low, high)
 

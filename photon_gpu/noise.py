@@ -53,9 +53,7 @@ class NoiseModel:
                 try:
                     value = float(value)
                 except (TypeError, ValueError):
-                    raise InvalidInputError(
-                        f"noise model: {name} is {value!r}; a number is needed"
-                    ) from None
+                    raise InvalidInputError(f"noise model: {name} is {value!r}; a number is needed") from None
             value = float(value)
             if not math.isfinite(value) or abs(value) > _LIMIT:
                 raise InvalidInputError(

@@ -31,7 +31,7 @@ class Plain(Layout):
     ) -> bytes:
         """See the base class."""
         with stages.timed("transform"):
-            found = extent(values, self.backend, first_frame=first_frame)
+            found = extent(values, self.backend, noise=self.encoding.noise, first_frame=first_frame)
         labels = Labels(self, found)
         flat = np.ascontiguousarray(values).reshape(-1)
         total = int(np.prod(chunk, dtype=np.int64))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from photon_gpu.errors import InvalidInputError
 
 
 class Source(ABC):
@@ -27,17 +31,17 @@ class Source(ABC):
     dtype: np.dtype
 
     @abstractmethod
-    def read(self, start: int, stop: int) -> NDArray:
+    def read(self, start: int, stop: int) -> NDArray[Any]:
         """Frames ``start:stop`` as a C-contiguous native-endian array.
 
         The array may be a view of the source's memory; callers never write to it.
-        ``0 <= start < stop <= shape[0]``.
+        ``0 <= start < stop <= shape[0]``. Safe to call from several threads.
         """
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open
         """Release files; reading afterwards is an error."""
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -48,4 +52,15 @@ class Source(ABC):
     @property
     def nbytes(self) -> int:
         """Bytes of the whole movie, uncompressed."""
-        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def frame_nbytes(self) -> int:
+        """Bytes of one frame ``(..., H, W)``, uncompressed."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def _check_frames(self, start: int, stop: int) -> None:
+        if not 0 <= start < stop <= self.shape[0]:
+            raise InvalidInputError(
+                f"{self.name}: frames {start}:{stop} were asked for; the movie has {self.shape[0]}"
+            )

@@ -1,0 +1,173 @@
+"""``.zarray`` and ``.zattrs``: written in the documented order, read with suspicion."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from photon_gpu.blosc import MAX_BYTES, Compressor
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
+from photon_gpu.layouts.base import Layout
+from photon_gpu.noise import NoiseModel
+from photon_gpu.predictors import Predictor
+
+ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
+_LAYOUT_BY_MAJOR = {"1": "plain", "2": "compact", "3": "lossless"}
+_LARGEST_JSON = 64 << 20
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the two metadata files say."""
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    encoding: Encoding
+    attributes: dict[str, Any]
+
+
+def array_json(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) -> bytes:
+    """The bytes of ``.zarray``, keys as documented and no others."""
+    return _dump(
+        {
+            "chunks": list(chunks),
+            "compressor": layout.encoding.compressor.to_dict(),
+            "dtype": layout.dtype.newbyteorder("<").str if layout.dtype.itemsize > 1 else layout.dtype.str,
+            "fill_value": None,
+            "filters": layout.filters,
+            "order": "C",
+            "shape": list(shape),
+            "zarr_format": 2,
+        }
+    )
+
+
+def attributes_json(layout: Layout, extra: dict[str, Any]) -> bytes:
+    """The bytes of ``.zattrs``: the documented keys in the documented order, then ours."""
+    encoding = layout.encoding
+    attributes: dict[str, Any] = {"codec_version": layout.version, "codec_name": "photon"}
+    if encoding.noise is not None:
+        attributes["anscombe_gain"] = encoding.noise.gain
+        attributes["anscombe_offset"] = encoding.noise.offset
+        attributes["anscombe_variance"] = encoding.noise.variance
+    attributes["original_dtype"] = encoding.dtype
+    attributes["layout"] = encoding.layout
+    if encoding.step is not None:
+        attributes["quantization_step"] = encoding.step
+        attributes["dither_seed"] = encoding.dither
+    if encoding.layout == "compact":
+        attributes["exact_values"] = encoding.exact
+        attributes["predictor"] = encoding.predictor.to_dict()
+    return _dump({**attributes, **extra})
+
+
+def describe(array: bytes, attributes: bytes, url: str) -> Description:
+    """Read both files; anything unknown, absurd or inconsistent is a clear error."""
+    meta, attrs = _load(array, url, ARRAY), _load(attributes, url, ATTRIBUTES)
+    if meta.get("zarr_format") != 2:
+        raise UnsupportedVersionError(f"{url}: zarr_format is {meta.get('zarr_format')!r}; photon movies are Zarr v2")
+    if attrs.get("codec_name") != "photon":
+        raise CorruptDataError(f"{url}: a Zarr array, but not a photon movie (codec_name {attrs.get('codec_name')!r})")
+    version = attrs.get("codec_version")
+    major = version.split(".")[0] if isinstance(version, str) else None
+    if major not in _LAYOUT_BY_MAJOR:
+        raise UnsupportedVersionError(
+            f"{url}: codec_version {version!r}; this release reads 1.x (plain), 2.x (compact) and 3.x (lossless): "
+            "a newer photon_gpu may read it"
+        )
+    shape, chunks = _sizes(meta, "shape", url), _sizes(meta, "chunks", url)
+    if len(shape) != len(chunks) or chunks[1:] != shape[1:] or len(shape) < 3:
+        raise CorruptDataError(f"{url}: chunks {list(chunks)} of shape {list(shape)}; chunks hold whole frames")
+    try:
+        encoding = _encoding(meta, attrs, _LAYOUT_BY_MAJOR[major])
+    except (PhotonError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CorruptDataError(f"{url}: the metadata does not describe a movie: {error}") from error
+    _check_array(meta, encoding, url)
+    _check_memory(chunks, encoding, url)
+    return Description(shape, chunks, encoding, attrs)
+
+
+def memory_bytes() -> int:
+    """Physical memory of this machine."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # pragma: no cover - not every platform tells
+        return 1 << 62
+
+
+def _dump(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=4, allow_nan=False).encode()
+
+
+def _load(data: bytes, url: str, name: str) -> dict[str, Any]:
+    if len(data) > _LARGEST_JSON:
+        raise CorruptDataError(f"{url}: {name} has {len(data):,} bytes; that is no metadata")
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDataError(f"{url}: {name} is not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise CorruptDataError(f"{url}: {name} holds {type(found).__name__}, not an object")
+    return found
+
+
+def _sizes(meta: dict[str, Any], key: str, url: str) -> tuple[int, ...]:
+    sizes = meta.get(key)
+    if (
+        not isinstance(sizes, list)
+        or not 1 <= len(sizes) <= 32
+        or any(isinstance(size, bool) or not isinstance(size, int) or not 1 <= size < 1 << 48 for size in sizes)
+    ):
+        raise CorruptDataError(f"{url}: {key} is {str(sizes)[:80]}; positive whole numbers are needed")
+    return tuple(sizes)
+
+
+def _encoding(meta: dict[str, Any], attrs: dict[str, Any], layout: str) -> Encoding:
+    noise = None
+    if "anscombe_gain" in attrs:
+        noise = NoiseModel(
+            gain=attrs["anscombe_gain"], offset=attrs["anscombe_offset"], variance=attrs["anscombe_variance"]
+        )
+    elif layout != "lossless":
+        raise KeyError("anscombe_gain is missing")
+    predictor = Predictor.from_dict(attrs["predictor"]) if layout == "compact" else Predictor(name="none")
+    return Encoding(
+        layout=layout,
+        dtype=attrs["original_dtype"],
+        noise=noise,
+        step=attrs.get("quantization_step"),
+        dither=attrs.get("dither_seed"),
+        predictor=predictor,
+        exact=bool(attrs.get("exact_values", False)),
+        compressor=Compressor.from_dict(meta["compressor"]),
+    )
+
+
+def _check_array(meta: dict[str, Any], encoding: Encoding, url: str) -> None:
+    stored = "<f8" if encoding.layout == "plain" else np.dtype(encoding.dtype).newbyteorder("<").str
+    filters = meta.get("filters") or []
+    named = [f.get("id") if isinstance(f, dict) else f for f in filters] if isinstance(filters, list) else [filters]
+    wanted = ["photon"] if encoding.layout == "compact" else []
+    if named != wanted:
+        raise CorruptDataError(f"{url}: filters {str(named)[:80]}; layout {encoding.layout} has {wanted}: nothing was run")
+    separator = meta.get("dimension_separator", ".")
+    if meta.get("dtype") != stored or meta.get("order") != "C" or separator != ".":
+        raise CorruptDataError(
+            f"{url}: dtype {meta.get('dtype')!r}, order {meta.get('order')!r}, separator {separator!r}; "
+            f"a {encoding.layout} movie of {encoding.dtype} has {stored!r}, 'C', '.'"
+        )
+
+
+def _check_memory(chunks: tuple[int, ...], encoding: Encoding, url: str) -> None:
+    itemsize = 8 if encoding.layout == "plain" else np.dtype(encoding.dtype).itemsize
+    nbytes = int(np.prod(chunks, dtype=object)) * itemsize
+    if nbytes > MAX_BYTES or nbytes > memory_bytes():
+        raise CorruptDataError(
+            f"{url}: one chunk of {list(chunks)} takes {nbytes:,} bytes; at most {min(MAX_BYTES, memory_bytes()):,} "
+            "are possible here"
+        )

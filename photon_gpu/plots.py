@@ -1,0 +1,318 @@
+"""Pictures of what the engine does, from plain arrays.
+
+Every function returns a :class:`matplotlib.figure.Figure` of its own, and neither opens a window nor touches
+the state of pyplot: ``plot_demo(...).savefig("demo.png")``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.noise import NoiseModel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, distinct to every kind of colour vision.
+BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+INK, PALE = "#333333", "#999999"
+
+
+def plot_demo(
+    *,
+    raw: ArrayLike,
+    stabilized: ArrayLike,
+    decoded: ArrayLike,
+    noise: NoiseModel,
+    step: float,
+    ratio: float | None = None,
+    frame: int | None = None,
+    title: str = "",
+) -> Figure:
+    """One movie, before and after: frames, what was lost, and the mean-variance lines.
+
+    Parameters
+    ----------
+    raw, decoded : array_like
+        ``(T, H, W)``, ADU; ``T`` of 2 or more (a few hundred frames give a clean line).
+    stabilized : array_like
+        ``(T, H, W)``, sigma.
+    noise : NoiseModel
+        Draws the lines.
+    step : float
+        Quantization step, sigma; the residual's colours span one bin, from -step/2 to step/2.
+    ratio : float, optional
+        Raw bytes per stored byte, for the title of the decoded frame.
+    frame : int, optional
+        The frame to show; by default the one in the middle.
+    title : str
+        Above the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InvalidInputError
+        If the arrays are not three movies of one shape.
+    """
+    raw, stabilized, decoded = _movies(raw=raw, stabilized=stabilized, decoded=decoded)
+    shown = raw.shape[0] // 2 if frame is None else frame
+    figure = _figure(14, 9, title)
+    top, bottom = figure.subplots(2, 3)
+
+    photons = float(noise.photons(float(raw.mean())))
+    adu = tuple(np.percentile(raw[shown], (0.5, 99.7)))
+    sigma = tuple(np.percentile(stabilized[shown], (0.5, 99.7)))
+    lost = (decoded[shown] - raw[shown]) / _sigma(raw[shown], noise)
+    worst = float(np.abs(lost).max())
+    _image(top[0], raw[shown], adu, f"Raw: {photons:.2g} photons per pixel", "ADU")
+    _image(top[1], stabilized[shown], sigma, "Stabilized: the unit is one sigma of noise", "sigma")
+    smaller = f"Decoded: from {ratio:.1f}x fewer bytes" if ratio else "Decoded"
+    _image(top[2], decoded[shown], adu, smaller, "ADU")
+    _image(
+        bottom[0],
+        lost,
+        (-step / 2, step / 2),
+        f"Lost: at most {worst:.2f} sigma in this frame",
+        "decoded - raw (sigma)",
+        cmap="PuOr_r",
+    )
+    _scale_bar(top[0], raw.shape[2])
+
+    _, variances = _cloud(bottom[1], *_temporal(raw))
+    growth = max(variances) / max(min(variances), 1e-300)
+    _frame(bottom[1], f"Raw: the variance grows {growth:.2g}-fold with the light")
+    reach = np.array(bottom[1].get_xlim())
+    line = np.maximum(noise.gain * (reach - noise.offset), 0) + noise.variance
+    label = f"model: {noise.gain:.3g} (mean - {noise.offset:.3g}) + {noise.variance:.3g}"
+    bottom[1].plot(reach, line, color=VERMILION, lw=2.2, label=label)
+    thousands = max(0, math.floor(math.log10(max(bottom[1].get_ylim()[1], 1)) / 3))
+    unit = ("ADU²", "10³ ADU²", "10⁶ ADU²", "10⁹ ADU²")[min(thousands, 3)]
+    bottom[1].yaxis.set_major_formatter(lambda value, _: f"{value / 1000 ** min(thousands, 3):g}")
+    bottom[1].set(xlabel="mean of a pixel (ADU)", ylabel=f"variance of a pixel ({unit})", xlim=reach)
+    _legend(bottom[1], "lower right")
+
+    _, variances = _cloud(bottom[2], *_temporal(stabilized))
+    _frame(bottom[2], f"Stabilized: variance {min(variances):.2f} to {max(variances):.2f} at every light")
+    bottom[2].axhline(1, color=VERMILION, lw=2.2, label="model: 1")
+    cost = 1 + step**2 / 12
+    bottom[2].axhline(cost, color=INK, lw=1.4, ls=(0, (4, 3)), label=f"with the cost of the step: {cost:.3f}")
+    bottom[2].set(xlabel="mean of a pixel (sigma)", ylabel="variance of a pixel (sigma²)")
+    bottom[2].set_ylim(0, max(2.0, bottom[2].get_ylim()[1]))
+    _legend(bottom[2], "upper right")
+    return figure
+
+
+def plot_bias(
+    *,
+    photons: ArrayLike,
+    float_bias: Mapping[float, ArrayLike],
+    integer_bias: Mapping[float, ArrayLike],
+    step: float = 0.5,
+    float_bar: float = 2.0,
+    integer_bar: float = 3.0,
+    title: str = "",
+) -> Figure:
+    """Bias of the decoded mean against light, one line per gain, with the bars it must stay under.
+
+    Parameters
+    ----------
+    photons : array_like
+        ``(N,)``, mean photons per pixel, positive.
+    float_bias, integer_bias : mapping
+        From gain (ADU/photon) to ``(N,)`` biases, per cent of a sigma, for float and for integer output.
+    step : float
+        Quantization step, sigma.
+    float_bar, integer_bar : float
+        What is allowed, per cent of a sigma.
+    title : str
+        Above the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InvalidInputError
+        If a line and ``photons`` differ in length.
+    """
+    from matplotlib import colormaps
+
+    light = np.asarray(photons, np.float64)
+    panels = (("Float output", float_bias, float_bar), ("Integer output", integer_bias, integer_bar))
+    figure = _figure(12, 5, title or f"What decoding adds to the mean at step {step:g}")
+    axes = figure.subplots(1, 2, sharey=True)
+    gains = sorted({*float_bias, *integer_bias})
+    shades = colormaps["viridis"](np.linspace(0, 0.88, max(len(gains), 2)))
+    colour = dict(zip(gains, shades, strict=False))
+    top = 1.35 * max(float_bar, integer_bar)
+    for ax, (name, lines, bar) in zip(axes, panels, strict=True):
+        worst, at = 0.0, ""
+        for gain in sorted(lines):
+            bias = np.asarray(lines[gain], np.float64)
+            if bias.shape != light.shape:
+                raise InvalidInputError(
+                    f"plot_bias: {bias.shape} biases at gain {gain:g} for {light.shape} light levels"
+                )
+            ax.plot(light, bias, color=colour[gain], lw=1.6, label=f"{gain:g}")
+            peak = int(np.abs(bias).argmax())
+            top = max(top, 1.1 * float(np.abs(bias[peak])))
+            if abs(bias[peak]) > worst:
+                worst, at = float(abs(bias[peak])), f" (gain {gain:g}, {light[peak]:.2g} photons)"
+        ax.axhspan(-bar, bar, color=GREEN, alpha=0.08, lw=0)
+        for edge in (-bar, bar):
+            ax.axhline(edge, color=VERMILION, lw=1.4, ls=(0, (5, 3)))
+        ax.axhline(0, color=PALE, lw=0.8, zorder=0)
+        ax.annotate(
+            f"allowed: {bar:g} %",
+            (light.max(), bar),
+            xytext=(-4, 4),
+            textcoords="offset points",
+            ha="right",
+            color=VERMILION,
+        )
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_xlim(light.min(), light.max())
+        ax.set_xlabel("mean light (photons per pixel)")
+        _frame(ax, f"{name}: worst {worst:.2g} % of a sigma{at}")
+    axes[0].set_ylabel("bias of the decoded mean (% of a sigma)")
+    axes[0].set_ylim(-top, top)
+    axes[1].legend(
+        title="gain\n(ADU/photon)",
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        frameon=False,
+        alignment="left",
+    )
+    return figure
+
+
+def _figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure that belongs to nobody, in inches."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+    figure = Figure(figsize=(width, height), layout=layout, facecolor="white")
+    if title:
+        figure.suptitle(title, fontsize=15, color=INK, weight="bold")
+    return figure
+
+
+def _movies(**arrays: ArrayLike) -> list[NDArray[np.float64]]:
+    movies = [np.asarray(array, np.float64) for array in arrays.values()]
+    shapes = {name: movie.shape for name, movie in zip(arrays, movies, strict=True)}
+    if len(set(shapes.values())) != 1 or movies[0].ndim != 3 or movies[0].shape[0] < 2:
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise InvalidInputError(f"plot: {found} arrived; one shape (T, H, W) with T of 2 or more is needed")
+    return movies
+
+
+def _sigma(raw: NDArray, noise: NoiseModel) -> NDArray:
+    """ADU per sigma of the stabilized scale at each raw value."""
+    return np.sqrt(noise.gain * np.maximum(raw - noise.offset, 0) + 0.375 * noise.gain**2 + noise.variance)
+
+
+def _temporal(movie: NDArray) -> tuple[NDArray, NDArray]:
+    """Mean and noise variance of each pixel; successive differences leave slow changes of the light out."""
+    return movie.mean(axis=0).ravel(), 0.5 * (np.diff(movie, axis=0) ** 2).mean(axis=0).ravel()
+
+
+def _image(
+    ax: Axes, image: NDArray, limits: tuple[float, ...], title: str, unit: str, cmap: str = "gray"
+) -> None:
+    drawn = ax.imshow(image, cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+    ax.set_title(title, fontsize=12, color=INK, loc="left")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.025, 0, 0.035, 1)), label=unit)
+    bar.ax.tick_params(labelsize=9.5, length=2, colors=INK)
+    bar.ax.spines[:].set_visible(False)
+
+
+def _scale_bar(ax: Axes, width: int) -> None:
+    """A bar of a round number of pixels, about a fifth of the width."""
+    from matplotlib.patheffects import withStroke
+
+    target = max(width / 5, 1)
+    unit = 10 ** math.floor(math.log10(target))
+    length = max(n * unit for n in (1, 2, 5) if n * unit <= target)
+    left, down = 0.05 * width, ax.get_xaxis_transform()  # x in pixels, y in heights of the image
+    edge = [withStroke(linewidth=6, foreground="black")]
+    ax.plot(
+        [left, left + length],
+        [0.05, 0.05],
+        transform=down,
+        color="white",
+        lw=4,
+        solid_capstyle="butt",
+        path_effects=edge,
+    )
+    ax.text(
+        left + length / 2,
+        0.075,
+        f"{length:g} pixels",
+        transform=down,
+        color="white",
+        weight="bold",
+        ha="center",
+        va="bottom",
+        path_effects=[withStroke(linewidth=3, foreground="black")],
+    )
+
+
+def _cloud(ax: Axes, mean: NDArray, variance: NDArray) -> tuple[NDArray, NDArray]:
+    """All pixels as a density, and their averages in 25 groups of one light, which are returned."""
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm
+
+    reach, height = np.percentile(mean, (0.05, 99.8)), 1.08 * float(np.percentile(variance, 99.7))
+    if not reach[1] > reach[0]:
+        reach = reach + np.array((-0.5, 0.5))
+    height = height if height > 0 else 1.0
+    counts, x, y = np.histogram2d(mean, variance, bins=(90, 90), range=(reach, (0, height)))
+    shades = LinearSegmentedColormap.from_list("pale to blue", ["#DCEAF5", BLUE])
+    density = np.ma.masked_equal(counts.T, 0)
+    ax.pcolormesh(x, y, density, cmap=shades, norm=LogNorm(1, max(counts.max(), 2)), rasterized=True)
+    groups = [group for group in np.array_split(np.argsort(mean, kind="stable"), 25) if group.size]
+    means = np.array([mean[group].mean() for group in groups])
+    variances = np.array([variance[group].mean() for group in groups])
+    ax.plot(
+        means,
+        variances,
+        "o",
+        color=INK,
+        ms=4.5,
+        mfc="white",
+        mew=1.3,
+        label="average of 4 % of the pixels",
+        zorder=3,
+    )
+    ax.set_xlim(*reach)
+    ax.set_ylim(0, height)
+    ax.set_box_aspect(1)
+    return means, variances
+
+
+def _frame(ax: Axes, title: str) -> None:
+    ax.set_title(title, fontsize=12, color=INK, loc="left")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(PALE)
+    ax.tick_params(colors=INK, labelsize=10)
+    ax.grid(color="#000000", alpha=0.06, lw=0.8)
+    ax.set_axisbelow(True)
+
+
+def _legend(ax: Axes, place: Literal["upper right", "lower right"]) -> None:
+    ax.legend(loc=place, fontsize=9.5, frameon=True, framealpha=0.85, edgecolor="none")

@@ -1,0 +1,368 @@
+"""Opening a movie: lazily, chunk by chunk, every byte checked."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from photon_gpu import manifest, metadata
+from photon_gpu.backend import get_backend
+from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
+from photon_gpu.inverse import STABILIZED
+from photon_gpu.layouts import layout_for
+from photon_gpu.noise import NoiseModel
+from photon_gpu.pool import parallel, worker_count
+from photon_gpu.storage import Storage
+from photon_gpu.tables import supported_dtype
+from photon_gpu.writer import chunk_name
+
+_CACHE_BYTES = 256 << 20
+_FETCHES = 4
+
+
+def open(
+    url: str | os.PathLike[str] | Storage,
+    *,
+    backend: str = "auto",
+    workers: int | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Movie:
+    """Open a movie in any layout.
+
+    Parameters
+    ----------
+    url : str, path or Storage
+        Folder of the movie, any fsspec URL.
+    backend : {"auto", "numba", "cupy", "numpy"}
+    workers : int, optional
+        Threads. Default: one per core.
+    storage_options : dict, optional
+        For fsspec.
+
+    Returns
+    -------
+    Movie
+
+    Raises
+    ------
+    StoreNotFoundError
+        No movie is there.
+    UnsupportedVersionError
+        A newer format.
+    CorruptDataError
+        Metadata that do not describe a movie.
+    """
+    storage = Storage.at(url, storage_options)
+    files = {}
+    for name in (metadata.ARRAY, metadata.ATTRIBUTES):
+        try:
+            files[name] = storage.read(name)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StoreNotFoundError(_absent(storage, name)) from error
+    description = metadata.describe(files[metadata.ARRAY], files[metadata.ATTRIBUTES], storage.url)
+    return Movie(storage, description, backend=backend, workers=workers)
+
+
+class Movie:
+    """A stored movie, read as it is indexed.
+
+    ``movie[...]`` gives stabilized float64 values, ``movie.counts[...]`` the original dtype and
+    units. The first index is time; the others are applied to whole frames.
+
+    Attributes
+    ----------
+    shape, chunks : tuple of int
+        ``(T, ..., H, W)`` and ``(chunk_frames, ..., H, W)``.
+    dtype : numpy.dtype
+        float64, of stabilized values; ``counts.dtype`` is the original one.
+    attrs : dict
+        The store's ``.zattrs``.
+    noise : NoiseModel or None
+    step : float or None
+        Sigma; None where nothing was quantized.
+    """
+
+    dtype = np.dtype(np.float64)
+
+    def __init__(
+        self,
+        storage: Storage,
+        description: metadata.Description,
+        *,
+        backend: str = "auto",
+        workers: int | None = None,
+    ) -> None:
+        self.storage = storage
+        self.shape, self.chunks = description.shape, description.chunks
+        self.encoding = description.encoding
+        self.attrs = dict(description.attributes)
+        self._layout = layout_for(description.encoding, get_backend(backend))
+        self._run = parallel(worker_count(workers))
+        self._manifest: dict[str, list[Any]] | None = None
+        self._kept: OrderedDict[tuple[int, str], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Where the movie lies."""
+        return self.storage.url
+
+    @property
+    def noise(self) -> NoiseModel | None:
+        """Noise model it was encoded with."""
+        return self.encoding.noise
+
+    @property
+    def step(self) -> float | None:
+        """Quantization step, sigma."""
+        return self.encoding.step
+
+    @property
+    def layout(self) -> str:
+        """``"plain"``, ``"compact"`` or ``"lossless"``."""
+        return self.encoding.layout
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return int(np.prod(self.shape, dtype=object))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the movie in its original dtype."""
+        return self.size * np.dtype(self.encoding.dtype).itemsize
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of all files of the store."""
+        return sum(self.storage.fs.size(self.storage.path(name)) for name in self.storage.names())
+
+    @property
+    def counts(self) -> Counts:
+        """The movie in its original dtype and units, lazily."""
+        return Counts(self, np.dtype(self.encoding.dtype))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray:
+        return self.read(key, STABILIZED)
+
+    def __iter__(self) -> Iterator[NDArray]:
+        for t in range(len(self)):
+            yield self[t]
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+        return np.asarray(self[...], dtype)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.shape))
+        return f"<Movie {shape} {self.encoding.dtype}, {self.layout}, step {self.step}, {self.noise}, at {self.url}>"
+
+    def read(self, key: Any, what: str | np.dtype) -> NDArray:
+        """What ``movie[key]`` is made of: stabilized values, or a dtype in the movie's units."""
+        first, rest = _split_key(key, self.ndim)
+        if isinstance(first, slice):
+            frames = np.arange(*first.indices(len(self)))
+        else:
+            frames = _frame_numbers(first, len(self))
+        block = self._frames(frames.ravel(), what)
+        block = block.reshape(frames.shape + self.shape[1:])
+        if rest:
+            block = block[(slice(None),) * frames.ndim + rest]
+        return block
+
+    def _frames(self, frames: NDArray[np.int64], what: str | np.dtype) -> NDArray:
+        dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
+        pixels = int(np.prod(self.shape[1:], dtype=object))
+        nbytes = pixels * len(frames) * dtype.itemsize
+        if nbytes > metadata.memory_bytes():
+            raise InvalidInputError(
+                f"{len(frames):,} frames as {dtype.name} take {nbytes:,} bytes; this machine has "
+                f"{metadata.memory_bytes():,}: read fewer at a time"
+            )
+        out = np.empty((len(frames), *self.shape[1:]), dtype)
+        numbers = frames // self.chunks[0]
+        needed = list(dict.fromkeys(numbers.tolist()))
+        for number, data in self._fetch(needed):
+            where = np.flatnonzero(numbers == number)
+            inside = frames[where] - number * self.chunks[0]
+            low, high = int(inside.min()), int(inside.max()) + 1
+            try:
+                decoded = self._decoded(number, data, low, high, what)
+            except CorruptDataError as error:
+                raise CorruptDataError(f"{self._lost(number)}: {error}") from error
+            if len(inside) == high - low and (np.diff(inside) == 1).all():
+                out[where[0] : where[-1] + 1] = decoded
+            else:
+                out[where] = decoded[inside - low]
+        return out
+
+    def _decoded(self, number: int, data: bytes, low: int, high: int, what: str | np.dtype) -> NDArray:
+        """Frames ``low:high`` of a chunk. Compact chunks open as a whole, so the last one is kept."""
+        if self.layout != "compact":
+            return self._layout.decode(data, self.chunks, low, high, what, self._run)
+        key = (number, str(what))
+        with self._lock:
+            whole = self._kept.get(key)
+        if whole is None:
+            span = min(self.chunks[0], len(self) - number * self.chunks[0])
+            whole = self._layout.decode(data, self.chunks, 0, span, what, self._run)
+            self._keep(key, whole, whole.nbytes)
+        return whole[low:high]
+
+    def _keep(self, key: tuple[int, str], value: Any, nbytes: int) -> None:
+        if nbytes > _CACHE_BYTES:
+            return
+        with self._lock:
+            self._kept[key] = value
+            kind = key[1] == "bytes"
+            while sum(len(v) if k[1] == "bytes" else v.nbytes for k, v in self._kept.items()) > _CACHE_BYTES or (
+                sum((k[1] == "bytes") == kind for k in self._kept) > 2
+            ):
+                oldest = next(k for k in self._kept if (k[1] == "bytes") == kind or len(self._kept) == 1)
+                del self._kept[oldest]
+
+    def _fetch(self, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
+        """Bytes of chunks in order, a few fetched ahead."""
+        if len(numbers) == 1:
+            yield numbers[0], self.chunk_bytes(numbers[0])
+            return
+        with ThreadPoolExecutor(_FETCHES, thread_name_prefix="photon-fetch") as fetchers:
+            ahead: list[tuple[int, Future[bytes]]] = []
+            rest = iter(numbers)
+            while True:
+                while len(ahead) < _FETCHES and (number := next(rest, None)) is not None:
+                    ahead.append((number, fetchers.submit(self.chunk_bytes, number)))
+                if not ahead:
+                    return
+                number, future = ahead.pop(0)
+                yield number, future.result()
+
+    def chunk_bytes(self, number: int) -> bytes:
+        """A chunk file as stored, once it agrees with the manifest."""
+        with self._lock:
+            known = self._kept.get((number, "bytes"))
+        if known is not None:
+            return bytes(known)
+        name = chunk_name(number, self.ndim)
+        try:
+            data = self.storage.read(name)
+        except FileNotFoundError as error:
+            raise CorruptDataError(f"{self._lost(number)}: {name} is missing") from error
+        files = self.manifest
+        if files:
+            try:
+                manifest.check(name, data, files, self.url)
+            except CorruptDataError as error:
+                raise CorruptDataError(f"{self._lost(number)}: {error}") from error
+        self._keep((number, "bytes"), data, len(data))
+        return data
+
+    @property
+    def manifest(self) -> dict[str, list[Any]]:
+        """Size and checksum of each file; empty where the store has none."""
+        if self._manifest is None:
+            try:
+                data = self.storage.read(manifest.NAME)
+            except FileNotFoundError:
+                self._manifest = {}
+            else:
+                self._manifest = manifest.unpack(data, self.url)
+        return self._manifest
+
+    def _lost(self, number: int) -> str:
+        first = number * self.chunks[0]
+        last = min(first + self.chunks[0], len(self)) - 1
+        return f"{self.url}: frames {first} to {last} cannot be read"
+
+
+class Counts:
+    """The movie in its original units; ``astype`` to a float dtype leaves out the rounding to integers."""
+
+    def __init__(self, movie: Movie, dtype: np.dtype) -> None:
+        self._movie = movie
+        self.dtype = dtype
+        self.shape = movie.shape
+        self.chunks = movie.chunks
+        self.ndim = movie.ndim
+
+    def astype(self, dtype: DTypeLike) -> Counts:
+        """The same values as another dtype: the original, float32 or float64."""
+        wanted = supported_dtype(dtype)
+        if wanted.kind != "f" and wanted != self._movie.encoding.dtype:
+            raise InvalidInputError(
+                f"counts are {self._movie.encoding.dtype}; astype gives that, float32 or float64, not {wanted.name}"
+            )
+        return Counts(self._movie, wanted)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray:
+        return self._movie.read(key, self.dtype)
+
+    def __iter__(self) -> Iterator[NDArray]:
+        for t in range(len(self)):
+            yield self[t]
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+        return np.asarray(self[...], dtype)
+
+    def __repr__(self) -> str:
+        return f"<Counts {' x '.join(map(str, self.shape))} {self.dtype} of {self._movie.url}>"
+
+
+def _split_key(key: Any, ndim: int) -> tuple[Any, tuple[Any, ...]]:
+    """Index along time, and indices within frames."""
+    keys = key if isinstance(key, tuple) else (key,)
+    if any(k is None for k in keys):
+        raise InvalidInputError("a movie takes no new axes (None) in its index; add them to what it returns")
+    holes = [i for i, k in enumerate(keys) if k is Ellipsis]
+    if len(holes) > 1 or len(keys) - len(holes) > ndim:
+        raise InvalidInputError(f"index {key!r} has more than the movie's {ndim} axes")
+    if holes:
+        i = holes[0]
+        keys = keys[:i] + (slice(None),) * (ndim - len(keys) + 1) + keys[i + 1 :]
+    return (keys[0], tuple(keys[1:])) if keys else (slice(None), ())
+
+
+def _frame_numbers(index: Any, frames: int) -> NDArray[np.int64]:
+    array = np.asarray(index)
+    if array.dtype == bool:
+        if array.shape != (frames,):
+            raise InvalidInputError(f"a mask of shape {array.shape} for {frames} frames")
+        return np.flatnonzero(array)
+    if array.size == 0:
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise InvalidInputError(f"frames are counted by whole numbers, not {index!r}")
+    numbers = np.where(array < 0, array + frames, array).astype(np.int64)
+    if (numbers < 0).any() or (numbers >= frames).any():
+        raise IndexError(f"frame {index!r} of a movie of {frames}")
+    return numbers
+
+
+def _absent(storage: Storage, name: str) -> str:
+    found = storage.names()
+    if not found:
+        return f"{storage.url}: nothing is there"
+    if "zarr.json" in found:
+        return f"{storage.url} is a Zarr v3 array; photon movies are Zarr v2 (open it with zarr.open)"
+    if name == metadata.ATTRIBUTES:
+        return f"{storage.url}: {metadata.ATTRIBUTES} is missing, so this is no photon movie, or a damaged one"
+    if any(part.split(".")[0].isdigit() for part in found):
+        return f"{storage.url} holds chunks but no .zarray: a movie that was never finished, or is being written"
+    return f"{storage.url} holds {len(found)} files but no .zarray: no movie"

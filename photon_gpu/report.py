@@ -1,0 +1,131 @@
+"""What an encode did, in numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from photon_gpu.encoding import Encoding
+
+
+def noise_floor_bits(step: float) -> float:
+    """Bits per sample that noise of sigma 1 alone carries at a step: ``log2(sqrt(2*pi*e)/step)``.
+
+    The entropy of a Gaussian in bins of ``step`` (Cover and Thomas, *Elements of Information
+    Theory*, theorem 8.3.1); no predictor gets below it.
+
+    Examples
+    --------
+    >>> round(noise_floor_bits(0.5), 2)
+    3.05
+    """
+    return math.log2(math.sqrt(2.0 * math.pi * math.e) / step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeReport:
+    """Sizes, times and choices of one encode.
+
+    ``seconds`` is wall time without ``compile_seconds``; ``stages`` are seconds of thread
+    time, so on several cores they add up to more than ``seconds``.
+    """
+
+    source: str
+    url: str
+    shape: tuple[int, ...]
+    encoding: Encoding
+    preset: str
+    chunk_frames: int
+    raw_bytes: int
+    stored_bytes: int
+    seconds: float
+    compile_seconds: float
+    stages: dict[str, float]
+    backend: str
+    why: str
+    workers: int
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def ratio(self) -> float:
+        """Raw bytes over stored bytes."""
+        return self.raw_bytes / self.stored_bytes
+
+    @property
+    def megabytes_per_second(self) -> float:
+        """Raw megabytes (1e6) encoded per second of wall time."""
+        return self.raw_bytes / 1e6 / max(self.seconds, 1e-9)
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Stored bits per sample."""
+        return 8.0 * self.stored_bytes / math.prod(self.shape)
+
+    @property
+    def above_floor_percent(self) -> float | None:
+        """How far the size lies above what the noise alone must take; None where nothing is quantized."""
+        step = self.encoding.step
+        return None if step is None else 100.0 * (self.bits_per_pixel / noise_floor_bits(step) - 1.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON: what ``--json`` prints."""
+        encoding = self.encoding
+        out = {key: value for key, value in asdict(self).items() if key != "encoding"}
+        out["shape"], out["notes"] = list(self.shape), list(self.notes)
+        out.update(
+            layout=encoding.layout,
+            dtype=encoding.dtype,
+            noise=encoding.noise.to_dict() if encoding.noise else None,
+            step=encoding.step,
+            dither=encoding.dither,
+            predictor=encoding.predictor.to_dict(),
+            exact=encoding.exact,
+            compressor=encoding.compressor.to_dict(),
+            ratio=self.ratio,
+            megabytes_per_second=self.megabytes_per_second,
+            bits_per_pixel=self.bits_per_pixel,
+            above_floor_percent=self.above_floor_percent,
+        )
+        return out
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of each line of the table."""
+        encoding = self.encoding
+        kind = " of exact values" if encoding.exact else ""
+        rows = [
+            ("movie", f"{' x '.join(map(str, self.shape))} {encoding.dtype}"),
+            ("stored as", f"{encoding.layout} at {self.url}"),
+            ("raw", f"{self.raw_bytes:,} bytes"),
+            ("stored", f"{self.stored_bytes:,} bytes"),
+            ("ratio", f"{self.ratio:.2f}"),
+            ("bits per pixel", f"{self.bits_per_pixel:.2f}"),
+        ]
+        if self.above_floor_percent is not None:
+            rows.append(("above the noise floor", f"{self.above_floor_percent:+.1f} %"))
+        rows.append(("time", f"{self.seconds:.2f} s ({self.megabytes_per_second:,.0f} MB/s)"))
+        if self.compile_seconds >= 0.01:
+            rows.append(("compiling, once", f"{self.compile_seconds:.2f} s"))
+        c = encoding.compressor
+        settings = f"Blosc {c.cname} {c.clevel}, {('no', 'byte', 'bit')[c.shuffle]} shuffle"
+        predicted = f"{encoding.predictor.name} predictor{kind}, " if encoding.layout == "compact" else ""
+        rows += [("by", predicted + settings), ("backend", f"{self.backend} ({self.why}), {self.workers} threads")]
+        return rows + [("note", note) for note in self.notes]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def little_light(mean: float, encoding: Encoding) -> str | None:
+    """A note where labels of the plain layout are coarse against the light."""
+    noise = encoding.noise
+    if encoding.layout != "plain" or noise is None or not np.isfinite(mean) or noise.photons(mean) >= 5.0:
+        return None
+    return (
+        f"about {max(noise.photons(mean), 0.0):.1f} photons per pixel: below 5, plain's labels are up to 0.14 sigma off "
+        "where photons are resolved (movie.counts is not), and layout 'compact' or 'lossless' may be smaller"
+    )

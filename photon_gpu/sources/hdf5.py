@@ -1,0 +1,178 @@
+"""Movies in HDF5 datasets."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.sources.check import is_movie
+from photon_gpu.sources.sliceable import SliceableSource
+
+
+class Hdf5Source(SliceableSource):
+    """A dataset ``(T, ..., H, W)``, read frame range by frame range.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        Open for as long as it is read; :func:`open_hdf5` opens one by name.
+    owner : h5py.File, optional
+        File to close with the source.
+
+    Raises
+    ------
+    CorruptDataError
+        If files that the dataset draws from are missing, or, on reading, a
+        chunk does not decode.
+    InvalidInputError, UnsupportedTypeError
+        See :func:`photon_gpu.sources.check.check_movie`.
+
+    Warns
+    -----
+    PhotonWarning
+        If parts of the dataset were never written: they read as its fill value.
+
+    Notes
+    -----
+    Memory: the frames asked for, and one chunk of the dataset. h5py
+    serializes all calls by its own lock.
+    """
+
+    def __init__(self, dataset: Any, *, owner: Any = None) -> None:
+        super().__init__(dataset, name=f"{dataset.file.filename}::{dataset.name}")
+        self._owner = owner
+        _check_files(dataset, self.name)
+        _warn_unwritten(dataset, self.name)
+
+    def _slice(self, start: int, stop: int) -> NDArray[Any]:
+        frames = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        try:
+            # HDF5 swaps bytes on the way, so no second copy is made.
+            self._movie.read_direct(frames, np.s_[start:stop])
+        except (OSError, ValueError, RuntimeError) as error:
+            if not self._movie:
+                raise InvalidInputError(f"{self.name}: the HDF5 file is closed") from error
+            raise CorruptDataError(f"{self.name}: frames {start}:{stop} cannot be read: {error}") from error
+        return frames
+
+    def close(self) -> None:
+        """Close the file, if it was opened here."""
+        super().close()
+        if self._owner is not None:
+            self._owner.close()
+
+
+def open_hdf5(path: Any, *, dataset: str | None = None) -> Hdf5Source:
+    """Open a dataset of an HDF5 file by name, or the only movie in it.
+
+    Parameters
+    ----------
+    path : path-like
+        A local HDF5 file (``.h5``, ``.hdf5``, ``.nwb``, ...).
+    dataset : str, optional
+        Path of the dataset, or of a group that holds just one movie.
+
+    Raises
+    ------
+    InvalidInputError
+        If the dataset is not there, or several could be meant; the message
+        lists what the file holds.
+    CorruptDataError
+        If the file is truncated or is no HDF5.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "movie.h5"
+    >>> with h5py.File(path, "w") as file:
+    ...     file["/data/movie"] = np.zeros((5, 2, 2), "uint16")
+    ...     file["/data/rate"] = 30.0
+    >>> with open_hdf5(path) as movie:
+    ...     movie.shape, movie.name.rpartition("::")[2]
+    ((5, 2, 2), '/data/movie')
+    """
+    name = os.fspath(path)
+    try:
+        file = h5py.File(name, "r")
+    except BlockingIOError as error:
+        raise InvalidInputError(
+            f"{name}: another program has the file open for writing; close it there, or copy the file"
+        ) from error
+    except OSError as error:
+        raise CorruptDataError(f"{name}: the HDF5 file is truncated, damaged, or no HDF5: {error}") from error
+    try:
+        return Hdf5Source(_find(file, dataset, name), owner=file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _find(file: Any, wanted: str | None, name: str) -> Any:
+    try:
+        node = file if wanted is None else file.get(wanted)
+        if isinstance(node, h5py.Dataset):
+            return node
+        found: list[Any] = []
+        if node is not None:
+            node.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise CorruptDataError(f"{name}: the HDF5 file is damaged: {error}") from error
+    movies = [item for item in found if is_movie(item.shape or (), item.dtype)]
+    if len(movies) == 1:
+        return movies[0]
+    if wanted is not None and node is None:
+        problem = f"there is no dataset {wanted!r}"
+        file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    else:
+        problem = f"{len(movies)} datasets are movies; choose one by dataset="
+    listed = ", ".join(f"{item.name} {item.dtype} {item.shape}" for item in found) or "no datasets"
+    raise InvalidInputError(f"{name}: {problem}. The file holds: {listed}")
+
+
+def _check_files(dataset: Any, name: str) -> None:
+    """Parts in other files: HDF5 reads them as fill values or zeros where the file is missing."""
+    home = Path(dataset.file.filename).parent
+    if dataset.is_virtual:
+        for part in dataset.virtual_sources():
+            if part.file_name != "." and not (home / part.file_name).exists():
+                raise CorruptDataError(
+                    f"{name}: a part of this virtual dataset lies in {part.file_name!r}, which is not there; "
+                    "HDF5 would read fill values instead"
+                )
+    left = dataset.nbytes
+    for file, offset, nbytes in dataset.external or ():
+        end = offset + min(nbytes, left)
+        left -= end - offset
+        # A missing file is an error of HDF5's own, a short one reads as zeros.
+        if Path(file).exists() and Path(file).stat().st_size < end:
+            raise CorruptDataError(
+                f"{name}: its bytes lie in the external file {file!r}, which is truncated: {end} bytes are "
+                f"needed, {Path(file).stat().st_size} are there"
+            )
+
+
+def _warn_unwritten(dataset: Any, name: str) -> None:
+    if (
+        dataset.is_virtual
+        or dataset.external
+        or dataset.id.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED
+    ):
+        return
+    what = "nothing of it was ever written"
+    if dataset.chunks is not None:
+        chunks = math.prod(
+            -(-length // chunk) for length, chunk in zip(dataset.shape, dataset.chunks, strict=True)
+        )
+        written = dataset.id.get_num_chunks()
+        what = f"{chunks - written} of its {chunks} chunks were never written"
+    warnings.warn(
+        f"{name}: {what}; they read as the fill value {dataset.fillvalue}", PhotonWarning, stacklevel=4
+    )

@@ -1,0 +1,287 @@
+"""Movies in NumPy's own files: ``.npy``, memory-mapped or remote, and ``.npz``."""
+
+from __future__ import annotations
+
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
+from photon_gpu.sources.array import ArraySource
+from photon_gpu.sources.base import Source
+from photon_gpu.sources.check import check_movie, is_movie
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
+_PIECE = 1 << 20
+
+
+class NpySource(ArraySource):
+    """A ``.npy`` file on a local disk, memory-mapped.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; C or Fortran order, any byte order.
+
+    Raises
+    ------
+    CorruptDataError
+        If it is no ``.npy`` file, or shorter than its header says.
+    InvalidInputError, UnsupportedTypeError
+        See :func:`photon_gpu.sources.check.check_movie`.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "movie.npy"
+    >>> np.save(path, np.arange(24, dtype="int16").reshape(2, 3, 4))
+    >>> NpySource(path).read(1, 2).tolist()
+    [[[12, 13, 14, 15], [16, 17, 18, 19], [20, 21, 22, 23]]]
+    """
+
+    def __init__(self, path: Any) -> None:
+        name = str(path)
+        with Path(path).open("rb") as file:
+            shape, fortran, dtype, offset = _header(file, name)
+            size = file.seek(0, 2)
+        native = check_movie(shape, dtype, name)
+        _check_size(shape, native, offset, size, name)
+        order: Any = "F" if fortran else "C"
+        array = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape, order=order)
+        super().__init__(array, name=name)
+
+
+class RemoteNpySource(Source):
+    """A ``.npy`` file behind an fsspec URL, read by byte ranges.
+
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+        Where it lies.
+    path : str
+        Its path there.
+    name : str
+        What to call it in messages: the URL.
+
+    Raises
+    ------
+    StoreNotFoundError, CorruptDataError, InvalidInputError, UnsupportedTypeError
+        As :class:`NpySource`; Fortran order is refused, since one frame would
+        need all bytes of the file.
+
+    Examples
+    --------
+    >>> import fsspec, io
+    >>> fs, buffer = fsspec.filesystem("memory"), io.BytesIO()
+    >>> np.save(buffer, np.zeros((5, 2, 2), "uint16"))
+    >>> fs.pipe_file("/doctest.npy", buffer.getvalue())
+    >>> RemoteNpySource(fs, "/doctest.npy", name="memory://doctest.npy").shape
+    (5, 2, 2)
+    """
+
+    def __init__(self, fs: Any, path: str, *, name: str) -> None:
+        self.name = name
+        try:
+            with fs.open(path, "rb", block_size=1 << 16) as file:
+                shape, fortran, dtype, self._offset = _header(file, name)
+                size = file.seek(0, 2)
+        except FileNotFoundError as error:
+            raise StoreNotFoundError(f"{name}: there is no such file") from error
+        self.dtype = check_movie(shape, dtype, name)
+        self.shape = shape
+        self._stored = dtype
+        self._file: tuple[Any, str] | None = (fs, path)
+        _refuse_fortran(fortran, name)
+        _check_size(shape, dtype, self._offset, size, name)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Frames ``start:stop``, by one request for their byte range."""
+        self._check_frames(start, stop)
+        if self._file is None:
+            raise InvalidInputError(f"{self.name}: the source is closed")
+        fs, path = self._file
+        first, last = (self._offset + frame * self.frame_nbytes for frame in (start, stop))
+        data = fs.cat_file(path, start=first, end=last)
+        if len(data) != last - first:
+            raise CorruptDataError(
+                f"{self.name}: the file is truncated, {len(data)} of bytes {first} to {last} came"
+            )
+        frames = np.frombuffer(data, self._stored).reshape((stop - start, *self.shape[1:]))
+        return frames.astype(self.dtype, copy=False)
+
+    def close(self) -> None:
+        """Let go of the file system."""
+        self._file = None
+
+
+class NpzSource(Source):
+    """One array of an ``.npz`` archive, unpacked as it is read.
+
+    Reading forward is one pass over the archive; reading backward begins
+    anew. The archive's checksum is compared when the last frame was reached
+    that way.
+
+    Parameters
+    ----------
+    path : path-like
+        The archive, a local file.
+    key : str, optional
+        Which array; needed where several are movies.
+
+    Raises
+    ------
+    InvalidInputError
+        If the key is not there, or missing where there are several movies, or
+        the array is in Fortran order.
+    CorruptDataError
+        If the archive is damaged.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "movie.npz"
+    >>> np.savez_compressed(path, movie=np.zeros((5, 2, 2), "uint8"), rate=30.0)
+    >>> with NpzSource(path) as movie:
+    ...     movie.shape
+    (5, 2, 2)
+    """
+
+    def __init__(self, path: Any, *, key: str | None = None) -> None:
+        self.name = str(path)
+        self._lock = threading.Lock()
+        self._stream: IO[bytes] | None = None
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise CorruptDataError(
+                f"{self.name}: the .npz archive is truncated or damaged: {error}"
+            ) from error
+        try:
+            self.name = f"{self.name}::{self._open(key)}"
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, key: str | None) -> str:
+        members = [info.filename for info in self._zip.infolist() if info.filename.endswith(".npy")]
+        found = {member.removesuffix(".npy"): self._member_header(member) for member in members}
+        listed = (
+            ", ".join(f"{one} {dtype} {shape}" for one, (shape, _, dtype, _) in found.items()) or "nothing"
+        )
+        if key is None:
+            movies = [one for one, (shape, _, dtype, _) in found.items() if is_movie(shape, dtype)]
+            if len(found) == 1:
+                movies = list(found)
+            if len(movies) != 1:
+                raise InvalidInputError(
+                    f"{self.name}: {len(movies)} arrays are movies; choose one by key=. "
+                    f"The archive holds: {listed}"
+                )
+            key = movies[0]
+        if key not in found:
+            raise InvalidInputError(f"{self.name}: there is no array {key!r}. The archive holds: {listed}")
+        shape, fortran, self._stored, self._offset = found[key]
+        self.dtype = check_movie(shape, self._stored, f"{self.name}::{key}")
+        self.shape = shape
+        _refuse_fortran(fortran, self.name)
+        size = self._zip.getinfo(f"{key}.npy").file_size
+        _check_size(shape, self.dtype, self._offset, size, self.name)
+        self._stream = self._zip.open(f"{key}.npy")
+        return key
+
+    def _member_header(self, member: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+        try:
+            with self._zip.open(member) as stream:
+                return _header(stream, f"{self.name}::{member}")
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise CorruptDataError(f"{self.name}: {member} is damaged: {error}") from error
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Frames ``start:stop``, unpacked from the archive."""
+        self._check_frames(start, stop)
+        frames = np.empty((stop - start, *self.shape[1:]), self._stored)
+        out = frames.reshape(-1).view(np.uint8).data
+        with self._lock:
+            stream = self._stream
+            if stream is None:
+                raise InvalidInputError(f"{self.name}: the source is closed")
+            try:
+                stream.seek(self._offset + start * self.frame_nbytes)
+                for first in range(0, len(out), _PIECE):
+                    piece = out[first : first + _PIECE]
+                    data = stream.read(len(piece))
+                    if len(data) != len(piece):
+                        raise EOFError("it ends early")
+                    piece[:] = data
+                if stop == self.shape[0]:
+                    stream.read(1)  # the checksum is compared at the very end
+            except _DAMAGE as error:
+                raise CorruptDataError(
+                    f"{self.name}: frames {start}:{stop} cannot be unpacked, the archive is damaged: {error}"
+                ) from error
+        return frames.astype(self.dtype, copy=False)
+
+    def close(self) -> None:
+        """Close the archive."""
+        with self._lock:
+            if self._stream is not None:
+                self._stream.close()
+                self._stream = None
+            self._zip.close()
+
+
+def open_npy(url: str, *, storage_options: dict[str, Any] | None = None) -> Source:
+    """Open a ``.npy`` file: memory-mapped if it is local, by byte ranges behind an fsspec URL.
+
+    Raises
+    ------
+    StoreNotFoundError, CorruptDataError, InvalidInputError, UnsupportedTypeError
+        See :class:`NpySource` and :class:`RemoteNpySource`.
+    """
+    from fsspec.core import url_to_fs
+    from fsspec.implementations.local import LocalFileSystem
+
+    fs, path = url_to_fs(url, **(storage_options or {}))
+    return NpySource(path) if isinstance(fs, LocalFileSystem) else RemoteNpySource(fs, path, name=url)
+
+
+def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, Fortran order, dtype and offset of the data."""
+    try:
+        version = npy_format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            # 3.0 exists only for structured dtypes with unicode field names.
+            raise UnsupportedTypeError(
+                f"{name}: .npy format {version[0]}.{version[1]} holds structured data; "
+                "a movie is an array of numbers"
+            )
+        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+    except ValueError as error:
+        raise CorruptDataError(
+            f"{name}: this is not an .npy file, or its header is damaged: {error}"
+        ) from error
+    return shape, fortran, dtype, file.tell()
+
+
+def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, size: int, name: str) -> None:
+    needed = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if size < needed:
+        raise CorruptDataError(
+            f"{name}: the file is truncated: its header promises {dtype} {shape}, {needed} bytes, "
+            f"and {size} are there"
+        )
+
+
+def _refuse_fortran(fortran: bool, name: str) -> None:
+    if fortran:
+        raise InvalidInputError(
+            f"{name}: the array is in Fortran order, so that one frame is spread over the whole file; "
+            "save it again in C order: np.save(path, np.ascontiguousarray(movie))"
+        )

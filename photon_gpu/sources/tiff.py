@@ -1,0 +1,200 @@
+"""TIFF and BigTIFF stacks, read page by page: ScanImage, OME, ImageJ and plain ones."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.sources.base import Source
+from photon_gpu.sources.check import check_movie
+from photon_gpu.sources.tiff_plan import Plan, plan_movie
+
+_DECODERS = min(8, os.cpu_count() or 1)
+
+
+class TiffSource(Source):
+    """A movie in a TIFF file.
+
+    Axes that run over pages come first, time in front: T where the file names
+    one, else its first axis that is not channels (a z-stack is taken along z,
+    unnamed pages in file order). Samples of a pixel (RGB) come before H and W.
+    ScanImage files are ``(T, H, W)`` or ``(T, C, H, W)`` in order of acquisition.
+
+    Parameters
+    ----------
+    path : path-like
+        A local ``.tif``, ``.tiff`` or ``.btf`` file. An OME movie that spans
+        several files is opened by any of them.
+    series : int, optional
+        Which image series, where a file holds several.
+    as_pages : bool
+        Ignore what the metadata says of axes: every page is a frame, in file order.
+
+    Raises
+    ------
+    CorruptDataError
+        If the file is truncated or damaged. Opening checks every link, tag
+        and strip of the file against its length; no frame is ever made up.
+    InvalidInputError
+        If the file is not one movie: a single page, pages of differing form,
+        or several series and none chosen.
+    UnsupportedTypeError
+        If the dtype is not that of a movie.
+
+    Notes
+    -----
+    Memory: the frames asked for, and one page per decoding thread for pages
+    that are compressed, tiled or packed.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "movie.tif"
+    >>> tifffile.imwrite(path, np.arange(30, dtype="int16").reshape(5, 2, 3), photometric="minisblack")
+    >>> with TiffSource(path) as movie:
+    ...     movie.shape, movie.read(1, 2).tolist()
+    ((5, 2, 3), [[[6, 7, 8], [9, 10, 11]]])
+    """
+
+    def __init__(self, path: Any, *, series: int | None = None, as_pages: bool = False) -> None:
+        self.name = os.fspath(path)
+        self._plan = plan_movie(self.name, series=series, as_pages=as_pages)
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_lock = threading.Lock()
+        self._closed = False
+        try:
+            self._prepare(self._plan)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, plan: Plan) -> None:
+        keyframe = plan.keyframe
+        planes, depth, height, width, samples = keyframe.shaped
+        # One page as it is handed out: samples first, however they are stored.
+        self._page_shape = (planes * samples, depth, height, width)
+        extra = tuple(length for length in (planes * samples, depth) if length > 1)
+        shape = (*plan.pages.shape, *extra, height, width)
+        self.dtype = check_movie(shape, keyframe.dtype, self.name)
+        self.shape = shape
+        self._page_nbytes = keyframe.size * self.dtype.itemsize
+        self._swapped = keyframe.parent.byteorder != {"little": "<", "big": ">"}[sys.byteorder]
+        self._raw = self._is_raw(plan)
+        if not self._raw and keyframe.compression not in (1, *tifffile.TIFF.DECOMPRESSORS):
+            raise InvalidInputError(
+                f"{self.name}: TIFF compression {keyframe.compression!r} cannot be decoded here"
+            )
+        self._check_segments(plan)
+
+    def _is_raw(self, plan: Plan) -> bool:
+        """Whether a page's pixels are simply one stretch of bytes, on every page."""
+        keyframe = plan.keyframe
+        if not keyframe.is_final or keyframe.bitspersample != self.dtype.itemsize * 8:
+            return False
+        gaps = plan.offsets[:, 1:] - (plan.offsets[:, :-1] + plan.counts[:, :-1])
+        return not gaps.any()
+
+    def _check_segments(self, plan: Plan) -> None:
+        offsets, counts = plan.offsets, plan.counts
+        if self._raw:
+            short = counts.sum(axis=1) < self._page_nbytes
+            offsets, counts = offsets[:, :1], np.full_like(counts[:, :1], self._page_nbytes)
+        else:
+            short = (counts == 0).any(axis=1)
+        sizes = np.array([file.size for file in plan.files], dtype=np.uint64)[plan.file_of][:, np.newaxis]
+        # Compared without adding first: a damaged offset near 2**64 would wrap.
+        outside = ((offsets > sizes) | (counts > sizes - np.minimum(offsets, sizes))).any(axis=1)
+        for wrong, what in (
+            (short | (offsets == 0).any(axis=1), "holds fewer bytes than its pixels need"),
+            (outside, "lies beyond the end of the file, which is truncated"),
+        ):
+            if wrong.any():
+                first = int(np.flatnonzero(wrong)[0])
+                raise CorruptDataError(
+                    f"{plan.files[plan.file_of[first]].name}: page {first} {what} "
+                    f"({int(wrong.sum())} of {len(wrong)} pages do)"
+                )
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Frames ``start:stop``; pages that follow each other in the file are read at once."""
+        self._check_frames(start, stop)
+        if self._closed:
+            raise InvalidInputError(f"{self.name}: the source is closed")
+        numbers = self._plan.pages[start:stop].reshape(-1)
+        out = np.empty((len(numbers), *self._page_shape), self.dtype)
+        if not self._raw:
+            # list() so that an error in any page comes out.
+            list(self._decoders().map(self._decode_page, numbers, out))
+        elif self._plan.keyframe.shaped[-1] > 1:
+            for number, page in zip(numbers, out, strict=True):
+                self._read_interleaved(number, page)
+        else:
+            self._read_runs(numbers, out)
+        return out.reshape((stop - start, *self.shape[1:]))
+
+    def _read_runs(self, numbers: NDArray[Any], out: NDArray[Any]) -> None:
+        plan = self._plan
+        places = plan.offsets[numbers, 0].astype(np.int64)
+        files = plan.file_of[numbers]
+        breaks = (np.diff(places) != self._page_nbytes) | (np.diff(files) != 0)
+        edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(numbers)]
+        data = out.reshape(-1).view(np.uint8).data
+        for first, last in itertools.pairwise(edges):
+            run = data[first * self._page_nbytes : last * self._page_nbytes]
+            plan.files[files[first]].read_into(int(places[first]), run)
+        if self._swapped:
+            out.byteswap(inplace=True)
+
+    def _read_interleaved(self, number: int, page: NDArray[Any]) -> None:
+        plan = self._plan
+        data = plan.files[plan.file_of[number]].read(int(plan.offsets[number, 0]), self._page_nbytes)
+        stored = np.frombuffer(data, self.dtype.newbyteorder(plan.keyframe.parent.byteorder))
+        page[...] = np.moveaxis(stored.reshape(plan.keyframe.shaped[1:]), -1, 0)
+
+    def _decode_page(self, number: int, page: NDArray[Any]) -> None:
+        plan = self._plan
+        file = plan.files[plan.file_of[number]]
+        _, depth, height, width = self._page_shape
+        for index in range(plan.offsets.shape[1]):
+            data = file.read(int(plan.offsets[number, index]), int(plan.counts[number, index]))
+            try:
+                segment, (plane, d, h, w, _), shape = plan.decode(bytes(data), index)
+            except Exception as error:
+                # imagecodecs has one exception type per codec.
+                raise CorruptDataError(
+                    f"{file.name}: strip or tile {index} of page {number} does not decode: {error}"
+                ) from error
+            block = segment[: depth - d, : height - h, : width - w]
+            wanted = (min(shape[0], depth - d), min(shape[1], height - h), min(shape[2], width - w))
+            if block.shape[:3] != wanted:
+                raise CorruptDataError(
+                    f"{file.name}: strip or tile {index} of page {number} decodes to {block.shape[:3]} "
+                    f"pixels, {wanted} are needed"
+                )
+            samples = slice(None) if segment.shape[3] > 1 else slice(plane, plane + 1)
+            page[samples, d : d + wanted[0], h : h + wanted[1], w : w + wanted[2]] = np.moveaxis(block, -1, 0)
+
+    def _decoders(self) -> ThreadPoolExecutor:
+        with self._pool_lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_DECODERS, thread_name_prefix="tiff-decode")
+            return self._pool
+
+    def close(self) -> None:
+        """Close the file, or files."""
+        self._closed = True
+        with self._pool_lock:
+            if self._pool is not None:
+                self._pool.shutdown(cancel_futures=True)
+                self._pool = None
+        for file in self._plan.files:
+            file.close()

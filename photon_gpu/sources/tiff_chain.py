@@ -1,0 +1,186 @@
+"""The chain of pages of a TIFF file, walked strictly.
+
+Readers of TIFF are built to rescue what they can: where the chain of image file
+directories breaks off, they log a line and return fewer frames, or zeros. A
+movie must not shrink silently, so the chain is walked here first, and every
+directory, tag and link has to lie inside the file.
+
+Source: TIFF 6.0 (Adobe, 1992), sections 2 and 8; BigTIFF (Aware Systems, 2007).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import NoReturn
+
+from photon_gpu.errors import CorruptDataError
+from photon_gpu.sources.rawfile import RawFile
+
+_TYPE_NBYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_TYPE_NBYTES |= {16: 8, 17: 8, 18: 8}
+_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+
+_STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
+_SEGMENT_TAGS = {_STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS}
+_WIDTH, _LENGTH, _JPEG_TABLES = 256, 257, 347
+_BYTE_ORDER = 0  # no tag, but as decisive as one
+
+# The tags that decide how a page's bytes become pixels, with their defaults.
+_FORM_DEFAULTS: dict[int, tuple[int, ...] | None] = {
+    _WIDTH: None,
+    _LENGTH: None,
+    258: (1,),  # BitsPerSample
+    259: (1,),  # Compression
+    266: (1,),  # FillOrder
+    277: (1,),  # SamplesPerPixel
+    278: None,  # RowsPerStrip
+    284: (1,),  # PlanarConfiguration
+    317: (1,),  # Predictor
+    322: None,  # TileWidth
+    323: None,  # TileLength
+    339: (1,),  # SampleFormat
+    _JPEG_TABLES: None,
+    530: None,  # YCbCrSubSampling
+    32997: (1,),  # ImageDepth
+    32998: (1,),  # TileDepth
+}
+_MOST_TAGS = 4096
+_FIRST_READ = 512
+
+Form = tuple[tuple[int, tuple[int, ...] | bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One image file directory: where its pixels lie, and in which form.
+
+    Attributes
+    ----------
+    form : tuple
+        The tags that decide how bytes become pixels. Pages of equal form are
+        decoded alike.
+    offsets, counts : tuple of int
+        Place and length, in bytes, of each strip or tile.
+    """
+
+    form: Form
+    offsets: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+def read_chain(file: RawFile) -> list[Page]:
+    """Every page of a TIFF or BigTIFF file, in file order.
+
+    Raises
+    ------
+    CorruptDataError
+        If the file is no TIFF, or any directory, any tag's value or any link
+        of the chain lies outside the file, or the chain runs in a circle. The
+        message says how many whole pages there are before the break.
+    """
+    return _Walk(file).pages()
+
+
+class _Walk:
+    """One pass over one file; holds what the header said about number formats."""
+
+    def __init__(self, file: RawFile) -> None:
+        self.file = file
+        self.found: list[Page] = []
+        self.forms: dict[Form, Form] = {}
+        if file.size < 8:
+            self.broken(f"a TIFF header has 8 bytes, the file {file.size}")
+        header = bytes(file.read(0, min(16, file.size)))
+        order = {b"II": "<", b"MM": ">"}.get(header[:2])
+        version = struct.unpack(f"{order}H", header[2:4])[0] if order else 0
+        if order is None or version not in (42, 43):
+            raise CorruptDataError(
+                f"{file.name}: this is not a TIFF file, it begins with {header[:4]!r}; "
+                "TIFF begins with b'II*\\x00' or b'MM\\x00*', BigTIFF with '+' for '*'"
+            )
+        big = version == 43
+        self.count = struct.Struct(order + ("Q" if big else "H"))
+        self.entry = struct.Struct(order + ("HHQ8s" if big else "HHI4s"))
+        self.link = struct.Struct(order + ("Q" if big else "I"))
+        self.order = order
+        if big and len(header) < 16:
+            self.broken(f"a BigTIFF header has 16 bytes, the file {file.size}")
+        self.first = self.link.unpack_from(header, 8 if big else 4)[0]
+
+    def pages(self) -> list[Page]:
+        seen: set[int] = set()
+        offset = self.first
+        if offset == 0:
+            self.broken("the header links to no page; the writer never finished")
+        while offset:
+            if offset in seen:
+                self.broken(f"the chain of pages runs in a circle at byte {offset}")
+            seen.add(offset)
+            offset = self.page(offset)
+        return self.found
+
+    def page(self, offset: int) -> int:
+        """Take in the directory at ``offset``; return the offset of the next."""
+        size = self.file.size
+        if offset + self.count.size > size:
+            self.broken(f"the next page begins at byte {offset}, the file has {size}")
+        block = self.file.read(offset, min(_FIRST_READ, size - offset))
+        tags = self.count.unpack_from(block)[0]
+        if not 0 < tags <= _MOST_TAGS:
+            self.broken(f"the page at byte {offset} claims {tags} tags; 1 to {_MOST_TAGS} are plausible")
+        end = self.count.size + tags * self.entry.size
+        if offset + end + self.link.size > size:
+            self.broken(f"the tags of the page at byte {offset} run past the end of the file at byte {size}")
+        if end + self.link.size > len(block):
+            block = self.file.read(offset, end + self.link.size)
+        entries = self.entry.iter_unpack(memoryview(block)[self.count.size : end])
+        self.found.append(self.parse(offset, list(entries)))
+        return int(self.link.unpack_from(block, end)[0])
+
+    def parse(self, offset: int, entries: list[tuple[int, int, int, bytes]]) -> Page:
+        form: list[tuple[int, tuple[int, ...] | bytes]] = [(_BYTE_ORDER, self.order.encode())]
+        segments: dict[int, tuple[int, ...]] = {}
+        for code, kind, count, inline in entries:
+            # Inline values cannot be cut off; all others must lie in the file.
+            nbytes = _TYPE_NBYTES.get(kind, 0) * count
+            place = None if nbytes <= len(inline) else self.link.unpack(inline)[0]
+            if place is not None and place + nbytes > self.file.size:
+                self.broken(
+                    f"tag {code} of the page at byte {offset} lies at bytes {place} to {place + nbytes}, "
+                    f"the file has {self.file.size}"
+                )
+            if code in _SEGMENT_TAGS or code in _FORM_DEFAULTS:
+                raw = inline[:nbytes] if place is None else self.file.read(place, nbytes)
+                value = self.value(offset, code, kind, count, raw)
+                if code in _SEGMENT_TAGS and not isinstance(value, bytes):
+                    segments[code] = value
+                elif value != _FORM_DEFAULTS[code]:
+                    form.append((code, value))
+        tiled = _TILE_OFFSETS in segments
+        key = tuple(form)
+        return Page(
+            form=self.forms.setdefault(key, key),
+            offsets=segments.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, ()),
+            counts=segments.get(_TILE_COUNTS if tiled else _STRIP_COUNTS, ()),
+        )
+
+    def value(
+        self, offset: int, code: int, kind: int, count: int, raw: bytes | bytearray
+    ) -> tuple[int, ...] | bytes:
+        if code == _JPEG_TABLES:
+            return bytes(raw)
+        if kind not in _NUMBERS or count == 0:
+            self.broken(
+                f"tag {code} of the page at byte {offset} has {count} values of type {kind}; it needs numbers"
+            )
+        numbers: tuple[int, ...] = struct.unpack(f"{self.order}{count}{_NUMBERS[kind]}", raw)
+        if code not in _SEGMENT_TAGS and len(set(numbers)) == 1:
+            return numbers[:1]  # BitsPerSample (16, 16, 16) says no more than (16,)
+        return numbers
+
+    def broken(self, what: str) -> NoReturn:
+        raise CorruptDataError(
+            f"{self.file.name}: the TIFF file is truncated or damaged after {len(self.found)} whole page(s): "
+            f"{what}. Copy it again, or write the whole pages to a new file"
+        )

@@ -1,0 +1,178 @@
+"""Movies in Zarr arrays, v2 and v3, on a local disk or behind an fsspec URL."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import zarr
+from numcodecs.errors import UnknownCodecError
+from numpy.typing import NDArray
+from zarr.core.sync import sync
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, StoreNotFoundError
+from photon_gpu.sources.check import is_movie
+from photon_gpu.sources.sliceable import SliceableSource
+
+
+class ZarrSource(SliceableSource):
+    """A Zarr array ``(T, ..., H, W)``, read frame range by frame range.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        Open for reading; :func:`open_zarr` opens one by URL.
+    name : str, optional
+        What to call it in messages; its URL unless given.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is the stabilized array of a photon movie, or not a movie.
+    UnsupportedTypeError
+        If the dtype is not that of a movie.
+    CorruptDataError
+        On reading: if a chunk does not decode.
+
+    Warns
+    -----
+    PhotonWarning
+        If chunks are missing: Zarr reads them as the fill value.
+
+    Notes
+    -----
+    Memory: the frames asked for, and the array's own chunks that overlap
+    them, as many at once as zarr-python's ``async.concurrency`` allows.
+    """
+
+    def __init__(self, array: Any, *, name: str | None = None) -> None:
+        name = str(array.store_path) if name is None else name
+        refuse_photon_movie(dict(array.attrs), name)
+        super().__init__(array, name=name)
+        _warn_missing(array, name)
+
+    def _slice(self, start: int, stop: int) -> NDArray[Any]:
+        try:
+            self._check_shards(start, stop)
+            return np.asarray(self._movie[start:stop])
+        except CorruptDataError:
+            raise
+        except Exception as error:
+            # Each codec has its own exceptions; stores add theirs.
+            raise CorruptDataError(
+                f"{self.name}: frames {start}:{stop} cannot be read: {type(error).__name__}: {error}"
+            ) from error
+
+    def _check_shards(self, start: int, stop: int) -> None:
+        """zarr-python takes a shard of zero bytes for one that holds only fill values."""
+        shards = self._movie.shards
+        if shards is None:
+            return
+        along_time = range(start // shards[0], (stop - 1) // shards[0] + 1)
+        others = (range(-(-n // c)) for n, c in zip(self.shape[1:], shards[1:], strict=True))
+        for coordinates in itertools.product(along_time, *others):
+            key = self._movie.metadata.encode_chunk_key(coordinates)
+            place = self._movie.store_path / key
+            try:
+                nbytes = sync(place.store.getsize(place.path))
+            except FileNotFoundError:
+                continue  # counted when the array was opened
+            if nbytes == 0:
+                raise CorruptDataError(f"{self.name}: the shard {key} is empty; it was cut off while written")
+
+
+def open_zarr(
+    url: str, *, path: str | None = None, storage_options: dict[str, Any] | None = None
+) -> ZarrSource:
+    """Open an array by URL, or the only movie in a group.
+
+    Parameters
+    ----------
+    url : str
+        Local folder or fsspec URL of an array or a group, Zarr v2 or v3.
+    path : str, optional
+        Path of the array, or of a group that holds just one movie, below ``url``.
+    storage_options : dict, optional
+        For the fsspec file system.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If neither array nor group is there.
+    InvalidInputError
+        If several arrays could be meant (the message lists them), or the
+        array is a photon movie.
+    CorruptDataError
+        If metadata cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> url = str(pathlib.Path(tempfile.mkdtemp()) / "movie.zarr")
+    >>> array = zarr.create_array(url, shape=(5, 2, 2), dtype="uint16", fill_value=None)
+    >>> array[...] = 7
+    >>> with open_zarr(url) as movie:
+    ...     movie.shape, int(movie.read(0, 1).max())
+    ((5, 2, 2), 7)
+    """
+    inside = (path or "").strip("/")
+    name = f"{url}::/{inside}" if inside else url
+    try:
+        node = zarr.open(url, mode="r", path=inside or None, storage_options=storage_options)
+        arrays = [node] if isinstance(node, zarr.Array) else _arrays(node)
+    except FileNotFoundError as error:
+        raise StoreNotFoundError(f"{name}: neither a Zarr array nor a group is there ({error})") from error
+    except UnknownCodecError as error:
+        raise InvalidInputError(
+            f"{name}: it is stored with a codec that is not installed here: {error}"
+        ) from error
+    except Exception as error:
+        raise CorruptDataError(
+            f"{name}: the Zarr metadata cannot be read: {type(error).__name__}: {error}"
+        ) from error
+    movies = arrays if isinstance(node, zarr.Array) else [a for a in arrays if is_movie(a.shape, a.dtype)]
+    if len(movies) != 1:
+        listed = ", ".join(f"{one.path} {one.dtype} {one.shape}" for one in arrays) or "no arrays"
+        raise InvalidInputError(
+            f"{name}: {len(movies)} arrays are movies; choose one by path=. The group holds: {listed}"
+        )
+    return ZarrSource(movies[0], name=name)
+
+
+def refuse_photon_movie(attributes: dict[str, Any], name: str) -> None:
+    """Stop a plain-layout movie of ours from being taken for raw counts.
+
+    Raises
+    ------
+    InvalidInputError
+        If ``codec_name`` is ``photon`` and ``codec_version`` 1.x: the array
+        then holds stabilized values.
+    """
+    version = str(attributes.get("codec_version", ""))
+    if attributes.get("codec_name") == "photon" and version.split(".")[0] == "1":
+        raise InvalidInputError(
+            f"{name}: this is a photon movie already (format {version}): its array holds stabilized values, "
+            "not counts. Use photon_gpu.open(url).counts to get the counts"
+        )
+
+
+def _arrays(group: Any) -> list[Any]:
+    return [node for _, node in sorted(group.members(max_depth=None)) if isinstance(node, zarr.Array)]
+
+
+def _warn_missing(array: Any, name: str) -> None:
+    stored = array.shards or array.chunks
+    expected = math.prod(-(-length // chunk) for length, chunk in zip(array.shape, stored, strict=True))
+    per_shard = math.prod(s // c for s, c in zip(stored, array.chunks, strict=True))
+    missing = expected - array.nchunks_initialized // per_shard
+    if missing:
+        kind = "shards" if array.shards else "chunks"
+        warnings.warn(
+            f"{name}: {missing} of {expected} {kind} are missing; they read as the fill value "
+            f"{array.fill_value}, which is right only if the writer left them out on purpose",
+            PhotonWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,170 @@
+"""One folder of a store, on any fsspec filesystem: read, write, create, list, delete, swap."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
+
+_PROTOCOLS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+
+
+class Storage:
+    """Files below one root.
+
+    Parameters
+    ----------
+    fs : fsspec.AbstractFileSystem
+    root : str
+        Path within ``fs``.
+    write_options : dict, optional
+        Passed on with every data file (for instance S3's ``StorageClass``); metadata files,
+        whose names begin with a dot, are written without.
+
+    Examples
+    --------
+    >>> store = Storage.at("memory://example.zarr")
+    >>> store.write("0.0.0", b"data")
+    >>> store.read("0.0.0"), store.names()
+    (b'data', ['0.0.0'])
+    """
+
+    def __init__(self, fs: Any, root: str, *, write_options: dict[str, Any] | None = None) -> None:
+        self.fs = fs
+        self.root = root.rstrip("/")
+        self.write_options = write_options or {}
+
+    @classmethod
+    def at(cls, url: str | os.PathLike[str] | Storage, storage_options: dict[str, Any] | None = None) -> Storage:
+        """The folder at a path or URL (``file``, ``memory``, ``s3``, ``gs``, any fsspec protocol)."""
+        if isinstance(url, Storage):
+            return url
+        text = os.fspath(url)
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidInputError(f"{url!r} is no place to store a movie; give a path or a URL such as s3://bucket/key")
+        from fsspec.core import url_to_fs
+
+        try:
+            fs, root = url_to_fs(text, **(storage_options or {}))
+        except ImportError as error:
+            scheme = _PROTOCOLS.get(text.split("://")[0], text.split("://")[0])
+            raise InvalidInputError(
+                f"{text.split('://')[0]}:// needs a package that is not installed ({error}); "
+                f"try: pip install 'photon-gpu[{scheme}]'"
+            ) from error
+        except ValueError as error:
+            raise InvalidInputError(f"{text!r} is no place photon_gpu can reach: {error}") from error
+        if not root.strip("/"):
+            raise InvalidInputError(f"{text!r} names no folder; give a name such as movie.zarr")
+        return cls(fs, root)
+
+    @property
+    def url(self) -> str:
+        """What to call this place in messages: never with credentials."""
+        return self.root if self.local else str(self.fs.unstrip_protocol(self.root))
+
+    @property
+    def local(self) -> bool:
+        """Whether the files lie on this machine's own disks."""
+        protocol = self.fs.protocol
+        return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+    def sibling(self, tag: str) -> Storage:
+        """A folder beside this one, of a name nobody has."""
+        name = f"{self.root}.{tag}-{uuid.uuid4().hex[:12]}"
+        return Storage(self.fs, name, write_options=self.write_options)
+
+    def path(self, name: str) -> str:
+        """Full path of a file."""
+        return f"{self.root}/{name}"
+
+    def read(self, name: str) -> bytes:
+        """Whole content; FileNotFoundError only where the store itself says there is no such file."""
+        return bytes(self.fs.cat_file(self.path(name)))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a whole file, replacing it."""
+        if self.local:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+        options = {} if name.startswith(".") else self.write_options
+        self.fs.pipe_file(self.path(name), data, **options)
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write a file that must not exist yet; FileExistsError where another writer was first."""
+        if self.local:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+        try:
+            self.fs.pipe_file(self.path(name), data, mode="create")
+        except FileExistsError:
+            raise
+        except OSError as error:
+            # s3fs reports a failed If-None-Match as EINVAL.
+            if error.errno == errno.EINVAL:
+                raise FileExistsError(errno.EEXIST, "another writer was first", self.path(name)) from error
+            raise
+
+    def names(self) -> list[str]:
+        """Names of all files below the root, sorted; never from a cache."""
+        self.fs.invalidate_cache(self.root)
+        try:
+            found = self.fs.find(self.root)
+        except FileNotFoundError:
+            return []
+        prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
+        return sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
+
+    def exists(self, name: str) -> bool:
+        """Whether a file is there, asked of the store itself."""
+        self.fs.invalidate_cache(self.root)
+        return bool(self.fs.exists(self.path(name)))
+
+    def delete(self, name: str) -> None:
+        """Delete one file; missing is fine."""
+        try:
+            self.fs.rm_file(self.path(name))
+        except FileNotFoundError:
+            return
+
+    def delete_folder(self) -> None:
+        """Delete everything below the root, ``.zarray`` first: what is half deleted does not open."""
+        names = self.names()
+        for name in sorted(names, key=lambda name: name != ".zarray"):
+            self.delete(name)
+        if self.local and Path(self.root).is_dir():
+            self.fs.rm(self.root, recursive=True)
+
+    def replace_with(self, new: Storage) -> None:
+        """Put the whole store ``new`` in this one's place; ``new`` is gone afterwards.
+
+        On a local disk two renames do it. Elsewhere files are copied, ``.zarray`` last; an error
+        on the way leaves ``new`` whole and says where it is.
+        """
+        try:
+            if self.local:
+                old = self.sibling("old")
+                os.rename(self.root, old.root)
+                os.rename(new.root, self.root)
+                old.delete_folder()
+                return
+            for name in sorted(self.names(), key=lambda name: name != ".zarray"):
+                self.delete(name)
+            for name in sorted(new.names(), key=lambda name: (name == ".zarray", name == ".zattrs", name)):
+                self.write(name, new.read(name))
+            new.delete_folder()
+        except OSError as error:
+            raise PhotonError(
+                f"the new movie is whole at {new.url}, but could not be put in the place of {self.url} ({error}); "
+                "move it there by hand, or encode again with overwrite=True"
+            ) from error
+
+
+def read_required(storage: Storage, name: str, what: str) -> bytes:
+    """A file that must be there, or an error that names it and what is lost with it."""
+    try:
+        return storage.read(name)
+    except FileNotFoundError as error:
+        raise CorruptDataError(f"{storage.url}: {name} is missing ({what})") from error

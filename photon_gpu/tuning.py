@@ -1,0 +1,207 @@
+"""Choosing predictor and Blosc settings by trying them on a sample of the movie.
+
+The choice is by size alone, never by time: the same movie gives the same store. Speed
+is decided by which candidates a preset has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import blosc, coder
+from photon_gpu.backend import Backend
+from photon_gpu.blosc import Compressor
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.forward import Forward, extent
+from photon_gpu.layouts import layout_for
+from photon_gpu.predictors import Predictor, band_rows, fit
+from photon_gpu.sources.base import Source
+from photon_gpu.stages import Stages
+
+PRESETS = ("fast", "balanced", "small")
+
+_MIB = 1 << 20
+_HUFFMAN = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB)
+_BY_BYTE = Compressor(cname="zstd", clevel=1, shuffle=1, blocksize=_MIB)
+_BY_BIT = Compressor(cname="zstd", clevel=1, shuffle=2, blocksize=_MIB)
+
+
+def _zstd(level: int, shuffle: int) -> Compressor:
+    return Compressor(cname="zstd", clevel=level, shuffle=shuffle, blocksize=_MIB)
+
+
+@dataclass(frozen=True)
+class _Preset:
+    """Candidates in order of preference (a tie goes to the first), and how much of the movie to try."""
+
+    pixels: int
+    predictors: tuple[tuple[str, int], ...]
+    compact: tuple[Compressor, ...]
+    plain: tuple[Compressor, ...]
+    lossless: tuple[Compressor, ...]
+
+
+_PRESETS = {
+    "fast": _Preset(
+        1 << 18,
+        (("mean", 8), ("none", 8)),
+        (_BY_BIT,),
+        (_BY_BYTE,),
+        (_BY_BIT,),
+    ),
+    "balanced": _Preset(
+        1 << 20,
+        (("past", 16), ("mean", 16), ("mean", 32), ("none", 8)),
+        (_HUFFMAN, _BY_BIT),
+        (_BY_BYTE, _BY_BIT),
+        (_BY_BIT, _BY_BYTE, _zstd(5, 2)),
+    ),
+    "small": _Preset(
+        1 << 21,
+        (("full", 16), ("full", 32), ("full", 4), ("spatial", 8), ("past", 16), ("past", 32), ("mean", 16), ("mean", 32),
+         ("none", 8)),
+        (_HUFFMAN, _BY_BIT, _zstd(5, 0), _zstd(9, 2)),
+        (_BY_BYTE, _BY_BIT, _zstd(5, 1), _zstd(9, 1), _zstd(9, 2)),
+        (_BY_BIT, _BY_BYTE, _zstd(5, 2), _zstd(9, 2), _zstd(9, 1), _zstd(9, 0)),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate and what the sample came to with it."""
+
+    predictor: str
+    exact: bool
+    compressor: Compressor
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The encoding chosen, every trial, and the sample's mean light."""
+
+    encoding: Encoding
+    trials: tuple[Trial, ...]
+    mean: float
+
+
+def choose(
+    source: Source,
+    encoding: Encoding,
+    backend: Backend,
+    *,
+    preset: str,
+    chunk_frames: int,
+    predictor: str | Predictor | None = None,
+    compressor: Compressor | None = None,
+) -> Choice:
+    """Complete an encoding with the predictor and compressor that make a sample smallest.
+
+    What the caller fixed (``predictor``, ``compressor``) is not tried.
+    """
+    if preset not in PRESETS:
+        raise InvalidInputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}")
+    plan = _PRESETS[preset]
+    blocks = sample(source, chunk_frames, plan.pixels)
+    mean = float(np.mean([np.mean(block, dtype=np.float64) for block in blocks]))
+    compressors = (compressor,) if compressor else getattr(plan, encoding.layout)
+    if encoding.layout != "compact":
+        trials = tuple(
+            Trial("none", False, c, 0 if len(compressors) == 1 else _stored(encoding.but(compressor=c), blocks, backend))
+            for c in compressors
+        )
+        best = min(trials, key=lambda trial: trial.nbytes)
+        return Choice(encoding.but(compressor=best.compressor), trials, mean)
+    return _choose_compact(blocks, encoding, backend, plan, predictor, compressors, mean)
+
+
+def _choose_compact(
+    blocks: list[NDArray],
+    encoding: Encoding,
+    backend: Backend,
+    plan: _Preset,
+    predictor: str | Predictor | None,
+    compressors: tuple[Compressor, ...],
+    mean: float,
+) -> Choice:
+    kinds = [False] if encoding.dtype.startswith("float") or encoding.dither is not None else [False, True]
+    if isinstance(predictor, str):
+        rate = next((rate for name, rate in plan.predictors if name == predictor), 16)
+        named: tuple[tuple[str, int], ...] = ((Predictor(name=predictor).name, rate),)
+    else:
+        named = plan.predictors
+    candidates: list[Encoding] = []
+    for exact in kinds:
+        kind = encoding.but(exact=exact, compressor=compressors[0])
+        try:
+            if isinstance(predictor, Predictor):
+                candidates.append(kind.but(predictor=predictor))
+                continue
+            codes = [_codes(block, kind, backend) for block in blocks]
+        except InvalidInputError:
+            if not exact:
+                raise
+            continue
+        candidates += [kind.but(predictor=fit(codes, name, rate)) for name, rate in named]
+    trials: list[Trial] = []
+
+    def size(candidate: Encoding) -> int:
+        nbytes = _stored(candidate, blocks, backend)
+        trials.append(Trial(candidate.predictor.name, candidate.exact, candidate.compressor, nbytes))
+        return nbytes
+
+    # All predictors with the first compressor, then all compressors with the two best predictors.
+    sizes = [size(candidate) for candidate in candidates]
+    order = sorted(range(len(candidates)), key=lambda i: sizes[i])
+    best, least = candidates[order[0]], sizes[order[0]]
+    for i in order[:2]:
+        for other in compressors[1:]:
+            candidate = candidates[i].but(compressor=other)
+            if (nbytes := size(candidate)) < least:
+                best, least = candidate, nbytes
+    return Choice(best, tuple(trials), mean)
+
+
+def sample(source: Source, chunk_frames: int, pixels: int) -> list[NDArray]:
+    """Blocks ``(t, rows, columns)`` from the start of the first and the middle chunk."""
+    frames, *middle, columns = source.shape
+    rows = int(np.prod(middle, dtype=np.int64))
+    band = band_rows(rows, columns)
+    chunks = -(-frames // chunk_frames)
+    starts = sorted({0, (chunks // 2) * chunk_frames if chunks > 1 else 0})
+    per_block = max(pixels // (2 * len(starts)), 1)
+    count = max(1, min(chunk_frames, per_block // max(min(band, rows) * columns, 1)))
+    blocks = []
+    for start in starts:
+        values = source.read(start, min(start + count, frames)).reshape(-1, rows, columns)
+        places = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in (0.3, 0.7)})
+        blocks += [np.ascontiguousarray(values[:, place : place + band]) for place in places]
+    return blocks
+
+
+def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.int64]:
+    """Absolute codes of a sample block."""
+    if encoding.exact:
+        return block.astype(np.int64)
+    found = extent(block, backend, noise=encoding.noise)
+    forward = Forward(encoding.table(), found, backend, encoding.seed)
+    frames, rows, columns = block.shape
+    out = np.empty((frames, rows * columns), forward.dtype)
+    forward(block.reshape(frames, -1), 0, rows * columns, out)
+    return out.astype(np.int64).reshape(block.shape) + forward.base
+
+
+def _stored(encoding: Encoding, blocks: list[NDArray], backend: Backend) -> int:
+    total = 0
+    for block in blocks:
+        if encoding.layout == "compact":
+            payload = coder.encode(block, block.shape, encoding, backend, stages=Stages())
+            total += len(blosc.compress(payload, encoding.compressor))
+        else:
+            total += len(layout_for(encoding, backend).encode(block, block.shape, stages=Stages()))
+    return total

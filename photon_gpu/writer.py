@@ -1,0 +1,258 @@
+"""Encoding a movie: read, transform, compress and write at once, with a bound on memory.
+
+Chunks are written first, then the manifest, ``.zattrs``, and ``.zarray`` last: an array that
+opens is whole. FORMAT.md, "Order of writing".
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import manifest, metadata
+from photon_gpu.backend import Backend, get_backend
+from photon_gpu.blosc import Compressor
+from photon_gpu.claim import Claim
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.layouts import Layout, layout_for
+from photon_gpu.noise import NoiseModel
+from photon_gpu.pool import parallel, worker_count
+from photon_gpu.predictors import Predictor
+from photon_gpu.report import EncodeReport, little_light
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+from photon_gpu.stages import Stages
+from photon_gpu.storage import Storage
+from photon_gpu.tuning import choose
+from photon_gpu.warmup import warm_up
+
+BUDGET_BYTES = 512 << 20
+
+Progress = Callable[[int, int], None]
+"""``progress(frames_done, frames_in_all)``, called from the thread that called encode."""
+
+
+def encode(
+    source: Any,
+    url: str | os.PathLike[str] | Storage,
+    *,
+    noise: NoiseModel | None = None,
+    step: float = 0.5,
+    layout: str = "plain",
+    preset: str = "balanced",
+    predictor: str | Predictor | None = None,
+    compressor: str | Compressor | None = None,
+    dither: int | None = None,
+    chunk_frames: int | None = None,
+    backend: str = "auto",
+    overwrite: bool = False,
+    workers: int | None = None,
+    budget_bytes: int = BUDGET_BYTES,
+    progress: Progress | None = None,
+    storage_options: dict[str, Any] | None = None,
+    attributes: dict[str, Any] | None = None,
+) -> EncodeReport:
+    """Store a movie at a fraction of its size, losing nothing but what is far below its noise.
+
+    Parameters
+    ----------
+    source : array, path, URL or Source
+        ``(T, ..., H, W)``; see :func:`photon_gpu.open_source`. Read chunk by chunk.
+    url : str, path or Storage
+        Where to: any fsspec URL. Must not exist, unless ``overwrite``.
+    noise : NoiseModel, optional
+        Of the detector. Default: a photon counter (gain 1, offset 0, variance 0).
+    step : float
+        Quantization step, sigma. 0.5 adds 2.1 % to the noise's variance, 1.0 adds 8.3 %.
+    layout : {"plain", "compact", "lossless"}
+        ``plain`` opens in any Zarr reader as stabilized values; ``compact`` is smaller and opens
+        as counts where photon_gpu is installed; ``lossless`` keeps every bit.
+    preset : {"fast", "balanced", "small"}
+        How hard to try.
+    predictor : str or Predictor, optional
+        Fixes the predictor of ``compact`` instead of trying.
+    compressor : str or Compressor, optional
+        Fixes the Blosc settings, as in ``"zstd-5-bitshuffle"``.
+    dither : int, optional
+        Seed of a subtractive dither: no bias at any light level, for a little more noise.
+    chunk_frames : int, optional
+        Whole frames per chunk. Default: 100, or as many as fit 2 GiB.
+    backend : {"auto", "numba", "cupy", "numpy"}
+    overwrite : bool
+        Replace what is there; the old movie goes once the new one is whole.
+    workers : int, optional
+        Threads. Default: one per core.
+    budget_bytes : int
+        Memory for chunks in flight: at most ``max(1, budget_bytes // (3*chunk))`` are, of
+        ``chunk`` raw bytes each.
+    progress : callable, optional
+        ``progress(frames_done, frames_in_all)``.
+    storage_options : dict, optional
+        For fsspec.
+    attributes : dict, optional
+        More JSON to keep in ``.zattrs``, after photon_gpu's own keys.
+
+    Returns
+    -------
+    EncodeReport
+
+    Raises
+    ------
+    InvalidInputError, UnsupportedTypeError
+        The movie or a parameter cannot be encoded as asked.
+    StoreExistsError
+        Something is there already, or somebody else is writing there.
+    CorruptDataError
+        The source is damaged.
+
+    Examples
+    --------
+    >>> import numpy as np, photon_gpu as pg
+    >>> counts = np.random.default_rng(1).poisson(30.0, (20, 32, 32)).astype("uint16")
+    >>> report = pg.encode(counts, "memory://doc.zarr", layout="compact", overwrite=True)
+    >>> movie = pg.open("memory://doc.zarr")
+    >>> bool(abs(movie[3] - pg.anscombe(counts[3])).max() <= 0.25)
+    True
+    """
+    storage = Storage.at(url, storage_options)
+    chosen = get_backend(backend)
+    threads = worker_count(workers)
+    base = Encoding(layout=layout, noise=noise, step=step, dither=dither)
+    fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
+    if isinstance(budget_bytes, bool) or not budget_bytes >= 1:
+        raise InvalidInputError(f"budget_bytes is {budget_bytes!r}; a positive number of bytes is needed")
+    given = isinstance(source, Source)
+    movie = open_source(source)
+    try:
+        base = base.but(dtype=movie.dtype.name)
+        frames = layout_for(base, chosen).chunk_frames(chunk_frames, movie.shape)
+        compile_seconds = warm_up(chosen, base, preset)
+        with Claim(storage, overwrite=overwrite) as claim:
+            start = time.perf_counter()
+            stages = Stages()
+            with stages.timed("tune"):
+                choice = choose(
+                    movie, base, chosen, preset=preset, chunk_frames=frames, predictor=predictor, compressor=fixed
+                )
+            kind = layout_for(choice.encoding, chosen)
+            run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
+            stored = run.all_chunks()
+            stored += finish(claim, kind, movie.shape, run.chunk, run.files, attributes or {}, stages)
+            seconds = time.perf_counter() - start
+        notes = [little_light(choice.mean, choice.encoding)]
+        if chunk_frames is None and frames < min(100, movie.shape[0]):
+            notes.append(f"chunks hold {frames} frames, not 100: one Blosc frame holds at most 2 GiB")
+        return EncodeReport(
+            source=movie.name, url=storage.url, shape=movie.shape, encoding=choice.encoding, preset=preset,
+            chunk_frames=frames, raw_bytes=movie.nbytes, stored_bytes=stored, seconds=seconds,
+            compile_seconds=compile_seconds, stages=dict(stages.seconds), backend=chosen.name, why=chosen.why,
+            workers=threads, notes=tuple(note for note in notes if note),
+        )  # fmt: skip
+    finally:
+        if not given:
+            movie.close()
+
+
+def finish(
+    claim: Claim,
+    layout: Layout,
+    shape: tuple[int, ...],
+    chunk: tuple[int, ...],
+    files: dict[str, list[Any]],
+    attributes: dict[str, Any],
+    stages: Stages,
+) -> int:
+    """Write manifest, ``.zattrs`` and, last, ``.zarray``; returns their bytes."""
+    array = metadata.array_json(shape, chunk, layout)
+    attrs = metadata.attributes_json(layout, attributes)
+    listed = {**files, metadata.ATTRIBUTES: manifest.entry(attrs), metadata.ARRAY: manifest.entry(array)}
+    index = manifest.pack(listed)
+    with stages.timed("write"):
+        claim.target.write(manifest.NAME, index)
+        claim.target.write(metadata.ATTRIBUTES, attrs)
+        claim.publish(metadata.ARRAY, array)
+    return len(array) + len(attrs) + len(index)
+
+
+def chunk_name(number: int, dimensions: int) -> str:
+    """File name of a chunk of whole frames: ``3.0.0``."""
+    return ".".join([str(number), *["0"] * (dimensions - 1)])
+
+
+class _Run:
+    """The chunks of one movie on their way: a reader, compute threads, and writers, at once."""
+
+    def __init__(
+        self,
+        movie: Source,
+        target: Storage,
+        layout: Layout,
+        frames: int,
+        threads: int,
+        budget_bytes: int,
+        stages: Stages,
+        progress: Progress | None,
+    ) -> None:
+        self.chunk = (frames, *movie.shape[1:])
+        self.files: dict[str, list[Any]] = {}
+        self._movie, self._target, self._layout, self._frames = movie, target, layout, frames
+        self._stages, self._progress, self._map = stages, progress, parallel(threads)
+        raw = int(np.prod(self.chunk, dtype=np.int64)) * movie.dtype.itemsize
+        # Raw values, codes and compressed bytes of a chunk stay below three times its raw size.
+        self._in_flight = max(1, min(threads + 2, budget_bytes // (3 * raw)))
+        self._lock = threading.Lock()
+        self._stored = 0
+
+    def all_chunks(self) -> int:
+        """Encode and write every chunk; returns the bytes stored."""
+        total = self._movie.shape[0]
+        pending: set[Future[int]] = set()
+        done = 0
+        with ThreadPoolExecutor(self._in_flight, thread_name_prefix="photon-chunk") as chunks:
+            try:
+                for number, start in enumerate(range(0, total, self._frames)):
+                    while len(pending) >= self._in_flight:
+                        done += self._collect(pending, total, done)
+                    with self._stages.timed("read"):
+                        values = self._movie.read(start, min(start + self._frames, total))
+                    pending.add(chunks.submit(self._one, number, start, values))
+                    del values
+                while pending:
+                    done += self._collect(pending, total, done)
+            except BaseException:
+                for future in pending:
+                    future.cancel()
+                raise
+        return self._stored
+
+    def _collect(self, pending: set[Future[int]], total: int, done: int) -> int:
+        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+        frames = 0
+        for future in finished:
+            pending.discard(future)
+            frames += future.result()
+        if self._progress is not None:
+            self._progress(done + frames, total)
+        return frames
+
+    def _one(self, number: int, start: int, values: NDArray) -> int:
+        data = self._layout.encode(values, self.chunk, first_frame=start, run=self._map, stages=self._stages)
+        name = chunk_name(number, len(self.chunk))
+        with self._stages.timed("write"):
+            self._target.write(name, data)
+        entry = manifest.entry(data)
+        with self._lock:
+            self.files[name] = entry
+            self._stored += len(data)
+        return len(values)
+
+
+__all__ = ["Backend", "chunk_name", "encode", "finish"]
