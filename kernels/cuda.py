@@ -226,15 +226,15 @@ def codes_from_labels(labels: Any, step: float, out: Any) -> int:
 def checksum(codes: Any, first: int, stride: int) -> int:
     """See the reference. Waits for the sum."""
     total = cupy.empty(1, np.uint64)
-    checksum_into(codes, first, stride, total)
+    total.data.memset_async(0, total.nbytes)
+    add_checksum(codes, first, stride, total)
     return int(total.get()[0])
 
 
-def checksum_into(codes: Any, first: int, stride: int, total: Any) -> None:
-    """As :func:`checksum`, into ``total`` (uint64, one) on the device; nothing waits."""
+def add_checksum(codes: Any, first: int, stride: int, total: Any) -> None:
+    """As :func:`checksum`, added to ``total`` (uint64, one, modulo 2**64) on the device; nothing waits."""
     _check(codes, "codes", "uint8", "uint16", "uint32")
     _check(total, "total", "uint64")
-    total.data.memset_async(0, total.nbytes)
     frames, pixels, a, _ = _rows(codes, codes, stride)
     shape = (codes, np.uint64(a), np.uint32(frames), np.uint64(pixels))
     _launch(f"checksum_{_letter(codes)}", pixels, frames, *shape, _u32(first), _u32(stride), total)
@@ -276,7 +276,8 @@ def _mix(
     for name, array in arrays.items():
         _contiguous(array, name)
     frames, rows, columns = codes.shape
-    if weights.size != 2 * TERMS or rates.size < frames or state.size < 2 * rows * columns:
+    planes = 2 * rows * columns if frames > 1 else 0
+    if weights.size != 2 * TERMS or rates.size < frames or state.size < planes:
         raise ValueError(
             f"weights {weights.shape}, rates {rates.shape}, state {state.shape} do not fit codes {codes.shape}"
         )

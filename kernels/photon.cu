@@ -295,7 +295,7 @@ KERNEL codes_from_labels(const f64* labels, u64 count, f64 step, i32* out, u64* 
 
 // ---- checksum --------------------------------------------------------------------------------------------
 
-// `total` is added to; the host sets it to 0.
+// Adds to `total`.
 template <class Code>
 DEVICE void checksum(const Code* __restrict__ codes, u64 codes_stride, u32 frames, u64 pixels, u32 first,
                      u32 stride, u64* total)
@@ -472,7 +472,7 @@ DEVICE void mix_pixel(const Mix<Code>& mix, u32 t, u32 row, u32 column)
     const Code read = mix.in[sample];
     const Code code = restore ? (Code)(predicted + unzigzag(read)) : read;
     mix.out[sample] = restore ? code : zigzag<Code>((i32)code - predicted);
-    mean_after[at.here] = follow(t ? mean[at.here] : 0, code, mix.rates[t]);
+    if (t + 1 < mix.frames) mean_after[at.here] = follow(t ? mean[at.here] : 0, code, mix.rates[t]);
 }
 
 template <class Code, int MODE>

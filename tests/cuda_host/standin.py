@@ -269,7 +269,7 @@ def _same_device(machine: Machine, array: ndarray, stream: Stream) -> None:
 
 def _is_pinned(machine: Machine, array: np.ndarray) -> bool:
     start = array.ctypes.data
-    return any(base <= start and start + array.nbytes <= base + size for base, size in machine.pinned.items())
+    return any(base <= start and start + array.nbytes <= base + size for base, size in list(machine.pinned.items()))
 
 
 class Device:
