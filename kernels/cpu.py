@@ -140,7 +140,7 @@ def codes_from_labels(labels: NDArray, step: float, out: NDArray) -> int:
 
 
 @_jit
-def checksum(codes: NDArray, first: int, stride: int) -> int:
+def checksum(codes: NDArray, first: int, stride: int) -> Any:
     """See the reference."""
     total = np.uint64(0)
     for t in range(codes.shape[0]):
@@ -199,9 +199,7 @@ def _make_predict_mean(zigzag: Any) -> Any:
 _predict_mean = {1: _make_predict_mean(_zigzag8), 2: _make_predict_mean(_zigzag16)}
 
 
-def predict_mean(
-    codes: NDArray, rates: NDArray[np.int32], first: int, state: NDArray, out: NDArray
-) -> None:
+def predict_mean(codes: NDArray, rates: NDArray[np.int32], first: int, state: NDArray, out: NDArray) -> None:
     """See the reference."""
     _predict_mean[codes.dtype.itemsize](codes, rates, first, state, out)
 

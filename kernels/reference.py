@@ -100,9 +100,7 @@ def inverse(codes: NDArray, table: NDArray, out: NDArray) -> None:
     out[...] = table[codes]
 
 
-def inverse_phased(
-    codes: NDArray, tables: NDArray, seed: int, first: int, stride: int, out: NDArray
-) -> None:
+def inverse_phased(codes: NDArray, tables: NDArray, seed: int, first: int, stride: int, out: NDArray) -> None:
     """As :func:`inverse` with one table per phase."""
     out[...] = tables[phase(_indices(codes.shape, first, stride), seed), codes]
 
@@ -142,9 +140,7 @@ def _follow(mean: NDArray[np.int64], now: NDArray, rate: int) -> NDArray[np.int6
     return mean + (((now.astype(np.int64) << FRACTION) - mean) * int(rate) + 64 >> 7)
 
 
-def predict_mean(
-    codes: NDArray, rates: NDArray[np.int32], first: int, state: NDArray, out: NDArray
-) -> None:
+def predict_mean(codes: NDArray, rates: NDArray[np.int32], first: int, state: NDArray, out: NDArray) -> None:
     """Residuals of codes ``(T, n)`` against the running mean of the frames before.
 
     ``first`` predicts frame 0; ``rates[t]`` (in 1/128) is how far frame ``t`` moves the mean.

@@ -1,10 +1,10 @@
 """photon_gpu: compression for photon-limited movies.
 
-    >>> import numpy as np, photon_gpu as pg
-    >>> movie = np.random.default_rng(0).poisson(20, (30, 16, 16)).astype("uint16")
-    >>> report = pg.encode(movie, "memory://hello.zarr", noise=pg.NoiseModel(gain=1.0), overwrite=True)
-    >>> pg.open("memory://hello.zarr").counts[10:12].shape
-    (2, 16, 16)
+>>> import numpy as np, photon_gpu as pg
+>>> movie = np.random.default_rng(0).poisson(20, (30, 16, 16)).astype("uint16")
+>>> report = pg.encode(movie, "memory://hello.zarr", noise=pg.NoiseModel(gain=1.0), overwrite=True)
+>>> pg.open("memory://hello.zarr").counts[10:12].shape
+(2, 16, 16)
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HOMES = {
     "open_source": "photon_gpu.sources",
 }
 
-__all__ = [*_HOMES]  # noqa: PLE0604 - names load when used
+__all__ = [*_HOMES]
 
 if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor

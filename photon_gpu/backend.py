@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
 
 from photon_gpu.errors import BackendUnavailableError, InvalidInputError
@@ -21,7 +21,7 @@ class Backend:
     why: str
 
 
-@lru_cache(maxsize=None)
+@cache
 def get_backend(name: str = "auto") -> Backend:
     """The backend ``name``.
 

@@ -8,6 +8,7 @@ apart gives smaller frames that numcodecs opens, so that part of a chunk can be 
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -62,9 +63,13 @@ class Compressor:
         for name, top in (("clevel", 9), ("shuffle", 2), ("blocksize", MAX_BYTES)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= top:
-                raise InvalidInputError(f"compressor: {name} is {value!r}; a whole number 0 to {top} is needed")
+                raise InvalidInputError(
+                    f"compressor: {name} is {value!r}; a whole number 0 to {top} is needed"
+                )
         if 0 < self.blocksize < 1024:
-            raise InvalidInputError(f"compressor: blocksize is {self.blocksize}; 0 (automatic) or at least 1024")
+            raise InvalidInputError(
+                f"compressor: blocksize is {self.blocksize}; 0 (automatic) or at least 1024"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The ``compressor`` entry of ``.zarray``."""
@@ -78,7 +83,9 @@ class Compressor:
         """Inverse of :meth:`to_dict`."""
         known = {"id", "cname", "clevel", "shuffle", "blocksize"}
         if not isinstance(entry, dict) or entry.get("id") != "blosc" or set(entry) - known:
-            raise InvalidInputError(f"compressor is {entry!r}; a Blosc entry with cname, clevel, shuffle is needed")
+            raise InvalidInputError(
+                f"compressor is {entry!r}; a Blosc entry with cname, clevel, shuffle is needed"
+            )
         return cls(**{"blocksize": 0, **{key: value for key, value in entry.items() if key != "id"}})
 
     @classmethod
@@ -123,7 +130,7 @@ def compress_blocks(
     starts = list(range(0, count - count % per_block, per_block))
     # The rest rides with the last whole block: alone, Blosc would take it for a whole one.
     edges = [*starts, count]
-    spans = list(zip(edges[:-1], edges[1:], strict=True))
+    spans = list(itertools.pairwise(edges))
     frames = list(run(lambda span: _encode(items(*span), fixed), spans))
     if all(frame[2] == frames[0][2] and _HEADER.unpack_from(frame)[5] == size for frame in frames):
         joined = _join(frames, nbytes)
@@ -176,7 +183,9 @@ def decompress_span(frame: bytes, start: int, stop: int) -> NDArray[np.uint8]:
     """Bytes ``start:stop`` of what the frame opens to, opening only the blocks that hold them."""
     nbytes, size = frame_sizes(frame)
     if not 0 <= start <= stop <= nbytes:
-        raise CorruptDataError(f"a chunk opens to {nbytes:,} bytes; bytes {start:,} to {stop:,} were asked for")
+        raise CorruptDataError(
+            f"a chunk opens to {nbytes:,} bytes; bytes {start:,} to {stop:,} were asked for"
+        )
     blocks = -(-nbytes // size) if size else 0
     if blocks < 2 or frame[2] & _MEMCPYED:
         return decompress(frame, nbytes)[start:stop]
@@ -211,8 +220,10 @@ def _decode(frame: bytes, out: NDArray[np.uint8]) -> None:
 
 @lru_cache(maxsize=64)
 def _blocks(compressor: Compressor, nbytes: int, itemsize: int) -> tuple[int, bool]:
-    """Block size Blosc uses for a buffer (which need not be the one asked for), and whether each
-    block is one stream, as it is for zstd. Asked of Blosc itself, on zeros."""
+    """Block size Blosc uses for a buffer, and whether each block is one stream, as it is for zstd.
+
+    Neither need be what was asked for; Blosc itself is asked, on zeros.
+    """
     frame = _encode(np.zeros(nbytes // itemsize, f"V{itemsize}"), compressor)
     return int(_HEADER.unpack_from(frame)[5]), bool(frame[2] & _UNSPLIT)
 

@@ -50,7 +50,9 @@ class Claim:
             ) from error
         if self.target is self._storage and [name for name in self._storage.names() if name != MARKER]:
             self._storage.delete(MARKER)
-            raise StoreExistsError(f"{self._storage.url}: somebody else wrote here just now; nothing was overwritten")
+            raise StoreExistsError(
+                f"{self._storage.url}: somebody else wrote here just now; nothing was overwritten"
+            )
         return self
 
     def publish(self, name: str, data: bytes) -> None:

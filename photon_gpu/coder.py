@@ -132,14 +132,18 @@ class _Exact:
     def __init__(self, low: float | int, high: float | int) -> None:
         self.base, self.top = int(low), int(high) - int(low)
         if self.top >= 1 << 32:
-            raise InvalidInputError(f"a chunk spans {self.top:,} values; at most 2**32 fit: use layout='lossless'")
+            raise InvalidInputError(
+                f"a chunk spans {self.top:,} values; at most 2**32 fit: use layout='lossless'"
+            )
         self.dtype = narrowest(self.top)
 
     def __call__(self, values: NDArray, first: int, stride: int, out: NDArray) -> None:
         np.subtract(values, self.base, out=out, dtype=np.int64, casting="unsafe")
 
 
-def _predict(name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend) -> None:
+def _predict(
+    name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
+) -> None:
     frames, rows, columns = codes.shape
     state = np.empty((3, rows + 2, columns + 2), np.int32)
     kernels = backend.kernels
@@ -159,7 +163,9 @@ def _predict(name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: N
             kernels.predict_full(codes[t : t + 1], weights, steps[:1], state, out[t : t + 1])
 
 
-def _restore(name: str, body: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend) -> None:
+def _restore(
+    name: str, body: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
+) -> None:
     frames, rows, columns = body.shape
     state = np.empty((3, rows + 2, columns + 2), np.int32)
     kernels = backend.kernels
@@ -167,7 +173,9 @@ def _restore(name: str, body: NDArray, weights: NDArray, steps: NDArray, out: ND
         out[...] = body
     elif name == "mean":
         first = int(weights[0, -1]) >> 8
-        kernels.restore_mean(body.reshape(frames, -1), steps, first, state.reshape(-1), out.reshape(frames, -1))
+        kernels.restore_mean(
+            body.reshape(frames, -1), steps, first, state.reshape(-1), out.reshape(frames, -1)
+        )
     elif name == "past":
         kernels.restore_past(body, weights, steps, state, out)
     elif name == "full":
@@ -181,7 +189,15 @@ def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
     """The chunk describes itself; its description must be that of the store."""
     noise = encoding.noise
     assert noise is not None
-    told = (tuple(chunk), encoding.dtype, noise.gain, noise.offset, noise.variance, encoding.step, encoding.exact)
+    told = (
+        tuple(chunk),
+        encoding.dtype,
+        noise.gain,
+        noise.offset,
+        noise.variance,
+        encoding.step,
+        encoding.exact,
+    )
     found = (
         header.shape, header.dtype, header.gain, header.offset, header.variance, header.step, header.exact,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import Predictor
 from photon_gpu.tables import PHASES, CodeTable, check_step, supported_dtype
+
+_NO_PREDICTOR = Predictor(name="none")
+_DEFAULT = Compressor()
 
 LAYOUTS = ("plain", "compact", "lossless")
 
@@ -43,9 +47,9 @@ class Encoding:
     noise: NoiseModel | None = None
     step: float | None = 0.5
     dither: int | None = None
-    predictor: Predictor = Predictor(name="none")
+    predictor: Predictor = _NO_PREDICTOR
     exact: bool = False
-    compressor: Compressor = Compressor()
+    compressor: Compressor = _DEFAULT
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -82,8 +86,14 @@ class Encoding:
         """The exact tables of this encoding (not for unquantized movies)."""
         if self.noise is None or self.step is None:
             raise InvalidInputError("this movie is not quantized: it has no code table")
-        return CodeTable(self.noise, step=self.step, dtype=self.dtype, phases=self.phases)
+        return _table(self.noise, self.step, self.dtype, self.phases)
 
     def but(self, **changes: Any) -> Encoding:
         """A copy with some parameters changed."""
         return replace(self, **changes)
+
+
+@lru_cache(maxsize=16)
+def _table(noise: NoiseModel, step: float, dtype: str, phases: int) -> CodeTable:
+    """Tables are made once and shared by all threads and movies."""
+    return CodeTable(noise, step=step, dtype=dtype, phases=phases)

@@ -51,7 +51,7 @@ def extent(
         where = np.unravel_index(int(np.argmin(flat)), values.shape)
         raise InvalidInputError(
             f"{low} at frame {first_frame + int(where[0])}, pixel {tuple(int(i) for i in where[1:])}: a photon count "
-            "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is that of a photon counter; "
+            "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is a photon counter's; "
             "give the detector's own, such as NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)"
         )
     return Extent(low, high)
@@ -76,7 +76,9 @@ class Forward:
         self.base = min(low for low, _ in ends)
         self.top = max(high for _, high in ends) - self.base
         if self.top >= 1 << 32:
-            raise InvalidInputError(f"a chunk spans {self.top:,} codes; at most 2**32 fit: use layout='lossless'")
+            raise InvalidInputError(
+                f"a chunk spans {self.top:,} codes; at most 2**32 fit: use layout='lossless'"
+            )
         self.dtype = narrowest(self.top)
         if table.has_lut:
             # Entries outside the extent may wrap: no value of the chunk looks them up.

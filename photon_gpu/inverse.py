@@ -23,18 +23,24 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
     Codes beyond ``top`` are a sign of altered data; they are an error or, for codes of 8 and
     16 bits, decode to zero, for the caller's checksum to find.
     """
-    tables = _tables(encoding, base, top, what)
+    begin, tables = _tables(encoding, base, top, what)
+    skipped, kernels, seed = base - begin, backend.kernels, encoding.seed
+    tables = tables[:, skipped : skipped + top + 1]
     if len(tables) > 1 and all(np.array_equal(tables[0], row) for row in tables[1:]):
         tables = tables[:1]
-    kernels, seed = backend.kernels, encoding.seed
+    padded: dict[int, NDArray] = {}
 
     def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
-        rows = tables
-        if codes.dtype.itemsize <= 2:
-            padding = (1 << 8 * codes.dtype.itemsize) - (top + 1)
-            rows = np.pad(tables, ((0, 0), (0, max(padding, 0)))) if padding > 0 else tables
+        width = codes.dtype.itemsize
+        if width <= 2:
+            # A table as long as the codes' dtype reaches: altered codes stay within it.
+            if width not in padded:
+                padded[width] = np.pad(tables, ((0, 0), (0, (1 << 8 * width) - tables.shape[1])))
+            rows = padded[width]
         elif codes.size and int(codes.max()) > top:
             raise CorruptDataError("a chunk holds a code beyond the greatest its header names")
+        else:
+            rows = np.ascontiguousarray(tables)
         if len(rows) == 1:
             kernels.inverse(codes, rows[0], out)
         else:
@@ -43,17 +49,18 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
     return run
 
 
-def _tables(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> NDArray:
+def _tables(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> tuple[int, NDArray]:
+    """First code and rows of a table that covers ``base..base + top``."""
     if encoding.exact:
         values = np.arange(base, base + top + 1, dtype=np.int64).astype(encoding.dtype)
-        if what == STABILIZED:
-            table = encoding.table()
-            return np.array([[table.code(int(value)) * table.step for value in values]])
-        return values.astype(np.dtype(what))[np.newaxis]
+        if what != STABILIZED:
+            return base, values.astype(np.dtype(what))[np.newaxis]
+        table = encoding.table()
+        return base, np.array([[table.code(int(value)) * table.step for value in values]])
     table = encoding.table()
-    if what == STABILIZED:
-        codes = np.arange(base, base + top + 1, dtype=np.float64)
-        if table.phases == 1:
-            return (codes * table.step)[np.newaxis]
-        return np.stack([(codes + table.shift(phase)) * table.step for phase in range(table.phases)])
-    return table.decode_tables(base, base + top, np.dtype(what))
+    if what != STABILIZED:
+        return table.decode_table_at_least(base, base + top, np.dtype(what))
+    codes = np.arange(base, base + top + 1, dtype=np.float64)
+    if table.phases == 1:
+        return base, (codes * table.step)[np.newaxis]
+    return base, np.stack([(codes + table.shift(phase)) * table.step for phase in range(table.phases)])

@@ -70,9 +70,13 @@ def describe(array: bytes, attributes: bytes, url: str) -> Description:
     """Read both files; anything unknown, absurd or inconsistent is a clear error."""
     meta, attrs = _load(array, url, ARRAY), _load(attributes, url, ATTRIBUTES)
     if meta.get("zarr_format") != 2:
-        raise UnsupportedVersionError(f"{url}: zarr_format is {meta.get('zarr_format')!r}; photon movies are Zarr v2")
+        raise UnsupportedVersionError(
+            f"{url}: zarr_format is {meta.get('zarr_format')!r}; photon movies are Zarr v2"
+        )
     if attrs.get("codec_name") != "photon":
-        raise CorruptDataError(f"{url}: a Zarr array, but not a photon movie (codec_name {attrs.get('codec_name')!r})")
+        raise CorruptDataError(
+            f"{url}: a Zarr array, but not a photon movie (codec_name {attrs.get('codec_name')!r})"
+        )
     version = attrs.get("codec_version")
     major = version.split(".")[0] if isinstance(version, str) else None
     if major not in _LAYOUT_BY_MAJOR:
@@ -82,7 +86,9 @@ def describe(array: bytes, attributes: bytes, url: str) -> Description:
         )
     shape, chunks = _sizes(meta, "shape", url), _sizes(meta, "chunks", url)
     if len(shape) != len(chunks) or chunks[1:] != shape[1:] or len(shape) < 3:
-        raise CorruptDataError(f"{url}: chunks {list(chunks)} of shape {list(shape)}; chunks hold whole frames")
+        raise CorruptDataError(
+            f"{url}: chunks {list(chunks)} of shape {list(shape)}; chunks hold whole frames"
+        )
     try:
         encoding = _encoding(meta, attrs, _LAYOUT_BY_MAJOR[major])
     except (PhotonError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -121,7 +127,9 @@ def _sizes(meta: dict[str, Any], key: str, url: str) -> tuple[int, ...]:
     if (
         not isinstance(sizes, list)
         or not 1 <= len(sizes) <= 32
-        or any(isinstance(size, bool) or not isinstance(size, int) or not 1 <= size < 1 << 48 for size in sizes)
+        or any(
+            isinstance(size, bool) or not isinstance(size, int) or not 1 <= size < 1 << 48 for size in sizes
+        )
     ):
         raise CorruptDataError(f"{url}: {key} is {str(sizes)[:80]}; positive whole numbers are needed")
     return tuple(sizes)
@@ -151,10 +159,16 @@ def _encoding(meta: dict[str, Any], attrs: dict[str, Any], layout: str) -> Encod
 def _check_array(meta: dict[str, Any], encoding: Encoding, url: str) -> None:
     stored = "<f8" if encoding.layout == "plain" else np.dtype(encoding.dtype).newbyteorder("<").str
     filters = meta.get("filters") or []
-    named = [f.get("id") if isinstance(f, dict) else f for f in filters] if isinstance(filters, list) else [filters]
+    named = (
+        [f.get("id") if isinstance(f, dict) else f for f in filters]
+        if isinstance(filters, list)
+        else [filters]
+    )
     wanted = ["photon"] if encoding.layout == "compact" else []
     if named != wanted:
-        raise CorruptDataError(f"{url}: filters {str(named)[:80]}; layout {encoding.layout} has {wanted}: nothing was run")
+        raise CorruptDataError(
+            f"{url}: filters {str(named)[:80]}; layout {encoding.layout} has {wanted}: nothing was run"
+        )
     separator = meta.get("dimension_separator", ".")
     if meta.get("dtype") != stored or meta.get("order") != "C" or separator != ".":
         raise CorruptDataError(

@@ -97,7 +97,9 @@ def unpack(payload: NDArray[np.uint8]) -> Header:
     (_, major, _, predictor, width, exact, phases, dtype, dimensions, frames, base, checksum,
      band_rows, seed, rate, top, gain, offset, variance, step, crc) = _FIXED.unpack_from(data)  # fmt: skip
     if major != MAJOR:
-        raise UnsupportedVersionError(f"a chunk has format {major}; this release reads compact chunks of {MAJOR}.x")
+        raise UnsupportedVersionError(
+            f"a chunk has format {major}; this release reads compact chunks of {MAJOR}.x"
+        )
     size = header_bytes(dimensions)
     if not 1 <= dimensions <= _MAX_DIMENSIONS or len(data) < size:
         raise CorruptDataError("a chunk is shorter than its header")

@@ -76,7 +76,7 @@ class Predictor:
 
     def relative(self, base: int, top: int) -> NDArray[np.int32]:
         """Weights for codes counted from ``base``; only the constants change, kept within ``0..top``."""
-        rows = np.array([row[:-1] + (0,) for row in self.weights], np.int64)
+        rows = np.array([(*row[:-1], 0) for row in self.weights], np.int64)
         reach = 2 * (top + 1) * _ONE
         for row, weights in zip(rows, self.weights, strict=True):
             gathered = sum(w * m for w, m in zip(weights, MULTIPLICITY, strict=True))
@@ -117,7 +117,9 @@ def fit(blocks: Sequence[NDArray], name: str, rate: int) -> Predictor:
         return plain
     first, rest = start, plain.weights[1]
     if name in ("full", "spatial"):
-        first = _solve([_gather(block, rate, centre, alone=True) for block in blocks], "spatial", centre) or start
+        first = (
+            _solve([_gather(block, rate, centre, alone=True) for block in blocks], "spatial", centre) or start
+        )
     if name == "spatial":
         rest = first
     else:
@@ -139,7 +141,8 @@ def _gather(block: NDArray, rate: int, centre: int, *, alone: bool) -> tuple[NDA
     terms, targets = [], []
     for t, frame in enumerate(block):
         now = frame.astype(np.int64) << 7
-        if alone or t > 0:
+        # A quarter of the frames tells enough; the first few and the later ones alike.
+        if (alone or t > 0) and t % 4 == min(1, len(block) - 1):
             terms.append(_terms(mean, previous, now).reshape(TERMS, -1))
             targets.append(now.ravel())
         if not alone:
@@ -186,7 +189,7 @@ def _solve(samples: list[tuple[NDArray, NDArray]], name: str, centre: int) -> tu
         columns += [np.zeros_like(target) if alone else anchor - (centre << 7), np.full_like(target, 128)]
         stacked, wanted = np.stack(columns), target - anchor
         kept = (np.abs(stacked).max(0) < _LIMIT) & (np.abs(wanted) < _LIMIT)
-        every = max(1, int(np.count_nonzero(kept)) // (1 << 16))
+        every = max(1, int(np.count_nonzero(kept)) // (1 << 15))
         stacked, wanted = stacked[:, kept][:, ::every], wanted[kept][::every]
         for i, column in enumerate(stacked):
             right[i] += int((column * wanted).sum())
@@ -198,7 +201,9 @@ def _solve(samples: list[tuple[NDArray, NDArray]], name: str, centre: int) -> tu
         return None
     for i in range(size):
         gram[i, i] += 1 + counted * 4  # a ridge of a thousandth of a code: equal columns stay solvable
-    solution = _eliminate([[Fraction(int(v)) for v in row] for row in gram], [Fraction(int(v)) for v in right])
+    solution = _eliminate(
+        [[Fraction(int(v)) for v in row] for row in gram], [Fraction(int(v)) for v in right]
+    )
     weights = [Fraction(0)] * TERMS
     for i, value in zip(used, solution, strict=False):
         weights[i] = value

@@ -164,7 +164,7 @@ class Movie:
         for t in range(len(self)):
             yield self[t]
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self[...], dtype)
 
     def __repr__(self) -> str:
@@ -229,9 +229,9 @@ class Movie:
         with self._lock:
             self._kept[key] = value
             kind = key[1] == "bytes"
-            while sum(len(v) if k[1] == "bytes" else v.nbytes for k, v in self._kept.items()) > _CACHE_BYTES or (
-                sum((k[1] == "bytes") == kind for k in self._kept) > 2
-            ):
+            while sum(
+                len(v) if k[1] == "bytes" else v.nbytes for k, v in self._kept.items()
+            ) > _CACHE_BYTES or (sum((k[1] == "bytes") == kind for k in self._kept) > 2):
                 oldest = next(k for k in self._kept if (k[1] == "bytes") == kind or len(self._kept) == 1)
                 del self._kept[oldest]
 
@@ -318,7 +318,7 @@ class Counts:
         for t in range(len(self)):
             yield self[t]
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self[...], dtype)
 
     def __repr__(self) -> str:
@@ -362,7 +362,11 @@ def _absent(storage: Storage, name: str) -> str:
     if "zarr.json" in found:
         return f"{storage.url} is a Zarr v3 array; photon movies are Zarr v2 (open it with zarr.open)"
     if name == metadata.ATTRIBUTES:
-        return f"{storage.url}: {metadata.ATTRIBUTES} is missing, so this is no photon movie, or a damaged one"
+        return (
+            f"{storage.url}: {metadata.ATTRIBUTES} is missing, so this is no photon movie, or a damaged one"
+        )
     if any(part.split(".")[0].isdigit() for part in found):
-        return f"{storage.url} holds chunks but no .zarray: a movie that was never finished, or is being written"
+        return (
+            f"{storage.url} holds chunks but no .zarray: a movie that was never finished, or is being written"
+        )
     return f"{storage.url} holds {len(found)} files but no .zarray: no movie"

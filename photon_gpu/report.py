@@ -111,7 +111,10 @@ class EncodeReport:
         c = encoding.compressor
         settings = f"Blosc {c.cname} {c.clevel}, {('no', 'byte', 'bit')[c.shuffle]} shuffle"
         predicted = f"{encoding.predictor.name} predictor{kind}, " if encoding.layout == "compact" else ""
-        rows += [("by", predicted + settings), ("backend", f"{self.backend} ({self.why}), {self.workers} threads")]
+        rows += [
+            ("by", predicted + settings),
+            ("backend", f"{self.backend} ({self.why}), {self.workers} threads"),
+        ]
         return rows + [("note", note) for note in self.notes]
 
     def __str__(self) -> str:
@@ -126,6 +129,6 @@ def little_light(mean: float, encoding: Encoding) -> str | None:
     if encoding.layout != "plain" or noise is None or not np.isfinite(mean) or noise.photons(mean) >= 5.0:
         return None
     return (
-        f"about {max(noise.photons(mean), 0.0):.1f} photons per pixel: below 5, plain's labels are up to 0.14 sigma off "
-        "where photons are resolved (movie.counts is not), and layout 'compact' or 'lossless' may be smaller"
+        f"about {max(noise.photons(mean), 0.0):.1f} photons per pixel: below 5, labels of plain are up to 0.14 sigma "
+        "off where photons are resolved (movie.counts is not); layout 'compact' or 'lossless' may be smaller"
     )

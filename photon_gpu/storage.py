@@ -39,13 +39,17 @@ class Storage:
         self.write_options = write_options or {}
 
     @classmethod
-    def at(cls, url: str | os.PathLike[str] | Storage, storage_options: dict[str, Any] | None = None) -> Storage:
+    def at(
+        cls, url: str | os.PathLike[str] | Storage, storage_options: dict[str, Any] | None = None
+    ) -> Storage:
         """The folder at a path or URL (``file``, ``memory``, ``s3``, ``gs``, any fsspec protocol)."""
         if isinstance(url, Storage):
             return url
         text = os.fspath(url)
         if not isinstance(text, str) or not text.strip():
-            raise InvalidInputError(f"{url!r} is no place to store a movie; give a path or a URL such as s3://bucket/key")
+            raise InvalidInputError(
+                f"{url!r} is no place to store a movie; give a path or a URL such as s3://bucket/key"
+            )
         from fsspec.core import url_to_fs
 
         try:
@@ -146,8 +150,8 @@ class Storage:
         try:
             if self.local:
                 old = self.sibling("old")
-                os.rename(self.root, old.root)
-                os.rename(new.root, self.root)
+                Path(self.root).rename(old.root)
+                Path(new.root).rename(self.root)
                 old.delete_folder()
                 return
             for name in sorted(self.names(), key=lambda name: name != ".zarray"):

@@ -27,6 +27,7 @@ from photon_gpu.transform import anscombe, stabilized_floor
 PHASES = 16
 """Shifts of the dither grid, and rounding offsets of integer output."""
 
+_FINE = 50.0**2
 MAX_CODES = 1 << 21
 """Most codes one threshold table may span."""
 
@@ -77,6 +78,8 @@ class CodeTable:
         self.phases = phases
         self._exact = _Boundaries(noise, self.step, phases)
         self._luts: NDArray[np.int32] | None = None
+        self._labels: NDArray[np.float64] | None = None
+        self._decoded: dict[str, tuple[int, NDArray]] = {}
         self._thresholds: dict[int, tuple[int, NDArray]] = {}
         self._lock = threading.Lock()
 
@@ -115,6 +118,16 @@ class CodeTable:
                 self._luts = np.stack([self._lut(phase) for phase in range(self.phases)])
                 self._luts.flags.writeable = False
             return self._luts
+
+    def label_luts(self) -> NDArray[np.float64]:
+        """``step*k`` for every possible value, ``(phases, 2**bits)``, by bit pattern."""
+        codes = self.luts()
+        with self._lock:
+            if self._labels is None:
+                labels = np.multiply(codes, self.step, dtype=np.float64)
+                labels.flags.writeable = False
+                self._labels = labels
+            return self._labels
 
     def _lut(self, phase: int) -> NDArray[np.int32]:
         bits = 8 * self.dtype.itemsize
@@ -202,11 +215,13 @@ class CodeTable:
 
         An integer cannot be a half. So that the mean over pixels still is, integer
         output has one row per phase of a pixel's position, each rounded at another
-        offset, all within the bin: on average the rows give the representative.
+        offset, all within the bin: on average the rows give the representative. Where
+        half a unit is below 1 % of the least sigma, one row is rounded to nearest.
         """
         out = np.dtype(dtype)
         rounds = out.kind in "iu"
-        rows = PHASES if rounds or self.phases > 1 else 1
+        fine = stabilized_floor(self.noise) >= _FINE
+        rows = PHASES if self.phases > 1 or (rounds and not fine) else 1
         tables = np.empty((rows, high - low + 1), out)
         for row in range(rows):
             phase = row if self.phases > 1 else 0
@@ -216,11 +231,24 @@ class CodeTable:
             if not rounds:
                 tables[row] = values
                 continue
-            offset = (_ROUNDING_ORDER[row] + 0.5) / PHASES
+            offset = 0.5 if fine else (_ROUNDING_ORDER[row] + 0.5) / PHASES
             rounded = np.clip(np.floor(values + offset), first, np.maximum(first, last))
             info = np.iinfo(out)
             tables[row] = _cast_within(np.clip(rounded, float(info.min), float(info.max)), out)
         return tables
+
+    def decode_table_at_least(self, low: int, high: int, dtype: DTypeLike) -> tuple[int, NDArray]:
+        """A shared table that covers ``low..high`` and perhaps more, and the code it begins with."""
+        name = np.dtype(dtype).name
+        with self._lock:
+            begin, tables = self._decoded.get(name, (0, None))
+        if tables is None or low < begin or high >= begin + tables.shape[1]:
+            if tables is not None:
+                low, high = min(low, begin), max(high, begin + tables.shape[1] - 1)
+            begin, tables = low, self.decode_tables(low, high, dtype)
+            with self._lock:
+                self._decoded[name] = (begin, tables)
+        return begin, tables
 
 
 def check_step(step: Any) -> float:

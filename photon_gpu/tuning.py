@@ -47,7 +47,7 @@ class _Preset:
 
 _PRESETS = {
     "fast": _Preset(
-        1 << 18,
+        1 << 17,
         (("mean", 8), ("none", 8)),
         (_BY_BIT,),
         (_BY_BYTE,),
@@ -62,8 +62,7 @@ _PRESETS = {
     ),
     "small": _Preset(
         1 << 21,
-        (("full", 16), ("full", 32), ("full", 4), ("spatial", 8), ("past", 16), ("past", 32), ("mean", 16), ("mean", 32),
-         ("none", 8)),
+        (("full", 16), ("full", 4), ("spatial", 8), ("past", 16), ("mean", 16), ("none", 8)),
         (_HUFFMAN, _BY_BIT, _zstd(5, 0), _zstd(9, 2)),
         (_BY_BYTE, _BY_BIT, _zstd(5, 1), _zstd(9, 1), _zstd(9, 2)),
         (_BY_BIT, _BY_BYTE, _zstd(5, 2), _zstd(9, 2), _zstd(9, 1), _zstd(9, 0)),
@@ -112,7 +111,12 @@ def choose(
     compressors = (compressor,) if compressor else getattr(plan, encoding.layout)
     if encoding.layout != "compact":
         trials = tuple(
-            Trial("none", False, c, 0 if len(compressors) == 1 else _stored(encoding.but(compressor=c), blocks, backend))
+            Trial(
+                "none",
+                False,
+                c,
+                0 if len(compressors) == 1 else _stored(encoding.but(compressor=c), blocks, backend),
+            )
             for c in compressors
         )
         best = min(trials, key=lambda trial: trial.nbytes)
@@ -135,10 +139,22 @@ def _choose_compact(
         named: tuple[tuple[str, int], ...] = ((Predictor(name=predictor).name, rate),)
     else:
         named = plan.predictors
+    trials: list[Trial] = []
+
+    def size(candidate: Encoding) -> int:
+        nbytes = _stored(candidate, blocks, backend)
+        trials.append(Trial(candidate.predictor.name, candidate.exact, candidate.compressor, nbytes))
+        return nbytes
+
     candidates: list[Encoding] = []
+    without = None
     for exact in kinds:
-        kind = encoding.but(exact=exact, compressor=compressors[0])
+        kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
+            plainly = size(kind)
+            if exact and without is not None and plainly > 1.2 * without:
+                continue  # values that much larger than codes are not caught up by any predictor
+            without = plainly
             if isinstance(predictor, Predictor):
                 candidates.append(kind.but(predictor=predictor))
                 continue
@@ -148,13 +164,6 @@ def _choose_compact(
                 raise
             continue
         candidates += [kind.but(predictor=fit(codes, name, rate)) for name, rate in named]
-    trials: list[Trial] = []
-
-    def size(candidate: Encoding) -> int:
-        nbytes = _stored(candidate, blocks, backend)
-        trials.append(Trial(candidate.predictor.name, candidate.exact, candidate.compressor, nbytes))
-        return nbytes
-
     # All predictors with the first compressor, then all compressors with the two best predictors.
     sizes = [size(candidate) for candidate in candidates]
     order = sorted(range(len(candidates)), key=lambda i: sizes[i])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def warm_up(backend: Backend, encoding: Encoding, preset: str) -> float:
     return time.perf_counter() - start if _warm.cache_info().misses > before else 0.0
 
 
-@lru_cache(maxsize=None)
+@cache
 def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) -> None:
     from photon_gpu.backend import get_backend
 

@@ -22,7 +22,8 @@ from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.layouts import Layout, layout_for
+from photon_gpu.layouts import layout_for
+from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
@@ -140,7 +141,13 @@ def encode(
             stages = Stages()
             with stages.timed("tune"):
                 choice = choose(
-                    movie, base, chosen, preset=preset, chunk_frames=frames, predictor=predictor, compressor=fixed
+                    movie,
+                    base,
+                    chosen,
+                    preset=preset,
+                    chunk_frames=frames,
+                    predictor=predictor,
+                    compressor=fixed,
                 )
             kind = layout_for(choice.encoding, chosen)
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)

@@ -14,9 +14,6 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.stages import Stages
 
-STABILIZED = "stabilized"
-"""Asks a decoder for stabilized float64 values; a dtype asks for values in the movie's units."""
-
 
 class Layout(ABC):
     """Encodes and decodes single chunks; knows nothing of stores.
@@ -72,8 +69,3 @@ class Layout(ABC):
                 f"chunk_frames is {asked}; frames of shape {shape[1:]} allow at most {most} (Blosc holds 2 GiB)"
             )
         return min(int(asked), shape[0])
-
-
-def frames_to_rows(values: NDArray) -> NDArray:
-    """``(T, ..., H, W)`` as ``(T, n)``, without a copy where the layout in memory allows."""
-    return values.reshape(values.shape[0], -1)

@@ -50,7 +50,9 @@ class Compact(Layout):
         nbytes, _ = blosc.frame_sizes(data)
         most = header_bytes(len(chunk)) + 4 * int(np.prod(chunk, dtype=object))
         if nbytes > most:
-            raise CorruptDataError(f"a chunk opens to {nbytes:,} bytes; one of shape {chunk} has at most {most:,}")
+            raise CorruptDataError(
+                f"a chunk opens to {nbytes:,} bytes; one of shape {chunk} has at most {most:,}"
+            )
         payload = blosc.decompress(data, nbytes, run)
         return decode(payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run)
 

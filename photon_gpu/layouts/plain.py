@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.blosc import Map, compress_blocks, decompress_span
-from photon_gpu.blosc import decompress as open_frame
+from photon_gpu.blosc import Map, compress_blocks, decompress_span, frame_sizes
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.forward import Extent, Forward, extent
-from photon_gpu.inverse import render
-from photon_gpu.layouts.base import STABILIZED, Layout, frames_to_rows
+from photon_gpu.inverse import STABILIZED, render
+from photon_gpu.layouts.base import Layout
+from photon_gpu.noise import NoiseModel
 from photon_gpu.stages import Stages
 from photon_gpu.transform import inverse_anscombe
 
@@ -52,29 +52,41 @@ class Plain(Layout):
     ) -> NDArray:
         """See the base class."""
         pixels = int(np.prod(chunk[1:], dtype=np.int64))
-        shape = (stop - start, *chunk[1:])
-        if start == 0 and stop == chunk[0]:
-            raw = open_frame(data, pixels * chunk[0] * 8, run)
-        else:
-            raw = decompress_span(data, start * pixels * 8, stop * pixels * 8)
-        labels = raw.view("<f8")
+        nbytes, size = frame_sizes(data)
+        if nbytes != pixels * chunk[0] * 8:
+            raise CorruptDataError(
+                f"a chunk opens to {nbytes:,} bytes; its metadata asks for {pixels * chunk[0] * 8:,}"
+            )
+        out = np.empty(pixels * (stop - start), np.float64 if what == STABILIZED else np.dtype(what))
+        first = start * pixels
+        # Spans end where Blosc's blocks end, so that no block is opened twice.
+        per_span = max(size // 8, 1 << 17)
+        edges = [first, *range((first // per_span + 1) * per_span, stop * pixels, per_span), stop * pixels]
+
+        def open_span(i: int) -> None:
+            low, high = edges[i], edges[i + 1]
+            labels = decompress_span(data, low * 8, high * 8).view("<f8")
+            self._render(labels, low, out[low - first : high - first], what)
+
+        list(run(open_span, range(len(edges) - 1)))
+        return out.reshape(stop - start, *chunk[1:])
+
+    def _render(self, labels: NDArray[np.float64], first: int, out: NDArray, what: str | np.dtype) -> None:
+        """Labels, the first of which is sample ``first`` of its chunk, to what is asked for."""
         encoding = self.encoding
         if encoding.step is None:
-            if what == STABILIZED:
-                return labels.reshape(shape)
-            return _unquantized(labels, encoding.noise, np.dtype(what)).reshape(shape)
+            out[...] = labels if what == STABILIZED else _unquantized(labels, encoding.noise, np.dtype(what))
+            return
         codes = np.empty(labels.size, np.int32)
         strange = self.backend.kernels.codes_from_labels(labels, encoding.step, codes)
         if strange:
             raise CorruptDataError(f"{strange} of {codes.size} values of a chunk are no multiple of the step")
         if what == STABILIZED and encoding.phases == 1:
-            return labels.reshape(shape)
-        base = int(codes.min()) if codes.size else 0
-        unsigned = (codes - base).astype(np.uint32).reshape(shape[0], -1)
-        top = int(unsigned.max()) if codes.size else 0
-        out = np.empty(unsigned.shape, np.float64 if what == STABILIZED else np.dtype(what))
-        render(encoding, base, top, what, self.backend)(unsigned, start * pixels, pixels, out)
-        return out.reshape(shape)
+            out[...] = labels
+            return
+        base, top = int(codes.min()), int(codes.max()) - int(codes.min())
+        unsigned = (codes - base).view(np.uint32).reshape(1, -1)
+        render(encoding, base, top, what, self.backend)(unsigned, first, 0, out.reshape(1, -1))
 
 
 class Labels:
@@ -85,7 +97,7 @@ class Labels:
         self._kernels, self._seed = layout.backend.kernels, encoding.seed
         table = encoding.table()
         self._step, self._phases = table.step, table.phases
-        self._luts = table.luts() * table.step if table.has_lut else None
+        self._luts = table.label_luts() if table.has_lut else None
         self._forward = None if table.has_lut else Forward(table, found, layout.backend, self._seed)
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
@@ -105,9 +117,9 @@ class Labels:
             self._kernels.forward_lut(patterns, self._luts[0], target)
 
 
-def _unquantized(labels: NDArray, noise: object, dtype: np.dtype) -> NDArray:
+def _unquantized(labels: NDArray, noise: NoiseModel | None, dtype: np.dtype) -> NDArray:
     """Values of a store that was not quantized: the algebraic inverse, rounded for integers."""
-    values = inverse_anscombe(labels, noise)  # type: ignore[arg-type]
+    values = inverse_anscombe(labels, noise)
     if dtype.kind == "f":
         return values.astype(dtype)
     info = np.iinfo(dtype)
@@ -119,6 +131,3 @@ def _unquantized(labels: NDArray, noise: object, dtype: np.dtype) -> NDArray:
             f"{rounded[outside][0]} for one"
         )
     return rounded.astype(dtype)
-
-
-__all__ = ["Plain", "frames_to_rows"]

@@ -1,0 +1,113 @@
+"""The photon filter for Zarr v2, found by numcodecs through its entry point.
+
+With photon_gpu installed, ``zarr.open`` of a compact movie gives its counts, in a process that
+never imports photon_gpu itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numcodecs.abc import Codec
+from numcodecs.compat import ensure_ndarray, ndarray_copy
+from numpy.typing import NDArray
+
+from photon_gpu import coder
+from photon_gpu.backend import get_backend
+from photon_gpu.blosc import MAX_BYTES
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
+from photon_gpu.layouts.compact import filter_config
+from photon_gpu.noise import NoiseModel
+from photon_gpu.payload import unpack
+from photon_gpu.predictors import Predictor
+from photon_gpu.stages import Stages
+
+
+class Photon(Codec):
+    """Values to quantized, predicted codes and back, chunk by chunk.
+
+    Parameters
+    ----------
+    gain, offset, variance : float
+        Noise model, ADU/photon, ADU, ADU^2.
+    step : float
+        Quantization step, sigma.
+    dtype : str
+        Of the values; whatever is encoded must have it.
+    dither : int, optional
+        Seed of a subtractive dither.
+    exact : bool
+        Keep integer values as they are, and only predict.
+    predictor : str or dict
+        ``"none"``, ``"mean"``, ... or the dictionary of a :class:`photon_gpu.Predictor`.
+
+    Examples
+    --------
+    >>> import numpy as np, zarr
+    >>> movie = np.random.default_rng(0).poisson(30, (20, 16, 16)).astype("uint16")
+    >>> array = zarr.create_array({}, shape=movie.shape, chunks=(10, 16, 16), dtype="uint16", zarr_format=2,
+    ...                           filters=[Photon(dtype="uint16")], fill_value=None)
+    >>> array[:] = movie
+    >>> bool(abs(array[:].astype(int) - movie).max() <= 3)
+    True
+    """
+
+    codec_id = "photon"
+
+    def __init__(
+        self,
+        gain: float = 1.0,
+        offset: float = 0.0,
+        variance: float = 0.0,
+        step: float = 0.5,
+        dtype: str = "uint16",
+        dither: int | None = None,
+        exact: bool = False,
+        predictor: str | dict[str, Any] = "mean",
+    ) -> None:
+        chosen = Predictor(name=predictor) if isinstance(predictor, str) else Predictor.from_dict(predictor)
+        self.encoding = Encoding(
+            layout="compact",
+            dtype=dtype,
+            noise=NoiseModel(gain=gain, offset=offset, variance=variance),
+            step=step,
+            dither=dither,
+            exact=exact,
+            predictor=chosen,
+        )
+
+    def encode(self, buf: Any) -> NDArray[np.uint8]:
+        """Payload of one chunk."""
+        values = ensure_ndarray(buf)
+        if values.dtype != self.encoding.dtype:
+            raise UnsupportedTypeError(
+                f"values are {values.dtype}; this filter was made for {self.encoding.dtype}"
+            )
+        if values.ndim == 0 or values.size == 0:
+            raise InvalidInputError(f"a chunk of shape {values.shape} has nothing to encode")
+        native = values.astype(self.encoding.dtype, copy=False)
+        return coder.encode(native, native.shape, self.encoding, get_backend(), stages=Stages())
+
+    def decode(self, buf: Any, out: Any = None) -> NDArray:
+        """Values of one chunk, in the shape it had."""
+        payload = np.frombuffer(ensure_ndarray(buf).reshape(-1).view(np.uint8), np.uint8)
+        header = unpack(payload)
+        nbytes = int(np.prod(header.shape, dtype=object)) * np.dtype(self.encoding.dtype).itemsize
+        if nbytes > MAX_BYTES:
+            raise CorruptDataError(
+                f"a chunk of shape {header.shape} would take {nbytes:,} bytes; no chunk does"
+            )
+        values = coder.decode(
+            payload, header.shape, self.encoding, get_backend(), what=np.dtype(self.encoding.dtype)
+        )
+        return np.asarray(ndarray_copy(values, out))
+
+    def get_config(self) -> dict[str, Any]:
+        """Configuration that survives JSON; ``Codec.from_config`` takes it back."""
+        return filter_config(self.encoding)
+
+    def __repr__(self) -> str:
+        noise = self.encoding.noise
+        return f"Photon({noise}, step={self.encoding.step}, predictor={self.encoding.predictor.name!r})"
