@@ -112,13 +112,15 @@ def _rows(one: Any, other: Any, *strides: int) -> tuple[int, int, int, int]:
 
 
 def extent(values: Any, out: Any) -> None:
-    """See the reference."""
+    """See the reference; ``values`` may also be ``(T, n)``."""
     _check(values, "values")
     _check(out, "out", values.dtype.name)
-    _contiguous(values, "values")
+    values = values if values.ndim > 1 else values.reshape(1, -1)
+    frames, pixels, stride, _ = _rows(values, values)
     found = cupy.empty(3, np.uint64)
     found.data.memset_async(0, found.nbytes)
-    _launch(f"extent_{_letter(values)}", values.size, 1, values, np.uint64(values.size), found)
+    shape = (values, np.uint64(stride), np.uint32(frames), np.uint64(pixels))
+    _launch(f"extent_{_letter(values)}", pixels, frames, *shape, found)
     _launch(f"extent_values_{_letter(values)}", 1, 1, found, out)
 
 

@@ -75,21 +75,22 @@ DEVICE bool is_finite(f32 value) { return (__float_as_uint(value) >> 23 & 0xff) 
 
 // found: greatest complement of a key, greatest key, values not finite; the host sets all three to 0.
 template <class T>
-DEVICE void extent(const T* __restrict__ values, u64 count, u64* found)
+DEVICE void extent(const T* __restrict__ values, u64 values_stride, u32 frames, u64 pixels, u64* found)
 {
     SHARED(u64, lows, THREADS / 32);
     SHARED(u64, highs, THREADS / 32);
     SHARED(u64, strangers, THREADS / 32);
     u64 low = 0, high = 0, strange = 0;
-    for (u64 i = thread_index(); i < count; i += thread_count()) {
-        const T value = values[i];
-        if (is_finite(value)) {
-            const u64 k = key(value);
-            low = Max::of(low, ~k);
-            high = Max::of(high, k);
-        } else
-            ++strange;
-    }
+    for (u32 t = blockIdx.y; t < frames; t += gridDim.y)
+        for (u64 i = thread_index(); i < pixels; i += thread_count()) {
+            const T value = values[t * values_stride + i];
+            if (is_finite(value)) {
+                const u64 k = key(value);
+                low = Max::of(low, ~k);
+                high = Max::of(high, k);
+            } else
+                ++strange;
+        }
     low = block_total<Max>(low, lows);
     high = block_total<Max>(high, highs);
     strange = block_total<Sum>(strange, strangers);
@@ -112,7 +113,8 @@ DEVICE void extent_values(const u64* found, T* out)
 }
 
 #define EXTENT(T) \
-    KERNEL extent_##T(const T* values, u64 count, u64* found) { extent<T>(values, count, found); } \
+    KERNEL extent_##T(const T* values, u64 values_stride, u32 frames, u64 pixels, u64* found) \
+    { extent<T>(values, values_stride, frames, pixels, found); } \
     KERNEL extent_values_##T(const u64* found, T* out) { extent_values<T>(found, out); }
 EXTENT(i8) EXTENT(u8) EXTENT(i16) EXTENT(u16) EXTENT(i32) EXTENT(u32) EXTENT(i64) EXTENT(u64)
 EXTENT(f32) EXTENT(f64)

@@ -31,6 +31,7 @@ def open(
     url: str | os.PathLike[str] | Storage,
     *,
     backend: str = "auto",
+    device: str = "cpu",
     workers: int | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> Movie:
@@ -41,6 +42,9 @@ def open(
     url : str, path or Storage
         Folder of the movie, any fsspec URL.
     backend : {"auto", "numba", "cupy", "numpy"}
+    device : {"cpu", "gpu"}
+        ``"gpu"`` decodes onto the backend's first GPU: ``movie[...]`` and ``movie.counts[...]`` are
+        CuPy arrays.
     workers : int, optional
         Threads. Default: one per core.
     storage_options : dict, optional
@@ -67,7 +71,7 @@ def open(
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreNotFoundError(_absent(storage, name)) from error
     description = metadata.describe(files[metadata.ARRAY], files[metadata.ATTRIBUTES], storage.url)
-    return Movie(storage, description, backend=backend, workers=workers)
+    return Movie(storage, description, backend=backend, device=device, workers=workers)
 
 
 class Movie:
@@ -97,13 +101,17 @@ class Movie:
         description: metadata.Description,
         *,
         backend: str = "auto",
+        device: str = "cpu",
         workers: int | None = None,
     ) -> None:
         self.storage = storage
         self.shape, self.chunks = description.shape, description.chunks
         self.encoding = description.encoding
         self.attrs = dict(description.attributes)
-        self._layout = layout_for(description.encoding, get_backend(backend))
+        if device not in ("cpu", "gpu"):
+            raise InvalidInputError(f"device is {device!r}; allowed are 'cpu' and 'gpu'")
+        self.device = device
+        self._layout = layout_for(description.encoding, get_backend(backend, on_gpu=device == "gpu"))
         self._run = parallel(worker_count(workers))
         self._manifest: dict[str, list[Any]] | None = None
         self._kept: OrderedDict[tuple[int, str], Any] = OrderedDict()
@@ -193,7 +201,9 @@ class Movie:
                 f"{len(frames):,} frames as {dtype.name} take {nbytes:,} bytes; this machine has "
                 f"{metadata.memory_bytes():,}: read fewer at a time"
             )
-        out = np.empty((len(frames), *self.shape[1:]), dtype)
+        gpu = self._layout.backend.gpu if self.device == "gpu" else None
+        shape = (len(frames), *self.shape[1:])
+        out: Any = np.empty(shape, dtype) if gpu is None else gpu.empty(shape, dtype)
         numbers = frames // self.chunks[0]
         needed = list(dict.fromkeys(numbers.tolist()))
         for number, data in self._fetch(needed):
@@ -204,22 +214,25 @@ class Movie:
                 decoded = self._decoded(number, data, low, high, what)
             except CorruptDataError as error:
                 raise CorruptDataError(f"{self._lost(number)}: {error}") from error
-            if len(inside) == high - low and (np.diff(inside) == 1).all():
+            if gpu is not None:
+                gpu.copy_frames(out, where, decoded, inside - low)
+            elif len(inside) == high - low and (np.diff(inside) == 1).all():
                 out[where[0] : where[-1] + 1] = decoded
             else:
                 out[where] = decoded[inside - low]
         return out
 
-    def _decoded(self, number: int, data: bytes, low: int, high: int, what: str | np.dtype) -> NDArray:
+    def _decoded(self, number: int, data: bytes, low: int, high: int, what: str | np.dtype) -> Any:
         """Frames ``low:high`` of a chunk. Compact chunks open as a whole, so the last one is kept."""
+        decode = self._layout.decode_on_gpu if self.device == "gpu" else self._layout.decode
         if self.layout != "compact":
-            return self._layout.decode(data, self.chunks, low, high, what, self._run)
+            return decode(data, self.chunks, low, high, what, self._run)
         key = (number, str(what))
         with self._lock:
             whole = self._kept.get(key)
         if whole is None:
             span = min(self.chunks[0], len(self) - number * self.chunks[0])
-            whole = self._layout.decode(data, self.chunks, 0, span, what, self._run)
+            whole = decode(data, self.chunks, 0, span, what, self._run)
             self._keep(key, whole, whole.nbytes)
         return whole[low:high]
 

@@ -106,7 +106,7 @@ def choose(
     if preset not in PRESETS:
         raise InvalidInputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}")
     plan = _PRESETS[preset]
-    blocks = sample(source, chunk_frames, plan.pixels)
+    blocks = sample(source, encoding, backend, chunk_frames, plan.pixels)
     mean = float(np.mean([np.mean(block, dtype=np.float64) for block in blocks]))
     compressors = (compressor,) if compressor else getattr(plan, encoding.layout)
     if encoding.layout != "compact":
@@ -176,7 +176,9 @@ def _choose_compact(
     return Choice(best, tuple(trials), mean)
 
 
-def sample(source: Source, chunk_frames: int, pixels: int) -> list[NDArray]:
+def sample(
+    source: Source, encoding: Encoding, backend: Backend, chunk_frames: int, pixels: int
+) -> list[NDArray]:
     """Blocks ``(t, rows, columns)`` from the start of the first and the middle chunk."""
     frames, *middle, columns = source.shape
     rows = int(np.prod(middle, dtype=np.int64))
@@ -189,8 +191,11 @@ def sample(source: Source, chunk_frames: int, pixels: int) -> list[NDArray]:
     for start in starts:
         values = source.read(start, min(start + count, frames)).reshape(-1, rows, columns)
         places = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in (0.3, 0.7)})
-        blocks += [np.ascontiguousarray(values[:, place : place + band]) for place in places]
-    return blocks
+        blocks += [values[:, place : place + band] for place in places]
+    if source.device is None:
+        return [np.ascontiguousarray(block) for block in blocks]
+    assert backend.gpu is not None
+    return [backend.gpu.sample(block, encoding) for block in blocks]
 
 
 def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.int64]:

@@ -61,6 +61,8 @@ class Machine:
         self.lock = threading.RLock()
         self.local = threading.local()
         self.launched: list[str] = []
+        self.memories: weakref.WeakSet[Memory] = weakref.WeakSet()
+        self.graveyard: list[int] = []
         self.copied: list[tuple[str, int]] = []
         self.orders = True
         self.null = [Stream(self, device) for device in range(devices)]
@@ -157,6 +159,7 @@ class Memory:
         ctypes.memset(address, _GARBAGE, max(nbytes, 1))
         self.raw = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address)) if nbytes else _nothing()
         self.address = address
+        machine.memories.add(self)
         # The pool hands memory on to later work of the same stream, ordered after what is queued there.
         weakref.finalize(self, _give_back, machine, device, nbytes, address, machine.stream()).atexit = False
 
@@ -168,7 +171,7 @@ def _nothing() -> np.ndarray:
 def _give_back(machine: Machine, device: int, nbytes: int, address: int, stream: Stream) -> None:
     def free() -> None:
         ctypes.memset(address, _FREED, max(nbytes, 1))
-        machine.graveyard.append(address)  # type: ignore[attr-defined]
+        machine.graveyard.append(address)
 
     machine.used[device] -= nbytes
     stream.push(free)
@@ -186,7 +189,9 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     @property
     def data(self) -> Any:
-        return types.SimpleNamespace(ptr=self._address(), memset_async=self._memset)
+        return types.SimpleNamespace(
+            ptr=self._address(), memset_async=self._memset, copy_from_device_async=self._copy, array=self
+        )
 
     def _address(self) -> int:
         return int(self._host.ctypes.data) if self.size else self._memory.address
@@ -196,6 +201,15 @@ class ndarray:  # noqa: N801 - CuPy's name
             raise ValueError("stand-in: memset of part of an array")
         stream, host = stream or self._memory.machine.stream(), self._host
         stream.push(lambda: host.view(np.uint8).fill(value))
+
+    def _copy(self, source: Any, nbytes: int, stream: Stream) -> None:
+        given = source.array
+        if not nbytes == self.nbytes == given.nbytes or not self.flags.c_contiguous or not given.flags.c_contiguous:
+            raise ValueError("stand-in: a copy of part of an array")
+        _same_device(self._memory.machine, self, stream)
+        _same_device(self._memory.machine, given, stream)
+        to, at = self._host, given._host
+        stream.push(lambda: np.copyto(to, at))
 
     def __array__(self, *_: object, **__: object) -> np.ndarray:
         raise TypeError(
@@ -336,7 +350,6 @@ class RawModule:
 
 def module(machine: Machine) -> types.ModuleType:
     """The stand-in as a module named ``cupy``."""
-    machine.graveyard = []  # type: ignore[attr-defined]
     cupy, cuda, runtime = (types.ModuleType(name) for name in ("cupy", "cupy.cuda", "cupy.cuda.runtime"))
 
     def empty(shape: Any, dtype: Any = np.float64) -> ndarray:
@@ -348,18 +361,12 @@ def module(machine: Machine) -> types.ModuleType:
         if isinstance(value, ndarray):
             return value
         if hasattr(value, "__cuda_array_interface__"):
-            return foreign(value.__cuda_array_interface__)
+            return shared(machine, value.__cuda_array_interface__)
         if not isinstance(value, np.ndarray):
             raise TypeError(f"stand-in: asarray of a {type(value)}")
         array = empty(value.shape, value.dtype)
         array.set(np.ascontiguousarray(value))
         return array
-
-    def foreign(interface: dict[str, Any]) -> ndarray:
-        known = [array for array in list(_exported(machine)) if array[0] == interface["data"][0]]
-        if not known:
-            raise ValueError("stand-in: memory of no array")
-        return known[0][1]
 
     def alloc_pinned_memory(nbytes: int) -> Any:
         buffer = (ctypes.c_uint8 * nbytes)()
@@ -387,8 +394,17 @@ def module(machine: Machine) -> types.ModuleType:
     return cupy
 
 
-def _exported(machine: Machine) -> list[tuple[int, ndarray]]:
-    return getattr(machine, "exports", [])
+def shared(machine: Machine, interface: dict[str, Any]) -> ndarray:
+    """The memory that a ``__cuda_array_interface__`` names, as an array of the stand-in."""
+    address = interface["data"][0]
+    owner = next((m for m in list(machine.memories) if m.address <= address < m.address + m.nbytes), None)
+    if owner is None:
+        raise ValueError("stand-in: memory of no array")
+    kind = np.dtype(interface["typestr"])
+    host = np.ndarray(
+        interface["shape"], kind, owner.raw, address - owner.address, interface.get("strides") or None
+    )
+    return ndarray(owner, host)
 
 
 @contextlib.contextmanager
@@ -397,6 +413,7 @@ def installed(seed: int = 0, *, devices: int = 1, memory: int = 1 << 30) -> Iter
     machine = Machine(seed, devices, memory)
     fake = module(machine)
     ours = ("cupy", "photon_gpu.kernels.cuda", "photon_gpu.gpu")
+    _forget_backends()
     saved = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith(ours)}
     sys.modules.update({"cupy": fake, "cupy.cuda": fake.cuda, "cupy.cuda.runtime": fake.cuda.runtime})
     try:
@@ -404,11 +421,16 @@ def installed(seed: int = 0, *, devices: int = 1, memory: int = 1 << 30) -> Iter
         for stream in machine.streams:
             stream.synchronize()
     finally:
+        _forget_backends()
         for name in [name for name in sys.modules if name.startswith(ours)]:
             del sys.modules[name]
         sys.modules.update(saved)
-        import photon_gpu.kernels
 
-        for name in ("cuda",):
-            if hasattr(photon_gpu.kernels, name):
-                delattr(photon_gpu.kernels, name)
+
+def _forget_backends() -> None:
+    from photon_gpu import backend, kernels, warmup
+
+    backend._cupy.cache_clear()
+    warmup._warm.cache_clear()
+    if hasattr(kernels, "cuda"):
+        del kernels.cuda
