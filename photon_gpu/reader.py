@@ -183,44 +183,76 @@ class Movie:
         """What ``movie[key]`` is made of: stabilized values, or a dtype in the movie's units."""
         first, rest = _split_key(key, self.ndim)
         if isinstance(first, slice):
-            frames = np.arange(*first.indices(len(self)))
+            chosen = range(*first.indices(len(self)))
+            self._check_memory(len(chosen), rest, what)
+            frames = np.arange(chosen.start, chosen.stop, chosen.step)
         else:
             frames = _frame_numbers(first, len(self))
-        block = self._frames(frames.ravel(), what)
-        block = block.reshape(frames.shape + self.shape[1:])
-        if rest:
-            block = block[(slice(None),) * frames.ndim + rest]
-        return block
+            if frames.ndim and any(np.ndim(part) for part in rest if not isinstance(part, slice)):
+                raise InvalidInputError("index frames by a list or mask, and pixels by another, in two steps")
+        block = self._frames(frames.ravel(), rest, what)
+        return block.reshape(frames.shape + block.shape[1:])
 
-    def _frames(self, frames: NDArray[np.int64], what: str | np.dtype) -> NDArray:
+    def _check_memory(self, frames: int, rest: tuple[Any, ...], what: str | np.dtype) -> tuple[int, ...]:
+        """Shape of one frame's part of the result, once the whole is known to fit."""
         dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
-        pixels = int(np.prod(self.shape[1:], dtype=object))
-        nbytes = pixels * len(frames) * dtype.itemsize
+        part = np.broadcast_to(np.uint8(0), self.shape[1:])[rest].shape
+        nbytes = frames * int(np.prod(part, dtype=object)) * dtype.itemsize
         if nbytes > metadata.memory_bytes():
             raise InvalidInputError(
-                f"{len(frames):,} frames as {dtype.name} take {nbytes:,} bytes; this machine has "
+                f"{frames:,} frames of {part} as {dtype.name} take {nbytes:,} bytes; this machine has "
                 f"{metadata.memory_bytes():,}: read fewer at a time"
             )
+        return part
+
+    def _frames(self, frames: NDArray[np.int64], rest: tuple[Any, ...], what: str | np.dtype) -> Any:
+        part = self._check_memory(len(frames), rest, what)
+        dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         gpu = self._layout.backend.gpu if self.device == "gpu" else None
-        shape = (len(frames), *self.shape[1:])
-        out: Any = np.empty(shape, dtype) if gpu is None else gpu.empty(shape, dtype)
+        if gpu is not None:
+            whole = gpu.empty((len(frames), *self.shape[1:]), dtype)
+            for where, inside, decoded in self._decoded_chunks(frames, what):
+                gpu.copy_frames(whole, where, decoded, inside)
+            return whole[(slice(None), *rest)] if rest else whole
+        out = np.empty((len(frames), *part), dtype)
+        for where, inside, decoded in self._decoded_chunks(frames, what):
+            if rest:
+                decoded = decoded[(slice(None), *rest)]
+            if len(inside) == len(decoded) and (np.diff(inside) == 1).all():
+                out[where[0] : where[-1] + 1] = decoded
+            else:
+                out[where] = decoded[inside]
+        return out
+
+    def _decoded_chunks(
+        self, frames: NDArray[np.int64], what: str | np.dtype
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Any]]:
+        """For each chunk needed: where its frames belong, which they are of those decoded, and those."""
         numbers = frames // self.chunks[0]
         needed = list(dict.fromkeys(numbers.tolist()))
-        for number, data in self._fetch(needed):
+
+        def one(number: int, data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
             where = np.flatnonzero(numbers == number)
             inside = frames[where] - number * self.chunks[0]
             low, high = int(inside.min()), int(inside.max()) + 1
             try:
-                decoded = self._decoded(number, data, low, high, what)
+                return where, inside - low, self._decoded(number, data, low, high, what)
             except CorruptDataError as error:
                 raise CorruptDataError(f"{self._lost(number)}: {error}") from error
-            if gpu is not None:
-                gpu.copy_frames(out, where, decoded, inside - low)
-            elif len(inside) == high - low and (np.diff(inside) == 1).all():
-                out[where[0] : where[-1] + 1] = decoded
-            else:
-                out[where] = decoded[inside - low]
-        return out
+
+        gpu = self._layout.backend.gpu
+        if gpu is None or len(needed) == 1:
+            yield from (one(number, data) for number, data in self._fetch(needed))
+            return
+        # Threads keep the GPU's slots full; on the CPU the bands of one chunk keep all cores busy.
+        with ThreadPoolExecutor(gpu.chunks_in_flight, thread_name_prefix="photon-gpu") as decoders:
+            ahead: list[Future[tuple[NDArray[np.int64], NDArray[np.int64], Any]]] = []
+            for number, data in self._fetch(needed):
+                ahead.append(decoders.submit(one, number, data))
+                if len(ahead) == gpu.chunks_in_flight:
+                    yield ahead.pop(0).result()
+            while ahead:
+                yield ahead.pop(0).result()
 
     def _decoded(self, number: int, data: bytes, low: int, high: int, what: str | np.dtype) -> Any:
         """Frames ``low:high`` of a chunk. Compact chunks open as a whole, so the last one is kept."""
