@@ -106,6 +106,22 @@ def choose(
     if preset not in PRESETS:
         raise InvalidInputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}")
     plan = _PRESETS[preset]
+    try:
+        return _choose(source, encoding, backend, plan, chunk_frames, predictor, compressor)
+    except InvalidInputError:
+        _tell_where(source, encoding, backend, chunk_frames)
+        raise
+
+
+def _choose(
+    source: Source,
+    encoding: Encoding,
+    backend: Backend,
+    plan: _Preset,
+    chunk_frames: int,
+    predictor: str | Predictor | None,
+    compressor: Compressor | None,
+) -> Choice:
     blocks = sample(source, encoding, backend, chunk_frames, plan.pixels)
     mean = float(np.mean([np.mean(block, dtype=np.float64) for block in blocks]))
     compressors = (compressor,) if compressor else getattr(plan, encoding.layout)
@@ -196,6 +212,17 @@ def sample(
         return [np.ascontiguousarray(block) for block in blocks]
     assert backend.gpu is not None
     return [backend.gpu.sample(block, encoding) for block in blocks]
+
+
+def _tell_where(source: Source, encoding: Encoding, backend: Backend, chunk_frames: int) -> None:
+    """What is wrong with a sample, as an error that gives its place in the movie."""
+    frames = source.shape[0]
+    for start in sorted({0, -(-frames // chunk_frames) // 2 * chunk_frames}):
+        values = source.read(start, min(start + chunk_frames, frames))
+        if backend.gpu is not None:
+            backend.gpu.codes(values, encoding.but(layout="plain"), first_frame=start, stages=Stages())
+        else:
+            extent(values, backend, noise=encoding.noise, first_frame=start)
 
 
 def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.int64]:

@@ -83,7 +83,7 @@ class Gpu:
                 plan = Plan(values.shape, chunk, encoding, found, slot.lane.backend)
                 return plan.finished(sum(_encode_piece(loaded, plan, *piece) for piece in pieces))
 
-            return slot.lane.shrinking(slot, band * row_bytes, work)
+            return slot.lane.shrinking(slot, rows * row_bytes, band * row_bytes, work)
 
     def codes(
         self, values: Any, encoding: Encoding, *, first_frame: int = 0, stages: Stages
@@ -107,7 +107,7 @@ class Gpu:
                     (out[first:stop],) = slot.fetch(codes=codes)
                 return out.reshape(-1), forward.base
 
-            return slot.lane.shrinking(slot, row_bytes, work)
+            return slot.lane.shrinking(slot, frames * row_bytes, row_bytes, work)
 
     def decode(
         self,
@@ -134,7 +134,8 @@ class Gpu:
                 opened.check(sum(_decode_piece(slot, opened, draw, out, *piece) for piece in pieces))
                 return out
 
-            out = slot.lane.shrinking(slot, header.band_rows * row_bytes, work)
+            smallest = header.band_rows * row_bytes
+            out = slot.lane.shrinking(slot, opened.rows * row_bytes, smallest, work)
         return out.reshape(opened.shape)
 
     def counts_from_labels(
@@ -163,7 +164,7 @@ class Gpu:
                     lane.compute.synchronize()
                 return out
 
-            return lane.shrinking(slot, 8 * pixels, work)
+            return lane.shrinking(slot, 8 * pixels * frames, 8 * pixels, work)
 
     def upload(self, values: NDArray, device: int) -> Any:
         """A host array on a device."""
@@ -175,13 +176,13 @@ class Gpu:
                 slot.lane.compute.synchronize()
                 return array
 
-            return slot.lane.shrinking(slot, slot.lane.piece_bytes, work)
+            return slot.lane.shrinking(slot, values.nbytes, values.nbytes, work)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
         """An array on the first device, for frames to be copied to."""
         lane = self.lanes[0]
         with self._slots.taken(lane.number) as slot:
-            return lane.shrinking(slot, lane.piece_bytes, lambda _: lane.zeros(shape, dtype))
+            return lane.shrinking(slot, 0, 0, lambda _: lane.zeros(shape, dtype))
 
     def copy_frames(
         self, out: Any, where: NDArray[np.int64], source: Any, inside: NDArray[np.int64]

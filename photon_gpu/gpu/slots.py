@@ -42,6 +42,8 @@ class Lane:
         self.number, self.cupy = number, load_cupy()
         self.backend = Backend("cupy", kernels, why, place=self.put)
         self.piece_bytes = PIECE_BYTES
+        self.changed = threading.Condition()
+        self._one, self._waiting = threading.Lock(), 0
         with self.cupy.cuda.Device(number):
             self.up, self.compute, self.down = (self.cupy.cuda.Stream(non_blocking=True) for _ in range(3))
             self.slots = [Slot(self) for _ in range(SLOTS)]
@@ -69,28 +71,59 @@ class Lane:
                 f"GPU {self.number} failed ({error}); nothing of this chunk was kept. backend='numba' works without it"
             ) from error
 
-    def shrinking(self, slot: Slot, smallest: int, work: Callable[[int], _T]) -> _T:
-        """``work(piece_bytes)``, again with half as much while the device is full."""
+    def shrinking(self, slot: Slot, whole: int, smallest: int, work: Callable[[int], _T]) -> _T:
+        """``work(piece_bytes)``, again with half as much while the device is full.
+
+        The smallest piece is tried once more when no other slot holds memory.
+        """
+        piece = min(self.piece_bytes, whole)
         while True:
             try:
-                return work(self.piece_bytes)
-            except (DeviceFull, self.cupy.cuda.memory.OutOfMemoryError) as error:
+                return work(piece)
+            except _full(self.cupy) as error:
                 slot.release()
-                if self.piece_bytes <= smallest:
-                    free, total = self.cupy.cuda.Device(self.number).mem_info
-                    raise BackendUnavailableError(
-                        f"GPU {self.number} is out of memory even for pieces of {smallest:,} bytes "
-                        f"({free:,} of {total:,} bytes are free): free some, take smaller chunk_frames, "
-                        "or use backend='numba'"
-                    ) from error
-                self.piece_bytes = max(smallest, min(self.piece_bytes, PIECE_BYTES) // 2)
+                with self.changed:
+                    for idle in self.slots:
+                        if not idle.taken:
+                            idle.release()
+                if piece <= smallest:
+                    return self._alone(slot, smallest, work, error)
+                piece = self.piece_bytes = max(smallest, piece // 2)
+
+    def _alone(self, slot: Slot, smallest: int, work: Callable[[int], _T], error: BaseException) -> _T:
+        """``work`` while every other slot of the device is idle, or waits here itself."""
+        with self.changed:
+            self._waiting += 1
+            self.changed.notify_all()
+        try:
+            for _ in range(SLOTS):  # a slot that was idle may be taken meanwhile, and end up here
+                with self._one:
+                    with self.changed:
+                        self.changed.wait_for(lambda: sum(s.taken for s in self.slots) <= self._waiting)
+                    try:
+                        return work(smallest)
+                    except _full(self.cupy) as again:
+                        slot.release()
+                        error = again
+        finally:
+            with self.changed:
+                self._waiting -= 1
+        free, total = self.cupy.cuda.Device(self.number).mem_info
+        raise BackendUnavailableError(
+            f"GPU {self.number} is out of memory even for pieces of {smallest:,} bytes "
+            f"({free:,} of {total:,} bytes are free): free some, take smaller chunk_frames, or use backend='numba'"
+        ) from error
+
+
+def _full(cupy: Any) -> tuple[type[BaseException], ...]:
+    return DeviceFull, cupy.cuda.memory.OutOfMemoryError
 
 
 class Slot:
     """What one chunk occupies of a device. Buffers grow as needed and are kept."""
 
     def __init__(self, lane: Lane) -> None:
-        self.lane = lane
+        self.lane, self.taken = lane, False
         self.event = lane.cupy.cuda.Event(disable_timing=True)
         self._pinned: dict[str, NDArray[np.uint8]] = {}
         self._device: dict[str, Any] = {}
@@ -151,19 +184,24 @@ class Slots:
     def __init__(self, lanes: list[Lane]) -> None:
         self._free = [slot for slots in zip(*(lane.slots for lane in lanes), strict=True) for slot in slots]
         self._changed = threading.Condition()
+        for lane in lanes:
+            lane.changed = self._changed
 
     @contextmanager
     def taken(self, device: int | None = None) -> Iterator[Slot]:
         """A slot of one's own, of a given device or of any; the device is the current one meanwhile."""
         with self._changed:
-            while (slot := self._first(device)) is None:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._first(device) is not None)
+            slot = self._first(device)
+            assert slot is not None
             self._free.remove(slot)
+            slot.taken = True
         try:
             with slot.lane.entered():
                 yield slot
         finally:
             with self._changed:
+                slot.taken = False
                 self._free.append(slot)
                 self._changed.notify_all()
 

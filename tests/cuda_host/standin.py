@@ -24,7 +24,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,15 @@ class OutOfMemoryError(MemoryError):
     """What CuPy raises when the device is full."""
 
 
+class Copy(NamedTuple):
+    """One copy between host and device, as it was asked for."""
+
+    way: str
+    device: int
+    dtype: np.dtype
+    size: int
+
+
 class Machine:
     """The devices, their streams, and the random order in which the streams advance."""
 
@@ -60,11 +69,11 @@ class Machine:
         self.pinned: dict[int, int] = {}
         self.lock = threading.RLock()
         self.local = threading.local()
-        self.launched: list[str] = []
+        self.launched: list[tuple[int, str]] = []
         self.memories: weakref.WeakSet[Memory] = weakref.WeakSet()
         self.graveyard: list[int] = []
-        self.copied: list[tuple[str, int]] = []
-        self.orders = True
+        self.copied: list[Copy] = []
+        self.ran: list[tuple[str, int]] = []
         self.null = [Stream(self, device) for device in range(devices)]
 
     def device(self) -> int:
@@ -76,8 +85,10 @@ class Machine:
 
     def run_until(self, done: Callable[[], bool]) -> None:
         """Advance streams at random, one step at a time. Nothing runs unless somebody waits."""
-        with self.lock:
-            while not done():
+        while True:
+            with self.lock:
+                if done():
+                    return
                 ready = [stream for stream in self.streams if stream.ready()]
                 if not ready:
                     raise CUDARuntimeError("stand-in: waiting for work that nobody queued")
@@ -89,10 +100,10 @@ class Stream:
 
     def __init__(self, machine: Machine, device: int) -> None:
         self.machine, self.device = machine, device
-        self.queue: list[tuple[Callable[[], None], Callable[[], bool]]] = []
+        self.queue: list[tuple[Callable[[], object], Callable[[], bool]]] = []
         machine.streams.append(self)
 
-    def push(self, action: Callable[[], None], guard: Callable[[], bool] = lambda: True) -> None:
+    def push(self, action: Callable[[], object], guard: Callable[[], bool] = lambda: True) -> None:
         with self.machine.lock:
             self.queue.append((action, guard))
 
@@ -252,9 +263,9 @@ class ndarray:  # noqa: N801 - CuPy's name
         stream = stream or machine.stream()
         _same_device(machine, self, stream)
         held = source if _is_pinned(machine, source) else source.copy()
-        machine.copied.append(("up", self.nbytes))
+        machine.copied.append(Copy("up", self.device.id, self.dtype, self.size))
         host = self._host
-        stream.push(lambda: np.copyto(host, held))
+        stream.push(lambda: (machine.ran.append(("up", self.size)), np.copyto(host, held)))
 
     def get(
         self, stream: Stream | None = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True
@@ -264,13 +275,13 @@ class ndarray:  # noqa: N801 - CuPy's name
         target = np.empty(self.shape, self.dtype) if out is None else out
         if target.dtype != self.dtype or target.shape != self.shape or not self.flags.c_contiguous:
             raise ValueError("Shape or dtype mismatch, or not contiguous.")
-        machine.copied.append(("down", self.nbytes))
+        machine.copied.append(Copy("down", self.device.id, self.dtype, self.size))
         if not _is_pinned(machine, target):
             blocking = True
         with machine.lock:
             target.reshape(-1).view(np.uint8).fill(_PENDING)
             host = self._host
-            stream.push(lambda: np.copyto(target, host))
+            stream.push(lambda: (machine.ran.append(("down", self.size)), np.copyto(target, host)))
         if blocking:
             stream.synchronize()
         return target
@@ -338,13 +349,13 @@ class RawModule:
                 values.append(value)
             else:
                 raise TypeError(f"Unsupported type {type(value)}")
-        order = machine.random.choice([0, 1, machine.random.randrange(2, 1 << 20)]) if machine.orders else 0
+        order = machine.random.choice([0, 1, machine.random.randrange(2, 1 << 20)])
 
         def run() -> None:
             self._module.set_order(order)
             self._module.launch(name, grid, block, values)
 
-        machine.launched.append(name)
+        machine.launched.append((stream.device, name))
         stream.push(run)
 
 
