@@ -6,6 +6,7 @@
 // Found here: barriers that not all threads reach, shuffles that lanes do not share, writes beyond shared
 // memory, wrong launch sizes. Not modelled: warps in lockstep, several blocks at once, memory ordering.
 #pragma once
+#include <sys/mman.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -59,7 +60,7 @@ struct Fiber {
     uint64_t given, got;  // exchanged by a shuffle
     unsigned from;
     ucontext_t context;
-    std::vector<char> stack;
+    char* stack = nullptr;
     void *tsan = nullptr, *asan = nullptr;
 };
 
@@ -132,7 +133,7 @@ UNWATCHED static void to_fiber(Fiber& fiber)
 {
     g_now = &fiber;
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(&g_scheduler_asan, fiber.stack.data(), fiber.stack.size());
+    __sanitizer_start_switch_fiber(&g_scheduler_asan, fiber.stack, STACK);
 #endif
 #if defined(__SANITIZE_THREAD__)
     __tsan_switch_to_fiber(fiber.tsan, 1);
@@ -217,18 +218,27 @@ static void settle_block(unsigned threads)
 // ---- shared memory -----------------------------------------------------------------------------------------
 
 struct Shared { const void* site; char* memory; size_t bytes; };
-static std::vector<Shared> g_shared;
+static Shared g_shared[16];  // plain arrays: the thread sanitizer watches what a std::vector does inside
+static unsigned g_shared_count;
+static std::vector<char*> g_spent;
 
 UNWATCHED static char* shared_bytes(const void* site, size_t bytes)
 {
-    for (const Shared& known : g_shared)
-        if (known.site == site) return known.memory;
+    for (unsigned i = 0; i < g_shared_count; ++i)
+        if (g_shared[i].site == site) {
+            acquire(g_shared[i].memory);
+            return g_shared[i].memory;
+        }
     char* memory = (char*)malloc(bytes);
-    memset(memory, g_poison, bytes);
-    g_shared.push_back({site, memory, bytes});
-    size_t total = 0;
-    for (const Shared& known : g_shared) total += known.bytes;
-    if (total > (48 << 10)) fail("more than 48 KiB of static shared memory", 0);
+    for (size_t i = 0; i < bytes; ++i) ((volatile char*)memory)[i] = (char)g_poison;
+    size_t total = bytes;
+    for (unsigned i = 0; i < g_shared_count; ++i) total += g_shared[i].bytes;
+    if (g_shared_count == 16 || total > (48 << 10)) {
+        fail("more than 48 KiB of static shared memory, or more than 16 arrays", 0);
+        throw Abandoned();
+    }
+    g_shared[g_shared_count++] = {site, memory, bytes};
+    release(memory);
     return memory;
 }
 
@@ -253,10 +263,11 @@ UNWATCHED static void run_block(unsigned threads, const std::vector<unsigned>& o
         fiber.number = i;
         fiber.thread = {i % g_block.x, i / g_block.x % g_block.y, i / (g_block.x * g_block.y)};
         fiber.state = READY;
-        if (fiber.stack.empty()) fiber.stack.resize(STACK);
+        if (!fiber.stack)
+            fiber.stack = (char*)mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.data();
-        fiber.context.uc_stack.ss_size = fiber.stack.size();
+        fiber.context.uc_stack.ss_sp = fiber.stack;
+        fiber.context.uc_stack.ss_size = STACK;
         fiber.context.uc_link = &g_scheduler;
         makecontext(&fiber.context, fiber_main, 0);
 #if defined(__SANITIZE_THREAD__)
@@ -274,8 +285,8 @@ UNWATCHED static void run_block(unsigned threads, const std::vector<unsigned>& o
             running |= g_fibers[i].state != DONE;
         }
     }
-    for (const Shared& known : g_shared) free(known.memory);
-    g_shared.clear();
+    // Kept until the launch ends: to free them now would order this block before the next one.
+    for (; g_shared_count; --g_shared_count) g_spent.push_back(g_shared[g_shared_count - 1].memory);
 }
 
 static int run_grid(const unsigned* grid, const unsigned* block, unsigned bound, void (*body)(void*), void* argument)
@@ -301,6 +312,8 @@ static int run_grid(const unsigned* grid, const unsigned* block, unsigned bound,
         if (g_abandon) break;
     }
     acquire(&g_launch_done);
+    for (char* memory : g_spent) free(memory);
+    g_spent.clear();
     return g_abandon;
 }
 
