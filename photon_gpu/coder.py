@@ -107,7 +107,7 @@ def decode(
 ) -> NDArray:
     """Frames ``start:stop`` of a payload, once all of it has passed its checksum.
 
-    Frames the chunk never had (the last one's, completed by Zarr) are zeros.
+    With no ``stop``, frames the chunk never had (the last one's, completed by Zarr) are zeros.
     """
     opened = Opened(payload, chunk, encoding, start, stop, what)
     header, rows, columns = opened.header, opened.rows, opened.columns
@@ -148,6 +148,8 @@ class Opened:
         total, self.rows, self.columns = block_shape(chunk)
         if len(chunk) < 2:
             total, start, stop = 1, 0, 1
+        if stop is not None and len(chunk) > 1 and stop > self.header.frames:
+            raise CorruptDataError(f"a chunk holds {self.header.frames} frames; {stop} belong there")
         self.start, self.stop = start, total if stop is None else stop
         self.shape = chunk if len(chunk) < 2 else (self.stop - self.start, *chunk[1:])
         self.present = max(min(self.stop, self.header.frames) - self.start, 0)
