@@ -99,6 +99,7 @@ class Movie:
         *,
         backend: str = "auto",
         workers: int | None = None,
+        listed: dict[str, list[Any]] | None = None,
     ) -> None:
         self.storage = storage
         self.shape, self.chunks = description.shape, description.chunks
@@ -106,7 +107,7 @@ class Movie:
         self.attrs = dict(description.attributes)
         self._layout = layout_for(description.encoding, get_backend(backend))
         self._run = parallel(worker_count(workers))
-        self._manifest: dict[str, list[Any]] | None = None
+        self._manifest = listed
         self._kept: OrderedDict[tuple[int, str], Any] = OrderedDict()
         self._lock = threading.Lock()
 
