@@ -6,9 +6,12 @@ import json
 import os
 import socket
 import time
+import uuid
+from contextlib import suppress
 from types import TracebackType
 
 from photon_gpu.errors import PhotonError, StoreExistsError
+from photon_gpu.place import missing_folders, refuse_foreign, remove_empty
 from photon_gpu.storage import Storage
 
 MARKER = ".photon-writing"
@@ -33,17 +36,43 @@ class Claim:
         self._storage = storage
         self._overwrite = overwrite
         self._published = False
+        self._mark = b""
         self.target = storage
 
     def __enter__(self) -> Claim:
+        self._made = missing_folders(self._storage)
+        try:
+            self._take()
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                self._withdraw()
+            remove_empty(self._made)
+            raise
+        return self
+
+    def _withdraw(self) -> None:
+        """Interrupted while taking the place: the marker goes, if it is this writer's."""
+        with suppress(Exception):
+            if self._mark.startswith(self.target.read(MARKER)):  # it may be half written
+                self.target.delete(MARKER)
+
+    def _take(self) -> None:
         found = self._storage.names()
         if found and not self._overwrite:
             raise StoreExistsError(_taken(self._storage, found))
         if found:
+            refuse_foreign(self._storage, found)
             self.target = self._storage.sibling("new")
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "began": int(time.time())}
+            self._made = missing_folders(self.target)
+        who = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "began": int(time.time()),
+            "token": uuid.uuid4().hex,
+        }
+        self._mark = json.dumps(who).encode()
         try:
-            self.target.create(MARKER, json.dumps(who).encode())
+            self.target.create(MARKER, self._mark)
         except FileExistsError as error:
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else began to write here just now; nothing was written"
@@ -53,7 +82,6 @@ class Claim:
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else wrote here just now; nothing was overwritten"
             )
-        return self
 
     def publish(self, name: str, data: bytes) -> None:
         """Write the last file, which makes the folder a movie, and put it in its place."""
@@ -70,6 +98,7 @@ class Claim:
             return
         try:
             self.target.delete_folder()
+            remove_empty(self._made)
         except Exception as problem:
             note = f"the unfinished files at {self.target.url} could not be removed ({problem}); delete that folder"
             if error is None:
