@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-
 from photon_gpu.kernels import cpu, reference
+
 from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import MULTIPLICITY, rates
 from photon_gpu.transform import anscombe, stabilized_floor
@@ -308,7 +308,7 @@ def run(function, case: tuple):
 def test_the_twins_agree_bit_for_bit(twin, name):
     slow, fast = getattr(reference, name), getattr(TWINS[twin], name)
     number = 0
-    for number, case in enumerate(CASES[name](np.random.default_rng(0)), 1):  # noqa: B007
+    for number, case in enumerate(CASES[name](np.random.default_rng(0)), 1):
         expected, got = run(slow, case), run(fast, case)
         if expected != got:
             shown = [arg if not isinstance(arg, Out) else "out" for arg in case]
