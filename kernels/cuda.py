@@ -65,7 +65,9 @@ def _letter(array: Any) -> str:
 
 def _check(array: Any, name: str, *dtypes: str) -> None:
     if not isinstance(array, cupy.ndarray):
-        raise TypeError(f"{name} is a {type(array).__module__}.{type(array).__name__}; a cupy.ndarray is needed")
+        raise TypeError(
+            f"{name} is a {type(array).__module__}.{type(array).__name__}; a cupy.ndarray is needed"
+        )
     here = cupy.cuda.runtime.getDevice()
     if array.device.id != here:
         raise ValueError(f"{name} lies on GPU {array.device.id}, and GPU {here} is the current device")
@@ -78,7 +80,9 @@ def _frame_stride(array: Any, name: str) -> int:
     expected = array.dtype.itemsize
     for size, stride in zip(array.shape[:0:-1], array.strides[:0:-1], strict=True):
         if size > 1 and stride != expected:
-            raise ValueError(f"{name}: strides {array.strides} for shape {array.shape}; frames must be contiguous")
+            raise ValueError(
+                f"{name}: strides {array.strides} for shape {array.shape}; frames must be contiguous"
+            )
         expected *= size
     if array.shape[0] < 2:
         return expected // array.dtype.itemsize
@@ -221,7 +225,9 @@ def codes_from_labels(labels: Any, step: float, out: Any) -> int:
     _contiguous(out, "out")
     strange = cupy.empty(1, np.uint64)
     strange.data.memset_async(0, strange.nbytes)
-    _launch("codes_from_labels", labels.size, 1, labels, np.uint64(labels.size), np.float64(step), out, strange)
+    _launch(
+        "codes_from_labels", labels.size, 1, labels, np.uint64(labels.size), np.float64(step), out, strange
+    )
     return int(strange.get()[0])
 
 

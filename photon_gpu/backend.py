@@ -49,7 +49,9 @@ def get_backend(name: str = "auto", *, on_gpu: bool = False) -> Backend:
         A backend was named that cannot run here; the message says what to install.
     """
     if name not in NAMES and not (isinstance(name, str) and name.startswith("cupy:")):
-        raise InvalidInputError(f"backend is {name!r}; allowed are {', '.join(NAMES)}, and 'cupy:0,1' for some GPUs")
+        raise InvalidInputError(
+            f"backend is {name!r}; allowed are {', '.join(NAMES)}, and 'cupy:0,1' for some GPUs"
+        )
     if on_gpu and name in ("numba", "numpy"):
         raise InvalidInputError(
             f"backend {name!r} works on frames in host memory, and frames on a GPU were given or asked for; "

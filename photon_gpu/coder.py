@@ -59,7 +59,12 @@ class Plan:
     """
 
     def __init__(
-        self, shape: tuple[int, ...], chunk: tuple[int, ...], encoding: Encoding, found: Extent, backend: Backend
+        self,
+        shape: tuple[int, ...],
+        chunk: tuple[int, ...],
+        encoding: Encoding,
+        found: Extent,
+        backend: Backend,
     ) -> None:
         self.chunk, self.encoding = tuple(chunk), encoding
         self.frames = shape[0] if len(chunk) > 1 else 1

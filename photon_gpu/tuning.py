@@ -111,7 +111,7 @@ def choose(
         Predictor(name=predictor)  # a wrong name is an error in every layout
     plan = _PRESETS[preset]
     try:
-        return _choose(source, encoding, backend, plan, chunk_frames, predictor, compressor)
+        return _choose(source, encoding, backend, plan, chunk_frames, predictor, compressor, run)
     except InvalidInputError:
         _tell_where(source, encoding, backend, chunk_frames)
         raise
@@ -125,6 +125,7 @@ def _choose(
     chunk_frames: int,
     predictor: str | Predictor | None,
     compressor: Compressor | None,
+    run: Map,
 ) -> Choice:
     blocks = sample(source, encoding, backend, chunk_frames, plan.pixels)
     mean = float(np.mean([np.mean(block, dtype=np.float64) for block in blocks]))
@@ -209,7 +210,9 @@ def sample(
     if frames * rows * columns <= 2 * pixels:
         parts = range(0, frames, chunk_frames)
         whole = [source.read(start, min(start + chunk_frames, frames)) for start in parts]
-        return _brought_here([values.reshape(-1, rows, columns) for values in whole], source, encoding, backend)
+        return _brought_here(
+            [values.reshape(-1, rows, columns) for values in whole], source, encoding, backend
+        )
     band = band_rows(rows, columns)
     starts = sorted({0, (chunks // 2) * chunk_frames if chunks > 1 else 0})
     per_block = max(pixels // (2 * len(starts)), 1)

@@ -83,7 +83,13 @@ def test_every_predictor_over_several_bands(
 ) -> None:
     values = movie("float32", THREE_BANDS)  # of which no exact values are stored
     report = both(
-        tmp_path, values, values, layout="compact", predictor=predictor, step=step, compressor="zstd-1-noshuffle"
+        tmp_path,
+        values,
+        values,
+        layout="compact",
+        predictor=predictor,
+        step=step,
+        compressor="zstd-1-noshuffle",
     )
     assert report.encoding.predictor.name == predictor
     cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
@@ -104,7 +110,9 @@ def test_every_predictor_over_several_bands(
     ],
     ids=["dither", "dither compact", "32-bit codes", "32-bit labels", "few codes", "exact"],
 )
-def test_every_kind_of_code(machine: standin.Machine, tmp_path: Path, options: dict[str, Any], change: int) -> None:
+def test_every_kind_of_code(
+    machine: standin.Machine, tmp_path: Path, options: dict[str, Any], change: int
+) -> None:
     values = movie("int32").clip(0) * change
     report = both(tmp_path, values, values, **options)
     if options.get("step") == 0.1:
@@ -153,7 +161,9 @@ def test_frames_on_a_gpu_are_never_sent_down_raw(
     report = both(tmp_path, wrap(cupy.asarray(host)), host, backend="auto", layout=layout, predictor=None)
     assert report.backend == "cupy" and "on a GPU" in report.why
     down = [copy for copy in machine.copied if copy.way == "down" and copy.size > 3]
-    assert {copy.dtype for copy in down} == {np.dtype(np.uint8)} and sum(copy.size for copy in down) >= host.size
+    assert {copy.dtype for copy in down} == {np.dtype(np.uint8)} and sum(
+        copy.size for copy in down
+    ) >= host.size
     up = [copy.size for copy in machine.copied if copy.way == "up" and copy.dtype == host.dtype]
     assert up[0] == host.size and sum(up[1:]) < host.size  # our own asarray; then no frames, only the warm-up
 
@@ -172,7 +182,9 @@ def test_decoding_onto_the_gpu(machine: standin.Machine, tmp_path: Path, layout:
 
     values = movie("uint16")
     for dither in (None, 5):
-        pg.encode(values, tmp_path / "m", layout=layout, noise=NOISE, chunk_frames=5, dither=dither, overwrite=True)
+        pg.encode(
+            values, tmp_path / "m", layout=layout, noise=NOISE, chunk_frames=5, dither=dither, overwrite=True
+        )
         cpu, gpu = pg.open(tmp_path / "m"), pg.open(tmp_path / "m", device="gpu")
         for key in (slice(None), slice(3, 9), 12, [11, 0, 4], (slice(2, 8), 3, slice(4, 9)), slice(0, 0)):
             for found, expected in (
@@ -207,7 +219,10 @@ def test_a_small_gpu_takes_smaller_pieces(tmp_path: Path, layout: str, memory: i
         assert any(1000 < size < 5 * 40 * 1100 for size in sizes) and machine.peak[0] <= memory
         movie_on_cpu, on_gpu = pg.open(tmp_path / "cupy"), pg.open(tmp_path / "cupy", backend="cupy")
         np.testing.assert_array_equal(on_gpu[3:5], movie_on_cpu[3:5])
-    with standin.installed(2, memory=200_000), pytest.raises(BackendUnavailableError, match="out of memory even for"):
+    with (
+        standin.installed(2, memory=200_000),
+        pytest.raises(BackendUnavailableError, match="out of memory even for"),
+    ):
         pg.encode(values, tmp_path / "none", backend="cupy", layout=layout, noise=NOISE, predictor="none")
     assert not (tmp_path / "none" / ".zarray").exists()
 
@@ -333,7 +348,9 @@ def test_a_gpu_that_fails_on_the_way_is_told(tmp_path: Path, monkeypatch: pytest
             raise standin.CUDARuntimeError("cudaErrorECCUncorrectable: uncorrectable ECC error encountered")
 
         monkeypatch.setattr(standin.Stream, "wait_event", lost)
-        with pytest.raises(BackendUnavailableError, match=r"GPU 0 failed \(cudaErrorECCUncorrectable.*'numba' works"):
+        with pytest.raises(
+            BackendUnavailableError, match=r"GPU 0 failed \(cudaErrorECCUncorrectable.*'numba' works"
+        ):
             pg.encode(movie("uint16"), tmp_path / "m", backend="cupy", noise=NOISE)
         assert machine.launched and not (tmp_path / "m" / ".zarray").exists()
 
@@ -356,10 +373,15 @@ def _raises(message: str) -> Any:
     [
         (None, r"needs CuPy, which is not installed; pip install 'photon-gpu\[cu12\]'"),
         (
-            _broken_cupy(getDeviceCount=_raises("cudaErrorInsufficientDriver: CUDA driver version is insufficient")),
+            _broken_cupy(
+                getDeviceCount=_raises("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+            ),
             "there is no CUDA driver here, or it is older than this CuPy's CUDA: update the driver",
         ),
-        (_broken_cupy(getDeviceCount=_raises("cudaErrorNoDevice: no CUDA-capable device")), "is a CUDA device present"),
+        (
+            _broken_cupy(getDeviceCount=_raises("cudaErrorNoDevice: no CUDA-capable device")),
+            "is a CUDA device present",
+        ),
         (_broken_cupy(getDeviceCount=lambda: 0), "is CUDA_VISIBLE_DEVICES set to nothing"),
     ],
     ids=["no cupy", "old driver", "no device", "hidden"],
@@ -391,7 +413,9 @@ class _Absent:
 def test_a_cupy_for_another_cuda_is_told_with_a_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     package = tmp_path / "cupy"
     package.mkdir()
-    (package / "__init__.py").write_text("raise ImportError('libcudart.so.11.0: cannot open shared object file')")
+    (package / "__init__.py").write_text(
+        "raise ImportError('libcudart.so.11.0: cannot open shared object file')"
+    )
     backends._cupy.cache_clear()
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:

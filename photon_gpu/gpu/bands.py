@@ -60,7 +60,12 @@ def predict(
 
 
 def restore(
-    slot: Slot, name: str, residuals: Any, weights: NDArray[np.int32], steps: NDArray[np.int32], band_rows: int
+    slot: Slot,
+    name: str,
+    residuals: Any,
+    weights: NDArray[np.int32],
+    steps: NDArray[np.int32],
+    band_rows: int,
 ) -> Any:
     """Inverse of :func:`predict`."""
     if name == "none":
@@ -84,7 +89,9 @@ def _through(
     planes = slot.device("means", (2, rows, columns), np.int32)
     if name.endswith("mean"):
         start = int(weights[0, -1]) >> 8
-        for (_, _, source), (_, _, target) in zip(bands(given, band_rows), bands(out, band_rows), strict=True):
+        for (_, _, source), (_, _, target) in zip(
+            bands(given, band_rows), bands(out, band_rows), strict=True
+        ):
             getattr(kernels, name)(source, moves, start, planes, target)
     elif name.endswith("spatial"):
         # Every frame by itself: frames of a band lie one after the other, so each is a band of its own.

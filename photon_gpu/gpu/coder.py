@@ -61,7 +61,8 @@ class Gpu:
         if number not in [lane.number for lane in self.lanes]:
             here = ", ".join(str(lane.number) for lane in self.lanes)
             raise InvalidInputError(
-                f"the frames lie on GPU {number}, and this backend uses GPU {here}; name it as in backend='cupy:{number}'"
+                f"the frames lie on GPU {number}, and this backend uses GPU {here}; "
+                f"name it as in backend='cupy:{number}'"
             )
         return number
 
@@ -184,9 +185,7 @@ class Gpu:
         with self._slots.taken(lane.number) as slot:
             return lane.shrinking(slot, 0, 0, lambda _: lane.zeros(shape, dtype))
 
-    def copy_frames(
-        self, out: Any, where: NDArray[np.int64], source: Any, inside: NDArray[np.int64]
-    ) -> None:
+    def copy_frames(self, out: Any, where: NDArray[np.int64], source: Any, inside: NDArray[np.int64]) -> None:
         """``out[where] = source[inside]``, runs of frames at a time, on the first device."""
         lane = self.lanes[0]
         with lane.entered():
@@ -253,7 +252,11 @@ def _pieces(rows: int, band: int, row_bytes: int, piece_bytes: int) -> list[tupl
 
 
 def _extent(
-    loaded: _Loaded, pieces: list[tuple[int, int]], encoding: Encoding, shape: tuple[int, ...], first_frame: int
+    loaded: _Loaded,
+    pieces: list[tuple[int, int]],
+    encoding: Encoding,
+    shape: tuple[int, ...],
+    first_frame: int,
 ) -> Extent:
     """Range of a chunk's values; what cannot be encoded is an error that says where."""
     parts = [extent(loaded.slot, loaded.piece(*piece)) for piece in pieces]

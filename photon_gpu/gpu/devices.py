@@ -22,8 +22,12 @@ def load_cupy() -> Any:
         return importlib.import_module("cupy")
     except ModuleNotFoundError as error:
         if error.name != "cupy":
-            raise BackendUnavailableError(f"CuPy is installed but incomplete ({error}); {_INSTALL}") from error
-        raise BackendUnavailableError(f"backend 'cupy' needs CuPy, which is not installed; {_INSTALL}") from error
+            raise BackendUnavailableError(
+                f"CuPy is installed but incomplete ({error}); {_INSTALL}"
+            ) from error
+        raise BackendUnavailableError(
+            f"backend 'cupy' needs CuPy, which is not installed; {_INSTALL}"
+        ) from error
     except Exception as error:  # CuPy raises what its libraries make it raise
         raise BackendUnavailableError(
             f"CuPy cannot be loaded ({type(error).__name__}: {error}); it must match the machine's CUDA, "
@@ -45,7 +49,9 @@ def device_count() -> int:
     except Exception as error:  # CUDARuntimeError, or an ImportError of a library CuPy loads late
         text = str(error)
         if "InsufficientDriver" in text:
-            cure = "there is no CUDA driver here, or it is older than this CuPy's CUDA: update the driver, or "
+            cure = (
+                "there is no CUDA driver here, or it is older than this CuPy's CUDA: update the driver, or "
+            )
             cure += _INSTALL
         else:
             cure = "is a CUDA device present, its driver loaded, and CUDA_VISIBLE_DEVICES right?"
@@ -64,7 +70,9 @@ def chosen_devices(name: str) -> tuple[int, ...]:
     try:
         numbers = tuple(dict.fromkeys(int(part) for part in listed.split(",")))
     except ValueError:
-        raise InvalidInputError(f"backend is {name!r}; devices are given as in 'cupy:0' or 'cupy:0,2'") from None
+        raise InvalidInputError(
+            f"backend is {name!r}; devices are given as in 'cupy:0' or 'cupy:0,2'"
+        ) from None
     for number in numbers:
         if not 0 <= number < count:
             raise InvalidInputError(

@@ -62,7 +62,7 @@ class Lane:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """This device and its compute stream are the current ones; its errors are photon_gpu's."""
+        """Make the device and its compute stream the current ones, and its errors photon_gpu's."""
         try:
             with self.cupy.cuda.Device(self.number), self.compute:
                 yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
@@ -81,6 +80,3 @@ class CudaSource(Source):
     def close(self) -> None:
         """Let go of the array."""
         self._array = None
-
-
-

@@ -12,8 +12,8 @@ import sys
 from typing import Any
 
 import numpy as np
-
 from photon_gpu.kernels import reference
+
 from tests.cuda_host import standin
 from tests.cuda_host.host import host_module
 from tests.kernels.vectors import DTYPES, full_range, mixes, thresholds_for
@@ -29,9 +29,19 @@ def same(found: Any, expected: np.ndarray) -> None:
 def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
     """Launch everything that ``kernels/cuda.py`` offers."""
     put, empty = cupy.asarray, cupy.empty
-    codes_of_all, outputs, sizes, shape = CODES, OUTPUTS, ((1003, 0), (1003, 1), (512, 0), (17, 16)), (3, 7, 43)
+    codes_of_all, outputs, sizes, shape = (
+        CODES,
+        OUTPUTS,
+        ((1003, 0), (1003, 1), (512, 0), (17, 16)),
+        (3, 7, 43),
+    )
     if brief:
-        codes_of_all, outputs, sizes, shape = CODES[:1], ("uint8", "float64"), ((1003, 0), (600, 1)), (2, 4, 9)
+        codes_of_all, outputs, sizes, shape = (
+            CODES[:1],
+            ("uint8", "float64"),
+            ((1003, 0), (600, 1)),
+            (2, 4, 9),
+        )
     for dtype in ("int16", "float32") if brief else DTYPES:
         values = full_range(dtype, 1003)
         for skew in (0, 1):
@@ -80,7 +90,11 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
     same(kernels.phase(put(index), 4), reference.phase(index, 4))
     labels = np.append(np.arange(-500, 500) * 0.5, [0.3, np.nan])
     out, expected = empty(labels.shape, np.int32), np.empty(labels.shape, np.int32)
-    assert kernels.codes_from_labels(put(labels), 0.5, out) == reference.codes_from_labels(labels, 0.5, expected) == 2
+    assert (
+        kernels.codes_from_labels(put(labels), 0.5, out)
+        == reference.codes_from_labels(labels, 0.5, expected)
+        == 2
+    )
     same(out, expected)
     frames, rows, columns = shape
     for code in codes_of_all[:2]:
@@ -107,7 +121,6 @@ def main(brief: bool) -> int:
     """Run, and say what ran."""
     with standin.installed(4) as machine:
         import cupy
-
         from photon_gpu.kernels import cuda
 
         run_all(cupy, cuda, brief)

@@ -168,7 +168,9 @@ class Memory:
         self.machine, self.device, self.nbytes = machine, device, nbytes
         address = _libc.malloc(max(nbytes, 1))
         ctypes.memset(address, _GARBAGE, max(nbytes, 1))
-        self.raw = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address)) if nbytes else _nothing()
+        self.raw = (
+            np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address)) if nbytes else _nothing()
+        )
         self.address = address
         machine.memories.add(self)
         # The pool hands memory on to later work of the same stream, ordered after what is queued there.
@@ -188,7 +190,7 @@ def _give_back(machine: Machine, device: int, nbytes: int, address: int, stream:
     stream.push(free)
 
 
-class ndarray:  # noqa: N801 - CuPy's name
+class ndarray:
     """Device memory: only copies and kernels reach it."""
 
     def __init__(self, memory: Memory, host: np.ndarray) -> None:
@@ -215,7 +217,11 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     def _copy(self, source: Any, nbytes: int, stream: Stream) -> None:
         given = source.array
-        if not nbytes == self.nbytes == given.nbytes or not self.flags.c_contiguous or not given.flags.c_contiguous:
+        if (
+            not nbytes == self.nbytes == given.nbytes
+            or not self.flags.c_contiguous
+            or not given.flags.c_contiguous
+        ):
             raise ValueError("stand-in: a copy of part of an array")
         _same_device(self._memory.machine, self, stream)
         _same_device(self._memory.machine, given, stream)
@@ -268,7 +274,11 @@ class ndarray:  # noqa: N801 - CuPy's name
         stream.push(lambda: (machine.ran.append(("up", self.size)), np.copyto(host, held)))
 
     def get(
-        self, stream: Stream | None = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True
+        self,
+        stream: Stream | None = None,
+        order: str = "C",
+        out: np.ndarray | None = None,
+        blocking: bool = True,
     ) -> np.ndarray:
         machine = self._memory.machine
         stream = stream or machine.stream()
@@ -294,7 +304,9 @@ def _same_device(machine: Machine, array: ndarray, stream: Stream) -> None:
 
 def _is_pinned(machine: Machine, array: np.ndarray) -> bool:
     start = array.ctypes.data
-    return any(base <= start and start + array.nbytes <= base + size for base, size in list(machine.pinned.items()))
+    return any(
+        base <= start and start + array.nbytes <= base + size for base, size in list(machine.pinned.items())
+    )
 
 
 class Device:
@@ -324,7 +336,9 @@ class Device:
 class RawModule:
     """The source, compiled by g++; checks the options as NVRTC would need them."""
 
-    def __init__(self, machine: Machine, *, code: str, options: tuple[str, ...] = (), backend: str = "nvrtc") -> None:
+    def __init__(
+        self, machine: Machine, *, code: str, options: tuple[str, ...] = (), backend: str = "nvrtc"
+    ) -> None:
         if not isinstance(options, tuple) or backend != "nvrtc":
             raise TypeError("stand-in: options must be a tuple, backend 'nvrtc'")
         self._machine, self._device = machine, machine.device()
@@ -335,7 +349,9 @@ class RawModule:
             raise CUDARuntimeError(f"CUDA_ERROR_NOT_FOUND: named symbol not found: {name}")
         return lambda grid, block, args: self._launch(name, grid, block, args)
 
-    def _launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
+    def _launch(
+        self, name: str, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]
+    ) -> None:
         machine = self._machine
         stream = machine.stream()
         if self._device != machine.device():

@@ -25,7 +25,9 @@ nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="CuPy is not
 try:
     nvrtc.getVersion()
 except Exception as error:  # CuPy's own ImportError or RuntimeError, as the library is absent
-    pytest.skip(f"NVRTC cannot be loaded ({error}): pip install nvidia-cuda-nvrtc-cu12", allow_module_level=True)
+    pytest.skip(
+        f"NVRTC cannot be loaded ({error}): pip install nvidia-cuda-nvrtc-cu12", allow_module_level=True
+    )
 
 
 @functools.cache
@@ -43,14 +45,17 @@ def product_options() -> tuple[str, ...]:
         seen.append(tuple(options))
         raise InterruptedError
 
-    held = compiler._compile_using_nvrtc_no_warning, compiler._preprocess
-    compiler._compile_using_nvrtc_no_warning, compiler._preprocess = record, lambda *_: ""
+    names = ("_compile_using_nvrtc_no_warning", "_preprocess", "_get_arch_for_options_for_nvrtc")
+    held = {name: getattr(compiler, name) for name in names}
+    for name, stub in zip(names, (record, lambda *_: "", lambda *_: ("", "cubin")), strict=True):
+        setattr(compiler, name, stub)  # the two others ask the device
     try:
         compiler._compile_with_cache_cuda(SOURCE + "// not in CuPy's cache", ours, "80", cache_in_memory=True)
     except InterruptedError:
         pass
     finally:
-        compiler._compile_using_nvrtc_no_warning, compiler._preprocess = held
+        for name, original in held.items():
+            setattr(compiler, name, original)
     return (*seen[0], "--device-as-default-execution-space")
 
 
@@ -89,7 +94,9 @@ def faults(ptx: str) -> list[str]:
         "local memory": r"\.local\b",
         "call of a function": r"\bcall\b",
     }
-    return [f"{name}: {found[0]}" for name, pattern in forbidden.items() if (found := re.search(pattern, ptx))]
+    return [
+        f"{name}: {found[0]}" for name, pattern in forbidden.items() if (found := re.search(pattern, ptx))
+    ]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -106,7 +113,12 @@ def test_ptx_holds_nothing_that_rounds_otherwise(architecture: str) -> None:
         ("", "", ("--fmad=true",), "fused multiply-add"),
         ("const f64 value = widened(", "const f64 value = (f64)(", (), "flush of subnormal"),
         ("(u64)now - (u64)before", "(u64)(1.0f / (f32)now)", ("--use_fast_math",), "approximate operation"),
-        ("u64 low = 0, high = 0, strange = 0;", "volatile u64 low = 0, high = 0, strange = 0;", (), "local memory"),
+        (
+            "u64 low = 0, high = 0, strange = 0;",
+            "volatile u64 low = 0, high = 0, strange = 0;",
+            (),
+            "local memory",
+        ),
     ],
 )
 def test_the_check_sees(old: str, new: str, options: tuple[str, ...], fault: str) -> None:
@@ -128,7 +140,9 @@ def test_lookups_move_16_bytes_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_registers_are_bounded_and_nothing_spills(architecture: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_registers_are_bounded_and_nothing_spills(
+    architecture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     _, log, binary = compiled(f"sm_{architecture}", (*product_options(), "--ptxas-options=-v"))
     names = re.findall(r"Compiling entry function '(\w+)'", log)
     registers = [int(n) for n in re.findall(r"Used (\d+) registers", log)]
@@ -140,7 +154,7 @@ def test_registers_are_bounded_and_nothing_spills(architecture: str, capsys: pyt
         print(f" sm_{architecture}: {len(names)} kernels, {min(registers)} to {most[0]} registers ({most[1]}), "
               f"spills {sum(int(s[1]) for s in spills)} bytes, shared {max(shared)} bytes", end="")  # fmt: skip
     assert most[0] <= MOST_REGISTERS and max(shared) <= 48 << 10
-    assert {spill for spill in spills} == {("0", "0", "0")}
+    assert set(spills) == {("0", "0", "0")}
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
@@ -154,5 +168,7 @@ def test_nvcc_compiles_it_too(architecture: str, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr[-3000:]
     if shutil.which("nvdisasm") is None:
         return
-    sass = subprocess.run(["nvdisasm", "-c", str(tmp_path / "photon.cubin")], capture_output=True, text=True, check=True)
+    sass = subprocess.run(
+        ["nvdisasm", "-c", str(tmp_path / "photon.cubin")], capture_output=True, text=True, check=True
+    )
     assert not re.search(r"\b(STL|LDL)\b", sass.stdout), "the machine code uses local memory"

@@ -57,7 +57,11 @@ def test_every_kernel_is_clean(kind: str) -> None:
         ("address", "*(long long*)((char*)out + 4) = threadIdx.x;", "misaligned address"),
         ("address", "out[0] = 0x7fffffff; out[0] += 1 + (int)threadIdx.x;", "signed integer overflow"),
         ("thread", "out[0] += threadIdx.x;", "data race"),
-        ("thread", "SHARED(int, a, 256); a[threadIdx.x] = 1; out[threadIdx.x] = a[255 - threadIdx.x];", "data race"),
+        (
+            "thread",
+            "SHARED(int, a, 256); a[threadIdx.x] = 1; out[threadIdx.x] = a[255 - threadIdx.x];",
+            "data race",
+        ),
         ("thread", "if (threadIdx.x == 0) out[0] += 1;", "data race"),
     ],
 )

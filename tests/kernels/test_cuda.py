@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from photon_gpu.kernels import cpu, reference
+
 from tests.cuda_host import standin
 from tests.cuda_host.host import HostLaunchError, HostModule, host_module
 from tests.kernels.vectors import DTYPES, every_value, full_range, mixes, thresholds_for
@@ -56,7 +56,6 @@ class Device:
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     with standin.installed(request.param) as machine:
         import cupy
-
         from photon_gpu.kernels import cuda
 
         yield Device(cuda, cupy)
@@ -98,7 +97,7 @@ def test_extent(device: Device, dtype: str) -> None:
 
 
 def test_extent_at_every_position(device: Device) -> None:
-    for place in [*range(0, 70), 255, 256, 2047, 2048, 4999]:
+    for place in [*range(70), 255, 256, 2047, 2048, 4999]:
         values = np.full(5000, 500, np.int32)
         values[place], values[(place + 777) % 5000] = -9, 60001
         out = device.put(np.zeros(3, np.int32))
@@ -107,7 +106,9 @@ def test_extent_at_every_position(device: Device) -> None:
 
 
 def test_phase_is_a_mix_of_every_bit(device: Device) -> None:
-    index = np.concatenate([every_value("uint16").astype(np.uint32), np.uint32(1) << np.arange(32, dtype=np.uint32)])
+    index = np.concatenate(
+        [every_value("uint16").astype(np.uint32), np.uint32(1) << np.arange(32, dtype=np.uint32)]
+    )
     for seed in (0, 1, 2**32 - 1):
         equal(device.kernels.phase(device.put(index), seed).get(), reference.phase(index, seed))
         assert set(reference.phase(index, seed).tolist()) == set(range(16))
@@ -143,7 +144,9 @@ def test_forward_lut_keeps_to_its_samples(device: Device, pixels: int, skew: int
     everything = around.get()
     rows = everything[skew : skew + 3 * (pixels + apart)].reshape(3, -1)
     equal(rows[:, :pixels], lut[patterns])
-    assert (rows[:, pixels:] == 77).all() and (everything[:skew] == 77).all() and (everything[-40:] == 77).all()
+    assert (
+        (rows[:, pixels:] == 77).all() and (everything[:skew] == 77).all() and (everything[-40:] == 77).all()
+    )
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
@@ -185,7 +188,9 @@ def test_thresholds_decide_and_the_guess_does_not(device: Device) -> None:
     reference.forward_thresholds(values, thresholds, model, 0, expected)
     for wrong in (model * 1.7, model * 0, model * np.nan, model * 1e300, np.full_like(model, -1)):
         found = device.empty(values.shape, np.uint16)
-        device.kernels.forward_thresholds(device.put(values), device.put(thresholds), device.put(wrong), 0, found)
+        device.kernels.forward_thresholds(
+            device.put(values), device.put(thresholds), device.put(wrong), 0, found
+        )
         equal(found.get(), expected)
 
 
@@ -226,8 +231,12 @@ def test_inverse_of_a_damaged_code_stays_within_the_table(device: Device) -> Non
 
 @pytest.mark.parametrize("step", [0.5, 0.1, 1 / 3, 7.0])
 def test_codes_from_labels(device: Device, step: float) -> None:
-    k = np.concatenate([np.arange(-3000, 3000), [2**31 - 1, 1 - 2**31, 2**31, -(2**31), 2**40]]).astype(np.float64)
-    labels = np.concatenate([k * step, np.nextafter(k * step, np.inf)[::7], [np.nan, np.inf, -np.inf, -0.0, 1e300]])
+    k = np.concatenate([np.arange(-3000, 3000), [2**31 - 1, 1 - 2**31, 2**31, -(2**31), 2**40]]).astype(
+        np.float64
+    )
+    labels = np.concatenate(
+        [k * step, np.nextafter(k * step, np.inf)[::7], [np.nan, np.inf, -np.inf, -0.0, 1e300]]
+    )
     found, expected = device.empty(labels.shape, np.int32), np.empty(labels.shape, np.int32)
     strange = device.kernels.codes_from_labels(device.put(labels, skew=1), step, found)
     assert strange == reference.codes_from_labels(labels, step, expected) > 0
@@ -250,7 +259,10 @@ def test_checksum(device: Device, codes: str) -> None:
 @pytest.mark.parametrize("shape", [(7, 1003), (1, 1), (2, 255), (5, 257)])
 def test_mean(device: Device, codes: str, shape: tuple[int, int]) -> None:
     rates = np.maximum(128 // np.arange(1, shape[0] + 1), 16).astype(np.int32)
-    for read, first in ((full_range(codes, shape[0] * shape[1]).reshape(shape), 3), (np.zeros(shape, codes), 0)):
+    for read, first in (
+        (full_range(codes, shape[0] * shape[1]).reshape(shape), 3),
+        (np.zeros(shape, codes), 0),
+    ):
         state = np.empty(shape[1], np.int32)
         residuals, found = np.empty(shape, codes), device.empty(shape, codes, apart=1)
         reference.predict_mean(read, rates, first, state, residuals)
@@ -263,10 +275,12 @@ def test_mean(device: Device, codes: str, shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("codes", ["uint8", "uint16"])
-@pytest.mark.parametrize("shape", [(5, 6, 21), (1, 3, 4), (3, 1, 1), (4, 1, 7), (4, 9, 1), (9, 3, 5), (2, 18, 33)])
+@pytest.mark.parametrize(
+    "shape", [(5, 6, 21), (1, 3, 4), (3, 1, 1), (4, 1, 7), (4, 9, 1), (9, 3, 5), (2, 18, 33)]
+)
 @pytest.mark.parametrize("name", ["past", "full"])
 def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: str) -> None:
-    frames, rows, columns = shape
+    _, rows, columns = shape
     for read, weights, rates in mixes(codes, shape):
         state = np.empty((3, rows + 2, columns + 2), np.int32)
         residuals, found = np.empty(shape, codes), device.empty(shape, codes)
@@ -282,14 +296,16 @@ def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: st
 @pytest.mark.parametrize("name", ["past", "full"])
 @pytest.mark.parametrize("band", [1, 2, 5, 7, 20])
 def test_bands_are_what_the_twins_take_one_at_a_time(device: Device, name: str, band: int) -> None:
-    shape = frames, rows, columns = (4, 7, 9)
+    shape = _, rows, columns = (4, 7, 9)
     for read, weights, rates in list(mixes("uint8", shape))[:2]:
         pieces = [read[:, first : first + band] for first in range(0, rows, band)]
         expected = []
         for piece in pieces:
             residuals = np.empty(piece.shape, np.uint8)
             state = np.empty((3, piece.shape[1] + 2, columns + 2), np.int32)
-            getattr(reference, f"predict_{name}")(np.ascontiguousarray(piece), weights, rates, state, residuals)
+            getattr(reference, f"predict_{name}")(
+                np.ascontiguousarray(piece), weights, rates, state, residuals
+            )
             expected.append(residuals.reshape(-1))
         banded = np.concatenate([np.ascontiguousarray(piece).reshape(-1) for piece in pieces]).reshape(shape)
         given = (device.put(weights), device.put(rates), device.empty((2, rows, columns), np.int32))
@@ -346,11 +362,13 @@ def test_what_cannot_be_launched_is_refused(device: Device) -> None:
 def test_an_array_of_another_device_is_refused() -> None:
     with standin.installed(0, devices=2):
         import cupy
-
         from photon_gpu.kernels import cuda
 
         codes = cupy.asarray(np.zeros((4, 6), np.uint8))
-        with cupy.cuda.Device(1), pytest.raises(ValueError, match="codes lies on GPU 0, and GPU 1 is the current"):
+        with (
+            cupy.cuda.Device(1),
+            pytest.raises(ValueError, match="codes lies on GPU 0, and GPU 1 is the current"),
+        ):
             cuda.checksum(codes, 0, 6)
 
 
@@ -383,9 +401,13 @@ def test_the_shim_sees_what_a_gpu_would_not_forgive() -> None:
                                  ((1,), (512,), "512 threads"), ((1,), (0,), "0 threads")):  # fmt: skip
         with pytest.raises(HostLaunchError, match=message):
             broken.launch("fine", grid, block, [at, np.uint32(3)])
-    for arguments, message in (([at], "1 arguments, the kernel takes 2"), ([at, np.int32(3)], "is i4, the kernel takes u4"),
-                               ([at, np.uint64(3)], "is u8"), ([np.uint64(at), np.uint32(3)], "is u8, the kernel takes P8"),
-                               ([at, 3.0], "is a float")):  # fmt: skip
+    for arguments, message in (
+        ([at], "1 arguments, the kernel takes 2"),
+        ([at, np.int32(3)], "is i4, the kernel takes u4"),
+        ([at, np.uint64(3)], "is u8"),
+        ([np.uint64(at), np.uint32(3)], "is u8, the kernel takes P8"),
+        ([at, 3.0], "is a float"),
+    ):
         with pytest.raises(HostLaunchError, match=message):
             broken.launch("fine", (1,), (256,), arguments)
     broken.launch("fine", (2,), (256,), [at, np.uint32(3)])

@@ -48,7 +48,9 @@ def thresholds_for(dtype: str, phased: bool) -> tuple[np.ndarray, np.ndarray, np
     model = np.array([gain, offset, dark, 1 / step, *shifts])
     if kind.kind == "f":
         at = table[0, 1:].astype(kind)
-        values = np.concatenate([at, np.nextafter(at, kind.type(-np.inf)), np.nextafter(at, kind.type(np.inf)), -at])
+        values = np.concatenate(
+            [at, np.nextafter(at, kind.type(-np.inf)), np.nextafter(at, kind.type(np.inf)), -at]
+        )
     else:
         info = np.iinfo(kind)
         at = table[0, 1:]
