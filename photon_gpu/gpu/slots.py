@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,8 +38,7 @@ class Lane:
     """One device: its streams, kernels and slots."""
 
     def __init__(self, number: int, why: str) -> None:
-        import photon_gpu.kernels.cuda as kernels
-
+        kernels = import_module("photon_gpu.kernels.cuda")
         self.number, self.cupy = number, load_cupy()
         self.backend = Backend("cupy", kernels, why, place=self.put)
         self.piece_bytes = PIECE_BYTES
