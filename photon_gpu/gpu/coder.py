@@ -25,7 +25,6 @@ from photon_gpu.payload import block_shape
 from photon_gpu.predictors import band_rows
 from photon_gpu.stages import Stages
 
-
 cpu = import_module("photon_gpu.kernels.cpu")
 
 
