@@ -151,12 +151,12 @@ def cover(seed: int) -> dict[str, Any]:
 
 def summary(rows: list[dict[str, Any]], covered: list[dict[str, Any]]) -> list[str]:
     """The figures the README quotes."""
-    usable = [r for r in rows if r["pairs"] and r["pairs"] >= 5e6 and r["shot share"] >= 0.1]
+    usable = [r for r in rows if r["pairs"] and r["pairs"] >= 5e6 and r["shot share"] >= 0.3]
     said = [r for r in rows if r["verdict"] != "REFUSE" and r not in usable]
     gains = np.abs([r["gain error %"] for r in usable])
     dark = [r for r in usable if r["intercept +-"] < 0.1]
     lines = [
-        f"- {len(usable)} of {len(rows)} cases have 5e6 usable pairs and 10 % of their variance from light: gain "
+        f"- {len(usable)} of {len(rows)} cases kept 5e6 pairs and have 30 % of their variance from light: gain "
         f"error median {np.median(gains):.2f} %, worst {gains.max():.2f} %.",
     ]
     if dark:

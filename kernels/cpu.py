@@ -66,6 +66,14 @@ def forward_lut_phased(
 
 
 @_jit
+def subtract(values: NDArray, base: int, out: NDArray) -> None:
+    """See the reference."""
+    for t in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            out[t, i] = np.int64(values[t, i]) - np.int64(base)
+
+
+@_jit
 def _code(value: float, thresholds: NDArray, row: int, model: NDArray) -> int:
     """Greatest k with thresholds[row, k] <= value, from a float64 guess that may be wrong by anything."""
     gain, offset, dark, scale, shift = model[0], model[1], model[2], model[3], model[4 + row]
@@ -176,9 +184,10 @@ def _unzigzag(residual: Any) -> Any:
 
 
 @_jit
-def _follow(mean: Any, now: Any, rate: Any) -> Any:
+def _follow(mean: Any, now: Any, rate: Any, codes: NDArray) -> Any:
     distance = np.int32(np.int32(np.int32(now) << 7) - mean)
-    return np.int32(mean + np.int32(np.int32(np.int32(distance * rate) + np.int32(64)) >> 7))
+    moved = _wide(_wide(distance, codes) * rate, codes)
+    return np.int32(mean + np.int32(_wide(moved + _wide(64, codes), codes) >> 7))
 
 
 @_jit
@@ -193,7 +202,7 @@ def predict_mean(codes: NDArray, rates: NDArray[np.int32], first: int, state: ND
             now = np.int32(codes[t, i])
             predicted = np.int32(np.int32(mean[i] + np.int32(64)) >> 7)
             out[t, i] = _zigzag(np.int32(now - predicted), codes)
-            mean[i] = _follow(mean[i], now, rate)
+            mean[i] = _follow(mean[i], now, rate, codes)
 
 
 @_jit
@@ -209,7 +218,7 @@ def restore_mean(
         for i in range(residuals.shape[1]):
             predicted = np.int32(np.int32(mean[i] + np.int32(64)) >> 7)
             out[t, i] = np.int32(predicted + _unzigzag(residuals[t, i]))
-            mean[i] = _follow(mean[i], out[t, i], rate)
+            mean[i] = _follow(mean[i], out[t, i], rate, out)
 
 
 @_jit
@@ -235,7 +244,7 @@ def _advance(frame: NDArray, rate: Any, state: NDArray) -> None:
     for r in range(frame.shape[0]):
         for c in range(frame.shape[1]):
             now = np.int32(frame[r, c])
-            state[0, r + 1, c + 1] = _follow(state[0, r + 1, c + 1], now, rate)
+            state[0, r + 1, c + 1] = _follow(state[0, r + 1, c + 1], now, rate, frame)
             state[1, r + 1, c + 1] = np.int32(now << 7)
     _replicate_edges(state[0])
     _replicate_edges(state[1])
@@ -349,3 +358,17 @@ def restore_full(
                 out[t, r, c] = np.int32(_prediction(total, out) + _unzigzag(residuals[t, r, c]))
                 now[r + 1, c + 1] = np.int32(np.int32(out[t, r, c]) << 7)
         _advance(out[t], np.int32(rates[t]), state)
+
+
+@_jit
+def moments(values: NDArray, low: int, shift: int, out: NDArray[np.int64]) -> None:
+    """See the reference."""
+    bins = out.shape[1]
+    for t in range(1, values.shape[0]):
+        for i in range(values.shape[1]):
+            before, now = np.int64(values[t - 1, i]), np.int64(values[t, i])
+            level = (((before + now) >> 1) - low) >> shift
+            if 0 <= level < bins:
+                out[0, level] += 1
+                out[1, level] += before + now
+                out[2, level] += (now - before) * (now - before)

@@ -53,7 +53,7 @@ class Claim:
     def _withdraw(self) -> None:
         """Interrupted while taking the place: the marker goes, if it is this writer's."""
         with suppress(Exception):
-            if self.target.read(MARKER) == self._mark:
+            if self._mark.startswith(self.target.read(MARKER)):  # it may be half written
                 self.target.delete(MARKER)
 
     def _take(self) -> None:

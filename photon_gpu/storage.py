@@ -204,7 +204,11 @@ def _create_local(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with path.open("xb") as file:
-                file.write(data)
+                try:
+                    file.write(data)
+                except BaseException:
+                    path.unlink()
+                    raise
             return
         except FileNotFoundError:
             # Somebody removed the empty folder between the two calls.

@@ -95,6 +95,7 @@ def encode(
     chunk_frames : int, optional
         Whole frames per chunk. Default: 100, or as many as fit 2 GiB.
     backend : {"auto", "numba", "cupy", "numpy"}
+        ``"cupy"`` takes all GPUs, ``"cupy:0,2"`` those; ``"auto"`` one where the frames lie there.
     overwrite : bool
         Replace what is there; the old movie goes once the new one is whole.
     workers : int, optional
@@ -138,7 +139,6 @@ def encode(
     True
     """
     storage = Storage.at(url, storage_options)
-    chosen = get_backend(backend)
     threads = worker_count(workers)
     base = Encoding(layout=layout, noise=noise, step=step, dither=dither)
     fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
@@ -150,6 +150,7 @@ def encode(
     try:
         goes = Deletable(movie) if delete_source else None
         refuse_source(movie.name, storage)
+        chosen = get_backend(backend, on_gpu=movie.device is not None)
         base = base.but(dtype=movie.dtype.name)
         frames = layout_for(base, chosen).chunk_frames(chunk_frames, movie.shape)
         compile_seconds = warm_up(chosen, base, preset)
@@ -240,7 +241,8 @@ class _Run:
         self._stages, self._progress, self._map = stages, progress, parallel(threads)
         raw = int(np.prod(self.chunk, dtype=np.int64)) * movie.dtype.itemsize
         # Raw values, codes and compressed bytes of a chunk stay below three times its raw size.
-        self._in_flight = max(1, min(threads + 2, budget_bytes // (3 * raw)))
+        devices = layout.backend.gpu.chunks_in_flight if layout.backend.gpu else 0
+        self._in_flight = max(1, min(threads + 2 + devices, budget_bytes // (3 * raw)))
         self.check: Callable[[str, int, bytes, NDArray], None] | None = None
         self._lock = threading.Lock()
         self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()

@@ -110,6 +110,19 @@ def test_an_interrupt_while_a_place_is_taken_leaves_nothing(at, tmp_path):
     assert paths(tmp_path) == []
 
 
+def test_an_interrupt_within_the_making_of_the_marker_leaves_nothing(tmp_path):
+    place = Storage.at(tmp_path / "m.zarr")
+
+    class Halfway(Storage):
+        def create(self, name, data):
+            super().create(name, data[:7])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Claim(Halfway(place.fs, place.root), overwrite=False):
+        pass
+    assert paths(tmp_path) == []
+
+
 def test_an_interrupt_leaves_another_writers_marker(tmp_path):
     place = Storage.at(tmp_path / "m.zarr")
 

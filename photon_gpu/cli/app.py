@@ -41,10 +41,10 @@ COMMANDS = {
         "photon_gpu.cli.verify", "Check every file of a stored movie; name the frames that are lost."
     ),
     "repair": Command("photon_gpu.cli.repair", "Restore what a source and the manifest can restore."),
-    "cost": Command("photon_gpu.cli.cost", "Tell what movies cost to keep, by storage class."),
-    "gc": Command("photon_gpu.cli.gc", "Find movies no DataJoint row refers to; delete them if told to."),
     "info": Command("photon_gpu.cli.info", "Tell what a stored movie is, and how small it got."),
     "decode": Command("photon_gpu.cli.decode", "Write a stored movie back as TIFF, NumPy or plain Zarr."),
+    "cost": Command("photon_gpu.cli.cost", "Tell what movies cost to keep, by storage class."),
+    "gc": Command("photon_gpu.cli.gc", "Find movies no DataJoint row refers to; delete them if told to."),
 }
 """Each is a function of the command's name in its module."""
 

@@ -48,7 +48,7 @@ def cost(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:  # fmt: skip
-    """Tell what movies cost to keep, raw and stored, by storage class.
+    """Tell what movies cost to keep, by storage class.
 
     For example:
       photon-gpu cost movie.zarr --movies 1000

@@ -38,7 +38,7 @@ def gc(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Find movies that no row of a DataJoint database refers to; delete them if told to.
+    """Find movies no DataJoint row refers to; delete them if told to.
 
     The database and its stores are those of datajoint.json and the environment (DJ_HOST, DJ_STORES, ...).
     What is young, unknown or in doubt stays, and the report says why.

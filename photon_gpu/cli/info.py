@@ -19,8 +19,8 @@ def info(
 ) -> console.Report:
     """Tell what a stored movie is, and how small it got.
 
-    Shape, noise model (gain in ADU per photon, offset in ADU, variance in ADU^2), step in sigma, sizes. Chunks are
-    counted, not read; a missing one is told.
+    Shape, sizes, step in sigma, and the noise model: gain in ADU per photon, offset in
+    ADU, variance in ADU^2. Chunks are counted, not read; a missing one is told.
 
     For example:
       photon-gpu info movie.zarr

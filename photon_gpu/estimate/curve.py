@@ -149,4 +149,4 @@ def _ratio(p: Problem, line: Line, numerator: NDArray, denominator: NDArray) -> 
 def structure_share(p: Problem) -> float:
     """Share of all frame-to-frame change that neighbours have in common: structure, not noise."""
     total = float((p.count * p.square).sum())
-    return float((p.count * (p.square - nugget(p.cells, "far"))).sum()) / total if total > 0 else 0.0
+    return float((p.count * (p.square - nugget(p.cells, "near"))).sum()) / total if total > 0 else 0.0

@@ -233,10 +233,13 @@ def _judge(
     found += checks.levels(levels, gain, float(np.sqrt(max(gain * low + intercept, 0.0))), clipped_floor)
     if pairs == "time":
         found += checks.correlations(fitted.correlation)
-    found += checks.structure(share, float(kept.sum() / cells.count.sum()), subtracted, pairs)
+    # smoothed noise is shared by neighbours as well; once refused for that, it need not be called structure
+    smooth = any(f.name.startswith("correlation") and f.severity == "REFUSE" for f in found)
+    shared = 0.0 if smooth or pairs == "space" else share
+    found += checks.structure(shared, float(kept.sum() / cells.count.sum()), subtracted)
     found += checks.straightness(fitted.curve, line, *fitted.bend)
-    found += checks.excess(*skew, *fitted.bend)
-    found += checks.planes(*_planes(p, line, windows))
+    found += checks.excess(*skew, *fitted.bend, share)
+    found += checks.planes(*_planes(p, windows))
     diagnostics = Diagnostics(
         intercept=intercept,
         covariance=tuple((float(a), float(b)) for a, b in covariance),  # type: ignore[arg-type]
@@ -286,23 +289,19 @@ def _model(
     )
 
 
-def _planes(p: Problem, line: Line, windows: list[Window]) -> tuple[list[float], list[float]]:
+def _planes(p: Problem, windows: list[Window]) -> tuple[list[float], list[float]]:
     plane = np.array([w.plane for w in windows])[p.cells.window]
     count = int(plane.max()) + 1
     gains: list[float] = []
     errors: list[float] = []
     if not 2 <= count <= 16:
         return gains, errors
-    value = p.value - line.jitter * p.cells.form("contrast")
-    weight = p.weight(line.gain, line.intercept, line.jitter)
     for k in range(count):
-        kept = line.kept & (plane == k)
-        try:
-            solution, influence = p.solve(value, weight, kept)
-        except np.linalg.LinAlgError:
-            continue
-        gains.append(float(solution[0]))
-        errors.append(float(np.sqrt(p.scatter(influence, kept)[0, 0])))
+        mine = p.usable & (plane == k)
+        line = fit(Problem(p.cells, mine, p.scheme)) if mine.any() else None
+        if line is not None:
+            gains.append(line.gain)
+            errors.append(float(np.sqrt(line.covariance[0, 0])))
     return gains, errors
 
 

@@ -136,15 +136,34 @@ def _contrast(one: NDArray, other: NDArray) -> NDArray:
     return out / np.maximum(weight, 1)
 
 
-def _measure(frames: NDArray) -> NDArray:
+def _steady(contrast: NDArray) -> NDArray:
+    """Which rows of which second differences hold no line artefact, shape (J, H).
+
+    A line that lost its light stands out by its mean, which noise within the line hardly decides.
+    """
+    mean = contrast.mean(axis=2)
+    if mean.shape[1] < 8:
+        return np.ones(mean.shape, bool)
+    padded = np.pad(mean, ((0, 0), (2, 2)), mode="reflect")
+    around = np.median([padded[:, k : k + mean.shape[1]] for k in range(5)], axis=0)
+    off = np.abs(mean - around)
+    return np.asarray(~(off > 8 * np.median(off) + 1e-9))
+
+
+def _measure(frames: NDArray, *, lines: bool) -> NDArray:
     """All forms of one half window but the two shares, shape (len(FORMS) - 2, H, W)."""
     contrast = frames[:-2] - 2 * frames[1:-1] + frames[2:]
-    count = len(contrast)
-    weight = np.zeros(len(frames))
+    steady = _steady(contrast) if lines else np.ones(contrast.shape[:2], bool)
+    if not steady.all():
+        contrast = contrast * steady[:, :, None]
+    # a row of which nothing is left becomes NaN and is left out
+    count = np.where(steady.any(axis=0), steady.sum(axis=0), np.nan)[:, None]
+    weight = np.zeros(frames.shape[:2])
     for k, w in enumerate((1, 4, 1)):
-        weight[k : k + count] += w
+        weight[k : k + len(contrast)] += w * steady
     squares = contrast * contrast
-    forms = [np.tensordot(weight / weight.sum(), frames, 1), squares.sum(axis=0) / (6 * count)]
+    signal = np.einsum("jy,jyx->yx", weight, frames) / (6 * count)
+    forms = [signal, squares.sum(axis=0) / (6 * count)]
     forms += [_lagged(contrast, lag, axis) for axis in (1, 2) for lag in (1, 2, 3)]
     for step in (1, 2):
         change = frames[step:] - frames[:-step]
@@ -247,14 +266,16 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
         still = (block == block[0]).all(axis=0).ravel() & finite
         for chosen, rest in halves(len(block)):
             instrument = block[rest].mean(axis=0)
-            forms = _measure(block[chosen]).reshape(len(FORMS) - 2, -1)
+            forms = _measure(block[chosen], lines=smooth).reshape(len(FORMS) - 2, -1)
             shares = [(block[chosen] >= top).mean(axis=0), (block[chosen] <= bottom).mean(axis=0)]
             light, steep, stratum = sorting.sort(instrument, smooth)
             key = local * span + stratum.ravel()
             size = int(key.max()) + 1
             good = finite.astype(np.float64)
             nonfinite += float((~finite).sum())
-            if not finite.all():  # what is no number spoils the forms of its neighbours too
+            if (
+                not np.isfinite(forms[0]).all() or not finite.all()
+            ):  # what is no number spoils the forms of its neighbours too
                 sound = np.isfinite(forms).all(axis=0) & np.isfinite(light + steep).ravel()
                 forms, good = np.where(sound, forms, 0.0), sound.astype(np.float64)
             count = np.bincount(key, good, size)

@@ -91,7 +91,7 @@ def plot_estimate(estimate: NoiseEstimate, path: str | Path | None = None) -> Fi
             )
     upper.set_ylim(min(0.0, float(np.nanmin(drawn))) - 0.02 * ceiling, ceiling)
     upper.set_ylabel("variance [ADU$^2$]")
-    upper.legend(loc="upper left", frameon=False, fontsize=9)
+    upper.legend(loc="upper left", framealpha=0.85, edgecolor="none", fontsize=9)
 
     expected = np.maximum(gain * level + intercept, 1e-12)
     off = 100 * (variance / expected - 1)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.cli.app import COMMANDS, load
+from photon_gpu.cli.app import COMMANDS, _holds_a_lock, load
 from tests.cli.conftest import tree
 
 _HEAVY = (
@@ -180,3 +180,19 @@ def test_a_reader_that_goes_away_is_no_traceback(stored):
     )
     os.close(out_of)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "held"),
+    [
+        ("threading", "__enter__", True),
+        ("concurrent.futures._base", "set_result", True),
+        ("threading", "wait", False),
+        ("photon_gpu.writer", "encode", False),
+    ],
+)
+def test_an_interrupt_waits_where_a_lock_of_threads_may_be_held(module, function, held):
+    space = {"__name__": module, "sys": sys}
+    exec(f"def {function}(): return sys._getframe()", space)
+    assert _holds_a_lock(space[function]()) is held
+    assert not _holds_a_lock(None)

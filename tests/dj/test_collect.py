@@ -318,6 +318,19 @@ def test_a_collection_that_lagged_behind_leaves_the_new_movie_alone(lab, monkeyp
     assert {path.rsplit("/", 1)[1] for path in lab.left()} == set(FILES)
 
 
+def test_a_movie_that_grew_since_it_was_listed_stays(lab, monkeypatch):
+    lab.use().place(1)
+    lock = MODULE._lock
+
+    def grow(movie, grace):
+        lab.place(1, {"2.0.0": b"more"})
+        return lock(movie, grace)
+
+    monkeypatch.setattr(MODULE, "_lock", grow)
+    assert only(lab.collect(grace_hours=0)).why == "its files changed meanwhile"
+    assert len(lab.left()) == len(FILES) + 1
+
+
 def test_an_unfinished_recording_stays(lab):
     lab.use().place(1, {".photon-recording": b"{}", ".photon-writing": b"{}", "0.0.0": b"frames"})
     assert "photon_gpu.dj.recover finishes or removes it" in only(lab.collect()).why

@@ -68,6 +68,16 @@ def test_of_eight_claims_at_most_one_holds(dj, store, kind):
         Claim(storage, overwrite=False).__enter__()
 
 
+def test_it_does_not_rest_on_looking_first(dj, store, monkeypatch):
+    """Between a look and a write another writer may come."""
+    storage = storage_at(store("file"), "lab/t/i=1/movie.zarr")
+    storage.create("marker", b"first")
+    monkeypatch.setattr(type(storage.fs), "exists", lambda *_, **__: False)
+    with pytest.raises(FileExistsError):
+        storage.create("marker", b"second")
+    assert storage.read("marker") == b"first"
+
+
 def test_an_answer_that_got_lost(dj, store, monkeypatch):
     storage = storage_at(store("moto"), "lab/t/i=1/movie.zarr")
     pipe = storage.fs.pipe_file
