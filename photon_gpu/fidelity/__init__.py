@@ -31,6 +31,8 @@ from photon_gpu.transform import anscombe
 PIXELS = 1 << 24
 """Samples of a movie that a report looks at, unless told otherwise."""
 
+_FEW_DIGITS = 64
+
 
 def fidelity(
     source: Any,
@@ -229,6 +231,8 @@ def efficiency(movie: Movie) -> Line:
     if movie.nbytes < 1 << 20 and above > LIMITS["efficiency"].warn:
         return skipped("efficiency", text + "; too small a movie to judge by")
     cause = "layout 'compact' or preset 'small' would be smaller"
+    if movie.layout == "plain" and movie.step.as_integer_ratio()[1] > _FEW_DIGITS:
+        cause = f"{movie.step:g} has many binary digits, so labels compress badly; 0.5, 0.375 or 0.25 do not"
     return measured("efficiency", max(above, 0.0), text, cause)
 
 
