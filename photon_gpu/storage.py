@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from photon_gpu import durable
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 
 _PROTOCOLS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
@@ -91,16 +92,18 @@ class Storage:
         return bytes(self.fs.cat_file(self.path(name)))
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a whole file, replacing it."""
+        """Write a whole file, replacing it; on a local disk it is there after a power cut too."""
         if self.local:
-            Path(self.root).mkdir(parents=True, exist_ok=True)
+            durable.write_file(self.path(name), data)
+            return
         options = {} if name.startswith(".") else self.write_options
         self.fs.pipe_file(self.path(name), data, **options)
 
     def create(self, name: str, data: bytes) -> None:
         """Write a file that must not exist yet; FileExistsError where another writer was first."""
         if self.local:
-            Path(self.root).mkdir(parents=True, exist_ok=True)
+            durable.create_file(self.path(name), data)
+            return
         try:
             self.fs.pipe_file(self.path(name), data, mode="create")
         except FileExistsError:
@@ -112,14 +115,25 @@ class Storage:
             raise
 
     def names(self) -> list[str]:
-        """Names of all files below the root, sorted; never from a cache."""
+        """Names of all files below the root, sorted; never from a cache.
+
+        Files that a killed process never finished writing (:data:`photon_gpu.durable.PARTIAL`) are
+        part of no movie and are left out.
+        """
         self.fs.invalidate_cache(self.root)
         try:
             found = self.fs.find(self.root)
         except FileNotFoundError:
             return []
         prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
-        return sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
+        names = sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
+        return [name for name in names if not name.split("/")[-1].startswith(durable.PARTIAL)]
+
+    def delete_partial(self) -> None:
+        """Remove what a killed process left half written; only where nobody writes any more."""
+        if self.local:
+            for path in Path(self.root).rglob(f"{durable.PARTIAL}*"):
+                durable.remove(str(path))
 
     def exists(self, name: str) -> bool:
         """Whether a file is there, asked of the store itself."""
@@ -128,6 +142,9 @@ class Storage:
 
     def delete(self, name: str) -> None:
         """Delete one file; missing is fine."""
+        if self.local:
+            durable.remove(self.path(name))
+            return
         try:
             self.fs.rm_file(self.path(name))
         except FileNotFoundError:

@@ -28,6 +28,7 @@ from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.report import EncodeReport, little_light
+from photon_gpu.resume import plan_of, whole_chunks
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.stages import Stages
@@ -36,6 +37,7 @@ from photon_gpu.tuning import choose
 from photon_gpu.warmup import warm_up
 
 BUDGET_BYTES = 512 << 20
+_LIST_SECONDS = 2.0
 
 Progress = Callable[[int, int], None]
 """``progress(frames_done, frames_in_all)``, called from the thread that called encode."""
@@ -55,6 +57,7 @@ def encode(
     chunk_frames: int | None = None,
     backend: str = "auto",
     overwrite: bool = False,
+    resume: bool = False,
     workers: int | None = None,
     budget_bytes: int = BUDGET_BYTES,
     progress: Progress | None = None,
@@ -89,6 +92,10 @@ def encode(
     backend : {"auto", "numba", "cupy", "numpy"}
     overwrite : bool
         Replace what is there; the old movie goes once the new one is whole.
+    resume : bool
+        Go on where an encode of the same movie with the same settings was killed: chunks that it
+        finished are read back and checked, not done again. Nothing there: begin. A failure then
+        leaves what was written, to be resumed again.
     workers : int, optional
         Threads. Default: one per core.
     budget_bytes : int
@@ -130,13 +137,15 @@ def encode(
     fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
     if isinstance(budget_bytes, bool) or not budget_bytes >= 1:
         raise InvalidInputError(f"budget_bytes is {budget_bytes!r}; a positive number of bytes is needed")
+    if resume and overwrite:
+        raise InvalidInputError("resume goes on from what is there, overwrite replaces it: give one of them")
     given = isinstance(source, Source)
     movie = open_source(source)
     try:
         base = base.but(dtype=movie.dtype.name)
         frames = layout_for(base, chosen).chunk_frames(chunk_frames, movie.shape)
         compile_seconds = warm_up(chosen, base, preset)
-        with Claim(storage, overwrite=overwrite) as claim:
+        with Claim(storage, overwrite=overwrite, resume=resume) as claim:
             start = time.perf_counter()
             stages = Stages()
             with stages.timed("tune"):
@@ -151,10 +160,16 @@ def encode(
                 )
             kind = layout_for(choice.encoding, chosen)
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
+            plan = plan_of(movie, kind, run.chunk)
+            run.files.update(whole_chunks(claim.target, claim.found.get("plan"), plan))
+            claim.note(plan=plan)
+            kept = len(run.files)
             stored = run.all_chunks()
             stored += finish(claim, kind, movie.shape, run.chunk, run.files, attributes or {}, stages)
             seconds = time.perf_counter() - start
         notes = [little_light(choice.mean, choice.encoding)]
+        if kept:
+            notes.append(f"{kept} chunks were there already, and whole")
         if chunk_frames is None and frames < min(100, movie.shape[0]):
             notes.append(f"chunks hold {frames} frames, not 100: one Blosc frame holds at most 2 GiB")
         return EncodeReport(
@@ -217,6 +232,7 @@ class _Run:
         self._in_flight = max(1, min(threads + 2, budget_bytes // (3 * raw)))
         self._lock = threading.Lock()
         self._stored = 0
+        self._listed = time.monotonic()
 
     def all_chunks(self) -> int:
         """Encode and write every chunk; returns the bytes stored."""
@@ -226,6 +242,10 @@ class _Run:
         with ThreadPoolExecutor(self._in_flight, thread_name_prefix="photon-chunk") as chunks:
             try:
                 for number, start in enumerate(range(0, total, self._frames)):
+                    if (known := self.files.get(chunk_name(number, len(self.chunk)))) is not None:
+                        done += min(self._frames, total - start)
+                        self._stored += known[0]
+                        continue
                     while len(pending) >= self._in_flight:
                         done += self._collect(pending, total, done)
                     with self._stages.timed("read"):
@@ -248,6 +268,12 @@ class _Run:
             frames += future.result()
         if self._progress is not None:
             self._progress(done + frames, total)
+        if time.monotonic() - self._listed > _LIST_SECONDS:
+            # What resume trusts: chunks listed here and found to agree.
+            with self._lock:
+                index = manifest.pack(self.files)
+            self._target.write(manifest.NAME, index)
+            self._listed = time.monotonic()
         return frames
 
     def _one(self, number: int, start: int, values: NDArray) -> int:
