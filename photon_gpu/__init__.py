@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Compressor": "photon_gpu.blosc",
     "EncodeReport": "photon_gpu.report",
+    "LiveWriter": "photon_gpu.live.writer",
     "Movie": "photon_gpu.reader",
     "NoiseModel": "photon_gpu.noise",
     "PhotonError": "photon_gpu.errors",
@@ -29,6 +30,7 @@ _HOMES = {
     "inverse_anscombe_unbiased": "photon_gpu.transform",
     "open": "photon_gpu.reader",
     "open_source": "photon_gpu.sources",
+    "recover": "photon_gpu.live.recovery",
 }
 
 __all__ = [*_HOMES]
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
+    from photon_gpu.live.recovery import recover as recover
+    from photon_gpu.live.writer import LiveWriter as LiveWriter
     from photon_gpu.noise import NoiseModel as NoiseModel
     from photon_gpu.predictors import Predictor as Predictor
     from photon_gpu.reader import Movie as Movie

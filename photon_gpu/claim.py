@@ -95,6 +95,13 @@ class Claim:
         except FileNotFoundError:
             return False
 
+    def withdraw(self) -> None:
+        """Give the place back; nothing was written there but the marker."""
+        self.target.delete(MARKER)
+        if self.target.local:
+            with suppress(OSError):
+                os.rmdir(self.target.root)
+
     def publish(self, name: str, data: bytes) -> None:
         """Write the last file, which makes the folder a movie, and put it in its place."""
         if self.token is not None and not self.holds():
