@@ -23,6 +23,7 @@ _HOMES = {
     "PhotonError": "photon_gpu.errors",
     "PhotonWarning": "photon_gpu.errors",
     "Predictor": "photon_gpu.predictors",
+    "Simulation": "photon_gpu.simulation",
     "Storage": "photon_gpu.storage",
     "anscombe": "photon_gpu.transform",
     "encode": "photon_gpu.writer",
@@ -31,6 +32,7 @@ _HOMES = {
     "open": "photon_gpu.reader",
     "open_source": "photon_gpu.sources",
     "recover": "photon_gpu.live.recovery",
+    "simulate": "photon_gpu.simulate",
 }
 
 __all__ = [*_HOMES]
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from photon_gpu.reader import Movie as Movie
     from photon_gpu.reader import open as open
     from photon_gpu.report import EncodeReport as EncodeReport
+    from photon_gpu.simulate import simulate as simulate
+    from photon_gpu.simulation import Simulation as Simulation
     from photon_gpu.sources import open_source as open_source
     from photon_gpu.storage import Storage as Storage
     from photon_gpu.transform import anscombe as anscombe
@@ -58,7 +62,9 @@ def __getattr__(name: str) -> Any:
     """Public names load their module when they are first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'photon_gpu' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    module = importlib.import_module(_HOMES[name])
+    # A module of the name itself is callable, and is what `import photon_gpu.simulate` puts here.
+    value = module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
     globals()[name] = value
     return value
 

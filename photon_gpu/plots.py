@@ -72,7 +72,7 @@ def plot_demo(
     photons = float(noise.photons(float(raw.mean())))
     adu = tuple(np.percentile(raw[shown], (0.5, 99.7)))
     sigma = tuple(np.percentile(stabilized[shown], (0.5, 99.7)))
-    lost = (decoded[shown] - raw[shown]) / _sigma(raw[shown], noise)
+    lost = (decoded[shown].astype(np.float64) - raw[shown]) / _sigma(raw[shown], noise)
     worst = float(np.abs(lost).max())
     _image(top[0], raw[shown], adu, f"Raw: {photons:.2g} photons per pixel", "ADU")
     _image(top[1], stabilized[shown], sigma, "Stabilized: the unit is one sigma of noise", "sigma")
@@ -210,8 +210,8 @@ def _figure(width: float, height: float, title: str) -> Figure:
     return figure
 
 
-def _movies(**arrays: ArrayLike) -> list[NDArray[np.float64]]:
-    movies = [np.asarray(array, np.float64) for array in arrays.values()]
+def _movies(**arrays: ArrayLike) -> list[NDArray]:
+    movies = [np.asarray(array) for array in arrays.values()]
     shapes = {name: movie.shape for name, movie in zip(arrays, movies, strict=True)}
     if len(set(shapes.values())) != 1 or movies[0].ndim != 3 or movies[0].shape[0] < 2:
         found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
@@ -221,12 +221,23 @@ def _movies(**arrays: ArrayLike) -> list[NDArray[np.float64]]:
 
 def _sigma(raw: NDArray, noise: NoiseModel) -> NDArray:
     """ADU per sigma of the stabilized scale at each raw value."""
-    return np.sqrt(noise.gain * np.maximum(raw - noise.offset, 0) + 0.375 * noise.gain**2 + noise.variance)
+    return np.sqrt(
+        noise.gain * np.maximum(raw.astype(np.float64) - noise.offset, 0)
+        + 0.375 * noise.gain**2
+        + noise.variance
+    )
 
 
 def _temporal(movie: NDArray) -> tuple[NDArray, NDArray]:
     """Mean and noise variance of each pixel; successive differences leave slow changes of the light out."""
-    return movie.mean(axis=0).ravel(), 0.5 * (np.diff(movie, axis=0) ** 2).mean(axis=0).ravel()
+    light, change = np.zeros(movie.shape[1:]), np.zeros(movie.shape[1:])
+    before = movie[0].astype(np.float64)
+    for frame in movie:
+        now = frame.astype(np.float64)
+        light += now
+        change += (now - before) ** 2
+        before = now
+    return (light / len(movie)).ravel(), (0.5 * change / (len(movie) - 1)).ravel()
 
 
 def _image(

@@ -191,25 +191,31 @@ class Movie:
         """What ``movie[key]`` is made of: stabilized values, or a dtype in the movie's units."""
         first, rest = _split_key(key, self.ndim)
         if isinstance(first, slice):
-            frames = np.arange(*first.indices(len(self)))
+            chosen = range(*first.indices(len(self)))
+            self._check_memory(len(chosen), rest, what)
+            frames = np.arange(chosen.start, chosen.stop, chosen.step)
         else:
             frames = _frame_numbers(first, len(self))
-        block = self._frames(frames.ravel(), what)
-        block = block.reshape(frames.shape + self.shape[1:])
-        if rest:
-            block = block[(slice(None),) * frames.ndim + rest]
-        return block
+            if frames.ndim and any(np.ndim(part) for part in rest if not isinstance(part, slice)):
+                raise InvalidInputError("index frames by a list or mask, and pixels by another, in two steps")
+        block = self._frames(frames.ravel(), rest, what)
+        return block.reshape(frames.shape + block.shape[1:])
 
-    def _frames(self, frames: NDArray[np.int64], what: str | np.dtype) -> NDArray:
+    def _check_memory(self, frames: int, rest: tuple[Any, ...], what: str | np.dtype) -> tuple[int, ...]:
+        """Shape of one frame's part of the result, once the whole is known to fit."""
         dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
-        pixels = int(np.prod(self.shape[1:], dtype=object))
-        nbytes = pixels * len(frames) * dtype.itemsize
+        part = np.broadcast_to(np.uint8(0), self.shape[1:])[rest].shape
+        nbytes = frames * int(np.prod(part, dtype=object)) * dtype.itemsize
         if nbytes > metadata.memory_bytes():
             raise InvalidInputError(
-                f"{len(frames):,} frames as {dtype.name} take {nbytes:,} bytes; this machine has "
+                f"{frames:,} frames of {part} as {dtype.name} take {nbytes:,} bytes; this machine has "
                 f"{metadata.memory_bytes():,}: read fewer at a time"
             )
-        out = np.empty((len(frames), *self.shape[1:]), dtype)
+        return part
+
+    def _frames(self, frames: NDArray[np.int64], rest: tuple[Any, ...], what: str | np.dtype) -> NDArray:
+        part = self._check_memory(len(frames), rest, what)
+        out = np.empty((len(frames), *part), np.float64 if what == STABILIZED else np.dtype(what))
         numbers = frames // self.chunks[0]
         needed = list(dict.fromkeys(numbers.tolist()))
         for number, data in self._fetch(needed):
@@ -220,6 +226,8 @@ class Movie:
                 decoded = self._decoded(number, data, low, high, what)
             except CorruptDataError as error:
                 raise CorruptDataError(f"{self._lost(number)}: {error}") from error
+            if rest:
+                decoded = decoded[(slice(None), *rest)]
             if len(inside) == high - low and (np.diff(inside) == 1).all():
                 out[where[0] : where[-1] + 1] = decoded
             else:

@@ -206,6 +206,13 @@ class CodeTable:
         if self.dtype.kind == "f":
             inside = np.clip(centre - pull, first, np.nextafter(last, first))
             return _into_bin(inside, first, last, self.dtype)
+        if self.phases > 1:
+            # With dither a mean over phases is exact, unless the end of the dtype cut some of them short.
+            edges = self.thresholds(low, high + 1, phase)
+            first, last = edges[:-1], edges[1:] - 1.0
+            return np.clip(
+                np.where(last > first, 0.5 * (first + last) - pull, first), first, np.maximum(first, last)
+            )
         inside = np.clip(np.where(last > first, centre - pull, centre), first, np.maximum(first, last))
         info = np.iinfo(self.dtype)
         return np.clip(np.where(last >= first, inside, first), float(info.min), float(info.max))

@@ -33,13 +33,13 @@ _CURE = {
 }
 
 
-def check_movie(shape: Sequence[Any], dtype: Any, name: str) -> np.dtype:
+def check_movie(shape: Sequence[Any] | None, dtype: Any, name: str) -> np.dtype:
     """Refuse what is not a movie ``(T, ..., H, W)`` of numbers.
 
     Parameters
     ----------
     shape : sequence of int
-        Shape that arrived.
+        Shape that arrived; None, as HDF5 has it for an empty dataset, is 0-D.
     dtype : dtype-like
         Type that arrived, in any byte order.
     name : str
@@ -69,6 +69,7 @@ def check_movie(shape: Sequence[Any], dtype: Any, name: str) -> np.dtype:
 axes (T, ..., H, W), so add the time axis: image[np.newaxis]
     """
     native = _native(dtype, name)
+    shape = () if shape is None else shape
     sizes = tuple(_size(length, shape, name) for length in shape)
     if 0 in sizes:
         raise InvalidInputError(
@@ -87,7 +88,7 @@ axes (T, ..., H, W), so add the time axis: image[np.newaxis]
     return native
 
 
-def is_movie(shape: Sequence[Any], dtype: Any) -> bool:
+def is_movie(shape: Sequence[Any] | None, dtype: Any) -> bool:
     """Whether :func:`check_movie` would let it pass.
 
     Examples

@@ -125,7 +125,7 @@ def _find(file: Any, wanted: str | None, name: str) -> Any:
             node.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
     except (OSError, RuntimeError, KeyError) as error:
         raise CorruptDataError(f"{name}: the HDF5 file is damaged: {error}") from error
-    movies = [item for item in found if is_movie(item.shape or (), item.dtype)]
+    movies = [item for item in found if is_movie(item.shape, item.dtype)]
     if len(movies) == 1:
         return movies[0]
     if wanted is not None and node is None:

@@ -18,7 +18,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie, is_movie
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
-_PIECE = 1 << 20
+_PIECE = 1 << 18
 
 
 class NpySource(ArraySource):
@@ -107,7 +107,12 @@ class RemoteNpySource(Source):
             raise InvalidInputError(f"{self.name}: the source is closed")
         fs, path = self._file
         first, last = (self._offset + frame * self.frame_nbytes for frame in (start, stop))
-        data = fs.cat_file(path, start=first, end=last)
+        try:
+            data = fs.cat_file(path, start=first, end=last)
+        except FileNotFoundError as error:
+            raise StoreNotFoundError(f"{self.name}: the file vanished while it was being read") from error
+        except OSError as error:
+            raise CorruptDataError(f"{self.name}: bytes {first} to {last} did not come: {error}") from error
         if len(data) != last - first:
             raise CorruptDataError(
                 f"{self.name}: the file is truncated, {len(data)} of bytes {first} to {last} came"
@@ -212,7 +217,7 @@ class NpzSource(Source):
             if stream is None:
                 raise InvalidInputError(f"{self.name}: the source is closed")
             try:
-                stream.seek(self._offset + start * self.frame_nbytes)
+                self._skip_to(stream, self._offset + start * self.frame_nbytes)
                 for first in range(0, len(out), _PIECE):
                     piece = out[first : first + _PIECE]
                     data = stream.read(len(piece))
@@ -226,6 +231,15 @@ class NpzSource(Source):
                     f"{self.name}: frames {start}:{stop} cannot be unpacked, the archive is damaged: {error}"
                 ) from error
         return frames.astype(self.dtype, copy=False)
+
+    @staticmethod
+    def _skip_to(stream: IO[bytes], place: int) -> None:
+        if place < stream.tell():
+            stream.seek(0)
+        # Its own seek unpacks 16 MiB at a time.
+        while left := place - stream.tell():
+            if not stream.read(min(left, _PIECE)):
+                raise EOFError("it ends early")
 
     def close(self) -> None:
         """Close the archive."""
@@ -244,6 +258,8 @@ def open_npy(url: str, *, storage_options: dict[str, Any] | None = None) -> Sour
     StoreNotFoundError, CorruptDataError, InvalidInputError, UnsupportedTypeError
         See :class:`NpySource` and :class:`RemoteNpySource`.
     """
+    if "://" not in url:
+        return NpySource(url)
     from fsspec.core import url_to_fs
     from fsspec.implementations.local import LocalFileSystem
 

@@ -11,6 +11,7 @@ Source: TIFF 6.0 (Adobe, 1992), sections 2 and 8; BigTIFF (Aware Systems, 2007).
 from __future__ import annotations
 
 import struct
+from array import array
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -47,6 +48,7 @@ _FORM_DEFAULTS: dict[int, tuple[int, ...] | None] = {
 }
 _MOST_TAGS = 4096
 _FIRST_READ = 512
+_NONE = array("Q")
 
 Form = tuple[tuple[int, tuple[int, ...] | bytes], ...]
 
@@ -60,13 +62,13 @@ class Page:
     form : tuple
         The tags that decide how bytes become pixels. Pages of equal form are
         decoded alike.
-    offsets, counts : tuple of int
+    offsets, counts : array of int
         Place and length, in bytes, of each strip or tile.
     """
 
     form: Form
-    offsets: tuple[int, ...]
-    counts: tuple[int, ...]
+    offsets: array[int]
+    counts: array[int]
 
 
 def read_chain(file: RawFile) -> list[Page]:
@@ -140,7 +142,7 @@ class _Walk:
 
     def parse(self, offset: int, entries: list[tuple[int, int, int, bytes]]) -> Page:
         form: list[tuple[int, tuple[int, ...] | bytes]] = [(_BYTE_ORDER, self.order.encode())]
-        segments: dict[int, tuple[int, ...]] = {}
+        segments: dict[int, array[int]] = {}
         for code, kind, count, inline in entries:
             # Inline values cannot be cut off; all others must lie in the file.
             nbytes = _TYPE_NBYTES.get(kind, 0) * count
@@ -154,15 +156,15 @@ class _Walk:
                 raw = inline[:nbytes] if place is None else self.file.read(place, nbytes)
                 value = self.value(offset, code, kind, count, raw)
                 if code in _SEGMENT_TAGS and not isinstance(value, bytes):
-                    segments[code] = value
+                    segments[code] = array("Q", value)
                 elif value != _FORM_DEFAULTS[code]:
                     form.append((code, value))
         tiled = _TILE_OFFSETS in segments
         key = tuple(form)
         return Page(
             form=self.forms.setdefault(key, key),
-            offsets=segments.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, ()),
-            counts=segments.get(_TILE_COUNTS if tiled else _STRIP_COUNTS, ()),
+            offsets=segments.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, _NONE),
+            counts=segments.get(_TILE_COUNTS if tiled else _STRIP_COUNTS, _NONE),
         )
 
     def value(

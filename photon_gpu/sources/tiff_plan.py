@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -121,7 +122,7 @@ class _Planner:
         acquired, so only the number of channels is taken from the metadata.
         """
         number = len(self.chain(self.path))
-        channels = scanimage_channels(_scanimage_text(tif))
+        channels = _channels(tif)
         if number % channels:
             raise CorruptDataError(
                 f"{self.path}: ScanImage saved {channels} channels, and {number} pages do not divide by "
@@ -195,7 +196,7 @@ class _Planner:
         if len(described) == number:
             by_place = {page.offsets[0]: page for page in described}
             return [(self.path, by_place[place]) for place in places]
-        return [(self.path, Page(form, (place,), (nbytes,))) for place in places]
+        return [(self.path, Page(form, array("Q", (place,)), array("Q", (nbytes,)))) for place in places]
 
     def listed_pages(self, series: Any, number: int) -> list[tuple[str, Page]]:
         pages: list[tuple[str, Page]] = []
@@ -220,10 +221,14 @@ class _Planner:
         return self.path if own else str(page.parent.filehandle.path)
 
     def check_all_used(self, series: Any, pages: list[tuple[str, Page]]) -> None:
-        used = {page.offsets[:1] for path, page in pages if path == self.path}
+        used = {page.offsets[0] for path, page in pages if path == self.path and page.offsets}
         for level in series.levels[1:]:
-            used |= {page.dataoffsets[:1] for page in level if page is not None}
-        left = [number for number, page in enumerate(self.chain(self.path)) if page.offsets[:1] not in used]
+            used |= {page.dataoffsets[0] for page in level if page is not None}
+        left = [
+            number
+            for number, page in enumerate(self.chain(self.path))
+            if not page.offsets or page.offsets[0] not in used
+        ]
         if left:
             raise InvalidInputError(
                 f"{self.path}: the metadata describes {series.kind} data of axes {series.axes} and shape "
@@ -314,11 +319,11 @@ def scanimage_channels(text: str) -> int:
     return max(len(re.findall(r"state\.acq\.savingChannel\d+\s*=\s*1\b", text)), 1)
 
 
-def _scanimage_text(tif: Any) -> str:
+def _channels(tif: Any) -> int:
     saved = (tif.scanimage_metadata or {}).get("FrameData", {}).get("SI.hChannels.channelSave")
     if saved is not None:
-        return f"SI.hChannels.channelSave = {saved if isinstance(saved, list) else [saved]}"
-    return f"{tif.pages.first.software}\n{tif.pages.first.description}"
+        return max(np.size(saved), 1)
+    return scanimage_channels(f"{tif.pages.first.software}\n{tif.pages.first.description}")
 
 
 def _difference(ours: Any, theirs: Any) -> str:

@@ -1,0 +1,112 @@
+"""Makes golden stores that are not there yet: ``python -m tests.golden.make``. It never replaces one.
+
+Each folder holds what this release wrote (``store/``), what went in (``input.npy``), and what came
+out again (``counts.npy``, ``stabilized.npy``). Later releases must read the same out of it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+import photon_gpu as pg
+from photon_gpu.predictors import Predictor
+
+HERE = Path(__file__).parent
+CAMERA = pg.NoiseModel(gain=2.3, offset=95.0, variance=8.0)
+PMT = pg.NoiseModel(gain=100.0, offset=92.0)
+WEIGHTS = ((0, 0, 0, 0, 0, 0, 84, 47, 16, 40, 723), (107, -7, 1, -3, 22, 18, 34, 17, 12, 16, -7))
+
+
+def movie(dtype: str, noise: pg.NoiseModel, photons: float, shape: tuple[int, ...]) -> np.ndarray:
+    """A small noisy gradient, the same for ever: made by an integer generator, not by NumPy's."""
+    count = int(np.prod(shape))
+    state, values = 12345, np.empty(count)
+    for i in range(count):
+        state = (1103515245 * state + 12345) % 2**31
+        values[i] = state / 2**31
+    light = photons * (1 + np.arange(count) % shape[-1]) / shape[-1]
+    noisy = (
+        noise.offset
+        + noise.gain * light
+        + (values - 0.5) * 3.4 * np.sqrt(noise.gain**2 * light + noise.variance)
+    )
+    info = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else None
+    out = np.rint(noisy) if info else noisy
+    return (np.clip(out, info.min, info.max) if info else out).reshape(shape).astype(dtype)
+
+
+def _predictor(name: str) -> Predictor:
+    return Predictor(name=name, rate=16, weights=WEIGHTS)
+
+
+CASES: dict[str, dict] = {
+    "plain-1.0-uint16": dict(dtype="uint16", noise=CAMERA, photons=40.0, layout="plain"),
+    "plain-1.0-documented": dict(
+        dtype="uint16", noise=pg.NoiseModel(), photons=40.0, layout="plain", compressor="zstd-5-bitshuffle"
+    ),
+    "plain-1.0-int16-dither": dict(dtype="int16", noise=PMT, photons=2.0, layout="plain", dither=7),
+    "plain-1.0-float32": dict(dtype="float32", noise=CAMERA, photons=40.0, layout="plain"),
+    **{
+        f"compact-2.0-{name}": dict(
+            dtype="int16", noise=PMT, photons=2.0, layout="compact", predictor=_predictor(name)
+        )
+        for name in ("none", "mean", "past", "full", "spatial")
+    },
+    "compact-2.0-wide": dict(
+        dtype="uint16",
+        noise=pg.NoiseModel(),
+        photons=30000.0,
+        layout="compact",
+        step=0.25,
+        predictor=_predictor("past"),
+    ),
+    "compact-2.0-uint32": dict(
+        dtype="uint32", noise=CAMERA, photons=4e6, layout="compact", predictor=_predictor("mean")
+    ),
+    "compact-2.0-exact": dict(
+        dtype="uint8", noise=pg.NoiseModel(), photons=0.3, layout="compact", preset="small"
+    ),
+    "compact-2.0-dither": dict(
+        dtype="uint16", noise=CAMERA, photons=4.0, layout="compact", dither=99, predictor=_predictor("mean")
+    ),
+    "compact-2.0-4d": dict(
+        dtype="uint16",
+        noise=CAMERA,
+        photons=40.0,
+        layout="compact",
+        predictor=_predictor("full"),
+        shape=(5, 2, 4, 6),
+    ),
+    "lossless-3.0-int16": dict(dtype="int16", noise=PMT, photons=2.0, layout="lossless"),
+    "lossless-3.0-float64": dict(dtype="float64", noise=CAMERA, photons=40.0, layout="lossless"),
+}
+
+
+def make(name: str, folder: Path) -> None:
+    """Write one golden folder."""
+    case = dict(CASES[name])
+    shape = case.pop("shape", (7, 6, 9))
+    values = movie(case.pop("dtype"), case["noise"], case.pop("photons"), shape)
+    folder.mkdir(parents=True)
+    np.save(folder / "input.npy", values)
+    pg.encode(values, folder / "store", chunk_frames=4, **case)
+    opened = pg.open(folder / "store")
+    np.save(folder / "counts.npy", opened.counts[...])
+    np.save(folder / "stabilized.npy", opened[...])
+
+
+def main() -> None:
+    """Add what is missing, and list what must be there."""
+    for name in CASES:
+        if not (HERE / name).exists():
+            make(name, HERE / name)
+            print("made", name)
+    listed = sorted(path.name for path in HERE.iterdir() if path.is_dir() and not path.name.startswith("_"))
+    (HERE / "index.json").write_text(json.dumps(listed, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

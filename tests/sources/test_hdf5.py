@@ -1,0 +1,215 @@
+"""HDF5 datasets."""
+
+from __future__ import annotations
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, UnsupportedTypeError
+from photon_gpu.sources import open_source
+
+from .conftest import make_movie
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "movie.h5"
+
+
+def save(path, **datasets):
+    with h5py.File(path, "w") as file:
+        for name, data in datasets.items():
+            file[name] = data
+    return path
+
+
+@pytest.mark.parametrize("form", ["option", "colons", "group", "group with colons", "alone"])
+def test_ways_to_name_a_dataset(path, movie, form):
+    save(path, **{"/data/movie": movie, "/data/rate": 30.0, "/image": movie[0]})
+    location, options = {
+        "option": (path, {"dataset": "/data/movie"}),
+        "colons": (f"{path}::/data/movie", {}),
+        "group": (path, {"dataset": "data"}),
+        "group with colons": (f"{path}::data", {}),
+        "alone": (path, {}),
+    }[form]
+    with open_source(location, **options) as source:
+        assert source.name == f"{path}::/data/movie"
+        np.testing.assert_array_equal(source.read(3, 8), movie[3:8])
+
+
+def test_several_candidates_are_listed(path, movie):
+    save(path, **{"/a/one": movie, "/b/two": movie.astype("f4"), "/rate": 30.0})
+    with pytest.raises(
+        InvalidInputError,
+        match=r"2 datasets are movies.*dataset=.*/a/one int16 \(20, 12, 16\), /b/two float32",
+    ):
+        open_source(path)
+    with pytest.raises(InvalidInputError, match=r"no dataset '/c'.*/a/one"):
+        open_source(path, dataset="/c")
+    with open_source(path, dataset="b") as source:
+        assert source.dtype == np.float32
+
+
+def test_a_file_without_a_movie(path):
+    save(path, image=np.zeros((4, 5)), flags=np.zeros((3, 4, 5), bool))
+    with pytest.raises(InvalidInputError, match=r"0 datasets are movies.*flags bool.*image float64"):
+        open_source(path)
+    with pytest.raises(InvalidInputError, match="newaxis"):
+        open_source(path, dataset="image")
+    with pytest.raises(UnsupportedTypeError, match="bool"):
+        open_source(path, dataset="flags")
+    with h5py.File(path, "w"):
+        pass
+    with pytest.raises(InvalidInputError, match="no datasets"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("kind", ["str", "empty", "struct", "vlen", "complex"])
+def test_datasets_that_are_no_numbers(path, kind):
+    with h5py.File(path, "w") as file:
+        if kind == "str":
+            file["x"] = "text"
+        elif kind == "empty":
+            file["x"] = h5py.Empty("f4")
+        elif kind == "struct":
+            file["x"] = np.zeros((2, 3, 4), [("a", "u2")])
+        elif kind == "vlen":
+            file.create_dataset("x", (2, 3, 4), dtype=h5py.vlen_dtype("u2"), fillvalue=None)
+        else:
+            file["x"] = np.zeros((2, 3, 4), "c8")
+    with pytest.raises((InvalidInputError, UnsupportedTypeError)):
+        open_source(path, dataset="x")
+
+
+@pytest.mark.parametrize("dtype", [">i2", "<i2", ">u4", ">f8", "u1"])
+def test_byte_orders(path, movie, dtype):
+    stored = np.abs(movie).astype(dtype)
+    with open_source(save(path, movie=stored)) as source:
+        frames = source.read(0, 20)
+        assert frames.dtype.isnative
+        np.testing.assert_array_equal(frames, stored)
+
+
+def test_an_enumeration_reads_as_its_numbers(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset(
+            "x", data=np.ones((2, 3, 4), "i2"), dtype=h5py.enum_dtype({"A": 1}, basetype="i2")
+        )
+    with open_source(path) as source:
+        assert source.dtype == np.dtype("int16") and source.read(0, 1).max() == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"chunks": (2, 6, 8)},
+        {"chunks": (2, 6, 8), "compression": "gzip"},
+        {"chunks": (2, 6, 8), "fletcher32": True},
+    ],
+    ids=str,
+)
+def test_cut_anywhere_it_is_corrupt_or_exactly_right(path, options):
+    movie = make_movie((5, 6, 8))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("movie", data=movie, **options)
+    whole = path.stat().st_size
+    refused = 0
+    for length in range(whole - 1, 0, -7):
+        os.truncate(path, length)
+        try:
+            with open_source(path, dataset="movie") as source:
+                frames = source.read(0, 5)
+        except CorruptDataError:
+            refused += 1
+        else:
+            np.testing.assert_array_equal(frames, movie)
+    assert refused > whole / 7 * 0.9
+
+
+def test_a_flipped_byte_under_a_checksum(path):
+    movie = make_movie((4, 16, 16))
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("movie", data=movie, chunks=(2, 16, 16), fletcher32=True)
+        place = data.id.get_chunk_info(1).byte_offset
+    data = bytearray(path.read_bytes())
+    data[place + 11] ^= 4
+    path.write_bytes(data)
+    with open_source(path) as source:
+        np.testing.assert_array_equal(source.read(0, 2), movie[:2])
+        with pytest.raises(CorruptDataError, match="frames 1:4 cannot be read"):
+            source.read(1, 4)
+
+
+def test_frames_never_written_are_reported(path, movie):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("movie", (20, 12, 16), "int16", chunks=(2, 12, 16))[:6] = movie[:6]
+        file.create_dataset("plain", (20, 12, 16), "int16")
+    with pytest.warns(
+        PhotonWarning, match="7 of its 10 chunks were never written; they read as the fill value 0"
+    ):
+        open_source(path, dataset="movie").close()
+    with pytest.warns(PhotonWarning, match="nothing of it was ever written"):
+        open_source(path, dataset="plain").close()
+
+
+def test_a_virtual_dataset_whose_parts_are_missing(tmp_path, path):
+    movie = make_movie((8, 6, 7))
+    layout = h5py.VirtualLayout(movie.shape, movie.dtype)
+    for number in range(2):
+        part = slice(4 * number, 4 * number + 4)
+        save(tmp_path / f"part{number}.h5", movie=movie[part])
+        layout[part] = h5py.VirtualSource(f"part{number}.h5", "movie", (4, 6, 7))
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("movie", layout)
+    with open_source(path) as source:
+        np.testing.assert_array_equal(source.read(2, 6), movie[2:6])
+    (tmp_path / "part1.h5").unlink()
+    with pytest.raises(CorruptDataError, match=r"'part1\.h5', which is not there"):
+        open_source(path)
+
+
+def test_an_external_file_that_is_too_short(tmp_path, path, movie):
+    raw = tmp_path / "raw.bin"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(
+            "movie", movie.shape, movie.dtype, external=[(str(raw), 100, h5py.h5f.UNLIMITED)]
+        )[...] = movie
+    with open_source(path) as source:
+        np.testing.assert_array_equal(source.read(0, 20), movie)
+    os.truncate(raw, 100 + movie.nbytes - 1)
+    with pytest.raises(CorruptDataError, match="truncated: 7780 bytes are needed, 7779 are there"):
+        open_source(path)
+    raw.unlink()
+    with open_source(path) as source, pytest.raises(CorruptDataError, match="cannot be read"):
+        source.read(0, 1)
+
+
+def test_a_file_being_written_is_refused_or_read_but_not_half(path, movie):
+    with h5py.File(path, "w") as file:
+        file["movie"] = movie
+        file.flush()
+        # The same process shares its handle, so another one has to look.
+        import subprocess
+        import sys
+
+        code = f"from photon_gpu.sources import open_source; open_source({str(path)!r})"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "another program has the file open" in result.stderr or "HDF5 file is" in result.stderr
+
+
+def test_a_dataset_handed_in_stays_open(path, movie):
+    save(path, movie=movie)
+    with h5py.File(path) as file:
+        source = open_source(file["movie"])
+        np.testing.assert_array_equal(source.read(0, 2), movie[:2])
+        source.close()
+        assert file["movie"].shape == movie.shape
+        source = open_source(file["movie"])
+    with pytest.raises(InvalidInputError, match="closed"):
+        source.read(0, 2)

@@ -1,0 +1,209 @@
+"""Which pages make which frame, held against the pages that are there."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import tifffile
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.sources.tiff import TiffSource
+from photon_gpu.sources.tiff_plan import frame_axis, plan_movie, scanimage_channels
+
+from .conftest import make_movie, write_tiff
+
+
+@pytest.mark.parametrize(
+    "axes, axis",
+    [
+        ("T", 0),
+        ("TZC", 0),
+        ("ZTC", 1),
+        ("CZT", 2),
+        ("Z", 0),
+        ("CZ", 1),
+        ("I", 0),
+        ("Q", 0),
+        ("CI", 1),
+        ("C", 0),
+    ],
+)
+def test_frame_axis(axes, axis):
+    assert frame_axis(axes) == axis
+
+
+@pytest.mark.parametrize(
+    "text, channels",
+    [
+        ("SI.hChannels.channelSave = 1", 1),
+        ("SI.hChannels.channelSave = [1;2]", 2),
+        ("SI.hChannels.channelSave = [1 2 4]", 3),
+        ("SI.hChannels.channelSave = []", 1),
+        ("scanimage.SI5.channelsSave = [1;3]", 2),
+        ("state.acq.savingChannel1=1\rstate.acq.savingChannel2=1\rstate.acq.savingChannel3=0\r", 2),
+        ("no word of channels", 1),
+    ],
+)
+def test_scanimage_channels(text, channels):
+    assert scanimage_channels(text) == channels
+
+
+def test_pages_that_follow_each_other_are_one_run(tmp_path):
+    plan = plan_movie(str(write_tiff(tmp_path, make_movie((5, 8, 8)))), series=None, as_pages=False)
+    assert np.diff(plan.offsets[:, 0].astype(int)).tolist() == [128] * 4
+    assert plan.pages.tolist() == [0, 1, 2, 3, 4]
+    for file in plan.files:
+        file.close()
+
+
+def test_frames_written_one_by_one_are_one_movie(tmp_path):
+    """tifffile calls each a series of its own, and its imread returns only the first."""
+    movie = make_movie((7, 12, 10))
+    for options in ({}, {"compression": "zlib"}):
+        path = tmp_path / "appended.tif"
+        with tifffile.TiffWriter(path) as tif:
+            for frame in movie:
+                tif.write(frame, photometric="minisblack", **options)
+        assert tifffile.imread(path).shape == (12, 10)
+        with TiffSource(path) as source:
+            np.testing.assert_array_equal(source.read(0, 7), movie)
+
+
+def test_several_series_are_listed_and_chosen(tmp_path):
+    first, second = make_movie((5, 12, 10)), make_movie((4, 20, 10), seed=1)
+    path = tmp_path / "two.tif"
+    with tifffile.TiffWriter(path) as tif:
+        tif.write(first, photometric="minisblack")
+        tif.write(second, photometric="minisblack")
+    with pytest.raises(InvalidInputError, match=r"2 series: 0: .*\(5, 12, 10\).*1: .*\(4, 20, 10\).*series="):
+        TiffSource(path)
+    for series, movie in enumerate((first, second)):
+        with TiffSource(path, series=series) as source:
+            np.testing.assert_array_equal(source.read(0, len(movie)), movie)
+    with pytest.raises(InvalidInputError, match="series 2 was asked for; there are 2"):
+        TiffSource(path, series=2)
+
+
+def test_movies_appended_in_pieces_are_read_as_pages(tmp_path):
+    movie = make_movie((10, 12, 10))
+    path = tmp_path / "pieces.tif"
+    with tifffile.TiffWriter(path) as tif:
+        tif.write(movie[:5], photometric="minisblack")
+        tif.write(movie[5:], photometric="minisblack")
+    with pytest.raises(InvalidInputError, match="as_pages=True"):
+        TiffSource(path)
+    with TiffSource(path, as_pages=True) as source:
+        np.testing.assert_array_equal(source.read(0, 10), movie)
+
+
+def test_pages_of_differing_form_are_named(tmp_path):
+    path = tmp_path / "mixed.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for image in (np.zeros((8, 8), "uint16"), np.zeros((8, 8), "uint16"), np.zeros((9, 8), "uint16")):
+            tif.write(image, metadata=None, photometric="minisblack")
+    with pytest.raises(InvalidInputError, match=r"page 2 differs.*ImageLength \(\(8,\) and \(9,\)\)"):
+        TiffSource(path, as_pages=True)
+
+
+def test_a_page_of_another_height_or_compression_inside_a_series_is_no_frame(tmp_path):
+    """tifffile's frames compare the width alone with the first page."""
+    movie = make_movie((4, 8, 8))
+    path = write_tiff(tmp_path, movie, ome=True, metadata={"axes": "TYX"})
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[2].tags["ImageLength"].overwrite(7)
+    assert tifffile.imread(path).shape == movie.shape
+    with pytest.raises(InvalidInputError, match="page 2 differs from the first in ImageLength"):
+        TiffSource(path)
+
+
+OME = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{own}">'
+    '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="int16" '
+    'SizeX="10" SizeY="12" SizeC="1" SizeZ="1" SizeT="{frames}">'
+    '<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
+)
+PLANES = (
+    '<TiffData FirstT="{first}" FirstC="0" FirstZ="0" IFD="0" PlaneCount="{count}">'
+    '<UUID FileName="{name}">urn:uuid:{own}</UUID></TiffData>'
+)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
+def test_an_ome_movie_over_two_files(tmp_path, options):
+    movie = make_movie((7, 12, 10))
+    parts = {"a.ome.tif": (0, 4), "b.ome.tif": (4, 7)}
+    data = "".join(
+        PLANES.format(first=start, count=stop - start, name=name, own=name)
+        for name, (start, stop) in parts.items()
+    )
+    for name, (start, stop) in parts.items():
+        text = OME.format(own=name, frames=7, data=data)
+        write_tiff(tmp_path, movie[start:stop], description=text, metadata=None, **options).rename(
+            tmp_path / name
+        )
+    for name in parts:
+        with TiffSource(tmp_path / name) as source:
+            np.testing.assert_array_equal(source.read(0, 7), movie)
+            np.testing.assert_array_equal(source.read(3, 5), movie[3:5])
+    whole = (tmp_path / "b.ome.tif").read_bytes()
+    os.truncate(tmp_path / "b.ome.tif", len(whole) - 20)
+    with pytest.raises(CorruptDataError):
+        TiffSource(tmp_path / "a.ome.tif")
+    (tmp_path / "b.ome.tif").unlink()
+    with pytest.raises(CorruptDataError, match=r"3 of 7 pages.*are missing"):
+        TiffSource(tmp_path / "a.ome.tif")
+
+
+def _ome(tmp_path, movie, frames):
+    data = f'<TiffData IFD="0" PlaneCount="{frames}"/>'
+    text = OME.format(own="x", frames=frames, data=data)
+    return write_tiff(tmp_path, movie, description=text, metadata=None)
+
+
+def test_metadata_that_promises_more_frames_than_there_are(tmp_path):
+    path = _ome(tmp_path, make_movie((5, 12, 10)), 8)
+    assert tifffile.imread(path).shape == (8, 12, 10), "tifffile fills with zeros"
+    with pytest.raises(CorruptDataError, match="3 of 8 pages"):
+        TiffSource(path)
+    with TiffSource(path, as_pages=True) as source:
+        assert source.shape == (5, 12, 10)
+
+
+def test_metadata_that_leaves_out_pages(tmp_path):
+    path = _ome(tmp_path, make_movie((5, 12, 10)), 3)
+    with pytest.raises(InvalidInputError, match=r"leaves out 2 of the file's pages \(the first is page 3\)"):
+        TiffSource(path)
+    with TiffSource(path, series=0) as source:
+        assert source.shape == (3, 12, 10)
+
+
+def test_damaged_ome_metadata_is_not_passed_over(tmp_path):
+    movie = make_movie((6, 12, 10))
+    text = OME.format(own="x", frames=6, data='<TiffData IFD="zero" PlaneCount="6"/>')
+    path = write_tiff(tmp_path, movie, description=text, metadata=None)
+    with pytest.raises(CorruptDataError, match=r"cannot be understood.*as_pages=True"):
+        TiffSource(path)
+
+
+def test_shaped_metadata_that_promises_more_than_the_chain(tmp_path):
+    movie = make_movie((6, 12, 10))
+    path = write_tiff(tmp_path, movie, software="tifffile.py")
+    text = path.read_bytes()
+    assert text.count(b'"shape": [6, 12, 10]') == 1
+    path.write_bytes(text.replace(b'"shape": [6, 12, 10]', b'"shape": [9, 12, 10]'))
+    with pytest.raises(CorruptDataError):
+        TiffSource(path)
+
+
+def test_a_pyramid_is_read_at_full_size(tmp_path):
+    movie = make_movie((4, 64, 64))
+    path = tmp_path / "pyramid.ome.tif"
+    with tifffile.TiffWriter(path) as tif:
+        options = {"photometric": "minisblack", "metadata": {"axes": "TYX"}, "tile": (32, 32)}
+        tif.write(movie, subifds=1, **options)
+        tif.write(movie[:, ::2, ::2], subfiletype=1, **options)
+    with TiffSource(path) as source:
+        np.testing.assert_array_equal(source.read(0, 4), movie)

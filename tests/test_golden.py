@@ -1,0 +1,109 @@
+"""What a release wrote, every later release reads, and writes the same again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import photon_gpu as pg
+from photon_gpu import blosc
+from photon_gpu.errors import UnsupportedVersionError
+from tests.golden.make import CASES, make
+
+GOLDEN = Path(__file__).parent / "golden"
+LISTED = json.loads((GOLDEN / "index.json").read_text())
+BACKENDS = ("numba", "numpy")
+
+
+def test_every_listed_golden_store_is_there_and_every_case_is_listed():
+    present = {path.name for path in GOLDEN.iterdir() if (path / "store" / ".zarray").exists()}
+    assert set(LISTED) == present
+    assert set(CASES) <= set(LISTED)
+    for version in ("plain-1.0", "compact-2.0", "lossless-3.0"):
+        assert any(name.startswith(version) for name in LISTED)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", LISTED)
+def test_reads_the_same_values_for_ever(name, backend):
+    movie = pg.open(GOLDEN / name / "store", backend=backend)
+    counts, stabilized = np.load(GOLDEN / name / "counts.npy"), np.load(GOLDEN / name / "stabilized.npy")
+    assert movie.counts.dtype == counts.dtype
+    np.testing.assert_array_equal(movie.counts[...], counts)
+    np.testing.assert_array_equal(movie[...], stabilized)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_what_came_out_is_within_half_a_step_of_what_went_in(name):
+    values = np.load(GOLDEN / name / "input.npy")
+    movie = pg.open(GOLDEN / name / "store")
+    if movie.layout == "lossless" or movie.encoding.exact:
+        np.testing.assert_array_equal(movie.counts[...], values)
+        return
+    away = np.abs(movie[...] - pg.anscombe(values, movie.noise))
+    assert away.max() <= movie.step / 2 + 1e-9
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_writes_the_same_content_again(name, tmp_path):
+    make(name, tmp_path / "again")
+    old, new = GOLDEN / name / "store", tmp_path / "again" / "store"
+    names = sorted(path.name for path in old.iterdir())
+    assert names == sorted(path.name for path in new.iterdir())
+    for file in names:
+        first, second = (old / file).read_bytes(), (new / file).read_bytes()
+        if file in (".zarray", ".zattrs"):
+            assert first == second
+        elif not file.startswith("."):
+            # Compressed bytes may differ between releases of zstd; what they open to may not.
+            opened = [
+                blosc.decompress(data, blosc.frame_sizes(data)[0]).tobytes() for data in (first, second)
+            ]
+            assert opened[0] == opened[1]
+
+
+def test_an_unknown_major_version_is_refused(tmp_path):
+    folder = tmp_path / "future.zarr"
+    folder.mkdir()
+    for file in (GOLDEN / "plain-1.0-uint16" / "store").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes().replace(b'"1.0"', b'"4.0"'))
+    with pytest.raises(UnsupportedVersionError, match=r"4\.0.*reads 1\.x"):
+        pg.open(folder)
+
+
+def test_a_later_minor_version_with_more_keys_is_read(tmp_path):
+    folder = tmp_path / "later.zarr"
+    folder.mkdir()
+    for file in (GOLDEN / "plain-1.0-uint16" / "store").iterdir():
+        data = file.read_bytes()
+        if file.name == ".zattrs":
+            data = data.replace(b'"1.0"', b'"1.7"').replace(b"{", b'{"something_new": [1],', 1)
+        if file.name != ".manifest.json":
+            (folder / file.name).write_bytes(data)
+    np.testing.assert_array_equal(
+        pg.open(folder).counts[...], np.load(GOLDEN / "plain-1.0-uint16" / "counts.npy")
+    )
+
+
+def test_a_store_with_only_the_documented_keys_is_read(tmp_path):
+    """As other programs write it: unquantized stabilized values and six attributes."""
+    values = np.random.default_rng(3).poisson(20.0, (5, 8, 8)).astype("uint16")
+    import zarr
+    from numcodecs import Blosc
+
+    array = zarr.create_array(
+        str(tmp_path / "old.zarr"), shape=values.shape, chunks=(5, 8, 8), dtype="<f8", fill_value=None,
+        compressors=Blosc(cname="zstd", clevel=5, shuffle=2), filters=None, zarr_format=2,
+        attributes={
+            "codec_version": "1.0", "codec_name": "photon", "anscombe_gain": 1.0, "anscombe_offset": 0.0,
+            "anscombe_variance": 0.0, "original_dtype": "uint16",
+        },
+    )  # fmt: skip
+    array[:] = 2 * np.sqrt(values + 0.375)
+    movie = pg.open(tmp_path / "old.zarr")
+    assert movie.step is None
+    np.testing.assert_array_equal(movie.counts[...], values)
+    np.testing.assert_allclose(movie[...], pg.anscombe(values))
