@@ -8,6 +8,7 @@ import socket
 import time
 import uuid
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -100,7 +101,7 @@ class Claim:
         self.target.delete(MARKER)
         if self.target.local:
             with suppress(OSError):
-                os.rmdir(self.target.root)
+                Path(self.target.root).rmdir()
 
     def publish(self, name: str, data: bytes) -> None:
         """Write the last file, which makes the folder a movie, and put it in its place."""
@@ -122,7 +123,9 @@ class Claim:
             return
         if self._resume:
             if error is not None:
-                error.add_note(f"what was written is kept at {self.target.url}; resume=True goes on from there")
+                error.add_note(
+                    f"what was written is kept at {self.target.url}; resume=True goes on from there"
+                )
             return
         try:
             self.target.delete_folder()

@@ -80,6 +80,11 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
+def rename(path: str, to: str) -> None:
+    """Give a file another name, replacing what has it."""
+    os.replace(path, to)
+
+
 def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = None) -> int:
     """Write every byte, at the end or from ``offset`` on; returns how many."""
     view = memoryview(data).cast("B")

@@ -80,7 +80,9 @@ def unpack(data: bytes, first: int, frames: int, where: str) -> tuple[list[Any],
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptDataError(f"{where}: not frame records ({error})") from error
     if version != VERSION or not fits:
-        raise CorruptDataError(f"{where}: not the records, version {VERSION}, of {frames} frames from {first}")
+        raise CorruptDataError(
+            f"{where}: not the records, version {VERSION}, of {frames} frames from {first}"
+        )
     return list(times), list(said)
 
 

@@ -26,7 +26,7 @@ def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str,
     frames = source.shape[0]
     crc = 0
     for frame in sorted({0, frames // 2, frames - 1}):
-        crc = zlib.crc32(np.ascontiguousarray(source.read(frame, frame + 1)), crc)
+        crc = zlib.crc32(np.ascontiguousarray(source.read(frame, frame + 1)).data, crc)
     array = json.loads(metadata.array_json(source.shape, chunk, layout))
     return {"array": array, "attributes": json.loads(metadata.attributes_json(layout, {})), "frames_crc": crc}
 

@@ -14,7 +14,7 @@ _HOMES = {
     "recover": "photon_gpu.live.recovery",
 }
 
-__all__ = [*_HOMES]  # noqa: PLE0604 - names load when used
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:

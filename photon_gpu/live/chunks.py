@@ -63,7 +63,9 @@ class Buffers:
     def used_bytes(self) -> int:
         """Bytes of buffers that hold frames."""
         with self._changed:
-            return (self._most - self._left) * int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
+            return (
+                (self._most - self._left) * int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
+            )
 
     def take(self, number: int, wait_seconds: float) -> Chunk | None:
         """An empty chunk; None where none got free in time."""

@@ -57,7 +57,9 @@ class LiveConfig:
         put(self, "dtype", supported_dtype(self.dtype).name)
         for name, allowed in (("durability", DURABILITIES), ("on_full", _ON_FULL), ("preset", PRESETS)):
             if getattr(self, name) not in allowed:
-                raise InvalidInputError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}")
+                raise InvalidInputError(
+                    f"{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}"
+                )
         Encoding(layout=self.layout, dtype=self.dtype, step=self.step, dither=self.dither)
         if self.predictor is not None:
             Predictor(name=self.predictor)

@@ -8,13 +8,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from photon_gpu import records
 from photon_gpu.backend import Backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
-from photon_gpu import records
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import LiveConfig
 from photon_gpu.noise import NoiseModel
@@ -37,7 +37,7 @@ def resolve_noise(noise: Any, storage_options: dict[str, Any] | None = None) -> 
         import photon_gpu
 
         try:
-            return photon_gpu.estimate  # type: ignore[no-any-return,attr-defined]
+            return photon_gpu.estimate
         except AttributeError:
             raise InvalidInputError("noise='estimate' is not part of this release; give a function") from None
     if isinstance(noise, (str, os.PathLike)):
@@ -47,7 +47,7 @@ def resolve_noise(noise: Any, storage_options: dict[str, Any] | None = None) -> 
     if isinstance(carried := getattr(noise, "noise", None), NoiseModel):
         return carried
     if callable(noise):
-        return noise  # type: ignore[no-any-return]
+        return noise
     raise InvalidInputError(
         f"noise is {noise!r}; a NoiseModel, a function of frames that returns one, or an earlier movie is needed"
     )
@@ -95,7 +95,8 @@ class Encoder:
         self._ready = self._deciding = False
         self._over = False
         self._threads = [
-            threading.Thread(target=self._work, name=f"photon-encode-{i}", daemon=True) for i in range(workers)
+            threading.Thread(target=self._work, name=f"photon-encode-{i}", daemon=True)
+            for i in range(workers)
         ]
         for thread in self._threads:
             thread.start()

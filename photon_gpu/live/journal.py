@@ -43,7 +43,7 @@ class Found:
         """The frames, into ``out``."""
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.offset)
-            view = memoryview(out).cast("B")
+            view = out.data.cast("B")
             while len(view):
                 got = file.readinto(view)
                 if not got:
@@ -78,7 +78,7 @@ class Journal:
         path = self._folder / segment_name(chunk, attempt)
         spares = sorted(self._folder.glob("spare-*")) if attempt == 0 else []
         if spares:
-            os.replace(spares[0], path)
+            durable.rename(str(spares[0]), str(path))
             flags = os.O_WRONLY
         else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -95,8 +95,17 @@ class Journal:
         metadata = b""
         if any(record != NOTHING for record in records):
             metadata = json.dumps([list(record) for record in records], separators=(",", ":")).encode()
-        payload = memoryview(frames).cast("B")
-        fields = (MAGIC, self._token, chunk, first, len(frames), len(metadata), len(payload), zlib.crc32(payload))
+        payload = frames.data.cast("B")
+        fields = (
+            MAGIC,
+            self._token,
+            chunk,
+            first,
+            len(frames),
+            len(metadata),
+            len(payload),
+            zlib.crc32(payload),
+        )
         crc = zlib.crc32(metadata, zlib.crc32(_HEAD.pack(*fields, 0)))
         head = _HEAD.pack(*fields, crc) + metadata
         written = durable.write_all(self._descriptor, head, self._offset)
@@ -122,7 +131,7 @@ class Journal:
         spare = len(list(self._folder.glob("spare-*")))
         for path in segments(self._folder, chunk):
             if spare < _SPARE:
-                os.replace(path, self._folder / f"spare-{path.name}")
+                durable.rename(str(path), str(self._folder / f"spare-{path.name}"))
                 spare += 1
             else:
                 durable.remove(str(path))
@@ -143,7 +152,9 @@ def journaled(folder: Path) -> list[int]:
     return sorted({int(path.name.split("-")[1]) for path in folder.glob("journal-*-*")})
 
 
-def scan(folder: Path, token: bytes, chunk: int, frame_nbytes: int) -> tuple[list[Found], list[tuple[int, int]]]:
+def scan(
+    folder: Path, token: bytes, chunk: int, frame_nbytes: int
+) -> tuple[list[Found], list[tuple[int, int]]]:
     """Whole records of a chunk in order of frames, and ranges of frames of records that are damaged.
 
     Bytes after the last whole record belong to a write that was cut short, and was never

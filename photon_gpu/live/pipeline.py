@@ -66,7 +66,9 @@ class Pipeline:
         self.ledger = Ledger(config.durability, config.frames_per_chunk, published=published)
         self.buffers = Buffers(config)
         self.layout: Layout | None = None
-        self._delivery = Delivery(storage, self.ledger, spool, 1 + len(config.frame_shape), config.frame_nbytes)
+        self._delivery = Delivery(
+            storage, self.ledger, spool, 1 + len(config.frame_shape), config.frame_nbytes
+        )
         self._publisher = Publisher(
             storage, self.ledger, spool=spool, recycler=recycler, token=token, interval=config.publish_seconds,
             files=files or {},

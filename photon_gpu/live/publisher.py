@@ -78,7 +78,11 @@ class Publisher:
         layout, shape = self._layout, (self._ledger.published, *self._chunk[1:])
         array = metadata.array_json(shape, self._chunk, layout)
         attributes = metadata.attributes_json(layout, self._attributes)
-        listed = {**self._files, metadata.ATTRIBUTES: manifest.entry(attributes), metadata.ARRAY: manifest.entry(array)}
+        listed = {
+            **self._files,
+            metadata.ATTRIBUTES: manifest.entry(attributes),
+            metadata.ARRAY: manifest.entry(array),
+        }
         index = manifest.pack(listed)
 
         def write() -> None:
@@ -106,7 +110,9 @@ class Publisher:
                     while not (chunks := self._ledger.publishable()) and not self.stopping.is_set():
                         self._ledger.changed.wait()
                     due = last + self._interval
-                    while not self._finishing and not self.stopping.is_set() and (rest := due - monotonic()) > 0:
+                    while (
+                        not self._finishing and not self.stopping.is_set() and (rest := due - monotonic()) > 0
+                    ):
                         self._ledger.changed.wait(rest)
                     chunks = self._ledger.publishable()
                 if self.stopping.is_set():
@@ -156,5 +162,5 @@ class Publisher:
             found = "nobody"
         if found != self._token:
             raise RecordingError(
-                f"{self._storage.url}: somebody else took this recording over or removed it; nothing more is written there"
+                f"{self._storage.url}: somebody else took this recording over, or removed it; nothing more is written"
             )

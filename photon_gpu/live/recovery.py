@@ -123,7 +123,7 @@ def recover(
     began = monotonic()
     folder = _spool_at(where)
     if folder is None:
-        storage = Storage.at(where, storage_options)  # type: ignore[arg-type]
+        storage = Storage.at(where, storage_options)
         try:
             marker = read_marker(storage)
         except FileNotFoundError:
@@ -338,7 +338,11 @@ def _finish_published(storage: Storage, marker: dict[str, Any], began: float) ->
     discarded = [name for name in storage.names() if name not in keep]
     if description is not None:
         array, attributes = storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES)
-        listed = {**files, metadata.ATTRIBUTES: manifest.entry(attributes), metadata.ARRAY: manifest.entry(array)}
+        listed = {
+            **files,
+            metadata.ATTRIBUTES: manifest.entry(attributes),
+            metadata.ARRAY: manifest.entry(array),
+        }
         storage.write(manifest.NAME, manifest.pack(listed))
     else:
         discarded += [manifest.NAME, metadata.ATTRIBUTES]
@@ -364,7 +368,9 @@ def _refuse(storage: Storage, marker: dict[str, Any]) -> None:
             f"{storage.url} was being encoded, not recorded: photon_gpu.encode(..., resume=True) goes on"
         )
     if alive(marker):
-        raise StoreExistsError(f"{storage.url} is being recorded by process {marker['pid']}, which still runs")
+        raise StoreExistsError(
+            f"{storage.url} is being recorded by process {marker['pid']}, which still runs"
+        )
 
 
 def _noted_spool(storage: Storage, marker: dict[str, Any]) -> Path | None:

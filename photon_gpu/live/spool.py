@@ -48,7 +48,9 @@ class Spool:
         folder = Path(parent).absolute() / f"{name}-{stamp}-{token[:8]}"
         durable.make_folder(str(folder))
         spool = cls(folder, {"spool_version": VERSION, **facts})
-        durable.write_file(str(folder / RECORDING), json.dumps(spool.facts, indent=1, allow_nan=False).encode())
+        durable.write_file(
+            str(folder / RECORDING), json.dumps(spool.facts, indent=1, allow_nan=False).encode()
+        )
         return spool
 
     @classmethod
@@ -108,7 +110,9 @@ class Spool:
         crc = zlib.crc32(data, zlib.crc32(records))
         fields = (_CHUNK_MAGIC, frames, len(records), len(data), crc, chunk)
         head = _CHUNK_HEAD.pack(*fields)
-        durable.write_file(str(self.folder / _chunk_name(chunk)), head + struct.pack("<I", zlib.crc32(head)) + records + data)
+        durable.write_file(
+            str(self.folder / _chunk_name(chunk)), head + struct.pack("<I", zlib.crc32(head)) + records + data
+        )
 
     def load_chunk(self, chunk: int) -> tuple[int, bytes | None, bytes]:
         """Frames, records and data of a chunk that was kept."""

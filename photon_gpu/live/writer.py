@@ -23,11 +23,11 @@ from photon_gpu.live.encoder import resolve_noise
 from photon_gpu.live.gate import Gate
 from photon_gpu.live.journaling import Journaling
 from photon_gpu.live.pipeline import Pipeline
-from photon_gpu.records import Record, check
 from photon_gpu.live.spool import Spool
 from photon_gpu.live.status import LiveStatus
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import worker_count
+from photon_gpu.records import Record, check
 from photon_gpu.storage import Storage
 from photon_gpu.warmup import warm_up
 
@@ -295,7 +295,7 @@ class LiveWriter:
         if spool is None and self.config.durability == "frame":
             if not self._storage.local:
                 raise InvalidInputError(
-                    "durability='frame' keeps frames on a local disk before they are acknowledged: give a folder as spool"
+                    "durability='frame' keeps frames on a local disk until they are stored: give a folder as spool"
                 )
             spool = f"{self._storage.root}.spool"
         claim = Claim(self._storage, overwrite=False)
@@ -328,7 +328,9 @@ class LiveWriter:
             ) from error
 
     def _check_room(self, frames: int) -> None:
-        room = self._pipeline.buffers.free * self.config.frames_per_chunk + (self._chunk.room if self._chunk else 0)
+        room = self._pipeline.buffers.free * self.config.frames_per_chunk + (
+            self._chunk.room if self._chunk else 0
+        )
         if frames > room:
             raise QueueFullError(
                 f"{frames} frames arrived, the queue has room for {room} ({self.config.queue_bytes:,} bytes in all); "
