@@ -30,6 +30,8 @@ class Claim:
     resume : bool
         Take over the folder of a writer that was killed, and after a failure leave what was
         written, so that it can be taken over again.
+    facts : dict, optional
+        Kept in the marker from the first moment on; a ``token`` is used as the claim's.
 
     Attributes
     ----------
@@ -45,13 +47,16 @@ class Claim:
     ``.zarray`` came.
     """
 
-    def __init__(self, storage: Storage, *, overwrite: bool, resume: bool = False) -> None:
+    def __init__(
+        self, storage: Storage, *, overwrite: bool, resume: bool = False, facts: dict[str, Any] | None = None
+    ) -> None:
         self._storage = storage
         self._overwrite = overwrite
         self._resume = resume
         self._published = False
         self.target = storage
         self.token: str | None = None
+        self._facts = facts or {}
         self.found: dict[str, Any] = {}
 
     def __enter__(self) -> Claim:
@@ -68,9 +73,9 @@ class Claim:
             raise StoreExistsError(_taken(self._storage, found))
         if found:
             self.target = self._storage.sibling("new")
-        self.token = uuid.uuid4().hex
+        self.token = self._facts.get("token") or uuid.uuid4().hex
         try:
-            self.target.create(MARKER, json.dumps(self._who()).encode())
+            self.target.create(MARKER, json.dumps({**self._facts, **self._who()}).encode())
         except OSError as error:
             if not self._held_for_certain():
                 if not isinstance(error, FileExistsError):

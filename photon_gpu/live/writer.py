@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import uuid
 from collections import deque
 from time import monotonic, perf_counter
 from types import TracebackType
@@ -298,24 +299,18 @@ class LiveWriter:
                     "durability='frame' keeps frames on a local disk until they are stored: give a folder as spool"
                 )
             spool = f"{self._storage.root}.spool"
-        claim = Claim(self._storage, overwrite=False)
-        claim.__enter__()
-        assert claim.token is not None
-        try:
-            if spool is not None:
-                facts = {
-                    "token": claim.token, "url": self._storage.url, "config": self.config.to_dict(),
-                    "noise": noise.to_dict() if isinstance(noise, NoiseModel) else None,
-                    "noise_known": not callable(noise), "attributes": attributes,
-                }  # fmt: skip
-                name = self._storage.root.rstrip("/").split("/")[-1]
-                self._spool = Spool.begin(spool, name, facts)
-            folder = str(self._spool.folder) if self._spool else None
-            claim.note(recording=True, spool=folder)
-        except BaseException:
-            claim.withdraw()
-            raise
-        return claim.token
+        token = uuid.uuid4().hex
+        if spool is not None:
+            facts = {
+                "token": token, "url": self._storage.url, "config": self.config.to_dict(),
+                "noise": noise.to_dict() if isinstance(noise, NoiseModel) else None,
+                "noise_known": not callable(noise), "attributes": attributes,
+            }  # fmt: skip
+            self._spool = Spool.begin(spool, self._storage.root.split("/")[-1], facts)
+        folder = str(self._spool.folder) if self._spool else None
+        noted = {"token": token, "recording": True, "spool": folder}
+        Claim(self._storage, overwrite=False, facts=noted).__enter__()
+        return token
 
     def _check_open(self) -> None:
         if self._closed:
