@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 
 import numcodecs.blosc
 import numpy as np
 
 import photon_gpu as pg
-from photon_gpu.backend import get_backend
-from photon_gpu.encoding import Encoding
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool import pending
 from photon_gpu.reader import Movie
 from photon_gpu.storage import Storage
-from photon_gpu.warmup import warm_up
 
 NOISE = pg.NoiseModel(gain=1.0)
 SHAPE = (6, 7)
@@ -22,11 +20,8 @@ CHUNK = 4
 
 # Blosc's own threads do not live through a fork, and children of the fork server use it.
 numcodecs.blosc.use_threads = False
-for _layout in ("compact", "plain", "lossless"):
-    warm_up(get_backend(), Encoding(layout=_layout, dtype="uint16", noise=NOISE), "fast")
-
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.faults.recordings"])
+PROCESSES.set_forkserver_preload(["pytest", "tests.faults.recordings", "tests.faults.disk"])
 
 
 def frame(number):
@@ -45,15 +40,29 @@ def settings(**changes):
     }  # fmt: skip
 
 
-def record(url, spool, batches, tell=lambda count: None, between=lambda n: None, **changes):
+# Children are forked with kernels and tables loaded.
+for _layout in ("compact", "plain", "lossless"):
+    pg.encode(frames(0, 5), f"memory://warm-{_layout}", layout=_layout, noise=NOISE, preset="fast", workers=1, overwrite=True)  # fmt: skip
+
+
+def record(url, spool, batches, tell=lambda count: None, between=lambda live: None, **changes):
     """Append batches; tell how many frames are acknowledged after each."""
     with pg.LiveWriter(url, spool=spool, **settings(**changes)) as live:
         number = 0
         for n, count in enumerate(batches):
             tell(live.append(frames(number, number + count), timestamp=list(range(number, number + count))))
             number += count
-            between(n)
+            between(live)
+            tell(live.acknowledged)
     tell(number)
+
+
+def whole_chunks_acknowledged(live):
+    """Wait until all but the chunk that fills is acknowledged."""
+    until = time.monotonic() + 20
+    while live.acknowledged < live.status().frames_in // CHUNK * CHUNK:
+        assert time.monotonic() < until
+        time.sleep(0.001)
 
 
 def check_prefix(movie: Movie, acknowledged, appended):

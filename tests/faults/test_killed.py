@@ -21,6 +21,7 @@ from tests.faults.recordings import (
     record,
     recovered,
     told_until_end,
+    whole_chunks_acknowledged,
 )
 
 BATCHES = [1, 2, 3, 4, 4]
@@ -30,7 +31,7 @@ FRAMES = sum(BATCHES)
 def _record(connection, url, spool, durability, at):
     disk = Killing(at) if at else Disk()
     with disk.installed():
-        record(url, spool, BATCHES, connection.send, durability=durability)
+        record(url, spool, BATCHES, connection.send, whole_chunks_acknowledged, durability=durability)
     connection.send(("calls", disk.calls))
 
 
@@ -62,7 +63,7 @@ def test_killed_at_every_call_that_changes_the_disk(memory_disk, durability):
 
 def _record_without_spool(connection, url, at):
     with Killing(at).installed():
-        record(url, None, BATCHES, connection.send)
+        record(url, None, BATCHES, connection.send, whole_chunks_acknowledged)
 
 
 def test_killed_without_a_spool_keeps_what_was_published(memory_disk):
@@ -83,7 +84,7 @@ def _record_slowly(connection, url, spool, seed):
     chance = random.Random(seed)
     record(
         url, spool, [chance.randint(1, 9) for _ in range(500)], connection.send,
-        between=lambda n: time.sleep(chance.random() * 0.004), durability="frame",
+        between=lambda live: time.sleep(chance.random() * 0.004), durability="frame",
     )  # fmt: skip
 
 
