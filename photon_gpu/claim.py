@@ -83,7 +83,12 @@ class Claim:
                 raise StoreExistsError(
                     f"{self._storage.url}: somebody else began to write here just now; nothing was written"
                 ) from error
-        if self.target is self._storage and [name for name in self._storage.names() if name != MARKER]:
+        try:
+            alone = self.target is not self._storage or self._storage.names() == [MARKER]
+        except BaseException:
+            self.withdraw()
+            raise
+        if not alone:
             self._storage.delete(MARKER)
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else wrote here just now; nothing was overwritten"

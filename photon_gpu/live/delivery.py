@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from photon_gpu import manifest, records
 from photon_gpu.live.ledger import Ledger
-from photon_gpu.live.retrying import again, told
+from photon_gpu.live.retrying import Patience, again, told
 from photon_gpu.live.spool import Spool
 from photon_gpu.storage import Storage
 from photon_gpu.writer import chunk_name
@@ -24,6 +24,7 @@ class _Parcel:
     frames: int = field(compare=False)
     said: bytes | None = field(compare=False)
     data: bytes | None = field(compare=False)  # None: in the spool
+    lock: threading.Lock = field(compare=False, default_factory=threading.Lock)
 
 
 class Delivery:
@@ -49,7 +50,8 @@ class Delivery:
         self._in_hand: list[_Parcel] = []
         self._ready = threading.Condition()
         self._room = threading.Semaphore(_IN_MEMORY)
-        self.stopping = threading.Event()
+        self._away = threading.Event()  # the last answer of the store was a failure
+        self.patience = Patience()
         self._threads = [
             threading.Thread(target=self._work, name=f"photon-send-{i}", daemon=True) for i in range(_SENDERS)
         ]
@@ -59,9 +61,10 @@ class Delivery:
     def send(self, chunk: int, frames: int, said: bytes | None, data: bytes) -> None:
         """Hand over an encoded chunk; waits where memory for chunks is full and no spool takes them."""
         parcel = _Parcel(chunk, frames, said, data)
-        if not self._room.acquire(blocking=False) and not self._keep(parcel):
+        in_memory = not self._away.is_set() and self._room.acquire(blocking=False)
+        if not in_memory and not self._keep(parcel):
             while not self._room.acquire(timeout=0.1):
-                if self.stopping.is_set():
+                if self.patience.stopping.is_set():
                     return
         self._push(parcel)
 
@@ -72,13 +75,14 @@ class Delivery:
 
     def stop(self) -> None:
         """Give up what is not in the store; the spool keeps what it can."""
-        self.stopping.set()
+        self.patience.stopping.set()
         with self._ready:
             self._ready.notify_all()
         for thread in self._threads:
             thread.join(_PATIENCE_SECONDS)
-        for parcel in [*self._waiting, *self._in_hand]:
-            self._keep(parcel)
+        for parcel in sorted([*self._waiting, *self._in_hand]):
+            with parcel.lock:
+                self._keep(parcel)
 
     def _push(self, parcel: _Parcel) -> None:
         with self._ready:
@@ -89,9 +93,9 @@ class Delivery:
         try:
             while True:
                 with self._ready:
-                    while not self._waiting and not self.stopping.is_set():
+                    while not self._waiting and not self.patience.stopping.is_set():
                         self._ready.wait()
-                    if self.stopping.is_set():
+                    if self.patience.stopping.is_set():
                         return
                     parcel = heapq.heappop(self._waiting)
                     self._in_hand.append(parcel)
@@ -99,12 +103,13 @@ class Delivery:
                 with self._ready:
                     self._in_hand.remove(parcel)
         except Exception as error:
-            if not self.stopping.is_set():
+            if not self.patience.stopping.is_set():
                 self._ledger.fail(error)
 
     def _deliver(self, parcel: _Parcel) -> None:
         def attempt() -> dict[str, list[object]]:
-            said, data = parcel.said, parcel.data
+            with parcel.lock:
+                said, data = parcel.said, parcel.data
             if data is None:
                 assert self._spool is not None
                 _, said, data = self._spool.load_chunk(parcel.chunk)
@@ -120,13 +125,21 @@ class Delivery:
 
         def failed(error: Exception) -> None:
             self._ledger.note_trouble(told(error))
-            if parcel.data is not None and self._keep(parcel):
-                self._room.release()
+            self._away.set()
+            with self._ready:
+                waiting = list(self._waiting)
+            # Not this one alone: frames are acknowledged in order.
+            for one in sorted([parcel, *waiting]):
+                with one.lock:
+                    if one.data is not None and self._keep(one):
+                        self._room.release()
 
-        files = again(attempt, self.stopping, failed)
-        if parcel.data is not None:
-            parcel.data = None
-            self._room.release()
+        files = again(attempt, self.patience, failed)
+        self._away.clear()
+        with parcel.lock:
+            if parcel.data is not None:
+                parcel.data = None
+                self._room.release()
         self._ledger.store(parcel.chunk, parcel.frames, files, parcel.frames * self._frame_nbytes)
 
     def _keep(self, parcel: _Parcel) -> bool:

@@ -9,9 +9,10 @@ from functools import partial
 from photon_gpu.live.chunks import Buffers, Chunk
 from photon_gpu.live.journal import Journal
 from photon_gpu.live.ledger import Ledger
-from photon_gpu.live.retrying import again, told
+from photon_gpu.live.retrying import Patience, again, told
 
 _MOST_BYTES = 32 << 20  # per record: a longer one would let the next frame wait
+_WAIT_SECONDS = 0.5  # between tries, at most: a disk answers at once, and a camera waits
 
 
 class Journaling:
@@ -28,7 +29,7 @@ class Journaling:
     def __init__(self, journal: Journal, ledger: Ledger, buffers: Buffers) -> None:
         self._journal, self._ledger, self._buffers = journal, ledger, buffers
         self._chunks: deque[Chunk] = deque()
-        self._stopping = threading.Event()
+        self._patience = Patience(_WAIT_SECONDS)
         self._broken = True  # no segment is open
         self._thread = threading.Thread(target=self._work, name="photon-journal", daemon=True)
         self._thread.start()
@@ -45,7 +46,7 @@ class Journaling:
             self._ledger.changed.wait_for(
                 lambda: self._ledger.acknowledged >= self._ledger.frames_in, drain_seconds
             )
-        self._stopping.set()
+        self._patience.stopping.set()
         with self._ledger.changed:
             self._ledger.changed.notify_all()
         self._thread.join()
@@ -55,18 +56,18 @@ class Journaling:
         try:
             while (found := self._next()) is not None:
                 chunk, filled = found
-                again(partial(self._write, chunk, filled), self._stopping, self._failed)
+                again(partial(self._write, chunk, filled), self._patience, self._failed)
                 if filled == len(chunk.values):
                     self._chunks.popleft()
                     self._broken = True
                     self._buffers.release(chunk)
         except Exception as error:
-            if not self._stopping.is_set():
+            if not self._patience.stopping.is_set():
                 self._ledger.fail(error)
 
     def _next(self) -> tuple[Chunk, int] | None:
         with self._ledger.changed:
-            while not self._stopping.is_set():
+            while not self._patience.stopping.is_set():
                 if self._chunks and (chunk := self._chunks[0]).filled > chunk.journaled:
                     return chunk, chunk.filled
                 self._ledger.changed.wait()

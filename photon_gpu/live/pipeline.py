@@ -102,6 +102,7 @@ class Pipeline:
             A chunk could not be encoded, or somebody took over.
         """
         self._encoder.submit(None)
+        self._delivery.patience.hurry()
         self._publisher.finish()
         ledger, limit = self.ledger, self.config.close_seconds
         seen, since = self._progress(), monotonic()
@@ -123,7 +124,7 @@ class Pipeline:
         return self._complete() if frames else 0
 
     def _complete(self) -> int:
-        limit = threading.Timer(self.config.close_seconds, self._publisher.stopping.set)
+        limit = threading.Timer(self.config.close_seconds, self._publisher.patience.stopping.set)
         limit.daemon = True
         limit.start()
         try:

@@ -12,7 +12,7 @@ from photon_gpu.errors import RecordingError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.live.journal import Journal
 from photon_gpu.live.ledger import Ledger
-from photon_gpu.live.retrying import again, told
+from photon_gpu.live.retrying import Patience, again, told
 from photon_gpu.live.spool import Spool
 from photon_gpu.storage import Storage
 
@@ -58,7 +58,7 @@ class Publisher:
         self._chunk: tuple[int, ...] = ()
         self._attributes: dict[str, Any] = {}
         self._finishing = False
-        self.stopping = threading.Event()
+        self.patience = Patience()
         self._thread = threading.Thread(target=self._work, name="photon-publish", daemon=True)
         self._thread.start()
 
@@ -68,6 +68,7 @@ class Publisher:
 
     def finish(self) -> None:
         """Publish what is left without waiting, then finish."""
+        self.patience.hurry()
         with self._ledger.changed:
             self._finishing = True
             self._ledger.changed.notify_all()
@@ -97,7 +98,7 @@ class Publisher:
 
     def stop(self) -> None:
         """End the thread."""
-        self.stopping.set()
+        self.patience.stopping.set()
         with self._ledger.changed:
             self._ledger.changed.notify_all()
         self._thread.join(_PATIENCE_SECONDS)
@@ -107,20 +108,20 @@ class Publisher:
         try:
             while True:
                 with self._ledger.changed:
-                    while not (chunks := self._ledger.publishable()) and not self.stopping.is_set():
+                    while not (chunks := self._ledger.publishable()) and not self.patience.stopping.is_set():
                         self._ledger.changed.wait()
                     due = last + self._interval
                     while (
-                        not self._finishing and not self.stopping.is_set() and (rest := due - monotonic()) > 0
+                        not self._finishing and not self.patience.stopping.is_set() and (rest := due - monotonic()) > 0
                     ):
                         self._ledger.changed.wait(rest)
                     chunks = self._ledger.publishable()
-                if self.stopping.is_set():
+                if self.patience.stopping.is_set():
                     return
                 self._publish(chunks)
                 last = monotonic()
         except Exception as error:
-            if not self.stopping.is_set():
+            if not self.patience.stopping.is_set():
                 self._ledger.fail(error)
 
     def _publish(self, chunks: list[int]) -> None:
@@ -153,12 +154,15 @@ class Publisher:
                     self._ledger.note_trouble(told(error))
 
     def _again(self, action: Any) -> None:
-        again(action, self.stopping, lambda error: self._ledger.note_trouble(told(error)))
+        again(action, self.patience, lambda error: self._ledger.note_trouble(told(error)))
 
     def _check_held(self) -> None:
         try:
             found = read_marker(self._storage).get("token")
         except FileNotFoundError:
+            names = self._storage.names()
+            if not names or MARKER in names:
+                raise  # a store that is away, not one that was taken
             found = "nobody"
         if found != self._token:
             raise RecordingError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import TypeVar
 
 from photon_gpu.errors import RecordingError
 
 Result = TypeVar("Result")
 
-_FIRST_SECONDS, _MOST_SECONDS = 0.05, 15.0
+_FIRST_SECONDS, _MOST_SECONDS, _HURRIED_SECONDS = 0.05, 15.0, 1.0
 _SECRETS = re.compile(
     r"(?i)(//[^/\s:@]+:)[^/\s@]+(?=@)"
     r"|((?:secret|token|password|passwd|signature|credential|authorization|access[_-]?key(?:[_-]?id)?|\bkey)"
@@ -19,8 +20,36 @@ _SECRETS = re.compile(
 )
 
 
+class Patience:
+    """How long to wait between tries, and whether to go on.
+
+    Attributes
+    ----------
+    stopping : threading.Event
+        Give up: the last error is raised.
+    most_seconds : float
+        Between two tries, at most.
+    """
+
+    def __init__(self, most_seconds: float = _MOST_SECONDS) -> None:
+        self.stopping = threading.Event()
+        self.most_seconds = most_seconds
+
+    def hurry(self) -> None:
+        """Wait less from now on: somebody waits for the end."""
+        self.most_seconds = min(self.most_seconds, _HURRIED_SECONDS)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than allowed by now."""
+        until = monotonic() + seconds
+        began = monotonic()
+        while (rest := min(until, began + self.most_seconds) - monotonic()) > 0:
+            if self.stopping.wait(min(rest, 0.1)):
+                return
+
+
 def again(
-    action: Callable[[], Result], stopping: threading.Event, on_failure: Callable[[Exception], None]
+    action: Callable[[], Result], patience: Patience, on_failure: Callable[[Exception], None]
 ) -> Result:
     """What ``action`` returns, once it does.
 
@@ -36,9 +65,9 @@ def again(
             on_failure(error)
 
     attempts = tenacity.Retrying(
-        wait=tenacity.wait_random_exponential(multiplier=_FIRST_SECONDS, max=_MOST_SECONDS),
-        sleep=tenacity.nap.sleep_using_event(stopping),
-        stop=tenacity.stop_when_event_set(stopping),
+        wait=tenacity.wait_random_exponential(multiplier=_FIRST_SECONDS, max=patience.most_seconds),
+        sleep=patience.sleep,
+        stop=tenacity.stop_when_event_set(patience.stopping),
         retry=tenacity.retry_if_exception(
             lambda error: isinstance(error, Exception) and not isinstance(error, RecordingError)
         ),
