@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -84,6 +84,7 @@ def recover(
     noise: Any = None,
     salvage: bool = False,
     discard_spool: bool = False,
+    close_seconds: float = 60.0,
     backend: str = "auto",
     workers: int | None = None,
     storage_options: dict[str, Any] | None = None,
@@ -104,6 +105,8 @@ def recover(
         and report and ``.zattrs`` name them. Otherwise that is an error, and nothing is changed.
     discard_spool : bool
         Finish the movie with what is in the store, although its spool is elsewhere or gone.
+    close_seconds : float
+        How long to go on trying a store that takes nothing.
     backend, workers, storage_options
         As of :func:`photon_gpu.encode`.
 
@@ -136,7 +139,7 @@ def recover(
     spool = Spool.open(folder)
     try:
         target = Storage.at(url if url is not None else spool.facts["url"], storage_options)
-        report = _Recovery(spool, target, noise, salvage, backend, workers, began).run()
+        report = _Recovery(spool, target, noise, salvage, close_seconds, backend, workers, began).run()
     finally:
         spool.release()
     return report
@@ -149,12 +152,14 @@ class _Recovery:
         storage: Storage,
         noise: Any,
         salvage: bool,
+        close_seconds: float,
         backend: str,
         workers: int | None,
         began: float,
     ) -> None:
         self._spool, self._storage, self._salvage, self._began = spool, storage, salvage, began
-        self._config, self._token = spool.config, spool.facts["token"]
+        self._config = replace(spool.config, close_seconds=close_seconds)
+        self._token = spool.facts["token"]
         self._noise, self._backend, self._workers = noise, get_backend(backend), worker_count(workers)
         self._lost: list[Range] = []
         self._doubtful: list[Range] = []

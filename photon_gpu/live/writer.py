@@ -24,6 +24,7 @@ from photon_gpu.live.encoder import resolve_noise
 from photon_gpu.live.gate import Gate
 from photon_gpu.live.journaling import Journaling
 from photon_gpu.live.pipeline import Pipeline
+from photon_gpu.live.retrying import told
 from photon_gpu.live.spool import Spool
 from photon_gpu.live.status import LiveStatus
 from photon_gpu.noise import NoiseModel
@@ -387,7 +388,10 @@ class LiveWriter:
             self._journaling.stop(0.0 if finished else _DRAIN_SECONDS)
         self._pipeline.stop()
         if self._spool is not None:
-            if finished:
-                self._spool.remove()
-            else:
+            try:
+                if finished:
+                    self._spool.remove()
+            except OSError as error:  # the movie is whole; recovery would find that, and remove it
+                self._ledger.note_trouble(f"the spool {self._spool.folder} could not be removed: {told(error)}")
+            finally:
                 self._spool.release()
