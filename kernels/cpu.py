@@ -10,12 +10,12 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.extending import overload
 from numpy.typing import NDArray
 
 FRACTION, WEIGHT, TERMS = 7, 8, 11
 
 _jit = numba.njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
-_inline = numba.njit(nogil=True, cache=True, fastmath=False, error_model="numpy", inline="always")
 
 
 @_jit
@@ -35,7 +35,7 @@ def extent(values: NDArray, out: NDArray) -> None:
     out[2] = strange
 
 
-@_inline
+@_jit
 def phase(index: Any, seed: Any) -> Any:
     """See the reference."""
     h = np.uint32(np.uint32(np.uint32(index) * np.uint32(0x9E3779B1)) + np.uint32(seed))
@@ -65,7 +65,7 @@ def forward_lut_phased(
             out[t, i] = luts[phase(first + t * stride + i, seed), patterns[t, i]]
 
 
-@_inline
+@_jit
 def _code(value: float, thresholds: NDArray, row: int, model: NDArray) -> int:
     """Greatest k with thresholds[row, k] <= value, from a float64 guess that may be wrong by anything."""
     gain, offset, dark, scale, shift = model[0], model[1], model[2], model[3], model[4 + row]
@@ -147,53 +147,54 @@ def checksum(codes: NDArray, first: int, stride: int) -> Any:
     return total
 
 
-@_inline
-def _zigzag8(difference: Any) -> Any:
-    signed = np.int32(np.int8(difference))
-    return np.uint8(np.int32(np.int32(signed << 1) ^ np.int32(signed >> 31)))
+def _cast(value, codes):  # type: ignore[no-untyped-def]  # numba compares signatures
+    """As int32, which suffices for sums over 8-bit codes, or as int64 for those over 16-bit ones."""
 
 
-@_inline
-def _zigzag16(difference: Any) -> Any:
-    signed = np.int32(np.int16(difference))
-    return np.uint16(np.int32(np.int32(signed << 1) ^ np.int32(signed >> 31)))
+@overload(_cast, inline="always")
+def _cast_typed(value, codes):  # type: ignore[no-untyped-def]
+    if codes.dtype.bitwidth == 8:
+        return lambda value, codes: np.int32(value)
+    return lambda value, codes: np.int64(value)
 
 
-@_inline
+_wide: Any = _cast
+
+
+@_jit
+def _zigzag(difference: Any, codes: NDArray) -> Any:
+    """The difference, wrapped to the width of a code, as a small unsigned number."""
+    unused = np.int32(32 - 8 * codes.itemsize)
+    signed = np.int32(np.int32(np.int32(difference) << unused) >> unused)
+    return np.int32(np.int32(signed << 1) ^ np.int32(signed >> 31))
+
+
+@_jit
 def _unzigzag(residual: Any) -> Any:
-    wide = np.int32(residual)
-    return np.int32(np.int32(wide >> 1) ^ np.int32(-np.int32(wide & 1)))
+    folded = np.int32(residual)
+    return np.int32(np.int32(folded >> 1) ^ np.int32(-np.int32(folded & 1)))
 
 
-@_inline
-def _follow(mean: Any, now: Any, rate: Any) -> Any:
+@_jit
+def _follow(mean: Any, now: Any, rate: Any, codes: NDArray) -> Any:
     distance = np.int32(np.int32(np.int32(now) << 7) - mean)
-    return np.int32(mean + np.int32(np.int32(np.int32(distance * rate) + np.int32(64)) >> 7))
+    moved = _wide(_wide(distance, codes) * rate, codes)
+    return np.int32(mean + np.int32(_wide(moved + _wide(64, codes), codes) >> 7))
 
 
-def _make_predict_mean(zigzag: Any) -> Any:
-    @_jit
-    def predict_mean(codes: NDArray, rates: NDArray, first: int, state: NDArray, out: NDArray) -> None:
-        mean = state.reshape(-1)
-        for i in range(codes.shape[1]):
-            mean[i] = np.int32(first << 7)
-        for t in range(codes.shape[0]):
-            rate = np.int32(rates[t])
-            for i in range(codes.shape[1]):
-                now = np.int32(codes[t, i])
-                predicted = np.int32(np.int32(mean[i] + np.int32(64)) >> 7)
-                out[t, i] = zigzag(np.int32(now - predicted))
-                mean[i] = _follow(mean[i], now, rate)
-
-    return predict_mean
-
-
-_predict_mean = {1: _make_predict_mean(_zigzag8), 2: _make_predict_mean(_zigzag16)}
-
-
+@_jit
 def predict_mean(codes: NDArray, rates: NDArray[np.int32], first: int, state: NDArray, out: NDArray) -> None:
     """See the reference."""
-    _predict_mean[codes.dtype.itemsize](codes, rates, first, state, out)
+    mean = state.reshape(-1)
+    for i in range(codes.shape[1]):
+        mean[i] = np.int32(first << 7)
+    for t in range(codes.shape[0]):
+        rate = np.int32(rates[t])
+        for i in range(codes.shape[1]):
+            now = np.int32(codes[t, i])
+            predicted = np.int32(np.int32(mean[i] + np.int32(64)) >> 7)
+            out[t, i] = _zigzag(np.int32(now - predicted), codes)
+            mean[i] = _follow(mean[i], now, rate, codes)
 
 
 @_jit
@@ -209,10 +210,18 @@ def restore_mean(
         for i in range(residuals.shape[1]):
             predicted = np.int32(np.int32(mean[i] + np.int32(64)) >> 7)
             out[t, i] = np.int32(predicted + _unzigzag(residuals[t, i]))
-            mean[i] = _follow(mean[i], out[t, i], rate)
+            mean[i] = _follow(mean[i], out[t, i], rate, out)
 
 
-@_inline
+@_jit
+def _begin(state: NDArray) -> None:
+    for plane in range(state.shape[0]):
+        for r in range(state.shape[1]):
+            for c in range(state.shape[2]):
+                state[plane, r, c] = 0
+
+
+@_jit
 def _replicate_edges(plane: NDArray) -> None:
     rows, columns = plane.shape
     for c in range(1, columns - 1):
@@ -221,154 +230,123 @@ def _replicate_edges(plane: NDArray) -> None:
         plane[r, 0], plane[r, columns - 1] = plane[r, 1], plane[r, columns - 2]
 
 
-@_inline
+@_jit
 def _advance(frame: NDArray, rate: Any, state: NDArray) -> None:
     """After a frame: the mean follows it, and it becomes the previous one."""
     for r in range(frame.shape[0]):
         for c in range(frame.shape[1]):
             now = np.int32(frame[r, c])
-            state[0, r + 1, c + 1] = _follow(state[0, r + 1, c + 1], now, rate)
+            state[0, r + 1, c + 1] = _follow(state[0, r + 1, c + 1], now, rate, frame)
             state[1, r + 1, c + 1] = np.int32(now << 7)
     _replicate_edges(state[0])
     _replicate_edges(state[1])
 
 
-def _make_past_total(number: Any) -> Any:
-    """Sum of weighted past terms; int32 suffices for 8-bit codes, 16-bit ones need int64."""
-
-    @_inline
-    def past_total(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int) -> Any:
-        total = number(number(w[10]) << 7)
-        total = number(total + number(number(w[0]) * number(mean[r + 1, c + 1])))
-        vertical = number(number(mean[r, c + 1]) + number(mean[r + 2, c + 1]))
-        total = number(total + number(number(w[1]) * vertical))
-        horizontal = number(number(mean[r + 1, c]) + number(mean[r + 1, c + 2]))
-        total = number(total + number(number(w[2]) * horizontal))
-        upper = number(number(mean[r, c]) + number(mean[r, c + 2]))
-        lower = number(number(mean[r + 2, c]) + number(mean[r + 2, c + 2]))
-        total = number(total + number(number(w[3]) * number(upper + lower)))
-        total = number(total + number(number(w[4]) * number(previous[r + 1, c + 1])))
-        across = number(number(previous[r + 1, c]) + number(previous[r + 1, c + 2]))
-        along = number(number(previous[r, c + 1]) + number(previous[r + 2, c + 1]))
-        return number(total + number(number(w[5]) * number(across + along)))
-
-    return past_total
+@_jit
+def _frame_with_mean(mean: NDArray, now: NDArray) -> None:
+    """Around the current frame stands the edge of the running mean."""
+    for r in range(mean.shape[0]):
+        for c in range(mean.shape[1]):
+            now[r, c] = mean[r, c]
 
 
-def _make_around_total(number: Any) -> Any:
-    @_inline
-    def around_total(w: NDArray, now: NDArray, r: int, c: int) -> Any:
-        total = number(number(w[6]) * number(now[r + 1, c]))
-        total = number(total + number(number(w[7]) * number(now[r, c + 1])))
-        total = number(total + number(number(w[8]) * number(now[r, c])))
-        return number(total + number(number(w[9]) * number(now[r, c + 2])))
-
-    return around_total
-
-
-def _make_past(number: Any, zigzag: Any) -> tuple[Any, Any]:
-    past_total = _make_past_total(number)
-
-    @_jit
-    def predict_past(codes: NDArray, weights: NDArray, rates: NDArray, state: NDArray, out: NDArray) -> None:
-        state[:] = 0
-        mean, previous = state[0], state[1]
-        for t in range(codes.shape[0]):
-            w = weights[min(t, 1)]
-            for r in range(codes.shape[1]):
-                for c in range(codes.shape[2]):
-                    total = past_total(w, mean, previous, r, c)
-                    predicted = number(number(total + number(16384)) >> 15)
-                    out[t, r, c] = zigzag(np.int32(np.int32(codes[t, r, c]) - np.int32(predicted)))
-            _advance(codes[t], np.int32(rates[t]), state)
-
-    @_jit
-    def restore_past(
-        residuals: NDArray, weights: NDArray, rates: NDArray, state: NDArray, out: NDArray
-    ) -> None:
-        state[:] = 0
-        mean, previous = state[0], state[1]
-        for t in range(residuals.shape[0]):
-            w = weights[min(t, 1)]
-            for r in range(residuals.shape[1]):
-                for c in range(residuals.shape[2]):
-                    total = past_total(w, mean, previous, r, c)
-                    predicted = number(number(total + number(16384)) >> 15)
-                    out[t, r, c] = np.int32(np.int32(predicted) + _unzigzag(residuals[t, r, c]))
-            _advance(out[t], np.int32(rates[t]), state)
-
-    return predict_past, restore_past
+@_jit
+def _past(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int, codes: NDArray) -> Any:
+    """Weighted terms of the past."""
+    total = _wide(_wide(w[10], codes) << 7, codes)
+    total = _wide(total + _wide(w[0] * _wide(mean[r + 1, c + 1], codes), codes), codes)
+    vertical = _wide(mean[r, c + 1] + _wide(mean[r + 2, c + 1], codes), codes)
+    total = _wide(total + _wide(w[1] * vertical, codes), codes)
+    horizontal = _wide(mean[r + 1, c] + _wide(mean[r + 1, c + 2], codes), codes)
+    total = _wide(total + _wide(w[2] * horizontal, codes), codes)
+    upper = _wide(mean[r, c] + _wide(mean[r, c + 2], codes), codes)
+    lower = _wide(mean[r + 2, c] + _wide(mean[r + 2, c + 2], codes), codes)
+    total = _wide(total + _wide(w[3] * _wide(upper + lower, codes), codes), codes)
+    total = _wide(total + _wide(w[4] * _wide(previous[r + 1, c + 1], codes), codes), codes)
+    across = _wide(previous[r + 1, c] + _wide(previous[r + 1, c + 2], codes), codes)
+    along = _wide(previous[r, c + 1] + _wide(previous[r + 2, c + 1], codes), codes)
+    return _wide(total + _wide(w[5] * _wide(across + along, codes), codes), codes)
 
 
-_past = {1: _make_past(np.int32, _zigzag8), 2: _make_past(np.int64, _zigzag16)}
+@_jit
+def _around(w: NDArray, now: NDArray, r: int, c: int, codes: NDArray) -> Any:
+    """Weighted terms of the current frame."""
+    total = _wide(w[6] * _wide(now[r + 1, c], codes), codes)
+    total = _wide(total + _wide(w[7] * _wide(now[r, c + 1], codes), codes), codes)
+    total = _wide(total + _wide(w[8] * _wide(now[r, c], codes), codes), codes)
+    return _wide(total + _wide(w[9] * _wide(now[r, c + 2], codes), codes), codes)
 
 
+@_jit
+def _prediction(total: Any, codes: NDArray) -> Any:
+    return np.int32(_wide(_wide(total + _wide(16384, codes), codes) >> 15, codes))
+
+
+@_jit
 def predict_past(
     codes: NDArray, weights: NDArray[np.int32], rates: NDArray[np.int32], state: NDArray, out: NDArray
 ) -> None:
     """See the reference."""
-    _past[codes.dtype.itemsize][0](codes, weights, rates, state, out)
+    _begin(state)
+    mean, previous = state[0], state[1]
+    for t in range(codes.shape[0]):
+        w = weights[min(t, 1)]
+        for r in range(codes.shape[1]):
+            for c in range(codes.shape[2]):
+                predicted = _prediction(_past(w, mean, previous, r, c, codes), codes)
+                out[t, r, c] = _zigzag(np.int32(np.int32(codes[t, r, c]) - predicted), codes)
+        _advance(codes[t], np.int32(rates[t]), state)
 
 
+@_jit
 def restore_past(
     residuals: NDArray, weights: NDArray[np.int32], rates: NDArray[np.int32], state: NDArray, out: NDArray
 ) -> None:
     """See the reference."""
-    _past[residuals.dtype.itemsize][1](residuals, weights, rates, state, out)
+    _begin(state)
+    mean, previous = state[0], state[1]
+    for t in range(residuals.shape[0]):
+        w = weights[min(t, 1)]
+        for r in range(residuals.shape[1]):
+            for c in range(residuals.shape[2]):
+                predicted = _prediction(_past(w, mean, previous, r, c, out), out)
+                out[t, r, c] = np.int32(predicted + _unzigzag(residuals[t, r, c]))
+        _advance(out[t], np.int32(rates[t]), state)
 
 
-def _make_full(number: Any, zigzag: Any) -> tuple[Any, Any]:
-    past_total, around_total = _make_past_total(number), _make_around_total(number)
-
-    @_jit
-    def predict_full(codes: NDArray, weights: NDArray, rates: NDArray, state: NDArray, out: NDArray) -> None:
-        state[:] = 0
-        mean, previous, now = state[0], state[1], state[2]
-        for t in range(codes.shape[0]):
-            w = weights[min(t, 1)]
-            now[:] = mean
-            for r in range(codes.shape[1]):
-                for c in range(codes.shape[2]):
-                    now[r + 1, c + 1] = np.int32(np.int32(codes[t, r, c]) << 7)
-            for r in range(codes.shape[1]):
-                for c in range(codes.shape[2]):
-                    total = number(past_total(w, mean, previous, r, c) + around_total(w, now, r, c))
-                    predicted = number(number(total + number(16384)) >> 15)
-                    out[t, r, c] = zigzag(np.int32(np.int32(codes[t, r, c]) - np.int32(predicted)))
-            _advance(codes[t], np.int32(rates[t]), state)
-
-    @_jit
-    def restore_full(
-        residuals: NDArray, weights: NDArray, rates: NDArray, state: NDArray, out: NDArray
-    ) -> None:
-        state[:] = 0
-        mean, previous, now = state[0], state[1], state[2]
-        for t in range(residuals.shape[0]):
-            w = weights[min(t, 1)]
-            now[:] = mean
-            for r in range(residuals.shape[1]):
-                for c in range(residuals.shape[2]):
-                    total = number(past_total(w, mean, previous, r, c) + around_total(w, now, r, c))
-                    predicted = number(number(total + number(16384)) >> 15)
-                    out[t, r, c] = np.int32(np.int32(predicted) + _unzigzag(residuals[t, r, c]))
-                    now[r + 1, c + 1] = np.int32(np.int32(out[t, r, c]) << 7)
-            _advance(out[t], np.int32(rates[t]), state)
-
-    return predict_full, restore_full
-
-
-_full = {1: _make_full(np.int32, _zigzag8), 2: _make_full(np.int64, _zigzag16)}
-
-
+@_jit
 def predict_full(
     codes: NDArray, weights: NDArray[np.int32], rates: NDArray[np.int32], state: NDArray, out: NDArray
 ) -> None:
     """See the reference."""
-    _full[codes.dtype.itemsize][0](codes, weights, rates, state, out)
+    _begin(state)
+    mean, previous, now = state[0], state[1], state[2]
+    for t in range(codes.shape[0]):
+        w = weights[min(t, 1)]
+        _frame_with_mean(mean, now)
+        for r in range(codes.shape[1]):
+            for c in range(codes.shape[2]):
+                now[r + 1, c + 1] = np.int32(np.int32(codes[t, r, c]) << 7)
+        for r in range(codes.shape[1]):
+            for c in range(codes.shape[2]):
+                total = _wide(_past(w, mean, previous, r, c, codes) + _around(w, now, r, c, codes), codes)
+                out[t, r, c] = _zigzag(np.int32(np.int32(codes[t, r, c]) - _prediction(total, codes)), codes)
+        _advance(codes[t], np.int32(rates[t]), state)
 
 
+@_jit
 def restore_full(
     residuals: NDArray, weights: NDArray[np.int32], rates: NDArray[np.int32], state: NDArray, out: NDArray
 ) -> None:
     """See the reference."""
-    _full[residuals.dtype.itemsize][1](residuals, weights, rates, state, out)
+    _begin(state)
+    mean, previous, now = state[0], state[1], state[2]
+    for t in range(residuals.shape[0]):
+        w = weights[min(t, 1)]
+        _frame_with_mean(mean, now)
+        for r in range(residuals.shape[1]):
+            for c in range(residuals.shape[2]):
+                total = _wide(_past(w, mean, previous, r, c, out) + _around(w, now, r, c, out), out)
+                out[t, r, c] = np.int32(_prediction(total, out) + _unzigzag(residuals[t, r, c]))
+                now[r + 1, c + 1] = np.int32(np.int32(out[t, r, c]) << 7)
+        _advance(out[t], np.int32(rates[t]), state)

@@ -10,15 +10,22 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HERE = Path(__file__).parent
+if not (_HERE / "kernels").exists():
+    # Run from a checkout: kernels/ lies beside this package; an installation has it inside.
+    __path__.append(str(_HERE.parent))
 
 _HOMES = {
     "Compressor": "photon_gpu.blosc",
     "EncodeReport": "photon_gpu.report",
     "LiveWriter": "photon_gpu.live.writer",
     "Movie": "photon_gpu.reader",
+    "NoiseEstimate": "photon_gpu.estimate",
     "NoiseModel": "photon_gpu.noise",
     "PhotonError": "photon_gpu.errors",
     "PhotonWarning": "photon_gpu.errors",
@@ -27,12 +34,17 @@ _HOMES = {
     "Storage": "photon_gpu.storage",
     "anscombe": "photon_gpu.transform",
     "encode": "photon_gpu.writer",
+    "fidelity": "photon_gpu.fidelity",
+    "estimate_noise": "photon_gpu.estimate",
     "inverse_anscombe": "photon_gpu.transform",
     "inverse_anscombe_unbiased": "photon_gpu.transform",
+    "movie": "photon_gpu.insertion",
     "open": "photon_gpu.reader",
     "open_source": "photon_gpu.sources",
     "recover": "photon_gpu.live.recovery",
+    "repair": "photon_gpu.repair",
     "simulate": "photon_gpu.simulate",
+    "verify": "photon_gpu.verify",
 }
 
 __all__ = [*_HOMES]
@@ -41,12 +53,17 @@ if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
+    from photon_gpu.estimate import NoiseEstimate as NoiseEstimate
+    from photon_gpu.estimate import estimate_noise as estimate_noise
+    from photon_gpu.fidelity import fidelity as fidelity
+    from photon_gpu.insertion import movie as movie
     from photon_gpu.live.recovery import recover as recover
     from photon_gpu.live.writer import LiveWriter as LiveWriter
     from photon_gpu.noise import NoiseModel as NoiseModel
     from photon_gpu.predictors import Predictor as Predictor
     from photon_gpu.reader import Movie as Movie
     from photon_gpu.reader import open as open
+    from photon_gpu.repair import repair as repair
     from photon_gpu.report import EncodeReport as EncodeReport
     from photon_gpu.simulate import simulate as simulate
     from photon_gpu.simulation import Simulation as Simulation
@@ -55,6 +72,7 @@ if TYPE_CHECKING:
     from photon_gpu.transform import anscombe as anscombe
     from photon_gpu.transform import inverse_anscombe as inverse_anscombe
     from photon_gpu.transform import inverse_anscombe_unbiased as inverse_anscombe_unbiased
+    from photon_gpu.verify import verify as verify
     from photon_gpu.writer import encode as encode
 
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from photon_gpu.errors import PhotonError, StoreExistsError
+from photon_gpu.place import missing_folders, refuse_foreign, remove_empty
 from photon_gpu.storage import Storage
 
 MARKER = ".photon-writing"
@@ -54,46 +55,70 @@ class Claim:
         self._overwrite = overwrite
         self._resume = resume
         self._published = False
+        self._mark = b""
+        self._made: list[Path] = []
         self.target = storage
         self.token: str | None = None
         self._facts = facts or {}
         self.found: dict[str, Any] = {}
 
     def __enter__(self) -> Claim:
+        self._made = missing_folders(self._storage)
+        try:
+            self._take()
+        except BaseException as error:
+            if self._mark and not isinstance(error, StoreExistsError):
+                self._give_back()
+            remove_empty(self._made)
+            raise
+        return self
+
+    def withdraw(self) -> None:
+        """Give the place back; nothing was written there but the marker."""
+        self.target.delete(MARKER)
+        remove_empty([*self._made, *([Path(self.target.root)] if self.target.local else [])])
+
+    def _give_back(self) -> None:
+        """Interrupted or failed while taking the place: the marker goes, if it is this writer's."""
+        with suppress(Exception):
+            if self._mark.startswith(self.target.read(MARKER)):  # it may be half written
+                self.target.delete(MARKER)
+
+    def _take(self) -> None:
         found = self._storage.names()
         if MARKER in found and self._resume:
-            self.found = read_marker(self._storage)
-            _refuse_living(self._storage, self.found)
-            if "recording" in self.found:
-                raise StoreExistsError(f"{self._storage.url} is a recording; photon_gpu.recover finishes it")
-            self.token = uuid.uuid4().hex
-            self.note(**{key: value for key, value in self.found.items() if key not in self._who()})
-            return self
+            self._take_over()
+            return
         if found and not self._overwrite:
             raise StoreExistsError(_taken(self._storage, found))
         if found:
+            refuse_foreign(self._storage, found)
             self.target = self._storage.sibling("new")
+            self._made = missing_folders(self.target)
         self.token = self._facts.get("token") or uuid.uuid4().hex
+        self._mark = json.dumps({**self._facts, **self._who()}).encode()
         try:
-            self.target.create(MARKER, json.dumps({**self._facts, **self._who()}).encode())
-        except OSError as error:
-            if not self._held_for_certain():
-                if not isinstance(error, FileExistsError):
-                    raise
-                raise StoreExistsError(
-                    f"{self._storage.url}: somebody else began to write here just now; nothing was written"
-                ) from error
-        try:
-            alone = self.target is not self._storage or self._storage.names() == [MARKER]
-        except BaseException:
-            self.withdraw()
-            raise
-        if not alone:
+            self.target.create(MARKER, self._mark)
+        except FileExistsError as error:
+            raise StoreExistsError(
+                f"{self._storage.url}: somebody else began to write here just now; nothing was written"
+            ) from error
+        except OSError:
+            if not self._held_for_certain():  # else it was done, and only the answer lost
+                raise
+        if self.target is self._storage and [name for name in self._storage.names() if name != MARKER]:
             self._storage.delete(MARKER)
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else wrote here just now; nothing was overwritten"
             )
-        return self
+
+    def _take_over(self) -> None:
+        self.found = read_marker(self._storage)
+        _refuse_living(self._storage, self.found)
+        if "recording" in self.found:
+            raise StoreExistsError(f"{self._storage.url} is a recording; photon_gpu.recover finishes it")
+        self.token = uuid.uuid4().hex
+        self.note(**{key: value for key, value in self.found.items() if key not in self._who()})
 
     def note(self, **facts: Any) -> None:
         """Keep facts in the marker, for whoever takes over."""
@@ -105,13 +130,6 @@ class Claim:
             return bool(read_marker(self.target).get("token") == self.token)
         except FileNotFoundError:
             return False
-
-    def withdraw(self) -> None:
-        """Give the place back; nothing was written there but the marker."""
-        self.target.delete(MARKER)
-        if self.target.local:
-            with suppress(OSError):
-                Path(self.target.root).rmdir()
 
     def publish(self, name: str, data: bytes) -> None:
         """Write the last file, which makes the folder a movie, and put it in its place."""
@@ -139,6 +157,7 @@ class Claim:
             return
         try:
             self.target.delete_folder()
+            remove_empty(self._made)
         except Exception as problem:
             note = f"the unfinished files at {self.target.url} could not be removed ({problem}); delete that folder"
             if error is None:

@@ -90,15 +90,17 @@ def decode(
 ) -> NDArray:
     """Frames ``start:stop`` of a payload, once all of it has passed its checksum.
 
-    Frames the chunk never had (the last one's, completed by Zarr) are zeros.
+    With no ``stop``, frames the chunk never had (the last one's, completed by Zarr) are zeros.
     """
     header = unpack(payload)
     _check(header, chunk, encoding)
     total_frames, rows, columns = block_shape(chunk)
     if len(chunk) < 2:
         total_frames, start, stop = 1, 0, 1
-    stop = total_frames if stop is None else stop
+    asked, stop = stop, total_frames if stop is None else stop
     frames, width, pixels = header.frames, header.width, rows * columns
+    if asked is not None and asked > frames:
+        raise CorruptDataError(f"a chunk holds {frames} frames; {asked} belong there")
     out = np.zeros((stop - start, pixels), np.float64 if what == STABILIZED else np.dtype(what))
     present = max(min(stop, frames) - start, 0)
     draw = render(encoding, header.base, header.top, what, backend)

@@ -60,7 +60,8 @@ def make_folder(path: str) -> None:
     with suppress(FileExistsError):
         os.mkdir(path)
     if above:
-        sync_folder(above)
+        with suppress(FileNotFoundError):  # removed again already
+            sync_folder(above)
 
 
 def sync_folder(path: str) -> None:
@@ -100,9 +101,16 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = No
 
 def _aside(path: str, data: bytes | memoryview) -> str:
     folder = os.path.dirname(path)
-    make_folder(folder)
     aside = os.path.join(folder, f"{PARTIAL}{uuid.uuid4().hex[:12]}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+    for attempts_left in reversed(range(100)):
+        make_folder(folder)
+        try:
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+            break
+        except FileNotFoundError:
+            # Somebody removed the empty folder between the two calls.
+            if not attempts_left:
+                raise
     try:
         write_all(descriptor, data)
         os.fsync(descriptor)

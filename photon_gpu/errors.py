@@ -34,6 +34,10 @@ class CorruptDataError(PhotonError, OSError):
     """Stored or source bytes are missing, truncated, altered or inconsistent."""
 
 
+class ArchivedError(PhotonError, PermissionError):
+    """The bytes lie in an archive storage class and must be restored before they can be read."""
+
+
 class UnsupportedVersionError(PhotonError, ValueError):
     """The store was written by a format this release does not know."""
 

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,7 @@ class Movie:
     @property
     def stored_bytes(self) -> int:
         """Bytes of all files of the store."""
-        return sum(self.storage.fs.size(self.storage.path(name)) for name in self.storage.names())
+        return sum(self.storage.sizes().values())
 
     @property
     def counts(self) -> Counts:
@@ -381,6 +382,8 @@ def _frame_numbers(index: Any, frames: int) -> NDArray[np.int64]:
 
 def _absent(storage: Storage, name: str) -> str:
     found = storage.names()
+    if not found and storage.local and Path(storage.root).is_file():
+        return f"{storage.url} is a file; a movie is a folder, made by photon_gpu.encode"
     if not found:
         return f"{storage.url}: nothing is there"
     if "zarr.json" in found:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,12 @@ NOTHING: Record = (None, None)
 def file_name(chunk: int) -> str:
     """Name of the file of a chunk's records."""
     return f".frames/{chunk}.json"
+
+
+def chunk_of(name: str) -> int | None:
+    """The chunk whose records a file holds; None for any other file."""
+    found = re.fullmatch(r"\.frames/(\d{1,18})\.json", name)
+    return int(found[1]) if found else None
 
 
 def check(frames: int, timestamp: Any, metadata: Any) -> list[Record] | None:

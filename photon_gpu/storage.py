@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from photon_gpu import durable
-from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
+from photon_gpu.errors import ArchivedError, CorruptDataError, InvalidInputError, PhotonError
 
+# What s3fs makes of a refused exclusive create: 412 is EINVAL, 409 (two at once) is EBUSY.
+_TAKEN = (errno.EINVAL, errno.EBUSY, errno.EEXIST)
 _PROTOCOLS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
 
@@ -89,7 +92,22 @@ class Storage:
 
     def read(self, name: str) -> bytes:
         """Whole content; FileNotFoundError only where the store itself says there is no such file."""
-        return bytes(self.fs.cat_file(self.path(name)))
+        try:
+            # s3fs would ask for the size first, to fetch parts at once: a request more for every file.
+            options = {"max_concurrency": 1} if "s3" in self.fs.protocol else {}
+            return bytes(self.fs.cat_file(self.path(name), **options))
+        except PermissionError as error:
+            if _archived(error):
+                raise ArchivedError(self._restore(name)) from error
+            raise
+
+    def _restore(self, name: str) -> str:
+        bucket, _, key = self.path(name).partition("/")
+        return (
+            f"{self.url}/{name} lies in an archive storage class (GLACIER or DEEP_ARCHIVE) and cannot be read until it "
+            f"is restored, which takes minutes to hours. Ask for it with: aws s3api restore-object --bucket {bucket} "
+            f"--key '{key}' --restore-request Days=7; the other chunks of the movie likewise"
+        )
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file, replacing it; on a local disk it is there after a power cut too."""
@@ -100,19 +118,22 @@ class Storage:
         self.fs.pipe_file(self.path(name), data, **options)
 
     def create(self, name: str, data: bytes) -> None:
-        """Write a file that must not exist yet; FileExistsError where another writer was first."""
+        """Write a file that must not exist yet; FileExistsError where another writer was first.
+
+        ``data`` must be unlike any other writer's: it tells a retry after a lost answer from a loss.
+        """
         if self.local:
             durable.create_file(self.path(name), data)
             return
         try:
             self.fs.pipe_file(self.path(name), data, mode="create")
-        except FileExistsError:
-            raise
         except OSError as error:
-            # s3fs reports a failed If-None-Match as EINVAL.
-            if error.errno == errno.EINVAL:
-                raise FileExistsError(errno.EEXIST, "another writer was first", self.path(name)) from error
-            raise
+            if not isinstance(error, FileExistsError) and error.errno not in _TAKEN:
+                raise
+            with suppress(FileNotFoundError):
+                if self.read(name) == data:
+                    return
+            raise FileExistsError(errno.EEXIST, "another writer was first", self.path(name)) from error
 
     def names(self) -> list[str]:
         """Names of all files below the root, sorted; never from a cache.
@@ -134,6 +155,16 @@ class Storage:
         if self.local:
             for path in Path(self.root).rglob(f"{durable.PARTIAL}*"):
                 durable.remove(str(path))
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file below the root, by name, from one listing; never from a cache."""
+        self.fs.invalidate_cache(self.root)
+        try:
+            found = self.fs.find(self.root, detail=True)
+        except FileNotFoundError:
+            return {}
+        prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
+        return {path[len(prefix) :]: file["size"] for path, file in found.items() if path.startswith(prefix)}
 
     def exists(self, name: str) -> bool:
         """Whether a file is there, asked of the store itself."""
@@ -169,6 +200,7 @@ class Storage:
                 old = self.sibling("old")
                 Path(self.root).rename(old.root)
                 Path(new.root).rename(self.root)
+                durable.sync_folder(str(Path(self.root).parent))
                 old.delete_folder()
                 return
             for name in sorted(self.names(), key=lambda name: name != ".zarray"):
@@ -181,6 +213,15 @@ class Storage:
                 f"the new movie is whole at {new.url}, but could not be put in the place of {self.url} ({error}); "
                 "move it there by hand, or encode again with overwrite=True"
             ) from error
+
+
+def _archived(error: BaseException | None) -> bool:
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict) and response.get("Error", {}).get("Code") == "InvalidObjectState":
+            return True
+        error = error.__cause__
+    return False
 
 
 def read_required(storage: Storage, name: str, what: str) -> bytes:

@@ -7,13 +7,14 @@ is decided by which candidates a preset has.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu import blosc, coder
 from photon_gpu.backend import Backend
-from photon_gpu.blosc import Compressor
+from photon_gpu.blosc import Compressor, Map
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.forward import Forward, extent
@@ -63,7 +64,7 @@ _PRESETS = {
     "small": _Preset(
         1 << 21,
         (("full", 16), ("full", 4), ("spatial", 8), ("past", 16), ("mean", 16), ("none", 8)),
-        (_HUFFMAN, _BY_BIT, _zstd(5, 0), _zstd(9, 2)),
+        (_HUFFMAN, _BY_BIT, _zstd(5, 0), _zstd(9, 0), _zstd(9, 2)),
         (_BY_BYTE, _BY_BIT, _zstd(5, 1), _zstd(9, 1), _zstd(9, 2)),
         (_BY_BIT, _BY_BYTE, _zstd(5, 2), _zstd(9, 2), _zstd(9, 1), _zstd(9, 0)),
     ),
@@ -98,6 +99,7 @@ def choose(
     chunk_frames: int,
     predictor: str | Predictor | None = None,
     compressor: Compressor | None = None,
+    run: Map = map,
 ) -> Choice:
     """Complete an encoding with the predictor and compressor that make a sample smallest.
 
@@ -105,6 +107,8 @@ def choose(
     """
     if preset not in PRESETS:
         raise InvalidInputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}")
+    if isinstance(predictor, str):
+        Predictor(name=predictor)  # a wrong name is an error in every layout
     plan = _PRESETS[preset]
     blocks = sample(source, chunk_frames, plan.pixels)
     mean = float(np.mean([np.mean(block, dtype=np.float64) for block in blocks]))
@@ -121,7 +125,7 @@ def choose(
         )
         best = min(trials, key=lambda trial: trial.nbytes)
         return Choice(encoding.but(compressor=best.compressor), trials, mean)
-    return _choose_compact(blocks, encoding, backend, plan, predictor, compressors, mean)
+    return _choose_compact(blocks, encoding, backend, plan, predictor, compressors, mean, run)
 
 
 def _choose_compact(
@@ -132,6 +136,7 @@ def _choose_compact(
     predictor: str | Predictor | None,
     compressors: tuple[Compressor, ...],
     mean: float,
+    run: Map,
 ) -> Choice:
     kinds = [False] if encoding.dtype.startswith("float") or encoding.dither is not None else [False, True]
     if isinstance(predictor, str):
@@ -141,17 +146,18 @@ def _choose_compact(
         named = plan.predictors
     trials: list[Trial] = []
 
-    def size(candidate: Encoding) -> int:
-        nbytes = _stored(candidate, blocks, backend)
-        trials.append(Trial(candidate.predictor.name, candidate.exact, candidate.compressor, nbytes))
-        return nbytes
+    def sizes_of(tried: list[Encoding]) -> list[int]:
+        sizes = list(run(lambda candidate: _stored(candidate, blocks, backend), tried))
+        for candidate, nbytes in zip(tried, sizes, strict=True):
+            trials.append(Trial(candidate.predictor.name, candidate.exact, candidate.compressor, nbytes))
+        return sizes
 
     candidates: list[Encoding] = []
     without = None
     for exact in kinds:
         kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
-            plainly = size(kind)
+            plainly = sizes_of([kind])[0]
             if exact and without is not None and plainly > 1.2 * without:
                 continue  # values that much larger than codes are not caught up by any predictor
             without = plainly
@@ -163,25 +169,29 @@ def _choose_compact(
             if not exact:
                 raise
             continue
-        candidates += [kind.but(predictor=fit(codes, name, rate)) for name, rate in named]
+        candidates += [kind.but(predictor=made) for made in run(partial(_fit, codes), named)]
     # All predictors with the first compressor, then all compressors with the two best predictors.
-    sizes = [size(candidate) for candidate in candidates]
+    sizes = sizes_of(candidates)
     order = sorted(range(len(candidates)), key=lambda i: sizes[i])
-    best, least = candidates[order[0]], sizes[order[0]]
-    for i in order[:2]:
-        for other in compressors[1:]:
-            candidate = candidates[i].but(compressor=other)
-            if (nbytes := size(candidate)) < least:
-                best, least = candidate, nbytes
+    others = [candidates[i].but(compressor=other) for i in order[:2] for other in compressors[1:]]
+    tried, reached = [candidates[order[0]], *others], [sizes[order[0]], *sizes_of(others)]
+    best = tried[min(range(len(tried)), key=lambda i: reached[i])]
     return Choice(best, tuple(trials), mean)
 
 
 def sample(source: Source, chunk_frames: int, pixels: int) -> list[NDArray]:
-    """Blocks ``(t, rows, columns)`` from the start of the first and the middle chunk."""
+    """Blocks ``(t, rows, columns)`` to try candidates on: all of a small movie, else parts of it.
+
+    Parts are two bands of rows, from the start of the first and of the middle chunk.
+    """
     frames, *middle, columns = source.shape
     rows = int(np.prod(middle, dtype=np.int64))
-    band = band_rows(rows, columns)
     chunks = -(-frames // chunk_frames)
+    if frames * rows * columns <= 2 * pixels:
+        parts = range(0, frames, chunk_frames)
+        whole = [source.read(start, min(start + chunk_frames, frames)) for start in parts]
+        return [values.reshape(-1, rows, columns) for values in whole]
+    band = band_rows(rows, columns)
     starts = sorted({0, (chunks // 2) * chunk_frames if chunks > 1 else 0})
     per_block = max(pixels // (2 * len(starts)), 1)
     count = max(1, min(chunk_frames, per_block // max(min(band, rows) * columns, 1)))
@@ -203,6 +213,10 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.i
     out = np.empty((frames, rows * columns), forward.dtype)
     forward(block.reshape(frames, -1), 0, rows * columns, out)
     return out.astype(np.int64).reshape(block.shape) + forward.base
+
+
+def _fit(codes: list[NDArray], pair: tuple[str, int]) -> Predictor:
+    return fit(codes, *pair)
 
 
 def _stored(encoding: Encoding, blocks: list[NDArray], backend: Backend) -> int:

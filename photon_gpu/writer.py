@@ -10,7 +10,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
+from photon_gpu.place import refuse_source
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.report import EncodeReport, little_light
@@ -142,6 +144,7 @@ def encode(
     given = isinstance(source, Source)
     movie = open_source(source)
     try:
+        refuse_source(movie.name, storage)
         base = base.but(dtype=movie.dtype.name)
         frames = layout_for(base, chosen).chunk_frames(chunk_frames, movie.shape)
         compile_seconds = warm_up(chosen, base, preset)
@@ -157,6 +160,7 @@ def encode(
                     chunk_frames=frames,
                     predictor=predictor,
                     compressor=fixed,
+                    run=parallel(threads),
                 )
             kind = layout_for(choice.encoding, chosen)
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
@@ -195,8 +199,7 @@ def finish(
     """Write manifest, ``.zattrs`` and, last, ``.zarray``; returns their bytes."""
     array = metadata.array_json(shape, chunk, layout)
     attrs = metadata.attributes_json(layout, attributes)
-    listed = {**files, metadata.ATTRIBUTES: manifest.entry(attrs), metadata.ARRAY: manifest.entry(array)}
-    index = manifest.pack(listed)
+    index = manifest.pack(files, {metadata.ATTRIBUTES: attrs, metadata.ARRAY: array})
     with stages.timed("write"):
         claim.target.write(manifest.NAME, index)
         claim.target.write(metadata.ATTRIBUTES, attrs)
@@ -231,13 +234,14 @@ class _Run:
         # Raw values, codes and compressed bytes of a chunk stay below three times its raw size.
         self._in_flight = max(1, min(threads + 2, budget_bytes // (3 * raw)))
         self._lock = threading.Lock()
+        self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()
         self._stored = 0
         self._listed = time.monotonic()
 
     def all_chunks(self) -> int:
         """Encode and write every chunk; returns the bytes stored."""
         total = self._movie.shape[0]
-        pending: set[Future[int]] = set()
+        pending: set[int] = set()
         done = 0
         with ThreadPoolExecutor(self._in_flight, thread_name_prefix="photon-chunk") as chunks:
             try:
@@ -250,22 +254,22 @@ class _Run:
                         done += self._collect(pending, total, done)
                     with self._stages.timed("read"):
                         values = self._movie.read(start, min(start + self._frames, total))
-                    pending.add(chunks.submit(self._one, number, start, values))
+                    pending.add(number)
+                    chunks.submit(self._chunk, number, start, values)
                     del values
                 while pending:
                     done += self._collect(pending, total, done)
             except BaseException:
-                for future in pending:
-                    future.cancel()
+                chunks.shutdown(wait=False, cancel_futures=True)
                 raise
         return self._stored
 
-    def _collect(self, pending: set[Future[int]], total: int, done: int) -> int:
-        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-        frames = 0
-        for future in finished:
-            pending.discard(future)
-            frames += future.result()
+    def _collect(self, pending: set[int], total: int, done: int) -> int:
+        # Not concurrent.futures.wait: interrupted, it keeps locks of futures, and their workers hang.
+        number, frames = self._finished.get()
+        pending.discard(number)
+        if isinstance(frames, BaseException):
+            raise frames
         if self._progress is not None:
             self._progress(done + frames, total)
         if time.monotonic() - self._listed > _LIST_SECONDS:
@@ -275,6 +279,12 @@ class _Run:
             self._target.write(manifest.NAME, index)
             self._listed = time.monotonic()
         return frames
+
+    def _chunk(self, number: int, start: int, values: NDArray) -> None:
+        try:
+            self._finished.put((number, self._one(number, start, values)))
+        except BaseException as error:
+            self._finished.put((number, error))
 
     def _one(self, number: int, start: int, values: NDArray) -> int:
         data = self._layout.encode(values, self.chunk, first_frame=start, run=self._map, stages=self._stages)

@@ -163,17 +163,27 @@ def test_one_wrong_pixel_fails_the_check_and_is_named(layout, small, tmp_path):
     assert "report it" in str(caught.value)
 
 
-def test_right_codes_with_wrong_counts_fail_the_check(small, tmp_path):
-    class OneBinUp(Movie):
+@pytest.mark.parametrize(
+    "layout, wrong, message",
+    [
+        ("compact", "counts", "counts lie outside the bin"),
+        ("lossless", "counts", "counts differ from the raw movie"),
+        ("plain", "stabilized", "codes differ from the exact ones"),
+        ("lossless", "stabilized", "stabilized values differ"),
+    ],
+)
+def test_a_movie_that_reads_wrongly_fails_the_check(layout, wrong, message, small, tmp_path):
+    class Brighter(Movie):
         def read(self, key, what):
             values = super().read(key, what)
-            return values if what == STABILIZED else values + (0.3 * values).astype(values.dtype)
+            right = (what == STABILIZED) == (wrong == "counts")
+            return values if right else values + (0.3 * values).astype(values.dtype)
 
     raw, noise, expected = small
-    movie = stored(raw, noise, "compact", tmp_path)
+    movie = stored(raw, noise, layout, tmp_path)
     expected.check(movie)
-    movie.__class__ = OneBinUp
-    with pytest.raises(CorruptDataError, match="counts lie outside the bin"):
+    movie.__class__ = Brighter
+    with pytest.raises(CorruptDataError, match=message):
         expected.check(movie)
 
 

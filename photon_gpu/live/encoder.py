@@ -29,17 +29,14 @@ def resolve_noise(noise: Any, storage_options: dict[str, Any] | None = None) -> 
     """A noise model, a function that finds one, or None, from what the caller gave.
 
     A path, URL or :class:`~photon_gpu.Movie` is an earlier run, whose model is carried over;
-    ``"estimate"`` is :func:`photon_gpu.estimate`.
+    ``"estimate"`` is :func:`photon_gpu.estimate_noise`.
     """
     if noise is None or isinstance(noise, NoiseModel):
         return noise
     if isinstance(noise, str) and noise == "estimate":
-        import photon_gpu
+        from photon_gpu.estimate import estimate_noise
 
-        try:
-            return photon_gpu.estimate
-        except AttributeError:
-            raise InvalidInputError("noise='estimate' is not part of this release; give a function") from None
+        return estimate_noise
     if isinstance(noise, (str, os.PathLike)):
         from photon_gpu.reader import open as open_movie
 
@@ -71,6 +68,8 @@ class Encoder:
         ``released(chunk)``: its frames are needed no more.
     failed : callable
         ``failed(error)``.
+    noted : callable
+        ``noted(text)``: something the owner should know.
     """
 
     def __init__(
@@ -84,9 +83,11 @@ class Encoder:
         done: Callable[[int, int, bytes | None, bytes], None],
         released: Callable[[Chunk], None],
         failed: Callable[[BaseException], None],
+        noted: Callable[[str], None],
     ) -> None:
         self._config, self._noise, self._backend = config, noise, backend
         self._chosen, self._done, self._released, self._failed = chosen, done, released, failed
+        self._noted = noted
         self._layout: Layout | None = None
         self._chunk = config.chunk()
         self._early: list[Chunk | None] = []
@@ -153,15 +154,15 @@ class Encoder:
         config, first = self._config, early[0]
         # A movie shorter than a chunk has a chunk as long as itself, as one that was encoded has.
         frames = first.filled if last and len(early) == 1 and first.number == 0 else config.frames_per_chunk
-        noise = self._noise
+        noise, layout = self._noise, config.layout
         if callable(noise):
             given = np.concatenate([chunk.values[: chunk.filled] for chunk in early])
-            found = noise(given[: config.estimate_frames])
-            noise = getattr(found, "noise", found)
-            if not isinstance(noise, NoiseModel):
-                raise InvalidInputError(f"the function that finds the noise model returned {found!r}")
+            noise, why = _estimated(noise, given[: config.estimate_frames])
+            if noise is None:
+                layout = "lossless"
+                self._noted(f"no noise model could be estimated ({why}): every bit is kept, layout lossless")
         base = Encoding(
-            layout=config.layout, dtype=config.dtype, noise=noise, step=config.step, dither=config.dither
+            layout=layout, dtype=config.dtype, noise=noise, step=config.step, dither=config.dither
         )
         choice = choose(
             open_source(first.values[: first.filled]),
@@ -192,3 +193,15 @@ class Encoder:
             except BaseException as error:
                 self._over = True
                 self._failed(error)
+
+
+def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel | None, str]:
+    """What a function says of the noise, or why it cannot say: a recording must not end by that."""
+    try:
+        found = function(frames)
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+    for candidate in (found, getattr(found, "model", None), getattr(found, "noise", None)):
+        if isinstance(candidate, NoiseModel):
+            return candidate, ""
+    return None, f"it returned {str(found)[:200]}"

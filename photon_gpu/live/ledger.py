@@ -41,6 +41,7 @@ class Ledger:
         self.error: BaseException | None = None
         self.trouble: str | None = None
         self.retries = 0
+        self.notes: tuple[str, ...] = ()
         self.raw_bytes = self.stored_bytes = 0
         self.worst_append_seconds = 0.0
         self._kept: dict[int, int] = {}
@@ -122,6 +123,11 @@ class Ledger:
             self.trouble = what
             self.retries += 1
             self.changed.notify_all()
+
+    def note(self, text: str) -> None:
+        """Something the owner should know; it stays."""
+        with self.changed:
+            self.notes += (text,)
 
     def rate(self) -> float:
         """Bytes taken per second, lately."""

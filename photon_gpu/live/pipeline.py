@@ -76,6 +76,7 @@ class Pipeline:
         self._encoder = Encoder(
             config, noise, backend, workers, chosen=self._chosen, done=self._delivery.send,
             released=self.buffers.release, failed=self.ledger.fail,
+            noted=self.ledger.note,
         )  # fmt: skip
 
     def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:

@@ -79,12 +79,7 @@ class Publisher:
         layout, shape = self._layout, (self._ledger.published, *self._chunk[1:])
         array = metadata.array_json(shape, self._chunk, layout)
         attributes = metadata.attributes_json(layout, self._attributes)
-        listed = {
-            **self._files,
-            metadata.ATTRIBUTES: manifest.entry(attributes),
-            metadata.ARRAY: manifest.entry(array),
-        }
-        index = manifest.pack(listed)
+        index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
 
         def write() -> None:
             self._check_held()
@@ -112,7 +107,9 @@ class Publisher:
                         self._ledger.changed.wait()
                     due = last + self._interval
                     while (
-                        not self._finishing and not self.patience.stopping.is_set() and (rest := due - monotonic()) > 0
+                        not self._finishing
+                        and not self.patience.stopping.is_set()
+                        and (rest := due - monotonic()) > 0
                     ):
                         self._ledger.changed.wait(rest)
                     chunks = self._ledger.publishable()
@@ -135,7 +132,7 @@ class Publisher:
         array = metadata.array_json((frames, *self._chunk[1:]), self._chunk, self._layout)
         attributes = metadata.attributes_json(self._layout, self._attributes)
         # ``.zarray`` changes until the end, so until then the manifest does not list it.
-        index = manifest.pack({**self._files, metadata.ATTRIBUTES: manifest.entry(attributes)})
+        index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes})
 
         def write() -> None:
             self._check_held()

@@ -343,12 +343,8 @@ def _finish_published(storage: Storage, marker: dict[str, Any], began: float) ->
     discarded = [name for name in storage.names() if name not in keep]
     if description is not None:
         array, attributes = storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES)
-        listed = {
-            **files,
-            metadata.ATTRIBUTES: manifest.entry(attributes),
-            metadata.ARRAY: manifest.entry(array),
-        }
-        storage.write(manifest.NAME, manifest.pack(listed))
+        index = manifest.pack(files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
+        storage.write(manifest.NAME, index)
     else:
         discarded += [manifest.NAME, metadata.ATTRIBUTES]
     for name in discarded:

@@ -30,6 +30,8 @@ class LiveStatus:
         Failed tries so far, all of them repeated.
     trouble : str or None
         What the store answered last, while it is away.
+    notes : tuple of str
+        What the owner should know, such as that no noise model could be estimated.
     seconds : float
         Since the recording began.
     """
@@ -46,6 +48,7 @@ class LiveStatus:
     buffer_seconds: float
     retries: int
     trouble: str | None
+    notes: tuple[str, ...]
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,4 +71,4 @@ class LiveStatus:
         parts.append(f"worst append {self.worst_append_seconds * 1e3:,.0f} ms")
         if self.trouble:
             parts.append(f"store away, {self.retries} tries: {self.trouble[:80]}")
-        return " | ".join(parts)
+        return " | ".join([*parts, *(note[:120] for note in self.notes)])

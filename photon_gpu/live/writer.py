@@ -49,8 +49,8 @@ class LiveWriter:
         Of the frames; nothing is cast.
     noise : NoiseModel, callable, str, path or Movie, optional
         The detector's model; or a function of the first ``estimate_frames`` frames that returns
-        one; or an earlier run, whose model is carried over; or ``"estimate"``.
-        Default: a photon counter.
+        one; or an earlier run, whose model is carried over; or ``"estimate"``. Where none can be
+        estimated the movie is stored lossless, and :meth:`status` says so. Default: a photon counter.
     layout, step, preset, predictor, compressor, dither, backend, workers, storage_options
         As of :func:`photon_gpu.encode`; what the preset tries is tried on the first chunk.
     durability : {"frame", "chunk"}
@@ -242,6 +242,7 @@ class LiveWriter:
                 buffer_seconds=free / rate if rate > 0 else math.inf,
                 retries=ledger.retries,
                 trouble=ledger.trouble,
+                notes=ledger.notes,
                 seconds=monotonic() - ledger.began,
             )
 
@@ -392,6 +393,8 @@ class LiveWriter:
                 if finished:
                     self._spool.remove()
             except OSError as error:  # the movie is whole; recovery would find that, and remove it
-                self._ledger.note_trouble(f"the spool {self._spool.folder} could not be removed: {told(error)}")
+                self._ledger.note_trouble(
+                    f"the spool {self._spool.folder} could not be removed: {told(error)}"
+                )
             finally:
                 self._spool.release()

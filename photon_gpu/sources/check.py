@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,47 @@ def is_movie(shape: Sequence[Any] | None, dtype: Any) -> bool:
     except (InvalidInputError, UnsupportedTypeError):
         return False
     return True
+
+
+def choose_movie(found: Mapping[str, tuple[Any, Any]], *, name: str, option: str) -> str:
+    """Which of several arrays in one file is the movie.
+
+    Parameters
+    ----------
+    found : mapping of str to (shape, dtype)
+        All arrays of the file. A single one is chosen whatever it is, so that
+        :func:`check_movie` can say what is wrong with it.
+    name, option : str
+        What to call the file in the message, and the option that would choose.
+
+    Raises
+    ------
+    InvalidInputError
+        If several, or none, are movies; the message lists all.
+
+    Examples
+    --------
+    >>> choose_movie({"movie": ((9, 4, 4), "u2"), "rate": ((), "f8")}, name="x.npz", option="key")
+    'movie'
+    """
+    movies = [key for key, (shape, dtype) in found.items() if is_movie(shape, dtype)]
+    if len(movies) == 1 or len(found) == 1:
+        return movies[0] if movies else next(iter(found))
+    problem = f"{len(movies)} arrays could be the movie; choose one by {option}="
+    if not movies:
+        problem = f"none of its arrays is a movie: axes (T, ..., H, W) and one of {', '.join(ALLOWED_DTYPES)}"
+    raise InvalidInputError(f"{name}: {problem}. It holds: {list_arrays(found)}")
+
+
+def list_arrays(found: Mapping[str, tuple[Any, Any]]) -> str:
+    """Arrays with dtype and shape, for messages.
+
+    Examples
+    --------
+    >>> list_arrays({"movie": ((9, 4, 4), "u2"), "rate": ((), "f8")})
+    'movie u2 (9, 4, 4), rate f8 ()'
+    """
+    return ", ".join(f"{key} {dtype} {shape}" for key, (shape, dtype) in found.items()) or "nothing"
 
 
 def _native(dtype: Any, name: str) -> np.dtype:

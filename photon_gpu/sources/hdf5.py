@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
-from photon_gpu.sources.check import is_movie
+from photon_gpu.sources.check import choose_movie, list_arrays
 from photon_gpu.sources.sliceable import SliceableSource
 
 
@@ -120,21 +120,23 @@ def _find(file: Any, wanted: str | None, name: str) -> Any:
         node = file if wanted is None else file.get(wanted)
         if isinstance(node, h5py.Dataset):
             return node
-        found: list[Any] = []
-        if node is not None:
-            node.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+        found = _datasets(file if node is None else node)
     except (OSError, RuntimeError, KeyError) as error:
         raise CorruptDataError(f"{name}: the HDF5 file is damaged: {error}") from error
-    movies = [item for item in found if is_movie(item.shape, item.dtype)]
-    if len(movies) == 1:
-        return movies[0]
-    if wanted is not None and node is None:
-        problem = f"there is no dataset {wanted!r}"
-        file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
-    else:
-        problem = f"{len(movies)} datasets are movies; choose one by dataset="
-    listed = ", ".join(f"{item.name} {item.dtype} {item.shape}" for item in found) or "no datasets"
-    raise InvalidInputError(f"{name}: {problem}. The file holds: {listed}")
+    if node is None:
+        raise InvalidInputError(f"{name}: there is no dataset {wanted!r}. It holds: {list_arrays(found)}")
+    return file[choose_movie(found, name=name, option="dataset")]
+
+
+def _datasets(group: Any) -> dict[str, tuple[Any, Any]]:
+    found: dict[str, tuple[Any, Any]] = {}
+
+    def visit(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[item.name] = (item.shape, item.dtype)
+
+    group.visititems(visit)
+    return found
 
 
 def _check_files(dataset: Any, name: str) -> None:

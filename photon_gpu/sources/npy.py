@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
-from photon_gpu.sources.check import check_movie, is_movie
+from photon_gpu.sources.check import check_movie, choose_movie, list_arrays
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
 _PIECE = 1 << 18
@@ -176,21 +176,13 @@ class NpzSource(Source):
     def _open(self, key: str | None) -> str:
         members = [info.filename for info in self._zip.infolist() if info.filename.endswith(".npy")]
         found = {member.removesuffix(".npy"): self._member_header(member) for member in members}
-        listed = (
-            ", ".join(f"{one} {dtype} {shape}" for one, (shape, _, dtype, _) in found.items()) or "nothing"
-        )
+        arrays = {one: (shape, dtype) for one, (shape, _, dtype, _) in found.items()}
         if key is None:
-            movies = [one for one, (shape, _, dtype, _) in found.items() if is_movie(shape, dtype)]
-            if len(found) == 1:
-                movies = list(found)
-            if len(movies) != 1:
-                raise InvalidInputError(
-                    f"{self.name}: {len(movies)} arrays are movies; choose one by key=. "
-                    f"The archive holds: {listed}"
-                )
-            key = movies[0]
+            key = choose_movie(arrays, name=self.name, option="key")
         if key not in found:
-            raise InvalidInputError(f"{self.name}: there is no array {key!r}. The archive holds: {listed}")
+            raise InvalidInputError(
+                f"{self.name}: there is no array {key!r}. It holds: {list_arrays(arrays)}"
+            )
         shape, fortran, self._stored, self._offset = found[key]
         self.dtype = check_movie(shape, self._stored, f"{self.name}::{key}")
         self.shape = shape
@@ -224,8 +216,6 @@ class NpzSource(Source):
                     if len(data) != len(piece):
                         raise EOFError("it ends early")
                     piece[:] = data
-                if stop == self.shape[0]:
-                    stream.read(1)  # the checksum is compared at the very end
             except _DAMAGE as error:
                 raise CorruptDataError(
                     f"{self.name}: frames {start}:{stop} cannot be unpacked, the archive is damaged: {error}"

@@ -111,8 +111,8 @@ class TiffSource(Source):
         else:
             short = (counts == 0).any(axis=1)
         sizes = np.array([file.size for file in plan.files], dtype=np.uint64)[plan.file_of][:, np.newaxis]
-        # Compared without adding first: a damaged offset near 2**64 would wrap.
-        outside = ((offsets > sizes) | (counts > sizes - np.minimum(offsets, sizes))).any(axis=1)
+        # Compared without adding: a damaged offset near 2**64 would wrap.
+        outside = (counts > sizes - np.minimum(offsets, sizes)).any(axis=1)
         for wrong, what in (
             (short | (offsets == 0).any(axis=1), "holds fewer bytes than its pixels need"),
             (outside, "lies beyond the end of the file, which is truncated"),
@@ -168,20 +168,16 @@ class TiffSource(Source):
             data = file.read(int(plan.offsets[number, index]), int(plan.counts[number, index]))
             try:
                 segment, (plane, d, h, w, _), shape = plan.decode(bytes(data), index)
+                block = segment[: depth - d, : height - h, : width - w]
+                samples = slice(None) if segment.shape[3] > 1 else slice(plane, plane + 1)
+                page[samples, d : d + shape[0], h : h + shape[1], w : w + shape[2]] = np.moveaxis(
+                    block, -1, 0
+                )
             except Exception as error:
                 # imagecodecs has one exception type per codec.
                 raise CorruptDataError(
                     f"{file.name}: strip or tile {index} of page {number} does not decode: {error}"
                 ) from error
-            block = segment[: depth - d, : height - h, : width - w]
-            wanted = (min(shape[0], depth - d), min(shape[1], height - h), min(shape[2], width - w))
-            if block.shape[:3] != wanted:
-                raise CorruptDataError(
-                    f"{file.name}: strip or tile {index} of page {number} decodes to {block.shape[:3]} "
-                    f"pixels, {wanted} are needed"
-                )
-            samples = slice(None) if segment.shape[3] > 1 else slice(plane, plane + 1)
-            page[samples, d : d + wanted[0], h : h + wanted[1], w : w + wanted[2]] = np.moveaxis(block, -1, 0)
 
     def _decoders(self) -> ThreadPoolExecutor:
         with self._pool_lock:

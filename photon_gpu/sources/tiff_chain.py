@@ -51,6 +51,7 @@ _FIRST_READ = 512
 _NONE = array("Q")
 
 Form = tuple[tuple[int, tuple[int, ...] | bytes], ...]
+_Stored = tuple[int, int, int, bytes]  # code, type, count and value of a tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class _Walk:
     def __init__(self, file: RawFile) -> None:
         self.file = file
         self.found: list[Page] = []
-        self.forms: dict[Form, Form] = {}
+        self.forms: dict[tuple[_Stored, ...], Form] = {}
         if file.size < 8:
             self.broken(f"a TIFF header has 8 bytes, the file {file.size}")
         header = bytes(file.read(0, min(16, file.size)))
@@ -141,7 +142,7 @@ class _Walk:
         return int(self.link.unpack_from(block, end)[0])
 
     def parse(self, offset: int, entries: list[tuple[int, int, int, bytes]]) -> Page:
-        form: list[tuple[int, tuple[int, ...] | bytes]] = [(_BYTE_ORDER, self.order.encode())]
+        stored: list[_Stored] = []
         segments: dict[int, array[int]] = {}
         for code, kind, count, inline in entries:
             # Inline values cannot be cut off; all others must lie in the file.
@@ -153,33 +154,42 @@ class _Walk:
                     f"the file has {self.file.size}"
                 )
             if code in _SEGMENT_TAGS or code in _FORM_DEFAULTS:
-                raw = inline[:nbytes] if place is None else self.file.read(place, nbytes)
-                value = self.value(offset, code, kind, count, raw)
-                if code in _SEGMENT_TAGS and not isinstance(value, bytes):
-                    segments[code] = array("Q", value)
-                elif value != _FORM_DEFAULTS[code]:
-                    form.append((code, value))
+                raw = inline[:nbytes] if place is None else bytes(self.file.read(place, nbytes))
+                if code in _SEGMENT_TAGS:
+                    segments[code] = array("Q", self.numbers(offset, code, kind, count, raw))
+                else:
+                    stored.append((code, kind, count, raw))
+        key = tuple(stored)
+        # Thousands of pages have one form: it is worked out once.
+        form = self.forms.get(key)
+        if form is None:
+            form = self.forms[key] = self.form(offset, key)
         tiled = _TILE_OFFSETS in segments
-        key = tuple(form)
         return Page(
-            form=self.forms.setdefault(key, key),
+            form=form,
             offsets=segments.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, _NONE),
             counts=segments.get(_TILE_COUNTS if tiled else _STRIP_COUNTS, _NONE),
         )
 
-    def value(
-        self, offset: int, code: int, kind: int, count: int, raw: bytes | bytearray
-    ) -> tuple[int, ...] | bytes:
-        if code == _JPEG_TABLES:
-            return bytes(raw)
+    def form(self, offset: int, stored: tuple[_Stored, ...]) -> Form:
+        form: list[tuple[int, tuple[int, ...] | bytes]] = [(_BYTE_ORDER, self.order.encode())]
+        for code, kind, count, raw in stored:
+            if code == _JPEG_TABLES:
+                form.append((code, raw))
+                continue
+            numbers = self.numbers(offset, code, kind, count, raw)
+            if len(set(numbers)) == 1:
+                numbers = numbers[:1]  # BitsPerSample (16, 16, 16) says no more than (16,)
+            if numbers != _FORM_DEFAULTS[code]:
+                form.append((code, numbers))
+        return tuple(form)
+
+    def numbers(self, offset: int, code: int, kind: int, count: int, raw: bytes) -> tuple[int, ...]:
         if kind not in _NUMBERS or count == 0:
             self.broken(
                 f"tag {code} of the page at byte {offset} has {count} values of type {kind}; it needs numbers"
             )
-        numbers: tuple[int, ...] = struct.unpack(f"{self.order}{count}{_NUMBERS[kind]}", raw)
-        if code not in _SEGMENT_TAGS and len(set(numbers)) == 1:
-            return numbers[:1]  # BitsPerSample (16, 16, 16) says no more than (16,)
-        return numbers
+        return struct.unpack(f"{self.order}{count}{_NUMBERS[kind]}", raw)
 
     def broken(self, what: str) -> NoReturn:
         raise CorruptDataError(

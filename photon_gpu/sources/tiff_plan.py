@@ -155,11 +155,7 @@ class _Planner:
 
     def one_series(self, series: Any, *, every_page: bool) -> Plan:
         keyframe = series.keyframe
-        if series.transform is not None:
-            raise InvalidInputError(
-                f"{self.path}: {series.kind} files hold scaled values, not a movie's counts"
-            )
-        if not isinstance(keyframe.index, int):
+        if len(keyframe.treeindex) > 1:
             raise InvalidInputError(
                 f"{self.path}: this series lies in sub-directories (a thumbnail or a pyramid level), "
                 "which are not read as movies"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, StoreNotFoundError
-from photon_gpu.sources.check import is_movie
+from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.sliceable import SliceableSource
 
 
@@ -122,9 +122,11 @@ def open_zarr(
     name = f"{url}::/{inside}" if inside else url
     try:
         node = zarr.open(url, mode="r", path=inside or None, storage_options=storage_options)
-        arrays = [node] if isinstance(node, zarr.Array) else _arrays(node)
+        array = node if isinstance(node, zarr.Array) else _only_movie(node, name)
     except FileNotFoundError as error:
         raise StoreNotFoundError(f"{name}: neither a Zarr array nor a group is there ({error})") from error
+    except InvalidInputError:
+        raise
     except UnknownCodecError as error:
         raise InvalidInputError(
             f"{name}: it is stored with a codec that is not installed here: {error}"
@@ -133,13 +135,7 @@ def open_zarr(
         raise CorruptDataError(
             f"{name}: the Zarr metadata cannot be read: {type(error).__name__}: {error}"
         ) from error
-    movies = arrays if isinstance(node, zarr.Array) else [a for a in arrays if is_movie(a.shape, a.dtype)]
-    if len(movies) != 1:
-        listed = ", ".join(f"{one.path} {one.dtype} {one.shape}" for one in arrays) or "no arrays"
-        raise InvalidInputError(
-            f"{name}: {len(movies)} arrays are movies; choose one by path=. The group holds: {listed}"
-        )
-    return ZarrSource(movies[0], name=name)
+    return ZarrSource(array, name=name)
 
 
 def refuse_photon_movie(attributes: dict[str, Any], name: str) -> None:
@@ -159,8 +155,12 @@ def refuse_photon_movie(attributes: dict[str, Any], name: str) -> None:
         )
 
 
-def _arrays(group: Any) -> list[Any]:
-    return [node for _, node in sorted(group.members(max_depth=None)) if isinstance(node, zarr.Array)]
+def _only_movie(group: Any, name: str) -> Any:
+    arrays = {
+        path: node for path, node in sorted(group.members(max_depth=None)) if isinstance(node, zarr.Array)
+    }
+    found = {path: (array.shape, array.dtype) for path, array in arrays.items()}
+    return arrays[choose_movie(found, name=name, option="path")]
 
 
 def _warn_missing(array: Any, name: str) -> None:

@@ -12,7 +12,18 @@ from unittest import mock
 from photon_gpu import durable
 from photon_gpu.live import journal
 
-CHANGES = ("open", "write", "pwrite", "fsync", "fdatasync", "replace", "link", "unlink", "mkdir", "posix_fallocate")
+CHANGES = (
+    "open",
+    "write",
+    "pwrite",
+    "fsync",
+    "fdatasync",
+    "replace",
+    "link",
+    "unlink",
+    "mkdir",
+    "posix_fallocate",
+)
 
 
 class Disk:

@@ -99,7 +99,11 @@ class FaultyFileSystem(AbstractFileSystem):
         create = mode == "create"
         kind = self._fault("create" if create else "write", path)
         where = str(self.root / path)
-        if kind == "torn" and not create and not path.endswith(("json", ".zarray", ".zattrs", ".photon-writing")):
+        if (
+            kind == "torn"
+            and not create
+            and not path.endswith(("json", ".zarray", ".zattrs", ".photon-writing"))
+        ):
             _put(where, value[: len(value) // 2])
             raise ERRORS["reset"](path)
         _put(where, value, create)

@@ -42,14 +42,16 @@ def settings(**changes):
 
 # Children are forked with kernels and tables loaded.
 for _layout in ("compact", "plain", "lossless"):
-    pg.encode(frames(0, 5), f"memory://warm-{_layout}", layout=_layout, noise=NOISE, preset="fast", workers=1, overwrite=True)  # fmt: skip
+    pg.encode(
+        frames(0, 5), f"memory://warm-{_layout}", layout=_layout, noise=NOISE, preset="fast", workers=1, overwrite=True
+    )  # fmt: skip
 
 
 def record(url, spool, batches, tell=lambda count: None, between=lambda live: None, **changes):
     """Append batches; tell how many frames are acknowledged after each."""
     with pg.LiveWriter(url, spool=spool, **settings(**changes)) as live:
         number = 0
-        for n, count in enumerate(batches):
+        for count in batches:
             tell(live.append(frames(number, number + count), timestamp=list(range(number, number + count))))
             number += count
             between(live)
@@ -113,5 +115,3 @@ def told_until_end(connection, process, seconds=60.0):
         raise AssertionError("the child hangs")
     process.join()
     return last
-
-

@@ -146,9 +146,10 @@ def test_encode_killed_at_every_call_leaves_a_movie_or_none_and_resumes(memory_d
             assert check  # what opens is whole
         except StoreNotFoundError:
             pass
+        begun, whole = (url / ".photon-writing").exists(), (url / ".zarray").exists()
         pg.encode(
-            frames(0, 22), url, chunk_frames=4, layout="compact", preset="fast", resume=(url / ".photon-writing").exists(),
-            overwrite=(url / ".zarray").exists() and not (url / ".photon-writing").exists(),
+            frames(0, 22), url, chunk_frames=4, layout="compact", preset="fast", resume=begun,
+            overwrite=whole and not begun,
         )  # fmt: skip
         assert np.array_equal(pg.open(url).counts[...], frames(0, 22))
         assert not (url / ".photon-writing").exists()

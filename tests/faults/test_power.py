@@ -44,7 +44,14 @@ def _cuts(root, out, durability):
         disk.acknowledged = count
 
     with disk.installed():
-        record(str(root / "m.zarr"), str(root / "spool"), BATCHES, tell, whole_chunks_acknowledged, durability=durability)
+        record(
+            str(root / "m.zarr"),
+            str(root / "spool"),
+            BATCHES,
+            tell,
+            whole_chunks_acknowledged,
+            durability=durability,
+        )
     disk.after_power_cut(out / "end", seed=0)
     return [*disk.cuts, (out / "end", FRAMES)]
 

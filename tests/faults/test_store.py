@@ -131,7 +131,9 @@ def test_a_recording_that_was_taken_over_stops_writing(memory_disk):
 def test_the_spool_takes_the_frames_while_the_store_is_away(memory_disk):
     fs = FaultyFileSystem(memory_disk / "store")
     queue = 4 * CHUNK * np.prod(SHAPE) * 2
-    with pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings(durability="chunk", queue_bytes=queue)) as live:
+    with pg.LiveWriter(
+        fs.storage(), spool=memory_disk / "spool", **settings(durability="chunk", queue_bytes=queue)
+    ) as live:
         live.append(frames(0, CHUNK), timestamp=list(range(CHUNK)))
         fs.away = "503"
         for t in range(CHUNK, 400):  # 25 times what the queue holds
@@ -175,7 +177,10 @@ def test_close_without_a_spool_says_how_many_are_lost(memory_disk):
 
 def test_an_error_in_the_body_is_not_hidden_by_closing(memory_disk):
     fs = FaultyFileSystem(memory_disk / "store")
-    with pytest.raises(ZeroDivisionError) as caught, pg.LiveWriter(fs.storage(), **settings(close_seconds=0.1)) as live:
+    with (
+        pytest.raises(ZeroDivisionError) as caught,
+        pg.LiveWriter(fs.storage(), **settings(close_seconds=0.1)) as live,
+    ):
         live.append(frames(0, 6))
         fs.away = "500"
         _ = 1 / 0
@@ -301,7 +306,9 @@ def test_only_a_real_404_means_that_nothing_is_there(memory_disk):
 
 def test_recovery_over_a_store_that_fails(memory_disk):
     fs = FaultyFileSystem(memory_disk / "store")
-    live = pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings(close_seconds=0.05, durability="frame"))
+    live = pg.LiveWriter(
+        fs.storage(), spool=memory_disk / "spool", **settings(close_seconds=0.05, durability="frame")
+    )
     live.append(frames(0, 3), timestamp=[0, 1, 2])
     fs.away = "503"
     live.append(frames(3, 33), timestamp=list(range(3, 33)))

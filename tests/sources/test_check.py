@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.sources.check import ALLOWED_DTYPES, check_movie, is_movie
+from photon_gpu.sources.check import ALLOWED_DTYPES, check_movie, choose_movie, is_movie
 
 
 @pytest.mark.parametrize("dtype", ALLOWED_DTYPES)
@@ -67,6 +67,28 @@ def test_an_axis_of_length_zero(shape):
 def test_a_length_that_is_not_known(shape):
     with pytest.raises(InvalidInputError, match="compute_chunk_sizes"):
         check_movie(shape, "uint16", "x")
+
+
+def test_the_only_array_is_chosen_whatever_it_is():
+    assert choose_movie({"a": ((3,), "U4")}, name="x", option="key") == "a"
+
+
+def test_the_only_movie_among_arrays_is_chosen():
+    found = {"a": ((3,), "f8"), "b": ((3, 4, 5), "f4"), "c": (None, "f8")}
+    assert choose_movie(found, name="x", option="key") == "b"
+
+
+@pytest.mark.parametrize(
+    "found, message",
+    [
+        ({}, r"none of its arrays .*It holds: nothing"),
+        ({"a": ((3,), "f8"), "b": ((3, 4), "f8")}, r"none of its arrays .*a f8 \(3,\), b f8 \(3, 4\)"),
+        ({"a": ((3, 4, 5), "f8"), "b": ((3, 4, 5), "f4")}, r"^x: 2 arrays .*by key=.*a f8 .*, b f4"),
+    ],
+)
+def test_several_or_no_movies_are_listed(found, message):
+    with pytest.raises(InvalidInputError, match=message):
+        choose_movie(found, name="x", option="key")
 
 
 @given(st.lists(st.integers(0, 5), max_size=6), st.sampled_from([*ALLOWED_DTYPES, "bool", "complex64", "O"]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -45,7 +47,7 @@ def test_several_candidates_are_listed(path, movie):
     save(path, **{"/a/one": movie, "/b/two": movie.astype("f4"), "/rate": 30.0})
     with pytest.raises(
         InvalidInputError,
-        match=r"2 datasets are movies.*dataset=.*/a/one int16 \(20, 12, 16\), /b/two float32",
+        match=r"2 arrays could be the movie.*dataset=.*/a/one int16 \(20, 12, 16\), /b/two float32",
     ):
         open_source(path)
     with pytest.raises(InvalidInputError, match=r"no dataset '/c'.*/a/one"):
@@ -56,7 +58,7 @@ def test_several_candidates_are_listed(path, movie):
 
 def test_a_file_without_a_movie(path):
     save(path, image=np.zeros((4, 5)), flags=np.zeros((3, 4, 5), bool))
-    with pytest.raises(InvalidInputError, match=r"0 datasets are movies.*flags bool.*image float64"):
+    with pytest.raises(InvalidInputError, match=r"none of its arrays is a movie.*flags bool.*image float64"):
         open_source(path)
     with pytest.raises(InvalidInputError, match="newaxis"):
         open_source(path, dataset="image")
@@ -64,7 +66,7 @@ def test_a_file_without_a_movie(path):
         open_source(path, dataset="flags")
     with h5py.File(path, "w"):
         pass
-    with pytest.raises(InvalidInputError, match="no datasets"):
+    with pytest.raises(InvalidInputError, match="It holds: nothing"):
         open_source(path)
 
 
@@ -189,18 +191,15 @@ def test_an_external_file_that_is_too_short(tmp_path, path, movie):
         source.read(0, 1)
 
 
-def test_a_file_being_written_is_refused_or_read_but_not_half(path, movie):
+def test_a_file_being_written_is_refused(path, movie):
     with h5py.File(path, "w") as file:
         file["movie"] = movie
         file.flush()
         # The same process shares its handle, so another one has to look.
-        import subprocess
-        import sys
-
         code = f"from photon_gpu.sources import open_source; open_source({str(path)!r})"
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode != 0
-    assert "another program has the file open" in result.stderr or "HDF5 file is" in result.stderr
+    assert "another program has the file open for writing" in result.stderr
 
 
 def test_a_dataset_handed_in_stays_open(path, movie):

@@ -118,7 +118,7 @@ def test_keys(tmp_path, movie, save):
     path = tmp_path / "two.npz"
     save(path, first=movie, second=other, rate=30.0)
     with pytest.raises(
-        InvalidInputError, match=r"2 arrays are movies.*key=.*first int16 \(20, 12, 16\), second"
+        InvalidInputError, match=r"2 arrays could be the movie.*key=.*first int16 \(20, 12, 16\), second"
     ):
         open_source(path)
     for location, options in ((path, {"key": "second"}), (f"{path}::second", {})):
@@ -180,5 +180,5 @@ def test_a_cut_archive_is_corrupt(tmp_path, save):
 
 def test_an_empty_archive(tmp_path):
     np.savez(tmp_path / "empty.npz")
-    with pytest.raises(InvalidInputError, match="holds: nothing"):
+    with pytest.raises(InvalidInputError, match="It holds: nothing"):
         open_source(tmp_path / "empty.npz")

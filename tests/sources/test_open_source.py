@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dask.array
 import h5py
@@ -15,6 +17,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import photon_gpu
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.sources import Source, open_source
 
@@ -216,6 +219,23 @@ def test_a_file_named_like_another_kind_is_corrupt_not_garbage(tmp_path):
             open_source(tmp_path / name)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to count open files")
+@pytest.mark.parametrize("name", ["tiff", "tiff zlib", "npy", "npz", "hdf5", "scanimage"])
+def test_no_file_stays_open(name, tmp_path, movie):
+    def open_files():
+        return [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(link)]
+
+    source = open_source(KINDS[name](tmp_path, movie))
+    source.read(0, 2)
+    source.close()
+    del source
+    assert open_files() == []
+    if name != "scanimage":  # which has no such dtype
+        with pytest.raises((UnsupportedTypeError, InvalidInputError), match="float16"):
+            open_source(KINDS[name](tmp_path, movie.astype("float16")))
+        assert open_files() == []
+
+
 def test_sliceable_objects_are_read_by_slices(tmp_path, movie):
     with h5py.File(KINDS["hdf5"](tmp_path, movie)) as file:
         array = zarr.open(str(KINDS["zarr v3"](tmp_path, movie)))
@@ -246,23 +266,23 @@ def test_objects_with_the_array_protocol_become_arrays(movie):
     np.testing.assert_array_equal(open_source(memoryview(movie)).read(0, 3), movie[:3])
 
 
-class _Movie:
-    """What tells a photon movie from an array: slices are stabilized, counts are apart."""
-
-    def __init__(self, counts):
-        self.counts = counts
-        self.noise = object()
-        self.shape = counts.shape
-        self.dtype = np.dtype("float64")
-
-    def __getitem__(self, key):
-        raise AssertionError("stabilized values must not be read as counts")
-
-
-def test_a_photon_movie_is_pointed_to_its_counts(movie):
+@pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
+def test_a_photon_movie_is_pointed_to_its_counts(tmp_path, movie, layout):
+    """Its own slices are stabilized values, which must never pass for counts."""
+    url = str(tmp_path / "movie.zarr")
+    photon_gpu.encode(movie, url, layout=layout, noise=photon_gpu.NoiseModel(gain=9, offset=-500))
+    ours = photon_gpu.open(url)
     with pytest.raises(InvalidInputError, match=r"movie\.counts"):
-        open_source(_Movie(movie))
-    np.testing.assert_array_equal(open_source(_Movie(movie).counts).read(0, 2), movie[:2])
+        open_source(ours)
+    with open_source(ours.counts) as source:
+        assert source.shape == movie.shape and source.dtype == movie.dtype
+        np.testing.assert_array_equal(source.read(3, 9), ours.counts[3:9])
+    if layout == "plain":
+        with pytest.raises(InvalidInputError, match="photon movie already"):
+            open_source(url)
+    else:
+        with open_source(url) as source:
+            np.testing.assert_array_equal(source.read(3, 9), ours.counts[3:9])
 
 
 @pytest.mark.parametrize("thing", [None, 3, 2.5, b"movie.tif", {"a": 1}, object(), {1, 2}])

@@ -129,12 +129,34 @@ def test_a_page_without_pixels_is_an_error_not_zeros(tmp_path, tag, value, compr
         TiffSource(path)
 
 
-def test_an_offset_beyond_the_file_is_an_error_even_near_two_to_the_64(tmp_path):
+@pytest.mark.parametrize("tag", ["StripOffsets", "StripByteCounts"])
+def test_a_strip_beyond_the_file_is_an_error_even_near_two_to_the_64(tmp_path, tag):
     path = write_tiff(tmp_path, make_movie((3, 8, 8)), bigtiff=True, metadata=None, compression="zlib")
     with tifffile.TiffFile(path, mode="r+") as tif:
-        tif.pages[2].tags["StripOffsets"].overwrite(2**64 - 2)
+        tif.pages[2].tags[tag].overwrite(2**64 - 2, dtype=16)
     with pytest.raises(CorruptDataError, match="page 2 lies beyond the end"):
         TiffSource(path)
+
+
+def test_strips_that_lack_their_lengths(tmp_path):
+    path = write_tiff(tmp_path, make_movie((3, 9, 8)), rowsperstrip=3, metadata=None, compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tag = tif.pages[1].tags["StripByteCounts"]
+        tag.overwrite(tag.value[:2])
+    with pytest.raises(CorruptDataError, match=r"page 1 lists 3 offsets and 2 lengths.* it needs 3"):
+        TiffSource(path)
+
+
+def test_strips_that_lie_in_another_order_on_a_later_page(tmp_path):
+    """tifffile reads them as one stretch where the first page is one."""
+    movie = make_movie((3, 9, 8))
+    path = write_tiff(tmp_path, movie, rowsperstrip=3, metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tag = tif.pages[1].tags["StripOffsets"]
+        tag.overwrite(tag.value[::-1])
+    movie[1] = np.concatenate([movie[1, 6:], movie[1, 3:6], movie[1, :3]])
+    with TiffSource(path) as source:
+        np.testing.assert_array_equal(source.read(0, 3), movie)
 
 
 # --- axes ---
@@ -289,6 +311,15 @@ def test_dtypes_that_are_no_counts(tmp_path, dtype):
     data = make_movie((3, 8, 16), "float32").astype(dtype)
     with pytest.raises(UnsupportedTypeError, match=r"float16|complex64|bool"):
         TiffSource(write_tiff(tmp_path, data))
+
+
+def test_a_compression_nobody_knows(tmp_path):
+    path = write_tiff(tmp_path, make_movie((3, 8, 8)), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        for page in tif.pages:
+            page.tags["Compression"].overwrite(64999)
+    with pytest.raises(InvalidInputError, match="compression 64999 cannot be decoded"):
+        TiffSource(path)
 
 
 def test_options_pass_through_open_source(tmp_path):

@@ -131,9 +131,7 @@ PLANES = (
 )
 
 
-@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
-def test_an_ome_movie_over_two_files(tmp_path, options):
-    movie = make_movie((7, 12, 10))
+def write_two_files(tmp_path, movie, **options):
     parts = {"a.ome.tif": (0, 4), "b.ome.tif": (4, 7)}
     data = "".join(
         PLANES.format(first=start, count=stop - start, name=name, own=name)
@@ -141,10 +139,23 @@ def test_an_ome_movie_over_two_files(tmp_path, options):
     )
     for name, (start, stop) in parts.items():
         text = OME.format(own=name, frames=7, data=data)
-        write_tiff(tmp_path, movie[start:stop], description=text, metadata=None, **options).rename(
-            tmp_path / name
-        )
-    for name in parts:
+        swapped = {"byteorder": options.get("second", "<")} if name.startswith("b") else {}
+        others = {key: value for key, value in options.items() if key != "second"} | swapped
+        path = write_tiff(tmp_path, movie[start:stop], description=text, metadata=None, **others)
+        path.rename(tmp_path / name)
+    return parts
+
+
+def test_files_of_differing_byte_order(tmp_path):
+    write_two_files(tmp_path, make_movie((7, 12, 10)), second=">")
+    with pytest.raises(InvalidInputError, match="differs from the first in byte order"):
+        TiffSource(tmp_path / "a.ome.tif")
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
+def test_an_ome_movie_over_two_files(tmp_path, options):
+    movie = make_movie((7, 12, 10))
+    for name in write_two_files(tmp_path, movie, **options):
         with TiffSource(tmp_path / name) as source:
             np.testing.assert_array_equal(source.read(0, 7), movie)
             np.testing.assert_array_equal(source.read(3, 5), movie[3:5])
@@ -196,6 +207,28 @@ def test_shaped_metadata_that_promises_more_than_the_chain(tmp_path):
     path.write_bytes(text.replace(b'"shape": [6, 12, 10]', b'"shape": [9, 12, 10]'))
     with pytest.raises(CorruptDataError):
         TiffSource(path)
+
+
+@pytest.mark.parametrize("promised", [3, 7])
+def test_imagej_metadata_of_another_number_of_compressed_pages(tmp_path, promised):
+    text = f"ImageJ=1.53t\nimages={promised}\nframes={promised}\n"
+    movie = make_movie((5, 12, 10), "uint16")
+    path = write_tiff(tmp_path, movie, description=text, metadata=None, compression="zlib")
+    with pytest.raises(CorruptDataError, match=f"{promised} pages are promised, 5 are there"):
+        TiffSource(path)
+
+
+def test_a_series_in_sub_directories_is_refused(tmp_path):
+    path = tmp_path / "thumbnails.tif"
+    with tifffile.TiffWriter(path) as tif:
+        tif.write(make_movie((4, 64, 64)), subifds=1, photometric="minisblack")
+        tif.write(make_movie((4, 20, 30)), photometric="minisblack")
+    with tifffile.TiffFile(path) as tif:
+        assert len(tif.series) == 2
+    with pytest.raises(InvalidInputError, match="sub-directories"):
+        TiffSource(path, series=1)
+    with TiffSource(path, series=0) as source:
+        np.testing.assert_array_equal(source.read(0, 4), make_movie((4, 64, 64)))
 
 
 def test_a_pyramid_is_read_at_full_size(tmp_path):

@@ -70,13 +70,13 @@ def test_several_candidates_are_listed(tmp_path, movie):
     for name in ("one", "two"):
         group.create_array(name, shape=movie.shape, dtype=movie.dtype)[...] = movie
     with pytest.raises(
-        InvalidInputError, match=r"2 arrays are movies.*path=.*one int16 \(20, 12, 16\), two int16"
+        InvalidInputError, match=r"2 arrays could be the movie.*path=.*one int16 \(20, 12, 16\), two int16"
     ):
         open_source(root)
     with pytest.raises(StoreNotFoundError, match="three"):
         open_source(root, path="three")
     zarr.open_group(str(root), mode="w")
-    with pytest.raises(InvalidInputError, match="no arrays"):
+    with pytest.raises(InvalidInputError, match="It holds: nothing"):
         open_source(root)
 
 

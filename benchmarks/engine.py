@@ -1,0 +1,177 @@
+"""Ratio and speed against rivals: ``python -m benchmarks.engine [--repeats 7] [--json FILE]``.
+
+Movie in memory to Zarr on disk, and back. Everything is verified before it is timed.
+Set PHOTON_GPU_CORPUS to measure on real recordings; without it, the simulator's movie is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import photon_gpu as pg
+from benchmarks.cases import corpus, main_case
+from benchmarks.clock import interleaved, machine
+from benchmarks.contenders import engine_contenders
+from photon_gpu.backend import get_backend
+from photon_gpu.predictors import rates
+
+
+def rivals(repeats: int, folder: Path) -> list[dict]:
+    """Every contender on the main movie."""
+    case, rows, writes, reads = main_case(), [], {}, {}
+    for number, contender in enumerate(engine_contenders()):
+        place = folder / str(number)
+        contender.write(case.values, case.noise, place)
+        size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+        error = contender.worst_error(case.values, case.noise, place)
+        rows.append(
+            {"contender": contender.name, "ratio": case.values.nbytes / size, "worst_error_sigma": error}
+        )
+
+        def write(contender=contender, place=place) -> None:
+            shutil.rmtree(place)
+            contender.write(case.values, case.noise, place)
+
+        writes[contender.name], reads[contender.name] = write, lambda c=contender, p=place: c.read(p)
+    written, read = interleaved(writes, repeats), interleaved(reads, repeats)
+    for row in rows:
+        name = row["contender"]
+        row["write_mb_s"], row["read_mb_s"] = (t[name].rate(case.values.nbytes) for t in (written, read))
+        row["write_seconds"], row["read_seconds"] = written[name].median, read[name].median
+    print(f"{case.name}: {case.values.shape} {case.values.dtype}, {machine()}\n")
+    print("| contender | ratio | write MB/s | read MB/s | worst error, sigma |\n|---|---|---|---|---|")
+    for row in sorted(rows, key=lambda row: -row["ratio"]):
+        print(
+            f"| {row['contender']} | {row['ratio']:.2f} | {row['write_mb_s']} | {row['read_mb_s']} | "
+            f"{row['worst_error_sigma']:.2f} |"
+        )
+    rival = next((row for row in rows if row["contender"].startswith("anscombe-transform")), None)
+    for row in rows if rival else ():
+        if row["contender"].startswith("photon_gpu"):
+            row["times_rival_write"] = rival["write_seconds"] / row["write_seconds"]
+            row["times_rival_read"] = rival["read_seconds"] / row["read_seconds"]
+            print(
+                f"{row['contender']}: {row['times_rival_write']:.1f} x write and "
+                f"{row['times_rival_read']:.1f} x read of {rival['contender']}"
+            )
+    return rows
+
+
+def kernels(repeats: int) -> list[dict]:
+    """Kernels on one core, as a share of a memcpy of the bytes they move."""
+    cpu, rng = get_backend("numba").kernels, np.random.default_rng(0)
+    frames, rows, columns = 100, 80, 200
+    values = rng.integers(0, 8000, (frames, rows * columns)).astype(np.uint16)
+    codes = rng.poisson(12, (frames, rows, columns)).astype(np.uint8)
+    flat, out = codes.reshape(frames, -1), np.empty_like(codes)
+    lut, state, steps = (
+        np.arange(65536).astype(np.uint8),
+        np.empty((3, rows + 2, columns + 2), np.int32),
+        rates(100, 8),
+    )
+    weights = np.array([[0] * 10 + [3000], [107, -7, 1, -3, 22, 18, 34, 17, 12, 16, -7]], np.int32)
+    labels, decoded = np.arange(65536) * 0.5, np.empty(values.shape)
+    counts, table = np.empty(values.shape, np.uint16), np.arange(256, dtype=np.uint16)
+    actions = {
+        "LUT to codes": (3, lambda: cpu.forward_lut(values, lut, out.reshape(frames, -1))),
+        "LUT to float64 labels": (10, lambda: cpu.forward_lut(values, labels, decoded)),
+        "codes to counts": (3, lambda: cpu.inverse(flat, table, counts)),
+        "predict mean": (
+            2,
+            lambda: cpu.predict_mean(flat, steps, 12, state.reshape(-1), out.reshape(frames, -1)),
+        ),
+        "restore mean": (
+            2,
+            lambda: cpu.restore_mean(flat, steps, 12, state.reshape(-1), out.reshape(frames, -1)),
+        ),
+        "predict past": (2, lambda: cpu.predict_past(codes, weights, steps, state, out)),
+        "restore past": (2, lambda: cpu.restore_past(codes, weights, steps, state, out)),
+        "predict full": (2, lambda: cpu.predict_full(codes, weights, steps, state, out)),
+        "restore full": (2, lambda: cpu.restore_full(codes, weights, steps, state, out)),
+        "checksum": (1, lambda: cpu.checksum(flat, 0, rows * columns)),
+    }
+    # A memcpy that moves as many bytes, reads and writes counted alike.
+    moved = {name: codes.size * per_pixel for name, (per_pixel, _) in actions.items()}
+    copies = {}
+    for name, nbytes in moved.items():
+        source, target = np.zeros(nbytes // 2, np.uint8), np.empty(nbytes // 2, np.uint8)
+        copies[f"{name} memcpy"] = lambda s=source, t=target: np.copyto(t, s)
+    times = interleaved({**{name: action for name, (_, action) in actions.items()}, **copies}, repeats)
+    print("\n| kernel, one core | Gpixel/s | share of a memcpy of the same bytes |\n|---|---|---|")
+    rows_out = []
+    for name in actions:
+        speed = codes.size / times[name].median / 1e9
+        share = times[f"{name} memcpy"].median / times[name].median
+        rows_out.append({"kernel": name, "gpixel_s": speed, "memcpy_share": share})
+        print(f"| {name} | {speed:.2f} | {100 * share:.0f} % |")
+    return rows_out
+
+
+def recordings(folder: Path) -> list[dict]:
+    """Every recording of the corpus, compact at preset small, and each predictor fixed by hand."""
+    rows = []
+    for case in corpus():
+        sizes = {}
+        for predictor in (None, "none", "mean", "past", "full", "spatial"):
+            place = folder / "recording"
+            report = pg.encode(
+                case.values,
+                place,
+                noise=case.noise,
+                layout="compact",
+                preset="small",
+                predictor=predictor,
+                overwrite=True,
+            )
+            sizes[predictor or "chosen"] = report.stored_bytes
+            if predictor is None:
+                chosen = report
+        lossless = pg.encode(
+            case.values, place, noise=case.noise, layout="lossless", preset="small", overwrite=True
+        )
+        rows.append(
+            {
+                "case": case.name, "ratio": chosen.ratio, "above_floor_percent": chosen.above_floor_percent,
+                "predictor": chosen.encoding.predictor.name, "exact": chosen.encoding.exact,
+                "lossless_ratio": lossless.ratio, "sizes": sizes,
+            }
+        )  # fmt: skip
+    if rows:
+        print(
+            "\n| recording | ratio | above floor | chosen | best fixed / chosen, bytes | lossless |\n"
+            "|---|---|---|---|---|---|"
+        )
+    for row in rows:
+        best = min(size for name, size in row["sizes"].items() if name != "chosen")
+        kind = row["predictor"] + (", exact values" if row["exact"] else "")
+        print(
+            f"| {row['case']} | {row['ratio']:.2f} | {row['above_floor_percent']:+.1f} % | {kind} | "
+            f"{best / row['sizes']['chosen']:.3f} | {row['lossless_ratio']:.2f} |"
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = {
+            "machine": machine(),
+            "rivals": rivals(options.repeats, Path(folder)),
+            "kernels": kernels(options.repeats),
+            "recordings": recordings(Path(folder)),
+        }
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The frame around every command: finds it, runs it, prints its report, and turns errors into one line.
+
+A command returns its report and raises its errors; it prints nothing itself.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from photon_gpu import __version__
+from photon_gpu.cli import console
+
+NAME = "photon-gpu"
+
+
+class Command(NamedTuple):
+    """Where a command is, and its line in the list of commands."""
+
+    module: str
+    help: str
+    panel: str = "Commands"
+
+
+COMMANDS = {
+    "demo": Command(
+        "photon_gpu.cli.demo", "Simulate a movie, store it in every layout, and check each pixel."
+    ),
+    "encode": Command("photon_gpu.cli.encode", "Store a movie at a fraction of its size."),
+    "info": Command("photon_gpu.cli.info", "Tell what a stored movie is, and how small it got."),
+    "decode": Command("photon_gpu.cli.decode", "Write a stored movie back as TIFF, NumPy or plain Zarr."),
+    "cost": Command("photon_gpu.cli.cost", "Tell what movies cost to keep, by storage class."),
+    "gc": Command("photon_gpu.cli.gc", "Find movies no DataJoint row refers to; delete them if told to."),
+}
+"""Each is a function of the command's name in its module."""
+
+
+class Commands(TyperGroup):
+    """Commands whose modules load when they run; listing them loads none."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command to run, its module loaded."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, load(name) if found is not None and name is not None else found, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an interrupt keeps what was noted on its way out."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted(error) from error
+
+    def main(
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **extra: Any
+    ) -> Any:
+        """Run, print, and leave with an exit code.
+
+        0 is done, 1 damage or failure, 2 bad input, 130 interrupted, 143 ended by the system.
+        """
+        arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
+        options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        as_json, debug = "--json" in options, "--debug" in options
+        extra["standalone_mode"] = False
+        with console.collected_warnings(as_json) as warned:
+            try:
+                report = super().main(arguments, NAME, *rest, **extra)
+                code = report if isinstance(report, int) else console.show(report, warned, as_json)
+            except BaseException as error:
+                if isinstance(error, SystemExit):
+                    raise
+                code = console.fail(error, warned, as_json, debug)
+        sys.exit(code)
+
+
+class Interrupted(Exception):
+    """The run was stopped by the user or by the system."""
+
+    def __init__(self, error: KeyboardInterrupt) -> None:
+        super().__init__("; ".join(("stopped before it was done", *getattr(error, "__notes__", ()))))
+        self.exit_code = 128 + (error.args[0] if error.args else int(signal.SIGINT))
+
+
+def load(name: str) -> Any:
+    """The command of that name, ready to run."""
+    module = import_module(COMMANDS[name].module)
+    alone = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings=_SETTINGS)
+    alone.command(name)(getattr(module, name.replace("-", "_")))
+    return typer.main.get_command(alone)
+
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings=_SETTINGS,
+    no_args_is_help=True,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{NAME} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Store photon-limited movies at a quarter of their size, and none of the science lost.
+
+    What goes is far below the photon noise; what stays is measured and reported.
+
+    For example:
+      photon-gpu demo
+      photon-gpu encode movie.tif movie.zarr --gain 100 --offset 92
+      photon-gpu encode --help
+    """
+
+
+def _listed() -> None:
+    """Stands for a command in the list; :meth:`Commands.resolve_command` puts the real one in its place."""
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_command.help, rich_help_panel=_command.panel)(_listed)
+
+
+def run() -> None:
+    """What the installed command calls."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")  # a file name may be no valid text
+    _stop_cleanly()
+    typer.main.get_command(app)()
+
+
+def _stop_cleanly() -> None:
+    """Ctrl-C and termination unwind once; while files are being removed, a second press changes nothing."""
+    presses = 0
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 2:
+            sys.stderr.write("stopping: unfinished files are being removed; once more leaves them\n")
+            return
+        unwind(number, frame)
+
+    def unwind(number: int, frame: FrameType | None) -> None:
+        if _holds_a_lock(frame) and hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, lambda _, later: unwind(number, later))
+            signal.setitimer(signal.ITIMER_REAL, 0.005)
+            return
+        raise KeyboardInterrupt(number)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _holds_a_lock(frame: FrameType | None) -> bool:
+    """Whether an exception here could leave a lock of Python's own threads locked for ever.
+
+    Blocked in ``wait`` or ``join`` none is held.
+    """
+    if frame is None or frame.f_code.co_name in ("wait", "join", "_wait_for_tstate_lock"):
+        return False
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("threading", "concurrent")

@@ -1,0 +1,232 @@
+"""What a command shows: its report, its progress, its warnings, its errors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TextIO
+
+from photon_gpu import errors
+
+Tick = Callable[[int, int], None]
+"""``tick(frames_done, frames_in_all)``."""
+
+_BAD_INPUT = (
+    errors.InvalidInputError,
+    errors.UnsupportedTypeError,
+    errors.UnsupportedVersionError,
+    errors.BackendUnavailableError,
+    errors.StoreExistsError,
+    errors.StoreNotFoundError,
+)
+
+# How what the library advises is done on the command line.
+_SPOKEN = (
+    ("overwrite=True", "--overwrite"),
+    *((f"by {name}=", f"by --source-option {name}=") for name in ("dataset", "path", "key", "series")),
+    ("as_pages=True", "--source-option as_pages=true"),
+    ("backend='numba'", "--backend numba"),
+    ("chunk_frames is", "--chunk-frames is"),
+    ("NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)",
+     "--gain ... --offset <value in the dark> --variance <its variance>"),
+    ("made by photon_gpu.encode", "made by photon-gpu encode"),
+    ("photon_gpu.open(url).counts", "photon-gpu decode"),
+)  # fmt: skip
+
+
+class Report(Protocol):
+    """What a command returns. It has ``rows`` or ``table``; ``exit_code`` where a finding is a failure."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+
+
+class Text:
+    """A report that is a text already.
+
+    Parameters
+    ----------
+    report : object
+        With ``to_dict``.
+    text : str
+    exit_code : int
+    """
+
+    def __init__(self, report: Any, text: str, exit_code: int = 0) -> None:
+        self._report, self._text, self.exit_code = report, text, exit_code
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report's own."""
+        return dict(self._report.to_dict())
+
+    def table(self) -> Any:
+        """The text, as it is."""
+        from rich.text import Text as Lines
+
+        return Lines(self._text, no_wrap=True)
+
+
+def show(report: Report | None, warned: list[str], as_json: bool) -> int:
+    """Print a report on stdout; returns the exit code."""
+    if report is None:
+        return 0
+    try:
+        if as_json:
+            data = report.to_dict()
+            if warned:
+                data["notes"] = [*data.get("notes", ()), *warned]
+            print(json.dumps(_finite(data)))
+        else:
+            _print_for_people(report)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return int(getattr(report, "exit_code", 0))
+
+
+def _print_for_people(report: Any) -> None:
+    if not hasattr(report, "table") and not sys.stdout.isatty():
+        print(report)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if hasattr(report, "table"):
+        # What is piped into a file is not wrapped to a terminal's width.
+        Console(width=None if sys.stdout.isatty() else 160).print(report.table())
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in report.rows():
+        grid.add_row(Text(name), Text(value, style="yellow" if name == "note" else ""))
+    Console(highlight=False).print(grid)
+
+
+def fail(error: BaseException, warned: list[str], as_json: bool, debug: bool) -> int:
+    """Print an error on stderr, in one line; returns the exit code."""
+    kind, message, code = _explained(error)
+    if debug:
+        traceback.print_exception(error)
+    if as_json:
+        found: dict[str, Any] = {"error": message, "kind": kind}
+        if warned:
+            found["notes"] = warned
+        sys.stderr.write(json.dumps(found) + "\n")
+    else:
+        _say("error", message, 31)
+    sys.stderr.flush()
+    return code
+
+
+def _explained(error: BaseException) -> tuple[str, str, int]:
+    """Kind, message and exit code of an error."""
+    kind = type(error).__name__
+    text = str(error) or kind
+    code = 1
+    if hasattr(error, "format_message"):  # usage errors of typer
+        command = getattr(getattr(error, "ctx", None), "command_path", None)
+        text = error.format_message().rstrip(".") + (f" ({command} --help explains)" if command else "")
+        kind, code = "UsageError", 2
+    elif kind in ("Interrupted", "KeyboardInterrupt", "Abort"):
+        kind, code = "Interrupted", getattr(error, "exit_code", 130)
+        text = text if kind != type(error).__name__ or text != kind else "stopped before it was done"
+    elif isinstance(error, errors.PhotonError):
+        code = 2 if isinstance(error, _BAD_INPUT) else 1
+    elif isinstance(error, IndexError):
+        code = 2
+    elif isinstance(error, MemoryError):
+        text = f"not enough memory ({text}); try fewer --workers, or a smaller --chunk-frames"
+    elif isinstance(error, OSError) and error.strerror:
+        text = error.strerror + (f": {os.fsdecode(error.filename)}" if error.filename else "")
+    elif not isinstance(error, OSError):
+        text = f"{kind}: {text} (--debug shows where)"
+    notes = [] if kind == "Interrupted" else getattr(error, "__notes__", [])
+    return kind, one_line("; ".join([text, *notes])), code
+
+
+def one_line(text: str) -> str:
+    """Text in one line, as the command line speaks, with nothing in it that could steer a terminal."""
+    for library, spoken in _SPOKEN:
+        text = text.replace(library, spoken)
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _say(what: str, message: str, color: int) -> None:
+    colored = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    head = f"\x1b[1;{color}m{what}:\x1b[0m" if colored else f"{what}:"
+    sys.stderr.write(f"{head} {message}\n")
+
+
+@contextlib.contextmanager
+def collected_warnings(as_json: bool) -> Iterator[list[str]]:
+    """Warnings as they come: one line each on stderr, or kept for the report's notes."""
+    warned: list[str] = []
+
+    def hear(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        text = one_line(str(message))
+        if text not in warned:
+            warned.append(text)
+            if not as_json:
+                _say("warning", text, 33)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", errors.PhotonWarning)
+        warnings.showwarning = hear
+        yield warned
+
+
+@contextlib.contextmanager
+def progress(what: str, frame_nbytes: int) -> Iterator[Tick | None]:
+    """A progress bar on stderr, where that is a terminal; gives what to pass as ``progress``."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (  # fmt: skip
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("preparing (the first use compiles)", total=None)
+
+        def tick(done: int, total: int) -> None:
+            if bar.tasks[0].total is None:
+                bar.reset(task, description=what, total=total * frame_nbytes)
+            bar.update(task, completed=done * frame_nbytes)
+
+        yield tick
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,90 @@
+"""``photon-gpu cost``: what movies cost to keep."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from photon_gpu.cli import console, options
+
+
+def cost(
+    movie: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MOVIE]",
+            help="A stored movie, or a file to try: its own sizes are taken.",
+            show_default=False,
+        ),
+    ] = None,
+    movies: Annotated[str, typer.Option(metavar="N", help="How many such movies.")] = "1",
+    shape: Annotated[
+        str | None,
+        typer.Option(metavar="TxHxW", help="Without MOVIE: frames, height, width.", show_default=False),
+    ] = None,
+    dtype: Annotated[str, typer.Option(metavar="DTYPE", help="With --shape: of the raw movie.")] = "uint16",
+    savings: Annotated[
+        str, typer.Option(metavar="SHARE", help="With --shape: share of the bytes that is saved.")
+    ] = "0.75",
+    gain: Annotated[
+        str, typer.Option(metavar="ADU", help="Of a file to try: ADU per photon.", show_default=True)
+    ] = "1",
+    offset: Annotated[str, typer.Option(metavar="ADU", help="Of a file to try: value in the dark.")] = "0",
+    variance: Annotated[
+        str, typer.Option(metavar="ADU^2", help="Of a file to try: variance in the dark.")
+    ] = "0",
+    step: Annotated[str, typer.Option(metavar="SIGMA", help="Of a file to try.")] = "0.5",
+    layout: Annotated[str, typer.Option(metavar="plain|compact", help="Of a file to try.")] = "plain",
+    units: Annotated[
+        str, typer.Option(metavar="binary|decimal|documented", help="What a GB is; clouds bill binary.")
+    ] = "binary",
+    prices: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help='JSON of prices per GB and month: {"STANDARD": 0.023}.',
+                     show_default="the packaged list"),
+    ] = None,
+    storage_option: options.StorageOption = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:  # fmt: skip
+    """Tell what movies cost to keep, by storage class.
+
+    For example:
+      photon-gpu cost movie.zarr --movies 1000
+      photon-gpu cost raw.tif --gain 100 --offset 92 --movies 1000
+      photon-gpu cost --shape 1000x512x512 --savings 0.75 --movies 1000 --units documented
+    """
+    from photon_gpu import cost as costs
+
+    common: dict[str, Any] = {
+        "movies": options.whole(movies), "units": units, "prices": costs.load_prices(prices),
+    }  # fmt: skip
+    if (movie is None) == (shape is None):
+        raise typer.BadParameter("give either a MOVIE or --shape TxHxW")
+    if movie is None:
+        sizes = tuple(options.whole(part) for part in str(shape).split("x"))
+        found = costs.from_shape(sizes, dtype, savings=options.number(savings), **common)
+    else:
+        found = _measured(movie, options.pairs(storage_option, "--storage-option"), common, {
+            "noise": (options.number(gain), options.number(offset), options.number(variance)),
+            "step": options.number(step), "layout": layout,
+        })  # fmt: skip
+    return console.Text(found, found.text())
+
+
+def _measured(
+    movie: str, storage_options: dict[str, Any], common: dict[str, Any], wanted: dict[str, Any]
+) -> Any:
+    """Cost of movies like a stored one, or like a file that is tried on a sample."""
+    from photon_gpu import cost as costs
+    from photon_gpu.errors import CorruptDataError, StoreNotFoundError
+    from photon_gpu.noise import NoiseModel
+
+    try:
+        remote = storage_options if options.is_remote(movie) else None
+        return costs.from_movie(movie, storage_options=remote, **common)
+    except (StoreNotFoundError, CorruptDataError):
+        gain, offset, variance = wanted.pop("noise")
+        noise = NoiseModel(gain=gain, offset=offset, variance=variance)
+        return costs.from_source(movie, encode_options={"noise": noise, **wanted}, **common)

@@ -1,0 +1,94 @@
+"""``photon-gpu decode``: a stored movie back into a common file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from photon_gpu.cli import console, options
+from photon_gpu.errors import InvalidInputError
+
+
+def decode(
+    movie: options.Movie,
+    out: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT",
+            help="File to write: .tif (BigTIFF where it must be), .npy, or .zarr (also behind a URL).",
+            show_default=False,
+        ),
+    ],
+    stabilized: Annotated[
+        bool,
+        typer.Option(
+            "--stabilized",
+            metavar="",
+            help="Values whose noise is 1 everywhere, float64, in sigma; not counts in the original dtype, in ADU.",
+        ),
+    ] = False,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST:END",
+            help="Only these, END not among them: 100:200, :50, 900:, or 7 for one. Counted from 0.",
+            show_default="all",
+        ),
+    ] = None,
+    overwrite: options.Overwrite = False,
+    backend: options.Backend = "auto",
+    workers: options.Workers = None,
+    storage_option: options.StorageOption = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:
+    """Write a stored movie back as TIFF, NumPy or plain Zarr.
+
+    Frames are read and written a few at a time, so the movie may be larger than memory.
+    OUT takes its name when it is whole.
+
+    For example:
+      photon-gpu decode movie.zarr movie.tif
+      photon-gpu decode movie.zarr first_minute.npy --frames :1800
+      photon-gpu decode s3://bucket/movie.zarr stabilized.zarr --stabilized
+    """
+    from photon_gpu.export import export
+    from photon_gpu.reader import open as open_movie
+
+    storage_options = options.pairs(storage_option, "--storage-option")
+    opened = open_movie(
+        movie,
+        backend=backend,
+        workers=workers,
+        storage_options=storage_options if options.is_remote(movie) else None,
+    )
+    itemsize = 8 if stabilized else opened.counts.dtype.itemsize
+    with console.progress("decoding", opened.size // len(opened) * itemsize) as tick:
+        return export(
+            opened, out, stabilized=stabilized, frames=frame_range(frames, len(opened)), overwrite=overwrite,
+            progress=tick, storage_options=storage_options if options.is_remote(out) else None,
+        )  # fmt: skip
+
+
+def frame_range(text: str | None, frames: int) -> tuple[int, int] | None:
+    """``FIRST:END`` as numbers; either may be left out, and below 0 counts from the end.
+
+    Examples
+    --------
+    >>> frame_range("100:200", 1000), frame_range(":50", 1000), frame_range("-1", 1000)
+    ((100, 200), (0, 50), (999, 1000))
+    """
+    if text is None:
+        return None
+    first, colon, end = text.partition(":")
+    try:
+        start = int(first) if first or not colon else 0
+        stop = (int(end) if end else frames) if colon else start + 1
+    except ValueError:
+        raise InvalidInputError(
+            f"--frames is {text!r}; FIRST:END is needed, as in 100:200, :50, 900: or 7"
+        ) from None
+    if start < 0:
+        start, stop = start + frames, stop if colon else stop + frames
+    return start, stop + frames if stop < 0 else stop

@@ -1,0 +1,115 @@
+"""``photon-gpu demo``: the whole engine on a simulated movie."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from photon_gpu.cli import console, options
+
+_MOVIE = "The simulated movie"
+
+
+def demo(
+    folder: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Where the movies, the picture and the report go: new, empty, or of an earlier demo.",
+            show_default="photon-gpu-demo",
+        ),
+    ] = None,
+    datajoint: Annotated[
+        bool,
+        typer.Option(
+            "--datajoint",
+            metavar="",
+            help="Instead: insert, fetch, delete and collect a movie of a DataJoint table, on an embedded database.",
+        ),
+    ] = False,
+    frames: Annotated[
+        int, typer.Option(parser=options.whole, metavar="N", help="How many.", rich_help_panel=_MOVIE)
+    ] = 300,
+    size: Annotated[
+        int,
+        typer.Option(
+            parser=options.whole, metavar="PIXELS", help="Height and width.", rich_help_panel=_MOVIE
+        ),
+    ] = 256,
+    photons: Annotated[
+        float,
+        typer.Option(
+            parser=options.number,
+            metavar="PHOTONS",
+            help="Mean light per pixel and frame.",
+            rich_help_panel=_MOVIE,
+        ),
+    ] = 6.0,
+    gain: Annotated[
+        float,
+        typer.Option(
+            parser=options.number,
+            metavar="ADU/PHOTON",
+            help="By how much one photon raises a pixel's value.",
+            rich_help_panel=_MOVIE,
+        ),
+    ] = 100.0,
+    offset: Annotated[
+        float,
+        typer.Option(
+            parser=options.number,
+            metavar="ADU",
+            help="A pixel's mean value in the dark.",
+            rich_help_panel=_MOVIE,
+        ),
+    ] = 90.0,
+    read_noise: Annotated[
+        float,
+        typer.Option(
+            parser=options.number,
+            metavar="ADU",
+            help="A pixel's standard deviation in the dark.",
+            rich_help_panel=_MOVIE,
+        ),
+    ] = 30.0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=options.whole,
+            metavar="SEED",
+            help="Another number is another movie; the same, the same.",
+            rich_help_panel=_MOVIE,
+        ),
+    ] = 0,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:
+    """Simulate a movie, store it in every layout, and check each pixel.
+
+    It needs nothing but the install, and draws a picture: a frame raw, stabilized and
+    decoded, what is left between them, and the mean-variance line of the detector.
+
+    For example:
+      photon-gpu demo
+      photon-gpu demo --datajoint
+      photon-gpu demo my_camera --photons 40 --gain 2.1 --offset 100 --read-noise 3
+    """
+    if datajoint:
+        if folder is not None:
+            raise typer.BadParameter("--datajoint takes no FOLDER: it cleans up after itself")
+        from photon_gpu.dj.demo import demo as run_datajoint
+
+        lines: list[str] = []
+        return console.Text(run_datajoint(say=lines.append), "\n".join(lines))
+    from photon_gpu.demo import FOLDER
+    from photon_gpu.demo import demo as run_demo
+    from photon_gpu.simulation import Simulation
+
+    movie = Simulation(
+        frames=frames, height=size, width=size, photons=photons, gain=gain, offset=offset,
+        read_noise_adu=read_noise, seed=seed,
+    )  # fmt: skip
+    frame_nbytes = movie.height * movie.width * 2
+    with console.progress("working", frame_nbytes) as tick:
+        return run_demo(folder=folder or FOLDER, simulation=movie, progress=tick)

@@ -1,0 +1,195 @@
+"""``photon-gpu encode``: a movie into a store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from photon_gpu.cli import console, options
+
+if TYPE_CHECKING:
+    from photon_gpu.noise import NoiseModel
+    from photon_gpu.report import EncodeReport
+
+
+def encode(
+    src: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="The movie, (T, ..., H, W): TIFF, BigTIFF, .npy, .npz, HDF5 or Zarr. FILE.h5::/data/movie names "
+            "what is inside of a file.",
+            show_default=False,
+        ),
+    ],
+    dst: Annotated[
+        str,
+        typer.Argument(
+            metavar="DST", help="Folder to make, or its URL: s3://bucket/movie.zarr.", show_default=False
+        ),
+    ],
+    gain: Annotated[
+        float | None,
+        typer.Option(
+            parser=options.number,
+            metavar="ADU/PHOTON",
+            help="By how much one photon raises a pixel's value: the slope of variance against mean.",
+            show_default="1, a photon counter",
+        ),
+    ] = None,
+    offset: Annotated[
+        float | None,
+        typer.Option(
+            parser=options.number,
+            metavar="ADU",
+            help="A pixel's mean value in the dark.",
+            show_default="0",
+        ),
+    ] = None,
+    variance: Annotated[
+        float | None,
+        typer.Option(
+            parser=options.number,
+            metavar="ADU^2",
+            help="A pixel's variance in the dark: read noise, in ADU, squared.",
+            show_default="0",
+        ),
+    ] = None,
+    step: Annotated[
+        float | None,
+        typer.Option(
+            parser=options.number,
+            metavar="SIGMA",
+            help="How finely values are kept, in units of their own noise. 0.5 adds 2 % to the noise's variance, "
+            "1.0 adds 8 %; smaller is finer and larger.",
+            show_default="0.5",
+        ),
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="plain|compact|lossless",
+            help="plain: any Zarr reader opens it, as values of noise 1. compact: smaller and faster, any Python "
+            "with photon_gpu opens it, as counts. lossless: every bit is kept.",
+        ),
+    ] = "plain",
+    preset: Annotated[
+        str,
+        typer.Option(metavar="fast|balanced|small", help="How hard to try for a small file."),
+    ] = "balanced",
+    predictor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|mean|past|full|spatial",
+            help="How compact foretells a pixel from others.",
+            show_default="tried on a sample",
+        ),
+    ] = None,
+    compressor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME-LEVEL-SHUFFLE",
+            help="Blosc's settings, as in zstd-5-bitshuffle.",
+            show_default="tried on a sample",
+        ),
+    ] = None,
+    dither: Annotated[
+        int | None,
+        typer.Option(
+            parser=options.whole,
+            metavar="SEED",
+            help="Add a known pattern before rounding, subtract it after: averages of many frames have no bias then.",
+            show_default="off",
+        ),
+    ] = None,
+    chunk_frames: Annotated[
+        int | None,
+        typer.Option(parser=options.whole, metavar="FRAMES", help="Frames per file.", show_default="100"),
+    ] = None,
+    overwrite: options.Overwrite = False,
+    backend: options.Backend = "auto",
+    workers: options.Workers = None,
+    storage_option: options.StorageOption = None,
+    source_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="For SRC: dataset=/data (HDF5), path=raw (Zarr), key=arr_0 (.npz), series=1 (TIFF), as_pages=true "
+            "(TIFF); for a URL also what fsspec takes. Repeat it.",
+            show_default=False,
+            rich_help_panel=options.RUNNING,
+        ),
+    ] = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:
+    """Store a movie at a fraction of its size.
+
+    A pixel's noise grows with its light: variance = gain * (value - offset) + variance in
+    the dark. Values are kept to a step far below that noise, and none is clipped.
+    DST is whole, or it is not there.
+
+    For example:
+      photon-gpu encode cortex.tif movie.zarr --gain 100 --offset 92
+      photon-gpu encode run.h5::/data run.zarr --gain 2.1 --offset 100 --layout compact
+      photon-gpu encode processed.tif processed.zarr --layout lossless
+    """
+    from photon_gpu.sources import open_source
+    from photon_gpu.writer import encode as encode_movie
+
+    storage_options = options.pairs(storage_option, "--storage-option")
+    source_options = options.pairs(source_option, "--source-option")
+    if options.is_remote(src):
+        inside = {"path": source_options.pop("path", None)}
+        source_options = {**inside, "storage_options": source_options or None}
+    with (
+        open_source(src, **source_options) as source,
+        console.progress("encoding", source.frame_nbytes) as tick,
+    ):
+        report = encode_movie(
+            source, dst, noise=_noise(gain, offset, variance, layout), step=0.5 if step is None else step,
+            layout=layout, preset=preset, predictor=predictor, compressor=compressor, dither=dither,
+            chunk_frames=chunk_frames, backend=backend, overwrite=overwrite, workers=workers, progress=tick,
+            storage_options=storage_options if options.is_remote(dst) else None,
+        )  # fmt: skip
+    given = {
+        "--gain": gain, "--step": step, "--dither": dither, "--predictor": predictor, "--compressor": compressor,
+        "--chunk-frames": chunk_frames, "--storage-option": None if options.is_remote(dst) else storage_option,
+    }  # fmt: skip
+    given = {option: value for option, value in given.items() if value is not None}
+    return replace(report, notes=(*report.notes, *remarks(report, given)))
+
+
+def _noise(
+    gain: float | None, offset: float | None, variance: float | None, layout: str
+) -> NoiseModel | None:
+    from photon_gpu.noise import NoiseModel
+
+    given = {"gain": gain, "offset": offset, "variance": variance}
+    known = {name: value for name, value in given.items() if value is not None}
+    return NoiseModel(**known) if known or layout != "lossless" else None
+
+
+def remarks(report: EncodeReport, given: dict[str, Any]) -> list[str]:
+    """What was asked for and came to nothing, and what was assumed without being asked for."""
+    encoding, frames = report.encoding, report.shape[0]
+    idle = {
+        "lossless": dict.fromkeys(("--step", "--dither", "--predictor"), "layout lossless keeps every bit"),
+        "plain": {"--predictor": "only layout compact predicts"},
+    }.get(encoding.layout, {})
+    if encoding.exact:
+        idle["--step"] = "the exact values take less room than their codes, so nothing was rounded"
+    if "--storage-option" in given:
+        idle["--storage-option"] = "DST is no URL"
+    said = [f"{option} had no effect: {why}" for option, why in idle.items() if option in given]
+    if given.get("--chunk-frames", 0) > frames:
+        said.append(f"--chunk-frames {given['--chunk-frames']} became {frames}: the movie has no more frames")
+    noise = encoding.noise
+    if "--gain" not in given and noise is not None and encoding.layout != "lossless" and not encoding.exact:
+        said.append(
+            f"no --gain was given, so 1 ADU/photon was assumed (with offset {noise.offset:g} ADU, variance "
+            f"{noise.variance:g} ADU^2): where that is not your detector's, the step is not what it says"
+        )
+    return said

@@ -1,0 +1,61 @@
+"""``photon-gpu gc``: movies that no row of a DataJoint database refers to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from photon_gpu.cli import console, options
+
+
+def gc(
+    schema: Annotated[
+        str, typer.Argument(metavar="SCHEMA", help="Whose movies to look at.", show_default=False)
+    ],
+    delete: Annotated[
+        bool, typer.Option("--delete", metavar="", help="Delete them. Without it, this is a dry run.")
+    ] = False,
+    store: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this store. Repeat it.", show_default="all configured"),
+    ] = None,
+    stores_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON of stores as photon_gpu.dj.stores takes them, besides those of datajoint.json.",
+            show_default=False,
+        ),
+    ] = None,
+    grace_hours: Annotated[
+        str, typer.Option(metavar="HOURS", help="Leave movies that changed within this time.")
+    ] = "24",
+    dropped_tables: Annotated[
+        bool,
+        typer.Option("--dropped-tables", metavar="", help="Also movies of tables that exist no more."),
+    ] = False,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:
+    """Find movies no DataJoint row refers to; delete them if told to.
+
+    The database and its stores are those of datajoint.json and the environment (DJ_HOST, DJ_STORES, ...).
+    What is young, unknown or in doubt stays, and the report says why.
+
+    For example:
+      photon-gpu gc calcium_imaging
+      photon-gpu gc calcium_imaging --delete
+    """
+    from photon_gpu.dj import collect, stores
+
+    if stores_file is not None:
+        stores(options.json_file(stores_file))
+    found = collect(
+        schema,
+        stores=store or None,
+        dry_run=not delete,
+        grace_hours=options.number(grace_hours),
+        dropped_tables=dropped_tables,
+    )
+    return console.Text(found, found.text(), exit_code=int(found.count("failed") > 0))

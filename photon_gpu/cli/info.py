@@ -1,0 +1,140 @@
+"""``photon-gpu info``: what a stored movie is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from photon_gpu.cli import console, options
+
+if TYPE_CHECKING:
+    from photon_gpu.reader import Movie
+
+
+def info(
+    movie: options.Movie,
+    storage_option: options.StorageOption = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:
+    """Tell what a stored movie is, and how small it got.
+
+    Shape, sizes, step in sigma, and the noise model: gain in ADU per photon, offset in
+    ADU, variance in ADU^2. Chunks are counted, not read; a missing one is told.
+
+    For example:
+      photon-gpu info movie.zarr
+      photon-gpu info s3://bucket/movie.zarr --json
+    """
+    from photon_gpu.reader import open as open_movie
+
+    storage_options = options.pairs(storage_option, "--storage-option")
+    return MovieInfo.of(
+        open_movie(movie, storage_options=storage_options if options.is_remote(movie) else None)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovieInfo:
+    """A stored movie in words and numbers; names as in the report of an encode."""
+
+    movie: Movie
+    stored_bytes: int
+    files: int
+    missing_chunks: int
+
+    @classmethod
+    def of(cls, movie: Movie) -> MovieInfo:
+        """From one listing of the movie's files."""
+        sizes = movie.storage.sizes()
+        expected = -(-movie.shape[0] // movie.chunks[0])
+        tail = ".0" * (movie.ndim - 1)
+        numbers = {name.removesuffix(tail) for name in sizes if name.endswith(tail)}
+        present = sum(number.isascii() and number.isdigit() and int(number) < expected for number in numbers)
+        return cls(
+            movie=movie,
+            stored_bytes=sum(sizes.values()),
+            files=len(sizes),
+            missing_chunks=expected - present,
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What the owner should know."""
+        if not self.missing_chunks:
+            return []
+        return [f"{self.missing_chunks:,} chunks are missing: their frames cannot be read"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON."""
+        from photon_gpu.report import noise_floor_bits
+
+        movie, encoding = self.movie, self.movie.encoding
+        bits = 8.0 * self.stored_bytes / movie.size
+        return {
+            "url": movie.url,
+            "codec_version": movie.attrs["codec_version"],
+            "layout": movie.layout,
+            "shape": list(movie.shape),
+            "dtype": encoding.dtype,
+            "chunk_frames": movie.chunks[0],
+            "noise": movie.noise.to_dict() if movie.noise else None,
+            "step": movie.step,
+            "dither": encoding.dither,
+            "predictor": encoding.predictor.to_dict(),
+            "exact": encoding.exact,
+            "compressor": encoding.compressor.to_dict(),
+            "raw_bytes": movie.nbytes,
+            "stored_bytes": self.stored_bytes,
+            "ratio": movie.nbytes / self.stored_bytes,
+            "bits_per_pixel": bits,
+            "above_floor_percent": 100.0 * (bits / noise_floor_bits(movie.step) - 1.0)
+            if movie.step
+            else None,
+            "files": self.files,
+            "missing_chunks": self.missing_chunks,
+            "attributes": movie.attrs,
+            "notes": self.notes,
+        }
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of each line for people."""
+        told = self.to_dict()
+        movie, encoding, noise = self.movie, self.movie.encoding, self.movie.noise
+        rows = [
+            ("movie", told["url"]),
+            ("shape", f"{' x '.join(map(str, movie.shape))} {encoding.dtype}"),
+            ("layout", f"{movie.layout}, format {told['codec_version']}"),
+            ("chunks", f"of {movie.chunks[0]} frames; {self.files} files"),
+        ]
+        if noise:
+            rows.append(
+                (
+                    "noise model",
+                    f"gain {noise.gain:g} ADU/photon, offset {noise.offset:g} ADU, variance {noise.variance:g} ADU^2",
+                )
+            )
+        if encoding.exact or movie.step is None:
+            rows.append(("step", "none: nothing was rounded"))
+        else:
+            dither = f", dithered by seed {encoding.dither}" if encoding.dither is not None else ""
+            rows.append(("step", f"{movie.step:g} sigma{dither}"))
+        rows += [
+            ("raw", f"{movie.nbytes:,} bytes"),
+            ("stored", f"{self.stored_bytes:,} bytes"),
+            ("ratio", f"{told['ratio']:.2f}"),
+            ("bits per pixel", f"{told['bits_per_pixel']:.2f}"),
+        ]
+        if told["above_floor_percent"] is not None:
+            rows.append(("above the noise floor", f"{told['above_floor_percent']:+.1f} %"))
+        c = encoding.compressor
+        predicted = f"{encoding.predictor.name} predictor, " if movie.layout == "compact" else ""
+        rows.append(
+            ("by", f"{predicted}Blosc {c.cname} {c.clevel}, {('no', 'byte', 'bit')[c.shuffle]} shuffle")
+        )
+        return rows + [("note", note) for note in self.notes]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

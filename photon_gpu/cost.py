@@ -1,0 +1,268 @@
+"""What movies cost to keep, raw and stored, by storage class.
+
+Prices lie in ``prices.json`` with their date and source; give your own with
+``prices=``, since a price list is never today's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Decimal
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from photon_gpu.errors import InvalidInputError
+
+#: Bytes of one MB and one GB. Clouds bill ``binary``; ``documented`` is the mix that makes
+#: 1000 x 512 x 512 x 2 bytes "500 MB" and a thousand of them "500 GB".
+UNITS = {
+    "binary": (2**20, 2**30),
+    "decimal": (10**6, 10**9),
+    "documented": (2**20, 1000 * 2**20),
+}
+
+
+def load_prices(path: str | PathLike[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Prices by storage class, each with ``price``, ``date`` and ``source``.
+
+    Parameters
+    ----------
+    path : path, optional
+        A JSON file like the packaged ``prices.json``, or simply ``{"STANDARD": 0.023, ...}``.
+
+    Examples
+    --------
+    >>> load_prices()["STANDARD"]["price"]
+    0.023
+    """
+    text = Path(path).read_text() if path else (files("photon_gpu") / "prices.json").read_text()
+    try:
+        read = json.loads(text)
+        entries = read.get("classes", read)
+        return {
+            name: entry if isinstance(entry, dict) else {"price": entry} for name, entry in entries.items()
+        }
+    except (ValueError, AttributeError) as error:
+        raise InvalidInputError(
+            f"{path} is not a price list ({error}); expected JSON like {{'STANDARD': 0.023}}"
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What ``movies`` movies of one kind take and cost a month.
+
+    Parameters
+    ----------
+    raw_bytes, stored_bytes : int or float
+        Of one movie.
+    movies : int
+        How many such movies.
+    units : str
+        A key of :data:`UNITS`.
+    prices : mapping
+        Storage class to price per GB and month, or to an entry of :func:`load_prices`.
+    measured : str
+        Where ``stored_bytes`` comes from, for the report.
+
+    Examples
+    --------
+    The documented example:
+
+    >>> cost = Cost(raw_bytes=500 * 2**20, stored_bytes=125 * 2**20, movies=1000, units="documented")
+    >>> print(cost.text())  # doctest: +ELLIPSIS
+    1000 movies           per movie      total  STANDARD/month ...
+    raw                      500 MB     500 GB          $11.50 ...
+    stored                   125 MB     125 GB           $2.88 ...
+    saved (75%)              375 MB     375 GB           $8.62 ...
+    """
+
+    raw_bytes: float
+    stored_bytes: float
+    movies: int = 1
+    units: str = "binary"
+    prices: Mapping[str, Any] = field(default_factory=load_prices)
+    measured: str = "given"
+
+    def __post_init__(self) -> None:
+        if self.units not in UNITS:
+            raise InvalidInputError(
+                f"units={self.units!r} is not known; allowed: {', '.join(map(repr, UNITS))}"
+            )
+        if not (self.raw_bytes > 0 and self.stored_bytes > 0 and self.movies >= 1):
+            raise InvalidInputError(
+                f"raw_bytes={self.raw_bytes}, stored_bytes={self.stored_bytes}, movies={self.movies}: "
+                "sizes must be above 0 and movies at least 1"
+            )
+        for name in self.prices:
+            self._price(name)
+
+    @property
+    def savings(self) -> float:
+        """Share of the raw bytes that is not stored; negative where storing takes more."""
+        return 1 - self.stored_bytes / self.raw_bytes
+
+    def monthly(self, storage_class: str) -> dict[str, Decimal]:
+        """Cost a month of the raw and the stored movies, and the difference, unrounded."""
+        gb = Decimal(UNITS[self.units][1])
+        price = self._price(storage_class)
+        raw, stored = (
+            price * Decimal(size) * self.movies / gb for size in (self.raw_bytes, self.stored_bytes)
+        )
+        return {"raw": raw, "stored": stored, "saved": raw - stored}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON values; money rounded to the cent, halves to even."""
+        mb, gb = UNITS[self.units]
+        sizes = {
+            "raw": self.raw_bytes,
+            "stored": self.stored_bytes,
+            "saved": self.raw_bytes - self.stored_bytes,
+        }
+        return {
+            "movies": self.movies,
+            "units": self.units,
+            "measured": self.measured,
+            "savings": self.savings,
+            "movie_mb": {name: size / mb for name, size in sizes.items()},
+            "total_gb": {name: size * self.movies / gb for name, size in sizes.items()},
+            "monthly": {
+                name: {part: str(_cents(money)) for part, money in self.monthly(name).items()}
+                for name in self.prices
+            },
+            "prices": {name: str(self._price(name)) for name in self.prices},
+        }
+
+    def text(self) -> str:
+        """The table as text."""
+        table = self.to_dict()
+        small, large = ("MiB", "GiB") if self.units == "binary" else ("MB", "GB")
+        heads = "".join(f"{name + '/month':>{_width(name)}}" for name in self.prices)
+        title = f"{self.movies} movie{'s' if self.movies > 1 else ''}"
+        lines = [f"{title:<20}{'per movie':>11}{'total':>11}{heads}"]
+        for part, label in (("raw", "raw"), ("stored", "stored"), ("saved", f"saved ({self.savings:.0%})")):
+            sizes = f"{table['movie_mb'][part]:.4g} {small}", f"{table['total_gb'][part]:.4g} {large}"
+            money = "".join(f"{'$' + table['monthly'][name][part]:>{_width(name)}}" for name in self.prices)
+            lines.append(f"{label:<20}{sizes[0]:>11}{sizes[1]:>11}{money}")
+        return "\n".join(lines)
+
+    def _price(self, storage_class: str) -> Decimal:
+        try:
+            entry = self.prices[storage_class]
+            price = Decimal(str(entry["price"] if isinstance(entry, Mapping) else entry))
+        except (KeyError, ArithmeticError) as error:
+            raise InvalidInputError(
+                f"no price for {storage_class!r}; prices are given for {', '.join(self.prices)}"
+            ) from error
+        if not price >= 0:
+            raise InvalidInputError(f"the price of {storage_class!r} is {price}; it must be 0 or more")
+        return price
+
+
+def from_shape(
+    shape: tuple[int, ...], dtype: Any = "uint16", *, savings: float = 0.75, **options: Any
+) -> Cost:
+    """Cost of movies of one shape, at a share saved that is given.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one movie.
+    dtype : dtype-like
+        Of the raw movie.
+    savings : float
+        Share of the raw bytes that is not stored, below 1.
+    **options
+        As for :class:`Cost`.
+
+    Examples
+    --------
+    >>> cost = from_shape((1000, 512, 512), movies=1000, units="documented")
+    >>> {part: str(round(money, 2)) for part, money in cost.monthly("STANDARD").items()}
+    {'raw': '11.50', 'stored': '2.88', 'saved': '8.62'}
+    """
+    if not savings < 1:
+        raise InvalidInputError(
+            f"savings={savings}: a share below 1 is allowed, 0.75 for a quarter of the size"
+        )
+    raw = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+    return Cost(raw_bytes=raw, stored_bytes=raw * (1 - savings), **options)
+
+
+def from_movie(url: Any, *, storage_options: dict[str, Any] | None = None, **options: Any) -> Cost:
+    """Cost of movies like one that is stored, from its own bytes.
+
+    Parameters
+    ----------
+    url : str, path, Storage or Movie
+        As for :func:`photon_gpu.open`, or a movie that is open.
+    storage_options : dict, optional
+        For fsspec.
+    **options
+        As for :class:`Cost`.
+    """
+    from photon_gpu.reader import Movie
+    from photon_gpu.reader import open as open_movie
+
+    movie = url if isinstance(url, Movie) else open_movie(url, storage_options=storage_options)
+    return Cost(
+        **{"raw_bytes": movie.nbytes, "stored_bytes": movie.stored_bytes, "measured": movie.url, **options}
+    )
+
+
+def from_source(
+    source: Any, *, frames: int = 100, encode_options: dict[str, Any] | None = None, **options: Any
+) -> Cost:
+    """Cost of movies like one that is not stored yet, from a sample that is encoded to memory.
+
+    Parameters
+    ----------
+    source : array, path, URL or Source
+        As for :func:`photon_gpu.open_source`.
+    frames : int
+        How many, from the middle of the movie.
+    encode_options : dict, optional
+        As for :func:`photon_gpu.encode`: ``noise``, ``step``, ``layout``, ...
+    **options
+        As for :class:`Cost`.
+
+    Examples
+    --------
+    >>> counts = np.random.default_rng(0).poisson(50.0, (300, 64, 64)).astype("uint16")
+    >>> cost = from_source(counts, movies=1000)
+    >>> cost.raw_bytes == counts.nbytes, 0.7 < cost.savings < 0.9
+    (True, True)
+    """
+    import uuid
+
+    from photon_gpu.sources import open_source
+    from photon_gpu.storage import Storage
+    from photon_gpu.writer import encode
+
+    with open_source(source) as movie:
+        count = min(frames, movie.shape[0])
+        if count < 1:
+            raise InvalidInputError(f"frames={frames}: at least 1 is needed")
+        start = (movie.shape[0] - count) // 2
+        place = Storage.at(f"memory://cost-{uuid.uuid4().hex}.zarr")
+        try:
+            report = encode(movie.read(start, start + count), place, **(encode_options or {}))
+        finally:
+            place.delete_folder()
+        told = f"frames {start} to {start + count - 1} of {movie.name}"
+        size = {"raw_bytes": movie.nbytes, "stored_bytes": movie.nbytes / report.ratio, "measured": told}
+    return Cost(**{**size, **options})
+
+
+def _cents(money: Decimal) -> Decimal:
+    return money.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
+
+
+def _width(name: str) -> int:
+    return max(12, len(name) + 8)

@@ -1,0 +1,171 @@
+"""``<photon@store>`` and ``<photon_compact@store>``: column types of DataJoint.
+
+DataJoint encodes a value before it knows whether the row can be inserted, and
+keeps it if the row is not. So a path that holds anything is never written to:
+the movie goes beside it, under a name of its own, and the row says where it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from datajoint.builtin_codecs import SchemaCodec
+from datajoint.storage import generate_token
+
+from photon_gpu.dj.address import movie_path
+from photon_gpu.dj.row import Recorded, make_row, open_row
+from photon_gpu.dj.stores import storage_at
+from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError, UnsupportedTypeError
+from photon_gpu.insertion import MovieToInsert, movie
+from photon_gpu.noise_check import check_noise
+from photon_gpu.reader import Movie
+from photon_gpu.storage import Storage
+from photon_gpu.writer import encode
+
+_log = logging.getLogger("photon_gpu")
+
+
+class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
+    layout: str
+
+    def validate(self, value: Any) -> None:
+        """Refuse what is no movie before anything is written."""
+        if isinstance(value, np.ndarray | MovieToInsert | Movie | Recorded):
+            return
+        way_out = (
+            f"photon_gpu.movie({value!r}, noise=...) streams it from there"
+            if isinstance(value, str) or hasattr(value, "__fspath__")
+            else "photon_gpu.movie(...) takes whatever photon_gpu.open_source opens"
+        )
+        raise UnsupportedTypeError(
+            f"<{self.name}> takes an ndarray, photon_gpu.movie(...) or a fetched movie, "
+            f"not {type(value).__name__}; {way_out}"
+        )
+
+    def encode(
+        self,
+        value: Any,
+        *,
+        key: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        store_name: str | None = None,
+    ) -> dict[str, Any]:
+        """Write the movie; returns the row's JSON."""
+        schema, table, field, primary_key = self._extract_context(key, context)
+        config = self._codec_config(key, context)
+        store = resolve_store(store_name, config)
+        backend = self._get_backend(store, config=config)
+
+        def path(token: str | None = None) -> str:
+            return movie_path(
+                schema, table, primary_key, field, token=token,
+                prefix=backend.spec["schema_prefix"], partition=backend.spec.get("partition_pattern"),
+            )  # fmt: skip
+
+        if isinstance(value, Recorded):
+            _check_place(value, path(), store)
+            return value.row
+        wanted = _wanted(value)
+        _warn_if_coarse(wanted)
+
+        def write(storage: Storage) -> None:
+            with wanted.open() as frames:
+                report = encode(frames, storage, layout=self.layout, **wanted.encode_options)
+            for note in report.notes:
+                _log.info("%s: %s", report.url, note)
+
+        chosen = place(write, path, lambda text: storage_at(backend, text), whole_key=bool(primary_key))
+        return make_row(storage_at(backend, chosen), path=chosen, store=store)
+
+    def decode(
+        self, stored: Any, *, key: dict[str, Any] | None = None, context: dict[str, Any] | None = None
+    ) -> Movie:
+        """The movie of a row, lazily: no request before it is indexed."""
+        backend = self._get_backend(stored["store"], config=self._codec_config(key, context))
+        return open_row(stored, storage_at(backend, stored["path"]))
+
+
+class PhotonCodec(_Codec):
+    """Layout ``plain``: stabilized values for any Zarr reader, format 1.0."""
+
+    name = "photon"
+    layout = "plain"
+
+
+class PhotonCompactCodec(_Codec):
+    """Layout ``compact``: smaller, counts for readers that have photon_gpu, format 2.0."""
+
+    name = "photon_compact"
+    layout = "compact"
+
+
+def resolve_store(store_name: str | None, config: Any) -> str:
+    """Name of the store, also where the column names none: what a row keeps must not depend on a default."""
+    if store_name:
+        return store_name
+    if config is None:
+        import datajoint
+
+        config = datajoint.config
+    default = config.stores.get("default")
+    if not isinstance(default, str):
+        raise InvalidInputError(
+            "the column names no store and there is no default one; "
+            "photon_gpu.dj.stores({...}, default='name') sets it"
+        )
+    return default
+
+
+def place(
+    write: Callable[[Storage], None],
+    path: Callable[[str | None], str],
+    storage: Callable[[str], Storage],
+    *,
+    whole_key: bool,
+) -> str:
+    """Write to the documented path, or beside it where that is taken; returns the path.
+
+    ``update1`` tells no primary key, so what it writes always goes beside.
+    """
+    if whole_key:
+        try:
+            write(storage(path(None)))
+            return path(None)
+        except StoreExistsError:
+            _log.info("%s is taken; the movie goes beside it", storage(path(None)).url)
+    beside = path(generate_token())
+    write(storage(beside))
+    return beside
+
+
+def _wanted(value: Any) -> MovieToInsert:
+    if isinstance(value, MovieToInsert):
+        return value
+    if isinstance(value, Movie):
+        if value.step is None:
+            raise InvalidInputError(
+                f"{value!r} is not quantized; photon_gpu.movie(it.counts, noise=..., step=...) says how to store it"
+            )
+        # The same model and step give the same codes, so nothing is lost by copying.
+        return movie(value.counts, noise=value.noise, step=value.step, dither=value.encoding.dither)
+    return movie(value)
+
+
+def _warn_if_coarse(wanted: MovieToInsert) -> None:
+    with wanted.open() as frames:
+        found = check_noise(frames, wanted.noise, wanted.step)
+    if found is not None and found.exceeds:
+        warnings.warn(found.message(wanted.noise, wanted.step), PhotonWarning, stacklevel=2)
+
+
+def _check_place(value: Recorded, path: str, store: str) -> None:
+    folder = path.rsplit("/", 1)[0]
+    if value.row["path"].rsplit("/", 1)[0] != folder or value.row["store"] != store:
+        raise InvalidInputError(
+            f"this movie was recorded at {value.row['store']}:{value.row['path']}; it cannot become the row of "
+            f"{store}:{path}"
+        )

@@ -1,0 +1,294 @@
+"""Recording into a table while frames come: chunks first, the row at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from photon_gpu import manifest, metadata
+from photon_gpu.backend import get_backend
+from photon_gpu.blosc import Compressor
+from photon_gpu.claim import Claim
+from photon_gpu.dj.address import movie_path
+from photon_gpu.dj.codec import PhotonCodec, PhotonCompactCodec, resolve_store
+from photon_gpu.dj.row import Recorded, make_row
+from photon_gpu.dj.stores import storage_at
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import InvalidInputError, StoreExistsError
+from photon_gpu.layouts import layout_for
+from photon_gpu.layouts.base import Layout
+from photon_gpu.noise import NoiseModel
+from photon_gpu.pool import parallel, worker_count
+from photon_gpu.predictors import Predictor
+from photon_gpu.sources.array import ArraySource
+from photon_gpu.stages import Stages
+from photon_gpu.storage import Storage
+from photon_gpu.tuning import choose
+from photon_gpu.warmup import warm_up
+from photon_gpu.writer import chunk_name, finish
+
+#: In the folder of a movie whose recording has not come to its row: what is to become of it.
+JOURNAL = ".photon-recording"
+#: Beside it once the first chunk was encoded: how.
+ENCODING = ".photon-encoding"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One ``<photon@store>`` column of a table, and where it keeps movies."""
+
+    table: Any
+    field: str
+    layout: str
+    store: str
+    backend: Any
+
+    @classmethod
+    def of(cls, table: Any, field: str) -> Column:
+        """The column, or an error that says which there are."""
+        table = table() if isinstance(table, type) else table
+        attribute = table.heading.attributes.get(field)
+        codec = getattr(attribute, "codec", None)
+        if not isinstance(codec, PhotonCodec | PhotonCompactCodec):
+            raise InvalidInputError(
+                f"{table.full_table_name} has no movie column {field!r}; it has {columns_of(table) or 'none'}"
+            )
+        from datajoint.hash_registry import get_store_backend
+
+        config = table.connection._config
+        store = resolve_store(attribute.store, config)
+        return cls(table, field, codec.layout, store, get_store_backend(store, config=config))
+
+    def path(self, key: Mapping[str, Any], token: str | None = None) -> str:
+        """Path of a row's movie."""
+        return movie_path(
+            self.table.database, self.table.table_name, key, self.field, token=token,
+            prefix=self.backend.spec["schema_prefix"], partition=self.backend.spec.get("partition_pattern"),
+        )  # fmt: skip
+
+
+def columns_of(table: Any) -> list[str]:
+    """Names of a table's movie columns."""
+    kinds = PhotonCodec | PhotonCompactCodec
+    return [
+        name for name, attribute in table.heading.attributes.items() if isinstance(attribute.codec, kinds)
+    ]
+
+
+def record(
+    table: Any,
+    key: Mapping[str, Any],
+    field: str,
+    *,
+    frame_shape: tuple[int, ...],
+    dtype: DTypeLike,
+    noise: NoiseModel | None = None,
+    step: float = 0.5,
+    preset: str = "balanced",
+    predictor: str | Predictor | None = None,
+    compressor: str | Compressor | None = None,
+    dither: int | None = None,
+    chunk_frames: int | None = None,
+    backend: str = "auto",
+    workers: int | None = None,
+) -> Live:
+    """Record a movie into its place, frame by frame, and insert the row on a clean exit.
+
+    Parameters
+    ----------
+    table : datajoint table
+    key : mapping
+        The row without the movie: primary key, and other attributes as needed.
+    field : str
+        Name of the ``<photon@store>`` or ``<photon_compact@store>`` column.
+    frame_shape : tuple of int
+        ``(..., H, W)``.
+    dtype : dtype-like
+        Of the frames.
+    noise, step, preset, predictor, compressor, dither, chunk_frames, backend, workers
+        As for :func:`photon_gpu.encode`; what is tried is tried on the first chunk.
+
+    Returns
+    -------
+    Live
+        To be used in a ``with`` block.
+
+    Notes
+    -----
+    An error inside the block inserts nothing and deletes nothing: the frames that were
+    stored stay, and :func:`photon_gpu.dj.recover` finishes or removes the recording.
+    """
+    column = Column.of(table, field)
+    missing = [name for name in column.table.primary_key if name not in key]
+    if missing:
+        raise InvalidInputError(f"the primary key needs {', '.join(missing)} too")
+    base = Encoding(layout=column.layout, dtype=np.dtype(dtype).name, noise=noise, step=step, dither=dither)
+    fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
+    return Live(
+        column, dict(key), tuple(frame_shape), base, preset, predictor, fixed, chunk_frames, backend, workers
+    )
+
+
+class Live:
+    """A recording under way.
+
+    Attributes
+    ----------
+    frames : int
+        Frames appended.
+    frames_stored : int
+        Frames that lie in the store; a crash loses at most the others, less than a chunk.
+    path : str
+        Where, within the store.
+    """
+
+    def __init__(
+        self,
+        column: Column,
+        row: dict[str, Any],
+        frame_shape: tuple[int, ...],
+        base: Encoding,
+        preset: str,
+        predictor: str | Predictor | None,
+        compressor: Compressor | None,
+        chunk_frames: int | None,
+        backend: str,
+        workers: int | None,
+    ) -> None:
+        self._column, self._row, self._base = column, row, base
+        self._preset, self._predictor, self._compressor = preset, predictor, compressor
+        self._backend = get_backend(backend)
+        self._map = parallel(worker_count(workers))
+        self._given = chunk_frames
+        self._frame_shape = frame_shape
+        self._waiting: list[NDArray] = []
+        self._files: dict[str, list[Any]] = {}
+        self._stages = Stages()
+        self._layout: Layout | None = None
+        # A recording has no length yet; the longest that could be gives the usual chunk.
+        self._chunk_frames = layout_for(base, self._backend).chunk_frames(
+            chunk_frames, (1 << 40, *frame_shape)
+        )
+        warm_up(self._backend, base, preset)
+        self.frames = 0
+        self.frames_stored = 0
+        self.path = ""
+
+    def __enter__(self) -> Live:
+        column, key = self._column, {name: self._row[name] for name in self._column.table.primary_key}
+        if len(column.table & key):
+            raise StoreExistsError(f"{column.table.full_table_name} has a row {key} already; delete it first")
+        from datajoint.storage import generate_token
+
+        for token in (None, generate_token()):
+            self.path = column.path(key, token)
+            self._storage = storage_at(column.backend, self.path)
+            self._claim = Claim(self._storage, overwrite=False)
+            try:
+                self._claim.__enter__()
+                break
+            except StoreExistsError:
+                if token:
+                    raise
+        journal = {
+            "row": _as_json(self._row),
+            "field": column.field,
+            "store": column.store,
+            "path": self.path,
+        }
+        self._storage.create(JOURNAL, json.dumps(journal, indent=4).encode())
+        return self
+
+    def append(self, frames: ArrayLike) -> None:
+        """Take one frame or several; returns once every full chunk is in the store.
+
+        Parameters
+        ----------
+        frames : array_like
+            ``frame_shape`` or ``(n, *frame_shape)``, of the dtype given.
+        """
+        block = np.asarray(frames)
+        if block.shape == self._frame_shape:
+            block = block[np.newaxis]
+        if block.shape[1:] != self._frame_shape or block.ndim != len(self._frame_shape) + 1:
+            raise InvalidInputError(
+                f"frames of shape {block.shape} arrived; {self._frame_shape} or (n, *{self._frame_shape}) is recorded"
+            )
+        if block.dtype != np.dtype(self._base.dtype):
+            raise InvalidInputError(f"frames of {block.dtype} arrived; {self._base.dtype} is recorded")
+        # Copied, since a camera will write the next frames into the same memory.
+        self._waiting.append(np.array(block, order="C"))
+        self.frames += len(block)
+        while self.frames - self.frames_stored >= self._chunk_frames:
+            self._store(self._chunk_frames)
+
+    def _store(self, count: int) -> None:
+        block = np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
+        values, rest = block[:count], block[count:]
+        if self._layout is None:
+            self._layout = self._begin(values)
+        data = self._layout.encode(
+            values, self._chunk, first_frame=self.frames_stored, run=self._map, stages=self._stages
+        )
+        name = chunk_name(len(self._files), len(self._chunk))
+        self._storage.write(name, data)
+        self._files[name] = manifest.entry(data)
+        self._waiting = [rest] if len(rest) else []
+        self.frames_stored += len(values)
+
+    def _begin(self, values: NDArray) -> Layout:
+        frames = min(self._chunk_frames, len(values)) if self._given is None else self._chunk_frames
+        self._chunk = (frames, *self._frame_shape)
+        choice = choose(
+            ArraySource(values), self._base, self._backend, preset=self._preset, chunk_frames=frames,
+            predictor=self._predictor, compressor=self._compressor,
+        )  # fmt: skip
+        layout = layout_for(choice.encoding, self._backend)
+        told = {
+            "zarray": metadata.array_json(self._chunk, self._chunk, layout).decode(),
+            "zattrs": metadata.attributes_json(layout, {}).decode(),
+        }
+        self._storage.create(ENCODING, json.dumps(told).encode())
+        return layout
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            error.add_note(
+                f"{self.frames_stored} of {self.frames} frames of this recording lie at {self._storage.url}; "
+                "photon_gpu.dj.recover(table) lists them, and finishes or removes the recording"
+            )
+            return
+        if not self.frames:
+            self._storage.delete_folder()
+            raise InvalidInputError("no frame was appended, so there is no movie; no row was inserted")
+        if self._waiting:
+            self._store(self.frames - self.frames_stored)
+        assert self._layout is not None
+        shape = (self.frames, *self._frame_shape)
+        finish(self._claim, self._layout, shape, self._chunk, self._files, {}, self._stages)
+        insert_recorded(self._column, self._row, self._storage, self.path)
+
+
+def insert_recorded(column: Column, row: Mapping[str, Any], storage: Storage, path: str) -> None:
+    """Insert the row of a movie that is whole, then forget the journal."""
+    recorded = Recorded(make_row(storage, path=path, store=column.store))
+    column.table.insert1({**row, column.field: recorded}, allow_direct_insert=True)
+    storage.delete(ENCODING)
+    storage.delete(JOURNAL)
+
+
+def _as_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row as the journal keeps it; what JSON has no word for, as the text the database takes."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()} | {
+        name: str(value)
+        for name, value in row.items()
+        if not isinstance(value, str | int | float | bool | None | np.generic | dict | list)
+    }

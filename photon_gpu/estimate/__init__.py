@@ -1,0 +1,6 @@
+"""The noise model of a movie, estimated from the movie itself."""
+
+from photon_gpu.estimate.estimate import estimate_noise
+from photon_gpu.estimate.result import Diagnostics, Finding, Interval, NoiseEstimate
+
+__all__ = ["Diagnostics", "Finding", "Interval", "NoiseEstimate", "estimate_noise"]

@@ -1,0 +1,237 @@
+"""Reasons to warn or to refuse, each with its number, its limit and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from photon_gpu.estimate.curve import Correlation, Curve
+from photon_gpu.estimate.levels import Levels
+from photon_gpu.estimate.line import Line
+from photon_gpu.estimate.result import Finding, Severity
+
+LEAST_FRAMES = 4
+FEW_FRAMES = 16
+# Raw two-photon data reaches .07 along x; bilinear resampling by random shifts gives .19, by half a pixel .5
+CORRELATED, PROCESSED = 0.1, 0.15
+UNEVEN = 0.25
+WIDE, USELESS = 0.1, 0.4
+OFF_LINE, NO_LINE = 0.05, 0.5
+MOVING, SKEWED = 0.3, 1.25
+
+
+def _found(name: str, severity: Severity, value: float, message: str) -> Finding:
+    return Finding(name=name, severity=severity, value=float(value), message=message)
+
+
+def frames(count: int, pairs: str) -> Iterator[Finding]:
+    """Too few frames."""
+    unit = "frames" if pairs == "time" else "rows"
+    if count < LEAST_FRAMES:
+        yield _found(
+            "frames", "REFUSE", count,
+            f"{count} {unit}; noise is measured between {unit}, at least {LEAST_FRAMES} are needed "
+            f"(and {FEW_FRAMES} to trust it). A single image of smooth light can be tried with pairs='space'.",
+        )  # fmt: skip
+    elif count < FEW_FRAMES:
+        yield _found(
+            "frames", "WARN", count,
+            f"only {count} {unit}: structure that changes cannot be told from noise well; "
+            f"{FEW_FRAMES} or more are advised.",
+        )  # fmt: skip
+
+
+def precision(line: Line, pairs: int, shot_share: float, half: float) -> Iterator[Finding]:
+    """Read-noise-limited data, or too little data or range of light."""
+    relative = half / abs(line.gain)
+    if line.gain <= 0 or relative > USELESS:
+        what = "the data is limited by read noise or lit evenly" if shot_share < 0.2 else "too little data"
+        yield _found(
+            "precision", "REFUSE", relative,
+            f"gain {line.gain:.4g} +- {half:.2g} ADU/photon from {pairs} pairs: {what} (light makes "
+            f"{max(shot_share, 0):.1%} of the variance at the bright end). Give the model of the detector "
+            "(noise=...), or store with layout='lossless'.",
+        )  # fmt: skip
+    elif relative > WIDE:
+        yield _found(
+            "precision", "WARN", relative,
+            f"the 95 % interval of the gain is +-{relative:.0%} wide ({pairs} pairs; light makes "
+            f"{max(shot_share, 0):.1%} of the variance at the bright end): sample more frames.",
+        )  # fmt: skip
+    if shot_share < 0.1 and line.gain > 0:
+        yield _found(
+            "read noise", "WARN", shot_share,
+            f"read-noise-limited or evenly lit: light makes only {max(shot_share, 0):.1%} of the variance at the "
+            "bright end, so the gain rests on little (10 % or more is wanted).",
+        )  # fmt: skip
+
+
+def correlations(c: Correlation) -> Iterator[Finding]:
+    """Interpolated, smoothed, averaged or repeated frames: noise that knows its neighbours."""
+    for axis, rho, error, reason in (
+        (
+            "y",
+            c.y,
+            c.y_error,
+            "resampled, motion-corrected with interpolation, smoothed or binned with overlap",
+        ),
+        ("x", c.x, c.x_error, "resampled or smoothed, or a detector slower than the pixel clock"),
+        ("t", c.t, c.t_error, "a running average, interpolated in time, or with repeated frames"),
+    ):
+        if abs(rho) < CORRELATED or abs(rho) < 4 * error:
+            continue
+        # a slow amplifier correlates raw pixels along a line, so x alone does not prove processing
+        refused = abs(rho) > PROCESSED and (axis != "x" or abs(c.y) > CORRELATED or abs(rho) > 0.35)
+        along = {"y": "rows", "x": "columns", "t": "frames"}[axis]
+        yield _found(
+            f"correlation {axis}", "REFUSE" if refused else "WARN", rho,
+            f"the noise of neighbouring {along} correlates by {rho:.2f} (raw data: under {CORRELATED}): "
+            f"the data looks {reason}. Estimate and store the raw recording"
+            + (", or use layout='lossless'." if refused else "."),
+        )  # fmt: skip
+
+
+def levels(found: Levels, gain: float, sigma: float, clipped_floor: bool) -> Iterator[Finding]:
+    """Saturation, clipping, rescaling."""
+    if np.isfinite(found.top):
+        severity: Severity = "WARN" if found.saturated_share > 1e-5 else "NOTE"
+        yield _found(
+            "saturation", severity, found.saturated_share,
+            f"{found.saturated_share:.2%} of the values lie at the highest level, {found.top:g} ADU, where they "
+            "pile up; the levels they reach were left out of the fit.",
+        )  # fmt: skip
+    if clipped_floor:
+        yield _found(
+            "clipping", "WARN", found.floor_share,
+            f"{found.floor_share:.2%} of the values are cut off at the lowest level, {found.bottom:g} ADU: the dark "
+            "half of the noise is missing there, and those levels were left out of the fit.",
+        )  # fmt: skip
+    photon_comb = abs(found.spacing - gain) < 0.1 * gain
+    if sigma >= 2 * max(found.step, 1) and found.roughness > UNEVEN and not photon_comb:
+        yield _found(
+            "uneven levels", "WARN", found.roughness,
+            f"counts of neighbouring levels differ by {found.roughness:.0%} beyond chance and "
+            f"{found.missing_share:.0%} of the levels are missing: the values were rescaled after digitization "
+            "(a straight line does not prove rawness). The line holds for them; the raw recording is better.",
+        )  # fmt: skip
+    if found.step > 1 and not abs(found.step - gain) < 0.1 * gain:
+        yield _found(
+            "level step", "NOTE", found.step,
+            f"all levels are multiples of {found.step} ADU apart (shifted bits or an integer factor): harmless.",
+        )  # fmt: skip
+
+
+def structure(share: float, kept_share: float, subtracted: float) -> Iterator[Finding]:
+    """Changes between frames that are not noise."""
+    if share > MOVING:
+        yield _found(
+            "structure", "WARN", share,
+            f"{share:.0%} of what changes from frame to frame is shared by neighbouring pixels: structure, not "
+            "noise. Either everything moves, or axis 0 is not time (a z-stack, a series of exposures). "
+            "For the latter compare with pairs='space'.",
+        )  # fmt: skip
+    if kept_share < 0.05:
+        yield _found(
+            "quiet samples", "WARN", kept_share,
+            f"only {kept_share:.1%} of the samples are quiet enough to measure noise on.",
+        )  # fmt: skip
+    if abs(subtracted) > 0.3:
+        yield _found(
+            "subtracted structure", "WARN", subtracted,
+            f"structure that had to be subtracted would have raised the gain by {subtracted:.0%}.",
+        )  # fmt: skip
+
+
+def _ranges(curve: Curve, line: Line) -> tuple[list[str], float, float, float]:
+    level, variance = np.array(curve.level), np.array(curve.variance)
+    error, samples = np.array(curve.error), np.array(curve.samples)
+    expected = np.maximum(line.variance(level), 1e-12)
+    off = np.where(samples > 0, variance / expected - 1, 0.0)
+    far = (samples >= 500) & (np.abs(off) > OFF_LINE) & (np.abs(off) > 4 * error / expected)
+    ranges, k = [], 0
+    while k < len(level):
+        if not far[k]:
+            k += 1
+            continue
+        stop = k
+        while stop + 1 < len(level) and far[stop + 1] and off[stop + 1] * off[k] > 0:
+            stop += 1
+        mean = np.average(off[k : stop + 1], weights=samples[k : stop + 1])
+        ranges.append(
+            f"{mean:+.0%} at {level[k]:.4g}" + (f" to {level[stop]:.4g} ADU" if stop > k else " ADU")
+        )
+        k = stop + 1
+    worst = float(np.abs(off[far]).max()) if far.any() else 0.0
+    top = float(off[far][-1]) if far.any() else 0.0
+    return ranges, worst, top, float(samples[far].sum()) / max(float(samples.sum()), 1.0)
+
+
+def straightness(curve: Curve, line: Line, bend: float, error: float) -> Iterator[Finding]:
+    """A curve that is not a line, where it is not, and what bends it."""
+    ranges, worst, top, share = _ranges(curve, line)
+    if not ranges:
+        return
+    bent = abs(bend) > 4 * error and top * bend > 0
+    kind = ""
+    if bent and bend > 0:
+        kind = (
+            f" It bends upwards, as multiplicative noise of {np.sqrt(bend):.1%} of the light does (laser or "
+            "gain flicker, or structure that moves by less than a pixel)."
+        )
+    elif bent:
+        kind = " It bends downwards, as saturation, dead time, compression or a gamma curve do."
+    severity: Severity = "REFUSE" if worst > NO_LINE and share > 0.1 else "WARN" if share > 0.01 else "NOTE"
+    yield _found(
+        "curve", severity, worst,
+        f"the photon-transfer curve is not a line: variance {', '.join(ranges[:4])}"
+        f"{' ...' if len(ranges) > 4 else ''} ({share:.1%} of the samples).{kind}",
+    )  # fmt: skip
+
+
+def excess(
+    skewness: float, error: float, bend: float, bend_error: float, structure: float
+) -> Iterator[Finding]:
+    """Excess noise of a multiplying detector, from how skewed the noise is for its variance."""
+    # transients skew too: simulated movies without excess noise reach 1.2
+    if skewness < SKEWED or skewness - 1 < 4 * error:
+        return
+    if structure > MOVING or (bend > 4 * bend_error and bend > 0.02):
+        return
+    factor = 1 / max(2 - skewness, 0.25)
+    yield _found(
+        "excess noise", "NOTE", factor,
+        f"the noise is {skewness:.2f} times as skewed as equal pulses per photon would make it: multiplicative "
+        f"excess noise of a PMT or EMCCD, factor about {factor:.1f} (gamma-distributed charge). The gain counts "
+        f"effective photons, each worth about {factor:.1f} detected ones; the stored noise is modelled all the same.",
+    )  # fmt: skip
+
+
+def leftovers(constant: float, nonfinite: float) -> Iterator[Finding]:
+    """Samples that never change or are no numbers."""
+    if nonfinite > 0:
+        yield _found(
+            "not finite", "WARN", nonfinite,
+            f"{nonfinite:.2%} of the pixels hold NaN or infinity within a window and were left out.",
+        )  # fmt: skip
+    if constant > 0.01:
+        yield _found(
+            "constant pixels", "WARN", constant,
+            f"{constant:.1%} of the samples lie where nothing ever changes (padding, masks: a sign of "
+            "motion correction or of other processing); they were left out.",
+        )  # fmt: skip
+
+
+def planes(gains: list[float], errors: list[float]) -> Iterator[Finding]:
+    """Channels or planes with different noise."""
+    if len(gains) < 2:
+        return
+    low, high = int(np.argmin(gains)), int(np.argmax(gains))
+    gap = gains[high] - gains[low]
+    mean = sum(gains) / len(gains)
+    if gap > 0.1 * abs(mean) and gap > 4 * float(np.hypot(errors[low], errors[high])):
+        yield _found(
+            "planes", "WARN", gap / mean,
+            f"the planes of the extra axes differ: gain {gains[low]:.4g} in plane {low}, {gains[high]:.4g} in plane "
+            f"{high}. Encode channels apart, each with its own model.",
+        )  # fmt: skip

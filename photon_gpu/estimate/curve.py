@@ -1,0 +1,152 @@
+"""The photon-transfer curve behind the line: points per level, bend, skewness, correlations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.estimate.line import Line, Problem, group, nugget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Points of the photon-transfer curve, one per level, in order of level.
+
+    Attributes
+    ----------
+    level : tuple of float
+        Mean signal, ADU.
+    variance : tuple of float
+        Variance from the samples the line rests on, ADU^2.
+    error : tuple of float
+        Standard error of ``variance``, ADU^2.
+    plain : tuple of float
+        Variance from all samples, moving ones too, ADU^2.
+    samples : tuple of int
+        Samples the point rests on; 0 where the level was left out (clipped or saturated).
+    """
+
+    level: tuple[float, ...]
+    variance: tuple[float, ...]
+    error: tuple[float, ...]
+    plain: tuple[float, ...]
+    samples: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlation:
+    """Correlation of the noise with its neighbour one row (y), column (x) and frame (t) away.
+
+    ``*_error`` are standard errors. In space, what also reaches pixels 2 and 3 away is structure
+    and does not count; in time, one and two frames apart are compared.
+    """
+
+    y: float
+    x: float
+    t: float
+    y_error: float
+    x_error: float
+    t_error: float
+
+
+def points(p: Problem, line: Line) -> Curve:
+    """Means per level of kept and of all cells, with standard errors from the scatter of cells."""
+    cells, plain = p.cells, p.square
+    value = p.value - line.jitter * cells.form("contrast")
+    kept = p.count * line.kept
+    mass = group(cells.level, kept, p.levels)
+    everything = group(cells.level, p.count, p.levels)
+    safe = np.maximum(mass, 1e-9)
+    variance = group(cells.level, kept * value, p.levels) / safe
+    scatter = group(cells.level, (kept * (value - variance[cells.level])) ** 2, p.levels)
+    signal = np.where(mass > 0, group(cells.level, kept * p.signal, p.levels) / safe, 0.0)
+    total = np.maximum(everything, 1e-9)
+    overall = group(cells.level, p.count * p.signal, p.levels) / total
+    level = np.where(mass > 0, signal, overall)
+    used = np.flatnonzero(everything >= 50)
+    used = used[np.argsort(level[used])]
+
+    def column(values: NDArray) -> tuple[float, ...]:
+        return tuple(float(v) for v in values[used])
+
+    return Curve(
+        level=column(level),
+        variance=column(np.where(mass > 0, variance, np.nan)),
+        error=column(np.where(mass > 0, np.sqrt(scatter) / safe, np.nan)),
+        plain=column(group(cells.level, p.count * plain, p.levels) / total),
+        samples=tuple(int(v) for v in mass[used]),
+    )
+
+
+def bend(p: Problem, line: Line) -> tuple[float, float]:
+    """Coefficient of ``(z - pivot)^2`` beside the line, and its standard error, 1/1 (ADU^2 per ADU^2)."""
+    w = np.where(line.kept, p.weight(line.gain, line.intercept, line.jitter) * p.count, 0.0)
+    dz = p.light
+    dz = dz - (w * dz).sum() / w.sum()
+    scale = float(np.sqrt((w * dz * dz).sum() / w.sum())) or 1.0
+    square = (dz / scale) ** 2
+    basis = np.stack([np.ones_like(dz), dz / scale, square])
+    regressors = np.stack([np.ones_like(dz), (p.signal - p.z_stratum[p.cells.stratum] + dz) / scale, square])
+    design = (basis * w) @ regressors.T / w.sum()
+    if not np.isfinite(design).all() or np.linalg.cond(design) > 1e10:
+        return 0.0, float("inf")
+    inverse = np.linalg.inv(design) / w.sum()
+    value = p.value - line.jitter * p.cells.form("contrast")
+    solution = inverse @ ((basis * w) @ value)
+    influence = inverse @ (basis * (w * (value - solution @ regressors)))
+    error = float(np.sqrt(p.scatter(influence, line.kept)[2, 2]))
+    return float(solution[2]) / scale**2, error / scale**2
+
+
+def skewness(p: Problem, line: Line) -> tuple[float, float]:
+    """Slope of the third cumulant over the gain squared, and its standard error.
+
+    1 for photons all amplified alike (Poisson), more where each photon's charge varies: a detector
+    whose single-photon charge is gamma distributed with excess noise factor F gives ``2 - 1/F``.
+    """
+    sigma2 = p.sigma2(line.gain, line.intercept)
+    solution, influence = p.solve(p.cells.form("cube"), 1 / sigma2**3, line.kept)
+    scale = line.gain**2
+    return float(solution[0]) / scale, float(np.sqrt(p.scatter(influence, line.kept)[0, 0])) / scale
+
+
+def correlation(p: Problem, line: Line) -> Correlation:
+    """Correlations of the noise, over the cells the line rests on."""
+    sigma2 = p.sigma2(line.gain, line.intercept)
+    w = np.where(line.kept, p.count / sigma2, 0.0)
+    own = w * p.square
+    out = {}
+    for axis in "yx":
+        one, two, three = (p.cells.form(f"{axis}{k}") for k in (1, 2, 3))
+        # structure that jitters correlates over one pixel too; what goes with the contrast is not noise
+        out[axis] = _ratio(p, line, w * _flat(p, line, one - 1.6 * two + 0.6 * three), own)
+    near, far = p.cells.form("t1"), p.cells.form("t2")
+    rho, error = _ratio(p, line, w * _flat(p, line, far - near), w * far)
+    return Correlation(
+        y=out["y"][0], x=out["x"][0], t=rho, y_error=out["y"][1], x_error=out["x"][1], t_error=error
+    )
+
+
+def _flat(p: Problem, line: Line, value: NDArray) -> NDArray:
+    """``value`` less the part of it that goes with the contrast between neighbours."""
+    if p.scheme == "none":
+        return value
+    solution, _ = p.solve(value, p.weight(line.gain, line.intercept, line.jitter), line.kept, contrast=True)
+    return value - solution[2] * p.cells.form("contrast")
+
+
+def _ratio(p: Problem, line: Line, numerator: NDArray, denominator: NDArray) -> tuple[float, float]:
+    total = denominator.sum()
+    if not total > 0:
+        return 0.0, float("inf")
+    ratio = float(numerator.sum() / total)
+    influence = (numerator - ratio * denominator)[None, :] / total
+    return ratio, float(np.sqrt(p.scatter(influence, line.kept)[0, 0]))
+
+
+def structure_share(p: Problem) -> float:
+    """Share of all frame-to-frame change that neighbours have in common: structure, not noise."""
+    total = float((p.count * p.square).sum())
+    return float((p.count * (p.square - nugget(p.cells, "near"))).sum()) / total if total > 0 else 0.0

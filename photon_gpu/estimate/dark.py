@@ -1,0 +1,137 @@
+"""Offset and read variance apart from each other: from a dark recording, dark pixels, or a floor.
+
+The line ``var = gain*z + c`` fixes only ``c = variance - gain*offset``. One point of the line that is
+known to be dark separates the two; nothing else does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from photon_gpu.estimate.levels import Levels
+from photon_gpu.estimate.line import Line, Problem, group
+from photon_gpu.estimate.pairs import Cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dark:
+    """A point without light.
+
+    Attributes
+    ----------
+    offset, variance : float
+        ADU, ADU^2.
+    offset_error, variance_error : float
+        Standard errors.
+    how : str
+        ``"dark recording"``, ``"dark pixels"`` or ``"floor"``.
+    """
+
+    offset: float
+    variance: float
+    offset_error: float
+    variance_error: float
+    how: str
+
+
+def recording(cells: Cells) -> Dark:
+    """Mean and variance of a recording taken with no light."""
+    p = Problem(cells, cells.count > 0, "none")
+    offset, offset_error = _mean(p, "signal", p.usable)
+    variance, variance_error = _mean(p, "square", p.usable)
+    return Dark(
+        offset=offset,
+        variance=variance,
+        offset_error=offset_error,
+        variance_error=variance_error,
+        how="dark recording",
+    )
+
+
+def _mean(p: Problem, form: str, chosen: np.ndarray) -> tuple[float, float]:
+    weight = np.where(chosen, p.count, 0.0) / p.count[chosen].sum()
+    value = float((weight * p.cells.form(form)).sum())
+    influence = (weight * (p.cells.form(form) - value))[None, :]
+    return value, float(np.sqrt(p.scatter(influence, chosen)[0, 0]))
+
+
+def floor(line: Line, levels: Levels) -> Dark | None:
+    """A lowest level at which many samples lie, none below, and where the line says there is no noise."""
+    if not np.isfinite(levels.bottom):
+        return None
+    at = np.array([levels.bottom, 1.0])
+    variance = float(at @ [line.gain, line.intercept])
+    error = float(np.sqrt(at @ line.covariance @ at))
+    # a tenth of a photon of read noise is indistinguishable from none, and harmless
+    if abs(variance) > max(3 * error, 0.01 * line.gain**2) or error > 0.1 * line.gain**2:
+        return None
+    return Dark(
+        offset=levels.bottom,
+        variance=max(variance, 0.0) if variance > 3 * error else 0.0,
+        offset_error=0.0,
+        variance_error=error,
+        how="floor",
+    )
+
+
+def pixels(p: Problem, line: Line) -> Dark | None:
+    """Tiles that share the lowest level, do not differ among each other, and whose noise is not skewed.
+
+    Light would skew it: its third cumulant is at least ``gain^2 * (z - offset)`` (equality for pulses
+    of one size), so a symmetric distribution bounds the light that falls there.
+    """
+    cells, kept = p.cells, p.count * line.kept
+    mass = group(cells.tile, kept)
+    good = mass >= 0.25 * np.median(mass[mass > 0])
+    if good.sum() < 16:
+        return None
+    safe = np.maximum(mass, 1e-9)
+    level = group(cells.tile, kept * p.signal) / safe
+    spread = np.maximum(line.variance(level), p.floor)
+    # half the weight of a second difference lies on as many frames as there are pairs
+    error = np.sqrt(spread / safe / max(p.cells.pairs_per_sample, 1.0))
+    start = float(np.quantile(level[good], 0.02))
+    chosen = good & (np.abs(level - start) < 4 * error + 0.05 * np.sqrt(spread))
+    for _ in range(5):
+        if chosen.sum() < max(8, 0.01 * good.sum()):
+            return None
+        centre = float(np.average(level[chosen], weights=mass[chosen]))
+        again = good & (np.abs(level - centre) < 4 * error + 0.05 * np.sqrt(spread))
+        if (again == chosen).all():
+            break
+        chosen = again
+    if (level[good] < centre - 6 * error[good] - 0.1 * np.sqrt(spread[good])).mean() > 0.01:
+        return None
+    inside = chosen[cells.tile] & line.kept
+    offset, offset_error = _mean(p, "signal", inside)
+    cube, cube_error = _mean(p, "cube", inside)
+    light, light_error = cube / line.gain**2, cube_error / line.gain**2
+    variance, variance_error = _mean(p, "square", inside)
+    sigma = float(np.sqrt(max(variance, 0.0) + 0.375 * line.gain**2))
+    if abs(light) + 2 * light_error > 0.2 * sigma:
+        return None
+    return Dark(
+        offset=offset,
+        variance=variance,
+        offset_error=float(np.hypot(offset_error, light_error)),
+        variance_error=variance_error,
+        how="dark pixels",
+    )
+
+
+def combine(line: Line, dark: Dark) -> tuple[float, float, np.ndarray, float]:
+    """Gain, intercept and covariance of the line drawn through the dark point too, and how far off it lay.
+
+    The distance is in standard errors of the difference.
+    """
+    at = np.array([dark.offset, 1.0])
+    state = np.array([line.gain, line.intercept])
+    noise = dark.variance_error**2 + (line.gain * dark.offset_error) ** 2
+    miss = dark.variance - float(at @ state)
+    total = float(at @ line.covariance @ at) + noise
+    step = line.covariance @ at / total
+    gain, intercept = state + step * miss
+    covariance = line.covariance - np.outer(step, at @ line.covariance)
+    return float(gain), float(intercept), covariance, miss / float(np.sqrt(total))

@@ -1,0 +1,355 @@
+"""From a movie to its noise model, or to the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.estimate import checks, curve
+from photon_gpu.estimate import dark as darkness
+from photon_gpu.estimate.curve import Correlation, Curve
+from photon_gpu.estimate.levels import Levels, survey
+from photon_gpu.estimate.line import Line, Problem, fit
+from photon_gpu.estimate.pairs import Cells, gather
+from photon_gpu.estimate.result import Diagnostics, Finding, Interval, NoiseEstimate
+from photon_gpu.estimate.sample import Window, draw
+from photon_gpu.noise import NoiseModel
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+
+_SIGMAS = 1.96
+_CLIPPED = 3e-4  # share of clipped values that changes a variance by a thousandth
+_GRAVITY = {"REFUSE": 0, "WARN": 1, "NOTE": 2}
+
+
+def estimate_noise(
+    source: Any,
+    *,
+    dark: Any = None,
+    seed: int = 0,
+    pairs: Literal["time", "space"] = "time",
+    budget_bytes: int = 1 << 26,
+) -> NoiseEstimate:
+    """Estimate gain and intercept of ``var = gain*z + c`` from a movie, or say why that cannot be done.
+
+    Parameters
+    ----------
+    source : Source, ndarray or anything ``open_source`` takes
+        ``(T, ..., H, W)``, integers or floats, raw ADU.
+    dark : Source, ndarray or anything ``open_source`` takes, optional
+        Frames of the same detector without light, at least 4; they separate offset from read noise.
+    seed : int
+        Of the choice of frames, where the movie is larger than ``budget_bytes``.
+    pairs : {"time", "space"}
+        What is compared: a pixel with itself in the next frames, or with the next rows of the same
+        frame (for uniform calibration slides and single images of smooth light).
+    budget_bytes : int
+        Raw bytes to sample and hold.
+
+    Returns
+    -------
+    NoiseEstimate
+        Model, 95 % intervals, diagnostics, verdict and reasons. It never raises because of what the
+        pixels hold.
+
+    Raises
+    ------
+    InvalidInputError, UnsupportedTypeError
+        If ``source`` has no frames, is complex or boolean, or a parameter is out of range.
+
+    Notes
+    -----
+    Second differences in time are sorted by the light of other frames, so both axes of the
+    photon-transfer curve are unbiased at any count; covariance between neighbours, which only structure
+    has, is subtracted; units that still move are left out. The line is fitted by two-stage least
+    squares. Photon transfer: Janesick, *Photon Transfer* (SPIE, 2007).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> light = rng.uniform(2, 20, (64, 64))
+    >>> movie = np.uint16(100 + 8 * rng.poisson(light, (200, 64, 64)) + rng.normal(0, 4, (200, 64, 64)))
+    >>> estimate = estimate_noise(movie)
+    >>> estimate.verdict, abs(estimate.model.gain - 8) < 0.4
+    ('PASS', True)
+    """
+    if pairs not in ("time", "space"):
+        raise InvalidInputError(f"estimate_noise: pairs is {pairs!r}; 'time' or 'space' is needed")
+    if budget_bytes < 1 << 16:
+        raise InvalidInputError(f"estimate_noise: budget_bytes is {budget_bytes}; at least 65536 is needed")
+    with _opened(source) as movie:
+        name = movie.name
+        found = list(checks.frames(movie.shape[0 if pairs == "time" else -2], pairs))
+        if any(finding.severity == "REFUSE" for finding in found):
+            return _nothing(name, found)
+        windows = draw(movie, pairs=pairs, seed=seed, budget_bytes=budget_bytes)
+    point = _dark_recording(dark, seed, budget_bytes) if dark is not None else None
+    levels = survey(windows)
+    cells = gather(windows, top=levels.top, bottom=levels.bottom, smooth=pairs == "time")
+    if cells.count.sum() < 100:
+        found.append(_flat(levels))
+        return _nothing(name, found)
+    usable, clipped_floor = _usable(cells, levels)
+    if not usable.any():
+        found += checks.levels(levels, 1.0, 0.0, clipped_floor)
+        found.append(_flat(levels))
+        return _nothing(name, found)
+    fitted = _fit(cells, usable, pairs)
+    if fitted is None:
+        found += checks.levels(levels, 1.0, 0.0, clipped_floor)
+        found.append(_flat(levels))
+        return _nothing(name, found)
+    return _judge(name, cells, levels, fitted, point, found, pairs, windows, clipped_floor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    problem: Problem
+    line: Line
+    curve: Curve
+    bend: tuple[float, float]
+    correlation: Correlation
+
+
+def _usable(cells: Cells, levels: Levels) -> tuple[NDArray, bool]:
+    """Cells of levels that are not clipped, and whether the floor cuts noise off (it need not)."""
+    size = len(cells.edges) + 1
+
+    def clean(form: str) -> NDArray:
+        total = np.maximum(np.bincount(cells.level, cells.count, size), 1e-9)
+        share = np.bincount(cells.level, cells.count * cells.form(form), size) / total
+        return (share < _CLIPPED)[cells.level]
+
+    unsaturated = clean("full")
+    if not np.isfinite(levels.bottom):
+        return unsaturated, False
+    everything = fit(Problem(cells, unsaturated, "near")) if unsaturated.any() else None
+    if everything is None:
+        return unsaturated, False
+    above = unsaturated & clean("floor")
+    line = None
+    if above.any() and cells.count[above].sum() > 0.05 * cells.count[unsaturated].sum():
+        line = fit(Problem(cells, above, "near"))
+    # photon counts end at zero of themselves: there the line goes on to the floor and has no noise left
+    error = float(np.sqrt([levels.bottom, 1.0] @ everything.covariance @ [levels.bottom, 1.0]))
+    empty = abs(float(everything.variance(levels.bottom))) < 0.1 * everything.gain**2 + 4 * error
+    if line is None or not line.gain > 0 or line.covariance[0, 0] ** 0.5 > 0.1 * line.gain:
+        return unsaturated, not empty
+    apart = abs(everything.gain - line.gain)
+    natural = empty and apart < 0.1 * line.gain + 4 * float(np.sqrt(line.covariance[0, 0]))
+    return (unsaturated, False) if natural else (above, True)
+
+
+def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
+    scheme = "near" if pairs == "time" else "none"
+    p = Problem(cells, usable, scheme)
+    line = fit(p)
+    if line is None:
+        return None
+    rho = curve.correlation(p, line)
+    if pairs == "time":
+        # where raw noise itself correlates, what neighbours share is not all structure
+        whole = [
+            a
+            for a, r, e in (("y", rho.y, rho.y_error), ("x", rho.x, rho.x_error))
+            if abs(r) > max(0.015, 4 * e)
+        ]
+        better = {(): "near", ("x",): "y", ("y",): "x", ("y", "x"): "far"}[tuple(whole)]
+        if better != scheme:
+            other = Problem(cells, usable, better)
+            again = fit(other)
+            if again is not None:
+                p, line = other, again
+                rho = curve.correlation(p, line)
+    bend = curve.bend(p, line)
+    drawn = curve.points(p, line)
+    return _Fitted(problem=p, line=line, curve=drawn, bend=bend, correlation=rho)
+
+
+def _opened(source: Any) -> AbstractContextManager[Source]:
+    """The source: one that was opened here is closed here."""
+    return nullcontext(source) if isinstance(source, Source) else open_source(source)
+
+
+def _dark_recording(source: Any, seed: int, budget_bytes: int) -> darkness.Dark:
+    with _opened(source) as movie:
+        if movie.shape[0] < checks.LEAST_FRAMES:
+            raise InvalidInputError(
+                f"estimate_noise: the dark recording has {movie.shape[0]} frames; "
+                f"at least {checks.LEAST_FRAMES} are needed"
+            )
+        windows = draw(movie, pairs="time", seed=seed, budget_bytes=budget_bytes)
+    cells = gather(windows, top=np.inf, bottom=-np.inf)
+    if not cells.count.sum():
+        raise InvalidInputError(
+            "estimate_noise: nothing ever changes in the dark recording; it is no recording"
+        )
+    return darkness.recording(cells)
+
+
+def _judge(
+    name: str,
+    cells: Cells,
+    levels: Levels,
+    fitted: _Fitted,
+    point: darkness.Dark | None,
+    found: list[Finding],
+    pairs: str,
+    windows: list[Window],
+    clipped_floor: bool,
+) -> NoiseEstimate:
+    p, line = fitted.problem, fitted.line
+    if point is None and not clipped_floor and line.gain > 0:
+        point = darkness.floor(line, levels) or (darkness.pixels(p, line) if pairs == "time" else None)
+    gain, intercept, covariance = line.gain, line.intercept, line.covariance
+    if point is not None:
+        drawn = darkness.combine(line, point)
+        expected = max(float(line.variance(point.offset)), 0.0)
+        if abs(drawn[3]) > 4 and abs(expected - point.variance) > 0.1 * max(point.variance, 0.05 * gain**2):
+            found.append(_disagree(point, expected))
+        elif point.how != "floor":
+            gain, intercept, covariance, _ = drawn
+    # where photons are counted, a dark corner may well stay at zero; elsewhere stillness is no recording
+    at_rest = 0.0 if point is not None and point.how == "floor" else cells.constant_share
+    found += checks.leftovers(at_rest, cells.nonfinite_share)
+    kept = cells.count * line.kept
+    low, high = _quantiles(p.z[line.kept], kept[line.kept], (0.01, 0.99))
+    bright = max(gain * high + intercept, 1e-300)
+    shot = float(gain * (high - low) / bright)
+    half = _SIGMAS * float(np.sqrt(covariance[0, 0]))
+    skew = curve.skewness(p, line) if line.gain > 0 else (0.0, float("inf"))
+    pairs_all = round(cells.count.sum() * cells.pairs_per_sample)
+    pairs_kept = round(kept.sum() * cells.pairs_per_sample)
+    share = curve.structure_share(p) if pairs == "time" else 0.0
+    subtracted = line.plain_gain / line.gain - 1 if line.gain else 0.0
+    found += checks.precision(line, pairs_kept, shot, half)
+    found += checks.levels(levels, gain, float(np.sqrt(max(gain * low + intercept, 0.0))), clipped_floor)
+    if pairs == "time":
+        found += checks.correlations(fitted.correlation)
+    # smoothed noise is shared by neighbours as well; once refused for that, it need not be called structure
+    smooth = any(f.name.startswith("correlation") and f.severity == "REFUSE" for f in found)
+    shared = 0.0 if smooth or pairs == "space" else share
+    found += checks.structure(shared, float(kept.sum() / cells.count.sum()), subtracted)
+    found += checks.straightness(fitted.curve, line, *fitted.bend)
+    found += checks.excess(*skew, *fitted.bend, share)
+    found += checks.planes(*_planes(p, windows))
+    diagnostics = Diagnostics(
+        intercept=intercept,
+        covariance=tuple((float(a), float(b)) for a, b in covariance),  # type: ignore[arg-type]
+        separated_by=point.how if point is not None else None,
+        frames_sampled=len({(w.start, k) for w in windows for k in range(len(w.frames))}),
+        pairs=pairs_all,
+        pairs_kept=pairs_kept,
+        structure_share=share,
+        subtracted_gain=float(subtracted),
+        bend=fitted.bend[0],
+        bend_error=fitted.bend[1],
+        skewness=skew[0],
+        skewness_error=skew[1],
+        shot_share=shot,
+        constant_share=cells.constant_share,
+        nonfinite_share=cells.nonfinite_share,
+        correlation=fitted.correlation,
+        levels=levels,
+        curve=fitted.curve,
+    )  # fmt: skip
+    model, interval = _model(gain, intercept, covariance, point)
+    return _verdict(name, found, model, interval, diagnostics)
+
+
+def _model(
+    gain: float, intercept: float, covariance: NDArray, point: darkness.Dark | None
+) -> tuple[NoiseModel | None, Interval | None]:
+    if gain < 1e-6:
+        return None, None
+    error = _SIGMAS * np.sqrt(np.diag(covariance))
+    both = {
+        "gain": (gain - float(error[0]), gain + float(error[0])),
+        "intercept": (intercept - float(error[1]), intercept + float(error[1])),
+    }
+    if point is None:
+        return NoiseModel(gain=gain, offset=-intercept / gain, variance=0.0), Interval(**both)
+    # gain and intercept rule the transform; the dark point only says how the intercept splits
+    variance = gain * point.offset + intercept
+    spread = _SIGMAS * float(np.hypot(point.variance_error, gain * point.offset_error))
+    offset = (point.offset - _SIGMAS * point.offset_error, point.offset + _SIGMAS * point.offset_error)
+    if variance < 0:
+        return NoiseModel(gain=gain, offset=-intercept / gain, variance=0.0), Interval(
+            **both, offset=offset, variance=(0.0, max(variance + spread, 0.0))
+        )
+    return NoiseModel(gain=gain, offset=point.offset, variance=variance), Interval(
+        **both, offset=offset, variance=(max(variance - spread, 0.0), variance + spread)
+    )
+
+
+def _planes(p: Problem, windows: list[Window]) -> tuple[list[float], list[float]]:
+    plane = np.array([w.plane for w in windows])[p.cells.window]
+    count = int(plane.max()) + 1
+    gains: list[float] = []
+    errors: list[float] = []
+    if not 2 <= count <= 16:
+        return gains, errors
+    for k in range(count):
+        mine = p.usable & (plane == k)
+        line = fit(Problem(p.cells, mine, p.scheme)) if mine.any() else None
+        if line is not None:
+            gains.append(line.gain)
+            errors.append(float(np.sqrt(line.covariance[0, 0])))
+    return gains, errors
+
+
+def _quantiles(values: NDArray, weights: NDArray, shares: Iterable[float]) -> list[float]:
+    order = np.argsort(values)
+    cumulative = np.cumsum(weights[order]) / weights.sum()
+    return [float(values[order][min(int(np.searchsorted(cumulative, s)), len(order) - 1)]) for s in shares]
+
+
+def _flat(levels: Levels) -> Finding:
+    return Finding(
+        name="range",
+        severity="REFUSE",
+        value=levels.highest - levels.lowest,
+        message=f"values from {levels.lowest:g} to {levels.highest:g} ADU give no two levels that differ and are "
+        "not clipped, so no line can be drawn. Give the model of the detector (noise=...), or store with "
+        "layout='lossless'.",
+    )
+
+
+def _disagree(point: darkness.Dark, expected: float) -> Finding:
+    return Finding(
+        name="dark",
+        severity="WARN",
+        value=expected - point.variance,
+        message=f"the {point.how} has a variance of {point.variance:.4g} ADU^2 at {point.offset:.4g} ADU, where the "
+        f"movie's line gives {expected:.4g}: another setting of the detector, or processing. The movie's line is kept.",
+    )
+
+
+def _nothing(name: str, found: list[Finding]) -> NoiseEstimate:
+    return _verdict(name, found, None, None, None)
+
+
+def _verdict(
+    name: str,
+    found: list[Finding],
+    model: NoiseModel | None,
+    interval: Interval | None,
+    diagnostics: Diagnostics | None,
+) -> NoiseEstimate:
+    found.sort(key=lambda finding: _GRAVITY[finding.severity])
+    worst = found[0].severity if found else "NOTE"
+    return NoiseEstimate(
+        model=model,
+        interval=interval,
+        diagnostics=diagnostics,
+        verdict="REFUSE" if worst == "REFUSE" else "WARN" if worst == "WARN" else "PASS",
+        warnings=tuple(found),
+        source=name,
+    )

@@ -1,0 +1,137 @@
+"""Which levels occur: saturation, clipping, combs and gaps in the histogram of the raw values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.estimate.sample import Window
+
+_PILE = 4.0
+_ENOUGH = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """What the histogram says.
+
+    Attributes
+    ----------
+    lowest, highest : float
+        ADU.
+    top : float
+        Values at or above are saturated; infinite if nothing piles up.
+    bottom : float
+        Values at or below pile up at the lowest level; minus infinite if they do not.
+    saturated_share, floor_share : float
+        Share of samples at ``top`` and at ``bottom``.
+    step : int
+        All levels are this far apart (1 for untouched integers, 0 for floats).
+    roughness : float
+        How much a level's count differs from what its neighbours foretell, relative, beyond chance.
+    missing_share : float
+        Share of levels within the busy range that never occur.
+    spacing : float
+        Mean distance of occupied levels in the busy range, ADU.
+    """
+
+    lowest: float
+    highest: float
+    top: float
+    bottom: float
+    saturated_share: float
+    floor_share: float
+    step: int
+    roughness: float
+    missing_share: float
+    spacing: float
+
+
+def _count(windows: Sequence[Window]) -> tuple[NDArray, NDArray]:
+    dtype = windows[0].frames.dtype
+    if dtype.kind in "iu" and dtype.itemsize <= 2:
+        low = int(np.iinfo(dtype).min)
+        total = np.zeros(1 << (8 * dtype.itemsize), np.int64)
+        for window in windows:
+            total += np.bincount(window.frames.ravel().astype(np.int64) - low, minlength=len(total))
+        used = np.flatnonzero(total)
+        return (used + low).astype(np.float64), total[used]
+    parts = []
+    for window in windows:
+        values, counts = np.unique(window.frames[np.isfinite(window.frames)], return_counts=True)
+        if len(values) > 200_000:  # true floats: only the ends matter
+            keep = np.r_[0:100, len(values) - 100 : len(values)]
+            values, counts = values[keep], counts[keep]
+        parts.append((values.astype(np.float64), counts))
+    values, inverse = np.unique(np.concatenate([v for v, _ in parts]), return_inverse=True)
+    counted = np.bincount(inverse, np.concatenate([c for _, c in parts]), len(values))
+    return values, counted.astype(np.int64)
+
+
+def _piles(counts: NDArray) -> bool:
+    """Whether the first level holds far more than the next eight occupied ones."""
+    return len(counts) > 8 and counts[0] >= _ENOUGH and counts[0] > _PILE * np.median(counts[1:9])
+
+
+def survey(windows: Sequence[Window]) -> Levels:
+    """Histogram the sample and judge its levels."""
+    values, counts = _count(windows)
+    total = float(sum(w.frames.size for w in windows))
+    if len(values) == 0:
+        return Levels(
+            lowest=math.nan, highest=math.nan, top=math.inf, bottom=-math.inf, saturated_share=0.0,
+            floor_share=0.0, step=0, roughness=0.0, missing_share=0.0, spacing=0.0,
+        )  # fmt: skip
+    dtype = windows[0].frames.dtype
+    at_limit = dtype.kind in "iu" and values[-1] == np.iinfo(dtype).max
+    full = _piles(counts[::-1]) or (at_limit and counts[-1] >= _ENOUGH)
+    floored = _piles(counts)
+    step, roughness, missing, spacing = 0, 0.0, 0.0, 0.0
+    if bool((values == np.rint(values)).all()):
+        whole = values.astype(np.int64)
+        step = int(np.gcd.reduce(np.diff(whole))) if len(whole) > 1 else 1
+        roughness, missing, spacing = _unevenness(whole, counts, max(step, 1))
+    return Levels(
+        lowest=float(values[0]),
+        highest=float(values[-1]),
+        top=float(values[-1]) if full else math.inf,
+        bottom=float(values[0]) if floored else -math.inf,
+        saturated_share=float(counts[-1]) / total if full else 0.0,
+        floor_share=float(counts[0]) / total if floored else 0.0,
+        step=step,
+        roughness=roughness,
+        missing_share=missing,
+        spacing=spacing * max(step, 1),
+    )
+
+
+def _unevenness(values: NDArray, counts: NDArray, step: int) -> tuple[float, float, float]:
+    """Roughness beyond chance, missing levels, spacing, over the levels from the 2nd to the 95th percentile.
+
+    A count is compared with the cubic through its four neighbours, which follows any histogram that is
+    smooth over a few levels.
+    """
+    index = (values - values[0]) // step
+    cumulative = np.cumsum(counts) / counts.sum()
+    first, last = np.searchsorted(cumulative, [0.02, 0.95])
+    low, high = int(index[first]), int(index[last])
+    if high - low < 16 or high - low > 1 << 20:
+        return 0.0, 0.0, 1.0
+    inside = (index >= low) & (index <= high)
+    dense = np.zeros(high - low + 1)
+    dense[index[inside] - low] = counts[inside]
+    expected = (4 * dense[1:-3] + 4 * dense[3:-1] - dense[:-4] - dense[4:]) / 6
+    local = (dense[:-4] + dense[1:-3] + dense[2:-2] + dense[3:-1] + dense[4:]) / 5
+    busy = local >= 50
+    if busy.sum() < 12:
+        return 0.0, 0.0, 1.0
+    chance = 70 / 36
+    ratio = ((dense[2:-2] - expected) ** 2 / chance - local)[busy] / local[busy] ** 2
+    # the median of a squared normal is .455; a quarter of the mean sees combs that spare most levels
+    power = max(float(np.median(ratio)) / 0.455, float(np.mean(ratio)) / 4, 0.0)
+    missing = float((dense[2:-2][busy] == 0).mean())
+    return math.sqrt(power), missing, (high - low) / max(int(np.count_nonzero(dense)) - 1, 1)

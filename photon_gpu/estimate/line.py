@@ -1,0 +1,351 @@
+"""The line through the cells: instrumental-variable regression, robust from above, honest intervals.
+
+The estimating equations are those of instrumental variables: what other frames say of a stratum's light
+is the instrument of every cell in it, so noise in a cell's own mean neither dilutes the slope nor
+chooses its own weight. Structure that moves is met three times. What it adds to a variance it adds, where it
+is smooth, to the covariance of neighbouring pixels: that covariance, extrapolated to distance zero, is
+subtracted (the *nugget* of geostatistics is what remains). What it adds to single pixels goes with the
+local contrast, which is a regressor beside the light. And units of space and time that still move are
+left out, as strictly as makes the expected error least.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.estimate.pairs import Cells
+
+_ROUNDS, _STEPS = 4, 12
+# from strict to "leave nothing out"
+_BOUNDS = (3.0, 6.0, 12.0, 30.0, 100.0, np.inf)
+# what structure leaves behind of all that was subtracted for it: -10 to 20 % in simulations of motion
+_LEFTOVER = 0.12
+# relative error of the correction for contrast, in one stratum
+_CURVED = 0.2
+# how much of a squared contrast motion may add to a variance, a priori: a jitter of .3 pixels adds .18,
+# of which the neighbours take all but .05
+_JITTER, _JITTER_LIMIT = 0.1, 0.3
+_NUGGETS = {
+    "near": (("y1", 2 / 3), ("y2", -1 / 6), ("x1", 2 / 3), ("x2", -1 / 6)),
+    "y": (("y1", 4 / 3), ("y2", -1 / 3)),
+    "x": (("x1", 4 / 3), ("x2", -1 / 3)),
+    "far": (("y2", 0.9), ("y3", -0.4), ("x2", 0.9), ("x3", -0.4)),
+    "none": (),
+}
+
+
+def nugget(cells: Cells, scheme: str) -> NDArray:
+    """``D^2/6`` less the covariance with neighbours extrapolated to distance 0 (``a + b*distance^2``)."""
+    value = cells.form("square").copy()
+    for name, factor in _NUGGETS[scheme]:
+        value -= factor * cells.form(name)
+    return value
+
+
+def overlap(count: int) -> float:
+    """Variance of the mean of ``count`` consecutive products of second differences, in single products.
+
+    Neighbouring second differences of white noise correlate by -4/6 and 1/6; their products by the
+    squares of these.
+    """
+    lags = (1.0, (4 / 6) ** 2, (1 / 6) ** 2)
+    total = sum((1 if k == 0 else 2) * max(count - k, 0) * r for k, r in enumerate(lags))
+    return total / count**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """``var = gain*z + intercept``.
+
+    Attributes
+    ----------
+    gain, intercept : float
+        ADU per photon, ADU^2.
+    jitter : float
+        What a squared contrast between neighbours adds to the variance, ADU^2 per ADU^2.
+    covariance : ndarray of shape (2, 2)
+        Of (gain, intercept): scatter between units, plus what corrections may have left.
+    kept : ndarray of bool, shape (N,)
+        Cells the line rests on.
+    bound : float
+        How strictly moving units were left out, in sigma.
+    plain_gain : float
+        The gain had no structure been subtracted.
+    """
+
+    gain: float
+    intercept: float
+    jitter: float
+    covariance: NDArray
+    kept: NDArray
+    bound: float
+    plain_gain: float
+
+    def variance(self, level: NDArray | float) -> NDArray:
+        """Variance the line gives at ``level`` ADU."""
+        return np.asarray(self.gain * np.asarray(level) + self.intercept)
+
+
+def group(index: NDArray, values: NDArray, size: int | None = None) -> NDArray:
+    """Sum of ``values`` per index."""
+    return np.bincount(index, values, int(index.max()) + 1 if size is None else size)
+
+
+class Problem:
+    """The cells arranged for fitting: what stays the same from round to round.
+
+    Parameters
+    ----------
+    cells : Cells
+        All of them.
+    usable : ndarray of bool
+        False for cells of levels that are clipped.
+    scheme : str
+        Which neighbours are subtracted: near, y, x, far, none.
+    """
+
+    def __init__(self, cells: Cells, usable: NDArray, scheme: str) -> None:
+        if not usable.any():
+            raise InvalidInputError("estimate_noise: no sample is left to fit a line to")
+        self.cells, self.usable, self.scheme = cells, usable, scheme
+        self.signal, self.count = cells.form("signal"), cells.count
+        self.square, self.value = cells.form("square"), nugget(cells, scheme)
+        self.levels, self.strata = len(cells.edges) + 1, int(cells.stratum.max()) + 1
+        mass = self.count * usable
+        self.per_level = group(cells.level, mass, self.levels)
+        self.per_stratum = group(cells.stratum, mass, self.strata)
+        self.centre = group(cells.level, mass * self.signal, self.levels) / np.maximum(self.per_level, 1e-9)
+        safe = np.maximum(self.per_stratum, 1e-9)
+        self.z_stratum = group(cells.stratum, mass * self.signal, self.strata) / safe
+        self.contrast_stratum = group(cells.stratum, mass * cells.form("contrast"), self.strata) / safe
+        light = group(cells.stratum, mass * cells.instrument, self.strata) / safe
+        steep = group(cells.stratum, mass * cells.steepness, self.strata) / safe
+        self.light, self.steep = light[cells.stratum], steep[cells.stratum]
+        self.z = self.centre[cells.level]
+        tiles = int(cells.tile.max()) + 1
+        pair = cells.window.astype(np.int64) * tiles + cells.tile
+        units, self.unit = np.unique(pair, return_inverse=True)
+        self.unit_window, self.unit_tile = units // tiles, units % tiles
+        self.share = overlap(max(1, round(cells.pairs_per_sample)))
+        self.floor = 1e-3 * float((mass * self.square).sum() / mass.sum())
+
+    def sigma2(self, gain: float, intercept: float) -> NDArray:
+        """Variance at each cell's level."""
+        return np.maximum(gain * self.z + intercept, self.floor)
+
+    def information(self, gain: float, intercept: float) -> NDArray:
+        """1/variance of one sample's value, per cell, from its stratum alone."""
+        sigma2 = np.maximum(gain * self.z_stratum + intercept, self.floor)
+        return (1 / (3 * sigma2**2 + 0.5 * max(gain, 0.0) ** 2 * sigma2))[self.cells.stratum]
+
+    def weight(self, gain: float, intercept: float, jitter: float) -> NDArray:
+        """Weight of one sample in the regression, from its stratum alone."""
+        sigma2 = np.maximum(gain * self.z_stratum + intercept, self.floor)
+        spread = 3 * sigma2**2 + 0.5 * max(gain, 0.0) ** 2 * sigma2
+        # however many samples a steep stratum has, it is no better than the correction for its contrast
+        doubt = (
+            (_CURVED * jitter * self.contrast_stratum) ** 2 * self.per_stratum * self.cells.pairs_per_sample
+        )
+        return (1 / (spread + doubt))[self.cells.stratum]
+
+    def scatter(self, influence: NDArray, kept: NDArray) -> NDArray:
+        """Covariance of what ``influence`` sums to, from its scatter between space-time units."""
+        sums = np.stack([group(self.unit, row) for row in influence])
+        live = np.count_nonzero(np.bincount(self.unit[kept]))
+        return sums @ sums.T * live / max(live - 2, 1)
+
+    def regression(self, weight: NDArray, *, contrast: bool) -> tuple[NDArray, NDArray, float]:
+        """Instruments and regressors, shape (k, N), and the pivot of the levels.
+
+        Regressors are 1, signal and, where asked, contrast. Their instruments are what the *other* frames
+        say, on average over the stratum: as many instruments as regressors, so no bias from having many.
+        """
+        w = weight * self.count
+        pivot = float((w * self.usable * self.light).sum() / (w * self.usable).sum())
+        rows = [np.ones_like(w), self.signal - pivot]
+        tools = [np.ones_like(w), self.light - pivot]
+        if contrast:
+            rows.append(self.cells.form("contrast"))
+            # of the steepness that other frames show, only what these frames confirm
+            mass = w * self.usable
+            confirmed, shown = (_residual(v, tools[1], mass) for v in (rows[2], self.steep))
+            power = float((mass * shown * shown).sum())
+            trust = float((mass * shown * confirmed).sum()) / power if power > 0 else 0.0
+            tools.append(max(trust, 0.0) * self.steep)
+        return np.stack(tools), np.stack(rows), pivot
+
+    def solve(
+        self, value: NDArray, weight: NDArray, kept: NDArray, *, contrast: bool = False
+    ) -> tuple[NDArray, NDArray]:
+        """Coefficients (gain, intercept[, jitter]) and the influence of each cell on them, shape (k, N)."""
+        tools, rows, pivot = self.regression(weight, contrast=contrast)
+        w = np.where(kept, weight * self.count, 0.0)
+        design = (tools * w) @ rows.T
+        if contrast:
+            design[2, 2] += self.share / _JITTER**2
+        inverse = _inverse(design)
+        solution = inverse @ ((tools * w) @ value)
+        if contrast and abs(solution[2]) > _JITTER_LIMIT:  # something else than jitter: correct no further
+            fixed = math.copysign(_JITTER_LIMIT, solution[2])
+            solution, influence = self.solve(value - fixed * rows[2], weight, kept)
+            return np.append(solution, fixed), np.vstack([influence, np.zeros_like(w)])
+        influence = inverse @ (tools * (w * (value - solution @ rows)))
+        turn = np.eye(len(solution))
+        turn[:2, :2] = np.array([[0.0, 1.0], [1.0, -pivot]])
+        return turn @ solution, turn @ influence
+
+
+def _residual(values: NDArray, light: NDArray, mass: NDArray) -> NDArray:
+    """``values`` less the line through them over ``light``."""
+    centred = values - (mass * values).sum() / mass.sum()
+    light = light - (mass * light).sum() / mass.sum()
+    power = float((mass * light * light).sum())
+    slope = float((mass * light * centred).sum()) / power if power > 0 else 0.0
+    return np.asarray(centred - slope * light)
+
+
+def _inverse(design: NDArray) -> NDArray:
+    size = np.sqrt(np.abs(np.diag(design)))
+    if not np.isfinite(design).all() or not (size > 0).all():
+        raise np.linalg.LinAlgError("all levels are the same")
+    scaled = design / np.outer(size, size)
+    if np.linalg.cond(scaled) > 1e8:
+        raise np.linalg.LinAlgError("all levels are the same")
+    return np.linalg.inv(scaled) / np.outer(size, size)
+
+
+def _first(p: Problem) -> tuple[float, float]:
+    """A start: the line through the lower third of about 16 large groups of every level."""
+    cells = p.cells
+    windows, tiles = int(cells.window.max()) + 1, int(cells.tile.max()) + 1
+    index = cells.window * 16 // windows if windows >= 8 else cells.tile * 16 // tiles
+    groups = int(index.max()) + 1
+    key, size = cells.level * groups + index, p.levels * groups
+    mass = group(key, p.count * p.usable, size).reshape(p.levels, groups)
+    sums = group(key, p.count * p.usable * p.square, size).reshape(p.levels, groups)
+    filled = (mass > 0).any(axis=1)
+    means = np.where(mass > 0, sums / np.maximum(mass, 1e-9), np.nan)[filled]
+    low = np.nanquantile(means, 0.3, axis=1)
+    weight = np.sqrt(p.per_level[filled]) / np.maximum(low, p.floor)
+    if filled.sum() < 2:
+        return 0.0, float(low[0])
+    design = np.stack([p.centre[filled], np.ones(filled.sum())], axis=1) * weight[:, None]
+    (gain, intercept), *_ = np.linalg.lstsq(design, low * weight)
+    return float(gain), float(intercept)
+
+
+class _Units:
+    """Sums per space-time unit, with weights frozen: selecting and solving take no more than these."""
+
+    def __init__(self, p: Problem, gain: float, intercept: float, jitter: float) -> None:
+        self.p = p
+        sigma2, root = p.sigma2(gain, intercept), np.sqrt(p.information(gain, intercept))
+        usable = np.where(p.usable, p.count, 0.0)
+        self.mass = group(p.unit, usable)
+        # lag 1 along x is left out: the bandwidth of a scanning detector correlates raw noise there
+        pairs = (("y1", "y2"), ("x2", "x3")) if p.scheme != "none" else ()
+        forms = [(p.cells.form(a) + p.cells.form(b)) / np.sqrt(2) / sigma2 for a, b in pairs]
+        self.shared = [group(p.unit, usable * form) for form in forms]
+        self.excess = [group(p.unit, usable * root * form) for form in (p.square, p.signal, 1.0)]
+        weight = p.weight(gain, intercept, jitter)
+        tools, rows, self.pivot = p.regression(weight, contrast=p.scheme != "none")
+        w = weight * usable
+        self.design = np.array([[group(p.unit, w * t * r) for r in rows] for t in tools])
+        self.right = np.array([group(p.unit, w * t * p.value) for t in tools])
+
+    def quiet(self, gain: float, intercept: float, bound: float) -> NDArray:
+        """Units left when units, then tiles, then windows that move or stand above the line are taken out."""
+        p = self.p
+        kept = self.mass > 0
+        excess = self.excess[0] - gain * self.excess[1] - intercept * self.excess[2]
+        every = np.arange(len(kept))
+        for index, slack in ((every, 2.0), (p.unit_tile, 0.0), (p.unit_window, 0.0)):
+            mass = group(index, np.where(kept, self.mass, 0.0))
+            live = mass > 0
+            if live.sum() < 8:
+                continue
+            scale = np.sqrt(np.maximum(mass, 1e-9) * p.share)
+            bad = np.zeros(len(mass), bool)
+            for form in self.shared:
+                score = group(index, np.where(kept, form, 0.0)) / scale
+                # clean scores have a known width: their middle follows from their tenth percentile
+                low = float(np.quantile(score[live], 0.1)) + 1.2816 if live.sum() >= 20 else 0.0
+                bad |= score > low + bound
+            score = group(index, np.where(kept, excess, 0.0)) / scale
+            below = score[live & (score < 0)]
+            if below.size > 3:
+                bad |= score > (bound + slack) * max(1.0, float(np.sqrt(np.mean(below**2))))
+            kept &= ~bad[index]
+        return kept
+
+    def solve(self, kept: NDArray) -> tuple[float, float, float]:
+        design = self.design[:, :, kept].sum(axis=2)
+        if len(design) > 2:
+            design[2, 2] += self.p.share / _JITTER**2
+        right = self.right[:, kept].sum(axis=1)
+        solution = _inverse(design) @ right
+        jitter = float(solution[2]) if len(solution) > 2 else 0.0
+        if abs(jitter) > _JITTER_LIMIT:
+            jitter = math.copysign(_JITTER_LIMIT, jitter)
+            solution = _inverse(design[:2, :2]) @ (right - jitter * design[:, 2])[:2]
+        return float(solution[1]), float(solution[0] - self.pivot * solution[1]), jitter
+
+
+def _fit_at(p: Problem, bound: float, start: tuple[float, float, float]) -> Line | None:
+    gain, intercept, jitter = start
+    kept_units = np.zeros(0, bool)
+    for _ in range(_ROUNDS):
+        units = _Units(p, gain, intercept, jitter)
+        before = gain
+        for _ in range(_STEPS):
+            again = units.quiet(gain, intercept, bound)
+            if units.mass[again].sum() < 0.01 * units.mass.sum():
+                return None
+            settled = len(kept_units) == len(again) and bool((kept_units == again).all())
+            kept_units = again
+            gain, intercept, jitter = units.solve(kept_units)
+            if settled:
+                break
+        if abs(gain - before) < 1e-3 * abs(gain):
+            break
+    return _finish(p, p.usable & kept_units[p.unit], (gain, intercept, jitter), bound)
+
+
+def _finish(p: Problem, kept: NDArray, state: tuple[float, float, float], bound: float) -> Line:
+    contrast = p.scheme != "none"
+    weight = p.weight(*state)
+    solution, influence = p.solve(p.value, weight, kept, contrast=contrast)
+    plain, _ = p.solve(p.square, weight, kept)
+    left = _LEFTOVER * (plain[:2] - solution[:2])
+    covariance = p.scatter(influence, kept)[:2, :2] + np.outer(left, left)
+    return Line(
+        gain=float(solution[0]),
+        intercept=float(solution[1]),
+        jitter=float(solution[2]) if contrast else 0.0,
+        covariance=covariance,
+        kept=kept,
+        bound=bound,
+        plain_gain=float(plain[0]),
+    )
+
+
+def fit(p: Problem) -> Line | None:
+    """The line with the least expected gain error over a ladder of strictness; None if there is none."""
+    best: Line | None = None
+    try:
+        start = (*_first(p), 0.0)
+    except np.linalg.LinAlgError:
+        return None
+    for bound in _BOUNDS:
+        try:
+            line = _fit_at(p, bound, start)
+        except np.linalg.LinAlgError:
+            continue
+        if line is not None and (best is None or line.covariance[0, 0] < best.covariance[0, 0]):
+            best = line
+    return best

@@ -1,0 +1,318 @@
+"""Pair statistics: what second differences in time say about the noise, level by level.
+
+Three frames give ``D = x0 - 2*x1 + x2``, whose square is 6 variances of white noise and which a
+linear drift cannot touch. Pixels are sorted into levels by an *instrument*, the mean of the other
+half of the window: its noise is independent of the half that is measured, so within a level the mean
+of ``D^2/6`` and the mean of the signal are both unbiased, whatever the light distribution, and no
+selection effect bends the line at low counts. Products of ``D`` with that of the neighbours tell
+moving structure, which is smooth in space, from noise, which is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.estimate.sample import Window
+
+TILE = 16
+UNITS = 4000  # tiles grow until there are no more units of space and time than this
+LEVELS = 28
+# classes of pixels from flat to steep, by how much the instrument differs between neighbours: what
+# motion does to a variance goes with the local contrast, so flat pixels tell most
+STEEPNESS = (0.3, 0.6, 0.8, 0.95)
+# signal, D^2/6, covariance of D with the pixel k rows (y) or columns (x) away, variance from differences
+# over 1 and 2 frames less what neighbouring rows share, third cumulant, squared contrast between
+# neighbours, share of values at the saturated level, share at the lowest level
+FORMS = (
+    "signal",
+    "square",
+    "y1",
+    "y2",
+    "y3",
+    "x1",
+    "x2",
+    "x3",
+    "t1",
+    "t2",
+    "cube",
+    "contrast",
+    "full",
+    "floor",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """Sums over the samples that share a window, a tile of pixels and a level.
+
+    Attributes
+    ----------
+    window, tile, level, stratum : ndarray of int, shape (N,)
+        Which cell; ``level`` indexes ``edges``, ``stratum`` is the level and the class of steepness.
+    count : ndarray of float, shape (N,)
+        Samples (a sample is one pixel in one half window).
+    instrument, steepness : ndarray, shape (N,)
+        Mean light, ADU, and squared contrast, ADU^2, of the frames that were not measured.
+    means : ndarray, shape (N, len(FORMS))
+        Mean of each form: ADU, ADU^2, ADU^3 (cube), share (full, floor).
+    edges : ndarray
+        Instrument levels, ADU.
+    pairs_per_sample : float
+        Second differences behind one sample, on average.
+    constant_share, nonfinite_share : float
+        Samples left out because nothing in their cell ever changed, or because they are not finite.
+    """
+
+    window: NDArray
+    tile: NDArray
+    level: NDArray
+    stratum: NDArray
+    count: NDArray
+    instrument: NDArray
+    steepness: NDArray
+    means: NDArray
+    edges: NDArray
+    pairs_per_sample: float
+    constant_share: float
+    nonfinite_share: float
+
+    def form(self, name: str) -> NDArray:
+        """Mean of one form, per cell."""
+        return self.means[:, FORMS.index(name)]
+
+
+def halves(length: int) -> list[tuple[slice, list[int]]]:
+    """Frames to measure and frames that are the instrument, twice, for a window of ``length`` frames."""
+    half = max(3, length // 2)
+    first, last = slice(0, half), slice(min(half, length - 3), length)
+    return [(first, list(range(half, length))), (last, list(range(last.start)))]
+
+
+def _box3(image: NDArray) -> NDArray:
+    for axis in (0, 1):
+        padded = np.pad(image, [(1, 1) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+        cut = [slice(None), slice(None)]
+        total = np.zeros_like(image)
+        for k in range(3):
+            cut[axis] = slice(k, k + image.shape[axis])
+            total += padded[tuple(cut)]
+        image = total / 3
+    return image
+
+
+def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 6.0) -> NDArray:
+    """Mean over frames of D(p) times the mean of D at the two pixels ``lag`` away, per pixel."""
+    size = contrast.shape[axis]
+    out = np.zeros(contrast.shape[1:])
+    if size <= lag:
+        return out
+    ahead = [slice(None)] * 3
+    behind = [slice(None)] * 3
+    ahead[axis], behind[axis] = slice(lag, None), slice(None, -lag)
+    product = np.einsum("jyx,jyx->yx", contrast[tuple(ahead)], contrast[tuple(behind)])
+    product = product / (norm * len(contrast))
+    weight = np.zeros(contrast.shape[1:])
+    for part in (ahead, behind):
+        out[tuple(part[1:])] += product
+        weight[tuple(part[1:])] += 1
+    return out / np.maximum(weight, 1)
+
+
+def _contrast(one: NDArray, other: NDArray) -> NDArray:
+    """Mean over the four neighbours of the product of both images' differences to them."""
+    out = np.zeros(one.shape)
+    weight = np.zeros(one.shape)
+    for axis in (0, 1):
+        product = np.diff(one, axis=axis) * np.diff(other, axis=axis)
+        for part in (slice(1, None), slice(None, -1)):
+            at = (part, slice(None)) if axis == 0 else (slice(None), part)
+            out[at] += product
+            weight[at] += 1
+    return out / np.maximum(weight, 1)
+
+
+def _steady(contrast: NDArray) -> NDArray:
+    """Which rows of which second differences hold no line artefact, shape (J, H).
+
+    A line that lost its light stands out by its mean, which noise within the line hardly decides.
+    """
+    mean = contrast.mean(axis=2)
+    if mean.shape[1] < 8:
+        return np.ones(mean.shape, bool)
+    padded = np.pad(mean, ((0, 0), (2, 2)), mode="reflect")
+    around = np.median([padded[:, k : k + mean.shape[1]] for k in range(5)], axis=0)
+    off = np.abs(mean - around)
+    return np.asarray(~(off > 8 * np.median(off) + 1e-9))
+
+
+def _measure(frames: NDArray, *, lines: bool) -> NDArray:
+    """All forms of one half window but the two shares, shape (len(FORMS) - 2, H, W)."""
+    contrast = frames[:-2] - 2 * frames[1:-1] + frames[2:]
+    steady = _steady(contrast) if lines else np.ones(contrast.shape[:2], bool)
+    if not steady.all():
+        contrast = contrast * steady[:, :, None]
+    # a row of which nothing is left becomes NaN and is left out
+    count = np.where(steady.any(axis=0), steady.sum(axis=0), np.nan)[:, None]
+    weight = np.zeros(frames.shape[:2])
+    for k, w in enumerate((1, 4, 1)):
+        weight[k : k + len(contrast)] += w * steady
+    squares = contrast * contrast
+    signal = np.einsum("jy,jyx->yx", weight, frames) / (6 * count)
+    forms = [signal, squares.sum(axis=0) / (6 * count)]
+    forms += [_lagged(contrast, lag, axis) for axis in (1, 2) for lag in (1, 2, 3)]
+    for step in (1, 2):
+        change = frames[step:] - frames[:-step]
+        own = np.einsum("jyx,jyx->yx", change, change) / (2 * len(change))
+        forms.append(own - 4 / 3 * _lagged(change, 1, 1, 2.0) + 1 / 3 * _lagged(change, 2, 1, 2.0))
+    forms.append(-np.einsum("jyx,jyx->yx", squares, contrast) / (6 * count))
+    # the halves of the half: their noise is independent, so the product holds structure alone
+    middle = len(frames) // 2
+    forms.append(_contrast(frames[:middle].mean(axis=0), frames[len(frames) - middle :].mean(axis=0)))
+    return np.stack(forms)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strata:
+    """How samples are sorted: by level, and within it by steepness.
+
+    Attributes
+    ----------
+    edges : ndarray
+        Of the levels, ADU of the instrument.
+    noise : ndarray, shape (len(edges) + 1,)
+        Rough variance at each level, by which contrast is measured.
+    cuts : ndarray
+        Between the classes of steepness; empty where neighbours are not neighbours in space.
+    """
+
+    edges: NDArray
+    noise: NDArray
+    cuts: NDArray
+
+    def sort(self, image: NDArray, smooth: bool) -> tuple[NDArray, NDArray, NDArray]:
+        """Light, squared contrast and stratum of every pixel of the mean of the frames not measured."""
+        light, contrast = (_box3(image) if smooth else image), _contrast(image, image)
+        level = np.searchsorted(self.edges, light)
+        if not len(self.cuts):
+            return light, contrast, level
+        steep = np.searchsorted(self.cuts, contrast / self.noise[level])
+        return light, contrast, level * (len(self.cuts) + 1) + steep
+
+
+def strata(windows: Sequence[Window], *, smooth: bool) -> Strata:
+    """Half of the level edges share the samples evenly, half share the range evenly."""
+    noise, lights, contrasts = [], [], []
+    for window in windows[:: max(1, len(windows) // 8)]:
+        for chosen, rest in halves(len(window.frames)):
+            image = window.frames[rest].astype(np.float64).mean(axis=0)
+            frames = window.frames[chosen][:3].astype(np.float64)
+            lights.append((_box3(image) if smooth else image).ravel()[::3])
+            noise.append((frames[0] - 2 * frames[1] + frames[2]).ravel()[::3] ** 2 / 6)
+            contrasts.append(_contrast(image, image).ravel()[::3])
+    light, square, contrast = (np.concatenate(part) for part in (lights, noise, contrasts))
+    good = np.isfinite(light) & np.isfinite(square) & np.isfinite(contrast)
+    light, square, contrast = light[good], square[good], contrast[good]
+    if light.size == 0:
+        return Strata(edges=np.zeros(1), noise=np.ones(2), cuts=np.zeros(0))
+    low, high = np.quantile(light, [0.0005, 0.9998])
+    edges = np.unique(
+        np.concatenate(
+            [np.quantile(light, np.linspace(0.01, 0.99, LEVELS // 2)), np.linspace(low, high, LEVELS // 2)]
+        )
+    )
+    level = np.searchsorted(edges, light)
+    size = len(edges) + 1
+    rough = np.bincount(level, square, size) / np.maximum(np.bincount(level, minlength=size), 1)
+    rough = np.maximum(rough, max(float(square.mean()), 1e-12) * 1e-3)
+    cuts = np.quantile(contrast / rough[level], STEEPNESS) if smooth else np.zeros(0)
+    return Strata(edges=edges, noise=rough, cuts=cuts)
+
+
+def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool = True) -> Cells:
+    """Measure every window and sum into cells.
+
+    Parameters
+    ----------
+    windows : sequence of Window
+        At least 4 frames each.
+    top, bottom : float
+        ADU; samples at or beyond them count as saturated (``full``) and at the floor.
+    smooth : bool
+        Average the instrument over 3 x 3 pixels (not where rows are other images).
+    """
+    sorting = strata(windows, smooth=smooth)
+    classes = len(sorting.cuts) + 1
+    span = (len(sorting.edges) + 1) * classes
+    parts: list[tuple[NDArray, ...]] = []
+    area, tile = sum(w.frames[0].size for w in windows), TILE
+    while area > UNITS * tile * tile:
+        tile += TILE // 2
+    samples = pairs = constant = nonfinite = 0.0
+    tiles_before: dict[tuple[int, int], int] = {}
+    for number, window in enumerate(windows):
+        height, width = window.frames.shape[1:]
+        down, across = np.arange(height) // tile, np.arange(width) // tile
+        local = (down[:, None] * (width // tile + 1) + across[None, :]).ravel()
+        place = (window.plane, window.row)
+        base = tiles_before.setdefault(place, len(tiles_before) * 10_000_000)
+        exact = np.float32 if window.frames.dtype.itemsize <= 2 else np.float64
+        block: Any = window.frames.astype(exact)
+        finite = np.isfinite(block).all(axis=0).ravel()
+        still = (block == block[0]).all(axis=0).ravel() & finite
+        for chosen, rest in halves(len(block)):
+            instrument = block[rest].mean(axis=0)
+            forms = _measure(block[chosen], lines=smooth).reshape(len(FORMS) - 2, -1)
+            shares = [(block[chosen] >= top).mean(axis=0), (block[chosen] <= bottom).mean(axis=0)]
+            light, steep, stratum = sorting.sort(instrument, smooth)
+            key = local * span + stratum.ravel()
+            size = int(key.max()) + 1
+            good = finite.astype(np.float64)
+            nonfinite += float((~finite).sum())
+            if (
+                not np.isfinite(forms[0]).all() or not finite.all()
+            ):  # what is no number spoils the forms of its neighbours too
+                sound = np.isfinite(forms).all(axis=0) & np.isfinite(light + steep).ravel()
+                forms, good = np.where(sound, forms, 0.0), sound.astype(np.float64)
+            count = np.bincount(key, good, size)
+            used = np.flatnonzero(count)
+            motionless = np.bincount(key, still * good, size)[used] == count[used]
+            constant += float(count[used][motionless].sum())
+            used = used[~motionless]
+            sums = [np.bincount(key, v, size)[used] for v in (*forms, *(s.ravel() * good for s in shares))]
+            parts.append(
+                (
+                    np.full(len(used), number),
+                    base + used // span,
+                    used % span,
+                    count[used],
+                    *(
+                        np.bincount(key, np.where(good > 0, v.ravel(), 0.0), size)[used] / count[used]
+                        for v in (light, steep)
+                    ),
+                    np.stack(sums, axis=1) / count[used, None],
+                )
+            )
+            samples += float(count.sum())
+            pairs += float(count.sum()) * (len(block[chosen]) - 2)
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    _, columns[1] = np.unique(columns[1], return_inverse=True)
+    total = max(samples, 1.0)
+    return Cells(
+        window=columns[0],
+        tile=columns[1],
+        level=columns[2] // classes,
+        stratum=columns[2],
+        count=columns[3],
+        instrument=columns[4],
+        steepness=columns[5],
+        means=columns[6],
+        edges=sorting.edges,
+        pairs_per_sample=pairs / total,
+        constant_share=constant / total,
+        nonfinite_share=nonfinite / max(samples + nonfinite, 1.0),
+    )

@@ -1,0 +1,320 @@
+"""A stored movie, or some of its frames, into a file that any program opens: TIFF, NumPy or plain Zarr.
+
+Frames pass through a chunk at a time, and the file takes its name only once it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import metadata
+from photon_gpu.backend import get_backend
+from photon_gpu.blosc import Compressor
+from photon_gpu.claim import Claim
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
+from photon_gpu.inverse import STABILIZED
+from photon_gpu.layouts import layout_for
+from photon_gpu.pool import parallel, worker_count
+from photon_gpu.reader import Movie
+from photon_gpu.stages import Stages
+from photon_gpu.storage import Storage
+from photon_gpu.writer import chunk_name
+
+SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".zarr")
+
+Progress = Callable[[int, int], None]
+"""``progress(frames_done, frames_in_all)``."""
+
+_CLASSIC_TIFF_BYTES = 2**32 - 2**25
+_PAGE_BYTES = 512  # room for a page's tags, generously
+_COMPRESSOR = Compressor(cname="zstd", clevel=1, shuffle=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What was written.
+
+    Attributes
+    ----------
+    source, url : str
+        The stored movie, and the file that was written.
+    what, unit : str
+        ``"counts"`` in ``"ADU"``, or ``"stabilized"`` in ``"sigma"``.
+    frames : tuple of int
+        First frame, and the one after the last.
+    raw_bytes, stored_bytes : int
+        Of the values, and of the file.
+    first_frame_seconds : float
+        Until the first frame was there: kernels load or compile once. Not part of ``seconds``.
+    """
+
+    source: str
+    url: str
+    format: str
+    what: str
+    unit: str
+    shape: tuple[int, ...]
+    dtype: str
+    frames: tuple[int, int]
+    raw_bytes: int
+    stored_bytes: int
+    first_frame_seconds: float
+    seconds: float
+
+    @property
+    def megabytes_per_second(self) -> float:
+        """Megabytes (1e6) of values written per second of wall time."""
+        return self.raw_bytes / 1e6 / max(self.seconds, 1e-9)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON."""
+        own = {**asdict(self), "shape": list(self.shape), "frames": list(self.frames)}
+        return {**own, "megabytes_per_second": self.megabytes_per_second}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of each line of the table."""
+        return [
+            ("movie", self.source),
+            ("frames", f"{self.frames[0]} to {self.frames[1] - 1}"),
+            ("written", f"{self.url} ({self.format})"),
+            ("shape", f"{' x '.join(map(str, self.shape))} {self.dtype}, {self.what} in {self.unit}"),
+            ("size", f"{self.stored_bytes:,} bytes"),
+            ("first frame", f"after {self.first_frame_seconds:.2f} s"),
+            ("time", f"{self.seconds:.2f} s ({self.megabytes_per_second:,.0f} MB/s)"),
+        ]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<11}  {value}" for name, value in self.rows())
+
+
+def export(
+    movie: Movie,
+    path: str | os.PathLike[str],
+    *,
+    stabilized: bool = False,
+    frames: tuple[int, int] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> ExportReport:
+    """Write a stored movie as TIFF, ``.npy`` or plain Zarr v2, never whole in memory.
+
+    Parameters
+    ----------
+    movie : Movie
+        Opened by :func:`photon_gpu.open`.
+    path : str or path
+        ``.tif``, ``.tiff``, ``.btf`` (BigTIFF where the size asks for it, ``.btf`` always),
+        ``.npy``, or ``.zarr``, which may be any fsspec URL.
+    stabilized : bool
+        float64 values of noise 1, in sigma, instead of counts in the original dtype.
+    frames : (first, end), optional
+        Only these, ``end`` not among them.
+    overwrite : bool
+        Replace what is there, once the new one is whole.
+    progress : callable, optional
+        ``progress(frames_done, frames_in_all)``.
+    storage_options : dict, optional
+        For fsspec, where ``path`` is a URL.
+
+    Returns
+    -------
+    ExportReport
+
+    Raises
+    ------
+    InvalidInputError
+        Another kind of file, frames the movie does not have, no room on the disk.
+    StoreExistsError
+        Something is there already.
+    CorruptDataError
+        A chunk cannot be read.
+    PhotonError, OSError
+        Not everything could be written. After any error, nothing is left behind.
+
+    Notes
+    -----
+    Memory: at most two chunks of values, besides one as stored.
+
+    Examples
+    --------
+    >>> import numpy as np, photon_gpu as pg, tempfile, pathlib
+    >>> counts = np.random.default_rng(1).poisson(30.0, (20, 8, 8)).astype("uint16")
+    >>> report = pg.encode(counts, "memory://exported.zarr", overwrite=True)
+    >>> out = pathlib.Path(tempfile.mkdtemp()) / "part.npy"
+    >>> export(pg.open("memory://exported.zarr"), out, frames=(5, 8)).shape, np.load(out).dtype
+    ((3, 8, 8), dtype('uint16'))
+    """
+    first, end = _checked_range(frames, len(movie))
+    text = os.fspath(path)
+    suffix = Path(text.rstrip("/")).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InvalidInputError(
+            f"{text}: {suffix or 'no suffix'!r} is not understood; what is: {', '.join(SUFFIXES)}"
+        )
+    dtype = np.dtype(np.float64) if stabilized else movie.counts.dtype
+    what = STABILIZED if stabilized else dtype
+    begin = time.perf_counter()
+    movie.read(slice(first, first + 1), what)
+    start = time.perf_counter()
+    job = _Job(movie, what, dtype, first, end, progress)
+    if suffix == ".zarr":
+        storage = Storage.at(text, storage_options)
+        if storage.url == movie.url:
+            raise InvalidInputError(f"{text} is the movie itself; give another name")
+        stored, url, kind = _write_zarr(job, storage, overwrite), storage.url, "Zarr v2"
+    else:
+        if "://" in text:
+            raise InvalidInputError(
+                f"{text}: {suffix} is written to local disks only; .zarr may lie behind a URL"
+            )
+        if suffix != ".npy" and job.shape[-1] == 1:
+            # tifffile would take such columns for samples of a pixel, and frames for rows.
+            raise InvalidInputError(
+                f"{text}: frames one pixel wide have no place in a TIFF; take .npy or .zarr"
+            )
+        big = suffix != ".npy" and _is_big(job, suffix)
+        write = _write_npy if suffix == ".npy" else partial(_write_tiff, big=big)
+        kind = "NumPy" if suffix == ".npy" else "BigTIFF" if big else "TIFF"
+        stored, url = _write_file(job, Path(text), write, overwrite), text
+    return ExportReport(
+        source=movie.url, url=url, format=kind, what="stabilized" if stabilized else "counts",
+        unit="sigma" if stabilized else "ADU", shape=job.shape, dtype=dtype.name, frames=(first, end),
+        raw_bytes=job.nbytes, stored_bytes=stored, first_frame_seconds=start - begin,
+        seconds=time.perf_counter() - start,
+    )  # fmt: skip
+
+
+class _Job:
+    """Which values are asked for, and their blocks in order."""
+
+    def __init__(
+        self, movie: Movie, what: Any, dtype: np.dtype, first: int, end: int, progress: Progress | None
+    ) -> None:
+        self.movie, self.dtype, self.first, self.end = movie, dtype, first, end
+        self.shape = (end - first, *movie.shape[1:])
+        self.nbytes = int(np.prod(self.shape, dtype=object)) * dtype.itemsize
+        self._what, self._progress = what, progress
+
+    def blocks(self, per_block: int, first: int) -> Iterator[NDArray]:
+        """Values of ``per_block`` frames at a time, counted from ``first``; the next is read meanwhile."""
+        edges = [self.first, *range(first + per_block, self.end, per_block), self.end]
+        with ThreadPoolExecutor(1, thread_name_prefix="photon-export") as ahead:
+            coming = ahead.submit(self.movie.read, slice(edges[0], edges[1]), self._what)
+            for number, stop in enumerate(edges[1:], 1):
+                block = coming.result()
+                if stop != self.end:
+                    coming = ahead.submit(self.movie.read, slice(stop, edges[number + 1]), self._what)
+                yield block
+                if self._progress is not None:
+                    self._progress(stop - self.first, self.shape[0])
+
+    def aligned(self) -> Iterator[NDArray]:
+        """Values chunk by chunk, so that none is opened twice."""
+        per_chunk = self.movie.chunks[0]
+        return self.blocks(per_chunk, self.first // per_chunk * per_chunk)
+
+
+Write = Callable[[_Job, IO[bytes]], None]
+
+
+def _checked_range(frames: tuple[int, int] | None, length: int) -> tuple[int, int]:
+    if frames is None:
+        return 0, length
+    first, end = frames
+    if not 0 <= first < end <= length:
+        raise InvalidInputError(
+            f"frames {first}:{end} were asked for; the movie has {length}, numbered from 0"
+        )
+    return int(first), int(end)
+
+
+def _write_npy(job: _Job, file: IO[bytes]) -> None:
+    # Not by a memory map: where the disk fills up, writing to one kills the process.
+    header = {"descr": np.lib.format.dtype_to_descr(job.dtype), "fortran_order": False, "shape": job.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for block in job.aligned():
+        file.write(block.reshape(-1).view(np.uint8).data)
+
+
+def _is_big(job: _Job, suffix: str) -> bool:
+    pages = int(np.prod(job.shape[:-2], dtype=object))
+    return suffix == ".btf" or job.nbytes + pages * _PAGE_BYTES > _CLASSIC_TIFF_BYTES
+
+
+def _write_tiff(job: _Job, file: IO[bytes], *, big: bool) -> None:
+    import tifffile
+
+    axes = "T" + "Q" * (len(job.shape) - 3) + "YX"  # Q: an axis of no special name
+    planes = (plane for block in job.aligned() for plane in block.reshape(-1, *job.shape[-2:]))
+    with tifffile.TiffWriter(file, bigtiff=big) as writer:
+        writer.write(
+            planes, shape=job.shape, dtype=job.dtype, photometric="minisblack", metadata={"axes": axes}
+        )
+
+
+def _write_file(job: _Job, path: Path, write: Write, overwrite: bool) -> int:
+    """Write beside the name it will have, and rename."""
+    _check_free(path, overwrite)
+    if not path.parent.is_dir():
+        raise InvalidInputError(f"{path}: there is no folder {path.parent}; make it first")
+    free = shutil.disk_usage(path.parent).free
+    if job.nbytes > free:
+        raise InvalidInputError(f"{path}: {job.nbytes:,} bytes are to be written; {free:,} are free there.")
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        with unfinished.open("xb") as file:
+            write(job, file)
+            file.flush()
+            os.fsync(file.fileno())
+        stored = unfinished.stat().st_size
+        _check_free(path, overwrite)
+        unfinished.replace(path)
+        return stored
+    except OSError as error:
+        if error.errno is None and not isinstance(error, PhotonError):
+            # NumPy says only how many items it wrote.
+            raise PhotonError(
+                f"{path}: not everything could be written ({error}); is the disk full?"
+            ) from error
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            unfinished.unlink()
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.is_dir():
+        raise InvalidInputError(f"{path} is a folder; give a file's name")
+    if path.exists() and not overwrite:
+        raise StoreExistsError(f"{path} exists; give another name, or overwrite=True to replace it")
+
+
+def _write_zarr(job: _Job, storage: Storage, overwrite: bool) -> int:
+    layout = layout_for(
+        Encoding(layout="lossless", dtype=job.dtype.name, compressor=_COMPRESSOR), get_backend("auto")
+    )
+    frames = min(job.movie.chunks[0], layout.chunk_frames(None, job.shape))
+    chunk, run, stored = (frames, *job.shape[1:]), parallel(worker_count(None)), 0
+    with Claim(storage, overwrite=overwrite) as claim:
+        for number, block in enumerate(job.blocks(frames, job.first)):
+            data = layout.encode(block, chunk, run=run, stages=Stages())
+            claim.target.write(chunk_name(number, len(chunk)), data)
+            stored += len(data)
+        array = metadata.array_json(job.shape, chunk, layout)
+        claim.publish(metadata.ARRAY, array)
+    return stored + len(array)

@@ -1,0 +1,236 @@
+"""Does a stored movie keep the science? PASS, WARN or FAIL, line by line, with reasons.
+
+A sample of the movie is compared with its source: a run of consecutive frames, and short
+blocks all over. What must hold for every pixel can be checked on every pixel, with ``full``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from photon_gpu.callable_module import make_callable
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.fidelity.exact import Exact
+from photon_gpu.fidelity.lines import LIMITS, Line, measured, skipped
+from photon_gpu.fidelity.result import Fidelity
+from photon_gpu.fidelity.sample import Progress, Sample, pieces, take
+from photon_gpu.noise import NoiseModel
+from photon_gpu.reader import Movie
+from photon_gpu.reader import open as open_movie
+from photon_gpu.report import noise_floor_bits
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+from photon_gpu.storage import Storage
+from photon_gpu.transform import anscombe
+
+PIXELS = 1 << 24
+"""Samples of a movie that a report looks at, unless told otherwise."""
+
+
+def fidelity(
+    source: Any,
+    movie: Movie | str | os.PathLike[str] | Storage,
+    *,
+    pixels: int = PIXELS,
+    full: bool = False,
+    regions: ArrayLike | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Fidelity:
+    """Compare a stored movie with what it was encoded from.
+
+    Parameters
+    ----------
+    source : array, path, URL or Source
+        The raw movie.
+    movie : Movie, path, URL or Storage
+        The stored one.
+    pixels : int
+        Samples to look at. 16 million take a few seconds and 300 MB.
+    full : bool
+        Check what must hold for every pixel on every pixel of the movie.
+    regions : array_like of int, optional
+        ``(..., H, W)`` labels, 0 outside: regions to make traces of. Default: squares of 8 x 8
+        pixels, the brightest and the liveliest.
+    seed : int
+        Of the redrawn noise.
+    progress : callable, optional
+        ``progress(frames_done, frames_in_all)``.
+
+    Returns
+    -------
+    Fidelity
+        ``verdict``, ``lines``; ``save("report.html")`` keeps it.
+
+    Raises
+    ------
+    InvalidInputError
+        The source is another recording: shape or dtype differ.
+    CorruptDataError
+        The movie cannot be read.
+
+    Examples
+    --------
+    >>> import photon_gpu as pg
+    >>> raw = pg.simulate(frames=120, height=48, width=48, seed=3)
+    >>> report = pg.encode(raw, "memory://faithful.zarr", noise=raw.noise, overwrite=True)
+    >>> found = pg.fidelity(raw, "memory://faithful.zarr")
+    >>> found.verdict, found["escaped"].found
+    ('PASS', '0 of 276,480 pixels in the sample')
+    """
+    if isinstance(pixels, bool) or not pixels >= 1:
+        raise InvalidInputError(f"pixels is {pixels!r}; a positive number of samples is needed")
+    start = time.perf_counter()
+    stored = movie if isinstance(movie, Movie) else open_movie(movie)
+    given = isinstance(source, Source)
+    raw = open_source(source)
+    labels = None if regions is None else np.asarray(regions)
+    try:
+        lines, facts, pictures = _compare(raw, stored, int(pixels), full, labels, seed, progress)
+    finally:
+        if not given:
+            raw.close()
+    return Fidelity(
+        source=raw.name,
+        url=stored.url,
+        lines=tuple(lines),
+        facts=facts,
+        seconds=time.perf_counter() - start,
+        pictures=pictures,
+    )
+
+
+def _compare(
+    raw: Source,
+    movie: Movie,
+    pixels: int,
+    full: bool,
+    regions: Any,
+    seed: int,
+    progress: Progress | None,
+) -> tuple[list[Line], dict[str, Any], Any]:
+    from photon_gpu.fidelity.levels import group, level_lines, noise_line
+    from photon_gpu.fidelity.pictures import draw
+    from photon_gpu.fidelity.residual import residual_lines
+    from photon_gpu.fidelity.traces import trace_lines, traces
+
+    if movie.noise is None:
+        lines, looked_at = _identical(raw, movie, progress)
+        return lines, _facts(movie, looked_at), None
+    sample = take(raw, movie, pixels=pixels, progress=None if full else progress)
+    exact = Exact(movie.encoding)
+    if full:
+        every_pixel(raw, movie, exact, progress)
+    else:
+        for block in sample.blocks:
+            exact.add(block.raw, block.counts, block.residual, first_frame=block.first_frame)
+    levels, _, groups = group(sample)
+    noise, photons, ratios = noise_line(sample)
+    found = traces(sample, regions, seed)
+    lines = [
+        noise,
+        *exact.lines("of the movie" if full else "in the sample"),
+        *level_lines(sample, levels, groups),
+        *residual_lines(sample),
+        *trace_lines(found),
+        efficiency(movie),
+    ]
+    order = list(LIMITS)
+    lines.sort(key=lambda line: order.index(line.name))
+    looked_at = (
+        f"{sample.frames:,} of {sample.frames_in_all:,} frames, {sample.pixels / 1e6:.3g} million pixels"
+    )
+    if full:
+        looked_at += "; every pixel where every pixel counts"
+    return lines, _facts(movie, looked_at), draw(sample, levels, photons, ratios, found)
+
+
+def every_pixel(raw: Source, movie: Movie, exact: Exact, progress: Progress | None = None) -> None:
+    """Add the whole movie to ``exact``, a few frames at a time."""
+    columns = raw.shape[-1]
+    for first, last in pieces(0, raw.shape[0], movie):
+        values = raw.read(first, last).reshape(last - first, -1, columns)
+        counts = movie.counts[first:last].reshape(values.shape)
+        residual = movie[first:last].reshape(values.shape) - anscombe(values, movie.noise)
+        exact.add(values, counts, residual, first_frame=first)
+        if progress is not None:
+            progress(last, raw.shape[0])
+
+
+def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[list[Line], str]:
+    """A lossless movie without a noise model: every value must be the same, bit for bit."""
+    if raw.shape != movie.shape or raw.dtype.name != movie.encoding.dtype:
+        raise InvalidInputError(
+            f"{raw.name} is {raw.dtype.name} of shape {raw.shape}; the movie is {movie.encoding.dtype} of shape "
+            f"{movie.shape}: they are not the same recording"
+        )
+    differing = 0
+    for first, last in pieces(0, raw.shape[0], movie):
+        one, two = raw.read(first, last), movie.counts[first:last]
+        differing += int((one.view(np.uint8) != two.view(np.uint8)).sum())
+        if progress is not None:
+            progress(last, raw.shape[0])
+    lines = [
+        measured(
+            "escaped", differing, f"{differing:,} bytes differ, of {raw.nbytes:,}", "altered after encoding"
+        )
+    ]
+    why = "stored losslessly, without a noise model"
+    lines += [skipped(name, why) for name in LIMITS if name not in ("escaped", "efficiency")]
+    return [*lines, efficiency(movie)], f"all {raw.shape[0]:,} frames"
+
+
+def efficiency(movie: Movie) -> Line:
+    """Stored bits against the bits that noise alone carries."""
+    stored = movie.stored_bytes
+    ratio, bits = movie.nbytes / stored, 8 * stored / movie.size
+    text = f"{bits:.2f} bits per pixel, {ratio:.2f} times smaller than raw"
+    if stored >= movie.nbytes:
+        line = measured(
+            "efficiency", 1000.0, text, "this movie is larger than the raw one: try layout 'compact'"
+        )
+        return (
+            line
+            if movie.nbytes > 1 << 20
+            else skipped("efficiency", text + "; too small a movie to judge by")
+        )
+    if movie.step is None or movie.encoding.exact:
+        return skipped("efficiency", text + "; the values themselves are stored")
+    floor = noise_floor_bits(movie.step)
+    above = 100 * (bits / floor - 1)
+    text += f"; noise alone takes {floor:.2f} at step {movie.step:g}: {above:+.0f} %"
+    if movie.step > 2:
+        return skipped(
+            "efficiency", text.split(";")[0] + f"; the floor means little at a step of {movie.step:g}"
+        )
+    if movie.nbytes < 1 << 20 and above > LIMITS["efficiency"].warn:
+        return skipped("efficiency", text + "; too small a movie to judge by")
+    cause = "layout 'compact' or preset 'small' would be smaller"
+    return measured("efficiency", max(above, 0.0), text, cause)
+
+
+def _facts(movie: Movie, looked_at: str) -> dict[str, Any]:
+    noise: NoiseModel | None = movie.noise
+    stored = movie.stored_bytes
+    return {
+        "shape": list(movie.shape),
+        "dtype": movie.encoding.dtype,
+        "layout": movie.layout,
+        "step": movie.step,
+        "dither": movie.encoding.dither,
+        "noise": noise.to_dict() if noise else None,
+        "raw_bytes": movie.nbytes,
+        "stored_bytes": stored,
+        "ratio": movie.nbytes / stored,
+        "bits_per_pixel": 8 * stored / movie.size,
+        "looked_at": looked_at,
+    }
+
+
+__all__ = ["LIMITS", "PIXELS", "Fidelity", "Line", "Sample", "every_pixel", "fidelity"]
+make_callable(__name__)

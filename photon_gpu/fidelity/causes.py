@@ -1,0 +1,74 @@
+"""Naming a fault by its fingerprint: the bias each known fault would leave at each light."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.fidelity.sample import Sample
+from photon_gpu.transform import anscombe, inverse_anscombe, inverse_anscombe_unbiased
+
+_LOOKED_AT = 400_000
+_SOUND = "a sound decoder"
+
+
+def likely_cause(sample: Sample, bias: NDArray, groups: NDArray) -> str:
+    """The known fault whose bias is nearest to the one found, or nothing where none is near."""
+    raw = sample.flat("raw")
+    every = max(1, raw.size // _LOOKED_AT)
+    raw, places, sigma = raw[::every], groups[::every], sample.flat("sigma")[::every]
+    found = bias[places]
+    coarse = f"a step of {sample.step:g} sigma is too coarse for this light" if sample.step > 1 else ""
+    left: dict[str, float] = {}
+    for name, decoded in faults(sample, raw):
+        shifted = (decoded - raw.astype(np.float64)) / sigma
+        means = np.bincount(places, shifted, minlength=bias.size) / np.maximum(
+            np.bincount(places, minlength=bias.size), 1
+        )
+        left[name] = float(((found - means[places]) ** 2).mean())
+    if not left:
+        return ""
+    # A fault is named where it explains most of the bias, and much that a sound decoder does not.
+    cause = min(left, key=lambda name: left[name])
+    if left[cause] > 0.3 * float((found**2).mean()) or left[cause] > 0.5 * left[_SOUND]:
+        return coarse
+    return cause
+
+
+def faults(sample: Sample, raw: NDArray) -> list[tuple[str, NDArray]]:
+    """Each known fault, and what it decodes ``raw`` to."""
+    noise, step = sample.noise, sample.step
+    if not step:
+        return []
+    table = sample.encoding.table()
+    if table.has_lut and table.phases == 1:
+        codes = table.luts()[0][np.ascontiguousarray(raw).view(f"u{raw.dtype.itemsize}")]
+        low, high = int(codes.min()), int(codes.max())
+        sound = table.representatives(low, high)[codes - low]
+    else:
+        codes = np.rint(anscombe(raw, noise) / step)
+        rising = codes * step >= 2 * np.sqrt(0.375 + noise.variance / noise.gain**2)
+        sound = inverse_anscombe(codes * step, noise) - noise.gain * step**2 / 48 * rising
+    out = [
+        (_SOUND, sound),
+        ("an inverse that is off by one code, upwards", inverse_anscombe((codes + 1) * step, noise)),
+        ("an inverse that is off by one code, downwards", inverse_anscombe((codes - 1) * step, noise)),
+        (
+            "the inverse for averages (Makitalo and Foi) was used on single samples",
+            inverse_anscombe_unbiased(codes * step, noise),
+        ),
+        (
+            "decoding rounds down, to the lower edge of each code's bin",
+            inverse_anscombe((codes - 0.5) * step, noise),
+        ),
+        (
+            "decoding rounds up, to the upper edge of each code's bin",
+            inverse_anscombe((codes + 0.5) * step, noise),
+        ),
+    ]
+    if raw.dtype.kind in "iu":
+        out += [
+            ("decoding always rounds down to a whole number", np.floor(sound)),
+            ("decoding always rounds up to a whole number", np.ceil(sound)),
+        ]
+    return out

@@ -1,0 +1,121 @@
+"""What must hold for every single pixel: nothing escaped, clipped, or decoded out of its bin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.encoding import Encoding
+from photon_gpu.fidelity.lines import Line, measured, skipped
+from photon_gpu.fidelity.sample import difference
+from photon_gpu.transform import anscombe
+
+_ROUNDING = 1e-6
+_SLAB = 1 << 21
+
+
+@dataclass
+class Exact:
+    """Counts and extremes, added up block by block.
+
+    Attributes
+    ----------
+    pixels : int
+    escaped : int
+        Pixels stored more than half a step from ``A(raw)``.
+    strayed : int
+        Pixels whose decoded value lies outside the bin of their code.
+    worst_steps, worst_adu : float
+        Greatest distance of a decoded from its raw value, in steps of the stabilized scale, and in ADU.
+    where : tuple of int
+        Frame, row and column of it.
+    """
+
+    encoding: Encoding
+    pixels: int = 0
+    escaped: int = 0
+    strayed: int = 0
+    high: int = 0
+    low: int = 0
+    worst_steps: float = 0.0
+    worst_adu: float = 0.0
+    where: tuple[int, ...] = ()
+    top: float = -np.inf
+    bottom: float = np.inf
+    raw_top: float = -np.inf
+    raw_bottom: float = np.inf
+
+    def add(self, raw: NDArray, counts: NDArray, residual: NDArray, *, first_frame: int = 0) -> None:
+        """Count one block; ``residual`` is the stored stabilized value less ``A(raw)``."""
+        frames = max(1, _SLAB // max(raw[0].size, 1))
+        for start in range(0, len(raw), frames):
+            here = slice(start, start + frames)
+            self._slab(raw[here], counts[here], residual[here], first_frame + start)
+
+    def _slab(self, raw: NDArray, counts: NDArray, residual: NDArray, first_frame: int) -> None:
+        step = self.encoding.step or 0.0
+        before, after = anscombe(raw, self.encoding.noise), anscombe(counts, self.encoding.noise)
+        room = _ROUNDING * np.maximum(1.0, np.abs(before))
+        escaped = ~(np.abs(residual) <= 0.5 * step + room)
+        strayed = ~(np.abs(after - before - residual) <= 0.5 * step + room)
+        away = np.abs(after - before)
+        self.pixels += raw.size
+        self.escaped += int(escaped.sum())
+        self.strayed += int(strayed.sum())
+        far = away > 1.01 * step + room
+        top, bottom = counts.max(), counts.min()
+        # A cut-off range piles pixels up at its end; what lies there and far from its raw value was cut.
+        self.high += int((far & (counts == top) & (raw > counts)).sum())
+        self.low += int((far & (counts == bottom) & (raw < counts)).sum())
+        self.top, self.bottom = max(self.top, float(top)), min(self.bottom, float(bottom))
+        self.raw_top = max(self.raw_top, float(raw.max()))
+        self.raw_bottom = min(self.raw_bottom, float(raw.min()))
+        # An integer bin with no integer of its own neighbours counts as one step wide.
+        worst = float(away.max()) / step if step else float(away.max())
+        self.worst_adu = max(self.worst_adu, float(np.abs(difference(counts, raw)).max()))
+        if worst > self.worst_steps:
+            self.worst_steps = worst
+            place = np.unravel_index(int(away.argmax()), away.shape)
+            self.where = (first_frame + int(place[0]), *(int(i) for i in place[1:]))
+
+    def lines(self, scope: str) -> list[Line]:
+        """The four lines; ``scope`` says what was looked at."""
+        step = self.encoding.step or 0.0
+        of = f"of {self.pixels:,} pixels {scope}"
+        at = f"frame {self.where[0]}" if self.where else "no frame"
+        clipped = self.high + self.low
+        limits = (
+            f"{self.high:,} cut to {self.top:g} ADU (raw reaches {self.raw_top:g}), "
+            f"{self.low:,} raised to {self.bottom:g} ADU (raw reaches {self.raw_bottom:g})"
+        )
+        if not step:
+            unit = "no step: "
+            return [
+                *(
+                    measured(name, count, f"{count:,} {of}")
+                    for name, count in (
+                        ("escaped", self.escaped),
+                        ("inverse", self.strayed),
+                        ("clipped", clipped),
+                    )
+                ),
+                skipped(
+                    "worst", f"{unit}nothing was quantized; the worst pixel is {self.worst_adu:g} ADU off"
+                ),
+            ]
+        half = "an inverse that is off by a code, or made for averages"
+        cut = "a range of codes or values too small for this movie, as 8 bits are"
+        return [
+            measured(
+                "escaped", self.escaped, f"{self.escaped:,} {of}", "clipping, or codes altered after encoding"
+            ),
+            measured("inverse", self.strayed, f"{self.strayed:,} {of}", half),
+            measured("clipped", clipped, limits if clipped else f"0 {of}", cut),
+            measured(
+                "worst",
+                self.worst_steps,
+                f"{self.worst_steps:.2f} steps, {self.worst_steps * step:.2f} sigma; {self.worst_adu:g} ADU ({at})",
+            ),
+        ]

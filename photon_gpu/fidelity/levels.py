@@ -1,0 +1,316 @@
+"""Noise before and after, in groups of pixels of one light: bias, variance, slope, cost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.fidelity.causes import likely_cause
+from photon_gpu.fidelity.lines import LIMITS, Line, measured, skipped
+from photon_gpu.fidelity.sample import Block, Sample
+from photon_gpu.noise import NoiseModel
+from photon_gpu.transform import anscombe, stabilized_floor
+
+GROUPS = 20
+_LEAST = 2000
+_ERRORS = 3.0
+_WINDOW = 16
+_QUANTILES = ((0.5, 0.0), (0.25, -0.6745))
+_STRUCTURE = 1.5
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Groups of pixels by light, all arrays ``(groups,)``.
+
+    Attributes
+    ----------
+    light, photons : ndarray
+        Mean of a group, ADU and photons.
+    share : ndarray
+        Of all pixels.
+    bias, float_bias, label_bias : ndarray
+        Of counts, of counts before rounding, of stabilized values; sigma.
+    bias_error : ndarray
+        Standard error of ``bias``.
+    raw_variance, decoded_variance, expected_variance : ndarray
+        Noise from differences of successive frames (rows of a single frame), ADU^2.
+    ratio_error : ndarray
+        Standard error of decoded over raw variance.
+    """
+
+    light: NDArray
+    photons: NDArray
+    share: NDArray
+    bias: NDArray
+    float_bias: NDArray
+    label_bias: NDArray
+    bias_error: NDArray
+    label_error: NDArray
+    raw_variance: NDArray
+    decoded_variance: NDArray
+    expected_variance: NDArray
+    ratio_error: NDArray
+
+
+def group(sample: Sample) -> tuple[Levels, NDArray, NDArray]:
+    """Levels of a sample; also the edges of the groups, and the group of every pixel, flat."""
+    light = sample.flat("light")
+    every = light[:: max(1, light.size // 200_000)]
+    count = max(1, min(GROUPS, light.size // _LEAST))
+    edges = np.unique(np.quantile(every, np.linspace(0, 1, count + 1)[1:-1]))
+    groups = np.searchsorted(edges, light, side="right").astype(np.int8)
+    size = np.maximum(np.bincount(groups, minlength=edges.size + 1), 1).astype(float)
+
+    def mean(values: NDArray) -> NDArray:
+        return np.asarray(np.bincount(groups, values, minlength=edges.size + 1) / size)
+
+    error = sample.flat("error")
+    bias, labels = mean(error), mean(sample.flat("residual"))
+    spread, label_spread = mean(error**2) - bias**2, mean(sample.flat("residual") ** 2) - labels**2
+    unrounded = np.concatenate([(block.unrounded / block.sigma).ravel() for block in sample.blocks])
+    middle = mean(light)
+    raw, decoded, cross, pairs = _differences(sample, edges)
+    noise, step = sample.noise, sample.step
+    added = step**2 / 12 * (noise.gain * np.maximum(middle - noise.offset, 0) + stabilized_floor(noise))
+    levels = Levels(
+        light=middle,
+        photons=(middle - noise.offset) / noise.gain,
+        share=size / light.size,
+        bias=bias,
+        float_bias=mean(unrounded),
+        label_bias=labels,
+        bias_error=np.sqrt(np.maximum(spread, 0) / size),
+        label_error=np.sqrt(np.maximum(label_spread, 0) / size),
+        raw_variance=raw,
+        decoded_variance=decoded,
+        expected_variance=raw + added,
+        ratio_error=2 * np.sqrt(np.maximum(cross, 0) / np.maximum(pairs, 1)) / np.maximum(raw, 1e-30),
+    )
+    return levels, edges, groups
+
+
+def _differences(sample: Sample, edges: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Half the mean square of successive differences, raw and decoded, per group of light."""
+    sums = np.zeros((4, edges.size + 1))
+    for block in sample.blocks:
+        axis = 0 if len(block.raw) > 1 else 1
+        if block.raw.shape[axis] < 2:
+            continue
+        light = block.light
+        before = np.diff(block.raw.astype(np.float64), axis=axis).ravel()
+        after = np.diff(block.counts.astype(np.float64), axis=axis).ravel()
+        places = np.searchsorted(edges, (light[1:] if axis == 0 else light[:, 1:]).ravel(), side="right")
+        for row, values in enumerate((before**2, after**2, (before * (after - before)) ** 2)):
+            sums[row] += np.bincount(places, values, minlength=edges.size + 1)
+        sums[3] += np.bincount(places, minlength=edges.size + 1)
+    pairs = np.maximum(sums[3], 1)
+    raw, decoded = 0.5 * sums[0] / pairs, 0.5 * sums[1] / pairs
+    return raw, decoded, 0.25 * sums[2] / pairs, pairs
+
+
+def level_lines(sample: Sample, levels: Levels, groups: NDArray) -> list[Line]:
+    """Bias, labels, variance, slope and the cost of the step."""
+    return [
+        _bias(sample, levels, groups),
+        _labels(sample, levels),
+        *_variances(sample, levels),
+    ]
+
+
+def _bias(sample: Sample, levels: Levels, groups: NDArray) -> Line:
+    integer = sample.encoding.dtype[0] in "iu"
+    pairs = [("float", levels.float_bias)] + ([("integer", levels.bias)] if integer else [])
+    worst, text = 0.0, []
+    for name, bias in pairs:
+        beyond = 100 * np.maximum(np.abs(bias) - _ERRORS * levels.bias_error, 0)
+        at = int(np.abs(bias).argmax())
+        worst = max(worst, float(beyond.max()))
+        text.append(f"{100 * bias[at]:+.2f} % at {levels.photons[at]:.3g} photons ({name})")
+    cause = likely_cause(sample, levels.bias, groups) if worst > 3.0 else ""
+    return measured("bias", worst, ", ".join(text) + f"; worst of {levels.light.size} levels", cause)
+
+
+def _labels(sample: Sample, levels: Levels) -> Line:
+    beyond = 100 * np.maximum(np.abs(levels.label_bias) - _ERRORS * levels.label_error, 0)
+    at = int(np.abs(levels.label_bias).argmax())
+    found = f"{100 * levels.label_bias[at]:+.2f} % at {levels.photons[at]:.3g} photons"
+    cause = "few resolved photons per pixel: labels are coarse there; use movie.counts"
+    if sample.step > 1:
+        cause = f"a step of {sample.step:g} sigma"
+    return measured("labels", float(beyond.max()), found, cause)
+
+
+def _variances(sample: Sample, levels: Levels) -> list[Line]:
+    step = sample.step
+    raw, decoded, expected = levels.raw_variance, levels.decoded_variance, levels.expected_variance
+    good = raw > 0
+    if not good.any():
+        why = (
+            "the movie has no noise to measure"
+            if sample.run.raw.size > 1
+            else "one pixel has no noise to measure"
+        )
+        return [skipped(name, why) for name in ("variance", "slope", "snr")]
+    ratio, theory = decoded[good] / raw[good], expected[good] / raw[good]
+    # Where photons are resolved, quantization costs less than theory says: that is no fault.
+    off = np.maximum(ratio - theory, 0) - np.maximum(1 - ratio, 0)
+    beyond = 100 * np.maximum(np.abs(off) - _ERRORS * levels.ratio_error[good], 0)
+    at = int(np.abs(off).argmax())
+    weight = levels.share[good]
+    overall, ideal = float((weight * ratio).sum() / weight.sum()), 1 + step**2 / 12
+    lines = [
+        measured(
+            "variance",
+            float(beyond.max()),
+            f"{overall:.4f} on average, theory {ideal:.4f}; farthest {100 * off[at]:+.2f} % "
+            f"at {levels.photons[good][at]:.3g} photons",
+            "noise was removed (smoothing, or levels merged)"
+            if off[at] < 0
+            else "more than quantization was added",
+        )
+    ]
+    lines.append(_slope(levels, good))
+    cost = 100 * (1 - 1 / math.sqrt(max(overall, 1e-9)))
+    lines.append(
+        measured(
+            "snr",
+            max(cost, 0.0),
+            f"{max(cost, 0.0):.2f} % measured, {100 * (1 - 1 / math.sqrt(ideal)):.2f} % by theory for step {step:g}",
+            f"the step of {step:g} sigma is coarse; 0.5 costs 1 %" if step > 1 else "",
+        )
+    )
+    return lines
+
+
+def _slope(levels: Levels, good: NDArray) -> Line:
+    light, weight = levels.light[good], levels.share[good]
+    middle = (weight * light).sum() / weight.sum()
+    spread = (weight * (light - middle) ** 2).sum()
+    slopes = [
+        float((weight * (light - middle) * variance[good]).sum() / max(spread, 1e-30))
+        for variance in (levels.raw_variance, levels.decoded_variance, levels.expected_variance)
+    ]
+    reach = light.max() - light.min()
+    if light.size < 3 or slopes[0] * reach < 0.2 * float(levels.raw_variance[good].mean()):
+        return skipped("slope", "the light varies too little across this movie for a slope")
+    before, after, theory = slopes
+    off = max(after / theory - 1, 0) - max(1 - after / before, 0)
+    times = f"{after / before:.4f} times, theory {theory / before:.4f}"
+    found = f"{before:.4g} before, {after:.4g} after ({times}) ADU/photon"
+    return measured(
+        "slope", 100 * abs(off), found, "the gain of the decoded movie is not that of the raw one"
+    )
+
+
+def noise_line(sample: Sample) -> tuple[Line, NDArray, NDArray]:
+    """Whether stabilized raw noise has the variance it should; also photons and ratios, for the plot."""
+    noise = sample.noise
+    found = [_stabilized_noise(block) for block in sample.blocks]
+    rows = [np.concatenate(parts) for parts in zip(*found, strict=True) if parts] if found else []
+    if not rows or rows[0].size < 50:
+        return skipped("noise_model", "too few frames and rows to measure noise on"), np.empty(0), np.empty(0)
+    light, over_time, over_rows = rows
+    count = max(1, min(12, light.size // 200))
+    edges = np.unique(np.quantile(light, np.linspace(0, 1, count + 1)[1:-1]))
+    places = np.searchsorted(edges, light, side="right")
+    photons, ratios, apart = [], [], []
+    for number in range(edges.size + 1):
+        here = places == number
+        kept = [values[here & np.isfinite(values)] for values in (over_time, over_rows)]
+        both = [_noise_of(values) for values in kept if values.size >= 50]
+        if both:
+            middle = float(noise.photons(float(light[here].mean())))
+            expected = float(expected_variance(noise, np.array([middle]))[0])
+            # Motion, activity and structure only ever add: the smaller of both is nearer to the noise.
+            photons.append(middle)
+            ratios.append(min(both) / max(expected, 1e-3))
+            apart.append(max(both) / max(min(both), 1e-9))
+    if not ratios:
+        return skipped("noise_model", "too few frames and rows to measure noise on"), np.empty(0), np.empty(0)
+    return _grade_noise(noise, np.array(photons), np.array(ratios), np.array(apart))
+
+
+def _grade_noise(
+    noise: NoiseModel, photons: NDArray, ratios: NDArray, apart: NDArray
+) -> tuple[Line, NDArray, NDArray]:
+    bright = photons >= min(2.0, float(photons.max()))
+    at = int(np.flatnonzero(bright)[np.abs(ratios[bright] - 1).argmax()])
+    middle = float(np.median(ratios[bright]))
+    text = f"{middle:.2f} (median), {ratios[at]:.2f} at {photons[at]:.3g} photons, farthest of {len(photons)} levels"
+    cause = (
+        f"the model's gain or offset is wrong: the variance is {middle:.2f} times what it says, so gain is "
+        f"nearer to {noise.gain * middle:.3g}; photon-gpu estimate measures it"
+    )
+    value = 100 * abs(float(ratios[at]) - 1)
+    if ratios[at] > 1 and apart[at] > _STRUCTURE:
+        # A wrong model shows the same in time and space; structure and motion do not.
+        value = min(value, LIMITS["noise_model"].fail)
+        cause = "structure or motion hides the noise, so that the model can be neither confirmed nor refuted"
+    return measured("noise_model", value, text, cause), photons, ratios
+
+
+def _noise_of(windows: NDArray) -> float:
+    """Noise variance from windows of which some also hold changes of the light.
+
+    Quantiles of a mean of squared second differences over those of pure noise (Wilson and
+    Hilferty 1931); changes lift the upper ones first, so the least counts.
+    """
+    degrees = _WINDOW / (1 + 2 * (4 / 9 + 1 / 36))
+    spread = 2 / (9 * degrees)
+    found = np.quantile(windows, [share for share, _ in _QUANTILES])
+    ideal = [(1 - spread + normal * math.sqrt(spread)) ** 3 for _, normal in _QUANTILES]
+    return float((found / ideal).min())
+
+
+def _stabilized_noise(block: Block) -> tuple[NDArray, NDArray, NDArray]:
+    """Light, and variance of ``A(raw)`` from second differences over time and over rows, per window."""
+    raw = block.raw[: 40 * _WINDOW]
+    parts: list[list[NDArray]] = [[], [], []]
+    for axis in (0, 1):
+        moved = np.moveaxis(raw, axis, 0)
+        size = (len(moved) - 2) // _WINDOW * _WINDOW
+        if size < _WINDOW:
+            continue
+        flat = moved.reshape(len(moved), -1)
+        thin = flat[:, :: max(1, flat.size // (1 << 22))]
+        stabilized = anscombe(thin, block.noise)
+        second = (stabilized[:-2] - 2 * stabilized[1:-1] + stabilized[2:])[:size] / math.sqrt(6)
+        windows = (second**2).reshape(-1, _WINDOW, thin.shape[1]).mean(1).ravel()
+        light = thin[1 : size + 1].astype(np.float64).reshape(-1, _WINDOW, thin.shape[1]).mean(1).ravel()
+        parts[0].append(light)
+        parts[1 + axis].append(windows)
+        parts[2 - axis].append(np.full(windows.size, np.nan))
+    empty = np.empty(0)
+    return (
+        np.concatenate(parts[0]) if parts[0] else empty,
+        np.concatenate(parts[1]) if parts[1] else empty,
+        np.concatenate(parts[2]) if parts[2] else empty,
+    )
+
+
+def expected_variance(noise: NoiseModel, photons: NDArray) -> NDArray:
+    """Variance of ``A(z)`` of Poisson light with Gaussian read noise: near 1, less at few photons.
+
+    >>> expected_variance(NoiseModel(), np.array([0.5, 4.0, 50.0])).round(2).tolist()
+    [0.69, 1.06, 1.0]
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(15)
+    weights = weights / weights.sum()
+    out = np.empty(len(photons))
+    for i, mean in enumerate(np.maximum(photons, 0.0)):
+        if mean > 400:
+            out[i] = 1.0
+            continue
+        counts = np.arange(int(mean + 10 * math.sqrt(mean) + 20))
+        logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, counts.size)))])
+        chance = np.exp(counts * math.log(max(mean, 1e-12)) - mean - logs)
+        values = noise.offset + noise.gain * counts[:, None] + math.sqrt(noise.variance) * nodes
+        stabilized = anscombe(values, noise)
+        both = (chance / chance.sum())[:, None] * weights
+        middle = (both * stabilized).sum()
+        out[i] = (both * (stabilized - middle) ** 2).sum()
+    return out

@@ -1,0 +1,256 @@
+"""A line of the report: what was measured, what is allowed and why, PASS, WARN or FAIL."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+PASS, WARN, FAIL, SKIP = "PASS", "WARN", "FAIL", "SKIP"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What a line allows.
+
+    Parameters
+    ----------
+    title : str
+        The question the line answers.
+    warn, fail : float
+        PASS up to ``warn``, WARN up to ``fail``, FAIL beyond.
+    unit : str
+        Of the measured number, as it stands behind it.
+    reason : str
+        Why these thresholds.
+    """
+
+    title: str
+    warn: float
+    fail: float
+    unit: str
+    reason: str
+
+    def grade(self, value: float) -> str:
+        """PASS, WARN or FAIL; what is not a number fails."""
+        if not math.isfinite(value):
+            return FAIL
+        return PASS if value <= self.warn else WARN if value <= self.fail else FAIL
+
+    def text(self) -> str:
+        """The thresholds in words."""
+        if self.warn == self.fail:
+            allowed = f"up to {self.warn:g}{self.unit}" if self.warn else "none"
+            return f"PASS: {allowed}"
+        return f"PASS up to {self.warn:g}{self.unit}, FAIL above {self.fail:g}{self.unit}"
+
+
+LIMITS = {
+    "noise_model": Limit(
+        title="Noise model: raw noise, stabilized, has variance 1",
+        warn=25.0,
+        fail=50.0,
+        unit=" %",
+        reason="the step is counted in sigma of the model: a variance 50 % off makes every step 1.2 times too "
+        "coarse or too fine. 25 % leaves room for excess noise and weak correlations of real detectors",
+    ),
+    "snr": Limit(
+        title="Step: what it costs in signal to noise",
+        warn=4.5,
+        fail=13.5,
+        unit=" %",
+        reason="1 - 1/sqrt(1 + step^2/12): a step of 0.5 costs 1.0 %, 1 costs 3.9 %, 2 costs 13.4 %; "
+        "finer than half a sigma keeps essentially all information (Price-Whelan and Hogg 2010)",
+    ),
+    "escaped": Limit(
+        title="Escaped pixels: stored value more than half a step from the raw one",
+        warn=0.0,
+        fail=0.0,
+        unit="",
+        reason="a pixel either rounds to its code or something is broken: there is no third case",
+    ),
+    "inverse": Limit(
+        title="Inverse: pixels whose decoded value lies outside the bin of their code",
+        warn=0.0,
+        fail=0.0,
+        unit="",
+        reason="every value a code decodes to has that code again; an inverse that is off by one code, "
+        "or belongs to averages, leaves the bin",
+    ),
+    "clipped": Limit(
+        title="Clipped pixels: decoded at the end of the decoded range, raw beyond it",
+        warn=0.0,
+        fail=0.0,
+        unit="",
+        reason="the brightest and darkest pixels must survive; a codec with too few codes cuts them",
+    ),
+    "worst": Limit(
+        title="Worst single pixel",
+        warn=1.0,
+        fail=1.25,
+        unit=" steps",
+        reason="a value decodes to somewhere in its bin, so at most one bin's width away; integers add their rounding",
+    ),
+    "bias": Limit(
+        title="Bias of single pixels, at every light",
+        warn=3.0,
+        fail=5.0,
+        unit=" % of a sigma",
+        reason="3 % is the bar of the decoder at step 0.5 for integers (2 % for floats); rounding always down, "
+        "or an inverse made for averages, costs 5 to 40 %",
+    ),
+    "labels": Limit(
+        title="Bias of stabilized values (movie[...]), at every light",
+        warn=3.0,
+        fail=50.0,
+        unit=" % of a sigma",
+        reason="labels lie on the grid of the step, and where single photons are resolved they cannot follow the "
+        "curve of the transform: up to 22 % at no light. movie.counts is not affected",
+    ),
+    "averages": Limit(
+        title="Bias of averages over time and over regions",
+        warn=3.0,
+        fail=5.0,
+        unit=" % of a sigma",
+        reason="averages reveal what single pixels hide: their error must shrink like noise, not stay",
+    ),
+    "variance": Limit(
+        title="Variance of the noise against 1 + step^2/12",
+        warn=3.0,
+        fail=5.0,
+        unit=" %",
+        reason="quantization adds step^2/12 and nothing else; more is noise nobody planned, less is smoothing",
+    ),
+    "slope": Limit(
+        title="Slope of the mean-variance line, before and after",
+        warn=2.0,
+        fail=5.0,
+        unit=" %",
+        reason="gain is read off this slope: it may only grow by 1 + step^2/12",
+    ),
+    "uniform": Limit(
+        title="Residual is uniform within half a step",
+        warn=5.0,
+        fail=10.0,
+        unit=" %",
+        reason="greatest distance of its distribution from the uniform one; noise wider than a step makes it uniform, "
+        "and theory (the cost of the step, no bias) rests on that. Resolved photon peaks leave up to 4 %",
+    ),
+    "white": Limit(
+        title="Residual is white in time, rows and columns",
+        warn=0.02,
+        fail=0.05,
+        unit="",
+        reason="correlation between neighbours: structure in the residual is structure taken from the movie",
+    ),
+    "uncorrelated": Limit(
+        title="Residual is uncorrelated with the signal",
+        warn=0.1,
+        fail=0.2,
+        unit="",
+        reason="a residual that follows the light has taken some of it, or added to it; a correlation of 0.1 is 1.4 % "
+        "of a sigma at step 0.5, half of what the bar on bias allows",
+    ),
+    "percentiles": Limit(
+        title="Medians and percentiles of traces (F0 is made of them)",
+        warn=3.0,
+        fail=10.0,
+        unit=" % of a sigma",
+        reason="10th, 20th, 50th and 90th percentile over time of regions, in sigma of one pixel",
+    ),
+    "dff": Limit(
+        title="dF/F of regions, against what fresh noise does to it",
+        warn=0.3,
+        fail=0.6,
+        unit=" of the spread",
+        reason="control: the same movie with fresh noise of the modelled size. 0.3 of its spread adds 4 % to the "
+        "error bars, 0.6 adds 17 %; theory says step/sqrt(12)",
+    ),
+    "events": Limit(
+        title="Events found, against what fresh noise does to them",
+        warn=0.0,
+        fail=5.0,
+        unit=" % fewer agree",
+        reason="events of the decoded movie must agree with those of the raw one at least as well as those of two "
+        "redrawings of the same movie agree with each other",
+    ),
+    "efficiency": Limit(
+        title="Size above the noise floor",
+        warn=100.0,
+        fail=900.0,
+        unit=" %",
+        reason="noise alone carries log2(4.133/step) bits per pixel, which no codec gets below; far above it, another "
+        "layout or preset would do better. Larger than the raw movie fails",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of a report.
+
+    Attributes
+    ----------
+    name : str
+        Key of ``LIMITS``.
+    status : {"PASS", "WARN", "FAIL", "SKIP"}
+        SKIP where this movie has nothing to measure it on; ``found`` says why.
+    value : float or None
+        What is graded, in ``unit``.
+    found : str
+        The measurement in words.
+    cause : str
+        What a WARN or FAIL most likely comes from.
+    """
+
+    name: str
+    status: str
+    value: float | None
+    found: str
+    cause: str = ""
+
+    @property
+    def limit(self) -> Limit:
+        """Thresholds, and why."""
+        return LIMITS[self.name]
+
+    @property
+    def title(self) -> str:
+        """The question the line answers."""
+        return self.limit.title
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON."""
+        limit = self.limit
+        value = self.value if self.value is None or math.isfinite(self.value) else None
+        return {
+            **asdict(self),
+            "value": value,
+            "unit": limit.unit.strip(),
+            "title": limit.title,
+            "warn_above": limit.warn,
+            "fail_above": limit.fail,
+            "reason": limit.reason,
+        }
+
+    def __str__(self) -> str:
+        cause = f" [{self.cause}]" if self.cause and self.status in (WARN, FAIL) else ""
+        return f"{self.status:<4}  {self.title}: {self.found}{cause}"
+
+
+def measured(name: str, value: float, found: str, cause: str = "") -> Line:
+    """A line graded by its limit."""
+    value = float(value)
+    status = LIMITS[name].grade(value)
+    return Line(name=name, status=status, value=value, found=found, cause="" if status == PASS else cause)
+
+
+def skipped(name: str, why: str) -> Line:
+    """A line with nothing to measure it on."""
+    return Line(name=name, status=SKIP, value=None, found=why)
+
+
+def verdict(lines: tuple[Line, ...]) -> str:
+    """The worst status of all lines."""
+    found = {line.status for line in lines}
+    return FAIL if FAIL in found else WARN if WARN in found else PASS

@@ -1,0 +1,107 @@
+"""What a report draws, as plain arrays, small enough to keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.fidelity.levels import Levels
+from photon_gpu.fidelity.residual import correlation
+from photon_gpu.fidelity.sample import Sample
+from photon_gpu.fidelity.traces import Traces, relative
+
+_LAGS = 5
+_BINS = 60
+_WIDEST = 400
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Frames, curves and histograms of one report.
+
+    Attributes
+    ----------
+    raw, decoded, residual : ndarray
+        One frame ``(rows, columns)``: ADU, ADU, sigma.
+    frame : int
+    levels : Levels
+    photons, noise : ndarray
+        Light, and variance of stabilized raw noise over what it should be.
+    residual_edges, residual_density : ndarray
+        Histogram of the stabilized residual, in steps; 1 is uniform.
+    value_edges, raw_values, decoded_values : ndarray
+        Histograms of values, ADU.
+    correlations : dict
+        Axis to correlation of the residual at lags 1 to 5.
+    raw_traces, decoded_traces : ndarray
+        dF/F ``(frames, regions)`` of a few regions.
+    trace_spread : ndarray
+        ``(regions,)``: what fresh noise does to dF/F.
+    """
+
+    raw: NDArray
+    decoded: NDArray
+    residual: NDArray
+    frame: int
+    levels: Levels
+    photons: NDArray
+    noise: NDArray
+    residual_edges: NDArray
+    residual_density: NDArray
+    value_edges: NDArray
+    raw_values: NDArray
+    decoded_values: NDArray
+    correlations: dict[str, list[float]]
+    raw_traces: NDArray
+    decoded_traces: NDArray
+    trace_spread: NDArray
+
+
+def draw(sample: Sample, levels: Levels, photons: NDArray, noise: NDArray, found: Traces | None) -> Pictures:
+    """Everything a report shows of a sample."""
+    block = sample.run
+    middle = len(block.raw) // 2
+    step = sample.step or 1.0
+    edges = np.linspace(-0.75, 0.75, _BINS + 1)
+    residual = sample.flat("residual") / step
+    density = np.histogram(residual, edges)[0] / max(residual.size, 1) / np.diff(edges)
+    raw = sample.flat("raw").astype(np.float64)
+    low, high = np.percentile(raw[:: max(1, raw.size // 500_000)], (0.05, 99.9))
+    wide = (
+        max(1, int(np.ceil((high - low) / 120)))
+        if sample.encoding.dtype[0] in "iu"
+        else (high - low) / 120 or 1.0
+    )
+    values = np.arange(low - 0.5, high + wide + 0.5, wide)
+    correlations = {
+        name: [pair[0] for lag in range(1, _LAGS + 1) if (pair := correlation(sample, axis, lag)) is not None]
+        for axis, name in enumerate(("time", "rows", "columns"))
+    }
+    traces_raw = traces_decoded = np.empty((0, 0))
+    spread = np.empty(0)
+    if found is not None:
+        one, two, again = relative(found.raw), relative(found.decoded), relative(found.redrawn)
+        lively = np.argsort(-(np.percentile(one, 99, axis=0)))[:4]
+        traces_raw, traces_decoded = one[:, lively], two[:, lively]
+        spread = again.std(0).mean(0)[lively]
+    crop = (slice(0, _WIDEST), slice(0, _WIDEST))
+    return Pictures(
+        raw=block.raw[middle][crop].astype(np.float64),
+        decoded=block.counts[middle][crop].astype(np.float64),
+        residual=block.error[middle][crop].astype(np.float64),
+        frame=block.first_frame + middle,
+        levels=levels,
+        photons=photons,
+        noise=noise,
+        residual_edges=edges,
+        residual_density=density,
+        value_edges=values,
+        raw_values=np.histogram(raw, values)[0].astype(float),
+        decoded_values=np.histogram(sample.flat("counts"), values)[0].astype(float),
+        correlations=correlations,
+        raw_traces=traces_raw,
+        decoded_traces=traces_decoded,
+        trace_spread=spread,
+    )

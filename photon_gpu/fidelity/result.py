@@ -1,0 +1,87 @@
+"""A finished report: lines, a verdict, what to draw, and ways to keep it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.fidelity.lines import Line, verdict
+
+if TYPE_CHECKING:
+    from photon_gpu.fidelity.pictures import Pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """Result of :func:`photon_gpu.fidelity`.
+
+    Attributes
+    ----------
+    verdict : {"PASS", "WARN", "FAIL"}
+        The worst of all lines.
+    lines : tuple of Line
+    source, url : str
+    facts : dict
+        Shape, dtype, noise model, step, layout, sizes, what was looked at.
+    seconds : float
+    """
+
+    source: str
+    url: str
+    lines: tuple[Line, ...]
+    facts: dict[str, Any]
+    seconds: float
+    pictures: Pictures | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def verdict(self) -> str:
+        """The worst status of all lines."""
+        return verdict(self.lines)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return self.verdict != "FAIL"
+
+    def __getitem__(self, name: str) -> Line:
+        for line in self.lines:
+            if line.name == name:
+                return line
+        raise KeyError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON: what ``--json`` prints."""
+        return {
+            "verdict": self.verdict,
+            "source": self.source,
+            "url": self.url,
+            **self.facts,
+            "lines": [line.to_dict() for line in self.lines],
+            "seconds": self.seconds,
+        }
+
+    def __str__(self) -> str:
+        head = f"{self.verdict}: {self.url} against {self.source}, {self.facts['looked_at']}"
+        return "\n".join([head, *(f"  {line}" for line in self.lines)])
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Keep the report: ``.html`` (one page that needs no network), ``.png`` or ``.json``."""
+        place = Path(path)
+        kind = place.suffix.lower()
+        if kind == ".json":
+            place.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+        elif kind in (".html", ".htm"):
+            from photon_gpu.fidelity.page import page
+
+            place.write_text(page(self), encoding="utf-8")
+        elif kind == ".png":
+            from photon_gpu.fidelity.figures import overview
+
+            overview(self).savefig(place, dpi=110)
+        else:
+            raise InvalidInputError(f"{place.name}: a report is kept as .html, .png or .json")
+        return place

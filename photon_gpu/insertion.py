@@ -1,0 +1,105 @@
+"""A movie on its way into a table: where its frames are, and how to store them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from photon_gpu.blosc import Compressor
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.noise import NoiseModel
+from photon_gpu.predictors import Predictor
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+from photon_gpu.tables import check_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovieToInsert:
+    """What :func:`movie` makes. Nothing is read before the row is inserted."""
+
+    source: Any
+    source_options: dict[str, Any] = field(default_factory=dict)
+    encode_options: dict[str, Any] = field(default_factory=dict)
+
+    def open(self) -> Source:
+        """The frames, to be read once more from the beginning."""
+        return open_source(self.source, **self.source_options)
+
+    @property
+    def noise(self) -> NoiseModel:
+        """Noise model the movie will be encoded with."""
+        given = self.encode_options.get("noise")
+        return given if given is not None else NoiseModel()
+
+    @property
+    def step(self) -> float:
+        """Quantization step, sigma."""
+        return float(self.encode_options.get("step", 0.5))
+
+
+def movie(
+    source: Any,
+    *,
+    noise: NoiseModel | None = None,
+    step: float = 0.5,
+    preset: str = "balanced",
+    predictor: str | Predictor | None = None,
+    compressor: str | Compressor | None = None,
+    dither: int | None = None,
+    chunk_frames: int | None = None,
+    backend: str = "auto",
+    workers: int | None = None,
+    budget_bytes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    attributes: dict[str, Any] | None = None,
+    **source_options: Any,
+) -> MovieToInsert:
+    """A movie to insert into a ``<photon@store>`` column: streamed from where it is, never loaded whole.
+
+    The column's type decides the layout: ``<photon@>`` plain, ``<photon_compact@>`` compact.
+
+    Parameters
+    ----------
+    source : array, path, URL or Source
+        As for :func:`photon_gpu.open_source`.
+    noise : NoiseModel, optional
+        Of the detector. Default: a photon counter (gain 1, offset 0, variance 0).
+    step : float
+        Quantization step, sigma.
+    preset, predictor, compressor, dither, chunk_frames, backend, workers, budget_bytes, progress, attributes
+        As for :func:`photon_gpu.encode`.
+    **source_options
+        As for :func:`photon_gpu.open_source`, such as ``dataset`` or ``storage_options``.
+
+    Returns
+    -------
+    MovieToInsert
+
+    Raises
+    ------
+    InvalidInputError
+        For a step or noise model that cannot be.
+
+    Examples
+    --------
+    >>> import numpy as np, photon_gpu as pg
+    >>> counts = np.zeros((10, 4, 4), "int16")
+    >>> value = pg.movie(counts, noise=pg.NoiseModel(gain=2.5, offset=100.0, variance=9.0))
+    >>> with value.open() as frames:
+    ...     frames.shape
+    (10, 4, 4)
+    """
+    if isinstance(source, MovieToInsert):
+        raise InvalidInputError("this is a movie to insert already; insert it as it is")
+    if noise is not None and not isinstance(noise, NoiseModel):
+        raise InvalidInputError(f"noise is a {type(noise).__name__}; give NoiseModel(gain=..., offset=...)")
+    check_step(step)
+    options = {
+        "noise": noise, "step": step, "preset": preset, "predictor": predictor, "compressor": compressor,
+        "dither": dither, "chunk_frames": chunk_frames, "backend": backend, "workers": workers,
+        "budget_bytes": budget_bytes, "progress": progress, "attributes": attributes,
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if value is not None}
+    return MovieToInsert(source=source, source_options=source_options, encode_options=given)

@@ -1,0 +1,340 @@
+"""Restoring a damaged movie from what can be trusted: its own manifest, and its source.
+
+Only files that verification found damaged are written. What is restored is either byte for
+byte what the manifest promises, or proven by comparing the chunks that are whole with the
+same source; whatever else such a file held is kept beside the movie. Nothing is deleted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import manifest
+from photon_gpu.backend import get_backend
+from photon_gpu.callable_module import make_callable
+from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.layouts import layout_for
+from photon_gpu.manifest import Manifest
+from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+from photon_gpu.stages import Stages
+from photon_gpu.storage import Storage
+from photon_gpu.verification import Verification
+from photon_gpu.verify import Check, decode_whole, verify
+
+_WITNESSES = 8
+
+Progress = Callable[[int, int], None]
+"""``progress(chunks_done, chunks_in_all)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """Result of :func:`photon_gpu.repair`.
+
+    Attributes
+    ----------
+    before, after : Verification
+    restored : tuple of (str, str)
+        File, and how it was restored.
+    left : tuple of (str, str)
+        File, and why it was left as it is.
+    kept : str or None
+        Where the damaged content of files went that were not restored byte for byte.
+    """
+
+    before: Verification
+    after: Verification
+    restored: tuple[tuple[str, str], ...]
+    left: tuple[tuple[str, str], ...]
+    kept: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the movie is whole now."""
+        return self.after.ok
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON: what ``--json`` prints."""
+        return {
+            "ok": self.ok,
+            "restored": [{"name": name, "how": how} for name, how in self.restored],
+            "left": [{"name": name, "why": why} for name, why in self.left],
+            "kept": self.kept,
+            "before": self.before.to_dict(),
+            "after": self.after.to_dict(),
+        }
+
+    def __str__(self) -> str:
+        lines = [f"restored    {name}: {how}" for name, how in self.restored]
+        lines += [f"left as is  {name}: {why}" for name, why in self.left]
+        if self.kept:
+            lines.append(f"kept        the damaged files, at {self.kept}")
+        return "\n".join([*(lines or ["nothing to restore"]), "", str(self.after)])
+
+
+def repair(
+    url: str | os.PathLike[str] | Storage,
+    source: Any = None,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Repair:
+    """Restore what the manifest's copies and a source can restore; leave and name the rest.
+
+    Parameters
+    ----------
+    url : str, path or Storage
+        Folder of the damaged movie.
+    source : array, path, URL or Source, optional
+        The movie it was encoded from. Without it only metadata can be restored.
+    workers : int, optional
+        For the verification before and after.
+    progress : callable, optional
+        ``progress(chunks_done, chunks_in_all)`` of the chunks encoded again or compared.
+    storage_options : dict, optional
+        For fsspec.
+
+    Returns
+    -------
+    Repair
+
+    Raises
+    ------
+    InvalidInputError
+        The source has another shape or dtype than the movie.
+    StoreNotFoundError
+        Nothing that looks like a movie is there.
+
+    Examples
+    --------
+    >>> import numpy as np, photon_gpu as pg
+    >>> counts = np.random.default_rng(0).poisson(9.0, (30, 16, 16)).astype("uint16")
+    >>> report = pg.encode(counts, "memory://repaired.zarr", chunk_frames=10, overwrite=True)
+    >>> pg.Storage.at("memory://repaired.zarr").write("1.0.0", b"damaged")
+    >>> fixed = pg.repair("memory://repaired.zarr", counts)
+    >>> fixed.ok, fixed.restored
+    (True, (('1.0.0', 'encoded again, byte for byte as the manifest says'),))
+    """
+    storage = Storage.at(url, storage_options)
+    before = verify(storage, workers=workers)
+    given = isinstance(source, Source)
+    movie = None if source is None else open_source(source)
+    try:
+        work = _Work(storage, before, movie, progress)
+        if not before.ok:
+            work.run()
+        after = verify(storage, workers=workers) if work.restored else before
+    finally:
+        if movie is not None and not given:
+            movie.close()
+    return Repair(
+        before=before,
+        after=after,
+        restored=tuple(work.restored),
+        left=tuple(work.left),
+        kept=work.aside.url if work.kept else None,
+    )
+
+
+class _Work:
+    def __init__(
+        self, storage: Storage, before: Verification, movie: Source | None, progress: Progress | None
+    ) -> None:
+        self.storage, self.before, self.movie, self.progress = storage, before, movie, progress
+        self.restored: list[tuple[str, str]] = []
+        self.left: list[tuple[str, str]] = []
+        self.aside = storage.sibling("damaged")
+        self.kept = False
+        self.index: Manifest | None = None
+        self.done = 0
+        self.compared = False
+
+    def run(self) -> None:
+        check = Check(self.storage)
+        check.read_metadata()
+        self.index, description = check.index, check.description
+        bad = {problem.name for problem in self.before.problems}
+        texts = self._metadata(bad)
+        damaged: set[int] = set()
+        why = "the metadata that describe the movie cannot be restored: encode the source again"
+        if description is not None:
+            self._fits(description)
+            damaged = self._damaged(description)
+            why = "only the source it was encoded from can restore it, and none was given"
+            new: dict[str, list[Any]] = {}
+            # With no manifest a chunk that decodes may still be altered, so every chunk is compared.
+            if self.movie is not None and (damaged or self.index is None):
+                new = self._chunks(description, damaged)
+            for name in texts:  # .zattrs before .zarray: what opens is whole
+                self._write(name, texts[name], "from its copy in the manifest")
+            self._manifest(bad, new, damaged, description)
+        self._account(description, damaged, why)
+
+    def _account(self, description: Description | None, damaged: set[int], why: str) -> None:
+        """Name whatever was not restored."""
+        said = {name for name, _ in [*self.restored, *self.left]}
+        for number in sorted(damaged):
+            if description is not None and (name := chunk_name(description, number)) not in said:
+                self.left.append((name, why))
+        for problem in self.before.problems:
+            if problem.kind in ("extra", "unfinished"):
+                self.left.append((problem.name, f"{problem.detail}; delete it by hand if nobody needs it"))
+            elif problem.name not in said and not (problem.frames and damaged):
+                self.left.append((problem.name, why))
+
+    def _metadata(self, bad: set[str]) -> dict[str, bytes]:
+        """Metadata files that a copy in the manifest can restore."""
+        texts = {}
+        for name in (ATTRIBUTES, ARRAY):
+            copy = self.index.copies.get(name) if self.index else None
+            if name not in bad:
+                continue
+            if (
+                copy is None
+                or self.index is None
+                or manifest.entry(copy.encode()) != self.index.files.get(name)
+            ):
+                self.left.append((name, "no manifest holds a copy of it: encode the source again"))
+            else:
+                texts[name] = copy.encode()
+        return texts
+
+    def _damaged(self, description: Description) -> set[int]:
+        """Numbers of the chunks that verification found damaged."""
+        numbers: set[int] = set()
+        for problem in self.before.problems:
+            if problem.frames and not problem.every_frame:
+                first, last = problem.frames
+                numbers |= set(range(first // description.chunks[0], last // description.chunks[0] + 1))
+        return numbers
+
+    def _fits(self, description: Description) -> None:
+        if self.movie is None:
+            return
+        if self.movie.shape != description.shape or self.movie.dtype.name != description.encoding.dtype:
+            raise InvalidInputError(
+                f"{self.movie.name} is {self.movie.dtype.name} of shape {self.movie.shape}; the movie was "
+                f"{description.encoding.dtype} of shape {description.shape}: nothing was written"
+            )
+
+    def _chunks(self, description: Description, damaged: set[int]) -> dict[str, list[Any]]:
+        """Encode damaged chunks again; returns entries the manifest must get."""
+        pending: dict[int, bytes] = {}
+        whole = [n for n in range(_count(description)) if n not in damaged]
+        witnesses = whole if self.index is None else whole[:: max(1, len(whole) // _WITNESSES)]
+        total = len(damaged) + len(witnesses)
+        for number in sorted(damaged):
+            data = self._encode(number, description)
+            name = chunk_name(description, number)
+            if self.index is not None and manifest.entry(data) == self.index.files.get(name):
+                self._write(name, data, "encoded again, byte for byte as the manifest says")
+            else:
+                pending[number] = data
+            self._tick(total)
+        if not pending and self.index is not None:
+            return {}
+        compared = {n: self._differs(n, description, total) for n in witnesses}
+        differing = {n: data for n, data in compared.items() if data is not None}
+        agreeing = len(witnesses) - len(differing)
+        if agreeing == 0 or 2 * len(differing) > len(witnesses) or (self.index is not None and differing):
+            why = (
+                f"of {len(witnesses)} whole chunks {len(differing)} differ from this source"
+                if witnesses
+                else "no chunk is whole that could prove that this source is the movie"
+            )
+            for number in sorted(pending):
+                self.left.append((chunk_name(description, number), f"{why}; nothing was written for it"))
+            return {}
+        self.compared = True
+        proof = f"encoded again; {agreeing} whole chunks agree with this source"
+        for number, data in sorted({**pending, **differing}.items()):
+            self._write(chunk_name(description, number), data, proof, keep=True)
+        return {chunk_name(description, n): manifest.entry(data) for n, data in pending.items()}
+
+    def _encode(self, number: int, description: Description) -> bytes:
+        assert self.movie is not None
+        first = number * description.chunks[0]
+        values = self.movie.read(first, min(first + description.chunks[0], description.shape[0]))
+        layout = layout_for(description.encoding, get_backend())
+        return layout.encode(values, description.chunks, first_frame=first, stages=Stages())
+
+    def _differs(self, number: int, description: Description, total: int) -> bytes | None:
+        """The chunk encoded from the source, where the stored one decodes to something else."""
+        data = self._encode(number, description)
+        stored = self.storage.read(chunk_name(description, number))
+        self._tick(total)
+        if stored == data:
+            return None
+        try:
+            found = decode_whole(stored, number, description)
+        except PhotonError:
+            return data
+        return None if _equal(found, decode_whole(data, number, description)) else data
+
+    def _manifest(
+        self, bad: set[str], new: dict[str, list[Any]], damaged: set[int], description: Description
+    ) -> None:
+        """Write the manifest where it is damaged, or where chunks are whole but not the same bytes."""
+        if manifest.NAME not in bad:
+            if new and self.index is not None:
+                self._index({**self.index.files, **new}, "with the chunks encoded again")
+            return
+        restored = {name for name, _ in self.restored}
+        if any(chunk_name(description, n) not in restored for n in damaged):
+            self.left.append((manifest.NAME, "chunks are damaged, and a manifest must not vouch for them"))
+            return
+        names = [chunk_name(description, n) for n in range(_count(description))]
+        known = (
+            "equals the source"
+            if self.compared
+            else "decodes, which is all that can be known without the source"
+        )
+        self._index(
+            {name: manifest.entry(self.storage.read(name)) for name in names},
+            f"made anew from the files: every chunk {known}",
+        )
+
+    def _index(self, files: dict[str, list[Any]], how: str) -> None:
+        kept = {name: self.storage.read(name) for name in (ATTRIBUTES, ARRAY)}
+        chunks = {name: entry for name, entry in files.items() if name not in kept}
+        self._write(manifest.NAME, manifest.pack(chunks, kept), how, keep=True)
+
+    def _write(self, name: str, data: bytes, how: str, *, keep: bool = False) -> None:
+        if keep and self.storage.exists(name):
+            old = self.storage.read(name)
+            if old != data:
+                self.aside.write(name, old)
+                self.kept = True
+        self.storage.write(name, data)
+        self.restored.append((name, how))
+
+    def _tick(self, total: int) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, total)
+
+
+def chunk_name(description: Description, number: int) -> str:
+    """File name of a chunk."""
+    return ".".join([str(number), *["0"] * (len(description.shape) - 1)])
+
+
+def _count(description: Description) -> int:
+    return -(-description.shape[0] // description.chunks[0])
+
+
+def _equal(one: NDArray, two: NDArray) -> bool:
+    return bool(np.array_equal(one, two, equal_nan=one.dtype.kind == "f"))
+
+
+__all__ = ["Repair", "repair"]
+make_callable(__name__)

@@ -1,0 +1,161 @@
+"""What a verification found, in words, numbers and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = ("missing", "truncated", "altered", "mismatched", "extra", "unreadable", "unfinished")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with a store.
+
+    Attributes
+    ----------
+    kind : str
+        ``missing``: a file is not there. ``truncated``: shorter than written. ``altered``: other
+        bytes than written. ``mismatched``: whole, but contradicts another file, or is in another's
+        place. ``extra``: nothing asks for it. ``unreadable``: the store gave an error.
+        ``unfinished``: a writer's marker.
+    name : str
+        File, or first and last of several missing ones.
+    detail : str
+    frames : tuple of int or None
+        First and last frame that is lost by it.
+    every_frame : bool
+        Whether no frame can be trusted, however many there are.
+    """
+
+    kind: str
+    name: str
+    detail: str
+    frames: tuple[int, int] | None = None
+    every_frame: bool = False
+
+    def __str__(self) -> str:
+        lost = f"; loses frames {frames_text([self.frames])}" if self.frames else ""
+        if self.every_frame:
+            lost = "; no frame can be trusted until it is restored"
+        return f"{self.kind:<10}  {self.name}: {self.detail}{lost}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """Result of :func:`photon_gpu.verify`.
+
+    Attributes
+    ----------
+    url : str
+    layout : str or None
+    shape : tuple of int or None
+        None where nothing tells them any more.
+    files, chunks : int
+        Files found, and chunk files checked.
+    nbytes : int
+        Bytes read.
+    by : str
+        ``"manifest"``, ``"decoding"``, ``"manifest and decoding"`` or ``"names alone"``.
+    problems : tuple of Problem
+    notes : tuple of str
+        What could not be checked, and why.
+    seconds : float
+    """
+
+    url: str
+    layout: str | None
+    shape: tuple[int, ...] | None
+    files: int
+    chunks: int
+    nbytes: int
+    by: str
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing at all is wrong."""
+        return not self.problems
+
+    @property
+    def lost(self) -> tuple[tuple[int, int], ...]:
+        """First and last frame of every run of frames that is lost, in order."""
+        return merge(problem.frames for problem in self.problems if problem.frames is not None)
+
+    @property
+    def frames_lost(self) -> int:
+        """Number of frames that are lost."""
+        return sum(last - first + 1 for first, last in self.lost)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON: what ``--json`` prints."""
+        return {
+            "url": self.url,
+            "ok": self.ok,
+            "layout": self.layout,
+            "shape": list(self.shape) if self.shape else None,
+            "files": self.files,
+            "chunks": self.chunks,
+            "bytes": self.nbytes,
+            "checked_by": self.by,
+            "problems": [
+                {
+                    "kind": p.kind,
+                    "name": p.name,
+                    "detail": p.detail,
+                    "frames": list(p.frames) if p.frames else None,
+                    "every_frame": p.every_frame,
+                }
+                for p in self.problems
+            ],
+            "lost": [list(run) for run in self.lost],
+            "frames_lost": self.frames_lost,
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+        }
+
+    def __str__(self) -> str:
+        what = f"{self.layout} movie of {self.shape[0]:,} frames" if self.shape else "movie of unknown shape"
+        speed = f"{self.nbytes / 1e6:,.1f} MB in {self.seconds:.2f} s"
+        lines = [f"{self.url}: {what}, {self.files} files, checked by {self.by} ({speed})"]
+        lines += [f"  {problem}" for problem in self.problems]
+        lines += [f"  note        {note}" for note in self.notes]
+        lines.append(f"  {self._verdict()}")
+        return "\n".join(lines)
+
+    def _verdict(self) -> str:
+        if self.ok:
+            known = "every file is what was written" if "manifest" in self.by else "every chunk decodes"
+            return f"whole: {known}"
+        if not self.lost:
+            every = any(problem.every_frame for problem in self.problems)
+            return "lost: every frame" if every else "no frame is lost"
+        of = f"{self.shape[0]:,}" if self.shape else "?"
+        return f"lost: {self.frames_lost:,} of {of} frames: {frames_text(self.lost)}"
+
+
+def frames_text(runs: Iterable[tuple[int, int]]) -> str:
+    """Runs of frames as text.
+
+    >>> frames_text([(0, 9), (30, 30)])
+    '0 to 9, 30'
+    """
+    return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in runs)
+
+
+def merge(runs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Runs joined where they touch or overlap, in order.
+
+    >>> merge([(5, 9), (0, 4), (20, 29)])
+    ((0, 9), (20, 29))
+    """
+    out: list[tuple[int, int]] = []
+    for first, last in sorted(runs):
+        if out and first <= out[-1][1] + 1:
+            out[-1] = (out[-1][0], max(out[-1][1], last))
+        else:
+            out.append((first, last))
+    return tuple(out)

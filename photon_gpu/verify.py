@@ -1,0 +1,412 @@
+"""Find every byte of a store that is not what was written, and name the frames lost by it.
+
+With a manifest every file is compared with its size and checksum; without one, or with
+``deep``, every chunk is decoded. Nothing is ever changed: see :mod:`photon_gpu.repair`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import blosc, manifest, metadata, records
+from photon_gpu.backend import get_backend
+from photon_gpu.callable_module import make_callable
+from photon_gpu.claim import MARKER
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, StoreNotFoundError
+from photon_gpu.inverse import STABILIZED
+from photon_gpu.layouts import layout_for
+from photon_gpu.layouts.compact import filter_config
+from photon_gpu.manifest import Manifest
+from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
+from photon_gpu.payload import unpack
+from photon_gpu.pool import worker_count
+from photon_gpu.storage import Storage
+from photon_gpu.verification import Problem, Verification
+
+BUDGET_BYTES = 512 << 20
+_REMOTE_READS = 16
+
+Progress = Callable[[int, int], None]
+"""``progress(files_done, files_in_all)``, called from the thread that called verify."""
+
+
+def verify(
+    url: str | os.PathLike[str] | Storage,
+    *,
+    deep: bool = False,
+    workers: int | None = None,
+    budget_bytes: int = BUDGET_BYTES,
+    progress: Progress | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Verification:
+    """Check every file of a movie and name the frames that are lost.
+
+    Parameters
+    ----------
+    url : str, path or Storage
+        Folder of the movie, any layout, any fsspec URL.
+    deep : bool
+        Also decode every chunk, where the manifest alone would do.
+    workers : int, optional
+        Files read at once. Default: one per core, or 16 from a remote store.
+    budget_bytes : int
+        Memory for the files read at once.
+    progress : callable, optional
+        ``progress(files_done, files_in_all)``.
+    storage_options : dict, optional
+        For fsspec.
+
+    Returns
+    -------
+    Verification
+        ``ok``, ``problems``, ``lost``.
+
+    Raises
+    ------
+    StoreNotFoundError
+        Nothing that looks like a movie is there.
+
+    Notes
+    -----
+    A CRC-32 finds every change of up to 32 neighbouring bits, and any other with a chance
+    of all but 1 in 4e9. Without a manifest, a change that still decodes is not found in layouts
+    ``plain`` and ``lossless`` (Blosc keeps no checksum); ``compact`` chunks have their own.
+
+    Examples
+    --------
+    >>> import numpy as np, photon_gpu as pg
+    >>> counts = np.random.default_rng(0).poisson(9.0, (30, 16, 16)).astype("uint16")
+    >>> report = pg.encode(counts, "memory://verified.zarr", chunk_frames=10, overwrite=True)
+    >>> pg.verify("memory://verified.zarr").ok
+    True
+    >>> pg.Storage.at("memory://verified.zarr").delete("1.0.0")
+    >>> pg.verify("memory://verified.zarr").lost
+    ((10, 19),)
+    """
+    storage = Storage.at(url, storage_options)
+    if isinstance(budget_bytes, bool) or not budget_bytes >= 1:
+        raise InvalidInputError(f"budget_bytes is {budget_bytes!r}; a positive number of bytes is needed")
+    start = time.perf_counter()
+    check = Check(storage)
+    names = check.read_metadata()
+    decode = deep or check.index is None
+    threads = check.threads(workers, budget_bytes, decode)
+    done = 0
+    with ThreadPoolExecutor(threads, thread_name_prefix="photon-verify") as pool:
+        for problem, nbytes in pool.map(lambda name: check.file(name, decode=decode), names):
+            check.nbytes += nbytes
+            if problem is not None:
+                check.problems.append(problem)
+            done += 1
+            if progress is not None:
+                progress(done, len(names))
+    return check.result(len(names), decode, time.perf_counter() - start)
+
+
+class Check:
+    """One verification under way: what is expected, what was found."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self.nbytes = 0
+        self.found: set[str] = set()
+        self.index: Manifest | None = None
+        self.description: Description | None = None
+
+    def read_metadata(self) -> list[str]:
+        """Read the three metadata files; returns the chunk files to check."""
+        self.found = set(self.storage.names())
+        chunks = {name for name in self.found if chunk_number(name) is not None}
+        if not chunks and not self.found & {ARRAY, ATTRIBUTES, manifest.NAME}:
+            raise StoreNotFoundError(f"{self.storage.url}: no movie is there ({len(self.found)} files)")
+        content = {
+            name: self._read(name) for name in (manifest.NAME, ATTRIBUTES, ARRAY) if name in self.found
+        }
+        data = content.get(manifest.NAME)
+        if data is not None:
+            self.nbytes += len(data)
+            try:
+                self.index = manifest.read(data, self.storage.url)
+            except PhotonError as error:
+                self._add("altered", manifest.NAME, str(error))
+        self.description = self._describe(content)
+        attributes = self.description.attributes if self.description else {}
+        if manifest.NAME not in self.found:
+            if "layout" in attributes:  # a key of photon_gpu's own, which never leaves the manifest out
+                self._add("missing", manifest.NAME, "no such file; chunks were decoded instead")
+            else:
+                self.notes.append("this store has no manifest: its chunks were decoded instead")
+        elif self.index is not None and not self.index.signed:
+            self.notes.append("this manifest is of an early kind, with no checksum of itself")
+        if self.description is None:
+            self.notes.append("without a description of the movie its chunks cannot be decoded")
+        self._list(chunks)
+        said = sorted(name for name in self.found & self._listed() if records.chunk_of(name) is not None)
+        return [*sorted(chunks & self._expected(chunks), key=lambda name: (chunk_number(name), name)), *said]
+
+    def _describe(self, content: dict[str, bytes | None]) -> Description | None:
+        """What the metadata say, taken from the manifest's copies where the files are damaged."""
+        whole = True
+        texts: dict[str, bytes] = {}
+        copies = self.index.copies if self.index else {}
+        for name in (ARRAY, ATTRIBUTES):
+            data = content.get(name)
+            self.nbytes += len(data or b"")
+            kind, detail = "missing", "no such file"
+            if data is not None:
+                kind, detail = self._compare(name, data)
+                if kind and name in copies and same_json(data, copies[name]):
+                    self._add(kind, name, f"{detail}; it still says the same, so no frame is lost")
+                    kind = ""
+            if kind and (name not in content or data is not None):  # else it was unreadable, and said so
+                self._add(kind, name, detail, every_frame=True)
+            whole &= not kind and data is not None
+            good = data if not kind and data is not None else copies.get(name, "").encode() or data
+            if good is not None:
+                texts[name] = good
+        if len(texts) < 2:
+            return None
+        try:
+            found = metadata.describe(texts[ARRAY], texts[ATTRIBUTES], self.storage.url)
+        except PhotonError as error:
+            if whole:
+                self._add("mismatched", ARRAY, str(error), every_frame=True)
+            return None
+        if found.encoding.layout == "compact":
+            filters = json.loads(texts[ARRAY])["filters"]
+            if filters != [filter_config(found.encoding)]:
+                self._add("mismatched", ARRAY, f"its filter is not what {ATTRIBUTES} says", every_frame=True)
+        return found
+
+    def _compare(self, name: str, data: bytes) -> tuple[str, str]:
+        """Kind and detail of a difference from the manifest; empty where there is none."""
+        if self.index is None:
+            return "", ""
+        known = self.index.files.get(name)
+        if known is None and name == ARRAY and MARKER in self.found:
+            return "", ""  # of a recording it changes until the end
+        if known is None:
+            return "mismatched", "the manifest does not list it"
+        found = manifest.entry(data)
+        if found == known:
+            return "", ""
+        other = next((n for n, e in self.index.files.items() if e == found), None)
+        if other is not None:
+            return "mismatched", f"it holds what {other} should hold"
+        if found[0] < known[0]:
+            return "truncated", f"{found[0]:,} bytes of {known[0]:,}"
+        return "altered", f"{found[0]:,} bytes with CRC {found[1]}, written as {known[0]:,} with {known[1]}"
+
+    def _list(self, chunks: set[str]) -> None:
+        """Missing chunks, and files that nothing asks for."""
+        expected = self._expected(chunks)
+        for name in sorted(self.found - expected - {manifest.NAME, ARRAY, ATTRIBUTES}):
+            if name == MARKER:
+                self._add("unfinished", name, "somebody is writing here, or was killed while writing")
+            else:
+                self._add("extra", name, "not part of this movie")
+        if self.description is None:
+            for name in sorted(expected - self.found - {ARRAY, ATTRIBUTES}):
+                self._add("missing", name, "the manifest lists it")
+            return
+        frames, per_chunk = self.description.shape[0], self.description.chunks[0]
+        for name in sorted(self._listed() - self.found):
+            if (number := records.chunk_of(name)) is not None:
+                self._add("missing", name, f"times and metadata of frames from {number * per_chunk}")
+        there = sorted(chunk_number(name) or 0 for name in chunks & expected)
+        for first, last in gaps(there, -(-frames // per_chunk)):
+            names = [self._name(n) for n in dict.fromkeys((first, last))]
+            lost = (first * per_chunk, min((last + 1) * per_chunk, frames) - 1)
+            self.problems.append(
+                Problem(kind="missing", name=" to ".join(names), detail="no such file", frames=lost)
+            )
+        if self.index is not None:
+            listed = {n for name in self.index.files if (n := chunk_number(name)) is not None}
+            if listed != set(range(-(-frames // per_chunk))) and not self._damaged_metadata():
+                self._add("mismatched", manifest.NAME, f"it lists other chunks than the {frames} frames need")
+
+    def _damaged_metadata(self) -> bool:
+        return any(problem.name in (ARRAY, ATTRIBUTES) for problem in self.problems)
+
+    def _listed(self) -> set[str]:
+        return set(self.index.files) if self.index else set()
+
+    def _expected(self, chunks: set[str]) -> set[str]:
+        """Of the chunk files found, those that belong; and all that the manifest lists."""
+        listed = self._listed()
+        if self.description is None:
+            return listed if self.index else chunks
+        count = -(-self.description.shape[0] // self.description.chunks[0])
+        names = {name for name in chunks if (n := chunk_number(name)) is not None and n < count}
+        return listed | {name for name in names if name == self._name(chunk_number(name) or 0)}
+
+    def _name(self, number: int) -> str:
+        assert self.description is not None
+        return ".".join([str(number), *["0"] * (len(self.description.shape) - 1)])
+
+    def threads(self, workers: int | None, budget_bytes: int, decode: bool) -> int:
+        """Files to read at once, within the budget."""
+        wanted = worker_count(workers) if workers is not None or self.storage.local else _REMOTE_READS
+        largest = max((e[0] for e in self.index.files.values()), default=0) if self.index else 0
+        if self.description is not None and (decode or not largest):
+            largest += 8 * int(np.prod(self.description.chunks, dtype=object))
+        return max(1, min(wanted, budget_bytes // max(largest, 1)))
+
+    def file(self, name: str, *, decode: bool) -> tuple[Problem | None, int]:
+        """Check one chunk file: what is wrong with it, and how many bytes it has."""
+        number = chunk_number(name)
+        lost = None if number is None else self.frames_of(number)
+        try:
+            data = self.storage.read(name)
+        except FileNotFoundError:
+            return Problem(kind="missing", name=name, detail="it vanished while reading", frames=lost), 0
+        except Exception as error:
+            return Problem(kind="unreadable", name=name, detail=_short(error), frames=lost), 0
+        kind, detail = self._compare(name, data)
+        if not kind and decode and self.description is not None and number is not None:
+            try:
+                decode_whole(data, number, self.description)
+            except PhotonError as error:
+                kind, detail = "altered", f"it does not decode: {_short(error)}"
+        problem = Problem(kind=kind, name=name, detail=detail, frames=lost) if kind else None
+        return problem, len(data)
+
+    def frames_of(self, number: int) -> tuple[int, int] | None:
+        """First and last frame of a chunk."""
+        if self.description is None:
+            return None
+        per_chunk = self.description.chunks[0]
+        return number * per_chunk, min((number + 1) * per_chunk, self.description.shape[0]) - 1
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return self.storage.read(name)
+        except Exception as error:
+            self._add("unreadable", name, _short(error), every_frame=name != manifest.NAME)
+            return None
+
+    def _add(self, kind: str, name: str, detail: str, *, every_frame: bool = False) -> None:
+        self.problems.append(Problem(kind=kind, name=name, detail=detail, every_frame=every_frame))
+
+    def result(self, chunks: int, decode: bool, seconds: float) -> Verification:
+        """All that was found."""
+        shape = self.description.shape if self.description else None
+        problems = tuple(
+            Problem(kind=p.kind, name=p.name, detail=p.detail, frames=(0, shape[0] - 1), every_frame=True)
+            if p.every_frame and shape
+            else p
+            for p in self.problems
+        )
+        by = [
+            *(["manifest"] if self.index is not None else []),
+            *(["decoding"] if decode and self.description is not None else []),
+        ]
+        weak = (
+            self.index is None
+            and self.description is not None
+            and self.description.encoding.layout != "compact"
+        )
+        if weak:
+            self.notes.append("without a manifest, a change that still decodes is not found in this layout")
+        return Verification(
+            url=self.storage.url,
+            layout=self.description.encoding.layout if self.description else None,
+            shape=shape,
+            files=len(self.found),
+            chunks=chunks,
+            nbytes=self.nbytes,
+            by=" and ".join(by) or "names alone",
+            problems=problems,
+            notes=tuple(self.notes),
+            seconds=seconds,
+        )
+
+
+def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
+    """Decode all a chunk file holds, and check what only whole chunks can show; returns its frames.
+
+    Codes as stabilized labels for ``plain``, counts for the others.
+    """
+    encoding, chunk = description.encoding, description.chunks
+    layout = layout_for(encoding, get_backend())
+    span = min(chunk[0], description.shape[0] - number * chunk[0])
+    if encoding.layout == "compact":
+        counts = layout.decode(data, chunk, 0, span, np.dtype(encoding.dtype))
+        frames = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0])).frames
+        if frames != span:
+            raise CorruptDataError(f"it holds {frames} frames, not the {span} that belong there")
+        return counts
+    what: str | np.dtype = STABILIZED if encoding.layout == "plain" else np.dtype(encoding.dtype)
+    whole = layout.decode(data, chunk, 0, chunk[0], what)
+    beyond = whole[span:]
+    if (
+        beyond.size
+        and (encoding.layout == "lossless" or encoding.step is not None)
+        and _beyond(beyond, encoding)
+    ):
+        raise CorruptDataError("what completes the last chunk is not zero")
+    if encoding.layout == "plain":
+        _check_reach(whole[:span], encoding)
+    return whole[:span]
+
+
+def _beyond(values: NDArray, encoding: Encoding) -> bool:
+    """Whether frames after a movie's end hold anything; dithered, nothing is within a step of zero."""
+    return bool((np.abs(values) > (encoding.step or 0) if encoding.phases > 1 else values != 0).any())
+
+
+def _check_reach(labels: NDArray, encoding: Encoding) -> None:
+    """Labels that no value of the dtype has are a sign of altered data."""
+    dtype = np.dtype(encoding.dtype)
+    if encoding.step is None or dtype.kind == "f" or dtype.itemsize > 2:
+        return
+    table, info = encoding.table(), np.iinfo(dtype)
+    low, high = table.code(int(info.min)) - 1, table.code(int(info.max)) + 1
+    if labels.min() < low * table.step or labels.max() > high * table.step:
+        raise CorruptDataError(f"it holds labels that no {dtype.name} has")
+
+
+def chunk_number(name: str) -> int | None:
+    """Number of a chunk file, or None for another file's name."""
+    first, *rest = name.split(".")
+    plain = first.isascii() and first.isdigit() and len(first) < 18 and first == str(int(first))
+    return int(first) if plain and rest and all(part == "0" for part in rest) else None
+
+
+def gaps(numbers: list[int], count: int) -> Iterable[tuple[int, int]]:
+    """Runs of what is missing from ``0..count-1`` among sorted numbers.
+
+    >>> list(gaps([1, 4], 7))
+    [(0, 0), (2, 3), (5, 6)]
+    """
+    before = -1
+    for number in [*numbers, count]:
+        if number - before > 1:
+            yield before + 1, number - 1
+        before = number
+
+
+def same_json(data: bytes, text: str) -> bool:
+    """Whether altered bytes still say what the copy says."""
+    try:
+        return bool(json.loads(data) == json.loads(text))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _short(error: BaseException) -> str:
+    return f"{error}"[:300] or type(error).__name__
+
+
+make_callable(__name__)

@@ -1,0 +1,42 @@
+"""``photon-gpu demo``: the command around :func:`photon_gpu.demo.demo`."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import tree
+
+_SMALL = ["--frames", 20, "--size", 32]
+
+
+def test_the_demo_prints_its_report_and_leaves_a_picture(cli, tmp_path):
+    ran = cli(
+        "demo", "here", *_SMALL, "--gain", 20, "--offset", 10, "--read-noise", 5, "--photons", 3, "--json"
+    )
+    assert ran.code == 0, ran.err
+    told = ran.json
+    assert told["simulation"]["frames"] == 20
+    assert (told["noise"]["gain"], told["noise"]["offset"]) == (20.0, 10.0)
+    assert {row["layout"] for row in told["rows"]} == {"plain", "compact", "lossless"}
+    assert (tmp_path / "here" / "demo.png").read_bytes().startswith(b"\x89PNG")
+    shown = cli("demo", "here", *_SMALL)
+    assert shown.code == 0
+    assert all(word in shown.out for word in ("compact", "lossless", "every pixel checked"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["full"], "full"),
+        (["x", "--frames", "0"], "frames is 0"),
+        (["x", "--photons", "-1"], "photons is -1"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(words, said, cli, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("kept")
+    before = tree(tmp_path)
+    ran = cli("demo", *words, "--json")
+    assert (ran.code, ran.out) == (2, "")
+    assert said in json.loads(ran.err)["error"]
+    assert tree(tmp_path) == before

@@ -1,0 +1,243 @@
+"""``photon-gpu encode``: what is stored, what is said, and every bad input refused with nothing written."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+import photon_gpu as pg
+from tests.cli.conftest import tree
+
+
+def test_a_tiff_goes_in_and_its_counts_come_back(cli, counts, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", counts * 100 + 90, photometric="minisblack")
+    ran = cli("encode", "a.tif", "a.zarr", "--gain", 100, "--offset", 90, "--variance", 25, "--step", 0.4)
+    assert ran.code == 0, ran.err
+    assert ran.err == ""
+    movie = pg.open(tmp_path / "a.zarr")
+    assert movie.noise == pg.NoiseModel(gain=100, offset=90, variance=25)
+    assert (movie.step, movie.layout, movie.shape) == (0.4, "plain", counts.shape)
+    assert abs(movie[...] - pg.anscombe(counts * 100.0 + 90, movie.noise)).max() <= 0.2 + 1e-9
+    assert "ratio" in ran.out
+    assert "30 x 16 x 12 uint16" in ran.out
+
+
+def test_json_is_the_report_and_nothing_else(cli, stored):
+    ran = cli("encode", "ok.npy", "b.zarr", "--gain", 1, "--layout", "compact", "--json")
+    told = ran.json
+    assert ran.out.count("\n") == 1
+    assert ran.err == ""
+    files = [path.stat().st_size for path in (stored.parent / "b.zarr").iterdir()]
+    assert told["stored_bytes"] == sum(files)
+    assert told["ratio"] == told["raw_bytes"] / told["stored_bytes"]
+    assert told["noise"] == {"gain": 1.0, "offset": 0.0, "variance": 0.0}
+    assert told["shape"] == [30, 16, 12]
+    assert told["notes"] == []
+
+
+def test_every_option_reaches_the_store(cli, stored):
+    words = [
+        "--gain", 2, "--offset", "-5", "--variance", 1.5, "--step", 1, "--layout", "compact", "--preset", "fast",
+        "--predictor", "mean", "--compressor", "zstd-3-bitshuffle", "--dither", 7, "--chunk-frames", 4, "--backend",
+        "numpy", "--workers", 1,
+    ]  # fmt: skip
+    ran = cli("encode", "ok.npy", "all.zarr", *words, "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["backend"] == "numpy"
+    assert (ran.json["workers"], ran.json["preset"], ran.json["notes"]) == (1, "fast", [])
+    movie = pg.open(stored.parent / "all.zarr")
+    assert movie.noise == pg.NoiseModel(gain=2, offset=-5, variance=1.5)
+    assert (movie.step, movie.chunks[0], movie.encoding.dither) == (1.0, 4, 7)
+    assert movie.encoding.predictor.name == "mean"
+    assert movie.encoding.compressor == pg.Compressor(cname="zstd", clevel=3, shuffle=2, blocksize=0)
+
+
+def test_what_is_inside_of_a_file_is_named_by_a_source_option(cli, counts, tmp_path):
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["a"], file["b"] = counts, counts + 1
+    refused = cli("encode", "two.h5", "h.zarr", "--gain", 1)
+    assert refused.code == 2
+    assert "--source-option dataset=" in refused.err
+    assert (
+        cli(
+            "encode", "two.h5", "h.zarr", "--gain", 1, "--source-option", "dataset=/b", "--layout", "lossless"
+        ).code
+        == 0
+    )
+    assert (pg.open(tmp_path / "h.zarr").counts[...] == counts + 1).all()
+
+
+def test_urls_take_storage_options(cli, stored):
+    pg.open(stored)
+    ran = cli(
+        "encode", "ok.npy", "memory://cli/there.zarr", "--gain", 1, "--storage-option", "anon=true", "--json"
+    )
+    assert ran.code == 0, ran.err
+    assert ran.json["notes"] == []
+    assert cli("info", "memory://cli/there.zarr", "--json").json["ratio"] == ran.json["ratio"]
+    wrong = cli("encode", "ok.npy", "memory://cli/b.zarr", "--storage-option", "anon")
+    assert wrong.code == 2
+    assert "KEY=VALUE" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--layout", "lossless", "--step", 1], "--step had no effect"),
+        (["--layout", "lossless", "--dither", 1], "--dither had no effect"),
+        (["--layout", "lossless", "--predictor", "mean"], "--predictor had no effect"),
+        (["--gain", 1, "--predictor", "mean"], "--predictor had no effect"),
+        (["--gain", 1, "--storage-option", "a=b"], "--storage-option had no effect"),
+        (["--gain", 1, "--chunk-frames", 99], "--chunk-frames 99 became 30"),
+        (["--offset", -3], "no --gain was given, so 1 ADU/photon was assumed (with offset -3 ADU"),
+        ([], "no --gain was given"),
+    ],
+)
+def test_an_option_without_effect_is_said(words, said, cli, stored):
+    told = cli("encode", "ok.npy", "n.zarr", *words, "--json").json
+    assert [said in note for note in told["notes"]] == [True]
+    shown = cli("encode", "ok.npy", "n.zarr", *words, "--overwrite")
+    assert said in " ".join(shown.out.split())
+
+
+def test_a_step_that_exact_values_make_idle_is_said(cli, tmp_path):
+    np.save(tmp_path / "dark.npy", np.random.default_rng(1).poisson(0.02, (30, 32, 32)).astype("uint8"))
+    told = cli(
+        "encode", "dark.npy", "d.zarr", "--gain", 0.05, "--layout", "compact", "--step", 0.1, "--json"
+    ).json
+    assert told["exact"]
+    assert [note.startswith("--step had no effect") for note in told["notes"]] == [True]
+
+
+def test_warnings_go_to_stderr_or_into_the_notes(cli, counts, tmp_path):
+    array = zarr.create_array(
+        tmp_path / "raw.zarr", shape=counts.shape, dtype="u2", chunks=(10, 16, 12), zarr_format=2
+    )
+    array[...] = counts
+    (tmp_path / "raw.zarr" / "1.0.0").unlink()
+    shown = cli("encode", "raw.zarr", "w.zarr", "--gain", 1)
+    assert shown.code == 0
+    assert shown.err.startswith("warning: raw.zarr: 1 of 3 chunks are missing")
+    assert shown.err.count("\n") == 1
+    told = cli("encode", "raw.zarr", "w2.zarr", "--gain", 1, "--json")
+    assert told.err == ""
+    assert told.json["notes"] == [shown.err.removeprefix("warning: ").strip()]
+
+
+def _damaged(counts, folder):
+    """Every kind of movie that must be refused, by file name."""
+    pixel = (25, 3, 4)
+    floats = counts.astype("float32")
+    for name, value in (("nan", np.nan), ("inf", np.inf)):
+        floats[pixel] = value
+        np.save(folder / f"{name}.npy", floats)
+    negative = counts.astype("int16")
+    negative[pixel] = -5
+    np.save(folder / "negative.npy", negative)
+    np.save(folder / "empty.npy", counts[:0])
+    np.save(folder / "line.npy", counts[0, 0])
+    np.save(folder / "image.npy", counts[0])
+    np.save(folder / "complex.npy", counts + 1j)
+    np.save(folder / "bool.npy", counts > 3)
+    np.save(folder / "object.npy", counts.astype(object), allow_pickle=True)
+    np.save(folder / "good.npy", counts)
+    tifffile.imwrite(folder / "whole.tif", counts, photometric="minisblack")
+    whole = (folder / "whole.tif").read_bytes()
+    (folder / "truncated.tif").write_bytes(whole[: len(whole) // 2])
+    (folder / "garbage.tif").write_bytes(b"hello" * 99)
+    (folder / "notes.txt").write_text("hello")
+    (folder / "taken").mkdir()
+    (folder / "taken" / "raw.tif").write_bytes(whole)
+    pg.encode(counts, folder / "movie.zarr")
+
+
+_GOOD = ["encode", "good.npy", "new/place/out.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["encode", "empty.npy", "out.zarr"], 2, ["empty", "(0, 16, 12)", "at least 1"]),
+        (["encode", "line.npy", "out.zarr"], 2, ["1-D data of shape (12,)", "(T, ..., H, W)"]),
+        (["encode", "image.npy", "out.zarr"], 2, ["(16, 12)", "add the time axis"]),
+        (["encode", "complex.npy", "out.zarr"], 2, ["complex128", "uint16"]),
+        (["encode", "bool.npy", "out.zarr"], 2, ["bool", "uint8"]),
+        (["encode", "object.npy", "out.zarr"], 2, ["object", "float32"]),
+        (["encode", "nan.npy", "new/out.zarr"], 2, ["nan at frame 25, pixel (3, 4)", "finite"]),
+        (["encode", "inf.npy", "new/out.zarr"], 2, ["inf at frame 25, pixel (3, 4)", "finite"]),
+        (["encode", "negative.npy", "new/out.zarr"], 2, ["-5 at frame 25", "--offset <value in the dark>"]),
+        (["encode", "truncated.tif", "out.zarr"], 1, ["truncated", "whole page"]),
+        (["encode", "garbage.tif", "out.zarr"], 1, ["b'hell'", "TIFF begins with"]),
+        (["encode", "notes.txt", "out.zarr"], 2, ["not understood", ".tif"]),
+        (["encode", "nothing.tif", "out.zarr"], 2, ["no such file"]),
+        (["encode", "movie.zarr", "out.zarr"], 2, ["photon movie already", "photon-gpu decode"]),
+        ([*_GOOD, "--gain", "0"], 2, ["gain is 0.0", "positive"]),
+        ([*_GOOD, "--gain", "-2"], 2, ["gain is -2.0", "positive"]),
+        ([*_GOOD, "--gain", "nan"], 2, ["gain is nan", "finite"]),
+        ([*_GOOD, "--variance", "-1"], 2, ["variance is -1.0", "0 or more"]),
+        ([*_GOOD, "--step", "0"], 2, ["step is 0.0", "0.01 to 16"]),
+        ([*_GOOD, "--step", "-1"], 2, ["step is -1.0", "0.01 to 16"]),
+        ([*_GOOD, "--step", "1e9"], 2, ["step is 1000000000.0", "0.01 to 16"]),
+        ([*_GOOD, "--step", "nan"], 2, ["step is nan", "0.01 to 16"]),
+        ([*_GOOD, "--chunk-frames", "0"], 2, ["--chunk-frames is 0", "at least 1"]),
+        ([*_GOOD, "--workers", "0"], 2, ["workers is 0", "1 to 1024"]),
+        ([*_GOOD, "--dither", "-1"], 2, ["dither is -1", "seed"]),
+        ([*_GOOD, "--layout", "dense"], 2, ["'dense'", "plain, compact, lossless"]),
+        ([*_GOOD, "--preset", "best"], 2, ["'best'", "fast, balanced, small"]),
+        ([*_GOOD, "--predictor", "oracle"], 2, ["'oracle'", "none, mean, past, full, spatial"]),
+        ([*_GOOD, "--compressor", "gzip"], 2, ["'gzip'", "zstd-5-bitshuffle"]),
+        ([*_GOOD, "--backend", "tpu"], 2, ["'tpu'", "numba"]),
+        ([*_GOOD, "--source-option", "colour=red"], 2, ["'colour'", "NumPy"]),
+        (["encode", "good.npy", "movie.zarr"], 2, ["exists and holds an array", "--overwrite"]),
+        (["encode", "good.npy", "taken"], 2, ["holds 1 files", "another name"]),
+        (["encode", "good.npy", "taken", "--overwrite"], 2, ["'raw.tif'", "only movies are replaced"]),
+        (["encode", "good.npy", ".", "--overwrite"], 2, ["only movies are replaced"]),
+        (["encode", "good.npy", "good.npy", "--overwrite"], 2, ["the movie that is read", "another name"]),
+        (["encode", "good.npy", "notes.txt", "--overwrite"], 2, ["is a file", "another name"]),
+        (["encode", "good.npy", "notes.txt/out.zarr"], 2, ["is a file", "another name"]),
+        (["encode", "good.npy", ""], 2, ["no place"]),
+        (["encode", "good.npy", "ftpx://host/x"], 2, ["no place photon_gpu can reach"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_nothing_is_written(words, code, said, cli, counts, tmp_path):
+    _damaged(counts, tmp_path)
+    before = tree(tmp_path)
+    ran = cli(*words)
+    assert ran.code == code, ran.err
+    assert ran.out == ""
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    assert all(part in ran.err for part in said), ran.err
+    told = cli(*words, "--json")
+    assert (told.code, told.out) == (code, "")
+    error = json.loads(told.err)
+    assert set(error) == {"error", "kind"}
+    assert "error: " + error["error"] == ran.err.strip()
+    assert tree(tmp_path) == before
+
+
+def test_a_full_disk_is_one_line_and_code_1(cli, stored, monkeypatch):
+    def full(self, name, data):
+        raise OSError(28, "No space left on device", name)
+
+    monkeypatch.setattr(pg.Storage, "write", full)
+    before = tree(stored.parent)
+    ran = cli("encode", "ok.npy", "made/out.zarr", "--gain", 1)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "error: No space left on device: 0.0.0\n"
+    assert tree(stored.parent) == before
+
+
+def test_a_zarr_movie_is_never_overwritten_by_its_own_encoding(cli, counts, tmp_path):
+    array = zarr.create_array(
+        tmp_path / "raw.zarr", shape=counts.shape, dtype="u2", chunks=(10, 16, 12), zarr_format=2
+    )
+    array[...] = counts
+    before = tree(tmp_path)
+    for name in ("raw.zarr", "../" + tmp_path.name + "/raw.zarr/"):
+        ran = cli("encode", "raw.zarr", name, "--gain", 1, "--overwrite")
+        assert (ran.code, "the movie that is read" in ran.err) == (2, True)
+    assert tree(tmp_path) == before

@@ -1,0 +1,36 @@
+"""Small movies, what they decode to, and the check that every row still does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import photon_gpu as pg
+
+RECORDING = "recording_id : int32\n---\nmovie : <photon@imaging>"
+
+
+def poisson(seed=0, frames=250, height=8, width=12, light=20):
+    return np.random.default_rng(seed).poisson(light, (frames, height, width)).astype("uint16")
+
+
+def decoded(array, **options):
+    """What the engine alone makes of a movie, by way of memory."""
+    pg.encode(array, "memory://expected.zarr", overwrite=True, **options)
+    return pg.open("memory://expected.zarr").counts[...]
+
+
+def check_rows(table, expected, **options):
+    """Every row's movie decodes to what was inserted, and there are no other rows."""
+    rows = table().to_dicts()
+    (key,) = table.primary_key
+    assert sorted(row[key] for row in rows) == sorted(expected)
+    for row in rows:
+        np.testing.assert_array_equal(row["movie"].counts[...], decoded(expected[row[key]], **options))
+
+
+def files(backend, path=""):
+    """Names of all files of a store, or of one folder of it."""
+    backend.fs.invalidate_cache()
+    root = backend._full_path(path).rstrip("/")
+    found = backend.fs.find(root)
+    return sorted(name[len(root) + 1 :] for name in found if len(name) > len(root) + 1)

@@ -1,0 +1,87 @@
+"""``photon-gpu gc`` and ``photon-gpu demo --datajoint``, as typed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import servers
+from conftest import declare
+from movies import RECORDING, check_rows, files, poisson
+
+
+@pytest.fixture
+def typed(database, dj):
+    def run(*arguments):
+        environment = {**database, "DJ_STORES": json.dumps({"imaging": dj.config.stores["imaging"]})}
+        return subprocess.run(
+            [sys.executable, "-m", "photon_gpu", *arguments],
+            env=servers.environment(environment),
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+
+    return run
+
+
+def test_gc(dj, schema, store, typed):
+    backend = store()
+    table = declare(schema, RECORDING)
+    for i in (1, 2):
+        table.insert1({"recording_id": i, "movie": poisson(i)})
+    (table & "recording_id = 1").delete()
+    dry = typed("gc", schema.database, "--grace-hours", "0", "--json")
+    assert dry.returncode == 0, dry.stderr
+    (movie,) = json.loads(dry.stdout)["unreferenced"]
+    assert (movie["status"], movie["path"]) == (
+        "orphan",
+        f"{schema.database}/recording/recording_id=1/movie.zarr",
+    )
+    assert len(files(backend)) == 12
+    young = typed("gc", schema.database, "--delete")
+    assert "1 in use, 0 deleted (0.00 MiB), 1 kept, 0 failed" in young.stdout
+    done = typed("gc", schema.database, "--grace-hours", "0", "--delete")
+    assert "1 in use, 1 deleted" in done.stdout
+    assert len(files(backend)) == 6
+    check_rows(table, {2: poisson(2)})
+
+
+def test_gc_with_a_file_of_stores(schema, store, typed, tmp_path):
+    store()
+    (tmp_path / "more").mkdir()
+    place = tmp_path / "more" / schema.database / "recording" / "i=1" / "movie.zarr"
+    place.mkdir(parents=True)
+    (place / ".photon-writing").write_text("{}")
+    declare(schema, RECORDING)
+    stores = tmp_path / "stores.json"
+    stores.write_text(json.dumps({"more": {"protocol": "file", "location": str(tmp_path / "more")}}))
+    said = typed("gc", schema.database, "--grace-hours", "0", "--stores-file", str(stores), "--store", "more")
+    assert "store more: 0 in use, 1 to delete" in said.stdout, said.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("nowhere",), "there is no schema 'nowhere'"),
+        (("lab", "--store", "x"), "no schema 'lab'"),
+        (("lab", "--stores-file", "none.json"), "none.json cannot be read as JSON"),
+        (("lab", "--grace-hours", "soon"), "'soon' is no number"),
+    ],
+)
+def test_gc_that_cannot_be(store, typed, arguments, says):
+    store()
+    said = typed("gc", *arguments)
+    assert said.returncode in (1, 2)
+    assert says in said.stderr
+    assert len(said.stderr.strip().splitlines()) <= 2
+
+
+def test_the_demo(typed, store):
+    store()
+    said = typed("demo", "--datajoint")
+    assert said.returncode == 0, said.stderr
+    assert "recording_id=42/" in said.stdout
+    assert "files left in the store: 0" in said.stdout

@@ -1,0 +1,217 @@
+"""The movie as other programs see it: Zarr in Python, C++, Rust and JavaScript, with no photon_gpu near."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from conftest import declare
+from movies import RECORDING, poisson
+
+import photon_gpu as pg
+
+A = poisson(3)
+
+
+@pytest.fixture
+def place(schema, store, request):
+    """Full path of an inserted movie on the kind of store asked for, and the reader's expectation."""
+    backend = store(request.param)
+    table = declare(schema, RECORDING)
+    table.insert1({"recording_id": 42, "movie": A})
+    path = backend._full_path(f"{schema.database}/recording/recording_id=42/movie.zarr")
+    return path, backend, table.fetch1("movie")
+
+
+def python(code, folder, *arguments):
+    """What a process prints that has everything installed but may not import photon_gpu."""
+    guard = """
+        import sys
+        class Guard:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] == "photon_gpu":
+                    raise AssertionError("photon_gpu was imported")
+        sys.meta_path.insert(0, Guard())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(guard) + textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("place", ["seaweed", "moto"], indirect=True)
+def test_the_documented_lines(place, tmp_path):
+    path, backend, movie = place
+    python(
+        """
+        import zarr
+        import fsspec
+        import numpy as np
+        fs = fsspec.filesystem(
+            's3',
+            endpoint_url=sys.argv[2],
+            key='AK',
+            secret='SK'
+        )
+        store = fs.get_mapper('s3://' + sys.argv[1])
+        z = zarr.open(store, mode='r')
+        frame = z[100]
+        np.save("frame.npy", frame)
+        np.save("all.npy", z[:])
+        import json; json.dump(dict(z.attrs), open("attrs.json", "w"))
+        """,
+        tmp_path,
+        path,
+        f"http://{backend.spec['endpoint']}",
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "frame.npy"), movie[100])
+    np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), movie[...])
+    assert json.loads((tmp_path / "attrs.json").read_text()) == movie.attrs
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_a_local_path(place, tmp_path):
+    path, _, movie = place
+    python("import zarr, numpy; numpy.save('all.npy', zarr.open(sys.argv[1], mode='r')[:])", tmp_path, path)
+    np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), movie[...])
+
+
+@pytest.mark.parametrize("place", ["gcs"], indirect=True)
+def test_google_cloud_storage(place, tmp_path):
+    path, backend, movie = place
+    python(
+        """
+        import os; os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+        import zarr, fsspec, numpy
+        fs = fsspec.filesystem('gs', token='anon', project='p', endpoint_url=sys.argv[2])
+        numpy.save('all.npy', zarr.open(fs.get_mapper('gs://' + sys.argv[1]), mode='r')[:])
+        """,
+        tmp_path,
+        path,
+        backend.spec["endpoint"],
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), movie[...])
+
+
+@pytest.mark.parametrize("place", ["file", "seaweed"], indirect=True)
+def test_cpp(place, tmp_path):
+    """tensorstore, a C++ library."""
+    pytest.importorskip("tensorstore", reason="pip install tensorstore")
+    path, backend, movie = place
+    if backend.protocol == "file":
+        kvstore = {"driver": "file", "path": path + "/"}
+    else:
+        bucket, key = path.split("/", 1)
+        kvstore = {
+            "driver": "s3",
+            "bucket": bucket,
+            "path": key + "/",
+            "endpoint": f"http://{backend.spec['endpoint']}",
+            "aws_region": "us-east-1",
+            "aws_credentials": {"type": "anonymous"},
+        }
+    python(
+        """
+        import json, numpy, tensorstore
+        spec = {"driver": "zarr", "kvstore": json.loads(sys.argv[1])}
+        array = tensorstore.open(spec, read=True).result()
+        numpy.save("all.npy", array.read().result())
+        """,
+        tmp_path,
+        json.dumps(kvstore),
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), movie[...])
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_rust(place, tmp_path):
+    """zarrs, a Rust library, by way of its Python binding; it may not fall back to Python."""
+    pytest.importorskip("zarrs", reason="pip install zarrs")
+    path, _, movie = place
+    said = python(
+        """
+        import warnings; warnings.simplefilter("error")
+        import numpy, zarr, zarrs
+        zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "codec_pipeline.strict": True})
+        array = zarr.open(sys.argv[1], mode="r")
+        numpy.save("all.npy", array[:])
+        print(type(array._async_array.codec_pipeline).__name__)
+        """,
+        tmp_path,
+        path,
+    )
+    assert said.strip() == "ZarrsCodecPipeline"
+    np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), movie[...])
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory):
+    """A folder in which Node finds zarrita."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("Node.js and npm are not installed")
+    folder = tmp_path_factory.mktemp("node")
+    done = subprocess.run(
+        ["npm", "install", "--silent", "--no-audit", "--no-fund", "zarrita@0.5", "@zarrita/storage@0.1"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    if done.returncode:
+        pytest.skip(f"npm could not install zarrita: {done.stderr[-300:]}")
+    return folder
+
+
+@pytest.mark.parametrize("place", ["file", "seaweed"], indirect=True)
+def test_javascript(place, node):
+    path, backend, movie = place
+    code = """
+        import * as zarr from "zarrita";
+        import { FileSystemStore, FetchStore } from "@zarrita/storage";
+        import { writeFileSync } from "fs";
+        const place = process.argv[2];
+        const store = place.startsWith("http") ? new FetchStore(place) : new FileSystemStore(place);
+        const array = await zarr.open.v2(store, { kind: "array" });
+        const all = await zarr.get(array);
+        writeFileSync("all.bin", new Uint8Array(all.data.buffer));
+        console.log(JSON.stringify({ shape: all.shape, attrs: array.attrs, dtype: array.dtype }));
+    """
+    (node / "read.mjs").write_text(textwrap.dedent(code))
+    where = path if backend.protocol == "file" else f"http://{backend.spec['endpoint']}/{path}"
+    done = subprocess.run(["node", "read.mjs", where], cwd=node, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["dtype"] == "float64"
+    assert said["attrs"] == movie.attrs
+    read = np.fromfile(node / "all.bin").reshape(said["shape"])
+    np.testing.assert_array_equal(read, movie[...])
+
+
+@pytest.mark.parametrize("kind", ["seaweed", "gcs"])
+def test_the_engine_takes_urls(dj, store, kind):
+    """The same bytes by way of ``pg.encode`` and ``pg.open`` with storage options."""
+    backend = store(kind)
+    path = backend._full_path("movie.zarr")
+    if kind == "gcs":
+        url = f"gs://{path}"
+        options = {"token": "anon", "project": "p", "endpoint_url": backend.spec["endpoint"]}
+    else:
+        url = f"s3://{path}"
+        options = {"key": "AK", "secret": "SK", "endpoint_url": f"http://{backend.spec['endpoint']}"}
+    pg.encode(A, url, storage_options=options)
+    movie = pg.open(url, storage_options=options)
+    assert movie.url == url
+    np.testing.assert_allclose(movie[...], pg.anscombe(A), atol=0.25 + 1e-9)
+    copy = f"{url.removesuffix('.zarr')}-compact.zarr"
+    pg.encode(movie.counts, copy, layout="compact", storage_options=options)
+    np.testing.assert_array_equal(pg.open(copy, storage_options=options)[...], movie[...])

@@ -1,0 +1,98 @@
+"""One path, one owner, on every store: what the engine's claims rest on."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from photon_gpu.claim import Claim
+from photon_gpu.dj.stores import storage_at
+from photon_gpu.errors import StoreExistsError
+
+
+@pytest.mark.parametrize("kind", ["file", "seaweed", "moto", "gcs"])
+def test_the_first_gets_it(dj, store, kind):
+    storage = storage_at(store(kind), "lab/t/filename=data%2Fraw.tif/movie.zarr")
+    storage.create("marker", b"first")
+    with pytest.raises(FileExistsError):
+        storage.create("marker", b"second")
+    assert storage.read("marker") == b"first"
+    storage.delete("marker")
+    storage.create("marker", b"second")
+
+
+@pytest.mark.parametrize("kind", ["file", "seaweed", "moto", "gcs"])
+def test_of_eight_at_once_one_gets_it(dj, store, kind):
+    storage = storage_at(store(kind), "lab/t/i=1/movie.zarr")
+    for attempt in range(2):
+        won, barrier = [], threading.Barrier(8)
+
+        def run(content, name=f"marker{attempt}", won=won, barrier=barrier):
+            barrier.wait()
+            try:
+                storage.create(name, content)
+            except FileExistsError:
+                return
+            won.append(content)
+
+        threads = [threading.Thread(target=run, args=(b"%d" % i,)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert won == [storage.read(f"marker{attempt}")]
+
+
+@pytest.mark.parametrize("kind", ["file", "moto"])
+def test_of_eight_claims_at_most_one_holds(dj, store, kind):
+    storage = storage_at(store(kind), "lab/t/i=1/movie.zarr")
+    held, barrier = [], threading.Barrier(8)
+
+    def run():
+        claim = Claim(storage, overwrite=False)
+        barrier.wait()
+        try:
+            claim.__enter__()
+        except StoreExistsError:
+            return
+        held.append(claim)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(held) <= 1
+    if not held:
+        Claim(storage, overwrite=False).__enter__()
+
+
+def test_it_does_not_rest_on_looking_first(dj, store, monkeypatch):
+    """Between a look and a write another writer may come."""
+    storage = storage_at(store("file"), "lab/t/i=1/movie.zarr")
+    storage.create("marker", b"first")
+    monkeypatch.setattr(type(storage.fs), "exists", lambda *_, **__: False)
+    with pytest.raises(FileExistsError):
+        storage.create("marker", b"second")
+    assert storage.read("marker") == b"first"
+
+
+def test_an_answer_that_got_lost(dj, store, monkeypatch):
+    storage = storage_at(store("moto"), "lab/t/i=1/movie.zarr")
+    pipe = storage.fs.pipe_file
+
+    def twice(*args, **kwargs):
+        pipe(*args, **kwargs)
+        return pipe(*args, **kwargs)  # what a client does whose first answer never came
+
+    monkeypatch.setattr(storage.fs, "pipe_file", twice)
+    storage.create("marker", b"mine alone")
+    assert storage.read("marker") == b"mine alone"
+
+
+def test_other_errors_are_not_taken_for_a_loss(dj, store):
+    storage = storage_at(store("file"), "lab")
+    storage.create("file", b"")
+    with pytest.raises(NotADirectoryError):
+        type(storage)(storage.fs, storage.path("file/below")).create("marker", b"")

@@ -1,0 +1,230 @@
+"""Recording into a table: every frame appended is in the row's movie, or where recovery finds it."""
+
+from __future__ import annotations
+
+import datetime
+import textwrap
+import warnings
+
+import numpy as np
+import pytest
+from conftest import declare
+from movies import RECORDING, check_rows, files, poisson
+from test_nothing_lost import run, table_code
+
+import photon_gpu as pg
+from photon_gpu.dj import collect, record, recover
+from photon_gpu.errors import InvalidInputError, StoreExistsError
+
+A = poisson(1)
+KEY = {"recording_id": 1}
+
+
+def live(table, key=KEY, **options):
+    options = {"frame_shape": (8, 12), "dtype": "uint16", **options}
+    return record(table, key, "movie", **options)
+
+
+@pytest.mark.parametrize("kind", ["file", "seaweed", "gcs"])
+@pytest.mark.parametrize("batch", [1, 7, 250])
+def test_what_was_appended_is_the_movie(schema, store, kind, batch):
+    backend = store(kind)
+    table = declare(schema, RECORDING)
+    with live(table) as recording:
+        for start in range(0, len(A), batch):
+            recording.append(A[start] if batch == 1 else A[start : start + batch])
+    assert (recording.frames, recording.frames_stored) == (250, 250)
+    check_rows(table, {1: A})
+    assert files(backend) == [
+        f"{schema.database}/recording/recording_id=1/movie.zarr/{name}"
+        for name in (".manifest.json", ".zarray", ".zattrs", "0.0.0", "1.0.0", "2.0.0")
+    ]
+
+
+@pytest.mark.parametrize("frames", [1, 99, 100, 101])
+@pytest.mark.parametrize("kind", ["photon", "photon_compact"])
+def test_any_length_and_layout(schema, store, frames, kind):
+    store()
+    table = declare(schema, RECORDING.replace("photon", kind))
+    with live(table) as recording:
+        for frame in A[:frames]:
+            recording.append(frame)
+    movie = table.fetch1("movie")
+    assert movie.shape == (frames, 8, 12)
+    np.testing.assert_allclose(movie[...], pg.anscombe(A[:frames]), atol=0.25 + 1e-9)
+
+
+def test_chunks_reach_the_store_as_frames_come(schema, store):
+    backend = store()
+    table = declare(schema, RECORDING)
+    with live(table, chunk_frames=50) as recording:
+        recording.append(A[:49])
+        assert recording.frames_stored == 0
+        recording.append(A[49])
+        assert recording.frames_stored == 50
+        assert [name.rsplit("/", 1)[1] for name in files(backend) if name.endswith(".0.0")] == ["0.0.0"]
+        assert len(table()) == 0
+
+
+def test_memory_that_the_camera_writes_again(schema, store):
+    store()
+    table = declare(schema, RECORDING)
+    buffer = np.empty((8, 12), "uint16")
+    with live(table) as recording:
+        for frame in A:
+            buffer[:] = frame
+            recording.append(buffer)
+    check_rows(table, {1: A})
+
+
+def test_other_attributes_and_noise(schema, store):
+    store()
+    table = declare(schema, "at : datetime(6)\n---\nwho : varchar(20)\nmovie : <photon@imaging>")
+    key = {"at": datetime.datetime(2024, 1, 15, 10, 0, 0, 5), "who": "Ada"}
+    noise = pg.NoiseModel(gain=2.0, offset=5.0)
+    with live(table, key, noise=noise, step=1.0) as recording:
+        recording.append(2 * A + 5)
+    row = table.fetch1()
+    assert row["who"] == "Ada"
+    assert (row["movie"].noise, row["movie"].step) == (noise, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("frames", "says"),
+    [
+        (np.zeros((8, 13), "uint16"), r"\(8, 13\) arrived; \(8, 12\)"),
+        (np.zeros((8, 12), "int32"), "int32 arrived; uint16 is recorded"),
+        (np.zeros(3, "uint16"), "arrived"),
+    ],
+)
+def test_frames_that_do_not_fit(schema, store, frames, says):
+    store()
+    table = declare(schema, RECORDING)
+    with pytest.raises(InvalidInputError, match=says), live(table) as recording:
+        recording.append(frames)
+    assert len(table()) == 0
+
+
+def test_what_cannot_begin(schema, store):
+    store()
+    table = declare(schema, RECORDING)
+    table.insert1({**KEY, "movie": A})
+    with pytest.raises(StoreExistsError, match="has a row"), live(table):
+        pass
+    with pytest.raises(InvalidInputError, match="primary key needs recording_id"):
+        live(table, {})
+    with pytest.raises(InvalidInputError, match=r"no movie column 'film'; it has \['movie'\]"):
+        record(table, KEY, "film", frame_shape=(8, 12), dtype="uint16")
+    with pytest.raises(InvalidInputError, match="no frame was appended"), live(table, {"recording_id": 2}):
+        pass
+
+
+def test_an_error_while_recording_keeps_the_frames(schema, store):
+    backend = store()
+    table = declare(schema, RECORDING)
+    with pytest.raises(RuntimeError) as caught, live(table, chunk_frames=100) as recording:
+        recording.append(A)
+        raise RuntimeError("the camera is gone")
+    assert "200 of 250 frames of this recording lie at" in caught.value.__notes__[0]
+    assert len(table()) == 0
+    assert collect(schema.database, dry_run=False, grace_hours=0).count("kept") == 1
+    (begun,) = recover(table)
+    assert (begun.frames, begun.row, begun.lost, begun.done) == (200, KEY, "", "listed")
+    (begun,) = recover(table, action="finish")
+    assert begun.done == "busy"
+    (begun,) = recover(table, action="finish", quiet_minutes=0)
+    assert begun.done == "finished"
+    np.testing.assert_allclose(table.fetch1("movie")[...], pg.anscombe(A[:200]), atol=0.25 + 1e-9)
+    assert recover(table) == []
+    assert not any("photon-" in name for name in files(backend))
+
+
+def test_a_taken_path_goes_beside(schema, store):
+    store()
+    table = declare(schema, RECORDING)
+    table.insert1({**KEY, "movie": A})
+    table.delete()
+    with live(table) as recording:
+        recording.append(A)
+    assert recording.path != f"{schema.database}/recording/recording_id=1/movie.zarr"
+    check_rows(table, {1: A})
+
+
+def test_a_row_inserted_by_another_meanwhile(dj, schema, store):
+    store()
+    table = declare(schema, RECORDING)
+    with pytest.raises(dj.errors.DuplicateError), live(table) as recording:
+        recording.append(A)
+        table.insert1({**KEY, "movie": poisson(2)})
+    check_rows(table, {1: poisson(2)})
+    (begun,) = recover(table)
+    assert begun.frames == 250
+    with pytest.raises(InvalidInputError, match="has a row"):
+        recover(table, action="finish", quiet_minutes=0)
+    table.delete()
+    recover(table, action="finish", quiet_minutes=0)
+    check_rows(table, {1: A})
+
+
+@pytest.mark.parametrize("kind", ["file", "seaweed"])
+def test_a_recorder_that_was_killed(dj, database, schema, store, kind):
+    store(kind)
+    table = declare(schema, RECORDING.replace("photon", "photon_compact"))
+    code = textwrap.dedent(table_code(schema)).replace("<photon@", "<photon_compact@") + textwrap.dedent("""
+        with pg.dj.record(Recording, {"recording_id": 1}, "movie", frame_shape=(8, 12), dtype="uint16",
+                          chunk_frames=50) as live:
+            for frame in A[:230]:
+                live.append(frame)
+                if live.frames == 230:
+                    print(live.frames_stored, flush=True)
+                    os.kill(os.getpid(), signal.SIGKILL)
+    """)  # fmt: skip
+    process = run(database, dj.config.stores["imaging"], code)
+    said = process.communicate(timeout=100)[0]
+    assert process.returncode == -9, said
+    (begun,) = recover(table, action="finish", quiet_minutes=0)
+    assert begun.frames == int(said) == 200
+    np.testing.assert_allclose(table.fetch1("movie")[...], pg.anscombe(A[:200]), atol=0.25 + 1e-9)
+
+
+def broken_off(schema, store, frames=250):
+    backend = store()
+    table = declare(schema, RECORDING)
+    with pytest.raises(RuntimeError), live(table, chunk_frames=50) as recording:
+        recording.append(A[:frames])
+        raise RuntimeError
+    return backend, table, f"{schema.database}/recording/recording_id=1/movie.zarr"
+
+
+def test_a_chunk_cut_short_is_named_and_what_is_before_it_saved(schema, store):
+    backend, table, place = broken_off(schema, store)
+    whole = backend.get_buffer(f"{place}/3.0.0")
+    backend.fs.pipe_file(backend._full_path(f"{place}/3.0.0"), whole[: len(whole) // 2])
+    (begun,) = recover(table, action="finish", quiet_minutes=0)
+    assert begun.frames == 150
+    assert begun.lost.startswith("3.0.0 is not whole")
+    np.testing.assert_allclose(table.fetch1("movie")[...], pg.anscombe(A[:150]), atol=0.25 + 1e-9)
+
+
+def test_removing_what_was_begun(schema, store):
+    backend, table, _ = broken_off(schema, store)
+    (begun,) = recover(table, action="remove", quiet_minutes=0)
+    assert begun.done == "removed"
+    assert files(backend) == []
+
+
+def test_nothing_stored_yet(schema, store):
+    _, table, _ = broken_off(schema, store, frames=10)
+    (begun,) = recover(table, action="finish", quiet_minutes=0)
+    assert (begun.frames, begun.done) == (0, "listed")
+    assert "no chunk is whole" in begun.lost
+
+
+def test_recover_says_what_it_can_do(schema, store):
+    store()
+    table = declare(schema, RECORDING)
+    with pytest.raises(InvalidInputError, match="allowed: 'list', 'finish', 'remove'"):
+        recover(table, action="repair")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert recover(table) == []

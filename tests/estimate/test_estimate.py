@@ -1,0 +1,268 @@
+"""What the estimate says of raw, hard and processed recordings."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import photon_gpu as pg
+from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
+from photon_gpu.estimate import NoiseEstimate, estimate_noise
+from photon_gpu.simulate import simulate
+
+from .conftest import detect, scene, still
+
+
+def named(estimate):
+    return {finding.name: finding for finding in estimate.warnings}
+
+
+def test_a_raw_movie_passes_with_the_truth_in_its_interval(movie):
+    found = pg.estimate_noise(movie)
+    assert found.verdict == "PASS"
+    assert found.layout == "plain"
+    assert found.model.gain == pytest.approx(8, rel=0.02)
+    assert found.interval.gain[0] < 8 < found.interval.gain[1]
+    assert found.interval.intercept[0] < 36 + 1 / 12 - 800 < found.interval.intercept[1]
+    assert found.diagnostics.pairs_kept > 0.9 * found.diagnostics.pairs > 5e5
+
+
+@pytest.mark.parametrize(
+    "trouble", [{"motion": 0.5}, {"activity": 1.0}, {"bleaching": 0.7}, {"flashes": 0.03}, {"lines": 0.005}]
+)
+@pytest.mark.filterwarnings("ignore::photon_gpu.errors.PhotonWarning")
+def test_what_living_tissue_does_is_survived(trouble):
+    quiet = {"motion": 0.0, "activity": 0.0, "flashes": 0.0, "lines": 0.0, "bleaching": 0.0}
+    movie = simulate(
+        frames=150, height=128, width=128, photons=20, gain=12, read_noise_adu=6, **{**quiet, **trouble}
+    )
+    found = estimate_noise(movie)
+    error = abs(found.model.gain / movie.noise.gain - 1)
+    assert error < 0.035, str(found)
+    assert found.verdict != "REFUSE"
+
+
+def test_a_movie_longer_than_memory_is_sampled():
+    movie = simulate(
+        frames=10**6, height=96, width=96, photons=10, gain=5, read_noise_adu=3, motion=0, cells=0
+    )
+    found = estimate_noise(movie, budget_bytes=2 << 20)
+    assert found.diagnostics.frames_sampled < 200
+    assert found.model.gain == pytest.approx(5, rel=0.1)
+    again = estimate_noise(movie, budget_bytes=2 << 20)
+    assert again == found
+    assert estimate_noise(movie, budget_bytes=2 << 20, seed=1) != found
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_too_few_frames_are_refused(movie, frames):
+    found = estimate_noise(movie[:frames])
+    assert (found.verdict, found.model, found.layout) == ("REFUSE", None, "lossless")
+    assert f"{frames} frames" in named(found)["frames"].message
+
+
+@pytest.mark.parametrize("frames", [4, 5, 8, 15])
+def test_few_frames_are_measured_with_a_warning(frames):
+    found = estimate_noise(detect(still(frames=frames, size=160)))
+    assert "frames" in named(found)
+    assert found.verdict == "WARN"
+    assert found.model.gain == pytest.approx(8, rel=0.12)
+
+
+def shifted(frames, distance, seed=0):
+    rng = np.random.default_rng(seed)
+    steps = [distance] * len(frames) if distance else rng.uniform(-0.5, 0.5, len(frames))
+    return np.stack(
+        [
+            ndimage.shift(f.astype(float), (s, s), order=1, mode="nearest")
+            for f, s in zip(frames, steps, strict=True)
+        ]
+    )
+
+
+PROCESSED = {
+    "shifted by half a pixel": (lambda m: shifted(m, 0.5), "correlation y"),
+    "motion-corrected with interpolation": (lambda m: shifted(m, 0), "correlation y"),
+    "smoothed": (lambda m: ndimage.gaussian_filter(m.astype(float), (0, 0.7, 0.7)), "correlation y"),
+    "upsampled": (lambda m: ndimage.zoom(m.astype(float), (1, 1.5, 1.5), order=1), "correlation y"),
+    "running average": (lambda m: (m[1:] + m[:-1]) / 2, "correlation t"),
+    "frames repeated": (lambda m: np.repeat(m[:60], 2, axis=0), "correlation t"),
+}
+
+
+@pytest.mark.parametrize("how", PROCESSED)
+@pytest.mark.parametrize("rounded", [True, False])
+def test_processed_data_is_refused_with_its_correlation(movie, how, rounded):
+    process, name = PROCESSED[how]
+    data = process(movie)
+    found = estimate_noise(np.rint(data).astype("int32") if rounded else data)
+    assert found.verdict == "REFUSE", str(found)
+    assert name in named(found)
+    assert abs(named(found)[name].value) > 0.15
+    assert found.layout == "lossless"
+
+
+def test_correlation_is_measured_right(movie):
+    found = estimate_noise(shifted(movie, 0.5))
+    # bilinear by half a pixel on both axes: lag one is half of lag nought
+    assert found.diagnostics.correlation.y == pytest.approx(0.5, abs=0.05)
+    assert found.diagnostics.correlation.x == pytest.approx(0.5, abs=0.05)
+    assert abs(found.diagnostics.correlation.t) < 0.05
+    raw = estimate_noise(movie).diagnostics.correlation
+    assert max(abs(raw.y), abs(raw.x), abs(raw.t)) < 0.03
+
+
+def test_a_slow_detector_along_x_is_no_refusal(movie):
+    mixed = 0.88 * movie + 0.12 * np.roll(movie, 1, axis=2)
+    found = estimate_noise(np.rint(mixed).astype("int32"))
+    assert found.verdict == "WARN"
+    assert named(found)["correlation x"].value == pytest.approx(0.134, abs=0.03)
+    assert "correlation y" not in named(found)
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.37])
+def test_rescaled_values_are_noticed_although_their_line_is_straight(movie, factor):
+    found = estimate_noise(np.rint(movie * factor).astype("int32"))
+    assert "uneven levels" in named(found)
+    assert "curve" not in named(found)
+    assert found.model.gain == pytest.approx(8 * factor, rel=0.03)
+
+
+def test_saturated_levels_are_left_out_and_told(movie):
+    cut = np.minimum(movie, 220)
+    found = estimate_noise(cut)
+    assert named(found)["saturation"].value == pytest.approx((cut == 220).mean())
+    assert found.model.gain == pytest.approx(8, rel=0.05)
+    assert 0 in found.diagnostics.curve.samples
+
+
+def test_a_clipped_floor_is_left_out_and_told():
+    frames = np.maximum(detect(still(low=0, high=30, frames=200), read=16.0), 100)
+    found = estimate_noise(frames)
+    assert "clipping" in named(found)
+    assert found.model.gain == pytest.approx(8, rel=0.08)
+
+
+def test_read_noise_limited_data_is_told_with_the_share_of_light():
+    found = estimate_noise(detect(still(low=0.0, high=0.5), read=40.0))
+    assert found.verdict != "PASS"
+    assert named(found)["read noise"].value < 0.1
+
+
+def test_darkness_alone_is_refused():
+    found = estimate_noise(detect(np.zeros((60, 64, 64))))
+    assert found.verdict == "REFUSE"
+    assert found.layout == "lossless"
+
+
+@pytest.mark.parametrize("value", [0, 77, 255])
+def test_a_movie_of_one_value_is_refused(value):
+    found = estimate_noise(np.full((20, 32, 32), value, np.uint8))
+    assert (found.verdict, found.model) == ("REFUSE", None)
+
+
+def test_nothing_finite_is_refused():
+    assert estimate_noise(np.full((20, 32, 32), np.nan)).verdict == "REFUSE"
+
+
+def test_multiplicative_noise_bends_the_curve_and_is_named():
+    rng = np.random.default_rng(0)
+    light = still(frames=200, low=1, high=200)
+    found = estimate_noise(detect(light * (1 + 0.15 * rng.standard_normal(light.shape)).clip(0)))
+    finding = named(found)["curve"]
+    assert finding.severity != "NOTE"
+    assert "multiplicative" in finding.message
+    assert np.sqrt(found.diagnostics.bend) == pytest.approx(0.15, rel=0.25)
+
+
+def test_a_compressed_curve_is_told_and_where():
+    light = still(frames=200, low=1, high=200)
+    squeezed = 2000 * np.tanh(detect(light, offset=0) / 2000)
+    found = estimate_noise(np.rint(squeezed).astype("int32"))
+    finding = named(found)["curve"]
+    assert finding.severity != "NOTE"
+    assert "downwards" in finding.message
+    assert "ADU" in finding.message
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5, 2.0])
+def test_excess_noise_is_named_and_its_factor_found(factor):
+    movie = simulate(
+        frames=150, height=128, width=128, photons=4, gain=30, read_noise_adu=6, offset=200, dtype="int32",
+        excess_noise=factor, motion=0, activity=0,
+    )  # fmt: skip
+    found = estimate_noise(movie)
+    assert found.model.gain == pytest.approx(30 * factor, rel=0.03)
+    assert ("excess noise" in named(found)) == (factor > 1)
+    if factor > 1:
+        assert named(found)["excess noise"].value == pytest.approx(factor, rel=0.15)
+        assert found.verdict == "PASS"
+
+
+def test_a_stack_in_z_is_noticed():
+    volume = ndimage.gaussian_filter(np.random.default_rng(0).random((60, 96, 96)), (1.0, 3, 3))
+    volume = (volume - volume.min()) / np.ptp(volume)
+    found = estimate_noise(detect(2 + 600 * volume**2))
+    assert "structure" in named(found)
+    assert "axis 0 is not time" in named(found)["structure"].message
+
+
+def test_padding_is_left_out_and_told(movie):
+    padded = movie.copy()
+    padded[:, :20] = 0
+    found = estimate_noise(padded)
+    assert found.model.gain == pytest.approx(8, rel=0.04)
+    assert named(found)["constant pixels"].value > 0.1
+
+
+def test_planes_that_differ_are_told():
+    movie = np.stack([detect(still()), detect(still(seed=1), gain=16)], axis=1)
+    assert "planes" in named(estimate_noise(movie))
+    alike = np.stack([detect(still()), detect(still(seed=1))], axis=1)
+    assert "planes" not in named(estimate_noise(alike))
+
+
+def test_uniform_slides_are_compared_in_space():
+    powers = np.array([0, 5, 20, 60, 120.0])
+    slides = detect(np.broadcast_to(powers[:, None, None], (5, 96, 128)))
+    assert estimate_noise(slides).verdict != "PASS"
+    found = estimate_noise(slides, pairs="space")
+    assert found.verdict == "PASS"
+    assert found.model.gain == pytest.approx(8, rel=0.05)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "uint32", "int64", "float32", "float64"])
+def test_every_dtype(dtype):
+    movie = detect(still(high=12), gain=6, offset=40).clip(0, 255)
+    found = estimate_noise(movie.astype(dtype))
+    assert found.model.gain == pytest.approx(6, rel=0.04)
+
+
+def test_the_estimate_survives_json(movie):
+    for found in (estimate_noise(movie), estimate_noise(movie[:2]), estimate_noise(np.minimum(movie, 200))):
+        back = NoiseEstimate.from_dict(json.loads(json.dumps(found.to_dict())))
+        assert str(back) == str(found)
+        assert back.model == found.model
+        assert back.interval == found.interval
+        assert back.to_dict() == found.to_dict()
+    with pytest.raises(InvalidInputError, match="unknown key"):
+        NoiseEstimate.from_dict({**found.to_dict(), "colour": 1})
+
+
+def test_what_is_no_movie_is_an_error(movie):
+    with pytest.raises(InvalidInputError):
+        estimate_noise(movie[0])
+    with pytest.raises(UnsupportedTypeError):
+        estimate_noise(movie.astype(complex))
+    with pytest.raises(InvalidInputError, match="pairs is 'both'"):
+        estimate_noise(movie, pairs="both")
+    with pytest.raises(InvalidInputError, match="budget_bytes"):
+        estimate_noise(movie, budget_bytes=10)
+
+
+def test_the_same_scene_at_another_gain_scales_everything():
+    light = np.broadcast_to(scene(0, 96, 1, 20), (100, 96, 96))
+    one, ten = (estimate_noise(detect(light, gain=g, read=g, offset=0, dtype="float64")) for g in (1.0, 10.0))
+    assert ten.model.gain == pytest.approx(10 * one.model.gain, rel=1e-6)
+    assert ten.diagnostics.intercept == pytest.approx(100 * one.diagnostics.intercept, rel=1e-4)

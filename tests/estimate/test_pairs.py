@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from photon_gpu.estimate.pairs import gather, halves
+from photon_gpu.estimate.sample import draw
+from photon_gpu.sources import open_source
+
+from .conftest import detect, scene, still
+
+
+def cells_of(frames, **options):
+    windows = draw(open_source(frames), pairs="time", seed=0, budget_bytes=1 << 26)
+    return gather(windows, top=options.pop("top", np.inf), bottom=options.pop("bottom", -np.inf), **options)
+
+
+def mean(cells, form, weight=None):
+    return np.average(cells.form(form), weights=cells.count if weight is None else weight)
+
+
+@pytest.mark.parametrize("length", [4, 5, 6, 7, 16, 31])
+def test_measured_frames_and_instrument_never_share_a_frame(length):
+    for chosen, rest in halves(length):
+        measured = set(range(length)[chosen])
+        assert len(measured) >= 3
+        assert rest
+        assert not measured & set(rest)
+
+
+@pytest.mark.parametrize("photons", [0.1, 3.0])
+def test_within_every_level_variance_is_gain_times_signal_plus_read_noise(photons):
+    """Sorting by the measured frames themselves would break this at once at low counts."""
+    light = np.broadcast_to(scene(0, 96, 0, 2 * photons), (160, 96, 96))
+    cells = cells_of(detect(light, read=8.0))
+    off = cells.form("square") - 8 * (cells.form("signal") - 100) - 64 - 1 / 12
+    typical = mean(cells, "square")
+    for k in np.unique(cells.level):
+        n = cells.count[cells.level == k]
+        if n.sum() < 2000:
+            continue
+        error = typical * np.sqrt(2 / (n.sum() * cells.pairs_per_sample) * (1 + 8 / photons)) * 2
+        assert abs(np.average(off[cells.level == k], weights=n)) < 4 * error
+
+
+def test_noise_has_no_covariance_contrast_or_correlation():
+    cells = cells_of(detect(still(high=4.0)))
+    square = mean(cells, "square")
+    for form in ("y1", "y2", "y3", "x1", "x2", "x3"):
+        assert abs(mean(cells, form)) < 0.01 * square
+    for form in ("t1", "t2"):
+        assert mean(cells, form) == pytest.approx(square, rel=0.02)
+
+
+def test_third_cumulant_is_that_of_poisson():
+    cells = cells_of(detect(still(low=5, high=5), read=0.0, gain=3.0))
+    assert mean(cells, "cube") == pytest.approx(27 * 5, rel=0.05)
+
+
+def test_contrast_is_that_of_the_light_not_of_the_noise():
+    board = 10 + 4 * (np.indices((64, 64)).sum(axis=0) % 2)
+    cells = cells_of(detect(np.broadcast_to(board, (96, 64, 64)), gain=2.0, read=3.0))
+    assert mean(cells, "contrast") == pytest.approx((2 * 4) ** 2, rel=0.03)
+
+
+def test_drift_adds_nothing_to_a_second_difference():
+    ramp = np.arange(64)[:, None, None] * 50 + np.zeros((64, 32, 32))
+    quiet = np.random.default_rng(0).normal(0, 5, ramp.shape)
+    assert mean(cells_of(ramp + quiet), "square") == pytest.approx(25, rel=0.05)
+
+
+def test_shares_of_clipped_values_are_counted_apart():
+    frames = np.random.default_rng(0).integers(0, 4, (32, 16, 16)).astype(np.uint8)
+    cells = cells_of(frames, top=3, bottom=0)
+    assert mean(cells, "full") == pytest.approx((frames == 3).mean(), abs=1e-6)
+    assert mean(cells, "floor") == pytest.approx((frames == 0).mean(), abs=1e-6)
+
+
+def test_constant_pixels_and_nan_are_left_out_and_counted():
+    frames = np.random.default_rng(0).normal(100, 5, (32, 64, 64))
+    frames[:, :16] = 0
+    frames[3, 40:48, 8:16] = np.nan
+    cells = cells_of(frames)
+    assert cells.constant_share == pytest.approx(16 / 64, abs=0.01)
+    assert cells.nonfinite_share == pytest.approx(0.5 * 64 / 64**2, rel=0.01)
+    assert np.isfinite(cells.means).all()
+    assert np.isfinite(cells.instrument).all()
+    assert mean(cells, "square") == pytest.approx(25, rel=0.05)
+    assert abs(mean(cells, "y1")) < 0.5
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"]
+)
+def test_every_dtype_gives_the_same_sums(dtype):
+    frames = np.random.default_rng(0).integers(20, 120, (20, 24, 24))
+    ours, exact = cells_of(frames.astype(dtype)), cells_of(frames.astype("float64"))
+    assert ours.count.sum() == exact.count.sum()
+    for form in ("signal", "square", "y1", "x2", "t2", "cube", "contrast"):
+        assert mean(ours, form) == pytest.approx(mean(exact, form), rel=1e-5, abs=0.05), form
+
+
+def test_wide_integers_far_from_zero_keep_their_noise():
+    frames = np.random.default_rng(0).integers(0, 10, (40, 32, 32)) + 2**30
+    assert mean(cells_of(frames), "square") == pytest.approx(99 / 12, rel=0.05)

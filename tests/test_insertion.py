@@ -1,0 +1,45 @@
+"""What is to be inserted is checked at once and read only when it is inserted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import photon_gpu as pg
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.insertion import MovieToInsert
+
+
+def test_nothing_is_read_before():
+    value = pg.movie("there/is/none.tif", noise=pg.NoiseModel(gain=2.0), step=1.0, preset="small")
+    assert isinstance(value, MovieToInsert)
+    assert (value.noise.gain, value.step) == (2.0, 1.0)
+    with pytest.raises(FileNotFoundError):
+        value.open()
+
+
+def test_it_opens_again_and_again():
+    value = pg.movie(np.arange(24, dtype="uint16").reshape(2, 3, 4))
+    for _ in range(2):
+        with value.open() as frames:
+            assert frames.read(0, 2).sum() == 276
+
+
+def test_source_options_go_to_the_source(tmp_path):
+    np.savez(tmp_path / "m.npz", a=np.zeros((2, 3, 4), "uint8"), b=np.ones((5, 3, 4), "uint8"))
+    with pg.movie(tmp_path / "m.npz", key="b").open() as frames:
+        assert frames.shape == (5, 3, 4)
+
+
+def test_defaults_are_those_of_encode():
+    value = pg.movie(np.zeros((2, 3, 4), "uint8"))
+    assert value.encode_options == {"step": 0.5, "preset": "balanced", "backend": "auto"}
+    assert value.noise == pg.NoiseModel()
+
+
+@pytest.mark.parametrize("options", [{"step": 0}, {"step": "fine"}, {"noise": {"gain": 2}}])
+def test_what_cannot_be_is_refused_at_once(options):
+    with pytest.raises(InvalidInputError):
+        pg.movie(np.zeros((2, 3, 4), "uint8"), **options)
+    with pytest.raises(InvalidInputError, match="already"):
+        pg.movie(pg.movie(np.zeros((2, 3, 4), "uint8")))

@@ -1,0 +1,146 @@
+"""Repair restores what can be proven, writes nothing else, and names what it leaves."""
+
+import json
+
+import numpy as np
+import pytest
+
+import photon_gpu as pg
+from photon_gpu import manifest
+from photon_gpu.errors import InvalidInputError
+from tests.test_verify import LAYOUTS, NOISE, movie, without_manifest
+
+
+@pytest.fixture(params=LAYOUTS)
+def store(request, tmp_path):
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(), place, noise=NOISE, layout=request.param, chunk_frames=4)
+    return place
+
+
+def contents(place):
+    return {file.name: file.read_bytes() for file in place.iterdir()}
+
+
+def test_chunks_and_metadata_come_back_byte_for_byte(store):
+    whole = contents(store)
+    (store / "0.0.0").write_bytes(whole["0.0.0"][:-4])
+    (store / "2.0.0").unlink()
+    (store / ".zarray").unlink()
+    (store / ".zattrs").write_bytes(b"{")
+    seen = []
+    fixed = pg.repair(store, movie(), progress=lambda done, total: seen.append((done, total)))
+    assert fixed.ok and not fixed.left and fixed.kept is None
+    assert [name for name, _ in fixed.restored] == ["0.0.0", "2.0.0", ".zattrs", ".zarray"]
+    assert contents(store) == whole
+    assert seen[-1][0] <= seen[-1][1]
+    assert json.loads(json.dumps(fixed.to_dict()))["ok"]
+
+
+def test_a_whole_store_is_not_touched(store):
+    whole = contents(store)
+    fixed = pg.repair(store, movie())
+    assert fixed.ok and not fixed.restored and not fixed.left and contents(store) == whole
+    assert str(fixed).startswith("nothing to restore")
+
+
+def test_without_a_source_only_metadata_come_back(store):
+    whole = contents(store)
+    (store / ".zarray").unlink()
+    (store / "1.0.0").write_bytes(b"damaged")
+    fixed = pg.repair(store)
+    assert not fixed.ok and fixed.restored == ((".zarray", "from its copy in the manifest"),)
+    assert [name for name, _ in fixed.left] == ["1.0.0"] and "source" in fixed.left[0][1]
+    assert contents(store) == {**whole, "1.0.0": b"damaged"}
+    assert fixed.after.lost == ((4, 7),)
+
+
+def test_a_manifest_is_made_anew_from_files_that_decode(store):
+    whole = contents(store)
+    damaged = whole[".manifest.json"][:-9]
+    (store / ".manifest.json").write_bytes(damaged)
+    with pytest.raises(pg.PhotonError, match="photon-gpu repair"):
+        pg.open(store).counts[0]
+    fixed = pg.repair(store)
+    assert fixed.ok and contents(store) == whole
+    assert "decodes, which is all" in fixed.restored[0][1]
+    # What lay there before is kept, since nothing proves that it was worthless.
+    assert pg.Storage.at(fixed.kept).read(".manifest.json") == damaged
+
+
+def test_without_a_manifest_the_source_finds_what_decoding_cannot(store):
+    """A chunk that decodes to other values than the source's, with no checksum left to tell."""
+    other = movie()
+    other[5] += 8
+    pg.encode(other, store.parent / "other.zarr", noise=NOISE, layout=pg.open(store).layout, chunk_frames=4)
+    altered = (store.parent / "other.zarr" / "1.0.0").read_bytes()
+    expected = pg.open(store).counts[...]
+    (store / "1.0.0").write_bytes(altered)
+    (store / ".manifest.json").unlink()
+    fixed = pg.repair(store, movie())
+    assert fixed.ok and [name for name, _ in fixed.restored] == ["1.0.0", ".manifest.json"]
+    assert "equals the source" in fixed.restored[1][1]
+    assert np.array_equal(pg.open(store).counts[...], expected)
+    assert pg.Storage.at(fixed.kept).read("1.0.0") == altered
+
+
+def test_a_source_that_is_not_the_movie_restores_nothing(store):
+    (store / "1.0.0").unlink()
+    before = contents(store)
+    fixed = pg.repair(store, movie(seed=5))
+    assert not fixed.ok and not fixed.restored and contents(store) == before
+    assert fixed.left == (
+        ("1.0.0", "of 2 whole chunks 2 differ from this source; nothing was written for it"),
+    )
+    with pytest.raises(InvalidInputError, match="nothing was written"):
+        pg.repair(store, movie(frames=10))
+    with pytest.raises(InvalidInputError, match="nothing was written"):
+        pg.repair(store, movie().astype("int32"))
+    assert contents(store) == before
+
+
+def test_with_no_whole_chunk_nothing_proves_a_source(store):
+    without_manifest(store)
+    for name in ("0.0.0", "1.0.0", "2.0.0"):
+        (store / name).unlink()
+    before = contents(store)
+    fixed = pg.repair(store, movie())
+    assert not fixed.restored and "no chunk is whole" in fixed.left[0][1] and contents(store) == before
+
+
+def test_other_bytes_than_promised_need_witnesses_and_update_the_manifest(store):
+    """As after an upgrade of Blosc: the same values in other bytes."""
+    index = manifest.read((store / ".manifest.json").read_bytes(), "")
+    chunks = {name: entry for name, entry in index.files.items() if name[0].isdigit()}
+    texts = {name: text.encode() for name, text in index.copies.items()}
+    chunks["1.0.0"] = manifest.entry(b"what an older release wrote")
+    (store / ".manifest.json").write_bytes(manifest.pack(chunks, texts))
+    (store / "1.0.0").write_bytes(b"damaged")
+    fixed = pg.repair(store, movie())
+    assert fixed.ok and "2 whole chunks agree" in dict(fixed.restored)["1.0.0"]
+    assert pg.Storage.at(fixed.kept).read("1.0.0") == b"damaged"
+    assert pg.verify(store, deep=True).ok
+
+
+def test_strangers_are_left_alone(store):
+    (store / "notes.txt").write_text("mine")
+    (store / "1.0.0").unlink()
+    fixed = pg.repair(store, movie())
+    assert not fixed.ok and (store / "notes.txt").read_text() == "mine"
+    assert [name for name, _ in fixed.left] == ["notes.txt"] and fixed.after.lost == ()
+
+
+def test_a_manifest_does_not_vouch_for_damage(store):
+    (store / ".manifest.json").unlink()
+    (store / "1.0.0").write_bytes(b"damaged")
+    fixed = pg.repair(store)
+    assert not fixed.restored and not (store / ".manifest.json").exists()
+    assert {name for name, _ in fixed.left} == {"1.0.0", ".manifest.json"}
+
+
+def test_metadata_without_any_copy_are_named(store):
+    (store / ".manifest.json").unlink()
+    (store / ".zattrs").unlink()
+    fixed = pg.repair(store, movie())
+    assert not fixed.restored and {".zattrs"} <= {name for name, _ in fixed.left}
+    assert "encode the source again" in str(fixed)

@@ -1,0 +1,314 @@
+"""Every damaged byte, missing file and stranger in a store is found, and the lost frames are named."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import photon_gpu as pg
+from photon_gpu import manifest
+from photon_gpu.errors import InvalidInputError, StoreNotFoundError
+from photon_gpu.verification import merge
+
+LAYOUTS = ("plain", "compact", "lossless")
+NOISE = pg.NoiseModel(gain=4.0, offset=10.0, variance=3.0)
+
+
+def movie(frames=11, height=6, width=7, seed=0):
+    rng = np.random.default_rng(seed)
+    return (
+        10 + 4 * rng.poisson(6.0, (frames, height, width)) + rng.normal(0, 1.7, (frames, height, width))
+    ).astype("int16")
+
+
+@pytest.fixture(params=LAYOUTS)
+def store(request, tmp_path):
+    """A small store of three chunks, the last one partial."""
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(), place, noise=NOISE, layout=request.param, chunk_frames=4)
+    return place
+
+
+def without_manifest(place):
+    """As another program, which knows neither manifest nor the attribute ``layout``, would leave it."""
+    (place / ".manifest.json").unlink()
+    attributes = json.loads((place / ".zattrs").read_text())
+    del attributes["layout"]
+    (place / ".zattrs").write_text(json.dumps(attributes))
+
+
+def kinds(found):
+    return [(problem.kind, problem.name) for problem in found.problems]
+
+
+def test_a_whole_store_is_ok(store):
+    found = pg.verify(store)
+    assert found.ok and found.lost == () and found.chunks == 3 and found.files == 6
+    assert found.nbytes == sum(file.stat().st_size for file in store.iterdir())
+    assert found.by == "manifest"
+    assert pg.verify(store, deep=True).by == "manifest and decoding"
+    assert "whole" in str(found) and json.loads(json.dumps(found.to_dict()))["ok"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_single_byte_flipped_is_found(layout):
+    """Exhaustive: each byte of each file; a single bit of it, or all eight."""
+    pg.encode(
+        movie(5, 4, 5), "memory://flip.zarr", noise=NOISE, layout=layout, chunk_frames=3, overwrite=True
+    )
+    store = pg.Storage.at("memory://flip.zarr")
+    flipped = 0
+    for name in store.names():
+        whole = store.read(name)
+        for at in range(len(whole)):
+            data = bytearray(whole)
+            data[at] ^= 0xFF if at % 9 == 8 else 1 << (at % 9)
+            store.write(name, bytes(data))
+            found = pg.verify(store, workers=1)
+            assert not found.ok, f"byte {at} of {name} changed and not found"
+            # Blame falls on the file that was damaged, and on that one alone.
+            assert {problem.name for problem in found.problems} == {name}, (name, at, kinds(found))
+            if name[0].isdigit():
+                assert found.lost == (((0, 2),) if name[0] == "0" else ((3, 4),))
+            elif name == ".manifest.json":
+                assert found.lost == ()
+            flipped += 1
+        store.write(name, whole)
+    assert flipped == pg.open(store).stored_bytes and pg.verify(store).ok
+
+
+def test_without_a_manifest_a_flipped_byte_is_found_or_decodes_the_same(tmp_path):
+    """Compact chunks vouch for themselves."""
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(5, 4, 5), place, noise=NOISE, layout="compact", chunk_frames=3)
+    without_manifest(place)
+    assert pg.verify(place).ok
+    decoded = pg.open(place).counts[...]
+    found = same = 0
+    for file in sorted(place.glob("*.0.0")):
+        whole = file.read_bytes()
+        for at in range(len(whole)):
+            data = bytearray(whole)
+            data[at] ^= 1 << (at % 8)
+            file.write_bytes(data)
+            result = pg.verify(place, workers=1)
+            if result.ok:
+                assert np.array_equal(pg.open(place).counts[...], decoded), f"byte {at} of {file.name}"
+                same += 1
+            else:
+                assert kinds(result) == [("altered", file.name)]
+                found += 1
+        file.write_bytes(whole)
+    assert found > 20 * same  # only bytes of Blosc's header that nobody reads
+
+
+@pytest.mark.parametrize("layout", ["plain", "lossless"])
+def test_without_a_manifest_the_limits_of_decoding_are_said(tmp_path, layout):
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(), place, noise=NOISE, layout=layout, chunk_frames=4)
+    without_manifest(place)
+    found = pg.verify(place)
+    assert found.ok and any("not found in this layout" in note for note in found.notes)
+    assert "every chunk decodes" in str(found)
+    whole = (place / "1.0.0").read_bytes()
+    (place / "1.0.0").write_bytes(whole[:-3])
+    assert kinds(pg.verify(place)) == [("altered", "1.0.0")]
+
+
+@pytest.mark.parametrize("by", ["manifest", "decoding"])
+def test_missing_truncated_extra_and_swapped(store, by):
+    if by == "decoding":
+        without_manifest(store)
+    (store / "1.0.0").unlink()
+    found = pg.verify(store)
+    assert kinds(found) == [("missing", "1.0.0")] and found.lost == ((4, 7),)
+    (store / "0.0.0").write_bytes((store / "0.0.0").read_bytes()[:-5])
+    found = pg.verify(store)
+    assert kinds(found) == [("missing", "1.0.0"), ("truncated" if by == "manifest" else "altered", "0.0.0")]
+    assert found.lost == ((0, 7),) and found.frames_lost == 8
+    (store / "notes.txt").write_text("mine")
+    (store / "7.0.0").write_bytes(b"a chunk beyond the end")
+    assert {("extra", "notes.txt"), ("extra", "7.0.0")} <= set(kinds(pg.verify(store)))
+    assert pg.verify(store).lost == ((0, 7),)
+
+
+def test_chunks_in_each_others_place(store):
+    one, two = (store / "0.0.0").read_bytes(), (store / "1.0.0").read_bytes()
+    (store / "0.0.0").write_bytes(two)
+    (store / "1.0.0").write_bytes(one)
+    found = pg.verify(store)
+    assert not found.ok and found.lost == ((0, 7),)
+    assert any("it holds what 1.0.0 should hold" in p.detail for p in found.problems)
+
+
+@pytest.mark.parametrize("swap", [("2.0.0", "1.0.0"), ("1.0.0", "2.0.0")])
+def test_a_chunk_of_another_length_is_found_by_decoding(tmp_path, swap):
+    """The last chunk holds fewer frames; in a compact store its header says so."""
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(), place, noise=NOISE, layout="compact", chunk_frames=4)
+    without_manifest(place)
+    shutil.copy(place / swap[0], place / swap[1])
+    assert kinds(pg.verify(place)) == [("altered", swap[1])]
+
+
+def test_a_reader_does_not_complete_a_short_chunk_with_zeros(tmp_path):
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(), place, noise=NOISE, layout="compact", chunk_frames=4)
+    without_manifest(place)
+    shutil.copy(place / "2.0.0", place / "0.0.0")
+    with pytest.raises(pg.PhotonError, match=r"frames 0 to 3 cannot be read.*holds 3 frames"):
+        pg.open(place).counts[3]
+
+
+@pytest.mark.parametrize("name", [".zarray", ".zattrs"])
+def test_damaged_metadata(store, name):
+    whole = (store / name).read_bytes()
+    (store / name).unlink()
+    found = pg.verify(store)
+    assert kinds(found) == [("missing", name)] and found.lost == ((0, 10),)
+    (store / name).write_bytes(whole[:-20])  # a rewrite that was cut short
+    found = pg.verify(store)
+    assert kinds(found) == [("truncated", name)] and found.lost == ((0, 10),)
+    (store / name).write_bytes(whole.replace(b"    ", b"  "))  # says the same in fewer bytes
+    found = pg.verify(store)
+    assert [problem.name for problem in found.problems] == [name] and found.lost == ()
+    assert "no frame is lost" in str(found)
+
+
+def test_damaged_metadata_without_a_manifest(store):
+    without_manifest(store)
+    (store / ".zarray").unlink()
+    found = pg.verify(store)
+    assert (
+        kinds(found) == [("missing", ".zarray")] and found.shape is None and "lost: every frame" in str(found)
+    )
+    (store / ".zarray").write_text("{}")
+    assert kinds(pg.verify(store)) == [("mismatched", ".zarray")]
+
+
+def test_a_deleted_manifest_is_missed(store):
+    (store / ".manifest.json").unlink()
+    found = pg.verify(store)
+    assert kinds(found) == [("missing", ".manifest.json")] and found.lost == () and found.by == "decoding"
+
+
+def test_a_manifest_of_other_chunks(store):
+    """Whole by its own checksum, and yet not this movie's."""
+    index = manifest.read((store / ".manifest.json").read_bytes(), "")
+    del index.files["2.0.0"]
+    chunks = {name: entry for name, entry in index.files.items() if not name.startswith(".z")}
+    texts = {name: text.encode() for name, text in index.copies.items()}
+    (store / ".manifest.json").write_bytes(manifest.pack(chunks, texts))
+    found = pg.verify(store)
+    assert ("mismatched", ".manifest.json") in kinds(found)
+
+
+def test_filter_and_attributes_must_agree(tmp_path):
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(), place, noise=NOISE, layout="compact", chunk_frames=4)
+    without_manifest(place)
+    array = json.loads((place / ".zarray").read_text())
+    array["filters"][0]["gain"] = 4.5
+    (place / ".zarray").write_text(json.dumps(array))
+    assert kinds(pg.verify(place)) == [("mismatched", ".zarray")]
+
+
+def test_deep_finds_what_was_written_wrong(store):
+    """A manifest vouches for bytes, not for sense: only decoding finds a chunk that was never right."""
+    index = manifest.read((store / ".manifest.json").read_bytes(), "")
+    (store / "1.0.0").write_bytes(b"never a chunk")
+    chunks = {name: entry for name, entry in index.files.items() if not name.startswith(".z")}
+    texts = {name: text.encode() for name, text in index.copies.items()}
+    (store / ".manifest.json").write_bytes(
+        manifest.pack({**chunks, "1.0.0": manifest.entry(b"never a chunk")}, texts)
+    )
+    assert pg.verify(store).ok
+    found = pg.verify(store, deep=True)
+    assert kinds(found) == [("altered", "1.0.0")] and found.lost == ((4, 7),)
+
+
+def test_labels_no_camera_gives_are_found(tmp_path):
+    """On the grid, and yet impossible: uint8 values end at 255."""
+    import zarr
+
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie().astype("uint8"), place, noise=NOISE, chunk_frames=4)
+    without_manifest(place)
+    array = zarr.open(str(place), mode="r+")
+    array[5, 2, 2] = 500.0
+    found = pg.verify(place)
+    assert kinds(found) == [("altered", "1.0.0")] and "no uint8 has" in found.problems[0].detail
+
+
+def test_metadata_that_ask_for_petabytes_are_answered_at_once(tmp_path):
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(), place, noise=NOISE, layout="lossless", chunk_frames=4)
+    without_manifest(place)
+    array = json.loads((place / ".zarray").read_text())
+    array["shape"][0] = 1 << 47
+    (place / ".zarray").write_text(json.dumps(array))
+    found = pg.verify(place)
+    assert found.lost == ((12, (1 << 47) - 1),)
+
+
+def test_an_error_of_the_store_is_not_called_missing(tmp_path):
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(), place, noise=NOISE, chunk_frames=4)
+    storage = pg.Storage.at(place)
+    read = storage.read
+
+    def failing(name):
+        if name == "1.0.0":
+            raise PermissionError("403")
+        return read(name)
+
+    storage.read = failing
+    found = pg.verify(storage)
+    assert kinds(found) == [("unreadable", "1.0.0")] and found.lost == ((4, 7),)
+
+
+def test_a_writers_marker_is_named(store):
+    (store / ".photon-writing").write_text("{}")
+    assert kinds(pg.verify(store)) == [("unfinished", ".photon-writing")]
+
+
+def test_other_axes_and_one_frame(tmp_path):
+    shape = (5, 2, 6, 7)
+    pg.encode(movie(10).reshape(shape), tmp_path / "volume.zarr", noise=NOISE, chunk_frames=2)
+    assert pg.verify(tmp_path / "volume.zarr", deep=True).ok
+    (tmp_path / "volume.zarr" / "1.0.0.0").unlink()
+    assert pg.verify(tmp_path / "volume.zarr").lost == ((2, 3),)
+    pg.encode(movie(1), tmp_path / "one.zarr", noise=NOISE, dither=3)
+    assert pg.verify(tmp_path / "one.zarr", deep=True).ok
+
+
+def test_progress_and_threads_and_other_filesystems():
+    pg.encode(movie(40), "memory://verify.zarr", noise=NOISE, chunk_frames=1, overwrite=True)
+    seen = []
+    found = pg.verify(
+        "memory://verify.zarr", workers=4, progress=lambda done, total: seen.append((done, total))
+    )
+    assert found.ok and seen == [(n, 40) for n in range(1, 41)]
+    assert pg.verify("memory://verify.zarr", budget_bytes=1).ok
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(StoreNotFoundError):
+        pg.verify(tmp_path / "nothing.zarr")
+    (tmp_path / "readme.txt").write_text("no movie")
+    with pytest.raises(StoreNotFoundError):
+        pg.verify(tmp_path)
+    with pytest.raises(InvalidInputError):
+        pg.verify(tmp_path, budget_bytes=0)
+
+
+def test_runs_are_merged():
+    assert merge([(0, 0), (1, 4), (2, 3), (9, 9)]) == ((0, 4), (9, 9))
+
+
+def test_the_module_may_be_imported_first():
+    code = "import photon_gpu.verify, photon_gpu as pg; assert callable(pg.verify) and callable(pg.repair)"
+    subprocess.run([sys.executable, "-c", code], check=True)
