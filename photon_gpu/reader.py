@@ -104,6 +104,7 @@ class Movie:
         backend: str = "auto",
         device: str = "cpu",
         workers: int | None = None,
+        listed: dict[str, list[Any]] | None = None,
     ) -> None:
         self.storage = storage
         self.shape, self.chunks = description.shape, description.chunks
@@ -114,7 +115,7 @@ class Movie:
         self.device = device
         self._layout = layout_for(description.encoding, get_backend(backend, on_gpu=device == "gpu"))
         self._run = parallel(worker_count(workers))
-        self._manifest: dict[str, list[Any]] | None = None
+        self._manifest = listed
         self._kept: OrderedDict[tuple[int, str], Any] = OrderedDict()
         self._lock = threading.Lock()
 

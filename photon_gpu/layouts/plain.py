@@ -153,7 +153,7 @@ class LabelsOfCodes:
             return
         if flat.dtype not in self._tables:
             codes = np.arange(1 << 8 * flat.dtype.itemsize) + self._base
-            self._tables[flat.dtype] = codes * self._step
+            self._tables[flat.dtype] = np.multiply(codes, self._step, dtype=np.float64)
         self._kernels.inverse(flat.reshape(1, -1), self._tables[flat.dtype], out.reshape(1, -1))
 
 

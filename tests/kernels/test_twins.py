@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-
 from photon_gpu.kernels import cpu, reference
+
 from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import MULTIPLICITY, rates
 from photon_gpu.transform import anscombe, stabilized_floor
@@ -130,7 +130,11 @@ def _tables(rng, dtype: str, phases: int) -> Iterator[tuple]:
         values = values.astype(dtype)
         values = np.where(values.astype(np.float64) < low, np.array(low, dtype), values).reshape(1, -1)
         good = [noise.gain, noise.offset, stabilized_floor(noise), 1.0 / 0.5, *[0.5] * phases]
-        for model in (good, [1e-6, 1e12, 1e-9, 1e9, *[-1e18] * phases], [1.0, -1e9, 1.0, 1e12, *[9.0] * phases]):
+        for model in (
+            good,
+            [1e-6, 1e12, 1e-9, 1e9, *[-1e18] * phases],
+            [1.0, -1e9, 1.0, 1e12, *[9.0] * phases],
+        ):
             yield values, steps, np.array(model)
 
 
@@ -228,7 +232,9 @@ def _weights(rng, dtype: str) -> Iterator[np.ndarray]:
     plain = np.zeros((2, 11), np.int32)
     plain[:, 0] = 256
     yield plain
-    yield np.array([[0] * 6 + [140, 120, -40, 30, 900], [107, -7, 1, -3, 22, 18, 34, 17, 12, 16, -7]], np.int32)
+    yield np.array(
+        [[0] * 6 + [140, 120, -40, 30, 900], [107, -7, 1, -3, 22, 18, 34, 17, 12, 16, -7]], np.int32
+    )
     for sign in (1, -1):
         for term in range(10):
             lone = np.zeros((2, 11), np.int32)
@@ -302,7 +308,7 @@ def run(function, case: tuple):
 def test_the_twins_agree_bit_for_bit(twin, name):
     slow, fast = getattr(reference, name), getattr(TWINS[twin], name)
     number = 0
-    for number, case in enumerate(CASES[name](np.random.default_rng(0)), 1):  # noqa: B007
+    for number, case in enumerate(CASES[name](np.random.default_rng(0)), 1):
         expected, got = run(slow, case), run(fast, case)
         if expected != got:
             shown = [arg if not isinstance(arg, Out) else "out" for arg in case]
