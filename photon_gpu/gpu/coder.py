@@ -7,7 +7,6 @@ how copies and kernels of successive chunks overlap, while Blosc has the other t
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,10 @@ from photon_gpu.gpu.bands import bands, extent, first_where, predict, restore
 from photon_gpu.gpu.devices import chosen_devices
 from photon_gpu.gpu.slots import Lane, Slot, Slots
 from photon_gpu.inverse import STABILIZED, Render, render
+from photon_gpu.kernels import cpu
 from photon_gpu.payload import block_shape
 from photon_gpu.predictors import band_rows
 from photon_gpu.stages import Stages
-
-cpu = import_module("photon_gpu.kernels.cpu")
 
 
 class Gpu:
@@ -63,8 +61,12 @@ class Gpu:
         if number not in [lane.number for lane in self.lanes]:
             here = ", ".join(str(lane.number) for lane in self.lanes)
             raise InvalidInputError(
+<<<<<<< HEAD
                 f"the frames lie on GPU {number}, and this backend uses GPU {here}; "
                 f"name it as in backend='cupy:{number}'"
+=======
+                f"the frames lie on GPU {number}, and this backend uses GPU {here}; name it: backend='cupy:{number}'"
+>>>>>>> cuda
             )
         return number
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,7 +37,8 @@ class Lane:
     """One device: its streams, kernels and slots."""
 
     def __init__(self, number: int, why: str) -> None:
-        kernels = import_module("photon_gpu.kernels.cuda")
+        import photon_gpu.kernels.cuda as kernels
+
         self.number, self.cupy = number, load_cupy()
         self.backend = Backend("cupy", kernels, why, place=self.put)
         self.piece_bytes = PIECE_BYTES
@@ -62,7 +62,11 @@ class Lane:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
+<<<<<<< HEAD
         """Make the device and its compute stream the current ones, and its errors photon_gpu's."""
+=======
+        """Make this device and its compute stream current; its errors become photon_gpu's."""
+>>>>>>> cuda
         try:
             with self.cupy.cuda.Device(self.number), self.compute:
                 yield
