@@ -57,7 +57,11 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     cases = [
         ("extent uint16", 2, lambda: cuda.extent(values, ends)),
         ("forward_lut uint16 to uint8", 3, lambda: cuda.forward_lut(values, lut, out8)),
-        ("forward_thresholds float32", 5, lambda: cuda.forward_thresholds(single, thresholds, model, 0, out8)),
+        (
+            "forward_thresholds float32",
+            5,
+            lambda: cuda.forward_thresholds(single, thresholds, model, 0, out8),
+        ),
         ("inverse uint8 to uint16", 3, lambda: cuda.inverse(codes, decode, out16)),
         ("inverse uint8 to float64", 9, lambda: cuda.inverse(codes, labels, floats)),
         ("checksum uint8", 1, lambda: cuda.add_checksum(codes, 0, size * size, total)),
@@ -131,9 +135,16 @@ def end_to_end_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]
             ("host, numba", host, "numba"), ("host, cupy", host, "cupy"), ("GPU, cupy", there, "cupy"),
         ):  # fmt: skip
             url = f"memory://benchmark-{layout}-{predictor}-{where}"
-            options = {"layout": layout, "predictor": predictor, "noise": NOISE, "preset": "fast", "overwrite": True}
+            options = {
+                "layout": layout,
+                "predictor": predictor,
+                "noise": NOISE,
+                "preset": "fast",
+                "overwrite": True,
+            }
             report = min(
-                (pg.encode(source, url, backend=backend, **options) for _ in range(3)), key=lambda r: r.seconds
+                (pg.encode(source, url, backend=backend, **options) for _ in range(3)),
+                key=lambda r: r.seconds,
             )
             movie = pg.open(url, backend=backend, device="gpu" if where.startswith("GPU") else "cpu")
             start = time.perf_counter()
@@ -163,7 +174,10 @@ def main() -> int:
         device_count()
         cupy = load_cupy()
     except PhotonError as error:
-        print(f"benchmarks.gpu measures on a CUDA device and gives no figure without one: {error}", file=sys.stderr)
+        print(
+            f"benchmarks.gpu measures on a CUDA device and gives no figure without one: {error}",
+            file=sys.stderr,
+        )
         return 2
     properties = cupy.cuda.runtime.getDeviceProperties(0)
     figures: dict[str, Any] = {

@@ -71,14 +71,8 @@ def check_extent(
         (t, *pixel), _ = locate(False)
         raise InvalidInputError(
             f"{low} at frame {first_frame + int(t)}, pixel {tuple(int(i) for i in pixel)}: a photon count "
-<<<<<<< HEAD
-            "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is that of a photon "
-            "counter; give the detector's own, such as NoiseModel(gain=..., offset=<value in the dark>, "
-            "variance=<its variance>)"
-=======
             "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is a photon counter's; "
             "give the detector's own, such as NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)"
->>>>>>> cuda
         )
     return Extent(low, high)
 

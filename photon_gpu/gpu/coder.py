@@ -61,12 +61,7 @@ class Gpu:
         if number not in [lane.number for lane in self.lanes]:
             here = ", ".join(str(lane.number) for lane in self.lanes)
             raise InvalidInputError(
-<<<<<<< HEAD
-                f"the frames lie on GPU {number}, and this backend uses GPU {here}; "
-                f"name it as in backend='cupy:{number}'"
-=======
                 f"the frames lie on GPU {number}, and this backend uses GPU {here}; name it: backend='cupy:{number}'"
->>>>>>> cuda
             )
         return number
 

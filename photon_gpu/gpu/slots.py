@@ -62,11 +62,7 @@ class Lane:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-<<<<<<< HEAD
-        """Make the device and its compute stream the current ones, and its errors photon_gpu's."""
-=======
         """Make this device and its compute stream current; its errors become photon_gpu's."""
->>>>>>> cuda
         try:
             with self.cupy.cuda.Device(self.number), self.compute:
                 yield
