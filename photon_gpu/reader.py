@@ -111,6 +111,7 @@ class Movie:
         self.shape, self.chunks = description.shape, description.chunks
         self.encoding = description.encoding
         self.attrs = dict(description.attributes)
+        self._opened = description.opened
         self._layout = layout_for(description.encoding, get_backend(backend))
         self._run = parallel(worker_count(workers))
         self._manifest: dict[str, list[Any]] | None = None
@@ -305,7 +306,10 @@ class Movie:
             except FileNotFoundError:
                 self._manifest = {}
             else:
-                self._manifest = manifest.unpack(data, self.url)
+                files = manifest.unpack(data, self.url)
+                for name in self._opened:
+                    manifest.check_opened(name, self._opened[name], files, self.storage)
+                self._manifest = files
         return self._manifest
 
     def _lost(self, number: int) -> str:
