@@ -51,7 +51,7 @@ class FollowedMovie(Movie):
         if found.shape[0] > len(self):
             with self._lock:
                 self._manifest = None
-            self.shape = found.shape
+            self.shape, self._opened = found.shape, found.opened
         return len(self)
 
     def wait(self, frames: int, *, timeout: float | None = None, interval: float = 0.2) -> bool:

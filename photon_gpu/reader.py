@@ -117,6 +117,7 @@ class Movie:
         self.shape, self.chunks = description.shape, description.chunks
         self.encoding = description.encoding
         self.attrs = dict(description.attributes)
+        self._opened = description.opened
         if device not in ("cpu", "gpu"):
             raise InvalidInputError(f"device is {device!r}; allowed are 'cpu' and 'gpu'")
         self.device = device
@@ -343,7 +344,10 @@ class Movie:
             except FileNotFoundError:
                 self._manifest = {}
             else:
-                self._manifest = manifest.unpack(data, self.url)
+                files = manifest.unpack(data, self.url)
+                for name in self._opened:
+                    manifest.check_opened(name, self._opened[name], files, self.storage)
+                self._manifest = files
         return self._manifest
 
     def _lost(self, number: int) -> str:
