@@ -127,7 +127,7 @@ def test_every_byte_of_the_journal_flipped_loses_nothing_unnamed(memory_disk):
         path.write_bytes(altered)
         found, named = _found(folder, spool.token)
         for t, (values, record) in found.items():
-            assert np.array_equal(values, frames(t, t + 1)[0]) and record == (t, '{"t":%d}' % t), position
+            assert np.array_equal(values, frames(t, t + 1)[0]) and record == (t, f'{{"t":{t}}}'), position
         assert set(found) | named == set(range(6)), (position, sorted(found), named)
 
 
