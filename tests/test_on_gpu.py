@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from photon_gpu.kernels import reference
 
 import photon_gpu as pg
-from photon_gpu.kernels import reference
 from tests.kernels.vectors import DTYPES, every_value, full_range, mixes, thresholds_for
 from tests.test_gpu import DTYPES as MOVIE_DTYPES
-from tests.test_gpu import NOISE, THREE_BANDS, both, movie
+from tests.test_gpu import THREE_BANDS, both, movie
 
 pytestmark = pytest.mark.gpu
 
