@@ -1,7 +1,8 @@
 """Plants bugs in the CUDA source, its launcher and the GPU pipeline, and reports which tests kill each.
 
-``python -m tests.cuda_host.mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only WORD``
-those whose name has the word. Exits 0 only if the control survives and every mutant dies. No GPU code is run.
+``python -m tests.cuda_host.mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only WORD`` and
+``--file WORD`` those whose name or file has the word. Exits 0 only if the control survives and every mutant dies.
+No GPU code is run.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def copy_of_tree(folder: Path) -> None:
     (folder / "conftest.py").write_text("")
 
 
-def killer(folder: Path, tests: tuple[str, ...], kernels_changed: bool) -> str:
+def killer(folder: Path, tests: tuple[str, ...]) -> str:
     """The first test that fails there, or nothing."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     environment["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"photon_gpu_mutants_{os.getuid()}")
@@ -157,15 +158,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="some mutants only")
     parser.add_argument("--only", default="", help="mutants whose name has this word")
+    parser.add_argument("--file", default="", help="mutants of files whose path has this word")
     asked = parser.parse_args()
-    chosen = [m for m in MUTANTS if (m.quick or not asked.quick) and asked.only in m.name]
+    chosen = [m for m in MUTANTS if (m.quick or not asked.quick) and asked.only in m.name and asked.file in m.file]
     survivors, started = [], time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         tests = tuple(dict.fromkeys(test for mutant in chosen for test in mutant.tests))
         tree = Path(scratch, "control")
         tree.mkdir()
         copy_of_tree(tree)
-        if found := killer(tree, tests, False):
+        if found := killer(tree, tests):
             print(f"the control itself fails: {found}")
             return 1
         print(f"{'control':<48} survives, as it must", flush=True)
@@ -177,7 +179,7 @@ def main() -> int:
                 survivors.append(mutant.name)
                 continue
             path.write_text(text.replace(mutant.old, mutant.new, mutant.count))
-            found = killer(tree, mutant.tests, mutant.file == CU)
+            found = killer(tree, mutant.tests)
             path.write_text(text)
             print(f"{mutant.name:<48} {'killed by ' + found if found else 'SURVIVED'}", flush=True)
             if not found:
