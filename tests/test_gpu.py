@@ -220,7 +220,7 @@ def test_a_small_gpu_takes_smaller_pieces(tmp_path: Path, layout: str, memory: i
         movie_on_cpu, on_gpu = pg.open(tmp_path / "cupy"), pg.open(tmp_path / "cupy", backend="cupy")
         np.testing.assert_array_equal(on_gpu[3:5], movie_on_cpu[3:5])
     with (
-        standin.installed(2, memory=200_000),
+        standin.installed(2, memory=100_000),
         pytest.raises(BackendUnavailableError, match="out of memory even for"),
     ):
         pg.encode(values, tmp_path / "none", backend="cupy", layout=layout, noise=NOISE, predictor="none")

@@ -1,7 +1,8 @@
 """Plants bugs in the CUDA source, its launcher and the GPU pipeline, and reports which tests kill each.
 
-``python -m tests.cuda_host.mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only WORD``
-those whose name has the word. Exits 0 only if the control survives and every mutant dies. No GPU code is run.
+``python -m tests.cuda_host.mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only WORD`` and
+``--file WORD`` those whose name or file has the word. Exits 0 only if the control survives and every mutant dies.
+No GPU code is run.
 """
 
 from __future__ import annotations
@@ -27,21 +28,23 @@ RACES = ("tests/cuda_host/test_sanitizers.py::test_every_kernel_is_clean",)
 
 @dataclass(frozen=True)
 class Mutant:
-    """One bug: in ``file``, ``old`` becomes ``new``; ``tests`` are asked in turn until one fails."""
+    """One bug: in ``file``, ``old`` becomes ``new``; ``tests`` are asked in turn until one fails.
+
+    ``quick`` selects a few tests that suffice (``-k``), for the mutants of the ordinary run.
+    """
 
     name: str
     file: str
     old: str
     new: str
     tests: tuple[str, ...]
-    count: int = 1
-    quick: bool = False
+    quick: str = ""
 
 
 K, P, R = KERNELS, PIPELINE, RACES
 MUTANTS = (
     # What a GPU forgives sometimes: barriers, atomics, races.
-    Mutant("missing barrier after the table is cached", CU, "    __syncthreads();\n    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from", "    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from", K, quick=True),
+    Mutant("missing barrier after the table is cached", CU, "    __syncthreads();\n    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from", "    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from", K, quick="forward_lut_of_every_input and order0"),
     Mutant("missing barrier in the block's total", CU, "value;\n    __syncthreads();\n    if (threadIdx.x == 0)", "value;\n    if (threadIdx.x == 0)", K),
     Mutant("missing barrier after the bins are cleared", CU, "= squares[b] = 0;\n    __syncthreads();", "= squares[b] = 0;", K),
     Mutant("missing barrier before the bins are added", CU, "            before = now;\n        }\n    }\n    __syncthreads();", "            before = now;\n        }\n    }", K),
@@ -52,13 +55,13 @@ MUTANTS = (
     Mutant("non-atomic maximum", CU, "        atomicMax(found + 1, high);", "        if (found[1] < high) found[1] = high;", R),
     Mutant("shuffle by part of a warp", CU, "for (int distance = 16; distance; distance >>= 1)", "if (threadIdx.x % 32 < 16) for (int distance = 16; distance; distance >>= 1)", K),
     # Sums and extents.
-    Mutant("shuffle begins too near", CU, "int distance = 16;", "int distance = 8;", K, quick=True),
+    Mutant("shuffle begins too near", CU, "int distance = 16;", "int distance = 8;", K),
     Mutant("last warp left out", CU, "warp < THREADS / 32;", "warp < THREADS / 32 - 1;", K),
     Mutant("sign of integers forgotten", CU, "(T)-1 < (T)0 ? TOP : 0", "(T)-1 < (T)0 ? 0 : 0", K),
     Mutant("negative floats in wrong order", CU, "return bits & TOP ? ~bits : bits | TOP;", "return bits | TOP;", K),
     Mutant("infinity taken for a value", CU, ">> 23 & 0xff) != 0xff", ">> 23 & 0xff) != 0x1ff", K),
     # Indexing: tails, strides, bounds, alignment.
-    Mutant("missing tail", CU, "for (u64 i = packs * N + thread_index(); i < pixels;", "for (u64 i = packs * N + thread_index(); i < packs * N;", K, quick=True),
+    Mutant("missing tail", CU, "for (u64 i = packs * N + thread_index(); i < pixels;", "for (u64 i = packs * N + thread_index(); i < packs * N;", K, quick="keeps_to_its_samples and order0"),
     Mutant("alignment not asked", CU, "aligned<In, N>(from) && aligned<Out, N>(to) ? pixels / N : 0", "pixels / N", (*R, *K)),
     Mutant("one pack too many", CU, "p < packs;", "p <= packs;", (*K, *R)),
     Mutant("wrong grid stride", CU, "return (u64)gridDim.x * blockDim.x;", "return (u64)blockDim.x;", (*R, *K)),
@@ -69,13 +72,13 @@ MUTANTS = (
     Mutant("phase of another sample", CU, "tables[(u64)row * size", "tables[(u64)(row ^ 1) * size", K),
     Mutant("index of a sample forgets the frame", CU, "const u32 index = first + t * stride + (u32)i;", "const u32 index = first + (u32)i;", K),
     # Arithmetic that decides.
-    Mutant("threshold compared by >", CU, "thresholds[k + 1] <= value", "thresholds[k + 1] < value", K, quick=True),
+    Mutant("threshold compared by >", CU, "thresholds[k + 1] <= value", "thresholds[k + 1] < value", K),
     Mutant("the guess decides", CU, "while (k > 0 && thresholds[k] > value) --k;", "", K),
     Mutant("subnormal float32 flushed", CU, "return bits >> 31 ? -small : small;", "return 0.0;", K),
     Mutant("label near a multiple accepted", CU, "__dmul_rn(k, step) == label", "__dmul_rn(k, step) - label < 1e-9", K),
     Mutant("checksum without its last mix", CU, "h ^= h >> 15;\n            sum += h;", "sum += h;", K),
     # Predictors.
-    Mutant("zigzag without sign", CU, "(u32)wrapped << 1 ^ (u32)(wrapped >> 31)", "(u32)wrapped << 1", K, quick=True),
+    Mutant("zigzag without sign", CU, "(u32)wrapped << 1 ^ (u32)(wrapped >> 31)", "(u32)wrapped << 1", K),
     Mutant("mean rounded down", CU, "* rate + 64 >> 7", "* rate >> 7", K),
     Mutant("prediction rounded down", CU, "total + (1 << 14) >> 15", "total >> 15", K),
     Mutant("16-bit mix in 32 bits", CU, "typedef i16 Signed; typedef i64 Number;", "typedef i16 Signed; typedef i32 Number;", K),
@@ -89,15 +92,15 @@ MUTANTS = (
     Mutant("wavefront stops early", LAUNCH, "across + 4 * (frames - 1) + 1 if", "across + 4 * (frames - 1) if", K),
     Mutant("sums not begun at zero", LAUNCH, "    strange.data.memset_async(0, strange.nbytes)\n", "", K),
     Mutant("32-bit number of pixels", LAUNCH, 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint64(pixels))\n    _launch(f"checksum', 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint32(pixels))\n    _launch(f"checksum', K),
-    Mutant("block too large", LAUNCH, "(THREADS,), arguments)", "(2 * THREADS,), arguments)", K, quick=True),
+    Mutant("block too large", LAUNCH, "(THREADS,), arguments)", "(2 * THREADS,), arguments)", K, quick="phase_is_a_mix and order0"),
     # The pipeline.
-    Mutant("kernels do not wait for the upload", SLOTS, "        self.lane.compute.wait_event(self.event)\n", "", P, quick=True),
+    Mutant("kernels do not wait for the upload", SLOTS, "        self.lane.compute.wait_event(self.event)\n", "", P, quick="every_dtype and (uint16 or int32 or float32)"),
     Mutant("download does not wait for the kernels", SLOTS, "        self.lane.down.wait_event(self.event)\n", "", P),
-    Mutant("result read before it is there", SLOTS, "        self.event.record(self.lane.down)\n        self.event.synchronize()\n", "        self.event.record(self.lane.down)\n", P),
+    Mutant("result read before it is there", SLOTS, "        self.event.record(self.lane.down)\n        self.event.synchronize()\n", "        self.event.record(self.lane.down)\n", P, quick="every_dtype and (uint16 or int32 or float32)"),
     Mutant("event of an earlier stage", SLOTS, "        self.event.record(self.lane.compute)\n        self.lane.down", "        self.lane.down", P),
     Mutant("upload on a stream of its own mind", SLOTS, "array.set(host, stream=self.lane.up)", "array.set(host, stream=self.lane.down)", P),
     Mutant("table on the wrong stream", SLOTS, "array.set(np.ascontiguousarray(host), stream=self.compute)", "array.set(np.ascontiguousarray(host), stream=self.up)", P),
-    Mutant("slot used by two", SLOTS, "            self._free.remove(slot)\n", "", P),
+    Mutant("slot used by two", SLOTS, "            self._free.remove(slot)\n", "", P, quick="copies_of_one or share_the_chunks"),
     Mutant("zeros on the wrong stream", SLOTS, "array.data.memset_async(0, array.nbytes, self.compute)", "array.data.memset_async(0, array.nbytes, self.up)", P),
     Mutant("pinned memory shared by names", SLOTS, 'self.pinned(f"{name} fetched"', 'self.pinned("fetched"', P),
     Mutant("slot of any device", SLOTS, "if device in (None, slot.lane.number)", "if True", P),
@@ -121,12 +124,12 @@ def copy_of_tree(folder: Path) -> None:
     (folder / "conftest.py").write_text("")
 
 
-def killer(folder: Path, tests: tuple[str, ...], kernels_changed: bool) -> str:
+def killer(folder: Path, tests: tuple[str, ...], only: str = "") -> str:
     """The first test that fails there, or nothing."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     environment["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"photon_gpu_mutants_{os.getuid()}")
     for test in tests:
-        few = [] if test in RACES else ["-k", FEW[test]]
+        few = [] if test in RACES else ["-k", only or FEW[test]]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *few, test]
         try:
             run = subprocess.run(
@@ -157,15 +160,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="some mutants only")
     parser.add_argument("--only", default="", help="mutants whose name has this word")
+    parser.add_argument("--file", default="", help="mutants of files whose path has this word")
     asked = parser.parse_args()
-    chosen = [m for m in MUTANTS if (m.quick or not asked.quick) and asked.only in m.name]
+    chosen = [m for m in MUTANTS if (m.quick or not asked.quick) and asked.only in m.name and asked.file in m.file]
     survivors, started = [], time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         tests = tuple(dict.fromkeys(test for mutant in chosen for test in mutant.tests))
         tree = Path(scratch, "control")
         tree.mkdir()
         copy_of_tree(tree)
-        if found := killer(tree, tests, False):
+        everything = " or ".join(f"({mutant.quick})" for mutant in chosen) if asked.quick else ""
+        if found := killer(tree, tests, everything):
             print(f"the control itself fails: {found}")
             return 1
         print(f"{'control':<48} survives, as it must", flush=True)
@@ -176,8 +181,8 @@ def main() -> int:
                 print(f"{mutant.name:<48} DOES NOT APPLY")
                 survivors.append(mutant.name)
                 continue
-            path.write_text(text.replace(mutant.old, mutant.new, mutant.count))
-            found = killer(tree, mutant.tests, mutant.file == CU)
+            path.write_text(text.replace(mutant.old, mutant.new, 1))
+            found = killer(tree, mutant.tests, mutant.quick if asked.quick else "")
             path.write_text(text)
             print(f"{mutant.name:<48} {'killed by ' + found if found else 'SURVIVED'}", flush=True)
             if not found:

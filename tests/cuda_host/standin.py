@@ -84,7 +84,11 @@ class Machine:
         return stack[-1] if stack and stack[-1].device == self.device() else self.null[self.device()]
 
     def run_until(self, done: Callable[[], bool]) -> None:
-        """Advance streams at random, one step at a time. Nothing runs unless somebody waits."""
+        """Advance streams at random, one step at a time. Nothing runs unless somebody waits.
+
+        Each wait favours some streams over others, by up to a thousand to one: a GPU may let one run ahead.
+        """
+        favour: dict[int, float] = {}
         while True:
             with self.lock:
                 if done():
@@ -92,7 +96,8 @@ class Machine:
                 ready = [stream for stream in self.streams if stream.ready()]
                 if not ready:
                     raise CUDARuntimeError("stand-in: waiting for work that nobody queued")
-                self.random.choice(ready).step()
+                weights = [favour.setdefault(id(stream), 10 ** self.random.uniform(-3, 0)) for stream in ready]
+                self.random.choices(ready, weights)[0].step()
 
 
 class Stream:
