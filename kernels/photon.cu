@@ -195,11 +195,12 @@ DEVICE void lookup_phased(const In* __restrict__ in, u64 in_stride, u32 frames, 
 }
 
 #define LOOKUP(In, Out) \
-    KERNEL lookup_##In##_##Out(const In* in, u64 in_stride, u32 frames, u64 pixels, const Out* table, \
-                               u32 size, Out* out, u64 out_stride) \
+    KERNEL lookup_##In##_##Out(const In* __restrict__ in, u64 in_stride, u32 frames, u64 pixels, \
+                               const Out* __restrict__ table, u32 size, Out* __restrict__ out, u64 out_stride) \
     { lookup<In, Out>(in, in_stride, frames, pixels, table, size, out, out_stride); } \
-    KERNEL lookup_phased_##In##_##Out(const In* in, u64 in_stride, u32 frames, u64 pixels, const Out* tables, \
-                                      u32 size, u32 seed, u32 first, u32 stride, Out* out, u64 out_stride) \
+    KERNEL lookup_phased_##In##_##Out(const In* __restrict__ in, u64 in_stride, u32 frames, u64 pixels, \
+                                      const Out* __restrict__ tables, u32 size, u32 seed, u32 first, u32 stride, \
+                                      Out* __restrict__ out, u64 out_stride) \
     { lookup_phased<In, Out>(in, in_stride, frames, pixels, tables, size, seed, first, stride, out, \
                              out_stride); }
 LOOKUP(u8, u8) LOOKUP(u8, u16) LOOKUP(u8, u32) LOOKUP(u8, u64)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu import manifest, metadata
+from photon_gpu import manifest, metadata, records
 from photon_gpu.backend import get_backend
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.inverse import STABILIZED
@@ -34,6 +34,7 @@ def open(
     backend: str = "auto",
     device: str = "cpu",
     workers: int | None = None,
+    follow: bool = False,
     storage_options: dict[str, Any] | None = None,
 ) -> Movie:
     """Open a movie in any layout.
@@ -48,6 +49,8 @@ def open(
         CuPy arrays.
     workers : int, optional
         Threads. Default: one per core.
+    follow : bool
+        Of a movie that is being recorded: one that grows, a :class:`photon_gpu.follow.FollowedMovie`.
     storage_options : dict, optional
         For fsspec.
 
@@ -72,6 +75,10 @@ def open(
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreNotFoundError(_absent(storage, name)) from error
     description = metadata.describe(files[metadata.ARRAY], files[metadata.ATTRIBUTES], storage.url)
+    if follow:
+        from photon_gpu.follow import FollowedMovie
+
+        return FollowedMovie(storage, description, backend=backend, workers=workers)
     return Movie(storage, description, backend=backend, device=device, workers=workers)
 
 
@@ -110,6 +117,7 @@ class Movie:
         self.shape, self.chunks = description.shape, description.chunks
         self.encoding = description.encoding
         self.attrs = dict(description.attributes)
+        self._opened = description.opened
         if device not in ("cpu", "gpu"):
             raise InvalidInputError(f"device is {device!r}; allowed are 'cpu' and 'gpu'")
         self.device = device
@@ -163,6 +171,15 @@ class Movie:
     def counts(self) -> Counts:
         """The movie in its original dtype and units, lazily."""
         return Counts(self, np.dtype(self.encoding.dtype))
+
+    @property
+    def timestamps(self) -> NDArray | None:
+        """Time of each frame as recorded, NaN where none was given; None where no frame has one."""
+        return records.timestamps(self)
+
+    def frame_metadata(self, frame: int) -> dict[str, Any] | None:
+        """What was recorded of one frame, or None."""
+        return records.metadata_of(self, frame)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -327,7 +344,10 @@ class Movie:
             except FileNotFoundError:
                 self._manifest = {}
             else:
-                self._manifest = manifest.unpack(data, self.url)
+                files = manifest.unpack(data, self.url)
+                for name in self._opened:
+                    manifest.check_opened(name, self._opened[name], files, self.storage)
+                self._manifest = files
         return self._manifest
 
     def _lost(self, number: int) -> str:

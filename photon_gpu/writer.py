@@ -31,6 +31,7 @@ from photon_gpu.place import refuse_source
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.report import EncodeReport, little_light
+from photon_gpu.resume import plan_of, whole_chunks
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.stages import Stages
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from photon_gpu.fidelity.lines import Line
 
 BUDGET_BYTES = 512 << 20
+_LIST_SECONDS = 2.0
 
 Progress = Callable[[int, int], None]
 """``progress(frames_done, frames_in_all)``, called from the thread that called encode."""
@@ -61,6 +63,7 @@ def encode(
     chunk_frames: int | None = None,
     backend: str = "auto",
     overwrite: bool = False,
+    resume: bool = False,
     workers: int | None = None,
     budget_bytes: int = BUDGET_BYTES,
     progress: Progress | None = None,
@@ -98,6 +101,10 @@ def encode(
         ``"cupy"`` takes all GPUs, ``"cupy:0,2"`` those; ``"auto"`` one where the frames lie there.
     overwrite : bool
         Replace what is there; the old movie goes once the new one is whole.
+    resume : bool
+        Go on where an encode of the same movie with the same settings was killed: chunks that it
+        finished are read back and checked, not done again. Nothing there: begin. A failure then
+        leaves what was written, to be resumed again.
     workers : int, optional
         Threads. Default: one per core.
     budget_bytes : int
@@ -145,6 +152,13 @@ def encode(
     if isinstance(budget_bytes, bool) or not budget_bytes >= 1:
         raise InvalidInputError(f"budget_bytes is {budget_bytes!r}; a positive number of bytes is needed")
     mode = check_mode(check, delete_source)
+    if resume and overwrite:
+        raise InvalidInputError("resume goes on from what is there, overwrite replaces it: give one of them")
+    if resume and mode == "full":
+        raise InvalidInputError(
+            "check='full' holds every pixel against the source, and resume does not see again what it keeps: "
+            "resume with check=True, then compare the whole with photon_gpu.fidelity"
+        )
     given = isinstance(source, Source)
     movie = open_source(source)
     try:
@@ -154,7 +168,7 @@ def encode(
         base = base.but(dtype=movie.dtype.name)
         frames = layout_for(base, chosen).chunk_frames(chunk_frames, movie.shape)
         compile_seconds = warm_up(chosen, base, preset)
-        with Claim(storage, overwrite=overwrite) as claim:
+        with Claim(storage, overwrite=overwrite, resume=resume) as claim:
             start = time.perf_counter()
             stages = Stages()
             with stages.timed("tune"):
@@ -172,6 +186,10 @@ def encode(
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
             checker = Checker(mode, kind, claim.target, movie, run.chunk) if mode else None
             run.check = checker.chunk if checker else None
+            plan = plan_of(movie, kind, run.chunk)
+            run.files.update(whole_chunks(claim.target, claim.found.get("plan"), plan))
+            claim.note(plan=plan)
+            kept = len(run.files)
             stored = run.all_chunks()
             lines: tuple[Line, ...] = ()
             if checker is not None:
@@ -182,6 +200,8 @@ def encode(
         notes = [little_light(choice.mean, choice.encoding)]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
+        if kept:
+            notes.append(f"{kept} chunks were there already, and whole")
         if chunk_frames is None and frames < min(100, movie.shape[0]):
             notes.append(f"chunks hold {frames} frames, not 100: one Blosc frame holds at most 2 GiB")
         return EncodeReport(
@@ -247,6 +267,7 @@ class _Run:
         self._lock = threading.Lock()
         self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()
         self._stored = 0
+        self._listed = time.monotonic()
 
     def all_chunks(self) -> int:
         """Encode and write every chunk; returns the bytes stored."""
@@ -256,6 +277,10 @@ class _Run:
         with ThreadPoolExecutor(self._in_flight, thread_name_prefix="photon-chunk") as chunks:
             try:
                 for number, start in enumerate(range(0, total, self._frames)):
+                    if (known := self.files.get(chunk_name(number, len(self.chunk)))) is not None:
+                        done += min(self._frames, total - start)
+                        self._stored += known[0]
+                        continue
                     while len(pending) >= self._in_flight:
                         done += self._collect(pending, total, done)
                     with self._stages.timed("read"):
@@ -278,6 +303,12 @@ class _Run:
             raise frames
         if self._progress is not None:
             self._progress(done + frames, total)
+        if time.monotonic() - self._listed > _LIST_SECONDS:
+            # What resume trusts: chunks listed here and found to agree.
+            with self._lock:
+                index = manifest.pack(self.files)
+            self._target.write(manifest.NAME, index)
+            self._listed = time.monotonic()
         return frames
 
     def _chunk(self, number: int, start: int, values: NDArray) -> None:

@@ -433,3 +433,15 @@ def test_the_real_cupy_without_a_device_is_told() -> None:
     backends._cupy.cache_clear()
     with pytest.raises(BackendUnavailableError, match="no CUDA device can be used"):
         backends.get_backend("cupy")
+
+
+def test_the_benchmark_refuses_without_a_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import gpu
+
+    monkeypatch.setitem(sys.modules, "cupy", _broken_cupy(getDeviceCount=_raises("cudaErrorNoDevice")))
+    monkeypatch.setattr(sys, "argv", ["benchmarks.gpu"])
+    assert gpu.main() == 2
+    out, err = capsys.readouterr()
+    assert not out and "gives no figure without one" in err and "cudaErrorNoDevice" in err

@@ -144,7 +144,7 @@ class LabelsOfCodes:
     def __init__(self, layout: Plain, base: int) -> None:
         self._kernels, self._base = layout.backend.kernels, base
         self._step = layout.encoding.table().step
-        self._tables: dict[np.dtype, NDArray[np.float64]] = {}
+        self._tables: dict[np.dtype, NDArray] = {}
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
         """Labels of codes."""

@@ -215,7 +215,7 @@ class ndarray:
         stream, host = stream or self._memory.machine.stream(), self._host
         stream.push(lambda: host.view(np.uint8).fill(value))
 
-    def _copy(self, source: Any, nbytes: int, stream: Stream) -> None:
+    def _copy(self, source: Any, nbytes: int, stream: Stream | None = None) -> None:
         given = source.array
         if (
             not nbytes == self.nbytes == given.nbytes
@@ -223,6 +223,7 @@ class ndarray:
             or not given.flags.c_contiguous
         ):
             raise ValueError("stand-in: a copy of part of an array")
+        stream = stream or self._memory.machine.stream()
         _same_device(self._memory.machine, self, stream)
         _same_device(self._memory.machine, given, stream)
         to, at = self._host, given._host

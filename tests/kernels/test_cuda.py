@@ -280,7 +280,7 @@ def test_mean(device: Device, codes: str, shape: tuple[int, int]) -> None:
 )
 @pytest.mark.parametrize("name", ["past", "full"])
 def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: str) -> None:
-    frames, rows, columns = shape
+    _, rows, columns = shape
     for read, weights, rates in mixes(codes, shape):
         state = np.empty((3, rows + 2, columns + 2), np.int32)
         residuals, found = np.empty(shape, codes), device.empty(shape, codes)
@@ -296,7 +296,7 @@ def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: st
 @pytest.mark.parametrize("name", ["past", "full"])
 @pytest.mark.parametrize("band", [1, 2, 5, 7, 20])
 def test_bands_are_what_the_twins_take_one_at_a_time(device: Device, name: str, band: int) -> None:
-    shape = frames, rows, columns = (4, 7, 9)
+    shape = _, rows, columns = (4, 7, 9)
     for read, weights, rates in list(mixes("uint8", shape))[:2]:
         pieces = [read[:, first : first + band] for first in range(0, rows, band)]
         expected = []
@@ -401,9 +401,13 @@ def test_the_shim_sees_what_a_gpu_would_not_forgive() -> None:
                                  ((1,), (512,), "512 threads"), ((1,), (0,), "0 threads")):  # fmt: skip
         with pytest.raises(HostLaunchError, match=message):
             broken.launch("fine", grid, block, [at, np.uint32(3)])
-    for arguments, message in (([at], "1 arguments, the kernel takes 2"), ([at, np.int32(3)], "is i4, the kernel takes u4"),
-                               ([at, np.uint64(3)], "is u8"), ([np.uint64(at), np.uint32(3)], "is u8, the kernel takes P8"),
-                               ([at, 3.0], "is a float")):  # fmt: skip
+    for arguments, message in (
+        ([at], "1 arguments, the kernel takes 2"),
+        ([at, np.int32(3)], "is i4, the kernel takes u4"),
+        ([at, np.uint64(3)], "is u8"),
+        ([np.uint64(at), np.uint32(3)], "is u8, the kernel takes P8"),
+        ([at, 3.0], "is a float"),
+    ):
         with pytest.raises(HostLaunchError, match=message):
             broken.launch("fine", (1,), (256,), arguments)
     broken.launch("fine", (2,), (256,), [at, np.uint32(3)])

@@ -194,8 +194,8 @@ def checksums(rng) -> Iterator[tuple]:
             codes = rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
             for first, stride in STARTS:
                 yield (codes, first, stride)
-    for codes in _strided(codes):
-        yield (codes, 3, 1000)
+    for same in _strided(codes):
+        yield (same, 3, 1000)
     yield (np.full((8, 5000), 2**32 - 1, "uint32"), 0, 5000)
 
 
