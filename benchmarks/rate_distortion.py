@@ -24,7 +24,7 @@ from benchmarks.contenders.bounded import bounded_contenders
 from photon_gpu.report import noise_floor_bits
 
 STEPS = (0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0)
-"""Of few binary digits: labels of the plain layout are float64, and those of 0.35 take twice the room of 0.375's."""
+"""Labels of the plain layout are float64, which compress well for powers of two, worse for 0.375, badly for 0.35."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from photon_gpu.transform import anscombe
 if TYPE_CHECKING:
     from photon_gpu.fidelity.lines import Line
 
-SAMPLE_PIXELS = 1 << 20
+SAMPLE_PIXELS = 1 << 18
 MODES = (False, True, "full")
 _EXACT = ("escaped", "inverse", "clipped")
 _PIECE_BYTES = 32 << 20

@@ -6,6 +6,7 @@ blocks all over. What must hold for every pixel can be checked on every pixel, w
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import Any
@@ -30,8 +31,6 @@ from photon_gpu.transform import anscombe
 
 PIXELS = 1 << 24
 """Samples of a movie that a report looks at, unless told otherwise."""
-
-_FEW_DIGITS = 64
 
 
 def fidelity(
@@ -231,8 +230,10 @@ def efficiency(movie: Movie) -> Line:
     if movie.nbytes < 1 << 20 and above > LIMITS["efficiency"].warn:
         return skipped("efficiency", text + "; too small a movie to judge by")
     cause = "layout 'compact' or preset 'small' would be smaller"
-    if movie.layout == "plain" and movie.step.as_integer_ratio()[1] > _FEW_DIGITS:
-        cause = f"{movie.step:g} has many binary digits, so labels compress badly; 0.5, 0.375 or 0.25 do not"
+    if movie.layout == "plain" and math.frexp(movie.step)[0] != 0.5:
+        cause = (
+            f"labels of a step like {movie.step:g} compress badly: take 0.25, 0.5 or 1, or layout 'compact'"
+        )
     return measured("efficiency", max(above, 0.0), text, cause)
 
 
