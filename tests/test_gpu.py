@@ -237,6 +237,7 @@ def test_copies_of_one_chunk_run_among_those_of_another(tmp_path: Path) -> None:
                       compressor="zstd-1-shuffle")  # fmt: skip
             size = 4 * 30 * 41
             ways = [way for way, count in machine.ran if count == size]
+            assert all(copy.pinned for copy in machine.copied if copy.size == size)
             assert ways.count("up") == ways.count("down") == 10
             overlapped += "upup" in "".join(ways)
     assert overlapped

@@ -109,7 +109,8 @@ MUTANTS = (
     Mutant("band at the wrong row", CODER, "start, pixels = (first + low) * columns, plan.rows * columns", "start, pixels = low * columns, plan.rows * columns", P),
     Mutant("checksum of one band only", CODER, "    total = slot.lane.zeros((1,), np.uint64)\n    for low, high, band in bands(codes, plan.band):", "    for low, high, band in bands(codes, plan.band):\n        total = slot.lane.zeros((1,), np.uint64)", P),
     Mutant("checksum not compared", CODER, "opened.check(sum(", "(lambda total: None)(sum(", P),
-    Mutant("out of memory is final", SLOTS, "                if piece <= smallest:", "                if True:", P),
+    Mutant("out of memory is final", SLOTS, "                if piece <= smallest:\n                    return self._alone(slot, smallest, work, error)\n", "                raise BackendUnavailableError(str(error)) from error\n", P),
+    Mutant("out of memory is not told", SLOTS, "                    return self._alone(slot, smallest, work, error)\n", "                    raise\n", P),
     Mutant("spatial frames of the part band lost", BANDS, "(whole, rows, rows - whole)", "(whole, whole, rows - whole)", P),
     Mutant("first bad value one too late", BANDS, "return low\n\n\ndef predict", "return low + 1\n\n\ndef predict", P),
 )  # fmt: skip
@@ -149,7 +150,7 @@ FEW = {
     "tests/kernels/test_cuda.py": "not order1 and not order2",
     "tests/test_gpu.py": (
         "(every_dtype and (uint16 or float32)) or several_bands or smaller_pieces or share_the_chunks "
-        "or damage or decoding or told_as_by_numba or copies_of_one or never_sent"
+        "or damage or decoding or told_as_by_numba or copies_of_one or never_sent or leaves_out"
     ),
 }
 """Enough of each file; the whole of it runs in the ordinary test run."""

@@ -54,6 +54,7 @@ class Copy(NamedTuple):
     device: int
     dtype: np.dtype
     size: int
+    pinned: bool
 
 
 class Machine:
@@ -276,8 +277,9 @@ class ndarray:
         machine = self._memory.machine
         stream = stream or machine.stream()
         _same_device(machine, self, stream)
-        held = source if _is_pinned(machine, source) else source.copy()
-        machine.copied.append(Copy("up", self.device.id, self.dtype, self.size))
+        pinned = _is_pinned(machine, source)
+        held = source if pinned else source.copy()
+        machine.copied.append(Copy("up", self.device.id, self.dtype, self.size, pinned))
         host = self._host
         stream.push(lambda: (machine.ran.append(("up", self.size)), np.copyto(host, held)))
 
@@ -293,9 +295,9 @@ class ndarray:
         target = np.empty(self.shape, self.dtype) if out is None else out
         if target.dtype != self.dtype or target.shape != self.shape or not self.flags.c_contiguous:
             raise ValueError("Shape or dtype mismatch, or not contiguous.")
-        machine.copied.append(Copy("down", self.device.id, self.dtype, self.size))
-        if not _is_pinned(machine, target):
-            blocking = True
+        pinned = _is_pinned(machine, target)
+        machine.copied.append(Copy("down", self.device.id, self.dtype, self.size, pinned))
+        blocking = blocking or not pinned
         with machine.lock:
             target.reshape(-1).view(np.uint8).fill(_PENDING)
             host = self._host
