@@ -21,12 +21,16 @@ _READERS = 4
 def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str, Any]:
     """What two encodes must share for one to go on from the other: the movie, and every setting.
 
-    The movie is known by its shape and the CRC of its first, middle and last frame.
+    The movie is known by its shape and the CRC of its first, middle and last frame; on a GPU, of values
+    with their codes, since frames there are not sent down.
     """
-    frames = source.shape[0]
+    frames, gpu = source.shape[0], layout.backend.gpu
     crc = 0
     for frame in sorted({0, frames // 2, frames - 1}):
-        crc = zlib.crc32(np.ascontiguousarray(source.read(frame, frame + 1)).data, crc)
+        values = source.read(frame, frame + 1)
+        if source.device is not None and gpu is not None:
+            values = gpu.sample(values, layout.encoding, first_frame=frame)
+        crc = zlib.crc32(np.ascontiguousarray(values).data, crc)
     array = json.loads(metadata.array_json(source.shape, chunk, layout))
     return {"array": array, "attributes": json.loads(metadata.attributes_json(layout, {})), "frames_crc": crc}
 

@@ -165,6 +165,11 @@ def encode(
         goes = Deletable(movie) if delete_source else None
         refuse_source(movie.name, storage)
         chosen = get_backend(backend, on_gpu=movie.device is not None)
+        if mode and movie.device is not None:
+            raise InvalidInputError(
+                "check holds frames against what was stored, and frames on a GPU are never sent down unasked: "
+                "pass frames.get(), or leave check out"
+            )
         base = base.but(dtype=movie.dtype.name)
         frames = layout_for(base, chosen).chunk_frames(chunk_frames, movie.shape)
         compile_seconds = warm_up(chosen, base, preset)

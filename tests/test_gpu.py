@@ -302,6 +302,8 @@ def test_bad_input_of_gpus(machine: standin.Machine, tmp_path: Path) -> None:
         pg.encode(array, tmp_path / "m", backend="numba", **encode)
     with pytest.raises(InvalidInputError, match="layout 'lossless' stores the frames themselves"):
         pg.encode(array, tmp_path / "m", layout="lossless", **encode)
+    with pytest.raises(InvalidInputError, match="check holds frames against what was stored"):
+        pg.encode(array, tmp_path / "m", check=True, **encode)
     for wrong in (array[:, ::2], array[:, :, ::3], array[:, :, :30], array[::-1]):
         with pytest.raises(InvalidInputError, match=r"pass cupy\.ascontiguousarray\(frames\)"):
             pg.encode(wrong, tmp_path / "m", **encode)

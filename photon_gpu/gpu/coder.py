@@ -194,7 +194,7 @@ class Gpu:
                 part.data.copy_from_device_async(given.data, given.nbytes, lane.compute)
             lane.compute.synchronize()
 
-    def sample(self, values: Any, encoding: Encoding) -> NDArray:
+    def sample(self, values: Any, encoding: Encoding, *, first_frame: int = 0) -> NDArray:
         """Host values with the codes of a few frames on a device, to try encodings on.
 
         Integers come down as differences from the least, floats as codes, never as they are.
@@ -204,7 +204,7 @@ class Gpu:
             loaded = _Loaded(slot, values.reshape(frames, pixels), None)
             exact = encoding.dtype.startswith(("int", "uint"))
             kind = encoding.but(layout="compact", step=encoding.step or 0.5, exact=exact)
-            found = _extent(loaded, [(0, frames)], kind, values.shape, 0)
+            found = _extent(loaded, [(0, frames)], kind, values.shape, first_frame)
             forward = forward_for(kind, found, slot.lane.backend)
             codes = slot.device("codes", (frames, pixels), forward.dtype)
             forward(loaded.piece(0, frames), 0, pixels, codes)
