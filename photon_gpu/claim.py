@@ -57,7 +57,6 @@ class Claim:
         self._published = False
         self._mark = b""
         self._made: list[Path] = []
-        self._made: list[Path] = []
         self.target = storage
         self.token: str | None = None
         self._facts = facts or {}
