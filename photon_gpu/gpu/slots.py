@@ -43,7 +43,7 @@ class Lane:
         self.backend = Backend("cupy", kernels, why, place=self.put)
         self.piece_bytes = PIECE_BYTES
         self.changed = threading.Condition()
-        self._one, self._waiting = threading.Lock(), 0
+        self._one, self.waiting = threading.Lock(), 0
         with self.cupy.cuda.Device(number):
             self.up, self.compute, self.down = (self.cupy.cuda.Stream(non_blocking=True) for _ in range(3))
             self.slots = [Slot(self) for _ in range(SLOTS)]
@@ -80,39 +80,42 @@ class Lane:
         while True:
             try:
                 return work(piece)
-            except _full(self.cupy) as error:
+            except _full(self.cupy):
                 slot.release()
                 with self.changed:
-                    for idle in self.slots:
-                        if not idle.taken:
-                            idle.release()
+                    self._empty_idle_slots()
                 if piece <= smallest:
-                    return self._alone(slot, smallest, work, error)
+                    return self._alone(slot, smallest, work)
                 piece = self.piece_bytes = max(smallest, piece // 2)
 
-    def _alone(self, slot: Slot, smallest: int, work: Callable[[int], _T], error: BaseException) -> _T:
-        """``work`` while every other slot of the device is idle, or waits here itself."""
+    def _alone(self, slot: Slot, smallest: int, work: Callable[[int], _T]) -> _T:
+        """``work`` while every other slot of the device is idle and empty, or waits here itself."""
         with self.changed:
-            self._waiting += 1
+            self.waiting += 1
             self.changed.notify_all()
         try:
-            for _ in range(SLOTS):  # a slot that was idle may be taken meanwhile, and end up here
-                with self._one:
-                    with self.changed:
-                        self.changed.wait_for(lambda: sum(s.taken for s in self.slots) <= self._waiting)
-                    try:
-                        return work(smallest)
-                    except _full(self.cupy) as again:
-                        slot.release()
-                        error = again
+            with self._one:
+                with self.changed:
+                    self.changed.wait_for(lambda: sum(s.taken for s in self.slots) <= self.waiting)
+                    self._empty_idle_slots()
+                return work(smallest)
+        except _full(self.cupy) as again:
+            slot.release()
+            free, total = self.cupy.cuda.Device(self.number).mem_info
+            raise BackendUnavailableError(
+                f"GPU {self.number} is out of memory even for pieces of {smallest:,} bytes "
+                f"({free:,} of {total:,} bytes are free): free some, take smaller chunk_frames, "
+                "or use backend='numba'"
+            ) from again
         finally:
             with self.changed:
-                self._waiting -= 1
-        free, total = self.cupy.cuda.Device(self.number).mem_info
-        raise BackendUnavailableError(
-            f"GPU {self.number} is out of memory even for pieces of {smallest:,} bytes "
-            f"({free:,} of {total:,} bytes are free): free some, take smaller chunk_frames, or use backend='numba'"
-        ) from error
+                self.waiting -= 1
+                self.changed.notify_all()
+
+    def _empty_idle_slots(self) -> None:
+        for slot in self.slots:
+            if not slot.taken:
+                slot.release()
 
 
 def _full(cupy: Any) -> tuple[type[BaseException], ...]:
@@ -206,4 +209,6 @@ class Slots:
                 self._changed.notify_all()
 
     def _first(self, device: int | None) -> Slot | None:
-        return next((slot for slot in self._free if device in (None, slot.lane.number)), None)
+        # A device that is out of memory lets nobody in until those who wait for it are through.
+        free = (slot for slot in self._free if not slot.lane.waiting)
+        return next((slot for slot in free if device in (None, slot.lane.number)), None)

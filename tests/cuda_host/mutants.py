@@ -79,9 +79,10 @@ MUTANTS = (
     Mutant("checksum without its last mix", CU, "h ^= h >> 15;\n            sum += h;", "sum += h;", K),
     # Predictors.
     Mutant("zigzag without sign", CU, "(u32)wrapped << 1 ^ (u32)(wrapped >> 31)", "(u32)wrapped << 1", K),
-    Mutant("mean rounded down", CU, "* rate + 64 >> 7", "* rate >> 7", K),
+    Mutant("mean rounded down", CU, "* rate + 64) >> 7", "* rate) >> 7", K),
+    Mutant("running mean in 32 bits", CU, "((i64)((now << 7) - mean) * rate + 64)", "(((now << 7) - mean) * rate + 64)", K),
     Mutant("prediction rounded down", CU, "total + (1 << 14) >> 15", "total >> 15", K),
-    Mutant("16-bit mix in 32 bits", CU, "typedef i16 Signed; typedef i64 Number;", "typedef i16 Signed; typedef i32 Number;", K),
+    Mutant("16-bit mix in 32 bits", CU, "typedef i16 Signed; typedef i64 Number;", "typedef i16 Signed; typedef i32 Number;",R),
     Mutant("edge of a band not replicated", CU, "(row == rows - 1 ? row : row + 1)", "(row + 1)", (*K, *R)),
     Mutant("one plane of means", CU, "mix.means + (t + 1) % 2 * plane", "mix.means + t % 2 * plane", K),
     Mutant("wavefront too steep", CU, "4 * t + 2 * (row % mix.band_rows)", "4 * t + (row % mix.band_rows)", K),
@@ -109,8 +110,8 @@ MUTANTS = (
     Mutant("band at the wrong row", CODER, "start, pixels = (first + low) * columns, plan.rows * columns", "start, pixels = low * columns, plan.rows * columns", P),
     Mutant("checksum of one band only", CODER, "    total = slot.lane.zeros((1,), np.uint64)\n    for low, high, band in bands(codes, plan.band):", "    for low, high, band in bands(codes, plan.band):\n        total = slot.lane.zeros((1,), np.uint64)", P),
     Mutant("checksum not compared", CODER, "opened.check(sum(", "(lambda total: None)(sum(", P),
-    Mutant("out of memory is final", SLOTS, "                if piece <= smallest:\n                    return self._alone(slot, smallest, work, error)\n", "                raise BackendUnavailableError(str(error)) from error\n", P),
-    Mutant("out of memory is not told", SLOTS, "                    return self._alone(slot, smallest, work, error)\n", "                    raise\n", P),
+    Mutant("out of memory is final", SLOTS, "                if piece <= smallest:\n                    return self._alone(slot, smallest, work)\n", "                raise BackendUnavailableError('full') from None\n", P),
+    Mutant("out of memory is not told", SLOTS, "                    return self._alone(slot, smallest, work)\n", "                    raise\n", P),
     Mutant("spatial frames of the part band lost", BANDS, "(whole, rows, rows - whole)", "(whole, whole, rows - whole)", P),
     Mutant("first bad value one too late", BANDS, "return low\n\n\ndef predict", "return low + 1\n\n\ndef predict", P),
 )  # fmt: skip

@@ -262,6 +262,7 @@ def test_mean(device: Device, codes: str, shape: tuple[int, int]) -> None:
     for read, first in (
         (full_range(codes, shape[0] * shape[1]).reshape(shape), 3),
         (np.zeros(shape, codes), 0),
+        (np.zeros(shape, codes), 2 * (np.iinfo(codes).max + 1) - 1),  # as far away as weights allow
     ):
         state = np.empty(shape[1], np.int32)
         residuals, found = np.empty(shape, codes), device.empty(shape, codes, apart=1)
