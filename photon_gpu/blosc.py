@@ -92,11 +92,12 @@ class Compressor:
     def parse(cls, text: str) -> Compressor:
         """From ``"zstd-5-bitshuffle"`` or ``"zstd-1-none-1048576"`` (block size last, optional)."""
         parts = text.lower().replace(":", "-").split("-")
-        if len(parts) not in (3, 4) or parts[2] not in _SHUFFLES or not parts[1].isdigit():
+        known = len(parts) in (3, 4) and parts[2] in _SHUFFLES
+        if not known or not all(part.isdecimal() for part in (parts[1], *parts[3:])):
             raise InvalidInputError(
                 f"compressor is {text!r}; write NAME-LEVEL-SHUFFLE, as in zstd-5-bitshuffle or zstd-1-none"
             )
-        size = int(parts[3]) if len(parts) == 4 and parts[3].isdigit() else 0
+        size = int(parts[3]) if len(parts) == 4 else 0
         return cls(cname=parts[0], clevel=int(parts[1]), shuffle=_SHUFFLES[parts[2]], blocksize=size)
 
 
@@ -186,6 +187,8 @@ def decompress_span(frame: bytes, start: int, stop: int) -> NDArray[np.uint8]:
         raise CorruptDataError(
             f"a chunk opens to {nbytes:,} bytes; bytes {start:,} to {stop:,} were asked for"
         )
+    if start == stop:
+        return np.empty(0, np.uint8)
     blocks = -(-nbytes // size) if size else 0
     if blocks < 2 or frame[2] & _MEMCPYED:
         return decompress(frame, nbytes)[start:stop]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,19 +29,18 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
     tables = tables[:, skipped : skipped + top + 1]
     if len(tables) > 1 and all(np.array_equal(tables[0], row) for row in tables[1:]):
         tables = tables[:1]
-    padded: dict[int, NDArray] = {}
+    placed: dict[int, Any] = {}
 
     def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
         width = codes.dtype.itemsize
-        if width <= 2:
+        if width not in placed:
             # A table as long as the codes' dtype reaches: altered codes stay within it.
-            if width not in padded:
-                padded[width] = np.pad(tables, ((0, 0), (0, (1 << 8 * width) - tables.shape[1])))
-            rows = padded[width]
-        elif codes.size and int(codes.max()) > top:
+            padding = (1 << 8 * width) - tables.shape[1] if width <= 2 else 0
+            placed[width] = backend.place(np.ascontiguousarray(np.pad(tables, ((0, 0), (0, padding)))))
+        rows = placed[width]
+        # On a GPU (no NumPy array) the kernel itself keeps to its table.
+        if width > 2 and isinstance(codes, np.ndarray) and codes.size and int(codes.max()) > top:
             raise CorruptDataError("a chunk holds a code beyond the greatest its header names")
-        else:
-            rows = np.ascontiguousarray(tables)
         if len(rows) == 1:
             kernels.inverse(codes, rows[0], out)
         else:

@@ -49,12 +49,12 @@ class NoiseModel:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                try:
-                    value = float(value)
-                except (TypeError, ValueError):
-                    raise InvalidInputError(f"noise model: {name} is {value!r}; a number is needed") from None
-            value = float(value)
+            try:
+                if isinstance(value, bool | str | bytes):
+                    raise TypeError
+                value = float(value)
+            except (TypeError, ValueError):
+                raise InvalidInputError(f"noise model: {name} is {value!r}; a number is needed") from None
             if not math.isfinite(value) or abs(value) > _LIMIT:
                 raise InvalidInputError(
                     f"noise model: {name} is {value!r}; a finite number up to {_LIMIT:g} is needed"

@@ -5,6 +5,7 @@ FORMAT.md, "compact", states every byte.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -109,6 +110,8 @@ def unpack(payload: NDArray[np.uint8]) -> Header:
     if zlib.crc32(tail, zlib.crc32(fixed)) != crc:
         raise CorruptDataError("the header of a chunk fails its checksum")
     shape = struct.unpack_from(f"<{dimensions}Q", tail)
+    if not 0 < math.prod(shape) < 1 << 48:
+        raise CorruptDataError(f"the header of a chunk says its shape is {shape}")
     weights = np.frombuffer(tail, "<i4", 2 * TERMS, 8 * dimensions).reshape(2, TERMS).astype(np.int32)
     if predictor > 4 or width not in (1, 2, 4) or phases not in (1, 16) or dtype >= len(DTYPES) or exact > 1:
         raise CorruptDataError("the header of a chunk holds a value that no release has written")
@@ -118,6 +121,9 @@ def unpack(payload: NDArray[np.uint8]) -> Header:
         variance=variance, step=step, shape=shape, weights=weights,
     )  # fmt: skip
     expected = size + header.samples * width
-    if frames > header.block[0] or band_rows < 1 or top >= 1 << (8 * width) or payload.size != expected:
+    in_order = (
+        1 <= frames <= header.block[0] and band_rows >= 1 and 1 <= rate <= 128 and top < 1 << (8 * width)
+    )
+    if not in_order or payload.size != expected:
         raise CorruptDataError(f"a chunk has {payload.size} bytes; its header describes {expected}")
     return header

@@ -209,12 +209,13 @@ def _solve(samples: list[tuple[NDArray, NDArray]], name: str, centre: int) -> tu
         weights[i] = value
     taken = sum((value * MULTIPLICITY[i] for i, value in zip(used, solution, strict=False)), Fraction(0))
     tilt, constant = solution[-2], solution[-1]
-    if alone:
-        weights[-1] = constant + centre * (1 - taken)
-    else:
+    if not alone:
         weights[0] = 1 + tilt - taken
-        weights[-1] = constant - tilt * centre
-    return tuple(round(weight * _ONE) for weight in weights)
+    rounded = [round(weight * _ONE) for weight in weights]
+    # The constant makes up for the rounding of the others, or it would shift every prediction.
+    gathered = sum(weight * m for weight, m in zip(rounded, MULTIPLICITY, strict=True))
+    rounded[-1] = round((constant + centre) * _ONE) - gathered * centre
+    return tuple(rounded)
 
 
 def _eliminate(matrix: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]:

@@ -32,6 +32,7 @@ MAX_CODES = 1 << 21
 """Most codes one threshold table may span."""
 
 _EXACT_FLOAT = 1 << 53
+_GAP = 1 << 12
 _SUPPORTED = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 # Rounding offset of each dither phase: a permutation, so that it does not follow the grid's own shift.
 _ROUNDING_ORDER = tuple((7 * phase + 3) % PHASES for phase in range(PHASES))
@@ -94,7 +95,7 @@ class CodeTable:
 
     def code(self, value: float, phase: int = 0) -> int:
         """Exact code of one value (int or float, in the movie's units)."""
-        exact = Fraction(value) if isinstance(value, float | np.floating) else Fraction(int(value))
+        exact = Fraction(float(value) if isinstance(value, float | np.floating) else int(value))
         guess = math.floor(anscombe(np.float64(value), self.noise) / self.step - self.shift(phase) + 0.5)
         if abs(guess) > 1 << 40:
             raise InvalidInputError(
@@ -160,8 +161,8 @@ class CodeTable:
             )
         with self._lock:
             first, known = self._thresholds.get(phase, (low, np.empty(0, np.float64)))
-            if known.size == 0:
-                first = low
+            if not _mergeable(low, high, first, first + known.size - 1):
+                first, known = low, known[:0]
             before = [self._threshold(k, phase) for k in range(low, first)]
             after = [self._threshold(k, phase) for k in range(first + known.size, high + 1)]
             if before or after:
@@ -250,7 +251,7 @@ class CodeTable:
         with self._lock:
             begin, tables = self._decoded.get(name, (0, None))
         if tables is None or low < begin or high >= begin + tables.shape[1]:
-            if tables is not None:
+            if tables is not None and _mergeable(low, high, begin, begin + tables.shape[1] - 1):
                 low, high = min(low, begin), max(high, begin + tables.shape[1] - 1)
             begin, tables = low, self.decode_tables(low, high, dtype)
             with self._lock:
@@ -258,10 +259,16 @@ class CodeTable:
         return begin, tables
 
 
+def _mergeable(low: int, high: int, known_low: int, known_high: int) -> bool:
+    """Whether one table may cover both ranges: no wide gap to fill, and not too long."""
+    gap = max(low - known_high, known_low - high)
+    return gap <= _GAP and max(high, known_high) - min(low, known_low) < MAX_CODES
+
+
 def check_step(step: Any) -> float:
     """A step as float, or InvalidInputError."""
     try:
-        value = float(step)
+        value = math.nan if isinstance(step, bool | str) else float(step)
     except (TypeError, ValueError):
         raise InvalidInputError(f"step is {step!r}; a number of sigma from 0.01 to 16 is needed") from None
     if not 0.01 <= value <= 16.0:

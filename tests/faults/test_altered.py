@@ -20,7 +20,9 @@ APPENDED = 6  # one whole chunk, and half of one
 @pytest.fixture(params=["compact", "plain", "lossless"])
 def store(request, memory_disk):
     with pg.LiveWriter(memory_disk / "m.zarr", **settings(layout=request.param)) as live:
-        live.append(frames(0, APPENDED), timestamp=list(range(APPENDED)), metadata=[{"z": n} for n in range(APPENDED)])
+        live.append(
+            frames(0, APPENDED), timestamp=list(range(APPENDED)), metadata=[{"z": n} for n in range(APPENDED)]
+        )
     return memory_disk / "m.zarr"
 
 
@@ -90,7 +92,11 @@ def _journal(memory_disk):
         memory_disk / "m.zarr", spool=memory_disk / "spool", **settings(durability="frame", chunk_frames=8)
     )
     for first, last in ((0, 1), (1, 4), (4, 6)):
-        live.append(frames(first, last), timestamp=list(range(first, last)), metadata=[{"t": t} for t in range(first, last)])
+        live.append(
+            frames(first, last),
+            timestamp=list(range(first, last)),
+            metadata=[{"t": t} for t in range(first, last)],
+        )
     live._journaling.stop()
     live._pipeline.stop()
     live._spool.release()
@@ -121,7 +127,7 @@ def test_every_byte_of_the_journal_flipped_loses_nothing_unnamed(memory_disk):
         path.write_bytes(altered)
         found, named = _found(folder, spool.token)
         for t, (values, record) in found.items():
-            assert np.array_equal(values, frames(t, t + 1)[0]) and record == (t, '{"t":%d}' % t), position
+            assert np.array_equal(values, frames(t, t + 1)[0]) and record == (t, f'{{"t":{t}}}'), position
         assert set(found) | named == set(range(6)), (position, sorted(found), named)
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-
 from photon_gpu.kernels import cpu, reference
+
 from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import MULTIPLICITY, rates
 from photon_gpu.transform import anscombe, stabilized_floor
@@ -194,8 +194,8 @@ def checksums(rng) -> Iterator[tuple]:
             codes = rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
             for first, stride in STARTS:
                 yield (codes, first, stride)
-    for codes in _strided(codes):
-        yield (codes, 3, 1000)
+    for same in _strided(codes):
+        yield (same, 3, 1000)
     yield (np.full((8, 5000), 2**32 - 1, "uint32"), 0, 5000)
 
 
@@ -308,7 +308,7 @@ def run(function, case: tuple):
 def test_the_twins_agree_bit_for_bit(twin, name):
     slow, fast = getattr(reference, name), getattr(TWINS[twin], name)
     number = 0
-    for number, case in enumerate(CASES[name](np.random.default_rng(0)), 1):  # noqa: B007
+    for number, case in enumerate(CASES[name](np.random.default_rng(0)), 1):
         expected, got = run(slow, case), run(fast, case)
         if expected != got:
             shown = [arg if not isinstance(arg, Out) else "out" for arg in case]

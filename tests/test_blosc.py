@@ -1,0 +1,212 @@
+"""Frames block by block: the bytes numcodecs would write, any part of them back, no trust in headers."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from concurrent.futures import ThreadPoolExecutor
+
+import numcodecs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from photon_gpu import blosc
+from photon_gpu.blosc import Compressor, compress, compress_blocks, decompress, decompress_span, frame_sizes
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """numcodecs' own threads write blocks in the order they finish; without them the bytes are the same each time."""
+    before, numcodecs.blosc.use_threads = numcodecs.blosc.use_threads, False
+    yield
+    numcodecs.blosc.use_threads = before
+
+
+def contents(kind: str, count: int, dtype: str) -> np.ndarray:
+    rng = np.random.default_rng(count)
+    if kind == "noise":  # does not compress
+        return np.frombuffer(rng.bytes(count * np.dtype(dtype).itemsize), dtype)
+    if kind == "half":  # some blocks compress, some do not
+        values = np.frombuffer(rng.bytes(count * np.dtype(dtype).itemsize), dtype).copy()
+        values[count // 2 :] = 1
+        return values
+    if kind == "zeros":
+        return np.zeros(count, dtype)
+    return rng.poisson(12, count).astype(dtype)
+
+
+KINDS = ["photons", "noise", "half", "zeros"]
+
+
+@given(
+    cname=st.sampled_from(["zstd", "lz4", "zlib", "blosclz", "lz4hc"]), clevel=st.sampled_from([0, 1, 5, 9]),
+    shuffle=st.sampled_from([0, 1, 2]), blocksize=st.sampled_from([0, 1024, 4096, 1 << 14, 1 << 16, 10_000]),
+    dtype=st.sampled_from(["u1", "<u2", "<f8", "<i4"]), kind=st.sampled_from(KINDS),
+    count=st.integers(1, 40_000) | st.sampled_from([1 << 13, 1 << 14, (1 << 14) + 1, 1 << 16, (1 << 16) + 7]),
+)  # fmt: skip
+@settings(deadline=None, max_examples=250, derandomize=True)
+def test_the_bytes_are_those_of_numcodecs(cname, clevel, shuffle, blocksize, dtype, kind, count):
+    data = contents(kind, count, dtype)
+    compressor = Compressor(cname=cname, clevel=clevel, shuffle=shuffle, blocksize=blocksize)
+    frame = compress(data, compressor)
+    assert frame == bytes(numcodecs.get_codec(compressor.to_dict()).encode(data))
+    assert decompress(frame, data.nbytes).tobytes() == data.tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "text", ["zstd-1-byte-1048576", "zstd-1-none-1048576", "zstd-5-bitshuffle", "zstd-3-bit-300000"]
+)
+def test_large_buffers_are_joined_from_parts_that_ran_in_parallel(text, kind):
+    data = contents(kind, (5 << 20) // 8 + 12345, "<f8")
+    compressor = Compressor.parse(text)
+    with ThreadPoolExecutor(3) as pool:
+        frame = compress(data, compressor, pool.map)
+        assert frame == bytes(numcodecs.get_codec(compressor.to_dict()).encode(data))
+        assert decompress(frame, data.nbytes, pool.map).tobytes() == data.tobytes()
+
+
+def test_items_are_made_block_by_block_and_once():
+    asked = []
+
+    def items(start, stop):
+        asked.append((start, stop))
+        return np.arange(start, stop, dtype="<u4") % 1000
+
+    frame = compress_blocks(items, 1_000_000, 4, Compressor(blocksize=1 << 18))
+    assert max(stop - start for start, stop in asked) <= 2 << 16 and len(asked) > 10
+    assert sorted(asked)[0][0] == 0 and sum(stop - start for start, stop in asked) == 1_000_000
+    assert decompress(frame, 4_000_000).view("<u4").tolist() == (np.arange(1_000_000) % 1000).tolist()
+
+
+def test_frames_whose_blocks_lie_in_any_order_are_read():
+    """As Blosc's own threads write them."""
+    data = contents("photons", 1 << 20, "u1")
+    frame = compress(data, Compressor(blocksize=1 << 16))
+    count = 16
+    starts = np.frombuffer(frame, "<i4", count, 16)
+    ends = np.append(starts[1:], len(frame))
+    order = np.random.default_rng(0).permutation(count)
+    bodies, placed, at = [], np.zeros(count, "<i4"), 16 + 4 * count
+    for block in order:
+        placed[block] = at
+        bodies.append(frame[starts[block] : ends[block]])
+        at += len(bodies[-1])
+    mixed = frame[:16] + placed.tobytes() + b"".join(bodies)
+    assert mixed != frame
+    assert decompress(mixed, data.nbytes).tobytes() == data.tobytes()
+    assert decompress_span(mixed, 70_000, 900_000).tobytes() == data[70_000:900_000].tobytes()
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=120, derandomize=True)
+def test_any_span_is_that_part(data):
+    kind = data.draw(st.sampled_from(KINDS))
+    count = data.draw(st.sampled_from([1, 5000, 1 << 16, 65_537, 200_000]))
+    blocksize = data.draw(st.sampled_from([0, 1024, 1 << 14, 1 << 16]))
+    values = contents(kind, count, "u1")
+    frame = compress(
+        values, Compressor(blocksize=blocksize, shuffle=0, cname=data.draw(st.sampled_from(["zstd", "lz4"])))
+    )
+    start, stop = sorted(data.draw(st.tuples(st.integers(0, count), st.integers(0, count))))
+    assert decompress_span(frame, start, stop).tobytes() == values[start:stop].tobytes()
+
+
+def test_the_edges_of_spans():
+    values = contents("photons", 1 << 17, "u1")
+    frame = compress(values, Compressor(blocksize=1 << 16, shuffle=0))
+    for start, stop in ((0, 0), (1 << 17, 1 << 17), (1 << 16, 1 << 16), (0, 1 << 17), (1 << 16, 1 << 17)):
+        assert decompress_span(frame, start, stop).tobytes() == values[start:stop].tobytes()
+    for start, stop in ((-1, 5), (5, 4), (0, (1 << 17) + 1)):
+        with pytest.raises(CorruptDataError, match="asked for"):
+            decompress_span(frame, start, stop)
+
+
+def test_only_the_blocks_of_a_span_are_opened(monkeypatch):
+    opened = []
+    real = blosc._decode
+    monkeypatch.setattr(blosc, "_decode", lambda frame, out: (opened.append(out.nbytes), real(frame, out)))
+    frame = compress(contents("photons", 1 << 20, "u1"), Compressor(blocksize=1 << 16, shuffle=0))
+    decompress_span(frame, 300_000, 300_001)
+    assert opened == [1 << 16]
+
+
+@pytest.mark.parametrize("kind", ["photons", "noise"])
+def test_a_damaged_frame_is_an_error_or_the_right_length_never_a_crash(kind):
+    data = contents(kind, 100_000, "u1")
+    frame = compress(data, Compressor(blocksize=1 << 14, shuffle=0))
+    rng = np.random.default_rng(0)
+    places = [*range(90), *rng.integers(90, len(frame), 60).tolist()]
+    for place in places:
+        for flip in (0x01, 0x80, 0xFF):
+            bad = bytearray(frame)
+            bad[place] ^= flip
+            for read in (lambda b: decompress(b, 100_000), lambda b: decompress_span(b, 20_000, 60_000)):
+                with contextlib.suppress(CorruptDataError):
+                    assert read(bytes(bad)).nbytes in (100_000, 40_000)
+    for length in [*range(30), len(frame) // 2, len(frame) - 1]:
+        with pytest.raises(CorruptDataError):
+            decompress(frame[:length], 100_000)
+    with pytest.raises(CorruptDataError):
+        decompress(frame + b"x", 100_000)
+
+
+@pytest.mark.parametrize(
+    "nbytes, size, length, words",
+    [
+        (2**31 - 1, 1 << 16, None, "cannot hold"), (-5, 1 << 16, None, "opening to"), (100_000, 0, None, "blocks of 0"),
+        (100_000, -1, None, "opening to"), (100_000, 1, None, "cannot hold"), (100_000, 1 << 14, 5, "says it has 5"),
+        (99_999, 1 << 14, None, "asks for"),
+    ],
+)  # fmt: skip
+def test_hostile_headers_are_refused_before_memory_is_taken(nbytes, size, length, words):
+    frame = bytearray(compress(contents("photons", 100_000, "u1"), Compressor(blocksize=1 << 14, shuffle=0)))
+    struct.pack_into("<iii", frame, 4, nbytes, size, len(frame) if length is None else length)
+    with pytest.raises(CorruptDataError, match=words):
+        decompress(bytes(frame), 100_000)
+
+
+def test_a_frame_says_what_it_opens_to():
+    data = contents("photons", 100_000, "<u2")
+    assert frame_sizes(compress(data, Compressor(blocksize=1 << 14))) == (200_000, 1 << 14)
+    assert decompress(compress(np.empty(0, "u1"), Compressor()), 0).size == 0
+
+
+def test_settings_round_trip_and_parse():
+    for text, expected in {
+        "zstd-5-bitshuffle": Compressor(cname="zstd", clevel=5, shuffle=2, blocksize=0),
+        "LZ4:1:none": Compressor(cname="lz4", clevel=1, shuffle=0, blocksize=0),
+        "zstd-1-byte-1048576": Compressor(),
+    }.items():
+        found = Compressor.parse(text)
+        assert found == expected and Compressor.from_dict(found.to_dict()) == found
+    assert "blocksize" not in Compressor(blocksize=0).to_dict()
+    assert Compressor().to_dict() == {
+        "id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 1, "blocksize": 1 << 20,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", ["", "zstd", "zstd-1", "zstd-1-byte-big", "zstd-1-byte-1-1", "gzip-1-none", "zstd-10-none", "zstd-x-none", "zstd-1-up"]
+)  # fmt: skip
+def test_unreadable_settings_are_refused(text):
+    with pytest.raises(InvalidInputError, match="compressor"):
+        Compressor.parse(text)
+
+
+@pytest.mark.parametrize(
+    "entry", [None, {}, {"id": "pickle"}, {"id": "blosc", "more": 1}, {"id": "blosc", "clevel": 11},
+              {"id": "blosc", "shuffle": True}, {"id": "blosc", "blocksize": 7}, {"id": "blosc", "cname": "snappy"}, []],
+)  # fmt: skip
+def test_unreadable_entries_are_refused(entry):
+    with pytest.raises(InvalidInputError, match="compressor"):
+        Compressor.from_dict(entry)
+
+
+def test_too_large_a_buffer_says_so():
+    huge = np.broadcast_to(np.uint8(0), (1 << 31,))
+    with pytest.raises(InvalidInputError, match="chunk_frames"):
+        compress(huge, Compressor())
