@@ -113,7 +113,9 @@ def _message(connection, no_body=False):
                 break
             body += more
         return head + b"\r\n\r\n" + body
-    length = next((int(line.split(b":")[1]) for line in lower.split(b"\r\n") if line.startswith(b"content-length")), 0)
+    length = next(
+        (int(line.split(b":")[1]) for line in lower.split(b"\r\n") if line.startswith(b"content-length")), 0
+    )
     while len(body) < length:
         more = connection.recv(65536)
         if not more:

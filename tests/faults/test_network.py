@@ -54,7 +54,10 @@ def _append(live, start, stop):
 
 def test_a_recording_through_a_network_that_fails_by_chance(proxy, server, url, memory_disk):
     with pg.LiveWriter(
-        url, spool=memory_disk, storage_options=options(proxy.endpoint), **settings(durability="frame", close_seconds=30)
+        url,
+        spool=memory_disk,
+        storage_options=options(proxy.endpoint),
+        **settings(durability="frame", close_seconds=30),
     ) as live:
         proxy.rate = 0.25
         for t in range(24):
@@ -140,7 +143,13 @@ def test_encode_through_a_network_that_fails_tells_and_can_be_repeated(proxy, se
     proxy.kinds, proxy.rate = (kind,), 0.5
     for attempt in range(6):
         try:
-            pg.encode(frames(0, 12), url, chunk_frames=4, storage_options=options(proxy.endpoint), overwrite=attempt > 0)
+            pg.encode(
+                frames(0, 12),
+                url,
+                chunk_frames=4,
+                storage_options=options(proxy.endpoint),
+                overwrite=attempt > 0,
+            )
             break
         except (OSError, PhotonError):
             proxy.rate /= 2
