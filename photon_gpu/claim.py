@@ -187,7 +187,12 @@ def read_marker(storage: Storage) -> dict[str, Any]:
 def alive(marker: dict[str, Any]) -> bool:
     """Whether the writer is known to live: it is another process of this machine that runs."""
     pid = marker.get("pid")
-    if marker.get("host") != socket.gethostname() or not isinstance(pid, int) or pid in (0, os.getpid()):
+    if (
+        marker.get("host") != socket.gethostname()
+        or not isinstance(pid, int)
+        or pid < 1
+        or pid == os.getpid()
+    ):
         return False
     try:
         os.kill(pid, 0)
