@@ -71,10 +71,11 @@ class Proxy:
                     return
                 mode = self._next()
                 if mode in ("refuse", "reset"):
-                    return _reset(client)
+                    _reset(client)
+                    return
                 if mode == "silent":
                     time.sleep(30)
-                    return None
+                    return
                 if mode == "503":
                     client.sendall(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n")
                     continue
@@ -83,11 +84,13 @@ class Proxy:
                 with socket.create_connection(self.target, timeout=30) as server:
                     if mode == "cut":
                         server.sendall(request[: len(request) // 2])
-                        return _reset(client)
+                        _reset(client)
+                        return
                     server.sendall(request)
                     answer = _message(server, request.startswith(b"HEAD"))
                 if mode == "lost":
-                    return _reset(client)
+                    _reset(client)
+                    return
                 client.sendall(answer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -46,14 +47,10 @@ def _try_all(place):
         _ = movie.timestamps, movie.frame_metadata(0)
     except (PhotonError, OSError, IndexError):
         pass
-    try:
+    with contextlib.suppress(PhotonError):
         assert out is None or not pg.verify(place).ok or np.array_equal(out, frames(0, 1)[0])
-    except PhotonError:
-        pass
-    try:
+    with contextlib.suppress(PhotonError, OSError):
         pg.recover(place, workers=1)
-    except (PhotonError, OSError):
-        pass
     return out
 
 
