@@ -183,7 +183,7 @@ class Encoder:
                 first = chunk.number * self._config.frames_per_chunk
                 values = chunk.values[: chunk.filled]
                 data = self._layout.encode(values, self._chunk, first_frame=first, stages=stages)
-                said = records.pack(first, chunk.records)
+                said = records.pack(first, chunk.records[: chunk.filled])
                 number, frames = chunk.number, chunk.filled
                 del values
                 self._released(chunk)
