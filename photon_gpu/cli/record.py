@@ -69,8 +69,8 @@ def record(
 ) -> console.Report:
     """Record frames as they come: from a pipe, a socket, a file that grows.
 
-    Nothing is dropped: where the store is slow, SRC waits. Ctrl-C ends the recording in good order. After a kill or a power cut,
-    photon-gpu recover finishes what was begun.
+    Nothing is dropped: where the store is slow, SRC waits. Ctrl-C ends the recording in good order.
+    After a kill or a power cut, photon-gpu recover finishes what was begun.
 
     For example:
       camera | photon-gpu record - run.zarr --shape 512,512 --dtype int16 --gain 100 --offset 92

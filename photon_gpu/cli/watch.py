@@ -49,7 +49,8 @@ def watch(
 ) -> console.Report:
     """Record the TIFFs that arrive in a folder as one movie.
 
-    They are taken in the order of their names. Each frame keeps the name of its file. TIFFs are only read, never changed or removed.
+    They are taken in the order of their names. Each frame keeps the name of its file.
+    TIFFs are only read, never changed or removed.
     Files that cannot be taken are named at the end, which is then 1.
 
     For example:
