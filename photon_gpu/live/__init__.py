@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     "Batch": "photon_gpu.live.feeds",
     "Feed": "photon_gpu.live.feeds",
+    "FrameStream": "photon_gpu.live.stream",
     "GrowingFile": "photon_gpu.live.feeds",
     "LiveConfig": "photon_gpu.live.config",
     "LiveStatus": "photon_gpu.live.status",
