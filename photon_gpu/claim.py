@@ -103,7 +103,7 @@ class Claim:
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else began to write here just now; nothing was written"
             ) from error
-        except OSError:
+        except Exception:  # S3's own errors are no OSError
             if not self._held_for_certain():  # else it was done, and only the answer lost
                 raise
         if self.target is self._storage and [name for name in self._storage.names() if name != MARKER]:
@@ -166,7 +166,7 @@ class Claim:
 
     def _held_for_certain(self) -> bool:
         # Where even reading fails, the first error is the one to report.
-        with suppress(OSError):
+        with suppress(Exception):
             return self.holds()
         return False
 
@@ -187,7 +187,12 @@ def read_marker(storage: Storage) -> dict[str, Any]:
 def alive(marker: dict[str, Any]) -> bool:
     """Whether the writer is known to live: it is another process of this machine that runs."""
     pid = marker.get("pid")
-    if marker.get("host") != socket.gethostname() or not isinstance(pid, int) or pid in (0, os.getpid()):
+    if (
+        marker.get("host") != socket.gethostname()
+        or not isinstance(pid, int)
+        or pid < 1
+        or pid == os.getpid()
+    ):
         return False
     try:
         os.kill(pid, 0)

@@ -74,6 +74,13 @@ class FollowedMovie(Movie):
             sleep(interval)
         return True
 
+    def follow_counts(self) -> Iterator[NDArray]:
+        """Frames in the original units, as they come; iterating the movie itself gives stabilized ones."""
+        t = 0
+        while self.wait(t + 1):
+            yield self.counts[t]
+            t += 1
+
     def __iter__(self) -> Iterator[NDArray]:
         t = 0
         while self.wait(t + 1):

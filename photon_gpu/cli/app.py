@@ -43,6 +43,11 @@ COMMANDS = {
     "repair": Command("photon_gpu.cli.repair", "Restore what a source and the manifest can restore."),
     "info": Command("photon_gpu.cli.info", "Tell what a stored movie is, and how small it got."),
     "decode": Command("photon_gpu.cli.decode", "Write a stored movie back as TIFF, NumPy or plain Zarr."),
+    "record": Command(
+        "photon_gpu.cli.record", "Record frames as they come: from a pipe, a socket, a file that grows."
+    ),
+    "watch": Command("photon_gpu.cli.watch", "Record the TIFFs that arrive in a folder as one movie."),
+    "recover": Command("photon_gpu.cli.recover", "Finish a recording that was killed, or lost power."),
     "cost": Command("photon_gpu.cli.cost", "Tell what movies cost to keep, by storage class."),
     "gc": Command("photon_gpu.cli.gc", "Find movies no DataJoint row refers to; delete them if told to."),
 }

@@ -6,11 +6,20 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "Batch": "photon_gpu.live.feeds",
+    "Feed": "photon_gpu.live.feeds",
+    "FrameStream": "photon_gpu.live.stream",
+    "GrowingFile": "photon_gpu.live.feeds",
     "LiveConfig": "photon_gpu.live.config",
     "LiveStatus": "photon_gpu.live.status",
     "LiveWriter": "photon_gpu.live.writer",
+    "PacedFeed": "photon_gpu.live.feeds",
+    "RawFeed": "photon_gpu.live.feeds",
+    "RecordReport": "photon_gpu.live.session",
     "RecoverReport": "photon_gpu.live.recovery",
+    "WatchFeed": "photon_gpu.live.watch",
     "pending": "photon_gpu.live.spool",
+    "record": "photon_gpu.live.session",
     "recover": "photon_gpu.live.recovery",
 }
 

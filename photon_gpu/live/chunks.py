@@ -40,7 +40,8 @@ class Chunk:
     def add(self, block: NDArray[Any], records: list[Record] | None) -> None:
         """Copy frames behind those that are there."""
         self.values[self.filled : self.filled + len(block)] = block
-        self.records += records if records is not None else [NOTHING] * len(block)
+        # By slice: what an interrupt left behind here is written over.
+        self.records[self.filled :] = records if records is not None else [NOTHING] * len(block)
         self.filled += len(block)
 
 

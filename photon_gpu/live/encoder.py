@@ -120,9 +120,7 @@ class Encoder:
                 return
             self._deciding = True
             early = [one for one in self._early if one is not None]
-        threading.Thread(
-            target=self._decide, args=(early, chunk is None), name="photon-tune", daemon=True
-        ).start()
+        threading.Thread(target=self._decide, args=(early,), name="photon-tune", daemon=True).start()
 
     def join(self) -> None:
         """Wait for the last chunk."""
@@ -133,10 +131,10 @@ class Encoder:
         for _ in self._threads if chunk is None else (0,):
             self._queue.put(chunk)
 
-    def _decide(self, early: list[Chunk], last: bool) -> None:
+    def _decide(self, early: list[Chunk]) -> None:
         try:
             if early:
-                layout, shape = self._choose(early, last)
+                layout, shape = self._choose(early)
                 self._layout, self._chunk = layout, shape
                 self._chosen(layout, shape)
         except BaseException as error:
@@ -148,12 +146,12 @@ class Encoder:
             self._early = []
             self._ready = True
 
-    def _choose(self, early: list[Chunk], last: bool) -> tuple[Layout, tuple[int, ...]]:
+    def _choose(self, early: list[Chunk]) -> tuple[Layout, tuple[int, ...]]:
         import numpy as np
 
         config, first = self._config, early[0]
         # A movie shorter than a chunk has a chunk as long as itself, as one that was encoded has.
-        frames = first.filled if last and len(early) == 1 and first.number == 0 else config.frames_per_chunk
+        frames = first.filled if first.number == 0 else config.frames_per_chunk
         noise, layout = self._noise, config.layout
         if callable(noise):
             given = np.concatenate([chunk.values[: chunk.filled] for chunk in early])
@@ -185,7 +183,7 @@ class Encoder:
                 first = chunk.number * self._config.frames_per_chunk
                 values = chunk.values[: chunk.filled]
                 data = self._layout.encode(values, self._chunk, first_frame=first, stages=stages)
-                said = records.pack(first, chunk.records)
+                said = records.pack(first, chunk.records[: chunk.filled])
                 number, frames = chunk.number, chunk.filled
                 del values
                 self._released(chunk)

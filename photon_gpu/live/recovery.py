@@ -378,6 +378,10 @@ def _noted_spool(storage: Storage, marker: dict[str, Any]) -> Path | None:
     noted = marker.get("spool")
     if noted is None:
         return None
+    if not isinstance(noted, str) or "\0" in noted:
+        raise CorruptDataError(
+            f"{storage.url}: its marker names {str(noted)[:80]!r} as spool, which is no folder"
+        )
     folder = Path(noted)
     if not (folder / RECORDING).is_file():
         raise StoreNotFoundError(

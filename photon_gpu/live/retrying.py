@@ -14,9 +14,8 @@ Result = TypeVar("Result")
 
 _FIRST_SECONDS, _MOST_SECONDS, _HURRIED_SECONDS = 0.05, 15.0, 1.0
 _SECRETS = re.compile(
-    r"(?i)(//[^/\s:@]+:)[^/\s@]+(?=@)"
-    r"|((?:secret|token|password|passwd|signature|credential|authorization|access[_-]?key(?:[_-]?id)?|\bkey)"
-    r"[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;)]+"
+    r"(?i)(//[^/\s:@]+:)[^\s@]+(?=@)"
+    r"|((?:secret|token|passw|signature|credential|authorization|access[_-]?key)\w*[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;)]+"
 )
 
 

@@ -271,8 +271,8 @@ class LiveWriter:
             self._pipeline.finish(frames)
             self._end(finished=True)
         except PhotonError as error:
-            error.add_note(self._whereabouts(frames))
             self._end(finished=False)
+            error.add_note(self._whereabouts(frames))
             raise
 
     def __enter__(self) -> LiveWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -161,6 +162,6 @@ class Recordings(RuleBasedStateMachine):
 
 TestRecordings = Recordings.TestCase
 TestRecordings.settings = settings(
-    max_examples=20, stateful_step_count=15, deadline=None, derandomize=True,
+    max_examples=int(os.environ.get("EXAMPLES", "10")), stateful_step_count=15, deadline=None, derandomize="CI_RANDOM" not in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip

@@ -1,0 +1,148 @@
+"""``photon-gpu record``: frames as they come into a store."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from photon_gpu.cli import console, options, recording
+from photon_gpu.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from photon_gpu.live.feeds import Feed
+
+
+def record(
+    src: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="Raw frames, one after another: - (what is piped in), tcp://HOST:PORT, or a file that grows. "
+            "Or simulate.",
+            show_default=False,
+        ),
+    ],
+    dst: recording.Dst,
+    shape: Annotated[
+        str,
+        typer.Option(metavar="HEIGHT,WIDTH", help="Of a frame; more axes may come before."),
+    ] = "512,512",
+    dtype: Annotated[
+        str, typer.Option(metavar="DTYPE", help="Of a pixel: uint16, int16, ... or >i2 for big-endian.")
+    ] = "uint16",
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            parser=options.number, metavar="HZ", help="Of simulate.", show_default="as fast as it goes"
+        ),
+    ] = None,
+    frames: Annotated[
+        int,
+        typer.Option(parser=options.whole, metavar="FRAMES", help="How many simulate makes."),
+    ] = 1000,
+    idle_seconds: Annotated[
+        float,
+        typer.Option(
+            parser=options.number, metavar="S", help="A file that did not grow for so long is complete."
+        ),
+    ] = 10.0,
+    gain: recording.Gain = None,
+    offset: recording.Offset = None,
+    variance: recording.Variance = None,
+    noise_from: recording.NoiseFrom = None,
+    step: recording.Step = 0.5,
+    layout: recording.LayoutOption = "compact",
+    preset: recording.Preset = "fast",
+    chunk_frames: recording.ChunkFrames = None,
+    durability: recording.Durability = "chunk",
+    spool: recording.SpoolFolder = None,
+    queue_bytes: recording.QueueBytes = 512e6,
+    backend: options.Backend = "auto",
+    workers: options.Workers = None,
+    storage_option: options.StorageOption = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:
+    """Record frames as they come: from a pipe, a socket, a file that grows.
+
+    Nothing is dropped: where the store is slow, SRC waits. Ctrl-C ends the recording in good order.
+    After a kill or a power cut, photon-gpu recover finishes what was begun.
+
+    For example:
+      camera | photon-gpu record - run.zarr --shape 512,512 --dtype int16 --gain 100 --offset 92
+      photon-gpu record scan.raw run.zarr --durability frame --spool /fast
+      photon-gpu record simulate run.zarr --rate 30 --frames 900
+    """
+    from photon_gpu.live.session import record as record_feed
+
+    given = recording.writer_options(
+        gain=gain, offset=offset, variance=variance, noise_from=noise_from, dst=dst, storage_option=storage_option,
+        step=step, layout=layout, preset=preset, chunk_frames=chunk_frames, durability=durability, spool=spool,
+        queue_bytes=queue_bytes, backend=backend, workers=workers,
+    )  # fmt: skip
+    with _feed(src, _shape(shape), dtype, rate, frames, idle_seconds) as feed, recording.line() as tell:
+        return record_feed(feed, dst, tell=tell, **given)
+
+
+@contextlib.contextmanager
+def _feed(
+    src: str, shape: tuple[int, ...], dtype: str, rate: float | None, frames: int, idle_seconds: float
+) -> Iterator[Feed]:
+    from photon_gpu.live.feeds import GrowingFile, PacedFeed, RawFeed
+
+    if src == "simulate":
+        from photon_gpu.simulate import simulate
+
+        made = simulate(frames=min(frames, 64), height=shape[-2], width=shape[-1], dtype=dtype)
+        yield PacedFeed(made, frames_per_second=rate, frames=frames)
+        return
+    with contextlib.ExitStack() as stack:
+        stream: Any
+        if src == "-":
+            stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        elif src.startswith("tcp://"):
+            stream = stack.enter_context(_connect(src))
+        else:
+            try:
+                stream = stack.enter_context(contextlib.closing(GrowingFile(src, idle_seconds=idle_seconds)))
+            except OSError as error:
+                raise InvalidInputError(f"{src} cannot be read: {error.strerror}") from error
+        yield RawFeed(stream, shape, _dtype(dtype), name="what was piped in" if src == "-" else src)
+
+
+@contextlib.contextmanager
+def _connect(src: str) -> Iterator[Any]:
+    import socket
+
+    host, _, port = src.removeprefix("tcp://").rpartition(":")
+    if not host or not port.isdigit():
+        raise InvalidInputError(f"{src!r}: tcp://HOST:PORT is needed")
+    try:
+        connection = socket.create_connection((host, int(port)), timeout=10)
+    except OSError as error:
+        raise InvalidInputError(f"{src}: no connection: {error}") from error
+    connection.settimeout(None)
+    with connection, connection.makefile("rb", buffering=0) as stream:
+        yield stream
+
+
+def _dtype(text: str) -> Any:
+    import numpy as np
+
+    try:
+        return np.dtype(text)
+    except TypeError:
+        raise typer.BadParameter(
+            f"--dtype is {text!r}; uint16, int16, >i2, float32, ... are dtypes"
+        ) from None
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--shape is {text!r}; HEIGHT,WIDTH is needed, as in 512,512") from None

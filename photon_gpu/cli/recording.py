@@ -1,0 +1,123 @@
+"""Options that ``record`` and ``watch`` share, and the line that tells how it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from photon_gpu.cli import options
+from photon_gpu.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from photon_gpu.live.status import LiveStatus
+
+Dst = Annotated[
+    str,
+    typer.Argument(
+        metavar="DST", help="Folder to make, or its URL: s3://bucket/run.zarr.", show_default=False
+    ),
+]
+Gain = Annotated[
+    float | None,
+    typer.Option(
+        parser=options.number,
+        metavar="ADU/PHOTON",
+        help="The detector's gain.",
+        show_default="1, a photon counter",
+    ),
+]
+Offset = Annotated[
+    float | None,
+    typer.Option(
+        parser=options.number, metavar="ADU", help="A pixel's mean value in the dark.", show_default="0"
+    ),
+]
+Variance = Annotated[
+    float | None,
+    typer.Option(
+        parser=options.number, metavar="ADU^2", help="A pixel's variance in the dark.", show_default="0"
+    ),
+]
+NoiseFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="estimate|MOVIE",
+        help="Instead of --gain: estimate it from the first frames, or take it from an earlier movie.",
+        show_default=False,
+    ),
+]
+LayoutOption = Annotated[str, typer.Option(metavar="plain|compact|lossless", help="As of photon-gpu encode.")]
+Preset = Annotated[str, typer.Option(metavar="fast|balanced|small", help="How hard to try for a small file.")]
+Step = Annotated[
+    float,
+    typer.Option(
+        parser=options.number, metavar="SIGMA", help="How finely values are kept, in units of their noise."
+    ),
+]
+ChunkFrames = Annotated[
+    int | None,
+    typer.Option(parser=options.whole, metavar="FRAMES", help="Frames per file.", show_default="100"),
+]
+Durability = Annotated[
+    str,
+    typer.Option(
+        metavar="frame|chunk",
+        help="frame: each frame is on the spool's disk before it counts, and survives a power cut. chunk: each chunk.",
+    ),
+]
+SpoolFolder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="On a fast local disk; takes the frames while the store is away.",
+        show_default="for frame: beside DST",
+    ),
+]
+QueueBytes = Annotated[
+    float,
+    typer.Option(parser=options.number, metavar="BYTES", help="Memory for frames that wait."),
+]
+
+
+def writer_options(
+    *,
+    gain: float | None,
+    offset: float | None,
+    variance: float | None,
+    noise_from: str | None,
+    dst: str,
+    storage_option: list[str] | None,
+    **others: Any,
+) -> dict[str, Any]:
+    """What the live writer takes."""
+    from photon_gpu.noise import NoiseModel
+
+    given = {"gain": gain, "offset": offset, "variance": variance}
+    known = {name: value for name, value in given.items() if value is not None}
+    if known and noise_from:
+        raise InvalidInputError("--noise-from and --gain, --offset, --variance exclude each other")
+    storage_options = options.pairs(storage_option, "--storage-option")
+    return {
+        "noise": noise_from or (NoiseModel(**known) if known else None),
+        "storage_options": storage_options if options.is_remote(dst) else None,
+        **others,
+    }
+
+
+@contextlib.contextmanager
+def line() -> Iterator[Callable[[LiveStatus], None] | None]:
+    """Tells a recording's status in one line on stderr, where that is a terminal."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+        yield lambda status: live.update(Text(str(status), no_wrap=True, overflow="ellipsis"), refresh=True)

@@ -1,0 +1,58 @@
+"""``photon-gpu recover``: finish a recording that ended early."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from photon_gpu.cli import console, options
+
+
+def recover(
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPOOL|MOVIE", help="The recording's spool, or its movie.", show_default=False
+        ),
+    ],
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the movie goes, if elsewhere.", show_default=False),
+    ] = None,
+    salvage: Annotated[
+        bool,
+        typer.Option(
+            "--salvage",
+            metavar="",
+            help="Go on although frames cannot be read: zeros in their places, which are named.",
+        ),
+    ] = False,
+    discard_spool: Annotated[
+        bool,
+        typer.Option(
+            "--discard-spool", metavar="", help="Finish with what is in the store; the spool is gone."
+        ),
+    ] = False,
+    backend: options.Backend = "auto",
+    workers: options.Workers = None,
+    storage_option: options.StorageOption = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:
+    """Finish a recording that was killed, or lost power.
+
+    Every frame that was acknowledged is stored, once; doing it twice changes nothing.
+
+    For example:
+      photon-gpu recover /fast/run.zarr.spool
+      photon-gpu recover s3://bucket/run.zarr
+    """
+    from photon_gpu.live.recovery import recover as recover_recording
+
+    remote = options.is_remote(url or where)
+    found = recover_recording(
+        where, url=url, salvage=salvage, discard_spool=discard_spool, backend=backend, workers=workers,
+        storage_options=options.pairs(storage_option, "--storage-option") if remote else None,
+    )  # fmt: skip
+    return console.Text(found, str(found), 1 if found.lost else 0)

@@ -1,0 +1,171 @@
+"""Where frames come from: a stream of raw frames, a file that grows, a simulation at a set rate."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.sources.base import Source
+from photon_gpu.tables import supported_dtype
+
+_BATCH_BYTES = 4 << 20
+_LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames ``(n, ...)`` that arrived together; one timestamp and one piece of metadata each, or None."""
+
+    frames: NDArray[Any]
+    timestamps: list[float] | None = None
+    metadata: list[dict[str, Any]] | None = None
+
+
+class Feed(ABC):
+    """Iterate over batches as they arrive; each is gone once the next is asked for.
+
+    Attributes
+    ----------
+    name : str
+    frame_shape : tuple of int
+    dtype : numpy.dtype
+    unread : list of str
+        What came and could not be taken, and why.
+    """
+
+    name: str
+    frame_shape: tuple[int, ...]
+    dtype: np.dtype
+    unread: list[str]
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches, until the feed ends."""
+
+
+class RawFeed(Feed):
+    """Frames one after another, with nothing between them, from a pipe, a socket or a file.
+
+    Parameters
+    ----------
+    stream : binary file
+        Unbuffered, so that frames are seen when they arrive: ``sys.stdin.buffer.raw``, or
+        ``socket.makefile("rb", buffering=0)``.
+    frame_shape : tuple of int
+    dtype : dtype
+        ``">i2"`` for big-endian.
+    name : str
+
+    Examples
+    --------
+    >>> import io
+    >>> feed = RawFeed(io.BytesIO(bytes(range(12))), (2, 2), "uint8")
+    >>> [batch.frames.shape for batch in feed]
+    [(3, 2, 2)]
+    """
+
+    def __init__(
+        self, stream: BinaryIO, frame_shape: tuple[int, ...], dtype: DTypeLike, name: str = "stream"
+    ) -> None:
+        self.name, self.frame_shape, self.dtype = name, tuple(frame_shape), np.dtype(dtype)
+        supported_dtype(self.dtype.newbyteorder("="))
+        self.unread = []
+        self._stream = stream
+        self._nbytes = math.prod(self.frame_shape) * self.dtype.itemsize
+        if self._nbytes < 1:
+            raise InvalidInputError(f"frames of shape {self.frame_shape} hold nothing")
+
+    def __iter__(self) -> Iterator[Batch]:
+        buffer = np.empty(max(self._nbytes, _BATCH_BYTES // self._nbytes * self._nbytes), np.uint8)
+        view, filled, frames = buffer.data, 0, 0
+        while (got := self._stream.readinto(view[filled:])) != 0:  # type: ignore[attr-defined]
+            if got is None:  # a pipe that was told not to wait
+                time.sleep(_LOOK_SECONDS)
+                continue
+            filled += got
+            count, rest = divmod(filled, self._nbytes)
+            if count:
+                whole = buffer[: count * self._nbytes].view(self.dtype).reshape(count, *self.frame_shape)
+                yield Batch(whole, [time.time()] * count)
+                buffer[:rest] = buffer[count * self._nbytes : filled].copy()
+                filled, frames = rest, frames + count
+        if filled:
+            self.unread.append(
+                f"{self.name} ended within frame {frames}, after {filled:,} of its {self._nbytes:,} bytes"
+            )
+
+
+class GrowingFile:
+    """A file that another program writes, read to its end as it grows.
+
+    Parameters
+    ----------
+    path : path-like
+    idle_seconds : float
+        Without growth for so long, it is complete.
+    """
+
+    def __init__(self, path: Any, *, idle_seconds: float = 10.0) -> None:
+        self._path, self._idle = Path(path), idle_seconds
+        self._file = self._path.open("rb", buffering=0)
+        self._read = 0
+
+    def readinto(self, view: memoryview) -> int:
+        """Bytes that are there, at least one; 0 when it is complete."""
+        until = time.monotonic() + self._idle
+        while not (got := self._file.readinto(view)):
+            if self._path.stat().st_size < self._read:
+                raise CorruptDataError(f"{self._path} was cut short, or replaced, while it was recorded")
+            if time.monotonic() > until:
+                return 0
+            time.sleep(_LOOK_SECONDS)
+        self._read += got
+        return int(got)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class PacedFeed(Feed):
+    """A source at a set rate, from its first frame again after its last: a camera that needs no light.
+
+    Parameters
+    ----------
+    source : Source
+    frames_per_second : float or None
+        None: as fast as they are taken.
+    frames : int
+        How many, in all.
+    made : int
+        Frames that are made beforehand, so that making them takes no time from recording.
+    """
+
+    def __init__(
+        self, source: Source, *, frames_per_second: float | None, frames: int, made: int = 64
+    ) -> None:
+        if frames < 1 or (frames_per_second is not None and not frames_per_second > 0):
+            raise InvalidInputError(
+                f"{frames} frames at {frames_per_second} per second; both must be positive"
+            )
+        self.name, self.frame_shape, self.dtype = source.name, source.shape[1:], source.dtype
+        self.unread = []
+        self._period = 0.0 if frames_per_second is None else 1.0 / frames_per_second
+        self._frames, self._made = frames, source.read(0, min(made, source.shape[0], frames))
+
+    def __iter__(self) -> Iterator[Batch]:
+        began = time.monotonic()
+        for number in range(self._frames):
+            due = began + number * self._period
+            if (early := due - time.monotonic()) > 0:
+                time.sleep(early)
+            yield Batch(self._made[number % len(self._made)][np.newaxis], [time.time()])

@@ -1,0 +1,100 @@
+"""From a feed to a movie: one recording, start to end, and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from photon_gpu.live.feeds import Feed
+from photon_gpu.live.status import LiveStatus
+from photon_gpu.live.writer import LiveWriter
+
+_TELL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordReport:
+    """What a recording came to.
+
+    Attributes
+    ----------
+    source, url : str
+    frames : int
+    status : LiveStatus
+        The last.
+    unread : tuple of str
+        What came and could not be taken, and why.
+    stopped : bool
+        Whether it was interrupted rather than at its end.
+    """
+
+    source: str
+    url: str
+    frames: int
+    status: LiveStatus
+    unread: tuple[str, ...]
+    stopped: bool
+
+    @property
+    def exit_code(self) -> int:
+        """1 where something could not be taken."""
+        return 1 if self.unread else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON."""
+        return {
+            "source": self.source, "url": self.url, "frames": self.frames, "stopped": self.stopped,
+            "unread": list(self.unread), **self.status.to_dict(),
+        }  # fmt: skip
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of each line of the table."""
+        status = self.status
+        return [
+            ("recorded", f"{self.frames:,} frames of {self.source} in {status.seconds:,.1f} s"),
+            ("stored at", self.url),
+            ("ratio", f"{status.ratio:.2f}"),
+            ("worst append", f"{status.worst_append_seconds * 1e3:,.1f} ms"),
+            *([("tried again", f"{status.retries} times")] if status.retries else []),
+            *(("note", note) for note in status.notes),
+            *(("not taken", text) for text in self.unread),
+        ]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def record(
+    feed: Feed, url: Any, *, tell: Callable[[LiveStatus], None] | None = None, **options: Any
+) -> RecordReport:
+    """Record all a feed gives; an interrupt (Ctrl-C) ends the recording in good order.
+
+    Parameters
+    ----------
+    feed : Feed
+    url : str, path or Storage
+    tell : callable, optional
+        Given the status twice a second.
+    **options
+        Of :class:`~photon_gpu.live.LiveWriter`.
+    """
+    stopped = False
+    told = monotonic()
+    native = feed.dtype.newbyteorder("=")
+    with LiveWriter(url, frame_shape=feed.frame_shape, dtype=native, **options) as live:
+        try:
+            for batch in feed:
+                live.append(batch.frames, timestamp=batch.timestamps, metadata=batch.metadata)
+                if tell is not None and monotonic() - told > _TELL_SECONDS:
+                    told = monotonic()
+                    tell(live.status())
+        except KeyboardInterrupt:
+            stopped = True
+    return RecordReport(
+        source=feed.name, url=live.url, frames=live.acknowledged, status=live.status(),
+        unread=tuple(feed.unread), stopped=stopped,
+    )  # fmt: skip

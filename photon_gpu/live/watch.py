@@ -1,0 +1,137 @@
+"""A folder that fills with TIFFs: each file is recorded once, when it is complete, in the order of names."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.live.feeds import Batch, Feed
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+
+_LOOK_SECONDS = 0.1
+_BATCH_BYTES = 32 << 20
+
+
+class WatchFeed(Feed):
+    """Frames of the files of a folder, each with the name of its file and its place therein as metadata.
+
+    Parameters
+    ----------
+    folder : path-like
+    pattern : str
+        Names to take, as of a shell.
+    settle_seconds : float
+        A file is complete once its size and time did not change for so long, and it opens.
+    idle_seconds : float or None
+        Without a new file for so long, the feed ends. None: never.
+
+    Notes
+    -----
+    Files are taken in the natural order of their names (``x2`` before ``x10``), so a file waits for
+    those before it that are there but not complete. One whose name comes before a file that was
+    taken already is not taken: it is named in ``unread``.
+    """
+
+    def __init__(
+        self,
+        folder: Any,
+        *,
+        pattern: str = "*.tif*",
+        settle_seconds: float = 1.0,
+        idle_seconds: float | None = None,
+    ) -> None:
+        self._folder = Path(folder)
+        if not self._folder.is_dir():
+            raise InvalidInputError(f"{folder} is no folder; make it before it is watched")
+        self.name, self._pattern = str(folder), pattern
+        self._settle, self._idle = settle_seconds, idle_seconds
+        self.unread = []
+        self._taken: set[Path] = set()
+        self._last: list[Any] | None = None
+        self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
+        self._why: dict[Path, str] = {}
+        self._quiet_since = time.monotonic()
+        self._first = self._next()
+        if self._first is None:
+            raise InvalidInputError(f"{folder}: no file {pattern} that opens came within {idle_seconds:g} s")
+        self.frame_shape, self.dtype = self._first[1].shape[1:], self._first[1].dtype
+
+    def __iter__(self) -> Iterator[Batch]:
+        found, self._first = self._first, None
+        while found is not None:
+            path, source = found
+            with source:
+                if (source.shape[1:], source.dtype) != (self.frame_shape, self.dtype):
+                    self.unread.append(
+                        f"{path.name} holds frames {source.shape[1:]} {source.dtype}, "
+                        f"not {self.frame_shape} {self.dtype}"
+                    )
+                else:
+                    yield from self._batches(path, source)
+            found = self._next()
+        for path, why in sorted(self._why.items()):
+            self.unread.append(f"{path.name} never became complete: {why}")
+
+    def _batches(self, path: Path, source: Source) -> Iterator[Batch]:
+        step = max(1, _BATCH_BYTES // source.frame_nbytes)
+        written = path.stat().st_mtime
+        for start in range(0, source.shape[0], step):
+            stop = min(start + step, source.shape[0])
+            said = [{"file": path.name, "page": page} for page in range(start, stop)]
+            yield Batch(source.read(start, stop), [written] * (stop - start), said)
+
+    def _next(self) -> tuple[Path, Source] | None:
+        """The next complete file; None when none came for long."""
+        while True:
+            for path in sorted(self._folder.glob(self._pattern), key=_natural):
+                if path in self._taken:
+                    continue
+                if self._last is not None and _natural(path) < self._last:
+                    self._taken.add(path)
+                    self.unread.append(f"{path.name} came after files that follow it by name")
+                    continue
+                source = self._complete(path)
+                if source is None:
+                    break
+                self._taken.add(path)
+                self._last = _natural(path)
+                self._quiet_since = time.monotonic()
+                return path, source
+            if self._idle is not None and time.monotonic() - self._quiet_since > self._idle:
+                return None
+            time.sleep(_LOOK_SECONDS)
+
+    def _complete(self, path: Path) -> Source | None:
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
+        now, state = time.monotonic(), (stat.st_size, stat.st_mtime_ns)
+        if path not in self._seen or self._seen[path][0] != state:
+            self._seen[path] = (state, now)
+            self._quiet_since = now
+        if now - self._seen[path][1] < self._settle or not stat.st_size:
+            self._why.setdefault(path, "it is empty" if not stat.st_size else "it still changes")
+            return None
+        try:
+            source = open_source(path, as_pages=True)
+            source.read(source.shape[0] - 1, source.shape[0])
+        except (PhotonError, OSError) as error:
+            self._why[path] = str(error)
+            return None
+        self._why.pop(path, None)
+        return source
+
+
+def _natural(path: Path) -> list[Any]:
+    """Numbers in a name count as numbers."""
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part)
+        for part in re.split(r"(\d+)", path.name)
+        if part
+    ]

@@ -1,0 +1,246 @@
+"""``record``, ``watch`` and ``recover``, as a shell runs them."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import tifffile
+
+import photon_gpu as pg
+from photon_gpu.live.feeds import GrowingFile, RawFeed
+from photon_gpu.live.spool import pending
+
+
+@pytest.fixture
+def movie():
+    return np.random.default_rng(0).poisson(20, (50, 16, 12)).astype("uint16")
+
+
+def shell(*words, **options):
+    command = [sys.executable, "-m", "photon_gpu", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def test_a_pipe_of_raw_frames(tmp_path, movie):
+    ran = shell(
+        "record",
+        "-",
+        tmp_path / "m.zarr",
+        "--shape",
+        "16,12",
+        "--layout",
+        "lossless",
+        "--json",
+        stdin=subprocess.PIPE,
+    )
+    data = movie.tobytes()
+    for start in range(0, len(data), 1000):  # no piece is a whole number of frames
+        ran.stdin.write(data[start : start + 1000])
+    out, err = ran.communicate()
+    assert ran.returncode == 0, err
+    found = pg.open(tmp_path / "m.zarr")
+    assert np.array_equal(found.counts[...], movie) and np.all(np.diff(found.timestamps) >= 0)
+    assert b'"frames": 50' in out
+
+
+def test_a_pipe_that_ends_within_a_frame_is_told(cli, tmp_path, movie):
+    ran = shell("record", "-", tmp_path / "m.zarr", "--shape", "16,12", stdin=subprocess.PIPE)
+    out, _ = ran.communicate(movie.tobytes()[:-1])
+    assert ran.returncode == 1 and b"ended within frame 49, after 383 of its 384 bytes" in out
+    assert len(pg.open(tmp_path / "m.zarr")) == 49
+
+
+def test_a_socket_of_big_endian_frames(cli, tmp_path, movie):
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def send():
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(movie.astype(">u2").tobytes())
+
+    threading.Thread(target=send).start()
+    port = server.getsockname()[1]
+    ran = cli(
+        "record",
+        f"tcp://127.0.0.1:{port}",
+        "m.zarr",
+        "--shape",
+        "16x12",
+        "--dtype",
+        ">u2",
+        "--layout",
+        "lossless",
+    )
+    server.close()
+    assert ran.code == 0, ran.err
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+def test_a_file_that_grows(tmp_path, movie):
+    path = tmp_path / "scan.raw"
+    path.write_bytes(b"")
+
+    def grow():
+        with path.open("ab", buffering=0) as file:
+            for frame in movie:
+                data = frame.tobytes()
+                file.write(data[:100])
+                time.sleep(0.002)
+                file.write(data[100:])
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    feed = RawFeed(GrowingFile(path, idle_seconds=1.0), (16, 12), "uint16")
+    got = np.concatenate([batch.frames.copy() for batch in feed])
+    writer.join()
+    assert np.array_equal(got, movie) and not feed.unread
+
+
+def test_a_file_that_shrinks_is_an_error(cli, tmp_path, movie):
+    path = tmp_path / "scan.raw"
+    path.write_bytes(movie.tobytes())
+
+    def shrink():
+        while not (tmp_path / "m.zarr").exists():
+            time.sleep(0.01)
+        time.sleep(1.0)
+        path.write_bytes(b"")
+
+    threading.Thread(target=shrink).start()
+    ran = cli("record", "scan.raw", "m.zarr", "--shape", "16,12", "--idle-seconds", "5")
+    assert ran.code == 1 and "was cut short, or replaced" in ran.err
+
+
+def test_simulate_at_a_rate(cli, tmp_path):
+    ran = cli(
+        "record", "simulate", "m.zarr", "--shape", "32,32", "--rate", "200", "--frames", "100", "--json"
+    )
+    assert ran.code == 0, ran.err
+    assert ran.json["frames"] == 100 and ran.json["seconds"] >= 0.49
+    times = pg.open(tmp_path / "m.zarr").timestamps
+    assert times[-1] - times[0] >= 0.49  # 99 periods of 5 ms
+
+
+def _write(path, frames):
+    tifffile.imwrite(path, frames, photometric="minisblack")
+
+
+def test_a_folder_that_fills_with_tiffs(tmp_path, movie):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    _write(folder / "x2.tif", movie[:10])
+    ran = shell(
+        "watch", folder, tmp_path / "m.zarr", "--layout", "lossless", "--settle-seconds", "0.3", "--idle-seconds", "2",
+        "--json",
+    )  # fmt: skip
+    time.sleep(0.5)
+    whole = tmp_path / "x10.tif"
+    _write(whole, movie[10:30])
+    data = whole.read_bytes()
+    (folder / "x10.tif").write_bytes(data[: len(data) // 2])  # still being written
+    _write(folder / "x11.tif", movie[30])
+    time.sleep(0.7)
+    (folder / "x10.tif").write_bytes(data)
+    _write(folder / "x12.tif", movie[31:])
+    out, err = ran.communicate(timeout=60)
+    assert ran.returncode == 0, (out, err)
+    found = pg.open(tmp_path / "m.zarr")
+    assert np.array_equal(found.counts[...], movie)
+    assert found.frame_metadata(12) == {"file": "x10.tif", "page": 2}
+    assert found.frame_metadata(30) == {"file": "x11.tif", "page": 0}
+
+
+def test_files_that_cannot_be_taken_are_named(cli, tmp_path, movie):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    _write(folder / "a1.tif", movie[:5])
+    _write(folder / "a2.tif", movie[:5, :8])
+    (folder / "a3.tif").write_bytes(b"II*\0 no TIFF")
+    ran = cli("watch", folder, "m.zarr", "--settle-seconds", "0.1", "--idle-seconds", "1")
+    assert ran.code == 1
+    assert "a2.tif holds frames (8, 12)" in ran.out and "a3.tif never became complete" in ran.out
+    assert len(pg.open(tmp_path / "m.zarr")) == 5
+
+
+def test_watch_of_nothing(cli, tmp_path):
+    assert cli("watch", "nowhere", "m.zarr").code == 2
+    (tmp_path / "in").mkdir()
+    ran = cli("watch", "in", "m.zarr", "--idle-seconds", "0.2")
+    assert ran.code == 2 and "no file *.tif* that opens came" in ran.err
+    assert not (tmp_path / "m.zarr").exists()
+
+
+def test_an_interrupt_ends_a_recording_in_good_order(tmp_path, movie):
+    ran = shell(
+        "record",
+        "-",
+        tmp_path / "m.zarr",
+        "--shape",
+        "16,12",
+        "--layout",
+        "lossless",
+        "--json",
+        stdin=subprocess.PIPE,
+    )
+    ran.stdin.write(movie.tobytes())
+    ran.stdin.flush()
+    until = time.monotonic() + 60
+    while not (tmp_path / "m.zarr").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(0.5)
+    ran.send_signal(signal.SIGINT)
+    out, err = ran.communicate(timeout=30)
+    assert ran.returncode == 0 and b'"stopped": true' in out, (out, err)
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+def test_recover_after_a_kill(cli, tmp_path, movie):
+    spool = tmp_path / "fast"
+    ran = shell(
+        "record", "-", tmp_path / "m.zarr", "--shape", "16,12", "--durability", "frame", "--spool", spool,
+        stdin=subprocess.PIPE,
+    )  # fmt: skip
+    ran.stdin.write(movie.tobytes())
+    ran.stdin.flush()
+    until = time.monotonic() + 60
+    while not list(spool.glob("*/journal-*")):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    time.sleep(0.5)
+    ran.kill()
+    ran.wait()
+    os.close(ran.stdin.fileno())
+    done = cli("recover", spool, "--json")
+    assert done.code == 0 and done.json["frames"] == 50, done.err
+    assert len(pg.open(tmp_path / "m.zarr")) == 50 and not pending(spool)
+    assert cli("recover", "m.zarr").code == 0
+    assert cli("recover", "nothing.zarr").code == 2
+
+
+def test_bad_options(cli):
+    assert cli("record", "-", "m.zarr", "--shape", "a,b").code == 2
+    assert cli("record", "-", "m.zarr", "--dtype", "colour").code == 2
+    assert cli("record", "tcp://nowhere", "m.zarr").code == 2
+    assert cli("record", "missing.raw", "m.zarr").code == 2
+    assert cli("record", "simulate", "m.zarr", "--gain", "2", "--noise-from", "estimate").code == 2
+
+
+def test_raw_feed_of_a_pipe_that_does_not_wait():
+    class Pipe(io.BytesIO):
+        waits = 3
+
+        def readinto(self, view):
+            self.waits -= 1
+            return None if self.waits >= 0 else super().readinto(view)
+
+    assert sum(len(batch.frames) for batch in RawFeed(Pipe(bytes(40)), (2, 2), "uint8")) == 10

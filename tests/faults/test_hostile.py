@@ -1,0 +1,133 @@
+"""Metadata made to hurt: petabytes, negatives, no JSON, nests, pickles, tricks with paths. A clear error, quickly, in little memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import photon_gpu as pg
+from photon_gpu.claim import MARKER
+from photon_gpu.errors import PhotonError
+from tests.faults.recordings import frames
+from tests.faults.recordings import settings as recording
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    with pg.LiveWriter(folder / "m.zarr", **recording()) as live:
+        live.append(frames(0, 6), timestamp=list(range(6)))
+    return folder / "m.zarr"
+
+
+@pytest.fixture
+def copy(store, memory_disk):
+    shutil.copytree(store, memory_disk / "m.zarr")
+    return memory_disk / "m.zarr"
+
+
+def _try_all(place):
+    """Everything a user does with a store he was given; returns what the movie gave, or None."""
+    out = None
+    try:
+        movie = pg.open(place, workers=1)
+        out = movie.counts[0]
+        _ = movie.timestamps, movie.frame_metadata(0)
+    except (PhotonError, OSError, IndexError):
+        pass
+    with contextlib.suppress(PhotonError):
+        assert out is None or not pg.verify(place).ok or np.array_equal(out, frames(0, 1)[0])
+    with contextlib.suppress(PhotonError, OSError):
+        pg.recover(place, workers=1)
+    return out
+
+
+def _cases():
+    return sorted(path.name for path in CORPUS.iterdir()) if CORPUS.is_dir() else []
+
+
+def test_the_corpus_is_there():
+    assert len(_cases()) >= 40
+
+
+@pytest.mark.parametrize("case", _cases())
+def test_the_corpus_of_hostile_metadata(copy, case, memory_disk):
+    """``NAME__what-it-does``: the content of file NAME, with ``%2F`` for slashes."""
+    name = case.split("__")[0].replace("%2F", "/")
+    (copy / name).parent.mkdir(exist_ok=True)
+    (copy / name).write_bytes((CORPUS / case).read_bytes())
+    outside = set(memory_disk.iterdir())
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    out = _try_all(copy)
+    assert out is None or np.array_equal(out, frames(0, 1)[0]) or not pg.verify(copy).ok
+    assert time.monotonic() - began < 20  # no hang, not a speed
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
+    assert set(memory_disk.iterdir()) == outside
+    assert not os.path.exists("/tmp/photon-was-here")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@settings(
+    max_examples=int(os.environ.get("EXAMPLES", "150")), deadline=None, derandomize="EXAMPLES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(data=st.data())
+def test_any_value_in_any_place_of_any_metadata(store, tmp_path_factory, data):
+    name = data.draw(st.sampled_from([".zarray", ".zattrs", ".manifest.json", ".frames/0.json", MARKER]))
+    place = tmp_path_factory.mktemp("fuzz") / "m.zarr"
+    shutil.copytree(store, place)
+    try:
+        path = place / name
+        content = (
+            json.loads(path.read_bytes())
+            if path.exists()
+            else {"token": "t", "recording": True, "spool": None}
+        )
+        key = data.draw(st.sampled_from(sorted(content)))
+        content[key] = data.draw(_JSON)
+        path.write_text(json.dumps(content))
+        out = _try_all(place)
+        assert out is None or out.shape == frames(0, 1)[0].shape or not pg.verify(place).ok
+    finally:
+        shutil.rmtree(place)
+
+
+@settings(
+    max_examples=int(os.environ.get("EXAMPLES", "150")), deadline=None, derandomize="EXAMPLES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(data=st.data())
+def test_any_bytes_as_any_file(store, tmp_path_factory, data):
+    name = data.draw(
+        st.sampled_from([".zarray", ".zattrs", ".manifest.json", ".frames/0.json", "0.0.0", MARKER])
+    )
+    place = tmp_path_factory.mktemp("fuzz") / "m.zarr"
+    shutil.copytree(store, place)
+    try:
+        path = place / name
+        old = path.read_bytes() if path.exists() else b"{}"
+        cut = data.draw(st.integers(0, len(old)))
+        path.write_bytes(
+            old[:cut] + data.draw(st.binary(max_size=40)) + old[cut + data.draw(st.integers(0, 40)) :]
+        )
+        _try_all(place)
+    finally:
+        shutil.rmtree(place)

@@ -1,0 +1,395 @@
+"""LiveWriter: what goes in comes out, for every layout, dtype, durability and way to append."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import zarr
+
+import photon_gpu as pg
+from photon_gpu.errors import InvalidInputError, RecordingError, StoreNotFoundError, UnsupportedTypeError
+
+CAMERA = pg.NoiseModel(gain=2.0, offset=100.0, variance=4.0)
+
+
+def camera(frames=25, shape=(9, 11), dtype="int16", seed=0):
+    rng = np.random.default_rng(seed)
+    light = rng.poisson(20.0, (frames, *shape))
+    return np.rint(100 + 2.0 * light + rng.normal(0, 2, light.shape)).astype(dtype)
+
+
+def begin(url, movie, **options):
+    options = {"noise": CAMERA, "chunk_frames": 8, "workers": 2, "publish_seconds": 0.0, **options}
+    return pg.LiveWriter(url, frame_shape=movie.shape[1:], dtype=movie.dtype, **options)
+
+
+def until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"]
+)
+@pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
+def test_a_recording_is_what_encode_makes_of_the_same_frames(tmp_path, dtype, layout):
+    movie = camera(dtype=dtype)
+    with begin(tmp_path / "live.zarr", movie, layout=layout) as live:
+        live.append(movie[:3])
+        for frame in movie[3:]:
+            live.append(frame)
+    pg.encode(movie, tmp_path / "encoded.zarr", noise=CAMERA, layout=layout, preset="fast", chunk_frames=8)
+    ours, theirs = pg.open(tmp_path / "live.zarr"), pg.open(tmp_path / "encoded.zarr")
+    assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
+    assert np.array_equal(ours.counts[...], theirs.counts[...])
+    assert np.array_equal(ours[...], theirs[...])
+    assert pg.verify(tmp_path / "live.zarr", deep=True).ok
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["encoded.zarr", "live.zarr"]
+
+
+@pytest.mark.parametrize("durability", ["frame", "chunk"])
+@pytest.mark.parametrize("frames", [1, 7, 8, 9, 16])
+def test_every_length(tmp_path, durability, frames):
+    movie = camera(frames)
+    with begin(tmp_path / "m.zarr", movie, durability=durability, layout="lossless") as live:
+        count = live.append(movie)
+    assert count == (frames if durability == "frame" else count)
+    assert live.acknowledged == frames
+    found = pg.open(tmp_path / "m.zarr")
+    assert found.chunks[0] == min(8, frames)
+    assert np.array_equal(found.counts[...], movie)
+    assert np.array_equal(zarr.open(tmp_path / "m.zarr", mode="r")[...], movie)
+
+
+def test_more_axes(tmp_path):
+    movie = camera(shape=(3, 5, 7))
+    with begin(tmp_path / "m.zarr", movie, layout="lossless") as live:
+        live.append(movie)
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+def test_append_tells_what_is_acknowledged(tmp_path):
+    movie = camera(24)
+    with begin(tmp_path / "m.zarr", movie, durability="frame") as live:
+        for t, frame in enumerate(movie[:8]):
+            assert live.append(frame) == t + 1
+        assert live.append(movie[8:], wait=False) >= 8
+        until(lambda: live.acknowledged == 24)
+    with begin(tmp_path / "n.zarr", movie) as live:
+        assert live.append(movie[:7]) == 0
+        live.append(movie[7:17])
+        until(lambda: live.acknowledged == 16)
+        assert live.append(movie[17]) == 16
+
+
+def test_the_callers_buffer_may_be_used_again_at_once(tmp_path):
+    movie = camera(200)
+    buffer = np.empty_like(movie[0])
+    with begin(tmp_path / "m.zarr", movie, layout="lossless") as live:
+        for frame in movie:
+            buffer[...] = frame
+            live.append(buffer)
+            buffer[...] = 0
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+def test_threads_append_whole_frames_in_the_order_of_their_calls(tmp_path):
+    movie = np.stack([np.full((9, 11), n, "int16") for n in range(400)])
+    with begin(tmp_path / "m.zarr", movie, layout="lossless", durability="frame") as live:
+
+        def add(first):
+            for n in range(first, 400, 4):
+                live.append(movie[n], timestamp=n)
+
+        threads = [threading.Thread(target=add, args=(first,)) for first in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = pg.open(tmp_path / "m.zarr")
+    counts, times = found.counts[...], found.timestamps
+    assert (counts == counts[:, :1, :1]).all() and np.array_equal(counts[:, 0, 0], times)
+    assert sorted(times) == list(range(400))
+    for first in range(4):
+        mine = [t for t in times if t % 4 == first]
+        assert mine == sorted(mine)
+
+
+def test_status_counts_and_one_line(tmp_path):
+    movie = camera(24)
+    live = begin(tmp_path / "m.zarr", movie, queue_bytes=8 * 8 * 9 * 11 * 2)
+    live.append(movie[:20])
+    until(lambda: live.status().frames_stored == 16)
+    status = live.status()
+    assert (status.frames_in, status.frames_acknowledged, status.frames_stored) == (20, 16, 16)
+    assert 0 < status.queue_bytes <= status.queue_limit_bytes == 8 * 8 * 9 * 11 * 2
+    assert status.megabytes_per_second > 0 and status.ratio > 0.1 and status.worst_append_seconds > 0
+    assert status.buffer_seconds > 0 and status.trouble is None and status.retries == 0
+    line = str(status)
+    assert "20 in | 16 safe | 16 stored" in line and "\n" not in line and "s of buffer" in line
+    assert live.append_seconds(0.5) <= live.append_seconds(1.0) == status.worst_append_seconds
+    assert set(status.to_dict()) >= {"frames_in", "ratio", "seconds"}
+    live.close()
+    live.close()
+
+
+def test_times_and_metadata_of_each_frame_are_kept(tmp_path):
+    movie = camera(20)
+    with begin(tmp_path / "m.zarr", movie) as live:
+        live.append(movie[0], timestamp=0.5, metadata={"stage": [1, 2.5], "name": "µ"})
+        live.append(movie[1:9], timestamp=np.arange(1, 9) / 30)
+        live.append(movie[9:])
+    found = pg.open(tmp_path / "m.zarr")
+    times = found.timestamps
+    assert times[0] == 0.5 and times[8] == 8 / 30 and np.isnan(times[9:]).all()
+    assert found.frame_metadata(0) == {"stage": [1, 2.5], "name": "µ"} and found.frame_metadata(-1) is None
+    with begin(tmp_path / "n.zarr", movie) as live:
+        live.append(movie)
+    assert pg.open(tmp_path / "n.zarr").timestamps is None
+    with begin(tmp_path / "o.zarr", movie) as live:  # nanoseconds since 1970 do not fit a float
+        live.append(movie, timestamp=[1_700_000_000_000_000_000 + n for n in range(20)])
+    assert pg.open(tmp_path / "o.zarr").timestamps[19] == 1_700_000_000_000_000_019
+
+
+class OnDevice:
+    """Stands in for a CuPy array where there is no GPU; no GPU code is run."""
+
+    def __init__(self, array):
+        self.array = array
+
+    __cuda_array_interface__ = property(lambda self: {})
+
+    def get(self):
+        return self.array
+
+
+def test_frames_on_a_device_are_fetched(tmp_path):
+    movie = camera(8)
+    with begin(tmp_path / "m.zarr", movie, layout="lossless") as live:
+        live.append(OnDevice(movie))
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+def test_a_noise_model_estimated_from_the_first_frames(tmp_path):
+    movie = camera(40)
+    seen = []
+
+    def estimate(frames):
+        seen.append(frames.copy())
+        return CAMERA
+
+    with begin(tmp_path / "m.zarr", movie, noise=estimate, estimate_frames=12) as live:
+        for frame in movie:
+            live.append(frame)
+    assert len(seen) == 1 and np.array_equal(seen[0], movie[:12])
+    assert pg.open(tmp_path / "m.zarr").noise == CAMERA
+
+
+def test_a_short_recording_is_estimated_from_what_there_is(tmp_path):
+    movie = camera(5)
+    with begin(tmp_path / "m.zarr", movie, noise=lambda frames: CAMERA, estimate_frames=12) as live:
+        live.append(movie)
+    assert pg.open(tmp_path / "m.zarr").noise == CAMERA
+
+
+def test_the_projects_own_estimate(tmp_path):
+    truth = pg.NoiseModel(gain=20.0, offset=100.0, variance=25.0)
+    movie = pg.simulate(
+        frames=60, height=64, width=64, photons=20, gain=20, offset=100, read_noise_adu=5, seed=1
+    )
+    frames = movie.read(0, 60)
+    with pg.LiveWriter(
+        tmp_path / "m.zarr",
+        frame_shape=(64, 64),
+        dtype=frames.dtype,
+        noise="estimate",
+        chunk_frames=20,
+        estimate_frames=40,
+    ) as live:
+        live.append(frames)
+    assert pg.open(tmp_path / "m.zarr").noise.gain == pytest.approx(truth.gain, rel=0.3)
+
+
+@pytest.mark.parametrize("estimate", [lambda frames: None, lambda frames: 1 / 0])
+def test_an_estimate_that_fails_keeps_every_bit(tmp_path, estimate):
+    movie = camera(20)
+    with begin(tmp_path / "m.zarr", movie, noise=estimate, estimate_frames=8) as live:
+        live.append(movie)
+    assert "every bit is kept" in live.status().notes[0]
+    found = pg.open(tmp_path / "m.zarr")
+    assert found.layout == "lossless" and np.array_equal(found.counts[...], movie)
+
+
+def test_a_noise_model_carried_from_an_earlier_run(tmp_path):
+    movie = camera(8)
+    with begin(tmp_path / "1.zarr", movie) as live:
+        live.append(movie)
+    for n, carried in enumerate(
+        [str(tmp_path / "1.zarr"), tmp_path / "1.zarr", pg.open(tmp_path / "1.zarr")]
+    ):
+        with begin(tmp_path / f"carried{n}.zarr", movie, noise=carried) as live:
+            live.append(movie)
+        assert pg.open(live.url).noise == CAMERA
+
+
+@pytest.mark.parametrize(
+    "bad, error, words",
+    [
+        (np.zeros((9, 12), "int16"), InvalidInputError, r"shape \(9, 12\); this recording takes \(9, 11\)"),
+        (np.zeros((0, 9, 11), "int16"), InvalidInputError, "shape"),
+        (np.zeros((2, 2, 9, 11), "int16"), InvalidInputError, "shape"),
+        (np.zeros((9, 11), "uint16"), UnsupportedTypeError, "nothing is cast unasked"),
+        (np.zeros((9, 11)), UnsupportedTypeError, "float64"),
+        ([["a"]], UnsupportedTypeError, "this recording is of int16"),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused_and_nothing_is_taken(tmp_path, bad, error, words):
+    movie = camera(8)
+    with begin(tmp_path / "m.zarr", movie, layout="lossless") as live:
+        live.append(movie[:4])
+        with pytest.raises(error, match=words):
+            live.append(bad)
+        live.append(movie[4:])
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+def test_values_that_cannot_be_encoded_are_refused_before_they_are_acknowledged(tmp_path):
+    for n, (value, words) in enumerate(
+        [(np.nan, "nan at frame 4"), (np.inf, "inf"), (3e38, "use layout='lossless'")]
+    ):
+        movie = camera(8, dtype="float32")
+        with begin(tmp_path / f"{n}.zarr", movie) as live:
+            live.append(movie[:4])
+            bad = movie[4:].copy()
+            bad[0, 3, 3] = value
+            with pytest.raises(InvalidInputError, match=words):
+                live.append(bad)
+            live.append(movie[4:])
+        assert len(pg.open(tmp_path / f"{n}.zarr")) == 8
+    movie = camera(8)
+    with begin(tmp_path / "counter.zarr", movie, noise=None) as live:
+        live.append(movie[:7])
+        with pytest.raises(InvalidInputError, match="-3 at frame 7"):
+            live.append(np.full((9, 11), -3, "int16"))
+
+
+def test_big_endian_frames_are_taken(tmp_path):
+    movie = camera(8)
+    with begin(tmp_path / "m.zarr", movie, layout="lossless") as live:
+        live.append(movie.astype(">i2"))
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+@pytest.mark.parametrize(
+    "said, words",
+    [
+        ({"timestamp": float("nan")}, "finite"),
+        ({"timestamp": "noon"}, "finite"),
+        ({"timestamp": [1, 2]}, "2 of timestamp for 1 frames"),
+        ({"metadata": {"a": float("inf")}}, "JSON"),
+        ({"metadata": {"a": object()}}, "JSON"),
+        ({"metadata": [5]}, "dictionary"),
+        ({"metadata": {"a": "x" * 70_000}}, "65,536"),
+    ],
+)
+def test_times_and_metadata_that_cannot_be_kept_are_refused(tmp_path, said, words):
+    movie = camera(1)
+    with begin(tmp_path / "m.zarr", movie) as live:
+        with pytest.raises(InvalidInputError, match=words):
+            live.append(movie[0], **said)
+        live.append(movie[0])
+    assert len(pg.open(tmp_path / "m.zarr")) == 1
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"durability": "page"}, "durability is 'page'"),
+        ({"on_full": "drop"}, "on_full is 'drop'"),
+        ({"queue_bytes": 100}, "3 chunks of 8 frames must fit"),
+        ({"layout": "tight"}, "layout is 'tight'"),
+        ({"noise": 5}, "noise is 5"),
+        ({"chunk_frames": 0}, "chunk_frames is 0"),
+        ({"step": -1}, "step"),
+        ({"preset": "best"}, "preset is 'best'"),
+        ({"estimate_frames": 10**8, "noise": lambda frames: CAMERA}, "estimate_frames is 100000000"),
+    ],
+)
+def test_bad_parameters_begin_nothing(tmp_path, options, words):
+    with pytest.raises(InvalidInputError, match=words):
+        begin(tmp_path / "m.zarr", camera(1), **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (0, 5), (5, -1), "ab", (2.5, 3), 7])
+def test_bad_frame_shapes(tmp_path, shape):
+    with pytest.raises(InvalidInputError, match="frame_shape"):
+        pg.LiveWriter(tmp_path / "m.zarr", frame_shape=shape, dtype="uint16")
+
+
+def test_frame_durability_needs_a_disk_of_this_machine():
+    with pytest.raises(InvalidInputError, match="give a folder as spool"):
+        begin("memory://nowhere.zarr", camera(1), durability="frame")
+
+
+def test_an_error_while_encoding_is_told_by_append_and_by_close(tmp_path, monkeypatch):
+    from photon_gpu.layouts.compact import Compact
+
+    movie = camera(200)
+    live = begin(tmp_path / "m.zarr", movie, durability="frame")
+    live.append(movie[:8])
+    until(lambda: live.status().frames_stored == 8)
+
+    def broken(self, values, *args, **kwargs):
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(Compact, "encode", broken)
+    with pytest.raises(RecordingError, match="planted"):
+        for frame in movie[8:]:
+            live.append(frame)
+    taken = live.status().frames_in
+    with pytest.raises(RecordingError, match="planted") as caught:
+        live.close()
+    assert "0 are lost" in caught.value.__notes__[0]
+    monkeypatch.undo()
+    report = pg.recover(tmp_path / "m.zarr")
+    assert report.frames == taken
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...].shape, (taken, 9, 11))
+
+
+def test_a_recording_of_no_frame_leaves_no_trace(tmp_path):
+    with begin(tmp_path / "m.zarr", camera(1), durability="frame"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StoreNotFoundError):
+        pg.open(tmp_path / "m.zarr")
+
+
+def test_memory_is_bounded_by_the_queue(tmp_path):
+    """Twenty times the queue goes through; what numpy and Python hold grows by no more than the queue and chunks in hand."""
+    import psutil
+
+    frame = camera(1, (512, 512))[0]
+    process = psutil.Process()
+    with begin(
+        tmp_path / "m.zarr",
+        frame[None],
+        chunk_frames=10,
+        queue_bytes=40 * frame.nbytes,
+        workers=1,
+        layout="compact",
+    ) as live:
+        for _ in range(60):
+            live.append(frame)
+        before, most = process.memory_info().rss, 0
+        for n in range(800):
+            live.append(frame)
+            if n % 20 == 0:
+                most = max(most, process.memory_info().rss)
+    assert len(pg.open(tmp_path / "m.zarr")) == 860
+    assert most - before < 60 * frame.nbytes

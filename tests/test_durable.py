@@ -1,0 +1,85 @@
+"""Files whole or not at all, whatever fails on the way."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from photon_gpu import durable
+from photon_gpu.storage import Storage
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path):
+    path = str(tmp_path / "a/b/file")
+    durable.write_file(path, b"one")
+    durable.write_file(path, memoryview(b"other"))
+    assert (tmp_path / "a/b/file").read_bytes() == b"other"
+    assert os.listdir(tmp_path / "a/b") == ["file"]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, call):
+    path = str(tmp_path / "file")
+    durable.write_file(path, b"one")
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable.os, call, fail)
+    with pytest.raises(OSError, match="No space"):
+        durable.write_file(path, b"other")
+    monkeypatch.undo()
+    assert (tmp_path / "file").read_bytes() == b"one" and os.listdir(tmp_path) == ["file"]
+
+
+def test_of_many_that_create_one_wins(tmp_path):
+    for n in range(20):
+        won, start = [], threading.Barrier(4)
+
+        def create(k, n=n, won=won, start=start):
+            start.wait()
+            try:
+                durable.create_file(str(tmp_path / f"{n}/file"), b"%d" % k)
+                won.append(k)
+            except FileExistsError:
+                pass
+
+        threads = [threading.Thread(target=create, args=(k,)) for k in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) == 1 and (tmp_path / f"{n}/file").read_bytes() == b"%d" % won[0]
+        assert os.listdir(tmp_path / f"{n}") == ["file"]
+
+
+def test_create_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def no_links(*args):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(durable.os, "link", no_links)
+    durable.create_file(str(tmp_path / "file"), b"one")
+    with pytest.raises(FileExistsError):
+        durable.create_file(str(tmp_path / "file"), b"two")
+    assert (tmp_path / "file").read_bytes() == b"one" and os.listdir(tmp_path) == ["file"]
+
+
+def test_half_written_files_are_part_of_no_store(tmp_path):
+    storage = Storage.at(tmp_path / "m.zarr")
+    storage.write("0.0.0", b"data")
+    (tmp_path / f"m.zarr/{durable.PARTIAL}abc").write_bytes(b"da")
+    assert storage.names() == ["0.0.0"]
+    storage.delete_partial()
+    assert os.listdir(tmp_path / "m.zarr") == ["0.0.0"]
+
+
+def test_large_files_and_offsets(tmp_path):
+    data = os.urandom((1 << 24) + 17)
+    durable.write_file(str(tmp_path / "file"), data)
+    assert (tmp_path / "file").read_bytes() == data
+    descriptor = os.open(tmp_path / "file", os.O_WRONLY)
+    assert durable.write_all(descriptor, b"xyz", 5) == 3
+    os.close(descriptor)
+    assert (tmp_path / "file").read_bytes()[:10] == data[:5] + b"xyz" + data[8:10]
