@@ -9,11 +9,12 @@ from photon_gpu.backend import Backend
 from photon_gpu.blosc import Map
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.forward import Forward, extent, narrowest
+from photon_gpu.forward import Extent, Forward, extent, narrowest, span
 from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.payload import Header, block_shape, header_bytes, unpack
 from photon_gpu.predictors import NAMES, band_rows, rates
 from photon_gpu.stages import Stages
+from photon_gpu.tables import CodeTable
 
 
 def encode(
@@ -29,9 +30,8 @@ def encode(
     """Payload of one chunk: header, then the residuals of each band of rows."""
     with stages.timed("transform"):
         found = extent(values, backend, noise=encoding.noise, first_frame=first_frame)
-        forward = _Exact(found.low, found.high) if encoding.exact else Forward(
-            encoding.table(), found, backend, encoding.seed
-        )  # fmt: skip
+        table = encoding.table()
+        forward = _Exact(table, found) if encoding.exact else Forward(table, found, backend, encoding.seed)
     frames = len(values) if len(chunk) > 1 else 1
     _, rows, columns = block_shape(chunk)
     block = values.reshape(frames, rows, columns)
@@ -131,8 +131,9 @@ def decode(
 class _Exact:
     """Stands in for :class:`Forward` where the values themselves are stored."""
 
-    def __init__(self, low: float | int, high: float | int) -> None:
-        self.base, self.top = int(low), int(high) - int(low)
+    def __init__(self, table: CodeTable, found: Extent) -> None:
+        span(table, found)  # that stabilized values can be read, too
+        self.base, self.top = int(found.low), int(found.high) - int(found.low)
         if self.top >= 1 << 32:
             raise InvalidInputError(
                 f"a chunk spans {self.top:,} values; at most 2**32 fit: use layout='lossless'"

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.blosc import Map, compress_blocks, decompress_span, frame_sizes
-from photon_gpu.errors import CorruptDataError
-from photon_gpu.forward import Extent, Forward, extent
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.forward import Extent, Forward, extent, span
 from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
@@ -99,6 +99,12 @@ class Labels:
         self._step, self._phases = table.step, table.phases
         self._luts = table.label_luts() if table.has_lut else None
         self._forward = None if table.has_lut else Forward(table, found, layout.backend, self._seed)
+        base, top = span(table, found)
+        if max(abs(base), abs(base + top)) >= 1 << 31:
+            raise InvalidInputError(
+                f"values {found.low:g} to {found.high:g} have codes {base:,} to {base + top:,}; layout 'plain' reads "
+                "back codes below 2**31: check the noise model, take a larger step, or use layout='lossless'"
+            )
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
         """Labels of values that begin with sample ``first`` of the chunk."""
