@@ -137,7 +137,9 @@ def encode(
     try:
         refuse_source(movie.name, storage)
         base = base.but(dtype=movie.dtype.name)
-        frames = layout_for(base, chosen).chunk_frames(chunk_frames, movie.shape)
+        kind = layout_for(base, chosen)
+        frames = kind.chunk_frames(chunk_frames, movie.shape)
+        metadata.attributes_json(kind, attributes or {})  # refused before the work, not after it
         compile_seconds = warm_up(chosen, base, preset)
         with Claim(storage, overwrite=overwrite) as claim:
             start = time.perf_counter()
