@@ -66,6 +66,14 @@ def forward_lut_phased(
 
 
 @_jit
+def subtract(values: NDArray, base: int, out: NDArray) -> None:
+    """See the reference."""
+    for t in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            out[t, i] = np.int64(values[t, i]) - np.int64(base)
+
+
+@_jit
 def _code(value: float, thresholds: NDArray, row: int, model: NDArray) -> int:
     """Greatest k with thresholds[row, k] <= value, from a float64 guess that may be wrong by anything."""
     gain, offset, dark, scale, shift = model[0], model[1], model[2], model[3], model[4 + row]
@@ -350,3 +358,17 @@ def restore_full(
                 out[t, r, c] = np.int32(_prediction(total, out) + _unzigzag(residuals[t, r, c]))
                 now[r + 1, c + 1] = np.int32(np.int32(out[t, r, c]) << 7)
         _advance(out[t], np.int32(rates[t]), state)
+
+
+@_jit
+def moments(values: NDArray, low: int, shift: int, out: NDArray[np.int64]) -> None:
+    """See the reference."""
+    bins = out.shape[1]
+    for t in range(1, values.shape[0]):
+        for i in range(values.shape[1]):
+            before, now = np.int64(values[t - 1, i]), np.int64(values[t, i])
+            level = (((before + now) >> 1) - low) >> shift
+            if 0 <= level < bins:
+                out[0, level] += 1
+                out[1, level] += before + now
+                out[2, level] += (now - before) * (now - before)

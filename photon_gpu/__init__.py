@@ -23,6 +23,7 @@ if not (_HERE / "kernels").exists():
 _HOMES = {
     "Compressor": "photon_gpu.blosc",
     "EncodeReport": "photon_gpu.report",
+    "LiveWriter": "photon_gpu.live.writer",
     "Movie": "photon_gpu.reader",
     "NoiseEstimate": "photon_gpu.estimate",
     "NoiseModel": "photon_gpu.noise",
@@ -40,6 +41,7 @@ _HOMES = {
     "movie": "photon_gpu.insertion",
     "open": "photon_gpu.reader",
     "open_source": "photon_gpu.sources",
+    "recover": "photon_gpu.live.recovery",
     "repair": "photon_gpu.repair",
     "simulate": "photon_gpu.simulate",
     "verify": "photon_gpu.verify",
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from photon_gpu.estimate import estimate_noise as estimate_noise
     from photon_gpu.fidelity import fidelity as fidelity
     from photon_gpu.insertion import movie as movie
+    from photon_gpu.live.recovery import recover as recover
+    from photon_gpu.live.writer import LiveWriter as LiveWriter
     from photon_gpu.noise import NoiseModel as NoiseModel
     from photon_gpu.predictors import Predictor as Predictor
     from photon_gpu.reader import Movie as Movie

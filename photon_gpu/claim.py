@@ -8,7 +8,9 @@ import socket
 import time
 import uuid
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from photon_gpu.errors import PhotonError, StoreExistsError
 from photon_gpu.place import missing_folders, refuse_foreign, remove_empty
@@ -21,72 +23,123 @@ ARRAY = ".zarray"
 class Claim:
     """Hold a folder while a movie is written into it.
 
+    Parameters
+    ----------
+    storage : Storage
+    overwrite : bool
+        Write beside what is there, and take its place at the end.
+    resume : bool
+        Take over the folder of a writer that was killed, and after a failure leave what was
+        written, so that it can be taken over again.
+    facts : dict, optional
+        Kept in the marker from the first moment on; a ``token`` is used as the claim's.
+
     Attributes
     ----------
     target : Storage
         Where to write: the folder itself, or a new one beside it that takes its place at the end.
+    found : dict
+        What the killed writer had noted; empty where nothing was taken over.
 
     Notes
     -----
-    The marker is made by an exclusive create, so of two writers one gets an error. It goes
-    just before ``.zarray`` comes.
+    The marker is made by an exclusive create, so of two writers one gets an error, and carries a
+    token, so that a create whose answer was lost is known to have been ours. It goes just after
+    ``.zarray`` came.
     """
 
-    def __init__(self, storage: Storage, *, overwrite: bool) -> None:
+    def __init__(
+        self, storage: Storage, *, overwrite: bool, resume: bool = False, facts: dict[str, Any] | None = None
+    ) -> None:
         self._storage = storage
         self._overwrite = overwrite
+        self._resume = resume
         self._published = False
         self._mark = b""
+        self._made: list[Path] = []
         self.target = storage
+        self.token: str | None = None
+        self._facts = facts or {}
+        self.found: dict[str, Any] = {}
 
     def __enter__(self) -> Claim:
         self._made = missing_folders(self._storage)
         try:
             self._take()
         except BaseException as error:
-            if not isinstance(error, Exception):
-                self._withdraw()
+            if self._mark and not isinstance(error, StoreExistsError):
+                self._give_back()
             remove_empty(self._made)
             raise
         return self
 
-    def _withdraw(self) -> None:
-        """Interrupted while taking the place: the marker goes, if it is this writer's."""
+    def withdraw(self) -> None:
+        """Give the place back; nothing was written there but the marker."""
+        self.target.delete(MARKER)
+        remove_empty([*self._made, *([Path(self.target.root)] if self.target.local else [])])
+
+    def _give_back(self) -> None:
+        """Interrupted or failed while taking the place: the marker goes, if it is this writer's."""
         with suppress(Exception):
             if self._mark.startswith(self.target.read(MARKER)):  # it may be half written
                 self.target.delete(MARKER)
 
     def _take(self) -> None:
         found = self._storage.names()
+        if MARKER in found and self._resume:
+            self._take_over()
+            return
         if found and not self._overwrite:
             raise StoreExistsError(_taken(self._storage, found))
         if found:
             refuse_foreign(self._storage, found)
             self.target = self._storage.sibling("new")
             self._made = missing_folders(self.target)
-        who = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "began": int(time.time()),
-            "token": uuid.uuid4().hex,
-        }
-        self._mark = json.dumps(who).encode()
+        self.token = self._facts.get("token") or uuid.uuid4().hex
+        self._mark = json.dumps({**self._facts, **self._who()}).encode()
         try:
             self.target.create(MARKER, self._mark)
         except FileExistsError as error:
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else began to write here just now; nothing was written"
             ) from error
+        except OSError:
+            if not self._held_for_certain():  # else it was done, and only the answer lost
+                raise
         if self.target is self._storage and [name for name in self._storage.names() if name != MARKER]:
             self._storage.delete(MARKER)
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else wrote here just now; nothing was overwritten"
             )
 
+    def _take_over(self) -> None:
+        self.found = read_marker(self._storage)
+        _refuse_living(self._storage, self.found)
+        if "recording" in self.found:
+            raise StoreExistsError(f"{self._storage.url} is a recording; photon_gpu.recover finishes it")
+        self.token = uuid.uuid4().hex
+        self.note(**{key: value for key, value in self.found.items() if key not in self._who()})
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts in the marker, for whoever takes over."""
+        self.target.write(MARKER, json.dumps({**self._who(), **facts}).encode())
+
+    def holds(self) -> bool:
+        """Whether the marker still is ours: nobody took over while this writer slept."""
+        try:
+            return bool(read_marker(self.target).get("token") == self.token)
+        except FileNotFoundError:
+            return False
+
     def publish(self, name: str, data: bytes) -> None:
         """Write the last file, which makes the folder a movie, and put it in its place."""
-        self.target.delete(MARKER)
+        if self.token is not None and not self.holds():
+            self._published = True  # what lies there is not ours to clean away
+            raise StoreExistsError(
+                f"{self._storage.url}: somebody else took this place over while it was written"
+            )
         self.target.write(name, data)
+        self.target.delete(MARKER)
         self._published = True
         if self.target is not self._storage:
             self._storage.replace_with(self.target)
@@ -95,6 +148,12 @@ class Claim:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._published:
+            return
+        if self._resume:
+            if error is not None:
+                error.add_note(
+                    f"what was written is kept at {self.target.url}; resume=True goes on from there"
+                )
             return
         try:
             self.target.delete_folder()
@@ -105,13 +164,54 @@ class Claim:
                 raise PhotonError(note) from problem
             error.add_note(note)
 
+    def _held_for_certain(self) -> bool:
+        # Where even reading fails, the first error is the one to report.
+        with suppress(OSError):
+            return self.holds()
+        return False
+
+    def _who(self) -> dict[str, Any]:
+        began = int(time.time())
+        return {"host": socket.gethostname(), "pid": os.getpid(), "began": began, "token": self.token}
+
+
+def read_marker(storage: Storage) -> dict[str, Any]:
+    """What a writer noted; empty where it was killed before it noted anything."""
+    try:
+        found = json.loads(storage.read(MARKER))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def alive(marker: dict[str, Any]) -> bool:
+    """Whether the writer is known to live: it is another process of this machine that runs."""
+    pid = marker.get("pid")
+    if marker.get("host") != socket.gethostname() or not isinstance(pid, int) or pid in (0, os.getpid()):
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _refuse_living(storage: Storage, marker: dict[str, Any]) -> None:
+    if alive(marker):
+        raise StoreExistsError(
+            f"{storage.url} is being written by process {marker['pid']} of this machine, which still runs; "
+            "resume once it has ended"
+        )
+
 
 def _taken(storage: Storage, found: list[str]) -> str:
-    if ARRAY in found:
-        return f"{storage.url} exists and holds an array; give another name, or overwrite=True to replace it"
     if MARKER in found:
         return (
-            f"{storage.url} is being written, or its writer was killed; if nobody is writing there, delete the folder "
-            "or give overwrite=True"
+            f"{storage.url} is being written, or its writer was killed; if nobody is writing there, resume=True goes "
+            "on, photon_gpu.recover finishes a recording, overwrite=True begins anew"
         )
+    if ARRAY in found:
+        return f"{storage.url} exists and holds an array; give another name, or overwrite=True to replace it"
     return f"{storage.url} exists and holds {len(found)} files; give another name, or overwrite=True to replace them"

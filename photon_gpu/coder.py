@@ -12,9 +12,8 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, Forward, extent, narrowest, span
 from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.payload import Header, block_shape, header_bytes, unpack
-from photon_gpu.predictors import NAMES, band_rows, rates
+from photon_gpu.predictors import NAMES, Predictor, band_rows, rates
 from photon_gpu.stages import Stages
-from photon_gpu.tables import CodeTable
 
 
 def encode(
@@ -30,51 +29,76 @@ def encode(
     """Payload of one chunk: header, then the residuals of each band of rows."""
     with stages.timed("transform"):
         found = extent(values, backend, noise=encoding.noise, first_frame=first_frame)
-        table = encoding.table()
-        forward = _Exact(table, found) if encoding.exact else Forward(table, found, backend, encoding.seed)
-    frames = len(values) if len(chunk) > 1 else 1
-    _, rows, columns = block_shape(chunk)
-    block = values.reshape(frames, rows, columns)
-    width = forward.dtype.itemsize
-    # Codes of 32 bits are beyond the predictors' arithmetic, and beyond any detector's.
-    predictor = encoding.predictor if width < 4 else encoding.predictor.__class__(name="none")
-    weights = predictor.relative(forward.base, forward.top)
-    band = band_rows(rows, columns)
-    head = header_bytes(len(chunk))
-    payload = np.empty(head + frames * rows * columns * width, np.uint8)
-    steps = rates(frames, predictor.rate)
+        plan = Plan(values.shape, chunk, encoding, found, backend)
+    block = values.reshape(plan.frames, plan.rows, plan.columns)
 
     def encode_band(first: int) -> int:
-        count = min(band, rows - first)
+        stop = min(first + plan.band, plan.rows)
+        start, pixels = first * plan.columns, plan.rows * plan.columns
         with stages.timed("transform"):
-            codes = np.empty((frames, count * columns), forward.dtype)
-            piece = block[:, first : first + count].reshape(frames, -1)
-            forward(piece, first * columns, rows * columns, codes)
-            total = int(backend.kernels.checksum(codes, first * columns, rows * columns))
+            piece = block[:, first:stop].reshape(plan.frames, -1)
+            codes = np.empty(piece.shape, plan.dtype)
+            plan.forward(piece, start, pixels, codes)
+            total = int(backend.kernels.checksum(codes, start, pixels))
         with stages.timed("predict"):
-            start = head + first * columns * frames * width
-            body = payload[start : start + codes.nbytes]
-            shaped = codes.reshape(frames, count, columns)
-            if width == 1:
-                _predict(predictor.name, shaped, weights, steps, body.reshape(shaped.shape), backend)
-            else:
-                residuals = np.empty_like(shaped)
-                _predict(predictor.name, shaped, weights, steps, residuals, backend)
-                planes = residuals.reshape(-1).astype(f"<u{width}", copy=False).view(np.uint8)
-                body.reshape(width, -1)[...] = planes.reshape(-1, width).T
+            shaped = codes.reshape(plan.frames, stop - first, plan.columns)
+            body = plan.body(first, stop)
+            residuals = body.reshape(shaped.shape) if plan.width == 1 else np.empty_like(shaped)
+            _predict(plan.predictor.name, shaped, plan.weights, plan.steps, residuals, backend)
+            if plan.width > 1:
+                to_planes(residuals, body)
         return total
 
-    checksum = sum(run(encode_band, range(0, rows, band))) % (1 << 64)
-    noise = encoding.noise
-    assert noise is not None and encoding.step is not None
-    header = Header(
-        predictor=NAMES.index(predictor.name), width=width, exact=encoding.exact, phases=encoding.phases,
-        dtype=encoding.dtype, frames=frames, base=forward.base, checksum=checksum, band_rows=band,
-        seed=encoding.seed, rate=predictor.rate, top=forward.top, gain=noise.gain, offset=noise.offset,
-        variance=noise.variance, step=encoding.step, shape=tuple(chunk), weights=weights,
-    )  # fmt: skip
-    payload[:head] = np.frombuffer(header.pack(), np.uint8)
-    return payload
+    return plan.finished(sum(run(encode_band, range(0, plan.rows, plan.band))))
+
+
+class Plan:
+    """How one chunk is encoded, decided once its extent is known; holds the payload while it fills.
+
+    ``shape`` is that of the values, ``chunk`` that of a whole chunk.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        chunk: tuple[int, ...],
+        encoding: Encoding,
+        found: Extent,
+        backend: Backend,
+    ) -> None:
+        self.chunk, self.encoding = tuple(chunk), encoding
+        self.frames = shape[0] if len(chunk) > 1 else 1
+        _, self.rows, self.columns = block_shape(chunk)
+        self.band = band_rows(self.rows, self.columns)
+        if encoding.exact:
+            span(encoding.table(), found)  # that stabilized values can be read, too
+        self.forward = forward_for(encoding, found, backend)
+        self.dtype, self.width = self.forward.dtype, self.forward.dtype.itemsize
+        # Codes of 32 bits are beyond the predictors' arithmetic, and beyond any detector's.
+        self.predictor = encoding.predictor if self.width < 4 else Predictor(name="none")
+        self.weights = self.predictor.relative(self.forward.base, self.forward.top)
+        self.steps = rates(self.frames, self.predictor.rate)
+        self._head = header_bytes(len(chunk))
+        self._payload = np.empty(self._head + self.frames * self.rows * self.columns * self.width, np.uint8)
+
+    def body(self, first: int, stop: int) -> NDArray[np.uint8]:
+        """Where the residuals of rows ``first:stop`` go, whole bands."""
+        row = self.frames * self.columns * self.width
+        return self._payload[self._head + first * row : self._head + stop * row]
+
+    def finished(self, checksum: int) -> NDArray[np.uint8]:
+        """The payload, with its header."""
+        noise, encoding, forward = self.encoding.noise, self.encoding, self.forward
+        assert noise is not None and encoding.step is not None
+        header = Header(
+            predictor=NAMES.index(self.predictor.name), width=self.width, exact=encoding.exact,
+            phases=encoding.phases, dtype=encoding.dtype, frames=self.frames, base=forward.base,
+            checksum=checksum % (1 << 64), band_rows=self.band, seed=encoding.seed, rate=self.predictor.rate,
+            top=forward.top, gain=noise.gain, offset=noise.offset, variance=noise.variance, step=encoding.step,
+            shape=self.chunk, weights=self.weights,
+        )  # fmt: skip
+        self._payload[: self._head] = np.frombuffer(header.pack(), np.uint8)
+        return self._payload
 
 
 def decode(
@@ -92,56 +116,103 @@ def decode(
 
     With no ``stop``, frames the chunk never had (the last one's, completed by Zarr) are zeros.
     """
-    header = unpack(payload)
-    _check(header, chunk, encoding)
-    total_frames, rows, columns = block_shape(chunk)
-    if len(chunk) < 2:
-        total_frames, start, stop = 1, 0, 1
-    asked, stop = stop, total_frames if stop is None else stop
+    opened = Opened(payload, chunk, encoding, start, stop, what)
+    header, rows, columns = opened.header, opened.rows, opened.columns
     frames, width, pixels = header.frames, header.width, rows * columns
-    if asked is not None and asked > frames:
-        raise CorruptDataError(f"a chunk holds {frames} frames; {asked} belong there")
-    out = np.zeros((stop - start, pixels), np.float64 if what == STABILIZED else np.dtype(what))
-    present = max(min(stop, frames) - start, 0)
+    out = np.zeros((opened.stop - opened.start, pixels), opened.dtype)
     draw = render(encoding, header.base, header.top, what, backend)
-    name, steps, band = NAMES[header.predictor], rates(frames, header.rate), header.band_rows
 
     def decode_band(first: int) -> int:
-        count = min(band, rows - first)
-        samples = frames * count * columns
-        begin = header.nbytes + first * columns * frames * width
-        body = payload[begin : begin + samples * width]
-        if width > 1:
-            joined = np.ascontiguousarray(body.reshape(width, samples).T)
-            body = joined.reshape(-1).view(f"<u{width}").astype(f"u{width}", copy=False)
-        shape = (frames, count, columns)
-        codes = np.empty(shape, f"u{width}")
-        _restore(name, body.reshape(shape), header.weights, steps, codes, backend)
+        last = min(first + header.band_rows, rows)
+        body = from_planes(opened.body(first, last), width).reshape(frames, last - first, columns)
+        codes = np.empty(body.shape, body.dtype)
+        _restore(opened.predictor, body, header.weights, opened.steps, codes, backend)
         flat = codes.reshape(frames, -1)
-        if present:
-            place = out[:present, first * columns : (first + count) * columns]
-            draw(flat[start : start + present], start * pixels + first * columns, pixels, place)
+        if opened.present:
+            place = out[: opened.present, first * columns : last * columns]
+            kept = flat[opened.start : opened.start + opened.present]
+            draw(kept, opened.start * pixels + first * columns, pixels, place)
         return int(backend.kernels.checksum(flat, first * columns, pixels))
 
-    if sum(run(decode_band, range(0, rows, band))) % (1 << 64) != header.checksum:
-        raise CorruptDataError("the codes of a chunk fail their checksum: the chunk was altered")
-    return out.reshape(chunk if len(chunk) < 2 else (stop - start, *chunk[1:]))
+    opened.check(sum(run(decode_band, range(0, rows, header.band_rows))))
+    return out.reshape(opened.shape)
 
 
-class _Exact:
+class Opened:
+    """A payload whose header is in order, and which of its frames are asked for."""
+
+    def __init__(
+        self,
+        payload: NDArray[np.uint8],
+        chunk: tuple[int, ...],
+        encoding: Encoding,
+        start: int,
+        stop: int | None,
+        what: str | np.dtype,
+    ) -> None:
+        self.header = unpack(payload)
+        _check(self.header, chunk, encoding)
+        total, self.rows, self.columns = block_shape(chunk)
+        if len(chunk) < 2:
+            total, start, stop = 1, 0, 1
+        if stop is not None and len(chunk) > 1 and stop > self.header.frames:
+            raise CorruptDataError(f"a chunk holds {self.header.frames} frames; {stop} belong there")
+        self.start, self.stop = start, total if stop is None else stop
+        self.shape = chunk if len(chunk) < 2 else (self.stop - self.start, *chunk[1:])
+        self.present = max(min(self.stop, self.header.frames) - self.start, 0)
+        self.dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
+        self.predictor = NAMES[self.header.predictor]
+        self.steps = rates(self.header.frames, self.header.rate)
+        self._payload = payload
+
+    def body(self, first: int, stop: int) -> NDArray[np.uint8]:
+        """Residuals of rows ``first:stop``, whole bands."""
+        header = self.header
+        row = header.frames * self.columns * header.width
+        return self._payload[header.nbytes + first * row : header.nbytes + stop * row]
+
+    def check(self, checksum: int) -> None:
+        """CorruptDataError unless the codes are those that were encoded."""
+        if checksum % (1 << 64) != self.header.checksum:
+            raise CorruptDataError("the codes of a chunk fail their checksum: the chunk was altered")
+
+
+def forward_for(encoding: Encoding, found: Extent, backend: Backend) -> Forward | Exact:
+    """What turns values of an extent into codes."""
+    if encoding.exact:
+        return Exact(found, backend)
+    return Forward(encoding.table(), found, backend, encoding.seed)
+
+
+def to_planes(residuals: NDArray, body: NDArray[np.uint8]) -> None:
+    """Residuals of one band as bytes: all low bytes first, then all of the next, ..."""
+    width = residuals.dtype.itemsize
+    planes = residuals.reshape(-1).astype(f"<u{width}", copy=False).view(np.uint8)
+    body.reshape(width, -1)[...] = planes.reshape(-1, width).T
+
+
+def from_planes(body: NDArray[np.uint8], width: int) -> NDArray:
+    """Inverse of :func:`to_planes`, 1-D."""
+    if width == 1:
+        return body
+    joined = np.ascontiguousarray(body.reshape(width, -1).T)
+    return joined.reshape(-1).view(f"<u{width}").astype(f"u{width}", copy=False)
+
+
+class Exact:
     """Stands in for :class:`Forward` where the values themselves are stored."""
 
-    def __init__(self, table: CodeTable, found: Extent) -> None:
-        span(table, found)  # that stabilized values can be read, too
+    def __init__(self, found: Extent, backend: Backend) -> None:
         self.base, self.top = int(found.low), int(found.high) - int(found.low)
         if self.top >= 1 << 32:
             raise InvalidInputError(
                 f"a chunk spans {self.top:,} values; at most 2**32 fit: use layout='lossless'"
             )
-        self.dtype = narrowest(self.top)
+        self.dtype, self._kernels = narrowest(self.top), backend.kernels
 
     def __call__(self, values: NDArray, first: int, stride: int, out: NDArray) -> None:
-        np.subtract(values, self.base, out=out, dtype=np.int64, casting="unsafe")
+        """``values (T, n)``, counted from ``base``, into ``out``."""
+        self._kernels.subtract(values, self.base, out)
 
 
 def _predict(

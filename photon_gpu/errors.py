@@ -7,6 +7,8 @@ arrived, what is allowed, and what to do.
 
 from __future__ import annotations
 
+import queue
+
 
 class PhotonError(Exception):
     """Base of every error raised on purpose by photon_gpu."""
@@ -42,6 +44,18 @@ class UnsupportedVersionError(PhotonError, ValueError):
 
 class BackendUnavailableError(PhotonError, RuntimeError):
     """A backend was named that cannot run here; the message says what to install."""
+
+
+class QueueFullError(PhotonError, queue.Full):
+    """A live writer was told to raise rather than to wait, and no frame of this append was taken."""
+
+
+class StoreUnavailableError(PhotonError, OSError):
+    """The store could not be written for so long that the recording was given up for now."""
+
+
+class RecordingError(PhotonError, RuntimeError):
+    """A recording cannot go on; the message says which frames are safe, and where."""
 
 
 class PhotonWarning(UserWarning):

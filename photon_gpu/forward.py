@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,23 +36,41 @@ def extent(
     out = np.zeros(3, values.dtype)
     flat = np.ascontiguousarray(values).reshape(-1)
     backend.kernels.extent(flat, out)
+
+    def locate(strange: bool) -> tuple[tuple[Any, ...], Any]:
+        where = int(np.argmin(np.isfinite(flat) if strange else flat))
+        return np.unravel_index(where, values.shape), flat[where]
+
+    return check_extent(out, locate, noise=noise, first_frame=first_frame)
+
+
+def check_extent(
+    out: NDArray,
+    locate: Callable[[bool], tuple[tuple[Any, ...], Any]],
+    *,
+    noise: NoiseModel | None,
+    first_frame: int,
+) -> Extent:
+    """What the kernel ``extent`` found, if it can be encoded.
+
+    ``locate(strange)`` gives place and value of the first value that is not finite, or of the least one.
+    """
     if out[2]:
-        where = np.unravel_index(int(np.argmin(np.isfinite(flat))), values.shape)
-        frame, pixel = first_frame + int(where[0]), tuple(int(i) for i in where[1:])
+        (t, *pixel), value = locate(True)
         raise InvalidInputError(
-            f"{flat[np.ravel_multi_index(where, values.shape)]} at frame {frame}, pixel {pixel}; only finite "
+            f"{value} at frame {first_frame + int(t)}, pixel {tuple(int(i) for i in pixel)}; only finite "
             "values can be encoded: replace such pixels, or mask them, before encoding"
         )
     low, high = out[0].item(), out[1].item()
-    if values.dtype.kind in "iu" and max(abs(low), abs(high)) > _LARGEST_INTEGER:
+    if out.dtype.kind in "iu" and max(abs(low), abs(high)) > _LARGEST_INTEGER:
         raise InvalidInputError(
             f"values reach {max(abs(low), abs(high))} in frames from {first_frame}; integers up to 2**53 "
             "can be encoded: use layout='lossless'"
         )
     if low < 0 and noise == NoiseModel():
-        where = np.unravel_index(int(np.argmin(flat)), values.shape)
+        (t, *pixel), _ = locate(False)
         raise InvalidInputError(
-            f"{low} at frame {first_frame + int(where[0])}, pixel {tuple(int(i) for i in where[1:])}: a photon count "
+            f"{low} at frame {first_frame + int(t)}, pixel {tuple(int(i) for i in pixel)}: a photon count "
             "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is a photon counter's; "
             "give the detector's own, such as NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)"
         )
@@ -76,15 +96,15 @@ class Forward:
         self.dtype = narrowest(self.top)
         if table.has_lut:
             # Entries outside the extent may wrap: no value of the chunk looks them up.
-            self._luts = (table.luts().astype(np.int64) - self.base).astype(self.dtype)
+            self._luts = backend.place((table.luts().astype(np.int64) - self.base).astype(self.dtype))
             return
         high = self.base + self.top
         rows = [table.thresholds(self.base, high, phase) for phase in range(table.phases)]
-        self._thresholds = np.stack(rows)
+        self._thresholds = backend.place(np.stack(rows))
         noise = table.noise
         shifts = [0.5 - table.shift(phase) - self.base for phase in range(table.phases)]
         model = [noise.gain, noise.offset, stabilized_floor(noise), 1.0 / table.step, *shifts]
-        self._model = np.array(model, np.float64)
+        self._model = backend.place(np.array(model, np.float64))
 
     def __call__(self, values: NDArray, first: int, stride: int, out: NDArray) -> None:
         """Codes of ``values (T, n)`` into ``out``; sample ``(t, i)`` is number ``first + t*stride + i``."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +24,15 @@ class MovieToInsert:
     source_options: dict[str, Any] = field(default_factory=dict)
     encode_options: dict[str, Any] = field(default_factory=dict)
 
-    def open(self) -> Source:
-        """The frames, to be read once more from the beginning."""
-        return open_source(self.source, **self.source_options)
+    @contextmanager
+    def open(self) -> Iterator[Source]:
+        """The frames; a source that was given open stays so."""
+        frames = open_source(self.source, **self.source_options)
+        try:
+            yield frames
+        finally:
+            if frames is not self.source:
+                frames.close()
 
     @property
     def noise(self) -> NoiseModel:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.backend import Backend
+from photon_gpu.backend import Backend, get_backend
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.forward import Extent, Forward
@@ -33,28 +34,27 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
             raise CorruptDataError(
                 f"a chunk says it holds values {base:,} to {base + top:,}; {encoding.dtype} holds none such"
             )
-        if top >= 1 << 16:
-            return _itself(encoding, base, top, what, backend)
+        if beyond_tables(encoding, top):
+            return _itself(encoding, base, top, what)
     elif top >= MAX_CODES - 1:
         raise CorruptDataError(f"a chunk says it spans {top + 1:,} codes; no release writes as many")
-    begin, tables = _tables(encoding, base, top, what, backend)
+    begin, tables = _tables(encoding, base, top, what)
     skipped, kernels, seed = base - begin, backend.kernels, encoding.seed
     tables = tables[:, skipped : skipped + top + 1]
     if len(tables) > 1 and all(np.array_equal(tables[0], row) for row in tables[1:]):
         tables = tables[:1]
-    padded: dict[int, NDArray] = {}
+    placed: dict[int, Any] = {}
 
     def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
         width = codes.dtype.itemsize
-        if width <= 2:
+        if width not in placed:
             # A table as long as the codes' dtype reaches: altered codes stay within it.
-            if width not in padded:
-                padded[width] = np.pad(tables, ((0, 0), (0, (1 << 8 * width) - tables.shape[1])))
-            rows = padded[width]
-        elif codes.size and int(codes.max()) > top:
+            padding = (1 << 8 * width) - tables.shape[1] if width <= 2 else 0
+            placed[width] = backend.place(np.ascontiguousarray(np.pad(tables, ((0, 0), (0, padding)))))
+        rows = placed[width]
+        # On a GPU (no NumPy array) the kernel itself keeps to its table.
+        if width > 2 and isinstance(codes, np.ndarray) and codes.size and int(codes.max()) > top:
             raise CorruptDataError(_BEYOND)
-        else:
-            rows = np.ascontiguousarray(tables)
         if len(rows) == 1:
             kernels.inverse(codes, rows[0], out)
         else:
@@ -63,36 +63,39 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
     return run
 
 
-def _itself(encoding: Encoding, base: int, top: int, what: str | np.dtype, backend: Backend) -> Render:
+def beyond_tables(encoding: Encoding, top: int) -> bool:
+    """Whether exact values lie too far apart for a table: they are added up, on the CPU."""
+    return encoding.exact and top >= 1 << 16
+
+
+def _itself(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> Render:
     """Exact values too far apart for a table."""
 
     def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
         if codes.size and int(codes.max()) > top:
             raise CorruptDataError(_BEYOND)
         values = (codes.astype(np.int64) + base).astype(encoding.dtype)
-        out[...] = _stabilized(encoding, values, backend) if what == STABILIZED else values
+        out[...] = _stabilized(encoding, values) if what == STABILIZED else values
 
     return run
 
 
-def _stabilized(encoding: Encoding, values: NDArray, backend: Backend) -> NDArray[np.float64]:
-    """Labels of values ``(T, n)``, as if they had been quantized."""
+def _stabilized(encoding: Encoding, values: NDArray) -> NDArray[np.float64]:
+    """Labels of host values ``(T, n)``, as if they had been quantized."""
     if not values.size:
         return np.empty(values.shape)
     table = encoding.table()
-    forward = Forward(table, Extent(int(values.min()), int(values.max())), backend, 0)
+    forward = Forward(table, Extent(int(values.min()), int(values.max())), get_backend(), 0)
     codes = np.empty(values.shape, forward.dtype)
     forward(values, 0, 0, codes)
     return (codes.astype(np.int64) + forward.base) * table.step
 
 
-def _tables(
-    encoding: Encoding, base: int, top: int, what: str | np.dtype, backend: Backend
-) -> tuple[int, NDArray]:
+def _tables(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> tuple[int, NDArray]:
     """First code and rows of a table that covers ``base..base + top``."""
     if encoding.exact:
         values = np.arange(base, base + top + 1, dtype=np.int64).astype(encoding.dtype)[np.newaxis]
-        return base, _stabilized(encoding, values, backend) if what == STABILIZED else values.astype(what)
+        return base, _stabilized(encoding, values) if what == STABILIZED else values.astype(what)
     table = encoding.table()
     if what != STABILIZED:
         return table.decode_table_at_least(base, base + top, np.dtype(what))

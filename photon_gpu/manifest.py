@@ -10,9 +10,12 @@ import json
 import re
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
+
+if TYPE_CHECKING:
+    from photon_gpu.storage import Storage
 
 NAME = ".manifest.json"
 VERSION = 1
@@ -113,3 +116,13 @@ def check(name: str, data: bytes, files: dict[str, list[Any]], url: str) -> None
             f"{url}: {name} was altered: {found[0]} bytes with CRC {found[1]}, "
             f"written as {known[0]} with {known[1]}"
         )
+
+
+def check_opened(name: str, data: bytes, files: dict[str, list[Any]], storage: Storage) -> None:
+    """Compare metadata that a movie was opened by with their entry.
+
+    A recording writes ``.zarray`` again and lists it at its end: bytes of an earlier, shorter one
+    are no damage where the file by now is what the entry says.
+    """
+    if name in files and entry(data) != files[name]:
+        check(name, storage.read(name), files, storage.url)

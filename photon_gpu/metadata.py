@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class Description:
     chunks: tuple[int, ...]
     encoding: Encoding
     attributes: dict[str, Any]
+    opened: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 def array_json(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) -> bytes:
@@ -119,7 +120,7 @@ def describe(array: bytes, attributes: bytes, url: str) -> Description:
         raise CorruptDataError(f"{url}: the metadata does not describe a movie: {error}") from error
     _check_array(meta, encoding, url)
     _check_memory(chunks, encoding, url)
-    return Description(shape, chunks, encoding, attrs)
+    return Description(shape, chunks, encoding, attrs, {ARRAY: array, ATTRIBUTES: attributes})
 
 
 def memory_bytes() -> int:

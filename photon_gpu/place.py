@@ -11,7 +11,7 @@ from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.storage import Storage
 
 # Files of one Zarr v2 array, of a photon movie, and of a writer that was killed.
-_OURS = re.compile(r"\d+(\.\d+)*|\.z(array|attrs|metadata)|\.manifest\.json|\.photon[^/]*")
+_OURS = re.compile(r"\d+(\.\d+)*|\.z(array|attrs|metadata)|\.manifest\.json|\.photon[^/]*|\.frames/\d+\.json")
 
 
 def refuse_foreign(storage: Storage, names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu import manifest, metadata
+from photon_gpu import manifest, metadata, records
 from photon_gpu.backend import get_backend
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.inverse import STABILIZED
@@ -32,7 +32,9 @@ def open(
     url: str | os.PathLike[str] | Storage,
     *,
     backend: str = "auto",
+    device: str = "cpu",
     workers: int | None = None,
+    follow: bool = False,
     storage_options: dict[str, Any] | None = None,
 ) -> Movie:
     """Open a movie in any layout.
@@ -42,8 +44,13 @@ def open(
     url : str, path or Storage
         Folder of the movie, any fsspec URL.
     backend : {"auto", "numba", "cupy", "numpy"}
+    device : {"cpu", "gpu"}
+        ``"gpu"`` decodes onto the backend's first GPU: ``movie[...]`` and ``movie.counts[...]`` are
+        CuPy arrays.
     workers : int, optional
         Threads. Default: one per core.
+    follow : bool
+        Of a movie that is being recorded: one that grows, a :class:`photon_gpu.follow.FollowedMovie`.
     storage_options : dict, optional
         For fsspec.
 
@@ -68,7 +75,11 @@ def open(
         except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreNotFoundError(_absent(storage, name)) from error
     description = metadata.describe(files[metadata.ARRAY], files[metadata.ATTRIBUTES], storage.url)
-    return Movie(storage, description, backend=backend, workers=workers)
+    if follow:
+        from photon_gpu.follow import FollowedMovie
+
+        return FollowedMovie(storage, description, backend=backend, workers=workers)
+    return Movie(storage, description, backend=backend, device=device, workers=workers)
 
 
 class Movie:
@@ -98,15 +109,21 @@ class Movie:
         description: metadata.Description,
         *,
         backend: str = "auto",
+        device: str = "cpu",
         workers: int | None = None,
+        listed: dict[str, list[Any]] | None = None,
     ) -> None:
         self.storage = storage
         self.shape, self.chunks = description.shape, description.chunks
         self.encoding = description.encoding
         self.attrs = dict(description.attributes)
-        self._layout = layout_for(description.encoding, get_backend(backend))
+        self._opened = description.opened
+        if device not in ("cpu", "gpu"):
+            raise InvalidInputError(f"device is {device!r}; allowed are 'cpu' and 'gpu'")
+        self.device = device
+        self._layout = layout_for(description.encoding, get_backend(backend, on_gpu=device == "gpu"))
         self._run = parallel(worker_count(workers))
-        self._manifest: dict[str, list[Any]] | None = None
+        self._manifest = listed
         self._kept: OrderedDict[tuple[int, str], Any] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -155,6 +172,15 @@ class Movie:
         """The movie in its original dtype and units, lazily."""
         return Counts(self, np.dtype(self.encoding.dtype))
 
+    @property
+    def timestamps(self) -> NDArray | None:
+        """Time of each frame as recorded, NaN where none was given; None where no frame has one."""
+        return records.timestamps(self)
+
+    def frame_metadata(self, frame: int) -> dict[str, Any] | None:
+        """What was recorded of one frame, or None."""
+        return records.metadata_of(self, frame)
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -198,37 +224,66 @@ class Movie:
             )
         return part
 
-    def _frames(self, frames: NDArray[np.int64], rest: tuple[Any, ...], what: str | np.dtype) -> NDArray:
+    def _frames(self, frames: NDArray[np.int64], rest: tuple[Any, ...], what: str | np.dtype) -> Any:
         part = self._check_memory(len(frames), rest, what)
-        out = np.empty((len(frames), *part), np.float64 if what == STABILIZED else np.dtype(what))
+        dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
+        gpu = self._layout.backend.gpu if self.device == "gpu" else None
+        if gpu is not None:
+            whole = gpu.empty((len(frames), *self.shape[1:]), dtype)
+            for where, inside, decoded in self._decoded_chunks(frames, what):
+                gpu.copy_frames(whole, where, decoded, inside)
+            return whole[(slice(None), *rest)] if rest else whole
+        out = np.empty((len(frames), *part), dtype)
+        for where, inside, decoded in self._decoded_chunks(frames, what):
+            if rest:
+                decoded = decoded[(slice(None), *rest)]
+            if len(inside) == len(decoded) and (np.diff(inside) == 1).all():
+                out[where[0] : where[-1] + 1] = decoded
+            else:
+                out[where] = decoded[inside]
+        return out
+
+    def _decoded_chunks(
+        self, frames: NDArray[np.int64], what: str | np.dtype
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Any]]:
+        """For each chunk needed: where its frames belong, which they are of those decoded, and those."""
         numbers = frames // self.chunks[0]
         needed = list(dict.fromkeys(numbers.tolist()))
-        for number, data in self._fetch(needed):
+
+        def one(number: int, data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
             where = np.flatnonzero(numbers == number)
             inside = frames[where] - number * self.chunks[0]
             low, high = int(inside.min()), int(inside.max()) + 1
             try:
-                decoded = self._decoded(number, data, low, high, what)
+                return where, inside - low, self._decoded(number, data, low, high, what)
             except CorruptDataError as error:
                 raise CorruptDataError(f"{self._lost(number)}: {error}") from error
-            if rest:
-                decoded = decoded[(slice(None), *rest)]
-            if len(inside) == high - low and (np.diff(inside) == 1).all():
-                out[where[0] : where[-1] + 1] = decoded
-            else:
-                out[where] = decoded[inside - low]
-        return out
 
-    def _decoded(self, number: int, data: bytes, low: int, high: int, what: str | np.dtype) -> NDArray:
+        gpu = self._layout.backend.gpu
+        if gpu is None or len(needed) == 1:
+            yield from (one(number, data) for number, data in self._fetch(needed))
+            return
+        # Threads keep the GPU's slots full; on the CPU the bands of one chunk keep all cores busy.
+        with ThreadPoolExecutor(gpu.chunks_in_flight, thread_name_prefix="photon-gpu") as decoders:
+            ahead: list[Future[tuple[NDArray[np.int64], NDArray[np.int64], Any]]] = []
+            for number, data in self._fetch(needed):
+                ahead.append(decoders.submit(one, number, data))
+                if len(ahead) == gpu.chunks_in_flight:
+                    yield ahead.pop(0).result()
+            while ahead:
+                yield ahead.pop(0).result()
+
+    def _decoded(self, number: int, data: bytes, low: int, high: int, what: str | np.dtype) -> Any:
         """Frames ``low:high`` of a chunk. Compact chunks open as a whole, so the last one is kept."""
+        decode = self._layout.decode_on_gpu if self.device == "gpu" else self._layout.decode
         if self.layout != "compact":
-            return self._layout.decode(data, self.chunks, low, high, what, self._run)
+            return decode(data, self.chunks, low, high, what, self._run)
         key = (number, str(what))
         with self._lock:
             whole = self._kept.get(key)
         if whole is None:
             span = min(self.chunks[0], len(self) - number * self.chunks[0])
-            whole = self._layout.decode(data, self.chunks, 0, span, what, self._run)
+            whole = decode(data, self.chunks, 0, span, what, self._run)
             self._keep(key, whole, whole.nbytes)
         return whole[low:high]
 
@@ -289,7 +344,10 @@ class Movie:
             except FileNotFoundError:
                 self._manifest = {}
             else:
-                self._manifest = manifest.unpack(data, self.url)
+                files = manifest.unpack(data, self.url)
+                for name in self._opened:
+                    manifest.check_opened(name, self._opened[name], files, self.storage)
+                self._manifest = files
         return self._manifest
 
     def _lost(self, number: int) -> str:

@@ -48,6 +48,8 @@ class EncodeReport:
     why: str
     workers: int
     notes: tuple[str, ...] = field(default=())
+    checked: str = ""
+    checks: tuple[dict[str, Any], ...] = field(default=())
 
     @property
     def ratio(self) -> float:
@@ -74,7 +76,7 @@ class EncodeReport:
         """Plain dictionary that survives JSON: what ``--json`` prints."""
         encoding = self.encoding
         out = {key: value for key, value in asdict(self).items() if key != "encoding"}
-        out["shape"], out["notes"] = list(self.shape), list(self.notes)
+        out["shape"], out["notes"], out["checks"] = list(self.shape), list(self.notes), list(self.checks)
         out.update(
             layout=encoding.layout,
             dtype=encoding.dtype,
@@ -115,6 +117,7 @@ class EncodeReport:
             ("by", predicted + settings),
             ("backend", f"{self.backend} ({self.why}), {self.workers} threads"),
         ]
+        rows += [("checked", self.checked)] if self.checked else []
         return rows + [("note", note) for note in self.notes]
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from photon_gpu import durable
 from photon_gpu.errors import ArchivedError, CorruptDataError, InvalidInputError, PhotonError
 
 # What s3fs makes of a refused exclusive create: 412 is EINVAL, 409 (two at once) is EBUSY.
@@ -109,9 +110,10 @@ class Storage:
         )
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a whole file, replacing it."""
+        """Write a whole file, replacing it; on a local disk it is there after a power cut too."""
         if self.local:
-            Path(self.root).mkdir(parents=True, exist_ok=True)
+            durable.write_file(self.path(name), data)
+            return
         options = {} if name.startswith(".") else self.write_options
         self.fs.pipe_file(self.path(name), data, **options)
 
@@ -121,7 +123,7 @@ class Storage:
         ``data`` must be unlike any other writer's: it tells a retry after a lost answer from a loss.
         """
         if self.local:
-            _create_local(Path(self.path(name)), data)
+            durable.create_file(self.path(name), data)
             return
         try:
             self.fs.pipe_file(self.path(name), data, mode="create")
@@ -134,14 +136,25 @@ class Storage:
             raise FileExistsError(errno.EEXIST, "another writer was first", self.path(name)) from error
 
     def names(self) -> list[str]:
-        """Names of all files below the root, sorted; never from a cache."""
+        """Names of all files below the root, sorted; never from a cache.
+
+        Files that a killed process never finished writing (:data:`photon_gpu.durable.PARTIAL`) are
+        part of no movie and are left out.
+        """
         self.fs.invalidate_cache(self.root)
         try:
             found = self.fs.find(self.root)
         except FileNotFoundError:
             return []
         prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
-        return sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
+        names = sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
+        return [name for name in names if not name.split("/")[-1].startswith(durable.PARTIAL)]
+
+    def delete_partial(self) -> None:
+        """Remove what a killed process left half written; only where nobody writes any more."""
+        if self.local:
+            for path in Path(self.root).rglob(f"{durable.PARTIAL}*"):
+                durable.remove(str(path))
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file below the root, by name, from one listing; never from a cache."""
@@ -160,6 +173,9 @@ class Storage:
 
     def delete(self, name: str) -> None:
         """Delete one file; missing is fine."""
+        if self.local:
+            durable.remove(self.path(name))
+            return
         try:
             self.fs.rm_file(self.path(name))
         except FileNotFoundError:
@@ -184,6 +200,7 @@ class Storage:
                 old = self.sibling("old")
                 Path(self.root).rename(old.root)
                 Path(new.root).rename(self.root)
+                durable.sync_folder(str(Path(self.root).parent))
                 old.delete_folder()
                 return
             for name in sorted(self.names(), key=lambda name: name != ".zarray"):
@@ -196,24 +213,6 @@ class Storage:
                 f"the new movie is whole at {new.url}, but could not be put in the place of {self.url} ({error}); "
                 "move it there by hand, or encode again with overwrite=True"
             ) from error
-
-
-def _create_local(path: Path, data: bytes) -> None:
-    """Exclusive create; fsspec's own looks first and writes then, so that two could win."""
-    for attempts_left in reversed(range(100)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with path.open("xb") as file:
-                try:
-                    file.write(data)
-                except BaseException:
-                    path.unlink()
-                    raise
-            return
-        except FileNotFoundError:
-            # Somebody removed the empty folder between the two calls.
-            if not attempts_left:
-                raise
 
 
 def _archived(error: BaseException | None) -> bool:

@@ -110,7 +110,24 @@ def choose(
     if isinstance(predictor, str):
         Predictor(name=predictor)  # a wrong name is an error in every layout
     plan = _PRESETS[preset]
-    blocks = sample(source, chunk_frames, plan.pixels)
+    try:
+        return _choose(source, encoding, backend, plan, chunk_frames, predictor, compressor, run)
+    except InvalidInputError:
+        _tell_where(source, encoding, backend, chunk_frames)
+        raise
+
+
+def _choose(
+    source: Source,
+    encoding: Encoding,
+    backend: Backend,
+    plan: _Preset,
+    chunk_frames: int,
+    predictor: str | Predictor | None,
+    compressor: Compressor | None,
+    run: Map,
+) -> Choice:
+    blocks = sample(source, encoding, backend, chunk_frames, plan.pixels)
     mean = float(np.mean([np.mean(block, dtype=np.float64) for block in blocks]))
     compressors = (compressor,) if compressor else getattr(plan, encoding.layout)
     if encoding.layout != "compact":
@@ -178,10 +195,13 @@ def _choose_compact(
     return Choice(best, tuple(trials), mean)
 
 
-def sample(source: Source, chunk_frames: int, pixels: int) -> list[NDArray]:
+def sample(
+    source: Source, encoding: Encoding, backend: Backend, chunk_frames: int, pixels: int
+) -> list[NDArray]:
     """Blocks ``(t, rows, columns)`` to try candidates on: all of a small movie, else parts of it.
 
-    Parts are two bands of rows, from the start of the first and of the middle chunk.
+    Parts are two bands of rows, from the start of the first and of the middle chunk. Of frames on a
+    GPU, values with the same codes (see :meth:`photon_gpu.gpu.coder.Gpu.sample`).
     """
     frames, *middle, columns = source.shape
     rows = int(np.prod(middle, dtype=np.int64))
@@ -189,7 +209,9 @@ def sample(source: Source, chunk_frames: int, pixels: int) -> list[NDArray]:
     if frames * rows * columns <= 2 * pixels:
         parts = range(0, frames, chunk_frames)
         whole = [source.read(start, min(start + chunk_frames, frames)) for start in parts]
-        return [values.reshape(-1, rows, columns) for values in whole]
+        return _brought_here(
+            [values.reshape(-1, rows, columns) for values in whole], source, encoding, backend
+        )
     band = band_rows(rows, columns)
     starts = sorted({0, (chunks // 2) * chunk_frames if chunks > 1 else 0})
     per_block = max(pixels // (2 * len(starts)), 1)
@@ -198,8 +220,28 @@ def sample(source: Source, chunk_frames: int, pixels: int) -> list[NDArray]:
     for start in starts:
         values = source.read(start, min(start + count, frames)).reshape(-1, rows, columns)
         places = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in (0.3, 0.7)})
-        blocks += [np.ascontiguousarray(values[:, place : place + band]) for place in places]
-    return blocks
+        blocks += [values[:, place : place + band] for place in places]
+    return _brought_here(blocks, source, encoding, backend)
+
+
+def _brought_here(
+    blocks: list[NDArray], source: Source, encoding: Encoding, backend: Backend
+) -> list[NDArray]:
+    if source.device is None:
+        return [np.ascontiguousarray(block) for block in blocks]
+    assert backend.gpu is not None
+    return [backend.gpu.sample(block, encoding) for block in blocks]
+
+
+def _tell_where(source: Source, encoding: Encoding, backend: Backend, chunk_frames: int) -> None:
+    """What is wrong with a sample, as an error that gives its place in the movie."""
+    frames = source.shape[0]
+    for start in sorted({0, -(-frames // chunk_frames) // 2 * chunk_frames}):
+        values = source.read(start, min(start + chunk_frames, frames))
+        if backend.gpu is not None:
+            backend.gpu.codes(values, encoding.but(layout="plain"), first_frame=start, stages=Stages())
+        else:
+            extent(values, backend, noise=encoding.noise, first_frame=start)
 
 
 def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.int64]:

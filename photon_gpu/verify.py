@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import blosc, manifest, metadata
+from photon_gpu import blosc, manifest, metadata, records
 from photon_gpu.backend import get_backend
 from photon_gpu.callable_module import make_callable
 from photon_gpu.claim import MARKER
@@ -152,7 +152,8 @@ class Check:
         if self.description is None:
             self.notes.append("without a description of the movie its chunks cannot be decoded")
         self._list(chunks)
-        return sorted(chunks & self._expected(chunks), key=lambda name: (chunk_number(name), name))
+        said = sorted(name for name in self.found & self._listed() if records.chunk_of(name) is not None)
+        return [*sorted(chunks & self._expected(chunks), key=lambda name: (chunk_number(name), name)), *said]
 
     def _describe(self, content: dict[str, bytes | None]) -> Description | None:
         """What the metadata say, taken from the manifest's copies where the files are damaged."""
@@ -193,6 +194,8 @@ class Check:
         if self.index is None:
             return "", ""
         known = self.index.files.get(name)
+        if known is None and name == ARRAY and MARKER in self.found:
+            return "", ""  # of a recording it changes until the end
         if known is None:
             return "mismatched", "the manifest does not list it"
         found = manifest.entry(data)
@@ -218,6 +221,9 @@ class Check:
                 self._add("missing", name, "the manifest lists it")
             return
         frames, per_chunk = self.description.shape[0], self.description.chunks[0]
+        for name in sorted(self._listed() - self.found):
+            if (number := records.chunk_of(name)) is not None:
+                self._add("missing", name, f"times and metadata of frames from {number * per_chunk}")
         there = sorted(chunk_number(name) or 0 for name in chunks & expected)
         for first, last in gaps(there, -(-frames // per_chunk)):
             names = [self._name(n) for n in dict.fromkeys((first, last))]
@@ -233,9 +239,12 @@ class Check:
     def _damaged_metadata(self) -> bool:
         return any(problem.name in (ARRAY, ATTRIBUTES) for problem in self.problems)
 
+    def _listed(self) -> set[str]:
+        return set(self.index.files) if self.index else set()
+
     def _expected(self, chunks: set[str]) -> set[str]:
         """Of the chunk files found, those that belong; and all that the manifest lists."""
-        listed = set(self.index.files) if self.index else set()
+        listed = self._listed()
         if self.description is None:
             return listed if self.index else chunks
         count = -(-self.description.shape[0] // self.description.chunks[0])

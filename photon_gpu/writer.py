@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from photon_gpu import manifest, metadata
 from photon_gpu.backend import Backend, get_backend
 from photon_gpu.blosc import Compressor
+from photon_gpu.checking import Checker, Deletable, check_mode, drop_source
 from photon_gpu.claim import Claim
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
@@ -30,6 +31,7 @@ from photon_gpu.place import refuse_source
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.report import EncodeReport, little_light
+from photon_gpu.resume import plan_of, whole_chunks
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.stages import Stages
@@ -37,7 +39,11 @@ from photon_gpu.storage import Storage
 from photon_gpu.tuning import choose
 from photon_gpu.warmup import warm_up
 
+if TYPE_CHECKING:
+    from photon_gpu.fidelity.lines import Line
+
 BUDGET_BYTES = 512 << 20
+_LIST_SECONDS = 2.0
 
 Progress = Callable[[int, int], None]
 """``progress(frames_done, frames_in_all)``, called from the thread that called encode."""
@@ -57,11 +63,14 @@ def encode(
     chunk_frames: int | None = None,
     backend: str = "auto",
     overwrite: bool = False,
+    resume: bool = False,
     workers: int | None = None,
     budget_bytes: int = BUDGET_BYTES,
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
     attributes: dict[str, Any] | None = None,
+    check: bool | str = False,
+    delete_source: bool = False,
 ) -> EncodeReport:
     """Store a movie at a fraction of its size, losing nothing but what is far below its noise.
 
@@ -89,8 +98,13 @@ def encode(
     chunk_frames : int, optional
         Whole frames per chunk. Default: 100, or as many as fit 2 GiB.
     backend : {"auto", "numba", "cupy", "numpy"}
+        ``"cupy"`` takes all GPUs, ``"cupy:0,2"`` those; ``"auto"`` one where the frames lie there.
     overwrite : bool
         Replace what is there; the old movie goes once the new one is whole.
+    resume : bool
+        Go on where an encode of the same movie with the same settings was killed: chunks that it
+        finished are read back and checked, not done again. Nothing there: begin. A failure then
+        leaves what was written, to be resumed again.
     workers : int, optional
         Threads. Default: one per core.
     budget_bytes : int
@@ -102,6 +116,12 @@ def encode(
         For fsspec.
     attributes : dict, optional
         More JSON to keep in ``.zattrs``, after photon_gpu's own keys.
+    check : {False, True, "full"}
+        True: read every chunk back before the movie is published, and run the cheap lines of
+        :func:`photon_gpu.fidelity` on a sample. "full": also hold every pixel against the source.
+        Damage is an error, and nothing is kept; a line that fails is a PhotonWarning.
+    delete_source : bool
+        Delete the source file (.npy or TIFF) once a full check has found nothing.
 
     Returns
     -------
@@ -126,22 +146,31 @@ def encode(
     True
     """
     storage = Storage.at(url, storage_options)
-    chosen = get_backend(backend)
     threads = worker_count(workers)
     base = Encoding(layout=layout, noise=noise, step=step, dither=dither)
     fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
     if isinstance(budget_bytes, bool) or not budget_bytes >= 1:
         raise InvalidInputError(f"budget_bytes is {budget_bytes!r}; a positive number of bytes is needed")
+    mode = check_mode(check, delete_source)
+    if resume and overwrite:
+        raise InvalidInputError("resume goes on from what is there, overwrite replaces it: give one of them")
+    if resume and mode == "full":
+        raise InvalidInputError(
+            "check='full' holds every pixel against the source, and resume does not see again what it keeps: "
+            "resume with check=True, then compare the whole with photon_gpu.fidelity"
+        )
     given = isinstance(source, Source)
     movie = open_source(source)
     try:
+        goes = Deletable(movie) if delete_source else None
         refuse_source(movie.name, storage)
+        chosen = get_backend(backend, on_gpu=movie.device is not None)
         base = base.but(dtype=movie.dtype.name)
         kind = layout_for(base, chosen)
         frames = kind.chunk_frames(chunk_frames, movie.shape)
         metadata.attributes_json(kind, attributes or {})  # refused before the work, not after it
         compile_seconds = warm_up(chosen, base, preset)
-        with Claim(storage, overwrite=overwrite) as claim:
+        with Claim(storage, overwrite=overwrite, resume=resume) as claim:
             start = time.perf_counter()
             stages = Stages()
             with stages.timed("tune"):
@@ -157,10 +186,24 @@ def encode(
                 )
             kind = layout_for(choice.encoding, chosen)
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
+            checker = Checker(mode, kind, claim.target, movie, run.chunk) if mode else None
+            run.check = checker.chunk if checker else None
+            plan = plan_of(movie, kind, run.chunk)
+            run.files.update(whole_chunks(claim.target, claim.found.get("plan"), plan))
+            claim.note(plan=plan)
+            kept = len(run.files)
             stored = run.all_chunks()
+            lines: tuple[Line, ...] = ()
+            if checker is not None:
+                with stages.timed("check"):
+                    lines = checker.finish(run.files)
             stored += finish(claim, kind, movie.shape, run.chunk, run.files, attributes or {}, stages)
             seconds = time.perf_counter() - start
         notes = [little_light(choice.mean, choice.encoding)]
+        if goes is not None:
+            notes.append(drop_source(goes, movie, storage, lines))
+        if kept:
+            notes.append(f"{kept} chunks were there already, and whole")
         if chunk_frames is None and frames < min(100, movie.shape[0]):
             notes.append(f"chunks hold {frames} frames, not 100: one Blosc frame holds at most 2 GiB")
         return EncodeReport(
@@ -168,6 +211,7 @@ def encode(
             chunk_frames=frames, raw_bytes=movie.nbytes, stored_bytes=stored, seconds=seconds,
             compile_seconds=compile_seconds, stages=dict(stages.seconds), backend=chosen.name, why=chosen.why,
             workers=threads, notes=tuple(note for note in notes if note),
+            checked=checker.said(lines) if checker else "", checks=tuple(line.to_dict() for line in lines),
         )  # fmt: skip
     finally:
         if not given:
@@ -219,10 +263,13 @@ class _Run:
         self._stages, self._progress, self._map = stages, progress, parallel(threads)
         raw = int(np.prod(self.chunk, dtype=np.int64)) * movie.dtype.itemsize
         # Raw values, codes and compressed bytes of a chunk stay below three times its raw size.
-        self._in_flight = max(1, min(threads + 2, budget_bytes // (3 * raw)))
+        devices = layout.backend.gpu.chunks_in_flight if layout.backend.gpu else 0
+        self._in_flight = max(1, min(threads + 2 + devices, budget_bytes // (3 * raw)))
+        self.check: Callable[[str, int, bytes, NDArray], None] | None = None
         self._lock = threading.Lock()
         self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()
         self._stored = 0
+        self._listed = time.monotonic()
 
     def all_chunks(self) -> int:
         """Encode and write every chunk; returns the bytes stored."""
@@ -232,6 +279,10 @@ class _Run:
         with ThreadPoolExecutor(self._in_flight, thread_name_prefix="photon-chunk") as chunks:
             try:
                 for number, start in enumerate(range(0, total, self._frames)):
+                    if (known := self.files.get(chunk_name(number, len(self.chunk)))) is not None:
+                        done += min(self._frames, total - start)
+                        self._stored += known[0]
+                        continue
                     while len(pending) >= self._in_flight:
                         done += self._collect(pending, total, done)
                     with self._stages.timed("read"):
@@ -254,6 +305,12 @@ class _Run:
             raise frames
         if self._progress is not None:
             self._progress(done + frames, total)
+        if time.monotonic() - self._listed > _LIST_SECONDS:
+            # What resume trusts: chunks listed here and found to agree.
+            with self._lock:
+                index = manifest.pack(self.files)
+            self._target.write(manifest.NAME, index)
+            self._listed = time.monotonic()
         return frames
 
     def _chunk(self, number: int, start: int, values: NDArray) -> None:
@@ -267,6 +324,9 @@ class _Run:
         name = chunk_name(number, len(self.chunk))
         with self._stages.timed("write"):
             self._target.write(name, data)
+        if self.check is not None:
+            with self._stages.timed("check"):
+                self.check(name, start, data, values)
         entry = manifest.entry(data)
         with self._lock:
             self.files[name] = entry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from concurrent.futures import ThreadPoolExecutor
 
@@ -144,10 +145,8 @@ def test_a_damaged_frame_is_an_error_or_the_right_length_never_a_crash(kind):
             bad = bytearray(frame)
             bad[place] ^= flip
             for read in (lambda b: decompress(b, 100_000), lambda b: decompress_span(b, 20_000, 60_000)):
-                try:
+                with contextlib.suppress(CorruptDataError):
                     assert read(bytes(bad)).nbytes in (100_000, 40_000)
-                except CorruptDataError:
-                    pass
     for length in [*range(30), len(frame) // 2, len(frame) - 1]:
         with pytest.raises(CorruptDataError):
             decompress(frame[:length], 100_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
@@ -14,8 +15,8 @@ def test_nothing_is_read_before():
     value = pg.movie("there/is/none.tif", noise=pg.NoiseModel(gain=2.0), step=1.0, preset="small")
     assert isinstance(value, MovieToInsert)
     assert (value.noise.gain, value.step) == (2.0, 1.0)
-    with pytest.raises(FileNotFoundError):
-        value.open()
+    with pytest.raises(FileNotFoundError), value.open():
+        pass
 
 
 def test_it_opens_again_and_again():
@@ -23,6 +24,16 @@ def test_it_opens_again_and_again():
     for _ in range(2):
         with value.open() as frames:
             assert frames.read(0, 2).sum() == 276
+
+
+def test_a_source_that_was_given_stays_open(tmp_path):
+    tifffile.imwrite(tmp_path / "m.tif", np.ones((5, 8, 8), "uint16"))
+    with pg.open_source(tmp_path / "m.tif") as source:
+        value = pg.movie(source)
+        for _ in range(2):
+            with value.open() as frames:
+                assert frames.read(0, 5).sum() == 320
+        assert source.read(0, 1).sum() == 64
 
 
 def test_source_options_go_to_the_source(tmp_path):

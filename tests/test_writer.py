@@ -15,6 +15,7 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu import writer
+from photon_gpu.claim import MARKER
 from photon_gpu.errors import (
     InvalidInputError,
     PhotonError,
@@ -320,7 +321,7 @@ def test_zarray_is_written_last(tmp_path):
     class Watched(Storage):
         def write(self, name, data):
             super().write(name, data)
-            order.append(name)
+            order.extend([name] if name != MARKER else [])
 
     pg.encode(
         camera_movie(), Watched(Storage.at(tmp_path).fs, str(tmp_path / "m")), noise=CAMERA, chunk_frames=10
@@ -401,7 +402,8 @@ def test_the_number_of_chunks_in_flight_keeps_to_the_budget(tmp_path):
 
     class Counting(Endless):
         def read(self, start, stop):
-            reads.append(len(reads) - len(writes))
+            if stop - start > 1:  # single frames tell the movie from another, for resume
+                reads.append(len(reads) - len(writes))
             return super().read(start, stop)
 
     class Slow(Storage):

@@ -34,6 +34,13 @@ COMMANDS = {
         "photon_gpu.cli.demo", "Simulate a movie, store it in every layout, and check each pixel."
     ),
     "encode": Command("photon_gpu.cli.encode", "Store a movie at a fraction of its size."),
+    "report": Command(
+        "photon_gpu.cli.report", "Hold a stored movie against its source: PASS, WARN or FAIL, by line."
+    ),
+    "verify": Command(
+        "photon_gpu.cli.verify", "Check every file of a stored movie; name the frames that are lost."
+    ),
+    "repair": Command("photon_gpu.cli.repair", "Restore what a source and the manifest can restore."),
     "info": Command("photon_gpu.cli.info", "Tell what a stored movie is, and how small it got."),
     "decode": Command("photon_gpu.cli.decode", "Write a stored movie back as TIFF, NumPy or plain Zarr."),
     "cost": Command("photon_gpu.cli.cost", "Tell what movies cost to keep, by storage class."),

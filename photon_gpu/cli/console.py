@@ -29,6 +29,8 @@ _BAD_INPUT = (
 # How what the library advises is done on the command line.
 _SPOKEN = (
     ("overwrite=True", "--overwrite"),
+    ("check='full'", "--check full"),
+    ("delete_source", "--delete-source"),
     *((f"by {name}=", f"by --source-option {name}=") for name in ("dataset", "path", "key", "series")),
     ("as_pages=True", "--source-option as_pages=true"),
     ("backend='numba'", "--backend numba"),
@@ -190,8 +192,11 @@ def collected_warnings(as_json: bool) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def progress(what: str, frame_nbytes: int) -> Iterator[Tick | None]:
-    """A progress bar on stderr, where that is a terminal; gives what to pass as ``progress``."""
+def progress(what: str, frame_nbytes: int | None) -> Iterator[Tick | None]:
+    """A progress bar on stderr, where that is a terminal; gives what to pass as ``progress``.
+
+    It counts bytes, or files where ``frame_nbytes`` is None.
+    """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
         return
@@ -199,6 +204,7 @@ def progress(what: str, frame_nbytes: int) -> Iterator[Tick | None]:
     from rich.progress import (  # fmt: skip
         BarColumn,
         DownloadColumn,
+        MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeElapsedColumn,
@@ -207,16 +213,18 @@ def progress(what: str, frame_nbytes: int) -> Iterator[Tick | None]:
     )
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        TextColumn("{task.description}"), BarColumn(),
+        *([MofNCompleteColumn()] if frame_nbytes is None else [DownloadColumn(), TransferSpeedColumn()]),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
+    unit = frame_nbytes or 1
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("preparing (the first use compiles)", total=None)
 
         def tick(done: int, total: int) -> None:
             if bar.tasks[0].total is None:
-                bar.reset(task, description=what, total=total * frame_nbytes)
-            bar.update(task, completed=done * frame_nbytes)
+                bar.reset(task, description=what, total=total * unit)
+            bar.update(task, completed=done * unit)
 
         yield tick
 

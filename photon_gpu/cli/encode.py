@@ -108,20 +108,27 @@ def encode(
         int | None,
         typer.Option(parser=options.whole, metavar="FRAMES", help="Frames per file.", show_default="100"),
     ] = None,
+    check: Annotated[
+        str,
+        typer.Option(
+            metavar="off|on|full",
+            help="on: read every chunk back before it is done, and hold a sample against SRC. full: hold every "
+            "pixel against it.",
+        ),
+    ] = "on",
+    delete_source: Annotated[
+        bool,
+        typer.Option(
+            "--delete-source",
+            metavar="",
+            help="Delete SRC (.npy or TIFF) once --check full has found nothing.",
+        ),
+    ] = False,
     overwrite: options.Overwrite = False,
     backend: options.Backend = "auto",
     workers: options.Workers = None,
     storage_option: options.StorageOption = None,
-    source_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="For SRC: dataset=/data (HDF5), path=raw (Zarr), key=arr_0 (.npz), series=1 (TIFF), as_pages=true "
-            "(TIFF); for a URL also what fsspec takes. Repeat it.",
-            show_default=False,
-            rich_help_panel=options.RUNNING,
-        ),
-    ] = None,
+    source_option: options.SourceOption = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -140,12 +147,8 @@ def encode(
     from photon_gpu.writer import encode as encode_movie
 
     storage_options = options.pairs(storage_option, "--storage-option")
-    source_options = options.pairs(source_option, "--source-option")
-    if options.is_remote(src):
-        inside = {"path": source_options.pop("path", None)}
-        source_options = {**inside, "storage_options": source_options or None}
     with (
-        open_source(src, **source_options) as source,
+        open_source(src, **options.for_source(src, source_option)) as source,
         console.progress("encoding", source.frame_nbytes) as tick,
     ):
         report = encode_movie(
@@ -153,6 +156,7 @@ def encode(
             layout=layout, preset=preset, predictor=predictor, compressor=compressor, dither=dither,
             chunk_frames=chunk_frames, backend=backend, overwrite=overwrite, workers=workers, progress=tick,
             storage_options=storage_options if options.is_remote(dst) else None,
+            check=_check(check), delete_source=delete_source,
         )  # fmt: skip
     given = {
         "--gain": gain, "--step": step, "--dither": dither, "--predictor": predictor, "--compressor": compressor,
@@ -160,6 +164,13 @@ def encode(
     }  # fmt: skip
     given = {option: value for option, value in given.items() if value is not None}
     return replace(report, notes=(*report.notes, *remarks(report, given)))
+
+
+def _check(text: str) -> bool | str:
+    modes: dict[str, bool | str] = {"off": False, "on": True, "full": "full"}
+    if text not in modes:
+        raise typer.BadParameter(f"--check is {text!r}; allowed are off, on, full")
+    return modes[text]
 
 
 def _noise(

@@ -67,6 +67,16 @@ StorageOption = Annotated[
         rich_help_panel=RUNNING,
     ),
 ]
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="For SRC: dataset=/data (HDF5), path=raw (Zarr), key=arr_0 (.npz), series=1 (TIFF), as_pages=true "
+        "(TIFF); for a URL also what fsspec takes. Repeat it.",
+        show_default=False,
+        rich_help_panel=RUNNING,
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option(
@@ -106,6 +116,15 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any]:
             raise InvalidInputError(f"{option}: {key!r} was given twice")
         found[key] = text if key in _TEXTS else _value(text)
     return found
+
+
+def for_source(src: str, given: Sequence[str] | None) -> dict[str, Any]:
+    """What ``--source-option`` says, as :func:`photon_gpu.open_source` takes it."""
+    found = pairs(given, "--source-option")
+    if not is_remote(src):
+        return found
+    inside = {"path": found.pop("path", None)}
+    return {**inside, "storage_options": found or None}
 
 
 def json_file(path: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
 from photon_gpu.insertion import MovieToInsert, movie
 from photon_gpu.noise_check import check_noise
 from photon_gpu.reader import Movie
+from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage
 from photon_gpu.writer import encode
 
@@ -70,15 +71,15 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
             _check_place(value, path(), store)
             return value.row
         wanted = _wanted(value)
-        _warn_if_coarse(wanted)
+        with wanted.open() as frames:
+            _warn_if_coarse(frames, wanted)
 
-        def write(storage: Storage) -> None:
-            with wanted.open() as frames:
+            def write(storage: Storage) -> None:
                 report = encode(frames, storage, layout=self.layout, **wanted.encode_options)
-            for note in report.notes:
-                _log.info("%s: %s", report.url, note)
+                for note in report.notes:
+                    _log.info("%s: %s", report.url, note)
 
-        chosen = place(write, path, lambda text: storage_at(backend, text), whole_key=bool(primary_key))
+            chosen = place(write, path, lambda text: storage_at(backend, text), whole_key=bool(primary_key))
         return make_row(storage_at(backend, chosen), path=chosen, store=store)
 
     def decode(
@@ -155,9 +156,8 @@ def _wanted(value: Any) -> MovieToInsert:
     return movie(value)
 
 
-def _warn_if_coarse(wanted: MovieToInsert) -> None:
-    with wanted.open() as frames:
-        found = check_noise(frames, wanted.noise, wanted.step)
+def _warn_if_coarse(frames: Source, wanted: MovieToInsert) -> None:
+    found = check_noise(frames, wanted.noise, wanted.step)
     if found is not None and found.exceeds:
         warnings.warn(found.message(wanted.noise, wanted.step), PhotonWarning, stacklevel=2)
 

@@ -73,7 +73,7 @@ def demo(
     Parameters
     ----------
     simulation : Simulation, optional
-        The movie. Default: 200 frames of 256 x 256.
+        The movie. Default: 150 frames of 160 x 160.
     step : float
         Quantization step, sigma.
     say : callable
@@ -121,7 +121,7 @@ def _run(
     table = schema(type("Recording", (datajoint.Manual,), {"definition": DEFINITION}), context={})
     say(f"PostgreSQL is running, and {SCHEMA}.Recording is declared:{DEFINITION}")
 
-    source = simulate(simulation or Simulation(frames=200, height=256, width=256))
+    source = simulate(simulation or Simulation(frames=150, height=160, width=160))
     table.insert1({"recording_id": 42, "movie": movie(source, noise=source.noise, step=step)})
     files = _files(store)
     say(f"Recording.insert1({{'recording_id': 42, 'movie': ...}}) wrote\n{_tree(files)}")

@@ -189,7 +189,9 @@ def straightness(curve: Curve, line: Line, bend: float, error: float) -> Iterato
     )  # fmt: skip
 
 
-def excess(skewness: float, error: float, bend: float, bend_error: float, structure: float) -> Iterator[Finding]:
+def excess(
+    skewness: float, error: float, bend: float, bend_error: float, structure: float
+) -> Iterator[Finding]:
     """Excess noise of a multiplying detector, from how skewed the noise is for its variance."""
     # transients skew too: simulated movies without excess noise reach 1.2
     if skewness < SKEWED or skewness - 1 < 4 * error:

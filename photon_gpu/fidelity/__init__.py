@@ -6,6 +6,7 @@ blocks all over. What must hold for every pixel can be checked on every pixel, w
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import Any
@@ -150,6 +151,24 @@ def _compare(
     return lines, _facts(movie, looked_at), draw(sample, levels, photons, ratios, found)
 
 
+def cheap_lines(source: Source, movie: Movie, *, pixels: int, exact: Exact | None = None) -> list[Line]:
+    """Lines that need no more than a small sample; ``exact`` where every pixel was counted already."""
+    from photon_gpu.fidelity.levels import group, level_lines, noise_line
+
+    sample = take(source, movie, pixels=pixels)
+    counted = exact or Exact(movie.encoding)
+    if exact is None:
+        for block in sample.blocks:
+            counted.add(block.raw, block.counts, block.residual, first_frame=block.first_frame)
+    levels, _, groups = group(sample)
+    lines = [
+        noise_line(sample)[0],
+        *counted.lines("in the sample" if exact is None else "of the movie"),
+        *level_lines(sample, levels, groups),
+    ]
+    return sorted(lines, key=lambda line: list(LIMITS).index(line.name))
+
+
 def every_pixel(raw: Source, movie: Movie, exact: Exact, progress: Progress | None = None) -> None:
     """Add the whole movie to ``exact``, a few frames at a time."""
     columns = raw.shape[-1]
@@ -211,6 +230,10 @@ def efficiency(movie: Movie) -> Line:
     if movie.nbytes < 1 << 20 and above > LIMITS["efficiency"].warn:
         return skipped("efficiency", text + "; too small a movie to judge by")
     cause = "layout 'compact' or preset 'small' would be smaller"
+    if movie.layout == "plain" and math.frexp(movie.step)[0] != 0.5:
+        cause = (
+            f"labels of a step like {movie.step:g} compress badly: take 0.25, 0.5 or 1, or layout 'compact'"
+        )
     return measured("efficiency", max(above, 0.0), text, cause)
 
 
@@ -232,5 +255,5 @@ def _facts(movie: Movie, looked_at: str) -> dict[str, Any]:
     }
 
 
-__all__ = ["LIMITS", "PIXELS", "Fidelity", "Line", "Sample", "every_pixel", "fidelity"]
+__all__ = ["LIMITS", "PIXELS", "Fidelity", "Line", "Sample", "cheap_lines", "every_pixel", "fidelity"]
 make_callable(__name__)

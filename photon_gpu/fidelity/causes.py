@@ -28,11 +28,9 @@ def likely_cause(sample: Sample, bias: NDArray, groups: NDArray) -> str:
         left[name] = float(((found - means[places]) ** 2).mean())
     if not left:
         return ""
-    # A fault is named where it explains most of the bias, and much that a sound decoder does not.
-    cause = min(left, key=lambda name: left[name])
-    if left[cause] > 0.3 * float((found**2).mean()) or left[cause] > 0.5 * left[_SOUND]:
-        return coarse
-    return cause
+    # A fault is named where it explains most of the bias, and a sound decoder does not.
+    cause, enough = min(left, key=lambda name: left[name]), 0.3 * float((found**2).mean())
+    return cause if left[cause] <= enough < left[_SOUND] else coarse
 
 
 def faults(sample: Sample, raw: NDArray) -> list[tuple[str, NDArray]]:

@@ -135,6 +135,7 @@ def plan(shape: tuple[int, ...], pixels: int) -> list[tuple[int, int, int, int]]
         return [(0, frames, 0, rows)]
     length = min(frames, RUN_FRAMES)
     height = min(rows, max(8, int(0.75 * pixels) // (length * columns)))
+    length = min(length, max(64, int(0.75 * pixels) // (height * columns)))
     start, top = (frames - length) // 2, (rows - height) // 2
     spans = [(start, start + length, top, top + height)]
     short = min(_SHORT_FRAMES, frames)

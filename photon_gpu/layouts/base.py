@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from photon_gpu.blosc import MAX_BYTES, Map
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.stages import Stages
+
+if TYPE_CHECKING:
+    from photon_gpu.gpu.coder import Gpu
 
 
 class Layout(ABC):
@@ -51,6 +54,19 @@ class Layout(ABC):
         self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
     ) -> NDArray:
         """Frames ``start:stop`` of a chunk, stabilized or as a dtype in the movie's units."""
+
+    def decode_on_gpu(
+        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+    ) -> Any:
+        """As :meth:`decode`, as an array on the backend's first GPU."""
+        gpu = self._gpu()
+        return gpu.upload(self.decode(data, chunk, start, stop, what, run), gpu.lanes[0].number)
+
+    def _gpu(self) -> Gpu:
+        """The devices of the backend."""
+        if self.backend.gpu is None:
+            raise InvalidInputError(f"backend {self.backend.name!r} has no GPU; use backend='cupy'")
+        return self.backend.gpu
 
     def chunk_frames(self, asked: int | None, shape: tuple[int, ...]) -> int:
         """Frames per chunk: those asked for, or 100, or as many as one Blosc frame holds."""

@@ -41,9 +41,14 @@ class Compact(Layout):
         self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
     ) -> bytes:
         """See the base class."""
-        payload = encode(
-            values, chunk, self.encoding, self.backend, first_frame=first_frame, run=run, stages=stages
-        )
+        if self.backend.gpu is not None:
+            payload = self.backend.gpu.encode(
+                values, chunk, self.encoding, first_frame=first_frame, stages=stages
+            )
+        else:
+            payload = encode(
+                values, chunk, self.encoding, self.backend, first_frame=first_frame, run=run, stages=stages
+            )
         with stages.timed("compress"):
             return blosc.compress(payload, self.encoding.compressor, run)
 
@@ -51,14 +56,30 @@ class Compact(Layout):
         self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
     ) -> NDArray:
         """See the base class."""
+        payload = self._payload(data, chunk, run)
+        if self.backend.gpu is not None:
+            decoded: NDArray = self.backend.gpu.decode(
+                payload, chunk, self.encoding, start=start, stop=stop, what=what
+            )
+            return decoded
+        return decode(payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run)
+
+    def decode_on_gpu(
+        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+    ) -> Any:
+        """See the base class."""
+        gpu, payload = self._gpu(), self._payload(data, chunk, run)
+        device = gpu.lanes[0].number
+        return gpu.decode(payload, chunk, self.encoding, start=start, stop=stop, what=what, device=device)
+
+    def _payload(self, data: bytes, chunk: tuple[int, ...], run: Map) -> NDArray[np.uint8]:
         nbytes, _ = blosc.frame_sizes(data)
         most = header_bytes(len(chunk)) + 4 * int(np.prod(chunk, dtype=object))
         if nbytes > most:
             raise CorruptDataError(
                 f"a chunk opens to {nbytes:,} bytes; one of shape {chunk} has at most {most:,}"
             )
-        payload = blosc.decompress(data, nbytes, run)
-        return decode(payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run)
+        return blosc.decompress(data, nbytes, run)
 
 
 def filter_config(encoding: Encoding) -> dict[str, Any]:

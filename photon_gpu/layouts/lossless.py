@@ -33,6 +33,11 @@ class Lossless(Layout):
         self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
     ) -> bytes:
         """See the base class."""
+        if not isinstance(values, np.ndarray):
+            raise InvalidInputError(
+                "layout 'lossless' stores the frames themselves, and these lie on a GPU, from where raw frames are "
+                "never sent down unasked: pass frames.get(), or take layout 'plain' or 'compact'"
+            )
         flat = np.ascontiguousarray(values).reshape(-1)
         total = int(np.prod(chunk, dtype=np.int64))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,11 +32,17 @@ class Plain(Layout):
         self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
     ) -> bytes:
         """See the base class."""
-        with stages.timed("transform"):
-            found = extent(values, self.backend, noise=self.encoding.noise, first_frame=first_frame)
-        labels = Labels(self, found)
-        flat = np.ascontiguousarray(values).reshape(-1)
         total = int(np.prod(chunk, dtype=np.int64))
+        labels: Labels | LabelsOfCodes
+        if self.backend.gpu is not None:
+            flat, base = self.backend.gpu.codes(values, self.encoding, first_frame=first_frame, stages=stages)
+            _check_codes(base, int(flat.max()))
+            labels = LabelsOfCodes(self, base)
+        else:
+            with stages.timed("transform"):
+                found = extent(values, self.backend, noise=self.encoding.noise, first_frame=first_frame)
+            labels = Labels(self, found)
+            flat = np.ascontiguousarray(values).reshape(-1)
 
         def block(start: int, stop: int) -> NDArray[np.float64]:
             with stages.timed("transform"):
@@ -71,6 +79,20 @@ class Plain(Layout):
         list(run(open_span, range(len(edges) - 1)))
         return out.reshape(stop - start, *chunk[1:])
 
+    def decode_on_gpu(
+        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+    ) -> Any:
+        """See the base class. Labels go up as they are; they are narrower only once they are codes."""
+        encoding = self.encoding
+        if encoding.step is None or (what == STABILIZED and encoding.phases == 1):
+            return super().decode_on_gpu(data, chunk, start, stop, what, run)
+        gpu = self._gpu()
+        pixels = int(np.prod(chunk[1:], dtype=np.int64))
+        labels = decompress_span(data, start * pixels * 8, stop * pixels * 8).view("<f8")
+        shaped = labels.reshape(stop - start, pixels)
+        values = gpu.counts_from_labels(shaped, start, encoding, what, gpu.lanes[0].number)
+        return values.reshape(stop - start, *chunk[1:])
+
     def _render(self, labels: NDArray[np.float64], first: int, out: NDArray, what: str | np.dtype) -> None:
         """Labels, the first of which is sample ``first`` of its chunk, to what is asked for."""
         encoding = self.encoding
@@ -99,12 +121,7 @@ class Labels:
         self._step, self._phases = table.step, table.phases
         self._luts = table.label_luts() if table.has_lut else None
         self._forward = None if table.has_lut else Forward(table, found, layout.backend, self._seed)
-        base, top = span(table, found)
-        if max(abs(base), abs(base + top)) >= 1 << 31:
-            raise InvalidInputError(
-                f"values {found.low:g} to {found.high:g} have codes {base:,} to {base + top:,}; layout 'plain' reads "
-                "back codes below 2**31: check the noise model, take a larger step, or use layout='lossless'"
-            )
+        _check_codes(*span(table, found))
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
         """Labels of values that begin with sample ``first`` of the chunk."""
@@ -121,6 +138,33 @@ class Labels:
             self._kernels.forward_lut_phased(patterns, self._luts, self._seed, first, 0, target)
         else:
             self._kernels.forward_lut(patterns, self._luts[0], target)
+
+
+def _check_codes(base: int, top: int) -> None:
+    if max(abs(base), abs(base + top)) >= 1 << 31:
+        raise InvalidInputError(
+            f"a chunk has codes {base:,} to {base + top:,}; layout 'plain' reads back codes below 2**31: check the "
+            "noise model, take a larger step, or use layout='lossless'"
+        )
+
+
+class LabelsOfCodes:
+    """Codes that a GPU counted from ``base`` to labels."""
+
+    def __init__(self, layout: Plain, base: int) -> None:
+        self._kernels, self._base = layout.backend.kernels, base
+        self._step = layout.encoding.table().step
+        self._tables: dict[np.dtype, NDArray] = {}
+
+    def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
+        """Labels of codes."""
+        if flat.dtype.itemsize > 2:
+            np.multiply(flat.astype(np.int64) + self._base, self._step, out=out)
+            return
+        if flat.dtype not in self._tables:
+            codes = np.arange(1 << 8 * flat.dtype.itemsize) + self._base
+            self._tables[flat.dtype] = np.multiply(codes, self._step, dtype=np.float64)
+        self._kernels.inverse(flat.reshape(1, -1), self._tables[flat.dtype], out.reshape(1, -1))
 
 
 def _unquantized(labels: NDArray, noise: NoiseModel | None, dtype: np.dtype) -> NDArray:

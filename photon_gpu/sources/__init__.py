@@ -89,6 +89,7 @@ def open_source(obj: Any, **options: Any) -> Source:
           folder that is one). ``.npy`` and Zarr may lie behind an fsspec URL.
           ``"file.h5::/data/movie"`` names what is inside of HDF5, ``.npz``, Zarr;
         - an array, a memory map, or what turns into one;
+        - an array on a GPU (``__cuda_array_interface__`` or DLPack), which stays there;
         - an object with ``shape``, ``dtype`` and slices over frames
           (``movie.counts``, h5py, zarr, dask, xarray), never loaded whole;
         - a :class:`Source`, which passes through.
@@ -135,6 +136,7 @@ def _wrap(obj: Any) -> Source:
     import numpy as np
 
     from photon_gpu.sources.array import ArraySource
+    from photon_gpu.sources.cuda import CudaSource, lies_on_gpu
     from photon_gpu.sources.sliceable import SliceableSource
 
     if hasattr(obj, "counts") and hasattr(obj, "noise"):
@@ -143,6 +145,8 @@ def _wrap(obj: Any) -> Source:
         )
     if isinstance(obj, np.ndarray | list | tuple):
         return ArraySource(obj)
+    if lies_on_gpu(obj):
+        return CudaSource(obj)
     # What a library made can only be at hand if that library was imported.
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
     if zarr is not None and isinstance(obj, zarr.Array):

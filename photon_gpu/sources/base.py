@@ -24,11 +24,14 @@ class Source(ABC):
         ``(T, ..., H, W)``; time first.
     dtype : numpy.dtype
         Native byte order.
+    device : int or None
+        GPU on which frames lie; None in host memory.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
+    device: int | None = None
 
     @abstractmethod
     def read(self, start: int, stop: int) -> NDArray[Any]:

@@ -72,7 +72,7 @@ def seaweed(folder: Path) -> Iterator[str]:
              for key, port in {**ports, **grpc}.items() for name in [key.split(".")[0]]]  # fmt: skip
     command = [weed, "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}",
                "-volume.max=20", "-master.volumeSizeLimitMB=64", "-master.volumePreallocate=false",
-               "-s3.iam=false", "-master.telemetry=false", *flags]  # fmt: skip
+               "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false", *flags]  # fmt: skip
     endpoint = f"127.0.0.1:{ports['s3']}"
     with running(command, folder, f"http://{endpoint}/"):
         make_bucket(endpoint)

@@ -28,9 +28,10 @@ ZATTRS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_documented_example(schema, store, kind):
+@pytest.mark.parametrize("key", ["int32", "int"])
+def test_the_documented_example(schema, store, kind, key):
     backend = store(kind)
-    table = declare(schema, RECORDING)
+    table = declare(schema, RECORDING.replace("int32", key))
     data = poisson()
     table.insert1({"recording_id": 42, "movie": data})
     movie = (table & {"recording_id": 42}).fetch1("movie")
@@ -208,6 +209,18 @@ def test_files_are_streamed(schema, store, tmp_path, suffix):
     source = pg.movie(path, dataset="imaging/raw") if suffix == "h5" else pg.movie(path)
     table.insert1({"recording_id": 1, "movie": source})
     check_rows(table, {1: data})
+
+
+def test_a_source_that_is_open(schema, store, tmp_path):
+    import tifffile
+
+    store()
+    table = declare(schema, RECORDING)
+    tifffile.imwrite(tmp_path / "raw.tif", poisson())
+    with pg.open_source(tmp_path / "raw.tif") as source:
+        for i in (1, 2):
+            table.insert1({"recording_id": i, "movie": pg.movie(source)})
+    check_rows(table, {1: poisson(), 2: poisson()})
 
 
 def test_a_movie_larger_than_what_it_may_hold_is_never_whole_in_memory(schema, store):

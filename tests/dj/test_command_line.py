@@ -6,10 +6,11 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import servers
 from conftest import declare
-from movies import RECORDING, check_rows, files, poisson
+from movies import RECORDING, check_rows, decoded, files, poisson
 
 
 @pytest.fixture
@@ -77,6 +78,29 @@ def test_gc_that_cannot_be(store, typed, arguments, says):
     assert said.returncode in (1, 2)
     assert says in said.stderr
     assert len(said.stderr.strip().splitlines()) <= 2
+
+
+@pytest.mark.parametrize("kind", ["seaweed", "gcs"])
+def test_urls_with_storage_options(store, typed, tmp_path, kind):
+    backend = store(kind)
+    path = backend._full_path("movie.zarr")
+    if kind == "gcs":
+        url, options = f"gs://{path}", ["token=anon", "project=p", f"endpoint_url={backend.spec['endpoint']}"]
+    else:
+        url, options = (
+            f"s3://{path}",
+            ["key=AK", "secret=SK", f"endpoint_url=http://{backend.spec['endpoint']}"],
+        )
+    flags = [part for option in options for part in ("--storage-option", option)]
+    np.save(tmp_path / "raw.npy", poisson())
+    for words in (
+        ["encode", tmp_path / "raw.npy", url, *flags],
+        *([["info", url, *flags], ["cost", url, *flags]] if kind == "seaweed" else []),
+        ["decode", url, tmp_path / "back.npy", *flags],
+    ):
+        said = typed(*map(str, words))
+        assert said.returncode == 0, said.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "back.npy"), decoded(poisson()))
 
 
 def test_the_demo(typed, store):

@@ -266,3 +266,11 @@ def test_a_store_larger_than_its_movie_fails_on_efficiency():
     found = pg.fidelity(raw, memory)
     assert found["efficiency"].status == "FAIL" and "larger than the raw one" in found["efficiency"].cause
     assert found["escaped"].status == "PASS" and found["bias"].status == "PASS"
+
+
+def test_a_step_that_compresses_badly_is_named(cells):
+    """Labels of the plain layout are float64: a step of 0.35 fills their mantissas."""
+    raw, noise = cells
+    line = pg.fidelity(raw, stored(raw, noise, step=0.35))["efficiency"]
+    assert line.status == "WARN" and "a step like 0.35" in line.cause
+    assert pg.fidelity(raw, stored(raw, noise, step=0.35, layout="compact"))["efficiency"].status == "PASS"

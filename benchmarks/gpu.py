@@ -1,0 +1,204 @@
+"""Figures of the GPU path, on the machine that has one: ``python -m benchmarks.gpu [--json FILE]``.
+
+Kernels are timed by CUDA events against a copy of as many bytes within the device; whole encodes by the
+clock, between arrays and memory so that no disk is timed. Without a usable device it refuses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import photon_gpu as pg
+from photon_gpu.errors import PhotonError
+
+REPEATS = 20
+NOISE = pg.NoiseModel(gain=2.3, offset=100.0, variance=9.0)
+
+
+def milliseconds(cupy: Any, work: Any) -> float:
+    """Median time of ``work`` on the device."""
+    work()
+    times = []
+    for _ in range(REPEATS):
+        start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        work()
+        stop.record()
+        stop.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(start, stop))
+    return float(np.median(times))
+
+
+def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
+    """GB/s of each kernel: bytes it must read and write over its time."""
+    from photon_gpu.kernels import cuda
+
+    n = frames * size * size
+    rng = np.random.default_rng(0)
+    values = cupy.asarray((100 + 2.3 * rng.poisson(40, (frames, size * size))).astype(np.uint16))
+    codes = cupy.asarray(rng.poisson(30, (frames, size * size)).astype(np.uint8))
+    out8, out16, floats = (cupy.empty((frames, size * size), kind) for kind in ("uint8", "uint16", "float64"))
+    lut = cupy.asarray((np.arange(65536) >> 8).astype(np.uint8))
+    decode, labels = cupy.asarray(np.arange(256, dtype=np.uint16)), cupy.asarray(np.arange(256) * 0.5)
+    thresholds = cupy.asarray(np.arange(256.0) * 30)
+    model = cupy.asarray(np.array([1.0, 0.0, 0.4, 2.0, 0.5]))
+    single = values.astype(np.float32)
+    weights = cupy.asarray(np.array([[0] * 10 + [5000], [150, 9, 11, 0, 20, 3, 40, 35, 0, 14, 0]], np.int32))
+    rates, state = cupy.full(frames, 16, np.int32), cupy.empty((2, size, size), np.int32)
+    total, ends = cupy.zeros(1, np.uint64), cupy.zeros(3, np.uint16)
+    shaped, target = codes.reshape(frames, size, size), out8.reshape(frames, size, size)
+    cases = [
+        ("extent uint16", 2, lambda: cuda.extent(values, ends)),
+        ("forward_lut uint16 to uint8", 3, lambda: cuda.forward_lut(values, lut, out8)),
+        (
+            "forward_thresholds float32",
+            5,
+            lambda: cuda.forward_thresholds(single, thresholds, model, 0, out8),
+        ),
+        ("inverse uint8 to uint16", 3, lambda: cuda.inverse(codes, decode, out16)),
+        ("inverse uint8 to float64", 9, lambda: cuda.inverse(codes, labels, floats)),
+        ("checksum uint8", 1, lambda: cuda.add_checksum(codes, 0, size * size, total)),
+        ("predict_mean uint8", 2, lambda: cuda.predict_mean(codes, rates, 30, state, out8)),
+        ("restore_mean uint8", 2, lambda: cuda.restore_mean(codes, rates, 30, state, out8)),
+        ("predict_past uint8", 11, lambda: cuda.predict_past(shaped, weights, rates, state, target)),
+        ("restore_past uint8", 11, lambda: cuda.restore_past(shaped, weights, rates, state, target)),
+        ("predict_full uint8", 11, lambda: cuda.predict_full(shaped, weights, rates, state, target)),
+        ("restore_full uint8", 11, lambda: cuda.restore_full(shaped, weights, rates, state, target)),
+    ]
+    copied = cupy.empty_like(values)
+    copy_ms = milliseconds(cupy, lambda: copied.data.copy_from_device_async(values.data, values.nbytes))
+    copy_rate = 4 * n / copy_ms / 1e6
+    rows = [{"kernel": "device copy", "GB/s": copy_rate, "share of copy": 1.0, "ms": copy_ms}]
+    for name, per_pixel, work in cases:
+        taken = milliseconds(cupy, work)
+        rate = per_pixel * n / taken / 1e6
+        rows.append({"kernel": name, "GB/s": rate, "share of copy": rate / copy_rate, "ms": taken})
+    return rows
+
+
+def overlap_figures(cupy: Any, megabytes: int = 256) -> dict[str, float]:
+    """Copies up, kernels and copies down, alone and together: how much of the shorter ones is hidden."""
+    from photon_gpu.gpu.slots import Lane
+
+    lane = Lane(0, "benchmark")
+    host_up, host_down = (lane.slots[0].pinned(name, (megabytes << 20,), np.uint8) for name in ("up", "down"))
+    with lane.entered():
+        there, result = (cupy.empty(megabytes << 20, np.uint8) for _ in range(2))
+        lut = cupy.asarray(np.arange(256, dtype=np.uint8))
+        rows = [array.reshape(1, -1) for array in (there, result)]
+        lane.compute.synchronize()
+
+        def seconds(*jobs: Any) -> float:
+            times = []
+            for _ in range(REPEATS):
+                start = time.perf_counter()
+                for job in jobs:
+                    job()
+                for stream in (lane.up, lane.compute, lane.down):
+                    stream.synchronize()
+                times.append(time.perf_counter() - start)
+            return float(np.median(times))
+
+        up = lambda: there.set(host_up, stream=lane.up)  # noqa: E731
+        down = lambda: result.get(stream=lane.down, out=host_down, blocking=False)  # noqa: E731
+        kernel = lambda: lane.backend.kernels.inverse(rows[0], lut, rows[1])  # noqa: E731
+        alone = {"up": seconds(up), "kernel": seconds(kernel), "down": seconds(down)}
+        together = seconds(up, kernel, down)
+    hidden = (sum(alone.values()) - together) / max(sum(alone.values()) - max(alone.values()), 1e-12)
+    gigabytes = (megabytes << 20) / 1e9
+    return {
+        "up GB/s": gigabytes / alone["up"],
+        "down GB/s": gigabytes / alone["down"],
+        "kernel ms": 1e3 * alone["kernel"],
+        "together ms": 1e3 * together,
+        "hidden share": hidden,
+    }
+
+
+def end_to_end_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
+    """Raw GB/s of whole encodes and decodes; every pair of stores is compared."""
+    rng = np.random.default_rng(0)
+    one = (100 + 2.3 * rng.poisson(40, (100, size, size))).astype(np.uint16)
+    host = np.concatenate([np.roll(one, k, 2) for k in range(frames // 100)])
+    there = cupy.asarray(host)
+    rows = []
+    for layout, predictor in (("compact", "mean"), ("compact", "past"), ("compact", "full"), ("plain", None)):
+        stores = {}
+        for where, source, backend in (
+            ("host, numba", host, "numba"), ("host, cupy", host, "cupy"), ("GPU, cupy", there, "cupy"),
+        ):  # fmt: skip
+            url = f"memory://benchmark-{layout}-{predictor}-{where}"
+            options = {
+                "layout": layout,
+                "predictor": predictor,
+                "noise": NOISE,
+                "preset": "fast",
+                "overwrite": True,
+            }
+            report = min(
+                (pg.encode(source, url, backend=backend, **options) for _ in range(3)),
+                key=lambda r: r.seconds,
+            )
+            movie = pg.open(url, backend=backend, device="gpu" if where.startswith("GPU") else "cpu")
+            start = time.perf_counter()
+            for first in range(0, frames, 100):
+                movie.counts[first : first + 100]
+            cupy.cuda.Device().synchronize()
+            opened = host.nbytes / 1e9 / (time.perf_counter() - start)
+            storage = pg.open(url).storage
+            stores[where] = {name: storage.read(name) for name in storage.names()}
+            rows.append(
+                {"layout": layout, "predictor": predictor or "", "frames in": where,
+                 "encode GB/s": host.nbytes / 1e9 / report.seconds, "decode GB/s": opened, "ratio": report.ratio,
+                 "same store": stores[where] == stores["host, numba"]}
+            )  # fmt: skip
+    return rows
+
+
+def main() -> int:
+    """Measure and print; refuse where there is nothing to measure on."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser.add_argument("--frames", type=int, default=1000, help="of 512 x 512 pixels, for whole encodes")
+    asked = parser.parse_args()
+    try:
+        from photon_gpu.gpu.devices import device_count, load_cupy
+
+        device_count()
+        cupy = load_cupy()
+    except PhotonError as error:
+        print(
+            f"benchmarks.gpu measures on a CUDA device and gives no figure without one: {error}",
+            file=sys.stderr,
+        )
+        return 2
+    properties = cupy.cuda.runtime.getDeviceProperties(0)
+    figures: dict[str, Any] = {
+        "device": properties["name"].decode(),
+        "cupy": cupy.__version__,
+        "driver": cupy.cuda.runtime.driverGetVersion(),
+        "photon_gpu": pg.__version__,
+        "kernels": kernel_figures(cupy, 100, 512),
+        "overlap": overlap_figures(cupy),
+        "end to end": end_to_end_figures(cupy, max(asked.frames // 100, 1) * 100, 512),
+    }
+    for title in ("kernels", "end to end"):
+        rows = figures[title]
+        print("\n" + "  ".join(rows[0]))
+        for row in rows:
+            print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
+    print("\n" + "\n".join(f"{name}: {value:.3g}" for name, value in figures["overlap"].items()))
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=1))
+    return 0 if all(row["same store"] for row in figures["end to end"]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""Checking an encode before it says done: every chunk read back, and a sample held against the source.
+
+``check=True`` compares the bytes of every chunk in the store with those encoded, and runs the
+cheap lines of the fidelity report on a sample. ``check="full"`` also decodes every chunk and holds
+every pixel against the source, which alone allows the source to be deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import metadata
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.inverse import STABILIZED
+from photon_gpu.layouts.base import Layout
+from photon_gpu.sources.base import Source
+from photon_gpu.storage import Storage
+from photon_gpu.transform import anscombe
+
+if TYPE_CHECKING:
+    from photon_gpu.fidelity.lines import Line
+
+SAMPLE_PIXELS = 1 << 18
+MODES = (False, True, "full")
+_EXACT = ("escaped", "inverse", "clipped")
+_PIECE_BYTES = 32 << 20
+
+
+class Checker:
+    """Checks one encode as it goes.
+
+    Parameters
+    ----------
+    mode : {True, "full"}
+    layout : Layout
+    target : Storage
+        Where the chunks lie.
+    source : Source
+    chunk : tuple of int
+        Shape of a chunk.
+    """
+
+    def __init__(
+        self, mode: bool | str, layout: Layout, target: Storage, source: Source, chunk: tuple[int, ...]
+    ) -> None:
+        from photon_gpu.fidelity.exact import Exact
+
+        self.full = mode == "full"
+        self._layout, self._target, self._source, self._chunk = layout, target, source, chunk
+        self._exact = Exact(layout.encoding)
+        self._lock = threading.Lock()
+
+    def chunk(self, name: str, start: int, data: bytes, values: NDArray) -> None:
+        """Read a chunk that was just written; a difference is an error that names its frames."""
+        frames = f"frames {start} to {start + len(values) - 1}"
+        try:
+            found = self._target.read(name)
+        except FileNotFoundError as error:
+            raise CorruptDataError(
+                f"{self._target.url}: {name} ({frames}) was written and is not there"
+            ) from error
+        if found != data:
+            raise CorruptDataError(
+                f"{self._target.url}: {name} ({frames}) reads back as {len(found):,} bytes that are not the "
+                f"{len(data):,} written; the disk or the store altered them: nothing was kept"
+            )
+        if self.full:
+            with self._lock:  # one at a time: float64 takes room
+                self._every_pixel(found, start, values)
+
+    def _every_pixel(self, data: bytes, start: int, values: NDArray) -> None:
+        encoding, frame = self._layout.encoding, max(values[0].size, 1)
+        most = max(1, _PIECE_BYTES // (8 * frame)) if encoding.layout != "compact" else len(values)
+        for first in range(0, len(values), most):
+            last = min(first + most, len(values))
+            raw = values[first:last].reshape(last - first, -1, values.shape[-1])
+            counts = self._layout.decode(data, self._chunk, first, last, values.dtype).reshape(raw.shape)
+            if encoding.layout == "lossless" or encoding.exact:
+                if np.ascontiguousarray(raw).tobytes() != np.ascontiguousarray(counts).tobytes():
+                    raise CorruptDataError(
+                        f"frames {start + first} to {start + last - 1} do not decode to the source"
+                    )
+                self._exact.pixels += raw.size
+                continue
+            labels = self._layout.decode(data, self._chunk, first, last, STABILIZED).reshape(raw.shape)
+            self._exact.add(raw, counts, labels - anscombe(raw, encoding.noise), first_frame=start + first)
+
+    def finish(self, files: dict[str, list[Any]]) -> tuple[Line, ...]:
+        """Lines of the sample; what must hold for every pixel is an error where it does not."""
+        from photon_gpu.fidelity import cheap_lines
+        from photon_gpu.reader import Movie
+
+        shape = self._source.shape
+        lines: list[Line] = []
+        if self._layout.encoding.noise is not None:
+            described = metadata.describe(
+                metadata.array_json(shape, self._chunk, self._layout),
+                metadata.attributes_json(self._layout, {}),
+                self._target.url,
+            )
+            movie = Movie(self._target, described, backend=self._layout.backend.name, listed=files)
+            exact = self._exact if self.full else None
+            lines = cheap_lines(self._source, movie, pixels=SAMPLE_PIXELS, exact=exact)
+        for line in lines:
+            if line.status == "FAIL" and line.name in _EXACT:
+                raise CorruptDataError(f"{self._target.url}: {line.title}: {line.found}; nothing was kept")
+        return tuple(lines)
+
+    def said(self, lines: tuple[Line, ...]) -> str:
+        """One sentence for the report; what failed is a warning too."""
+        done = "every chunk read back" + (", every pixel held against the source" if self.full else "")
+        failed = [line for line in lines if line.status == "FAIL"]
+        for line in failed:
+            warnings.warn(f"{line.title}: {line.found}" + (f" ({line.cause})" if line.cause else ""),
+                          PhotonWarning, stacklevel=4)  # fmt: skip
+        if not lines:
+            return f"{done}: whole"
+        if failed:
+            return f"{done}: whole; a sample fails on: {', '.join(line.name for line in failed)}"
+        return f"{done}: whole; a sample passes {sum(line.status == 'PASS' for line in lines)} of {len(lines)} lines"
+
+
+def check_mode(check: Any, delete_source: bool) -> bool | str:
+    """``check`` as one of False, True, ``"full"``."""
+    if not any(check is mode or (isinstance(check, str) and check == mode) for mode in MODES):
+        raise InvalidInputError(f"check is {check!r}; allowed are False, True and 'full'")
+    if delete_source and check != "full":
+        raise InvalidInputError("delete_source needs check='full': every pixel held against the source first")
+    return bool(check) if check != "full" else "full"
+
+
+class Deletable:
+    """A source that is one file holding this movie and nothing else, and so may be deleted."""
+
+    def __init__(self, source: Source) -> None:
+        path = Path(source.name)
+        kind = path.suffix.lower()
+        if not path.is_file() or kind not in (".npy", ".tif", ".tiff", ".btf", ".tf8"):
+            raise InvalidInputError(
+                f"{source.name}: only a .npy or TIFF file is deleted after encoding; others may hold more than "
+                "this movie: delete it by hand"
+            )
+        if kind != ".npy":
+            _check_tiff(path, source)
+        self.path = path
+        self._was = self._state()
+
+    def _state(self) -> tuple[int, int]:
+        found = self.path.stat()
+        return found.st_size, found.st_mtime_ns
+
+    def delete(self, storage: Storage) -> None:
+        """Delete it once the finished movie has passed verification where it lies now."""
+        from photon_gpu.verify import verify
+
+        found = verify(storage)
+        if not found.ok:
+            raise CorruptDataError(f"{self.path} was kept: {found.problems[0]}")
+        if self._state() != self._was:
+            raise CorruptDataError(f"{self.path} was kept: it changed while it was being encoded")
+        os.remove(self.path)  # noqa: PTH107 - says what it does
+
+
+def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[Line, ...]) -> str:
+    """Delete the source, or say why it was kept."""
+    failed = [line.name for line in lines if line.status == "FAIL"]
+    if failed:
+        warnings.warn(
+            f"{goes.path} was kept: the check fails on {', '.join(failed)}", PhotonWarning, stacklevel=3
+        )
+        return f"{goes.path} was kept: the check fails on {', '.join(failed)}"
+    source.close()
+    goes.delete(storage)
+    return f"{goes.path} was deleted: every pixel was held against it, and the finished movie verified"
+
+
+def _check_tiff(path: Path, source: Source) -> None:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series
+        whole = len(series) == 1 and not series[0].is_multifile and series[0].nbytes == source.nbytes
+        if not whole and sum(page.nbytes for page in file.pages) != source.nbytes:
+            raise InvalidInputError(
+                f"{path} holds more than this movie ({len(series)} series): delete it by hand"
+            )

@@ -1,0 +1,50 @@
+"""``photon-gpu repair``: what a source and the manifest can restore."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from photon_gpu.cli import console, options
+
+
+def repair(
+    movie: options.Movie,
+    src: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SRC]",
+            help="The movie it was encoded from. Without it only metadata can be restored.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: options.Workers = None,
+    storage_option: options.StorageOption = None,
+    source_option: options.SourceOption = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:
+    """Restore what a source and the manifest can restore.
+
+    Only damaged files are written, and only with what is proven: byte for byte what the
+    manifest says, or from a source that agrees with the chunks that are whole. Nothing is
+    deleted, and what is left is named; what cannot be proven worthless is kept beside the movie. Ends with 1 where
+    damage is left.
+
+    For example:
+      photon-gpu repair movie.zarr cortex.tif
+    """
+    from contextlib import nullcontext
+
+    from photon_gpu.repair import repair as repair_movie
+    from photon_gpu.sources import open_source
+
+    storage_options = options.pairs(storage_option, "--storage-option")
+    opened = open_source(src, **options.for_source(src, source_option)) if src else nullcontext()
+    with opened as source, console.progress("repairing", None) as tick:
+        found = repair_movie(
+            movie, source, workers=workers, progress=tick,
+            storage_options=storage_options if options.is_remote(movie) else None,
+        )  # fmt: skip
+    return console.Text(found, str(found), 0 if found.ok else 1)

@@ -1,0 +1,76 @@
+"""``photon-gpu report``: a stored movie against its source, as a page, a picture, or JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from photon_gpu.cli import console, options
+from photon_gpu.errors import InvalidInputError
+
+
+def report(
+    src: Annotated[
+        str, typer.Argument(metavar="SRC", help="The movie it was encoded from.", show_default=False)
+    ],
+    movie: options.Movie,
+    out: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="Keep the report: .html (one page that needs no network), .png or .json. Repeat it.",
+            show_default=False,
+        ),
+    ] = None,
+    full: Annotated[
+        bool,
+        typer.Option("--full", metavar="", help="Hold every pixel against SRC where every pixel counts."),
+    ] = False,
+    workers: options.Workers = None,
+    storage_option: options.StorageOption = None,
+    source_option: options.SourceOption = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:
+    """Hold a stored movie against its source: PASS, WARN or FAIL, by line.
+
+    Bias, noise, residual, traces and events, each with what is allowed and why. Ends with 1
+    where a line fails.
+
+    For example:
+      photon-gpu report cortex.tif movie.zarr -o report.html
+      photon-gpu report cortex.tif movie.zarr -o report.png --json
+    """
+    from photon_gpu.fidelity import fidelity
+    from photon_gpu.reader import open as open_movie
+    from photon_gpu.sources import open_source
+
+    for name in out or ():
+        if Path(name).suffix.lower() not in (".html", ".htm", ".png", ".json"):
+            raise InvalidInputError(f"{name}: a report is kept as .html, .png or .json")
+    storage_options = options.pairs(storage_option, "--storage-option")
+    stored = open_movie(
+        movie, workers=workers, storage_options=storage_options if options.is_remote(movie) else None
+    )
+    with (
+        open_source(src, **options.for_source(src, source_option)) as source,
+        console.progress("comparing", source.frame_nbytes) as tick,
+    ):
+        found = fidelity(source, stored, full=full, progress=tick)
+    kept = [str(found.save(name)) for name in out or ()]
+    return console.Text(_With(found, kept), "\n".join([str(found), *(f"saved {name}" for name in kept)]),
+                        0 if found.ok else 1)  # fmt: skip
+
+
+class _With:
+    """A report and the files it was kept in."""
+
+    def __init__(self, found: Any, kept: list[str]) -> None:
+        self._found, self._kept = found, kept
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self._found.to_dict(), "saved": self._kept}

@@ -1,0 +1,125 @@
+"""Local files that are there, and whole, after a kill or a power cut.
+
+A file is written under another name, synced, renamed, and its folder synced: whoever looks sees the
+old bytes or the new ones. Source: fsync(2) and rename(2), POSIX.1-2017.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import suppress
+
+PARTIAL = ".partial-"
+"""What the names of files that are being written begin with; one that is found was never finished."""
+
+_MOST = 1 << 24  # bytes per write call: a signal or a full disk is seen between calls
+
+# Some file systems have no hard links; no system has all of these errors.
+_NO_LINKS = (OSError, NotImplementedError, AttributeError)
+
+
+def write_file(path: str, data: bytes | memoryview) -> None:
+    """Replace a file as a whole, or leave it as it was."""
+    aside = _aside(path, data)
+    try:
+        os.replace(aside, path)
+    except BaseException:
+        remove(aside)
+        raise
+    sync_folder(os.path.dirname(path))
+
+
+def create_file(path: str, data: bytes) -> None:
+    """Write a file that must not exist; FileExistsError where it does, and then nothing was changed."""
+    aside = _aside(path, data)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except _NO_LINKS:
+        # Exclusive still, but a kill in mid-write leaves a short file, which readers of it allow for.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        remove(aside)
+    sync_folder(os.path.dirname(path))
+
+
+def make_folder(path: str) -> None:
+    """Make a folder and those above it, and sync each entry made."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    if above and above != path:
+        make_folder(above)
+    with suppress(FileExistsError):
+        os.mkdir(path)
+    if above:
+        with suppress(FileNotFoundError):  # removed again already
+            sync_folder(above)
+
+
+def sync_folder(path: str) -> None:
+    """Make names that were made, changed or removed in a folder last."""
+    if os.name == "nt":  # pragma: no cover - folders cannot be opened there
+        return
+    descriptor = os.open(path or ".", os.O_RDONLY | _CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: str) -> None:
+    """Remove a file; missing is fine."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def rename(path: str, to: str) -> None:
+    """Give a file another name, replacing what has it."""
+    os.replace(path, to)
+
+
+def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = None) -> int:
+    """Write every byte, at the end or from ``offset`` on; returns how many."""
+    view = memoryview(data).cast("B")
+    done = 0
+    while done < len(view):
+        piece = view[done : done + _MOST]
+        if offset is None:
+            done += os.write(descriptor, piece)
+        else:
+            done += os.pwrite(descriptor, piece, offset + done)
+    return done
+
+
+def _aside(path: str, data: bytes | memoryview) -> str:
+    folder = os.path.dirname(path)
+    aside = os.path.join(folder, f"{PARTIAL}{uuid.uuid4().hex[:12]}")
+    for attempts_left in reversed(range(100)):
+        make_folder(folder)
+        try:
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+            break
+        except FileNotFoundError:
+            # Somebody removed the empty folder between the two calls.
+            if not attempts_left:
+                raise
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        remove(aside)
+        raise
+    os.close(descriptor)
+    return aside
+
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)

@@ -1,0 +1,345 @@
+"""Chunks through a GPU: the twin of :mod:`photon_gpu.coder`, byte for byte.
+
+Bands do not depend on each other, so a chunk goes through in pieces of whole bands, as many at a
+time as a slot holds: usually one piece. Threads that call this at once use different slots; that is
+how copies and kernels of successive chunks overlap, while Blosc has the other threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from photon_gpu.backend import get_backend
+from photon_gpu.coder import Opened, Plan, decode, forward_for, from_planes, to_planes
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import BackendUnavailableError, CorruptDataError, InvalidInputError
+from photon_gpu.forward import Extent, check_extent
+from photon_gpu.gpu.bands import bands, extent, first_where, predict, restore
+from photon_gpu.gpu.devices import chosen_devices
+from photon_gpu.gpu.slots import Lane, Slot, Slots
+from photon_gpu.inverse import STABILIZED, Render, beyond_tables, render
+from photon_gpu.kernels import cpu
+from photon_gpu.payload import block_shape
+from photon_gpu.predictors import band_rows
+from photon_gpu.stages import Stages
+
+
+class Gpu:
+    """The devices of one backend.
+
+    Parameters
+    ----------
+    name : str
+        ``"cupy"`` for every visible device, ``"cupy:0,2"`` for some.
+    why : str
+        Why it was chosen.
+
+    Raises
+    ------
+    BackendUnavailableError
+        No device can be used, or its kernels do not give what the CPU's give.
+    """
+
+    def __init__(self, name: str, why: str) -> None:
+        self.lanes = [Lane(number, why) for number in chosen_devices(name)]
+        self._slots = Slots(self.lanes)
+        for lane in self.lanes:
+            _check_kernels(lane)
+
+    @property
+    def chunks_in_flight(self) -> int:
+        """How many chunks the devices hold at once."""
+        return sum(len(lane.slots) for lane in self.lanes)
+
+    def lane_of(self, values: Any) -> int | None:
+        """Device of an array, None where it lies in host memory."""
+        if isinstance(values, np.ndarray):
+            return None
+        number = int(values.device.id)
+        if number not in [lane.number for lane in self.lanes]:
+            here = ", ".join(str(lane.number) for lane in self.lanes)
+            raise InvalidInputError(
+                f"the frames lie on GPU {number}, and this backend uses GPU {here}; name it: backend='cupy:{number}'"
+            )
+        return number
+
+    def encode(
+        self, values: Any, chunk: tuple[int, ...], encoding: Encoding, *, first_frame: int = 0, stages: Stages
+    ) -> NDArray[np.uint8]:
+        """As :func:`photon_gpu.coder.encode`."""
+        frames = values.shape[0] if len(chunk) > 1 else 1
+        _, rows, columns = block_shape(chunk)
+        band = band_rows(rows, columns)
+        flat = values.reshape(frames, rows * columns)
+        row_bytes = frames * columns * values.dtype.itemsize
+        with self._slots.taken(self.lane_of(values)) as slot, stages.timed("gpu"):
+
+            def work(piece_bytes: int) -> NDArray[np.uint8]:
+                pieces = _pieces(rows, band, row_bytes, piece_bytes)
+                loaded = _Loaded(slot, flat, columns)
+                found = _extent(loaded, pieces, encoding, values.shape, first_frame)
+                plan = Plan(values.shape, chunk, encoding, found, slot.lane.backend)
+                return plan.finished(sum(_encode_piece(loaded, plan, *piece) for piece in pieces))
+
+            return slot.lane.shrinking(slot, rows * row_bytes, band * row_bytes, work)
+
+    def codes(
+        self, values: Any, encoding: Encoding, *, first_frame: int = 0, stages: Stages
+    ) -> tuple[NDArray, int]:
+        """Codes of a chunk in C order, 1-D, and the base they are counted from."""
+        frames, pixels = values.shape[0], int(np.prod(values.shape[1:], dtype=np.int64))
+        # A band is a frame here: frames do not depend on each other, and C order keeps them together.
+        row_bytes = pixels * values.dtype.itemsize
+        with self._slots.taken(self.lane_of(values)) as slot, stages.timed("gpu"):
+
+            def work(piece_bytes: int) -> tuple[NDArray, int]:
+                pieces = _pieces(frames, 1, row_bytes, piece_bytes)
+                loaded = _Loaded(slot, values.reshape(frames, pixels), None)
+                found = _extent(loaded, pieces, encoding, values.shape, first_frame)
+                forward = forward_for(encoding, found, slot.lane.backend)
+                out = np.empty((frames, pixels), forward.dtype)
+                for first, stop in pieces:
+                    source = loaded.piece(first, stop)
+                    codes = slot.device("codes", source.shape, forward.dtype)
+                    forward(source, first * pixels, pixels, codes)
+                    (out[first:stop],) = slot.fetch(codes=codes)
+                return out.reshape(-1), forward.base
+
+            return slot.lane.shrinking(slot, frames * row_bytes, row_bytes, work)
+
+    def decode(
+        self,
+        payload: NDArray[np.uint8],
+        chunk: tuple[int, ...],
+        encoding: Encoding,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        what: str | np.dtype = STABILIZED,
+        device: int | None = None,
+    ) -> Any:
+        """As :func:`photon_gpu.coder.decode`; with ``device``, an array there instead of one here."""
+        opened = Opened(payload, chunk, encoding, start, stop, what)
+        header, dtype = opened.header, opened.dtype
+        if beyond_tables(encoding, header.top):
+            values = decode(payload, chunk, encoding, get_backend(), start=start, stop=stop, what=what)
+            return values if device is None else self.upload(values, device)
+        row_bytes = header.frames * opened.columns * max(header.width, dtype.itemsize)
+        shape = (opened.stop - opened.start, opened.rows * opened.columns)
+        with self._slots.taken(device) as slot:
+
+            def work(piece_bytes: int) -> Any:
+                draw = render(encoding, header.base, header.top, what, slot.lane.backend)
+                out = np.zeros(shape, dtype) if device is None else slot.lane.zeros(shape, dtype)
+                pieces = _pieces(opened.rows, header.band_rows, row_bytes, piece_bytes)
+                opened.check(sum(_decode_piece(slot, opened, draw, out, *piece) for piece in pieces))
+                return out
+
+            smallest = header.band_rows * row_bytes
+            out = slot.lane.shrinking(slot, opened.rows * row_bytes, smallest, work)
+        return out.reshape(opened.shape)
+
+    def counts_from_labels(
+        self, labels: NDArray[np.float64], start: int, encoding: Encoding, what: str | np.dtype, device: int
+    ) -> Any:
+        """Labels ``(t, n)`` of frames from ``start`` of a chunk to values, as an array on a device."""
+        frames, pixels = labels.shape
+        dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
+        with self._slots.taken(device) as slot:
+            lane, kernels = slot.lane, slot.lane.backend.kernels
+
+            def work(piece_bytes: int) -> Any:
+                out = lane.zeros((frames, pixels), dtype)
+                for first, stop in _pieces(frames, 1, 8 * pixels, piece_bytes):
+                    given = _Loaded(slot, labels, None).piece(first, stop)
+                    codes = slot.device("codes", given.shape, np.int32)
+                    if strange := kernels.codes_from_labels(given, encoding.step, codes):
+                        raise CorruptDataError(
+                            f"{strange} of {given.size} values of a chunk are no multiple of the step"
+                        )
+                    low, high, _ = extent(slot, codes).tolist()
+                    unsigned = slot.device("unsigned", given.shape, np.uint32)
+                    kernels.subtract(codes, low, unsigned)
+                    draw = render(encoding, low, high - low, what, lane.backend)
+                    draw(unsigned, (start + first) * pixels, pixels, out[first:stop])
+                    lane.compute.synchronize()
+                return out
+
+            return lane.shrinking(slot, 8 * pixels * frames, 8 * pixels, work)
+
+    def upload(self, values: NDArray, device: int) -> Any:
+        """A host array on a device."""
+        with self._slots.taken(device) as slot:
+
+            def work(_: int) -> Any:
+                array = slot.lane.cupy.empty(values.shape, values.dtype)
+                array.set(np.ascontiguousarray(values), stream=slot.lane.compute)
+                slot.lane.compute.synchronize()
+                return array
+
+            return slot.lane.shrinking(slot, values.nbytes, values.nbytes, work)
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+        """An array on the first device, for frames to be copied to."""
+        lane = self.lanes[0]
+        with self._slots.taken(lane.number) as slot:
+            return lane.shrinking(slot, 0, 0, lambda _: lane.zeros(shape, dtype))
+
+    def copy_frames(self, out: Any, where: NDArray[np.int64], source: Any, inside: NDArray[np.int64]) -> None:
+        """``out[where] = source[inside]``, runs of frames at a time, on the first device."""
+        lane = self.lanes[0]
+        with lane.entered():
+            breaks = np.flatnonzero((np.diff(where) != 1) | (np.diff(inside) != 1)) + 1
+            for to, at in zip(np.split(where, breaks), np.split(inside, breaks), strict=True):
+                part, given = out[to[0] : to[-1] + 1], source[at[0] : at[-1] + 1]
+                part.data.copy_from_device_async(given.data, given.nbytes, lane.compute)
+            lane.compute.synchronize()
+
+    def sample(self, values: Any, encoding: Encoding) -> NDArray:
+        """Host values with the codes of a few frames on a device, to try encodings on.
+
+        Integers come down as differences from the least, floats as codes, never as they are.
+        """
+        frames, pixels = values.shape[0], int(np.prod(values.shape[1:], dtype=np.int64))
+        with self._slots.taken(self.lane_of(values)) as slot:
+            loaded = _Loaded(slot, values.reshape(frames, pixels), None)
+            exact = encoding.dtype.startswith(("int", "uint"))
+            kind = encoding.but(layout="compact", step=encoding.step or 0.5, exact=exact)
+            found = _extent(loaded, [(0, frames)], kind, values.shape, 0)
+            forward = forward_for(kind, found, slot.lane.backend)
+            codes = slot.device("codes", (frames, pixels), forward.dtype)
+            forward(loaded.piece(0, frames), 0, pixels, codes)
+            (fetched,) = slot.fetch(codes=codes)
+            if exact:
+                return (fetched.astype(np.int64) + forward.base).astype(values.dtype).reshape(values.shape)
+            out = np.empty(fetched.shape, values.dtype)
+            tables = kind.table().decode_tables(forward.base, forward.base + forward.top, values.dtype)
+            if len(tables) > 1:
+                cpu.inverse_phased(fetched, tables, kind.seed, 0, pixels, out)
+            else:
+                cpu.inverse(fetched, tables[0], out)
+            return out.reshape(values.shape)
+
+
+class _Loaded:
+    """Frames ``(T, n)`` of a chunk, here or on the device, brought to the device piece by piece.
+
+    A piece is rows ``first:stop`` of every frame or, with ``columns`` None, whole frames ``first:stop``.
+    """
+
+    def __init__(self, slot: Slot, flat: Any, columns: int | None) -> None:
+        self.slot, self.flat, self._columns = slot, flat, columns
+        self._held: tuple[int, int] | None = None
+
+    def piece(self, first: int, stop: int) -> Any:
+        """The piece on the device; one that is there already is not sent again."""
+        columns, flat = self._columns, self.flat
+        part = flat[first:stop] if columns is None else flat[:, first * columns : stop * columns]
+        if not isinstance(flat, np.ndarray):
+            return part
+        if self._held != (first, stop):
+            pinned = self.slot.pinned("values", part.shape, part.dtype)
+            np.copyto(pinned, part)
+            self.slot.upload("values", pinned)
+            self._held = (first, stop)
+        return self.slot.device("values", part.shape, part.dtype)
+
+
+def _pieces(rows: int, band: int, row_bytes: int, piece_bytes: int) -> list[tuple[int, int]]:
+    """Row ranges of whole bands, each within ``piece_bytes`` unless one band alone is more."""
+    each = max(1, piece_bytes // max(band * row_bytes, 1)) * band
+    return [(first, min(first + each, rows)) for first in range(0, rows, each)]
+
+
+def _extent(
+    loaded: _Loaded,
+    pieces: list[tuple[int, int]],
+    encoding: Encoding,
+    shape: tuple[int, ...],
+    first_frame: int,
+) -> Extent:
+    """Range of a chunk's values; what cannot be encoded is an error that says where."""
+    parts = [extent(loaded.slot, loaded.piece(*piece)) for piece in pieces]
+    out = parts[0].copy()
+    for part in parts[1:]:
+        out[0], out[1], out[2] = min(out[0], part[0]), max(out[1], part[1]), out[2] + part[2]
+
+    def locate(strange: bool) -> tuple[tuple[Any, ...], Any]:
+        flat = loaded.flat
+        if isinstance(flat, np.ndarray):
+            where = int(np.argmin(np.isfinite(flat) if strange else flat))
+            return np.unravel_index(where, shape), flat.reshape(-1)[where]
+        t, i, value = first_where(loaded.slot, flat, None if strange else out[0])
+        return np.unravel_index(t * flat.shape[1] + i, shape), value
+
+    return check_extent(out, locate, noise=encoding.noise, first_frame=first_frame)
+
+
+def _encode_piece(loaded: _Loaded, plan: Plan, first: int, stop: int) -> int:
+    """Residuals of rows ``first:stop`` into the plan's payload; returns the sum for the checksum."""
+    slot, kernels = loaded.slot, loaded.slot.lane.backend.kernels
+    frames, columns = plan.frames, plan.columns
+    source = loaded.piece(first, stop)
+    codes = slot.device("codes", (frames, stop - first, columns), plan.dtype)
+    total = slot.lane.zeros((1,), np.uint64)
+    for low, high, band in bands(codes, plan.band):
+        start, pixels = (first + low) * columns, plan.rows * columns
+        plan.forward(source[:, low * columns : high * columns], start, pixels, band)
+        kernels.add_checksum(band, start, pixels, total)
+    residuals = predict(slot, plan.predictor.name, codes, plan.weights, plan.steps, plan.band)
+    fetched, summed = slot.fetch(residuals=residuals, total=total)
+    if plan.width == 1:
+        plan.body(first, stop)[...] = fetched.reshape(-1)
+    else:
+        for low, high, band in bands(fetched, plan.band):
+            to_planes(band, plan.body(first + low, first + high))
+    return int(summed[0])
+
+
+def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int, stop: int) -> int:
+    """Rows ``first:stop`` of a payload into ``out``, on either side; returns the sum for the checksum."""
+    header, kernels, columns = opened.header, slot.lane.backend.kernels, opened.columns
+    shape = (header.frames, stop - first, columns)
+    pinned = slot.pinned("residuals", shape, f"u{header.width}")
+    for low, high, band in bands(pinned, header.band_rows):
+        band.reshape(-1)[...] = from_planes(opened.body(first + low, first + high), header.width)
+    residuals = slot.upload("residuals", pinned)
+    codes = restore(slot, opened.predictor, residuals, header.weights, opened.steps, header.band_rows)
+    total = slot.lane.zeros((1,), np.uint64)
+    kept = slice(opened.start, opened.start + opened.present)
+    place = out[: opened.present, first * columns : stop * columns]
+    drawn = slot.device("drawn", place.shape, opened.dtype) if isinstance(out, np.ndarray) else place
+    for low, high, band in bands(codes, header.band_rows):
+        start, pixels = (first + low) * columns, opened.rows * columns
+        kernels.add_checksum(band, start, pixels, total)
+        if opened.present:
+            draw(band[kept], opened.start * pixels + start, pixels, drawn[:, low * columns : high * columns])
+    if isinstance(out, np.ndarray):
+        summed, fetched = slot.fetch(total=total, drawn=drawn)
+        place[...] = fetched
+    else:
+        (summed,) = slot.fetch(total=total)
+    return int(summed[0])
+
+
+def _check_kernels(lane: Lane) -> None:
+    """Kernels that do not give what the CPU's give must not touch a movie."""
+    codes = np.arange(4099, dtype=np.uint32).astype(np.uint8).reshape(1, -1)
+    expected = int(cpu.checksum(codes, 5, 4099))
+    try:
+        with lane.entered():
+            found = lane.backend.kernels.checksum(lane.put(codes), 5, 4099)
+    except BackendUnavailableError:
+        raise
+    except Exception as error:  # what NVRTC, the driver, or a missing library make CuPy raise
+        raise BackendUnavailableError(
+            f"the kernels cannot be compiled or run on GPU {lane.number} ({type(error).__name__}: {error}); CuPy and "
+            "NVRTC must fit the driver: pip install 'photon-gpu[cu12]' or 'photon-gpu[cu13]', and only one of them"
+        ) from error
+    if found != expected:
+        raise BackendUnavailableError(
+            f"GPU {lane.number} computes a checksum of {found:#x} where the CPU has {expected:#x}; it cannot be trusted"
+        )

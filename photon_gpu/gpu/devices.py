@@ -1,0 +1,81 @@
+"""Which CUDA devices can be used, and why not."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from photon_gpu.errors import BackendUnavailableError, InvalidInputError
+
+_INSTALL = "pip install 'photon-gpu[cu12]' for a driver of CUDA 12, 'photon-gpu[cu13]' for one of CUDA 13"
+
+
+def load_cupy() -> Any:
+    """The module ``cupy``.
+
+    Raises
+    ------
+    BackendUnavailableError
+        It is not installed, or not for the CUDA that is here.
+    """
+    try:
+        return importlib.import_module("cupy")
+    except ModuleNotFoundError as error:
+        if error.name != "cupy":
+            raise BackendUnavailableError(
+                f"CuPy is installed but incomplete ({error}); {_INSTALL}"
+            ) from error
+        raise BackendUnavailableError(
+            f"backend 'cupy' needs CuPy, which is not installed; {_INSTALL}"
+        ) from error
+    except Exception as error:  # CuPy raises what its libraries make it raise
+        raise BackendUnavailableError(
+            f"CuPy cannot be loaded ({type(error).__name__}: {error}); it must match the machine's CUDA, "
+            f"and only one cupy package may be installed: {_INSTALL}"
+        ) from error
+
+
+def device_count() -> int:
+    """How many CUDA devices there are, at least one.
+
+    Raises
+    ------
+    BackendUnavailableError
+        No driver, a driver too old for this CuPy, or no device.
+    """
+    cupy = load_cupy()
+    try:
+        count = int(cupy.cuda.runtime.getDeviceCount())
+    except Exception as error:  # CUDARuntimeError, or an ImportError of a library CuPy loads late
+        text = str(error)
+        if "InsufficientDriver" in text:
+            cure = (
+                "there is no CUDA driver here, or it is older than this CuPy's CUDA: update the driver, or "
+            )
+            cure += _INSTALL
+        else:
+            cure = "is a CUDA device present, its driver loaded, and CUDA_VISIBLE_DEVICES right?"
+        raise BackendUnavailableError(f"no CUDA device can be used ({text}); {cure}") from error
+    if count < 1:
+        raise BackendUnavailableError("no CUDA device is visible; is CUDA_VISIBLE_DEVICES set to nothing?")
+    return count
+
+
+def chosen_devices(name: str) -> tuple[int, ...]:
+    """Devices that a backend name asks for: all by ``"cupy"``, some by ``"cupy:1"`` or ``"cupy:0,2"``."""
+    _, _, listed = name.partition(":")
+    count = device_count()
+    if not listed:
+        return tuple(range(count))
+    try:
+        numbers = tuple(dict.fromkeys(int(part) for part in listed.split(",")))
+    except ValueError:
+        raise InvalidInputError(
+            f"backend is {name!r}; devices are given as in 'cupy:0' or 'cupy:0,2'"
+        ) from None
+    for number in numbers:
+        if not 0 <= number < count:
+            raise InvalidInputError(
+                f"backend is {name!r}; GPU {number} is out of range, this machine has 0 to {count - 1}"
+            )
+    return numbers

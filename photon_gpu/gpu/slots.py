@@ -1,0 +1,209 @@
+"""Memory and streams of a device: what a chunk needs on its way up, through the kernels, and down.
+
+A lane is one device with three streams, for copies up, kernels, and copies down. A slot is what
+one chunk occupies of it: pinned buffers at both ends, device buffers, and one event that is
+recorded where each stage ends and waited for where the next begins. Three slots a lane, so that
+one chunk goes up while another is computed and a third comes down.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from photon_gpu.backend import Backend
+from photon_gpu.errors import BackendUnavailableError
+from photon_gpu.gpu.devices import load_cupy
+
+SLOTS = 3
+"""Chunks in flight per device."""
+
+PIECE_BYTES = 1 << 30
+"""Most raw bytes of a chunk that a slot takes at once, until the device's memory says less."""
+
+_T = TypeVar("_T")
+
+
+class DeviceFull(Exception):
+    """A buffer did not fit; the caller tries again with smaller pieces."""
+
+
+class Lane:
+    """One device: its streams, kernels and slots."""
+
+    def __init__(self, number: int, why: str) -> None:
+        import photon_gpu.kernels.cuda as kernels
+
+        self.number, self.cupy = number, load_cupy()
+        self.backend = Backend("cupy", kernels, why, place=self.put)
+        self.piece_bytes = PIECE_BYTES
+        self.changed = threading.Condition()
+        self._one, self._waiting = threading.Lock(), 0
+        with self.cupy.cuda.Device(number):
+            self.up, self.compute, self.down = (self.cupy.cuda.Stream(non_blocking=True) for _ in range(3))
+            self.slots = [Slot(self) for _ in range(SLOTS)]
+
+    def put(self, host: NDArray) -> Any:
+        """A small host array (a table) on the device; kernels queued from now on may read it."""
+        array = self.cupy.empty(host.shape, host.dtype)
+        array.set(np.ascontiguousarray(host), stream=self.compute)
+        return array
+
+    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+        """A device array that the kernels queued from now on find full of zeros."""
+        array = self.cupy.empty(shape, dtype)
+        array.data.memset_async(0, array.nbytes, self.compute)
+        return array
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Make this device and its compute stream current; its errors become photon_gpu's."""
+        try:
+            with self.cupy.cuda.Device(self.number), self.compute:
+                yield
+        except self.cupy.cuda.runtime.CUDARuntimeError as error:
+            raise BackendUnavailableError(
+                f"GPU {self.number} failed ({error}); nothing of this chunk was kept. backend='numba' works without it"
+            ) from error
+
+    def shrinking(self, slot: Slot, whole: int, smallest: int, work: Callable[[int], _T]) -> _T:
+        """``work(piece_bytes)``, again with half as much while the device is full.
+
+        The smallest piece is tried once more when no other slot holds memory.
+        """
+        piece = min(self.piece_bytes, whole)
+        while True:
+            try:
+                return work(piece)
+            except _full(self.cupy) as error:
+                slot.release()
+                with self.changed:
+                    for idle in self.slots:
+                        if not idle.taken:
+                            idle.release()
+                if piece <= smallest:
+                    return self._alone(slot, smallest, work, error)
+                piece = self.piece_bytes = max(smallest, piece // 2)
+
+    def _alone(self, slot: Slot, smallest: int, work: Callable[[int], _T], error: BaseException) -> _T:
+        """``work`` while every other slot of the device is idle, or waits here itself."""
+        with self.changed:
+            self._waiting += 1
+            self.changed.notify_all()
+        try:
+            for _ in range(SLOTS):  # a slot that was idle may be taken meanwhile, and end up here
+                with self._one:
+                    with self.changed:
+                        self.changed.wait_for(lambda: sum(s.taken for s in self.slots) <= self._waiting)
+                    try:
+                        return work(smallest)
+                    except _full(self.cupy) as again:
+                        slot.release()
+                        error = again
+        finally:
+            with self.changed:
+                self._waiting -= 1
+        free, total = self.cupy.cuda.Device(self.number).mem_info
+        raise BackendUnavailableError(
+            f"GPU {self.number} is out of memory even for pieces of {smallest:,} bytes "
+            f"({free:,} of {total:,} bytes are free): free some, take smaller chunk_frames, or use backend='numba'"
+        ) from error
+
+
+def _full(cupy: Any) -> tuple[type[BaseException], ...]:
+    return DeviceFull, cupy.cuda.memory.OutOfMemoryError
+
+
+class Slot:
+    """What one chunk occupies of a device. Buffers grow as needed and are kept."""
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane, self.taken = lane, False
+        self.event = lane.cupy.cuda.Event(disable_timing=True)
+        self._pinned: dict[str, NDArray[np.uint8]] = {}
+        self._device: dict[str, Any] = {}
+
+    def pinned(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
+        """Host memory that copies run to and from without the CPU; its content is what it was."""
+        nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if name not in self._pinned or self._pinned[name].size < nbytes:
+            self._pinned.pop(name, None)
+            memory = self.lane.cupy.cuda.alloc_pinned_memory(max(nbytes, 1))
+            self._pinned[name] = np.frombuffer(memory, np.uint8, max(nbytes, 1))
+        return self._pinned[name][:nbytes].view(dtype).reshape(shape)
+
+    def device(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+        """Device memory; its content is what it was."""
+        nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if name not in self._device or self._device[name].size < nbytes:
+            self._device.pop(name, None)
+            try:
+                self._device[name] = self.lane.cupy.empty(max(nbytes, 1), np.uint8)
+            except self.lane.cupy.cuda.memory.OutOfMemoryError as error:
+                raise DeviceFull(str(error)) from error
+        return self._device[name][:nbytes].view(dtype).reshape(shape)
+
+    def release(self) -> None:
+        """Give all memory back, once what was queued is done."""
+        self.lane.compute.synchronize()
+        self.event.synchronize()
+        self._device.clear()
+        self._pinned.clear()
+        self.lane.cupy.get_default_memory_pool().free_all_blocks()
+
+    def upload(self, name: str, host: NDArray) -> Any:
+        """A pinned array to the device; kernels queued from now on see it."""
+        array = self.device(name, host.shape, host.dtype)
+        array.set(host, stream=self.lane.up)
+        self.event.record(self.lane.up)
+        self.lane.compute.wait_event(self.event)
+        return array
+
+    def fetch(self, **arrays: Any) -> list[NDArray]:
+        """Device arrays in pinned memory, once the kernels queued so far are done."""
+        self.event.record(self.lane.compute)
+        self.lane.down.wait_event(self.event)
+        fetched = []
+        for name, array in arrays.items():
+            host = self.pinned(f"{name} fetched", array.shape, array.dtype)
+            array.get(stream=self.lane.down, out=host, blocking=False)
+            fetched.append(host)
+        self.event.record(self.lane.down)
+        self.event.synchronize()
+        return fetched
+
+
+class Slots:
+    """The slots of all lanes, dealt to whoever has a chunk: the longest idle one first."""
+
+    def __init__(self, lanes: list[Lane]) -> None:
+        self._free = [slot for slots in zip(*(lane.slots for lane in lanes), strict=True) for slot in slots]
+        self._changed = threading.Condition()
+        for lane in lanes:
+            lane.changed = self._changed
+
+    @contextmanager
+    def taken(self, device: int | None = None) -> Iterator[Slot]:
+        """A slot of one's own, of a given device or of any; the device is the current one meanwhile."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._first(device) is not None)
+            slot = self._first(device)
+            assert slot is not None
+            self._free.remove(slot)
+            slot.taken = True
+        try:
+            with slot.lane.entered():
+                yield slot
+        finally:
+            with self._changed:
+                slot.taken = False
+                self._free.append(slot)
+                self._changed.notify_all()
+
+    def _first(self, device: int | None) -> Slot | None:
+        return next((slot for slot in self._free if device in (None, slot.lane.number)), None)

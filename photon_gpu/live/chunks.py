@@ -1,0 +1,88 @@
+"""Chunks that fill with frames, and the bounded number of buffers they are made of."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.live.config import LiveConfig
+from photon_gpu.records import NOTHING, Record
+
+
+class Chunk:
+    """Frames of one chunk, in order of arrival.
+
+    Attributes
+    ----------
+    number : int
+    values : numpy.ndarray
+        ``(chunk_frames, *frame_shape)``; the first ``filled`` frames are there.
+    records : list
+        What was said of each.
+    journaled : int
+        Frames that are in the journal.
+    """
+
+    def __init__(self, number: int, values: NDArray[Any]) -> None:
+        self.number, self.values = number, values
+        self.filled = self.journaled = 0
+        self.records: list[Record] = []
+        self.holders = 1
+
+    @property
+    def room(self) -> int:
+        """Frames that still fit."""
+        return len(self.values) - self.filled
+
+    def add(self, block: NDArray[Any], records: list[Record] | None) -> None:
+        """Copy frames behind those that are there."""
+        self.values[self.filled : self.filled + len(block)] = block
+        self.records += records if records is not None else [NOTHING] * len(block)
+        self.filled += len(block)
+
+
+class Buffers:
+    """At most ``config.chunks`` chunk buffers, used again, the last one first, so that few are ever touched."""
+
+    def __init__(self, config: LiveConfig) -> None:
+        self._shape, self._dtype = config.chunk(), np.dtype(config.dtype)
+        self._left = self._most = config.chunks
+        self._free: list[NDArray[Any]] = []
+        self._changed = threading.Condition()
+
+    @property
+    def free(self) -> int:
+        """Buffers that can be had at once."""
+        with self._changed:
+            return self._left
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of buffers that hold frames."""
+        with self._changed:
+            return (
+                (self._most - self._left) * int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
+            )
+
+    def take(self, number: int, wait_seconds: float) -> Chunk | None:
+        """An empty chunk; None where none got free in time."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._left > 0, wait_seconds):
+                return None
+            self._left -= 1
+            values = self._free.pop() if self._free else np.empty(self._shape, self._dtype)
+        return Chunk(number, values)
+
+    def release(self, chunk: Chunk) -> None:
+        """One holder needs the chunk no more; the last one's leaving frees its buffer."""
+        with self._changed:
+            chunk.holders -= 1
+            if chunk.holders:
+                return
+            self._free.append(chunk.values)
+            chunk.values = chunk.values[:0]
+            self._left += 1
+            self._changed.notify_all()

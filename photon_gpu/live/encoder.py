@@ -1,0 +1,207 @@
+"""Threads that encode full chunks; the first to come decides how all are encoded."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from photon_gpu import records
+from photon_gpu.backend import Backend
+from photon_gpu.blosc import Compressor
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.layouts import layout_for
+from photon_gpu.layouts.base import Layout
+from photon_gpu.live.chunks import Chunk
+from photon_gpu.live.config import LiveConfig
+from photon_gpu.noise import NoiseModel
+from photon_gpu.sources import open_source
+from photon_gpu.stages import Stages
+from photon_gpu.tuning import choose
+
+Noise = NoiseModel | Callable[[Any], Any] | None
+
+
+def resolve_noise(noise: Any, storage_options: dict[str, Any] | None = None) -> Noise:
+    """A noise model, a function that finds one, or None, from what the caller gave.
+
+    A path, URL or :class:`~photon_gpu.Movie` is an earlier run, whose model is carried over;
+    ``"estimate"`` is :func:`photon_gpu.estimate_noise`.
+    """
+    if noise is None or isinstance(noise, NoiseModel):
+        return noise
+    if isinstance(noise, str) and noise == "estimate":
+        from photon_gpu.estimate import estimate_noise
+
+        return estimate_noise
+    if isinstance(noise, (str, os.PathLike)):
+        from photon_gpu.reader import open as open_movie
+
+        noise = open_movie(noise, storage_options=storage_options)
+    if isinstance(carried := getattr(noise, "noise", None), NoiseModel):
+        return carried
+    if callable(noise):
+        return noise
+    raise InvalidInputError(
+        f"noise is {noise!r}; a NoiseModel, a function of frames that returns one, or an earlier movie is needed"
+    )
+
+
+class Encoder:
+    """Encodes chunks on several threads.
+
+    Parameters
+    ----------
+    config : LiveConfig
+    noise : NoiseModel, callable or None
+        A callable is given the first ``config.estimate_frames`` frames ``(n, ...)``.
+    backend : Backend
+    workers : int
+    chosen : callable
+        ``chosen(layout, chunk_shape)``, once, before the first chunk is encoded.
+    done : callable
+        ``done(chunk_number, frames, records, data)``, from any thread.
+    released : callable
+        ``released(chunk)``: its frames are needed no more.
+    failed : callable
+        ``failed(error)``.
+    noted : callable
+        ``noted(text)``: something the owner should know.
+    """
+
+    def __init__(
+        self,
+        config: LiveConfig,
+        noise: Noise,
+        backend: Backend,
+        workers: int,
+        *,
+        chosen: Callable[[Layout, tuple[int, ...]], None],
+        done: Callable[[int, int, bytes | None, bytes], None],
+        released: Callable[[Chunk], None],
+        failed: Callable[[BaseException], None],
+        noted: Callable[[str], None],
+    ) -> None:
+        self._config, self._noise, self._backend = config, noise, backend
+        self._chosen, self._done, self._released, self._failed = chosen, done, released, failed
+        self._noted = noted
+        self._layout: Layout | None = None
+        self._chunk = config.chunk()
+        self._early: list[Chunk | None] = []
+        self._queue: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._ready = self._deciding = False
+        self._over = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"photon-encode-{i}", daemon=True)
+            for i in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:
+        """Encode as an earlier run did; nothing is tried."""
+        self._layout, self._chunk = layout, chunk
+        self._ready = True
+
+    def submit(self, chunk: Chunk | None) -> None:
+        """Encode a chunk; None after the last. Never waits."""
+        with self._lock:
+            if self._ready:
+                self._put(chunk)
+                return
+            self._early.append(chunk)
+            frames = sum(early.filled for early in self._early if early is not None)
+            needed = self._config.estimate_frames if callable(self._noise) else 1
+            if self._deciding or (frames < needed and chunk is not None):
+                return
+            self._deciding = True
+            early = [one for one in self._early if one is not None]
+        threading.Thread(
+            target=self._decide, args=(early, chunk is None), name="photon-tune", daemon=True
+        ).start()
+
+    def join(self) -> None:
+        """Wait for the last chunk."""
+        for thread in self._threads:
+            thread.join()
+
+    def _put(self, chunk: Chunk | None) -> None:
+        for _ in self._threads if chunk is None else (0,):
+            self._queue.put(chunk)
+
+    def _decide(self, early: list[Chunk], last: bool) -> None:
+        try:
+            if early:
+                layout, shape = self._choose(early, last)
+                self._layout, self._chunk = layout, shape
+                self._chosen(layout, shape)
+        except BaseException as error:
+            self._over = True
+            self._failed(error)
+        with self._lock:  # those that came meanwhile keep their turn
+            for chunk in self._early:
+                self._put(chunk)
+            self._early = []
+            self._ready = True
+
+    def _choose(self, early: list[Chunk], last: bool) -> tuple[Layout, tuple[int, ...]]:
+        import numpy as np
+
+        config, first = self._config, early[0]
+        # A movie shorter than a chunk has a chunk as long as itself, as one that was encoded has.
+        frames = first.filled if last and len(early) == 1 and first.number == 0 else config.frames_per_chunk
+        noise, layout = self._noise, config.layout
+        if callable(noise):
+            given = np.concatenate([chunk.values[: chunk.filled] for chunk in early])
+            noise, why = _estimated(noise, given[: config.estimate_frames])
+            if noise is None:
+                layout = "lossless"
+                self._noted(f"no noise model could be estimated ({why}): every bit is kept, layout lossless")
+        base = Encoding(
+            layout=layout, dtype=config.dtype, noise=noise, step=config.step, dither=config.dither
+        )
+        choice = choose(
+            open_source(first.values[: first.filled]),
+            base,
+            self._backend,
+            preset=config.preset,
+            chunk_frames=frames,
+            predictor=config.predictor,
+            compressor=Compressor.parse(config.compressor) if config.compressor else None,
+        )
+        return layout_for(choice.encoding, self._backend), config.chunk(frames)
+
+    def _work(self) -> None:
+        stages = Stages()
+        while (chunk := self._queue.get()) is not None:
+            try:
+                if self._over:
+                    continue
+                assert self._layout is not None
+                first = chunk.number * self._config.frames_per_chunk
+                values = chunk.values[: chunk.filled]
+                data = self._layout.encode(values, self._chunk, first_frame=first, stages=stages)
+                said = records.pack(first, chunk.records)
+                number, frames = chunk.number, chunk.filled
+                del values
+                self._released(chunk)
+                self._done(number, frames, said, data)
+            except BaseException as error:
+                self._over = True
+                self._failed(error)
+
+
+def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel | None, str]:
+    """What a function says of the noise, or why it cannot say: a recording must not end by that."""
+    try:
+        found = function(frames)
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+    for candidate in (found, getattr(found, "model", None), getattr(found, "noise", None)):
+        if isinstance(candidate, NoiseModel):
+            return candidate, ""
+    return None, f"it returned {str(found)[:200]}"

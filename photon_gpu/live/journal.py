@@ -1,0 +1,227 @@
+"""Frames on disk before they are acknowledged: append-only records with checksums, one segment per chunk.
+
+A record is ``header, metadata, frames, header again``, so that no damage to a few bytes hides that it
+was there; FORMAT.md, "Journal", states every byte. Segments are used
+again by overwriting, which syncs two to three times faster than growing a file; the chunk number in
+every record tells the new ones from the old.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import durable
+from photon_gpu.records import NOTHING, Record
+
+MAGIC, END = b"PHJR", b"PHJE"
+_HEAD = struct.Struct("<4s16sQIIIQII")
+_SIGNATURE = struct.Struct("<4s16sQ")
+_SPARE = 3  # segments kept to be written again
+
+
+@dataclass(frozen=True)
+class Found:
+    """One whole record: ``frames`` frames of a chunk from its frame ``first``, at ``offset`` of a segment."""
+
+    path: Path
+    first: int
+    frames: int
+    offset: int
+    records: list[Record]
+
+    def read(self, out: NDArray[Any]) -> None:
+        """The frames, into ``out``."""
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            view = out.data.cast("B")
+            while len(view):
+                got = file.readinto(view)
+                if not got:
+                    raise OSError(f"{self.path} was truncated while it was read")
+                view = view[got:]
+
+
+class Journal:
+    """Writes segments of one recording.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the recording's spool.
+    token : bytes
+        16 bytes, of this recording.
+    segment_nbytes : int
+        Room to reserve for a segment.
+    """
+
+    def __init__(self, folder: Path, token: bytes, segment_nbytes: int) -> None:
+        self._folder, self._token, self._nbytes = folder, token, segment_nbytes
+        self._descriptor: int | None = None
+        self._offset = 0
+        self._attempts: dict[int, int] = {}
+
+    def begin(self, chunk: int) -> None:
+        """Open a segment for a chunk; after a failure a new one, since a failed sync is never to be trusted."""
+        self.end()
+        attempt = self._attempts.get(chunk, 0)
+        self._attempts = {chunk: attempt + 1}
+        path = self._folder / segment_name(chunk, attempt)
+        spares = sorted(self._folder.glob("spare-*")) if attempt == 0 else []
+        if spares:
+            durable.rename(str(spares[0]), str(path))
+            flags = os.O_WRONLY
+        else:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        self._descriptor = os.open(path, flags, 0o666)
+        self._offset = 0
+        if not spares and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._descriptor, 0, self._nbytes)
+            os.fsync(self._descriptor)
+        durable.sync_folder(str(self._folder))
+
+    def write(self, chunk: int, first: int, frames: NDArray[Any], records: list[Record]) -> None:
+        """One record; it counts once :meth:`sync` has returned."""
+        assert self._descriptor is not None
+        metadata = b""
+        if any(record != NOTHING for record in records):
+            metadata = json.dumps([list(record) for record in records], separators=(",", ":")).encode()
+        payload = frames.data.cast("B")
+        fields = (
+            MAGIC,
+            self._token,
+            chunk,
+            first,
+            len(frames),
+            len(metadata),
+            len(payload),
+            zlib.crc32(payload),
+        )
+        crc = zlib.crc32(metadata, zlib.crc32(_HEAD.pack(*fields, 0)))
+        head = _HEAD.pack(*fields, crc) + metadata
+        written = durable.write_all(self._descriptor, head, self._offset)
+        written += durable.write_all(self._descriptor, payload, self._offset + written)
+        tail = (END, *fields[1:])
+        tail_bytes = _HEAD.pack(*tail, zlib.crc32(_HEAD.pack(*tail, 0)))
+        written += durable.write_all(self._descriptor, tail_bytes, self._offset + written)
+        self._offset += written
+
+    def sync(self) -> None:
+        """Make what was written last."""
+        assert self._descriptor is not None
+        getattr(os, "fdatasync", os.fsync)(self._descriptor)
+
+    def end(self) -> None:
+        """Close the segment."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+    def retire(self, chunk: int) -> None:
+        """A chunk is safe elsewhere: its segments are spare, or go."""
+        spare = len(list(self._folder.glob("spare-*")))
+        for path in segments(self._folder, chunk):
+            if spare < _SPARE:
+                durable.rename(str(path), str(self._folder / f"spare-{path.name}"))
+                spare += 1
+            else:
+                durable.remove(str(path))
+
+
+def segment_name(chunk: int, attempt: int) -> str:
+    """File name of a segment."""
+    return f"journal-{chunk:010d}-{attempt}"
+
+
+def segments(folder: Path, chunk: int) -> list[Path]:
+    """The segments of a chunk."""
+    return sorted(folder.glob(f"journal-{chunk:010d}-*"))
+
+
+def journaled(folder: Path) -> list[int]:
+    """Numbers of the chunks that have segments."""
+    return sorted({int(path.name.split("-")[1]) for path in folder.glob("journal-*-*")})
+
+
+def scan(
+    folder: Path, token: bytes, chunk: int, frame_nbytes: int
+) -> tuple[list[Found], list[tuple[int, int]]]:
+    """Whole records of a chunk in order of frames, and ranges of frames of records that are damaged.
+
+    Bytes after the last whole record belong to a write that was cut short, and was never
+    acknowledged. A record that fails its checksum *before* a whole one was acknowledged: it was
+    damaged afterwards. A last record of full length that fails is named too, since either may be.
+    """
+    whole: list[Found] = []
+    damaged: list[tuple[int, int]] = []
+    for path in segments(folder, chunk):
+        if path.stat().st_size < _HEAD.size:
+            continue
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            _scan(path, data, token, chunk, frame_nbytes, whole, damaged)
+    whole.sort(key=lambda found: (found.first, -found.frames))
+    have = _covered(whole)
+    lost = sorted({frame for a, b in damaged for frame in range(a, b) if frame not in have})
+    end = max(have, default=-1)
+    lost += [frame for frame in range(end) if frame not in have and frame not in lost]
+    return whole, _ranges(sorted(lost))
+
+
+def _scan(
+    path: Path,
+    data: mmap.mmap,
+    token: bytes,
+    chunk: int,
+    frame_nbytes: int,
+    whole: list[Found],
+    damaged: list[tuple[int, int]],
+) -> None:
+    signature = _SIGNATURE.pack(MAGIC, token, chunk)
+    position = data.find(signature)
+    while position >= 0:
+        following = position + 1
+        if position + _HEAD.size <= len(data):
+            fields = _HEAD.unpack_from(data, position)
+            _, _, _, first, frames, said, nbytes, payload_crc, crc = fields
+            start = position + _HEAD.size + said
+            head = zlib.crc32(_HEAD.pack(*fields[:-1], 0))
+            if start + nbytes <= len(data) and nbytes == frames * frame_nbytes:
+                metadata = bytes(data[position + _HEAD.size : start])
+                if zlib.crc32(metadata, head) == crc:
+                    with memoryview(data)[start : start + nbytes] as payload:
+                        good = zlib.crc32(payload) == payload_crc
+                    if good:
+                        told = json.loads(metadata) if metadata else [NOTHING] * frames
+                        whole.append(Found(path, first, frames, start, [(t, m) for t, m in told]))
+                    else:
+                        damaged.append((first, first + frames))
+                    following = start + nbytes
+        position = data.find(signature, following)
+    position = data.find(ending := _SIGNATURE.pack(END, token, chunk))
+    while position >= 0:
+        if position + _HEAD.size <= len(data):
+            fields = _HEAD.unpack_from(data, position)
+            if zlib.crc32(_HEAD.pack(*fields[:-1], 0)) == fields[-1]:
+                damaged.append((fields[3], fields[3] + fields[4]))  # those found whole are left out later
+        position = data.find(ending, position + 1)
+
+
+def _covered(whole: list[Found]) -> set[int]:
+    return {frame for found in whole for frame in range(found.first, found.first + found.frames)}
+
+
+def _ranges(frames: list[int]) -> list[tuple[int, int]]:
+    """Sorted numbers as half-open ranges."""
+    if not frames:
+        return []
+    cuts = np.flatnonzero(np.diff(frames) != 1) + 1
+    return [(int(part[0]), int(part[-1]) + 1) for part in np.split(np.asarray(frames), cuts)]

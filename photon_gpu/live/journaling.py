@@ -1,0 +1,101 @@
+"""The thread that writes frames to the journal: all that came while the last sync ran, together."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from functools import partial
+
+from photon_gpu.live.chunks import Buffers, Chunk
+from photon_gpu.live.journal import Journal
+from photon_gpu.live.ledger import Ledger
+from photon_gpu.live.retrying import Patience, again, told
+
+_MOST_BYTES = 32 << 20  # per record: a longer one would let the next frame wait
+_WAIT_SECONDS = 0.5  # between tries, at most: a disk answers at once, and a camera waits
+
+
+class Journaling:
+    """Follows chunks as they fill.
+
+    Parameters
+    ----------
+    journal : Journal
+    ledger : Ledger
+    buffers : Buffers
+        Get a chunk back when it is journaled (and encoded).
+    """
+
+    def __init__(self, journal: Journal, ledger: Ledger, buffers: Buffers) -> None:
+        self._journal, self._ledger, self._buffers = journal, ledger, buffers
+        self._chunks: deque[Chunk] = deque()
+        self._patience = Patience(_WAIT_SECONDS)
+        self._broken = True  # no segment is open
+        self._thread = threading.Thread(target=self._work, name="photon-journal", daemon=True)
+        self._thread.start()
+
+    def follow(self, chunk: Chunk) -> None:
+        """Journal the frames of a chunk from now on; it is held until all are."""
+        chunk.holders += 1
+        with self._ledger.changed:
+            self._chunks.append(chunk)
+
+    def stop(self, drain_seconds: float = 0.0) -> None:
+        """End the thread, once what was taken is in the journal or that time is over."""
+        with self._ledger.changed:
+            self._ledger.changed.wait_for(
+                lambda: self._ledger.acknowledged >= self._ledger.frames_in, drain_seconds
+            )
+        self._patience.stopping.set()
+        with self._ledger.changed:
+            self._ledger.changed.notify_all()
+        self._thread.join()
+        self._journal.end()
+
+    def _work(self) -> None:
+        try:
+            while (found := self._next()) is not None:
+                chunk, filled = found
+                again(partial(self._write, chunk, filled), self._patience, self._failed)
+                if filled == len(chunk.values):
+                    self._chunks.popleft()
+                    self._broken = True
+                    self._buffers.release(chunk)
+        except Exception as error:
+            if not self._patience.stopping.is_set():
+                self._ledger.fail(error)
+
+    def _next(self) -> tuple[Chunk, int] | None:
+        with self._ledger.changed:
+            while not self._patience.stopping.is_set():
+                if self._chunks and (chunk := self._chunks[0]).filled > chunk.journaled:
+                    return chunk, chunk.filled
+                self._ledger.changed.wait()
+        return None
+
+    def _write(self, chunk: Chunk, filled: int) -> None:
+        if self._needless(chunk):
+            chunk.journaled = filled
+            return
+        if self._broken:
+            chunk.journaled = 0
+            self._journal.begin(chunk.number)
+            self._broken = False
+        first = chunk.journaled
+        most = max(1, _MOST_BYTES // max(chunk.values[:1].nbytes, 1))
+        for start in range(first, filled, most):
+            stop = min(start + most, filled)
+            self._journal.write(chunk.number, start, chunk.values[start:stop], chunk.records[start:stop])
+        self._journal.sync()
+        chunk.journaled = filled
+        self._ledger.journal(chunk.number * self._ledger.chunk_frames + filled)
+
+    def _failed(self, error: Exception) -> None:
+        # What a failed sync left on disk is unknown, for ever: the chunk begins again in a new file.
+        self._broken = True
+        self._ledger.note_trouble(told(error))
+
+    def _needless(self, chunk: Chunk) -> bool:
+        """Whether the chunk was published before its turn came."""
+        with self._ledger.changed:
+            return chunk.number < self._ledger.published_chunks

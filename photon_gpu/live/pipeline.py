@@ -1,0 +1,162 @@
+"""From full chunks to a published movie: encoder, delivery and publisher, wired together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from photon_gpu import metadata
+from photon_gpu.backend import Backend
+from photon_gpu.errors import RecordingError, StoreUnavailableError
+from photon_gpu.layouts.base import Layout
+from photon_gpu.live.chunks import Buffers, Chunk
+from photon_gpu.live.config import LiveConfig
+from photon_gpu.live.delivery import Delivery
+from photon_gpu.live.encoder import Encoder, Noise
+from photon_gpu.live.journal import Journal
+from photon_gpu.live.ledger import Ledger
+from photon_gpu.live.publisher import Publisher
+from photon_gpu.live.retrying import told
+from photon_gpu.live.spool import Spool
+from photon_gpu.storage import Storage
+
+
+class Pipeline:
+    """What happens to chunks once they are full.
+
+    Parameters
+    ----------
+    storage : Storage
+        Claimed already.
+    config : LiveConfig
+    token : str
+        Of the claim's marker, and of the recording.
+    spool : Spool or None
+    recycler : Journal or None
+    noise, backend, workers
+        See :class:`~photon_gpu.live.encoder.Encoder`.
+    attributes : dict
+        For ``.zattrs``.
+    chosen : callable, optional
+        ``chosen(layout)``, once that is decided.
+    published, files
+        Frames, and manifest entries, that an earlier run published.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        config: LiveConfig,
+        *,
+        token: str,
+        spool: Spool | None,
+        recycler: Journal | None,
+        noise: Noise,
+        backend: Backend,
+        workers: int,
+        attributes: dict[str, Any],
+        chosen: Callable[[Layout], None] | None = None,
+        published: int = 0,
+        files: dict[str, list[Any]] | None = None,
+    ) -> None:
+        self.config, self._storage, self._spool = config, storage, spool
+        self._attributes, self._when_chosen = attributes, chosen
+        self.ledger = Ledger(config.durability, config.frames_per_chunk, published=published)
+        self.buffers = Buffers(config)
+        self.layout: Layout | None = None
+        self._delivery = Delivery(
+            storage, self.ledger, spool, 1 + len(config.frame_shape), config.frame_nbytes
+        )
+        self._publisher = Publisher(
+            storage, self.ledger, spool=spool, recycler=recycler, token=token, interval=config.publish_seconds,
+            files=files or {},
+        )  # fmt: skip
+        self._encoder = Encoder(
+            config, noise, backend, workers, chosen=self._chosen, done=self._delivery.send,
+            released=self.buffers.release, failed=self.ledger.fail,
+            noted=self.ledger.note,
+        )  # fmt: skip
+
+    def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:
+        """Go on as an earlier run began."""
+        self._chosen(layout, chunk, keep=False)
+        self._encoder.describe(layout, chunk)
+
+    def submit(self, chunk: Chunk) -> None:
+        """Encode, send and publish a chunk."""
+        self._encoder.submit(chunk)
+
+    def send_kept(self, chunk: int, frames: int) -> None:
+        """Send and publish a chunk that lies encoded in the spool."""
+        self._delivery.send_kept(chunk, frames)
+
+    def finish(self, frames: int) -> int:
+        """Wait until all ``frames`` are published, and finish the movie; returns the bytes of its metadata.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Nothing was stored for ``close_seconds``.
+        RecordingError
+            A chunk could not be encoded, or somebody took over.
+        """
+        self._encoder.submit(None)
+        self._delivery.patience.hurry()
+        self._publisher.finish()
+        ledger, limit = self.ledger, self.config.close_seconds
+        seen, since = self._progress(), monotonic()
+        with ledger.changed:
+            while ledger.published < frames and ledger.error is None:
+                ledger.changed.wait(0.2)
+                if (now := self._progress()) != seen:
+                    seen, since = now, monotonic()
+                if monotonic() - since > limit:
+                    break
+            missing, trouble, error = frames - ledger.published, ledger.trouble, ledger.error
+        if error is not None:
+            raise RecordingError(f"{self._storage.url}: the recording ended early: {error}") from error
+        if missing:
+            raise StoreUnavailableError(
+                f"{self._storage.url}: nothing could be stored for {limit:g} s ({trouble or 'no answer'}); "
+                f"{missing:,} frames of {frames:,} are not in the store"
+            )
+        return self._complete() if frames else 0
+
+    def _complete(self) -> int:
+        limit = threading.Timer(self.config.close_seconds, self._publisher.patience.stopping.set)
+        limit.daemon = True
+        limit.start()
+        try:
+            return self._publisher.complete()
+        except RecordingError:
+            raise
+        except Exception as error:
+            raise StoreUnavailableError(
+                f"{self._storage.url}: every frame is in the store, but the last metadata could not be written "
+                f"({told(error)})"
+            ) from error
+        finally:
+            limit.cancel()
+
+    def stop(self) -> None:
+        """End every thread."""
+        self._delivery.stop()
+        self._publisher.stop()
+
+    def _progress(self) -> tuple[int, int, int]:
+        with self.ledger.changed:
+            return self.ledger.published, len(self.ledger.stored), self.buffers.free
+
+    def _chosen(self, layout: Layout, chunk: tuple[int, ...], keep: bool = True) -> None:
+        if keep and self._spool is not None:
+            array = metadata.array_json(chunk, chunk, layout)
+            try:
+                self._spool.keep_encoding(array, metadata.attributes_json(layout, self._attributes))
+            except OSError as problem:  # tried again before a chunk is kept there
+                self.ledger.note_trouble(told(problem))
+        self.layout = layout
+        self._publisher.describe(layout, chunk, self._attributes)
+        if self._when_chosen is not None:
+            self._when_chosen(layout)

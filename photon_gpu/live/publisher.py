@@ -1,0 +1,167 @@
+"""A growing prefix: after chunks are in the store, ``.zarray`` is written again with a longer shape."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import Any
+
+from photon_gpu import manifest, metadata
+from photon_gpu.claim import MARKER, read_marker
+from photon_gpu.errors import RecordingError
+from photon_gpu.layouts.base import Layout
+from photon_gpu.live.journal import Journal
+from photon_gpu.live.ledger import Ledger
+from photon_gpu.live.retrying import Patience, again, told
+from photon_gpu.live.spool import Spool
+from photon_gpu.storage import Storage
+
+_PATIENCE_SECONDS = 5.0
+
+
+class Publisher:
+    """Publishes what is stored, in order, and then lets go of what the spool holds of it.
+
+    Order of writing: chunks (:class:`~photon_gpu.live.delivery.Delivery`), manifest, ``.zattrs``
+    (once), ``.zarray``. A reader that sees a length finds every chunk of it, and its checksum.
+
+    Parameters
+    ----------
+    storage : Storage
+    ledger : Ledger
+    spool : Spool or None
+    recycler : Journal or None
+        Takes segments that are needed no more.
+    token : str
+        Of the marker; where it is another's, somebody took the place over.
+    interval : float
+        Seconds between two publications, at least.
+    files : dict
+        Manifest entries of what an earlier run published.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        ledger: Ledger,
+        *,
+        spool: Spool | None,
+        recycler: Journal | None,
+        token: str,
+        interval: float,
+        files: dict[str, list[Any]],
+    ) -> None:
+        self._storage, self._ledger, self._spool, self._recycler = storage, ledger, spool, recycler
+        self._token, self._interval = token, interval
+        self._files = dict(files)
+        self._layout: Layout | None = None
+        self._chunk: tuple[int, ...] = ()
+        self._attributes: dict[str, Any] = {}
+        self._finishing = False
+        self.patience = Patience()
+        self._thread = threading.Thread(target=self._work, name="photon-publish", daemon=True)
+        self._thread.start()
+
+    def describe(self, layout: Layout, chunk: tuple[int, ...], attributes: dict[str, Any]) -> None:
+        """What the metadata say; before the first chunk is sent."""
+        self._layout, self._chunk, self._attributes = layout, chunk, attributes
+
+    def finish(self) -> None:
+        """Publish what is left without waiting, then finish."""
+        self.patience.hurry()
+        with self._ledger.changed:
+            self._finishing = True
+            self._ledger.changed.notify_all()
+
+    def complete(self) -> int:
+        """Write manifest and ``.zarray`` for good and take the marker away; returns the bytes of the metadata."""
+        assert self._layout is not None
+        layout, shape = self._layout, (self._ledger.published, *self._chunk[1:])
+        array = metadata.array_json(shape, self._chunk, layout)
+        attributes = metadata.attributes_json(layout, self._attributes)
+        index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
+
+        def write() -> None:
+            self._check_held()
+            self._storage.write(manifest.NAME, index)
+            self._storage.write(metadata.ATTRIBUTES, attributes)
+            self._storage.write(metadata.ARRAY, array)
+
+        self._again(write)
+        self._again(lambda: self._storage.delete(MARKER))
+        return len(array) + len(attributes) + len(index)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self.patience.stopping.set()
+        with self._ledger.changed:
+            self._ledger.changed.notify_all()
+        self._thread.join(_PATIENCE_SECONDS)
+
+    def _work(self) -> None:
+        last = 0.0
+        try:
+            while True:
+                with self._ledger.changed:
+                    while not (chunks := self._ledger.publishable()) and not self.patience.stopping.is_set():
+                        self._ledger.changed.wait()
+                    due = last + self._interval
+                    while (
+                        not self._finishing
+                        and not self.patience.stopping.is_set()
+                        and (rest := due - monotonic()) > 0
+                    ):
+                        self._ledger.changed.wait(rest)
+                    chunks = self._ledger.publishable()
+                if self.patience.stopping.is_set():
+                    return
+                self._publish(chunks)
+                last = monotonic()
+        except Exception as error:
+            if not self.patience.stopping.is_set():
+                self._ledger.fail(error)
+
+    def _publish(self, chunks: list[int]) -> None:
+        assert self._layout is not None
+        with self._ledger.changed:
+            stored = [self._ledger.stored[chunk] for chunk in chunks]
+            frames = self._ledger.published + sum(count for count, _ in stored)
+        for _, files in stored:
+            self._files.update(files)
+        first = self._ledger.published == 0
+        array = metadata.array_json((frames, *self._chunk[1:]), self._chunk, self._layout)
+        attributes = metadata.attributes_json(self._layout, self._attributes)
+        # ``.zarray`` changes until the end, so until then the manifest does not list it.
+        index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes})
+
+        def write() -> None:
+            self._check_held()
+            self._storage.write(manifest.NAME, index)
+            if first:
+                self._storage.write(metadata.ATTRIBUTES, attributes)
+            self._storage.write(metadata.ARRAY, array)
+
+        self._again(write)
+        self._ledger.publish(chunks)
+        if self._spool is not None:
+            for chunk in chunks:
+                try:
+                    self._spool.drop(chunk, self._recycler)
+                except OSError as error:
+                    self._ledger.note_trouble(told(error))
+
+    def _again(self, action: Any) -> None:
+        again(action, self.patience, lambda error: self._ledger.note_trouble(told(error)))
+
+    def _check_held(self) -> None:
+        try:
+            found = read_marker(self._storage).get("token")
+        except FileNotFoundError:
+            names = self._storage.names()
+            if not names or MARKER in names:
+                raise  # a store that is away, not one that was taken
+            found = "nobody"
+        if found != self._token:
+            raise RecordingError(
+                f"{self._storage.url}: somebody else took this recording over, or removed it; nothing more is written"
+            )

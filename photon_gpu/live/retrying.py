@@ -1,0 +1,83 @@
+"""Trying again: with jittered backoff, until it works or is told to stop."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import TypeVar
+
+from photon_gpu.errors import RecordingError
+
+Result = TypeVar("Result")
+
+_FIRST_SECONDS, _MOST_SECONDS, _HURRIED_SECONDS = 0.05, 15.0, 1.0
+_SECRETS = re.compile(
+    r"(?i)(//[^/\s:@]+:)[^/\s@]+(?=@)"
+    r"|((?:secret|token|password|passwd|signature|credential|authorization|access[_-]?key(?:[_-]?id)?|\bkey)"
+    r"[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;)]+"
+)
+
+
+class Patience:
+    """How long to wait between tries, and whether to go on.
+
+    Attributes
+    ----------
+    stopping : threading.Event
+        Give up: the last error is raised.
+    most_seconds : float
+        Between two tries, at most.
+    """
+
+    def __init__(self, most_seconds: float = _MOST_SECONDS) -> None:
+        self.stopping = threading.Event()
+        self.most_seconds = most_seconds
+
+    def hurry(self) -> None:
+        """Wait less from now on: somebody waits for the end."""
+        self.most_seconds = min(self.most_seconds, _HURRIED_SECONDS)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than allowed by now."""
+        until = monotonic() + seconds
+        began = monotonic()
+        while (rest := min(until, began + self.most_seconds) - monotonic()) > 0:
+            if self.stopping.wait(min(rest, 0.1)):
+                return
+
+
+def again(
+    action: Callable[[], Result], patience: Patience, on_failure: Callable[[Exception], None]
+) -> Result:
+    """What ``action`` returns, once it does.
+
+    Anything but a :class:`RecordingError` is tried again: a store that answers 403 or 404 during a
+    recording may answer otherwise once a token is renewed or a bucket is back. Waits are drawn at
+    random below an exponential bound ("full jitter": Brooker, *Exponential Backoff And Jitter*, 2015).
+    """
+    import tenacity
+
+    def failed(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Exception):
+            on_failure(error)
+
+    attempts = tenacity.Retrying(
+        wait=tenacity.wait_random_exponential(multiplier=_FIRST_SECONDS, max=patience.most_seconds),
+        sleep=patience.sleep,
+        stop=tenacity.stop_when_event_set(patience.stopping),
+        retry=tenacity.retry_if_exception(
+            lambda error: isinstance(error, Exception) and not isinstance(error, RecordingError)
+        ),
+        after=failed,
+        reraise=True,
+    )
+    return attempts(action)
+
+
+def told(error: BaseException) -> str:
+    """An error in words, without what looks like a credential."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return _SECRETS.sub(lambda match: (match[1] or match[2]) + "***", text)[:500]

@@ -1,0 +1,400 @@
+"""The live writer: frames in, a growing movie out, nothing lost on the way."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import uuid
+from collections import deque
+from time import monotonic, perf_counter
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from photon_gpu.backend import get_backend
+from photon_gpu.claim import Claim
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import InvalidInputError, PhotonError, QueueFullError, RecordingError
+from photon_gpu.live.chunks import Chunk
+from photon_gpu.live.config import LiveConfig
+from photon_gpu.live.encoder import resolve_noise
+from photon_gpu.live.gate import Gate
+from photon_gpu.live.journaling import Journaling
+from photon_gpu.live.pipeline import Pipeline
+from photon_gpu.live.retrying import told
+from photon_gpu.live.spool import Spool
+from photon_gpu.live.status import LiveStatus
+from photon_gpu.noise import NoiseModel
+from photon_gpu.pool import worker_count
+from photon_gpu.records import Record, check
+from photon_gpu.storage import Storage
+from photon_gpu.warmup import warm_up
+
+_DRAIN_SECONDS = 10.0  # for frames on their way to the journal, when a recording ends early
+
+
+class LiveWriter:
+    """Record frames as they come.
+
+    Parameters
+    ----------
+    url : str, path or Storage
+        Where to; must not exist.
+    frame_shape : tuple of int
+        ``(H, W)`` or more axes.
+    dtype : dtype
+        Of the frames; nothing is cast.
+    noise : NoiseModel, callable, str, path or Movie, optional
+        The detector's model; or a function of the first ``estimate_frames`` frames that returns
+        one; or an earlier run, whose model is carried over; or ``"estimate"``. Where none can be
+        estimated the movie is stored lossless, and :meth:`status` says so. Default: a photon counter.
+    layout, step, preset, predictor, compressor, dither, backend, workers, storage_options
+        As of :func:`photon_gpu.encode`; what the preset tries is tried on the first chunk.
+    durability : {"frame", "chunk"}
+        When a frame counts as acknowledged. ``"frame"``: it is on the spool's disk and survives a
+        kill or a power cut. ``"chunk"``: its chunk is published in the store, or on the spool's disk.
+    spool : path, optional
+        Folder on a fast local disk: the journal of ``"frame"``, and chunks the store would not
+        take. Default: for ``"frame"`` beside a local destination, else none.
+    chunk_frames : int, optional
+        Default: 100, or as many as let four chunks fit the queue.
+    queue_bytes : int
+        Memory for frames that wait.
+    on_full : {"block", "raise"}
+        What :meth:`append` does when the queue is full.
+    estimate_frames : int
+        Frames the noise model is estimated from.
+    publish_seconds : float
+        Least time between two publications of a longer movie.
+    close_seconds : float
+        How long :meth:`close` goes on trying a store that takes nothing.
+    attributes : dict, optional
+        More JSON for ``.zattrs``.
+
+    Raises
+    ------
+    InvalidInputError, UnsupportedTypeError
+        A parameter cannot be used.
+    StoreExistsError
+        Something is there already, or somebody else is writing there.
+
+    Examples
+    --------
+    >>> import numpy as np, photon_gpu as pg
+    >>> frames = np.random.default_rng(0).poisson(20, (250, 16, 16)).astype("uint16")
+    >>> with pg.LiveWriter("memory://live.zarr", frame_shape=(16, 16), dtype="uint16") as live:
+    ...     for t, frame in enumerate(frames):
+    ...         acknowledged = live.append(frame, timestamp=t / 30)
+    >>> movie = pg.open("memory://live.zarr")
+    >>> movie.shape, float(movie.timestamps[30])
+    ((250, 16, 16), 1.0)
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str] | Storage,
+        *,
+        frame_shape: tuple[int, ...],
+        dtype: DTypeLike,
+        noise: Any = None,
+        layout: str = "compact",
+        step: float = 0.5,
+        preset: str = "fast",
+        predictor: str | None = None,
+        compressor: str | None = None,
+        dither: int | None = None,
+        backend: str = "auto",
+        workers: int | None = None,
+        durability: str = "chunk",
+        spool: str | os.PathLike[str] | None = None,
+        chunk_frames: int | None = None,
+        queue_bytes: float = 512e6,
+        on_full: str = "block",
+        estimate_frames: int = 100,
+        publish_seconds: float = 1.0,
+        close_seconds: float = 60.0,
+        storage_options: dict[str, Any] | None = None,
+        attributes: dict[str, Any] | None = None,
+    ) -> None:
+        self._storage = Storage.at(url, storage_options)
+        self.config = config = LiveConfig(
+            frame_shape=frame_shape, dtype=np.dtype(dtype).name, layout=layout, step=step, preset=preset,
+            predictor=predictor, compressor=compressor, dither=dither, chunk_frames=chunk_frames,
+            durability=durability, on_full=on_full, queue_bytes=int(queue_bytes), estimate_frames=estimate_frames,
+            publish_seconds=publish_seconds, close_seconds=close_seconds,
+        )  # fmt: skip
+        found = resolve_noise(noise, storage_options)
+        if callable(found):
+            config.check_estimate()
+        chosen = get_backend(backend)
+        known = found if isinstance(found, NoiseModel) or found is None else None
+        base = Encoding(layout=layout, dtype=config.dtype, noise=known, step=step, dither=dither)
+        warm_up(chosen, base, preset)
+        self._gate = Gate(config.frame_shape, np.dtype(config.dtype), layout, chosen)
+        self._gate.expect(None if callable(found) else base)
+        self._spool: Spool | None = None
+        try:
+            token = self._claim(spool, found, attributes or {})
+            self._journal = self._spool.journal() if self._spool and durability == "frame" else None
+            self._pipeline = Pipeline(
+                self._storage, config, token=token, spool=self._spool, recycler=self._journal, noise=found,
+                backend=chosen, workers=worker_count(workers), attributes={**(attributes or {}), "recording_id": token},
+                chosen=lambda layout: self._gate.expect(layout.encoding),
+            )  # fmt: skip
+        except BaseException:
+            if self._spool is not None:
+                self._spool.remove()
+            raise
+        self._ledger = self._pipeline.ledger
+        self._journaling = None
+        if self._journal is not None:
+            self._journaling = Journaling(self._journal, self._ledger, self._pipeline.buffers)
+        self._appending = threading.Lock()
+        self._chunk: Chunk | None = None
+        self._number = 0
+        self._latencies: deque[float] = deque(maxlen=10_000)
+        self._closed = False
+
+    @property
+    def url(self) -> str:
+        """Where the movie lies."""
+        return self._storage.url
+
+    @property
+    def spool(self) -> str | None:
+        """The folder that :func:`photon_gpu.recover` takes, should this process end early."""
+        return str(self._spool.folder) if self._spool else None
+
+    @property
+    def acknowledged(self) -> int:
+        """Frames from the first on that are sure to survive."""
+        with self._ledger.changed:
+            return self._ledger.acknowledged
+
+    def append(self, frames: Any, *, timestamp: Any = None, metadata: Any = None, wait: bool = True) -> int:
+        """Take one frame or a batch; from any thread.
+
+        Parameters
+        ----------
+        frames : array
+            ``frame_shape`` or ``(n, *frame_shape)``, NumPy or CuPy, copied before this returns.
+        timestamp : number or sequence of numbers, optional
+            One per frame.
+        metadata : dict or sequence of dict, optional
+            One per frame; anything JSON can hold.
+        wait : bool
+            With durability ``"frame"``: return once these frames are acknowledged. False: return
+            at once; frames are synced together, and the count says how many are by now.
+
+        Returns
+        -------
+        int
+            Frames acknowledged so far, counted from the first.
+
+        Raises
+        ------
+        InvalidInputError, UnsupportedTypeError
+            These frames cannot be encoded; none of them was taken.
+        QueueFullError
+            With ``on_full="raise"``; none was taken.
+        RecordingError
+            The recording ended; the message says why.
+        """
+        began = perf_counter()
+        block = self._gate.block(frames)
+        said = check(len(block), timestamp, metadata)
+        with self._appending:
+            self._check_open()
+            self._gate.check(block, self._ledger.frames_in)
+            if self.config.on_full == "raise":
+                self._check_room(len(block))
+            taken = self._take(block, said)
+        if wait and self._journaling is not None:
+            self._wait_for(taken)
+        spent = perf_counter() - began
+        with self._ledger.changed:
+            self._ledger.worst_append_seconds = max(self._ledger.worst_append_seconds, spent)
+            self._latencies.append(spent)
+            return self._ledger.acknowledged
+
+    def status(self) -> LiveStatus:
+        """Counts, rates and what is wrong, now; ``str()`` of it is one line."""
+        ledger, buffers, spool = self._ledger, self._pipeline.buffers, self._spool
+        rate = ledger.rate()
+        used = buffers.used_bytes
+        free = self.config.queue_bytes - used
+        if spool is not None:
+            free += spool.free_bytes
+        with ledger.changed:
+            return LiveStatus(
+                frames_in=ledger.frames_in,
+                frames_acknowledged=ledger.acknowledged,
+                frames_stored=ledger.published,
+                queue_bytes=used,
+                queue_limit_bytes=self.config.queue_bytes,
+                spool_bytes=spool.nbytes if spool is not None else 0,
+                megabytes_per_second=rate / 1e6,
+                ratio=ledger.raw_bytes / ledger.stored_bytes if ledger.stored_bytes else math.nan,
+                worst_append_seconds=ledger.worst_append_seconds,
+                buffer_seconds=free / rate if rate > 0 else math.inf,
+                retries=ledger.retries,
+                trouble=ledger.trouble,
+                notes=ledger.notes,
+                seconds=monotonic() - ledger.began,
+            )
+
+    def append_seconds(self, share: float) -> float:
+        """Quantile of the time the last 10,000 appends took, as in ``append_seconds(0.99)``."""
+        with self._ledger.changed:
+            return float(np.quantile(self._latencies, share)) if self._latencies else 0.0
+
+    def close(self) -> None:
+        """Store what is left and finish the movie; does nothing the second time.
+
+        Raises
+        ------
+        StoreUnavailableError, RecordingError
+            What went wrong, however long ago; the message says where the frames are.
+        """
+        with self._appending:
+            if self._closed:
+                return
+            self._closed = True
+            chunk, self._chunk = self._chunk, None
+            if chunk is not None:
+                self._pipeline.submit(chunk)
+            frames = self._ledger.frames_in
+        try:
+            self._pipeline.finish(frames)
+            self._end(finished=True)
+            if not frames:
+                Claim(self._storage, overwrite=False).withdraw()
+        except PhotonError as error:
+            error.add_note(self._whereabouts(frames))
+            self._end(finished=False)
+            raise
+
+    def __enter__(self) -> LiveWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except PhotonError as problem:
+            if error is None:
+                raise
+            error.add_note(f"closing the recording failed too: {problem}")
+
+    def __repr__(self) -> str:
+        return f"<LiveWriter {self.config.frame_shape} {self.config.dtype} to {self.url}: {self.status()}>"
+
+    def _claim(self, spool: str | os.PathLike[str] | None, noise: Any, attributes: dict[str, Any]) -> str:
+        """Take the place, and note there where the frames are kept meanwhile."""
+        if spool is None and self.config.durability == "frame":
+            if not self._storage.local:
+                raise InvalidInputError(
+                    "durability='frame' keeps frames on a local disk until they are stored: give a folder as spool"
+                )
+            spool = f"{self._storage.root}.spool"
+        token = uuid.uuid4().hex
+        if spool is not None:
+            facts = {
+                "token": token, "url": self._storage.url, "config": self.config.to_dict(),
+                "noise": noise.to_dict() if isinstance(noise, NoiseModel) else None,
+                "noise_known": not callable(noise), "attributes": attributes,
+            }  # fmt: skip
+            self._spool = Spool.begin(spool, self._storage.root.split("/")[-1], facts)
+        folder = str(self._spool.folder) if self._spool else None
+        noted = {"token": token, "recording": True, "spool": folder}
+        Claim(self._storage, overwrite=False, facts=noted).__enter__()
+        return token
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidInputError("the recording is closed: it takes no more frames")
+        with self._ledger.changed:
+            error = self._ledger.error
+        if error is not None:
+            raise RecordingError(
+                f"the recording ended: {error}; {self._whereabouts(self._ledger.frames_in)}"
+            ) from error
+
+    def _check_room(self, frames: int) -> None:
+        room = self._pipeline.buffers.free * self.config.frames_per_chunk + (
+            self._chunk.room if self._chunk else 0
+        )
+        if frames > room:
+            raise QueueFullError(
+                f"{frames} frames arrived, the queue has room for {room} ({self.config.queue_bytes:,} bytes in all); "
+                "none was taken: append them again, or give a larger queue_bytes or on_full='block'"
+            )
+
+    def _take(self, block: NDArray[Any], said: list[Record] | None) -> int:
+        """Copy frames into chunks; returns the count of frames taken so far."""
+        done = 0
+        while done < len(block):
+            chunk = self._chunk or self._next_chunk(done)
+            count = min(chunk.room, len(block) - done)
+            chunk.add(block[done : done + count], said[done : done + count] if said else None)
+            done += count
+            self._ledger.take(count, count * self.config.frame_nbytes)
+            if not chunk.room:
+                self._chunk = None
+                self._pipeline.submit(chunk)
+        return self._ledger.frames_in
+
+    def _next_chunk(self, taken: int) -> Chunk:
+        while (chunk := self._pipeline.buffers.take(self._number, 0.2)) is None:
+            with self._ledger.changed:
+                error = self._ledger.error
+            if error is not None:
+                raise RecordingError(
+                    f"the recording ended: {error}; {taken} frames of this append had been taken; "
+                    f"{self._whereabouts(self._ledger.frames_in)}"
+                ) from error
+        self._number += 1
+        if self._journaling is not None:
+            self._journaling.follow(chunk)
+        self._chunk = chunk
+        return chunk
+
+    def _wait_for(self, frames: int) -> None:
+        with self._ledger.changed:
+            while self._ledger.acknowledged < frames:
+                if self._ledger.error is not None:
+                    break
+                self._ledger.changed.wait(1.0)
+            else:
+                return
+        self._check_open()
+
+    def _whereabouts(self, frames: int) -> str:
+        with self._ledger.changed:
+            safe, stored = self._ledger.acknowledged, self._ledger.published
+        where = f"{stored:,} of {frames:,} frames are in the store"
+        if self._spool is not None:
+            return (
+                f"{where}, {safe:,} are safe; photon_gpu.recover({str(self._spool.folder)!r}) stores the rest, "
+                f"{frames - safe:,} are lost"
+            )
+        return f"{where}; the others are lost: there was no spool to keep them"
+
+    def _end(self, *, finished: bool) -> None:
+        if self._journaling is not None:
+            self._journaling.stop(0.0 if finished else _DRAIN_SECONDS)
+        self._pipeline.stop()
+        if self._spool is not None:
+            try:
+                if finished:
+                    self._spool.remove()
+            except OSError as error:  # the movie is whole; recovery would find that, and remove it
+                self._ledger.note_trouble(
+                    f"the spool {self._spool.folder} could not be removed: {told(error)}"
+                )
+            finally:
+                self._spool.release()

@@ -1,0 +1,161 @@
+"""Frame times and metadata: what is said of each frame, kept beside the chunk it lies in.
+
+Files ``.frames/<chunk>.json``, only where something was said. FORMAT.md, "Frame records".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import manifest
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.storage import read_required
+
+if TYPE_CHECKING:
+    from photon_gpu.reader import Movie
+
+VERSION = 1
+LARGEST = 1 << 16
+"""Most bytes of metadata of one frame."""
+
+Record = tuple[float | int | None, str | None]
+"""Timestamp, and metadata as JSON, of one frame."""
+
+NOTHING: Record = (None, None)
+
+
+def file_name(chunk: int) -> str:
+    """Name of the file of a chunk's records."""
+    return f".frames/{chunk}.json"
+
+
+def chunk_of(name: str) -> int | None:
+    """The chunk whose records a file holds; None for any other file."""
+    found = re.fullmatch(r"\.frames/(\d{1,18})\.json", name)
+    return int(found[1]) if found else None
+
+
+def check(frames: int, timestamp: Any, metadata: Any) -> list[Record] | None:
+    """What was said of ``frames`` frames, as records; None where nothing was.
+
+    Parameters
+    ----------
+    timestamp : number, or one per frame
+        Seconds, nanoseconds, ticks: the caller's own unit. Integers are kept exactly.
+    metadata : dict, or one per frame
+        Anything JSON can hold, of at most 64 KiB.
+    """
+    if timestamp is None and metadata is None:
+        return None
+    times = _spread(frames, timestamp, "timestamp", np.ndim(timestamp) == 0)
+    said = _spread(frames, metadata, "metadata", isinstance(metadata, dict))
+    return [(_time(t), _json(m)) for t, m in zip(times, said, strict=True)]
+
+
+def pack(first: int, records: list[Record]) -> bytes | None:
+    """The file of a chunk whose first frame is ``first``; None where nothing was said."""
+    if all(record == NOTHING for record in records):
+        return None
+    times = [t for t, _ in records]
+    said = [None if m is None else json.loads(m) for _, m in records]
+    content = {
+        "records_version": VERSION,
+        "first_frame": first,
+        "frames": len(records),
+        "timestamps": times if any(t is not None for t in times) else None,
+        "metadata": said if any(m is not None for m in said) else None,
+    }
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+
+
+def unpack(data: bytes, first: int, frames: int, where: str) -> tuple[list[Any], list[Any]]:
+    """Timestamps and metadata, one each per frame, None where nothing was said."""
+    try:
+        found = json.loads(data)
+        version = found["records_version"]
+        times = found["timestamps"] or [None] * found["frames"]
+        said = found["metadata"] or [None] * found["frames"]
+        fits = found["first_frame"] == first and len(times) == len(said) == frames
+        fits = fits and all(t is None or isinstance(t, (int, float)) for t in times)
+        fits = fits and all(m is None or isinstance(m, dict) for m in said)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptDataError(f"{where}: not frame records ({error})") from error
+    if version != VERSION or not fits:
+        raise CorruptDataError(
+            f"{where}: not the records, version {VERSION}, of {frames} frames from {first}"
+        )
+    return list(times), list(said)
+
+
+def timestamps(movie: Movie) -> NDArray | None:
+    """Of every frame of an open movie: int64 where all are integers, else float64 with NaN for none."""
+    found: list[Any] = []
+    for chunk in range(-(-len(movie) // movie.chunks[0])):
+        found += _read(movie, chunk)[0]
+    if all(t is None for t in found):
+        return None
+    if all(isinstance(t, int) and abs(t) < 1 << 63 for t in found):
+        return np.array(found, np.int64)
+    return np.array([math.nan if t is None else t for t in found], np.float64)
+
+
+def metadata_of(movie: Movie, frame: int) -> dict[str, Any] | None:
+    """Of one frame of an open movie."""
+    number = range(len(movie))[frame]
+    chunk, inside = divmod(number, movie.chunks[0])
+    said: dict[str, Any] | None = _read(movie, chunk)[1][inside]
+    return said
+
+
+def _read(movie: Movie, chunk: int) -> tuple[list[Any], list[Any]]:
+    first = chunk * movie.chunks[0]
+    frames = min(movie.chunks[0], len(movie) - first)
+    name = file_name(chunk)
+    if name not in movie.manifest:
+        return [None] * frames, [None] * frames
+    data = read_required(movie.storage, name, f"times and metadata of frames {first} to {first + frames - 1}")
+    manifest.check(name, data, movie.manifest, movie.url)
+    return unpack(data, first, frames, f"{movie.url}: {name}")
+
+
+def _spread(frames: int, given: Any, name: str, single: bool) -> list[Any]:
+    if given is None:
+        return [None] * frames
+    if single:
+        if frames != 1:
+            raise InvalidInputError(f"one {name} for {frames} frames; give a list with one for each")
+        return [given]
+    given = list(given)
+    if len(given) != frames:
+        raise InvalidInputError(f"{len(given)} of {name} for {frames} frames; give one for each")
+    return given
+
+
+def _time(value: Any) -> float | int | None:
+    if value is None:
+        return None
+    if isinstance(value, (np.integer, np.floating)):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InvalidInputError(f"timestamp is {value!r}; a finite number is needed")
+    return value
+
+
+def _json(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, dict):
+            raise TypeError(f"a dictionary is needed, not {type(value).__name__}")
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(f"metadata of a frame cannot be kept as JSON: {error}") from error
+    if len(text) > LARGEST:
+        raise InvalidInputError(f"metadata of a frame take {len(text):,} bytes; at most {LARGEST:,} are kept")
+    return text

@@ -1,0 +1,1 @@
+"""Running the CUDA kernels, and the CuPy host code, where there is no GPU."""

@@ -1,0 +1,138 @@
+"""Runs every kernel once or more, with unaligned, strided and odd-sized memory, and checks the results.
+
+``python -m tests.cuda_host.every_kernel`` is what the sanitizers watch; it fails if a kernel was left out.
+With ``--brief``, for the slow thread sanitizer, each kernel runs for some of its types: they share a template.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from typing import Any
+
+import numpy as np
+from photon_gpu.kernels import reference
+
+from tests.cuda_host import standin
+from tests.cuda_host.host import host_module
+from tests.kernels.vectors import DTYPES, full_range, mixes, thresholds_for
+
+CODES: tuple[str, ...] = ("uint8", "uint16", "uint32")
+OUTPUTS: tuple[str, ...] = ("uint8", "int16", "float32", "float64")
+
+
+def same(found: Any, expected: np.ndarray) -> None:
+    np.testing.assert_array_equal(found.get(), expected)
+
+
+def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
+    """Launch everything that ``kernels/cuda.py`` offers."""
+    put, empty = cupy.asarray, cupy.empty
+    codes_of_all, outputs, sizes, shape = (
+        CODES,
+        OUTPUTS,
+        ((1003, 0), (1003, 1), (512, 0), (17, 16)),
+        (3, 7, 43),
+    )
+    if brief:
+        codes_of_all, outputs, sizes, shape = (
+            CODES[:1],
+            ("uint8", "float64"),
+            ((1003, 0), (600, 1)),
+            (2, 4, 9),
+        )
+    for dtype in ("int16", "float32") if brief else DTYPES:
+        values = full_range(dtype, 1003)
+        for skew in (0, 1):
+            out, expected = empty(3, dtype), np.zeros(3, dtype)
+            kernels.extent(put(values)[skew:], out)
+            reference.extent(values[skew:], expected)
+            same(out, expected)
+        for phased, code in itertools.product((False, True), codes_of_all):
+            thresholds, model, given = thresholds_for(dtype, phased)
+            thresholds = np.ascontiguousarray(thresholds[..., : 250 if code == "uint8" else None])
+            given = given[:, :130]
+            out, expected = empty(given.shape, code), np.empty(given.shape, code)
+            extra = (3, 5, 1 << 20) if phased else (0,)
+            name = "forward_thresholds" + "_phased" * phased
+            getattr(kernels, name)(put(np.ascontiguousarray(given)), put(thresholds), put(model), *extra, out)
+            getattr(reference, name)(given, thresholds, model, *extra, expected)
+            same(out, expected)
+        if np.dtype(dtype).kind in "iu":
+            for code in codes_of_all:
+                small = (np.arange(999) % 120).astype(dtype).reshape(3, 333)
+                out, expected = empty(small.shape, code), np.empty(small.shape, code)
+                kernels.subtract(put(small), 0, out)
+                reference.subtract(small, 0, expected)
+                same(out, expected)
+                if np.dtype(dtype).itemsize <= 4 and code == "uint8":
+                    sums, counted = put(np.zeros((3, 128), np.int64)), np.zeros((3, 128), np.int64)
+                    kernels.moments(put(small), 0, 0, sums)
+                    reference.moments(small, 0, 0, counted)
+                    same(sums, counted)
+    for code, out_dtype in itertools.product(codes_of_all, outputs):
+        size = 256 if code == "uint8" else 9000
+        tables = full_range(out_dtype, 16 * size).reshape(16, size)
+        for pixels, skew in sizes:
+            codes = (full_range("uint16", 2 * pixels) % size).astype(code).reshape(2, pixels)
+            stored, target = empty(2 * pixels + skew, code), empty(2 * pixels + skew, out_dtype)
+            given, out = stored[skew:].reshape(2, pixels), target[skew:].reshape(2, pixels)
+            given.set(codes)
+            kernels.inverse(given, put(tables[0]), out)
+            same(out, tables[0][codes])
+            kernels.inverse_phased(given, put(tables), 1, 2, pixels + 1, out)
+            expected = np.empty(codes.shape, out_dtype)
+            reference.inverse_phased(codes, tables, 1, 2, pixels + 1, expected)
+            same(out, expected)
+        assert kernels.checksum(given, 3, 99) == reference.checksum(codes, 3, 99)
+    index = full_range("uint32", 300)
+    same(kernels.phase(put(index), 4), reference.phase(index, 4))
+    labels = np.append(np.arange(-500, 500) * 0.5, [0.3, np.nan])
+    out, expected = empty(labels.shape, np.int32), np.empty(labels.shape, np.int32)
+    assert (
+        kernels.codes_from_labels(put(labels), 0.5, out)
+        == reference.codes_from_labels(labels, 0.5, expected)
+        == 2
+    )
+    same(out, expected)
+    frames, rows, columns = shape
+    for code in codes_of_all[:2]:
+        for read, weights, rates in itertools.islice(mixes(code, shape), 1 if brief else None):
+            flat, state = read.reshape(frames, -1), np.empty((3, rows + 2, columns + 2), np.int32)
+            residuals, out = np.empty(flat.shape, code), empty(flat.shape, code)
+            reference.predict_mean(flat, rates, 5, state.reshape(-1), residuals)
+            kernels.predict_mean(put(flat), put(rates), 5, put(state), out)
+            same(out, residuals)
+            kernels.restore_mean(out, put(rates), 5, put(state), back := empty(flat.shape, code))
+            same(back, flat)
+            for name in ("past", "full"):
+                residuals, out = np.empty(shape, code), empty(shape, code)
+                getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
+                planes = empty((2, rows, columns), np.int32)
+                given = (put(weights), put(rates), planes)
+                getattr(kernels, f"predict_{name}")(put(read), *given, out)
+                same(out, residuals)
+                getattr(kernels, f"restore_{name}")(out, *given, back := empty(shape, code))
+                same(back, read)
+
+
+def main(brief: bool) -> int:
+    """Run, and say what ran."""
+    with standin.installed(4) as machine:
+        import cupy
+        from photon_gpu.kernels import cuda
+
+        run_all(cupy, cuda, brief)
+        ran = {name for _, name in machine.launched}
+        expected = set(host_module(cuda.source()).names)
+    if brief:  # a family is a kernel's name without its types
+        ran, expected = ({re.sub(r"(_[iuf]\d+)+$", "", name) for name in names} for names in (ran, expected))
+    left_out = expected - ran
+    assert not left_out, f"never launched: {sorted(left_out)}"
+    print(f"{len(ran)} kernels ran clean. {standin.NOTICE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--brief" in sys.argv))

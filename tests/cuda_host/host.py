@@ -1,0 +1,128 @@
+"""Builds ``photon.cu`` with g++ behind ``shim.h`` and launches its kernels with checked arguments."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+SHIM = Path(__file__).with_name("shim.h")
+FLAGS = ("-std=c++20", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing", "-w")
+SANITIZERS = {
+    "": ("-O1",),
+    "address": ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
+    # -O1 keeps locals in registers; stacks are used again, which would look like a race.
+    "thread": ("-O1", "-fsanitize=thread"),
+}
+THREADS = 256
+_KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+__launch_bounds__\s*\([^)]*\)\s*(\w+)\s*\(')
+
+
+class HostLaunchError(RuntimeError):
+    """What the shim found wrong with a launch."""
+
+
+def sanitizer() -> str:
+    """The sanitizer this process was started for: its runtime must be preloaded (see sanitized.py)."""
+    return os.environ.get("PHOTON_GPU_HOST_SANITIZER", "")
+
+
+def _expanded(text: str) -> str:
+    run = subprocess.run(
+        ["g++", "-E", "-P", "-x", "c++", "-"], input=text, capture_output=True, text=True, check=True
+    )
+    return run.stdout
+
+
+def _glue(text: str, names: list[str]) -> str:
+    lines = [f'#include "{SHIM}"', '#line 1 "photon.cu"', text, 'extern "C" {']
+    for name in names:
+        lines.append(
+            f"int launch_{name}(const unsigned* grid, const unsigned* block, void** arguments) "
+            f"{{ return host::launch(&{name}, grid, block, THREADS, arguments); }}\n"
+            f"const char* signature_{name}() "
+            f"{{ static const std::string text = host::signature(&{name}); return text.c_str(); }}"
+        )
+    lines.append("void set_order(unsigned order) { host::g_order = order; }")
+    lines.append("void set_poison(unsigned char poison) { host::g_poison = poison; }")
+    lines.append("const char* last_error() { return host::g_error.c_str(); }\n}")
+    return "\n".join(lines)
+
+
+class HostModule:
+    """Every kernel of one source, runnable on the host.
+
+    ``order`` of blocks and threads: 0 upwards, 1 downwards, others seed a shuffle.
+    """
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        self.names = _KERNEL.findall(_expanded(text))
+        glue = _glue(text, self.names)
+        flags = (*FLAGS, *SANITIZERS[kind])
+        key = hashlib.sha256("\0".join((glue, SHIM.read_text(), *flags)).encode()).hexdigest()[:20]
+        folder = Path(tempfile.gettempdir()) / f"photon_gpu_host_{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        library = folder / f"{key}.so"
+        if not library.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                code = Path(scratch, "photon.cpp")
+                code.write_text(glue)
+                built = Path(scratch, "photon.so")
+                environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+                subprocess.run(["g++", *flags, str(code), "-o", str(built)], check=True, env=environment)
+                built.replace(library)
+        self._library = ctypes.CDLL(str(library))
+        self._library.last_error.restype = ctypes.c_char_p
+        self.signatures = {name: self._signature(name) for name in self.names}
+
+    def _signature(self, name: str) -> list[tuple[str, int]]:
+        function = getattr(self._library, f"signature_{name}")
+        function.restype = ctypes.c_char_p
+        return [(part[0], int(part[1:])) for part in function().decode().split()]
+
+    def set_order(self, order: int) -> None:
+        """Choose the order of blocks and threads of later launches."""
+        self._library.set_order(ctypes.c_uint(order))
+
+    def set_poison(self, poison: int) -> None:
+        """Choose the byte that shared memory is full of when a block starts."""
+        self._library.set_poison(ctypes.c_ubyte(poison))
+
+    def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: list) -> None:
+        """Run a kernel. An argument is an address (int) for a pointer, or a NumPy scalar of the exact type."""
+        wanted = self.signatures[name]
+        if len(arguments) != len(wanted):
+            raise HostLaunchError(f"{name}: {len(arguments)} arguments, the kernel takes {len(wanted)}")
+        held = [self._argument(name, i, *pair) for i, pair in enumerate(zip(arguments, wanted, strict=True))]
+        pointers = (ctypes.c_void_p * len(held))(*[value.ctypes.data for value in held])
+        sizes = [(ctypes.c_uint * 3)(*(*size, 1, 1)[:3]) for size in (grid, block)]
+        if getattr(self._library, f"launch_{name}")(*sizes, pointers):
+            raise HostLaunchError(f"{name}: {self._library.last_error().decode()}")
+
+    @staticmethod
+    def _argument(name: str, position: int, value: object, wanted: tuple[str, int]) -> np.ndarray:
+        if isinstance(value, int) and not isinstance(value, bool):
+            found, held = "P", np.array([value], np.uint64)
+        elif isinstance(value, np.generic):
+            found, held = value.dtype.kind, np.array([value])
+        else:
+            raise HostLaunchError(f"{name}: argument {position} is a {type(value).__name__}")
+        if (found, held.itemsize) != wanted:
+            expected = f"{wanted[0]}{wanted[1]}"
+            raise HostLaunchError(
+                f"{name}: argument {position} is {found}{held.itemsize}, the kernel takes {expected}"
+            )
+        return held
+
+
+@functools.cache
+def host_module(text: str, kind: str | None = None) -> HostModule:
+    """The module of a source, built once for each sanitizer."""
+    return HostModule(text, sanitizer() if kind is None else kind)

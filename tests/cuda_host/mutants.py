@@ -1,0 +1,196 @@
+"""Plants bugs in the CUDA source, its launcher and the GPU pipeline, and reports which tests kill each.
+
+``python -m tests.cuda_host.mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only WORD`` and
+``--file WORD`` those whose name or file has the word. Exits 0 only if the control survives and every mutant dies.
+No GPU code is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CU, LAUNCH = "kernels/photon.cu", "kernels/cuda.py"
+SLOTS, CODER, BANDS = "photon_gpu/gpu/slots.py", "photon_gpu/gpu/coder.py", "photon_gpu/gpu/bands.py"
+KERNELS = ("tests/kernels/test_cuda.py",)
+PIPELINE = ("tests/test_gpu.py",)
+RACES = ("tests/cuda_host/test_sanitizers.py::test_every_kernel_is_clean",)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One bug: in ``file``, ``old`` becomes ``new``; ``tests`` are asked in turn until one fails.
+
+    ``quick`` selects a few tests that suffice (``-k``), for the mutants of the ordinary run.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    quick: str = ""
+
+
+K, P, R = KERNELS, PIPELINE, RACES
+MUTANTS = (
+    # What a GPU forgives sometimes: barriers, atomics, races.
+    Mutant("missing barrier after the table is cached", CU, "    __syncthreads();\n    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from", "    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from", K, quick="forward_lut_of_every_input and order0"),
+    Mutant("missing barrier in the block's total", CU, "value;\n    __syncthreads();\n    if (threadIdx.x == 0)", "value;\n    if (threadIdx.x == 0)", K),
+    Mutant("missing barrier after the bins are cleared", CU, "= squares[b] = 0;\n    __syncthreads();", "= squares[b] = 0;", K),
+    Mutant("missing barrier before the bins are added", CU, "            before = now;\n        }\n    }\n    __syncthreads();", "            before = now;\n        }\n    }", K),
+    Mutant("barrier that part of a block skips", CU, "    __syncthreads();\n    if (threadIdx.x == 0)\n        for (int warp", "    if (threadIdx.x < 200) __syncthreads();\n    if (threadIdx.x == 0)\n        for (int warp", K),
+    Mutant("bins not cleared", CU, "counts[b] = sums[b] = squares[b] = 0;", "counts[b] = sums[b] = 0;", K),
+    Mutant("non-atomic add in shared memory", CU, "atomicAdd(counts + level, 1ull);", "counts[level] += 1;", R),
+    Mutant("non-atomic add in global memory", CU, "if (threadIdx.x == 0) atomicAdd(total, sum);", "if (threadIdx.x == 0) *total += sum;", R),
+    Mutant("non-atomic maximum", CU, "        atomicMax(found + 1, high);", "        if (found[1] < high) found[1] = high;", R),
+    Mutant("shuffle by part of a warp", CU, "for (int distance = 16; distance; distance >>= 1)", "if (threadIdx.x % 32 < 16) for (int distance = 16; distance; distance >>= 1)", K),
+    # Sums and extents.
+    Mutant("shuffle begins too near", CU, "int distance = 16;", "int distance = 8;", K),
+    Mutant("last warp left out", CU, "warp < THREADS / 32;", "warp < THREADS / 32 - 1;", K),
+    Mutant("sign of integers forgotten", CU, "(T)-1 < (T)0 ? TOP : 0", "(T)-1 < (T)0 ? 0 : 0", K),
+    Mutant("negative floats in wrong order", CU, "return bits & TOP ? ~bits : bits | TOP;", "return bits | TOP;", K),
+    Mutant("infinity taken for a value", CU, ">> 23 & 0xff) != 0xff", ">> 23 & 0xff) != 0x1ff", K),
+    # Indexing: tails, strides, bounds, alignment.
+    Mutant("missing tail", CU, "for (u64 i = packs * N + thread_index(); i < pixels;", "for (u64 i = packs * N + thread_index(); i < packs * N;", K, quick="keeps_to_its_samples and order0"),
+    Mutant("alignment not asked", CU, "aligned<In, N>(from) && aligned<Out, N>(to) ? pixels / N : 0", "pixels / N", (*R, *K)),
+    Mutant("one pack too many", CU, "p < packs;", "p <= packs;", (*K, *R)),
+    Mutant("wrong grid stride", CU, "return (u64)gridDim.x * blockDim.x;", "return (u64)blockDim.x;", (*R, *K)),
+    Mutant("grid stride too long", CU, "return (u64)gridDim.x * blockDim.x;", "return (u64)gridDim.x * blockDim.x + 1;", K),
+    Mutant("frames too near", CU, "Out* to = out + t * out_stride;", "Out* to = out + t * pixels;", K),
+    Mutant("cache read past its end", CU, "index < cached ? cache[index] : table[index < size ? index : size - 1];\n            }", "index <= cached ? cache[index] : table[index < size ? index : size - 1];\n            }", (*K, *R)),
+    Mutant("damaged code reads beyond the table", CU, "table[index < size ? index : size - 1];\n        }", "table[index];\n        }", (*R, *K)),
+    Mutant("phase of another sample", CU, "tables[(u64)row * size", "tables[(u64)(row ^ 1) * size", K),
+    Mutant("index of a sample forgets the frame", CU, "const u32 index = first + t * stride + (u32)i;", "const u32 index = first + (u32)i;", K),
+    # Arithmetic that decides.
+    Mutant("threshold compared by >", CU, "thresholds[k + 1] <= value", "thresholds[k + 1] < value", K),
+    Mutant("the guess decides", CU, "while (k > 0 && thresholds[k] > value) --k;", "", K),
+    Mutant("subnormal float32 flushed", CU, "return bits >> 31 ? -small : small;", "return 0.0;", K),
+    Mutant("label near a multiple accepted", CU, "__dmul_rn(k, step) == label", "__dmul_rn(k, step) - label < 1e-9", K),
+    Mutant("checksum without its last mix", CU, "h ^= h >> 15;\n            sum += h;", "sum += h;", K),
+    # Predictors.
+    Mutant("zigzag without sign", CU, "(u32)wrapped << 1 ^ (u32)(wrapped >> 31)", "(u32)wrapped << 1", K),
+    Mutant("mean rounded down", CU, "* rate + 64 >> 7", "* rate >> 7", K),
+    Mutant("prediction rounded down", CU, "total + (1 << 14) >> 15", "total >> 15", K),
+    Mutant("16-bit mix in 32 bits", CU, "typedef i16 Signed; typedef i64 Number;", "typedef i16 Signed; typedef i32 Number;", K),
+    Mutant("edge of a band not replicated", CU, "(row == rows - 1 ? row : row + 1)", "(row + 1)", (*K, *R)),
+    Mutant("one plane of means", CU, "mix.means + (t + 1) % 2 * plane", "mix.means + t % 2 * plane", K),
+    Mutant("wavefront too steep", CU, "4 * t + 2 * (row % mix.band_rows)", "4 * t + (row % mix.band_rows)", K),
+    Mutant("frames of the wavefront too near", CU, "4 * t + 2 * (row", "3 * t + 2 * (row", K),
+    Mutant("last band as tall as the others", CU, "rows = band_rows < all_rows - first ? band_rows : all_rows - first;", "rows = band_rows;", (*K, *R)),
+    Mutant("level rounded to zero", CU, "(before + now >> 1) - low", "(before + now) / 2 - low", K),
+    # The launcher.
+    Mutant("wavefront stops early", LAUNCH, "across + 4 * (frames - 1) + 1 if", "across + 4 * (frames - 1) if", K),
+    Mutant("sums not begun at zero", LAUNCH, "    strange.data.memset_async(0, strange.nbytes)\n", "", K),
+    Mutant("32-bit number of pixels", LAUNCH, 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint64(pixels))\n    _launch(f"checksum', 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint32(pixels))\n    _launch(f"checksum', K),
+    Mutant("block too large", LAUNCH, "(THREADS,), arguments)", "(2 * THREADS,), arguments)", K, quick="phase_is_a_mix and order0"),
+    # The pipeline.
+    Mutant("kernels do not wait for the upload", SLOTS, "        self.lane.compute.wait_event(self.event)\n", "", P, quick="every_dtype and (uint16 or int32 or float32)"),
+    Mutant("download does not wait for the kernels", SLOTS, "        self.lane.down.wait_event(self.event)\n", "", P),
+    Mutant("result read before it is there", SLOTS, "        self.event.record(self.lane.down)\n        self.event.synchronize()\n", "        self.event.record(self.lane.down)\n", P, quick="every_dtype and (uint16 or int32 or float32)"),
+    Mutant("event of an earlier stage", SLOTS, "        self.event.record(self.lane.compute)\n        self.lane.down", "        self.lane.down", P),
+    Mutant("upload on a stream of its own mind", SLOTS, "array.set(host, stream=self.lane.up)", "array.set(host, stream=self.lane.down)", P),
+    Mutant("table on the wrong stream", SLOTS, "array.set(np.ascontiguousarray(host), stream=self.compute)", "array.set(np.ascontiguousarray(host), stream=self.up)", P),
+    Mutant("slot used by two", SLOTS, "            self._free.remove(slot)\n", "", P, quick="copies_of_one or share_the_chunks"),
+    Mutant("zeros on the wrong stream", SLOTS, "array.data.memset_async(0, array.nbytes, self.compute)", "array.data.memset_async(0, array.nbytes, self.up)", P),
+    Mutant("pinned memory shared by names", SLOTS, 'self.pinned(f"{name} fetched"', 'self.pinned("fetched"', P),
+    Mutant("slot of any device", SLOTS, "if device in (None, slot.lane.number)", "if True", P),
+    Mutant("pageable buffer in place of pinned", SLOTS, "            self._pinned[name] = np.frombuffer(memory, np.uint8, max(nbytes, 1))", "            self._pinned[name] = np.frombuffer(memory, np.uint8, max(nbytes, 1)).copy()", P),
+    Mutant("piece thought to be there already", CODER, "if self._held != (first, stop):", "if self._held is None:", P),
+    Mutant("band at the wrong row", CODER, "start, pixels = (first + low) * columns, plan.rows * columns", "start, pixels = low * columns, plan.rows * columns", P),
+    Mutant("checksum of one band only", CODER, "    total = slot.lane.zeros((1,), np.uint64)\n    for low, high, band in bands(codes, plan.band):", "    for low, high, band in bands(codes, plan.band):\n        total = slot.lane.zeros((1,), np.uint64)", P),
+    Mutant("checksum not compared", CODER, "opened.check(sum(", "(lambda total: None)(sum(", P),
+    Mutant("out of memory is final", SLOTS, "                if piece <= smallest:", "                if True:", P),
+    Mutant("spatial frames of the part band lost", BANDS, "(whole, rows, rows - whole)", "(whole, whole, rows - whole)", P),
+    Mutant("first bad value one too late", BANDS, "return low\n\n\ndef predict", "return low + 1\n\n\ndef predict", P),
+)  # fmt: skip
+
+
+def copy_of_tree(folder: Path) -> None:
+    """What the tests need, in a folder of its own."""
+    for name in ("kernels", "photon_gpu", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.nb[ci]"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "photon_gpu" / "kernels").symlink_to(folder / "kernels", target_is_directory=True)
+    (folder / "conftest.py").write_text("")
+
+
+def killer(folder: Path, tests: tuple[str, ...], only: str = "") -> str:
+    """The first test that fails there, or nothing."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"photon_gpu_mutants_{os.getuid()}")
+    for test in tests:
+        few = [] if test in RACES else ["-k", only or FEW[test]]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *few, test]
+        try:
+            run = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+            )
+        except subprocess.TimeoutExpired:
+            return f"{test} (does not end)"
+        if run.returncode == 5:
+            raise RuntimeError(f"no test was run: {command}\n{run.stdout[-500:]}")
+        if run.returncode:
+            failed = re.search(r"^(?:FAILED|ERROR) \S*?::(.*?)(?: - |$)", run.stdout, re.MULTILINE)
+            return failed[1] if failed else f"{test} (crashed, {run.returncode})"
+    return ""
+
+
+FEW = {
+    "tests/kernels/test_cuda.py": "not order1 and not order2",
+    "tests/test_gpu.py": (
+        "(every_dtype and (uint16 or float32)) or several_bands or smaller_pieces or share_the_chunks "
+        "or damage or decoding or told_as_by_numba or copies_of_one or never_sent"
+    ),
+}
+"""Enough of each file; the whole of it runs in the ordinary test run."""
+
+
+def main() -> int:
+    """Run the mutants asked for; print a line for each."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="some mutants only")
+    parser.add_argument("--only", default="", help="mutants whose name has this word")
+    parser.add_argument("--file", default="", help="mutants of files whose path has this word")
+    asked = parser.parse_args()
+    chosen = [m for m in MUTANTS if (m.quick or not asked.quick) and asked.only in m.name and asked.file in m.file]
+    survivors, started = [], time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        tests = tuple(dict.fromkeys(test for mutant in chosen for test in mutant.tests))
+        tree = Path(scratch, "control")
+        tree.mkdir()
+        copy_of_tree(tree)
+        everything = " or ".join(f"({mutant.quick})" for mutant in chosen) if asked.quick else ""
+        if found := killer(tree, tests, everything):
+            print(f"the control itself fails: {found}")
+            return 1
+        print(f"{'control':<48} survives, as it must", flush=True)
+        for mutant in chosen:
+            path = tree / mutant.file
+            text = path.read_text()
+            if text.count(mutant.old) < 1:
+                print(f"{mutant.name:<48} DOES NOT APPLY")
+                survivors.append(mutant.name)
+                continue
+            path.write_text(text.replace(mutant.old, mutant.new, 1))
+            found = killer(tree, mutant.tests, mutant.quick if asked.quick else "")
+            path.write_text(text)
+            print(f"{mutant.name:<48} {'killed by ' + found if found else 'SURVIVED'}", flush=True)
+            if not found:
+                survivors.append(mutant.name)
+    seconds = time.perf_counter() - started
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} killed in {seconds:.0f} s. No GPU code was run.")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

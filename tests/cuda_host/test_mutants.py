@@ -1,0 +1,27 @@
+"""Some of the planted bugs, in the ordinary run; ``python -m tests.cuda_host.mutants`` has them all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.cuda_host.mutants import MUTANTS, ROOT
+
+
+def test_every_mutant_applies_at_one_place() -> None:
+    assert len(MUTANTS) >= 30 and len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+    for mutant in MUTANTS:
+        assert (ROOT / mutant.file).read_text().count(mutant.old) == 1, mutant.name
+        assert mutant.old != mutant.new
+        assert all((ROOT / test.partition("::")[0]).exists() for test in mutant.tests)
+
+
+def test_some_mutants_of_every_kind_die() -> None:
+    command = [sys.executable, "-m", "tests.cuda_host.mutants", "--quick"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    chosen = [mutant for mutant in MUTANTS if mutant.quick]
+    assert len({mutant.file for mutant in chosen}) >= 3
+    assert run.returncode == 0, run.stdout + run.stderr[-2000:]
+    assert f"{'control':<48} survives" in run.stdout
+    for mutant in chosen:
+        assert f"{mutant.name:<48} killed by test_" in run.stdout

@@ -1,0 +1,77 @@
+"""The kernels under the address, undefined-behaviour and thread sanitizers. No GPU code is run.
+
+A sanitizer's runtime must be there before Python starts, so each runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUNTIMES = {"address": ("libasan.so", "libubsan.so"), "thread": ("libtsan.so",)}
+
+
+def runtime(name: str) -> str:
+    """Path of a runtime library of g++; empty where it has none."""
+    found = subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+    path = found.stdout.strip()
+    return os.path.realpath(path) if Path(path).is_absolute() else ""
+
+
+def run_sanitized(kind: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``python ARGUMENTS`` with kernels built and watched by a sanitizer."""
+    libraries = [runtime(name) for name in RUNTIMES[kind]]
+    if not all(libraries):
+        pytest.skip(f"g++ has no {kind} sanitizer here")
+    environment = {
+        **os.environ,
+        "PHOTON_GPU_HOST_SANITIZER": kind,
+        "LD_PRELOAD": ":".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "TSAN_OPTIONS": "halt_on_error=1",
+    }
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
+    )
+
+
+@pytest.mark.parametrize("kind", ["address", "thread"])
+def test_every_kernel_is_clean(kind: str) -> None:
+    brief = ["--brief"] if kind == "thread" else []
+    run = run_sanitized(kind, "-m", "tests.cuda_host.every_kernel", *brief)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
+    assert "kernels ran clean" in run.stdout
+
+
+@pytest.mark.parametrize(
+    "kind, broken, message",
+    [
+        ("address", "out[threadIdx.x + 1] = 1;", "heap-buffer-overflow"),
+        ("address", "SHARED(int, a, 256); a[threadIdx.x + 1] = 1;", "heap-buffer-overflow"),
+        ("address", "*(long long*)((char*)out + 4) = threadIdx.x;", "misaligned address"),
+        ("address", "out[0] = 0x7fffffff; out[0] += 1 + (int)threadIdx.x;", "signed integer overflow"),
+        ("thread", "out[0] += threadIdx.x;", "data race"),
+        (
+            "thread",
+            "SHARED(int, a, 256); a[threadIdx.x] = 1; out[threadIdx.x] = a[255 - threadIdx.x];",
+            "data race",
+        ),
+        ("thread", "if (threadIdx.x == 0) out[0] += 1;", "data race"),
+    ],
+)
+def test_the_sanitizers_see(kind: str, broken: str, message: str) -> None:
+    """What each is there for, planted: past the end of global and shared memory, races within and between blocks."""
+    program = (
+        "import ctypes, numpy as np; from tests.cuda_host.host import HostModule\n"
+        "memory = ctypes.CDLL(None).malloc; memory.restype = ctypes.c_void_p; at = memory(1024)\n"
+        "kernel = '#define THREADS 256\\nextern \"C\" __global__ void __launch_bounds__(256, 1) k(int* out) { %s }'\n"
+        f"HostModule(kernel % {broken!r}, {kind!r}).launch('k', (2,), (256,), [at])"
+    )
+    run = run_sanitized(kind, "-c", program)
+    assert run.returncode != 0 and message in run.stderr, run.stderr[-3000:]

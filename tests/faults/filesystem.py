@@ -1,0 +1,159 @@
+"""An fsspec filesystem that fails as stores do, by schedule or by chance and seed, above a folder that does not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+
+from fsspec.spec import AbstractFileSystem
+
+from photon_gpu.storage import Storage
+
+ERRORS = {
+    "eio": lambda path: OSError(errno.EIO, "Input/output error", path),
+    "enospc": lambda path: OSError(errno.ENOSPC, "No space left on device", path),
+    "403": lambda path: PermissionError(f"Forbidden: {path}"),
+    "404": lambda path: FileNotFoundError(f"The specified bucket does not exist: {path}"),
+    "500": lambda path: OSError(errno.EBUSY, "We encountered an internal error. Please try again."),
+    "503": lambda path: OSError(errno.EBUSY, "Please reduce your request rate."),
+    "reset": lambda path: ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+    "timeout": lambda path: TimeoutError("Read timeout on endpoint URL"),
+}
+KINDS = (*ERRORS, "slow", "lost", "torn")
+"""``lost``: done, but the answer is not heard. ``torn``: half of it done, then an error."""
+
+
+class Chance:
+    """Each operation fails with probability ``rate``."""
+
+    def __init__(self, seed, rate, kinds=KINDS, operations=("write", "create", "read", "delete", "list")):
+        self._random = random.Random(seed)
+        self.rate, self._kinds, self._operations = rate, kinds, operations
+        self._lock = threading.Lock()
+
+    def __call__(self, operation, path):
+        with self._lock:
+            if operation in self._operations and self._random.random() < self.rate:
+                return self._random.choice(self._kinds)
+        return None
+
+
+class Script:
+    """The ``n``-th (from 0) operation of a kind on a name that ends so fails: ``{("write", "1.0.0", 0): "503"}``."""
+
+    def __init__(self, plan):
+        self.plan = dict(plan)
+        self._seen = Counter()
+
+    def __call__(self, operation, path):
+        for (wanted, suffix, n), kind in self.plan.items():
+            if wanted == operation and path.endswith(suffix):
+                seen = self._seen[wanted, suffix, n]
+                self._seen[wanted, suffix, n] += 1
+                if seen == n:
+                    return kind
+        return None
+
+
+class FaultyFileSystem(AbstractFileSystem):
+    """Whole-object reads and writes, as of an object store."""
+
+    protocol = "faulty"
+    cachable = False
+
+    def __init__(self, root, faults=lambda operation, path: None):
+        super().__init__()
+        self.root, self.faults = Path(root), faults
+        self.away = None  # a kind of error that everything answers with
+        self.injected = Counter()
+        self.requests = 0
+        self._counting = threading.Lock()
+
+    def storage(self, name="m.zarr"):
+        return Storage(self, name)
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return path.removeprefix("faulty://").strip("/")
+
+    def _fault(self, operation, path):
+        with self._counting:
+            self.requests += 1
+            kind = self.away or self.faults(operation, path)
+            if kind:
+                self.injected[kind] += 1
+        if kind == "slow":
+            time.sleep(0.01)
+            return None
+        if kind in ERRORS:
+            raise ERRORS[kind](path)
+        return kind
+
+    def pipe_file(self, path, value, mode="overwrite", **options):
+        create = mode == "create"
+        kind = self._fault("create" if create else "write", path)
+        where = str(self.root / path)
+        if (
+            kind == "torn"
+            and not create
+            and not path.endswith(("json", ".zarray", ".zattrs", ".photon-writing"))
+        ):
+            _put(where, value[: len(value) // 2])
+            raise ERRORS["reset"](path)
+        _put(where, value, create)
+        if kind in ("lost", "torn"):
+            raise ERRORS["timeout"](path)
+
+    def cat_file(self, path, start=None, end=None, **options):
+        if self._fault("read", path):
+            raise ERRORS["reset"](path)
+        return (self.root / path).read_bytes()[start:end]
+
+    def find(self, path, maxdepth=None, withdirs=False, detail=False, **options):
+        if self._fault("list", path):
+            raise ERRORS["reset"](path)
+        base = self.root / path
+        return sorted(str(p.relative_to(self.root)) for p in base.rglob("*") if p.is_file())
+
+    def exists(self, path, **options):
+        if self._fault("list", path):
+            raise ERRORS["reset"](path)
+        return (self.root / path).exists()
+
+    def size(self, path):
+        return (self.root / path).stat().st_size
+
+    def rm_file(self, path):
+        kind = self._fault("delete", path)
+        (self.root / path).unlink()
+        if kind in ("lost", "torn"):
+            raise ERRORS["timeout"](path)
+
+    def ls(self, path, detail=True, **options):
+        raise NotImplementedError
+
+    def invalidate_cache(self, path=None):
+        return
+
+
+def _put(path, value, create=False):
+    """All or nothing, as object stores do it; not through what the tests of disks break."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    aside = f"{path}.{uuid.uuid4().hex}"
+    Path(aside).write_bytes(value)
+    if create:
+        try:
+            os.link(aside, path)
+        finally:
+            os.unlink(aside)
+    else:
+        os.replace(aside, path)
+
+
+__all__ = ["ERRORS", "KINDS", "Chance", "FaultyFileSystem", "Script"]

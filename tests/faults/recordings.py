@@ -1,0 +1,117 @@
+"""Recordings that tests break: what is appended, what must come back, and the process that is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+
+import numcodecs.blosc
+import numpy as np
+
+import photon_gpu as pg
+from photon_gpu.errors import StoreNotFoundError
+from photon_gpu.live.spool import pending
+from photon_gpu.reader import Movie
+from photon_gpu.storage import Storage
+
+NOISE = pg.NoiseModel(gain=1.0)
+SHAPE = (6, 7)
+CHUNK = 4
+
+# Blosc's own threads do not live through a fork, and children of the fork server use it.
+numcodecs.blosc.use_threads = False
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["pytest", "tests.faults.recordings", "tests.faults.disk"])
+
+
+def frame(number):
+    """Frame ``number`` of every recording: counts 0 to 7, which every layout gives back exactly."""
+    return np.random.default_rng(number).integers(0, 8, SHAPE).astype("uint16")
+
+
+def frames(start, stop):
+    return np.stack([frame(n) for n in range(start, stop)])
+
+
+def settings(**changes):
+    return {
+        "frame_shape": SHAPE, "dtype": "uint16", "noise": NOISE, "chunk_frames": CHUNK, "workers": 1,
+        "publish_seconds": 0.0, "close_seconds": 10.0, **changes,
+    }  # fmt: skip
+
+
+# Children are forked with kernels and tables loaded.
+for _layout in ("compact", "plain", "lossless"):
+    pg.encode(
+        frames(0, 5), f"memory://warm-{_layout}", layout=_layout, noise=NOISE, preset="fast", workers=1, overwrite=True
+    )  # fmt: skip
+
+
+def record(url, spool, batches, tell=lambda count: None, between=lambda live: None, **changes):
+    """Append batches; tell how many frames are acknowledged after each."""
+    with pg.LiveWriter(url, spool=spool, **settings(**changes)) as live:
+        number = 0
+        for count in batches:
+            tell(live.append(frames(number, number + count), timestamp=list(range(number, number + count))))
+            number += count
+            between(live)
+            tell(live.acknowledged)
+    tell(number)
+
+
+def whole_chunks_acknowledged(live):
+    """Wait until all but the chunk that fills is acknowledged."""
+    until = time.monotonic() + 20
+    while live.acknowledged < live.status().frames_in // CHUNK * CHUNK:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def check_prefix(movie: Movie, acknowledged, appended):
+    """The invariant: every acknowledged frame, exactly, once, in order; and nothing that never was."""
+    found = np.asarray(movie.counts[...])
+    assert acknowledged <= len(found) <= appended, (acknowledged, len(found), appended)
+    assert np.array_equal(found, frames(0, len(found)))
+    assert movie.timestamps is not None
+    assert movie.timestamps.tolist() == list(range(len(found)))
+
+
+def recovered(url, spool, acknowledged, appended, **options):
+    """Recover, check the invariant, and recover again: nothing changes."""
+    where = spool if spool is not None and pending(spool) else url
+    try:
+        report = pg.recover(where, url=url if where == spool else None, **options)
+    except StoreNotFoundError:
+        assert acknowledged == 0 and not Storage.at(url).names()
+        return None
+    if report.frames == 0:
+        assert acknowledged == 0
+        return report
+    check_prefix(pg.open(url, workers=1), acknowledged, appended)
+    assert pg.recover(url).frames == report.frames
+    assert spool is None or not pending(spool)
+    return report
+
+
+def in_child(target, *args):
+    """Run in a forked process that may be killed; its connection and itself."""
+    here, there = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=target, args=(there, *args), daemon=True)
+    process.start()
+    there.close()
+    return here, process
+
+
+def told_until_end(connection, process, seconds=60.0):
+    """The last count that a child told before it ended."""
+    last = 0
+    while connection.poll(seconds):
+        try:
+            last = connection.recv()
+        except EOFError:
+            break
+    else:
+        process.kill()
+        raise AssertionError("the child hangs")
+    process.join()
+    return last

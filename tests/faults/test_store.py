@@ -1,0 +1,327 @@
+"""A store that fails, by schedule and by chance: frames wait in the spool, and nothing is missing when it is back."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import photon_gpu as pg
+from photon_gpu.errors import (
+    PhotonError,
+    QueueFullError,
+    RecordingError,
+    StoreExistsError,
+    StoreUnavailableError,
+)
+from photon_gpu.live.spool import pending
+from tests.faults.disk import Failing
+from tests.faults.filesystem import ERRORS, KINDS, Chance, FaultyFileSystem, Script
+from tests.faults.recordings import CHUNK, SHAPE, check_prefix, frames, record, recovered, settings
+
+FAST = [*ERRORS, "lost", "torn"]
+
+
+@pytest.mark.parametrize("kind", FAST)
+@pytest.mark.parametrize("name", ["1.0.0", "0.json", ".zarray", ".zattrs", ".manifest.json"])
+def test_every_fault_at_every_kind_of_file_is_survived(memory_disk, kind, name):
+    fs = FaultyFileSystem(memory_disk / "store", Script({("write", name, n): kind for n in range(3)}))
+    record(fs.storage(), memory_disk / "spool", [5, 5], durability="frame")
+    assert fs.injected[kind] >= 1
+    check_prefix(pg.open(fs.storage()), 10, 10)
+    assert not pending(memory_disk / "spool")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAST if kind != "404"])  # which says that it is gone
+def test_faults_while_the_last_file_goes(memory_disk, kind):
+    fs = FaultyFileSystem(memory_disk / "store", Script({("delete", ".photon-writing", 0): kind}))
+    record(fs.storage(), memory_disk / "spool", [5])
+    assert fs.injected[kind] == 1
+    assert ".photon-writing" not in fs.storage().names()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_faults_of_every_kind(memory_disk, seed):
+    fs = FaultyFileSystem(memory_disk / "store")
+    storage = fs.storage()
+    with pg.LiveWriter(storage, spool=memory_disk / "spool", **settings(durability="frame")) as live:
+        fs.faults = Chance(seed, 0.3)
+        for t in range(60):
+            assert live.append(frames(t, t + 1), timestamp=t) == t + 1
+    fs.faults = Chance(seed, 0)
+    assert sum(fs.injected.values()) > 5 and live.status().retries > 3
+    check_prefix(pg.open(storage), 60, 60)
+
+
+def test_a_lost_answer_to_the_claim_is_known_to_be_ours(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store", Script({("create", ".photon-writing", 0): "lost"}))
+    record(fs.storage(), None, [5])
+    check_prefix(pg.open(fs.storage()), 5, 5)
+    fs.faults = Script({("create", ".photon-writing", 0): "lost"})
+    pg.encode(frames(0, 5), fs.storage("other"))
+    assert fs.injected["lost"] == 2 and len(pg.open(fs.storage("other"))) == 5
+
+
+def test_a_claim_that_fails_half_way_is_given_back(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store", Script({("list", "m.zarr", 1): "503"}))
+    with pytest.raises(OSError, match="reduce your request rate"):
+        pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings())
+    assert not fs.storage().names() and not pending(memory_disk / "spool")
+    record(fs.storage(), memory_disk / "spool", [5])
+
+
+def test_two_writers_on_one_path(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    with pg.LiveWriter(fs.storage(), **settings()) as live:
+        live.append(frames(0, 9), timestamp=list(range(9)))
+        with pytest.raises(StoreExistsError, match="is being written"):
+            pg.LiveWriter(fs.storage(), **settings())
+        with pytest.raises(StoreExistsError):
+            pg.encode(frames(0, 5), fs.storage())
+        with pytest.raises(StoreExistsError, match="recover"):
+            pg.encode(frames(0, 5), fs.storage(), resume=True)
+    check_prefix(pg.open(fs.storage()), 9, 9)
+    with pytest.raises(StoreExistsError, match="holds an array"):
+        pg.LiveWriter(fs.storage(), **settings())
+
+
+def test_two_writers_at_the_same_moment(memory_disk):
+    for n in range(10):
+        storage, won, lost = FaultyFileSystem(memory_disk / "store").storage(f"{n}"), [], []
+        start = threading.Barrier(4)
+
+        def begin(storage=storage, won=won, lost=lost, start=start):
+            start.wait()
+            try:
+                won.append(pg.LiveWriter(storage, **settings()))
+            except StoreExistsError as error:
+                lost.append(error)
+
+        threads = [threading.Thread(target=begin) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) <= 1 and len(won) + len(lost) == 4
+        for live in won:
+            live.append(frames(0, 3), timestamp=[0, 1, 2])
+            live.close()
+            check_prefix(pg.open(storage), 3, 3)
+
+
+def test_a_recording_that_was_taken_over_stops_writing(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    live = pg.LiveWriter(fs.storage(), **settings())
+    live.append(frames(0, 4), timestamp=list(range(4)))
+    while not live.acknowledged:
+        time.sleep(0.005)
+    report = pg.recover(fs.storage())  # by the same process, so that it is not seen to live
+    assert report.frames == 4
+    with pytest.raises(RecordingError, match="took this recording over"):
+        for t in range(4, 1000):
+            live.append(frames(t, t + 1), timestamp=t)
+            time.sleep(0.005)
+    with pytest.raises(RecordingError, match="took this recording over"):
+        live.close()
+    check_prefix(pg.open(fs.storage()), 4, 4)
+
+
+def test_the_spool_takes_the_frames_while_the_store_is_away(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    queue = 4 * CHUNK * np.prod(SHAPE) * 2
+    with pg.LiveWriter(
+        fs.storage(), spool=memory_disk / "spool", **settings(durability="chunk", queue_bytes=queue)
+    ) as live:
+        live.append(frames(0, CHUNK), timestamp=list(range(CHUNK)))
+        fs.away = "503"
+        for t in range(CHUNK, 400):  # 25 times what the queue holds
+            live.append(frames(t, t + 1), timestamp=t)
+        deadline = time.monotonic() + 20
+        while live.acknowledged < 400 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        status = live.status()
+        assert live.acknowledged == 400 and status.frames_stored <= CHUNK
+        assert "reduce your request rate" in status.trouble and "store away" in str(status)
+        fs.away = None
+    check_prefix(pg.open(fs.storage()), 400, 400)
+
+
+def test_close_tells_what_went_wrong_and_recovery_needs_no_frame_again(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    live = pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings(close_seconds=0.3))
+    fs.away = "403"
+    live.append(frames(0, 30), timestamp=list(range(30)))
+    with pytest.raises(StoreUnavailableError, match="Forbidden") as caught:
+        live.close()
+    assert "photon_gpu.recover" in caught.value.__notes__[0] and "0 are lost" in caught.value.__notes__[0]
+    with pytest.raises(PhotonError, match="closed"):
+        live.append(frames(0, 1))
+    fs.away = None
+    recovered_frames = pg.recover(memory_disk / "spool", url=fs.storage())
+    assert recovered_frames.frames == recovered_frames.recovered == 30
+    check_prefix(pg.open(fs.storage()), 30, 30)
+
+
+def test_close_without_a_spool_says_how_many_are_lost(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    live = pg.LiveWriter(fs.storage(), **settings(close_seconds=0.3))
+    fs.away = "timeout"
+    live.append(frames(0, 6), timestamp=list(range(6)))
+    assert live.acknowledged == 0
+    with pytest.raises(StoreUnavailableError, match="6 frames of 6 are not in the store") as caught:
+        live.close()
+    assert "the others are lost" in caught.value.__notes__[0]
+
+
+def test_an_error_in_the_body_is_not_hidden_by_closing(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    with (
+        pytest.raises(ZeroDivisionError) as caught,
+        pg.LiveWriter(fs.storage(), **settings(close_seconds=0.1)) as live,
+    ):
+        live.append(frames(0, 6))
+        fs.away = "500"
+        _ = 1 / 0
+    assert "closing the recording failed too" in caught.value.__notes__[0]
+
+
+def test_a_full_queue_raises_or_blocks_and_takes_all_or_nothing(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    queue = 3 * CHUNK * np.prod(SHAPE) * 2
+    live = pg.LiveWriter(fs.storage(), **settings(queue_bytes=queue, on_full="raise", close_seconds=5))
+    fs.away = "503"
+    taken, refused = 0, 0
+    for _ in range(200):
+        try:
+            live.append(frames(taken, taken + 3), timestamp=list(range(taken, taken + 3)))
+            taken += 3
+        except QueueFullError as error:
+            refused += 1
+            assert "none was taken" in str(error)
+            time.sleep(0.005)
+    assert refused > 10 and live.status().frames_in == taken
+    fs.away = None
+    live.close()
+    check_prefix(pg.open(fs.storage()), taken, taken)
+
+
+def test_blocking_append_goes_on_when_the_store_is_back(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    queue = 3 * CHUNK * np.prod(SHAPE) * 2
+    with pg.LiveWriter(fs.storage(), **settings(queue_bytes=queue)) as live:
+        fs.away = "reset"
+        timer = threading.Timer(0.5, setattr, (fs, "away", None))
+        timer.start()
+        live.append(frames(0, 150), timestamp=list(range(150)))
+        assert live.status().retries > 0
+    check_prefix(pg.open(fs.storage()), 150, 150)
+
+
+@pytest.mark.parametrize("code", [5, 28])  # EIO, ENOSPC
+@pytest.mark.parametrize("seed", range(4))
+def test_a_spool_whose_disk_fails_now_and_then(memory_disk, code, seed):
+    chance = np.random.default_rng(seed)
+    began = []
+    disk = Failing(lambda number, name: code if began and chance.random() < 0.05 else 0)
+    fs = FaultyFileSystem(memory_disk / "store")
+    faults = Chance(seed, 0.2)
+    with disk.installed():
+        record(
+            fs.storage(), memory_disk / "spool", [1, 2, 3, 4] * 8, durability="frame",
+            between=lambda live: began.append(setattr(fs, "faults", faults)),
+        )  # fmt: skip
+    assert disk.failed > 3
+    fs.faults = Chance(0, 0)
+    check_prefix(pg.open(fs.storage()), 80, 80)
+
+
+def test_a_local_disk_that_fails_now_and_then(memory_disk):
+    chance = np.random.default_rng(0)
+    began = []
+    disk = Failing(lambda number, name: 28 if began and chance.random() < 0.05 else 0)
+    with disk.installed():
+        record(
+            memory_disk / "m.zarr", memory_disk / "spool", [1, 2, 3, 4] * 8, durability="frame", between=began.append
+        )  # fmt: skip
+    assert disk.failed > 5
+    check_prefix(pg.open(memory_disk / "m.zarr"), 80, 80)
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "slow"])
+@pytest.mark.parametrize("name", ["2.0.0", ".zarray", ".zattrs", ".manifest.json"])
+def test_encode_into_a_store_that_fails_leaves_no_movie_and_can_be_repeated(memory_disk, kind, name):
+    fs = FaultyFileSystem(memory_disk / "store", Script({("write", name, 0): kind}))
+    with pytest.raises((OSError, PhotonError)):
+        pg.encode(frames(0, 20), fs.storage(), chunk_frames=CHUNK)
+    fs.faults = Chance(0, 0)
+    assert not fs.storage().names()
+    pg.encode(frames(0, 20), fs.storage(), chunk_frames=CHUNK)
+    assert np.array_equal(pg.open(fs.storage()).counts[...], frames(0, 20))
+
+
+def test_encode_resumes_after_a_failure_without_doing_chunks_again(memory_disk, monkeypatch):
+    monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 0.0)
+    fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
+    options = {"chunk_frames": 2, "workers": 1, "resume": True}
+    with pytest.raises(OSError) as caught:
+        pg.encode(frames(0, 40), fs.storage(), **options)
+    assert "resume=True goes on from there" in caught.value.__notes__[0]
+    with pytest.raises(StoreExistsError, match="another movie, or was given other settings"):
+        pg.encode(frames(1, 41), fs.storage(), **options)
+    with pytest.raises(StoreExistsError, match="attributes"):
+        pg.encode(frames(0, 40), fs.storage(), step=1.0, **options)
+    written = []
+    fs.faults = lambda operation, path: written.append(path) if operation == "write" else None
+    report = pg.encode(frames(0, 40), fs.storage(), **options)
+    chunks = [path for path in written if not path.split("/")[-1].startswith(".")]
+    assert 5 <= len(chunks) <= 14 and "chunks were there already" in report.notes[-1]
+    assert np.array_equal(pg.open(fs.storage()).counts[...], frames(0, 40))
+
+
+def test_resume_does_a_chunk_again_that_was_altered(memory_disk, monkeypatch):
+    monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 0.0)
+    fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
+    with pytest.raises(OSError):
+        pg.encode(frames(0, 40), fs.storage(), chunk_frames=2, workers=1, resume=True)
+    path = memory_disk / "store/m.zarr/0.0.0"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    pg.encode(frames(0, 40), fs.storage(), chunk_frames=2, workers=1, resume=True)
+    assert np.array_equal(pg.open(fs.storage()).counts[...], frames(0, 40))
+
+
+def test_only_a_real_404_means_that_nothing_is_there(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    record(fs.storage(), None, [9])
+    for kind in ERRORS:
+        if kind == "404":
+            continue
+        for name in (".zarray", ".zattrs", "1.0.0", ".manifest.json"):
+            fs.faults = Script({("read", name, 0): kind})
+            with pytest.raises(OSError) as caught:
+                _ = pg.open(fs.storage()).counts[...]
+            assert not isinstance(caught.value, pg.errors.StoreNotFoundError), (kind, name)
+
+
+def test_recovery_over_a_store_that_fails(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    live = pg.LiveWriter(
+        fs.storage(), spool=memory_disk / "spool", **settings(close_seconds=0.05, durability="frame")
+    )
+    live.append(frames(0, 3), timestamp=[0, 1, 2])
+    fs.away = "503"
+    live.append(frames(3, 33), timestamp=list(range(3, 33)))
+    with pytest.raises(StoreUnavailableError):
+        live.close()
+    fs.away, fs.faults = None, Chance(3, 0.3, operations=("write", "delete"))
+    report = pg.recover(memory_disk / "spool", url=fs.storage())
+    assert report.frames == 33 and sum(fs.injected.values()) > 3
+    fs.faults = Chance(0, 0)
+    check_prefix(pg.open(fs.storage()), 33, 33)
+
+
+def test_recovered_uses_the_store_it_was_given(memory_disk):
+    url = str(memory_disk / "m.zarr")
+    record(url, None, [5])
+    assert recovered(url, None, 5, 5).frames == 5

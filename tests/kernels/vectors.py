@@ -1,0 +1,79 @@
+"""Inputs that reach the corners of the kernels, for the host runs and for a real GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+
+
+def every_value(dtype: str) -> np.ndarray:
+    """All bit patterns of a type of up to 16 bits."""
+    kind = np.dtype(dtype)
+    return np.arange(1 << 8 * kind.itemsize).astype(f"u{kind.itemsize}").view(kind)
+
+
+def full_range(dtype: str, count: int) -> np.ndarray:
+    """Values over the whole range of a type, its ends among them where ``count`` allows."""
+    kind = np.dtype(dtype)
+    rng = np.random.default_rng(count)
+    if kind.kind == "f":
+        values = (rng.standard_normal(count) * 10.0 ** rng.integers(-30, 30, count)).astype(kind)
+        ends = [np.finfo(kind).min, np.finfo(kind).max, np.finfo(kind).tiny, -0.0]
+    else:
+        info = np.iinfo(kind)
+        values = rng.integers(info.min, info.max, count, kind, endpoint=True)
+        ends = [info.min, info.max, 0, 1]
+    values[: min(4, count)] = np.array(ends, kind)[: min(4, count)]
+    return rng.permutation(values)
+
+
+def thresholds_for(dtype: str, phased: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Thresholds, model, and values at, just below and far from every one of them."""
+    kind = np.dtype(dtype)
+    gain, offset, dark, step, count = 1.7, 3.0, 4.0, 0.5, 200 if kind.itemsize == 1 else 3000
+    rows = 16 if phased else 1
+    codes = np.arange(count, dtype=np.float64)
+    tables = []
+    for row in range(rows):
+        stabilized = (codes + (row + 0.5) / rows) * step
+        bounds = offset - dark / gain + 0.25 * gain * stabilized**2
+        bounds = np.ceil(bounds) if kind.kind in "iu" else bounds
+        bounds[0] = -(2.0**60)
+        tables.append(bounds)
+    table = np.stack(tables)
+    shifts = [-(row + 0.5) / rows for row in range(rows)]
+    model = np.array([gain, offset, dark, 1 / step, *shifts])
+    if kind.kind == "f":
+        at = table[0, 1:].astype(kind)
+        values = np.concatenate(
+            [at, np.nextafter(at, kind.type(-np.inf)), np.nextafter(at, kind.type(np.inf)), -at]
+        )
+    else:
+        info = np.iinfo(kind)
+        at = table[0, 1:]
+        near = np.concatenate([at - 1, at, at + 1, [info.min, info.max if kind.itemsize < 8 else 2**53]])
+        values = np.clip(near, info.min, min(info.max, 2**53)).astype(kind)
+    values = values[: values.size // 3 * 3].reshape(3, -1)
+    return (table if phased else table[0]), model, np.ascontiguousarray(values)
+
+
+def mixes(codes: str, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Codes, weights and rates for the predictors that mix neighbours; the last at the edge of their range."""
+    top = np.iinfo(codes).max
+    rng = np.random.default_rng(sum(shape))
+    rates = np.maximum(128 // np.arange(1, shape[0] + 1), 12).astype(np.int32)
+    smooth = np.clip(rng.poisson(30, shape) + 10 * np.arange(shape[2]) // shape[2], 0, top).astype(codes)
+    weights = np.zeros((2, 11), np.int32)
+    weights[0, 10], weights[0, 6:10] = 4000, (90, 80, -40, 60)
+    weights[1] = (150, 9, 11, -5, 20, 3, 40, 35, -22, 14, 77)
+    yield smooth, weights, rates
+    wild = rng.integers(0, top, shape, codes, endpoint=True)
+    yield wild, weights, rates
+    extreme = np.where(rng.random(shape) < 0.5, 0, top).astype(codes)
+    limits = np.zeros((2, 11), np.int32)
+    limits[0, 6:] = (1000, -1000, 1000, 1096, 2 * (top + 1) * 256)
+    limits[1] = (1024, 256, -128, 64, -512, 128, 256, 256, -256, 256, -2 * (top + 1) * 256)
+    yield extreme, limits, rates

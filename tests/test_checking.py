@@ -1,0 +1,195 @@
+"""``encode(check=True)`` reads back what it wrote; a source goes only after every pixel was held against it."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+import photon_gpu as pg
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.storage import Storage
+from photon_gpu.tables import CodeTable
+
+LAYOUTS = ("plain", "compact", "lossless")
+
+
+@pytest.fixture(scope="module")
+def cells():
+    movie = pg.simulate(frames=50, height=48, width=48, seed=3)
+    return np.asarray(movie), movie.noise
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("check", [True, "full"])
+def test_a_sound_encode_says_what_was_checked(cells, tmp_path, layout, check):
+    raw, noise = cells
+    report = pg.encode(raw, tmp_path / "a.zarr", noise=noise, layout=layout, chunk_frames=20, check=check)
+    assert report.checked.startswith("every chunk read back")
+    assert ("every pixel held against the source" in report.checked) == (check == "full")
+    assert {line["name"] for line in report.checks} >= {"noise_model", "escaped", "bias", "variance"}
+    assert all(line["status"] in ("PASS", "SKIP") for line in report.checks), report.checks
+    assert "checked" in str(report) and json.loads(json.dumps(report.to_dict()))["checks"]
+    assert report.stages["check"] > 0
+    plain = pg.encode(raw, tmp_path / "b.zarr", noise=noise, layout=layout, chunk_frames=20)
+    assert plain.checked == "" and plain.checks == ()
+
+
+class Failing(Storage):
+    """A store that keeps something else than it was given, or nothing."""
+
+    fault = None
+
+    def write(self, name, data):
+        if name == "1.0.0" and self.fault is not None:
+            data = self.fault(data)
+            if data is None:
+                return
+        super().write(name, data)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (lambda data: data[:-1], "not the .* written"),
+        (lambda data: data[:50] + bytes([data[50] ^ 4]) + data[51:], "not the .* written"),
+        (lambda data: None, "is not there"),
+    ],
+)
+def test_what_the_store_altered_is_an_error_and_nothing_is_kept(cells, tmp_path, fault, said):
+    raw, noise = cells
+    store = Failing(Storage.at(tmp_path / "a.zarr").fs, str(tmp_path / "a.zarr"))
+    store.fault = fault
+    with pytest.raises(CorruptDataError, match=rf"frames 20 to 39\).*{said}"):
+        pg.encode(raw, store, noise=noise, chunk_frames=20, check=True)
+    assert list(tmp_path.glob("a.zarr*")) == [] or not any((tmp_path / "a.zarr").iterdir())
+    # Without the check nobody would have noticed before the first read.
+    pg.encode(raw, store, noise=noise, chunk_frames=20)
+    assert not pg.verify(tmp_path / "a.zarr").ok
+
+
+@pytest.mark.parametrize("check", [True, "full"])
+def test_a_broken_decoder_is_an_error_and_nothing_is_kept(cells, tmp_path, monkeypatch, check):
+    raw, noise = cells
+    right = CodeTable.decode_tables
+    monkeypatch.setattr(
+        CodeTable, "decode_tables", lambda self, low, high, d: right(self, low + 1, high + 1, d)
+    )
+    other = pg.NoiseModel(
+        gain=noise.gain + 0.125, offset=noise.offset, variance=noise.variance
+    )  # its own tables
+    with pytest.raises(CorruptDataError, match="outside the bin"):
+        pg.encode(raw, tmp_path / "a.zarr", noise=other, check=check)
+    assert not (tmp_path / "a.zarr" / ".zarray").exists()
+
+
+def test_one_wrong_pixel_anywhere_is_found_by_the_full_check_alone(tmp_path, monkeypatch):
+    """A sample of a large movie misses it."""
+    from photon_gpu.layouts.plain import Plain
+
+    monkeypatch.setattr("photon_gpu.checking.SAMPLE_PIXELS", 50_000)
+    movie = pg.simulate(frames=200, height=48, width=48, seed=3)
+    raw = np.asarray(movie)
+    right = Plain.encode
+
+    def encode(self, values, chunk, *, first_frame=0, run=map, stages):
+        if first_frame == 40:
+            values = values.copy()
+            values[3, 2, 2] += 2000
+        return right(self, values, chunk, first_frame=first_frame, run=run, stages=stages)
+
+    monkeypatch.setattr(Plain, "encode", encode)
+    report = pg.encode(raw, tmp_path / "a.zarr", noise=movie.noise, chunk_frames=20, check=True)
+    assert report.checked
+    with pytest.raises(CorruptDataError, match=r"1 of 460,800 pixels of the movie"):
+        pg.encode(raw, tmp_path / "b.zarr", noise=movie.noise, chunk_frames=20, check="full")
+
+
+@pytest.mark.parametrize(("options", "name"), [({"step": 4.0}, "snr"), ({"noise": "wrong"}, "noise_model")])
+def test_what_the_user_chose_badly_is_a_warning(cells, tmp_path, options, name):
+    raw, noise = cells
+    if options.get("noise"):
+        options = {"noise": pg.NoiseModel(gain=3 * noise.gain, offset=90, variance=900)}
+    with pytest.warns(PhotonWarning):
+        report = pg.encode(raw, tmp_path / "a.zarr", check=True, **{"noise": noise, **options})
+    assert f"a sample fails on: {'noise_model' if name == 'noise_model' else ''}" in report.checked
+    assert name in [line["name"] for line in report.checks if line["status"] == "FAIL"]
+    assert pg.verify(tmp_path / "a.zarr").ok
+
+
+def test_lossless_without_a_model_and_floats_with_nan(tmp_path):
+    raw = np.random.default_rng(0).normal(size=(9, 8, 8)).astype("float32")
+    raw[2, 3, 3] = np.nan
+    report = pg.encode(raw, tmp_path / "a.zarr", layout="lossless", chunk_frames=4, check="full")
+    assert report.checked == "every chunk read back, every pixel held against the source: whole"
+
+
+def test_bad_values_of_check(cells, tmp_path):
+    raw, noise = cells
+    for check in ("yes", 1, None, 2.0):
+        with pytest.raises(InvalidInputError, match="check is"):
+            pg.encode(raw, tmp_path / "a.zarr", noise=noise, check=check)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.fixture(params=["npy", "tif"])
+def file(request, cells, tmp_path):
+    place = tmp_path / f"raw.{request.param}"
+    if request.param == "npy":
+        np.save(place, cells[0])
+    else:
+        tifffile.imwrite(place, cells[0], photometric="minisblack")
+    return place
+
+
+def test_a_source_goes_after_a_full_check(cells, file, tmp_path):
+    raw, noise = cells
+    report = pg.encode(str(file), tmp_path / "a.zarr", noise=noise, check="full", delete_source=True)
+    assert not file.exists() and any("was deleted" in note for note in report.notes)
+    assert np.abs(pg.open(tmp_path / "a.zarr")[...] - pg.anscombe(raw, noise)).max() <= 0.25 + 1e-9
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_source_stays_without_a_full_check(cells, file, tmp_path, check):
+    with pytest.raises(InvalidInputError, match="check='full'"):
+        pg.encode(str(file), tmp_path / "a.zarr", noise=cells[1], check=check, delete_source=True)
+    assert file.exists() and not (tmp_path / "a.zarr").exists()
+
+
+def test_a_source_stays_where_a_line_fails(cells, file, tmp_path):
+    with pytest.warns(PhotonWarning):
+        report = pg.encode(
+            str(file), tmp_path / "a.zarr", noise=cells[1], step=4.0, check="full", delete_source=True
+        )
+    assert file.exists() and any("was kept: the check fails on" in note for note in report.notes)
+
+
+def test_a_source_stays_where_it_changed_or_the_movie_did(cells, file, tmp_path, monkeypatch):
+    from photon_gpu import checking
+
+    finish = checking.Checker.finish
+
+    def later(self, files):
+        with file.open("ab") as stream:
+            stream.write(b"more")
+        return finish(self, files)
+
+    monkeypatch.setattr(checking.Checker, "finish", later)
+    with pytest.raises(CorruptDataError, match="changed while it was being encoded"):
+        pg.encode(str(file), tmp_path / "a.zarr", noise=cells[1], check="full", delete_source=True)
+    assert file.exists() and pg.verify(tmp_path / "a.zarr").ok
+
+
+def test_sources_that_may_hold_more_than_the_movie_stay(cells, tmp_path):
+    import h5py
+
+    raw, noise = cells
+    with h5py.File(tmp_path / "raw.h5", "w") as stream:
+        stream["data"], stream["other"] = raw, [1, 2, 3]
+    with tifffile.TiffWriter(tmp_path / "two.tif") as stream:
+        stream.write(raw, photometric="minisblack")
+        stream.write(raw[:3, :20], photometric="minisblack")
+    for source in (str(tmp_path / "raw.h5::/data"), raw, pg.open_source(str(tmp_path / "two.tif"), series=0)):
+        with pytest.raises(InvalidInputError, match="by hand"):
+            pg.encode(source, tmp_path / "a.zarr", noise=noise, check="full", delete_source=True)
+        assert not (tmp_path / "a.zarr").exists()

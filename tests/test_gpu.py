@@ -1,0 +1,447 @@
+"""The backend cupy, host code and kernels, on a strict stand-in for CuPy. No GPU code is run.
+
+What is compared is whole stores: those of ``cupy`` must be those of ``numba``, byte for byte.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import photon_gpu as pg
+from photon_gpu import backend as backends
+from photon_gpu.errors import (
+    BackendUnavailableError,
+    CorruptDataError,
+    InvalidInputError,
+    UnsupportedTypeError,
+)
+from tests.cuda_host import standin
+
+NOISE = pg.NoiseModel(gain=2.3, offset=20.0, variance=4.0)
+DTYPES = ["uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64"]
+THREE_BANDS = (3, 70, 520)
+"""Rows of which 32 are a band: two whole ones and a part of one."""
+
+
+def movie(dtype: str, shape: tuple[int, ...] = (13, 20, 31)) -> np.ndarray:
+    """Photons on a gradient, in the units of NOISE."""
+    rng = np.random.default_rng(5)
+    light = np.linspace(0.5, 60, shape[-1]) * np.ones(shape)
+    values = 20 + 2.3 * rng.poisson(light) + rng.normal(0, 2, shape)
+    if np.dtype(dtype).kind == "f":
+        return values.astype(dtype)
+    info = np.iinfo(dtype)
+    return np.clip(np.rint(values), max(info.min, -5), info.max).astype(dtype)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def both(
+    tmp_path: Path, source: Any, host: np.ndarray, backend: str = "cupy", **options: Any
+) -> pg.EncodeReport:
+    """Encode by numba and by cupy; the stores must be the same, byte for byte."""
+    options = {"noise": NOISE, "chunk_frames": 5, "preset": "fast", **options}
+    pg.encode(host, tmp_path / "numba", backend="numba", overwrite=True, **options)
+    report = pg.encode(source, tmp_path / "cupy", backend=backend, overwrite=True, **options)
+    assert files(tmp_path / "cupy") == files(tmp_path / "numba")
+    return report
+
+
+@pytest.fixture(params=[0, 1])
+def machine(request: pytest.FixtureRequest) -> Iterator[standin.Machine]:
+    with standin.installed(request.param) as machine:
+        yield machine
+        assert machine.launched, standin.NOTICE
+
+
+@pytest.mark.parametrize("layout", ["plain", "compact"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype(machine: standin.Machine, tmp_path: Path, dtype: str, layout: str) -> None:
+    values = movie(dtype)
+    report = both(tmp_path, values, values, layout=layout)
+    assert report.backend == "cupy" and report.why == "asked for by name" and "gpu" in report.stages
+    cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
+    for key in (slice(None), slice(3, 9), 12, [11, 0, 4]):
+        np.testing.assert_array_equal(gpu[key], cpu[key])
+        np.testing.assert_array_equal(gpu.counts[key], cpu.counts[key])
+
+
+@pytest.mark.parametrize("predictor", ["none", "mean", "past", "full", "spatial"])
+@pytest.mark.parametrize("step, width", [(0.5, 1), (0.02, 2)])
+def test_every_predictor_over_several_bands(
+    machine: standin.Machine, tmp_path: Path, predictor: str, step: float, width: int
+) -> None:
+    values = movie("float32", THREE_BANDS)  # of which no exact values are stored
+    report = both(
+        tmp_path,
+        values,
+        values,
+        layout="compact",
+        predictor=predictor,
+        step=step,
+        compressor="zstd-1-noshuffle",
+    )
+    assert report.encoding.predictor.name == predictor
+    cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
+    np.testing.assert_array_equal(gpu[...], cpu[...])
+    letters = {f"u{8 * width}"} if predictor != "none" else set()
+    assert {name.rpartition("_")[2] for _, name in machine.launched if name.startswith("restore")} == letters
+
+
+@pytest.mark.parametrize(
+    "options, change",
+    [
+        ({"dither": 7}, 1),
+        ({"layout": "compact", "dither": 2**32 - 1}, 1),
+        ({"layout": "compact", "step": 0.01}, 1_500),
+        ({"layout": "plain", "step": 0.01}, 1_500),
+        ({"layout": "compact", "noise": pg.NoiseModel(gain=500.0), "preset": "balanced"}, 1),
+        ({"layout": "compact", "noise": pg.NoiseModel(), "preset": "small", "step": 0.1}, 1),
+    ],
+    ids=["dither", "dither compact", "32-bit codes", "32-bit labels", "few codes", "exact"],
+)
+def test_every_kind_of_code(
+    machine: standin.Machine, tmp_path: Path, options: dict[str, Any], change: int
+) -> None:
+    values = movie("int32").clip(0) * change
+    report = both(tmp_path, values, values, **options)
+    if options.get("step") == 0.1:
+        assert report.encoding.exact
+    cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
+    np.testing.assert_array_equal(gpu[...], cpu[...])
+    np.testing.assert_array_equal(gpu.counts[...], cpu.counts[...])
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 7), (11, 1, 1), (6, 2, 3, 5, 8), (5, 33, 1)])
+@pytest.mark.parametrize("layout", ["plain", "compact"])
+def test_every_shape(machine: standin.Machine, tmp_path: Path, shape: tuple[int, ...], layout: str) -> None:
+    values = movie("uint16", shape)
+    both(tmp_path, values, values, layout=layout, predictor="past" if layout == "compact" else None)
+
+
+class Interface:
+    """What PyTorch or Numba arrays look like: an address, shape, strides and type."""
+
+    def __init__(self, array: Any) -> None:
+        self._array, self.__cuda_array_interface__ = array, array.__cuda_array_interface__
+
+
+class DLPack:
+    """What JAX arrays look like."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __dlpack__(self) -> Any:
+        return self._array
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+
+@pytest.mark.parametrize("wrap", [lambda a: a, Interface, DLPack], ids=["cupy", "interface", "dlpack"])
+@pytest.mark.parametrize("layout", ["plain", "compact"])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_frames_on_a_gpu_are_never_sent_down_raw(
+    machine: standin.Machine, tmp_path: Path, wrap: Any, layout: str, dtype: str
+) -> None:
+    import cupy
+
+    host = movie(dtype, (12, 20, 33))
+    report = both(tmp_path, wrap(cupy.asarray(host)), host, backend="auto", layout=layout, predictor=None)
+    assert report.backend == "cupy" and "on a GPU" in report.why
+    down = [copy for copy in machine.copied if copy.way == "down" and copy.size > 3]
+    assert {copy.dtype for copy in down} == {np.dtype(np.uint8)} and sum(
+        copy.size for copy in down
+    ) >= host.size
+    up = [copy.size for copy in machine.copied if copy.way == "up" and copy.dtype == host.dtype]
+    assert up[0] == host.size and sum(up[1:]) < host.size  # our own asarray; then no frames, only the warm-up
+
+
+def test_every_other_frame_of_a_gpu_array(machine: standin.Machine, tmp_path: Path) -> None:
+    import cupy
+
+    host = movie("uint16", (12, 40, 1100))
+    for layout in ("plain", "compact"):
+        both(tmp_path, cupy.asarray(host)[::2], host[::2], layout=layout)
+
+
+@pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
+def test_decoding_onto_the_gpu(machine: standin.Machine, tmp_path: Path, layout: str) -> None:
+    import cupy
+
+    values = movie("uint16")
+    for dither in (None, 5):
+        pg.encode(
+            values, tmp_path / "m", layout=layout, noise=NOISE, chunk_frames=5, dither=dither, overwrite=True
+        )
+        cpu, gpu = pg.open(tmp_path / "m"), pg.open(tmp_path / "m", device="gpu")
+        for key in (slice(None), slice(3, 9), 12, [11, 0, 4], (slice(2, 8), 3, slice(4, 9)), slice(0, 0)):
+            for found, expected in (
+                (gpu[key], cpu[key]),
+                (gpu.counts[key], cpu.counts[key]),
+                (gpu.counts.astype("float32")[key], cpu.counts.astype("float32")[key]),
+            ):
+                assert isinstance(found, cupy.ndarray) and found.dtype == expected.dtype
+                contiguous = found._host.copy()  # every stream has come to rest; views may have strides
+                np.testing.assert_array_equal(contiguous, expected)
+
+
+@pytest.mark.parametrize("layout", ["plain", "compact"])
+def test_two_gpus_share_the_chunks(tmp_path: Path, layout: str) -> None:
+    values = movie("uint16", (40, 12, 13))
+    with standin.installed(3, devices=2) as machine:
+        both(tmp_path, values, values, layout=layout, chunk_frames=2)
+        used = [copy.device for copy in machine.copied if copy.way == "up" and copy.size == 2 * 12 * 13]
+        assert used.count(0) >= 4 and used.count(1) >= 4 and len(used) >= 20
+        machine.copied.clear()
+        both(tmp_path, values, values, backend="cupy:1", layout=layout)
+        assert {copy.device for copy in machine.copied} == {1}
+
+
+@pytest.mark.parametrize("layout, memory", [("plain", 500_000), ("compact", 1_150_000)])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_small_gpu_takes_smaller_pieces(tmp_path: Path, layout: str, memory: int, workers: int) -> None:
+    values = movie("uint16", (10, 40, 1100))
+    with standin.installed(2, memory=memory) as machine:
+        both(tmp_path, values, values, layout=layout, workers=workers, chunk_frames=5)
+        sizes = [copy.size for copy in machine.copied if copy.way == "up" and copy.dtype == np.uint16]
+        assert any(1000 < size < 5 * 40 * 1100 for size in sizes) and machine.peak[0] <= memory
+        movie_on_cpu, on_gpu = pg.open(tmp_path / "cupy"), pg.open(tmp_path / "cupy", backend="cupy")
+        np.testing.assert_array_equal(on_gpu[3:5], movie_on_cpu[3:5])
+    with (
+        standin.installed(2, memory=100_000),
+        pytest.raises(BackendUnavailableError, match="out of memory even for"),
+    ):
+        pg.encode(values, tmp_path / "none", backend="cupy", layout=layout, noise=NOISE, predictor="none")
+    assert not (tmp_path / "none" / ".zarray").exists()
+
+
+def test_copies_of_one_chunk_run_among_those_of_another(tmp_path: Path) -> None:
+    """Three slots, so that while one chunk comes down others go up."""
+    values = movie("uint16", (40, 30, 41))
+    overlapped = 0
+    for seed in range(4):
+        with standin.installed(seed) as machine:
+            pg.encode(values, tmp_path / "m", backend="cupy", noise=NOISE, chunk_frames=4, workers=4, overwrite=True,
+                      compressor="zstd-1-shuffle")  # fmt: skip
+            size = 4 * 30 * 41
+            ways = [way for way, count in machine.ran if count == size]
+            assert ways.count("up") == ways.count("down") == 10
+            overlapped += "upup" in "".join(ways)
+    assert overlapped
+
+
+def test_what_cannot_be_encoded_is_told_as_by_numba(machine: standin.Machine, tmp_path: Path) -> None:
+    import cupy
+
+    strange, negative = movie("float32", (12, 20, 30)), movie("int16", (12, 20, 30)).clip(0)
+    strange[7, 3, 4], strange[7, 3, 5] = np.nan, np.inf
+    negative[8, 2, 1], negative[9, 0, 0] = -3, -3
+    for values, noise in ((strange, NOISE), (negative, None)):
+        messages = []
+        for source, name in ((values, "numba"), (values, "cupy"), (cupy.asarray(values), "cupy")):
+            with pytest.raises(InvalidInputError) as error:
+                pg.encode(
+                    source, tmp_path / "m", backend=name, noise=noise, chunk_frames=5, workers=1, overwrite=True,
+                    compressor="zstd-1-shuffle",
+                )  # fmt: skip
+            messages.append(str(error.value))
+        assert messages[0] == messages[1] == messages[2]
+        assert "frame 7, pixel (3, 4)" in messages[0] or "frame 8, pixel (2, 1)" in messages[0]
+
+
+def test_damage_is_found(machine: standin.Machine, tmp_path: Path) -> None:
+    from photon_gpu import blosc, coder
+    from photon_gpu.backend import get_backend
+    from photon_gpu.stages import Stages
+
+    values = movie("uint16")
+    report = both(tmp_path, values, values, layout="compact")
+    store = tmp_path / "cupy"
+    data = (store / "1.0.0").read_bytes()
+    nbytes, _ = blosc.frame_sizes(data)
+    payload = blosc.decompress(data, nbytes, map)
+    gpu = get_backend("cupy").gpu
+    assert gpu is not None
+    chunk = (5, 20, 31)
+    np.testing.assert_array_equal(gpu.encode(values[5:10], chunk, report.encoding, stages=Stages()), payload)
+    expected = coder.decode(payload, chunk, report.encoding, get_backend("numba"))
+    np.testing.assert_array_equal(gpu.decode(payload, chunk, report.encoding), expected)
+    for place in (200, 1000, len(payload) - 1):
+        damaged = payload.copy()
+        damaged[place] ^= 16
+        with pytest.raises(CorruptDataError, match="checksum"):
+            gpu.decode(damaged, chunk, report.encoding)
+
+
+def test_bad_input_of_gpus(machine: standin.Machine, tmp_path: Path) -> None:
+    import cupy
+
+    host = movie("uint16")
+    array = cupy.asarray(host)
+    encode = {"noise": NOISE, "overwrite": True}
+    with pytest.raises(InvalidInputError, match=r"GPU 3 is out of range, this machine has 0 to 0"):
+        pg.encode(host, tmp_path / "m", backend="cupy:3", **encode)
+    with pytest.raises(InvalidInputError, match="devices are given as in 'cupy:0'"):
+        pg.encode(host, tmp_path / "m", backend="cupy:first", **encode)
+    with pytest.raises(InvalidInputError, match="allowed are auto, numba, cupy, numpy"):
+        pg.encode(host, tmp_path / "m", backend="cuda", **encode)
+    with pytest.raises(InvalidInputError, match=r"frames\.get\(\)"):
+        pg.encode(array, tmp_path / "m", backend="numba", **encode)
+    with pytest.raises(InvalidInputError, match="layout 'lossless' stores the frames themselves"):
+        pg.encode(array, tmp_path / "m", layout="lossless", **encode)
+    for wrong in (array[:, ::2], array[:, :, ::3], array[:, :, :30], array[::-1]):
+        with pytest.raises(InvalidInputError, match=r"pass cupy\.ascontiguousarray\(frames\)"):
+            pg.encode(wrong, tmp_path / "m", **encode)
+    with pytest.raises(UnsupportedTypeError, match="complex64"):
+        pg.encode(cupy.asarray(np.zeros((3, 4, 5), np.complex64)), tmp_path / "m", **encode)
+    elsewhere = types.SimpleNamespace(
+        __cuda_array_interface__={**array.__cuda_array_interface__, "data": (64, False)}, __dlpack__=None
+    )
+    with pytest.raises(UnsupportedTypeError, match="CuPy cannot share its memory"):
+        pg.encode(elsewhere, tmp_path / "m", **encode)
+    pg.encode(host, tmp_path / "m", backend="numba", **encode)
+    with pytest.raises(InvalidInputError, match="device is 'tpu'; allowed are 'cpu' and 'gpu'"):
+        pg.open(tmp_path / "m", device="tpu")
+    with pytest.raises(InvalidInputError, match="backend 'numba' works on frames in host memory"):
+        pg.open(tmp_path / "m", backend="numba", device="gpu")
+    assert pg.open(tmp_path / "m", device="gpu")[0].shape == (20, 31)
+
+
+def test_an_array_on_a_gpu_that_the_backend_leaves_out(tmp_path: Path) -> None:
+    with standin.installed(0, devices=2):
+        import cupy
+
+        with cupy.cuda.Device(1):
+            array = cupy.asarray(movie("uint16"))
+        with pytest.raises(InvalidInputError, match="the frames lie on GPU 1, and this backend uses GPU 0"):
+            pg.encode(array, tmp_path / "m", backend="cupy:0", noise=NOISE)
+        both(tmp_path, array, movie("uint16"), backend="cupy:1")
+        both(tmp_path, array, movie("uint16"), backend="auto")
+
+
+def test_a_gpu_that_computes_wrong_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with standin.installed(0):
+        import photon_gpu.kernels.cuda as kernels
+
+        monkeypatch.setattr(kernels, "checksum", lambda *_: 12)
+        with pytest.raises(BackendUnavailableError, match="computes a checksum of 0xc where the CPU has"):
+            pg.encode(movie("uint16"), tmp_path / "m", backend="cupy", noise=NOISE)
+
+
+def test_a_gpu_that_fails_on_the_way_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with standin.installed(0) as machine:
+        backends.get_backend("cupy")
+
+        def lost(self: Any, event: Any) -> None:
+            raise standin.CUDARuntimeError("cudaErrorECCUncorrectable: uncorrectable ECC error encountered")
+
+        monkeypatch.setattr(standin.Stream, "wait_event", lost)
+        with pytest.raises(
+            BackendUnavailableError, match=r"GPU 0 failed \(cudaErrorECCUncorrectable.*'numba' works"
+        ):
+            pg.encode(movie("uint16"), tmp_path / "m", backend="cupy", noise=NOISE)
+        assert machine.launched and not (tmp_path / "m" / ".zarray").exists()
+
+
+def _broken_cupy(**wrong: Any) -> types.ModuleType:
+    fake = types.ModuleType("cupy")
+    fake.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(**wrong))  # type: ignore[attr-defined]
+    return fake
+
+
+def _raises(message: str) -> Any:
+    def call() -> int:
+        raise RuntimeError(message)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "cupy, message",
+    [
+        (None, r"needs CuPy, which is not installed; pip install 'photon-gpu\[cu12\]'"),
+        (
+            _broken_cupy(
+                getDeviceCount=_raises("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+            ),
+            "there is no CUDA driver here, or it is older than this CuPy's CUDA: update the driver",
+        ),
+        (
+            _broken_cupy(getDeviceCount=_raises("cudaErrorNoDevice: no CUDA-capable device")),
+            "is a CUDA device present",
+        ),
+        (_broken_cupy(getDeviceCount=lambda: 0), "is CUDA_VISIBLE_DEVICES set to nothing"),
+    ],
+    ids=["no cupy", "old driver", "no device", "hidden"],
+)
+def test_no_usable_gpu_is_told_with_a_cure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cupy: Any, message: str
+) -> None:
+    backends._cupy.cache_clear()
+    if cupy is None:
+        monkeypatch.setattr(sys, "meta_path", [_Absent(), *sys.meta_path])
+        for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
+            monkeypatch.delitem(sys.modules, name)
+    else:
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+    with pytest.raises(BackendUnavailableError, match=message):
+        pg.encode(movie("uint16"), tmp_path / "m", backend="cupy", noise=NOISE)
+    report = pg.encode(movie("uint16"), tmp_path / "m", noise=NOISE)
+    assert report.backend == "numba" and "frames are in host memory" in report.why
+
+
+class _Absent:
+    """An import system without CuPy."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "cupy":
+            raise ModuleNotFoundError("No module named 'cupy'", name="cupy")
+
+
+def test_a_cupy_for_another_cuda_is_told_with_a_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = tmp_path / "cupy"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "raise ImportError('libcudart.so.11.0: cannot open shared object file')"
+    )
+    backends._cupy.cache_clear()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(BackendUnavailableError, match=r"libcudart\.so\.11\.0.*must match the machine's CUDA"):
+        backends.get_backend("cupy")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
+def test_the_real_cupy_without_a_device_is_told() -> None:
+    import cupy
+
+    if cupy.cuda.is_available():
+        pytest.skip("there is a CUDA device; tests/test_on_gpu.py runs on it")
+    backends._cupy.cache_clear()
+    with pytest.raises(BackendUnavailableError, match="no CUDA device can be used"):
+        backends.get_backend("cupy")
+
+
+def test_the_benchmark_refuses_without_a_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import gpu
+
+    monkeypatch.setitem(sys.modules, "cupy", _broken_cupy(getDeviceCount=_raises("cudaErrorNoDevice")))
+    monkeypatch.setattr(sys, "argv", ["benchmarks.gpu"])
+    assert gpu.main() == 2
+    out, err = capsys.readouterr()
+    assert not out and "gives no figure without one" in err and "cudaErrorNoDevice" in err

@@ -1,0 +1,149 @@
+"""On a real CUDA device: ``pytest -m gpu``. The same vectors and whole movies as the host runs have.
+
+Deselected where there is none: nothing here is run in the ordinary test run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from photon_gpu.kernels import reference
+
+import photon_gpu as pg
+from tests.kernels.vectors import DTYPES, every_value, full_range, mixes, thresholds_for
+from tests.test_gpu import DTYPES as MOVIE_DTYPES
+from tests.test_gpu import THREE_BANDS, both, movie
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module")
+def cupy() -> Any:
+    """The real CuPy, with a device; else the tests are skipped with the reason."""
+    module = pytest.importorskip("cupy", reason="CuPy is not installed")
+    try:
+        module.cuda.runtime.getDeviceCount()
+        module.zeros(1)
+    except Exception as error:  # CUDARuntimeError, or whatever a broken installation raises
+        pytest.skip(f"no CUDA device can be used: {error}")
+    return module
+
+
+@pytest.fixture(scope="module")
+def kernels(cupy: Any) -> Any:
+    """The kernels on the current device."""
+    import photon_gpu.kernels.cuda
+
+    return photon_gpu.kernels.cuda
+
+
+def equal(found: Any, expected: np.ndarray) -> None:
+    np.testing.assert_array_equal(found.get(), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_extent_and_thresholds(cupy: Any, kernels: Any, dtype: str) -> None:
+    for count in (1, 257, 1_000_003):
+        values = full_range(dtype, count)
+        out, expected = cupy.zeros(3, dtype), np.zeros(3, dtype)
+        kernels.extent(cupy.asarray(values), out)
+        reference.extent(values, expected)
+        equal(out, expected)
+    for phased in (False, True):
+        thresholds, model, given = thresholds_for(dtype, phased)
+        code = "uint8" if thresholds.shape[-1] <= 256 else "uint16"
+        extra = (3, 5, 1 << 20) if phased else (0,)
+        out, expected = cupy.empty(given.shape, code), np.empty(given.shape, code)
+        name = "forward_thresholds" + "_phased" * phased
+        device = [cupy.asarray(array) for array in (given, thresholds, model)]
+        getattr(kernels, name)(*device, *extra, out)
+        getattr(reference, name)(given, thresholds, model, *extra, expected)
+        equal(out, expected)
+
+
+@pytest.mark.parametrize("out", ["uint8", "uint16", "uint32", "float64"])
+@pytest.mark.parametrize("skew", [0, 1, 8])
+def test_lookups_of_every_input(cupy: Any, kernels: Any, out: str, skew: int) -> None:
+    rng = np.random.default_rng(1)
+    for dtype in ("uint8", "uint16"):
+        patterns = np.append(np.zeros(skew, dtype), every_value(dtype))
+        luts = rng.integers(0, 256, (16, every_value(dtype).size)).astype(out)
+        given = cupy.asarray(patterns)[skew:].reshape(1, -1)
+        found = cupy.empty(patterns.size, out)[skew:].reshape(1, -1)
+        kernels.forward_lut(given, cupy.asarray(luts[0]), found)
+        equal(found, luts[0][patterns[skew:]].reshape(1, -1))
+        kernels.forward_lut_phased(given, cupy.asarray(luts), 9, 77, 1000, found)
+        expected = np.empty(found.shape, out)
+        reference.forward_lut_phased(patterns[skew:].reshape(1, -1), luts, 9, 77, 1000, expected)
+        equal(found, expected)
+
+
+def test_labels_checksum_and_moments(cupy: Any, kernels: Any) -> None:
+    labels = np.append(np.arange(-300_000, 300_000) * 0.1, [0.33, np.nan, np.inf, -0.0])
+    out, expected = cupy.empty(labels.shape, np.int32), np.empty(labels.shape, np.int32)
+    strange = reference.codes_from_labels(labels, 0.1, expected)
+    assert kernels.codes_from_labels(cupy.asarray(labels), 0.1, out) == strange
+    equal(out, expected)
+    for dtype in ("uint8", "uint16", "uint32"):
+        codes = full_range(dtype, 700_000).reshape(7, 100_000)
+        assert kernels.checksum(cupy.asarray(codes), 5, 123_456) == reference.checksum(codes, 5, 123_456)
+    values = np.random.default_rng(0).poisson(300, (20, 10_007)).astype(np.uint16)
+    sums, counted = cupy.zeros((3, 512), np.int64), np.zeros((3, 512), np.int64)
+    kernels.moments(cupy.asarray(values), 100, 0, sums)
+    reference.moments(values, 100, 0, counted)
+    equal(sums, counted)
+
+
+@pytest.mark.parametrize("codes", ["uint8", "uint16"])
+@pytest.mark.parametrize("shape", [(5, 6, 21), (1, 3, 4), (4, 1, 7), (4, 9, 1), (20, 33, 65)])
+def test_predictors(cupy: Any, kernels: Any, codes: str, shape: tuple[int, int, int]) -> None:
+    frames, rows, columns = shape
+    for read, weights, rates in mixes(codes, shape):
+        state = np.empty((3, rows + 2, columns + 2), np.int32)
+        given = [cupy.asarray(array) for array in (weights, rates, state)]
+        for name in ("past", "full"):
+            residuals, found = np.empty(shape, codes), cupy.empty(shape, codes)
+            getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
+            getattr(kernels, f"predict_{name}")(cupy.asarray(read), *given, found)
+            equal(found, residuals)
+            restored = cupy.empty(shape, codes)
+            getattr(kernels, f"restore_{name}")(found, *given, restored)
+            equal(restored, read)
+        flat = read.reshape(frames, -1)
+        residuals, found = np.empty(flat.shape, codes), cupy.empty(flat.shape, codes)
+        reference.predict_mean(flat, rates, 7, state.reshape(-1), residuals)
+        kernels.predict_mean(cupy.asarray(flat), given[1], 7, given[2], found)
+        equal(found, residuals)
+        kernels.restore_mean(found, given[1], 7, given[2], restored := cupy.empty(flat.shape, codes))
+        equal(restored, flat)
+
+
+@pytest.mark.parametrize("layout", ["plain", "compact"])
+@pytest.mark.parametrize("dtype", MOVIE_DTYPES)
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_stores_are_those_of_numba(cupy: Any, tmp_path: Path, dtype: str, layout: str, on_gpu: bool) -> None:
+    values = movie(dtype, (130, 70, 93))
+    both(tmp_path, cupy.asarray(values) if on_gpu else values, values, layout=layout, chunk_frames=20)
+    cpu, gpu = pg.open(tmp_path / "cupy", backend="numba"), pg.open(tmp_path / "cupy", device="gpu")
+    np.testing.assert_array_equal(gpu[...].get(), cpu[...])
+    np.testing.assert_array_equal(gpu.counts[7:99:3].get(), cpu.counts[7:99:3])
+
+
+@pytest.mark.parametrize("predictor", ["none", "mean", "past", "full", "spatial"])
+@pytest.mark.parametrize("step", [0.5, 0.02])
+def test_every_predictor_over_several_bands(cupy: Any, tmp_path: Path, predictor: str, step: float) -> None:
+    values = movie("float32", THREE_BANDS)
+    both(tmp_path, values, values, layout="compact", predictor=predictor, step=step)
+    cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
+    np.testing.assert_array_equal(gpu[...], cpu[...])
+
+
+def test_many_chunks_through_few_slots(cupy: Any, tmp_path: Path) -> None:
+    """Slots are used again and again while copies overlap: no chunk may see another's bytes."""
+    values = np.random.default_rng(3).poisson(40, (600, 128, 128)).astype(np.uint16)
+    both(tmp_path, values, values, layout="compact", chunk_frames=8)
+    read = pg.open(tmp_path / "cupy", backend="cupy").counts[...]
+    np.testing.assert_array_equal(read, pg.open(tmp_path / "numba", backend="numba").counts[...])
