@@ -338,10 +338,10 @@ DEVICE Code zigzag(i32 difference)
 }
 DEVICE i32 unzigzag(u32 residual) { return (i32)(residual >> 1 ^ (0u - (residual & 1u))); }
 
-// 16-bit codes far from a predictor's start take the product beyond 32 bits.
+// 64 bits: a mean that begins far from 16-bit codes is more than 2^24 away, and the rate has 8 bits.
 DEVICE i32 follow(i32 mean, i32 now, i32 rate)
 {
-    return mean + (i32)((i64)((now << 7) - mean) * rate + 64 >> 7);
+    return mean + (i32)(((i64)((now << 7) - mean) * rate + 64) >> 7);
 }
 
 // ---- predict_mean, restore_mean: a thread walks one pixel through time -----------------------------------

@@ -122,14 +122,14 @@ class Pipeline:
                 f"{self._storage.url}: nothing could be stored for {limit:g} s ({trouble or 'no answer'}); "
                 f"{missing:,} frames of {frames:,} are not in the store"
             )
-        return self._complete() if frames else 0
+        return self._complete(frames)
 
-    def _complete(self) -> int:
+    def _complete(self, frames: int) -> int:
         limit = threading.Timer(self.config.close_seconds, self._publisher.patience.stopping.set)
         limit.daemon = True
         limit.start()
         try:
-            return self._publisher.complete()
+            return self._publisher.complete() if frames else self._publisher.withdraw()
         except RecordingError:
             raise
         except Exception as error:

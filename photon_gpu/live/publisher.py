@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any
 
 from photon_gpu import manifest, metadata
-from photon_gpu.claim import MARKER, read_marker
+from photon_gpu.claim import MARKER, Claim, read_marker
 from photon_gpu.errors import RecordingError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.live.journal import Journal
@@ -90,6 +90,11 @@ class Publisher:
         self._again(write)
         self._again(lambda: self._storage.delete(MARKER))
         return len(array) + len(attributes) + len(index)
+
+    def withdraw(self) -> int:
+        """Give the place back: no frame came."""
+        self._again(Claim(self._storage, overwrite=False).withdraw)
+        return 0
 
     def stop(self) -> None:
         """End the thread."""

@@ -270,8 +270,6 @@ class LiveWriter:
         try:
             self._pipeline.finish(frames)
             self._end(finished=True)
-            if not frames:
-                Claim(self._storage, overwrite=False).withdraw()
         except PhotonError as error:
             error.add_note(self._whereabouts(frames))
             self._end(finished=False)

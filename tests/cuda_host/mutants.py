@@ -162,7 +162,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="mutants whose name has this word")
     parser.add_argument("--file", default="", help="mutants of files whose path has this word")
     asked = parser.parse_args()
-    chosen = [m for m in MUTANTS if (m.quick or not asked.quick) and asked.only in m.name and asked.file in m.file]
+    chosen = [
+        m for m in MUTANTS if (m.quick or not asked.quick) and asked.only in m.name and asked.file in m.file
+    ]
     survivors, started = [], time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         tests = tuple(dict.fromkeys(test for mutant in chosen for test in mutant.tests))

@@ -96,7 +96,9 @@ class Machine:
                 ready = [stream for stream in self.streams if stream.ready()]
                 if not ready:
                     raise CUDARuntimeError("stand-in: waiting for work that nobody queued")
-                weights = [favour.setdefault(id(stream), 10 ** self.random.uniform(-3, 0)) for stream in ready]
+                weights = [
+                    favour.setdefault(id(stream), 10 ** self.random.uniform(-3, 0)) for stream in ready
+                ]
                 self.random.choices(ready, weights)[0].step()
 
 

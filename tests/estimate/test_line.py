@@ -101,3 +101,18 @@ def test_nothing_usable_is_an_error():
     cells = cells_of(detect(still(frames=20, size=32)))
     with pytest.raises(InvalidInputError, match="no sample"):
         Problem(cells, cells.count < 0, "near")
+
+
+def test_jitter_of_structure_as_fine_as_a_pixel_goes_with_the_contrast():
+    """Where structure is as sharp as this, neighbours share too little to tell it from noise."""
+    rng = np.random.default_rng(8)
+    points = np.where(rng.random((112, 112)) < 0.1, rng.random((112, 112)), 0.0)
+    sharp = scene(3, 112, 5, 120) + 120 * ndimage.gaussian_filter(points, 0.7)
+    light = np.stack([ndimage.shift(sharp, rng.normal(0, 0.25, 2), order=3)[8:-8, 8:-8] for _ in range(160)])
+    p = problem(detect(light.clip(0)))
+    line = fit(p)
+    weight = p.weight(line.gain, line.intercept, line.jitter)
+    without, _ = p.solve(p.value, weight, line.kept)
+    assert line.jitter > 0.01
+    assert abs(line.gain / 8 - 1) < 0.5 * abs(without[0] / 8 - 1)
+    assert z(line, 8.0, 0)[0] < 3

@@ -175,6 +175,13 @@ def test_close_without_a_spool_says_how_many_are_lost(memory_disk):
     assert "the others are lost" in caught.value.__notes__[0]
 
 
+def test_a_recording_of_no_frame_leaves_nothing(memory_disk):
+    fs = FaultyFileSystem(memory_disk / "store")
+    with pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings()):
+        fs.faults = Script({("delete", ".photon-writing", n): "503" for n in range(3)})
+    assert fs.injected["503"] and not fs.storage().names() and not pending(memory_disk / "spool")
+
+
 def test_an_error_in_the_body_is_not_hidden_by_closing(memory_disk):
     fs = FaultyFileSystem(memory_disk / "store")
     with (
