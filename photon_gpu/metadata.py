@@ -184,11 +184,9 @@ def _encoding(meta: dict[str, Any], attrs: dict[str, Any], layout: str) -> Encod
 def _check_array(meta: dict[str, Any], encoding: Encoding, url: str) -> None:
     stored = "<f8" if encoding.layout == "plain" else np.dtype(encoding.dtype).newbyteorder("<").str
     filters = meta.get("filters") or []
-    named = (
-        [f.get("id") if isinstance(f, dict) else f for f in filters]
-        if isinstance(filters, list)
-        else [filters]
-    )
+    if not isinstance(filters, list):
+        filters = [filters]
+    named = [f.get("id") if isinstance(f, dict) else repr(f) for f in filters]
     wanted = ["photon"] if encoding.layout == "compact" else []
     if named != wanted:
         raise CorruptDataError(
