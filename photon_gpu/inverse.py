@@ -88,7 +88,7 @@ def _stabilized(encoding: Encoding, values: NDArray) -> NDArray[np.float64]:
     forward = Forward(table, Extent(int(values.min()), int(values.max())), get_backend(), 0)
     codes = np.empty(values.shape, forward.dtype)
     forward(values, 0, 0, codes)
-    return (codes.astype(np.int64) + forward.base) * table.step
+    return np.multiply(codes.astype(np.int64) + forward.base, table.step, dtype=np.float64)
 
 
 def _tables(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> tuple[int, NDArray]:

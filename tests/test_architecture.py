@@ -104,7 +104,17 @@ def test_no_module_is_long(path):
 
 @pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.name)
 def test_kernels_import_nothing_but_numpy_numba_and_cupy(path):
-    allowed = {"__future__", "numpy", "numba", "cupy", "typing", "collections", "dataclasses", "functools", "pathlib"}
+    allowed = {
+        "__future__",
+        "numpy",
+        "numba",
+        "cupy",
+        "typing",
+        "collections",
+        "dataclasses",
+        "functools",
+        "pathlib",
+    }
     allowed |= {"math", "importlib", "threading", "ctypes", "os", "contextlib", "warnings", "weakref"}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

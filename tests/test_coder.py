@@ -18,13 +18,23 @@ from photon_gpu.noise import NoiseModel
 from photon_gpu.payload import unpack
 from photon_gpu.predictors import NAMES, Predictor, fit
 from photon_gpu.stages import Stages
-from photon_gpu.tuning import _codes
 from photon_gpu.transform import anscombe
+from photon_gpu.tuning import _codes
 
 NUMBA, NUMPY = get_backend("numba"), get_backend("numpy")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
-SHAPES = [(6, 5, 7), (1, 5, 7), (6, 1, 1), (1, 1, 1), (3, 2, 4, 5), (2, 2, 2, 3, 4), (9, 7), (40,), (3, 200, 300)]
+SHAPES = [
+    (6, 5, 7),
+    (1, 5, 7),
+    (6, 1, 1),
+    (1, 1, 1),
+    (3, 2, 4, 5),
+    (2, 2, 2, 3, 4),
+    (9, 7),
+    (40,),
+    (3, 200, 300),
+]
 
 
 def movie(dtype, shape, seed=0, photons=20.0):
@@ -74,7 +84,9 @@ def test_within_half_a_step_in_every_dtype(dtype, dither, name):
     shape=st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 20)), seed=st.integers(0, 99),
 )  # fmt: skip
 @settings(deadline=None, max_examples=120, derandomize=True)
-def test_within_half_a_step_under_any_model(gain, offset, read, step, photons, dither, name, dtype, shape, seed):
+def test_within_half_a_step_under_any_model(
+    gain, offset, read, step, photons, dither, name, dtype, shape, seed
+):
     noise = NoiseModel(gain=gain, offset=offset, variance=(gain * read) ** 2)
     rng = np.random.default_rng(seed)
     values = offset + gain * (rng.poisson(photons, shape) + rng.normal(0, read, shape))
@@ -95,7 +107,9 @@ def test_within_half_a_step_under_any_model(gain, offset, read, step, photons, d
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64"])
 @pytest.mark.parametrize("name", NAMES)
 def test_exact_values_come_back_exactly(name, dtype):
-    encoding = Encoding(layout="compact", dtype=dtype, noise=CAMERA, exact=True, predictor=Predictor(name=name))
+    encoding = Encoding(
+        layout="compact", dtype=dtype, noise=CAMERA, exact=True, predictor=Predictor(name=name)
+    )
     info = np.iinfo(dtype)
     everything = np.array([[[0, 1, 2, 3], [50, 100, 101, info.max if info.max < 2**32 else 2**31]]], dtype)
     for values in (movie(dtype, (5, 6, 7)), everything):
@@ -113,7 +127,9 @@ def test_codes_take_the_bytes_they_need(photons, step, width, name):
     """A chunk with one dark and one bright pixel: nothing is clipped, whatever the width that takes."""
     values = movie("int64", (4, 20, 20), photons=5.0)
     values[2, 3, 4] = int(photons * 2) + 100
-    encoding = Encoding(layout="compact", dtype="int64", noise=CAMERA, step=step, predictor=Predictor(name=name))
+    encoding = Encoding(
+        layout="compact", dtype="int64", noise=CAMERA, step=step, predictor=Predictor(name=name)
+    )
     for backend in (NUMBA, NUMPY):
         payload = encoded(values, encoding, backend=backend)
         header = unpack(payload)
@@ -171,7 +187,9 @@ def test_a_last_chunk_holds_only_its_frames(name):
     assert unpack(payload).frames == 3 and payload.nbytes == unpack(payload).nbytes + 3 * 42
     whole = coder.decode(payload, (10, 6, 7), encoding, NUMBA, what=np.dtype("int16"))
     assert whole.shape == (10, 6, 7) and not whole[3:].any()
-    np.testing.assert_array_equal(whole[:3], coder.decode(encoded(values, encoding), (3, 6, 7), encoding, NUMBA, what=np.dtype("int16")))
+    np.testing.assert_array_equal(
+        whole[:3], coder.decode(encoded(values, encoding), (3, 6, 7), encoding, NUMBA, what=np.dtype("int16"))
+    )
     with pytest.raises(CorruptDataError, match="holds 3 frames; 4"):
         coder.decode(payload, (10, 6, 7), encoding, NUMBA, start=2, stop=4)
 

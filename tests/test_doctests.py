@@ -11,7 +11,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # What needs more than the core's dependencies, a GPU, or a database runs in that package's own tests.
-SKIPPED = ("photon_gpu.__main__", "photon_gpu.dj", "photon_gpu.gpu", "photon_gpu.kernels.cuda", "photon_gpu.cli")
+SKIPPED = (
+    "photon_gpu.__main__",
+    "photon_gpu.dj",
+    "photon_gpu.gpu",
+    "photon_gpu.kernels.cuda",
+    "photon_gpu.cli",
+)
 
 
 def modules() -> list[str]:
@@ -33,5 +39,9 @@ def test_examples_run(name):
 
 
 def test_there_are_examples():
-    texts = [test for name in modules() for test in doctest.DocTestFinder().find(importlib.import_module(name), name)]
+    texts = [
+        test
+        for name in modules()
+        for test in doctest.DocTestFinder().find(importlib.import_module(name), name)
+    ]
     assert sum(bool(test.examples) for test in texts) >= 15

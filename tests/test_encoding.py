@@ -31,7 +31,10 @@ def test_lossless_quantizes_nothing():
 def test_dither_has_sixteen_phases_and_exact_values_none():
     assert Encoding(dither=0).phases == PHASES and Encoding(dither=7).seed == 7
     assert Encoding(layout="compact", dither=7, exact=True).phases == 1
-    assert Encoding(dither=np.uint32(2**32 - 1)).dither == 2**32 - 1 and type(Encoding(dither=np.int8(3)).dither) is int
+    assert (
+        Encoding(dither=np.uint32(2**32 - 1)).dither == 2**32 - 1
+        and type(Encoding(dither=np.int8(3)).dither) is int
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,10 @@ def test_dtypes_are_named_natively():
 
 
 def test_tables_are_shared_and_copies_are_checked():
-    first, second = Encoding(noise=NoiseModel(gain=3.0)), Encoding(noise=NoiseModel(gain=3.0), layout="compact")
+    first, second = (
+        Encoding(noise=NoiseModel(gain=3.0)),
+        Encoding(noise=NoiseModel(gain=3.0), layout="compact"),
+    )
     assert first.table() is second.table()
     assert first.but(step=1.0).table() is not first.table()
     with pytest.raises(InvalidInputError):

@@ -24,7 +24,9 @@ def test_importing_loads_nothing_heavy():
     assert not loaded_after("import photon_gpu") & {*HEAVY, "numpy"}
 
 
-@pytest.mark.parametrize("name", ["NoiseModel", "anscombe", "PhotonError", "Compressor", "Predictor", "Storage"])
+@pytest.mark.parametrize(
+    "name", ["NoiseModel", "anscombe", "PhotonError", "Compressor", "Predictor", "Storage"]
+)
 def test_light_names_load_nothing_heavy(name):
     assert not loaded_after(f"import photon_gpu; photon_gpu.{name}") & set(HEAVY)
 

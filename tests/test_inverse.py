@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from photon_gpu.kernels.reference import phase
 
 from photon_gpu.backend import get_backend
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.inverse import STABILIZED, render
-from photon_gpu.kernels.reference import phase
 from photon_gpu.noise import NoiseModel
 
 NUMBA = get_backend("numba")
@@ -24,7 +24,9 @@ def drawn(encoding, base, codes, what, top=None, first=0, stride=0):
 
 @pytest.mark.parametrize("width", ["uint8", "uint16", "uint32"])
 @pytest.mark.parametrize("dither", [None, 3])
-@pytest.mark.parametrize("what", [STABILIZED, np.dtype("uint16"), np.dtype("float32"), np.dtype("float64")], ids=str)
+@pytest.mark.parametrize(
+    "what", [STABILIZED, np.dtype("uint16"), np.dtype("float32"), np.dtype("float64")], ids=str
+)
 def test_samples_are_those_of_the_tables(what, dither, width):
     encoding = Encoding(layout="compact", noise=CAMERA, dtype="uint16", dither=dither)
     table = encoding.table()
@@ -44,7 +46,9 @@ def test_the_rounding_of_integers_varies_from_pixel_to_pixel_but_not_from_readin
     codes = np.full((1, 4000), 60, "uint8")
     got = drawn(encoding, 0, codes, np.dtype("uint16"))
     assert set(np.diff(np.unique(got))) == {1}
-    np.testing.assert_array_equal(got[:, 1000:], drawn(encoding, 0, codes[:, 1000:], np.dtype("uint16"), first=1000))
+    np.testing.assert_array_equal(
+        got[:, 1000:], drawn(encoding, 0, codes[:, 1000:], np.dtype("uint16"), first=1000)
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64"])

@@ -37,7 +37,9 @@ def test_zarr_open_reads_counts_in_a_process_that_does_not_import_photon_gpu(tmp
         z = zarr.open({str(tmp_path / "m.zarr")!r}, mode="r")
         print(json.dumps([before, str(z.dtype), list(z.shape), z[:].tolist()]))
     """
-    out = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
     before, dtype, shape, counts = json.loads(out.stdout)
     assert not before and dtype == "uint16" and shape == [25, 17, 23]
     np.testing.assert_array_equal(np.array(counts), pg.open(tmp_path / "m.zarr").counts[...])
@@ -53,7 +55,9 @@ def test_a_filter_in_anyones_zarr_v2_array(dtype, name):
         compressors=numcodecs.Zstd(1),
     )  # fmt: skip
     array[:] = values
-    off = np.abs(pg.anscombe(array[:], pg.NoiseModel(**CAMERA)) - pg.anscombe(values, pg.NoiseModel(**CAMERA)))
+    off = np.abs(
+        pg.anscombe(array[:], pg.NoiseModel(**CAMERA)) - pg.anscombe(values, pg.NoiseModel(**CAMERA))
+    )
     assert array[:].dtype == dtype and off.max() <= 0.5 + 1e-6
     np.testing.assert_array_equal(array[7:13, 3, ::2], array[:][7:13, 3, ::2])
     before = array[:]
@@ -67,7 +71,13 @@ def test_a_filter_in_anyones_zarr_v2_array(dtype, name):
 def test_chunks_of_any_shape_even_cut_frames(chunks):
     values = movie()
     array = zarr.create_array(
-        {}, shape=values.shape, chunks=chunks, dtype="uint16", zarr_format=2, filters=[Photon(exact=True)], fill_value=0
+        {},
+        shape=values.shape,
+        chunks=chunks,
+        dtype="uint16",
+        zarr_format=2,
+        filters=[Photon(exact=True)],
+        fill_value=0,
     )
     array[:] = values
     np.testing.assert_array_equal(array[:], values)
@@ -82,7 +92,9 @@ def test_fortran_order_is_refused_instead_of_scrambled():
     with pytest.raises(InvalidInputError, match="order='C'"):
         array[:] = values
     photon = Photon(exact=True)
-    np.testing.assert_array_equal(photon.decode(photon.encode(values[::2, ::-1, ::3])), values[::2, ::-1, ::3])
+    np.testing.assert_array_equal(
+        photon.decode(photon.encode(values[::2, ::-1, ::3])), values[::2, ::-1, ::3]
+    )
 
 
 def test_the_configuration_survives_json_and_makes_the_same_filter():
@@ -96,7 +108,9 @@ def test_the_configuration_survives_json_and_makes_the_same_filter():
         assert isinstance(again, Photon) and again == photon and again.get_config() == photon.get_config()
         values = movie((3, 5, 6), photon.encoding.dtype)
         assert again.encode(values).tobytes() == photon.encode(values).tobytes()
-        np.testing.assert_array_equal(again.decode(photon.encode(values)), photon.decode(photon.encode(values)))
+        np.testing.assert_array_equal(
+            again.decode(photon.encode(values)), photon.decode(photon.encode(values))
+        )
 
 
 def test_the_entry_point_finds_it():

@@ -64,7 +64,9 @@ def test_another_process_finds_the_codec_by_its_entry_point(tmp_path):
         import sys, zarr
         print("photon_gpu" in sys.modules, int(zarr.open({str(tmp_path / "m.zarr")!r}, mode="r")[:].sum()))
     """
-    out = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
     assert out.stdout.split() == ["False", str(int(array[:].sum()))]
 
 

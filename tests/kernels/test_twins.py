@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-
-
 from photon_gpu.kernels import cpu, reference
+
 from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import MULTIPLICITY, rates
 from photon_gpu.transform import anscombe, stabilized_floor
@@ -134,7 +133,11 @@ def moment_pairs(rng) -> Iterator[tuple]:
         for shape in ((2, 1), (3, 50), (7, 33)):
             values = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
             width = int(info.max) - int(info.min)
-            for bins, low, shift in ((1, info.min, 0), (1024, info.min, max(width.bit_length() - 10, 0)), (50, 3, 2)):
+            for bins, low, shift in (
+                (1, info.min, 0),
+                (1024, info.min, max(width.bit_length() - 10, 0)),
+                (50, 3, 2),
+            ):
                 yield (values, int(low), int(shift), Out(rng.integers(-5, 2**62, (3, bins))))
 
 

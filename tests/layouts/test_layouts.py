@@ -74,7 +74,8 @@ def test_plain_and_compact_decode_to_the_same(dither):
         kind = made(layout, dither=dither)
         data = kind.encode(values, values.shape, stages=Stages())
         decoded[layout] = [
-            kind.decode(data, values.shape, 0, 4, what) for what in (STABILIZED, np.dtype("uint16"), np.dtype("float64"))
+            kind.decode(data, values.shape, 0, 4, what)
+            for what in (STABILIZED, np.dtype("uint16"), np.dtype("float64"))
         ]
     for plain, compact in zip(*decoded.values(), strict=True):
         np.testing.assert_array_equal(plain, compact)
@@ -122,7 +123,11 @@ def test_plain_holds_multiples_of_the_step_with_dither_too():
         values = movie("uint16", (3, 8, 8))
         from photon_gpu.blosc import decompress
 
-        labels = decompress(kind.encode(values, (4, 8, 8), stages=Stages()), 4 * 64 * 8).view("<f8").reshape(4, 8, 8)
+        labels = (
+            decompress(kind.encode(values, (4, 8, 8), stages=Stages()), 4 * 64 * 8)
+            .view("<f8")
+            .reshape(4, 8, 8)
+        )
         np.testing.assert_array_equal(labels[:3], np.rint(labels[:3] / 0.3) * 0.3)
         assert not labels[3].any()
 
@@ -174,7 +179,9 @@ def test_an_unquantized_store_is_read_by_the_algebraic_inverse():
     with pytest.raises(CorruptDataError, match="cannot hold"):
         kind.decode(compress(np.full((3, 6, 7), 1e9), Compressor()), values.shape, 0, 3, np.dtype("uint16"))
     with pytest.raises(CorruptDataError, match="cannot hold"):
-        kind.decode(compress(np.full((3, 6, 7), np.nan), Compressor()), values.shape, 0, 3, np.dtype("uint16"))
+        kind.decode(
+            compress(np.full((3, 6, 7), np.nan), Compressor()), values.shape, 0, 3, np.dtype("uint16")
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -185,7 +192,10 @@ def test_the_largest_default_chunk_can_be_written_and_opened(layout, dtype):
     shape = (1000, 8192, 8192)
     frames = kind.chunk_frames(None, shape)
     assert 1 <= frames < 100
-    array, attributes = metadata.array_json(shape, (frames, *shape[1:]), kind), metadata.attributes_json(kind, {})
+    array, attributes = (
+        metadata.array_json(shape, (frames, *shape[1:]), kind),
+        metadata.attributes_json(kind, {}),
+    )
     assert metadata.describe(array, attributes, "here").chunks == (frames, 8192, 8192)
     with pytest.raises(InvalidInputError, match=f"at most {frames}"):
         kind.chunk_frames(frames + 1, shape)
