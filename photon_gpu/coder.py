@@ -9,7 +9,7 @@ from photon_gpu.backend import Backend
 from photon_gpu.blosc import Map
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.forward import Extent, Forward, extent, narrowest
+from photon_gpu.forward import Extent, Forward, extent, narrowest, span
 from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.payload import Header, block_shape, header_bytes, unpack
 from photon_gpu.predictors import NAMES, Predictor, band_rows, rates
@@ -70,6 +70,8 @@ class Plan:
         self.frames = shape[0] if len(chunk) > 1 else 1
         _, self.rows, self.columns = block_shape(chunk)
         self.band = band_rows(self.rows, self.columns)
+        if encoding.exact:
+            span(encoding.table(), found)  # that stabilized values can be read, too
         self.forward = forward_for(encoding, found, backend)
         self.dtype, self.width = self.forward.dtype, self.forward.dtype.itemsize
         # Codes of 32 bits are beyond the predictors' arithmetic, and beyond any detector's.

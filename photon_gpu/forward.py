@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from photon_gpu.backend import Backend
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.noise import NoiseModel
-from photon_gpu.tables import CodeTable
+from photon_gpu.tables import MAX_CODES, CodeTable
 from photon_gpu.transform import stabilized_floor
 
 _LARGEST_INTEGER = 1 << 53
@@ -92,13 +92,7 @@ class Forward:
 
     def __init__(self, table: CodeTable, found: Extent, backend: Backend, seed: int) -> None:
         self._table, self._kernels, self._seed = table, backend.kernels, seed
-        ends = [(table.code(found.low, p), table.code(found.high, p)) for p in range(table.phases)]
-        self.base = min(low for low, _ in ends)
-        self.top = max(high for _, high in ends) - self.base
-        if self.top >= 1 << 32:
-            raise InvalidInputError(
-                f"a chunk spans {self.top:,} codes; at most 2**32 fit: use layout='lossless'"
-            )
+        self.base, self.top = span(table, found)
         self.dtype = narrowest(self.top)
         if table.has_lut:
             # Entries outside the extent may wrap: no value of the chunk looks them up.
@@ -127,6 +121,20 @@ class Forward:
             )
         else:
             self._kernels.forward_thresholds(values, self._thresholds[0], self._model, self.base, out)
+
+
+def span(table: CodeTable, found: Extent) -> tuple[int, int]:
+    """Least code of an extent, and the greatest less that; more codes than a decoder tabulates are an error."""
+    ends = [(table.code(found.low, phase), table.code(found.high, phase)) for phase in range(table.phases)]
+    base = min(low for low, _ in ends)
+    top = max(high for _, high in ends) - base
+    if top >= MAX_CODES - 1:
+        raise InvalidInputError(
+            f"values {found.low:g} to {found.high:g} of one chunk span {top + 1:,} codes under {table.noise} at step "
+            f"{table.step:g}; fewer than {MAX_CODES:,} are supported: check gain, take a larger step, or use "
+            "layout='lossless'"
+        )
+    return base, top
 
 
 def narrowest(top: int) -> np.dtype:

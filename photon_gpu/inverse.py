@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.backend import Backend
+from photon_gpu.backend import Backend, get_backend
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
+from photon_gpu.forward import Extent, Forward
+from photon_gpu.tables import MAX_CODES
 
 STABILIZED = "stabilized"
+
+_BEYOND = "a chunk holds a code beyond the greatest its header names"
 
 Render = Callable[[NDArray, int, int, NDArray], None]
 """``render(codes (T, n), first, stride, out (T, n))``; sample ``(t, i)`` is ``first + t*stride + i``."""
@@ -24,6 +28,16 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
     Codes beyond ``top`` are a sign of altered data; they are an error or, for codes of 8 and
     16 bits, decode to zero, for the caller's checksum to find.
     """
+    if encoding.exact:
+        info = np.iinfo(encoding.dtype)
+        if base < info.min or base + top > info.max:
+            raise CorruptDataError(
+                f"a chunk says it holds values {base:,} to {base + top:,}; {encoding.dtype} holds none such"
+            )
+        if beyond_tables(encoding, top):
+            return _itself(encoding, base, top, what)
+    elif top >= MAX_CODES - 1:
+        raise CorruptDataError(f"a chunk says it spans {top + 1:,} codes; no release writes as many")
     begin, tables = _tables(encoding, base, top, what)
     skipped, kernels, seed = base - begin, backend.kernels, encoding.seed
     tables = tables[:, skipped : skipped + top + 1]
@@ -40,7 +54,7 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
         rows = placed[width]
         # On a GPU (no NumPy array) the kernel itself keeps to its table.
         if width > 2 and isinstance(codes, np.ndarray) and codes.size and int(codes.max()) > top:
-            raise CorruptDataError("a chunk holds a code beyond the greatest its header names")
+            raise CorruptDataError(_BEYOND)
         if len(rows) == 1:
             kernels.inverse(codes, rows[0], out)
         else:
@@ -49,14 +63,39 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
     return run
 
 
+def beyond_tables(encoding: Encoding, top: int) -> bool:
+    """Whether exact values lie too far apart for a table: they are added up, on the CPU."""
+    return encoding.exact and top >= 1 << 16
+
+
+def _itself(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> Render:
+    """Exact values too far apart for a table."""
+
+    def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
+        if codes.size and int(codes.max()) > top:
+            raise CorruptDataError(_BEYOND)
+        values = (codes.astype(np.int64) + base).astype(encoding.dtype)
+        out[...] = _stabilized(encoding, values) if what == STABILIZED else values
+
+    return run
+
+
+def _stabilized(encoding: Encoding, values: NDArray) -> NDArray[np.float64]:
+    """Labels of host values ``(T, n)``, as if they had been quantized."""
+    if not values.size:
+        return np.empty(values.shape)
+    table = encoding.table()
+    forward = Forward(table, Extent(int(values.min()), int(values.max())), get_backend(), 0)
+    codes = np.empty(values.shape, forward.dtype)
+    forward(values, 0, 0, codes)
+    return np.multiply(codes.astype(np.int64) + forward.base, table.step, dtype=np.float64)
+
+
 def _tables(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> tuple[int, NDArray]:
     """First code and rows of a table that covers ``base..base + top``."""
     if encoding.exact:
-        values = np.arange(base, base + top + 1, dtype=np.int64).astype(encoding.dtype)
-        if what != STABILIZED:
-            return base, values.astype(np.dtype(what))[np.newaxis]
-        table = encoding.table()
-        return base, np.array([[table.code(int(value)) * table.step for value in values]])
+        values = np.arange(base, base + top + 1, dtype=np.int64).astype(encoding.dtype)[np.newaxis]
+        return base, _stabilized(encoding, values) if what == STABILIZED else values.astype(what)
     table = encoding.table()
     if what != STABILIZED:
         return table.decode_table_at_least(base, base + top, np.dtype(what))

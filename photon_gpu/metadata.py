@@ -11,7 +11,7 @@ import numpy as np
 
 from photon_gpu.blosc import MAX_BYTES, Compressor
 from photon_gpu.encoding import Encoding
-from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import Predictor
@@ -19,6 +19,22 @@ from photon_gpu.predictors import Predictor
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
 _LAYOUT_BY_MAJOR = {"1": "plain", "2": "compact", "3": "lossless"}
 _LARGEST_JSON = 64 << 20
+# What a reader takes from .zattrs, in whatever layout it is.
+_OURS = frozenset(
+    [
+        "codec_version",
+        "codec_name",
+        "anscombe_gain",
+        "anscombe_offset",
+        "anscombe_variance",
+        "original_dtype",
+        "layout",
+        "quantization_step",
+        "dither_seed",
+        "exact_values",
+        "predictor",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +80,15 @@ def attributes_json(layout: Layout, extra: dict[str, Any]) -> bytes:
     if encoding.layout == "compact":
         attributes["exact_values"] = encoding.exact
         attributes["predictor"] = encoding.predictor.to_dict()
-    return _dump({**attributes, **extra})
+    taken = sorted(set(extra) & (set(attributes) | _OURS))
+    if taken:
+        raise InvalidInputError(f"attributes: {taken[0]!r} is photon_gpu's own key; give it another name")
+    try:
+        return _dump({**attributes, **extra})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(
+            f"attributes: {error}; only what JSON holds can be kept in .zattrs"
+        ) from error
 
 
 def describe(array: bytes, attributes: bytes, url: str) -> Description:
@@ -160,11 +184,9 @@ def _encoding(meta: dict[str, Any], attrs: dict[str, Any], layout: str) -> Encod
 def _check_array(meta: dict[str, Any], encoding: Encoding, url: str) -> None:
     stored = "<f8" if encoding.layout == "plain" else np.dtype(encoding.dtype).newbyteorder("<").str
     filters = meta.get("filters") or []
-    named = (
-        [f.get("id") if isinstance(f, dict) else f for f in filters]
-        if isinstance(filters, list)
-        else [filters]
-    )
+    if not isinstance(filters, list):
+        filters = [filters]
+    named = [f.get("id") if isinstance(f, dict) else repr(f) for f in filters]
     wanted = ["photon"] if encoding.layout == "compact" else []
     if named != wanted:
         raise CorruptDataError(

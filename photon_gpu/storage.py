@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import uuid
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from photon_gpu import durable
-from photon_gpu.errors import ArchivedError, CorruptDataError, InvalidInputError, PhotonError
+from photon_gpu.errors import ArchivedError, CorruptDataError, InvalidInputError, PhotonError, PhotonWarning
 
 # What s3fs makes of a refused exclusive create: 412 is EINVAL, 409 (two at once) is EBUSY.
 _TAKEN = (errno.EINVAL, errno.EBUSY, errno.EEXIST)
@@ -199,9 +200,13 @@ class Storage:
             if self.local:
                 old = self.sibling("old")
                 Path(self.root).rename(old.root)
-                Path(new.root).rename(self.root)
+                try:
+                    Path(new.root).rename(self.root)
+                except OSError:
+                    Path(old.root).rename(self.root)
+                    raise
                 durable.sync_folder(str(Path(self.root).parent))
-                old.delete_folder()
+                _remove_replaced(old, self.url)
                 return
             for name in sorted(self.names(), key=lambda name: name != ".zarray"):
                 self.delete(name)
@@ -213,6 +218,17 @@ class Storage:
                 f"the new movie is whole at {new.url}, but could not be put in the place of {self.url} ({error}); "
                 "move it there by hand, or encode again with overwrite=True"
             ) from error
+
+
+def _remove_replaced(old: Storage, url: str) -> None:
+    try:
+        old.delete_folder()
+    except OSError as error:
+        warnings.warn(
+            f"the new movie is at {url}; the one it replaced could not be removed ({error}): delete {old.url}",
+            PhotonWarning,
+            stacklevel=2,
+        )
 
 
 def _archived(error: BaseException | None) -> bool:

@@ -182,11 +182,10 @@ def _choose_compact(
                 candidates.append(kind.but(predictor=predictor))
                 continue
             codes = [_codes(block, kind, backend) for block in blocks]
+            candidates += [kind.but(predictor=made) for made in run(partial(_fit, codes), named)]
         except InvalidInputError:
             if not exact:
                 raise
-            continue
-        candidates += [kind.but(predictor=made) for made in run(partial(_fit, codes), named)]
     # All predictors with the first compressor, then all compressors with the two best predictors.
     sizes = sizes_of(candidates)
     order = sorted(range(len(candidates)), key=lambda i: sizes[i])

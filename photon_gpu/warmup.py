@@ -36,4 +36,8 @@ def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) ->
         layout=layout, dtype=dtype, noise=NoiseModel(), predictor=Predictor(name=predictor),
         dither=0 if phases > 1 and layout != "lossless" else None,
     )  # fmt: skip
-    layout_for(encoding, get_backend(backend)).encode(values, values.shape, stages=Stages())
+    kinds = [encoding]
+    if layout == "compact" and phases == 1 and values.dtype.kind in "iu":
+        kinds.append(encoding.but(exact=True))  # which tuning tries, too
+    for kind in kinds:
+        layout_for(kind, get_backend(backend)).encode(values, values.shape, stages=Stages())

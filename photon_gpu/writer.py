@@ -171,7 +171,9 @@ def encode(
                 "pass frames.get(), or leave check out"
             )
         base = base.but(dtype=movie.dtype.name)
-        frames = layout_for(base, chosen).chunk_frames(chunk_frames, movie.shape)
+        kind = layout_for(base, chosen)
+        frames = kind.chunk_frames(chunk_frames, movie.shape)
+        metadata.attributes_json(kind, attributes or {})  # refused before the work, not after it
         compile_seconds = warm_up(chosen, base, preset)
         with Claim(storage, overwrite=overwrite, resume=resume) as claim:
             start = time.perf_counter()

@@ -199,7 +199,8 @@ def test_unreadable_settings_are_refused(text):
 
 @pytest.mark.parametrize(
     "entry", [None, {}, {"id": "pickle"}, {"id": "blosc", "more": 1}, {"id": "blosc", "clevel": 11},
-              {"id": "blosc", "shuffle": True}, {"id": "blosc", "blocksize": 7}, {"id": "blosc", "cname": "snappy"}, []],
+              {"id": "blosc", "shuffle": True}, {"id": "blosc", "blocksize": 7}, {"id": "blosc", "cname": "snappy"},
+              []],
 )  # fmt: skip
 def test_unreadable_entries_are_refused(entry):
     with pytest.raises(InvalidInputError, match="compressor"):

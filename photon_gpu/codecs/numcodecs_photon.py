@@ -87,6 +87,10 @@ class Photon(Codec):
             )
         if values.ndim == 0 or values.size == 0:
             raise InvalidInputError(f"a chunk of shape {values.shape} has nothing to encode")
+        if not values.flags.c_contiguous and values.flags.f_contiguous:
+            raise InvalidInputError(
+                "a chunk in Fortran order: its values would come back in another order; create the array with order='C'"
+            )
         native = values.astype(self.encoding.dtype, copy=False)
         return coder.encode(native, native.shape, self.encoding, get_backend(), stages=Stages())
 

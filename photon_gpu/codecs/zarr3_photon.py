@@ -59,7 +59,7 @@ class PhotonZarr3(ArrayBytesCodec):
         return hash(str(self.to_dict()))
 
     async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
-        values = np.asarray(chunk_array.as_numpy_array())
+        values = np.ascontiguousarray(chunk_array.as_numpy_array())
         payload = await asyncio.to_thread(self.codec.encode, values)
         return chunk_spec.prototype.buffer.from_array_like(payload)
 

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.coder import Opened, Plan, forward_for, from_planes, to_planes
+from photon_gpu.backend import get_backend
+from photon_gpu.coder import Opened, Plan, decode, forward_for, from_planes, to_planes
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, check_extent
 from photon_gpu.gpu.bands import bands, extent, first_where, predict, restore
 from photon_gpu.gpu.devices import chosen_devices
 from photon_gpu.gpu.slots import Lane, Slot, Slots
-from photon_gpu.inverse import STABILIZED, Render, render
+from photon_gpu.inverse import STABILIZED, Render, beyond_tables, render
 from photon_gpu.kernels import cpu
 from photon_gpu.payload import block_shape
 from photon_gpu.predictors import band_rows
@@ -123,6 +124,9 @@ class Gpu:
         """As :func:`photon_gpu.coder.decode`; with ``device``, an array there instead of one here."""
         opened = Opened(payload, chunk, encoding, start, stop, what)
         header, dtype = opened.header, opened.dtype
+        if beyond_tables(encoding, header.top):
+            values = decode(payload, chunk, encoding, get_backend(), start=start, stop=stop, what=what)
+            return values if device is None else self.upload(values, device)
         row_bytes = header.frames * opened.columns * max(header.width, dtype.itemsize)
         shape = (opened.stop - opened.start, opened.rows * opened.columns)
         with self._slots.taken(device) as slot:

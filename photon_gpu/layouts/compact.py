@@ -21,7 +21,11 @@ class Compact(Layout):
     """Format 2.0. Any Zarr reader in Python with photon_gpu installed sees the counts."""
 
     version = "2.0"
-    itemsize = 4
+
+    @property
+    def itemsize(self) -> int:  # type: ignore[override]
+        """Bytes per sample of the widest codes, or of the values that Zarr's readers hold, if those are wider."""
+        return max(4, np.dtype(self.encoding.dtype).itemsize)
 
     @property
     def dtype(self) -> np.dtype:

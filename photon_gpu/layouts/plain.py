@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.blosc import Map, compress_blocks, decompress_span, frame_sizes
-from photon_gpu.errors import CorruptDataError
-from photon_gpu.forward import Extent, Forward, extent
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.forward import Extent, Forward, extent, span
 from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
@@ -36,6 +36,7 @@ class Plain(Layout):
         labels: Labels | LabelsOfCodes
         if self.backend.gpu is not None:
             flat, base = self.backend.gpu.codes(values, self.encoding, first_frame=first_frame, stages=stages)
+            _check_codes(base, int(flat.max()))
             labels = LabelsOfCodes(self, base)
         else:
             with stages.timed("transform"):
@@ -120,6 +121,7 @@ class Labels:
         self._step, self._phases = table.step, table.phases
         self._luts = table.label_luts() if table.has_lut else None
         self._forward = None if table.has_lut else Forward(table, found, layout.backend, self._seed)
+        _check_codes(*span(table, found))
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
         """Labels of values that begin with sample ``first`` of the chunk."""
@@ -136,6 +138,14 @@ class Labels:
             self._kernels.forward_lut_phased(patterns, self._luts, self._seed, first, 0, target)
         else:
             self._kernels.forward_lut(patterns, self._luts[0], target)
+
+
+def _check_codes(base: int, top: int) -> None:
+    if max(abs(base), abs(base + top)) >= 1 << 31:
+        raise InvalidInputError(
+            f"a chunk has codes {base:,} to {base + top:,}; layout 'plain' reads back codes below 2**31: check the "
+            "noise model, take a larger step, or use layout='lossless'"
+        )
 
 
 class LabelsOfCodes:

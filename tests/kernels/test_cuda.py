@@ -263,6 +263,8 @@ def test_mean(device: Device, codes: str, shape: tuple[int, int]) -> None:
         (full_range(codes, shape[0] * shape[1]).reshape(shape), 3),
         (np.zeros(shape, codes), 0),
         (np.zeros(shape, codes), 2 * (np.iinfo(codes).max + 1) - 1),  # as far away as weights allow
+        # As far out as a predictor's constant may be: the mean moves by more than 32 bits hold.
+        (full_range(codes, shape[0] * shape[1]).reshape(shape), -2 * (np.iinfo(codes).max + 1)),
     ):
         state = np.empty(shape[1], np.int32)
         residuals, found = np.empty(shape, codes), device.empty(shape, codes, apart=1)

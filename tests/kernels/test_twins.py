@@ -115,6 +115,32 @@ def phased_luts(rng) -> Iterator[tuple]:
             yield (everything, lut, seed, first, stride, Out.like(everything.shape, table, rng))
 
 
+def subtractions(rng) -> Iterator[tuple]:
+    for dtype in (*NARROW, "int32", "uint32", "int64", "uint64"):
+        info = np.iinfo(dtype)
+        for out, top in (("uint8", 255), ("uint16", 65535), ("uint32", 2**32 - 1)):
+            low = max(info.min, -(2**53))
+            high = min(info.max, low + top, 2**53)
+            values = rng.integers(low, high, (3, 40), dtype, endpoint=True)
+            values[0, :2] = low, high
+            yield (values, int(low), Out.like(values.shape, out, rng))
+            yield (_spread(values), int(low), Out.like(values.shape, out, rng))
+
+
+def moment_pairs(rng) -> Iterator[tuple]:
+    for dtype in (*NARROW, "int32", "uint32"):
+        info = np.iinfo(dtype)
+        for shape in ((2, 1), (3, 50), (7, 33)):
+            values = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+            width = int(info.max) - int(info.min)
+            for bins, low, shift in (
+                (1, info.min, 0),
+                (1024, info.min, max(width.bit_length() - 10, 0)),
+                (50, 3, 2),
+            ):
+                yield (values, int(low), int(shift), Out(rng.integers(-5, 2**62, (3, bins))))
+
+
 def _tables(rng, dtype: str, phases: int) -> Iterator[tuple]:
     """Values on, just below and between thresholds; models that guess well, badly, and absurdly."""
     for noise in (NoiseModel(), NoiseModel(gain=37.5, offset=91.25, variance=300.0), NoiseModel(gain=0.01)):
@@ -275,6 +301,7 @@ CASES: dict[str, Callable[[np.random.Generator], Iterator[tuple]]] = {
     "extent": extents,
     "forward_lut": luts,
     "forward_lut_phased": phased_luts,
+    "subtract": subtractions,
     "forward_thresholds": thresholds,
     "forward_thresholds_phased": phased_thresholds,
     "inverse": inverses,
@@ -287,6 +314,7 @@ CASES: dict[str, Callable[[np.random.Generator], Iterator[tuple]]] = {
     "restore_past": PAST,
     "predict_full": FULL,
     "restore_full": FULL,
+    "moments": moment_pairs,
 }
 
 

@@ -1,0 +1,220 @@
+"""Every layout: a chunk to bytes and back, in every dtype and shape, whole and in part."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from photon_gpu import metadata
+from photon_gpu.backend import get_backend
+from photon_gpu.blosc import Compressor
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.inverse import STABILIZED
+from photon_gpu.layouts import layout_for
+from photon_gpu.noise import NoiseModel
+from photon_gpu.predictors import Predictor
+from photon_gpu.stages import Stages
+from photon_gpu.transform import anscombe
+
+NUMBA, NUMPY = get_backend("numba"), get_backend("numpy")
+CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
+LAYOUTS = ["plain", "compact", "lossless"]
+DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+SHAPES = [(6, 5, 7), (1, 5, 7), (6, 1, 1), (1, 1, 1), (3, 2, 4, 5), (2, 2, 2, 3, 4), (5, 90, 200)]
+
+
+def movie(dtype, shape, seed=0):
+    rng = np.random.default_rng(seed)
+    values = 100 + 2 * rng.poisson(20.0, shape) + rng.normal(0, 2, shape)
+    if np.dtype(dtype).kind == "f":
+        return values.astype(dtype)
+    info = np.iinfo(dtype)
+    return np.clip(np.rint(values), info.min, info.max).astype(dtype)
+
+
+def made(layout, dtype="uint16", backend=NUMBA, **changes):
+    options = dict(layout=layout, dtype=dtype, noise=CAMERA, predictor=Predictor(name="past"), **changes)
+    return layout_for(Encoding(**options), backend)
+
+
+@pytest.mark.parametrize("dither", [None, 5])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_round_trip(layout, dtype, dither):
+    kind = made(layout, dtype, dither=dither)
+    for shape in SHAPES:
+        values = movie(dtype, shape)
+        for frames in {1, shape[0]}:  # a last chunk of one frame, and a full one
+            data = kind.encode(values[:frames], shape, stages=Stages())
+            assert isinstance(data, bytes)
+            decoded = kind.decode(data, shape, 0, frames, STABILIZED)
+            counts = kind.decode(data, shape, 0, frames, np.dtype(dtype))
+            assert decoded.shape == counts.shape == (frames, *shape[1:])
+            assert decoded.dtype == np.float64 and counts.dtype == dtype
+            off = np.abs(decoded - anscombe(values[:frames], CAMERA)).max()
+            assert off <= (0.25 + 1e-9 if layout != "lossless" else 0)
+            if layout == "lossless":
+                np.testing.assert_array_equal(counts, values[:frames])
+            again = kind.encode(counts, shape, stages=Stages())
+            np.testing.assert_array_equal(kind.decode(again, shape, 0, frames, np.dtype(dtype)), counts)
+            smooth = kind.decode(data, shape, 0, frames, np.dtype("float64"))
+            # With dither, values at the end of a dtype stand for some beyond it: their mean is what is right.
+            assert np.abs(smooth - counts).max() < (1.0 if dither is None else 2.0)
+
+
+@pytest.mark.parametrize("dither", [None, 5])
+def test_plain_and_compact_decode_to_the_same(dither):
+    """One quantization, two ways to store it."""
+    values = movie("uint16", (4, 40, 50))
+    decoded = {}
+    for layout in ("plain", "compact"):
+        kind = made(layout, dither=dither)
+        data = kind.encode(values, values.shape, stages=Stages())
+        decoded[layout] = [
+            kind.decode(data, values.shape, 0, 4, what)
+            for what in (STABILIZED, np.dtype("uint16"), np.dtype("float64"))
+        ]
+    for plain, compact in zip(*decoded.values(), strict=True):
+        np.testing.assert_array_equal(plain, compact)
+
+
+@pytest.mark.parametrize("dither", [None, 5])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_twins_write_and_read_the_same(layout, dither):
+    values = movie("uint16", (3, 20, 30))
+    first, second = made(layout, dither=dither), made(layout, dither=dither, backend=NUMPY)
+    data = first.encode(values, values.shape, stages=Stages())
+    assert data == second.encode(values, values.shape, stages=Stages())
+    for what in (STABILIZED, np.dtype("uint16")):
+        np.testing.assert_array_equal(
+            first.decode(data, values.shape, 0, 3, what), second.decode(data, values.shape, 0, 3, what)
+        )
+
+
+@pytest.mark.parametrize("dither", [None, 5])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_frames_are_those_of_the_whole(layout, dither):
+    shape = (9, 150, 211)  # several Blosc blocks, whose ends are no ends of frames
+    values = movie("uint16", shape)
+    kind = made(layout, dither=dither, compressor=Compressor(blocksize=1 << 17))
+    with ThreadPoolExecutor(3) as pool:
+        data = kind.encode(values, shape, run=pool.map, stages=Stages())
+        assert data == kind.encode(values, shape, stages=Stages())
+        for what in (STABILIZED, np.dtype("uint16"), np.dtype("float32")):
+            whole = kind.decode(data, shape, 0, 9, what, pool.map)
+            for start, stop in ((0, 1), (8, 9), (3, 7), (1, 9)):
+                np.testing.assert_array_equal(kind.decode(data, shape, start, stop, what), whole[start:stop])
+
+
+def test_lossless_keeps_every_bit():
+    values = np.frombuffer(np.random.default_rng(0).bytes(8 * 600), "<f8").reshape(6, 10, 10).copy()
+    values[0, 0, :4] = [np.nan, np.inf, -np.inf, -0.0]
+    kind = made("lossless", "float64")
+    data = kind.encode(values, values.shape, stages=Stages())
+    assert kind.decode(data, values.shape, 0, 6, np.dtype("float64")).tobytes() == values.tobytes()
+
+
+def test_plain_holds_multiples_of_the_step_with_dither_too():
+    for dither in (None, 3):
+        kind = made("plain", step=0.3, dither=dither)
+        values = movie("uint16", (3, 8, 8))
+        from photon_gpu.blosc import decompress
+
+        labels = (
+            decompress(kind.encode(values, (4, 8, 8), stages=Stages()), 4 * 64 * 8)
+            .view("<f8")
+            .reshape(4, 8, 8)
+        )
+        np.testing.assert_array_equal(labels[:3], np.rint(labels[:3] / 0.3) * 0.3)
+        assert not labels[3].any()
+
+
+def test_labels_off_the_grid_are_damage():
+    kind = made("plain")
+    from photon_gpu.blosc import compress
+
+    labels = np.full((2, 4, 4), 7.25)
+    with pytest.raises(CorruptDataError, match="32 of 32 values.*multiple of the step"):
+        kind.decode(compress(labels, Compressor()), (2, 4, 4), 0, 2, STABILIZED)
+
+
+def test_labels_too_far_apart_for_a_table_are_damage():
+    from photon_gpu.blosc import compress
+
+    labels = np.zeros((1, 2, 2))
+    labels[0, 0, 0] = 2.0**29
+    for dither, what in ((None, np.dtype("uint16")), (4, STABILIZED)):
+        kind = made("plain", dither=dither)
+        with pytest.raises(CorruptDataError, match="no release writes"):
+            kind.decode(compress(labels, Compressor()), (1, 2, 2), 0, 1, what)
+
+
+@pytest.mark.parametrize("layout", ["plain", "lossless", "compact"])
+def test_a_chunk_of_another_size_is_refused(layout):
+    values = movie("uint16", (4, 6, 7))
+    kind = made(layout)
+    data = kind.encode(values, values.shape, stages=Stages())
+    for chunk in ((4, 6, 8), (5, 6, 7), (2, 6, 7)):
+        with pytest.raises(CorruptDataError):
+            kind.decode(data, chunk, 0, chunk[0], np.dtype("uint16"))
+
+
+def test_what_plain_could_not_read_back_is_refused_when_it_is_stored():
+    kind = made("plain", "float64")
+    with pytest.raises(InvalidInputError, match=r"below 2\*\*31"):
+        kind.encode(np.full((1, 2, 2), 1e20), (1, 2, 2), stages=Stages())
+
+
+def test_an_unquantized_store_is_read_by_the_algebraic_inverse():
+    from photon_gpu.blosc import compress
+
+    values = movie("uint16", (3, 6, 7))
+    kind = layout_for(Encoding(layout="plain", noise=CAMERA, step=None), NUMBA)
+    data = compress(anscombe(values, CAMERA), Compressor())
+    np.testing.assert_array_equal(kind.decode(data, values.shape, 0, 3, np.dtype("uint16")), values)
+    np.testing.assert_allclose(kind.decode(data, values.shape, 0, 3, np.dtype("float32")), values, rtol=1e-6)
+    with pytest.raises(CorruptDataError, match="cannot hold"):
+        kind.decode(compress(np.full((3, 6, 7), 1e9), Compressor()), values.shape, 0, 3, np.dtype("uint16"))
+    with pytest.raises(CorruptDataError, match="cannot hold"):
+        kind.decode(
+            compress(np.full((3, 6, 7), np.nan), Compressor()), values.shape, 0, 3, np.dtype("uint16")
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_largest_default_chunk_can_be_written_and_opened(layout, dtype):
+    """By its metadata: a movie of frames so large that fewer than 100 fit."""
+    kind = made(layout, dtype)
+    shape = (1000, 8192, 8192)
+    frames = kind.chunk_frames(None, shape)
+    assert 1 <= frames < 100
+    array, attributes = (
+        metadata.array_json(shape, (frames, *shape[1:]), kind),
+        metadata.attributes_json(kind, {}),
+    )
+    assert metadata.describe(array, attributes, "here").chunks == (frames, 8192, 8192)
+    with pytest.raises(InvalidInputError, match=f"at most {frames}"):
+        kind.chunk_frames(frames + 1, shape)
+
+
+def test_frames_per_chunk():
+    kind = made("plain")
+    assert kind.chunk_frames(None, (1000, 10, 10)) == 100 and kind.chunk_frames(None, (7, 10, 10)) == 7
+    assert kind.chunk_frames(30, (1000, 10, 10)) == 30 and kind.chunk_frames(np.int64(30), (7, 10, 10)) == 7
+    for asked in (0, -1, 1.5, True, "10"):
+        with pytest.raises(InvalidInputError, match="chunk_frames"):
+            kind.chunk_frames(asked, (1000, 10, 10))
+    with pytest.raises(InvalidInputError, match="one frame"):
+        kind.chunk_frames(None, (3, 20_000, 20_000))
+
+
+def test_every_layout_has_its_version_and_the_dtype_zarr_sees():
+    assert [made(layout).version for layout in LAYOUTS] == ["1.0", "2.0", "3.0"]
+    assert made("plain", "int16").dtype.str == "<f8" and made("plain").filters is None
+    for layout in ("compact", "lossless"):
+        assert made(layout, "int16").dtype.str == "<i2" and made(layout, "uint8").dtype.str == "|u1"
+    assert made("lossless").filters is None and made("compact").filters[0]["id"] == "photon"

@@ -1,0 +1,94 @@
+"""The right to write at a place: one writer, nothing overwritten unasked, no trace of a failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+import pytest
+
+from photon_gpu.claim import ARRAY, MARKER, Claim
+from photon_gpu.errors import StoreExistsError
+from photon_gpu.storage import Storage
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request, tmp_path):
+    storage = Storage.at(
+        tmp_path / "m.zarr" if request.param == "local" else f"memory://{tmp_path.name}/m.zarr"
+    )
+    yield storage
+    storage.delete_folder()
+
+
+def written(store, overwrite=False, data=b"array"):
+    with Claim(store, overwrite=overwrite) as claim:
+        claim.target.write("0.0.0", b"chunk " + data)
+        claim.publish(ARRAY, data)
+
+
+def test_a_marker_stands_while_somebody_writes_and_no_array(store):
+    with Claim(store, overwrite=False) as claim:
+        marker = json.loads(store.read(MARKER))
+        assert (
+            marker["host"] == socket.gethostname()
+            and marker["pid"] == os.getpid()
+            and marker["began"] > 1.7e9
+        )
+        assert claim.target is store and ARRAY not in store.names()
+        claim.target.write("0.0.0", b"chunk")
+        claim.publish(ARRAY, b"array")
+    assert store.names() == [ARRAY, "0.0.0"]
+
+
+def test_a_second_writer_is_refused_while_the_first_one_writes(store):
+    with Claim(store, overwrite=False) as claim:
+        with pytest.raises(StoreExistsError, match="being written"), Claim(store, overwrite=False):
+            pass
+        assert MARKER in store.names()
+        claim.publish(ARRAY, b"array")
+
+
+def test_what_is_there_is_refused_and_unharmed(store):
+    written(store)
+    with pytest.raises(StoreExistsError, match="overwrite=True"):
+        written(store, data=b"other")
+    assert store.read(ARRAY) == b"array" and store.read("0.0.0") == b"chunk array"
+
+
+def test_overwriting_writes_beside_and_swaps_at_the_end(store):
+    written(store)
+    with Claim(store, overwrite=True) as claim:
+        assert claim.target.root != store.root and claim.target.root.startswith(store.root + ".new-")
+        claim.target.write("0.0.0", b"chunk new")
+        assert store.read(ARRAY) == b"array"
+        claim.publish(ARRAY, b"new")
+    assert store.read(ARRAY) == b"new" and store.read("0.0.0") == b"chunk new" and MARKER not in store.names()
+    assert claim.target.names() in ([], store.names())
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), OSError(28, "full")], ids=repr)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_failure_leaves_what_was_there_before(store, overwrite, error):
+    if overwrite:
+        written(store)
+    before = {name: store.read(name) for name in store.names()}
+    with pytest.raises(type(error)), Claim(store, overwrite=overwrite) as claim:
+        claim.target.write("0.0.0", b"half")
+        raise error
+    assert {name: store.read(name) for name in store.names()} == before
+    assert claim.target is store or claim.target.names() == []
+
+
+def test_leaving_without_publishing_is_a_failure_too(store):
+    with Claim(store, overwrite=False) as claim:
+        claim.target.write("0.0.0", b"half")
+    assert store.names() == []
+
+
+def test_foreign_files_are_never_overwritten(store):
+    store.write("thesis.tex", b"years of work")
+    with pytest.raises(StoreExistsError, match=r"thesis\.tex"):
+        written(store, overwrite=True)
+    assert store.read("thesis.tex") == b"years of work"

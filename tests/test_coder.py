@@ -1,0 +1,242 @@
+"""Chunks to payloads and back: every dtype, predictor, dither, shape; bands, partial chunks, widths of codes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from photon_gpu import coder
+from photon_gpu.backend import get_backend
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.inverse import STABILIZED
+from photon_gpu.noise import NoiseModel
+from photon_gpu.payload import unpack
+from photon_gpu.predictors import NAMES, Predictor, fit
+from photon_gpu.stages import Stages
+from photon_gpu.transform import anscombe
+from photon_gpu.tuning import _codes
+
+NUMBA, NUMPY = get_backend("numba"), get_backend("numpy")
+CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
+DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+SHAPES = [
+    (6, 5, 7),
+    (1, 5, 7),
+    (6, 1, 1),
+    (1, 1, 1),
+    (3, 2, 4, 5),
+    (2, 2, 2, 3, 4),
+    (9, 7),
+    (40,),
+    (3, 200, 300),
+]
+
+
+def movie(dtype, shape, seed=0, photons=20.0):
+    rng = np.random.default_rng(seed)
+    values = 100 + 2 * rng.poisson(photons, shape) + rng.normal(0, 2, shape)
+    if np.dtype(dtype).kind == "f":
+        return values.astype(dtype)
+    info = np.iinfo(dtype)
+    return np.clip(np.rint(values), info.min, info.max).astype(dtype)
+
+
+def encoded(values, encoding, chunk=None, backend=NUMBA, **options):
+    return coder.encode(values, chunk or values.shape, encoding, backend, stages=Stages(), **options)
+
+
+def away(decoded, values, noise=CAMERA):
+    """Worst distance on the stabilized scale."""
+    return float(np.abs(decoded - anscombe(values, noise)).max())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dither", [None, 9])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_within_half_a_step_in_every_dtype(dtype, dither, name):
+    for shape in SHAPES[: 5 if name == "full" else 9]:
+        values = movie(dtype, shape)
+        encoding = Encoding(
+            layout="compact", dtype=dtype, noise=CAMERA, dither=dither, predictor=Predictor(name=name)
+        )
+        payload = encoded(values, encoding)
+        decoded = coder.decode(payload, shape, encoding, NUMBA, what=STABILIZED)
+        assert decoded.shape == shape and decoded.dtype == np.float64
+        assert away(decoded, values) <= 0.25 + 1e-9
+        counts = coder.decode(payload, shape, encoding, NUMBA, what=np.dtype(dtype))
+        assert counts.dtype == dtype and counts.shape == shape
+        # A decoded value lies in the bin of the value it stands for, so it has the same code.
+        again = encoded(counts, encoding)
+        np.testing.assert_array_equal(
+            coder.decode(again, shape, encoding, NUMBA, what=np.dtype(dtype)), counts
+        )
+
+
+@given(
+    gain=st.floats(0.05, 500), offset=st.floats(-500, 500), read=st.floats(0, 5), step=st.floats(0.05, 4),
+    photons=st.floats(0, 3000), dither=st.sampled_from([None, 0, 2**32 - 1]), name=st.sampled_from(NAMES),
+    dtype=st.sampled_from(["int16", "uint16", "int32", "float32", "float64"]),
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 20)), seed=st.integers(0, 99),
+)  # fmt: skip
+@settings(deadline=None, max_examples=120, derandomize=True)
+def test_within_half_a_step_under_any_model(
+    gain, offset, read, step, photons, dither, name, dtype, shape, seed
+):
+    noise = NoiseModel(gain=gain, offset=offset, variance=(gain * read) ** 2)
+    rng = np.random.default_rng(seed)
+    values = offset + gain * (rng.poisson(photons, shape) + rng.normal(0, read, shape))
+    if np.dtype(dtype).kind == "i" or dtype == "uint16":
+        info = np.iinfo(dtype)
+        values = np.clip(np.rint(values), info.min, info.max)
+    values = values.astype(dtype)
+    encoding = Encoding(
+        layout="compact", dtype=dtype, noise=noise, step=step, dither=dither, predictor=Predictor(name=name)
+    )
+    payload = encoded(values, encoding)
+    decoded = coder.decode(payload, shape, encoding, NUMBA, what=STABILIZED)
+    room = 1e-9 * (1 + float(np.abs(anscombe(values, noise)).max()))
+    assert away(decoded, values, noise) <= step / 2 + room
+    assert payload.tobytes() == encoded(values, encoding, backend=NUMPY).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64"])
+@pytest.mark.parametrize("name", NAMES)
+def test_exact_values_come_back_exactly(name, dtype):
+    encoding = Encoding(
+        layout="compact", dtype=dtype, noise=CAMERA, exact=True, predictor=Predictor(name=name)
+    )
+    info = np.iinfo(dtype)
+    everything = np.array([[[0, 1, 2, 3], [50, 100, 101, info.max if info.max < 2**32 else 2**31]]], dtype)
+    for values in (movie(dtype, (5, 6, 7)), everything):
+        payload = encoded(values, encoding)
+        assert unpack(payload).exact
+        np.testing.assert_array_equal(
+            coder.decode(payload, values.shape, encoding, NUMBA, what=np.dtype(dtype)), values
+        )
+        assert away(coder.decode(payload, values.shape, encoding, NUMBA), values) <= 0.25 + 1e-9
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("photons, step, width", [(20.0, 0.5, 1), (30_000.0, 0.25, 2), (3e8, 0.05, 4)])
+def test_codes_take_the_bytes_they_need(photons, step, width, name):
+    """A chunk with one dark and one bright pixel: nothing is clipped, whatever the width that takes."""
+    values = movie("int64", (4, 20, 20), photons=5.0)
+    values[2, 3, 4] = int(photons * 2) + 100
+    encoding = Encoding(
+        layout="compact", dtype="int64", noise=CAMERA, step=step, predictor=Predictor(name=name)
+    )
+    for backend in (NUMBA, NUMPY):
+        payload = encoded(values, encoding, backend=backend)
+        header = unpack(payload)
+        assert header.width == width and header.top >= {1: 5, 2: 256, 4: 65536}[width]
+        assert NAMES[header.predictor] == (name if width < 4 else "none")
+        decoded = coder.decode(payload, values.shape, encoding, backend)
+        assert away(decoded, values) <= step / 2 + 1e-6
+
+
+def test_a_chunk_far_from_the_sample_of_the_fit_is_restored_and_the_same_on_every_backend():
+    """The constant of a predictor reaches its limit; the running mean starts far out."""
+    dark = movie("int64", (8, 16, 16), photons=3.0)
+    base = Encoding(layout="compact", dtype="int64", noise=CAMERA, step=0.05)
+    bright = dark + 10**9
+    bright[:, 0, 0] += 10**8
+    for name in ("mean", "past", "full"):
+        encoding = base.but(predictor=fit([_codes(dark, base, NUMBA)], name, 8))
+        payload = encoded(bright, encoding)
+        assert unpack(payload).width == 2
+        assert payload.tobytes() == encoded(bright, encoding, backend=NUMPY).tobytes()
+        assert away(coder.decode(payload, bright.shape, encoding, NUMBA), bright) <= 0.025 + 1e-6
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dither", [None, 4])
+def test_parts_of_a_chunk_are_parts_of_the_whole(name, dither):
+    values = movie("uint16", (7, 130, 300))  # three bands of rows
+    encoding = Encoding(layout="compact", noise=CAMERA, dither=dither, predictor=Predictor(name=name))
+    payload = encoded(values, encoding)
+    assert unpack(payload).band_rows < 130
+    for what in (STABILIZED, np.dtype("uint16")):
+        whole = coder.decode(payload, values.shape, encoding, NUMBA, what=what)
+        for start, stop in ((0, 7), (0, 1), (6, 7), (2, 5), (3, 3)):
+            part = coder.decode(payload, values.shape, encoding, NUMBA, start=start, stop=stop, what=what)
+            np.testing.assert_array_equal(part, whole[start:stop])
+
+
+def test_threads_change_no_byte():
+    values = movie("uint16", (5, 200, 300))
+    encoding = Encoding(layout="compact", noise=CAMERA, predictor=Predictor(name="past"))
+    with ThreadPoolExecutor(4) as pool:
+        payload = encoded(values, encoding, run=pool.map)
+        assert payload.tobytes() == encoded(values, encoding).tobytes()
+        np.testing.assert_array_equal(
+            coder.decode(payload, values.shape, encoding, NUMBA, run=pool.map),
+            coder.decode(payload, values.shape, encoding, NUMBA),
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_last_chunk_holds_only_its_frames(name):
+    values = movie("int16", (3, 6, 7))
+    encoding = Encoding(layout="compact", dtype="int16", noise=CAMERA, predictor=Predictor(name=name))
+    payload = encoded(values, encoding, chunk=(10, 6, 7))
+    assert unpack(payload).frames == 3 and payload.nbytes == unpack(payload).nbytes + 3 * 42
+    whole = coder.decode(payload, (10, 6, 7), encoding, NUMBA, what=np.dtype("int16"))
+    assert whole.shape == (10, 6, 7) and not whole[3:].any()
+    np.testing.assert_array_equal(
+        whole[:3], coder.decode(encoded(values, encoding), (3, 6, 7), encoding, NUMBA, what=np.dtype("int16"))
+    )
+    with pytest.raises(CorruptDataError, match="holds 3 frames; 4"):
+        coder.decode(payload, (10, 6, 7), encoding, NUMBA, start=2, stop=4)
+
+
+def test_any_memory_order_gives_the_same_bytes():
+    values = movie("uint16", (4, 24, 30))
+    encoding = Encoding(layout="compact", noise=CAMERA, dither=1)
+    expected = encoded(values, encoding).tobytes()
+    spread = np.zeros((8, 24, 60), "uint16")
+    spread[::2, :, ::2] = values
+    backwards = values[::-1, ::-1].copy()[::-1, ::-1]
+    for same in (np.asfortranarray(values), spread[::2, :, ::2], backwards):
+        assert not same.flags.c_contiguous
+        assert encoded(same, encoding).tobytes() == expected
+
+
+def test_an_altered_residual_anywhere_is_found():
+    values = movie("uint16", (4, 6, 7))
+    for name in NAMES:
+        encoding = Encoding(layout="compact", noise=CAMERA, predictor=Predictor(name=name))
+        payload = encoded(values, encoding)
+        for place in range(unpack(payload).nbytes, payload.size):
+            for flip in (1, 0x80):
+                bad = payload.copy()
+                bad[place] ^= flip
+                with pytest.raises(CorruptDataError, match="checksum"):
+                    coder.decode(bad, values.shape, encoding, NUMBA)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"step": 0.25}, {"noise": NoiseModel(gain=2.0, offset=100.0, variance=5.0)}, {"dtype": "int16"}, {"exact": True},
+     {"dither": 0}, {"noise": NoiseModel(gain=2.1, offset=100.0, variance=4.0)}],
+)  # fmt: skip
+def test_a_chunk_of_another_movie_is_refused(changes):
+    values = movie("uint16", (4, 6, 7))
+    encoding = Encoding(layout="compact", noise=CAMERA)
+    payload = encoded(values, encoding)
+    with pytest.raises(CorruptDataError, match="its store says"):
+        coder.decode(payload, values.shape, encoding.but(**changes), NUMBA)
+    with pytest.raises(CorruptDataError, match="its store says"):
+        coder.decode(payload, (4, 7, 6), encoding, NUMBA)
+    # Predictor and compressor are the chunk's own business.
+    coder.decode(payload, values.shape, encoding.but(predictor=Predictor(name="full")), NUMBA)
+
+
+def test_exact_values_too_far_apart_are_refused_when_they_are_stored():
+    encoding = Encoding(layout="compact", dtype="int64", noise=NoiseModel(gain=1e9), exact=True)
+    with pytest.raises(InvalidInputError, match="lossless"):
+        encoded(np.array([[[0, 2**32]]]), encoding)

@@ -1,0 +1,88 @@
+"""From codes to output: tables, values beyond them, and what altered codes do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from photon_gpu.kernels.reference import phase
+
+from photon_gpu.backend import get_backend
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError
+from photon_gpu.inverse import STABILIZED, render
+from photon_gpu.noise import NoiseModel
+
+NUMBA = get_backend("numba")
+CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
+
+
+def drawn(encoding, base, codes, what, top=None, first=0, stride=0):
+    out = np.empty(codes.shape, np.float64 if what == STABILIZED else what)
+    render(encoding, base, int(codes.max()) if top is None else top, what, NUMBA)(codes, first, stride, out)
+    return out
+
+
+@pytest.mark.parametrize("width", ["uint8", "uint16", "uint32"])
+@pytest.mark.parametrize("dither", [None, 3])
+@pytest.mark.parametrize(
+    "what", [STABILIZED, np.dtype("uint16"), np.dtype("float32"), np.dtype("float64")], ids=str
+)
+def test_samples_are_those_of_the_tables(what, dither, width):
+    encoding = Encoding(layout="compact", noise=CAMERA, dtype="uint16", dither=dither)
+    table = encoding.table()
+    codes = np.random.default_rng(0).integers(0, 200, (3, 50)).astype(width)
+    got = drawn(encoding, 20, codes, what, first=5, stride=1000)
+    rows = None if what == STABILIZED else table.decode_tables(20, 219, what)
+    for t, i in np.ndindex(codes.shape):
+        row, k = int(phase(np.uint32(5 + 1000 * t + i), dither or 0)), int(codes[t, i])
+        if what == STABILIZED:
+            assert got[t, i] == (20 + k + (table.shift(row) if dither is not None else 0.0)) * 0.5
+        else:
+            assert got[t, i] == rows[row if len(rows) > 1 else 0, k]
+
+
+def test_the_rounding_of_integers_varies_from_pixel_to_pixel_but_not_from_reading_to_reading():
+    encoding = Encoding(layout="compact", noise=CAMERA, dtype="uint16")
+    codes = np.full((1, 4000), 60, "uint8")
+    got = drawn(encoding, 0, codes, np.dtype("uint16"))
+    assert set(np.diff(np.unique(got))) == {1}
+    np.testing.assert_array_equal(
+        got[:, 1000:], drawn(encoding, 0, codes[:, 1000:], np.dtype("uint16"), first=1000)
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64"])
+@pytest.mark.parametrize("top", [3, 255, 70_000, 2**31])
+def test_exact_values_come_back_at_any_distance_and_cost_no_table(top, dtype):
+    encoding = Encoding(layout="compact", noise=NoiseModel(gain=50.0, variance=10.0), dtype=dtype, exact=True)
+    info = np.iinfo(dtype)
+    base = max(info.min, -5)
+    if base + top > info.max:
+        with pytest.raises(CorruptDataError, match="holds none such"):
+            drawn(encoding, base, np.zeros((1, 1), "uint32"), np.dtype(dtype), top=top)
+        return
+    codes = np.array([[0, 1, top // 2, top]], "uint32" if top > 65535 else "uint16" if top > 255 else "uint8")
+    values = codes.astype(np.int64) + base
+    np.testing.assert_array_equal(drawn(encoding, base, codes, np.dtype(dtype)), values)
+    labels = [[encoding.table().code(int(v)) * 0.5 for v in values[0]]]
+    assert drawn(encoding, base, codes, STABILIZED).tolist() == labels
+
+
+def test_codes_beyond_the_greatest_never_read_past_a_table():
+    for exact in (False, True):
+        encoding = Encoding(layout="compact", noise=CAMERA, dtype="uint16", exact=exact)
+        for width in ("uint8", "uint16"):
+            codes = np.array([[0, 5, np.iinfo(width).max]], width)
+            assert drawn(encoding, 30, codes, np.dtype("uint16"), top=5)[0, 2] == 0
+    wide = Encoding(layout="compact", noise=CAMERA, dtype="uint32", exact=True)
+    for encoding, top in ((wide, 70_000), (Encoding(layout="compact", noise=CAMERA, dtype="uint32"), 70_000)):
+        with pytest.raises(CorruptDataError, match="beyond the greatest"):
+            drawn(encoding, 30, np.array([[70_001]], "uint32"), np.dtype("uint32"), top=top)
+
+
+@pytest.mark.parametrize("what", [STABILIZED, np.dtype("uint32")], ids=str)
+@pytest.mark.parametrize("dither", [None, 1])
+def test_a_header_that_claims_a_span_nobody_writes_takes_no_memory(what, dither):
+    encoding = Encoding(layout="compact", noise=CAMERA, dtype="uint32", dither=dither)
+    with pytest.raises(CorruptDataError, match="no release writes"):
+        render(encoding, 0, 2**32 - 1, what, NUMBA)

@@ -1,0 +1,70 @@
+"""Threads for compute: shared, bounded, and new in a forked child."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+
+import pytest
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.pool import parallel, worker_count
+
+
+def test_one_worker_is_plain_map():
+    assert parallel(1) is map
+
+
+def test_results_come_in_order_and_from_several_threads():
+    meeting = threading.Barrier(3, timeout=30)
+
+    def work(i):
+        if i < 3:
+            meeting.wait()  # passes only if three threads are here at once
+        return i * i
+
+    assert list(parallel(3)(work, range(50))) == [i * i for i in range(50)]
+
+
+def test_pools_are_shared():
+    first, second = parallel(2), parallel(2)
+    assert first.__self__ is second.__self__ and first.__self__ is not parallel(3).__self__
+
+
+def test_an_error_reaches_the_caller():
+    def fail(i):
+        raise KeyError(i)
+
+    with pytest.raises(KeyError):
+        list(parallel(2)(fail, range(3)))
+
+
+def _in_child(n):
+    return sum(parallel(2)(abs, range(n)))
+
+
+def test_a_forked_child_has_threads_of_its_own():
+    assert sum(parallel(2)(abs, range(10))) == 45
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(_in_child, (100,)).get(timeout=60) == 4950
+
+
+def test_a_lock_held_while_forking_does_not_hang_the_child():
+    from photon_gpu import pool
+
+    with pool._lock:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if _in_child(5) == 10 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1025, 1.5, "2", True])
+def test_bad_numbers_of_workers_are_refused(workers):
+    with pytest.raises(InvalidInputError, match="workers"):
+        worker_count(workers)
+
+
+def test_the_default_is_the_cores_this_process_may_use():
+    assert worker_count(None) == len(os.sched_getaffinity(0)) and worker_count(7) == 7

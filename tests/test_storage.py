@@ -1,0 +1,177 @@
+"""One folder of a store: read, write, create once, list, delete, swap."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, PhotonWarning
+from photon_gpu.storage import Storage, read_required
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request, tmp_path):
+    storage = Storage.at(
+        tmp_path / "m.zarr" if request.param == "local" else f"memory://{tmp_path.name}/m.zarr"
+    )
+    yield storage
+    storage.delete_folder()
+
+
+def test_what_is_written_is_read(store):
+    assert store.names() == [] and not store.exists("0.0.0")
+    for name, data in (("0.0.0", b"one"), (".zarray", b""), ("0.0.0", b"two"), ("10.0.0", bytes(range(256)))):
+        store.write(name, data)
+        assert store.read(name) == data and store.exists(name)
+    assert store.names() == [".zarray", "0.0.0", "10.0.0"]
+    assert store.sizes() == {".zarray": 0, "0.0.0": 3, "10.0.0": 256}
+    with pytest.raises(FileNotFoundError):
+        store.read("1.0.0")
+
+
+def test_create_is_exclusive(store):
+    store.create("claim", b"mine")
+    with pytest.raises(FileExistsError):
+        store.create("claim", b"yours")
+    assert store.read("claim") == b"mine"
+
+
+def test_of_many_who_create_at_once_one_wins(store):
+    won = []
+
+    def race(number):
+        try:
+            store.create("claim", b"%d" % number)
+            won.append(number)
+        except FileExistsError:
+            pass
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if store.local:  # fsspec's memory filesystem looks first and writes then
+        assert len(won) == 1 and store.read("claim") == b"%d" % won[0]
+    assert won
+
+
+def test_deleting_what_is_not_there_is_fine(store):
+    store.delete("nothing")
+    store.delete_folder()
+    store.write("0.0.0", b"x")
+    store.delete("0.0.0")
+    assert store.names() == []
+    store.write("a", b"x")
+    store.delete_folder()
+    assert store.names() == [] and (not store.local or not Path(store.root).exists())
+
+
+def test_a_folder_goes_zarray_first(tmp_path):
+    order = []
+
+    class Watched(Storage):
+        def delete(self, name):
+            order.append(name)
+            super().delete(name)
+
+    watched = Watched(Storage.at(tmp_path / "m").fs, str(tmp_path / "m"))
+    for name in (".zattrs", "0.0.0", ".zarray", ".manifest.json"):
+        watched.write(name, b"x")
+    watched.delete_folder()
+    assert order[0] == ".zarray" and len(order) == 4
+
+
+def test_siblings_lie_beside_and_nobody_has_them(store):
+    names = {store.sibling("new").root for _ in range(20)}
+    assert len(names) == 20 and all(name.startswith(store.root + ".new-") for name in names)
+
+
+def test_a_swap_leaves_only_the_new_movie(store):
+    for name in (".zarray", "0.0.0", "1.0.0"):
+        store.write(name, b"old")
+    new = store.sibling("new")
+    for name in (".zarray", "0.0.0"):
+        new.write(name, b"new")
+    store.replace_with(new)
+    assert {name: store.read(name) for name in store.names()} == {".zarray": b"new", "0.0.0": b"new"}
+    assert new.names() == []
+    parent = os.path.dirname(store.root)
+    assert [os.path.basename(path.rstrip("/")) for path in store.fs.ls(parent, detail=False)] == ["m.zarr"]
+
+
+def test_a_swap_that_fails_halfway_leaves_the_old_movie_where_it_was(tmp_path):
+    store = Storage.at(tmp_path / "m.zarr")
+    store.write(".zarray", b"old")
+    missing = store.sibling("new")  # nothing is there to be renamed
+    with pytest.raises(PhotonError, match=r"could not be put in the place of .*m\.zarr"):
+        store.replace_with(missing)
+    assert store.read(".zarray") == b"old" and [path.name for path in tmp_path.iterdir()] == ["m.zarr"]
+
+
+def test_a_swap_whose_old_movie_stays_says_so(tmp_path, monkeypatch):
+    store = Storage.at(tmp_path / "m.zarr")
+    store.write(".zarray", b"old")
+    new = store.sibling("new")
+    new.write(".zarray", b"new")
+
+    def refuse(self):
+        raise PermissionError("in use")
+
+    monkeypatch.setattr(Storage, "delete_folder", refuse)
+    with pytest.warns(PhotonWarning, match=r"delete .*m\.zarr\.old-"):
+        store.replace_with(new)
+    monkeypatch.undo()
+    assert store.read(".zarray") == b"new"
+
+
+def test_data_files_take_the_write_options_and_metadata_do_not(tmp_path):
+    given = {}
+
+    class Recording:
+        protocol = "memory"
+
+        def pipe_file(self, path, data, **options):
+            given[path] = options
+
+    storage = Storage(Recording(), "bucket/m", write_options={"StorageClass": "GLACIER_IR"})
+    for name in ("0.0.0", ".zarray", ".manifest.json"):
+        storage.write(name, b"x")
+    assert given == {
+        "bucket/m/0.0.0": {"StorageClass": "GLACIER_IR"},
+        "bucket/m/.zarray": {},
+        "bucket/m/.manifest.json": {},
+    }
+
+
+@pytest.mark.parametrize("url", ["", "  ", b"bytes", "memory://", "nonsense://x/y", "/"])
+def test_what_is_no_place_is_refused(url):
+    with pytest.raises(InvalidInputError):
+        Storage.at(url)
+
+
+def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(InvalidInputError, match=r"photon-gpu\[gcs\]"):
+        Storage.at("gs://bucket/m.zarr")
+
+
+def test_places_are_paths_urls_or_storages(tmp_path):
+    store = Storage.at(tmp_path / "a")
+    assert Storage.at(store) is store and store.local and store.url == str(tmp_path / "a")
+    assert Storage.at(str(tmp_path / "a") + "/").root == store.root
+    assert Storage.at(f"file://{tmp_path}/a").root == store.root
+    memory = Storage.at("memory://x/a.zarr")
+    assert not memory.local and memory.url.startswith("memory://")
+
+
+def test_a_required_file_names_itself_when_it_is_missing(store):
+    store.write("there", b"x")
+    assert read_required(store, "there", "nothing") == b"x"
+    with pytest.raises(CorruptDataError, match=r"3\.0\.0 is missing \(frames 30 to 39\)"):
+        read_required(store, "3.0.0", "frames 30 to 39")

@@ -1,0 +1,164 @@
+"""The choice of predictor and compressor: by size alone, the same every time, never worse than what was tried."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from photon_gpu import blosc, coder
+from photon_gpu.backend import get_backend
+from photon_gpu.blosc import Compressor
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.layouts import layout_for
+from photon_gpu.noise import NoiseModel
+from photon_gpu.predictors import Predictor
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+from photon_gpu.stages import Stages
+from photon_gpu.tuning import PRESETS, choose, sample
+
+NUMBA = get_backend("numba")
+CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
+
+
+def movies() -> dict[str, tuple[np.ndarray, NoiseModel]]:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:48, :64]
+    scene = 20 + 15 * np.sin(x / 6) * np.cos(y / 9)
+    steady = rng.poisson(np.broadcast_to(scene, (40, 48, 64)))
+    return {
+        "steady scene": ((100 + 2 * steady + rng.normal(0, 2, steady.shape)).astype("uint16"), CAMERA),
+        "sparse counts": (rng.poisson(0.05, (40, 48, 64)).astype("uint8"), NoiseModel()),
+        "z-stack": (
+            (100 + 2 * rng.poisson([np.roll(scene, 9 * t, 1) for t in range(20)])).astype("int16"),
+            CAMERA,
+        ),
+        "one frame": ((100 + 2 * rng.poisson(scene[np.newaxis])).astype("uint16"), CAMERA),
+        "floats": ((100 + 2 * steady + rng.normal(0, 2, steady.shape)).astype("float32"), CAMERA),
+    }
+
+
+MOVIES = movies()
+
+
+def size(values, encoding):
+    if encoding.layout == "compact":
+        payload = coder.encode(values, values.shape, encoding, NUMBA, stages=Stages())
+        return len(blosc.compress(payload, encoding.compressor))
+    return len(layout_for(encoding, NUMBA).encode(values, values.shape, stages=Stages()))
+
+
+def chosen(values, noise, layout, preset, **options):
+    base = Encoding(layout=layout, noise=noise, dtype=values.dtype.name)
+    return choose(open_source(values), base, NUMBA, preset=preset, chunk_frames=len(values), **options)
+
+
+@pytest.mark.parametrize("name", MOVIES)
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
+def test_never_larger_than_the_best_of_what_was_tried(layout, preset, name):
+    values, noise = MOVIES[name]
+    choice = chosen(values, noise, layout, preset)
+    found = size(values, choice.encoding)
+    if len(choice.trials) > 1:
+        assert found == min(trial.nbytes for trial in choice.trials)  # all of a small movie is tried
+    again = chosen(values, noise, layout, preset)
+    assert again.encoding == choice.encoding and again.trials == choice.trials
+
+
+@pytest.mark.parametrize("name", MOVIES)
+def test_no_predictor_fixed_by_hand_beats_the_choice(name):
+    values, noise = MOVIES[name]
+    best = size(values, chosen(values, noise, "compact", "small").encoding)
+    for predictor in ("none", "mean", "past", "full", "spatial"):
+        fixed = chosen(values, noise, "compact", "small", predictor=predictor)
+        assert fixed.encoding.predictor.name == predictor
+        # Only the two best predictors are tried with every compressor, so a little may be missed.
+        assert best <= 1.01 * size(values, fixed.encoding)
+
+
+def test_trying_harder_never_costs():
+    for values, noise in MOVIES.values():
+        sizes = [size(values, chosen(values, noise, "compact", preset).encoding) for preset in PRESETS]
+        assert sizes[2] <= 1.002 * sizes[1] <= 1.01 * sizes[0]
+
+
+def test_threads_change_no_choice():
+    values, noise = MOVIES["steady scene"]
+    with ThreadPoolExecutor(4) as pool:
+        assert chosen(values, noise, "compact", "small", run=pool.map) == chosen(
+            values, noise, "compact", "small"
+        )
+
+
+def test_what_was_fixed_is_kept():
+    values, noise = MOVIES["steady scene"]
+    compressor = Compressor.parse("lz4-3-bit")
+    predictor = Predictor(name="past", rate=99)
+    choice = chosen(values, noise, "compact", "small", predictor=predictor, compressor=compressor)
+    assert choice.encoding.predictor == predictor and choice.encoding.compressor == compressor
+    for layout in ("plain", "lossless"):
+        assert chosen(values, noise, layout, "small", compressor=compressor).encoding.compressor == compressor
+
+
+def test_each_kind_of_movie_gets_its_kind_of_predictor():
+    picked = {name: chosen(*MOVIES[name], "compact", "small").encoding for name in MOVIES}
+    assert picked["steady scene"].predictor.name in ("full", "past", "mean")
+    assert picked["one frame"].predictor.name in ("spatial", "full")
+    assert not picked["floats"].exact
+    assert not chosen(*MOVIES["steady scene"], "compact", "balanced").encoding.exact
+
+
+def test_dither_and_exact_values_exclude_each_other():
+    values, noise = MOVIES["sparse counts"]
+    base = Encoding(layout="compact", noise=noise, dtype="uint8", dither=3)
+    choice = choose(open_source(values), base, NUMBA, preset="small", chunk_frames=40)
+    assert not choice.encoding.exact and choice.encoding.dither == 3
+
+
+def test_values_a_predictor_cannot_be_fitted_to_leave_the_codes():
+    """Values around 2**33: exact ones are beyond the fit, codes are not."""
+    values = (2**33 + np.random.default_rng(0).poisson(3, (4, 32, 32))).astype("int64")
+    choice = chosen(values, NoiseModel(offset=2.0**33), "compact", "balanced")
+    assert not choice.encoding.exact
+
+
+def test_the_mean_light_is_that_of_the_sample():
+    values, noise = MOVIES["steady scene"]
+    assert chosen(values, noise, "plain", "fast").mean == pytest.approx(values.mean())
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(InvalidInputError, match="fast, balanced, small"):
+        chosen(*MOVIES["one frame"], "plain", "best")
+    with pytest.raises(InvalidInputError, match="spatial"):
+        chosen(*MOVIES["one frame"], "plain", "fast", predictor="lucky")
+
+
+class Counted(Source):
+    """A long movie, made as it is read, that counts what is read."""
+
+    name, dtype = "counted", np.dtype("uint16")
+
+    def __init__(self, shape):
+        self.shape, self.samples, self.largest = shape, 0, 0
+
+    def read(self, start, stop):
+        block = np.full((stop - start, *self.shape[1:]), 100, "uint16")
+        self.samples += block.size
+        self.largest = max(self.largest, block.size)
+        return block
+
+
+@pytest.mark.parametrize("shape", [(5000, 256, 256), (7, 4096, 4096), (100_000, 20, 20), (3, 2, 2000, 3000)])
+@pytest.mark.parametrize("pixels", [1 << 17, 1 << 21])
+def test_a_sample_is_small_whatever_the_movie(shape, pixels):
+    source = Counted(shape)
+    blocks = sample(source, Encoding(layout="compact"), NUMBA, 100, pixels)
+    assert all(block.ndim == 3 and block.flags.c_contiguous for block in blocks)
+    assert sum(block.size for block in blocks) <= 2 * pixels + 4 * 4096 * 64
+    frame = int(np.prod(shape[1:]))
+    assert source.largest <= max(frame, 64 * pixels)
