@@ -7,7 +7,7 @@ The distribution is summed, not drawn, so a bias has no error bar; it is given i
 The bar, at step 0.5: under 2 % for float and under 3 % for integer output, from 0.1 to 100 photons, at gains of 0.5
 to 300 ADU/photon with a read noise of half a photon or more, and for photon counts themselves (gain 1, no read noise).
 Measured over read noises of 0.5 to 2 photons and offsets all over the unit (docs/bias.csv), float output is biased by
-at most 1.7 % and integer output by at most 2.0 %, except where the gain is 1.6 to 1.75 ADU/photon, the read noise half a
+at most 1.7 % and integer output by at most 2.0 %, except where the gain is about 1.65 ADU/photon, the read noise half a
 photon, and the offset such that the dark's likeliest value shares its bin with the next: 2.5 and 3.0 % at a gain of
 1.65. No table of points within the bins could have less than 2.2 % there: ``least_worst`` finds the least by a linear
 program. Centres alone, without photon_gpu/representatives.py, would reach 5.5 and 4.9 %.
