@@ -51,6 +51,19 @@ def phase(index: Any, seed: Any) -> Any:
 
 
 @_jit
+def _phases(first: int, seed: int, out: NDArray[np.uint32]) -> None:
+    """:func:`phase` of successive samples, at most a run of them."""
+    key = np.uint32(np.uint32(np.uint32(first) * np.uint32(0x9E3779B1)) + np.uint32(seed))
+    for i in range(out.size):
+        h = np.uint32(key + _KEYS[i])
+        h = np.uint32(h ^ (h >> np.uint32(16)))
+        h = np.uint32(h * np.uint32(0x7FEB352D))
+        h = np.uint32(h ^ (h >> np.uint32(15)))
+        h = np.uint32(h * np.uint32(0x846CA68B))
+        out[i] = np.uint32(np.uint32(h ^ (h >> np.uint32(16))) >> np.uint32(28))
+
+
+@_jit
 def forward_lut(patterns: NDArray, lut: NDArray, out: NDArray) -> None:
     """See the reference."""
     for t in range(patterns.shape[0]):
@@ -63,9 +76,15 @@ def forward_lut_phased(
     patterns: NDArray, luts: NDArray, seed: int, first: int, stride: int, out: NDArray
 ) -> None:
     """See the reference."""
+    rows, flat, width = np.empty(_RUN, np.uint32), luts.reshape(-1), np.uint32(luts.shape[1])
     for t in range(patterns.shape[0]):
-        for i in range(patterns.shape[1]):
-            out[t, i] = luts[phase(first + t * stride + i, seed), patterns[t, i]]
+        for begin in range(0, patterns.shape[1], _RUN):
+            columns, to = patterns[t, begin : begin + _RUN], out[t, begin : begin + _RUN]
+            _phases(first + t * stride + begin, seed, rows[: columns.size])
+            for i in range(columns.size):
+                rows[i] = np.uint32(np.uint32(rows[i] * width) + np.uint32(columns[i]))
+            for i in range(columns.size):
+                to[i] = flat[rows[i]]
 
 
 @_jit
@@ -108,10 +127,13 @@ def forward_thresholds_phased(
     values: NDArray, thresholds: NDArray, model: NDArray, seed: int, first: int, stride: int, out: NDArray
 ) -> None:
     """See the reference."""
+    rows = np.empty(_RUN, np.uint32)
     for t in range(values.shape[0]):
-        for i in range(values.shape[1]):
-            row = phase(first + t * stride + i, seed)
-            out[t, i] = _code(float(values[t, i]), thresholds, row, model)
+        for begin in range(0, values.shape[1], _RUN):
+            count = min(_RUN, values.shape[1] - begin)
+            _phases(first + t * stride + begin, seed, rows[:count])
+            for i in range(count):
+                out[t, begin + i] = _code(float(values[t, begin + i]), thresholds, rows[i], model)
 
 
 @_jit
@@ -125,9 +147,15 @@ def inverse(codes: NDArray, table: NDArray, out: NDArray) -> None:
 @_jit
 def inverse_phased(codes: NDArray, tables: NDArray, seed: int, first: int, stride: int, out: NDArray) -> None:
     """See the reference."""
+    rows, flat, width = np.empty(_RUN, np.uint32), tables.reshape(-1), np.uint32(tables.shape[1])
     for t in range(codes.shape[0]):
-        for i in range(codes.shape[1]):
-            out[t, i] = tables[phase(first + t * stride + i, seed), codes[t, i]]
+        for begin in range(0, codes.shape[1], _RUN):
+            columns, to = codes[t, begin : begin + _RUN], out[t, begin : begin + _RUN]
+            _phases(first + t * stride + begin, seed, rows[: columns.size])
+            for i in range(columns.size):
+                rows[i] = np.uint32(np.uint32(rows[i] * width) + np.uint32(columns[i]))
+            for i in range(columns.size):
+                to[i] = flat[rows[i]]
 
 
 @_jit
