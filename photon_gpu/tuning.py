@@ -27,7 +27,6 @@ PRESETS = ("fast", "balanced", "small")
 
 _MIB = 1 << 20
 _TABLED = 1 << 22
-_MANY_VALUES = 3
 _HUFFMAN = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB)
 _BY_BYTE = Compressor(cname="zstd", clevel=1, shuffle=1, blocksize=_MIB)
 _BY_BIT = Compressor(cname="zstd", clevel=1, shuffle=2, blocksize=_MIB)
@@ -172,14 +171,19 @@ def _choose_compact(
         return sizes
 
     candidates: list[Encoding] = []
-    apart = None
+    bits = without = None
     for exact in kinds:
         kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
             codes = [_codes(block, kind, backend) for block in blocks]
-            if exact and apart is not None and _distinct(codes) > _MANY_VALUES * apart:
-                continue  # values that are so many more than codes are not caught up by any predictor
-            apart = _distinct(codes)
+            if exact and bits is not None and _entropy(codes) > 2.0 * bits:
+                continue
+            bits = _entropy(codes)
+            if len(kinds) > 1:
+                plainly = min(sizes_of([kind.but(compressor=one) for one in compressors[:2]]))
+                if exact and without is not None and plainly > 1.2 * without:
+                    continue  # values that much larger than codes are not caught up by any predictor
+                without = plainly
             if isinstance(predictor, Predictor):
                 candidates.append(kind.but(predictor=predictor))
                 continue
@@ -187,12 +191,17 @@ def _choose_compact(
         except InvalidInputError:
             if not exact:
                 raise
-    # All predictors with the first compressor, then all compressors with the two best predictors.
-    sizes = sizes_of(candidates)
-    order = sorted(range(len(candidates)), key=lambda i: sizes[i])
-    others = [candidates[i].but(compressor=other) for i in order[:2] for other in compressors[1:]]
-    tried, reached = [candidates[order[0]], *others], [sizes[order[0]], *sizes_of(others)]
-    best = tried[min(range(len(tried)), key=lambda i: reached[i])]
+    # All predictors with the two quickest compressors, then the others with the best three kinds.
+    tried = [one.but(compressor=other) for one in candidates for other in compressors[:2]]
+    sizes = sizes_of(tried)
+    # A tie goes to exact values, which lose nothing.
+    order = sorted(range(len(tried)), key=lambda i: (sizes[i], not tried[i].exact))
+    leading: dict[tuple[bool, str], Encoding] = {}
+    for i in order:
+        leading.setdefault((tried[i].exact, tried[i].predictor.name), tried[i])
+    slower = [one.but(compressor=other) for one in list(leading.values())[:3] for other in compressors[2:]]
+    tried, sizes = [tried[order[0]], *slower], [sizes[order[0]], *sizes_of(slower)]
+    best = tried[min(range(len(tried)), key=lambda i: (sizes[i], not tried[i].exact))]
     return Choice(best, tuple(trials), mean)
 
 
@@ -257,15 +266,17 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.i
     return out.astype(np.int64).reshape(block.shape) + forward.base
 
 
-def _distinct(codes: list[NDArray[np.int64]]) -> int:
-    """How many different codes a sample holds."""
+def _entropy(codes: list[NDArray[np.int64]]) -> float:
+    """Bits per code of a sample, each taken by itself."""
     low, high = min(int(block.min()) for block in codes), max(int(block.max()) for block in codes)
-    if high - low >= _TABLED:
-        return int(np.unique(np.concatenate([block.ravel() for block in codes])).size)
-    held = np.zeros(high - low + 1, bool)
-    for block in codes:
-        held[block - low] = True
-    return int(np.count_nonzero(held))
+    if high - low < _TABLED:
+        counts = np.zeros(high - low + 1, np.int64)
+        for block in codes:
+            counts += np.bincount(block.ravel() - low, minlength=counts.size)
+    else:
+        counts = np.unique(np.concatenate([block.ravel() for block in codes]), return_counts=True)[1]
+    share = counts[counts > 0] / np.sum(counts)
+    return float(-(share * np.log2(share)).sum())
 
 
 def _fit(codes: list[NDArray], pair: tuple[str, int]) -> Predictor:
