@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -78,15 +78,15 @@ class Lane:
         """
         piece = min(self.piece_bytes, whole)
         while True:
-            try:
+            # Past the except clause the error is gone, and with it the frames whose variables hold device memory.
+            with suppress(*_full(self.cupy)):
                 return work(piece)
-            except _full(self.cupy):
-                slot.release()
-                with self.changed:
-                    self._empty_idle_slots()
-                if piece <= smallest:
-                    return self._alone(slot, smallest, work)
-                piece = self.piece_bytes = max(smallest, piece // 2)
+            slot.release()
+            with self.changed:
+                self._empty_idle_slots()
+            if piece <= smallest:
+                return self._alone(slot, smallest, work)
+            piece = self.piece_bytes = max(smallest, piece // 2)
 
     def _alone(self, slot: Slot, smallest: int, work: Callable[[int], _T]) -> _T:
         """``work`` while every other slot of the device is idle and empty, or waits here itself."""

@@ -110,8 +110,8 @@ MUTANTS = (
     Mutant("band at the wrong row", CODER, "start, pixels = (first + low) * columns, plan.rows * columns", "start, pixels = low * columns, plan.rows * columns", P),
     Mutant("checksum of one band only", CODER, "    total = slot.lane.zeros((1,), np.uint64)\n    for low, high, band in bands(codes, plan.band):", "    for low, high, band in bands(codes, plan.band):\n        total = slot.lane.zeros((1,), np.uint64)", P),
     Mutant("checksum not compared", CODER, "opened.check(sum(", "(lambda total: None)(sum(", P),
-    Mutant("out of memory is final", SLOTS, "                if piece <= smallest:\n                    return self._alone(slot, smallest, work)\n", "                raise BackendUnavailableError('full') from None\n", P),
-    Mutant("out of memory is not told", SLOTS, "                    return self._alone(slot, smallest, work)\n", "                    raise\n", P),
+    Mutant("out of memory is final", SLOTS, "            if piece <= smallest:\n                return self._alone(slot, smallest, work)\n", "            raise BackendUnavailableError('full')\n", P),
+    Mutant("out of memory is not told", SLOTS, "                return self._alone(slot, smallest, work)\n", "                raise DeviceFull\n", P),
     Mutant("spatial frames of the part band lost", BANDS, "(whole, rows, rows - whole)", "(whole, whole, rows - whole)", P),
     Mutant("first bad value one too late", BANDS, "return low\n\n\ndef predict", "return low + 1\n\n\ndef predict", P),
 )  # fmt: skip
