@@ -1,14 +1,16 @@
-"""Size against error, ours and rivals': ``python -m benchmarks.rate_distortion [--frames 40] [--out FILE.png]``.
+"""Size against error, ours and rivals': ``python -m benchmarks.rate_distortion [--out docs/rate_distortion.png]``.
 
 Error is the mean square difference of stabilized values, in per cent of the noise's own variance, so that
 every rival is compared at equal error: each is opened again and measured, none is believed. The line
 drawn in is the noise floor: the entropy of unit noise in bins of that error, below which no codec of
-single frames of noise gets. Set PHOTON_GPU_CORPUS to measure on real recordings.
+single frames of noise gets. Set PHOTON_GPU_CORPUS to measure on real recordings. Beside the picture its
+numbers go into a CSV file of the same name; the table of the README is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 import tempfile
@@ -186,7 +188,7 @@ def main() -> None:
     """Measure, print the table, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=40, help="of each movie")
-    parser.add_argument("--out", type=Path, default=Path("rate_distortion.png"))
+    parser.add_argument("--out", type=Path, default=Path("docs/rate_distortion.png"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--movies", nargs="*", help="names of the corpus; all by default")
     arguments = parser.parse_args()
@@ -197,6 +199,12 @@ def main() -> None:
             points += measure(case, arguments.frames)
     print(table(points))
     plot(points, arguments.out)
+    with arguments.out.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*asdict(points[0]), "floor_bits"])
+        for point in points:
+            row = [*asdict(point).values(), point.floor_bits]
+            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
 
