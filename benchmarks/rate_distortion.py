@@ -173,7 +173,11 @@ def _panel(ax: Any, points: list[Point], names: list[str]) -> None:
         ax.text(100 * step**2 / 12, 0.12, f" step {step:g}", fontsize=8, color="#666666")
     top = 1.1 * max(p.bits_per_pixel for p in points if p.contender.startswith("photon_gpu"))
     ax.set(
-        xscale="log", xlim=(0.3, 60), ylim=(0, top), xlabel="variance added to the noise (%)", ylabel="bits per pixel"
+        xscale="log",
+        xlim=(0.3, 60),
+        ylim=(0, top),
+        xlabel="variance added to the noise (%)",
+        ylabel="bits per pixel",
     )
     ax.xaxis.set_major_formatter("{x:g}")
     ax.spines[["top", "right"]].set_visible(False)

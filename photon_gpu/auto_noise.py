@@ -55,7 +55,9 @@ def settle(
         what can be done.
     """
     if attributes and KEY in attributes:
-        raise InvalidInputError(f"attributes: noise='auto' keeps its estimate as {KEY!r}; give yours another name")
+        raise InvalidInputError(
+            f"attributes: noise='auto' keeps its estimate as {KEY!r}; give yours another name"
+        )
     if movie.device is not None:
         raise InvalidInputError(
             "noise='auto' needs frames in host memory, and frames on a GPU are never sent down unasked: give "

@@ -73,7 +73,8 @@ def movie(
     source : array, path, URL or Source
         As for :func:`photon_gpu.open_source`.
     noise : NoiseModel or "auto", optional
-        Of the detector; ``"auto"``: estimated when the row is inserted. Default: a photon counter (gain 1, offset 0, variance 0).
+        Of the detector; ``"auto"``: estimated when the row is inserted. Default: a photon
+        counter (gain 1, offset 0, variance 0).
     step : float
         Quantization step, sigma.
     preset, predictor, compressor, dither, chunk_frames, backend, workers, budget_bytes, progress, attributes

@@ -50,7 +50,9 @@ def test_a_refusal_names_reason_number_and_ways_out_and_writes_nothing(tmp_path)
 
 def test_processed_data_is_refused_with_its_correlation(movie, tmp_path):
     mixed = (movie[:, 1:] + movie[:, :-1]) / 2
-    with pytest.raises(InvalidInputError, match=r"correlation y: .* correlates by 0\.\d\d .*motion-corrected"):
+    with pytest.raises(
+        InvalidInputError, match=r"correlation y: .* correlates by 0\.\d\d .*motion-corrected"
+    ):
         pg.encode(mixed.astype("float32"), tmp_path / "m.zarr", noise="auto")
 
 

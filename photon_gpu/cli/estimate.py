@@ -103,7 +103,9 @@ def _advice(found: NoiseEstimate, src: str) -> list[str]:
     if found.verdict == "REFUSE" or model is None:
         return ["  if you know the detector, encode with --gain, --offset and --variance instead"]
     read = f" --variance {model.variance:.5g}" if model.variance else ""
-    return [f"  to encode with it: photon-gpu encode {src} DST --gain {model.gain:.5g} --offset {model.offset:.5g}{read}"]
+    return [
+        f"  to encode with it: photon-gpu encode {src} DST --gain {model.gain:.5g} --offset {model.offset:.5g}{read}"
+    ]
 
 
 class _With:
@@ -113,4 +115,9 @@ class _With:
         self._found, self._saved, self._notes = found, saved, notes
 
     def to_dict(self) -> dict[str, Any]:
-        return {**self._found.to_dict(), "layout": self._found.layout, "plot": self._saved, "notes": self._notes}
+        return {
+            **self._found.to_dict(),
+            "layout": self._found.layout,
+            "plot": self._saved,
+            "notes": self._notes,
+        }

@@ -219,7 +219,10 @@ def _judge(
         expected = max(float(line.variance(point.offset)), 0.0)
         if abs(drawn[3]) > 4 and abs(expected - point.variance) > 0.1 * max(point.variance, 0.05 * gain**2):
             found.append(_disagree(point, expected))
-        elif point.how in ("dark recording", "clipping"):  # the others are of samples the line rests on already
+        elif point.how in (
+            "dark recording",
+            "clipping",
+        ):  # the others are of samples the line rests on already
             gain, intercept, covariance, _ = drawn
     # where photons are counted, a dark corner may well stay at zero; elsewhere stillness is no recording
     at_rest = 0.0 if point is not None and point.how == "floor" else cells.constant_share

@@ -82,7 +82,8 @@ class Diagnostics:
     covariance : tuple
         2 x 2, of (gain, intercept).
     separated_by : str or None
-        ``"dark recording"``, ``"dark pixels"``, ``"clipping"`` or ``"floor"``; None if offset and variance are degenerate.
+        ``"dark recording"``, ``"dark pixels"``, ``"clipping"`` or ``"floor"``; None if offset and
+        variance are degenerate.
     frames_sampled : int
         Frames that were read (rows, for ``pairs="space"``).
     pairs, pairs_kept : int

@@ -195,9 +195,7 @@ class Encoder:
                 self._failed(error)
 
 
-def _estimated(
-    function: Callable[[Any], Any], frames: Any
-) -> tuple[NoiseModel | None, str, dict[str, Any]]:
+def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel | None, str, dict[str, Any]]:
     """What a function says of the noise, or why it cannot say: a recording must not end by that.
 
     Also what ``.zattrs`` keeps of it.

@@ -220,7 +220,12 @@ def test_the_projects_own_estimate(tmp_path):
 def test_an_estimate_that_refuses_keeps_every_bit_and_itself(tmp_path):
     frames = np.random.default_rng(0).normal(500, 9, (40, 64, 64)).astype("int16")
     with pg.LiveWriter(
-        tmp_path / "m.zarr", frame_shape=(64, 64), dtype="int16", noise="auto", chunk_frames=20, estimate_frames=40
+        tmp_path / "m.zarr",
+        frame_shape=(64, 64),
+        dtype="int16",
+        noise="auto",
+        chunk_frames=20,
+        estimate_frames=40,
     ) as live:
         live.append(frames)
     assert "REFUSE precision" in live.status().notes[0]
