@@ -191,11 +191,12 @@ def summary(rows: list[dict[str, Any]], small: list[dict[str, Any]]) -> list[str
             np.abs([r[name] for r in rival]) for name in ("rival gain error %", "rival intercept error")
         )
         ours = np.abs([r["gain error %"] for r in rival])
+        failed = sum(isinstance(r["rival gain error %"], str) for r in both)
         lines.append(
             f"- anscombe-transform on the {len(rival)} usable movies of the first deal that it estimates: gain "
             f"error median {np.median(errors):.1f} %, worst {errors.max():.0f} % (ours on the same: "
-            f"{np.median(ours):.2f} and {ours.max():.2f} %); intercept error median {np.median(zeros):.2f}, worst {zeros.max():.1f} dark sigma; "
-            f"it fails on {sum(isinstance(r['rival gain error %'], str) for r in both)} of {len(both)}."
+            f"{np.median(ours):.2f} and {ours.max():.2f} %); intercept error median {np.median(zeros):.2f}, worst "
+            f"{zeros.max():.1f} dark sigma; it fails on {failed} of {len(both)}."
         )
     return lines
 
