@@ -215,9 +215,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--deals", type=int, nargs="*", default=[1, 2, 3, 4], help="seeds of the cases")
-    parser.add_argument("--movies", type=int, default=400, help="small movies for the coverage")
-    parser.add_argument("--first", type=int, default=0, help="seed of the first small movie")
+    parser.add_argument("--deals", type=int, nargs="*", default=[11, 12, 13, 14], help="seeds of the cases")
+    parser.add_argument("--movies", type=int, default=300, help="small movies for the coverage")
+    parser.add_argument("--first", type=int, default=5000, help="seed of the first small movie")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     every = [{**case, "rival": n == 0} for n, deal in enumerate(options.deals) for case in cases(deal)]
