@@ -1,19 +1,22 @@
-"""Size against error, ours and rivals': ``python -m benchmarks.rate_distortion [--frames 40] [--out FILE.png]``.
+"""Size against error, ours and rivals': ``python -m benchmarks.rate_distortion [--out docs/rate_distortion.png]``.
 
 Error is the mean square difference of stabilized values, in per cent of the noise's own variance, so that
 every rival is compared at equal error: each is opened again and measured, none is believed. The line
 drawn in is the noise floor: the entropy of unit noise in bins of that error, below which no codec of
-single frames of noise gets. Set PHOTON_GPU_CORPUS to measure on real recordings.
+single frames of noise gets. Set PHOTON_GPU_CORPUS to measure on real recordings. Beside the picture its
+numbers go into a CSV file of the same name; the table of the README is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -127,66 +130,65 @@ def table(points: list[Point]) -> str:
     return "\n".join(out)
 
 
+COLOURS = (
+    "#0072B2", "#56B4E9", "#004466", "#D55E00", "#E69F00", "#CC79A7", "#882255", "#009E73", "#888888", "#000000",
+)  # fmt: skip
+
+
 def plot(points: list[Point], place: Path) -> None:
-    """One panel per movie."""
+    """One panel per movie, and one for what the colours mean."""
     from matplotlib.figure import Figure
 
     movies = list(dict.fromkeys(p.movie for p in points))
-    figure = Figure(figsize=(6.4 * len(movies), 6.6), layout="constrained", facecolor="white")
     names = list(dict.fromkeys(p.contender for p in points))
-    colours = [
-        "#0072B2",
-        "#56B4E9",
-        "#004466",
-        "#D55E00",
-        "#E69F00",
-        "#CC79A7",
-        "#882255",
-        "#009E73",
-        "#888888",
-        "#000000",
-    ]
-    for ax, movie in zip(figure.subplots(1, len(movies), squeeze=False)[0], movies, strict=True):
-        floor = np.geomspace(0.3, 60, 100)
-        ax.fill_between(floor, 0, [noise_floor_bits(math.sqrt(12 * f / 100)) for f in floor], color="black", alpha=0.07,
-                        lw=0, label="below the noise floor")  # fmt: skip
-        for name, colour in zip(names, colours, strict=False):
-            own = sorted((p for p in points if (p.movie, p.contender) == (movie, name)),
-                         key=lambda p: p.added_variance_percent)  # fmt: skip
-            ours = name.startswith("photon_gpu")
-            ax.plot(
-                [p.added_variance_percent for p in own], [p.bits_per_pixel for p in own], "o-" if ours else "s--",
-                color=colour, lw=2.4 if ours else 1.1, ms=5 if ours else 4, label=name, zorder=3 if ours else 2,
-            )  # fmt: skip
-        for step in (0.25, 0.5, 1.0, 2.0):
-            ax.axvline(100 * step**2 / 12, color="black", alpha=0.15, lw=0.8)
-            ax.text(100 * step**2 / 12, 0.12, f" step {step:g}", fontsize=8, color="#666666")
-        top = 1.1 * max(
-            p.bits_per_pixel for p in points if p.movie == movie and p.contender.startswith("photon_gpu")
-        )
-        ax.set(xscale="log", xlim=(0.3, 60), ylim=(0, top), xlabel="variance added to the noise (%)",
-               ylabel="bits per pixel")  # fmt: skip
+    columns = min(3, len(movies) + 1)
+    rows = -(-(len(movies) + 1) // columns)
+    figure = Figure(figsize=(5.2 * columns, 4.6 * rows), layout="constrained", facecolor="white")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, movie in zip(panels, movies, strict=False):
+        _panel(ax, [p for p in points if p.movie == movie], names)
         ax.set_title(movie, loc="left")
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(color="black", alpha=0.06)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        fontsize=9,
-        frameon=False,
-        loc="outside lower center",
-        ncols=3 if len(movies) > 1 else 2,
-    )
+    for ax in panels[len(movies) :]:
+        ax.set_axis_off()
+    handles, labels = panels[0].get_legend_handles_labels()
+    panels[len(movies)].legend(handles, labels, fontsize=10, frameon=False, loc="center left")
     figure.savefig(place, dpi=110)
+
+
+def _panel(ax: Any, points: list[Point], names: list[str]) -> None:
+    floor = np.geomspace(0.3, 60, 100)
+    ax.fill_between(
+        floor, 0, [noise_floor_bits(math.sqrt(12 * f / 100)) for f in floor], color="black", alpha=0.07, lw=0,
+        label="below the noise floor",
+    )  # fmt: skip
+    for name, colour in zip(names, COLOURS, strict=False):
+        own = sorted((p for p in points if p.contender == name), key=lambda p: p.added_variance_percent)
+        ours = name.startswith("photon_gpu")
+        ax.plot(
+            [p.added_variance_percent for p in own], [p.bits_per_pixel for p in own], "o-" if ours else "s--",
+            color=colour, lw=2.4 if ours else 1.1, ms=5 if ours else 4, label=name, zorder=3 if ours else 2,
+        )  # fmt: skip
+    for step in (0.25, 0.5, 1.0, 2.0):
+        ax.axvline(100 * step**2 / 12, color="black", alpha=0.15, lw=0.8)
+        ax.text(100 * step**2 / 12, 0.12, f" step {step:g}", fontsize=8, color="#666666")
+    top = 1.1 * max(p.bits_per_pixel for p in points if p.contender.startswith("photon_gpu"))
+    ax.set(
+        xscale="log",
+        xlim=(0.3, 60),
+        ylim=(0, top),
+        xlabel="variance added to the noise (%)",
+        ylabel="bits per pixel",
+    )
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="black", alpha=0.06)
 
 
 def main() -> None:
     """Measure, print the table, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=40, help="of each movie")
-    parser.add_argument("--out", type=Path, default=Path("rate_distortion.png"))
+    parser.add_argument("--out", type=Path, default=Path("docs/rate_distortion.png"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--movies", nargs="*", help="names of the corpus; all by default")
     arguments = parser.parse_args()
@@ -197,6 +199,12 @@ def main() -> None:
             points += measure(case, arguments.frames)
     print(table(points))
     plot(points, arguments.out)
+    with arguments.out.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*asdict(points[0]), "floor_bits"])
+        for point in points:
+            row = [*asdict(point).values(), point.floor_bits]
+            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from photon_gpu.auto_noise import given
 from photon_gpu.blosc import Compressor
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.noise import NoiseModel
@@ -35,10 +36,10 @@ class MovieToInsert:
                 frames.close()
 
     @property
-    def noise(self) -> NoiseModel:
-        """Noise model the movie will be encoded with."""
-        given = self.encode_options.get("noise")
-        return given if given is not None else NoiseModel()
+    def noise(self) -> NoiseModel | None:
+        """Noise model the movie will be encoded with; None where it is estimated first."""
+        noise = self.encode_options.get("noise")
+        return NoiseModel() if noise is None else given(noise)
 
     @property
     def step(self) -> float:
@@ -49,7 +50,7 @@ class MovieToInsert:
 def movie(
     source: Any,
     *,
-    noise: NoiseModel | None = None,
+    noise: NoiseModel | str | None = None,
     step: float = 0.5,
     preset: str = "balanced",
     predictor: str | Predictor | None = None,
@@ -71,8 +72,9 @@ def movie(
     ----------
     source : array, path, URL or Source
         As for :func:`photon_gpu.open_source`.
-    noise : NoiseModel, optional
-        Of the detector. Default: a photon counter (gain 1, offset 0, variance 0).
+    noise : NoiseModel or "auto", optional
+        Of the detector; ``"auto"``: estimated when the row is inserted. Default: a photon
+        counter (gain 1, offset 0, variance 0).
     step : float
         Quantization step, sigma.
     preset, predictor, compressor, dither, chunk_frames, backend, workers, budget_bytes, progress, attributes
@@ -100,13 +102,12 @@ def movie(
     """
     if isinstance(source, MovieToInsert):
         raise InvalidInputError("this is a movie to insert already; insert it as it is")
-    if noise is not None and not isinstance(noise, NoiseModel):
-        raise InvalidInputError(f"noise is a {type(noise).__name__}; give NoiseModel(gain=..., offset=...)")
+    given(noise)
     check_step(step)
     options = {
         "noise": noise, "step": step, "preset": preset, "predictor": predictor, "compressor": compressor,
         "dither": dither, "chunk_frames": chunk_frames, "backend": backend, "workers": workers,
         "budget_bytes": budget_bytes, "progress": progress, "attributes": attributes,
     }  # fmt: skip
-    given = {name: value for name, value in options.items() if value is not None}
-    return MovieToInsert(source=source, source_options=source_options, encode_options=given)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return MovieToInsert(source=source, source_options=source_options, encode_options=chosen)

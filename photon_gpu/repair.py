@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from photon_gpu import manifest
 from photon_gpu.backend import get_backend
 from photon_gpu.callable_module import make_callable
+from photon_gpu.decode_whole import decode_whole
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.layouts import layout_for
 from photon_gpu.manifest import Manifest
@@ -27,7 +28,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.verification import Verification
-from photon_gpu.verify import Check, decode_whole, verify
+from photon_gpu.verify import Check, verify
 
 _WITNESSES = 8
 

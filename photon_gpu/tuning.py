@@ -91,6 +91,14 @@ class Choice:
     mean: float
 
 
+def check_choice(preset: str, predictor: str | Predictor | None) -> None:
+    """Refuse names that are none, in every layout."""
+    if preset not in PRESETS:
+        raise InvalidInputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}")
+    if isinstance(predictor, str):
+        Predictor(name=predictor)
+
+
 def choose(
     source: Source,
     encoding: Encoding,
@@ -106,10 +114,7 @@ def choose(
 
     What the caller fixed (``predictor``, ``compressor``) is not tried.
     """
-    if preset not in PRESETS:
-        raise InvalidInputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}")
-    if isinstance(predictor, str):
-        Predictor(name=predictor)  # a wrong name is an error in every layout
+    check_choice(preset, predictor)
     plan = _PRESETS[preset]
     try:
         return _choose(source, encoding, backend, plan, chunk_frames, predictor, compressor, run)

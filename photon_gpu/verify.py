@@ -14,20 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from photon_gpu import blosc, manifest, metadata, records
-from photon_gpu.backend import get_backend
+from photon_gpu import manifest, metadata, records
 from photon_gpu.callable_module import make_callable
 from photon_gpu.claim import MARKER
-from photon_gpu.encoding import Encoding
-from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, StoreNotFoundError
-from photon_gpu.inverse import STABILIZED
-from photon_gpu.layouts import layout_for
+from photon_gpu.decode_whole import decode_whole
+from photon_gpu.errors import InvalidInputError, PhotonError, StoreNotFoundError
 from photon_gpu.layouts.compact import filter_config
 from photon_gpu.manifest import Manifest
 from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
-from photon_gpu.payload import unpack
 from photon_gpu.pool import worker_count
 from photon_gpu.storage import Storage
 from photon_gpu.verification import Problem, Verification
@@ -331,50 +326,6 @@ class Check:
             notes=tuple(self.notes),
             seconds=seconds,
         )
-
-
-def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
-    """Decode all a chunk file holds, and check what only whole chunks can show; returns its frames.
-
-    Codes as stabilized labels for ``plain``, counts for the others.
-    """
-    encoding, chunk = description.encoding, description.chunks
-    layout = layout_for(encoding, get_backend())
-    span = min(chunk[0], description.shape[0] - number * chunk[0])
-    if encoding.layout == "compact":
-        counts = layout.decode(data, chunk, 0, span, np.dtype(encoding.dtype))
-        frames = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0])).frames
-        if frames != span:
-            raise CorruptDataError(f"it holds {frames} frames, not the {span} that belong there")
-        return counts
-    what: str | np.dtype = STABILIZED if encoding.layout == "plain" else np.dtype(encoding.dtype)
-    whole = layout.decode(data, chunk, 0, chunk[0], what)
-    beyond = whole[span:]
-    if (
-        beyond.size
-        and (encoding.layout == "lossless" or encoding.step is not None)
-        and _beyond(beyond, encoding)
-    ):
-        raise CorruptDataError("what completes the last chunk is not zero")
-    if encoding.layout == "plain":
-        _check_reach(whole[:span], encoding)
-    return whole[:span]
-
-
-def _beyond(values: NDArray, encoding: Encoding) -> bool:
-    """Whether frames after a movie's end hold anything; dithered, nothing is within a step of zero."""
-    return bool((np.abs(values) > (encoding.step or 0) if encoding.phases > 1 else values != 0).any())
-
-
-def _check_reach(labels: NDArray, encoding: Encoding) -> None:
-    """Labels that no value of the dtype has are a sign of altered data."""
-    dtype = np.dtype(encoding.dtype)
-    if encoding.step is None or dtype.kind == "f" or dtype.itemsize > 2:
-        return
-    table, info = encoding.table(), np.iinfo(dtype)
-    low, high = table.code(int(info.min)) - 1, table.code(int(info.max)) + 1
-    if labels.min() < low * table.step or labels.max() > high * table.step:
-        raise CorruptDataError(f"it holds labels that no {dtype.name} has")
 
 
 def chunk_number(name: str) -> int | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import manifest, metadata
+from photon_gpu import auto_noise, manifest, metadata
 from photon_gpu.backend import Backend, get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.checking import Checker, Deletable, check_mode, drop_source
@@ -36,7 +36,7 @@ from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
-from photon_gpu.tuning import choose
+from photon_gpu.tuning import check_choice, choose
 from photon_gpu.warmup import warm_up
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def encode(
     source: Any,
     url: str | os.PathLike[str] | Storage,
     *,
-    noise: NoiseModel | None = None,
+    noise: NoiseModel | str | None = None,
     step: float = 0.5,
     layout: str = "plain",
     preset: str = "balanced",
@@ -80,8 +80,9 @@ def encode(
         ``(T, ..., H, W)``; see :func:`photon_gpu.open_source`. Read chunk by chunk.
     url : str, path or Storage
         Where to: any fsspec URL. Must not exist, unless ``overwrite``.
-    noise : NoiseModel, optional
-        Of the detector. Default: a photon counter (gain 1, offset 0, variance 0).
+    noise : NoiseModel or "auto", optional
+        Of the detector. ``"auto"``: as :func:`photon_gpu.estimate_noise` finds it, kept with the movie; refused
+        where it cannot be modelled. Default: a photon counter (gain 1, offset 0, variance 0).
     step : float
         Quantization step, sigma. 0.5 adds 2.1 % to the noise's variance, 1.0 adds 8.3 %.
     layout : {"plain", "compact", "lossless"}
@@ -147,11 +148,12 @@ def encode(
     """
     storage = Storage.at(url, storage_options)
     threads = worker_count(workers)
-    base = Encoding(layout=layout, noise=noise, step=step, dither=dither)
+    base = Encoding(layout=layout, noise=auto_noise.given(noise), step=step, dither=dither)
     fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
     if isinstance(budget_bytes, bool) or not budget_bytes >= 1:
         raise InvalidInputError(f"budget_bytes is {budget_bytes!r}; a positive number of bytes is needed")
     mode = check_mode(check, delete_source)
+    check_choice(preset, predictor)
     if resume and overwrite:
         raise InvalidInputError("resume goes on from what is there, overwrite replaces it: give one of them")
     if resume and mode == "full":
@@ -178,6 +180,9 @@ def encode(
         with Claim(storage, overwrite=overwrite, resume=resume) as claim:
             start = time.perf_counter()
             stages = Stages()
+            if noise == auto_noise.AUTO:
+                with stages.timed("estimate"):
+                    base, attributes = auto_noise.settle(movie, base, attributes)
             with stages.timed("tune"):
                 choice = choose(
                     movie,
@@ -204,7 +209,7 @@ def encode(
                     lines = checker.finish(run.files)
             stored += finish(claim, kind, movie.shape, run.chunk, run.files, attributes or {}, stages)
             seconds = time.perf_counter() - start
-        notes = [little_light(choice.mean, choice.encoding)]
+        notes = [auto_noise.note(attributes), little_light(choice.mean, choice.encoding)]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
         if kept:

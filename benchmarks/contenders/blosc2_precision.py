@@ -16,8 +16,8 @@ class Precision(Bounded):
     def through(self, stabilized: NDArray[np.float32], step: float) -> Stored:
         import blosc2
 
-        # Truncation of a value v to b bits has a step of 2**(floor(log2 v) - b).
-        bits = max(0, round(float(np.log2(np.median(np.abs(stabilized)) / step))))
+        # Truncation of a value v to b bits has a step of 2**(floor(log2 v) - b); the filter refuses 0 bits.
+        bits = max(1, round(float(np.log2(np.median(np.abs(stabilized)) / step))))
         array = blosc2.asarray(
             stabilized,
             cparams={

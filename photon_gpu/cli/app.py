@@ -33,6 +33,9 @@ COMMANDS = {
     "demo": Command(
         "photon_gpu.cli.demo", "Simulate a movie, store it in every layout, and check each pixel."
     ),
+    "estimate": Command(
+        "photon_gpu.cli.estimate", "Estimate the noise of a raw movie, or say why that cannot be done."
+    ),
     "encode": Command("photon_gpu.cli.encode", "Store a movie at a fraction of its size."),
     "report": Command(
         "photon_gpu.cli.report", "Hold a stored movie against its source: PASS, WARN or FAIL, by line."
@@ -136,7 +139,8 @@ def _about(
 
     For example:
       photon-gpu demo
-      photon-gpu encode movie.tif movie.zarr --gain 100 --offset 92
+      photon-gpu estimate movie.tif
+      photon-gpu encode movie.tif movie.zarr
       photon-gpu encode --help
     """
 

@@ -35,8 +35,11 @@ _SPOKEN = (
     ("as_pages=True", "--source-option as_pages=true"),
     ("backend='numba'", "--backend numba"),
     ("chunk_frames is", "--chunk-frames is"),
-    ("NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)",
-     "--gain ... --offset <value in the dark> --variance <its variance>"),
+    *((f"{give}NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)",
+       "--gain ... --offset <value in the dark> --variance <its variance>") for give in ("noise=", "")),
+    ("layout='lossless'", "--layout lossless"),
+    ("pairs='space'", "photon-gpu estimate --pairs space"),
+    ("(noise=...)", "(--gain, --offset, --variance)"),
     ("made by photon_gpu.encode", "made by photon-gpu encode"),
     ("photon_gpu.open(url).counts", "photon-gpu decode"),
 )  # fmt: skip
@@ -156,11 +159,20 @@ def _explained(error: BaseException) -> tuple[str, str, int]:
     return kind, one_line("; ".join([text, *notes])), code
 
 
+def spoken(text: str) -> str:
+    """Text that advises what to type, not what to call.
+
+    >>> spoken("store it with layout='lossless'")
+    'store it with --layout lossless'
+    """
+    for library, typed in _SPOKEN:
+        text = text.replace(library, typed)
+    return text
+
+
 def one_line(text: str) -> str:
     """Text in one line, as the command line speaks, with nothing in it that could steer a terminal."""
-    for library, spoken in _SPOKEN:
-        text = text.replace(library, spoken)
-    text = " ".join(text.split())
+    text = " ".join(spoken(text).split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photon_gpu.cli import console, options
+from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from photon_gpu.noise import NoiseModel
@@ -36,7 +37,7 @@ def encode(
             parser=options.number,
             metavar="ADU/PHOTON",
             help="By how much one photon raises a pixel's value: the slope of variance against mean.",
-            show_default="1, a photon counter",
+            show_default="estimated from SRC, and kept with DST",
         ),
     ] = None,
     offset: Annotated[
@@ -45,7 +46,7 @@ def encode(
             parser=options.number,
             metavar="ADU",
             help="A pixel's mean value in the dark.",
-            show_default="0",
+            show_default="with --gain: 0",
         ),
     ] = None,
     variance: Annotated[
@@ -54,7 +55,7 @@ def encode(
             parser=options.number,
             metavar="ADU^2",
             help="A pixel's variance in the dark: read noise, in ADU, squared.",
-            show_default="0",
+            show_default="with --gain: 0",
         ),
     ] = None,
     step: Annotated[
@@ -135,10 +136,12 @@ def encode(
     """Store a movie at a fraction of its size.
 
     A pixel's noise grows with its light: variance = gain * (value - offset) + variance in
-    the dark. Values are kept to a step far below that noise, and none is clipped.
+    the dark. That model is estimated from SRC, where --gain does not give it; what cannot
+    be modelled is refused. Values are kept to a step far below the noise, and none is clipped.
     DST is whole, or it is not there.
 
     For example:
+      photon-gpu encode cortex.tif movie.zarr
       photon-gpu encode cortex.tif movie.zarr --gain 100 --offset 92
       photon-gpu encode run.h5::/data run.zarr --gain 2.1 --offset 100 --layout compact
       photon-gpu encode processed.tif processed.zarr --layout lossless
@@ -159,7 +162,7 @@ def encode(
             check=_check(check), delete_source=delete_source,
         )  # fmt: skip
     given = {
-        "--gain": gain, "--step": step, "--dither": dither, "--predictor": predictor, "--compressor": compressor,
+        "--step": step, "--dither": dither, "--predictor": predictor, "--compressor": compressor,
         "--chunk-frames": chunk_frames, "--storage-option": None if options.is_remote(dst) else storage_option,
     }  # fmt: skip
     given = {option: value for option, value in given.items() if value is not None}
@@ -175,16 +178,22 @@ def _check(text: str) -> bool | str:
 
 def _noise(
     gain: float | None, offset: float | None, variance: float | None, layout: str
-) -> NoiseModel | None:
+) -> NoiseModel | str | None:
+    """The model given; else it is estimated, where anything depends on it."""
     from photon_gpu.noise import NoiseModel
 
     given = {"gain": gain, "offset": offset, "variance": variance}
     known = {name: value for name, value in given.items() if value is not None}
-    return NoiseModel(**known) if known or layout != "lossless" else None
+    if known and gain is None:
+        raise InvalidInputError(
+            f"--{' and --'.join(known)} without --gain; give --gain too (1 for a photon counter), or none of the "
+            "three: then all are estimated"
+        )
+    return NoiseModel(**known) if known else None if layout == "lossless" else "auto"
 
 
 def remarks(report: EncodeReport, given: dict[str, Any]) -> list[str]:
-    """What was asked for and came to nothing, and what was assumed without being asked for."""
+    """What was asked for and came to nothing."""
     encoding, frames = report.encoding, report.shape[0]
     idle = {
         "lossless": dict.fromkeys(("--step", "--dither", "--predictor"), "layout lossless keeps every bit"),
@@ -197,10 +206,4 @@ def remarks(report: EncodeReport, given: dict[str, Any]) -> list[str]:
     said = [f"{option} had no effect: {why}" for option, why in idle.items() if option in given]
     if given.get("--chunk-frames", 0) > frames:
         said.append(f"--chunk-frames {given['--chunk-frames']} became {frames}: the movie has no more frames")
-    noise = encoding.noise
-    if "--gain" not in given and noise is not None and encoding.layout != "lossless" and not encoding.exact:
-        said.append(
-            f"no --gain was given, so 1 ADU/photon was assumed (with offset {noise.offset:g} ADU, variance "
-            f"{noise.variance:g} ADU^2): where that is not your detector's, the step is not what it says"
-        )
     return said

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from photon_gpu.cli import console, options
+from photon_gpu.cli.console import spoken
 
 if TYPE_CHECKING:
     from photon_gpu.reader import Movie
@@ -20,7 +21,7 @@ def info(
     """Tell what a stored movie is, and how small it got.
 
     Shape, sizes, step in sigma, and the noise model: gain in ADU per photon, offset in
-    ADU, variance in ADU^2. Chunks are counted, not read; a missing one is told.
+    ADU, variance in ADU^2; where it was estimated, how well. Chunks are counted, not read; a missing one is told.
 
     For example:
       photon-gpu info movie.zarr
@@ -61,12 +62,16 @@ class MovieInfo:
     @property
     def notes(self) -> list[str]:
         """What the owner should know."""
-        if not self.missing_chunks:
-            return []
-        return [f"{self.missing_chunks:,} chunks are missing: their frames cannot be read"]
+        from photon_gpu import auto_noise
+
+        told = [spoken(finding) for finding in auto_noise.findings(self.movie.attrs)]
+        if self.missing_chunks:
+            told.append(f"{self.missing_chunks:,} chunks are missing: their frames cannot be read")
+        return told
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that survives JSON."""
+        from photon_gpu.auto_noise import KEY
         from photon_gpu.report import noise_floor_bits
 
         movie, encoding = self.movie, self.movie.encoding
@@ -79,6 +84,7 @@ class MovieInfo:
             "dtype": encoding.dtype,
             "chunk_frames": movie.chunks[0],
             "noise": movie.noise.to_dict() if movie.noise else None,
+            "noise_estimate": movie.attrs.get(KEY),
             "step": movie.step,
             "dither": encoding.dither,
             "predictor": encoding.predictor.to_dict(),
@@ -99,6 +105,8 @@ class MovieInfo:
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of each line for people."""
+        from photon_gpu.auto_noise import note
+
         told = self.to_dict()
         movie, encoding, noise = self.movie, self.movie.encoding, self.movie.noise
         rows = [
@@ -114,6 +122,8 @@ class MovieInfo:
                     f"gain {noise.gain:g} ADU/photon, offset {noise.offset:g} ADU, variance {noise.variance:g} ADU^2",
                 )
             )
+        if estimated := note(movie.attrs):
+            rows.append(("noise estimate", estimated))
         if encoding.exact or movie.step is None:
             rows.append(("step", "none: nothing was rounded"))
         else:
@@ -132,7 +142,7 @@ class MovieInfo:
         rows.append(
             ("by", f"{predicted}Blosc {c.cname} {c.clevel}, {('no', 'byte', 'bit')[c.shuffle]} shuffle")
         )
-        return rows + [("note", note) for note in self.notes]
+        return rows + [("note", line) for line in self.notes]
 
     def __str__(self) -> str:
         rows = self.rows()

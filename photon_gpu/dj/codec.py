@@ -157,9 +157,10 @@ def _wanted(value: Any) -> MovieToInsert:
 
 
 def _warn_if_coarse(frames: Source, wanted: MovieToInsert) -> None:
-    found = check_noise(frames, wanted.noise, wanted.step)
-    if found is not None and found.exceeds:
-        warnings.warn(found.message(wanted.noise, wanted.step), PhotonWarning, stacklevel=2)
+    noise = wanted.noise
+    found = None if noise is None else check_noise(frames, noise, wanted.step)
+    if noise is not None and found is not None and found.exceeds:
+        warnings.warn(found.message(noise, wanted.step), PhotonWarning, stacklevel=2)
 
 
 def _check_place(value: Recorded, path: str, store: str) -> None:

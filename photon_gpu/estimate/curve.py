@@ -83,12 +83,13 @@ def points(p: Problem, line: Line) -> Curve:
 def bend(p: Problem, line: Line) -> tuple[float, float]:
     """Coefficient of ``(z - pivot)^2`` beside the line, and its standard error, 1/1 (ADU^2 per ADU^2)."""
     w = np.where(line.kept, p.weight(line.gain, line.intercept, line.jitter) * p.count, 0.0)
-    dz = p.light
+    level, dz = p.z_stratum[p.cells.stratum], p.light
+    pivot = (w * level).sum() / w.sum()
     dz = dz - (w * dz).sum() / w.sum()
     scale = float(np.sqrt((w * dz * dz).sum() / w.sum())) or 1.0
-    square = (dz / scale) ** 2
-    basis = np.stack([np.ones_like(dz), dz / scale, square])
-    regressors = np.stack([np.ones_like(dz), (p.signal - p.z_stratum[p.cells.stratum] + dz) / scale, square])
+    # what is squared is the stratum's own mean: that of other frames is blurred, and so bends by itself
+    basis = np.stack([np.ones_like(dz), dz / scale, (dz / scale) ** 2])
+    regressors = np.stack([np.ones_like(dz), (p.signal - pivot) / scale, ((level - pivot) / scale) ** 2])
     design = (basis * w) @ regressors.T / w.sum()
     if not np.isfinite(design).all() or np.linalg.cond(design) > 1e10:
         return 0.0, float("inf")

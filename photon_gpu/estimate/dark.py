@@ -1,5 +1,7 @@
 """Offset and read variance apart from each other: from a dark recording, dark pixels, or a floor.
 
+Dark pixels that are cut off at the lowest level: :mod:`photon_gpu.estimate.clipping`.
+
 The line ``var = gain*z + c`` fixes only ``c = variance - gain*offset``. One point of the line that is
 known to be dark separates the two; nothing else does.
 """
@@ -26,7 +28,7 @@ class Dark:
     offset_error, variance_error : float
         Standard errors.
     how : str
-        ``"dark recording"``, ``"dark pixels"`` or ``"floor"``.
+        ``"dark recording"``, ``"dark pixels"``, ``"clipping"`` or ``"floor"``.
     """
 
     offset: float

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import checks, curve
 from photon_gpu.estimate import dark as darkness
+from photon_gpu.estimate.clipping import clipped_dark
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.levels import Levels, survey
 from photon_gpu.estimate.line import Line, Problem, fit
@@ -25,6 +26,7 @@ from photon_gpu.sources.base import Source
 
 _SIGMAS = 1.96
 _CLIPPED = 3e-4  # share of clipped values that changes a variance by a thousandth
+_KNOWN = 0.25  # relative error of the gain beyond which nothing can be said of single photons
 _GRAVITY = {"REFUSE": 0, "WARN": 1, "NOTE": 2}
 
 
@@ -206,15 +208,21 @@ def _judge(
     clipped_floor: bool,
 ) -> NoiseEstimate:
     p, line = fitted.problem, fitted.line
-    if point is None and not clipped_floor and line.gain > 0:
+    known = line.gain > 0 and float(np.sqrt(line.covariance[0, 0])) < _KNOWN * line.gain
+    if point is None and not clipped_floor and known:
         point = darkness.floor(line, levels) or (darkness.pixels(p, line) if pairs == "time" else None)
+    elif point is None and clipped_floor and known and pairs == "time":
+        point = clipped_dark(windows, levels.bottom, line.gain)
     gain, intercept, covariance = line.gain, line.intercept, line.covariance
     if point is not None:
         drawn = darkness.combine(line, point)
         expected = max(float(line.variance(point.offset)), 0.0)
         if abs(drawn[3]) > 4 and abs(expected - point.variance) > 0.1 * max(point.variance, 0.05 * gain**2):
             found.append(_disagree(point, expected))
-        elif point.how != "floor":
+        elif point.how in (
+            "dark recording",
+            "clipping",
+        ):  # the others are of samples the line rests on already
             gain, intercept, covariance, _ = drawn
     # where photons are counted, a dark corner may well stay at zero; elsewhere stillness is no recording
     at_rest = 0.0 if point is not None and point.how == "floor" else cells.constant_share

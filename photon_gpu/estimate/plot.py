@@ -90,7 +90,7 @@ def plot_estimate(estimate: NoiseEstimate, path: str | Path | None = None) -> Fi
                 level[above], np.full(above.sum(), 0.99 * ceiling), "^", mfc="none", color=colour, ms=6
             )
     upper.set_ylim(min(0.0, float(np.nanmin(drawn))) - 0.02 * ceiling, ceiling)
-    upper.set_ylabel("variance [ADU$^2$]")
+    upper.set_ylabel("variance [ADU²]")
     upper.legend(loc="upper left", framealpha=0.85, edgecolor="none", fontsize=9)
 
     expected = np.maximum(gain * level + intercept, 1e-12)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Verdict = Literal["PASS", "WARN", "REFUSE"]
 Severity = Literal["NOTE", "WARN", "REFUSE"]
 Range = tuple[float, float]
+_SHORT = (
+    "intercept", "separated_by", "frames_sampled", "pairs", "pairs_kept", "structure_share", "shot_share", "bend",
+    "skewness",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,8 @@ class Diagnostics:
     covariance : tuple
         2 x 2, of (gain, intercept).
     separated_by : str or None
-        ``"dark recording"``, ``"dark pixels"`` or ``"floor"``; None if offset and variance are degenerate.
+        ``"dark recording"``, ``"dark pixels"``, ``"clipping"`` or ``"floor"``; None if offset and
+        variance are degenerate.
     frames_sampled : int
         Frames that were read (rows, for ``pairs="space"``).
     pairs, pairs_kept : int
@@ -160,6 +165,24 @@ class NoiseEstimate:
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that survives JSON; NaN and infinities become None."""
         return dict(_plain(asdict(self)))
+
+    def summary(self) -> dict[str, Any]:
+        """What is kept with a movie: model, intervals, verdict, warnings and the short diagnostics."""
+        facts = self.diagnostics
+        short = None if facts is None else {name: getattr(facts, name) for name in _SHORT}
+        if short is not None and facts is not None:
+            short["correlation"] = {axis: getattr(facts.correlation, axis) for axis in "yxt"}
+        return dict(
+            _plain(
+                {
+                    "verdict": self.verdict,
+                    "model": self.model.to_dict() if self.model else None,
+                    "interval": asdict(self.interval) if self.interval else None,
+                    "warnings": [asdict(finding) for finding in self.warnings],
+                    "diagnostics": short,
+                }
+            )
+        )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NoiseEstimate:

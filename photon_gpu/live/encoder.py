@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from photon_gpu import records
+from photon_gpu.auto_noise import AUTO, KEY
 from photon_gpu.backend import Backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.encoding import Encoding
@@ -29,11 +30,11 @@ def resolve_noise(noise: Any, storage_options: dict[str, Any] | None = None) -> 
     """A noise model, a function that finds one, or None, from what the caller gave.
 
     A path, URL or :class:`~photon_gpu.Movie` is an earlier run, whose model is carried over;
-    ``"estimate"`` is :func:`photon_gpu.estimate_noise`.
+    ``"auto"`` or ``"estimate"`` is :func:`photon_gpu.estimate_noise`.
     """
     if noise is None or isinstance(noise, NoiseModel):
         return noise
-    if isinstance(noise, str) and noise == "estimate":
+    if isinstance(noise, str) and noise in ("estimate", AUTO):
         from photon_gpu.estimate import estimate_noise
 
         return estimate_noise
@@ -88,6 +89,7 @@ class Encoder:
         self._config, self._noise, self._backend = config, noise, backend
         self._chosen, self._done, self._released, self._failed = chosen, done, released, failed
         self._noted = noted
+        self.attributes: dict[str, Any] = {}  # what .zattrs keeps of an estimate
         self._layout: Layout | None = None
         self._chunk = config.chunk()
         self._early: list[Chunk | None] = []
@@ -155,7 +157,7 @@ class Encoder:
         noise, layout = self._noise, config.layout
         if callable(noise):
             given = np.concatenate([chunk.values[: chunk.filled] for chunk in early])
-            noise, why = _estimated(noise, given[: config.estimate_frames])
+            noise, why, self.attributes = _estimated(noise, given[: config.estimate_frames])
             if noise is None:
                 layout = "lossless"
                 self._noted(f"no noise model could be estimated ({why}): every bit is kept, layout lossless")
@@ -193,13 +195,21 @@ class Encoder:
                 self._failed(error)
 
 
-def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel | None, str]:
-    """What a function says of the noise, or why it cannot say: a recording must not end by that."""
+def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel | None, str, dict[str, Any]]:
+    """What a function says of the noise, or why it cannot say: a recording must not end by that.
+
+    Also what ``.zattrs`` keeps of it.
+    """
     try:
         found = function(frames)
     except Exception as error:
-        return None, f"{type(error).__name__}: {error}"
+        return None, f"{type(error).__name__}: {error}", {}
+    kept: dict[str, Any] = {}
+    if getattr(found, "verdict", None) in ("PASS", "WARN", "REFUSE"):
+        kept = {KEY: found.summary()}
+        if found.verdict == "REFUSE":
+            return None, str(found.warnings[0])[:400], kept
     for candidate in (found, getattr(found, "model", None), getattr(found, "noise", None)):
         if isinstance(candidate, NoiseModel):
-            return candidate, ""
-    return None, f"it returned {str(found)[:200]}"
+            return candidate, "", kept
+    return None, f"it returned {str(found)[:200]}", kept

@@ -150,13 +150,14 @@ class Pipeline:
             return self.ledger.published, len(self.ledger.stored), self.buffers.free
 
     def _chosen(self, layout: Layout, chunk: tuple[int, ...], keep: bool = True) -> None:
+        attributes = {**self._attributes, **self._encoder.attributes}
         if keep and self._spool is not None:
             array = metadata.array_json(chunk, chunk, layout)
             try:
-                self._spool.keep_encoding(array, metadata.attributes_json(layout, self._attributes))
+                self._spool.keep_encoding(array, metadata.attributes_json(layout, attributes))
             except OSError as problem:  # tried again before a chunk is kept there
                 self.ledger.note_trouble(told(problem))
         self.layout = layout
-        self._publisher.describe(layout, chunk, self._attributes)
+        self._publisher.describe(layout, chunk, attributes)
         if self._when_chosen is not None:
             self._when_chosen(layout)

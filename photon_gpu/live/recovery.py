@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from photon_gpu import manifest, metadata
+from photon_gpu.auto_noise import KEY
 from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.errors import (
@@ -183,6 +184,8 @@ class _Recovery:
             return self._report(0, 0)
         described = description or self._spool.encoding()
         attributes = {**self._spool.facts["attributes"], "recording_id": self._token}
+        if described is not None and KEY in described.attributes:
+            attributes[KEY] = described.attributes[KEY]
         if self._lost:
             attributes["lost_frames"] = [list(span) for span in self._lost]
         pipeline = Pipeline(

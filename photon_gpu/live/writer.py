@@ -49,8 +49,9 @@ class LiveWriter:
         Of the frames; nothing is cast.
     noise : NoiseModel, callable, str, path or Movie, optional
         The detector's model; or a function of the first ``estimate_frames`` frames that returns
-        one; or an earlier run, whose model is carried over; or ``"estimate"``. Where none can be
-        estimated the movie is stored lossless, and :meth:`status` says so. Default: a photon counter.
+        one; or an earlier run, whose model is carried over; or ``"auto"``: :func:`photon_gpu.estimate_noise`,
+        kept with the movie. Where none can be estimated it is stored lossless, and :meth:`status` says so.
+        Default: a photon counter.
     layout, step, preset, predictor, compressor, dither, backend, workers, storage_options
         As of :func:`photon_gpu.encode`; what the preset tries is tried on the first chunk.
     durability : {"frame", "chunk"}

@@ -176,6 +176,16 @@ def test_multiplicative_noise_bends_the_curve_and_is_named():
     assert np.sqrt(found.diagnostics.bend) == pytest.approx(0.15, rel=0.25)
 
 
+@pytest.mark.parametrize(("photons", "frames", "size"), [(0.1, 600, 96), (0.1, 20, 256), (100, 300, 96)])
+def test_a_straight_curve_has_no_bend(photons, frames, size):
+    movie = simulate(
+        frames=frames, height=size, width=size, photons=photons, gain=10, read_noise_adu=0, motion=0, activity=0,
+        dtype="int32", cells=10,
+    )  # fmt: skip
+    found = estimate_noise(movie).diagnostics
+    assert abs(found.bend) < 3.5 * found.bend_error
+
+
 def test_a_compressed_curve_is_told_and_where():
     light = still(frames=200, low=1, high=200)
     squeezed = 2000 * np.tanh(detect(light, offset=0) / 2000)

@@ -212,7 +212,26 @@ def test_the_projects_own_estimate(tmp_path):
         estimate_frames=40,
     ) as live:
         live.append(frames)
-    assert pg.open(tmp_path / "m.zarr").noise.gain == pytest.approx(truth.gain, rel=0.3)
+    stored = pg.open(tmp_path / "m.zarr")
+    assert stored.noise.gain == pytest.approx(truth.gain, rel=0.3)
+    assert stored.attrs["noise_estimate"]["model"] == stored.noise.to_dict()
+
+
+def test_an_estimate_that_refuses_keeps_every_bit_and_itself(tmp_path):
+    frames = np.random.default_rng(0).normal(500, 9, (40, 64, 64)).astype("int16")
+    with pg.LiveWriter(
+        tmp_path / "m.zarr",
+        frame_shape=(64, 64),
+        dtype="int16",
+        noise="auto",
+        chunk_frames=20,
+        estimate_frames=40,
+    ) as live:
+        live.append(frames)
+    assert "REFUSE precision" in live.status().notes[0]
+    stored = pg.open(tmp_path / "m.zarr")
+    assert stored.layout == "lossless" and np.array_equal(stored.counts[...], frames)
+    assert stored.attrs["noise_estimate"]["verdict"] == "REFUSE"
 
 
 @pytest.mark.parametrize("estimate", [lambda frames: None, lambda frames: 1 / 0])

@@ -1,0 +1,123 @@
+"""``photon-gpu estimate``: the noise model of a movie, from the movie itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from photon_gpu.cli import console, options
+from photon_gpu.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from photon_gpu.estimate import NoiseEstimate
+
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+def estimate(
+    src: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="The raw movie, (T, ..., H, W): TIFF, BigTIFF, .npy, .npz, HDF5 or Zarr. FILE.h5::/data/movie names "
+            "what is inside of a file.",
+            show_default=False,
+        ),
+    ],
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the photon-transfer curve, variance against mean: .png, .svg or .pdf.",
+            show_default=False,
+        ),
+    ] = None,
+    dark: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Frames of the same detector, same settings, with no light: they tell its offset from its read noise.",
+            show_default=False,
+        ),
+    ] = None,
+    pairs: Annotated[
+        str,
+        typer.Option(
+            metavar="time|space",
+            help="What is compared: a pixel with itself in the next frames; or with its neighbours, for a uniform "
+            "slide, or where axis 0 is not time.",
+        ),
+    ] = "time",
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=options.whole,
+            metavar="N",
+            help="Chooses the frames that are read of a movie too large to read whole.",
+        ),
+    ] = 0,
+    source_option: options.SourceOption = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> console.Report:
+    """Estimate the noise of a raw movie, or say why that cannot be done.
+
+    One photon raises a pixel by the gain, so variance = gain * mean + intercept. Both are
+    measured between frames, so nothing need stand still, and told with the range that holds
+    the truth in 95 of 100 movies. PASS: use it. WARN: read what it says first. REFUSE: the
+    noise is no longer that of photons, as after averaging or motion correction: keep such a
+    movie lossless. Ends with 1 where it refuses.
+
+    For example:
+      photon-gpu estimate cortex.tif --plot cortex_noise.png
+      photon-gpu estimate cortex.tif --dark shutter_closed.tif
+      photon-gpu estimate slide.npy --pairs space --json
+    """
+    from photon_gpu.estimate import estimate_noise
+    from photon_gpu.sources import open_source
+
+    if plot is not None and Path(plot).suffix.lower() not in _PICTURES:
+        raise InvalidInputError(f"--plot is {plot!r}; a picture is kept as {', '.join(_PICTURES)}")
+    if pairs not in ("time", "space"):
+        raise typer.BadParameter(f"--pairs is {pairs!r}; allowed are time, space")
+    if plot is not None and Path(plot).exists() and not Path(plot).is_file():
+        raise InvalidInputError(f"--plot is {plot!r}, which is no file")
+    with open_source(src, **options.for_source(src, source_option)) as source:
+        found = estimate_noise(source, dark=dark, pairs="space" if pairs == "space" else "time", seed=seed)
+    notes, saved = [], None
+    if plot is not None and found.diagnostics is None:
+        notes.append(f"{plot} was not drawn: nothing could be measured")
+    elif plot is not None:
+        found.plot(plot)
+        saved = plot
+    text = [console.spoken(str(found)), *_advice(found, src)]
+    text += [f"  saved {saved}"] if saved else [f"  {note}" for note in notes]
+    return console.Text(_With(found, saved, notes), "\n".join(text), 1 if found.verdict == "REFUSE" else 0)
+
+
+def _advice(found: NoiseEstimate, src: str) -> list[str]:
+    """What to type next."""
+    model = found.model
+    if found.verdict == "REFUSE" or model is None:
+        return ["  if you know the detector, encode with --gain, --offset and --variance instead"]
+    read = f" --variance {model.variance:.5g}" if model.variance else ""
+    return [
+        f"  to encode with it: photon-gpu encode {src} DST --gain {model.gain:.5g} --offset {model.offset:.5g}{read}"
+    ]
+
+
+class _With:
+    """An estimate, and the picture it was drawn in."""
+
+    def __init__(self, found: NoiseEstimate, saved: str | None, notes: list[str]) -> None:
+        self._found, self._saved, self._notes = found, saved, notes
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **self._found.to_dict(),
+            "layout": self._found.layout,
+            "plot": self._saved,
+            "notes": self._notes,
+        }

@@ -1,0 +1,59 @@
+"""What a chunk file proves by itself: all of it decodes, and holds what a chunk of this movie can hold."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import blosc
+from photon_gpu.backend import get_backend
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError
+from photon_gpu.inverse import STABILIZED
+from photon_gpu.layouts import layout_for
+from photon_gpu.metadata import Description
+from photon_gpu.payload import unpack
+
+
+def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
+    """Decode all a chunk file holds, and check what only whole chunks can show; returns its frames.
+
+    Codes as stabilized labels for ``plain``, counts for the others.
+    """
+    encoding, chunk = description.encoding, description.chunks
+    layout = layout_for(encoding, get_backend())
+    span = min(chunk[0], description.shape[0] - number * chunk[0])
+    if encoding.layout == "compact":
+        counts = layout.decode(data, chunk, 0, span, np.dtype(encoding.dtype))
+        frames = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0])).frames
+        if frames != span:
+            raise CorruptDataError(f"it holds {frames} frames, not the {span} that belong there")
+        return counts
+    what: str | np.dtype = STABILIZED if encoding.layout == "plain" else np.dtype(encoding.dtype)
+    whole = layout.decode(data, chunk, 0, chunk[0], what)
+    beyond = whole[span:]
+    if (
+        beyond.size
+        and (encoding.layout == "lossless" or encoding.step is not None)
+        and _beyond(beyond, encoding)
+    ):
+        raise CorruptDataError("what completes the last chunk is not zero")
+    if encoding.layout == "plain":
+        _check_reach(whole[:span], encoding)
+    return whole[:span]
+
+
+def _beyond(values: NDArray, encoding: Encoding) -> bool:
+    """Whether frames after a movie's end hold anything; dithered, nothing is within a step of zero."""
+    return bool((np.abs(values) > (encoding.step or 0) if encoding.phases > 1 else values != 0).any())
+
+
+def _check_reach(labels: NDArray, encoding: Encoding) -> None:
+    """Labels that no value of the dtype has are a sign of altered data."""
+    dtype = np.dtype(encoding.dtype)
+    if encoding.step is None or dtype.kind == "f" or dtype.itemsize > 2:
+        return
+    table, info = encoding.table(), np.iinfo(dtype)
+    low, high = table.code(int(info.min)) - 1, table.code(int(info.max)) + 1
+    if labels.min() < low * table.step or labels.max() > high * table.step:
+        raise CorruptDataError(f"it holds labels that no {dtype.name} has")

@@ -1,0 +1,34 @@
+"""docs/trust.md says what the code does: every line and limit of the report, every finding of the estimate."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from photon_gpu.estimate import checks
+from photon_gpu.fidelity.lines import LIMITS
+from photon_gpu.verification import KINDS
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "trust.md").read_text()
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_every_line_of_the_report_is_there_with_its_limits_and_reason(name):
+    limit = LIMITS[name]
+    assert f"| `{name}` | {limit.title} | {limit.text()} | {limit.reason} |" in TEXT.splitlines()
+
+
+def test_every_finding_of_the_estimate_is_there():
+    code = Path(checks.__file__).read_text() + Path(checks.__file__).with_name("estimate.py").read_text()
+    names = set(re.findall(r'_found\(\s*"([a-z ]+)"', code)) - {"range"}
+    assert len(names) > 14
+    for name in names:
+        assert f"`{name}`" in TEXT, name
+    for axis in "yxt":
+        assert f"`{axis}`" in TEXT.replace("`correlation y`", "`y`")
+
+
+def test_every_kind_of_damage_is_there():
+    for kind in KINDS:
+        assert f"`{kind}`" in TEXT, kind
