@@ -270,7 +270,7 @@ class LiveWriter:
         try:
             self._pipeline.finish(frames)
             self._end(finished=True)
-        except PhotonError as error:
+        except BaseException as error:  # an interrupt too: whoever waits no longer knows where the frames are
             self._end(finished=False)
             error.add_note(self._whereabouts(frames))
             raise

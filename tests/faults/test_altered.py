@@ -160,6 +160,10 @@ def test_recovery_names_damaged_frames_and_salvages_the_others(memory_disk):
     assert report.frames == 6 and report.lost == [(1, 4)] and "LOST: frames 1 to 3" in str(report)
     movie = pg.open(memory_disk / "m.zarr")
     assert movie.attrs["lost_frames"] == [[1, 4]]
+    checked = pg.verify(memory_disk / "m.zarr")
+    assert not checked.ok and checked.lost == ((1, 3),) and "lost: 3 of 6 frames: 1 to 3" in str(checked)
+    fixed = pg.repair(memory_disk / "m.zarr")
+    assert not fixed.ok and not fixed.restored and "encode the source again" in str(fixed)
     for t in (0, 4, 5):
         assert np.array_equal(movie.counts[t], frames(t, t + 1)[0])
     assert not movie.counts[1:4].any() and movie.frame_metadata(5) == {"t": 5}
@@ -190,7 +194,7 @@ def test_a_damaged_kept_chunk_falls_back_on_the_journal_or_is_named(memory_disk)
     content = kept.read_bytes()
     for position in range(0, len(content), 7):
         kept.write_bytes(content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :])
-        with pytest.raises(CorruptDataError, match="frames 4 to 7 had been acknowledged"):
+        with pytest.raises(CorruptDataError, match="frames 4 to 7 cannot be read"):
             pg.recover(live.spool, url=fs.storage())
     kept.write_bytes(content)
     assert pg.recover(live.spool, url=fs.storage()).frames == 3 * CHUNK

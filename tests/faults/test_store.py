@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import photon_gpu as pg
 from photon_gpu.errors import (
+    CorruptDataError,
     PhotonError,
     QueueFullError,
     RecordingError,
@@ -19,7 +21,7 @@ from photon_gpu.errors import (
 from photon_gpu.live.spool import pending
 from tests.faults.disk import Failing
 from tests.faults.filesystem import ERRORS, KINDS, Chance, FaultyFileSystem, Script
-from tests.faults.recordings import CHUNK, SHAPE, check_prefix, frames, record, recovered, settings
+from tests.faults.recordings import CHUNK, SHAPE, check_prefix, frames, in_child, record, recovered, settings
 
 FAST = [*ERRORS, "lost", "torn"]
 
@@ -146,6 +148,70 @@ def test_the_spool_takes_the_frames_while_the_store_is_away(memory_disk):
         assert "reduce your request rate" in status.trouble and "store away" in str(status)
         fs.away = None
     check_prefix(pg.open(fs.storage()), 400, 400)
+
+
+def _cannot_publish(connection, folder):
+    """Chunks are taken by the store, their publication is not."""
+    fs = FaultyFileSystem(folder + "/store")
+    live = pg.LiveWriter(fs.storage(), spool=folder + "/spool", **settings())
+    fs.faults = lambda operation, path: "403" if path.endswith(".zarray") and operation == "write" else None
+    live.append(frames(0, 40), timestamp=list(range(40)))
+    until = time.monotonic() + 20
+    while len(list(Path(live.spool).glob("stored-??????????"))) < 10 and time.monotonic() < until:
+        time.sleep(0.005)
+    connection.send((live.acknowledged, live.status().frames_stored))
+    time.sleep(60)
+
+
+def test_chunks_in_a_store_that_cannot_be_published_are_safe(memory_disk):
+    here, child = in_child(_cannot_publish, str(memory_disk))
+    assert here.poll(30) and here.recv() == (40, 0)
+    child.kill()
+    child.join()
+    storage = FaultyFileSystem(memory_disk / "store").storage()
+    before = {p.name: p.stat().st_ino for p in (memory_disk / "store/m.zarr").glob("*.0.0")}
+    for kept in (memory_disk / "spool").glob("*/chunk-*"):  # where memory was full; the store's will do
+        kept.unlink()
+    (memory_disk / "store/m.zarr/3.0.0").write_bytes(b"?")
+    with pytest.raises(CorruptDataError, match="frames 12 to 15 cannot be read"):
+        pg.recover(memory_disk / "spool", url=storage)
+    (memory_disk / "store/m.zarr/3.0.0").unlink()
+    with pytest.raises(CorruptDataError, match="frames 12 to 15 cannot be read"):
+        pg.recover(memory_disk / "spool", url=storage)
+    report = pg.recover(memory_disk / "spool", url=storage, salvage=True)
+    assert report.lost == [(12, 16)] and report.frames == 40
+    assert pg.verify(storage).lost == ((12, 15),)
+    found = pg.open(storage).counts[...]
+    assert not found[12:16].any()
+    assert np.array_equal(np.delete(found, range(12, 16), 0), np.delete(frames(0, 40), range(12, 16), 0))
+    # What was there already was not sent again.
+    assert {
+        p.name for p in (memory_disk / "store/m.zarr").glob("*.0.0") if before.get(p.name) != p.stat().st_ino
+    } == {"3.0.0"}
+
+
+@pytest.mark.parametrize("which", ["0.0.0", ".0.0"])
+def test_requests_that_hang_hold_up_no_acknowledgement(memory_disk, which):
+    """One request, or every one, is never answered; the spool takes them all."""
+    fs, answered = FaultyFileSystem(memory_disk / "store"), threading.Event()
+
+    def faults(operation, path):
+        if operation == "write" and not answered.is_set():
+            if path.endswith(which):
+                answered.wait(60)
+            return "503"
+        return None
+
+    live = pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings())
+    fs.faults = faults
+    live.append(frames(0, 60), timestamp=list(range(60)))
+    until = time.monotonic() + 20
+    while live.acknowledged < 60 and time.monotonic() < until:
+        time.sleep(0.005)
+    assert live.acknowledged == 60
+    answered.set()
+    live.close()
+    check_prefix(pg.open(fs.storage()), 60, 60)
 
 
 def test_close_tells_what_went_wrong_and_recovery_needs_no_frame_again(memory_disk):
