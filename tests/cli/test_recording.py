@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -225,6 +226,42 @@ def test_recover_after_a_kill(cli, tmp_path, movie):
     assert len(pg.open(tmp_path / "m.zarr")) == 50 and not pending(spool)
     assert cli("recover", "m.zarr").code == 0
     assert cli("recover", "nothing.zarr").code == 2
+
+
+def test_one_line_on_a_terminal_tells_how_it_goes(tmp_path):
+    """On a real terminal, in one line that is drawn again; nothing of it where stderr is none."""
+    import pty
+
+    words = [
+        "record",
+        "simulate",
+        str(tmp_path / "m.zarr"),
+        "--shape",
+        "32,32",
+        "--rate",
+        "100",
+        "--frames",
+        "250",
+    ]
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    ran = subprocess.Popen(
+        [sys.executable, "-m", "photon_gpu", *words], stdout=subprocess.DEVNULL, stderr=theirs, env=env
+    )
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # the terminal is gone with the process
+        while piece := os.read(ours, 65536):
+            seen += piece
+    os.close(ours)
+    assert ran.wait() == 0
+    lines = [line for line in seen.decode().replace("\r", "\n").splitlines() if " in | " in line]
+    for name in ("safe |", "stored |", "MB/s |", "ratio ", "queue ", "worst append ", "s of buffer"):
+        assert any(name in line for line in lines), (name, lines)
+    assert len(lines) >= 2
+    words[2] = str(tmp_path / "n.zarr")
+    out, err = shell(*words).communicate()
+    assert b" in | " not in out + err
 
 
 def test_bad_options(cli):
