@@ -47,7 +47,13 @@ class Spool:
         folder = Path(parent).absolute() / f"{name}-{stamp}-{token[:8]}"
         durable.make_folder(str(folder))
         spool = cls(folder, {"spool_version": VERSION, **facts})
-        sealed.write(folder / RECORDING, spool.facts)
+        try:
+            sealed.write(folder / RECORDING, spool.facts)
+        except BaseException:  # a recording that never began must not look like one that ended early
+            with suppress(OSError):
+                spool.remove()
+            spool.release()
+            raise
         return spool
 
     @classmethod

@@ -6,11 +6,13 @@ import os
 import random
 import shutil
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import photon_gpu as pg
+from photon_gpu import manifest
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool import pending
 from tests.faults.disk import Disk, Killing
@@ -125,17 +127,26 @@ def test_recovery_itself_may_be_killed(memory_disk):
 
 def _encode(connection, url, at):
     disk = Killing(at) if at else Disk()
-    with disk.installed():
+    with disk.installed(), mock.patch("photon_gpu.writer._LIST_SECONDS", 0.0):
         pg.encode(frames(0, 22), url, chunk_frames=4, layout="compact", preset="fast", workers=1)
     connection.send(disk.calls)
 
 
-def test_encode_killed_at_every_call_leaves_a_movie_or_none_and_resumes(memory_disk, monkeypatch):
-    monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 0.0)
+def _listed(url):
+    """Inodes of the chunks that a killed encode had listed as whole: a file that is written again has another."""
+    try:
+        names = manifest.unpack((url / manifest.NAME).read_bytes(), str(url))
+    except FileNotFoundError:
+        return {}
+    return {name: (url / name).stat().st_ino for name in names if not name.startswith(".")}
+
+
+def test_encode_killed_at_every_call_leaves_a_movie_or_none_and_resumes(memory_disk):
     here, child = in_child(_encode, str(memory_disk / "whole"), 0)
     calls = told_until_end(here, child)
     assert calls > 30
-    for at in range(1, calls + 1, 2):
+    kept = 0
+    for at in range(1, calls + 1):
         url = memory_disk / f"{at}.zarr"
         here, child = in_child(_encode, str(url), at)
         told_until_end(here, child)
@@ -147,12 +158,18 @@ def test_encode_killed_at_every_call_leaves_a_movie_or_none_and_resumes(memory_d
         except StoreNotFoundError:
             pass
         begun, whole = (url / ".photon-writing").exists(), (url / ".zarray").exists()
-        pg.encode(
+        listed = _listed(url) if begun else {}
+        report = pg.encode(
             frames(0, 22), url, chunk_frames=4, layout="compact", preset="fast", resume=begun,
             overwrite=whole and not begun,
         )  # fmt: skip
         assert np.array_equal(pg.open(url).counts[...], frames(0, 22))
         assert not (url / ".photon-writing").exists()
+        assert {name: (url / name).stat().st_ino for name in listed} == listed  # no whole chunk is done again
+        if listed:
+            assert f"{len(listed)} chunks were there already" in report.notes[-1]
+        kept += len(listed)
+    assert kept > 20
 
 
 def test_check_prefix_can_fail(memory_disk):

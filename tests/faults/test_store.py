@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+from photon_gpu import manifest
 from photon_gpu.errors import (
     CorruptDataError,
     PhotonError,
@@ -311,6 +312,31 @@ def test_a_spool_whose_disk_fails_now_and_then(memory_disk, code, seed):
     check_prefix(pg.open(fs.storage()), 80, 80)
 
 
+@pytest.mark.parametrize("durability", ["frame", "chunk"])
+def test_every_call_to_the_disk_fails_once(memory_disk, durability):
+    """EIO, then ENOSPC, and so on, at the n-th change of the disk, for every n: movie and spool are on it."""
+    counting, at = Failing(lambda number, name: 0), 0
+    with counting.installed():
+        record(memory_disk / "0.zarr", memory_disk / "spool", [1, 2, 3, 4], durability=durability)
+    failed = refused = 0
+    for at in range(1, counting.calls + 1):
+        disk = Failing(lambda number, name, at=at: (5, 28)[at % 2] if number == at else 0)
+        with disk.installed():
+            try:
+                record(memory_disk / f"{at}.zarr", memory_disk / "spool", [1, 2, 3, 4], durability=durability)
+            except OSError as error:  # before anything was taken: the recording never began
+                assert error.errno in (5, 28)
+                refused += 1
+                continue
+            finally:
+                failed += disk.failed
+        check_prefix(pg.open(memory_disk / f"{at}.zarr", workers=1), 10, 10)
+        for left in pending(memory_disk / "spool"):  # the movie is whole, the spool could not be removed
+            assert pg.recover(left).recovered == 0
+        assert not pending(memory_disk / "spool")
+    assert failed > counting.calls * 0.7 and 0 < refused < counting.calls / 2
+
+
 def test_a_local_disk_that_fails_now_and_then(memory_disk):
     chance = np.random.default_rng(0)
     began = []
@@ -347,10 +373,12 @@ def test_encode_resumes_after_a_failure_without_doing_chunks_again(memory_disk, 
     with pytest.raises(StoreExistsError, match="attributes"):
         pg.encode(frames(0, 40), fs.storage(), step=1.0, **options)
     written = []
+    listed = {name for name in manifest.unpack(fs.storage().read(manifest.NAME), "") if name[0] != "."}
     fs.faults = lambda operation, path: written.append(path) if operation == "write" else None
     report = pg.encode(frames(0, 40), fs.storage(), **options)
-    chunks = [path for path in written if not path.split("/")[-1].startswith(".")]
-    assert 5 <= len(chunks) <= 14 and "chunks were there already" in report.notes[-1]
+    chunks = {path.split("/")[-1] for path in written if not path.split("/")[-1].startswith(".")}
+    assert chunks == {f"{n}.0.0" for n in range(20)} - listed  # those, no more and no fewer
+    assert len(listed) >= 7 and f"{len(listed)} chunks were there already" in report.notes[-1]
     assert np.array_equal(pg.open(fs.storage()).counts[...], frames(0, 40))
 
 
