@@ -263,6 +263,44 @@ def test_one_line_on_a_terminal_tells_how_it_goes(tmp_path):
     assert b" in | " not in out + err
 
 
+def test_noise_from_an_estimate_and_from_an_earlier_movie(cli, tmp_path):
+    movie = pg.simulate(
+        frames=120,
+        height=64,
+        width=64,
+        photons=20,
+        gain=20,
+        offset=100,
+        read_noise_adu=5,
+        seed=1,
+        dtype="uint16",
+    ).read(0, 120)
+    (tmp_path / "scan.raw").write_bytes(movie.tobytes())
+    said = ("--shape", "64,64", "--idle-seconds", "0.1", "--chunk-frames", "50")
+    assert cli("record", "scan.raw", "1.zarr", *said, "--noise-from", "estimate").code == 0
+    found = pg.open(tmp_path / "1.zarr").noise
+    assert found.gain == pytest.approx(20, rel=0.3)
+    assert cli("record", "scan.raw", "2.zarr", *said, "--noise-from", "1.zarr").code == 0
+    assert pg.open(tmp_path / "2.zarr").noise == found and len(pg.open(tmp_path / "2.zarr")) == 120
+
+
+def test_the_systems_request_to_end_ends_a_recording_in_good_order(tmp_path, movie):
+    """SIGTERM, as of a service manager or a shutdown."""
+    words = ("record", "-", tmp_path / "m.zarr", "--shape", "16,12", "--layout", "lossless")
+    ran = shell(*words, stdin=subprocess.PIPE)
+    ran.stdin.write(movie.tobytes())
+    ran.stdin.flush()
+    until = time.monotonic() + 60
+    while not (tmp_path / "m.zarr").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(0.5)
+    ran.send_signal(signal.SIGTERM)
+    ran.communicate(timeout=30)
+    assert ran.returncode == 0
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
 def test_bad_options(cli):
     assert cli("record", "-", "m.zarr", "--shape", "a,b").code == 2
     assert cli("record", "-", "m.zarr", "--dtype", "colour").code == 2

@@ -151,6 +151,30 @@ def test_the_spool_takes_the_frames_while_the_store_is_away(memory_disk):
     check_prefix(pg.open(fs.storage()), 400, 400)
 
 
+def test_memory_is_bounded_while_the_store_is_away(memory_disk):
+    """Fifteen times the queue goes through into the spool; what waits is counted on disk, not in memory."""
+    import psutil
+
+    fs, process = FaultyFileSystem(memory_disk / "store"), psutil.Process()
+    frame = np.random.default_rng(0).integers(0, 200, (512, 512)).astype("uint16")
+    with pg.LiveWriter(
+        fs.storage(),
+        spool=memory_disk / "spool",
+        **settings(frame_shape=frame.shape, chunk_frames=10, queue_bytes=40 * frame.nbytes),
+    ) as live:
+        fs.away = "503"
+        for n in range(600):
+            live.append(frame)
+            if n == 100:
+                before = most = process.memory_info().rss
+            elif n > 100 and n % 20 == 0:
+                most = max(most, process.memory_info().rss)
+        assert live.status().frames_stored == 0
+        fs.away = None
+    assert len(pg.open(fs.storage())) == 600
+    assert most - before < 60 * frame.nbytes
+
+
 def _cannot_publish(connection, folder):
     """Chunks are taken by the store, their publication is not."""
     fs = FaultyFileSystem(folder + "/store")
