@@ -190,6 +190,6 @@ class Recordings(RuleBasedStateMachine):
 
 TestRecordings = Recordings.TestCase
 TestRecordings.settings = settings(
-    max_examples=int(os.environ.get("EXAMPLES", "10")), stateful_step_count=15, deadline=None, derandomize="CI_RANDOM" not in os.environ,
+    max_examples=int(os.environ.get("EXAMPLES", "8")), stateful_step_count=15, deadline=None, derandomize="CI_RANDOM" not in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
