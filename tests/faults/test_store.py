@@ -91,11 +91,17 @@ def test_two_writers_on_one_path(memory_disk):
 
 def test_two_writers_at_the_same_moment(memory_disk):
     for n in range(10):
-        storage, won, lost = FaultyFileSystem(memory_disk / "store").storage(f"{n}"), [], []
-        start = threading.Barrier(4)
+        fs, won, lost = FaultyFileSystem(memory_disk / "store"), [], []
+        storage, start, once = fs.storage(f"{n}"), threading.Barrier(4), threading.local()
 
-        def begin(storage=storage, won=won, lost=lost, start=start):
-            start.wait()
+        def together(operation, path, start=start, once=once):
+            """All have looked, and found nothing, before any of them writes."""
+            if operation != "list" and not hasattr(once, "waited"):
+                once.waited = start.wait(20)
+
+        fs.faults = together
+
+        def begin(storage=storage, won=won, lost=lost):
             try:
                 won.append(pg.LiveWriter(storage, **settings()))
             except StoreExistsError as error:
@@ -107,6 +113,7 @@ def test_two_writers_at_the_same_moment(memory_disk):
         for thread in threads:
             thread.join()
         assert len(won) <= 1 and len(won) + len(lost) == 4
+        fs.faults = Chance(0, 0)
         for live in won:
             live.append(frames(0, 3), timestamp=[0, 1, 2])
             live.close()
