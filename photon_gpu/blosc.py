@@ -156,12 +156,14 @@ def frame_sizes(frame: bytes) -> tuple[int, int]:
     return nbytes, size
 
 
-def decompress(frame: bytes, nbytes: int, run: Map = map) -> NDArray[np.uint8]:
-    """All bytes of a frame that must open to ``nbytes``."""
+def decompress(
+    frame: bytes, nbytes: int, run: Map = map, into: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """All bytes of a frame that must open to ``nbytes``, in ``into``, contiguous, if given."""
     found, size = frame_sizes(frame)
     if found != nbytes:
         raise CorruptDataError(f"a chunk opens to {found:,} bytes; its metadata asks for {nbytes:,}")
-    out = np.empty(nbytes, np.uint8)
+    out = np.empty(nbytes, np.uint8) if into is None else into
     if nbytes == 0:
         return out
     blocks = -(-nbytes // size)
@@ -180,8 +182,17 @@ def decompress(frame: bytes, nbytes: int, run: Map = map) -> NDArray[np.uint8]:
     return out
 
 
-def decompress_span(frame: bytes, start: int, stop: int) -> NDArray[np.uint8]:
-    """Bytes ``start:stop`` of what the frame opens to, opening only the blocks that hold them."""
+def decompress_span(
+    frame: bytes, start: int, stop: int, into: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """Bytes ``start:stop`` of what the frame opens to, opening only the blocks that hold them.
+
+    They are written to ``into``, contiguous, where it is given.
+    """
+    if into is not None:
+        if not _opened_into(frame, start, stop, into):
+            into[...] = decompress_span(frame, start, stop)
+        return into
     nbytes, size = frame_sizes(frame)
     if not 0 <= start <= stop <= nbytes:
         raise CorruptDataError(
@@ -196,6 +207,20 @@ def decompress_span(frame: bytes, start: int, stop: int) -> NDArray[np.uint8]:
     out = np.empty(min(last * size, nbytes) - first * size, np.uint8)
     _decode(_part(frame, first, last, _block_ends(frame, blocks)), out)
     return out[start - first * size : stop - first * size]
+
+
+def _opened_into(frame: bytes, start: int, stop: int, into: NDArray[np.uint8]) -> bool:
+    """Open whole blocks to where they belong, if ``start:stop`` are whole blocks."""
+    nbytes, size = frame_sizes(frame)
+    blocks = -(-nbytes // size) if size else 0
+    if blocks < 2 or frame[2] & _MEMCPYED or start % size or not 0 <= start < stop <= nbytes:
+        return False
+    first, last = start // size, -(-stop // size)
+    # A short last block alone is none that Blosc opens.
+    if (stop % size and stop != nbytes) or first > blocks - 2:
+        return False
+    _decode(_part(frame, first, last, _block_ends(frame, blocks)), into)
+    return True
 
 
 def _encode(data: NDArray, compressor: Compressor) -> bytes:

@@ -111,15 +111,19 @@ def decode(
     stop: int | None = None,
     what: str | np.dtype = STABILIZED,
     run: Map = map,
+    out: NDArray | None = None,
 ) -> NDArray:
-    """Frames ``start:stop`` of a payload, once all of it has passed its checksum.
+    """Frames ``start:stop`` of a payload, once all of it has passed its checksum, in ``out`` if given.
 
     With no ``stop``, frames the chunk never had (the last one's, completed by Zarr) are zeros.
     """
     opened = Opened(payload, chunk, encoding, start, stop, what)
     header, rows, columns = opened.header, opened.rows, opened.columns
     frames, width, pixels = header.frames, header.width, rows * columns
-    out = np.zeros((opened.stop - opened.start, pixels), opened.dtype)
+    if out is None:
+        out = np.empty(opened.shape, opened.dtype)
+    target = out.reshape(opened.stop - opened.start, pixels)
+    target[opened.present :] = 0
     draw = render(encoding, header.base, header.top, what, backend)
 
     def decode_band(first: int) -> int:
@@ -129,13 +133,13 @@ def decode(
         _restore(opened.predictor, body, header.weights, opened.steps, codes, backend)
         flat = codes.reshape(frames, -1)
         if opened.present:
-            place = out[: opened.present, first * columns : last * columns]
+            place = target[: opened.present, first * columns : last * columns]
             kept = flat[opened.start : opened.start + opened.present]
             draw(kept, opened.start * pixels + first * columns, pixels, place)
         return int(backend.kernels.checksum(flat, first * columns, pixels))
 
     opened.check(sum(run(decode_band, range(0, rows, header.band_rows))))
-    return out.reshape(opened.shape)
+    return out
 
 
 class Opened:

@@ -16,6 +16,7 @@ from photon_gpu.tables import MAX_CODES, CodeTable
 from photon_gpu.transform import stabilized_floor
 
 _LARGEST_INTEGER = 1 << 53
+_PHOTON_COUNTER = NoiseModel()
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def check_extent(
             f"values reach {max(abs(low), abs(high))} in frames from {first_frame}; integers up to 2**53 "
             "can be encoded: use layout='lossless'"
         )
-    if low < 0 and noise == NoiseModel():
+    if low < 0 and noise == _PHOTON_COUNTER:
         (t, *pixel), _ = locate(False)
         raise InvalidInputError(
             f"{low} at frame {first_frame + int(t)}, pixel {tuple(int(i) for i in pixel)}: a photon count "
@@ -96,7 +97,9 @@ class Forward:
         self.dtype = narrowest(self.top)
         if table.has_lut:
             # Entries outside the extent may wrap: no value of the chunk looks them up.
-            self._luts = backend.place((table.luts().astype(np.int64) - self.base).astype(self.dtype))
+            self._luts = backend.place(
+                np.subtract(table.luts(), self.base, dtype=np.int32).astype(self.dtype)
+            )
             return
         high = self.base + self.top
         rows = [table.thresholds(self.base, high, phase) for phase in range(table.phases)]
@@ -125,7 +128,11 @@ class Forward:
 
 def span(table: CodeTable, found: Extent) -> tuple[int, int]:
     """Least code of an extent, and the greatest less that; more codes than a decoder tabulates are an error."""
-    ends = [(table.code(found.low, phase), table.code(found.high, phase)) for phase in range(table.phases)]
+    if table.has_lut:
+        patterns = np.array([found.low, found.high], table.dtype).view(f"u{table.dtype.itemsize}")
+        ends = table.luts()[:, patterns].tolist()
+    else:
+        ends = [[table.code(end, phase) for end in (found.low, found.high)] for phase in range(table.phases)]
     base = min(low for low, _ in ends)
     top = max(high for _, high in ends) - base
     if top >= MAX_CODES - 1:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,19 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu import manifest, metadata, records
 from photon_gpu.backend import get_backend
+from photon_gpu.counts import Counts
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
+from photon_gpu.indexing import Share, frame_numbers, shares, split_key
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.storage import Storage
-from photon_gpu.tables import supported_dtype
 from photon_gpu.writer import chunk_name
 
 _CACHE_BYTES = 256 << 20
 _FETCHES = 4
+_IN_FLIGHT_BYTES = 512 << 20
 
 
 def open(
@@ -122,7 +125,8 @@ class Movie:
             raise InvalidInputError(f"device is {device!r}; allowed are 'cpu' and 'gpu'")
         self.device = device
         self._layout = layout_for(description.encoding, get_backend(backend, on_gpu=device == "gpu"))
-        self._run = parallel(worker_count(workers))
+        self._workers = worker_count(workers)
+        self._run = parallel(self._workers)
         self._manifest = listed
         self._kept: OrderedDict[tuple[int, str], Any] = OrderedDict()
         self._lock = threading.Lock()
@@ -200,13 +204,13 @@ class Movie:
 
     def read(self, key: Any, what: str | np.dtype) -> NDArray:
         """What ``movie[key]`` is made of: stabilized values, or a dtype in the movie's units."""
-        first, rest = _split_key(key, self.ndim)
+        first, rest = split_key(key, self.ndim)
         if isinstance(first, slice):
             chosen = range(*first.indices(len(self)))
             self._check_memory(len(chosen), rest, what)
             frames = np.arange(chosen.start, chosen.stop, chosen.step)
         else:
-            frames = _frame_numbers(first, len(self))
+            frames = frame_numbers(first, len(self))
             if frames.ndim and any(np.ndim(part) for part in rest if not isinstance(part, slice)):
                 raise InvalidInputError("index frames by a list or mask, and pixels by another, in two steps")
         block = self._frames(frames.ravel(), rest, what)
@@ -230,62 +234,76 @@ class Movie:
         gpu = self._layout.backend.gpu if self.device == "gpu" else None
         if gpu is not None:
             whole = gpu.empty((len(frames), *self.shape[1:]), dtype)
-            for where, inside, decoded in self._decoded_chunks(frames, what):
-                gpu.copy_frames(whole, where, decoded, inside)
+            for share, decoded in self._each_chunk(frames, partial(self._decoded, what=what)):
+                gpu.copy_frames(whole, share.where, decoded, share.inside - share.span[0])
             return whole[(slice(None), *rest)] if rest else whole
         out = np.empty((len(frames), *part), dtype)
-        for where, inside, decoded in self._decoded_chunks(frames, what):
+
+        def place(share: Share, data: bytes) -> None:
+            low, high = share.span
+            if not rest and share.straight:
+                self._decoded(share, data, what=what, out=out[share.where[0] : share.where[0] + high - low])
+                return
+            decoded = self._decoded(share, data, what=what)
             if rest:
                 decoded = decoded[(slice(None), *rest)]
-            if len(inside) == len(decoded) and (np.diff(inside) == 1).all():
-                out[where[0] : where[-1] + 1] = decoded
-            else:
-                out[where] = decoded[inside]
+            out[share.where] = decoded[share.inside - low]
+
+        for _ in self._each_chunk(frames, place):
+            pass
         return out
 
-    def _decoded_chunks(
-        self, frames: NDArray[np.int64], what: str | np.dtype
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Any]]:
-        """For each chunk needed: where its frames belong, which they are of those decoded, and those."""
-        numbers = frames // self.chunks[0]
-        needed = list(dict.fromkeys(numbers.tolist()))
+    def _each_chunk(
+        self, frames: NDArray[np.int64], work: Callable[[Share, bytes], Any]
+    ) -> Iterator[tuple[Share, Any]]:
+        """``work(share, data)`` for each chunk that is needed, a few at once, in order."""
+        needed = list(shares(frames, self.chunks[0]))
 
-        def one(number: int, data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
-            where = np.flatnonzero(numbers == number)
-            inside = frames[where] - number * self.chunks[0]
-            low, high = int(inside.min()), int(inside.max()) + 1
+        def one(share: Share, data: bytes) -> Any:
             try:
-                return where, inside - low, self._decoded(number, data, low, high, what)
+                return work(share, data)
             except CorruptDataError as error:
-                raise CorruptDataError(f"{self._lost(number)}: {error}") from error
+                raise CorruptDataError(f"{self._lost(share.number)}: {error}") from error
 
-        gpu = self._layout.backend.gpu
-        if gpu is None or len(needed) == 1:
-            yield from (one(number, data) for number, data in self._fetch(needed))
+        if len(needed) == 1:
+            yield needed[0], one(needed[0], self.chunk_bytes(needed[0].number))
             return
-        # Threads keep the GPU's slots full; on the CPU the bands of one chunk keep all cores busy.
-        with ThreadPoolExecutor(gpu.chunks_in_flight, thread_name_prefix="photon-gpu") as decoders:
-            ahead: list[Future[tuple[NDArray[np.int64], NDArray[np.int64], Any]]] = []
-            for number, data in self._fetch(needed):
-                ahead.append(decoders.submit(one, number, data))
-                if len(ahead) == gpu.chunks_in_flight:
-                    yield ahead.pop(0).result()
-            while ahead:
-                yield ahead.pop(0).result()
+        gpu = self._layout.backend.gpu
+        # Several chunks at once keep all cores busy where one waits for its last band; memory bounds them.
+        payload = 4 * int(np.prod(self.chunks, dtype=np.int64))
+        at_once = gpu.chunks_in_flight if gpu else max(1, min(self._workers + 1, _IN_FLIGHT_BYTES // payload))
+        with ThreadPoolExecutor(at_once, thread_name_prefix="photon-open") as openers:
+            ahead: deque[tuple[Share, Future[Any]]] = deque()
+            for share, (_, data) in zip(needed, self._fetch([share.number for share in needed]), strict=True):
+                ahead.append((share, openers.submit(one, share, data)))
+                if len(ahead) > at_once:
+                    share, opened = ahead.popleft()
+                    yield share, opened.result()
+            for share, opened in ahead:
+                yield share, opened.result()
 
-    def _decoded(self, number: int, data: bytes, low: int, high: int, what: str | np.dtype) -> Any:
-        """Frames ``low:high`` of a chunk. Compact chunks open as a whole, so the last one is kept."""
-        decode = self._layout.decode_on_gpu if self.device == "gpu" else self._layout.decode
-        if self.layout != "compact":
+    def _decoded(self, share: Share, data: bytes, *, what: str | np.dtype, out: NDArray | None = None) -> Any:
+        """The frames of a share's span, in ``out`` if given."""
+        low, high = share.span
+        frames = min(self.chunks[0], len(self) - share.number * self.chunks[0])
+        if self.device == "gpu":
+            decode: Callable[..., Any] = self._layout.decode_on_gpu
+        else:
+            decode = partial(self._layout.decode, out=out)
+        if self.layout != "compact" or (out is not None and high - low == frames):
             return decode(data, self.chunks, low, high, what, self._run)
-        key = (number, str(what))
+        # Compact chunks open as a whole, so the last ones are kept.
+        key = (share.number, str(what))
         with self._lock:
             whole = self._kept.get(key)
         if whole is None:
-            span = min(self.chunks[0], len(self) - number * self.chunks[0])
-            whole = decode(data, self.chunks, 0, span, what, self._run)
+            decode = self._layout.decode_on_gpu if self.device == "gpu" else self._layout.decode
+            whole = decode(data, self.chunks, 0, frames, what, self._run)
             self._keep(key, whole, whole.nbytes)
-        return whole[low:high]
+        if out is None:
+            return whole[low:high]
+        out[...] = whole[low:high]
+        return out
 
     def _keep(self, key: tuple[int, str], value: Any, nbytes: int) -> None:
         if nbytes > _CACHE_BYTES:
@@ -354,72 +372,6 @@ class Movie:
         first = number * self.chunks[0]
         last = min(first + self.chunks[0], len(self)) - 1
         return f"{self.url}: frames {first} to {last} cannot be read"
-
-
-class Counts:
-    """The movie in its original units; ``astype`` to a float dtype leaves out the rounding to integers."""
-
-    def __init__(self, movie: Movie, dtype: np.dtype) -> None:
-        self._movie = movie
-        self.dtype = dtype
-        self.shape = movie.shape
-        self.chunks = movie.chunks
-        self.ndim = movie.ndim
-
-    def astype(self, dtype: DTypeLike) -> Counts:
-        """The same values as another dtype: the original, float32 or float64."""
-        wanted = supported_dtype(dtype)
-        if wanted.kind != "f" and wanted != self._movie.encoding.dtype:
-            raise InvalidInputError(
-                f"counts are {self._movie.encoding.dtype}; astype gives that, float32 or float64, not {wanted.name}"
-            )
-        return Counts(self._movie, wanted)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> NDArray:
-        return self._movie.read(key, self.dtype)
-
-    def __iter__(self) -> Iterator[NDArray]:
-        for t in range(len(self)):
-            yield self[t]
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
-        return np.asarray(self[...], dtype)
-
-    def __repr__(self) -> str:
-        return f"<Counts {' x '.join(map(str, self.shape))} {self.dtype} of {self._movie.url}>"
-
-
-def _split_key(key: Any, ndim: int) -> tuple[Any, tuple[Any, ...]]:
-    """Index along time, and indices within frames."""
-    keys = key if isinstance(key, tuple) else (key,)
-    if any(k is None for k in keys):
-        raise InvalidInputError("a movie takes no new axes (None) in its index; add them to what it returns")
-    holes = [i for i, k in enumerate(keys) if k is Ellipsis]
-    if len(holes) > 1 or len(keys) - len(holes) > ndim:
-        raise InvalidInputError(f"index {key!r} has more than the movie's {ndim} axes")
-    if holes:
-        i = holes[0]
-        keys = keys[:i] + (slice(None),) * (ndim - len(keys) + 1) + keys[i + 1 :]
-    return (keys[0], tuple(keys[1:])) if keys else (slice(None), ())
-
-
-def _frame_numbers(index: Any, frames: int) -> NDArray[np.int64]:
-    array = np.asarray(index)
-    if array.dtype == bool:
-        if array.shape != (frames,):
-            raise InvalidInputError(f"a mask of shape {array.shape} for {frames} frames")
-        return np.flatnonzero(array)
-    if array.size == 0:
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise InvalidInputError(f"frames are counted by whole numbers, not {index!r}")
-    numbers = np.where(array < 0, array + frames, array).astype(np.int64)
-    if (numbers < 0).any() or (numbers >= frames).any():
-        raise IndexError(f"frame {index!r} of a movie of {frames}")
-    return numbers
 
 
 def _absent(storage: Storage, name: str) -> str:

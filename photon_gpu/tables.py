@@ -22,6 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.noise import NoiseModel
+from photon_gpu.representatives import needed, reach, unbiased
 from photon_gpu.transform import anscombe, stabilized_floor
 
 PHASES = 16
@@ -82,6 +83,7 @@ class CodeTable:
         self._labels: NDArray[np.float64] | None = None
         self._decoded: dict[str, tuple[int, NDArray]] = {}
         self._thresholds: dict[int, tuple[int, NDArray]] = {}
+        self._mended: tuple[int, list[float]] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -193,11 +195,32 @@ class CodeTable:
     def representatives(self, low: int, high: int, phase: int = 0) -> NDArray[np.float64]:
         """Value each code ``low..high`` stands for, before any rounding to integers.
 
-        The bin's centre, less ``gain*step^2/12`` where the square root rules and the
+        Bins of few integers, at low light, have the points of :mod:`photon_gpu.representatives`. Others
+        have the bin's centre, less ``gain*step^2/12`` where the square root rules and the
         bin holds more than one value (a wider bin above than below pulls the centre up
         by that much; for wide bins this equals the algebraic inverse less
         ``gain*step^2/48``), clamped into the bin. A bin of one integer is that integer.
         """
+        points = self._centres(low, high, phase)
+        if self.phases == 1 and needed(self.noise, self.dtype):
+            begin, mended = self._mended_points()
+            start, stop = max(low, begin), min(high + 1, begin + len(mended))
+            if start < stop:
+                points[start - low : stop - low] = mended[start - begin : stop - begin]
+        return points
+
+    def _mended_points(self) -> tuple[int, list[float]]:
+        """Points where :func:`unbiased` chooses them, and the code they begin with."""
+        if self._mended is None:
+            lowest, highest = reach(self.noise)
+            low, high = self.code(lowest), self.code(highest)
+            first, last = self.bins(low, high)
+            start, least = self._centres(low, high, 0), float(np.iinfo(self.dtype).min)
+            points = unbiased(self.noise, first.tolist(), last.tolist(), start.tolist(), least)
+            self._mended = (low, points)
+        return self._mended
+
+    def _centres(self, low: int, high: int, phase: int) -> NDArray[np.float64]:
         first, last = self.bins(low, high, phase)
         codes = np.arange(low, high + 1)
         stabilized = (codes + self.shift(phase)) * self.step

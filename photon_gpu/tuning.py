@@ -26,6 +26,8 @@ from photon_gpu.stages import Stages
 PRESETS = ("fast", "balanced", "small")
 
 _MIB = 1 << 20
+_TABLED = 1 << 22
+_MANY_VALUES = 3
 _HUFFMAN = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB)
 _BY_BYTE = Compressor(cname="zstd", clevel=1, shuffle=1, blocksize=_MIB)
 _BY_BIT = Compressor(cname="zstd", clevel=1, shuffle=2, blocksize=_MIB)
@@ -170,18 +172,17 @@ def _choose_compact(
         return sizes
 
     candidates: list[Encoding] = []
-    without = None
+    apart = None
     for exact in kinds:
         kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
-            plainly = sizes_of([kind])[0]
-            if exact and without is not None and plainly > 1.2 * without:
-                continue  # values that much larger than codes are not caught up by any predictor
-            without = plainly
+            codes = [_codes(block, kind, backend) for block in blocks]
+            if exact and apart is not None and _distinct(codes) > _MANY_VALUES * apart:
+                continue  # values that are so many more than codes are not caught up by any predictor
+            apart = _distinct(codes)
             if isinstance(predictor, Predictor):
                 candidates.append(kind.but(predictor=predictor))
                 continue
-            codes = [_codes(block, kind, backend) for block in blocks]
             candidates += [kind.but(predictor=made) for made in run(partial(_fit, codes), named)]
         except InvalidInputError:
             if not exact:
@@ -254,6 +255,17 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.i
     out = np.empty((frames, rows * columns), forward.dtype)
     forward(block.reshape(frames, -1), 0, rows * columns, out)
     return out.astype(np.int64).reshape(block.shape) + forward.base
+
+
+def _distinct(codes: list[NDArray[np.int64]]) -> int:
+    """How many different codes a sample holds."""
+    low, high = min(int(block.min()) for block in codes), max(int(block.max()) for block in codes)
+    if high - low >= _TABLED:
+        return int(np.unique(np.concatenate([block.ravel() for block in codes])).size)
+    held = np.zeros(high - low + 1, bool)
+    for block in codes:
+        held[block - low] = True
+    return int(np.count_nonzero(held))
 
 
 def _fit(codes: list[NDArray], pair: tuple[str, int]) -> Predictor:

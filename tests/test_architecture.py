@@ -18,6 +18,7 @@ LAYERS = [
     {"errors", "callable_module", "durable", "stages"},
     {"noise", "kernels"},
     {"transform"},
+    {"representatives"},
     {"tables", "blosc"},
     {"backend", "predictors"},
     {"encoding", "forward", "payload", "pool"},

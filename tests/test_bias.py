@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from benchmarks.bias import FLOAT_BAR, INTEGER_BAR, Detector, bias, distribution
+from benchmarks.bias import FLOAT_BAR, INTEGER_BAR, Detector, bias, distribution, least_worst
 
 LIGHT = np.geomspace(0.1, 100.0, 13)
 
@@ -34,7 +34,7 @@ def worst(detector: Detector, lights=LIGHT, **options) -> tuple[float, float]:
 
 @pytest.mark.parametrize("offset", [0.0, 0.125, 0.375, 100.625])
 @pytest.mark.parametrize("read_noise", [0.5, 0.7, 1.0])
-@pytest.mark.parametrize("gain", [0.5, 3.0, 10.0, 300.0])
+@pytest.mark.parametrize("gain", [0.5, 0.7, 1.0, 1.2, 1.5, 1.8, 2.0, 2.3, 2.7, 3.0, 10.0, 300.0])
 def test_the_bar_is_met(gain, read_noise, offset):
     of_floats, of_integers = worst(Detector(gain, read_noise, offset))
     assert of_floats < FLOAT_BAR and of_integers < INTEGER_BAR
@@ -46,19 +46,14 @@ def test_the_bar_is_met_by_photon_counts():
 
 
 @pytest.mark.parametrize(
-    "detector",
-    [
-        Detector(1.2, 0.85, 0.125),
-        Detector(1.5, 0.7, 0.375),
-        Detector(1.8, 0.5, 0.75),
-        Detector(2.0, 0.5, 0.625),
-    ],
+    "detector", [Detector(1.65, 0.5, 0.9375), Detector(1.7, 0.5, 0.875)], ids=lambda d: f"{d.gain}"
 )
 def test_the_known_exception_is_no_worse_than_documented(detector):
-    assert FLOAT_BAR < max(worst(detector)) < 5.6
-    of_floats, of_integers = worst(detector, LIGHT[LIGHT >= 1.0])
-    assert of_floats < 2.4 and of_integers < INTEGER_BAR
-    assert max(worst(detector, dither=True)) < 2.0
+    """No table of points within the bins does much better: a linear program finds the best there can be."""
+    of_floats, of_integers = worst(detector, np.geomspace(0.1, 100.0, 31))
+    assert least_worst(detector) - 0.01 <= of_floats < 2.6 and of_integers < INTEGER_BAR
+    of_floats, of_integers = worst(detector, dither=True)
+    assert of_floats < FLOAT_BAR and of_integers < INTEGER_BAR
 
 
 @pytest.mark.parametrize("gain", [5.0, 30.0, 100.0])

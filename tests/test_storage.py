@@ -156,7 +156,11 @@ def test_what_is_no_place_is_refused(url):
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
     import sys
 
+    from fsspec.registry import _registry
+
     monkeypatch.setitem(sys.modules, "gcsfs", None)
+    for scheme in ("gs", "gcs"):  # as in a process that has not loaded it yet
+        monkeypatch.delitem(_registry, scheme, raising=False)
     with pytest.raises(InvalidInputError, match=r"photon-gpu\[gcs\]"):
         Storage.at("gs://bucket/m.zarr")
 

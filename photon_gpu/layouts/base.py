@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from photon_gpu.gpu.coder import Gpu
 
 
+def placed(values: NDArray, out: NDArray) -> NDArray:
+    """``values``, copied to ``out``."""
+    np.copyto(out, values, casting="no")
+    return out
+
+
 class Layout(ABC):
     """Encodes and decodes single chunks; knows nothing of stores.
 
@@ -51,9 +57,20 @@ class Layout(ABC):
 
     @abstractmethod
     def decode(
-        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        out: NDArray | None = None,
     ) -> NDArray:
-        """Frames ``start:stop`` of a chunk, stabilized or as a dtype in the movie's units."""
+        """Frames ``start:stop`` of a chunk, stabilized or as a dtype in the movie's units.
+
+        They are written to ``out``, contiguous and of that dtype, where it is given.
+        """
 
     def decode_on_gpu(
         self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map

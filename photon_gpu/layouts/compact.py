@@ -12,7 +12,7 @@ from photon_gpu.blosc import Map
 from photon_gpu.coder import decode, encode
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.layouts.base import Layout
+from photon_gpu.layouts.base import Layout, placed
 from photon_gpu.payload import header_bytes
 from photon_gpu.stages import Stages
 
@@ -53,7 +53,15 @@ class Compact(Layout):
             return blosc.compress(payload, self.encoding.compressor, run)
 
     def decode(
-        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        out: NDArray | None = None,
     ) -> NDArray:
         """See the base class."""
         payload = self._payload(data, chunk, run)
@@ -61,8 +69,10 @@ class Compact(Layout):
             decoded: NDArray = self.backend.gpu.decode(
                 payload, chunk, self.encoding, start=start, stop=stop, what=what
             )
-            return decoded
-        return decode(payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run)
+            return decoded if out is None else placed(decoded, out)
+        return decode(
+            payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run, out=out
+        )
 
     def decode_on_gpu(
         self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map

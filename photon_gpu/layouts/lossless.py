@@ -9,7 +9,7 @@ from photon_gpu.blosc import Map, compress_blocks, decompress_span
 from photon_gpu.blosc import decompress as open_frame
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.inverse import STABILIZED
-from photon_gpu.layouts.base import Layout
+from photon_gpu.layouts.base import Layout, placed
 from photon_gpu.stages import Stages
 from photon_gpu.transform import anscombe
 
@@ -52,20 +52,34 @@ class Lossless(Layout):
             return compress_blocks(block, total, self.itemsize, self.encoding.compressor, run)
 
     def decode(
-        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        out: NDArray | None = None,
     ) -> NDArray:
         """See the base class."""
         frame = int(np.prod(chunk[1:], dtype=np.int64)) * self.itemsize
         if start == 0 and stop == chunk[0]:
-            raw = open_frame(data, frame * chunk[0], run)
+            as_they_are = out is not None and out.dtype == self.dtype and what != STABILIZED
+            into = out.reshape(-1).view(np.uint8) if out is not None and as_they_are else None
+            raw = open_frame(data, frame * chunk[0], run, into)
+            if into is not None:
+                return into.view(self.dtype).reshape(chunk)
         else:
             raw = decompress_span(data, start * frame, stop * frame)
         values = raw.view(self.dtype).reshape(stop - start, *chunk[1:])
         if what != STABILIZED:
-            return values.astype(np.dtype(what), copy=False)
+            counts = values.astype(np.dtype(what), copy=False)
+            return counts if out is None else placed(counts, out)
         if self.encoding.noise is None:
             raise InvalidInputError(
                 "this movie was stored losslessly without a noise model, so there is nothing to stabilize by; "
                 "read movie.counts[...], or give the model to photon_gpu.anscombe"
             )
-        return anscombe(values, self.encoding.noise)
+        stabilized = anscombe(values, self.encoding.noise)
+        return stabilized if out is None else placed(stabilized, out)

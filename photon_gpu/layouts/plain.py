@@ -56,7 +56,15 @@ class Plain(Layout):
             return compress_blocks(block, total, 8, self.encoding.compressor, run)
 
     def decode(
-        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        out: NDArray | None = None,
     ) -> NDArray:
         """See the base class."""
         pixels = int(np.prod(chunk[1:], dtype=np.int64))
@@ -65,19 +73,23 @@ class Plain(Layout):
             raise CorruptDataError(
                 f"a chunk opens to {nbytes:,} bytes; its metadata asks for {pixels * chunk[0] * 8:,}"
             )
-        out = np.empty(pixels * (stop - start), np.float64 if what == STABILIZED else np.dtype(what))
-        first = start * pixels
+        if out is None:
+            out = np.empty((stop - start, *chunk[1:]), np.float64 if what == STABILIZED else np.dtype(what))
+        flat, first = out.reshape(-1), start * pixels
+        as_they_are = what == STABILIZED and self.encoding.phases == 1
         # Spans end where Blosc's blocks end, so that no block is opened twice.
         per_span = max(size // 8, 1 << 17)
         edges = [first, *range((first // per_span + 1) * per_span, stop * pixels, per_span), stop * pixels]
 
         def open_span(i: int) -> None:
             low, high = edges[i], edges[i + 1]
-            labels = decompress_span(data, low * 8, high * 8).view("<f8")
-            self._render(labels, low, out[low - first : high - first], what)
+            part = flat[low - first : high - first]
+            into = part.view(np.uint8) if as_they_are else None
+            labels = decompress_span(data, low * 8, high * 8, into).view("<f8")
+            self._render(labels, low, part, what)
 
         list(run(open_span, range(len(edges) - 1)))
-        return out.reshape(stop - start, *chunk[1:])
+        return out
 
     def decode_on_gpu(
         self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
@@ -97,15 +109,15 @@ class Plain(Layout):
         """Labels, the first of which is sample ``first`` of its chunk, to what is asked for."""
         encoding = self.encoding
         if encoding.step is None:
-            out[...] = labels if what == STABILIZED else _unquantized(labels, encoding.noise, np.dtype(what))
+            if what != STABILIZED:
+                out[...] = _unquantized(labels, encoding.noise, np.dtype(what))
             return
         codes = np.empty(labels.size, np.int32)
         strange = self.backend.kernels.codes_from_labels(labels, encoding.step, codes)
         if strange:
             raise CorruptDataError(f"{strange} of {codes.size} values of a chunk are no multiple of the step")
         if what == STABILIZED and encoding.phases == 1:
-            out[...] = labels
-            return
+            return  # they lie in out already
         base, top = int(codes.min()), int(codes.max()) - int(codes.min())
         unsigned = (codes - base).view(np.uint32).reshape(1, -1)
         render(encoding, base, top, what, self.backend)(unsigned, first, 0, out.reshape(1, -1))

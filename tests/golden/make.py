@@ -72,6 +72,14 @@ CASES: dict[str, dict] = {
     "compact-2.0-dither": dict(
         dtype="uint16", noise=CAMERA, photons=4.0, layout="compact", dither=99, predictor=_predictor("mean")
     ),
+    "compact-2.0-dim": dict(
+        dtype="uint16",
+        noise=pg.NoiseModel(gain=1.8, offset=100.75, variance=0.81),
+        photons=4.0,
+        layout="compact",
+        predictor=_predictor("past"),
+        shape=(9, 12, 16),
+    ),
     "compact-2.0-4d": dict(
         dtype="uint16",
         noise=CAMERA,
