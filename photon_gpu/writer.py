@@ -276,7 +276,7 @@ class _Run:
         self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()
         self._stored = 0
         self._listed = time.monotonic()
-        self._list_seconds = 0.0
+        self._list_seconds = 0.01  # what a listing takes; half a second before the first
 
     def all_chunks(self) -> int:
         """Encode and write every chunk; returns the bytes stored."""
