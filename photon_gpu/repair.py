@@ -189,6 +189,10 @@ class _Work:
         for problem in self.before.problems:
             if problem.kind in ("extra", "unfinished"):
                 self.left.append((problem.name, f"{problem.detail}; delete it by hand if nobody needs it"))
+            elif problem.kind == "lost":
+                self.left.append(
+                    (problem.name, f"{problem.detail}: nothing is damaged, encode the source again")
+                )
             elif problem.name not in said and not (problem.frames and damaged):
                 self.left.append((problem.name, why))
 
@@ -213,7 +217,7 @@ class _Work:
         """Numbers of the chunks that verification found damaged."""
         numbers: set[int] = set()
         for problem in self.before.problems:
-            if problem.frames and not problem.every_frame:
+            if problem.frames and not problem.every_frame and problem.kind != "lost":
                 first, last = problem.frames
                 numbers |= set(range(first // description.chunks[0], last // description.chunks[0] + 1))
         return numbers

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu import manifest, metadata
-from photon_gpu.errors import CorruptDataError, StoreExistsError
+from photon_gpu.errors import CorruptDataError, PhotonError, StoreExistsError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage
@@ -56,13 +56,40 @@ def whole_chunks(
     try:
         listed = manifest.unpack(storage.read(manifest.NAME), storage.url)
     except (FileNotFoundError, CorruptDataError):
-        return {}
+        listed = {}
+    description = metadata.describe(
+        json.dumps(plan["array"]).encode(), json.dumps(plan["attributes"]).encode(), storage.url
+    )
+    count, dimensions = -(-description.shape[0] // description.chunks[0]), len(description.shape)
     present = set(storage.names())
-    names = [name for name in listed if name in present and not name.startswith(".")]
+    numbers = [number for number in range(count) if _chunk_name(number, dimensions) in present]
 
-    def agrees(name: str) -> bool:
-        return manifest.entry(storage.read(name)) == listed[name]
+    def found(number: int) -> list[Any] | None:
+        name = _chunk_name(number, dimensions)
+        data = storage.read(name)
+        entry = manifest.entry(data)
+        if name in listed:
+            return entry if entry == listed[name] else None
+        return entry if _proves_itself(data, number, description) else None
 
     with ThreadPoolExecutor(_READERS, thread_name_prefix="photon-resume") as readers:
-        whole = list(readers.map(agrees, names))
-    return {name: listed[name] for name, good in zip(names, whole, strict=True) if good}
+        entries = list(readers.map(found, numbers))
+    pairs = zip(numbers, entries, strict=True)
+    return {_chunk_name(number, dimensions): entry for number, entry in pairs if entry is not None}
+
+
+def _proves_itself(data: bytes, number: int, description: metadata.Description) -> bool:
+    """Whether a chunk that was not listed yet is whole: those of ``compact`` have a checksum of their codes."""
+    from photon_gpu.decode_whole import decode_whole
+
+    if description.encoding.layout != "compact":
+        return False
+    try:
+        decode_whole(data, number, description)
+    except PhotonError:
+        return False
+    return True
+
+
+def _chunk_name(number: int, dimensions: int) -> str:
+    return ".".join([str(number), *["0"] * (dimensions - 1)])

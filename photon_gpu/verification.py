@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("missing", "truncated", "altered", "mismatched", "extra", "unreadable", "unfinished")
+KINDS = ("missing", "truncated", "altered", "mismatched", "extra", "unreadable", "unfinished", "lost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Problem:
         ``missing``: a file is not there. ``truncated``: shorter than written. ``altered``: other
         bytes than written. ``mismatched``: whole, but contradicts another file, or is in another's
         place. ``extra``: nothing asks for it. ``unreadable``: the store gave an error.
-        ``unfinished``: a writer's marker.
+        ``unfinished``: a writer's marker. ``lost``: a recovery put zeros there, and said so.
     name : str
         File, or first and last of several missing ones.
     detail : str
@@ -135,6 +135,26 @@ class Verification:
             return "lost: every frame" if every else "no frame is lost"
         of = f"{self.shape[0]:,}" if self.shape else "?"
         return f"lost: {self.frames_lost:,} of {of} frames: {frames_text(self.lost)}"
+
+
+def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem]:
+    """Frames in whose place a recovery put zeros: whole files, and no data.
+
+    >>> [str(p) for p in salvaged({"lost_frames": [[3, 5]]}, (9, 4, 4))]
+    ['lost        lost_frames: zeros stand in their place since a recovery; loses frames 3 to 4']
+    """
+    noted = attributes.get("lost_frames", [])
+    problems = []
+    for span in noted if isinstance(noted, list) else [None]:
+        frames = None
+        if isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span):
+            first, last = max(span[0], 0), min(span[1], shape[0]) - 1
+            if first > last:
+                continue
+            frames = (first, last)
+        detail = "zeros stand in their place since a recovery" if frames else f"not ranges: {str(span)[:80]}"
+        problems.append(Problem(kind="lost", name="lost_frames", detail=detail, frames=frames))
+    return problems
 
 
 def frames_text(runs: Iterable[tuple[int, int]]) -> str:

@@ -25,7 +25,7 @@ from photon_gpu.manifest import Manifest
 from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.pool import worker_count
 from photon_gpu.storage import Storage
-from photon_gpu.verification import Problem, Verification
+from photon_gpu.verification import Problem, Verification, salvaged
 
 BUDGET_BYTES = 512 << 20
 _REMOTE_READS = 16
@@ -137,6 +137,8 @@ class Check:
                 self._add("altered", manifest.NAME, str(error))
         self.description = self._describe(content)
         attributes = self.description.attributes if self.description else {}
+        if self.description is not None:
+            self.problems += salvaged(attributes, self.description.shape)
         if manifest.NAME not in self.found:
             if "layout" in attributes:  # a key of photon_gpu's own, which never leaves the manifest out
                 self._add("missing", manifest.NAME, "no such file; chunks were decoded instead")

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from photon_gpu.fidelity.lines import Line
 
 BUDGET_BYTES = 512 << 20
-_LIST_SECONDS = 2.0
+_LIST_SECONDS = 2.0  # between two listings at most; less where they are quick
+_LIST_SHARE = 0.02  # of the time
 
 Progress = Callable[[int, int], None]
 """``progress(frames_done, frames_in_all)``, called from the thread that called encode."""
@@ -280,6 +281,7 @@ class _Run:
         self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()
         self._stored = 0
         self._listed = time.monotonic()
+        self._list_seconds = 0.01  # what a listing takes; half a second before the first
 
     def all_chunks(self) -> int:
         """Encode and write every chunk; returns the bytes stored."""
@@ -315,13 +317,18 @@ class _Run:
             raise frames
         if self._progress is not None:
             self._progress(done + frames, total)
-        if time.monotonic() - self._listed > _LIST_SECONDS:
-            # What resume trusts: chunks listed here and found to agree.
-            with self._lock:
-                index = manifest.pack(self.files)
-            self._target.write(manifest.NAME, index)
-            self._listed = time.monotonic()
+        if time.monotonic() - self._listed > min(_LIST_SECONDS, self._list_seconds / _LIST_SHARE):
+            self._list()
         return frames
+
+    def _list(self) -> None:
+        """What resume trusts: chunks listed here and found to agree."""
+        began = time.monotonic()
+        with self._lock:
+            index = manifest.pack(self.files)
+        self._target.write(manifest.NAME, index)
+        self._listed = time.monotonic()
+        self._list_seconds = self._listed - began
 
     def _chunk(self, number: int, start: int, values: NDArray) -> None:
         try:

@@ -62,6 +62,8 @@ class Delivery:
         """Hand over an encoded chunk; waits where memory for chunks is full and no spool takes them."""
         parcel = _Parcel(chunk, frames, said, data)
         in_memory = not self._away.is_set() and self._room.acquire(blocking=False)
+        if not in_memory:
+            self._keep_those_before()
         if not in_memory and not self._keep(parcel):
             while not self._room.acquire(timeout=0.1):
                 if self.patience.stopping.is_set():
@@ -126,13 +128,7 @@ class Delivery:
         def failed(error: Exception) -> None:
             self._ledger.note_trouble(told(error))
             self._away.set()
-            with self._ready:
-                waiting = list(self._waiting)
-            # Not this one alone: frames are acknowledged in order.
-            for one in sorted([parcel, *waiting]):
-                with one.lock:
-                    if one.data is not None and self._keep(one):
-                        self._room.release()
+            self._keep_those_before()
 
         files = again(attempt, self.patience, failed)
         self._away.clear()
@@ -141,6 +137,15 @@ class Delivery:
                 parcel.data = None
                 self._room.release()
         self._ledger.store(parcel.chunk, parcel.frames, files, parcel.frames * self._frame_nbytes)
+
+    def _keep_those_before(self) -> None:
+        """Move all from memory to the spool: frames are acknowledged in order, and any request may hang."""
+        with self._ready:
+            held = sorted([*self._in_hand, *self._waiting])
+        for parcel in held:
+            with parcel.lock:
+                if parcel.data is not None and self._keep(parcel):
+                    self._room.release()
 
     def _keep(self, parcel: _Parcel) -> bool:
         """Move a chunk from memory to the spool; False where that cannot take it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,19 @@ from photon_gpu.forward import extent
 _LARGEST_CODE = 1 << 31
 
 
-def on_host(frames: Any) -> NDArray[Any]:
-    """Frames as NumPy sees them; those on a CUDA device are fetched.
+def fetch_of(frames: Any) -> Callable[[], NDArray[Any]] | None:
+    """What brings frames from a CUDA device; None where they are on the host.
 
     CuPy is not imported: an array that lies on a device brings its own ``get``.
     """
-    if hasattr(frames, "__cuda_array_interface__"):
-        get = getattr(frames, "get", None)
-        if get is None:
-            raise UnsupportedTypeError(
-                f"{type(frames).__name__} lies on a CUDA device and has no get(); give a CuPy array "
-                "(cupy.asarray takes it without a copy) or a NumPy array"
-            )
-        frames = get()
-    return np.asarray(frames)
+    if not hasattr(frames, "__cuda_array_interface__"):
+        return None
+    if not callable(get := getattr(frames, "get", None)):
+        raise UnsupportedTypeError(
+            f"{type(frames).__name__} lies on a CUDA device and has no get(); give a CuPy array "
+            "(cupy.asarray takes it without a copy) or a NumPy array"
+        )
+    return get
 
 
 class Gate:
@@ -58,20 +58,18 @@ class Gate:
 
     def block(self, frames: Any) -> NDArray[Any]:
         """``(n, *frame_shape)`` in the recording's dtype, or an error that says what arrived."""
-        found = on_host(frames)
-        if found.dtype != self._dtype:
-            if found.dtype.newbyteorder("=") != self._dtype:
-                raise UnsupportedTypeError(
-                    f"frames are {found.dtype}; this recording is of {self._dtype}: nothing is cast unasked"
-                )
-            found = found.astype(self._dtype)
-        if found.shape == self._shape:
-            return found[np.newaxis]
-        if found.shape[1:] != self._shape or not len(found):
+        fetch = fetch_of(frames)
+        found = np.asarray(frames) if fetch is None else frames
+        if found.dtype != self._dtype and found.dtype.newbyteorder("=") != self._dtype:
+            raise UnsupportedTypeError(
+                f"frames are {found.dtype}; this recording is of {self._dtype}: nothing is cast unasked"
+            )
+        if found.shape != self._shape and (found.shape[1:] != self._shape or not found.shape[0]):
             raise InvalidInputError(
                 f"frames of shape {found.shape}; this recording takes {self._shape} or (n, *{self._shape})"
             )
-        return found
+        found = (found if fetch is None else fetch()).astype(self._dtype, copy=False)
+        return found[np.newaxis] if found.shape == self._shape else found
 
     def check(self, block: NDArray[Any], first_frame: int) -> None:
         """Whether every value is sure to encode."""

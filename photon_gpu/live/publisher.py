@@ -57,6 +57,7 @@ class Publisher:
         self._layout: Layout | None = None
         self._chunk: tuple[int, ...] = ()
         self._attributes: dict[str, Any] = {}
+        self._noted: set[int] = set()  # chunks that the spool knows to be in the store
         self._finishing = False
         self.patience = Patience()
         self._thread = threading.Thread(target=self._work, name="photon-publish", daemon=True)
@@ -150,13 +151,29 @@ class Publisher:
         self._ledger.publish(chunks)
         if self._spool is not None:
             for chunk in chunks:
+                self._noted.discard(chunk)
                 try:
                     self._spool.drop(chunk, self._recycler)
                 except OSError as error:
                     self._ledger.note_trouble(told(error))
 
     def _again(self, action: Any) -> None:
-        again(action, self.patience, lambda error: self._ledger.note_trouble(told(error)))
+        again(action, self.patience, self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        """Readers cannot be told now; the spool is, so that what is in the store is safe nevertheless."""
+        self._ledger.note_trouble(told(error))
+        if self._spool is None or self._recycler is not None:  # the journal has them
+            return
+        with self._ledger.changed:
+            stored = sorted((n, found) for n, found in self._ledger.stored.items() if n not in self._noted)
+        try:
+            for chunk, (frames, files) in stored:
+                self._spool.note_stored(chunk, frames, files)
+                self._noted.add(chunk)
+                self._ledger.keep(chunk, frames)
+        except OSError as problem:
+            self._ledger.note_trouble(told(problem))
 
     def _check_held(self) -> None:
         try:

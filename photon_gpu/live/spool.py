@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import struct
@@ -14,7 +13,7 @@ from typing import Any
 
 from photon_gpu import durable, metadata
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedVersionError
-from photon_gpu.live import journal
+from photon_gpu.live import journal, sealed
 from photon_gpu.live.config import LiveConfig
 from photon_gpu.live.journal import Journal
 
@@ -37,7 +36,7 @@ class Spool:
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
         self.folder, self.facts = folder, facts
         self._lock: int | None = None
-        self._encoding: bytes | None = None  # not on disk yet
+        self._encoding: dict[str, Any] | None = None  # not on disk yet
         self._hold()
 
     @classmethod
@@ -48,9 +47,13 @@ class Spool:
         folder = Path(parent).absolute() / f"{name}-{stamp}-{token[:8]}"
         durable.make_folder(str(folder))
         spool = cls(folder, {"spool_version": VERSION, **facts})
-        durable.write_file(
-            str(folder / RECORDING), json.dumps(spool.facts, indent=1, allow_nan=False).encode()
-        )
+        try:
+            sealed.write(folder / RECORDING, spool.facts)
+        except BaseException:  # a recording that never began must not look like one that ended early
+            with suppress(OSError):
+                spool.remove()
+            spool.release()
+            raise
         return spool
 
     @classmethod
@@ -58,13 +61,10 @@ class Spool:
         """A recording's folder as its writer left it; an error where that still runs."""
         path = Path(folder).absolute()
         try:
-            facts = json.loads((path / RECORDING).read_bytes())
-            version = facts["spool_version"]
+            facts = sealed.read(path / RECORDING)
         except FileNotFoundError as error:
             raise StoreNotFoundError(f"{path} is no spool of a recording: no {RECORDING} is there") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptDataError(f"{path / RECORDING} cannot be read: {error}") from error
-        if version != VERSION:
+        if (version := facts.get("spool_version")) != VERSION:
             raise UnsupportedVersionError(f"{path}: spool version {version!r}; this release reads {VERSION}")
         return cls(path, facts)
 
@@ -85,22 +85,20 @@ class Spool:
 
     def keep_encoding(self, array: bytes, attributes: bytes) -> None:
         """Before the first chunk is encoded: so that recovery makes the same bytes."""
-        self._encoding = json.dumps({"array": array.decode(), "attributes": attributes.decode()}).encode()
+        self._encoding = {"array": array.decode(), "attributes": attributes.decode()}
         self._write_encoding()
 
     def _write_encoding(self) -> None:
         if self._encoding is not None:
-            durable.write_file(str(self.folder / ENCODING), self._encoding)
+            sealed.write(self.folder / ENCODING, self._encoding)
             self._encoding = None
 
     def encoding(self) -> metadata.Description | None:
         """What was kept; None where no chunk was encoded yet."""
         try:
-            found = json.loads((self.folder / ENCODING).read_bytes())
+            found = sealed.read(self.folder / ENCODING)
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            raise CorruptDataError(f"{self.folder / ENCODING} is damaged: {error}") from error
         return metadata.describe(found["array"].encode(), found["attributes"].encode(), str(self.folder))
 
     def save_chunk(self, chunk: int, frames: int, said: bytes | None, data: bytes) -> None:
@@ -132,6 +130,20 @@ class Spool:
         """Numbers of the chunks that were kept."""
         return sorted(int(path.name.split("-")[1]) for path in self.folder.glob("chunk-*"))
 
+    def note_stored(self, chunk: int, frames: int, files: dict[str, list[Any]]) -> None:
+        """Keep which files of the store hold a chunk that cannot be published now."""
+        self._write_encoding()
+        sealed.write(self.folder / _stored_name(chunk), {"chunk": chunk, "frames": frames, "files": files})
+
+    def load_stored(self, chunk: int) -> tuple[int, dict[str, list[Any]]]:
+        """Frames and manifest entries of a chunk that is in the store."""
+        facts = sealed.read(self.folder / _stored_name(chunk))
+        return facts["frames"], facts["files"]
+
+    def stored(self) -> list[int]:
+        """Numbers of the chunks that were noted to be in the store."""
+        return sorted(int(path.name.split("-")[1]) for path in self.folder.glob("stored-??????????"))
+
     def drop(self, chunk: int, recycler: Journal | None = None) -> None:
         """A chunk is published: nothing here is needed any more."""
         if recycler is not None:
@@ -140,6 +152,7 @@ class Spool:
             for path in journal.segments(self.folder, chunk):
                 durable.remove(str(path))
         durable.remove(str(self.folder / _chunk_name(chunk)))
+        sealed.remove(self.folder / _stored_name(chunk))
 
     @property
     def nbytes(self) -> int:
@@ -200,3 +213,7 @@ def pending(parent: str | os.PathLike[str]) -> list[Path]:
 
 def _chunk_name(chunk: int) -> str:
     return f"chunk-{chunk:010d}"
+
+
+def _stored_name(chunk: int) -> str:
+    return f"stored-{chunk:010d}"

@@ -271,7 +271,7 @@ class LiveWriter:
         try:
             self._pipeline.finish(frames)
             self._end(finished=True)
-        except PhotonError as error:
+        except BaseException as error:  # an interrupt too: whoever waits no longer knows where the frames are
             self._end(finished=False)
             error.add_note(self._whereabouts(frames))
             raise
@@ -324,14 +324,16 @@ class LiveWriter:
             ) from error
 
     def _check_room(self, frames: int) -> None:
-        room = self._pipeline.buffers.free * self.config.frames_per_chunk + (
-            self._chunk.room if self._chunk else 0
+        room = self._pipeline.buffers.free * self.config.frames_per_chunk
+        room += self._chunk.room if self._chunk else 0
+        if frames <= room:
+            return
+        most = self.config.chunks * self.config.frames_per_chunk
+        advice = "append them again" if frames <= most else f"so many never fit: append {most} at most"
+        raise QueueFullError(
+            f"{frames} frames arrived, the queue has room for {room} ({self.config.queue_bytes:,} bytes in all); "
+            f"none was taken: {advice}, or give a larger queue_bytes or on_full='block'"
         )
-        if frames > room:
-            raise QueueFullError(
-                f"{frames} frames arrived, the queue has room for {room} ({self.config.queue_bytes:,} bytes in all); "
-                "none was taken: append them again, or give a larger queue_bytes or on_full='block'"
-            )
 
     def _take(self, block: NDArray[Any], said: list[Record] | None) -> int:
         """Copy frames into chunks; returns the count of frames taken so far."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -225,6 +226,79 @@ def test_recover_after_a_kill(cli, tmp_path, movie):
     assert len(pg.open(tmp_path / "m.zarr")) == 50 and not pending(spool)
     assert cli("recover", "m.zarr").code == 0
     assert cli("recover", "nothing.zarr").code == 2
+
+
+def test_one_line_on_a_terminal_tells_how_it_goes(tmp_path):
+    """On a real terminal, in one line that is drawn again; nothing of it where stderr is none."""
+    import pty
+
+    words = [
+        "record",
+        "simulate",
+        str(tmp_path / "m.zarr"),
+        "--shape",
+        "32,32",
+        "--rate",
+        "100",
+        "--frames",
+        "250",
+    ]
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    ran = subprocess.Popen(
+        [sys.executable, "-m", "photon_gpu", *words], stdout=subprocess.DEVNULL, stderr=theirs, env=env
+    )
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # the terminal is gone with the process
+        while piece := os.read(ours, 65536):
+            seen += piece
+    os.close(ours)
+    assert ran.wait() == 0
+    lines = [line for line in seen.decode().replace("\r", "\n").splitlines() if " in | " in line]
+    for name in ("safe |", "stored |", "MB/s |", "ratio ", "queue ", "worst append ", "s of buffer"):
+        assert any(name in line for line in lines), (name, lines)
+    assert len(lines) >= 2
+    out, err = shell(*words[:2], tmp_path / "n.zarr", *words[3:5], "--frames", "900").communicate()
+    assert b" in | " not in out + err
+
+
+def test_noise_from_an_estimate_and_from_an_earlier_movie(cli, tmp_path):
+    movie = pg.simulate(
+        frames=120,
+        height=64,
+        width=64,
+        photons=20,
+        gain=20,
+        offset=100,
+        read_noise_adu=5,
+        seed=1,
+        dtype="uint16",
+    ).read(0, 120)
+    (tmp_path / "scan.raw").write_bytes(movie.tobytes())
+    said = ("--shape", "64,64", "--idle-seconds", "0.1", "--chunk-frames", "50")
+    assert cli("record", "scan.raw", "1.zarr", *said, "--noise-from", "estimate").code == 0
+    found = pg.open(tmp_path / "1.zarr").noise
+    assert found.gain == pytest.approx(20, rel=0.3)
+    assert cli("record", "scan.raw", "2.zarr", *said, "--noise-from", "1.zarr").code == 0
+    assert pg.open(tmp_path / "2.zarr").noise == found and len(pg.open(tmp_path / "2.zarr")) == 120
+
+
+def test_the_systems_request_to_end_ends_a_recording_in_good_order(tmp_path, movie):
+    """SIGTERM, as of a service manager or a shutdown."""
+    words = ("record", "-", tmp_path / "m.zarr", "--shape", "16,12", "--layout", "lossless")
+    ran = shell(*words, stdin=subprocess.PIPE)
+    ran.stdin.write(movie.tobytes())
+    ran.stdin.flush()
+    until = time.monotonic() + 60
+    while not (tmp_path / "m.zarr").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(0.5)
+    ran.send_signal(signal.SIGTERM)
+    ran.communicate(timeout=30)
+    assert ran.returncode == 0
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
 
 
 def test_bad_options(cli):

@@ -150,6 +150,12 @@ class Powered(Disk):
             self.files[path] = file
         self.pending.setdefault(os.path.dirname(path), []).append((path, file))
 
+    def forget(self, descriptor):
+        """What a sync that fails does on Linux: pages that were not written count as clean, and are lost."""
+        target = self.open_files.get(descriptor)
+        if isinstance(target, _File):
+            target.pending = []
+
     def _open(self, descriptor, path, flags, mode=0o777):
         path = os.fspath(path)
         if path not in self.files:

@@ -50,15 +50,17 @@ class Script:
     def __init__(self, plan):
         self.plan = dict(plan)
         self._seen = Counter()
+        self._lock = threading.Lock()
 
     def __call__(self, operation, path):
-        for (wanted, suffix, n), kind in self.plan.items():
-            if wanted == operation and path.endswith(suffix):
-                seen = self._seen[wanted, suffix, n]
-                self._seen[wanted, suffix, n] += 1
-                if seen == n:
-                    return kind
-        return None
+        # Every operation counts for every entry, also one that another entry lets fail.
+        with self._lock:
+            names = {
+                suffix for wanted, suffix, _ in self.plan if wanted == operation and path.endswith(suffix)
+            }
+            turns = [(operation, suffix, self._seen[operation, suffix]) for suffix in sorted(names)]
+            self._seen.update((operation, suffix) for suffix in names)
+        return next((self.plan[turn] for turn in turns if turn in self.plan), None)
 
 
 class FaultyFileSystem(AbstractFileSystem):
@@ -83,9 +85,9 @@ class FaultyFileSystem(AbstractFileSystem):
         return path.removeprefix("faulty://").strip("/")
 
     def _fault(self, operation, path):
+        kind = self.away or self.faults(operation, path)  # which may take its time
         with self._counting:
             self.requests += 1
-            kind = self.away or self.faults(operation, path)
             if kind:
                 self.injected[kind] += 1
         if kind == "slow":

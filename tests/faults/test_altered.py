@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.live.journal import scan, segments
 from photon_gpu.live.spool import Spool, pending
+from tests.faults.filesystem import FaultyFileSystem
 from tests.faults.recordings import CHUNK, SHAPE, frames, settings
 
 APPENDED = 6  # one whole chunk, and half of one
@@ -30,6 +32,12 @@ def _files(folder):
     return sorted(path for path in Path(folder).rglob("*") if path.is_file())
 
 
+def _positions(store, path, length):
+    """All of them; of metadata, which differ little between layouts, every third where it is not compact."""
+    metadata = path.name.startswith(".") or path.suffix == ".json"
+    return range(0, length, 3 if metadata and pg.open(store).layout != "compact" else 1)
+
+
 def _check(store, what):
     """Either all is well, or verify names it and nothing wrong is ever returned."""
     checked = pg.verify(store)
@@ -40,20 +48,24 @@ def _check(store, what):
     except PhotonError:
         assert lost == set(range(APPENDED)), what
         return
-    for t in range(APPENDED):
+    for first in range(0, APPENDED, CHUNK):  # what is wrong with one frame is wrong with its chunk
+        end = min(first + CHUNK, APPENDED)
         try:
-            found = movie.counts[t]
+            found = movie.counts[first:end]
         except (PhotonError, IndexError):
-            assert t in lost, what
-        else:
-            assert np.array_equal(found, frames(t, t + 1)[0]), what
+            found = ()
+        for t in range(first, end):
+            if t - first < len(found):
+                assert np.array_equal(found[t - first], frames(t, t + 1)[0]), what
+            else:
+                assert t in lost, what
 
 
 def test_every_byte_of_a_recording_flipped_is_found(store):
     assert pg.verify(store).ok and len(_files(store)) == 7
     for path in _files(store):
         content = path.read_bytes()
-        for position in range(0, len(content), max(1, len(content) // 150)):
+        for position in _positions(store, path, len(content)):
             altered = bytearray(content)
             altered[position] ^= 1 << (position % 8)
             path.write_bytes(altered)
@@ -68,7 +80,7 @@ def test_every_byte_of_a_recording_flipped_is_found(store):
 def test_every_prefix_of_every_file_of_a_recording_is_found(store):
     for path in _files(store):
         content = path.read_bytes()
-        for length in range(0, len(content), max(1, len(content) // 40)):
+        for length in _positions(store, path, len(content)):
             path.write_bytes(content[:length])
             if path.name == ".manifest.json":
                 assert not pg.verify(store).ok
@@ -160,6 +172,10 @@ def test_recovery_names_damaged_frames_and_salvages_the_others(memory_disk):
     assert report.frames == 6 and report.lost == [(1, 4)] and "LOST: frames 1 to 3" in str(report)
     movie = pg.open(memory_disk / "m.zarr")
     assert movie.attrs["lost_frames"] == [[1, 4]]
+    checked = pg.verify(memory_disk / "m.zarr")
+    assert not checked.ok and checked.lost == ((1, 3),) and "lost: 3 of 6 frames: 1 to 3" in str(checked)
+    fixed = pg.repair(memory_disk / "m.zarr")
+    assert not fixed.ok and not fixed.restored and "encode the source again" in str(fixed)
     for t in (0, 4, 5):
         assert np.array_equal(movie.counts[t], frames(t, t + 1)[0])
     assert not movie.counts[1:4].any() and movie.frame_metadata(5) == {"t": 5}
@@ -177,8 +193,6 @@ def test_a_damaged_last_record_is_doubtful_not_silent(memory_disk):
 
 
 def test_a_damaged_kept_chunk_falls_back_on_the_journal_or_is_named(memory_disk):
-    from tests.faults.filesystem import FaultyFileSystem
-
     fs = FaultyFileSystem(memory_disk / "store")
     live = pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings(close_seconds=0.1))
     fs.away = "503"
@@ -190,8 +204,67 @@ def test_a_damaged_kept_chunk_falls_back_on_the_journal_or_is_named(memory_disk)
     content = kept.read_bytes()
     for position in range(0, len(content), 7):
         kept.write_bytes(content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :])
-        with pytest.raises(CorruptDataError, match="frames 4 to 7 had been acknowledged"):
+        with pytest.raises(CorruptDataError, match="frames 4 to 7 cannot be read"):
             pg.recover(live.spool, url=fs.storage())
     kept.write_bytes(content)
     assert pg.recover(live.spool, url=fs.storage()).frames == 3 * CHUNK
     shutil.rmtree(memory_disk / "store")
+
+
+@pytest.mark.parametrize("name", ["recording.json", "encoding.json"])
+def test_what_a_spool_says_of_its_recording_outlives_any_damage_to_one_file(memory_disk, name):
+    """One of the two files is altered in every way; what recovery reads stays the same."""
+    folder = _kept_spool(memory_disk)
+    expected = _said(folder)
+    for path in (folder / name, folder / f"{name}.copy"):
+        content = path.read_bytes()
+        for position in range(0, len(content), 5):
+            path.write_bytes(content[:position] + bytes([content[position] ^ 2]) + content[position + 1 :])
+            assert _said(folder) == expected
+            path.write_bytes(content[:position])
+            assert _said(folder) == expected
+        path.write_bytes(content)
+
+
+def test_a_spool_whose_facts_are_altered_twice_is_named_and_nothing_is_stored(memory_disk):
+    folder = _kept_spool(memory_disk)
+    for name in ("recording.json", "encoding.json"):
+        keep = {path: path.read_bytes() for path in folder.glob(f"{name}*")}
+        for path, content in keep.items():
+            path.write_bytes(content.replace(b"1.0", b"3.0"))  # another gain: frames would decode to others
+        assert len(keep) == 2 and keep != {path: path.read_bytes() for path in keep}
+        with pytest.raises(CorruptDataError, match=f"{name} was altered, and so was its copy"):
+            pg.recover(folder, url=FaultyFileSystem(memory_disk / "store").storage())
+        assert not (memory_disk / "store/m.zarr/.zarray").exists()
+        for path, content in keep.items():
+            path.write_bytes(content)
+
+
+def _kept_spool(memory_disk):
+    """A spool with encoded chunks, of a store that took nothing."""
+    fs = FaultyFileSystem(memory_disk / "store")
+    live = pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings(close_seconds=0.1))
+    fs.away = "503"
+    live.append(frames(0, 3 * CHUNK))
+    with pytest.raises(PhotonError):
+        live.close()
+    return Path(live.spool)
+
+
+def _said(folder):
+    spool = Spool.open(folder)
+    try:
+        return spool.facts, str(spool.encoding())
+    finally:
+        spool.release()
+
+
+def test_metadata_written_again_shorter_are_found(store):
+    """Another program, or a writer that lags behind, says that the movie is shorter than it is."""
+    array = json.loads((store / ".zarray").read_bytes())
+    array["shape"][0] = CHUNK
+    (store / ".zarray").write_text(json.dumps(array))
+    assert len(pg.open(store)) == CHUNK  # as any Zarr reader has it
+    checked = pg.verify(store)
+    assert not checked.ok and any(problem.name == ".zarray" for problem in checked.problems)
+    assert pg.repair(store).ok and len(pg.open(store)) == APPENDED

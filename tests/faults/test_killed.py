@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -125,17 +126,22 @@ def test_recovery_itself_may_be_killed(memory_disk):
 
 def _encode(connection, url, at):
     disk = Killing(at) if at else Disk()
-    with disk.installed():
+    with disk.installed(), mock.patch("photon_gpu.writer._LIST_SECONDS", 0.0):
         pg.encode(frames(0, 22), url, chunk_frames=4, layout="compact", preset="fast", workers=1)
     connection.send(disk.calls)
 
 
-def test_encode_killed_at_every_call_leaves_a_movie_or_none_and_resumes(memory_disk, monkeypatch):
-    monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 0.0)
+def _chunks(url):
+    """Inodes of the chunks that are there: a file that is written again has another."""
+    return {path.name: path.stat().st_ino for path in url.glob("[0-9]*.0.0")}
+
+
+def test_encode_killed_at_every_call_leaves_a_movie_or_none_and_resumes(memory_disk):
     here, child = in_child(_encode, str(memory_disk / "whole"), 0)
     calls = told_until_end(here, child)
     assert calls > 30
-    for at in range(1, calls + 1, 2):
+    kept = 0
+    for at in range(1, calls + 1):
         url = memory_disk / f"{at}.zarr"
         here, child = in_child(_encode, str(url), at)
         told_until_end(here, child)
@@ -147,12 +153,18 @@ def test_encode_killed_at_every_call_leaves_a_movie_or_none_and_resumes(memory_d
         except StoreNotFoundError:
             pass
         begun, whole = (url / ".photon-writing").exists(), (url / ".zarray").exists()
-        pg.encode(
+        there = _chunks(url) if begun else {}
+        report = pg.encode(
             frames(0, 22), url, chunk_frames=4, layout="compact", preset="fast", resume=begun,
             overwrite=whole and not begun,
         )  # fmt: skip
         assert np.array_equal(pg.open(url).counts[...], frames(0, 22))
         assert not (url / ".photon-writing").exists()
+        assert _chunks(url).items() >= there.items()  # no whole chunk is done again
+        if there:
+            assert f"{len(there)} chunks were there already" in report.notes[-1]
+        kept += len(there)
+    assert kept > 20
 
 
 def test_check_prefix_can_fail(memory_disk):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 
 import numpy as np
@@ -12,6 +13,7 @@ from photon_gpu import durable
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool import pending
 from tests.faults.disk import Powered
+from tests.faults.filesystem import FaultyFileSystem
 from tests.faults.recordings import check_prefix, frames, record, recovered, whole_chunks_acknowledged
 
 BATCHES = [1, 2, 3, 4, 4]
@@ -74,6 +76,42 @@ def test_power_cut_at_every_second_call(memory_disk, durability):
         else:
             check_prefix(movie, acknowledged, FRAMES)
     assert owed > FRAMES
+
+
+class Forgetting(Cutting):
+    """Every few syncs of a file fail, and what they were to write is lost, although the next sync works."""
+
+    def __init__(self, root, out, every):
+        super().__init__(root, out, every)
+        self.chance, self.failed = random.Random(3), 0
+
+    def changed(self, name, real, args):
+        with self.lock:
+            if name in ("fsync", "fdatasync") and self.acknowledged and self.chance.random() < 0.3:
+                self.forget(args[0])
+                self.failed += 1
+                raise OSError(5, "Input/output error")
+            return super().changed(name, real, args)
+
+
+def test_a_sync_that_failed_is_never_trusted(memory_disk):
+    """The store is away, so that nothing but the spool's disk holds the frames."""
+    disk = Forgetting(memory_disk / "disk", memory_disk / "after", every=3)
+    fs = FaultyFileSystem(memory_disk / "store")
+
+    def tell(count):
+        disk.acknowledged = count
+        fs.away = "503" if count < FRAMES else None
+
+    with disk.installed():
+        record(fs.storage(), str(memory_disk / "disk/spool"), [1] * FRAMES, tell, durability="frame")
+    assert disk.failed > 5
+    owed = 0
+    for folder, acknowledged in disk.cuts:
+        if acknowledged < FRAMES and pending(folder / "spool"):
+            recovered(str(folder / "m.zarr"), str(folder / "spool"), acknowledged, FRAMES)
+            owed += acknowledged
+    assert owed > 2 * FRAMES
 
 
 def test_the_model_sees_a_sync_that_is_left_out(memory_disk, monkeypatch):

@@ -18,7 +18,7 @@ from photon_gpu.errors import (
     StoreNotFoundError,
     UnsupportedVersionError,
 )
-from photon_gpu.live import LiveConfig, pending
+from photon_gpu.live import LiveConfig, pending, sealed
 from photon_gpu.live.spool import RECORDING
 
 MOVIE = np.random.default_rng(0).integers(0, 8, (30, 6, 7)).astype("uint16")
@@ -159,15 +159,39 @@ def test_what_was_encoded_is_no_recording(tmp_path):
 def test_damaged_or_newer_spools_are_told(tmp_path):
     live = killed(tmp_path / "m.zarr", tmp_path / "fast")
     path = Path(live.spool) / RECORDING
-    facts = json.loads(path.read_text())
-    path.write_text("{")
-    with pytest.raises(CorruptDataError, match="cannot be read"):
+    facts = sealed.read(path)
+    copy = Path(f"{path}.copy").read_bytes()
+    for damaged in (path, Path(f"{path}.copy")):
+        damaged.write_text("{")
+    with pytest.raises(CorruptDataError, match=r"recording\.json was altered, and so was its copy"):
         pg.recover(live.spool)
-    path.write_text(json.dumps({**facts, "spool_version": 99}))
+    sealed.write(path, {**facts, "spool_version": 99})
     with pytest.raises(UnsupportedVersionError, match="spool version 99"):
         pg.recover(live.spool)
-    path.write_text(json.dumps(facts))
+    path.write_text("{")
+    Path(f"{path}.copy").write_bytes(copy)  # one of the two is enough
     assert pg.recover(live.spool).frames == 11
+
+
+def test_an_altered_marker_is_known_by_the_movie_beside_it(tmp_path):
+    killed(tmp_path / "m.zarr", tmp_path / "fast")
+    (tmp_path / "m.zarr" / MARKER).write_bytes(b"{?")
+    assert pg.recover(tmp_path / "fast").frames == 11 and exact(tmp_path / "m.zarr")
+
+
+def test_an_altered_marker_before_anything_was_published(tmp_path):
+    killed(tmp_path / "m.zarr", tmp_path / "fast", frames=3)
+    (tmp_path / "m.zarr" / MARKER).write_bytes(b"")
+    assert pg.recover(tmp_path / "fast").frames == 3 and exact(tmp_path / "m.zarr", 3)
+
+
+def test_a_marker_of_somebody_else_is_respected(tmp_path):
+    killed(tmp_path / "m.zarr", tmp_path / "fast")
+    path = tmp_path / "m.zarr" / MARKER
+    path.write_text(json.dumps({**json.loads(path.read_text()), "token": "f" * 32}))
+    with pytest.raises(StoreExistsError, match="by somebody else"):
+        pg.recover(tmp_path / "fast")
+    assert pending(tmp_path / "fast")
 
 
 def test_parameters_survive_json():

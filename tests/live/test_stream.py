@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -39,11 +41,41 @@ def test_acquire_zarr_is_driven_alike(tmp_path):
     assert np.array_equal(pg.open(tmp_path / "ours.zarr").counts[...], theirs)
 
 
-def test_every_public_method_of_ome_writers_stream_that_moves_frames_is_there():
+def test_ome_writers_is_driven_alike(tmp_path):
     ome = pytest.importorskip("ome_writers", reason="pip install ome-writers")
-    assert {"append", "skip", "close", "__enter__", "__exit__"} <= set(dir(ome.OMEStream)) & set(
-        dir(FrameStream)
+    zarr = pytest.importorskip("zarr")
+
+    def drive_all(stream):
+        for t, frame in enumerate(MOVIE[:6]):
+            stream.append(frame, frame_metadata={"delta_t": t / 30, "position_z": 1.5})
+        stream.skip(frames=2)
+        for frame in MOVIE[8:]:
+            stream.append(frame)
+        stream.close()
+
+    settings = ome.AcquisitionSettings(
+        root_path=str(tmp_path / "a.ome.zarr"),
+        dimensions=ome.dims_from_standard_axes({"t": 12, "y": 16, "x": 24}),
+        dtype="uint16",
+        overwrite=True,
     )
+    drive_all(ome.create_stream(settings))
+    drive_all(FrameStream(tmp_path / "ours.zarr", (16, 24), "uint16", layout="lossless", chunk_frames=5))
+    theirs = zarr.open_array(str(tmp_path / "a.ome.zarr/0"), mode="r")[...]
+    ours = pg.open(tmp_path / "ours.zarr")
+    assert np.array_equal(ours.counts[...], theirs) and not theirs[6:8].any()
+    assert ours.timestamps[:6].tolist() == [t / 30 for t in range(6)]
+    assert ours.frame_metadata(5) == {"delta_t": 5 / 30, "position_z": 1.5}
+
+
+def test_every_method_of_ome_writers_stream_that_moves_frames_takes_what_theirs_takes():
+    ome = pytest.importorskip("ome_writers", reason="pip install ome-writers")
+    for name in ("append", "skip", "close"):
+        theirs = inspect.signature(getattr(ome.OMEStream, name)).parameters
+        ours = inspect.signature(getattr(FrameStream, name)).parameters
+        assert [(p.name, p.kind, p.default) for p in ours.values()] == [
+            (p.name, p.kind, p.default) for p in theirs.values()
+        ]
 
 
 def test_skipped_frames_are_marked(tmp_path):

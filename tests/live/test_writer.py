@@ -10,7 +10,14 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu.errors import InvalidInputError, RecordingError, StoreNotFoundError, UnsupportedTypeError
+from photon_gpu.errors import (
+    InvalidInputError,
+    QueueFullError,
+    RecordingError,
+    StoreNotFoundError,
+    UnsupportedTypeError,
+)
+from tests.cuda_host import standin
 
 CAMERA = pg.NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 
@@ -156,23 +163,36 @@ def test_times_and_metadata_of_each_frame_are_kept(tmp_path):
     assert pg.open(tmp_path / "o.zarr").timestamps[19] == 1_700_000_000_000_000_019
 
 
-class OnDevice:
-    """Stands in for a CuPy array where there is no GPU; no GPU code is run."""
+@pytest.mark.parametrize("backend", ["auto", "cupy", "numba"])
+@pytest.mark.parametrize("layout", ["compact", "plain", "lossless"])
+def test_frames_of_cupy_one_or_a_batch_between_those_of_numpy(tmp_path, layout, backend):
+    """No GPU code is run: kernels compiled by g++, CuPy replaced by a strict stand-in."""
+    movie = camera(40, (24, 32))
+    with standin.installed(3) as machine:
+        import cupy
 
-    def __init__(self, array):
-        self.array = array
+        frames = cupy.asarray(movie)
+        with begin(tmp_path / "m.zarr", movie, layout=layout, backend=backend, durability="frame") as live:
+            assert live.append(frames[0]) == 1
+            assert live.append(frames[1:20]) == 20
+            assert live.append(movie[20:]) == 40
+            with pytest.raises(InvalidInputError, match=r"takes \(24, 32\)"):
+                live.append(frames[:, :8])
+        assert bool(machine.launched) == (backend == "cupy"), standin.NOTICE
+    pg.encode(movie, tmp_path / "e.zarr", noise=CAMERA, layout=layout, preset="fast", chunk_frames=8)
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], pg.open(tmp_path / "e.zarr").counts[...])
 
-    __cuda_array_interface__ = property(lambda self: {})
 
-    def get(self):
-        return self.array
+def test_frames_on_a_device_that_cannot_be_fetched_are_refused(tmp_path):
+    class Torch:
+        __cuda_array_interface__ = property(lambda self: {})
 
-
-def test_frames_on_a_device_are_fetched(tmp_path):
-    movie = camera(8)
-    with begin(tmp_path / "m.zarr", movie, layout="lossless") as live:
-        live.append(OnDevice(movie))
-    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+    movie = camera(1)
+    with begin(tmp_path / "m.zarr", movie) as live:
+        with pytest.raises(UnsupportedTypeError, match="Torch lies on a CUDA device"):
+            live.append(Torch())
+        live.append(movie)
+    assert len(pg.open(tmp_path / "m.zarr")) == 1
 
 
 def test_a_noise_model_estimated_from_the_first_frames(tmp_path):
@@ -379,6 +399,34 @@ def test_an_error_while_encoding_is_told_by_append_and_by_close(tmp_path, monkey
     report = pg.recover(tmp_path / "m.zarr")
     assert report.frames == taken
     assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...].shape, (taken, 9, 11))
+
+
+def test_an_interrupt_while_closing_leaves_nothing_unsaid_and_recovery_finishes(tmp_path, monkeypatch):
+    movie = camera(20)
+    live = begin(tmp_path / "m.zarr", movie, durability="frame", layout="lossless")
+    live.append(movie)
+
+    def interrupted(frames):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live._pipeline, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        live.close()
+    assert "photon_gpu.recover(" in caught.value.__notes__[0] and "0 are lost" in caught.value.__notes__[0]
+    assert pg.recover(live.spool).frames == 20
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+def test_a_batch_that_never_fits_the_queue_is_told_so(tmp_path):
+    movie = camera(40)
+    with begin(
+        tmp_path / "m.zarr", movie, queue_bytes=3 * 8 * movie[0].nbytes, on_full="raise", layout="lossless"
+    ) as live:
+        with pytest.raises(QueueFullError, match="never fit: append 24 at most"):
+            live.append(movie)
+        assert live.status().frames_in == 0
+        live.append(movie[:24])
+    assert np.array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie[:24])
 
 
 def test_a_recording_of_no_frame_leaves_no_trace(tmp_path):

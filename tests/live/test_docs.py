@@ -1,0 +1,71 @@
+"""What docs/live.md says to type works as typed, block after block; its commands are commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import photon_gpu as pg
+from photon_gpu.live import LiveStatus, pending
+
+PAGE = Path(__file__).parents[2] / "docs" / "live.md"
+TEXT = PAGE.read_text()
+
+
+def test_the_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+        if "pg.recover" in code:
+            _crash(names)
+        exec(compile(code, str(PAGE), "exec"), names)
+    said = capsys.readouterr().out
+    assert "250 in | 250 safe | 250 stored" in said and "\n[]\n" in said and "whole: every file" in said
+    assert "(250, True)" not in said and "250 False" in said
+    assert names["report"].frames == 250 and names["safe"] == 250
+    for name in "abcdefg":
+        assert pg.verify(f"{name}.zarr").ok
+    assert pg.open("b.zarr").noise == names["model"]
+    assert len(pg.open("f.zarr")) == 3
+
+
+def _crash(names):
+    """The recording of the page's first block, as a kill leaves it."""
+    shutil.rmtree("run.zarr")
+    live = pg.LiveWriter(
+        "run.zarr", frame_shape=(64, 64), dtype="int16", noise=names["model"], durability="frame", spool="fast-disk"
+    )  # fmt: skip
+    live.append(names["frames"])
+    live._journaling.stop()
+    live._pipeline.stop()
+    live._spool.release()
+    assert pending("fast-disk")
+
+
+def test_every_field_of_the_status_is_explained():
+    named = set(re.findall(r"`(\w+)`", TEXT.split("## Is it well?")[1].split("## After a crash")[0]))
+    assert {field.name for field in fields(LiveStatus)} - named == {"seconds"}
+
+
+COMMANDS = re.findall(r"(photon-gpu (?:record|watch) [^`\n]*)`", TEXT)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_a_command_exists(command):
+    from typer.testing import CliRunner
+
+    from photon_gpu.cli.app import app
+
+    words = shlex.split(command)
+    said = CliRunner().invoke(app, [words[1], "--help"], env={"COLUMNS": "200"}).stdout
+    named = {word for word in words if word.startswith("--")} | {"--durability", "--spool", "--noise-from"}
+    assert named <= set(re.findall(r"--[\w-]+", said))
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) == 5
