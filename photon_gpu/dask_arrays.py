@@ -64,7 +64,9 @@ def to_dask(movie: Movie, what: str = "counts") -> Any:
     # The checksums of all chunks are part of the name: a movie that takes this one's place is another array.
     name = f"photon-{what}-{tokenize(movie.url, described.opened, sorted(listed.items()))}"
     empty = np.empty((0,) * movie.ndim, remote.dtype)
-    return da.from_array(remote, chunks=movie.chunks, name=name, meta=empty, inline_array=False, asarray=False)
+    return da.from_array(
+        remote, chunks=movie.chunks, name=name, meta=empty, inline_array=False, asarray=False
+    )
 
 
 def to_xarray(movie: Movie, what: str = "counts") -> Any:
@@ -98,7 +100,7 @@ def to_xarray(movie: Movie, what: str = "counts") -> Any:
     times = movie.timestamps
     if times is not None:
         coords["time"] = ("t", times, {"description": "as recorded, in the recorder's own unit"})
-    attrs = {"units": UNITS[what], "url": movie.url, "layout": movie.layout}
+    attrs: dict[str, Any] = {"units": UNITS[what], "url": movie.url, "layout": movie.layout}
     if movie.noise is not None:
         attrs.update(gain=movie.noise.gain, offset=movie.noise.offset, variance=movie.noise.variance)
     if movie.step is not None:

@@ -154,7 +154,9 @@ def _wrap(obj: Any) -> Source:
         # Of an xarray; asked of its blocks first, since .data loads what is not dask's.
         held = obj.data if hasattr(obj, "dims") and getattr(obj, "chunks", None) is not None else obj
         if isinstance(held, dask.Array):
-            source = import_module("photon_gpu.sources.dask").DaskSource(held, name=getattr(obj, "name", None))
+            source = import_module("photon_gpu.sources.dask").DaskSource(
+                held, name=getattr(obj, "name", None)
+            )
             return _as_source(source)
     if zarr is not None and isinstance(obj, zarr.Array):
         return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj))

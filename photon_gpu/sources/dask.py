@@ -83,7 +83,7 @@ class DaskSource(Source):
     def note(self, chunk_frames: int) -> str | None:
         """Blocks of dask that do not lie in one chunk, for the report."""
         found = misaligned(self.array.chunks, chunk_frames)
-        return found.said(chunk_frames) if found.count else None
+        return found.said(chunk_frames) if found.unaligned else None
 
     def _block(self, number: int, first: int, last: int) -> NDArray[Any]:
         if number in self._cut:
@@ -105,14 +105,12 @@ class DaskSource(Source):
 class Misaligned(NamedTuple):
     """How many blocks there are, and how many are not a whole chunk or several."""
 
-    count: int
+    unaligned: int
     blocks: int
 
     def said(self, chunk_frames: int) -> str:
         """One sentence, for a report or an error."""
-        return (
-            f"{self.count} of {self.blocks} dask blocks are not aligned with chunks of {chunk_frames} whole frames"
-        )
+        return f"{self.unaligned} of {self.blocks} dask blocks are not aligned with chunks of {chunk_frames} whole frames"
 
 
 def misaligned(blocks: tuple[tuple[int, ...], ...], chunk_frames: int) -> Misaligned:
@@ -126,10 +124,10 @@ def misaligned(blocks: tuple[tuple[int, ...], ...], chunk_frames: int) -> Misali
 
     Examples
     --------
-    >>> misaligned(((100, 100, 50), (512,), (512,)), 100).count
+    >>> misaligned(((100, 100, 50), (512,), (512,)), 100).unaligned
     0
     >>> misaligned(((100, 150), (256, 256), (512,)), 100)
-    Misaligned(count=4, blocks=4)
+    Misaligned(unaligned=4, blocks=4)
     """
     per_frame = 1
     for lengths in blocks[1:]:

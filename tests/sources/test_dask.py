@@ -90,9 +90,9 @@ def test_an_xarray_is_taken_by_its_blocks():
     (((20, 20, 40, 40, 10), (6,), (8,)), 2),
 ])  # fmt: skip
 def test_misaligned_blocks_are_counted(blocks, count):
-    assert misaligned(blocks, 40).count == count
+    assert misaligned(blocks, 40).unaligned == count
     array = aligned(da.zeros(MOVIE.shape, chunks=blocks), 40)
-    assert array.chunks == ((40, 40, 40, 10), (6,), (8,)) and misaligned(array.chunks, 40).count == 0
+    assert array.chunks == ((40, 40, 40, 10), (6,), (8,)) and misaligned(array.chunks, 40).unaligned == 0
 
 
 def test_what_is_no_movie_is_refused_before_anything_is_computed():
@@ -110,7 +110,9 @@ def test_a_block_that_is_not_what_dask_promised_is_an_error():
     liar = da.zeros((20, 6, 8), chunks=(10, 6, 8), dtype="uint16").map_blocks(
         lambda block: block.astype("float32"), dtype="uint16"
     )
-    with pytest.raises(InvalidInputError, match=r"block 0 came as float32 \(10, 6, 8\); dask promised uint16"):
+    with pytest.raises(
+        InvalidInputError, match=r"block 0 came as float32 \(10, 6, 8\); dask promised uint16"
+    ):
         open_source(liar).read(0, 5)
 
 
