@@ -110,7 +110,8 @@ class Misaligned(NamedTuple):
 
     def said(self, chunk_frames: int) -> str:
         """One sentence, for a report or an error."""
-        return f"{self.unaligned} of {self.blocks} dask blocks are not aligned with chunks of {chunk_frames} whole frames"
+        count = f"{self.unaligned} of {self.blocks} dask blocks"
+        return f"{count} are not aligned with chunks of {chunk_frames} whole frames"
 
 
 def misaligned(blocks: tuple[tuple[int, ...], ...], chunk_frames: int) -> Misaligned:

@@ -54,7 +54,6 @@ def test_every_kind_of_source_is_stored_as_one_machine_stores_it(
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
 @pytest.mark.parametrize("dither", [None, 7])
 def test_layouts_and_dither_are_the_same_to_the_byte(client, on_disk, tmp_path, layout, dither):
-    """Dither depends on the number of the frame, so a worker must know where its chunk lies."""
     settings = {**SETTINGS, "layout": layout, "dither": dither, "attributes": {"animal": 7}}
     pg.encode(on_disk, tmp_path / "one.zarr", **settings)
     encode_many([on_disk], [tmp_path / "many.zarr"], client=client, check=True, **settings)
@@ -113,6 +112,13 @@ def test_a_movie_that_fails_leaves_nothing_and_the_others_go_on(client, on_disk,
     assert "there is no such file" in report.failures[str(urls[2])]
     assert "StoreExistsError" in report.failures[str(urls[3])]
     assert json.loads(json.dumps(report.to_dict()))["failures"] == report.failures
+
+
+def test_an_error_in_a_chunk_says_where_in_the_movie_it_is(client, counts, tmp_path):
+    values = counts.astype("float32")
+    values[147, 3, 5] = np.nan
+    with pytest.raises(BatchError, match=r"frame 147"):
+        encode_many([values], [tmp_path / "m.zarr"], client=client, **SETTINGS)
 
 
 def test_resume_goes_on_from_what_was_written(client, on_disk, one_machine, tmp_path):
