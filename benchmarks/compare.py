@@ -2,7 +2,8 @@
 
 Each contender stores each movie and is held against it, pixel by pixel, before it is timed; one that errs by
 more than it promised is listed and not timed. Then all take turns: encode (to files), decode (all of it), a
-random frame, and the mean of one small region in every frame; as many rounds as fit the time, at least one (so the time given is a wish: see --limit, --cases).
+random frame, and the mean of one small region in every frame; as many rounds as fit the time, at least one, so
+the time given is a wish (see --limit and --cases).
 The table goes to benchmarks/results/ as CSV, by machine and date; ``python -m benchmarks.tables`` draws it.
 Cases: the recordings of PHOTON_GPU_CORPUS, the simulator at several light levels, sizes in MB.
 """

@@ -13,7 +13,6 @@ from pathlib import Path
 from benchmarks.compare import RESULTS
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 
 
 def load(path: Path) -> list[dict[str, str]]:
@@ -63,28 +62,27 @@ def section(rows: list[dict[str, str]], case: str, csv_name: str) -> str:
     runs = min(int(row["runs"]) for row in chosen if row["runs"])
     return "\n".join(
         [
-            BEGIN,
             table(chosen),
             "",
             f"Movie in memory to files and back; medians (and ranges) of at least {runs} interleaved runs on "
             f'{chosen[0]["machine"]}, {chosen[0]["date"]}; every pixel verified before. "frame" is a random frame, '
             '"region" the mean of 12 x 12 pixels in every frame. What photon_gpu writes is flushed to disk '
-            "(it survives a power cut), and choosing the settings is part of its time; the others do neither. All cases: "
+            "(it survives a power cut), and choosing settings is part of its time; the others do neither. All cases: "
             f"benchmarks/results/{csv_name}, by `python -m benchmarks.compare` and `python -m benchmarks.tables`.",
             "",
             "![Ratio against encoding speed, every contender](docs/compare.png)",
-            END,
         ]
     )
 
 
-def insert(readme: str, text: str) -> str:
-    """The README with its section replaced."""
-    head, begin, rest = readme.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"the README has no {BEGIN} ... {END} to replace")
-    return head + text + tail
+def fill(path: Path, name: str, text: str) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->`` in a file."""
+    begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    head, begun, rest = path.read_text().partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not begun or not ended:
+        raise SystemExit(f"{path} has no {begin.strip()} ... {end.strip()} to fill")
+    path.write_text(head + begin + text + end + tail)
 
 
 def plot(rows: list[dict[str, str]], path: Path) -> None:
@@ -132,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     case = options.case or ("2p_cortex" if "2p_cortex" in names else names[0])
     if case not in names:
         raise SystemExit(f"{path} has no case {case!r}; it has {', '.join(dict.fromkeys(names))}")
-    options.readme.write_text(insert(options.readme.read_text(), section(rows, case, path.name)))
+    fill(options.readme, "benchmarks", section(rows, case, path.name))
     plot(rows, options.plot)
 
 
