@@ -34,6 +34,7 @@ _HOMES = {
     "Storage": "photon_gpu.storage",
     "anscombe": "photon_gpu.transform",
     "encode": "photon_gpu.writer",
+    "encode_many": "photon_gpu.cluster",
     "fidelity": "photon_gpu.fidelity",
     "estimate_noise": "photon_gpu.estimate",
     "inverse_anscombe": "photon_gpu.transform",
@@ -51,6 +52,7 @@ __all__ = [*_HOMES]
 
 if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor
+    from photon_gpu.cluster import encode_many as encode_many
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
     from photon_gpu.estimate import NoiseEstimate as NoiseEstimate

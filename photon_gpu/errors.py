@@ -58,5 +58,13 @@ class RecordingError(PhotonError, RuntimeError):
     """A recording cannot go on; the message says which frames are safe, and where."""
 
 
+class BatchError(PhotonError, RuntimeError):
+    """Some of many movies could not be stored; ``report`` has one line for each, stored or not."""
+
+    def __init__(self, message: str, report: object = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
 class PhotonWarning(UserWarning):
     """Something happened that the owner of the data should know."""

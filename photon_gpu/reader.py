@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,14 @@ class Movie:
     def frame_metadata(self, frame: int) -> dict[str, Any] | None:
         """What was recorded of one frame, or None."""
         return records.metadata_of(self, frame)
+
+    def to_dask(self, what: str = "counts") -> Any:
+        """As a lazy dask array, one block per chunk: :func:`photon_gpu.dask_arrays.to_dask`."""
+        return import_module("photon_gpu.dask_arrays").to_dask(self, what)
+
+    def to_xarray(self, what: str = "counts") -> Any:
+        """As a lazy xarray with named axes and units: :func:`photon_gpu.dask_arrays.to_xarray`."""
+        return import_module("photon_gpu.dask_arrays").to_xarray(self, what)
 
     def __len__(self) -> int:
         return self.shape[0]

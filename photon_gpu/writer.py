@@ -210,7 +210,7 @@ def encode(
                     lines = checker.finish(run.files)
             stored += finish(claim, kind, movie.shape, run.chunk, run.files, attributes or {}, stages)
             seconds = time.perf_counter() - start
-        notes = [auto_noise.note(attributes), little_light(choice.mean, choice.encoding)]
+        notes = [auto_noise.note(attributes), little_light(choice.mean, choice.encoding), movie.note(frames)]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
         if kept:

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from benchmarks.contenders.base import Contender
+
+MODULES = (
+    "ours",
+    "anscombe_transform",
+    "zarr_blosc",
+    "blosc2_array",
+    "pco",
+    "zstd",
+    "jpegls",
+    "jpegxl",
+    "htj2k",
+    "zfp",
+    "sz3",
+    "acquire",
+    "tensorstore_zarr",
+    "zarrs_zarr",
+)
+
+
+def every_contender() -> list[Contender]:
+    """All, also those whose packages are missing here (see :meth:`Contender.missing`)."""
+    return [one for name in MODULES for one in import_module(f"benchmarks.contenders.{name}").contenders()]
 
 
 def engine_contenders() -> list[Contender]:
-    """Ours, and who stores photon-limited movies in Zarr today."""
+    """Ours, and who stores photon-limited movies in Zarr today; those installed."""
     from benchmarks.contenders import anscombe_transform, ours, zarr_blosc
 
-    return [*ours.contenders(), *anscombe_transform.contenders(), *zarr_blosc.contenders()]
+    chosen = [*ours.contenders(), *anscombe_transform.contenders(), *zarr_blosc.contenders()]
+    return [one for one in chosen if one.missing() is None]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.contenders import files
+from benchmarks.contenders.base import Contender
 from benchmarks.contenders.bounded import Bounded, Frames, Stored
 
 _GRID = 1 / 12
@@ -37,3 +39,27 @@ class Near(Bounded):
         packed = [imagecodecs.jpegls_encode(picture, level=near) for picture in pictures]
         opened = np.stack([imagecodecs.jpegls_decode(data) for data in packed]).astype(np.float32)
         return Stored(sum(map(len, packed)), (opened + low) * np.float32(_GRID))
+
+
+class Raw(files.Frames):
+    name = "JPEG-LS, raw (imagecodecs)"
+    lossless = True
+
+    def picture(self, values: NDArray) -> bytes:
+        import imagecodecs
+
+        return bytes(imagecodecs.jpegls_encode(np.ascontiguousarray(values)))
+
+    def opened(self, data: bytes) -> NDArray:
+        import imagecodecs
+
+        return np.asarray(imagecodecs.jpegls_decode(data))
+
+
+class OfCodes(Raw):
+    name = "JPEG-LS of our codes (imagecodecs)"
+    lossless, worst, step = False, 0.35, 0.5
+
+
+def contenders() -> list[Contender]:
+    return [Raw(), OfCodes()]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.contenders import files
+from benchmarks.contenders.base import Contender
 from benchmarks.contenders.bounded import Frames
 
 
@@ -20,3 +22,27 @@ class JpegXl(Frames):
         import imagecodecs
 
         return np.asarray(imagecodecs.jpegxl_decode(data))
+
+
+class Raw(files.Frames):
+    name = "JPEG-XL lossless e3, raw (imagecodecs)"
+    lossless = True
+
+    def picture(self, values: NDArray) -> bytes:
+        import imagecodecs
+
+        return bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(values), lossless=True, effort=3))
+
+    def opened(self, data: bytes) -> NDArray:
+        import imagecodecs
+
+        return np.asarray(imagecodecs.jpegxl_decode(data))
+
+
+class OfCodes(Raw):
+    name = "JPEG-XL lossless e3 of our codes (imagecodecs)"
+    lossless, worst, step = False, 0.35, 0.5
+
+
+def contenders() -> list[Contender]:
+    return [Raw(), OfCodes()]

@@ -14,6 +14,7 @@ class Ours(Contender):
     def __init__(self, layout: str, preset: str, step: float = 0.5) -> None:
         self.layout, self.preset, self.step = layout, preset, step
         self.lossless = layout == "lossless"
+        self.worst = 0.0 if self.lossless else 0.55 * step + 0.05
         self.name = f"photon_gpu {layout}, {preset}" + (
             "" if step == 0.5 or self.lossless else f", step {step:g}"
         )
@@ -23,6 +24,12 @@ class Ours(Contender):
 
     def read(self, folder: Path) -> NDArray:
         return pg.open(folder).counts[...]
+
+    def frame(self, folder: Path, number: int) -> NDArray:
+        return pg.open(folder).counts[number]
+
+    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+        return pg.open(folder).counts[:, rows, columns].mean((1, 2))
 
 
 def contenders() -> list[Contender]:

@@ -7,7 +7,9 @@ import importlib.util
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.contenders.base import Contender
 from benchmarks.contenders.bounded import Bounded, Stored
+from benchmarks.contenders.stabilized import Stabilized
 
 
 class Sz3(Bounded):
@@ -34,3 +36,27 @@ class Sz3(Bounded):
     @staticmethod
     def installed() -> bool:
         return importlib.util.find_spec("pysz") is not None
+
+
+class Sz3Files(Stabilized):
+    name = "SZ3 of stabilized values (pysz), equal error"
+    worst = 0.35
+    needs = ("pysz",)
+
+    def squeeze(self, stabilized: NDArray) -> bytes:
+        from pysz import sz, szConfig, szErrorBoundMode
+
+        config = szConfig(stabilized.shape)
+        config.errorBoundMode, config.absErrorBound = szErrorBoundMode.ABS, self.step / 2
+        data = sz.compress(np.ascontiguousarray(stabilized), config)
+        return bytes(data[0] if isinstance(data, tuple) else data)
+
+    def expand(self, data: bytes, shape: tuple[int, ...]) -> NDArray:
+        from pysz import sz
+
+        opened = sz.decompress(np.frombuffer(data, np.uint8), np.float32, shape)
+        return np.asarray(opened[0] if isinstance(opened, tuple) else opened).reshape(shape)
+
+
+def contenders() -> list[Contender]:
+    return [Sz3Files()]

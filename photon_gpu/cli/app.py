@@ -51,6 +51,10 @@ COMMANDS = {
     ),
     "watch": Command("photon_gpu.cli.watch", "Record the TIFFs that arrive in a folder as one movie."),
     "recover": Command("photon_gpu.cli.recover", "Finish a recording that was killed, or lost power."),
+    "profile": Command(
+        "photon_gpu.cli.profile",
+        "Measure this machine by stage, layout, preset and cores, beside its ceilings.",
+    ),
     "cost": Command("photon_gpu.cli.cost", "Tell what movies cost to keep, by storage class."),
     "gc": Command("photon_gpu.cli.gc", "Find movies no DataJoint row refers to; delete them if told to."),
 }

@@ -91,7 +91,8 @@ def open_source(obj: Any, **options: Any) -> Source:
         - an array, a memory map, or what turns into one;
         - an array on a GPU (``__cuda_array_interface__`` or DLPack), which stays there;
         - an object with ``shape``, ``dtype`` and slices over frames
-          (``movie.counts``, h5py, zarr, dask, xarray), never loaded whole;
+          (``movie.counts``, h5py, zarr, xarray), never loaded whole;
+        - a dask array (also within xarray), computed block by block;
         - a :class:`Source`, which passes through.
     **options
         For TIFF ``series`` and ``as_pages``, for ``.npz`` ``key``, for HDF5
@@ -149,6 +150,14 @@ def _wrap(obj: Any) -> Source:
         return CudaSource(obj)
     # What a library made can only be at hand if that library was imported.
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
+    if (dask := sys.modules.get("dask.array")) is not None:
+        # Of an xarray; asked of its blocks first, since .data loads what is not dask's.
+        held = obj.data if hasattr(obj, "dims") and getattr(obj, "chunks", None) is not None else obj
+        if isinstance(held, dask.Array):
+            source = import_module("photon_gpu.sources.dask").DaskSource(
+                held, name=getattr(obj, "name", None)
+            )
+            return _as_source(source)
     if zarr is not None and isinstance(obj, zarr.Array):
         return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj))
     if h5py is not None and isinstance(obj, h5py.Dataset):

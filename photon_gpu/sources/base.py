@@ -41,6 +41,10 @@ class Source(ABC):
         ``0 <= start < stop <= shape[0]``. Safe to call from several threads.
         """
 
+    def note(self, chunk_frames: int) -> str | None:
+        """What a report should say of how these frames fit chunks of so many; None where nothing is to be said."""
+        return None
+
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open
         """Release files; reading afterwards is an error."""
 

@@ -1,0 +1,64 @@
+"""acquire-zarr, the streaming writer of Acquire, raw Zarr v3 with its Blosc zstd; read back by zarr-python.
+
+It only writes: what reads its stores is zarr-python, so its reading figures are that library's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import photon_gpu as pg
+from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+
+
+class Acquire(Contender):
+    name = "acquire-zarr (Zarr v3, raw, Blosc zstd 1 bitshuffle)"
+    lossless = True
+    needs = ("acquire_zarr",)
+
+    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+        import acquire_zarr as az
+
+        kinds = (az.DimensionType.TIME, az.DimensionType.SPACE, az.DimensionType.SPACE)
+        sizes = (0, *values.shape[1:])
+        chunks = (min(CHUNK_FRAMES, len(values)), *values.shape[1:])
+        dimensions = [
+            az.Dimension(name=name, kind=kind, array_size_px=size, chunk_size_px=chunk, shard_size_chunks=1)
+            for name, kind, size, chunk in zip("tyx", kinds, sizes, chunks, strict=True)
+        ]
+        compression = az.CompressionSettings(
+            compressor=az.Compressor.BLOSC1, codec=az.CompressionCodec.BLOSC_ZSTD, level=1, shuffle=2
+        )
+        array = az.ArraySettings(
+            dimensions=dimensions,
+            data_type=getattr(az.DataType, values.dtype.name.upper()),
+            compression=compression,
+        )
+        stream = az.ZarrStream(
+            az.StreamSettings(store_path=str(folder), version=az.ZarrVersion.V3, arrays=[array])
+        )
+        stream.append(values)
+        stream.close()
+
+    def read(self, folder: Path) -> NDArray:
+        return np.asarray(self._open(folder)[...])
+
+    def frame(self, folder: Path, number: int) -> NDArray:
+        return np.asarray(self._open(folder)[number])
+
+    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+        return np.asarray(self._open(folder)[:, rows, columns]).mean((1, 2))
+
+    def _open(self, folder: Path) -> Any:
+        import zarr
+
+        found = zarr.open(str(folder), mode="r")
+        return found if isinstance(found, zarr.Array) else next(iter(found.arrays()))[1]
+
+
+def contenders() -> list[Contender]:
+    return [Acquire()]

@@ -1,0 +1,79 @@
+"""Blosc2's own n-dimensional arrays on disk: the raw movie, and our codes at the same error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import photon_gpu as pg
+from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+from benchmarks.contenders.files import CORES, from_codes, to_codes
+
+
+class Blosc2(Contender):
+    name = "Blosc2 array, raw, zstd 5 bitshuffle"
+    lossless = True
+    needs = ("blosc2",)
+    level, bits = 5, True
+
+    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self._save(values, folder)
+
+    def read(self, folder: Path) -> NDArray:
+        return self._open(folder)[...]
+
+    def frame(self, folder: Path, number: int) -> NDArray:
+        return self._open(folder)[number]
+
+    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+        return self._open(folder)[:, rows, columns].mean((1, 2))
+
+    def _save(self, values: NDArray, folder: Path) -> None:
+        import blosc2
+
+        blosc2.asarray(
+            values, urlpath=str(folder / "movie.b2nd"), chunks=(min(CHUNK_FRAMES, len(values)), *values.shape[1:]),
+            cparams={"codec": blosc2.Codec.ZSTD, "clevel": self.level, "nthreads": CORES,
+                     "filters": [blosc2.Filter.BITSHUFFLE if self.bits else blosc2.Filter.NOFILTER]},
+        )  # fmt: skip
+
+    def _open(self, folder: Path) -> Any:
+        import blosc2
+
+        return blosc2.open(str(folder / "movie.b2nd"), mode="r", dparams={"nthreads": CORES})
+
+
+class Blosc2Codes(Blosc2):
+    name = "Blosc2 array of our codes, zstd 1"
+    lossless, worst, level, bits = False, 0.35, 1, False
+    step = 0.5
+
+    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        base, codes = to_codes(values, noise, self.step)
+        facts = {"base": base, "dtype": values.dtype.name, "noise": noise.to_dict()}
+        (folder / "facts.json").write_text(json.dumps(facts))
+        self._save(codes, folder)
+
+    def read(self, folder: Path) -> NDArray:
+        return self._counts(super().read(folder), folder)
+
+    def frame(self, folder: Path, number: int) -> NDArray:
+        return self._counts(super().frame(folder, number), folder)
+
+    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+        return self._counts(self._open(folder)[:, rows, columns], folder).mean((1, 2))
+
+    def _counts(self, codes: NDArray, folder: Path) -> NDArray:
+        facts = json.loads((folder / "facts.json").read_text())
+        noise = pg.NoiseModel.from_dict(facts["noise"])
+        return from_codes(codes, facts["base"], noise, self.step, np.dtype(facts["dtype"]))
+
+
+def contenders() -> list[Contender]:
+    return [Blosc2(), Blosc2Codes()]

@@ -1,0 +1,57 @@
+"""zarrs, a Rust library, as the codec pipeline of zarr-python; it may not fall back to Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+import photon_gpu as pg
+from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+
+
+class Zarrs(Contender):
+    name = "zarrs (Zarr v3, raw, Blosc zstd 5 bitshuffle)"
+    lossless = True
+    needs = ("zarrs",)
+
+    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+        import zarr
+
+        with self._pipeline():
+            array = zarr.create_array(
+                str(folder), shape=values.shape, chunks=(min(CHUNK_FRAMES, len(values)), *values.shape[1:]),
+                dtype=values.dtype,
+                compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"),
+            )  # fmt: skip
+            array[...] = values
+
+    def read(self, folder: Path) -> NDArray:
+        with self._pipeline():
+            return self._open(folder)[...]
+
+    def frame(self, folder: Path, number: int) -> NDArray:
+        with self._pipeline():
+            return self._open(folder)[number]
+
+    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+        with self._pipeline():
+            return self._open(folder)[:, rows, columns].mean((1, 2))
+
+    def _pipeline(self) -> Any:
+        import zarr
+        import zarrs  # noqa: F401 - registers the pipeline
+
+        return zarr.config.set(
+            {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "codec_pipeline.strict": True}
+        )
+
+    def _open(self, folder: Path) -> Any:
+        import zarr
+
+        return zarr.open_array(str(folder), mode="r")
+
+
+def contenders() -> list[Contender]:
+    return [Zarrs()]

@@ -1,0 +1,48 @@
+"""Zstandard by numcodecs, a file per chunk: the raw movie at level 3, and our codes at level 1."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import photon_gpu as pg
+from benchmarks.contenders.base import Contender
+from benchmarks.contenders.files import Files, from_codes, to_codes
+
+
+class Zstandard(Files):
+    name = "zstd 3, raw"
+    lossless = True
+    level = 3
+
+    def pack(self, block: NDArray, noise: pg.NoiseModel) -> bytes:
+        from numcodecs import Zstd
+
+        return bytes(Zstd(level=self.level).encode(np.ascontiguousarray(block)))
+
+    def unpack(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype, facts: dict[str, Any]) -> NDArray:
+        from numcodecs import Zstd
+
+        return np.frombuffer(Zstd().decode(data), dtype).reshape(shape)
+
+
+class ZstandardCodes(Zstandard):
+    name = "zstd 1 of our codes"
+    lossless, worst, level = False, 0.35, 1
+    step = 0.5
+
+    def pack(self, block: NDArray, noise: pg.NoiseModel) -> bytes:
+        base, codes = to_codes(block, noise, self.step)
+        return struct.pack("<qB", base, codes.itemsize) + super().pack(codes, noise)
+
+    def unpack(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype, facts: dict[str, Any]) -> NDArray:
+        base, width = struct.unpack("<qB", data[:9])
+        codes = super().unpack(data[9:], shape, np.dtype(f"u{width}"), facts)
+        return from_codes(codes, base, pg.NoiseModel.from_dict(facts["noise"]), self.step, dtype)
+
+
+def contenders() -> list[Contender]:
+    return [Zstandard(), ZstandardCodes()]

@@ -1,0 +1,102 @@
+"""``photon-gpu profile``: this machine's speed, stage by stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from photon_gpu.cli import console, options
+
+
+def profile(
+    src: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SRC]", help="A movie of yours; without it, a simulated one.", show_default=False
+        ),
+    ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxWxHZ", help="Your camera, as in 512x512x30: which preset keeps up?", show_default=False
+        ),
+    ] = None,
+    dtype: Annotated[str, typer.Option(metavar="DTYPE", help="Of the camera's pixels.")] = "uint16",
+    seconds: Annotated[str, typer.Option(metavar="S", help="How long to measure, about.")] = "30",
+    gain: Annotated[str, typer.Option(metavar="ADU", help="Of SRC: ADU per photon.")] = "1",
+    offset: Annotated[str, typer.Option(metavar="ADU", help="Of SRC: value in the dark.")] = "0",
+    variance: Annotated[str, typer.Option(metavar="ADU^2", help="Of SRC: variance in the dark.")] = "0",
+    step: Annotated[str, typer.Option(metavar="SIGMA", help="Quantization step.")] = "0.5",
+    layout: Annotated[
+        list[str] | None,
+        typer.Option(metavar="plain|compact|lossless", help="Only these. Repeat it.", show_default="all"),
+    ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="fast|balanced|small", help="Only these. Repeat it.", show_default="all"),
+    ] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="numba|cupy|numpy",
+            help="Only these. Repeat it.",
+            show_default="numba, and cupy with a GPU",
+        ),
+    ] = None,
+    cores: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N", help="Only so many. Repeat it.", show_default="1, its doubles, all"),
+    ] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="On the disk to write to.", show_default="the system's temporary one"
+        ),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Draw it, as PNG, PDF or SVG.", show_default=False),
+    ] = None,
+    source_option: options.SourceOption = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> Any:
+    """Measure this machine by stage, layout, preset and cores, beside its ceilings.
+
+    For example:
+      photon-gpu profile
+      photon-gpu profile --camera 512x512x30 --dtype uint16 --plot profile.png
+      photon-gpu profile raw.tif --gain 100 --offset 92 --folder /data
+    """
+    from photon_gpu.noise import NoiseModel
+    from photon_gpu.profile import LAYOUTS
+    from photon_gpu.profile import profile as measure
+    from photon_gpu.profile_camera import Camera
+    from photon_gpu.sources import open_source
+    from photon_gpu.tuning import PRESETS
+
+    wanted = Camera.parse(camera, dtype) if camera else None
+    noise = NoiseModel(
+        gain=options.number(gain), offset=options.number(offset), variance=options.number(variance)
+    )
+    source = open_source(src, **options.for_source(src, source_option)) if src else None
+    with console.progress("measuring", None) as tick:
+        found = measure(
+            source,
+            noise=noise if src else None,
+            step=options.number(step),
+            layouts=layout or LAYOUTS,
+            presets=preset or PRESETS,
+            backends=backend,
+            cores=[options.whole(n) for n in cores] if cores else None,
+            camera=wanted,
+            seconds=options.number(seconds),
+            folder=folder,
+            progress=tick,
+        )
+    if plot:
+        from photon_gpu.profile_plot import plot_profile
+
+        plot_profile(found).savefig(plot, dpi=150)
+    return found

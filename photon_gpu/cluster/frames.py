@@ -1,0 +1,66 @@
+"""How frames get to a worker: it opens the source itself, wherever that can be done."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+
+_MOST_OPEN = 16
+_LARGEST_PICKLE = 1 << 20
+
+_open: OrderedDict[str, Source] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A source that every worker opens for itself, once.
+
+    Parameters
+    ----------
+    origin : str, path or bytes
+        What :func:`photon_gpu.open_source` takes, or a pickled source.
+    """
+
+    origin: Any
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def opened(self) -> Source:
+        """The source, as this process has it open."""
+        with _lock:
+            if self.key not in _open:
+                made = (
+                    pickle.loads(self.origin) if isinstance(self.origin, bytes) else open_source(self.origin)
+                )
+                _open[self.key] = made
+                while len(_open) > _MOST_OPEN:
+                    _open.popitem(last=False)  # closed once its last reader lets go of it
+            _open.move_to_end(self.key)
+            return _open[self.key]
+
+
+def travelling(source: Any) -> Frames | None:
+    """What to send in place of a source; None where its frames themselves must be sent.
+
+    Paths and URLs travel, and sources that say how they are made anew in few bytes (the simulator).
+
+    Examples
+    --------
+    >>> import photon_gpu as pg
+    >>> travelling(pg.simulate(frames=5, height=8, width=8)).opened().shape
+    (5, 8, 8)
+    """
+    if isinstance(source, str | os.PathLike):
+        return Frames(os.fspath(source))
+    if not isinstance(source, Source) or type(source).__reduce__ is object.__reduce__:
+        return None  # it would be its frames that are pickled
+    sent = pickle.dumps(source)
+    return Frames(sent) if len(sent) <= _LARGEST_PICKLE else None

@@ -1,0 +1,234 @@
+"""One movie over a cluster: claimed and published here, tuned and written by workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from photon_gpu import manifest
+from photon_gpu.claim import MARKER, Claim
+from photon_gpu.cluster.frames import Frames, travelling
+from photon_gpu.cluster.work import Job, Prepared, Settings, Written, prepare, write_chunk, writing
+from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.layouts import layout_for
+from photon_gpu.noise import NoiseModel
+from photon_gpu.report import EncodeReport, little_light
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+from photon_gpu.sources.dask import DaskSource, aligned, misaligned
+from photon_gpu.stages import Stages
+from photon_gpu.storage import Storage
+from photon_gpu.writer import chunk_name, finish
+
+_LIST_SECONDS = 2.0
+_QUIET_SECONDS = 60.0
+
+Tick = Callable[[int, int], None]
+
+
+class MovieOnCluster:
+    """One movie, encoded with the workers of a client.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    settings : Settings
+    ahead : int
+        Chunks, of one movie, whose frames may be on their way from here to workers.
+    rechunk : bool
+        Whether dask blocks that do not fit chunks are rechunked, or refused.
+    """
+
+    def __init__(self, client: Any, settings: Settings, *, ahead: int, rechunk: bool) -> None:
+        self.client, self.settings, self._ahead, self._rechunk = client, settings, ahead, rechunk
+        self._futures: set[Any] = set()
+        self._stopped = False
+
+    def encode(
+        self,
+        source: Any,
+        storage: Storage,
+        noise: NoiseModel | None,
+        *,
+        overwrite: bool,
+        resume: bool,
+        tick: Tick,
+    ) -> EncodeReport:
+        """As :func:`photon_gpu.encode`; what is stored is the same to the byte."""
+        with self.client.as_current():  # where blocks of dask are computed, too
+            return self._encode(source, storage, noise, overwrite, resume, tick)
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way ends with an error."""
+        self._stopped = True
+        self._cancel()
+
+    def _encode(
+        self,
+        source: Any,
+        storage: Storage,
+        noise: NoiseModel | None,
+        overwrite: bool,
+        resume: bool,
+        tick: Tick,
+    ) -> EncodeReport:
+        frames = travelling(source)
+        here = None if frames is not None else open_source(source)
+        settings, preset = self.settings, self.settings.preset
+        try:
+            with Claim(storage, overwrite=overwrite, resume=resume) as claim:
+                assert claim.token is not None
+                start, stages = time.perf_counter(), Stages()
+                ready = self._prepared(here or frames, claim, storage, noise)
+                _add(stages, ready.seconds)
+                claim.note(plan=ready.plan)
+                notes = [little_light(ready.mean, ready.encoding), self._fit(here, ready.chunk[0])]
+                if here is not None and not isinstance(here, DaskSource):
+                    notes.append(
+                        "frames were read by one machine and sent to the workers; a path they open is faster"
+                    )
+                job = Job(
+                    frames=frames, target=claim.target, token=claim.token, encoding=ready.encoding, preset=preset,
+                    shape=ready.shape, dtype=ready.dtype, chunk=ready.chunk, backend=settings.backend,
+                    threads=settings.threads, check=settings.check,
+                )  # fmt: skip
+                files = dict(ready.kept)
+                try:
+                    self._all_chunks(job, here, files, stages, tick)
+                except BaseException:
+                    self._given_up(claim, files if resume else None)
+                    raise
+                layout = layout_for(ready.encoding, settings.chosen())
+                stored = sum(size for size, _ in files.values())
+                stored += finish(claim, layout, ready.shape, ready.chunk, files, settings.attributes, stages)
+                seconds = time.perf_counter() - start
+        finally:
+            if here is not None and here is not source:
+                here.close()
+        if ready.kept:
+            notes.append(f"{len(ready.kept)} chunks were there already, and whole")
+        return EncodeReport(
+            source=ready.name, url=storage.url, shape=ready.shape, encoding=ready.encoding, preset=preset,
+            chunk_frames=ready.chunk[0], raw_bytes=ready.raw_bytes, stored_bytes=stored, seconds=seconds,
+            compile_seconds=0.0, stages=dict(stages.seconds), backend=ready.backend, why=ready.why,
+            workers=threads_of(self.client), notes=tuple(note for note in notes if note),
+            checked="every chunk read back: whole" if settings.check else "",
+        )  # fmt: skip
+
+    def _prepared(
+        self, movie: Source | Frames | None, claim: Claim, storage: Storage, noise: NoiseModel | None
+    ) -> Prepared:
+        asked = (movie, claim.target, storage, claim.token, noise, self.settings, claim.found.get("plan"))
+        if isinstance(movie, Frames):
+            return self._result(self._submit(prepare, *asked))
+        return prepare(*asked)  # type: ignore[arg-type]
+
+    def _fit(self, here: Source | None, chunk_frames: int) -> str | None:
+        if not isinstance(here, DaskSource):
+            return None
+        found = misaligned(here.array.chunks, chunk_frames)
+        if not found.unaligned:
+            return None
+        if not self._rechunk:
+            raise InvalidInputError(
+                f"{here.name}: {found.said(chunk_frames)}; rechunk it, give chunk_frames that fit, or let it be done: "
+                "rechunk=True"
+            )
+        return f"{found.said(chunk_frames)}: they were rechunked on the way"
+
+    def _all_chunks(
+        self, job: Job, here: Source | None, files: dict[str, list[Any]], stages: Stages, tick: Tick
+    ) -> None:
+        total, frames = job.shape[0], job.chunk[0]
+        numbers = [n for n in range(-(-total // frames)) if chunk_name(n, len(job.chunk)) not in files]
+        done = total - sum(min(frames, total - n * frames) for n in numbers)
+        listed = time.monotonic()
+        tick(done, total)
+        for written in self._written(job, here, numbers):
+            files[written.name] = written.entry
+            _add(stages, written.seconds)
+            done += written.frames
+            tick(done, total)
+            if time.monotonic() - listed > _LIST_SECONDS:  # what resume trusts
+                job.target.write(manifest.NAME, manifest.pack(files))
+                listed = time.monotonic()
+
+    def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:
+        """Chunks as they are done, in any order."""
+        from distributed import as_completed
+
+        if here is None:
+            pending = as_completed([self._submit(write_chunk, job, n) for n in numbers])
+            rest: list[int] = []
+        elif isinstance(here, DaskSource):
+            pending, rest = as_completed(self._from_blocks(job, here.array, numbers)), []
+        else:
+            pending, rest = as_completed([]), list(numbers)
+        for n in rest[: self._ahead]:
+            pending.add(self._sent(job, here, n))
+        rest = rest[self._ahead :]
+        for future in pending:
+            written: Written = self._result(future)
+            del future
+            if rest:
+                pending.add(self._sent(job, here, rest.pop(0)))
+            yield written
+
+    def _from_blocks(self, job: Job, array: Any, numbers: list[int]) -> list[Any]:
+        """Each block goes from the worker that has it straight to the one that writes it."""
+        from dask import delayed
+
+        blocks = aligned(array, job.chunk[0]).to_delayed(optimize_graph=True).reshape(-1)
+        write = delayed(write_chunk, pure=False, traverse=False)
+        futures = self.client.compute([write(job, n, blocks[n]) for n in numbers])
+        self._futures.update(futures)
+        return list(futures)
+
+    def _sent(self, job: Job, here: Source | None, number: int) -> Any:
+        assert here is not None
+        start = number * job.chunk[0]
+        return self._submit(
+            write_chunk, job, number, here.read(start, min(start + job.chunk[0], job.shape[0]))
+        )
+
+    def _submit(self, function: Any, *arguments: Any) -> Any:
+        if self._stopped:
+            raise PhotonError("stopped before it was done")
+        future = self.client.submit(function, *arguments, pure=False)
+        self._futures.add(future)
+        return future
+
+    def _result(self, future: Any) -> Any:
+        """What a worker returned; from then on nobody has to do it again."""
+        try:
+            return future.result()
+        finally:
+            self._futures.discard(future)
+
+    def _cancel(self) -> None:
+        self.client.cancel(list(self._futures))
+
+    def _given_up(self, claim: Claim, kept: dict[str, list[Any]] | None) -> None:
+        """Nobody writes there any more when this returns, so that what was written can be removed, or resumed."""
+        self._cancel()
+        if kept is None:
+            claim.target.delete(MARKER)  # from here on no chunk is begun
+        else:
+            claim.target.write(manifest.NAME, manifest.pack(kept))
+        until = time.monotonic() + _QUIET_SECONDS
+        while time.monotonic() < until:
+            busy = self.client.run(writing, claim.token, on_error="ignore")
+            if not any(count for count in busy.values() if isinstance(count, int)):
+                return
+            time.sleep(0.05)
+
+
+def threads_of(client: Any) -> int:
+    """Threads of all workers."""
+    return max(1, sum(client.nthreads().values()))
+
+
+def _add(stages: Stages, seconds: dict[str, float]) -> None:
+    for stage, spent in seconds.items():
+        stages.add(stage, spent)

@@ -1,0 +1,95 @@
+"""What encoding many movies did, in one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from photon_gpu.report import EncodeReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManyReport:
+    """One report per movie that was stored, one message per movie that was not.
+
+    Attributes
+    ----------
+    reports : tuple of EncodeReport
+        In the order the movies were given.
+    failures : dict
+        Message by URL.
+    seconds : float
+        Wall time of all together.
+    workers, threads : int
+        Of the cluster (or this machine) at the beginning.
+    lost_workers : int
+        That were there at the beginning and not at the end; their unfinished chunks were written by others.
+    """
+
+    reports: tuple[EncodeReport, ...]
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    workers: int = 1
+    threads: int = 1
+    lost_workers: int = 0
+
+    @property
+    def raw_bytes(self) -> int:
+        """Of all movies that were stored."""
+        return sum(report.raw_bytes for report in self.reports)
+
+    @property
+    def stored_bytes(self) -> int:
+        """What they take."""
+        return sum(report.stored_bytes for report in self.reports)
+
+    @property
+    def ratio(self) -> float:
+        """Raw bytes over stored bytes; 1 where nothing was stored."""
+        return self.raw_bytes / self.stored_bytes if self.reports else 1.0
+
+    @property
+    def megabytes_per_second(self) -> float:
+        """Raw megabytes (1e6) per second of wall time."""
+        return self.raw_bytes / 1e6 / max(self.seconds, 1e-9)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON."""
+        return {
+            "reports": [report.to_dict() for report in self.reports],
+            "failures": dict(self.failures),
+            "seconds": self.seconds,
+            "workers": self.workers,
+            "threads": self.threads,
+            "lost_workers": self.lost_workers,
+            "raw_bytes": self.raw_bytes,
+            "stored_bytes": self.stored_bytes,
+            "ratio": self.ratio,
+            "megabytes_per_second": self.megabytes_per_second,
+        }
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Movie, raw MB, stored MB, ratio, seconds, notes: of each movie, then of all."""
+        rows = [_row(r.url, r.raw_bytes, r.stored_bytes, r.seconds, "; ".join(r.notes)) for r in self.reports]
+        rows += [(url, "", "", "", "", f"FAILED: {message}") for url, message in self.failures.items()]
+        said = f"{self.workers} workers, {self.threads} threads, {self.megabytes_per_second:,.0f} MB/s"
+        if self.lost_workers:
+            said += f"; {self.lost_workers} workers were lost on the way, their unfinished chunks written by others"
+        stored = f"{len(self.reports)} of {len(self.reports) + len(self.failures)} movies"
+        return [*rows, _row(stored, self.raw_bytes, self.stored_bytes, self.seconds, said)]
+
+    def __str__(self) -> str:
+        table = [("movie", "raw MB", "stored MB", "ratio", "s", ""), *self.rows()]
+        widths = [max(len(row[column]) for row in table) for column in range(5)]
+        lines = []
+        for row in table:
+            first, *numbers = (
+                f"{text:{'<' if column == 0 else '>'}{widths[column]}}" for column, text in enumerate(row[:5])
+            )
+            lines.append("  ".join([first, *numbers, row[5]]).rstrip())
+        return "\n".join(lines)
+
+
+def _row(name: str, raw: int, stored: int, seconds: float, said: str) -> tuple[str, ...]:
+    ratio = f"{raw / stored:.2f}" if stored else ""
+    return name, f"{raw / 1e6:,.1f}", f"{stored / 1e6:,.1f}", ratio, f"{seconds:,.1f}", said

@@ -1,0 +1,229 @@
+"""What a worker does: prepare a movie, write a chunk of it. Both are plain functions of what is sent."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import manifest, metadata
+from photon_gpu.backend import Backend, get_backend
+from photon_gpu.blosc import Compressor
+from photon_gpu.claim import read_marker
+from photon_gpu.cluster.frames import Frames
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
+from photon_gpu.layouts import layout_for
+from photon_gpu.noise import NoiseModel
+from photon_gpu.place import refuse_source
+from photon_gpu.pool import parallel
+from photon_gpu.predictors import Predictor
+from photon_gpu.resume import plan_of, whole_chunks
+from photon_gpu.sources.base import Source
+from photon_gpu.stages import Stages
+from photon_gpu.storage import Storage
+from photon_gpu.tuning import choose
+from photon_gpu.warmup import warm_up
+from photon_gpu.writer import chunk_name
+
+_writing: Counter[str] = Counter()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all movies of one call share; the words are those of :func:`photon_gpu.encode`."""
+
+    step: float = 0.5
+    layout: str = "plain"
+    preset: str = "balanced"
+    predictor: str | Predictor | None = None
+    compressor: Compressor | None = None
+    dither: int | None = None
+    chunk_frames: int | None = None
+    backend: str = "auto"
+    threads: int = 1
+    check: bool = False
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def base(self, noise: NoiseModel | None, dtype: Any = "uint16") -> Encoding:
+        """The encoding before it is tuned."""
+        return Encoding(
+            layout=self.layout, noise=noise, step=self.step, dither=self.dither, dtype=np.dtype(dtype).name
+        )
+
+    def chunk_of(self, movie: Source, noise: NoiseModel | None) -> tuple[int, ...]:
+        """Shape of a chunk of a movie."""
+        kind = layout_for(self.base(noise, movie.dtype), self.chosen())
+        return (kind.chunk_frames(self.chunk_frames, movie.shape), *movie.shape[1:])
+
+    def chosen(self) -> Backend:
+        """The backend, where this is called."""
+        return get_backend(self.backend)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """All it takes to write any chunk of a movie: small, since it is sent with every chunk."""
+
+    frames: Frames | None
+    target: Storage
+    token: str
+    encoding: Encoding
+    shape: tuple[int, ...]
+    dtype: str
+    chunk: tuple[int, ...]
+    backend: str
+    threads: int
+    check: bool
+    preset: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A movie that was looked at and tuned: what the one who asked needs to know of it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    raw_bytes: int
+    chunk: tuple[int, ...]
+    encoding: Encoding
+    mean: float
+    plan: dict[str, Any]
+    kept: dict[str, list[Any]]
+    backend: str
+    why: str
+    compile_seconds: float
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """One chunk that is stored."""
+
+    name: str
+    entry: list[Any]
+    frames: int
+    seconds: dict[str, float]
+
+
+def prepare(
+    movie: Source | Frames,
+    target: Storage,
+    url: Storage,
+    token: str,
+    noise: NoiseModel | None,
+    settings: Settings,
+    noted: dict[str, Any] | None,
+) -> Prepared:
+    """Open, check and tune, as :func:`photon_gpu.encode` does before the first chunk."""
+    movie = movie.opened() if isinstance(movie, Frames) else movie
+    if movie.device is not None:
+        raise InvalidInputError(f"{movie.name}: frames on a GPU are not sent to a cluster; pass frames.get()")
+    refuse_source(movie.name, url)
+    check_claim(target, token)
+    chosen = settings.chosen()
+    base, chunk = settings.base(noise, movie.dtype), settings.chunk_of(movie, noise)
+    metadata.attributes_json(layout_for(base, chosen), settings.attributes)
+    compile_seconds = warm_up(chosen, base, settings.preset)
+    stages = Stages()
+    with stages.timed("tune"):
+        choice = choose(
+            movie, base, chosen, preset=settings.preset, chunk_frames=chunk[0], predictor=settings.predictor,
+            compressor=settings.compressor, run=parallel(settings.threads),
+        )  # fmt: skip
+    plan = plan_of(movie, layout_for(choice.encoding, chosen), chunk)
+    return Prepared(
+        name=movie.name, shape=movie.shape, dtype=movie.dtype.name, raw_bytes=movie.nbytes, chunk=chunk,
+        encoding=choice.encoding, mean=choice.mean, plan=plan, kept=whole_chunks(target, noted, plan),
+        backend=chosen.name, why=chosen.why, compile_seconds=compile_seconds, seconds=dict(stages.seconds),
+    )  # fmt: skip
+
+
+def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written:
+    """Read the frames of a chunk (or take those that were sent), encode and store them."""
+    stages, chosen = Stages(), get_backend(job.backend)
+    check_claim(job.target, job.token)  # of a movie that was given up nothing is begun
+    start = number * job.chunk[0]
+    stop = min(start + job.chunk[0], job.shape[0])
+    if values is None:
+        assert job.frames is not None
+        with stages.timed("read"):
+            values = job.frames.opened().read(start, stop)
+    values = _as_promised(values, job, start, stop)
+    warm_up(chosen, job.encoding, job.preset)
+    layout = layout_for(job.encoding, chosen)
+    run = parallel(job.threads)
+    data = layout.encode(values, job.chunk, first_frame=start, run=run, stages=stages)
+    name = chunk_name(number, len(job.chunk))
+    with _noted(job.token), stages.timed("write"):
+        check_claim(job.target, job.token)
+        job.target.write(name, data)
+    if job.check:
+        with stages.timed("check"):
+            _read_back(job.target, name, data, start, stop)
+    return Written(name=name, entry=manifest.entry(data), frames=stop - start, seconds=dict(stages.seconds))
+
+
+def check_claim(target: Storage, token: str) -> None:
+    """Only what the movie's claim covers is written: not after it was given up, nor somewhere else.
+
+    Raises
+    ------
+    PhotonError
+        This worker does not find the claim where the one who asked has put it.
+    """
+    try:
+        found = read_marker(target).get("token")
+    except (FileNotFoundError, NotADirectoryError):
+        found = None
+    if found != token:
+        raise PhotonError(
+            f"{target.url}: worker {socket.gethostname()} does not find there the claim of who gave it this chunk: "
+            "nothing was written. Either the movie was given up, or the place is not the same for all machines: use an "
+            "object store, or a folder that all of them mount"
+        )
+
+
+def writing(token: str) -> int:
+    """Chunks of a claim that are being written in this process."""
+    with _lock:
+        return _writing[token]
+
+
+@contextmanager
+def _noted(token: str) -> Iterator[None]:
+    with _lock:
+        _writing[token] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _writing[token] -= 1
+            if not _writing[token]:
+                del _writing[token]
+
+
+def _as_promised(values: Any, job: Job, start: int, stop: int) -> NDArray:
+    array = np.asarray(values)
+    expected = (stop - start, *job.shape[1:])
+    if array.shape != expected or array.dtype.newbyteorder("=") != np.dtype(job.dtype):
+        raise InvalidInputError(
+            f"frames {start} to {stop - 1} came as {array.dtype} {array.shape}; {job.dtype} {expected} were promised"
+        )
+    return np.ascontiguousarray(array, dtype=job.dtype)
+
+
+def _read_back(target: Storage, name: str, data: bytes, start: int, stop: int) -> None:
+    if target.read(name) != data:
+        raise CorruptDataError(
+            f"{target.url}: {name} (frames {start} to {stop - 1}) does not read back as written: nothing was kept"
+        )

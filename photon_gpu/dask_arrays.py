@@ -1,0 +1,130 @@
+"""A stored movie as a lazy dask or xarray one, for a single machine or a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import BackendUnavailableError, InvalidInputError
+from photon_gpu.inverse import STABILIZED
+from photon_gpu.metadata import Description
+from photon_gpu.storage import Storage
+
+if TYPE_CHECKING:
+    from photon_gpu.reader import Movie
+
+DIMS = {3: ("t", "y", "x"), 4: ("t", "z", "y", "x"), 5: ("t", "c", "z", "y", "x")}
+"""Names of a movie's axes, by their number."""
+
+UNITS = {"counts": "ADU", "stabilized": "sigma"}
+
+
+def to_dask(movie: Movie, what: str = "counts") -> Any:
+    """The movie as a dask array, one block per chunk, read when it is computed.
+
+    Parameters
+    ----------
+    movie : Movie
+    what : {"counts", "stabilized"}
+        Values in the original dtype and units, or stabilized float64 ones.
+
+    Returns
+    -------
+    dask.array.Array
+        Its blocks carry the movie's address, not its frames: workers of a cluster read the store
+        themselves, so it must be one they all can reach.
+
+    Raises
+    ------
+    BackendUnavailableError
+        Dask is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np, photon_gpu as pg
+    >>> _ = pg.encode(np.ones((30, 8, 8), "uint16"), "memory://to_dask.zarr", chunk_frames=10, overwrite=True)
+    >>> array = pg.open("memory://to_dask.zarr").to_dask()
+    >>> array.chunks[0], array.dtype, int(array[7:23].max().compute())
+    ((10, 10, 10), dtype('uint16'), 1)
+    """
+    if what not in UNITS:
+        raise InvalidInputError(f"what is {what!r}; allowed are {', '.join(UNITS)}")
+    if what == "stabilized" and movie.noise is None:
+        raise InvalidInputError(f"{movie.url} was stored losslessly without a noise model: ask for 'counts'")
+    try:
+        import dask.array as da
+        from dask.base import tokenize
+    except ImportError as error:
+        raise BackendUnavailableError(f"{error}; install it with: pip install 'photon-gpu[dask]'") from error
+    listed = movie.manifest
+    described = Description(movie.shape, movie.chunks, movie.encoding, movie.attrs, movie._opened)
+    remote = Remote(movie.storage, described, what, listed)
+    # The checksums of all chunks are part of the name: a movie that takes this one's place is another array.
+    name = f"photon-{what}-{tokenize(movie.url, described.opened, sorted(listed.items()))}"
+    empty = np.empty((0,) * movie.ndim, remote.dtype)
+    return da.from_array(
+        remote, chunks=movie.chunks, name=name, meta=empty, inline_array=False, asarray=False
+    )
+
+
+def to_xarray(movie: Movie, what: str = "counts") -> Any:
+    """The movie as a lazy :class:`xarray.DataArray` with named axes and units.
+
+    Axes are ``t, y, x``; ``t, z, y, x`` of four; ``t, c, z, y, x`` of five; further ones before those
+    are ``axis1``, ``axis2``, ... ``t`` counts frames; where frames were recorded with times these are
+    the coordinate ``time``.
+
+    Parameters
+    ----------
+    movie : Movie
+    what : {"counts", "stabilized"}
+
+    Examples
+    --------
+    >>> import numpy as np, photon_gpu as pg
+    >>> _ = pg.encode(np.ones((30, 8, 8), "uint16"), "memory://to_xarray.zarr", overwrite=True)
+    >>> lazy = pg.open("memory://to_xarray.zarr").to_xarray()
+    >>> lazy.dims, lazy.attrs["units"], float(lazy.sel(t=3).mean())
+    (('t', 'y', 'x'), 'ADU', 1.0)
+    """
+    array = to_dask(movie, what)
+    try:
+        import xarray
+    except ImportError as error:
+        raise BackendUnavailableError(f"{error}; install it with: pip install 'photon-gpu[dask]'") from error
+    more = tuple(f"axis{n}" for n in range(1, movie.ndim - 4))
+    dims = DIMS.get(movie.ndim, ("t", *more, "c", "z", "y", "x"))
+    coords: dict[str, Any] = {"t": ("t", np.arange(len(movie)), {"units": "frame"})}
+    times = movie.timestamps
+    if times is not None:
+        coords["time"] = ("t", times, {"description": "as recorded, in the recorder's own unit"})
+    attrs: dict[str, Any] = {"units": UNITS[what], "url": movie.url, "layout": movie.layout}
+    if movie.noise is not None:
+        attrs.update(gain=movie.noise.gain, offset=movie.noise.offset, variance=movie.noise.variance)
+    if movie.step is not None:
+        attrs["step"] = movie.step
+    return xarray.DataArray(array, dims=dims, coords=coords, attrs=attrs, name=what)
+
+
+class Remote:
+    """Where a movie lies and how it is read: what travels to the workers in place of its frames."""
+
+    def __init__(
+        self, storage: Storage, description: Description, what: str, listed: dict[str, list[Any]]
+    ) -> None:
+        from photon_gpu.reader import Movie
+
+        self._facts = storage, description, what, listed
+        # One thread: dask keeps the cores busy with blocks.
+        self._movie = Movie(storage, description, workers=1, listed=listed)
+        self._read_as = STABILIZED if what == "stabilized" else np.dtype(description.encoding.dtype)
+        self.dtype = np.dtype(np.float64) if what == "stabilized" else self._read_as
+        self.shape, self.ndim = description.shape, len(description.shape)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Remote, self._facts
+
+    def __getitem__(self, key: Any) -> NDArray:
+        return self._movie.read(key, self._read_as)

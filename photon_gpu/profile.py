@@ -1,0 +1,421 @@
+"""How fast this machine encodes, stage by stage, beside its own ceilings.
+
+The encodes are real ones (:func:`photon_gpu.encode` to a folder on the disk in question, flushed as always)
+and their times are those of ``report.stages``: nothing is timed here that users do not get.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.noise import NoiseModel
+from photon_gpu.pool import worker_count
+from photon_gpu.profile_camera import Camera
+from photon_gpu.profile_ceilings import ceilings, has_gpu
+from photon_gpu.report import EncodeReport
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+from photon_gpu.tuning import PRESETS
+from photon_gpu.writer import encode
+
+LAYOUTS = ("compact", "plain", "lossless")
+WRITE_UNIT = "write of stored bytes, all others of raw ones"
+STAGES = ("read", "transform", "predict", "gpu", "compress", "write")
+_ALONE = ("read",)  # done by one thread, however many cores there are
+_BUSY = 0.8
+_CHUNK_BYTES = 64 << 20
+_TUNED = (16, 128, 256)
+_FIRST_FRAMES = 8
+_MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One combination of backend, layout, preset and cores.
+
+    ``seconds`` is wall time without tuning; ``stages`` seconds of thread time.
+    """
+
+    backend: str
+    layout: str
+    preset: str
+    cores: int
+    frames: int
+    raw_bytes: int
+    stored_bytes: int
+    seconds: float
+    stages: dict[str, float]
+    settings: str
+
+    @property
+    def ratio(self) -> float:
+        """Raw bytes over stored bytes."""
+        return self.raw_bytes / self.stored_bytes
+
+    @property
+    def megabytes_per_second(self) -> float:
+        """Raw megabytes (1e6) per second of wall time."""
+        return self.raw_bytes / 1e6 / self.seconds
+
+    def stage_rate(self, stage: str) -> float:
+        """MB/s that a stage alone reaches on these cores; of stored bytes for ``write``, else of raw ones."""
+        nbytes = self.stored_bytes if stage == "write" else self.raw_bytes
+        lanes = 1 if stage in _ALONE else self.cores
+        return nbytes / 1e6 * lanes / max(self.stages[stage], 1e-9)
+
+    @property
+    def held_back_by(self) -> tuple[str, float]:
+        """The stage that holds it back, and its share of all thread time.
+
+        Reading is done by one thread, so it is what holds back where it takes most of the wall time.
+        """
+        whole = sum(self.stages.values())
+        stage = max(self.stages, key=lambda name: self.stages[name])
+        if self.stages.get("read", 0.0) > _BUSY * self.seconds:
+            stage = "read"
+        return stage, self.stages[stage] / max(whole, 1e-9)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON."""
+        stage, share = self.held_back_by
+        return {
+            **asdict(self),
+            "ratio": self.ratio,
+            "megabytes_per_second": self.megabytes_per_second,
+            "stage_megabytes_per_second": {s: self.stage_rate(s) for s in STAGES if s in self.stages},
+            "held_back_by": stage,
+            "held_back_share": share,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """All that was measured, with the machine it was measured on."""
+
+    machine: str
+    movie: str
+    shape: tuple[int, ...]
+    dtype: str
+    step: float
+    ceilings: dict[str, float]
+    measured: tuple[Measured, ...]
+    seconds: float
+    camera: Camera | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def cores(self) -> int:
+        """The most cores measured."""
+        return max(m.cores for m in self.measured)
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """What to conclude, in sentences."""
+        fastest = max(self.measured, key=lambda m: m.megabytes_per_second)
+        smallest = max(self.measured, key=lambda m: m.ratio)
+        said = []
+        for what, m in (("fastest", fastest), ("smallest", smallest)):
+            stage, share = m.held_back_by
+            said.append(
+                f"{what}: {m.layout}, {m.preset} on {m.cores} cores ({m.backend}): {m.megabytes_per_second:,.0f} MB/s "
+                f"at ratio {m.ratio:.2f}; {stage} holds it back ({100 * share:.0f} % of the thread time)"
+            )
+        if self.camera is not None:
+            said.append(self.camera.advice(self.measured).text)
+        return (*said, *self.notes)
+
+    def table(self) -> Any:
+        """A rich table with ceilings above and advice below it."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        stages = [s for s in STAGES if any(s in m.stages for m in self.measured)]
+        grid = Table(title=f"MB/s; a stage alone on these cores, {WRITE_UNIT}", title_justify="left")
+        for head in ("backend", "layout", "preset"):
+            grid.add_column(head)
+        for head in ("cores", "frames", "ratio", "MB/s", *stages):
+            grid.add_column(head, justify="right")
+        grid.add_column("held back by")
+        for m in self.measured:
+            rates = [f"{m.stage_rate(s):,.0f}" if s in m.stages else "" for s in stages]
+            numbers = (
+                str(m.cores),
+                str(m.frames),
+                f"{m.ratio:.2f}",
+                f"{m.megabytes_per_second:,.0f}",
+                *rates,
+            )
+            stage, share = m.held_back_by
+            grid.add_row(m.backend, m.layout, m.preset, *numbers, f"{stage} {100 * share:.0f} %")
+        shape = " x ".join(map(str, self.shape[1:]))
+        limits = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.ceilings.items())
+        movie = f"{self.movie}, frames of {shape} {self.dtype}, step {self.step:g}"
+        head = f"{self.machine}\n{movie}\nceilings, MB/s: {limits}"
+        return Group(Text(head), grid, *(Text(line) for line in self.advice))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON: what ``--json`` prints."""
+        return {
+            "machine": self.machine,
+            "movie": self.movie,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "step": self.step,
+            "ceilings_megabytes_per_second": dict(self.ceilings),
+            "measured": [m.to_dict() for m in self.measured],
+            "seconds": self.seconds,
+            "camera": None if self.camera is None else self.camera.advice(self.measured).to_dict(),
+            "advice": list(self.advice),
+            "notes": list(self.notes),
+        }
+
+
+def profile(
+    source: Any = None,
+    *,
+    noise: NoiseModel | None = None,
+    step: float = 0.5,
+    layouts: Sequence[str] = LAYOUTS,
+    presets: Sequence[str] = PRESETS,
+    backends: Sequence[str] | None = None,
+    cores: Sequence[int] | None = None,
+    camera: Camera | None = None,
+    seconds: float = 30.0,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Profile:
+    """Measure every combination of backend, layout, preset and cores within about ``seconds``.
+
+    Parameters
+    ----------
+    source : optional
+        What :func:`photon_gpu.open_source` takes; its first frames are encoded. Default: a simulated
+        two-photon movie, of the camera's frames where one is given.
+    noise : NoiseModel, optional
+        Of ``source``; the simulator knows its own.
+    backends : sequence of str, optional
+        Default: numba, and cupy where a GPU is.
+    cores : sequence of int, optional
+        Default: 1, its doubles, and all.
+    camera : Camera, optional
+        What must be kept up with.
+    seconds : float
+        Each combination takes its share, but at least one small encode.
+    folder : path, optional
+        On the disk to write to; a folder within it comes and goes. Default: the system's own for such things.
+    progress : callable, optional
+        ``progress(combinations_done, combinations_in_all)``.
+
+    Returns
+    -------
+    Profile
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> counts = np.random.default_rng(0).poisson(20.0, (20, 64, 64)).astype("uint16")
+    >>> found = profile(counts, layouts=["compact"], presets=["fast"], cores=[1], seconds=0.1)
+    >>> [(m.layout, m.preset, m.cores, m.ratio > 2) for m in found.measured]
+    [('compact', 'fast', 1, True)]
+    """
+    for name, given, allowed in (("layouts", layouts, LAYOUTS), ("presets", presets, PRESETS)):
+        wrong = [one for one in given if one not in allowed]
+        if wrong or not given:
+            raise InvalidInputError(f"{name} are {list(given)}; allowed are {', '.join(allowed)}")
+    if not (isinstance(seconds, int | float) and 0 < seconds <= 3600):
+        raise InvalidInputError(f"seconds is {seconds!r}; a number above 0, at most 3600, is needed")
+    start = time.perf_counter()
+    chosen = tuple(backends) if backends else ("numba", *(("cupy",) if has_gpu() else ()))
+    counts = tuple(worker_count(n) for n in cores) if cores else _doubles(worker_count(None))
+    movie, noise, notes = _movie(source, noise, camera)
+    # The slow preset last: what it takes beyond its share is taken from no other.
+    order = sorted(presets, key=PRESETS.index)
+    combinations = [(b, lay, p, n) for p in order for b in chosen for lay in layouts for n in counts]
+    measured: list[Measured] = []
+    settings: dict[tuple[str, ...], dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="photon-profile-", dir=folder) as place:
+        limits = ceilings(place, cores=max(counts), seconds=min(0.5, seconds / 20))
+        for done, (backend, layout, preset, n) in enumerate(combinations):
+            if progress is not None:
+                progress(done, len(combinations))
+            left = seconds - (time.perf_counter() - start)
+            share = max(left, 0.0) / (len(combinations) - done)
+            with on_cores(n):
+                measured.append(
+                    _measure(movie, Path(place) / "movie.zarr", noise, step, (backend, layout, preset, n),
+                             share, settings)
+                )  # fmt: skip
+    return Profile(
+        machine=machine(), movie=movie.name, shape=movie.shape, dtype=movie.dtype.name, step=step,
+        ceilings=limits, measured=tuple(measured), camera=camera, notes=notes,
+        seconds=time.perf_counter() - start,
+    )  # fmt: skip
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """All threads of this process on so many of its cores, where the system can do that (Linux)."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    _pin(set(sorted(allowed)[:count]))
+    try:
+        yield
+    finally:
+        _pin(allowed)
+
+
+def _pin(cores: set[int]) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(thread.name), cores)
+
+
+def machine() -> str:
+    """The hardware, in words."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return f"{model}, {worker_count(None)} cores, Python {platform.python_version()}"
+
+
+class _Repeated(Source):
+    """Frames in memory, again and again: chunks are encoded each for itself, so none profits from another."""
+
+    def __init__(self, frames: NDArray, count: int, name: str) -> None:
+        self._frames, self.name = frames, name
+        self.shape, self.dtype = (count, *frames.shape[1:]), frames.dtype
+
+    def read(self, start: int, stop: int) -> NDArray:
+        """A view, where the range does not pass the end of what is repeated."""
+        first = start % len(self._frames)
+        if first + stop - start <= len(self._frames):
+            return self._frames[first : first + stop - start]
+        return self._frames[np.arange(start, stop) % len(self._frames)]
+
+
+class _Part(Source):
+    """The first frames of a source, read from it each time."""
+
+    def __init__(self, source: Source, count: int) -> None:
+        self._source, self.name, self.dtype = source, source.name, source.dtype
+        self.shape = (min(count, source.shape[0]), *source.shape[1:])
+
+    def read(self, start: int, stop: int) -> NDArray:
+        return self._source.read(start, stop)
+
+
+def _movie(
+    source: Any, noise: NoiseModel | None, camera: Camera | None
+) -> tuple[Source, NoiseModel | None, tuple[str, ...]]:
+    if source is not None:
+        movie = open_source(source)
+        notes = []
+        if camera is not None and (camera.height, camera.width) != movie.shape[-2:]:
+            notes.append(
+                f"the camera's frames are {camera.height} x {camera.width}, the movie's "
+                f"{movie.shape[-2]} x {movie.shape[-1]}: speed is taken per byte"
+            )
+        return movie, noise, tuple(notes)
+    from photon_gpu.simulate import simulate
+
+    height, width, dtype = (camera.height, camera.width, camera.dtype) if camera else (512, 512, "uint16")
+    frame = height * width * np.dtype(dtype).itemsize
+    frames = int(min(100, max(_CHUNK_BYTES // frame, 2)))
+    gain = {1: 2.0}.get(np.dtype(dtype).itemsize, 100.0)
+    made = simulate(
+        frames=frames,
+        height=height,
+        width=width,
+        dtype=dtype,
+        gain=gain,
+        offset=4 * gain,
+        read_noise_adu=gain / 3,
+    )
+    values = made.read(0, frames)
+    return _Repeated(values, 1 << 20, "simulated two-photon movie"), made.noise, (
+        f"the movie was simulated before ({frames} frames, in memory): reading costs nothing here",
+    )  # fmt: skip
+
+
+def _measure(
+    movie: Source,
+    place: Path,
+    noise: NoiseModel | None,
+    step: float,
+    combination: tuple[str, str, str, int],
+    share: float,
+    settings: dict[tuple[str, ...], dict[str, Any]],
+) -> Measured:
+    """Settings are chosen once, on a part of a few frames; then as many frames as fit the share are encoded."""
+    backend, layout, preset, cores = combination
+    options: dict[str, Any] = {"noise": noise, "step": step, "layout": layout, "preset": preset, "backend": backend,
+                               "workers": cores, "overwrite": True}  # fmt: skip
+    unread = ("read",) if isinstance(movie, _Repeated) else ()
+    try:
+        until = time.perf_counter() + share
+        fixed = settings.get(combination[:3])
+        if fixed is None:
+            tuned = encode(_corner(movie), place, **options).encoding
+            fixed = {"compressor": tuned.compressor}
+            if layout == "compact":
+                fixed["predictor"] = tuned.predictor
+            settings[combination[:3]] = fixed
+        first = encode(_Part(movie, _FIRST_FRAMES), place, **options, **fixed)
+        rate = first.raw_bytes / max(_wall(first), 1e-3)
+        best = _result(first, combination, unread)
+        frames = int(max(0.8 * (until - time.perf_counter()), 0.0) * rate / movie.frame_nbytes)
+        frames = min(frames, _MOST_BYTES // movie.frame_nbytes, movie.shape[0])
+        if frames > _FIRST_FRAMES:
+            best = _result(encode(_Part(movie, frames), place, **options, **fixed), combination, unread)
+        return best
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _corner(movie: Source) -> NDArray:
+    frames, rows, columns = _TUNED
+    values = movie.read(0, min(frames, movie.shape[0]))
+    top, left = (max(0, (n - part) // 2) for n, part in zip(movie.shape[-2:], (rows, columns), strict=True))
+    return np.ascontiguousarray(values[..., top : top + rows, left : left + columns])
+
+
+def _wall(report: EncodeReport) -> float:
+    return report.seconds - report.stages.get("tune", 0.0)
+
+
+def _result(
+    report: EncodeReport, combination: tuple[str, str, str, int], unread: tuple[str, ...]
+) -> Measured:
+    backend, layout, preset, cores = combination
+    c = report.encoding.compressor
+    predicted = f"{report.encoding.predictor.name}, " if layout == "compact" else ""
+    return Measured(
+        backend=backend, layout=layout, preset=preset, cores=cores, frames=report.shape[0],
+        raw_bytes=report.raw_bytes, stored_bytes=report.stored_bytes, seconds=max(_wall(report), 1e-6),
+        stages={stage: spent for stage, spent in report.stages.items() if stage in STAGES and stage not in unread},
+        settings=f"{predicted}{c.cname} {c.clevel} {('no', 'byte', 'bit')[c.shuffle]} shuffle",
+    )  # fmt: skip
+
+
+def _doubles(most: int) -> tuple[int, ...]:
+    counts: Iterator[int] = (1 << n for n in range(most.bit_length()))
+    return tuple(sorted({*counts, most}))

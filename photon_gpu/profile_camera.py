@@ -1,0 +1,115 @@
+"""What a camera asks for, and which preset keeps up with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.tables import supported_dtype
+
+if TYPE_CHECKING:
+    from photon_gpu.profile import Measured
+
+HEADROOM = 1.5
+"""How much faster than the camera an encoder must be measured to be advised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Camera:
+    """Frames ``height x width`` of a dtype, ``rate`` a second.
+
+    Examples
+    --------
+    >>> Camera.parse("512x512x30").megabytes_per_second
+    15.72864
+    """
+
+    height: int
+    width: int
+    rate: float
+    dtype: str = "uint16"
+
+    def __post_init__(self) -> None:
+        if not (self.height > 0 and self.width > 0 and 0 < self.rate < 1e7):
+            raise InvalidInputError(
+                f"camera: {self.height} x {self.width} at {self.rate} Hz; positive numbers are needed"
+            )
+        object.__setattr__(self, "dtype", supported_dtype(self.dtype).name)
+
+    @classmethod
+    def parse(cls, text: str, dtype: str = "uint16") -> Camera:
+        """From ``HEIGHTxWIDTHxRATE``, rate in Hz."""
+        parts = text.lower().replace("hz", "").split("x")
+        try:
+            height, width, rate = int(parts[0]), int(parts[1]), float(parts[2])
+        except (ValueError, IndexError):
+            parts = []
+        if len(parts) != 3:
+            raise InvalidInputError(f"camera is {text!r}; HEIGHTxWIDTHxRATE is needed, as in 512x512x30")
+        return cls(height=height, width=width, rate=rate, dtype=dtype)
+
+    @property
+    def megabytes_per_second(self) -> float:
+        """What it gives, MB/s (1e6 bytes)."""
+        return self.height * self.width * np.dtype(self.dtype).itemsize * self.rate / 1e6
+
+    def advice(self, measured: Sequence[Measured]) -> Advice:
+        """The combination of the best ratio among those that keep up, with :data:`HEADROOM`."""
+        needed = self.megabytes_per_second
+        lossy = [m for m in measured if m.layout != "lossless"] or list(measured)
+        able = [m for m in lossy if m.megabytes_per_second >= HEADROOM * needed]
+        fastest = max(measured, key=lambda m: m.megabytes_per_second)
+        # Of equal ratios the one on fewer cores, which leaves the others to the rest of the rig.
+        best = max(able, key=lambda m: (round(m.ratio, 2), -m.cores, m.megabytes_per_second), default=None)
+        return Advice(camera=self, best=best, fastest=fastest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What to use; ``best`` is None where nothing that was measured keeps up."""
+
+    camera: Camera
+    best: Measured | None
+    fastest: Measured
+
+    @property
+    def text(self) -> str:
+        """Two sentences."""
+        camera, fastest = self.camera, self.fastest
+        needs = (
+            f"your camera: {camera.height} x {camera.width} x {camera.rate:g} Hz {camera.dtype} needs "
+            f"{camera.megabytes_per_second:,.1f} MB/s; this machine does {fastest.megabytes_per_second:,.0f} "
+            f"({fastest.layout}, {fastest.preset}, {_cores(fastest.cores)})"
+        )
+        if self.best is None:
+            return (
+                f"{needs}. None of the measured settings is {HEADROOM:g} times as fast as the camera: record "
+                "losslessly or raw and encode later, or take more cores"
+            )
+        best = self.best
+        times = best.megabytes_per_second / camera.megabytes_per_second
+        return (
+            f"{needs}. Use layout {best.layout}, preset {best.preset}, on {_cores(best.cores)}: ratio {best.ratio:.2f} "
+            f"at {best.megabytes_per_second:,.0f} MB/s, {times:,.1f} times what the camera needs"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON."""
+        best = self.best
+        return {
+            **asdict(self.camera),
+            "megabytes_per_second": self.camera.megabytes_per_second,
+            "layout": best.layout if best else None,
+            "preset": best.preset if best else None,
+            "cores": best.cores if best else None,
+            "backend": best.backend if best else None,
+            "advice": self.text,
+        }
+
+
+def _cores(count: int) -> str:
+    return f"{count} core{'s' if count > 1 else ''}"

@@ -1,0 +1,97 @@
+"""What a machine could do at most: copying memory, writing to disk, copying to a GPU and back."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from photon_gpu import durable
+from photon_gpu.errors import BackendUnavailableError
+from photon_gpu.pool import parallel
+
+_MIB = 1 << 20
+_COPIED = 32 * _MIB
+_WRITTEN = 32 * _MIB
+
+
+def ceilings(folder: str | os.PathLike[str], *, cores: int, seconds: float = 0.5) -> dict[str, float]:
+    """Ceilings of this machine, MB/s (1e6 bytes), the best of what fits into ``seconds`` each.
+
+    ``memcpy, 1 core`` and ``memcpy, all cores`` count bytes copied once; ``disk write`` is of files of
+    32 MiB, flushed to disk as chunks are; ``device up`` and ``device down`` are there where a GPU is.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> found = ceilings(tempfile.gettempdir(), cores=1, seconds=0.01)
+    >>> found["memcpy, 1 core"] > 0 and found["disk write"] > 0
+    True
+    """
+    source = np.random.default_rng(0).integers(0, 255, _COPIED, np.uint8)
+    target = np.empty_like(source)
+    pieces = [slice(n * _COPIED // cores, (n + 1) * _COPIED // cores) for n in range(cores)]
+
+    def copy(piece: slice) -> None:
+        np.copyto(target[piece], source[piece])
+
+    found = {"memcpy, 1 core": _best(lambda: copy(slice(None)), _COPIED, seconds)}
+    if cores > 1:
+        run = parallel(cores)
+        found["memcpy, all cores"] = _best(lambda: list(run(copy, pieces)), _COPIED, seconds)
+    data = source[:_WRITTEN].tobytes()
+    place = Path(folder) / f"photon-profile-{uuid.uuid4().hex}"
+    try:
+        found["disk write"] = _best(lambda: durable.write_file(str(place), data), _WRITTEN, seconds)
+    finally:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.unlink()
+    return {**found, **_device(source, seconds)}
+
+
+def has_gpu() -> bool:
+    """Whether CuPy is installed and finds a device that answers."""
+    try:
+        import cupy
+
+        return bool(cupy.cuda.runtime.getDeviceCount() > 0)
+    except Exception:  # no CuPy, no driver, a driver that is too old: all mean no
+        return False
+
+
+def _device(source: np.ndarray, seconds: float) -> dict[str, float]:
+    if not has_gpu():
+        return {}
+    import cupy
+
+    try:
+        pinned = np.frombuffer(cupy.cuda.alloc_pinned_memory(_COPIED), np.uint8, _COPIED)
+        pinned[...] = source
+        there = cupy.empty(_COPIED, cupy.uint8)
+
+        def up() -> None:
+            there.set(pinned)
+            cupy.cuda.get_current_stream().synchronize()
+
+        def down() -> None:
+            there.get(out=pinned)
+            cupy.cuda.get_current_stream().synchronize()
+
+        return {"device up": _best(up, _COPIED, seconds), "device down": _best(down, _COPIED, seconds)}
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise BackendUnavailableError(f"the GPU does not answer: {error}") from error
+
+
+def _best(action: Callable[[], object], nbytes: int, seconds: float) -> float:
+    best, until = float("inf"), time.perf_counter() + seconds
+    while True:
+        start = time.perf_counter()
+        action()
+        best = min(best, time.perf_counter() - start)
+        if time.perf_counter() >= until:
+            return nbytes / 1e6 / best

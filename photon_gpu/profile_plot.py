@@ -1,0 +1,93 @@
+"""Pictures of a profile: bars per stage under their ceilings, and ratio against speed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from photon_gpu.profile import Measured, Profile
+
+_COLORS = {"compact": BLUE, "plain": ORANGE, "lossless": GREEN}
+_MARKERS = {"fast": "^", "balanced": "o", "small": "s"}
+
+
+def plot_profile(profile: Profile) -> Figure:
+    """Bars per stage with the ceilings drawn in, and a Pareto plot of ratio against MB/s.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photon_gpu.profile import profile
+    >>> counts = np.random.default_rng(0).poisson(20.0, (10, 32, 32)).astype("uint16")
+    >>> found = profile(counts, layouts=["compact"], presets=["fast"], cores=[1], seconds=0.05)
+    >>> len(plot_profile(found).axes)
+    2
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _bars(left, profile)
+    _pareto(right, profile)
+    figure.suptitle(f"{profile.machine}; {profile.movie}, {profile.dtype}", fontsize=10, color=INK)
+    return figure
+
+
+def pareto(measured: list[Measured]) -> list[Measured]:
+    """Those that nothing measured beats in ratio and speed at once, the fastest first."""
+    best: list[Measured] = []
+    for m in sorted(measured, key=lambda m: (-m.megabytes_per_second, -m.ratio)):
+        if not best or m.ratio > best[-1].ratio:
+            best.append(m)
+    return best
+
+
+def _bars(axes: Axes, profile: Profile) -> None:
+    from photon_gpu.profile import STAGES, WRITE_UNIT
+
+    shown = [m for m in profile.measured if m.cores == profile.cores]
+    stages = [s for s in STAGES if any(s in m.stages for m in shown)]
+    width = 0.8 / max(len(shown), 1)
+    for n, m in enumerate(shown):
+        places = [stages.index(s) - 0.4 + (n + 0.5) * width for s in m.stages]
+        alpha = {"fast": 0.45, "balanced": 0.7, "small": 1.0}.get(m.preset, 1.0)
+        axes.bar(places, [m.stage_rate(s) for s in m.stages], width, color=_COLORS.get(m.layout, PALE), alpha=alpha,
+                 label=f"{m.layout}, {m.preset}" + (f", {m.backend}" if m.backend != "numba" else ""))  # fmt: skip
+    for name, rate in profile.ceilings.items():
+        first, last = (stages.index("write") - 0.45, stages.index("write") + 0.45) if name == "disk write" else (
+            -0.5, len(stages) - 1.5)  # fmt: skip
+        axes.hlines(rate, first, last, colors=VERMILION, linestyles="--", linewidth=1)
+        axes.annotate(name, (first, rate), fontsize=7, color=VERMILION, va="bottom")
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(stages)), stages)
+    axes.set_ylabel(f"MB/s of a stage alone, {profile.cores} cores\n({WRITE_UNIT})")
+    axes.legend(fontsize=6, ncols=2, frameon=False)
+
+
+def _pareto(axes: Axes, profile: Profile) -> None:
+    for m in profile.measured:
+        axes.scatter(m.megabytes_per_second, m.ratio, color=_COLORS.get(m.layout, PALE),
+                     marker=_MARKERS.get(m.preset, "o"), s=20 + 20 * m.cores / profile.cores)  # fmt: skip
+    front = pareto(list(profile.measured))
+    axes.plot(
+        [m.megabytes_per_second for m in front], [m.ratio for m in front], color=PALE, linewidth=1, zorder=0
+    )
+    for m in front:
+        axes.annotate(f"{m.layout}, {m.preset}, {m.cores} cores", (m.megabytes_per_second, m.ratio), fontsize=7,
+                      textcoords="offset points", xytext=(-4, 4), ha="right")  # fmt: skip
+    for layout in dict.fromkeys(m.layout for m in profile.measured):
+        axes.scatter([], [], color=_COLORS.get(layout, PALE), marker="s", label=layout)
+    for preset in dict.fromkeys(m.preset for m in profile.measured):
+        axes.scatter([], [], color=PALE, marker=_MARKERS.get(preset, "o"), label=preset)
+    axes.legend(fontsize=7, frameon=False, loc="center left")
+    if profile.camera is not None:
+        axes.axvline(profile.camera.megabytes_per_second, color=VERMILION, linestyle="--", linewidth=1)
+        axes.annotate("your camera", (profile.camera.megabytes_per_second, 1), fontsize=7, color=VERMILION)
+    axes.set_xscale("log")
+    axes.set_xlabel("MB/s of raw movie, wall time")
+    axes.set_ylabel("ratio")

@@ -1,0 +1,43 @@
+"""The estimate follows from what was measured, and requests are counted at a real S3 server."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import petabyte
+from tests.cluster.conftest import client
+
+__all__ = ["client"]
+
+MEASURED = petabyte.Measured(
+    ratio=5.0, megabytes_per_second=200.0, per_chunk={"PUT": 1, "GET": 2}, per_movie={"PUT": 5, "LIST": 3, "HEAD": 1},
+    machine="a machine",
+)  # fmt: skip
+
+
+def test_the_formulas():
+    found = petabyte.estimate(MEASURED, raw_bytes=1e15, movie_bytes=1e10, chunk_bytes=5e7, workers=100)
+    assert found.hours == pytest.approx(1e15 / (100 * 200e6) / 3600)
+    assert (found.chunks, found.movies) == (2e7, 1e5)
+    assert found.puts == 2e7 + 8e5 and found.gets == 4e7 + 1e5
+    assert found.month_raw_usd == pytest.approx(0.023 * 1e15 / 2**30)
+    assert found.month_stored_usd == pytest.approx(found.month_raw_usd / 5)
+    twice = petabyte.estimate(MEASURED, raw_bytes=1e15, movie_bytes=1e10, chunk_bytes=5e7, workers=200)
+    assert twice.hours == pytest.approx(found.hours / 2) and twice.compute_usd == pytest.approx(
+        found.compute_usd
+    )
+    text = petabyte.told(MEASURED, found, 1000, 100)
+    assert (
+        "**200 MB/s per worker** at ratio 5.00" in text
+        and "| hours | raw bytes / (workers x MB/s) | 13.9 |" in text
+    )
+
+
+def test_requests_are_those_a_server_saw(client, monkeypatch):
+    monkeypatch.setattr(
+        "photon_gpu.cluster.movie._LIST_SECONDS", 1e9
+    )  # however slow this machine is just now
+    pytest.importorskip("s3fs", reason="pip install 'photon-gpu[s3]'")
+    chunk, movie = petabyte.requests(client, sizes=(2, 5))
+    assert chunk == {"PUT": 1.0, "GET": 2.0}, "a chunk is one write, and two looks at the claim"
+    assert movie["PUT"] >= 4 and set(movie) <= {"PUT", "GET", "HEAD", "LIST", "DELETE"}

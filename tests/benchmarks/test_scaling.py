@@ -1,0 +1,58 @@
+"""Exponents, points and advice of the scaling benchmark; a point or two are really measured."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import scaling
+from benchmarks.memory import Shifted
+
+
+def rows(values, power, **more):
+    return [{"value": v, "seconds": 0.1 * v**power, "peak_bytes": 1e8, "raw_bytes": 1e6 * v, "mb_s": 10.0, **more}
+            for v in values]  # fmt: skip
+
+
+@pytest.mark.parametrize("power", [0.0, 0.9, 1.0, 1.5])
+def test_exponents_are_found(power):
+    found = rows([10, 20, 40, 80], power)
+    assert scaling.exponent([r["value"] for r in found], [r["seconds"] for r in found]) == pytest.approx(
+        power
+    )
+    (said,) = scaling.findings("length", found)
+    assert ("worse than linear" in said) == (power > scaling.LIMIT)
+
+
+def test_speed_up_is_of_the_first_point():
+    assert "2 are 1.90 times as fast as 1" in scaling.findings(
+        "dask workers", [{**rows([1], 1)[0], "seconds": 1.9}, {**rows([2], 1)[0], "seconds": 1.0}]
+    )[0]  # fmt: skip
+
+
+def test_points_are_measured_and_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(scaling.AXES, "length", [{"frames": 20, "size": 32}, {"frames": 40, "size": 32}])
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- scaling -->\nold\n<!-- /scaling -->\nb")
+    target = scaling.main(["--minutes", "0", "--only", "length", "--repeats", "1", "--results", str(tmp_path),
+                           "--write", str(page)])  # fmt: skip
+    from benchmarks.tables import load
+
+    found = load(target)
+    assert [(row["axis"], row["value"]) for row in found] == [("length", "20"), ("length", "40")]
+    assert all(float(row["seconds"]) > 0 and float(row["peak_bytes"]) > 1e7 for row in found)
+    assert "| length | 20, 40 |" in page.read_text() and "old" not in page.read_text()
+
+
+def test_random_access_is_timed(tmp_path):
+    facts = {**scaling.POINT, "frames": 20, "size": 32, "chunk_frames": 10, "latency": True}
+    found = json.loads(json.dumps(scaling.point(facts, 1)))
+    assert found["frame_ms"] > 0 and found["raw_bytes"] == 20 * 32 * 32 * 2
+
+
+def test_no_two_frames_of_a_chunk_are_alike():
+    frames = Shifted(100, 64).read(0, 100)
+    assert len(np.unique(frames.reshape(100, -1)[:, :8], axis=0)) == 100
+    np.testing.assert_array_equal(Shifted(100, 64).read(40, 42), frames[40:42])

@@ -1,0 +1,56 @@
+"""Sources that do harm to the worker that reads them; importable by workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from photon_gpu.sources.base import Source
+
+
+class Deadly(Source):
+    """Notes every read in ``folder``; the first worker that reads frame ``killer`` dies of it.
+
+    ``killer`` None kills nobody; ``broken`` names a frame whose reading is an error.
+    """
+
+    name = "deadly"
+
+    def __init__(self, folder, path, killer=None, broken=None):
+        self.folder, self.path, self.killer, self.broken = Path(folder), str(path), killer, broken
+        self.array = np.load(self.path, mmap_mode="r")
+        self.shape, self.dtype = self.array.shape, self.array.dtype
+
+    def __reduce__(self):
+        return Deadly, (self.folder, self.path, self.killer, self.broken)
+
+    def read(self, start, stop):
+        if (
+            stop - start > 1
+            and start <= (self.killer if self.killer is not None else -1) < stop
+            and self._first()
+        ):
+            time.sleep(1.0)  # others go on, what this worker has done is collected
+            os.kill(os.getpid(), signal.SIGKILL)
+        if stop - start > 1 and start <= (self.broken if self.broken is not None else -1) < stop:
+            time.sleep(0.2)
+            raise OSError("the disk of the microscope is gone")
+        with (self.folder / "reads").open("a") as log:
+            log.write(f"{start}:{stop} {os.getpid()}\n")
+        return np.ascontiguousarray(self.array[start:stop])
+
+    def _first(self):
+        try:
+            (self.folder / "killed").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def reads(self, frames):
+        """Beginnings of the chunks of ``frames`` that were read to their end."""
+        lines = [line.split()[0].split(":") for line in (self.folder / "reads").read_text().splitlines()]
+        return sorted(int(start) for start, stop in lines if int(stop) - int(start) == frames)
