@@ -29,6 +29,7 @@ _BAD_INPUT = (
 # How what the library advises is done on the command line.
 _SPOKEN = (
     ("overwrite=True", "--overwrite"),
+    ("resume=True", "--resume"),
     ("check='full'", "--check full"),
     ("delete_source", "--delete-source"),
     *((f"by {name}=", f"by --source-option {name}=") for name in ("dataset", "path", "key", "series")),

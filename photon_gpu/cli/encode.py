@@ -126,6 +126,15 @@ def encode(
         ),
     ] = False,
     overwrite: options.Overwrite = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            metavar="",
+            help="Go on where the same encode was killed; chunks that are whole are kept.",
+            rich_help_panel=options.RUNNING,
+        ),
+    ] = False,
     backend: options.Backend = "auto",
     workers: options.Workers = None,
     storage_option: options.StorageOption = None,
@@ -157,7 +166,8 @@ def encode(
         report = encode_movie(
             source, dst, noise=_noise(gain, offset, variance, layout), step=0.5 if step is None else step,
             layout=layout, preset=preset, predictor=predictor, compressor=compressor, dither=dither,
-            chunk_frames=chunk_frames, backend=backend, overwrite=overwrite, workers=workers, progress=tick,
+            chunk_frames=chunk_frames, backend=backend, overwrite=overwrite, resume=resume,
+            workers=workers, progress=tick,
             storage_options=storage_options if options.is_remote(dst) else None,
             check=_check(check), delete_source=delete_source,
         )  # fmt: skip

@@ -1,6 +1,9 @@
 """``photon-gpu encode``: what is stored, what is said, and every bad input refused with nothing written."""
 
 import json
+import subprocess
+import sys
+import time
 
 import h5py
 import numpy as np
@@ -246,3 +249,23 @@ def test_a_zarr_movie_is_never_overwritten_by_its_own_encoding(cli, counts, tmp_
         ran = cli("encode", "raw.zarr", name, "--gain", 1, "--overwrite")
         assert (ran.code, "the movie that is read" in ran.err) == (2, True)
     assert tree(tmp_path) == before
+
+
+def test_resume_goes_on_where_an_encode_was_killed(cli, counts, tmp_path):
+    """Killed after its first listing; the same command with --resume keeps what was whole."""
+    np.save(tmp_path / "raw.npy", np.tile(counts, (100, 8, 8)))
+    words = ["encode", "raw.npy", "m.zarr", "--layout", "compact", "--preset", "fast", "--chunk-frames", "10"]
+    ran = subprocess.Popen(
+        [sys.executable, "-m", "photon_gpu", *words], stdout=subprocess.DEVNULL, cwd=tmp_path
+    )
+    while len(list(tmp_path.glob("m.zarr/*.0.0"))) < 20 and ran.poll() is None:
+        time.sleep(0.002)
+    ran.kill()
+    ran.wait()
+    there = {path.name: path.stat().st_ino for path in tmp_path.glob("m.zarr/*.0.0")}
+    assert ran.returncode == -9 and len(there) >= 20
+    assert cli(*words).code == 2
+    done = cli(*words, "--resume")
+    assert done.code == 0, done.err
+    assert {path.name: path.stat().st_ino for path in tmp_path.glob("m.zarr/*.0.0")}.items() >= there.items()
+    assert pg.verify(tmp_path / "m.zarr", deep=True).ok
