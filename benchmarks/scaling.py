@@ -27,7 +27,7 @@ from benchmarks.clock import machine
 from benchmarks.compare import RESULTS
 from benchmarks.memory import NOISE, Shifted
 from photon_gpu.pool import worker_count
-from photon_gpu.profile import on_cores
+from photon_gpu.profiling.profile import on_cores
 
 CORES = worker_count(None)
 POINT = {"frames": 400, "size": 512, "cores": CORES, "chunk_frames": 100, "movies": 1, "workers": 0,

@@ -70,9 +70,9 @@ def profile(
       photon-gpu profile raw.tif --gain 100 --offset 92 --folder /data
     """
     from photon_gpu.noise import NoiseModel
-    from photon_gpu.profile import LAYOUTS
-    from photon_gpu.profile import profile as measure
-    from photon_gpu.profile_camera import Camera
+    from photon_gpu.profiling.camera import Camera
+    from photon_gpu.profiling.profile import LAYOUTS
+    from photon_gpu.profiling.profile import profile as measure
     from photon_gpu.sources import open_source
     from photon_gpu.tuning import PRESETS
 
@@ -96,7 +96,7 @@ def profile(
             progress=tick,
         )
     if plot:
-        from photon_gpu.profile_plot import plot_profile
+        from photon_gpu.profiling.plot import plot_profile
 
         plot_profile(found).savefig(plot, dpi=150)
     return found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from photon_gpu.profile import Profile
-from photon_gpu.profile_camera import Camera
-from photon_gpu.profile_plot import pareto, plot_profile
-from tests.test_profile import measured
+from photon_gpu.profiling.camera import Camera
+from photon_gpu.profiling.plot import pareto, plot_profile
+from photon_gpu.profiling.profile import Profile
+from tests.profiling.test_profile import measured
 
 FAST, SMALL = measured(preset="fast", seconds=0.01), measured(preset="small", stored_bytes=1_500_000)
 WORSE = measured(preset="balanced", layout="plain", seconds=0.2, stored_bytes=3_000_000)

@@ -17,16 +17,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import worker_count
-from photon_gpu.profile_camera import Camera
-from photon_gpu.profile_ceilings import ceilings, has_gpu
+from photon_gpu.profiling.camera import Camera
+from photon_gpu.profiling.ceilings import ceilings, has_gpu
+from photon_gpu.profiling.movie import Part, Repeated, corner, movie_for
 from photon_gpu.report import EncodeReport
-from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.tuning import PRESETS
 from photon_gpu.writer import encode
@@ -36,8 +33,6 @@ WRITE_UNIT = "write of stored bytes, all others of raw ones"
 STAGES = ("read", "transform", "predict", "gpu", "compress", "write")
 _ALONE = ("read",)  # done by one thread, however many cores there are
 _BUSY = 0.8
-_CHUNK_BYTES = 64 << 20
-_TUNED = (16, 128, 256)
 _FIRST_FRAMES = 8
 _MOST_BYTES = 1 << 30
 
@@ -241,7 +236,7 @@ def profile(
     start = time.perf_counter()
     chosen = tuple(backends) if backends else ("numba", *(("cupy",) if has_gpu() else ()))
     counts = tuple(worker_count(n) for n in cores) if cores else _doubles(worker_count(None))
-    movie, noise, notes = _movie(source, noise, camera)
+    movie, noise, notes = movie_for(source, noise, camera)
     # The slow preset last: what it takes beyond its share is taken from no other.
     order = sorted(presets, key=PRESETS.index)
     combinations = [(b, lay, p, n) for p in order for b in chosen for lay in layouts for n in counts]
@@ -297,65 +292,6 @@ def machine() -> str:
     return f"{model}, {worker_count(None)} cores, Python {platform.python_version()}"
 
 
-class _Repeated(Source):
-    """Frames in memory, again and again: chunks are encoded each for itself, so none profits from another."""
-
-    def __init__(self, frames: NDArray, count: int, name: str) -> None:
-        self._frames, self.name = frames, name
-        self.shape, self.dtype = (count, *frames.shape[1:]), frames.dtype
-
-    def read(self, start: int, stop: int) -> NDArray:
-        """A view, where the range does not pass the end of what is repeated."""
-        first = start % len(self._frames)
-        if first + stop - start <= len(self._frames):
-            return self._frames[first : first + stop - start]
-        return self._frames[np.arange(start, stop) % len(self._frames)]
-
-
-class _Part(Source):
-    """The first frames of a source, read from it each time."""
-
-    def __init__(self, source: Source, count: int) -> None:
-        self._source, self.name, self.dtype = source, source.name, source.dtype
-        self.shape = (min(count, source.shape[0]), *source.shape[1:])
-
-    def read(self, start: int, stop: int) -> NDArray:
-        return self._source.read(start, stop)
-
-
-def _movie(
-    source: Any, noise: NoiseModel | None, camera: Camera | None
-) -> tuple[Source, NoiseModel | None, tuple[str, ...]]:
-    if source is not None:
-        movie = open_source(source)
-        notes = []
-        if camera is not None and (camera.height, camera.width) != movie.shape[-2:]:
-            notes.append(
-                f"the camera's frames are {camera.height} x {camera.width}, the movie's "
-                f"{movie.shape[-2]} x {movie.shape[-1]}: speed is taken per byte"
-            )
-        return movie, noise, tuple(notes)
-    from photon_gpu.simulate import simulate
-
-    height, width, dtype = (camera.height, camera.width, camera.dtype) if camera else (512, 512, "uint16")
-    frame = height * width * np.dtype(dtype).itemsize
-    frames = int(min(100, max(_CHUNK_BYTES // frame, 2)))
-    gain = {1: 2.0}.get(np.dtype(dtype).itemsize, 100.0)
-    made = simulate(
-        frames=frames,
-        height=height,
-        width=width,
-        dtype=dtype,
-        gain=gain,
-        offset=4 * gain,
-        read_noise_adu=gain / 3,
-    )
-    values = made.read(0, frames)
-    return _Repeated(values, 1 << 20, "simulated two-photon movie"), made.noise, (
-        f"the movie was simulated before ({frames} frames, in memory): reading costs nothing here",
-    )  # fmt: skip
-
-
 def _measure(
     movie: Source,
     place: Path,
@@ -369,33 +305,26 @@ def _measure(
     backend, layout, preset, cores = combination
     options: dict[str, Any] = {"noise": noise, "step": step, "layout": layout, "preset": preset, "backend": backend,
                                "workers": cores, "overwrite": True}  # fmt: skip
-    unread = ("read",) if isinstance(movie, _Repeated) else ()
+    unread = ("read",) if isinstance(movie, Repeated) else ()
     try:
         until = time.perf_counter() + share
         fixed = settings.get(combination[:3])
         if fixed is None:
-            tuned = encode(_corner(movie), place, **options).encoding
+            tuned = encode(corner(movie), place, **options).encoding
             fixed = {"compressor": tuned.compressor}
             if layout == "compact":
                 fixed["predictor"] = tuned.predictor
             settings[combination[:3]] = fixed
-        first = encode(_Part(movie, _FIRST_FRAMES), place, **options, **fixed)
+        first = encode(Part(movie, _FIRST_FRAMES), place, **options, **fixed)
         rate = first.raw_bytes / max(_wall(first), 1e-3)
         best = _result(first, combination, unread)
         frames = int(max(0.8 * (until - time.perf_counter()), 0.0) * rate / movie.frame_nbytes)
         frames = min(frames, _MOST_BYTES // movie.frame_nbytes, movie.shape[0])
         if frames > _FIRST_FRAMES:
-            best = _result(encode(_Part(movie, frames), place, **options, **fixed), combination, unread)
+            best = _result(encode(Part(movie, frames), place, **options, **fixed), combination, unread)
         return best
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _corner(movie: Source) -> NDArray:
-    frames, rows, columns = _TUNED
-    values = movie.read(0, min(frames, movie.shape[0]))
-    top, left = (max(0, (n - part) // 2) for n, part in zip(movie.shape[-2:], (rows, columns), strict=True))
-    return np.ascontiguousarray(values[..., top : top + rows, left : left + columns])
 
 
 def _wall(report: EncodeReport) -> float:

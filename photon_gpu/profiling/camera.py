@@ -12,7 +12,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.tables import supported_dtype
 
 if TYPE_CHECKING:
-    from photon_gpu.profile import Measured
+    from photon_gpu.profiling.profile import Measured
 
 HEADROOM = 1.5
 """How much faster than the camera an encoder must be measured to be advised."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.profile_camera import Camera
-from tests.test_profile import measured
+from photon_gpu.profiling.camera import Camera
+from tests.profiling.test_profile import measured
 
 
 def at(megabytes_per_second, ratio, **changes):

@@ -1,0 +1,1 @@
+"""How fast this machine encodes, beside its own ceilings: ``photon-gpu profile``."""

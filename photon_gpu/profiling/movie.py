@@ -1,0 +1,85 @@
+"""What is encoded to measure: the user's movie, or one that is simulated before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.noise import NoiseModel
+from photon_gpu.profiling.camera import Camera
+from photon_gpu.sources import open_source
+from photon_gpu.sources.base import Source
+
+_CHUNK_BYTES = 64 << 20
+_TUNED = (16, 128, 256)
+
+
+class Repeated(Source):
+    """Frames in memory, again and again: chunks are encoded each for itself, so none profits from another."""
+
+    def __init__(self, frames: NDArray, count: int, name: str) -> None:
+        self._frames, self.name = frames, name
+        self.shape, self.dtype = (count, *frames.shape[1:]), frames.dtype
+
+    def read(self, start: int, stop: int) -> NDArray:
+        """A view, where the range does not pass the end of what is repeated."""
+        first = start % len(self._frames)
+        if first + stop - start <= len(self._frames):
+            return self._frames[first : first + stop - start]
+        return self._frames[np.arange(start, stop) % len(self._frames)]
+
+
+class Part(Source):
+    """The first frames of a source, read from it each time."""
+
+    def __init__(self, source: Source, count: int) -> None:
+        self._source, self.name, self.dtype = source, source.name, source.dtype
+        self.shape = (min(count, source.shape[0]), *source.shape[1:])
+
+    def read(self, start: int, stop: int) -> NDArray:
+        """As the source reads."""
+        return self._source.read(start, stop)
+
+
+def movie_for(
+    source: Any, noise: NoiseModel | None, camera: Camera | None
+) -> tuple[Source, NoiseModel | None, tuple[str, ...]]:
+    """The user's movie or one made for it, its noise model, and what is to be said of it."""
+    if source is not None:
+        movie = open_source(source)
+        notes = []
+        if camera is not None and (camera.height, camera.width) != movie.shape[-2:]:
+            notes.append(
+                f"the camera's frames are {camera.height} x {camera.width}, the movie's "
+                f"{movie.shape[-2]} x {movie.shape[-1]}: speed is taken per byte"
+            )
+        return movie, noise, tuple(notes)
+    from photon_gpu.simulate import simulate
+
+    height, width, dtype = (camera.height, camera.width, camera.dtype) if camera else (512, 512, "uint16")
+    frame = height * width * np.dtype(dtype).itemsize
+    frames = int(min(100, max(_CHUNK_BYTES // frame, 2)))
+    gain = {1: 2.0}.get(np.dtype(dtype).itemsize, 100.0)
+    made = simulate(
+        frames=frames,
+        height=height,
+        width=width,
+        dtype=dtype,
+        gain=gain,
+        offset=4 * gain,
+        read_noise_adu=gain / 3,
+    )
+    values = made.read(0, frames)
+    return Repeated(values, 1 << 20, "simulated two-photon movie"), made.noise, (
+        f"the movie was simulated before ({frames} frames, in memory): reading costs nothing here",
+    )  # fmt: skip
+
+
+def corner(movie: Source) -> NDArray:
+    """Some frames of its middle, to tune on."""
+    frames, rows, columns = _TUNED
+    values = movie.read(0, min(frames, movie.shape[0]))
+    top, left = (max(0, (n - part) // 2) for n, part in zip(movie.shape[-2:], (rows, columns), strict=True))
+    return np.ascontiguousarray(values[..., top : top + rows, left : left + columns])
