@@ -182,6 +182,14 @@ class Storage:
         except FileNotFoundError:
             return
 
+    def delete_for_certain(self, name: str) -> None:
+        """Delete one file, and look: where a whole bucket is not found, nothing was deleted."""
+        self.delete(name)
+        if self.exists(name):
+            raise OSError(
+                errno.EBUSY, "the store took it for deleted, and it is still there", self.path(name)
+            )
+
     def delete_folder(self) -> None:
         """Delete everything below the root, ``.zarray`` first: what is half deleted does not open."""
         names = self.names()

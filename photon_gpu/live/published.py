@@ -63,7 +63,7 @@ def finish_published(storage: Storage) -> tuple[int, list[str]]:
         discarded += [manifest.NAME, metadata.ATTRIBUTES]
     for name in discarded:
         storage.delete(name)
-    storage.delete(MARKER)
+    storage.delete_for_certain(MARKER)
     return frames, [name for name in discarded if not name.startswith(".")]
 
 

@@ -89,7 +89,7 @@ class Publisher:
             self._storage.write(metadata.ARRAY, array)
 
         self._again(write)
-        self._again(lambda: self._storage.delete(MARKER))
+        self._again(lambda: self._storage.delete_for_certain(MARKER))
         return len(array) + len(attributes) + len(index)
 
     def withdraw(self) -> int:

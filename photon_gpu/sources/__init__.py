@@ -152,7 +152,8 @@ def _wrap(obj: Any) -> Source:
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
     if (dask := sys.modules.get("dask.array")) is not None:
         # Of an xarray; asked of its blocks first, since .data loads what is not dask's.
-        held = obj.data if hasattr(obj, "dims") and getattr(obj, "chunks", None) is not None else obj
+        blocks = hasattr(obj, "dims") and getattr(obj, "chunks", None) is not None
+        held = getattr(obj, "data", obj) if blocks else obj  # h5py's datasets have the first two
         if isinstance(held, dask.Array):
             source = import_module("photon_gpu.sources.dask").DaskSource(
                 held, name=getattr(obj, "name", None)

@@ -17,7 +17,7 @@ def client():
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
                                  host="127.0.0.1") as cluster,
-        distributed.Client(cluster) as connected,
+        distributed.Client(cluster, set_as_default=False) as connected,
     ):  # fmt: skip
         yield connected
 

@@ -94,7 +94,7 @@ def test_urls_with_storage_options(store, typed, tmp_path, kind):
     flags = [part for option in options for part in ("--storage-option", option)]
     np.save(tmp_path / "raw.npy", poisson())
     for words in (
-        ["encode", tmp_path / "raw.npy", url, *flags],
+        ["encode", tmp_path / "raw.npy", url, "--gain", 1, *flags],
         *([["info", url, *flags], ["cost", url, *flags]] if kind == "seaweed" else []),
         ["decode", url, tmp_path / "back.npy", *flags],
     ):

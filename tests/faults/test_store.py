@@ -283,6 +283,17 @@ def test_a_recording_of_no_frame_leaves_nothing(memory_disk):
     assert not fs.storage().names() and not pending(memory_disk / "spool")
 
 
+def test_a_marker_that_a_missing_bucket_did_not_delete_is_deleted_again(memory_disk):
+    """A 404 may mean that the file was gone, or the whole bucket for a moment (a soak lost its way so)."""
+    fs = FaultyFileSystem(memory_disk / "store")
+    with pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings()) as live:
+        live.append(frames(0, 10))
+        fs.faults = Script({("delete", ".photon-writing", n): "404" for n in range(2)})
+    assert fs.injected["404"] == 2
+    assert ".photon-writing" not in fs.storage().names() and not pending(memory_disk / "spool")
+    assert len(pg.open(fs.storage())) == 10 and pg.verify(fs.storage()).ok
+
+
 def test_an_error_in_the_body_is_not_hidden_by_closing(memory_disk):
     fs = FaultyFileSystem(memory_disk / "store")
     with (
