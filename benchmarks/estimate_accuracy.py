@@ -152,8 +152,9 @@ def cover(seed: int) -> dict[str, Any]:
 
 def summary(rows: list[dict[str, Any]], small: list[dict[str, Any]]) -> list[str]:
     """The figures that are quoted."""
-    usable = [r for r in rows if r["pairs"] and r["pairs"] >= 5e6 and r["shot share"] >= 0.3]
-    said = [r for r in rows if r["verdict"] != "REFUSE" and r not in usable]
+    given = [r for r in rows if r["pairs"] and r["verdict"] != "REFUSE"]
+    usable = [r for r in given if r["pairs"] >= 5e6 and r["shot share"] >= 0.3]
+    said = [r for r in given if r not in usable]
     gains = np.abs([r["gain error %"] for r in usable])
     dark = [r for r in usable if r["intercept +-"] < 0.1]
     lines = [

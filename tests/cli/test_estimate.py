@@ -70,7 +70,10 @@ def test_pairs_and_seed_reach_the_estimate(cli, raw):
     np.save(raw / "slides.npy", slides)
     ran = cli("estimate", "slides.npy", "--pairs", "space", "--json")
     assert ran.json["model"]["gain"] == pytest.approx(8, rel=0.05)
-    assert cli("estimate", "slides.npy", "--seed", 3).code == 1
+    assert cli("estimate", "slides.npy").code == 1
+    np.save(raw / "long.npy", np.tile(detect(still(size=256, frames=60), dtype="int16"), (10, 1, 1)))
+    words = ["estimate", "long.npy", "--json", "--seed"]  # longer than the sample, so the seed decides
+    assert cli(*words, 1).json["model"] == cli(*words, 1).json["model"] != cli(*words, 2).json["model"]
 
 
 @pytest.mark.parametrize(
