@@ -11,13 +11,13 @@ NOISE = pg.NoiseModel(gain=20.0, offset=90.0, variance=100.0)
 SETTINGS = {"layout": "compact", "preset": "fast", "chunk_frames": 20, "noise": NOISE}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # closed then: it is the default one of all that dask computes meanwhile
 def client():
     distributed = pytest.importorskip("distributed", reason="pip install 'photon-gpu[dask]'")
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
                                  host="127.0.0.1") as cluster,
-        distributed.Client(cluster, set_as_default=False) as connected,
+        distributed.Client(cluster) as connected,
     ):  # fmt: skip
         yield connected
 
