@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 from photon_gpu.blosc import Compressor
@@ -133,7 +134,9 @@ def encode_many(
             before = set(client.scheduler_info(n_workers=-1)["workers"])
             facts = {"workers": len(before), "threads": threads_of(client)}
             limit = at_once or min(max(facts["threads"], 2), _MOST_AT_ONCE)
-            done = _there(client, sources, places, models, settings, rechunk, limit, tick, way)
+            # Entered once, here: it changes settings of the whole process, which threads would not restore in order.
+            with client.as_current():
+                done = _there(client, sources, places, models, settings, rechunk, limit, tick, way)
             facts["lost_workers"] = len(before - set(client.scheduler_info(n_workers=-1)["workers"]))
     report = ManyReport(
         reports=tuple(found for found in done if isinstance(found, EncodeReport)),
@@ -216,7 +219,7 @@ def _there(
         )
 
     with ThreadPoolExecutor(limit, thread_name_prefix="photon-movie") as movies:
-        futures = [movies.submit(one, n) for n in range(len(places))]
+        futures = [movies.submit(copy_context().run, one, n) for n in range(len(places))]
         try:
             pending: set[Future[EncodeReport]] = set(futures)
             while pending:

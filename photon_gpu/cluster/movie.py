@@ -55,24 +55,10 @@ class MovieOnCluster:
         resume: bool,
         tick: Tick,
     ) -> EncodeReport:
-        """As :func:`photon_gpu.encode`; what is stored is the same to the byte."""
-        with self.client.as_current():  # where blocks of dask are computed, too
-            return self._encode(source, storage, noise, overwrite, resume, tick)
+        """As :func:`photon_gpu.encode`; what is stored is the same to the byte.
 
-    def stop(self) -> None:
-        """Begin nothing more; what is under way ends with an error."""
-        self._stopped = True
-        self._cancel()
-
-    def _encode(
-        self,
-        source: Any,
-        storage: Storage,
-        noise: NoiseModel | None,
-        overwrite: bool,
-        resume: bool,
-        tick: Tick,
-    ) -> EncodeReport:
+        Called where the client is dask's current one: blocks of dask are computed there.
+        """
         frames = travelling(source)
         here = None if frames is not None else open_source(source)
         settings, preset = self.settings, self.settings.preset
@@ -115,6 +101,11 @@ class MovieOnCluster:
             workers=threads_of(self.client), notes=tuple(note for note in notes if note),
             checked="every chunk read back: whole" if settings.check else "",
         )  # fmt: skip
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way ends with an error."""
+        self._stopped = True
+        self._cancel()
 
     def _prepared(
         self, movie: Source | Frames | None, claim: Claim, storage: Storage, noise: NoiseModel | None

@@ -75,6 +75,19 @@ def test_a_worker_killed_midway_costs_its_chunk_and_nothing_else(
     assert ticks[0] == (0, 210) and ticks[-1] == (210, 210)
 
 
+def test_dask_is_left_as_it_was_however_movies_overlap(client, on_disk, one_machine, tmp_path):
+    """dask's own as_current() changes the whole process's settings, and threads do not leave it in order."""
+    import dask
+
+    slow = Deadly(tmp_path, on_disk, killer=85)  # begun second, done last
+    with dask.config.set(scheduler="threads"):
+        encode_many(
+            [on_disk, slow], [tmp_path / "a.zarr", tmp_path / "b.zarr"], client=client, at_once=2, **SETTINGS
+        )
+        assert dask.config.get("scheduler") == "threads"
+    assert stored(tmp_path / "a.zarr") == stored(tmp_path / "b.zarr") == one_machine
+
+
 def test_a_worker_killed_while_dask_computes_costs_only_what_it_held(client, counts, one_machine, tmp_path):
     def deadly_block(block_info=None):
         (start, stop), *_ = block_info[None]["array-location"]
