@@ -5,14 +5,24 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import petabyte
-from tests.cluster.conftest import client
-
-__all__ = ["client"]
 
 MEASURED = petabyte.Measured(
     ratio=5.0, megabytes_per_second=200.0, per_chunk={"PUT": 1, "GET": 2}, per_movie={"PUT": 5, "LIST": 3, "HEAD": 1},
     machine="a machine",
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two workers in threads of this process; no later test's dask is to run on them."""
+    distributed = pytest.importorskip("distributed", reason="pip install 'photon-gpu[dask]'")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as connected,
+    ):
+        yield connected
 
 
 def test_the_formulas():

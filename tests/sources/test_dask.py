@@ -10,9 +10,17 @@ from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.sources import open_source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 
+dask = pytest.importorskip("dask", reason="pip install 'photon-gpu[dask]'")
 da = pytest.importorskip("dask.array", reason="pip install 'photon-gpu[dask]'")
 
 MOVIE = np.random.default_rng(0).poisson(20.0, (130, 6, 8)).astype("uint16")
+
+
+@pytest.fixture(autouse=True)
+def in_this_process():
+    """What is counted here must be computed here, whatever cluster another test has at hand."""
+    with dask.config.set(scheduler="threads"):
+        yield
 
 
 def counting(blocks):
