@@ -28,11 +28,11 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
+from photon_gpu.metadata import chunk_name
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.reader import Movie
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
-from photon_gpu.writer import chunk_name
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".zarr")
 

@@ -37,6 +37,11 @@ _OURS = frozenset(
 )
 
 
+def chunk_name(number: int, dimensions: int) -> str:
+    """File name of a chunk of whole frames: ``3.0.0``."""
+    return ".".join([str(number), *["0"] * (dimensions - 1)])
+
+
 @dataclass(frozen=True)
 class Description:
     """What the two metadata files say."""
@@ -46,6 +51,10 @@ class Description:
     encoding: Encoding
     attributes: dict[str, Any]
     opened: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def chunk_name(self, number: int) -> str:
+        """File name of one of its chunks."""
+        return chunk_name(number, len(self.shape))
 
 
 def array_json(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) -> bytes:

@@ -22,10 +22,10 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFound
 from photon_gpu.indexing import Share, frame_numbers, shares, split_key
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
+from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.storage import Storage
-from photon_gpu.writer import chunk_name
 
 _CACHE_BYTES = 256 << 20
 _FETCHES = 4

@@ -184,7 +184,7 @@ class _Work:
         """Name whatever was not restored."""
         said = {name for name, _ in [*self.restored, *self.left]}
         for number in sorted(damaged):
-            if description is not None and (name := chunk_name(description, number)) not in said:
+            if description is not None and (name := description.chunk_name(number)) not in said:
                 self.left.append((name, why))
         for problem in self.before.problems:
             if problem.kind in ("extra", "unfinished"):
@@ -239,7 +239,7 @@ class _Work:
         total = len(damaged) + len(witnesses)
         for number in sorted(damaged):
             data = self._encode(number, description)
-            name = chunk_name(description, number)
+            name = description.chunk_name(number)
             if self.index is not None and manifest.entry(data) == self.index.files.get(name):
                 self._write(name, data, "encoded again, byte for byte as the manifest says")
             else:
@@ -257,13 +257,13 @@ class _Work:
                 else "no chunk is whole that could prove that this source is the movie"
             )
             for number in sorted(pending):
-                self.left.append((chunk_name(description, number), f"{why}; nothing was written for it"))
+                self.left.append((description.chunk_name(number), f"{why}; nothing was written for it"))
             return {}
         self.compared = True
         proof = f"encoded again; {agreeing} whole chunks agree with this source"
         for number, data in sorted({**pending, **differing}.items()):
-            self._write(chunk_name(description, number), data, proof, keep=True)
-        return {chunk_name(description, n): manifest.entry(data) for n, data in pending.items()}
+            self._write(description.chunk_name(number), data, proof, keep=True)
+        return {description.chunk_name(n): manifest.entry(data) for n, data in pending.items()}
 
     def _encode(self, number: int, description: Description) -> bytes:
         assert self.movie is not None
@@ -275,7 +275,7 @@ class _Work:
     def _differs(self, number: int, description: Description, total: int) -> bytes | None:
         """The chunk encoded from the source, where the stored one decodes to something else."""
         data = self._encode(number, description)
-        stored = self.storage.read(chunk_name(description, number))
+        stored = self.storage.read(description.chunk_name(number))
         self._tick(total)
         if stored == data:
             return None
@@ -294,10 +294,10 @@ class _Work:
                 self._index({**self.index.files, **new}, "with the chunks encoded again")
             return
         restored = {name for name, _ in self.restored}
-        if any(chunk_name(description, n) not in restored for n in damaged):
+        if any(description.chunk_name(n) not in restored for n in damaged):
             self.left.append((manifest.NAME, "chunks are damaged, and a manifest must not vouch for them"))
             return
-        names = [chunk_name(description, n) for n in range(_count(description))]
+        names = [description.chunk_name(n) for n in range(_count(description))]
         known = (
             "equals the source"
             if self.compared
@@ -326,11 +326,6 @@ class _Work:
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, total)
-
-
-def chunk_name(description: Description, number: int) -> str:
-    """File name of a chunk."""
-    return ".".join([str(number), *["0"] * (len(description.shape) - 1)])
 
 
 def _count(description: Description) -> int:

@@ -60,12 +60,12 @@ def whole_chunks(
     description = metadata.describe(
         json.dumps(plan["array"]).encode(), json.dumps(plan["attributes"]).encode(), storage.url
     )
-    count, dimensions = -(-description.shape[0] // description.chunks[0]), len(description.shape)
+    count = -(-description.shape[0] // description.chunks[0])
     present = set(storage.names())
-    numbers = [number for number in range(count) if _chunk_name(number, dimensions) in present]
+    numbers = [number for number in range(count) if description.chunk_name(number) in present]
 
     def found(number: int) -> list[Any] | None:
-        name = _chunk_name(number, dimensions)
+        name = description.chunk_name(number)
         data = storage.read(name)
         entry = manifest.entry(data)
         if name in listed:
@@ -75,7 +75,7 @@ def whole_chunks(
     with ThreadPoolExecutor(_READERS, thread_name_prefix="photon-resume") as readers:
         entries = list(readers.map(found, numbers))
     pairs = zip(numbers, entries, strict=True)
-    return {_chunk_name(number, dimensions): entry for number, entry in pairs if entry is not None}
+    return {description.chunk_name(number): entry for number, entry in pairs if entry is not None}
 
 
 def _proves_itself(data: bytes, number: int, description: metadata.Description) -> bool:
@@ -89,7 +89,3 @@ def _proves_itself(data: bytes, number: int, description: metadata.Description) 
     except PhotonError:
         return False
     return True
-
-
-def _chunk_name(number: int, dimensions: int) -> str:
-    return ".".join([str(number), *["0"] * (dimensions - 1)])

@@ -27,6 +27,7 @@ PRESETS = ("fast", "balanced", "small")
 
 _MIB = 1 << 20
 _TABLED = 1 << 22
+_MOST_BITS = 1.2
 _HUFFMAN = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB)
 _BY_BYTE = Compressor(cname="zstd", clevel=1, shuffle=1, blocksize=_MIB)
 _BY_BIT = Compressor(cname="zstd", clevel=1, shuffle=2, blocksize=_MIB)
@@ -176,19 +177,14 @@ def _choose_compact(
         return sizes
 
     candidates: list[Encoding] = []
-    bits = without = None
+    bits = 0.0
     for exact in kinds:
         kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
             codes = [_codes(block, kind, backend) for block in blocks]
-            if exact and bits is not None and _entropy(codes) > 2.0 * bits:
-                continue
-            bits = _entropy(codes)
-            if len(kinds) > 1:
-                plainly = min(sizes_of([kind.but(compressor=one) for one in compressors[:2]]))
-                if exact and without is not None and plainly > 1.2 * without:
-                    continue  # values that much larger than codes are not caught up by any predictor
-                without = plainly
+            before, bits = bits, _entropy(codes) if len(kinds) > 1 else 0.0
+            if exact and bits > _MOST_BITS * before:
+                continue  # values that much more varied than codes are not caught up by any predictor
             if isinstance(predictor, Predictor):
                 candidates.append(kind.but(predictor=predictor))
                 continue

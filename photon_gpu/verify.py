@@ -223,7 +223,7 @@ class Check:
                 self._add("missing", name, f"times and metadata of frames from {number * per_chunk}")
         there = sorted(chunk_number(name) or 0 for name in chunks & expected)
         for first, last in gaps(there, -(-frames // per_chunk)):
-            names = [self._name(n) for n in dict.fromkeys((first, last))]
+            names = [self.description.chunk_name(n) for n in dict.fromkeys((first, last))]
             lost = (first * per_chunk, min((last + 1) * per_chunk, frames) - 1)
             self.problems.append(
                 Problem(kind="missing", name=" to ".join(names), detail="no such file", frames=lost)
@@ -246,11 +246,9 @@ class Check:
             return listed if self.index else chunks
         count = -(-self.description.shape[0] // self.description.chunks[0])
         names = {name for name in chunks if (n := chunk_number(name)) is not None and n < count}
-        return listed | {name for name in names if name == self._name(chunk_number(name) or 0)}
-
-    def _name(self, number: int) -> str:
-        assert self.description is not None
-        return ".".join([str(number), *["0"] * (len(self.description.shape) - 1)])
+        return listed | {
+            name for name in names if name == self.description.chunk_name(chunk_number(name) or 0)
+        }
 
     def threads(self, workers: int | None, budget_bytes: int, decode: bool) -> int:
         """Files to read at once, within the budget."""

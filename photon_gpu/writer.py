@@ -249,11 +249,6 @@ def finish(
     return len(array) + len(attrs) + len(index)
 
 
-def chunk_name(number: int, dimensions: int) -> str:
-    """File name of a chunk of whole frames: ``3.0.0``."""
-    return ".".join([str(number), *["0"] * (dimensions - 1)])
-
-
 class _Run:
     """The chunks of one movie on their way: a reader, compute threads, and writers, at once."""
 
@@ -291,7 +286,7 @@ class _Run:
         with ThreadPoolExecutor(self._in_flight, thread_name_prefix="photon-chunk") as chunks:
             try:
                 for number, start in enumerate(range(0, total, self._frames)):
-                    if (known := self.files.get(chunk_name(number, len(self.chunk)))) is not None:
+                    if (known := self.files.get(metadata.chunk_name(number, len(self.chunk)))) is not None:
                         done += min(self._frames, total - start)
                         self._stored += known[0]
                         continue
@@ -338,7 +333,7 @@ class _Run:
 
     def _one(self, number: int, start: int, values: NDArray) -> int:
         data = self._layout.encode(values, self.chunk, first_frame=start, run=self._map, stages=self._stages)
-        name = chunk_name(number, len(self.chunk))
+        name = metadata.chunk_name(number, len(self.chunk))
         with self._stages.timed("write"):
             self._target.write(name, data)
         if self.check is not None:
@@ -351,4 +346,4 @@ class _Run:
         return len(values)
 
 
-__all__ = ["Backend", "chunk_name", "encode", "finish"]
+__all__ = ["Backend", "encode", "finish"]

@@ -56,6 +56,22 @@ def test_the_known_exception_is_no_worse_than_documented(detector):
     assert of_floats < FLOAT_BAR and of_integers < INTEGER_BAR
 
 
+@pytest.mark.parametrize(
+    "detector",
+    [
+        Detector(1.2, 0.85, 0.125),
+        Detector(1.5, 0.7, 0.375),
+        Detector(1.8, 0.5, 0.75),
+        Detector(2.0, 0.5, 0.625),
+    ],
+    ids=lambda d: f"{d.gain}",
+)
+def test_where_centres_alone_were_biased_the_bar_is_met_and_dither_keeps_within_two_percent(detector):
+    of_floats, of_integers = worst(detector, np.geomspace(0.1, 100.0, 31))
+    assert of_floats < FLOAT_BAR and of_integers < INTEGER_BAR
+    assert max(worst(detector, dither=True)) < 2.0
+
+
 @pytest.mark.parametrize("gain", [5.0, 30.0, 100.0])
 def test_the_comb_without_read_noise_is_biased_and_dither_removes_it(gain):
     comb = Detector(gain)

@@ -14,7 +14,7 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu import writer
+from photon_gpu import metadata
 from photon_gpu.claim import MARKER
 from photon_gpu.errors import (
     InvalidInputError,
@@ -424,7 +424,7 @@ def test_the_number_of_chunks_in_flight_keeps_to_the_budget(tmp_path):
 
 
 def test_chunk_names_have_one_number_per_axis():
-    assert writer.chunk_name(3, 3) == "3.0.0" and writer.chunk_name(12, 5) == "12.0.0.0.0"
+    assert metadata.chunk_name(3, 3) == "3.0.0" and metadata.chunk_name(12, 5) == "12.0.0.0.0"
 
 
 def test_a_url_without_its_package_says_what_to_install(tmp_path):

@@ -12,6 +12,7 @@ from photon_gpu.cluster.frames import Frames, travelling
 from photon_gpu.cluster.work import Job, Prepared, Settings, Written, prepare, write_chunk, writing
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.layouts import layout_for
+from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
 from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.sources import open_source
@@ -19,7 +20,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
-from photon_gpu.writer import chunk_name, finish
+from photon_gpu.writer import finish
 
 _LIST_SECONDS = 2.0
 _QUIET_SECONDS = 60.0

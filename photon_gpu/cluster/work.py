@@ -21,6 +21,7 @@ from photon_gpu.cluster.frames import Frames
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.layouts import layout_for
+from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
 from photon_gpu.place import refuse_source
 from photon_gpu.pool import parallel
@@ -31,7 +32,6 @@ from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.tuning import choose
 from photon_gpu.warmup import warm_up
-from photon_gpu.writer import chunk_name
 
 _writing: Counter[str] = Counter()
 _lock = threading.Lock()

@@ -23,6 +23,7 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
+from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
@@ -31,7 +32,7 @@ from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.tuning import choose
 from photon_gpu.warmup import warm_up
-from photon_gpu.writer import chunk_name, finish
+from photon_gpu.writer import finish
 
 #: In the folder of a movie whose recording has not come to its row: what is to become of it.
 JOURNAL = ".photon-recording"

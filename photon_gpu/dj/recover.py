@@ -15,9 +15,10 @@ from photon_gpu.dj.record import ENCODING, JOURNAL, Column, columns_of, insert_r
 from photon_gpu.dj.stores import storage_at
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.layouts import layout_for
+from photon_gpu.metadata import chunk_name
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
-from photon_gpu.writer import chunk_name, finish
+from photon_gpu.writer import finish
 
 _ACTIONS = ("list", "finish", "remove")
 

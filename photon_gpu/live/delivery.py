@@ -10,8 +10,8 @@ from photon_gpu import manifest, records
 from photon_gpu.live.ledger import Ledger
 from photon_gpu.live.retrying import Patience, again, told
 from photon_gpu.live.spool import Spool
+from photon_gpu.metadata import chunk_name
 from photon_gpu.storage import Storage
-from photon_gpu.writer import chunk_name
 
 _SENDERS = 4
 _PATIENCE_SECONDS = 5.0  # for a request that hangs; its thread does not keep the process

@@ -8,9 +8,9 @@ from typing import Any
 from photon_gpu import manifest, metadata
 from photon_gpu.claim import MARKER
 from photon_gpu.errors import StoreNotFoundError
+from photon_gpu.metadata import chunk_name
 from photon_gpu.records import file_name
 from photon_gpu.storage import Storage
-from photon_gpu.writer import chunk_name
 
 
 def describe(storage: Storage) -> metadata.Description:
