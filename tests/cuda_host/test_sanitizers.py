@@ -63,6 +63,13 @@ def test_every_kernel_is_clean(kind: str) -> None:
             "data race",
         ),
         ("thread", "if (threadIdx.x == 0) out[0] += 1;", "data race"),
+        # After a barrier or a shuffle no less: fibers that were destroyed between blocks hid these.
+        ("thread", "__syncthreads(); if (threadIdx.x == 0) out[0] += 1;", "data race"),
+        (
+            "thread",
+            "int v = __shfl_down_sync(~0u, (int)threadIdx.x, 16); if (threadIdx.x == 0) out[0] += v;",
+            "data race",
+        ),
     ],
 )
 def test_the_sanitizers_see(kind: str, broken: str, message: str) -> None:
