@@ -59,6 +59,7 @@ struct Fiber {
     int site;             // source line of the barrier or shuffle it waits at
     uint64_t given, got;  // exchanged by a shuffle
     unsigned from;
+    unsigned barriers, shuffles;  // met so far
     ucontext_t context;
     char* stack = nullptr;
     void *tsan = nullptr, *asan = nullptr;
@@ -80,7 +81,9 @@ static unsigned g_order = 0;
 static unsigned char g_poison = 0xA5;
 static std::string g_error;
 static bool g_abandon;
-static char g_launch_done, g_barrier, g_warps[LARGEST_BLOCK / WARP];  // what synchronizes, for the thread sanitizer
+// What synchronizes, for the thread sanitizer. Two of each in turn: a thread that waits at the next barrier already
+// must not be ordered before one that has yet to leave this one.
+static char g_launch_done, g_barrier[2], g_warps[2][LARGEST_BLOCK / WARP];
 
 struct Abandoned {};
 
@@ -164,9 +167,10 @@ UNWATCHED static void barrier(int site)
 {
     g_now->state = AT_BARRIER;
     g_now->site = site;
-    release(&g_barrier);
+    char* meeting = &g_barrier[g_now->barriers++ % 2];
+    release(meeting);
     to_scheduler(false);
-    acquire(&g_barrier);
+    acquire(meeting);
 }
 
 UNWATCHED static uint64_t shuffle(uint32_t mask, uint64_t value, unsigned from, int site)
@@ -177,9 +181,10 @@ UNWATCHED static uint64_t shuffle(uint32_t mask, uint64_t value, unsigned from, 
     g_now->given = value;
     g_now->from = from;
     const unsigned warp = g_now->number / WARP;
-    release(&g_warps[warp]);
+    char* meeting = &g_warps[g_now->shuffles++ % 2][warp];
+    release(meeting);
     to_scheduler(false);
-    acquire(&g_warps[warp]);
+    acquire(meeting);
     return g_now->got;
 }
 
@@ -264,6 +269,7 @@ UNWATCHED static void run_block(unsigned threads, const std::vector<unsigned>& o
         fiber.number = i;
         fiber.thread = {i % g_block.x, i / g_block.x % g_block.y, i / (g_block.x * g_block.y)};
         fiber.state = READY;
+        fiber.barriers = fiber.shuffles = 0;
         if (!fiber.stack)
             fiber.stack = (char*)mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         getcontext(&fiber.context);

@@ -63,6 +63,12 @@ def test_every_kernel_is_clean(kind: str) -> None:
             "data race",
         ),
         ("thread", "if (threadIdx.x == 0) out[0] += 1;", "data race"),
+        (
+            "thread",
+            "SHARED(int, a, 8); if (threadIdx.x < 8) a[threadIdx.x] = 0; __syncthreads(); a[threadIdx.x % 8] += 1; __syncthreads();"
+            " out[threadIdx.x] = a[0];",
+            "data race",
+        ),
         # After a barrier or a shuffle no less: fibers that were destroyed between blocks hid these.
         ("thread", "__syncthreads(); if (threadIdx.x == 0) out[0] += 1;", "data race"),
         (
