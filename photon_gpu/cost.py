@@ -145,11 +145,11 @@ class Cost:
         small, large = ("MiB", "GiB") if self.units == "binary" else ("MB", "GB")
         heads = "".join(f"{name + '/month':>{_width(name)}}" for name in self.prices)
         title = f"{self.movies} movie{'s' if self.movies > 1 else ''}"
-        lines = [f"{title:<20}{'per movie':>11}{'total':>11}{heads}"]
+        lines = [f"{title:<20}{'per movie':>14}{'total':>15}{heads}"]
         for part, label in (("raw", "raw"), ("stored", "stored"), ("saved", f"saved ({self.savings:.0%})")):
             sizes = f"{table['movie_mb'][part]:.4g} {small}", f"{table['total_gb'][part]:.4g} {large}"
             money = "".join(f"{'$' + table['monthly'][name][part]:>{_width(name)}}" for name in self.prices)
-            lines.append(f"{label:<20}{sizes[0]:>11}{sizes[1]:>11}{money}")
+            lines.append(f"{label:<20}{sizes[0]:>14}{sizes[1]:>15}{money}")
         return "\n".join(lines)
 
     def _price(self, storage_class: str) -> Decimal:

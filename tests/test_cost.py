@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -44,6 +45,12 @@ def test_prices_of_your_own(tmp_path):
     cost = Cost(raw_bytes=2**30, stored_bytes=2**29, movies=300, prices=load_prices(path))
     assert cost.to_dict()["monthly"] == {"NEARLINE": {"raw": "3.00", "stored": "1.50", "saved": "1.50"}}
     assert "NEARLINE/month" in cost.text()
+
+
+@pytest.mark.parametrize("nbytes", [1, 24_000_000, 10**17])
+def test_columns_never_run_together(nbytes):
+    for line in Cost(raw_bytes=nbytes, stored_bytes=nbytes / 4).text().splitlines()[1:]:
+        assert len(re.findall(r" [MG]iB ", line)) == 2
 
 
 def test_storing_more_is_a_negative_saving():
