@@ -106,9 +106,10 @@ def smooth(values: NDArray, reach: int = 1) -> NDArray:
 
 
 def relative(trace: NDArray) -> NDArray:
-    """dF/F, with the 20th percentile over time as F0."""
+    """dF/F, with the 20th percentile over time as F0; NaN where that is zero and so is the trace."""
     rest = np.percentile(trace, 20, axis=-2, keepdims=True)
-    return np.asarray(trace / rest - 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(trace / rest - 1)
 
 
 def trace_lines(found: Traces | None) -> list[Line]:
