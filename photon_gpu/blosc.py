@@ -209,6 +209,51 @@ def decompress_span(
     return out[start - first * size : stop - first * size]
 
 
+class Blocks:
+    """What a frame opens to, opened block by block as parts of it are asked for.
+
+    Attributes
+    ----------
+    data : (n,) uint8 array
+        Pages of it that were never opened take no memory; what they hold is not defined.
+    """
+
+    def __init__(self, frame: bytes, run: Map = map) -> None:
+        self._frame, self._run = frame, run
+        nbytes, self._size = frame_sizes(frame)
+        self.data = np.empty(nbytes, np.uint8)
+        blocks = -(-nbytes // self._size) if self._size else 0
+        self._one = blocks < 2 or bool(frame[2] & _MEMCPYED)
+        # A short last block rides with the one before: Blosc refuses a frame smaller than its block size.
+        self._opened = np.zeros(1 if self._one else blocks - 1, bool)
+        self._blocks = blocks
+        self._ends = np.empty(0, np.int64) if self._one else _block_ends(frame, blocks)
+
+    def open(self, spans: Iterable[slice]) -> None:
+        """Open the blocks that hold these bytes, unless they are open already."""
+        wanted, last = np.zeros_like(self._opened), len(self._opened) - 1
+        for span in spans:
+            if span.start < span.stop:
+                first, end = min(span.start // self._size, last), (span.stop - 1) // self._size
+                wanted[first : min(end, last) + 1] = True
+        numbers = np.flatnonzero(wanted & ~self._opened)
+        # Neighbours are opened together, about a MiB in one call.
+        apart = np.flatnonzero(np.diff(numbers) > 1) + 1
+        step = max(1, (1 << 20) // max(self._size, 1))
+        runs = [part[i : i + step] for part in np.split(numbers, apart) for i in range(0, len(part), step)]
+        list(self._run(self._open, runs))
+        self._opened |= wanted
+
+    def _open(self, numbers: NDArray[np.int64]) -> None:
+        if self._one:
+            _decode(self._frame, self.data)
+            return
+        first, stop = int(numbers[0]), int(numbers[-1]) + 1
+        stop = self._blocks if stop == len(self._opened) else stop
+        part = _part(self._frame, first, stop, self._ends)
+        _decode(part, self.data[first * self._size : stop * self._size])
+
+
 def _opened_into(frame: bytes, start: int, stop: int, into: NDArray[np.uint8]) -> bool:
     """Open whole blocks to where they belong, if ``start:stop`` are whole blocks."""
     nbytes, size = frame_sizes(frame)

@@ -14,7 +14,7 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, Forward, extent, narrowest, span
 from photon_gpu.inverse import STABILIZED, render
-from photon_gpu.payload import Header, block_shape, header_bytes, unpack
+from photon_gpu.payload import Header, Need, block_shape, header_bytes, unpack
 from photon_gpu.predictors import NAMES, Predictor, band_rows, rates
 from photon_gpu.stages import Stages
 
@@ -167,8 +167,9 @@ class Opened:
         start: int,
         stop: int | None,
         what: str | np.dtype,
+        need: Need | None = None,
     ) -> None:
-        self.header, self.body = unpack(payload)
+        self.header, self.body = unpack(payload, need)
         _check(self.header, chunk, encoding)
         total, self.rows, self.columns = block_shape(chunk)
         if len(chunk) < 2:
@@ -181,7 +182,8 @@ class Opened:
         self.dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         self.predictor = NAMES[self.header.predictor]
         self.steps = rates(self.header.frames, self.header.rate)
-        self._escapes = self.body.escapes if self.header.packed else np.empty(0, np.uint8)
+        whole = need is None and self.header.packed
+        self._escapes = self.body.escapes if whole else np.empty(0, np.uint8)
 
     def residuals(self, first: int, kernels: ModuleType) -> NDArray:
         """Residuals of the band that begins with row ``first``, 1-D, as they are stored."""
@@ -194,7 +196,7 @@ class Opened:
         """Codes ``(T, rows, columns)`` of the band that begins with row ``first``."""
         residuals = self.residuals(first, backend.kernels)
         if not self.header.levels:
-            _restore(
+            restore(
                 self.predictor,
                 residuals.reshape(codes.shape),
                 self.header.weights,
@@ -203,11 +205,11 @@ class Opened:
                 backend,
             )
             return
-        ends = np.cumsum(self.body.levels[first // self.header.band_rows], dtype=np.int64)
-        places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
-        if _restore_sorted(
-            self.predictor, residuals, places, self.header.weights, self.steps, codes, backend
-        ):
+        levels = self.body.levels[first // self.header.band_rows]
+        missing, left = restore_sorted(
+            self.predictor, residuals, levels, self.header.weights, self.steps, codes, backend
+        )
+        if missing or left:
             raise CorruptDataError(_ALTERED)
 
     def check(self, checksum: int) -> None:
@@ -261,9 +263,10 @@ def _predict(
             kernels.predict_full(codes[t : t + 1], weights, steps[:1], state, out[t : t + 1])
 
 
-def _restore(
+def restore(
     name: str, body: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
 ) -> None:
+    """Codes ``(T, rows, columns)`` of a band from its residuals of the same shape."""
     frames, rows, columns = body.shape
     state = np.empty((3, rows + 2, columns + 2), np.int32)
     kernels = backend.kernels
@@ -283,23 +286,28 @@ def _restore(
             kernels.restore_full(body[t : t + 1], weights, steps[:1], state, out[t : t + 1])
 
 
-def _restore_sorted(
+def restore_sorted(
     name: str,
     residuals: NDArray,
-    places: NDArray[np.int64],
+    levels: NDArray,
     weights: NDArray,
     steps: NDArray,
     out: NDArray,
     backend: Backend,
-) -> bool:
-    """Whether residuals were missing, or left over."""
+) -> tuple[int, int]:
+    """As :func:`restore`, of all residuals of a band, sorted; returns how many were missing, and how many are left.
+
+    ``levels`` says how many residuals each level has; ``out`` may have fewer frames than the band.
+    """
     _, rows, columns = out.shape
-    state, restore = np.empty((3, rows + 2, columns + 2), np.int32), backend.kernels.restore_full_sorted
+    ends = np.cumsum(levels, dtype=np.int64)
+    places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
+    state, kernel = np.empty((3, rows + 2, columns + 2), np.int32), backend.kernels.restore_full_sorted
     if name == "full":
-        missing = restore(residuals, places, weights, steps, state, out)
+        missing = kernel(residuals, places, weights, steps, state, out)
     else:
-        missing = sum(restore(residuals, places, weights, steps[:1], state, frame[None]) for frame in out)
-    return bool(missing or (places[0] != places[1]).any())
+        missing = sum(kernel(residuals, places, weights, steps[:1], state, frame[None]) for frame in out)
+    return int(missing), int((places[1] - places[0]).sum())
 
 
 def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
