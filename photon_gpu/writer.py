@@ -28,7 +28,7 @@ from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
 from photon_gpu.place import refuse_source
-from photon_gpu.pool import parallel, worker_count
+from photon_gpu.pool import bounded, parallel, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.resume import plan_of, whole_chunks
@@ -266,7 +266,7 @@ class _Run:
         self.chunk = (frames, *movie.shape[1:])
         self.files: dict[str, list[Any]] = {}
         self._movie, self._target, self._layout, self._frames = movie, target, layout, frames
-        self._stages, self._progress, self._map = stages, progress, parallel(threads)
+        self._stages, self._progress, self._map = stages, progress, bounded(threads)
         raw = int(np.prod(self.chunk, dtype=np.int64)) * movie.dtype.itemsize
         # Raw values, codes and compressed bytes of a chunk stay below three times its raw size.
         devices = layout.backend.gpu.chunks_in_flight if layout.backend.gpu else 0
