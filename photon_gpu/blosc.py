@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.stages import Map
 
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""How to run independent calls: ``map``, or a thread pool's."""
+__all__ = ["MAX_BYTES", "Blocks", "Compressor", "Map", "compress", "compress_blocks", "decompress", "decompress_span",
+           "frame_sizes"]  # fmt: skip
 
 MAX_BYTES = 2**31 - 17
 """Largest buffer one Blosc frame can hold."""
@@ -121,12 +122,16 @@ def compress_blocks(
     So a chunk of float64 labels, four times the raw movie, never exists as a whole.
     """
     nbytes = count * itemsize
+
+    def one_frame(data: Callable[[], NDArray]) -> bytes:
+        return next(iter(run(lambda make: _encode(make(), compressor), [data])))
+
     if nbytes < 1 << 16:
-        return _encode(items(0, count), compressor)
+        return one_frame(lambda: items(0, count))
     size, unsplit = _blocks(compressor, nbytes, itemsize)
     per_block = max(size // itemsize, 1)
     if count < 2 * per_block or size % itemsize or not unsplit:
-        return _encode(items(0, count), compressor)
+        return one_frame(lambda: items(0, count))
     fixed = Compressor(**{**asdict(compressor), "blocksize": compressor.blocksize or size})
     starts = list(range(0, count - count % per_block, per_block))
     # The rest rides with the last whole block: alone, Blosc would take it for a whole one.
@@ -138,7 +143,7 @@ def compress_blocks(
         if not frames[0][2] & _MEMCPYED and len(joined) < nbytes:
             return joined
     # A block that does not compress changes how Blosc stores the whole buffer.
-    return _encode(np.concatenate([items(*span) for span in spans]), compressor)
+    return one_frame(lambda: np.concatenate([items(*span) for span in spans]))
 
 
 def frame_sizes(frame: bytes) -> tuple[int, int]:

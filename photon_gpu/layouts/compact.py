@@ -50,8 +50,7 @@ class Compact(Layout):
             payload = encode(
                 values, chunk, self.encoding, self.backend, first_frame=first_frame, run=run, stages=stages
             )
-        with stages.timed("compress"):
-            return blosc.compress(payload, self.encoding.compressor, run)
+        return blosc.compress(payload, self.encoding.compressor, stages.over("compress", run))
 
     def decode(
         self,
