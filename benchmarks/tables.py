@@ -7,18 +7,11 @@ docs/compare.png. Without CSV: the newest of benchmarks/results/.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
-from benchmarks.compare import RESULTS
+from benchmarks.record import RESULTS, load
 
 ROOT = Path(__file__).parent.parent
-
-
-def load(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def rate(row: dict[str, str], action: str) -> str:

@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> Path:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--movies", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=400)
+    parser.add_argument("--frames", type=int, default=800)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--workers", default="1,2", help="numbers by comma; speed-ups are against the first")
     parser.add_argument("--folder", help="on the disk to measure")

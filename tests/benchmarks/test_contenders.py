@@ -22,7 +22,7 @@ COUNTS = pg.simulate(
     cells=4,
     seed=5,
 ).read(0, 130)
-HELPERS = {"__init__", "base", "files", "stabilized", "bounded", "blosc2_precision"}
+HELPERS = {"__init__", "base", "files", "stabilized", "bounded", "blosc2_precision", "place"}
 
 
 @pytest.mark.parametrize("contender", every_contender(), ids=lambda contender: contender.name)

@@ -38,7 +38,7 @@ def test_points_are_measured_and_told(tmp_path, monkeypatch):
     page.write_text("a\n<!-- scaling -->\nold\n<!-- /scaling -->\nb")
     target = scaling.main(["--minutes", "0", "--only", "length", "--repeats", "1", "--results", str(tmp_path),
                            "--write", str(page)])  # fmt: skip
-    from benchmarks.tables import load
+    from benchmarks.record import load
 
     found = load(target)
     assert [(row["axis"], row["value"]) for row in found] == [("length", "20"), ("length", "40")]
