@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import compare, record, tables
+from benchmarks import compare, record
 from benchmarks.contenders import every_contender
 from benchmarks.contenders.place import Bucket, Made
 from benchmarks.contenders.zstd import Zstandard
@@ -53,32 +53,6 @@ def test_who_errs_is_listed_and_not_timed(tmp_path):
 def test_chunks_of_a_size_case_differ():
     values = compare.sized(110).values
     assert values.shape == (210, 512, 512) and (values[0] != values[100]).mean() > 0.5
-
-
-def test_the_readme_and_the_plot_are_made_from_the_csv(written, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- benchmarks -->\nold\n<!-- /benchmarks -->\nafter\n")
-    arguments = [str(written), "--case", "size-6", "--readme", str(readme), "--plot", str(tmp_path / "p.png")]
-    tables.main(arguments)
-    text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    row = next(
-        row
-        for row in record.load(written)
-        if row["case"] == "size-6" and row["contender"] == "zstd 1 of our codes"
-    )
-    assert f"| zstd 1 of our codes | {float(row['ratio']):.2f} | {tables.rate(row, 'encode')} |" in text
-    assert (tmp_path / "p.png").stat().st_size > 5000
-    tables.main(arguments)
-    assert readme.read_text() == text
-    readme.write_text("no place")
-    with pytest.raises(SystemExit, match="has no <!-- benchmarks -->"):
-        tables.main(arguments)
-
-
-def test_the_readme_of_the_repository_has_a_place_for_it():
-    text = (tables.ROOT / "README.md").read_text()
-    assert text.count("<!-- benchmarks -->\n") == text.count("\n<!-- /benchmarks -->") == 1
 
 
 def test_movies_larger_than_memory_are_made_as_they_are_read(tmp_path):
