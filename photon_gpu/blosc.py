@@ -335,7 +335,8 @@ def _part(frame: bytes, first: int, last: int, ends: NDArray[np.int64]) -> bytes
     """Blocks ``first:last`` as a frame of their own."""
     version, lz, flags, itemsize, nbytes, size, _ = _HEADER.unpack_from(frame)
     starts = np.frombuffer(frame, "<i4", last, _HEADER.size)[first:last]
-    bodies = [frame[start:end] for start, end in zip(starts, ends[first:last], strict=True)]
+    whole = memoryview(frame)
+    bodies = [whole[start:end] for start, end in zip(starts, ends[first:last], strict=True)]
     head = _HEADER.size + 4 * (last - first)
     placed = head + np.concatenate([[0], np.cumsum([len(body) for body in bodies])])
     part_bytes = min(last * size, nbytes) - first * size

@@ -72,6 +72,9 @@ def split_key(key: Any, ndim: int) -> tuple[Any, tuple[Any, ...]]:
     if holes:
         i = holes[0]
         keys = keys[:i] + (slice(None),) * (ndim - len(keys) + 1) + keys[i + 1 :]
+    # Whole axes at the end say nothing: left out, frames go straight to where they belong.
+    while keys and isinstance(keys[-1], slice) and keys[-1] == slice(None):
+        keys = keys[:-1]
     return (keys[0], tuple(keys[1:])) if keys else (slice(None), ())
 
 

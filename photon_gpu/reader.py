@@ -259,7 +259,10 @@ class Movie:
             decoded = self._decoded(share, data, what=what, rows=rows)
             if rest:
                 decoded = decoded[(slice(None), *rest)]
-            out[share.where] = decoded[share.inside - low]
+            if share.straight:  # a list of frames would be copied once more
+                out[share.where[0] : share.where[0] + high - low] = decoded
+            else:
+                out[share.where] = decoded[share.inside - low]
 
         for _ in self._each_chunk(frames, place):
             pass

@@ -147,7 +147,8 @@ class Plain(Layout):
         if what == STABILIZED and encoding.phases == 1:
             return  # they lie in out already
         base, top = int(codes.min()), int(codes.max()) - int(codes.min())
-        unsigned = (codes - base).view(np.uint32).reshape(1, -1)
+        codes -= np.int32(base)
+        unsigned = codes.view(np.uint32).reshape(1, -1)
         render(encoding, base, top, what, self.backend)(unsigned, first, 0, out.reshape(1, -1))
 
 
