@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -21,14 +21,13 @@ from photon_gpu.counts import Counts
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.indexing import Share, frame_numbers, row_span, shares, split_key
 from photon_gpu.inverse import STABILIZED
+from photon_gpu.kept import STORED, Kept
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.storage import Storage
 
-_CACHE_BYTES = 256 << 20
-_KEPT = 2  # chunks, of those last read
 _FETCHES = 4
 _IN_FLIGHT_BYTES = 512 << 20
 
@@ -130,8 +129,7 @@ class Movie:
         self._workers = worker_count(workers)
         self._run = parallel(self._workers)
         self._manifest = listed
-        self._kept: OrderedDict[tuple[int, str], Any] = OrderedDict()
-        self._once: deque[int] = deque(maxlen=_KEPT)
+        self._kept = Kept()
         self._lock = threading.Lock()
 
     @property
@@ -314,9 +312,7 @@ class Movie:
             decode: Callable[..., Any] = self._layout.decode_on_gpu
         else:
             decode = partial(self._layout.decode, out=out)
-        key = (number, str(what))
-        with self._lock:
-            whole = self._kept.get(key)
+        whole = self._kept.get(number, str(what))
         all_of_it = high - low == frames and rows in (None, (0, height))
         if whole is None and self._in_part(number, all_of_it):
             part = self._layout.decode_part
@@ -327,7 +323,7 @@ class Movie:
         if whole is None:
             decode = self._layout.decode_on_gpu if self.device == "gpu" else self._layout.decode
             whole = decode(data, self.chunks, 0, frames, what, self._run)
-            self._keep(key, whole, whole.nbytes)
+            self._kept.put(number, str(what), whole, whole.nbytes)
         if out is None:
             return whole[low:high]
         out[...] = whole[low:high]
@@ -340,25 +336,7 @@ class Movie:
         if self.layout != "compact":
             return True
         # Without a manifest only the checksum over all codes finds damage.
-        if not self.manifest:
-            return False
-        with self._lock:
-            if number in self._once:
-                return False
-            self._once.append(number)
-        return True
-
-    def _keep(self, key: tuple[int, str], value: Any, nbytes: int) -> None:
-        if nbytes > _CACHE_BYTES:
-            return
-        with self._lock:
-            self._kept[key] = value
-            kind = key[1] == "bytes"
-            while sum(
-                len(v) if k[1] == "bytes" else v.nbytes for k, v in self._kept.items()
-            ) > _CACHE_BYTES or (sum((k[1] == "bytes") == kind for k in self._kept) > _KEPT):
-                oldest = next(k for k in self._kept if (k[1] == "bytes") == kind or len(self._kept) == 1)
-                del self._kept[oldest]
+        return bool(self.manifest) and not self._kept.asked_before(number)
 
     def _fetch(self, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
         """Bytes of chunks in order, a few fetched ahead."""
@@ -378,8 +356,7 @@ class Movie:
 
     def chunk_bytes(self, number: int) -> bytes:
         """A chunk file as stored, once it agrees with the manifest."""
-        with self._lock:
-            known = self._kept.get((number, "bytes"))
+        known = self._kept.get(number, STORED)
         if known is not None:
             return bytes(known)
         name = chunk_name(number, self.ndim)
@@ -393,7 +370,7 @@ class Movie:
                 manifest.check(name, data, files, self.url)
             except CorruptDataError as error:
                 raise CorruptDataError(f"{self._lost(number)}: {error}") from error
-        self._keep((number, "bytes"), data, len(data))
+        self._kept.put(number, STORED, data, len(data))
         return data
 
     @property
