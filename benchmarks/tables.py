@@ -103,7 +103,7 @@ def plot(rows: Rows, path: Path) -> None:
             axes.scatter(x, y, color=color, s=36 if ours else 18, zorder=3 if ours else 2)
             axes.annotate(label, (x, y), fontsize=6.5, textcoords="offset points", xytext=(4, 3), color=color)
         axes.set_xscale("log")
-        axes.margins(x=0.15)
+        axes.margins(x=0.25, y=0.1)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("encode MB/s")
         axes.set_ylabel("ratio")
@@ -276,13 +276,9 @@ def plot_growth(rows: Rows, path: Path) -> None:
         axes.set_yscale("log")
         axes.set_xticks(x, [f"{v:g}" for v in x])
         axes.minorticks_off()
-        low, high = min(y), max(y)
-        ticks = [
-            t
-            for n in range(-3, 4)
-            for t in (10.0**n, 2 * 10.0**n, 5 * 10.0**n)
-            if low / 1.5 <= t <= high * 1.5
-        ]
+        low, high = min(y) / 2, max(y) * 2  # what hardly changes is to look so
+        axes.set_ylim(low, high)
+        ticks = [m * 10.0**n for n in range(-3, 4) for m in (1, 2, 5) if low <= m * 10.0**n <= high]
         axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
         axes.set_xlabel(name)
         axes.set_ylabel("seconds", color=BLUE)
