@@ -17,13 +17,14 @@ from typing import Any
 import cupy
 import numpy as np
 
-FRACTION, WEIGHT, TERMS = 7, 8, 11
+FRACTION, WEIGHT, ESCAPE, TERMS = 7, 8, 15, 11
 
 OPTIONS = ("--std=c++17", "--fmad=false")
 """For NVRTC. CuPy adds ``-ftz=true`` and the architecture."""
 
 THREADS = 256
 BINS = 1024
+_RUN, _TABLE = 1024, 1 << 20
 _BLOCKS_PER_PROCESSOR = 8
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 _BITS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
@@ -337,6 +338,137 @@ def restore_full(
         met = newest - oldest + 1
         where = (np.uint32(step), np.uint32(oldest), np.uint32(met))
         _launch(f"restore_full_{_letter(residuals)}", met * rows, 1, *arguments, *where)
+
+
+def _packs(residuals: Any, escapes: Any, segment: int) -> int:
+    """How many segments there are; the arguments of packing and unpacking checked."""
+    _check(residuals, "residuals", "uint8", "uint16")
+    _check(escapes, "escapes", residuals.dtype.name)
+    for name, array in (("residuals", residuals), ("escapes", escapes)):
+        _contiguous(array, name)
+    if not 0 < segment < 1 << 31 or segment % 2:
+        raise ValueError(f"segment is {segment}; an even number from 2 to 2**31 - 2 is needed")
+    return -(-residuals.size // segment)
+
+
+def pack(residuals: Any, segment: int, nibbles: Any, escapes: Any, counts: Any) -> None:
+    """See the reference."""
+    segments = _packs(residuals, escapes, segment)
+    _check(nibbles, "nibbles", "uint8")
+    _check(counts, "counts", "int64")
+    _contiguous(nibbles, "nibbles")
+    _contiguous(counts, "counts")
+    size = residuals.size
+    if nibbles.size != -(-size // 2) or counts.size != segments or escapes.shape != (segments, segment):
+        raise ValueError(
+            f"nibbles {nibbles.shape}, escapes {escapes.shape}, counts {counts.shape} do not fit {size:,} residuals "
+            f"in segments of {segment:,}"
+        )
+    if size:
+        shape = (residuals, np.uint64(size), np.uint32(segment))
+        _launch(f"pack_{_letter(residuals)}", segments * THREADS, 1, *shape, nibbles, escapes, counts)
+
+
+def join_escapes(escapes: Any, starts: Any, out: Any) -> None:
+    """What :func:`pack` put into rows of ``escapes``, one after the other: ``out[starts[s] : starts[s + 1]]``."""
+    segments, segment = escapes.shape
+    _packs(out, escapes, segment)
+    _check(starts, "starts", "int64")
+    _contiguous(starts, "starts")
+    if starts.size != segments + 1:
+        raise ValueError(f"starts {starts.shape} do not fit escapes {escapes.shape}")
+    if out.size:
+        shape = (escapes, starts, np.uint64(segments), np.uint32(segment))
+        _launch(f"join_escapes_{_letter(out)}", segments * THREADS, 1, *shape, out)
+
+
+def unpack(nibbles: Any, escapes: Any, starts: Any, segment: int, out: Any) -> int:
+    """See the reference. Waits for the count."""
+    strange = cupy.empty(1, np.uint64)
+    strange.data.memset_async(0, strange.nbytes)
+    add_unpacked(nibbles, escapes, starts, segment, out, strange)
+    return int(strange.get()[0])
+
+
+def add_unpacked(nibbles: Any, escapes: Any, starts: Any, segment: int, out: Any, strange: Any) -> None:
+    """As :func:`unpack`, its count added to ``strange`` (uint64, one) on the device; nothing waits."""
+    segments = _packs(out, escapes, segment)
+    _check(nibbles, "nibbles", "uint8")
+    _check(starts, "starts", "int64")
+    _check(strange, "strange", "uint64")
+    _contiguous(nibbles, "nibbles")
+    _contiguous(starts, "starts")
+    size = out.size
+    if nibbles.size != -(-size // 2) or starts.size != segments + 1:
+        raise ValueError(
+            f"nibbles {nibbles.shape}, starts {starts.shape} do not fit {size:,} residuals in segments of {segment:,}"
+        )
+    if size:
+        given = (nibbles, escapes, np.uint64(escapes.size), starts, np.uint64(size), np.uint32(segment))
+        _launch(f"unpack_{_letter(out)}", segments * THREADS, 1, *given, out, strange)
+
+
+def _levels(codes: Any, residuals: Any, per_level: Any) -> tuple[Any, ...]:
+    """The arguments that kernels of levels begin with; ``per_level`` has a number for each level."""
+    _check(codes, "codes", "uint8", "uint16")
+    _check(residuals, "residuals", codes.dtype.name)
+    _check(per_level, "counts or places", "int64")
+    _same_shape(codes, residuals)
+    for name, array in (("codes", codes), ("residuals", residuals), ("counts or places", per_level)):
+        _contiguous(array, name)
+    if not 1 <= per_level.size <= 1 << 16:
+        raise ValueError(f"{per_level.size} levels; 1 to 65,536 are possible")
+    return codes, residuals, np.uint64(codes.size), np.uint32(per_level.size)
+
+
+def count_levels(codes: Any, residuals: Any, counts: Any) -> None:
+    """See the reference."""
+    given = _levels(codes, residuals, counts)
+    counts.data.memset_async(0, counts.nbytes)
+    if codes.size:
+        _launch(f"count_levels_{_letter(codes)}", codes.size, 1, *given, np.uint64(codes.size), counts)
+
+
+def sort_levels(codes: Any, residuals: Any, places: Any, out: Any) -> None:
+    """See the reference.
+
+    Runs of samples are counted, then sorted by a warp each: the order within a level stays.
+    """
+    given = _levels(codes, residuals, places)
+    _check(out, "out", codes.dtype.name)
+    _contiguous(out, "out")
+    if out.size != codes.size:
+        raise ValueError(f"out {out.shape} does not fit codes {codes.shape}")
+    if not codes.size:
+        return
+    most_runs = max(1, _TABLE // places.size)
+    run = -(-max(_RUN, -(-codes.size // most_runs)) // 32) * 32
+    runs = -(-codes.size // run)
+    table = cupy.empty((runs, places.size), np.uint64)
+    table.data.memset_async(0, table.nbytes)
+    _launch(f"count_levels_{_letter(codes)}", codes.size, 1, *given, np.uint64(run), table)
+    _launch("place_runs", places.size, 1, table, np.uint64(runs), np.uint32(places.size), places)
+    _launch(f"sort_levels_{_letter(codes)}", 32 * runs, 1, *given, np.uint64(run), table, out)
+
+
+def restore_full_sorted(
+    residuals: Any, places: Any, weights: Any, rates: Any, state: Any, out: Any
+) -> int:
+    """See the reference. One block, since every residual waits for the one before; waits for the count."""
+    codes, frames, rows, columns, _, *numbers, _ = _mix(out, weights, rates, state, out, None)
+    _check(residuals, "residuals", out.dtype.name)
+    _check(places, "places", "int64")
+    _contiguous(residuals, "residuals")
+    _contiguous(places, "places")
+    if places.ndim != 2 or places.shape[0] != 2 or not 1 <= places.shape[1] <= 1 << 16:
+        raise ValueError(f"places has shape {places.shape}; (2, 1 to 65,536) is needed")
+    missing = cupy.empty(1, np.uint64)
+    missing.data.memset_async(0, missing.nbytes)
+    shape = (frames, rows, columns, *numbers)
+    given = (residuals, np.uint64(residuals.size), places, np.uint32(places.shape[1]))
+    if out.size:
+        _launch(f"restore_full_sorted_{_letter(out)}", 1, 1, *given, *shape, codes, missing)
+    return int(missing.get()[0])
 
 
 def moments(values: Any, low: int, shift: int, out: Any) -> None:
