@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CU, LAUNCH = "kernels/photon.cu", "kernels/cuda.py"
+CU, TWIN, LAUNCH = "kernels/photon.cu", "kernels/cuda.py", "kernels/cuda_launch.py"
 SLOTS, CODER, BANDS = "photon_gpu/gpu/slots.py", "photon_gpu/gpu/coder.py", "photon_gpu/gpu/bands.py"
 KERNELS = ("tests/kernels/test_cuda.py",)
+RESIDUALS = ("tests/kernels/test_cuda_residuals.py",)
 PIPELINE = ("tests/test_gpu.py",)
 RACES = ("tests/cuda_host/test_sanitizers.py::test_every_kernel_is_clean",)
 
@@ -41,7 +42,7 @@ class Mutant:
     quick: str = ""
 
 
-K, P, R = KERNELS, PIPELINE, RACES
+K, P, R, Z = KERNELS, PIPELINE, RACES, RESIDUALS
 MUTANTS = (
     # What a GPU forgives sometimes: barriers, atomics, races.
     Mutant("missing barrier after the table is cached", CU, "    __syncthreads();\n    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from", "    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from", K, quick="forward_lut_of_every_input and order0"),
@@ -56,7 +57,7 @@ MUTANTS = (
     Mutant("shuffle by part of a warp", CU, "for (int distance = 16; distance; distance >>= 1)", "if (threadIdx.x % 32 < 16) for (int distance = 16; distance; distance >>= 1)", K),
     # Sums and extents.
     Mutant("shuffle begins too near", CU, "int distance = 16;", "int distance = 8;", K),
-    Mutant("last warp left out", CU, "warp < THREADS / 32;", "warp < THREADS / 32 - 1;", K),
+    Mutant("last warp left out", CU, "int warp = 1; warp < THREADS / 32;", "int warp = 1; warp < THREADS / 32 - 1;", K),
     Mutant("sign of integers forgotten", CU, "(T)-1 < (T)0 ? TOP : 0", "(T)-1 < (T)0 ? 0 : 0", K),
     Mutant("negative floats in wrong order", CU, "return bits & TOP ? ~bits : bits | TOP;", "return bits | TOP;", K),
     Mutant("infinity taken for a value", CU, ">> 23 & 0xff) != 0xff", ">> 23 & 0xff) != 0x1ff", K),
@@ -81,7 +82,7 @@ MUTANTS = (
     Mutant("zigzag without sign", CU, "(u32)wrapped << 1 ^ (u32)(wrapped >> 31)", "(u32)wrapped << 1", K),
     Mutant("mean rounded down", CU, "* rate + 64) >> 7", "* rate) >> 7", K),
     Mutant("running mean in 32 bits", CU, "((i64)((now << 7) - mean) * rate + 64)", "(((now << 7) - mean) * rate + 64)", K),
-    Mutant("prediction rounded down", CU, "total + (1 << 14) >> 15", "total >> 15", K),
+    Mutant("prediction rounded down", CU, "const i32 predicted = (i32)(total + (1 << 14) >> 15);\n    const u64", "const i32 predicted = (i32)(total >> 15);\n    const u64", K),
     Mutant("16-bit mix in 32 bits", CU, "typedef i16 Signed; typedef i64 Number;", "typedef i16 Signed; typedef i32 Number;",R),
     Mutant("edge of a band not replicated", CU, "(row == rows - 1 ? row : row + 1)", "(row + 1)", (*K, *R)),
     Mutant("one plane of means", CU, "mix.means + (t + 1) % 2 * plane", "mix.means + t % 2 * plane", K),
@@ -89,10 +90,39 @@ MUTANTS = (
     Mutant("frames of the wavefront too near", CU, "4 * t + 2 * (row", "3 * t + 2 * (row", K),
     Mutant("last band as tall as the others", CU, "rows = band_rows < all_rows - first ? band_rows : all_rows - first;", "rows = band_rows;", (*K, *R)),
     Mutant("level rounded to zero", CU, "(before + now >> 1) - low", "(before + now) / 2 - low", K),
+    # Residuals packed and sorted.
+    Mutant("missing barrier before a tile's sums", CU, "    __syncthreads();  // the sums of the tile before have been read\n", "", (*Z, *R)),
+    Mutant("missing barrier after a tile's sums", CU, "partial[own_warp] = sum;\n    __syncthreads();", "partial[own_warp] = sum;", Z, quick="test_pack and order0"),
+    Mutant("scan begins too far", CU, "for (u32 distance = 1; distance < 32; distance <<= 1)", "for (u32 distance = 2; distance < 32; distance <<= 1)", Z),
+    Mutant("lanes take sums from nowhere", CU, "if (lane >= distance) sum += lower;", "sum += lower;", Z),
+    Mutant("halves of a byte exchanged", CU, "(u8)(low | high << 4)", "(u8)(high | low << 4)", Z),
+    Mutant("15 does not escape", CU, "if (read.item[j] >= ESCAPE) *to++", "if (read.item[j] > ESCAPE) *to++", Z),
+    Mutant("escapes of a tile begin anew", CU, "            count += total;\n        }\n        if (threadIdx.x == 0) counts[s] = count;", "            count = total;\n        }\n        if (threadIdx.x == 0) counts[s] = count;", Z),
+    Mutant("last byte of an odd run lost", CU, "(mine + 1) / 2, write);", "mine / 2, write);", Z),
+    Mutant("segments walked by all blocks", CU, "s * segment < size; s += gridDim.x) {\n        const u64 first = s * segment;\n        const u32 length = size - first < segment ? (u32)(size - first) : segment;\n        u32 count = 0;", "s * segment < size; s += 2 * gridDim.x) {\n        const u64 first = s * segment;\n        const u32 length = size - first < segment ? (u32)(size - first) : segment;\n        u32 count = 0;", Z),
+    Mutant("packed beyond a segment's end", CU, "return begin >= length ? 0 : length - begin < RUN ? length - begin : RUN;", "return begin >= length ? 0 : RUN;", (*Z, *R)),
+    Mutant("damaged chunk reads beyond its escapes", CU, "if (next < given) write.item[j]", "if (true) write.item[j]", R),
+    Mutant("starts beyond the escapes believed", CU, "const u64 bound = (u64)starts[s + 1] < escaped ? (u64)starts[s + 1] : escaped;", "const u64 bound = (u64)starts[s + 1];", Z),
+    Mutant("last half byte not looked at", CU, "size % 2 && nibbles[size / 2] >> 4", "false", Z),
+    Mutant("non-atomic count of strange segments", CU, "atomicAdd(strange, (u64)(count != given) + half);", "*strange += (u64)(count != given) + half;", R),
+    Mutant("escapes joined from the wrong row", CU, "escapes[s * segment + i]", "escapes[s * (segment - 1) + i]", Z),
+    Mutant("level of a negative prediction", CU, "level_of<Code>((Code)((i32)codes[i] - unzigzag(residuals[i])), levels)", "level_of<u32>((u32)((i32)codes[i] - unzigzag(residuals[i])), levels)", Z),
+    Mutant("lanes beyond the samples have a level", CU, "const u32 NO_LEVEL = 0xffffffffu;", "const u32 NO_LEVEL = 0;", Z),
+    Mutant("non-atomic count of levels", CU, "atomicAdd(table + i / run * levels + level, (u64)__popc(alike));", "table[i / run * levels + level] += (u64)__popc(alike);", R),
+    Mutant("order within a level lost", CU, "out[place + __popc(lower)]", "out[place + __popc(alike) - 1 - __popc(lower)]", Z, quick="counted_and_sorted and order0"),
+    Mutant("missing barrier of a sorting warp", CU, "            __syncwarp();  // all have read before one writes\n", "", Z),
+    Mutant("missing barrier after a warp has sorted", CU, "            __syncwarp();\n        }\n    }\n}", "        }\n    }\n}", R),
+    Mutant("places do not move", CU, "places[level] = (i64)place;", "", Z),
+    Mutant("runs of odd length", TWIN, "-(-max(_RUN, -(-codes.size // most_runs)) // 32) * 32", "max(_RUN - 1, -(-codes.size // most_runs))", Z),
+    Mutant("levels counted on top of garbage", TWIN, "    counts.data.memset_async(0, counts.nbytes)\n", "", Z),
+    Mutant("means of the frame before not awaited", CU, "        __syncthreads();  // the means of the frame before are there\n", "", (*Z, *R)),
+    Mutant("walk before all is known", CU, "above_mix(w, t > 0, mean, now, at);\n                }\n                __syncthreads();", "above_mix(w, t > 0, mean, now, at);\n                }", Z),
+    Mutant("means follow before the walk", CU, "                    }\n                __syncthreads();\n                if (threadIdx.x < count && t + 1 < frames)", "                    }\n                if (threadIdx.x < count && t + 1 < frames)", Z),
+    Mutant("more residuals than a level has", CU, "if (place < places[levels + level] && ", "if (", Z),
     # The launcher.
-    Mutant("wavefront stops early", LAUNCH, "across + 4 * (frames - 1) + 1 if", "across + 4 * (frames - 1) if", K),
-    Mutant("sums not begun at zero", LAUNCH, "    strange.data.memset_async(0, strange.nbytes)\n", "", K),
-    Mutant("32-bit number of pixels", LAUNCH, 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint64(pixels))\n    _launch(f"checksum', 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint32(pixels))\n    _launch(f"checksum', K),
+    Mutant("wavefront stops early", TWIN, "across + 4 * (frames - 1) + 1 if", "across + 4 * (frames - 1) if", K),
+    Mutant("sums not begun at zero", TWIN, "    strange.data.memset_async(0, strange.nbytes)\n    launch(", "    launch(", K),
+    Mutant("32-bit number of pixels", TWIN, 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint64(pixels))\n    launch(f"checksum', 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint32(pixels))\n    launch(f"checksum', K),
     Mutant("block too large", LAUNCH, "(THREADS,), arguments)", "(2 * THREADS,), arguments)", K, quick="phase_is_a_mix and order0"),
     # The pipeline.
     Mutant("kernels do not wait for the upload", SLOTS, "        self.lane.compute.wait_event(self.event)\n", "", P, quick="every_dtype and (uint16 or int32 or float32)"),
@@ -149,6 +179,7 @@ def killer(folder: Path, tests: tuple[str, ...], only: str = "") -> str:
 
 FEW = {
     "tests/kernels/test_cuda.py": "not order1 and not order2",
+    "tests/kernels/test_cuda_residuals.py": "not order2",
     "tests/test_gpu.py": (
         "(every_dtype and (uint16 or float32)) or several_bands or smaller_pieces or share_the_chunks "
         "or damage or decoding or told_as_by_numba or copies_of_one or never_sent or leaves_out"

@@ -32,10 +32,10 @@ except Exception as error:  # CuPy's own ImportError or RuntimeError, as the lib
 
 @functools.cache
 def product_options() -> tuple[str, ...]:
-    """Options of ``kernels/cuda.py`` and those that CuPy's ``RawModule`` adds, asked from CuPy itself."""
+    """Options of ``kernels/cuda_launch.py`` and those that CuPy's ``RawModule`` adds, asked from CuPy itself."""
     from cupy.cuda import compiler
 
-    text = (KERNELS / "cuda.py").read_text()
+    text = (KERNELS / "cuda_launch.py").read_text()
     match = re.search(r"^OPTIONS = \((.*)\)$", text, re.MULTILINE)
     assert match
     ours = tuple(re.findall(r'"([^"]+)"', match[1]))

@@ -20,6 +20,7 @@ from tests.kernels.vectors import DTYPES, every_value, full_range, mixes, thresh
 
 KERNELS = Path(reference.__file__).parent
 
+
 def test_twins_have_the_same_functions_in_the_same_order() -> None:
     names = {}
     for twin in ("reference", "cpu", "cuda"):
