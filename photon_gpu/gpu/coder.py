@@ -19,6 +19,7 @@ from photon_gpu.errors import BackendUnavailableError, CorruptDataError, Invalid
 from photon_gpu.forward import Extent, check_extent
 from photon_gpu.gpu.bands import bands, extent, first_where, predict, restore
 from photon_gpu.gpu.devices import chosen_devices
+from photon_gpu.gpu.packing import bring_down, bring_up, check_unpacked, restored_here
 from photon_gpu.gpu.slots import Lane, Slot, Slots
 from photon_gpu.inverse import STABILIZED, Render, beyond_tables, render
 from photon_gpu.kernels import cpu
@@ -124,7 +125,7 @@ class Gpu:
         """As :func:`photon_gpu.coder.decode`; with ``device``, an array there instead of one here."""
         opened = Opened(payload, chunk, encoding, start, stop, what)
         header, dtype = opened.header, opened.dtype
-        if beyond_tables(encoding, header.top) or header.levels:
+        if beyond_tables(encoding, header.top):
             values = decode(payload, chunk, encoding, get_backend(), start=start, stop=stop, what=what)
             return values if device is None else self.upload(values, device)
         row_bytes = header.frames * opened.columns * max(header.width, dtype.itemsize)
@@ -290,27 +291,18 @@ def _encode_piece(loaded: _Loaded, plan: Plan, first: int, stop: int) -> int:
         plan.forward(source[:, low * columns : high * columns], start, pixels, band)
         kernels.add_checksum(band, start, pixels, total)
     residuals = predict(slot, plan.predictor.name, codes, plan.weights, plan.steps, plan.band)
-    wanted = {"residuals": residuals, "total": total}
-    if plan.predictor.levels:
-        wanted["codes"] = codes  # levels are told by codes
-    fetched, summed, *known = slot.fetch(**wanted)
-    coded = bands(known[0] if known else fetched, plan.band)
-    for (low, high, band), (_, _, code) in zip(bands(fetched, plan.band), coded, strict=True):
-        shape = (frames, high - low, columns)
-        plan.put(first + low, code.reshape(shape), band.reshape(shape))
-    return int(summed[0])
+    return bring_down(slot, plan, first, codes, residuals, total)
 
 
 def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int, stop: int) -> int:
     """Rows ``first:stop`` of a payload into ``out``, on either side; returns the sum for the checksum."""
     header, kernels, columns = opened.header, slot.lane.backend.kernels, opened.columns
-    shape = (header.frames, stop - first, columns)
-    pinned = slot.pinned("residuals", shape, f"u{header.width}")
-    for low, _, band in bands(pinned, header.band_rows):
-        band.reshape(-1)[...] = opened.residuals(first + low, cpu)
-    residuals = slot.upload("residuals", pinned)
-    codes = restore(slot, opened.predictor, residuals, header.weights, opened.steps, header.band_rows)
-    total = slot.lane.zeros((1,), np.uint64)
+    total, strange = slot.lane.zeros((1,), np.uint64), slot.lane.zeros((1,), np.uint64)
+    if header.levels:
+        codes = restored_here(slot, opened, first, stop)
+    else:
+        residuals = bring_up(slot, opened, first, stop, strange)
+        codes = restore(slot, opened.predictor, residuals, header.weights, opened.steps, header.band_rows)
     kept = slice(opened.start, opened.start + opened.present)
     place = out[: opened.present, first * columns : stop * columns]
     drawn = slot.device("drawn", place.shape, opened.dtype) if isinstance(out, np.ndarray) else place
@@ -320,10 +312,11 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
         if opened.present:
             draw(band[kept], opened.start * pixels + start, pixels, drawn[:, low * columns : high * columns])
     if isinstance(out, np.ndarray):
-        summed, fetched = slot.fetch(total=total, drawn=drawn)
+        summed, odd, fetched = slot.fetch(total=total, strange=strange, drawn=drawn)
         place[...] = fetched
     else:
-        (summed,) = slot.fetch(total=total)
+        summed, odd = slot.fetch(total=total, strange=strange)
+    check_unpacked(odd)
     return int(summed[0])
 
 
