@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from photon_gpu.kernels import cpu_terms as terms
@@ -313,22 +314,27 @@ def pack(
                 low, high = np.uint8(min(few[2 * i], 15)), np.uint8(min(few[2 * i + 1], 15))
                 to[(begin >> 1) + i] = np.uint8(low | np.uint8(high << np.uint8(4)))
                 most = max(most, low, high)
-            # Escapes are rare: only runs that have one are looked at sample by sample.
-            if most == 15:
-                for i in range(_FEW):
-                    if few[i] >= 15:
-                        long[count] = few[i] - 15
-                        count += 1
+            # Escapes are rare: only runs that have one are looked at residual by residual.
+            for i in range(_FEW if most == 15 else 0):
+                if few[i] >= 15:
+                    long[count] = few[i] - 15
+                    count += 1
         for i in range(part.size & ~(_FEW - 1), part.size):
             short = np.uint8(min(part[i], 15))
-            if i & 1:
-                to[i >> 1] |= np.uint8(short << np.uint8(4))
-            else:
-                to[i >> 1] = short
+            to[i >> 1] = np.uint8(to[i >> 1] | np.uint8(short << np.uint8(4))) if i & 1 else short
             if part[i] >= 15:
                 long[count] = part[i] - 15
                 count += 1
         counts[row] = count
+
+
+@numba.njit(inline="always")
+def _any_escapes(pairs: NDArray[np.uint8]) -> Any:
+    """Whether half a byte of a run is 15."""
+    some = False
+    for i in range(_FEW >> 1):
+        some |= (pairs[i] >= np.uint8(0xF0)) | ((pairs[i] & np.uint8(15)) == np.uint8(15))
+    return some
 
 
 @jit
@@ -347,24 +353,19 @@ def unpack(
     nibbles: NDArray[np.uint8], escapes: NDArray, starts: NDArray[np.int64], segment: int, out: NDArray
 ) -> int:
     """See the reference."""
-    strange = 0
-    if out.size & 1 and nibbles[out.size >> 1] >> 4:
-        strange += 1
+    strange, four = 0, np.uint8(4)
+    for i in range(out.size >> 1):
+        out[2 * i], out[2 * i + 1] = nibbles[i] & np.uint8(15), nibbles[i] >> four
+    if out.size & 1:
+        out[out.size - 1] = nibbles[out.size >> 1] & np.uint8(15)
+        strange += (nibbles[out.size >> 1] >> four) != 0
     for row in range(starts.size - 1):
         part, source = out[row * segment : (row + 1) * segment], nibbles[row * (segment >> 1) :]
-        next_one, end = starts[row], starts[row + 1]
-        for begin in range(0, part.size & ~(_FEW - 1), _FEW):
-            few, most = part[begin : begin + _FEW], np.uint8(0)
-            for i in range(_FEW >> 1):
-                pair = source[(begin >> 1) + i]
-                low, high = np.uint8(pair & np.uint8(15)), np.uint8(pair >> np.uint8(4))
-                few[2 * i], few[2 * i + 1] = low, high
-                most = max(most, low, high)
-            if most == 15:
-                next_one = _escaped(few, escapes, next_one, end)
-        for i in range(part.size & ~(_FEW - 1), part.size):
-            part[i] = (source[i >> 1] >> (4 * (i & 1))) & 15
-        next_one = _escaped(part[part.size & ~(_FEW - 1) :], escapes, next_one, end)
+        next_one, end, whole = starts[row], starts[row + 1], part.size & ~(_FEW - 1)
+        for begin in range(0, whole, _FEW):
+            if _any_escapes(source[begin >> 1 : (begin + _FEW) >> 1]):
+                next_one = _escaped(part[begin : begin + _FEW], escapes, next_one, end)
+        next_one = _escaped(part[whole:], escapes, next_one, end)
         strange += next_one != end
     return strange
 

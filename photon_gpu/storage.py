@@ -6,6 +6,7 @@ import errno
 import os
 import uuid
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,21 @@ class Storage:
             return
         options = {} if name.startswith(".") else self.write_options
         self.fs.pipe_file(self.path(name), data, **options)
+
+    def write_unlisted(self, name: str, data: bytes) -> None:
+        """As :meth:`write`, where a power cut may take the file away until :meth:`write_in_order` is done."""
+        if self.local:
+            durable.write_unlisted(self.path(name), data)
+        else:
+            self.write(name, data)
+
+    def write_in_order(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """Write files, the last of which is there only if all others are, and all that were written before."""
+        if self.local:
+            durable.write_files([(self.path(name), data) for name, data in files])
+            return
+        for name, data in files:
+            self.write(name, data)
 
     def create(self, name: str, data: bytes) -> None:
         """Write a file that must not exist yet; FileExistsError where another writer was first.
