@@ -2,7 +2,7 @@
 
 Arrays are CuPy arrays of the current device; work is queued on the current stream and nothing waits,
 except where a number is returned. Frames may lie apart (a band of a chunk is a view), pixels of a
-frame may not. The source is ``photon.cu``, compiled by NVRTC at first use on a device.
+frame may not. The source is ``photon.cu`` and what goes on from it, compiled by NVRTC at first use on a device.
 
 ``past`` and ``full`` take whole chunks: with ``band_rows`` the memory of codes and residuals is band after
 band, each ``(T, its rows, columns)``, as in a payload; each band is what the twins take in one call.

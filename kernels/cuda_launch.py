@@ -1,4 +1,4 @@
-"""Compiling ``photon.cu`` on a device, launching its kernels, and what every launch is checked for."""
+"""Compiling the CUDA source on a device, launching its kernels, and what every launch is checked for."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import numpy as np
 OPTIONS = ("--std=c++17", "--fmad=false")
 """For NVRTC. CuPy adds ``-ftz=true`` and the architecture."""
 
+SOURCES = ("photon.cu", "predictors.cu", "residuals.cu")
+"""One source: each goes on where the one before ends."""
+
 THREADS = 256
 _BLOCKS_PER_PROCESSOR = 8
 
 
 def source() -> str:
-    """Text of ``photon.cu``."""
-    return importlib.resources.files(__package__).joinpath("photon.cu").read_text("utf-8")
+    """The one CUDA source, from the files of :data:`SOURCES`."""
+    folder = importlib.resources.files(__package__)
+    return "".join(folder.joinpath(name).read_text("utf-8") for name in SOURCES)
 
 
 @functools.cache
