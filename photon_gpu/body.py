@@ -5,6 +5,7 @@ FORMAT.md, "Body". Bands do not depend on each other, so each is written and rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
@@ -111,7 +112,7 @@ class Writer:
         """Residuals of the band that begins with row ``first``, contiguous; of sorted ones, how many each level has."""
         places, flat = self.places, residuals.reshape(-1)
         if levels is not None:
-            self._levels[first // places.band] = levels
+            self.put_levels(first, levels)
         if not places.packed:
             to_planes(flat, self._body[places.band_bytes(first)])
             return
@@ -119,14 +120,18 @@ class Writer:
         rows = segments.stop - segments.start
         escapes, counts = np.empty((rows, SEGMENT), flat.dtype), np.empty(rows, np.int64)
         self._kernels.pack(flat, SEGMENT, self._body[places.band_bytes(first)], escapes, counts)
-        self.put_escapes(first, escapes, counts)
+        self.put_escapes(first, list(escapes), counts)
 
     def nibbles(self, first: int) -> NDArray[np.uint8]:
         """Where the packed residuals of a band go, for those who pack themselves."""
         return self._body[self.places.band_bytes(first)]
 
-    def put_escapes(self, first: int, escapes: NDArray, counts: NDArray[np.int64]) -> None:
-        """What the kernel ``pack`` left beside the half bytes of a band."""
+    def put_levels(self, first: int, levels: NDArray[np.int64]) -> None:
+        """How many residuals of a sorted band each level has."""
+        self._levels[first // self.places.band] = levels
+
+    def put_escapes(self, first: int, escapes: Sequence[NDArray], counts: NDArray[np.int64]) -> None:
+        """What the kernel ``pack`` left beside the half bytes of a band: rows, and how much of each counts."""
         places = self.places
         self._counts[places.band_segments(first)] = counts
         parts = [row[:count] for row, count in zip(escapes, counts.tolist(), strict=True)]

@@ -19,7 +19,7 @@ from photon_gpu.payload import Header, block_shape, header_bytes, unpack
 from photon_gpu.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
 from photon_gpu.stages import Stages
 
-_ALTERED = "the codes of a chunk fail their checksum: the chunk was altered"
+ALTERED = "the codes of a chunk fail their checksum: the chunk was altered"
 
 
 def encode(
@@ -210,13 +210,13 @@ class Opened:
             if self.header.moving
             else _kernel_weights(self.predictor, self.header.weights, self.header.frames)
         )
-        self._escapes = self.body.escapes if self.header.packed else np.empty(0, np.uint8)
+        self.escapes = self.body.escapes if self.header.packed else np.empty(0, np.uint8)
 
     def residuals(self, first: int, kernels: ModuleType) -> NDArray:
         """Residuals of the band that begins with row ``first``, 1-D, as they are stored."""
-        found = self.body.residuals(first, self._escapes, kernels)
+        found = self.body.residuals(first, self.escapes, kernels)
         if found is None:
-            raise CorruptDataError(_ALTERED)
+            raise CorruptDataError(ALTERED)
         return found
 
     def restore(self, first: int, codes: NDArray, backend: Backend) -> None:
@@ -235,12 +235,12 @@ class Opened:
         ends = np.cumsum(self.body.levels[first // self.header.band_rows], dtype=np.int64)
         places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
         if _restore_sorted(self.predictor, residuals, places, self.weights, self.steps, codes, backend):
-            raise CorruptDataError(_ALTERED)
+            raise CorruptDataError(ALTERED)
 
     def check(self, checksum: int) -> None:
         """CorruptDataError unless the codes are those that were encoded."""
         if checksum % (1 << 64) != self.header.checksum:
-            raise CorruptDataError(_ALTERED)
+            raise CorruptDataError(ALTERED)
 
 
 def forward_for(encoding: Encoding, found: Extent, backend: Backend) -> Forward | Exact:
