@@ -16,7 +16,16 @@ from photon_gpu.kernels import reference
 
 from tests.cuda_host import standin
 from tests.cuda_host.host import host_module
-from tests.kernels.vectors import DTYPES, full_range, mixes, packed, sorted_by_level, thresholds_for
+from tests.kernels.vectors import (
+    DTYPES,
+    each_frame,
+    full_range,
+    mixes,
+    packed,
+    sorted_by_level,
+    thresholds_for,
+    weights_of,
+)
 
 CODES: tuple[str, ...] = ("uint8", "uint16", "uint32")
 OUTPUTS: tuple[str, ...] = ("uint8", "int16", "float32", "float64")
@@ -98,7 +107,7 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
     same(out, expected)
     frames, rows, columns = shape
     for code in codes_of_all[:2]:
-        for read, weights, rates in itertools.islice(mixes(code, shape), 1 if brief else None):
+        for read, pairs, rates in itertools.islice(mixes(code, shape), 1 if brief else None):
             flat, state = read.reshape(frames, -1), np.empty((3, rows + 2, columns + 2), np.int32)
             residuals, out = np.empty(flat.shape, code), empty(flat.shape, code)
             reference.predict_mean(flat, rates, 5, state.reshape(-1), residuals)
@@ -108,6 +117,7 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
             same(back, flat)
             for name in ("past", "full"):
                 residuals, out = np.empty(shape, code), empty(shape, code)
+                weights = weights_of(name, pairs, frames)
                 getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
                 planes = empty((2, rows, columns), np.int32)
                 given = (put(weights), put(rates), planes)
@@ -137,7 +147,8 @@ def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
             assert kernels.unpack(found, joined, put(starts), segment, out) == 0
             same(out, given)
         shape, levels = ((2, 3, 261), 20) if brief else ((3, 5, 300), 20)
-        read, weights, rates = next(mixes(code, shape))
+        read, pairs, rates = next(mixes(code, shape))
+        weights = each_frame(pairs, shape[0])
         ordered, places = sorted_by_level(read, weights, rates, levels)
         given = (put(weights), put(rates), empty((2, *shape[1:]), np.int32))
         kernels.predict_full(put(read), *given, residuals := empty(shape, code))

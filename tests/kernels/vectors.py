@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from photon_gpu.kernels import reference
 
+from photon_gpu.predictors import mix
+
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
 
@@ -78,6 +80,19 @@ def mixes(codes: str, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray,
     limits[0, 6:] = (1000, -1000, 1000, 1096, 2 * (top + 1) * 256)
     limits[1] = (1024, 256, -128, 64, -512, 128, 256, 256, -256, 256, -2 * (top + 1) * 256)
     yield extreme, limits, rates
+
+
+def each_frame(weights: np.ndarray, frames: int) -> np.ndarray:
+    """Two rows of 11 weights as the full kernels take them: 16 for each frame, its neighbours turned by one."""
+    rows = mix(weights, frames)
+    for t, row in enumerate(rows):
+        row[1:9] = np.roll(row[1:9], t)
+    return rows
+
+
+def weights_of(name: str, weights: np.ndarray, frames: int) -> np.ndarray:
+    """Weights as the kernels ``predict_<name>`` take them."""
+    return each_frame(weights, frames) if name == "full" else weights
 
 
 def residuals_to_pack(codes: str) -> Iterator[tuple[np.ndarray, int]]:
