@@ -57,7 +57,7 @@ def decode_part(
     def decode_band(one: Band) -> None:
         last = min(one.first + band, opened.rows)
         codes = np.empty((stop - one.begin, last - one.first, columns), f"u{header.width}")
-        one.restore(codes, opened.steps, backend)
+        one.restore(codes, opened.weights, opened.steps, backend)
         flat = codes.reshape(len(codes), -1)[start - one.begin :]
         place = target[:, one.first * columns : last * columns]
         draw(flat, start * pixels + one.first * columns, pixels, place)
@@ -80,7 +80,7 @@ class Band:
     def __init__(
         self, body: Reader, header: Header, predictor: str, first: int, start: int, stop: int
     ) -> None:
-        self._body, self._header, self._predictor, self.first = body, header, predictor, first
+        self._body, self._predictor, self.first = body, predictor, first
         places = body.places
         total = places.band_samples(first)
         frame = total // header.frames
@@ -108,9 +108,9 @@ class Band:
         )
         self.spans = [slice(begin + part.start, begin + part.stop) for part in (self._nibbles, self._escapes)]
 
-    def restore(self, codes: NDArray, steps: NDArray[np.int32], backend: Backend) -> None:
+    def restore(self, codes: NDArray, weights: NDArray, steps: NDArray[np.int32], backend: Backend) -> None:
         """Codes ``(T, rows, columns)`` of frames from ``begin`` on, once :attr:`spans` are open."""
-        residuals, places, weights = self._residuals(backend), self._body.places, self._header.weights
+        residuals, places = self._residuals(backend), self._body.places
         if not places.levels:
             restore(self._predictor, residuals.reshape(codes.shape), weights, steps, codes, backend)
             return
