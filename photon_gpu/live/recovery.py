@@ -42,9 +42,8 @@ class RecoverReport:
     recovered : int
         Of these, stored by this call.
     lost : list of (int, int)
-        Ranges of frames that cannot be read: damaged since, or, with ``durability="chunk"``, in memory
-        when the recording ended while frames after them were kept already. Zeros stand in their place;
-        ``.zattrs`` (``lost_frames``) and :func:`photon_gpu.verify` name them. Only with ``salvage=True``.
+        Ranges of frames that were kept and cannot be read any more. Zeros stand in their place; ``.zattrs``
+        (``lost_frames``) and :func:`photon_gpu.verify` name them. Only with ``salvage=True``.
     doubtful : list of (int, int)
         Ranges after the last whole frame that were being written when the recording ended.
     discarded : list of str
@@ -171,12 +170,9 @@ class _Recovery:
         seen, files, description = published(self._storage)
         found = survey(self._spool, self._storage, seen)
         if found.lost and not self._salvage:
-            why = "had been acknowledged and cannot be read"
-            if self._config.durability == "chunk":
-                why = "cannot be read: they were damaged, or still in memory when the recording ended"
             raise CorruptDataError(
-                f"{self._spool.folder}: {named(found.lost)} {why}; nothing was changed. "
-                "salvage=True stores all others, with zeros in their place"
+                f"{self._spool.folder}: {named(found.lost)} had been acknowledged and cannot be read; nothing was "
+                "changed. salvage=True stores all others, with zeros in their place"
             )
         if found.total == 0:
             Claim(self._storage, overwrite=False).withdraw()

@@ -54,8 +54,8 @@ class Survey:
     chunks : list of Held
         In order.
     lost : list of (int, int)
-        Ranges of frames before others that are there, which cannot be read: they were damaged, or,
-        with ``durability="chunk"``, in memory when the recording ended, and never acknowledged.
+        Ranges of frames before others that are there, which cannot be read. Chunks are kept in order, so
+        they were there once, and acknowledged.
     doubtful : list of (int, int)
         Ranges after the last whole frame that were being written when the recording ended.
     """

@@ -6,7 +6,6 @@ import math
 import os
 import threading
 import uuid
-from collections import deque
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any
@@ -156,7 +155,6 @@ class LiveWriter:
         self._appending = threading.Lock()
         self._chunk: Chunk | None = None
         self._number = 0
-        self._latencies: deque[float] = deque(maxlen=10_000)
         self._closed = False
 
     @property
@@ -215,11 +213,7 @@ class LiveWriter:
             taken = self._take(block, said)
         if wait and self._journaling is not None:
             self._wait_for(taken)
-        spent = perf_counter() - began
-        with self._ledger.changed:
-            self._ledger.worst_append_seconds = max(self._ledger.worst_append_seconds, spent)
-            self._latencies.append(spent)
-            return self._ledger.acknowledged
+        return self._ledger.appended(perf_counter() - began)
 
     def status(self) -> LiveStatus:
         """Counts, rates and what is wrong, now; ``str()`` of it is one line."""
@@ -249,8 +243,7 @@ class LiveWriter:
 
     def append_seconds(self, share: float) -> float:
         """Quantile of the time the last 10,000 appends took, as in ``append_seconds(0.99)``."""
-        with self._ledger.changed:
-            return float(np.quantile(self._latencies, share)) if self._latencies else 0.0
+        return self._ledger.append_seconds(share)
 
     def close(self) -> None:
         """Store what is left and finish the movie; does nothing the second time.
