@@ -13,9 +13,10 @@ import numpy as np
 from numba.extending import overload
 from numpy.typing import NDArray
 
-FRACTION, WEIGHT, TERMS = 7, 8, 11
+FRACTION, WEIGHT, ESCAPE, TERMS = 7, 8, 15, 11
 
 _RUN = 1024
+_FEW = 64  # residuals packed at a time; a power of two
 _KEYS = (np.arange(_RUN, dtype=np.uint64) * 0x9E3779B1).astype(np.uint32)
 
 _jit = numba.njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
@@ -326,12 +327,17 @@ def _past(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int, codes: N
 
 
 @_jit
-def _around(w: NDArray, now: NDArray, r: int, c: int, codes: NDArray) -> Any:
-    """Weighted terms of the current frame."""
-    total = _wide(w[6] * _wide(now[r + 1, c], codes), codes)
-    total = _wide(total + _wide(w[7] * _wide(now[r, c + 1], codes), codes), codes)
+def _above(w: NDArray, now: NDArray, r: int, c: int, codes: NDArray) -> Any:
+    """Weighted terms of the current frame's row above."""
+    total = _wide(w[7] * _wide(now[r, c + 1], codes), codes)
     total = _wide(total + _wide(w[8] * _wide(now[r, c], codes), codes), codes)
     return _wide(total + _wide(w[9] * _wide(now[r, c + 2], codes), codes), codes)
+
+
+@_jit
+def _west(w: NDArray, west: Any, codes: NDArray) -> Any:
+    """The weighted code to the left, which alone makes pixels of a row wait for each other."""
+    return _wide(w[6] * _wide(west, codes), codes)
 
 
 @_jit
@@ -372,6 +378,14 @@ def restore_past(
 
 
 @_jit
+def _known(w: NDArray, state: NDArray, r: int, known: NDArray[np.int64], codes: NDArray) -> None:
+    """All terms of a row's predictions but the code to the left: pixels do not wait for each other."""
+    for c in range(known.size):
+        past = _past(w, state[0], state[1], r, c, codes)
+        known[c] = _wide(past + _above(w, state[2], r, c, codes), codes)
+
+
+@_jit
 def predict_full(
     codes: NDArray, weights: NDArray[np.int32], rates: NDArray[np.int32], state: NDArray, out: NDArray
 ) -> None:
@@ -386,7 +400,8 @@ def predict_full(
                 now[r + 1, c + 1] = np.int32(np.int32(codes[t, r, c]) << 7)
         for r in range(codes.shape[1]):
             for c in range(codes.shape[2]):
-                total = _wide(_past(w, mean, previous, r, c, codes) + _around(w, now, r, c, codes), codes)
+                total = _wide(_past(w, mean, previous, r, c, codes) + _above(w, now, r, c, codes), codes)
+                total = _wide(total + _west(w, now[r + 1, c], codes), codes)
                 out[t, r, c] = _zigzag(np.int32(np.int32(codes[t, r, c]) - _prediction(total, codes)), codes)
         _advance(codes[t], np.int32(rates[t]), state)
 
@@ -397,16 +412,154 @@ def restore_full(
 ) -> None:
     """See the reference."""
     _begin(state)
-    mean, previous, now = state[0], state[1], state[2]
+    mean, now, known = state[0], state[2], np.empty(out.shape[2], np.int64)
     for t in range(residuals.shape[0]):
         w = weights[min(t, 1)]
         _frame_with_mean(mean, now)
         for r in range(residuals.shape[1]):
+            _known(w, state, r, known, out)
+            west = now[r + 1, 0]
             for c in range(residuals.shape[2]):
-                total = _wide(_past(w, mean, previous, r, c, out) + _around(w, now, r, c, out), out)
+                total = _wide(_wide(known[c], out) + _west(w, west, out), out)
                 out[t, r, c] = np.int32(_prediction(total, out) + _unzigzag(residuals[t, r, c]))
-                now[r + 1, c + 1] = np.int32(np.int32(out[t, r, c]) << 7)
+                west = np.int32(np.int32(out[t, r, c]) << 7)
+                now[r + 1, c + 1] = west
         _advance(out[t], np.int32(rates[t]), state)
+
+
+@_jit
+def pack(
+    residuals: NDArray, segment: int, nibbles: NDArray[np.uint8], escapes: NDArray, counts: NDArray[np.int64]
+) -> None:
+    """See the reference."""
+    for row in range(counts.size):
+        part, count = residuals[row * segment : (row + 1) * segment], 0
+        to, long = nibbles[row * (segment >> 1) :], escapes[row]
+        for begin in range(0, part.size & ~(_FEW - 1), _FEW):
+            few, most = part[begin : begin + _FEW], np.uint8(0)
+            for i in range(_FEW >> 1):
+                low, high = np.uint8(min(few[2 * i], 15)), np.uint8(min(few[2 * i + 1], 15))
+                to[(begin >> 1) + i] = np.uint8(low | np.uint8(high << np.uint8(4)))
+                most = max(most, low, high)
+            # Escapes are rare: only runs that have one are looked at sample by sample.
+            if most == 15:
+                for i in range(_FEW):
+                    if few[i] >= 15:
+                        long[count] = few[i] - 15
+                        count += 1
+        for i in range(part.size & ~(_FEW - 1), part.size):
+            short = np.uint8(min(part[i], 15))
+            if i & 1:
+                to[i >> 1] |= np.uint8(short << np.uint8(4))
+            else:
+                to[i >> 1] = short
+            if part[i] >= 15:
+                long[count] = part[i] - 15
+                count += 1
+        counts[row] = count
+
+
+@_jit
+def unpack(
+    nibbles: NDArray[np.uint8], escapes: NDArray, starts: NDArray[np.int64], segment: int, out: NDArray
+) -> int:
+    """See the reference."""
+    strange = 0
+    if out.size & 1 and nibbles[out.size >> 1] >> 4:
+        strange += 1
+    for row in range(starts.size - 1):
+        part, source = out[row * segment : (row + 1) * segment], nibbles[row * (segment >> 1) :]
+        next_one, end = starts[row], starts[row + 1]
+        for begin in range(0, part.size & ~(_FEW - 1), _FEW):
+            few, most = part[begin : begin + _FEW], np.uint8(0)
+            for i in range(_FEW >> 1):
+                pair = source[(begin >> 1) + i]
+                low, high = np.uint8(pair & np.uint8(15)), np.uint8(pair >> np.uint8(4))
+                few[2 * i], few[2 * i + 1] = low, high
+                most = max(most, low, high)
+            if most == 15:
+                next_one = _escaped(few, escapes, next_one, end)
+        for i in range(part.size & ~(_FEW - 1), part.size):
+            part[i] = (source[i >> 1] >> (4 * (i & 1))) & 15
+        next_one = _escaped(part[part.size & ~(_FEW - 1) :], escapes, next_one, end)
+        strange += next_one != end
+    return strange
+
+
+@_jit
+def _escaped(few: NDArray, escapes: NDArray, next_one: int, end: int) -> int:
+    """Put the escapes where 15 stands; returns the one after the last, beyond ``end`` where they do not suffice."""
+    for i in range(few.size):
+        if few[i] == 15:
+            if next_one < end:
+                few[i] += escapes[next_one]
+            next_one += 1
+    return next_one
+
+
+@_jit
+def _level(predicted: Any, codes: NDArray, last: Any) -> Any:
+    """A prediction, wrapped to the width of a code, as a level; unsigned, so that no index counts from the end."""
+    mask = np.int32(255) if codes.itemsize == 1 else np.int32(65535)
+    return np.uint64(min(np.int32(predicted & mask), np.int32(last)))
+
+
+@_jit
+def count_levels(codes: NDArray, residuals: NDArray, counts: NDArray[np.int64]) -> None:
+    """See the reference."""
+    counts[:] = 0
+    for t in range(codes.shape[0]):
+        for r in range(codes.shape[1]):
+            for c in range(codes.shape[2]):
+                predicted = np.int32(np.int32(codes[t, r, c]) - _unzigzag(residuals[t, r, c]))
+                counts[_level(predicted, codes, counts.size - 1)] += 1
+
+
+@_jit
+def sort_levels(codes: NDArray, residuals: NDArray, places: NDArray[np.int64], out: NDArray) -> None:
+    """See the reference."""
+    for t in range(codes.shape[0]):
+        for r in range(codes.shape[1]):
+            for c in range(codes.shape[2]):
+                predicted = np.int32(np.int32(codes[t, r, c]) - _unzigzag(residuals[t, r, c]))
+                level = _level(predicted, codes, places.size - 1)
+                out[np.uint64(places[level])] = residuals[t, r, c]
+                places[level] += 1
+
+
+@_jit
+def restore_full_sorted(
+    residuals: NDArray,
+    places: NDArray[np.int64],
+    weights: NDArray[np.int32],
+    rates: NDArray[np.int32],
+    state: NDArray,
+    out: NDArray,
+) -> int:
+    """See the reference."""
+    _begin(state)
+    mean, now, known = state[0], state[2], np.empty(out.shape[2], np.int64)
+    missing, last, next_ones, ends = 0, places.shape[1] - 1, places[0], places[1]
+    for t in range(out.shape[0]):
+        w = weights[min(t, 1)]
+        _frame_with_mean(mean, now)
+        for r in range(out.shape[1]):
+            _known(w, state, r, known, out)
+            west = now[r + 1, 0]
+            for c in range(out.shape[2]):
+                predicted = _prediction(_wide(_wide(known[c], out) + _west(w, west, out), out), out)
+                level = _level(predicted, out, last)
+                place, residual = next_ones[level], np.int32(0)
+                if place < ends[level]:
+                    residual = np.int32(residuals[np.uint64(place)])
+                    next_ones[level] = place + 1
+                else:
+                    missing += 1
+                out[t, r, c] = np.int32(predicted + _unzigzag(residual))
+                west = np.int32(np.int32(out[t, r, c]) << 7)
+                now[r + 1, c + 1] = west
+        _advance(out[t], np.int32(rates[t]), state)
+    return missing
 
 
 @_jit
