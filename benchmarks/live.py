@@ -33,17 +33,21 @@ _KEPT = 50  # of the latest chunks, and every so manieth before: what ``hours`` 
 
 
 def made(frames: int) -> NDArray[np.int16]:
-    """The two-photon recording of the corpus, repeated; without one, simulated frames."""
+    """The two-photon recording of the corpus, side by side until a frame is full; without one, simulated frames.
+
+    Each tile is at another time of the recording, so that none repeats its neighbour.
+    """
     corpus = os.environ.get("PHOTON_GPU_CORPUS")
     if corpus and (path := Path(corpus) / "2p_cortex.tif").exists():
         with pg.open_source(path) as source:
-            movie = source.read(0, min(frames, source.shape[0]))
-        if movie.shape[1:] == SHAPE:
-            return np.resize(movie, (frames, *SHAPE)).astype(np.int16)
-    movie = pg.simulate(
-        frames=min(frames, 100), height=512, width=512, photons=4, gain=100, offset=92, seed=0
-    )
-    return np.resize(movie.read(0, min(frames, 100)), (frames, *SHAPE)).astype(np.int16)
+            movie = source.read(0, source.shape[0])
+        down, across = (-(-have // size) for have, size in zip(SHAPE, movie.shape[1:], strict=True))
+        apart = len(movie) // (down * across)
+        rows = [[np.roll(movie, apart * (r * across + c), axis=0) for c in range(across)] for r in range(down)]
+        movie = np.block(rows)[:, : SHAPE[0], : SHAPE[1]]
+    else:
+        movie = pg.simulate(frames=100, height=512, width=512, photons=4, gain=100, offset=92, seed=0).read(0, 100)
+    return np.ascontiguousarray(np.resize(movie, (frames, *SHAPE)), np.int16)
 
 
 SUSTAINED: dict[str, tuple[Begin, int]] = {
