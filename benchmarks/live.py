@@ -43,10 +43,14 @@ def made(frames: int) -> NDArray[np.int16]:
             movie = source.read(0, source.shape[0])
         down, across = (-(-have // size) for have, size in zip(SHAPE, movie.shape[1:], strict=True))
         apart = len(movie) // (down * across)
-        rows = [[np.roll(movie, apart * (r * across + c), axis=0) for c in range(across)] for r in range(down)]
+        rows = [
+            [np.roll(movie, apart * (r * across + c), axis=0) for c in range(across)] for r in range(down)
+        ]
         movie = np.block(rows)[:, : SHAPE[0], : SHAPE[1]]
     else:
-        movie = pg.simulate(frames=100, height=512, width=512, photons=4, gain=100, offset=92, seed=0).read(0, 100)
+        movie = pg.simulate(frames=100, height=512, width=512, photons=4, gain=100, offset=92, seed=0).read(
+            0, 100
+        )
     return np.ascontiguousarray(np.resize(movie, (frames, *SHAPE)), np.int16)
 
 

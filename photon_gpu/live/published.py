@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from photon_gpu import manifest, metadata
 from photon_gpu.claim import MARKER
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.metadata import chunk_name
-from photon_gpu.records import file_name
+from photon_gpu.records import chunk_of, file_name
 from photon_gpu.storage import Storage
 
 
@@ -53,18 +54,30 @@ def finish_published(storage: Storage) -> tuple[int, list[str]]:
     """
     frames, files, description = published(storage)
     storage.delete_partial()
-    keep = {MARKER, manifest.NAME, metadata.ARRAY, metadata.ATTRIBUTES, *files}
-    discarded = [name for name in storage.names() if name not in keep]
     if description is not None:
         array, attributes = storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES)
         index = manifest.pack(files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
         storage.write(manifest.NAME, index)
-    else:
-        discarded += [manifest.NAME, metadata.ATTRIBUTES]
-    for name in discarded:
-        storage.delete(name)
+    discarded = discard_unpublished(storage, files)
     storage.delete_for_certain(MARKER)
-    return frames, [name for name in discarded if not name.startswith(".")]
+    return frames, discarded
+
+
+def discard_unpublished(storage: Storage, keep: Collection[str]) -> list[str]:
+    """Delete chunks and frame records but those to keep; of a movie that nobody saw, its metadata too.
+
+    Returns the names of the chunks. Files that no recording writes stay.
+    """
+    names = storage.names()
+    left = {manifest.NAME, metadata.ATTRIBUTES} if metadata.ARRAY not in names else set()
+    gone = [name for name in names if name in left or (_of_a_chunk(name) and name not in keep)]
+    for name in gone:
+        storage.delete(name)
+    return [name for name in gone if not name.startswith(".")]
+
+
+def _of_a_chunk(name: str) -> bool:
+    return re.fullmatch(r"\d+(\.\d+)+", name) is not None or chunk_of(name) is not None
 
 
 def _names_of(chunks: int, dimensions: int) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from time import monotonic
 from typing import Any
@@ -109,7 +110,7 @@ class Publisher:
         self._thread.join(_PATIENCE_SECONDS)
 
     def _work(self) -> None:
-        last = 0.0
+        last = -math.inf  # of the clock, which may have begun just now
         try:
             while True:
                 with self._ledger.changed:

@@ -22,7 +22,13 @@ from photon_gpu.errors import (
 from photon_gpu.layouts import layout_for
 from photon_gpu.live.encoder import resolve_noise
 from photon_gpu.live.pipeline import Pipeline
-from photon_gpu.live.published import describe, finish_published, finished_frames, published
+from photon_gpu.live.published import (
+    describe,
+    discard_unpublished,
+    finish_published,
+    finished_frames,
+    published,
+)
 from photon_gpu.live.spool import RECORDING, Spool, pending
 from photon_gpu.live.survey import Held, Range, Survey, first_number, named, survey
 from photon_gpu.noise import NoiseModel
@@ -47,7 +53,7 @@ class RecoverReport:
     doubtful : list of (int, int)
         Ranges after the last whole frame that were being written when the recording ended.
     discarded : list of str
-        Files of chunks that were stored but never published, hence never acknowledged, without a spool.
+        Files of chunks that were stored but neither published nor noted in a spool, hence never acknowledged.
     seconds : float
     """
 
@@ -70,7 +76,7 @@ class RecoverReport:
         if self.doubtful:
             text += f"; being written when it ended: {named(self.doubtful)}"
         if self.discarded:
-            text += f"; {len(self.discarded)} unpublished chunks discarded"
+            text += f"; {len(self.discarded)} chunks discarded, which were stored and never acknowledged"
         return text
 
 
@@ -158,6 +164,7 @@ class _Recovery:
         began: float,
     ) -> None:
         self._spool, self._storage, self._salvage, self._began = spool, storage, salvage, began
+        self._discarded: list[str] = []
         self._config = replace(spool.config, close_seconds=close_seconds)
         self._token = spool.facts["token"]
         self._noise, self._backend, self._workers = noise, get_backend(backend), worker_count(workers)
@@ -174,6 +181,9 @@ class _Recovery:
                 f"{self._spool.folder}: {named(found.lost)} had been acknowledged and cannot be read; nothing was "
                 "changed. salvage=True stores all others, with zeros in their place"
             )
+        here = {metadata.chunk_name(held.number, 1 + len(self._config.frame_shape)) for held in found.chunks}
+        noted = (name for held in found.chunks for name in held.files or ())
+        self._discarded = discard_unpublished(self._storage, {*files, *here, *noted})
         if found.total == 0:
             Claim(self._storage, overwrite=False).withdraw()
             self._spool.remove()
@@ -257,7 +267,7 @@ class _Recovery:
     def _report(self, found: Survey, recovered: int) -> RecoverReport:
         return RecoverReport(
             url=self._storage.url, frames=found.total, recovered=recovered, lost=found.lost,
-            doubtful=found.doubtful, seconds=monotonic() - self._began,
+            doubtful=found.doubtful, discarded=self._discarded, seconds=monotonic() - self._began,
         )  # fmt: skip
 
 

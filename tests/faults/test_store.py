@@ -311,6 +311,53 @@ def test_close_without_a_spool_says_how_many_are_lost(memory_disk):
     assert "the others are lost" in caught.value.__notes__[0]
 
 
+def _appended_by_another_thread(live, count):
+    told = []
+
+    def append():
+        try:
+            live.append(frames(0, count))
+        except PhotonError as error:
+            told.append(error)
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    return thread, told
+
+
+def test_close_ends_an_append_that_waits_for_room(memory_disk):
+    """The store is away for good, and no spool takes what the queue cannot."""
+    fs, queue = FaultyFileSystem(memory_disk / "store"), 3 * CHUNK * np.prod(SHAPE) * 2
+    live = pg.LiveWriter(fs.storage(), **settings(queue_bytes=queue, close_seconds=0.5))
+    fs.away = "503"
+    thread, told = _appended_by_another_thread(live, 200)
+    while live.status().queue_bytes < queue:
+        time.sleep(0.01)
+    with pytest.raises(StoreUnavailableError, match="are not in the store"):
+        live.close()
+    thread.join(20)
+    assert not thread.is_alive() and isinstance(told[0], RecordingError)
+    taken = live.status().frames_in
+    assert 0 < taken < 200 and f"{taken} frames of this append had been taken" in str(told[0])
+
+
+def test_close_ends_an_append_that_waits_for_a_spool_that_is_full(memory_disk):
+    fs, disk = FaultyFileSystem(memory_disk / "store"), Failing(lambda number, call: 28)
+    live = pg.LiveWriter(
+        fs.storage(), spool=memory_disk / "spool", **settings(durability="frame", close_seconds=0.5)
+    )
+    fs.away = "503"
+    with disk.installed(), mock.patch("photon_gpu.live.writer._DRAIN_SECONDS", 0.5):
+        thread, told = _appended_by_another_thread(live, 6)
+        while not live.status().trouble:
+            time.sleep(0.01)
+        assert live.acknowledged == 0
+        with pytest.raises(StoreUnavailableError, match="6 frames of 6 are not in the store"):
+            live.close()
+        thread.join(20)
+    assert not thread.is_alive() and isinstance(told[0], RecordingError) and "6 are lost" in str(told[0])
+
+
 def test_a_recording_of_no_frame_leaves_nothing(memory_disk):
     fs = FaultyFileSystem(memory_disk / "store")
     with pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings()):
