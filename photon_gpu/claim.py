@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -131,14 +132,14 @@ class Claim:
         except FileNotFoundError:
             return False
 
-    def publish(self, name: str, data: bytes) -> None:
-        """Write the last file, which makes the folder a movie, and put it in its place."""
+    def publish(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """Write the last files, the very last of which makes the folder a movie, and put it in its place."""
         if self.token is not None and not self.holds():
             self._published = True  # what lies there is not ours to clean away
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else took this place over while it was written"
             )
-        self.target.write(name, data)
+        self.target.write_in_order(files)
         self.target.delete(MARKER)
         self._published = True
         if self.target is not self._storage:

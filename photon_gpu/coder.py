@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.backend import Backend, get_backend
+from photon_gpu.backend import Backend
 from photon_gpu.blosc import Map
 from photon_gpu.body import Places, Writer
 from photon_gpu.encoding import Encoding
@@ -58,7 +58,8 @@ def encode(
 class Plan:
     """How one chunk is encoded, decided once its extent is known; holds the payload while it fills.
 
-    ``shape`` is that of the values, ``chunk`` that of a whole chunk.
+    ``shape`` is that of the values, ``chunk`` that of a whole chunk; ``host`` are kernels that pack
+    what lies in host memory, where those of the backend do not.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Plan:
         encoding: Encoding,
         found: Extent,
         backend: Backend,
+        host: ModuleType | None = None,
     ) -> None:
         self.chunk, self.encoding = tuple(chunk), encoding
         self.frames = shape[0] if len(chunk) > 1 else 1
@@ -85,9 +87,8 @@ class Plan:
             frames=self.frames, rows=self.rows, columns=self.columns, band=self.band, width=self.width,
             packed=self.width < 4, levels=self.predictor.levels,
         )  # fmt: skip
-        # Packing and sorting run on the host, whatever made the residuals.
-        self.kernels = backend.kernels if backend.gpu is None else get_backend().kernels
-        self.body = Writer(places, header_bytes(len(chunk)), self.kernels)
+        self._host = host or backend.kernels
+        self.body = Writer(places, header_bytes(len(chunk)), self._host)
 
     def put(self, first: int, codes: NDArray, residuals: NDArray) -> None:
         """Codes and residuals ``(T, rows, columns)`` of the band that begins with row ``first``."""
@@ -95,9 +96,9 @@ class Plan:
             self.body.put(first, residuals)
             return
         levels = np.empty(self.predictor.levels, np.int64)
-        self.kernels.count_levels(codes, residuals, levels)
+        self._host.count_levels(codes, residuals, levels)
         ordered = np.empty(residuals.size, residuals.dtype)
-        self.kernels.sort_levels(codes, residuals, np.cumsum(levels) - levels, ordered)
+        self._host.sort_levels(codes, residuals, np.cumsum(levels) - levels, ordered)
         self.body.put(first, ordered, levels)
 
     def finished(self, checksum: int) -> NDArray[np.uint8]:

@@ -7,7 +7,9 @@ old bytes or the new ones. Source: fsync(2) and rename(2), POSIX.1-2017.
 from __future__ import annotations
 
 import os
+import threading
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 
 PARTIAL = ".partial-"
@@ -21,13 +23,56 @@ _NO_LINKS = (OSError, NotImplementedError, AttributeError)
 
 def write_file(path: str, data: bytes | memoryview) -> None:
     """Replace a file as a whole, or leave it as it was."""
+    write_unlisted(path, data)
+    sync_folder(os.path.dirname(path))
+
+
+def write_unlisted(path: str, data: bytes | memoryview) -> None:
+    """As :func:`write_file`, but a power cut may take the name away until :func:`sync_folder`."""
     aside = _aside(path, data)
     try:
         os.replace(aside, path)
     except BaseException:
         remove(aside)
         raise
-    sync_folder(os.path.dirname(path))
+
+
+def write_files(files: Sequence[tuple[str, bytes]]) -> None:
+    """Replace files of one folder; the last one is there only if all the others are.
+
+    Their bytes are synced at once, each in a thread: a disk takes hardly longer for all than for one.
+    """
+    made: dict[str, str | BaseException] = {}
+
+    def put_aside(path: str, data: bytes) -> None:
+        try:
+            made[path] = _aside(path, data)
+        except BaseException as error:
+            made[path] = error
+
+    # Plain threads: interrupted, futures keep locks.
+    threads = [threading.Thread(target=put_aside, args=file, name="photon-sync") for file in files]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for path, _ in files:
+            aside = made[path]
+            if isinstance(aside, BaseException):
+                raise aside
+            if path == files[-1][0]:
+                sync_folder(os.path.dirname(path))
+            os.replace(aside, path)
+    except BaseException:
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        for left in made.values():
+            if isinstance(left, str):
+                remove(left)
+        raise
+    sync_folder(os.path.dirname(files[-1][0]))
 
 
 def create_file(path: str, data: bytes) -> None:

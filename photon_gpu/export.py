@@ -316,5 +316,5 @@ def _write_zarr(job: _Job, storage: Storage, overwrite: bool) -> int:
             claim.target.write(chunk_name(number, len(chunk)), data)
             stored += len(data)
         array = metadata.array_json(job.shape, chunk, layout)
-        claim.publish(metadata.ARRAY, array)
+        claim.publish([(metadata.ARRAY, array)])
     return stored + len(array)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,12 @@ def check_extent(
     return Extent(low, high)
 
 
+@lru_cache(maxsize=16)
+def _luts(table: CodeTable, base: int, dtype: np.dtype) -> NDArray:
+    """Codes counted from ``base``; entries outside the extent may wrap: no value of the chunk looks them up."""
+    return np.subtract(table.luts(), base, dtype=np.int32).astype(dtype)
+
+
 class Forward:
     """Codes of values within an extent, counted from ``base``, as the narrowest unsigned integer.
 
@@ -96,10 +103,7 @@ class Forward:
         self.base, self.top = span(table, found)
         self.dtype = narrowest(self.top)
         if table.has_lut:
-            # Entries outside the extent may wrap: no value of the chunk looks them up.
-            self._luts = backend.place(
-                np.subtract(table.luts(), self.base, dtype=np.int32).astype(self.dtype)
-            )
+            self._luts = backend.place(_luts(table, self.base, self.dtype))
             return
         high = self.base + self.top
         rows = [table.thresholds(self.base, high, phase) for phase in range(table.phases)]

@@ -7,6 +7,7 @@ import os
 import re
 import uuid
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -115,13 +116,24 @@ class Storage:
             f"--key '{key}' --restore-request Days=7; the other chunks of the movie likewise"
         )
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a whole file, replacing it; on a local disk it is there after a power cut too."""
+    def write(self, name: str, data: bytes, *, listed: bool = True) -> None:
+        """Write a whole file, replacing it; on a local disk it is there after a power cut too.
+
+        Not ``listed``: after a power cut it is whole or not there, until :meth:`write_in_order` is done.
+        """
         if self.local:
-            durable.write_file(self.path(name), data)
+            (durable.write_file if listed else durable.write_unlisted)(self.path(name), data)
             return
         options = {} if name.startswith(".") else self.write_options
         self.fs.pipe_file(self.path(name), data, **options)
+
+    def write_in_order(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """Write files, the last of which is there only if all others are, and all that were written before."""
+        if self.local:
+            durable.write_files([(self.path(name), data) for name, data in files])
+            return
+        for name, data in files:
+            self.write(name, data)
 
     def create(self, name: str, data: bytes) -> None:
         """Write a file that must not exist yet; FileExistsError where another writer was first.

@@ -29,6 +29,7 @@ _MIB = 1 << 20
 _TABLED = 1 << 22
 _MOST_BITS = 1.2
 _FRAMES = 32
+_MOST_READ = 64  # times the pixels tried: whole frames are read for them
 _PACKED = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB // 4)
 _LEVELS = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB // 32)  # few levels in each block
 _BY_BYTE = Compressor(cname="zstd", clevel=1, shuffle=1, blocksize=_MIB)
@@ -237,9 +238,10 @@ def sample(
         )
     starts = sorted({0, (chunks // 2) * chunk_frames if chunks > 1 else 0})
     per_block = max(pixels // (2 * len(starts)), 1)
-    count = min(chunk_frames, max(1, min(_FRAMES, per_block // columns)))
+    most = max(1, min(chunk_frames, _MOST_READ * pixels // (rows * columns)))
+    count = min(most, max(1, min(_FRAMES, per_block // columns)))
     band = max(1, min(band_rows(rows, columns), per_block // (count * columns)))
-    count = min(chunk_frames, max(count, per_block // (band * columns)))
+    count = min(most, max(count, per_block // (band * columns)))
     blocks = []
     for start in starts:
         values = source.read(start, min(start + count, frames)).reshape(-1, rows, columns)

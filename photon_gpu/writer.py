@@ -243,9 +243,7 @@ def finish(
     attrs = metadata.attributes_json(layout, attributes)
     index = manifest.pack(files, {metadata.ATTRIBUTES: attrs, metadata.ARRAY: array})
     with stages.timed("write"):
-        claim.target.write(manifest.NAME, index)
-        claim.target.write(metadata.ATTRIBUTES, attrs)
-        claim.publish(metadata.ARRAY, array)
+        claim.publish([(manifest.NAME, index), (metadata.ATTRIBUTES, attrs), (metadata.ARRAY, array)])
     return len(array) + len(attrs) + len(index)
 
 
@@ -335,7 +333,7 @@ class _Run:
         data = self._layout.encode(values, self.chunk, first_frame=start, run=self._map, stages=self._stages)
         name = metadata.chunk_name(number, len(self.chunk))
         with self._stages.timed("write"):
-            self._target.write(name, data)
+            self._target.write(name, data, listed=False)
         if self.check is not None:
             with self._stages.timed("check"):
                 self.check(name, start, data, values)

@@ -81,7 +81,7 @@ class Gpu:
                 pieces = _pieces(rows, band, row_bytes, piece_bytes)
                 loaded = _Loaded(slot, flat, columns)
                 found = _extent(loaded, pieces, encoding, values.shape, first_frame)
-                plan = Plan(values.shape, chunk, encoding, found, slot.lane.backend)
+                plan = Plan(values.shape, chunk, encoding, found, slot.lane.backend, host=cpu)
                 return plan.finished(sum(_encode_piece(loaded, plan, *piece) for piece in pieces))
 
             return slot.lane.shrinking(slot, rows * row_bytes, band * row_bytes, work)
