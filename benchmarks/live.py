@@ -103,6 +103,12 @@ def rivals(seconds: float, rounds: int, where: str | None) -> list[dict[str, Any
         assert stored.shape[0] == frames, (stored.shape, frames)
         return rate, frames * FRAME_BYTES / size, worst_error(stored, movie, [0, 1, frames - 1])
 
+    def once(name: str, folder: Path) -> None:  # kernels are compiled, libraries loaded
+        recorder = SUSTAINED[name][0](folder)
+        recorder.append(movie[:CHUNK])
+        recorder.close()
+
+    _turns(where, 1, list(SUSTAINED), once)
     rows = _turns(where, rounds, list(SUSTAINED), one)
     first = float(np.median([rate for rate, _, _ in next(iter(rows.values()))]))
     print(
