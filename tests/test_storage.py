@@ -175,7 +175,8 @@ def test_places_are_paths_urls_or_storages(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://lab:hunter2@host/m.zarr", "https://host/m.zarr?X-Amz-Signature=hunter2", "s3://key:hunter2@b/m"]
+    "url",
+    ["http://lab:hunter2@host/m.zarr", "https://host/m.zarr?X-Amz-Signature=hunter2", "s3://key:hunter2@b/m"],
 )
 def test_what_a_place_is_called_tells_no_secret(url):
     pytest.importorskip("s3fs")  # which brings aiohttp, too
