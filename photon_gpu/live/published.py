@@ -1,4 +1,4 @@
-"""What readers can see of a recording that ended early, and finishing a movie with that alone."""
+"""What readers can see of a recording that ended early, and finishing a movie with what is in the store alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from photon_gpu import manifest, metadata
+from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER
 from photon_gpu.errors import StoreNotFoundError
+from photon_gpu.layouts import layout_for
+from photon_gpu.live.unpublished import unpublished
 from photon_gpu.metadata import chunk_name
 from photon_gpu.records import chunk_of, file_name
 from photon_gpu.storage import Storage
@@ -44,40 +47,56 @@ def finished_frames(storage: Storage) -> int:
         raise StoreNotFoundError(f"{storage.url}: nothing is there to recover") from error
 
 
-def finish_published(storage: Storage) -> tuple[int, list[str]]:
-    """Without a spool, what is published is what was acknowledged; the rest goes.
+def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
+    """Without a spool, what is published is what was acknowledged; whole chunks follow, the rest goes.
 
     Returns
     -------
-    int, list of str
-        Frames of the movie, and names of the chunks that went.
+    int, int, list of str
+        Frames of the movie, how many of them nobody had seen, and names of the chunks that went.
     """
-    frames, files, description = published(storage)
+    seen, files, description = published(storage)
     storage.delete_partial()
+    frames = seen
     if description is not None:
+        for count, found in unpublished(storage, seen, description):
+            frames += count
+            files.update(found)
+        layout = layout_for(description.encoding, get_backend("numpy"))
         array, attributes = storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES)
+        if frames > seen:
+            array = metadata.array_json((frames, *description.shape[1:]), description.chunks, layout)
         index = manifest.pack(files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
         storage.write(manifest.NAME, index)
-    discarded = discard_unpublished(storage, files)
+        storage.write(metadata.ARRAY, array)
+    discarded = discard_unpublished(storage, files, seen, description)
     storage.delete_for_certain(MARKER)
-    return frames, discarded
+    return frames, frames - seen, discarded
 
 
-def discard_unpublished(storage: Storage, keep: Collection[str]) -> list[str]:
-    """Delete chunks and frame records but those to keep; of a movie that nobody saw, its metadata too.
+def discard_unpublished(
+    storage: Storage, keep: Collection[str], published: int, description: metadata.Description | None
+) -> list[str]:
+    """Delete what is left of chunks after the ``published`` frames, but for files to keep.
 
-    Returns the names of the chunks. Files that no recording writes stay.
+    Of a movie that nobody saw (``description`` is None) what metadata there are go, too. Returns the names of the
+    chunks. Files that no recording writes stay.
     """
-    names = storage.names()
-    left = {manifest.NAME, metadata.ATTRIBUTES} if metadata.ARRAY not in names else set()
-    gone = [name for name in names if name in left or (_of_a_chunk(name) and name not in keep)]
+    first = -(-published // description.chunks[0]) if description is not None else 0
+    left = {manifest.NAME, metadata.ATTRIBUTES} if description is None else set()
+    names = [name for name in storage.names() if name not in keep]
+    gone = [name for name in names if name in left or _chunk_of(name) >= first]
     for name in gone:
         storage.delete(name)
     return [name for name in gone if not name.startswith(".")]
 
 
-def _of_a_chunk(name: str) -> bool:
-    return re.fullmatch(r"\d+(\.\d+)+", name) is not None or chunk_of(name) is not None
+def _chunk_of(name: str) -> int:
+    """The chunk that a file is of, or holds the records of; -1 for any other."""
+    if re.fullmatch(r"\d{1,18}(\.0)+", name):
+        return int(name.split(".")[0])
+    number = chunk_of(name)
+    return -1 if number is None else number
 
 
 def _names_of(chunks: int, dimensions: int) -> Iterator[str]:

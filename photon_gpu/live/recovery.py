@@ -31,6 +31,7 @@ from photon_gpu.live.published import (
 )
 from photon_gpu.live.spool import RECORDING, Spool, pending
 from photon_gpu.live.survey import Held, Range, Survey, first_number, named, survey
+from photon_gpu.live.unpublished import unpublished
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import worker_count
 from photon_gpu.storage import Storage
@@ -53,7 +54,7 @@ class RecoverReport:
     doubtful : list of (int, int)
         Ranges after the last whole frame that were being written when the recording ended.
     discarded : list of str
-        Files of chunks that were stored but neither published nor noted in a spool, hence never acknowledged.
+        Files of chunks that were stored and never acknowledged, and could not be shown to be whole.
     seconds : float
     """
 
@@ -137,9 +138,13 @@ def recover(
         _refuse(storage, marker)
         folder = None if discard_spool else _noted_spool(storage, marker)
         if folder is None:
-            frames, discarded = finish_published(storage)
+            frames, unseen, discarded = finish_published(storage)
             return RecoverReport(
-                url=storage.url, frames=frames, recovered=0, discarded=discarded, seconds=monotonic() - began
+                url=storage.url,
+                frames=frames,
+                recovered=unseen,
+                discarded=discarded,
+                seconds=monotonic() - began,
             )
         url = url or storage
     spool = Spool.open(folder)
@@ -181,14 +186,16 @@ class _Recovery:
                 f"{self._spool.folder}: {named(found.lost)} had been acknowledged and cannot be read; nothing was "
                 "changed. salvage=True stores all others, with zeros in their place"
             )
+        described = description or self._spool.encoding()
+        if described is not None:
+            found.follow(unpublished(self._storage, found.total, described))
         here = {metadata.chunk_name(held.number, 1 + len(self._config.frame_shape)) for held in found.chunks}
         noted = (name for held in found.chunks for name in held.files or ())
-        self._discarded = discard_unpublished(self._storage, {*files, *here, *noted})
+        self._discarded = discard_unpublished(self._storage, {*files, *here, *noted}, seen, description)
         if found.total == 0:
             Claim(self._storage, overwrite=False).withdraw()
             self._spool.remove()
             return self._report(found, 0)
-        described = description or self._spool.encoding()
         attributes = {**self._spool.facts["attributes"], "recording_id": self._token}
         if described is not None and KEY in described.attributes:
             attributes[KEY] = described.attributes[KEY]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,13 @@ class Survey:
     chunks: list[Held] = field(default_factory=list)
     lost: list[Range] = field(default_factory=list)
     doubtful: list[Range] = field(default_factory=list)
+
+    def follow(self, stored: Iterable[tuple[int, dict[str, list[Any]]]]) -> None:
+        """Chunks, frames and files of each, come after those that were found."""
+        for frames, files in stored:
+            number = int(next(iter(files)).split(".")[0])
+            self.chunks.append(Held(number, frames, files=files))
+            self.total += frames
 
 
 def survey(spool: Spool, storage: Storage, published: int) -> Survey:

@@ -8,6 +8,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu import metadata
+from photon_gpu.encoding import Encoding
 from photon_gpu.errors import StoreExistsError
 from photon_gpu.live.published import discard_unpublished
 from photon_gpu.storage import Storage
@@ -15,13 +16,13 @@ from tests.faults.filesystem import FaultyFileSystem
 from tests.faults.recordings import CHUNK, check_prefix, frames, settings
 
 
-def killed(folder, spool, *, publish_seconds=3600.0, chunks=5, away=None):
+def killed(folder, spool, *, chunks=5, away=None, layout="compact"):
     """Chunks are in the store; but for the first, readers do not see them, and nothing else has them."""
     fs = FaultyFileSystem(folder)
     fs.faults = lambda operation, path: (
         "503" if away and path.endswith(away) and operation == "write" else None
     )
-    live = pg.LiveWriter(fs.storage(), spool=spool, **settings(publish_seconds=publish_seconds))
+    live = pg.LiveWriter(fs.storage(), spool=spool, **settings(publish_seconds=3600.0, layout=layout))
     for t in range(0, chunks * CHUNK, CHUNK):
         live.append(frames(t, t + CHUNK), timestamp=list(range(t, t + CHUNK)))
         until(lambda name=f"{t // CHUNK}.0.0": name in fs.storage().names())
@@ -41,17 +42,38 @@ def until(condition, seconds=20.0):
 
 
 @pytest.mark.parametrize("with_spool", [True, False])
-def test_chunks_that_readers_never_saw_are_discarded_and_counted(tmp_path, with_spool):
+def test_whole_chunks_that_readers_never_saw_are_kept(tmp_path, with_spool):
     live, storage = killed(tmp_path / "store", tmp_path / "spool" if with_spool else None)
-    assert live.acknowledged == CHUNK and "4.0.0" in storage.names()
+    assert live.acknowledged == CHUNK == len(pg.open(storage)) and "4.0.0" in storage.names()
+    report = pg.recover(live.spool or storage, url=storage)
+    assert report.frames == 5 * CHUNK and report.recovered == 4 * CHUNK and not report.discarded
+    check_prefix(pg.open(storage), 5 * CHUNK, 5 * CHUNK)
+    assert pg.verify(storage, deep=True).ok
+
+
+@pytest.mark.parametrize("with_spool", [True, False])
+@pytest.mark.parametrize("name", ["2.0.0", ".frames/2.json"])
+def test_what_follows_on_a_chunk_that_is_not_whole_is_discarded_and_counted(tmp_path, with_spool, name):
+    live, storage = killed(tmp_path / "store", tmp_path / "spool" if with_spool else None)
+    content = storage.read(name)
+    storage.write(name, content[: len(content) // 2] + b"?" + content[len(content) // 2 + 1 :])
     storage.write("notes.txt", b"of the experimenter")
     report = pg.recover(live.spool or storage, url=storage)
-    assert report.frames == CHUNK and report.discarded == [f"{n}.0.0" for n in range(1, 5)]
-    assert "4 chunks discarded" in str(report)
-    check_prefix(pg.open(storage), CHUNK, CHUNK)
+    assert report.frames == 2 * CHUNK and report.discarded == ["2.0.0", "3.0.0", "4.0.0"]
+    assert "3 chunks discarded" in str(report)
+    check_prefix(pg.open(storage), 2 * CHUNK, 2 * CHUNK)
     assert storage.read("notes.txt") == b"of the experimenter"
     storage.delete("notes.txt")
-    assert pg.verify(storage).ok
+    assert pg.verify(storage, deep=True).ok
+
+
+@pytest.mark.parametrize("layout", ["plain", "lossless"])
+def test_chunks_that_cannot_prove_themselves_are_discarded_and_counted(tmp_path, layout):
+    _, storage = killed(tmp_path / "store", None, layout=layout)
+    report = pg.recover(storage)
+    assert report.frames == CHUNK and report.discarded == [f"{n}.0.0" for n in range(1, 5)]
+    check_prefix(pg.open(storage), CHUNK, CHUNK)
+    assert pg.verify(storage, deep=True).ok
 
 
 def test_where_nothing_was_published_the_place_is_given_back(tmp_path):
@@ -63,20 +85,14 @@ def test_where_nothing_was_published_the_place_is_given_back(tmp_path):
         pg.encode(frames(0, 3), storage)
 
 
-def test_only_files_of_chunks_and_unseen_metadata_go():
+def test_only_chunks_after_the_published_ones_and_unseen_metadata_go():
     storage = Storage.at("memory://discard.zarr")
-    names = [
-        "0.0.0",
-        "1.0.0",
-        "10.0",
-        "x.0",
-        "README",
-        ".frames/0.json",
-        ".frames/1.json",
-        ".frames/x.json",
-        "0.0.0.txt",
-    ]
-    for name in [*names, metadata.ATTRIBUTES]:
+    foreign = ["x.0", "README", ".frames/x.json", "0.0.0.txt", "1.2.3"]
+    chunks = ["0.0.0", ".frames/0.json", "1.0.0", ".frames/1.json", "10.0.0", ".frames/10.json"]
+    for name in [*foreign, *chunks, metadata.ATTRIBUTES]:
         storage.write(name, b"?")
-    assert discard_unpublished(storage, {"0.0.0", ".frames/0.json"}) == ["1.0.0", "10.0"]
-    assert storage.names() == sorted(set(names) - {"1.0.0", "10.0", ".frames/1.json"})
+    description = metadata.Description((7, 6, 7), (4, 6, 7), Encoding(layout="compact", dtype="uint16"), {})
+    assert discard_unpublished(storage, {".frames/10.json"}, 7, description) == ["10.0.0"]
+    assert storage.names() == sorted({*foreign, *chunks, metadata.ATTRIBUTES} - {"10.0.0"})
+    assert discard_unpublished(storage, set(), 0, None) == ["0.0.0", "1.0.0"]
+    assert storage.names() == sorted(foreign)
