@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,28 @@ def _turns(
     return rows
 
 
+def disk_rate(where: str | None, seconds: float, threads: int = 4, nbytes: int = 12 << 20) -> float:
+    """MB/s of files written and synced by themselves, several at once: what any durable writer is bound by."""
+    folder, content = Path(tempfile.mkdtemp(dir=where, prefix="photon-bench-")), os.urandom(nbytes)
+    began = time.perf_counter()
+
+    def write(n: int) -> int:
+        files = 0
+        while time.perf_counter() - began < seconds:
+            with (folder / f"{n}-{files}").open("wb", buffering=0) as file:
+                file.write(content)
+                os.fsync(file.fileno())
+            files += 1
+        return files
+
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            files = sum(pool.map(write, range(threads)))
+        return files * nbytes / 1e6 / (time.perf_counter() - began)
+    finally:
+        shutil.rmtree(folder)
+
+
 def rivals(seconds: float, rounds: int, where: str | None) -> list[dict[str, Any]]:
     """MB/s until the last byte is where it belongs, and the ratio."""
     movie = made(200)
@@ -113,6 +136,9 @@ def rivals(seconds: float, rounds: int, where: str | None) -> list[dict[str, Any
     first = float(np.median([rate for rate, _, _ in next(iter(rows.values()))]))
     print(
         f"512 x 512 int16, {seconds:g} s each, {rounds} rounds; {machine()}; load {os.getloadavg()[0]:.1f}\n"
+    )
+    print(
+        f"the disk takes {disk_rate(where, min(seconds, 4.0)):,.0f} MB/s of files of 12 MB, written and synced\n"
     )
     print("| writer | MB/s | lowest to highest | of the first | ratio | worst error, sigma |")
     print("|---|---|---|---|---|---|")
