@@ -187,8 +187,9 @@ class _Recovery:
                 "changed. salvage=True stores all others, with zeros in their place"
             )
         described = description or self._spool.encoding()
-        if described is not None:
-            found.follow(unpublished(self._storage, found.total, described))
+        size = self._config.frames_per_chunk
+        if described is not None and seen % size == 0:  # else the last, partial chunk is published
+            found.follow(unpublished(self._storage, found.total // size * size, described))
         here = {metadata.chunk_name(held.number, 1 + len(self._config.frame_shape)) for held in found.chunks}
         noted = (name for held in found.chunks for name in held.files or ())
         self._discarded = discard_unpublished(self._storage, {*files, *here, *noted}, seen, description)

@@ -67,11 +67,16 @@ class Survey:
     doubtful: list[Range] = field(default_factory=list)
 
     def follow(self, stored: Iterable[tuple[int, dict[str, list[Any]]]]) -> None:
-        """Chunks, frames and files of each, come after those that were found."""
+        """Chunks (frames and files of each) come after those that were found, or in the last one's place if longer."""
         for frames, files in stored:
             number = int(next(iter(files)).split(".")[0])
+            if self.chunks and self.chunks[-1].number == number:
+                if frames <= self.chunks[-1].frames:
+                    return
+                self.total -= self.chunks.pop().frames
             self.chunks.append(Held(number, frames, files=files))
             self.total += frames
+        self.doubtful = [span for span in self.doubtful if span[1] > self.total]
 
 
 def survey(spool: Spool, storage: Storage, published: int) -> Survey:

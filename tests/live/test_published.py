@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from unittest import mock
 
 import pytest
 
@@ -73,6 +75,31 @@ def test_chunks_that_cannot_prove_themselves_are_discarded_and_counted(tmp_path,
     report = pg.recover(storage)
     assert report.frames == CHUNK and report.discarded == [f"{n}.0.0" for n in range(1, 5)]
     check_prefix(pg.open(storage), CHUNK, CHUNK)
+    assert pg.verify(storage, deep=True).ok
+
+
+def test_a_chunk_that_the_journal_has_in_part_is_taken_from_the_store(tmp_path):
+    """Its frames were encoded and stored while the journal's disk lagged behind."""
+    storage, lagging = FaultyFileSystem(tmp_path / "store").storage(), threading.Event()
+    live = pg.LiveWriter(
+        storage, spool=tmp_path / "spool", **settings(durability="frame", publish_seconds=3600.0)
+    )
+    live.append(frames(0, 4), timestamp=list(range(4)))
+    until(lambda: live.status().frames_stored == 4)
+    live.append(frames(4, 6), timestamp=[4, 5])
+    write = live._journal.write
+    with mock.patch.object(live._journal, "write", lambda *a: lagging.wait(20) and write(*a)):
+        live.append(frames(6, 8), timestamp=[6, 7], wait=False)
+        until(lambda: "1.0.0" in storage.names())
+        live._pipeline._delivery.patience.stopping.set()
+        live._pipeline._publisher.stop()
+        assert live.acknowledged == 6
+        live._spool.release()
+        report = pg.recover(live.spool, url=storage)
+        lagging.set()
+        live._journaling.stop()
+    assert report.frames == 8 and report.recovered == 4 and not report.doubtful
+    check_prefix(pg.open(storage), 8, 8)
     assert pg.verify(storage, deep=True).ok
 
 
