@@ -133,7 +133,8 @@ class Plan:
             phases=encoding.phases, dtype=encoding.dtype, frames=self.frames, base=forward.base,
             checksum=checksum % (1 << 64), band_rows=self.band, seed=encoding.seed, rate=self.predictor.rate,
             top=forward.top, gain=noise.gain, offset=noise.offset, variance=noise.variance, step=encoding.step,
-            packed=packed, levels=self.predictor.levels, weights_crc=self.body.weights_crc, shape=self.chunk, weights=self._header_weights,
+            packed=packed, levels=self.predictor.levels, weights_crc=self.body.weights_crc,
+            shape=self.chunk, weights=self._header_weights,
         )  # fmt: skip
         payload[: header.nbytes] = np.frombuffer(header.pack(), np.uint8)
         return payload

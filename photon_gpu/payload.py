@@ -155,7 +155,8 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     header = Header(
         predictor=predictor, width=width, exact=bool(exact), phases=phases, dtype=DTYPES[dtype], frames=frames,
         base=base, checksum=checksum, band_rows=band_rows, seed=seed, rate=rate, top=top, gain=gain, offset=offset,
-        variance=variance, step=step, packed=bool(packed), levels=levels, weights_crc=weights_crc, shape=shape, weights=weights,
+        variance=variance, step=step, packed=bool(packed), levels=levels, weights_crc=weights_crc,
+        shape=shape, weights=weights,
     )  # fmt: skip
     if not (
         1 <= frames <= header.block[0] and band_rows >= 1 and 1 <= rate <= 128 and top < 1 << (8 * width)
