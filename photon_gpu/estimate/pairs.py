@@ -1,8 +1,8 @@
 """Pair statistics: what second differences in time say about the noise, level by level.
 
 Three frames give ``D = x0 - 2*x1 + x2``, whose square is 6 variances of white noise and which a
-linear drift cannot touch. Pixels are sorted into levels by an *instrument*, the mean of the other
-half of the window: its noise is independent of the half that is measured, so within a level the mean
+linear drift cannot touch. Pixels are sorted into levels by an *instrument*, a forecast of their light from
+frames that are not measured (:mod:`photon_gpu.estimate.light`): its noise is independent, so within a level the mean
 of ``D^2/6`` and the mean of the signal are both unbiased, whatever the light distribution, and no
 selection effect bends the line at low counts. Products of ``D`` with that of the neighbours tell
 moving structure, which is smooth in space, from noise, which is not.
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.estimate.light import Light, halves
 from photon_gpu.estimate.sample import Window
 
 TILE = 16
@@ -84,25 +85,6 @@ class Cells:
     def form(self, name: str) -> NDArray:
         """Mean of one form, per cell."""
         return self.means[:, FORMS.index(name)]
-
-
-def halves(length: int) -> list[tuple[slice, list[int]]]:
-    """Frames to measure and frames that are the instrument, twice, for a window of ``length`` frames."""
-    half = max(3, length // 2)
-    first, last = slice(0, half), slice(min(half, length - 3), length)
-    return [(first, list(range(half, length))), (last, list(range(last.start)))]
-
-
-def _box3(image: NDArray) -> NDArray:
-    for axis in (0, 1):
-        padded = np.pad(image, [(1, 1) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
-        cut = [slice(None), slice(None)]
-        total = np.zeros_like(image)
-        for k in range(3):
-            cut[axis] = slice(k, k + image.shape[axis])
-            total += padded[tuple(cut)]
-        image = total / 3
-    return image
 
 
 def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 6.0) -> NDArray:
@@ -194,24 +176,24 @@ class Strata:
     noise: NDArray
     cuts: NDArray
 
-    def sort(self, image: NDArray, smooth: bool) -> tuple[NDArray, NDArray, NDArray]:
-        """Light, squared contrast and stratum of every pixel of the mean of the frames not measured."""
-        light, contrast = (_box3(image) if smooth else image), _contrast(image, image)
+    def sort(self, light: NDArray) -> tuple[NDArray, NDArray]:
+        """Squared contrast and stratum of every pixel, by the light that is forecast for it."""
+        contrast = _contrast(light, light)
         level = np.searchsorted(self.edges, light)
         if not len(self.cuts):
-            return light, contrast, level
+            return contrast, level
         steep = np.searchsorted(self.cuts, contrast / self.noise[level])
-        return light, contrast, level * (len(self.cuts) + 1) + steep
+        return contrast, level * (len(self.cuts) + 1) + steep
 
 
-def strata(windows: Sequence[Window], *, smooth: bool) -> Strata:
+def strata(windows: Sequence[Window], light_of: Light, *, smooth: bool) -> Strata:
     """Half of the level edges share the samples evenly, half share the range evenly."""
     noise, lights, contrasts = [], [], []
-    for window in windows[:: max(1, len(windows) // 8)]:
-        for chosen, rest in halves(len(window.frames)):
-            image = window.frames[rest].astype(np.float64).mean(axis=0)
+    for number in range(0, len(windows), max(1, len(windows) // 8)):
+        window = windows[number]
+        for (chosen, _), image in zip(halves(len(window.frames)), light_of.images(number), strict=True):
             frames = window.frames[chosen][:3].astype(np.float64)
-            lights.append((_box3(image) if smooth else image).ravel()[::3])
+            lights.append(image.ravel()[::3])
             noise.append((frames[0] - 2 * frames[1] + frames[2]).ravel()[::3] ** 2 / 6)
             contrasts.append(_contrast(image, image).ravel()[::3])
     light, square, contrast = (np.concatenate(part) for part in (lights, noise, contrasts))
@@ -243,9 +225,10 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
     top, bottom : float
         ADU; samples at or beyond them count as saturated (``full``) and at the floor.
     smooth : bool
-        Average the instrument over 3 x 3 pixels (not where rows are other images).
+        Forecast the light from neighbours and other windows (not where rows are other images).
     """
-    sorting = strata(windows, smooth=smooth)
+    light_of = Light(windows, smooth=smooth)
+    sorting = strata(windows, light_of, smooth=smooth)
     classes = len(sorting.cuts) + 1
     span = (len(sorting.edges) + 1) * classes
     parts: list[tuple[NDArray, ...]] = []
@@ -264,11 +247,10 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
         block: Any = window.frames.astype(exact)
         finite = np.isfinite(block).all(axis=0).ravel()
         still = (block == block[0]).all(axis=0).ravel() & finite
-        for chosen, rest in halves(len(block)):
-            instrument = block[rest].mean(axis=0)
+        for (chosen, _), light in zip(halves(len(block)), light_of.images(number), strict=True):
             forms = _measure(block[chosen], lines=smooth).reshape(len(FORMS) - 2, -1)
             shares = [(block[chosen] >= top).mean(axis=0), (block[chosen] <= bottom).mean(axis=0)]
-            light, steep, stratum = sorting.sort(instrument, smooth)
+            steep, stratum = sorting.sort(light)
             key = local * span + stratum.ravel()
             size = int(key.max()) + 1
             good = finite.astype(np.float64)

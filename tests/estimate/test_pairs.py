@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from photon_gpu.estimate.pairs import gather, halves
+from photon_gpu.estimate.light import halves
+from photon_gpu.estimate.pairs import gather
 from photon_gpu.estimate.sample import draw
 from photon_gpu.sources import open_source
 
