@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,8 +64,8 @@ class Cells:
         Mean of each form: ADU, ADU^2, ADU^3 (cube), share (full, floor).
     edges : ndarray
         Instrument levels, ADU.
-    pairs_per_sample : float
-        Second differences behind one sample, on average.
+    pairs_per_sample, freedom : float
+        Second differences, and independent contrasts, behind one sample, on average.
     constant_share, nonfinite_share : float
         Samples left out because nothing in their cell ever changed, or because they are not finite.
     """
@@ -79,6 +80,7 @@ class Cells:
     means: NDArray
     edges: NDArray
     pairs_per_sample: float
+    freedom: float
     constant_share: float
     nonfinite_share: float
 
@@ -87,8 +89,19 @@ class Cells:
         return self.means[:, FORMS.index(name)]
 
 
-def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 6.0) -> NDArray:
-    """Mean over frames of D(p) times the mean of D at the two pixels ``lag`` away, per pixel."""
+@lru_cache(maxsize=32)
+def contrasts(length: int) -> NDArray:
+    """Independent contrasts of ``length`` frames, as rows of length one, which no parabola in time touches.
+
+    From fewer than six frames: which no straight line touches. Of three frames it is the second difference.
+    """
+    degree = 2 if length >= 6 else 1
+    powers = np.vander(np.linspace(-1, 1, length), degree + 1, increasing=True)
+    return np.ascontiguousarray(np.linalg.qr(powers, mode="complete")[0][:, degree + 1 :].T)
+
+
+def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 1.0) -> NDArray:
+    """Mean over contrasts of C(p) times the mean of C at the two pixels ``lag`` away, per pixel."""
     size = contrast.shape[axis]
     out = np.zeros(contrast.shape[1:])
     if size <= lag:
@@ -129,29 +142,27 @@ def _steady(contrast: NDArray) -> NDArray:
     padded = np.pad(mean, ((0, 0), (2, 2)), mode="reflect")
     around = np.median([padded[:, k : k + mean.shape[1]] for k in range(5)], axis=0)
     off = np.abs(mean - around)
-    return np.asarray(~(off > 8 * np.median(off) + 1e-9))
+    usual = float(np.median(off[off > 0])) if (off > 0).any() else 0.0  # a row may be its own median
+    return np.asarray(~(off > 8 * usual + 1e-9))
 
 
 def _measure(frames: NDArray, *, lines: bool) -> NDArray:
     """All forms of one half window but the two shares, shape (len(FORMS) - 2, H, W)."""
-    contrast = frames[:-2] - 2 * frames[1:-1] + frames[2:]
-    steady = _steady(contrast) if lines else np.ones(contrast.shape[:2], bool)
-    if not steady.all():
-        contrast = contrast * steady[:, :, None]
-    # a row of which nothing is left becomes NaN and is left out
-    count = np.where(steady.any(axis=0), steady.sum(axis=0), np.nan)[:, None]
-    weight = np.zeros(frames.shape[:2])
-    for k, w in enumerate((1, 4, 1)):
-        weight[k : k + len(contrast)] += w * steady
-    squares = contrast * contrast
-    signal = np.einsum("jy,jyx->yx", weight, frames) / (6 * count)
-    forms = [signal, squares.sum(axis=0) / (6 * count)]
+    curve = frames[:-2] - 2 * frames[1:-1] + frames[2:]
+    basis = contrasts(len(frames)).astype(frames.dtype)
+    contrast = np.tensordot(basis, frames, 1)
+    sound = np.ones(frames.shape[1])
+    if lines:  # a row of which any frame is off becomes NaN and is left out
+        sound[~_steady(curve).all(axis=0)] = np.nan
+    weight = (basis * basis).sum(axis=0) / len(basis)
+    signal = np.tensordot(weight, frames, 1) * sound[:, None]
+    forms = [signal, np.einsum("jyx,jyx->yx", contrast, contrast) / len(contrast)]
     forms += [_lagged(contrast, lag, axis) for axis in (1, 2) for lag in (1, 2, 3)]
     for step in (1, 2):
         change = frames[step:] - frames[:-step]
         own = np.einsum("jyx,jyx->yx", change, change) / (2 * len(change))
         forms.append(own - 4 / 3 * _lagged(change, 1, 1, 2.0) + 1 / 3 * _lagged(change, 2, 1, 2.0))
-    forms.append(-np.einsum("jyx,jyx->yx", squares, contrast) / (6 * count))
+    forms.append(-np.einsum("jyx,jyx,jyx->yx", curve, curve, curve) / (6 * len(curve)))
     # the halves of the half: their noise is independent, so the product holds structure alone
     middle = len(frames) // 2
     forms.append(_contrast(frames[:middle].mean(axis=0), frames[len(frames) - middle :].mean(axis=0)))
@@ -235,7 +246,7 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
     area, tile = sum(w.frames[0].size for w in windows), TILE
     while area > UNITS * tile * tile:
         tile += TILE // 2
-    samples = pairs = constant = nonfinite = 0.0
+    samples = pairs = freedom = constant = nonfinite = 0.0
     tiles_before: dict[tuple[int, int], int] = {}
     for number, window in enumerate(windows):
         height, width = window.frames.shape[1:]
@@ -281,6 +292,7 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
             )
             samples += float(count.sum())
             pairs += float(count.sum()) * (len(block[chosen]) - 2)
+            freedom += float(count.sum()) * len(contrasts(len(block[chosen])))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     _, columns[1] = np.unique(columns[1], return_inverse=True)
     total = max(samples, 1.0)
@@ -295,6 +307,7 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
         means=columns[6],
         edges=sorting.edges,
         pairs_per_sample=pairs / total,
+        freedom=freedom / total,
         constant_share=constant / total,
         nonfinite_share=nonfinite / max(samples + nonfinite, 1.0),
     )
