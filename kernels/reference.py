@@ -17,6 +17,9 @@ FRACTION = 7
 WEIGHT = 8
 """Fraction bits of a predictor weight; 256 is 1."""
 
+ESCAPE = 15
+"""Half a byte that says: more than fits, see the escapes."""
+
 TERMS = 11
 """Predictor inputs: mean and its vertical, horizontal, diagonal neighbours; previous frame and its
 four neighbours; west, north, north-west, north-east in the current frame; 1."""
@@ -263,6 +266,105 @@ def restore_full(
             now[r + 1, c + 1] = int(out[t, r, c]) << FRACTION
         mean = _follow(mean, out[t], rates[t])
         previous = out[t].astype(np.int64) << FRACTION
+
+
+def pack(
+    residuals: NDArray, segment: int, nibbles: NDArray[np.uint8], escapes: NDArray, counts: NDArray[np.int64]
+) -> None:
+    """Residuals ``(n,)`` two to a byte, the first in the low half; an odd last one stands alone.
+
+    15 stands for 15 and more: such residuals follow, less 15, in ``escapes (segments, segment)``, a row
+    for every ``segment`` (even) of residuals, and ``counts (segments,)`` says how many.
+    """
+    short = np.minimum(residuals, 15).astype(np.uint8)
+    nibbles[...] = short[0::2]
+    nibbles[: short.size // 2] |= short[1::2] << 4
+    for row, start in enumerate(range(0, residuals.size, segment)):
+        part = residuals[start : start + segment]
+        long = part[part >= ESCAPE] - residuals.dtype.type(ESCAPE)
+        counts[row] = long.size
+        escapes[row, : long.size] = long
+
+
+def unpack(
+    nibbles: NDArray[np.uint8], escapes: NDArray, starts: NDArray[np.int64], segment: int, out: NDArray
+) -> int:
+    """Inverse of :func:`pack`; the escapes of segment ``s`` are ``escapes[starts[s] : starts[s + 1]]``.
+
+    Returns how many segments have more or fewer nibbles of 15 than that, or a last half byte that is
+    not 0; their residuals are arbitrary.
+    """
+    short = np.stack([nibbles & 15, nibbles >> 4], 1).reshape(-1)
+    strange = int(out.size % 2 == 1 and short[-1] != 0)
+    out[...] = short[: out.size]
+    for row, start in enumerate(range(0, out.size, segment)):
+        part = out[start : start + segment]
+        long = np.flatnonzero(part == ESCAPE)
+        given = escapes[starts[row] : starts[row + 1]]
+        if len(long) == len(given):
+            part[long] += given
+        else:
+            strange += 1
+    return strange
+
+
+def _levels(codes: NDArray, residuals: NDArray, count: int) -> NDArray[np.int64]:
+    predicted = (codes.astype(np.int64) - _unzigzag(residuals)).astype(codes.dtype)
+    return np.minimum(predicted, count - 1).astype(np.int64).ravel()
+
+
+def count_levels(codes: NDArray, residuals: NDArray, counts: NDArray[np.int64]) -> None:
+    """How many samples of ``(T, R, C)`` have each level: what was predicted, at most ``counts.size - 1``.
+
+    A prediction is taken as an unsigned number of the code's width, as it wraps.
+    """
+    counts[...] = np.bincount(_levels(codes, residuals, counts.size), minlength=counts.size)
+
+
+def sort_levels(codes: NDArray, residuals: NDArray, places: NDArray[np.int64], out: NDArray) -> None:
+    """Residuals ``(T, R, C)`` to ``out (n,)``, those of one level together, in order.
+
+    ``places[level]`` is where the first one of a level goes, and afterwards the place after the last.
+    """
+    levels, flat = _levels(codes, residuals, places.size), residuals.ravel()
+    for level in range(places.size):
+        chosen = flat[levels == level]
+        out[places[level] : places[level] + chosen.size] = chosen
+        places[level] += chosen.size
+
+
+def restore_full_sorted(
+    residuals: NDArray,
+    places: NDArray[np.int64],
+    weights: NDArray[np.int32],
+    rates: NDArray[np.int32],
+    state: NDArray,
+    out: NDArray,
+) -> int:
+    """As :func:`restore_full`, from residuals ``(n,)`` that :func:`sort_levels` put in order.
+
+    ``places (2, levels)``: where the next residual of each level lies, which moves, and where they end.
+    Returns how many were missing; a missing one is taken as 0.
+    """
+    mean = np.zeros(out.shape[1:], np.int64)
+    previous, missing, last = mean, 0, places.shape[1] - 1
+    for t, frame in enumerate(out):
+        w = weights[min(t, 1)].astype(np.int64)
+        terms, now = _past_terms(mean, previous), np.pad(mean, 1, mode="edge")
+        for r, c in np.ndindex(*frame.shape):
+            predicted = _full_prediction(terms, now, w, r, c)
+            level = min(int(np.array(predicted).astype(out.dtype)), last)
+            place, residual = places[0, level], out.dtype.type(0)
+            if place < places[1, level]:
+                residual = residuals[place]
+                places[0, level] += 1
+            else:
+                missing += 1
+            frame[r, c] = np.array(predicted + int(_unzigzag(residual))).astype(out.dtype)
+            now[r + 1, c + 1] = int(frame[r, c]) << FRACTION
+        mean = _follow(mean, frame, rates[t])
+        previous = frame.astype(np.int64) << FRACTION
+    return missing
 
 
 def moments(values: NDArray, low: int, shift: int, out: NDArray[np.int64]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.backend import Backend
 from photon_gpu.blosc import Map
+from photon_gpu.body import Places, Writer
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, Forward, extent, narrowest, span
@@ -14,6 +17,8 @@ from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.payload import Header, block_shape, header_bytes, unpack
 from photon_gpu.predictors import NAMES, Predictor, band_rows, rates
 from photon_gpu.stages import Stages
+
+_ALTERED = "the codes of a chunk fail their checksum: the chunk was altered"
 
 
 def encode(
@@ -42,11 +47,9 @@ def encode(
             total = int(backend.kernels.checksum(codes, start, pixels))
         with stages.timed("predict"):
             shaped = codes.reshape(plan.frames, stop - first, plan.columns)
-            body = plan.body(first, stop)
-            residuals = body.reshape(shaped.shape) if plan.width == 1 else np.empty_like(shaped)
+            residuals = np.empty_like(shaped)
             _predict(plan.predictor.name, shaped, plan.weights, plan.steps, residuals, backend)
-            if plan.width > 1:
-                to_planes(residuals, body)
+            plan.put(first, shaped, residuals)
         return total
 
     return plan.finished(sum(run(encode_band, range(0, plan.rows, plan.band))))
@@ -55,7 +58,8 @@ def encode(
 class Plan:
     """How one chunk is encoded, decided once its extent is known; holds the payload while it fills.
 
-    ``shape`` is that of the values, ``chunk`` that of a whole chunk.
+    ``shape`` is that of the values, ``chunk`` that of a whole chunk; ``host`` are kernels that pack
+    what lies in host memory, where those of the backend do not.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Plan:
         encoding: Encoding,
         found: Extent,
         backend: Backend,
+        host: ModuleType | None = None,
     ) -> None:
         self.chunk, self.encoding = tuple(chunk), encoding
         self.frames = shape[0] if len(chunk) > 1 else 1
@@ -78,27 +83,38 @@ class Plan:
         self.predictor = encoding.predictor if self.width < 4 else Predictor(name="none")
         self.weights = self.predictor.relative(self.forward.base, self.forward.top)
         self.steps = rates(self.frames, self.predictor.rate)
-        self._head = header_bytes(len(chunk))
-        self._payload = np.empty(self._head + self.frames * self.rows * self.columns * self.width, np.uint8)
+        places = Places(
+            frames=self.frames, rows=self.rows, columns=self.columns, band=self.band, width=self.width,
+            packed=self.width < 4, levels=self.predictor.levels,
+        )  # fmt: skip
+        self._host = host or backend.kernels
+        self.body = Writer(places, header_bytes(len(chunk)), self._host)
 
-    def body(self, first: int, stop: int) -> NDArray[np.uint8]:
-        """Where the residuals of rows ``first:stop`` go, whole bands."""
-        row = self.frames * self.columns * self.width
-        return self._payload[self._head + first * row : self._head + stop * row]
+    def put(self, first: int, codes: NDArray, residuals: NDArray) -> None:
+        """Codes and residuals ``(T, rows, columns)`` of the band that begins with row ``first``."""
+        if not self.predictor.levels:
+            self.body.put(first, residuals)
+            return
+        levels = np.empty(self.predictor.levels, np.int64)
+        self._host.count_levels(codes, residuals, levels)
+        ordered = np.empty(residuals.size, residuals.dtype)
+        self._host.sort_levels(codes, residuals, np.cumsum(levels) - levels, ordered)
+        self.body.put(first, ordered, levels)
 
     def finished(self, checksum: int) -> NDArray[np.uint8]:
         """The payload, with its header."""
         noise, encoding, forward = self.encoding.noise, self.encoding, self.forward
         assert noise is not None and encoding.step is not None
+        payload, packed = self.body.finished()
         header = Header(
             predictor=NAMES.index(self.predictor.name), width=self.width, exact=encoding.exact,
             phases=encoding.phases, dtype=encoding.dtype, frames=self.frames, base=forward.base,
             checksum=checksum % (1 << 64), band_rows=self.band, seed=encoding.seed, rate=self.predictor.rate,
             top=forward.top, gain=noise.gain, offset=noise.offset, variance=noise.variance, step=encoding.step,
-            shape=self.chunk, weights=self.weights,
+            packed=packed, levels=self.predictor.levels, shape=self.chunk, weights=self.weights,
         )  # fmt: skip
-        self._payload[: self._head] = np.frombuffer(header.pack(), np.uint8)
-        return self._payload
+        payload[: header.nbytes] = np.frombuffer(header.pack(), np.uint8)
+        return payload
 
 
 def decode(
@@ -119,7 +135,7 @@ def decode(
     """
     opened = Opened(payload, chunk, encoding, start, stop, what)
     header, rows, columns = opened.header, opened.rows, opened.columns
-    frames, width, pixels = header.frames, header.width, rows * columns
+    frames, pixels = header.frames, rows * columns
     if out is None:
         out = np.empty(opened.shape, opened.dtype)
     target = out.reshape(opened.stop - opened.start, pixels)
@@ -128,9 +144,8 @@ def decode(
 
     def decode_band(first: int) -> int:
         last = min(first + header.band_rows, rows)
-        body = from_planes(opened.body(first, last), width).reshape(frames, last - first, columns)
-        codes = np.empty(body.shape, body.dtype)
-        _restore(opened.predictor, body, header.weights, opened.steps, codes, backend)
+        codes = np.empty((frames, last - first, columns), f"u{header.width}")
+        opened.restore(first, codes, backend)
         flat = codes.reshape(frames, -1)
         if opened.present:
             place = target[: opened.present, first * columns : last * columns]
@@ -154,7 +169,7 @@ class Opened:
         stop: int | None,
         what: str | np.dtype,
     ) -> None:
-        self.header = unpack(payload)
+        self.header, self.body = unpack(payload)
         _check(self.header, chunk, encoding)
         total, self.rows, self.columns = block_shape(chunk)
         if len(chunk) < 2:
@@ -167,18 +182,39 @@ class Opened:
         self.dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         self.predictor = NAMES[self.header.predictor]
         self.steps = rates(self.header.frames, self.header.rate)
-        self._payload = payload
+        self._escapes = self.body.escapes if self.header.packed else np.empty(0, np.uint8)
 
-    def body(self, first: int, stop: int) -> NDArray[np.uint8]:
-        """Residuals of rows ``first:stop``, whole bands."""
-        header = self.header
-        row = header.frames * self.columns * header.width
-        return self._payload[header.nbytes + first * row : header.nbytes + stop * row]
+    def residuals(self, first: int, kernels: ModuleType) -> NDArray:
+        """Residuals of the band that begins with row ``first``, 1-D, as they are stored."""
+        found = self.body.residuals(first, self._escapes, kernels)
+        if found is None:
+            raise CorruptDataError(_ALTERED)
+        return found
+
+    def restore(self, first: int, codes: NDArray, backend: Backend) -> None:
+        """Codes ``(T, rows, columns)`` of the band that begins with row ``first``."""
+        residuals = self.residuals(first, backend.kernels)
+        if not self.header.levels:
+            _restore(
+                self.predictor,
+                residuals.reshape(codes.shape),
+                self.header.weights,
+                self.steps,
+                codes,
+                backend,
+            )
+            return
+        ends = np.cumsum(self.body.levels[first // self.header.band_rows], dtype=np.int64)
+        places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
+        if _restore_sorted(
+            self.predictor, residuals, places, self.header.weights, self.steps, codes, backend
+        ):
+            raise CorruptDataError(_ALTERED)
 
     def check(self, checksum: int) -> None:
         """CorruptDataError unless the codes are those that were encoded."""
         if checksum % (1 << 64) != self.header.checksum:
-            raise CorruptDataError("the codes of a chunk fail their checksum: the chunk was altered")
+            raise CorruptDataError(_ALTERED)
 
 
 def forward_for(encoding: Encoding, found: Extent, backend: Backend) -> Forward | Exact:
@@ -186,21 +222,6 @@ def forward_for(encoding: Encoding, found: Extent, backend: Backend) -> Forward 
     if encoding.exact:
         return Exact(found, backend)
     return Forward(encoding.table(), found, backend, encoding.seed)
-
-
-def to_planes(residuals: NDArray, body: NDArray[np.uint8]) -> None:
-    """Residuals of one band as bytes: all low bytes first, then all of the next, ..."""
-    width = residuals.dtype.itemsize
-    planes = residuals.reshape(-1).astype(f"<u{width}", copy=False).view(np.uint8)
-    body.reshape(width, -1)[...] = planes.reshape(-1, width).T
-
-
-def from_planes(body: NDArray[np.uint8], width: int) -> NDArray:
-    """Inverse of :func:`to_planes`, 1-D."""
-    if width == 1:
-        return body
-    joined = np.ascontiguousarray(body.reshape(width, -1).T)
-    return joined.reshape(-1).view(f"<u{width}").astype(f"u{width}", copy=False)
 
 
 class Exact:
@@ -261,6 +282,25 @@ def _restore(
     else:
         for t in range(frames):
             kernels.restore_full(body[t : t + 1], weights, steps[:1], state, out[t : t + 1])
+
+
+def _restore_sorted(
+    name: str,
+    residuals: NDArray,
+    places: NDArray[np.int64],
+    weights: NDArray,
+    steps: NDArray,
+    out: NDArray,
+    backend: Backend,
+) -> bool:
+    """Whether residuals were missing, or left over."""
+    _, rows, columns = out.shape
+    state, restore = np.empty((3, rows + 2, columns + 2), np.int32), backend.kernels.restore_full_sorted
+    if name == "full":
+        missing = restore(residuals, places, weights, steps, state, out)
+    else:
+        missing = sum(restore(residuals, places, weights, steps[:1], state, frame[None]) for frame in out)
+    return bool(missing or (places[0] != places[1]).any())
 
 
 def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:

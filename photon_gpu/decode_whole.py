@@ -25,7 +25,7 @@ def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
     span = min(chunk[0], description.shape[0] - number * chunk[0])
     if encoding.layout == "compact":
         counts = layout.decode(data, chunk, 0, span, np.dtype(encoding.dtype))
-        frames = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0])).frames
+        frames = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0]))[0].frames
         if frames != span:
             raise CorruptDataError(f"it holds {frames} frames, not the {span} that belong there")
         return counts

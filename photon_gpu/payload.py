@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.body import Places, Reader
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
 from photon_gpu.predictors import TERMS
 
 MAGIC = b"PHTN"
-MAJOR, MINOR = 2, 0
+MAJOR, MINOR = 2, 1
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
-_FIXED = struct.Struct("<4s8BIqQIIIIddddI12x")
+_FIXED = struct.Struct("<4s8BIqQIIIIddddI2B10x")
 _MAX_DIMENSIONS = 32
 
 
@@ -44,6 +45,8 @@ class Header:
     offset: float
     variance: float
     step: float
+    packed: bool = False
+    levels: int = 0
     shape: tuple[int, ...]
     weights: NDArray[np.int32] = field(default_factory=lambda: np.zeros((2, TERMS), np.int32), compare=False)
 
@@ -58,7 +61,7 @@ class Header:
             MAGIC, MAJOR, MINOR, self.predictor, self.width, int(self.exact), self.phases,
             DTYPES.index(self.dtype), len(self.shape), self.frames, self.base, self.checksum,
             self.band_rows, self.seed, self.rate, self.top,
-            self.gain, self.offset, self.variance, self.step, crc,
+            self.gain, self.offset, self.variance, self.step, crc, int(self.packed), self.levels,
         )  # fmt: skip
 
     @property
@@ -90,13 +93,24 @@ def block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return int(shape[0]), int(np.prod(shape[1:-1], dtype=np.int64)), int(shape[-1])
 
 
-def unpack(payload: NDArray[np.uint8]) -> Header:
-    """Header of a payload whose length, checksum and every field are in order."""
+def unpack(payload: NDArray[np.uint8]) -> tuple[Header, Reader]:
+    """Header of a payload, its checksum and every field in order, and the body, of the length they describe."""
+    header = _header(payload)
+    _, rows, columns = header.block
+    places = Places(
+        frames=header.frames, rows=rows, columns=columns, band=header.band_rows, width=header.width,
+        packed=header.packed, levels=header.levels,
+    )  # fmt: skip
+    return header, Reader(places, payload[header.nbytes :])
+
+
+def _header(payload: NDArray[np.uint8]) -> Header:
     data = payload[: header_bytes(_MAX_DIMENSIONS)].tobytes()
     if len(data) < _FIXED.size or data[:4] != MAGIC:
         raise CorruptDataError(f"a chunk of {payload.size} bytes does not begin with a photon header")
     (_, major, _, predictor, width, exact, phases, dtype, dimensions, frames, base, checksum,
-     band_rows, seed, rate, top, gain, offset, variance, step, crc) = _FIXED.unpack_from(data)  # fmt: skip
+     band_rows, seed, rate, top, gain, offset, variance, step, crc, packed, levels,
+    ) = _FIXED.unpack_from(data)  # fmt: skip
     if major != MAJOR:
         raise UnsupportedVersionError(
             f"a chunk has format {major}; this release reads compact chunks of {MAJOR}.x"
@@ -113,17 +127,18 @@ def unpack(payload: NDArray[np.uint8]) -> Header:
     if not 0 < math.prod(shape) < 1 << 48:
         raise CorruptDataError(f"the header of a chunk says its shape is {shape}")
     weights = np.frombuffer(tail, "<i4", 2 * TERMS, 8 * dimensions).reshape(2, TERMS).astype(np.int32)
-    if predictor > 4 or width not in (1, 2, 4) or phases not in (1, 16) or dtype >= len(DTYPES) or exact > 1:
+    strange = (
+        predictor > 4 or width not in (1, 2, 4) or phases not in (1, 16) or dtype >= len(DTYPES) or exact > 1
+    )
+    if strange or packed > (width < 4) or (levels and (levels < 2 or predictor < 3 or width == 4)):
         raise CorruptDataError("the header of a chunk holds a value that no release has written")
     header = Header(
         predictor=predictor, width=width, exact=bool(exact), phases=phases, dtype=DTYPES[dtype], frames=frames,
         base=base, checksum=checksum, band_rows=band_rows, seed=seed, rate=rate, top=top, gain=gain, offset=offset,
-        variance=variance, step=step, shape=shape, weights=weights,
+        variance=variance, step=step, packed=bool(packed), levels=levels, shape=shape, weights=weights,
     )  # fmt: skip
-    expected = size + header.samples * width
-    in_order = (
+    if not (
         1 <= frames <= header.block[0] and band_rows >= 1 and 1 <= rate <= 128 and top < 1 << (8 * width)
-    )
-    if not in_order or payload.size != expected:
-        raise CorruptDataError(f"a chunk has {payload.size} bytes; its header describes {expected}")
+    ):
+        raise CorruptDataError("the header of a chunk holds a value beyond what it may be")
     return header

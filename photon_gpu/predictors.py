@@ -16,10 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.body import MAX_LEVELS
 from photon_gpu.errors import InvalidInputError
 
 NAMES = ("none", "mean", "past", "full", "spatial")
 """In the order of their number in a chunk's header."""
+
+SORTABLE = ("full", "spatial")
+"""Predictors that see every code before the next: they can be undone from sorted residuals."""
+
+LEVELS = 64
+"""Levels that sorting tries: codes of up to some 200 photons one by one, those of more together."""
 
 TERMS = 11
 MULTIPLICITY = (1, 2, 2, 4, 1, 4, 1, 1, 1, 1, 0)
@@ -44,17 +51,29 @@ class Predictor:
         Least share, in 1/128, by which a new frame moves the running mean.
     weights : two rows of 11 int
         In 1/256; row 0 for a chunk's first frame, row 1 for the others.
+    levels : int
+        Residuals are sorted by what was predicted, in so many classes: at a few photons they differ in
+        spread with the light. 0: not sorted; ``full`` and ``spatial`` only.
     """
 
     name: str = "mean"
     rate: int = 8
     weights: tuple[tuple[int, ...], tuple[int, ...]] = ((0,) * TERMS, (_ONE,) + (0,) * (TERMS - 1))
+    levels: int = 0
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
             raise InvalidInputError(f"predictor is {self.name!r}; allowed are {', '.join(NAMES)}")
         if not isinstance(self.rate, int) or not 1 <= self.rate <= 128:
             raise InvalidInputError(f"predictor: rate is {self.rate!r}; a whole number 1 to 128 is needed")
+        if not isinstance(self.levels, int) or not (self.levels == 0 or 2 <= self.levels <= MAX_LEVELS):
+            raise InvalidInputError(
+                f"predictor: levels is {self.levels!r}; 0, or 2 to {MAX_LEVELS}, is needed"
+            )
+        if self.levels and self.name not in SORTABLE:
+            raise InvalidInputError(
+                f"predictor {self.name!r} has levels={self.levels}; only {' and '.join(SORTABLE)} sort residuals"
+            )
         rows = tuple(tuple(int(weight) for weight in row) for row in self.weights)
         if len(rows) != 2 or any(len(row) != TERMS for row in rows):
             raise InvalidInputError(f"predictor: weights must be two rows of {TERMS}")

@@ -6,7 +6,7 @@ is decided by which candidates a preset has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.forward import Forward, extent
 from photon_gpu.layouts import layout_for
-from photon_gpu.predictors import Predictor, band_rows, fit
+from photon_gpu.predictors import LEVELS, SORTABLE, Predictor, band_rows, fit
 from photon_gpu.sources.base import Source
 from photon_gpu.stages import Stages
 
@@ -28,7 +28,10 @@ PRESETS = ("fast", "balanced", "small")
 _MIB = 1 << 20
 _TABLED = 1 << 22
 _MOST_BITS = 1.2
-_HUFFMAN = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB)
+_FRAMES = 32
+_MOST_READ = 64  # times the pixels tried: whole frames are read for them
+_PACKED = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB // 4)
+_LEVELS = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB // 32)  # few levels in each block
 _BY_BYTE = Compressor(cname="zstd", clevel=1, shuffle=1, blocksize=_MIB)
 _BY_BIT = Compressor(cname="zstd", clevel=1, shuffle=2, blocksize=_MIB)
 
@@ -46,29 +49,31 @@ class _Preset:
     compact: tuple[Compressor, ...]
     plain: tuple[Compressor, ...]
     lossless: tuple[Compressor, ...]
+    sort: bool = False
 
 
 _PRESETS = {
     "fast": _Preset(
         1 << 17,
         (("mean", 8), ("none", 8)),
-        (_BY_BIT,),
+        (_PACKED,),
         (_BY_BYTE,),
         (_BY_BIT,),
     ),
     "balanced": _Preset(
         1 << 20,
         (("past", 16), ("mean", 16), ("mean", 32), ("none", 8)),
-        (_HUFFMAN, _BY_BIT),
+        (_PACKED, _BY_BIT),
         (_BY_BYTE, _BY_BIT),
         (_BY_BIT, _BY_BYTE, _zstd(5, 2)),
     ),
     "small": _Preset(
         1 << 21,
         (("full", 16), ("full", 4), ("spatial", 8), ("past", 16), ("mean", 16), ("none", 8)),
-        (_HUFFMAN, _BY_BIT, _zstd(5, 0), _zstd(9, 0), _zstd(9, 2)),
+        (_PACKED, _LEVELS, _zstd(5, 0), _zstd(9, 0), replace(_LEVELS, clevel=9)),
         (_BY_BYTE, _BY_BIT, _zstd(5, 1), _zstd(9, 1), _zstd(9, 2)),
         (_BY_BIT, _BY_BYTE, _zstd(5, 2), _zstd(9, 2), _zstd(9, 1), _zstd(9, 0)),
+        sort=True,
     ),
 }  # fmt: skip
 
@@ -78,6 +83,7 @@ class Trial:
     """One candidate and what the sample came to with it."""
 
     predictor: str
+    levels: int
     exact: bool
     compressor: Compressor
     nbytes: int
@@ -141,6 +147,7 @@ def _choose(
         trials = tuple(
             Trial(
                 "none",
+                0,
                 False,
                 c,
                 0 if len(compressors) == 1 else _stored(encoding.but(compressor=c), blocks, backend),
@@ -173,7 +180,8 @@ def _choose_compact(
     def sizes_of(tried: list[Encoding]) -> list[int]:
         sizes = list(run(lambda candidate: _stored(candidate, blocks, backend), tried))
         for candidate, nbytes in zip(tried, sizes, strict=True):
-            trials.append(Trial(candidate.predictor.name, candidate.exact, candidate.compressor, nbytes))
+            made = candidate.predictor
+            trials.append(Trial(made.name, made.levels, candidate.exact, candidate.compressor, nbytes))
         return sizes
 
     candidates: list[Encoding] = []
@@ -188,7 +196,10 @@ def _choose_compact(
             if isinstance(predictor, Predictor):
                 candidates.append(kind.but(predictor=predictor))
                 continue
-            candidates += [kind.but(predictor=made) for made in run(partial(_fit, codes), named)]
+            for made in run(partial(_fit, codes), named):
+                candidates.append(kind.but(predictor=made))
+                if plan.sort and made.name in SORTABLE:
+                    candidates.append(kind.but(predictor=replace(made, levels=LEVELS)))
         except InvalidInputError:
             if not exact:
                 raise
@@ -197,9 +208,10 @@ def _choose_compact(
     sizes = sizes_of(tried)
     # A tie goes to exact values, which lose nothing.
     order = sorted(range(len(tried)), key=lambda i: (sizes[i], not tried[i].exact))
-    leading: dict[tuple[bool, str], Encoding] = {}
+    leading: dict[tuple[bool, str, int], Encoding] = {}
     for i in order:
-        leading.setdefault((tried[i].exact, tried[i].predictor.name), tried[i])
+        made = tried[i].predictor
+        leading.setdefault((tried[i].exact, made.name, made.levels), tried[i])
     slower = [one.but(compressor=other) for one in list(leading.values())[:3] for other in compressors[2:]]
     tried, sizes = [tried[order[0]], *slower], [sizes[order[0]], *sizes_of(slower)]
     best = tried[min(range(len(tried)), key=lambda i: (sizes[i], not tried[i].exact))]
@@ -211,7 +223,8 @@ def sample(
 ) -> list[NDArray]:
     """Blocks ``(t, rows, columns)`` to try candidates on: all of a small movie, else parts of it.
 
-    Parts are two bands of rows, from the start of the first and of the middle chunk. Of frames on a
+    Parts are two bands of rows, from the start of the first and of the middle chunk, of as few rows as
+    it takes to have 32 frames: a running mean that has seen two is no running mean yet. Of frames on a
     GPU, values with the same codes (see :meth:`photon_gpu.gpu.coder.Gpu.sample`).
     """
     frames, *middle, columns = source.shape
@@ -223,10 +236,12 @@ def sample(
         return _brought_here(
             [values.reshape(-1, rows, columns) for values in whole], source, encoding, backend
         )
-    band = band_rows(rows, columns)
     starts = sorted({0, (chunks // 2) * chunk_frames if chunks > 1 else 0})
     per_block = max(pixels // (2 * len(starts)), 1)
-    count = max(1, min(chunk_frames, per_block // max(min(band, rows) * columns, 1)))
+    most = max(1, min(chunk_frames, _MOST_READ * pixels // (rows * columns)))
+    count = min(most, max(1, min(_FRAMES, per_block // columns)))
+    band = max(1, min(band_rows(rows, columns), per_block // (count * columns)))
+    count = min(most, max(count, per_block // (band * columns)))
     blocks = []
     for start in starts:
         values = source.read(start, min(start + count, frames)).reshape(-1, rows, columns)

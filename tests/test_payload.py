@@ -8,18 +8,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from photon_gpu.body import Places
 from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
 from photon_gpu.payload import DTYPES, Header, block_shape, header_bytes, unpack
 
 HEADER = Header(
-    predictor=2, width=2, exact=False, phases=16, dtype="int16", frames=3, base=-1234567890123, checksum=2**64 - 5,
-    band_rows=7, seed=2**32 - 1, rate=16, top=65535, gain=2.5, offset=-100.25, variance=1e-9, step=0.5,
+    predictor=3, width=2, exact=False, phases=16, dtype="int16", frames=3, base=-1234567890123, checksum=2**64 - 5,
+    band_rows=7, seed=2**32 - 1, rate=16, top=65535, gain=2.5, offset=-100.25, variance=1e-9, step=0.5, packed=True, levels=64,
     shape=(5, 2, 4, 6), weights=np.arange(-11, 11, dtype=np.int32).reshape(2, 11),
 )  # fmt: skip
 
 
 def payload(header: Header) -> np.ndarray:
-    body = np.zeros(header.samples * header.width, np.uint8)
+    """A header and a body of zeros, with the tables it needs."""
+    frames, rows, columns = header.frames, *header.block[1:]
+    places = Places(
+        frames=frames, rows=rows, columns=columns, band=header.band_rows, width=header.width,
+        packed=header.packed, levels=header.levels,
+    )  # fmt: skip
+    body = np.zeros(places.fixed, np.uint8)
+    levels = body[: places.counts_at].view("<u4").reshape(places.bands, -1)
+    for band in range(places.bands if header.levels else 0):
+        levels[band, 0] = places.band_samples(band * header.band_rows)
     return np.concatenate([np.frombuffer(header.pack(), np.uint8), body])
 
 
@@ -34,8 +44,21 @@ def sealed(data: np.ndarray) -> np.ndarray:
 
 
 def test_it_comes_back_as_it_was():
-    for header in (HEADER, replace(HEADER, shape=(9,), frames=1, dtype="float64", exact=True, width=4)):
-        again = unpack(payload(header))
+    for header in (
+        HEADER,
+        replace(
+            HEADER,
+            shape=(9,),
+            frames=1,
+            dtype="float64",
+            exact=True,
+            width=4,
+            predictor=0,
+            packed=False,
+            levels=0,
+        ),
+    ):
+        again, _ = unpack(payload(header))
         assert again == header
         np.testing.assert_array_equal(again.weights, header.weights)
         assert again.nbytes == len(header.pack())
@@ -44,12 +67,12 @@ def test_it_comes_back_as_it_was():
 def test_the_bytes_are_where_format_md_says():
     data = HEADER.pack()
     at = lambda start, stop: int.from_bytes(data[start:stop], "little")  # noqa: E731
-    assert data[:4] == b"PHTN" and list(data[4:12]) == [2, 0, 2, 2, 0, 16, DTYPES.index("int16"), 4]
+    assert data[:4] == b"PHTN" and list(data[4:12]) == [2, 1, 3, 2, 0, 16, DTYPES.index("int16"), 4]
     assert at(12, 16) == 3 and at(24, 32) == 2**64 - 5 and at(32, 36) == 7 and at(36, 40) == 2**32 - 1
     assert int.from_bytes(data[16:24], "little", signed=True) == -1234567890123
     assert at(40, 44) == 16 and at(44, 48) == 65535
     assert np.frombuffer(data, "<f8", 4, 48).tolist() == [2.5, -100.25, 1e-9, 0.5]
-    assert data[84:96] == bytes(12)
+    assert data[84:96] == bytes([1, 64]) + bytes(10)
     assert np.frombuffer(data, "<u8", 4, 96).tolist() == [5, 2, 4, 6]
     assert np.frombuffer(data, "<i4", 22, 128).tolist() == list(range(-11, 11)) and len(data) == 128 + 88
     assert at(80, 84) == zlib.crc32(data[:80] + bytes(4) + data[84:])
@@ -77,7 +100,7 @@ def test_every_truncation_is_found(length):
     "place, size, value",
     [
         (6, 1, 5), (7, 1, 0), (7, 1, 3), (7, 1, 8), (8, 1, 2), (9, 1, 0), (9, 1, 2), (10, 1, 10), (12, 4, 0),
-        (12, 4, 6), (32, 4, 0), (40, 4, 0), (40, 4, 129), (40, 4, 2**32 - 1), (44, 4, 65536), (96, 8, 0), (96, 8, 2**64 - 1),
+        (12, 4, 6), (84, 1, 2), (85, 1, 1), (6, 1, 2), (7, 1, 4), (32, 4, 0), (40, 4, 0), (40, 4, 129), (40, 4, 2**32 - 1), (44, 4, 65536), (96, 8, 0), (96, 8, 2**64 - 1),
         (96, 8, 2**63), (104, 8, 2**40), (112, 8, 2**32), (120, 8, 2**62),
     ],
 )  # fmt: skip
@@ -86,7 +109,7 @@ def test_values_no_release_writes_are_refused_even_with_a_right_checksum(place, 
     bad[place : place + size] = np.frombuffer(value.to_bytes(size, "little"), np.uint8)
     with pytest.raises(CorruptDataError):
         unpack(sealed(bad))
-    assert unpack(sealed(payload(HEADER))) == HEADER
+    assert unpack(sealed(payload(HEADER)))[0] == HEADER
 
 
 def test_another_major_version_is_another_error_and_a_minor_one_is_read():
@@ -95,7 +118,7 @@ def test_another_major_version_is_another_error_and_a_minor_one_is_read():
     with pytest.raises(UnsupportedVersionError, match=r"format 3.*2\.x"):
         unpack(sealed(later))
     later[4:6] = 2, 9
-    assert unpack(sealed(later)) == HEADER
+    assert unpack(sealed(later))[0] == HEADER
 
 
 def test_random_bytes_are_never_a_header():

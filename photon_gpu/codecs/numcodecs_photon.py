@@ -97,7 +97,7 @@ class Photon(Codec):
     def decode(self, buf: Any, out: Any = None) -> NDArray:
         """Values of one chunk, in the shape it had."""
         payload = np.frombuffer(ensure_ndarray(buf).reshape(-1).view(np.uint8), np.uint8)
-        header = unpack(payload)
+        header, _ = unpack(payload)
         nbytes = int(np.prod(header.shape, dtype=object)) * np.dtype(self.encoding.dtype).itemsize
         if nbytes > MAX_BYTES:
             raise CorruptDataError(

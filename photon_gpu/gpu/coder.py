@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.backend import get_backend
-from photon_gpu.coder import Opened, Plan, decode, forward_for, from_planes, to_planes
+from photon_gpu.coder import Opened, Plan, decode, forward_for
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, check_extent
@@ -81,7 +81,7 @@ class Gpu:
                 pieces = _pieces(rows, band, row_bytes, piece_bytes)
                 loaded = _Loaded(slot, flat, columns)
                 found = _extent(loaded, pieces, encoding, values.shape, first_frame)
-                plan = Plan(values.shape, chunk, encoding, found, slot.lane.backend)
+                plan = Plan(values.shape, chunk, encoding, found, slot.lane.backend, host=cpu)
                 return plan.finished(sum(_encode_piece(loaded, plan, *piece) for piece in pieces))
 
             return slot.lane.shrinking(slot, rows * row_bytes, band * row_bytes, work)
@@ -124,7 +124,7 @@ class Gpu:
         """As :func:`photon_gpu.coder.decode`; with ``device``, an array there instead of one here."""
         opened = Opened(payload, chunk, encoding, start, stop, what)
         header, dtype = opened.header, opened.dtype
-        if beyond_tables(encoding, header.top):
+        if beyond_tables(encoding, header.top) or header.levels:
             values = decode(payload, chunk, encoding, get_backend(), start=start, stop=stop, what=what)
             return values if device is None else self.upload(values, device)
         row_bytes = header.frames * opened.columns * max(header.width, dtype.itemsize)
@@ -290,12 +290,14 @@ def _encode_piece(loaded: _Loaded, plan: Plan, first: int, stop: int) -> int:
         plan.forward(source[:, low * columns : high * columns], start, pixels, band)
         kernels.add_checksum(band, start, pixels, total)
     residuals = predict(slot, plan.predictor.name, codes, plan.weights, plan.steps, plan.band)
-    fetched, summed = slot.fetch(residuals=residuals, total=total)
-    if plan.width == 1:
-        plan.body(first, stop)[...] = fetched.reshape(-1)
-    else:
-        for low, high, band in bands(fetched, plan.band):
-            to_planes(band, plan.body(first + low, first + high))
+    wanted = {"residuals": residuals, "total": total}
+    if plan.predictor.levels:
+        wanted["codes"] = codes  # levels are told by codes
+    fetched, summed, *known = slot.fetch(**wanted)
+    coded = bands(known[0] if known else fetched, plan.band)
+    for (low, high, band), (_, _, code) in zip(bands(fetched, plan.band), coded, strict=True):
+        shape = (frames, high - low, columns)
+        plan.put(first + low, code.reshape(shape), band.reshape(shape))
     return int(summed[0])
 
 
@@ -304,8 +306,8 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
     header, kernels, columns = opened.header, slot.lane.backend.kernels, opened.columns
     shape = (header.frames, stop - first, columns)
     pinned = slot.pinned("residuals", shape, f"u{header.width}")
-    for low, high, band in bands(pinned, header.band_rows):
-        band.reshape(-1)[...] = from_planes(opened.body(first + low, first + high), header.width)
+    for low, _, band in bands(pinned, header.band_rows):
+        band.reshape(-1)[...] = opened.residuals(first + low, cpu)
     residuals = slot.upload("residuals", pinned)
     codes = restore(slot, opened.predictor, residuals, header.weights, opened.steps, header.band_rows)
     total = slot.lane.zeros((1,), np.uint64)

@@ -1,4 +1,4 @@
-"""compact: the original dtype behind a photon filter: codes, predictor, residuals, Blosc (format 2.0)."""
+"""compact: the original dtype behind a photon filter: codes, predictor, residuals, Blosc (format 2.1)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from photon_gpu.stages import Stages
 
 
 class Compact(Layout):
-    """Format 2.0. Any Zarr reader in Python with photon_gpu installed sees the counts."""
+    """Format 2.1. Any Zarr reader in Python with photon_gpu installed sees the counts."""
 
-    version = "2.0"
+    version = "2.1"
 
     @property
     def itemsize(self) -> int:  # type: ignore[override]

@@ -7,6 +7,7 @@ out again (``counts.npy``, ``stabilized.npy``). Later releases must read the sam
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,14 @@ CASES: dict[str, dict] = {
     ),
     "plain-1.0-int16-dither": dict(dtype="int16", noise=PMT, photons=2.0, layout="plain", dither=7),
     "plain-1.0-float32": dict(dtype="float32", noise=CAMERA, photons=40.0, layout="plain"),
+    # Stores of compact 2.0 are read for ever, and not made again.
     **{
-        f"compact-2.0-{name}": dict(
+        f"compact-2.1-{name}": dict(
             dtype="int16", noise=PMT, photons=2.0, layout="compact", predictor=_predictor(name)
         )
         for name in ("none", "mean", "past", "full", "spatial")
     },
-    "compact-2.0-wide": dict(
+    "compact-2.1-wide": dict(
         dtype="uint16",
         noise=pg.NoiseModel(),
         photons=30000.0,
@@ -63,17 +65,16 @@ CASES: dict[str, dict] = {
         step=0.25,
         predictor=_predictor("past"),
     ),
-    "compact-2.0-uint32": dict(
+    "compact-2.1-uint32": dict(
         dtype="uint32", noise=CAMERA, photons=4e6, layout="compact", predictor=_predictor("mean")
     ),
-    # "compact-2.0-exact" came out as codes when it was made: read for ever, not made again.
-    "compact-2.0-exact-values": dict(
+    "compact-2.1-exact-values": dict(
         dtype="uint8", noise=pg.NoiseModel(), photons=0.3, layout="compact", preset="small"
     ),
-    "compact-2.0-dither": dict(
+    "compact-2.1-dither": dict(
         dtype="uint16", noise=CAMERA, photons=4.0, layout="compact", dither=99, predictor=_predictor("mean")
     ),
-    "compact-2.0-dim": dict(
+    "compact-2.1-dim": dict(
         dtype="uint16",
         noise=pg.NoiseModel(gain=1.8, offset=100.75, variance=0.81),
         photons=4.0,
@@ -81,13 +82,34 @@ CASES: dict[str, dict] = {
         predictor=_predictor("past"),
         shape=(9, 12, 16),
     ),
-    "compact-2.0-4d": dict(
+    "compact-2.1-4d": dict(
         dtype="uint16",
         noise=CAMERA,
         photons=40.0,
         layout="compact",
         predictor=_predictor("full"),
         shape=(5, 2, 4, 6),
+    ),
+    # Sorted, and of enough samples to be packed; some escape.
+    **{
+        f"compact-2.1-sorted-{name}": dict(
+            dtype="uint8",
+            noise=pg.NoiseModel(),
+            photons=9.0,
+            layout="compact",
+            predictor=replace(_predictor(name), levels=levels),
+            shape=(6, 40, 41),
+        )
+        for name, levels in (("full", 64), ("spatial", 3))
+    },
+    "compact-2.1-wide-packed": dict(
+        dtype="uint16",
+        noise=pg.NoiseModel(),
+        photons=3000.0,
+        layout="compact",
+        step=0.25,
+        predictor=replace(_predictor("full"), levels=255),
+        shape=(6, 30, 31),
     ),
     "lossless-3.0-int16": dict(dtype="int16", noise=PMT, photons=2.0, layout="lossless"),
     "lossless-3.0-float64": dict(dtype="float64", noise=CAMERA, photons=40.0, layout="lossless"),

@@ -32,7 +32,7 @@ def signatures(module) -> list[tuple[str, list[str]]]:
 def test_the_twins_have_the_same_functions_in_the_same_order(twin):
     assert signatures(TWINS[twin]) == signatures(reference)
     assert {name for name, _ in signatures(reference)} == set(CASES) | {"phase", "subtract", "moments"}
-    for constant in ("FRACTION", "WEIGHT", "TERMS"):
+    for constant in ("FRACTION", "WEIGHT", "ESCAPE", "TERMS"):
         assert getattr(TWINS[twin], constant) == getattr(reference, constant)
 
 
@@ -294,6 +294,74 @@ def mixes(shapes, extreme_shape) -> Callable[[np.random.Generator], Iterator[tup
     return cases
 
 
+def _residuals(rng, dtype: str, size: int) -> Iterator[np.ndarray]:
+    """Few that escape, as a rule; then none, all, and every value there is."""
+    top = np.iinfo(dtype).max
+    yield np.minimum(rng.geometric(0.2, size), top).astype(dtype)
+    yield rng.integers(0, 15, size, dtype)
+    yield np.full(size, 15, dtype)
+    yield rng.integers(0, top, size, dtype, endpoint=True)
+    yield np.resize(np.arange(top + 1), size).astype(dtype)
+
+
+LENGTHS = [(1, 2), (2, 2), (7, 4), (63, 64), (64, 64), (65, 64), (129, 128), (1000, 96), (70_000, 1 << 16)]
+
+
+def packs(rng) -> Iterator[tuple]:
+    for dtype in ("uint8", "uint16"):
+        for size, segment in LENGTHS:
+            for residuals in _residuals(rng, dtype, size):
+                rows = -(-size // segment)
+                shapes = (((size + 1) // 2,), "uint8"), ((rows, segment), dtype), ((rows,), "int64")
+                yield (residuals, segment, *(Out.like(*shape, rng) for shape in shapes))
+    spread = np.zeros(2 * size, dtype)
+    spread[::2] = residuals
+    yield (spread[::2], segment, *(Out.like(*shape, rng) for shape in shapes))
+
+
+def unpacks(rng) -> Iterator[tuple]:
+    for residuals, segment, nibbles, escapes, counts in packs(rng):
+        packed, long, found = nibbles.fresh(), escapes.fresh(), counts.fresh()
+        reference.pack(residuals, segment, packed, long, found)
+        starts = np.concatenate([[0], np.cumsum(found)])
+        kept = np.concatenate([row[:count] for row, count in zip(long, found, strict=True)])
+        yield (packed, kept, starts, segment, Out.like(residuals.shape, residuals.dtype, rng))
+
+
+def levels(rng) -> Iterator[tuple]:
+    for codes, weights, steps, state, out in FULL(rng):
+        residuals = out.fresh()
+        cpu.predict_full(codes, weights, steps, state, residuals)
+        for count in (2, 64, 255):
+            yield (codes, residuals, Out.like((count,), "int64", rng))
+
+
+def sorts(rng) -> Iterator[tuple]:
+    for codes, residuals, counts in levels(rng):
+        found = counts.fresh()
+        reference.count_levels(codes, residuals, found)
+        first = np.cumsum(found) - found
+        yield (codes, residuals, Out(first), Out.like((codes.size,), codes.dtype, rng))
+
+
+def sorted_mixes(rng) -> Iterator[tuple]:
+    """Whole ones; with a residual too few; in runs that are not those of the levels."""
+    for codes, weights, steps, state, out in FULL(rng):
+        residuals = out.fresh()
+        cpu.predict_full(codes, weights, steps, state, residuals)
+        found = np.empty(64, np.int64)
+        reference.count_levels(codes, residuals, found)
+        ends = np.cumsum(found)
+        ordered = out.fresh().reshape(-1)
+        reference.sort_levels(codes, residuals, ends - found, ordered)
+        for first, last in (
+            (ends - found, ends),
+            (ends - found, np.maximum(ends - 1, ends - found)),
+            (np.zeros(64, np.int64), np.full(64, codes.size)),
+        ):
+            yield (ordered, Out(np.stack([first, last])), weights, steps, state, out)
+
+
 PAST = mixes(BLOCKS, (3, 9, 11))
 FULL = mixes(BLOCKS[:-1], (3, 4, 5))
 
@@ -314,6 +382,11 @@ CASES: dict[str, Callable[[np.random.Generator], Iterator[tuple]]] = {
     "restore_past": PAST,
     "predict_full": FULL,
     "restore_full": FULL,
+    "pack": packs,
+    "unpack": unpacks,
+    "count_levels": levels,
+    "sort_levels": sorts,
+    "restore_full_sorted": sorted_mixes,
     "moments": moment_pairs,
 }
 
@@ -373,6 +446,39 @@ def test_what_was_predicted_is_restored(module, kind):
         restore(residuals, *between, restored)
         np.testing.assert_array_equal(restored, codes)
         assert isinstance(out, Out)
+
+
+@pytest.mark.parametrize("module", [reference, cpu], ids=["reference", "cpu"])
+def test_what_was_packed_is_unpacked_and_what_contradicts_it_is_noticed(module):
+    for residuals, segment, nibbles, escapes, counts in packs(np.random.default_rng(1)):
+        packed, long, found, out = nibbles.fresh(), escapes.fresh(), counts.fresh(), np.empty_like(residuals)
+        module.pack(residuals, segment, packed, long, found)
+        starts = np.concatenate([[0], np.cumsum(found)])
+        kept = np.concatenate([row[:count] for row, count in zip(long, found, strict=True)])
+        assert module.unpack(packed, kept, starts, segment, out) == 0
+        np.testing.assert_array_equal(out, residuals)
+        if kept.size:
+            fewer = np.minimum(starts, kept.size - 1)
+            assert module.unpack(packed, kept[:-1], fewer, segment, out) > 0
+        more = np.concatenate([kept, kept[:1], np.zeros(1, kept.dtype)])
+        assert module.unpack(packed, more, np.append(starts[:-1], starts[-1] + 1), segment, out) == 1
+        if residuals.size % 2:
+            packed[-1] |= 16
+            assert module.unpack(packed, kept, starts, segment, out) == 1
+
+
+@pytest.mark.parametrize("module", [reference, cpu], ids=["reference", "cpu"])
+def test_what_was_sorted_is_restored_and_nothing_is_missing_or_left(module):
+    for residuals, places, weights, steps, state, out in list(sorted_mixes(np.random.default_rng(1)))[::9]:
+        codes, again, runs = out.fresh(), out.fresh(), places.fresh()
+        ends = runs[1].copy()
+        cpu.restore_full_sorted(residuals, places.fresh(), weights, steps, state, codes)
+        assert module.restore_full_sorted(residuals, runs, weights, steps, state, again) == 0
+        np.testing.assert_array_equal(again, codes)
+        np.testing.assert_array_equal(runs, [ends, ends])
+        folded = np.empty_like(codes)
+        module.predict_full(codes, weights, steps, state, folded)
+        assert np.bincount(folded.ravel()).tolist() == np.bincount(residuals).tolist()
 
 
 def test_a_perfect_prediction_leaves_zeros():

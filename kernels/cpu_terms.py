@@ -1,0 +1,158 @@
+"""What the compiled predictors add up: the terms of a prediction, and the state they are taken from.
+
+Called by the kernels of :mod:`photon_gpu.kernels.cpu` and inlined there. After a change here, Numba's cached
+kernels must go (touch cpu.py): it looks at the file of a kernel, not at those it calls.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba.extending import overload
+from numpy.typing import NDArray
+
+jit = numba.njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
+
+
+def _cast(value, codes):  # type: ignore[no-untyped-def]  # numba compares signatures
+    """As int32, which suffices for sums over 8-bit codes, or as int64 for those over 16-bit ones."""
+
+
+@overload(_cast, inline="always")
+def _cast_typed(value, codes):  # type: ignore[no-untyped-def]
+    if codes.dtype.bitwidth == 8:
+        return lambda value, codes: np.int32(value)
+    return lambda value, codes: np.int64(value)
+
+
+wide: Any = _cast
+
+
+def _wrap(difference, codes):  # type: ignore[no-untyped-def]
+    """As a signed integer as wide as a code, in an int32."""
+
+
+@overload(_wrap, inline="always")
+def _wrap_typed(difference, codes):  # type: ignore[no-untyped-def]
+    if codes.dtype.bitwidth == 8:
+        return lambda difference, codes: np.int32(np.int8(difference))
+    return lambda difference, codes: np.int32(np.int16(difference))
+
+
+wrapped: Any = _wrap
+
+
+@jit
+def zigzag(difference: Any, codes: NDArray) -> Any:
+    """The difference, wrapped to the width of a code, as a small unsigned number."""
+    signed = wrapped(difference, codes)
+    return np.int32(np.int32(signed << 1) ^ np.int32(signed >> 31))
+
+
+@jit
+def unzigzag(residual: Any) -> Any:
+    """Inverse of :func:`zigzag`."""
+    folded = np.int32(residual)
+    return np.int32(np.int32(folded >> 1) ^ np.int32(-np.int32(folded & 1)))
+
+
+@jit
+def follow(mean: Any, now: Any, rate: Any, codes: NDArray) -> Any:
+    """The running mean after one more frame."""
+    distance = np.int32(np.int32(np.int32(now) << 7) - mean)
+    moved = wide(wide(distance, codes) * rate, codes)
+    return np.int32(mean + np.int32(wide(moved + wide(64, codes), codes) >> 7))
+
+
+@jit
+def begin(state: NDArray) -> None:
+    """No past: all zeros."""
+    for plane in range(state.shape[0]):
+        for r in range(state.shape[1]):
+            for c in range(state.shape[2]):
+                state[plane, r, c] = 0
+
+
+@jit
+def replicate_edges(plane: NDArray) -> None:
+    """Beyond the edge stands the nearest pixel."""
+    rows, columns = plane.shape
+    for c in range(1, columns - 1):
+        plane[0, c], plane[rows - 1, c] = plane[1, c], plane[rows - 2, c]
+    for r in range(rows):
+        plane[r, 0], plane[r, columns - 1] = plane[r, 1], plane[r, columns - 2]
+
+
+@jit
+def advance(frame: NDArray, rate: Any, state: NDArray) -> None:
+    """After a frame: the mean follows it, and it becomes the previous one."""
+    for r in range(frame.shape[0]):
+        for c in range(frame.shape[1]):
+            now = np.int32(frame[r, c])
+            state[0, r + 1, c + 1] = follow(state[0, r + 1, c + 1], now, rate, frame)
+            state[1, r + 1, c + 1] = np.int32(now << 7)
+    replicate_edges(state[0])
+    replicate_edges(state[1])
+
+
+@jit
+def frame_with_mean(mean: NDArray, now: NDArray) -> None:
+    """Around the current frame stands the edge of the running mean."""
+    for r in range(mean.shape[0]):
+        for c in range(mean.shape[1]):
+            now[r, c] = mean[r, c]
+
+
+@jit
+def past(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int, codes: NDArray) -> Any:
+    """Weighted terms of the past."""
+    total = wide(wide(w[10], codes) << 7, codes)
+    total = wide(total + wide(w[0] * wide(mean[r + 1, c + 1], codes), codes), codes)
+    vertical = wide(mean[r, c + 1] + wide(mean[r + 2, c + 1], codes), codes)
+    total = wide(total + wide(w[1] * vertical, codes), codes)
+    horizontal = wide(mean[r + 1, c] + wide(mean[r + 1, c + 2], codes), codes)
+    total = wide(total + wide(w[2] * horizontal, codes), codes)
+    upper = wide(mean[r, c] + wide(mean[r, c + 2], codes), codes)
+    lower = wide(mean[r + 2, c] + wide(mean[r + 2, c + 2], codes), codes)
+    total = wide(total + wide(w[3] * wide(upper + lower, codes), codes), codes)
+    total = wide(total + wide(w[4] * wide(previous[r + 1, c + 1], codes), codes), codes)
+    across = wide(previous[r + 1, c] + wide(previous[r + 1, c + 2], codes), codes)
+    along = wide(previous[r, c + 1] + wide(previous[r + 2, c + 1], codes), codes)
+    return wide(total + wide(w[5] * wide(across + along, codes), codes), codes)
+
+
+@jit
+def above(w: NDArray, now: NDArray, r: int, c: int, codes: NDArray) -> Any:
+    """Weighted terms of the current frame's row above."""
+    total = wide(w[7] * wide(now[r, c + 1], codes), codes)
+    total = wide(total + wide(w[8] * wide(now[r, c], codes), codes), codes)
+    return wide(total + wide(w[9] * wide(now[r, c + 2], codes), codes), codes)
+
+
+@jit
+def west(w: NDArray, west: Any, codes: NDArray) -> Any:
+    """The weighted code to the left, which alone makes pixels of a row wait for each other."""
+    return wide(w[6] * wide(west, codes), codes)
+
+
+@jit
+def prediction(total: Any, codes: NDArray) -> Any:
+    """Weighted terms, rounded to a code."""
+    return np.int32(wide(wide(total + wide(16384, codes), codes) >> 15, codes))
+
+
+@jit
+def known(w: NDArray, state: NDArray, r: int, out: NDArray[np.int64], codes: NDArray) -> None:
+    """All terms of a row's predictions but the code to the left: pixels do not wait for each other."""
+    for c in range(out.size):
+        total = past(w, state[0], state[1], r, c, codes)
+        out[c] = wide(total + above(w, state[2], r, c, codes), codes)
+
+
+@jit
+def level(predicted: Any, codes: NDArray, last: Any) -> Any:
+    """A prediction, wrapped to the width of a code, as a level; unsigned, so that no index counts from the end."""
+    mask = np.int32(255) if codes.itemsize == 1 else np.int32(65535)
+    return np.uint64(min(np.int32(predicted & mask), np.int32(last)))
