@@ -206,12 +206,9 @@ class Opened:
         self.dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         self.predictor = NAMES[self.header.predictor]
         self.steps = rates(self.header.frames, self.header.rate)
-        own = self.body.weights.reshape(-1, MIX)
-        self.weights = (
-            own
-            if self.header.moving
-            else kernel_weights(self.predictor, self.header.weights, self.header.frames)
-        )
+        self.weights = kernel_weights(self.predictor, self.header.weights, self.header.frames)
+        if self.header.moving:
+            self.weights = self.body.weights.reshape(-1, MIX)
         whole = need is None and self.header.packed
         self.escapes = self.body.escapes if whole else np.empty(0, np.uint8)
 
