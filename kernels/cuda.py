@@ -26,7 +26,7 @@ from photon_gpu.kernels.cuda_launch import (
     u32,
 )
 
-FRACTION, WEIGHT, ESCAPE, TERMS = 7, 8, 15, 11
+FRACTION, WEIGHT, ESCAPE, TERMS, MIX = 7, 8, 15, 11, 16
 
 BINS = 1024
 _RUN, _TABLE = 1024, 1 << 20
@@ -190,9 +190,9 @@ def restore_mean(residuals: Any, rates: Any, first: int, state: Any, out: Any) -
 
 
 def _mix(
-    codes: Any, weights: Any, rates: Any, state: Any, out: Any, band_rows: int | None
+    codes: Any, weights: Any, rates: Any, state: Any, out: Any, band_rows: int | None, *, terms: int = MIX
 ) -> tuple[Any, ...]:
-    """The arguments that all kernels of a mix begin with."""
+    """The arguments that all kernels of a mix begin with: two rows of 11 weights, or 16 for each frame."""
     check(codes, "codes", "uint8", "uint16")
     check(out, "out", codes.dtype.name)
     check(weights, "weights", "int32")
@@ -204,7 +204,8 @@ def _mix(
         contiguous(array, name)
     frames, rows, columns = codes.shape
     planes = 2 * rows * columns if frames > 1 else 0
-    if weights.size != 2 * TERMS or rates.size < frames or state.size < planes:
+    needed = (2, TERMS) if terms == TERMS else (frames, MIX)
+    if weights.shape != needed or rates.size < frames or state.size < planes:
         raise ValueError(
             f"weights {weights.shape}, rates {rates.shape}, state {state.shape} do not fit codes {codes.shape}"
         )
@@ -223,14 +224,14 @@ def predict_past(
     codes: Any, weights: Any, rates: Any, state: Any, out: Any, band_rows: int | None = None
 ) -> None:
     """See the reference."""
-    _frame_by_frame("predict_past", _mix(codes, weights, rates, state, out, band_rows))
+    _frame_by_frame("predict_past", _mix(codes, weights, rates, state, out, band_rows, terms=TERMS))
 
 
 def restore_past(
     residuals: Any, weights: Any, rates: Any, state: Any, out: Any, band_rows: int | None = None
 ) -> None:
     """See the reference."""
-    _frame_by_frame("restore_past", _mix(residuals, weights, rates, state, out, band_rows))
+    _frame_by_frame("restore_past", _mix(residuals, weights, rates, state, out, band_rows, terms=TERMS))
 
 
 def predict_full(

@@ -108,6 +108,26 @@ DEVICE typename Width<Code>::Number past_mix(const i32* __restrict__ w, bool any
     return total;
 }
 
+// The same with a weight for each neighbour of the mean.
+template <class Code>
+DEVICE typename Width<Code>::Number each_mix(const i32* __restrict__ w, bool any, const i32* mean,
+                                             const Code* previous, const Around& at)
+{
+    typedef typename Width<Code>::Number Number;
+    Number total = (Number)w[15] * 128;
+    if (any) {
+        total += (Number)w[0] * mean[at.here];
+        total += (Number)w[1] * mean[at.north] + (Number)w[2] * mean[at.south];
+        total += (Number)w[3] * mean[at.west] + (Number)w[4] * mean[at.east];
+        total += (Number)w[5] * mean[at.north_west] + (Number)w[6] * mean[at.north_east];
+        total += (Number)w[7] * mean[at.south_west] + (Number)w[8] * mean[at.south_east];
+        total += (Number)w[9] * ((i32)previous[at.here] << 7);
+        total += (Number)w[10] * (((i32)previous[at.north] + (i32)previous[at.south] + (i32)previous[at.west]
+                                   + (i32)previous[at.east]) << 7);
+    }
+    return total;
+}
+
 // Weighted mix of the current frame so far; beyond the band's edge the mean of the nearest pixel stands in.
 // The pixel to the left has a part of its own: it is all that a pixel of a row waits for.
 template <class Code>
@@ -115,7 +135,7 @@ DEVICE typename Width<Code>::Number west_mix(const i32* __restrict__ w, bool any
                                              const Around& at)
 {
     typedef typename Width<Code>::Number Number;
-    return (Number)w[6] * (!at.left ? now[at.west] << 7 : any ? mean[at.west] : 0);
+    return (Number)w[11] * (!at.left ? now[at.west] << 7 : any ? mean[at.west] : 0);
 }
 
 template <class Code>
@@ -126,7 +146,7 @@ DEVICE typename Width<Code>::Number above_mix(const i32* __restrict__ w, bool an
     const i32 north = !at.top ? now[at.north] << 7 : any ? mean[at.north] : 0;
     const i32 north_west = !at.top && !at.left ? now[at.north_west] << 7 : any ? mean[at.north_west] : 0;
     const i32 north_east = !at.top && !at.right ? now[at.north_east] << 7 : any ? mean[at.north_east] : 0;
-    return (Number)w[7] * north + (Number)w[8] * north_west + (Number)w[9] * north_east;
+    return (Number)w[12] * north + (Number)w[13] * north_west + (Number)w[14] * north_east;
 }
 
 enum Mode { PREDICT_PAST, RESTORE_PAST, PREDICT_FULL, RESTORE_FULL };
@@ -151,12 +171,14 @@ DEVICE void mix_pixel(const Mix<Code>& mix, u32 t, u32 row, u32 column)
     const Band band(row, mix.rows, mix.columns, mix.band_rows, mix.frames);
     const Around at(row - band.first, column, band.rows, mix.columns);
     const u64 before = (u64)band.first * mix.columns, plane = (u64)mix.rows * mix.columns;
-    const i32* w = mix.weights + (t ? 11 : 0);
+    const i32* w = mix.weights + (full ? 16 * t : t ? 11 : 0);  // a row for each frame, or two
     const i32* mean = mix.means + t % 2 * plane + before;
     i32* mean_after = mix.means + (t + 1) % 2 * plane + before;
     const Code* codes = (restore ? mix.out : mix.in) + band.start;
     const Code* now = codes + t * band.frame;
-    typename Width<Code>::Number total = past_mix(w, t > 0, mean, t ? now - band.frame : now, at);
+    const Code* previous = t ? now - band.frame : now;
+    typename Width<Code>::Number total =
+        full ? each_mix(w, t > 0, mean, previous, at) : past_mix(w, t > 0, mean, previous, at);
     if (full) total += west_mix(w, t > 0, mean, now, at) + above_mix(w, t > 0, mean, now, at);
     const i32 predicted = (i32)(total + (1 << 14) >> 15);
     const u64 sample = band.start + t * band.frame + at.here;

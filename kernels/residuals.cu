@@ -235,7 +235,7 @@ DEVICE void restore_full_sorted(const Code* __restrict__ residuals, u64 size, i6
     const u64 plane = (u64)rows * columns;
     u64 absent = 0;
     for (u32 t = 0; t < frames; ++t) {
-        const i32* w = weights + (t ? 11 : 0);
+        const i32* w = weights + 16 * t;
         const i32* mean = means + t % 2 * plane;
         i32* mean_after = means + (t + 1) % 2 * plane;
         Code* now = out + t * plane;
@@ -245,7 +245,7 @@ DEVICE void restore_full_sorted(const Code* __restrict__ residuals, u64 size, i6
                 const u32 column = first + threadIdx.x, count = columns - first < THREADS ? columns - first : THREADS;
                 if (threadIdx.x < count) {
                     const Around at(row, column, rows, columns);
-                    known[threadIdx.x] = past_mix(w, t > 0, mean, t ? now - plane : now, at)
+                    known[threadIdx.x] = each_mix(w, t > 0, mean, t ? now - plane : now, at)
                                          + above_mix(w, t > 0, mean, now, at);
                 }
                 __syncthreads();

@@ -33,19 +33,31 @@ class Places:
     packed : bool
     levels : int
         0: residuals are in the order of their samples.
+    weights : int
+        Weights that frames have of their own.
     """
 
     def __init__(
-        self, *, frames: int, rows: int, columns: int, band: int, width: int, packed: bool, levels: int
+        self,
+        *,
+        frames: int,
+        rows: int,
+        columns: int,
+        band: int,
+        width: int,
+        packed: bool,
+        levels: int,
+        weights: int = 0,
     ) -> None:
         self.width, self.packed, self.levels, self.band, self.rows = width, packed, levels, band, rows
+        self.weights, self.levels_at = weights, 4 * weights
         self._row = frames * columns
         self.bands = -(-rows // band)
         self.samples = self._row * rows
         self._segments = -(-self._row * band // SEGMENT)
         last = self._row * (rows - (self.bands - 1) * band)
         self.segments = (self.bands - 1) * self._segments + -(-last // SEGMENT)
-        self.counts_at = 4 * self.bands * levels
+        self.counts_at = self.levels_at + 4 * self.bands * levels
         self.nibbles_at = self.counts_at + (4 * self.segments if packed else 0)
         self.fixed = self.nibbles_at + (
             (self.bands - 1) * (-(-self._row * band // 2)) - (-last // 2) if packed else self.samples * width
@@ -74,7 +86,7 @@ class Places:
         """Of the same chunk, not packed."""
         return Places(
             frames=1, rows=self.rows, columns=self._row, band=self.band, width=self.width, packed=False,
-            levels=self.levels,
+            levels=self.levels, weights=self.weights,
         )  # fmt: skip
 
 
@@ -87,12 +99,14 @@ class Writer:
     def __init__(self, places: Places, head: int, kernels: ModuleType) -> None:
         self.places, self._head, self._kernels = places, head, kernels
         # Packed or not, a body that is kept is never longer than this.
-        most = places.samples * places.width + 4 * (places.segments + places.bands * places.levels)
+        most = places.samples * places.width + 4 * places.segments + places.counts_at
         self._payload = np.empty(head + most, np.uint8)
         self._body = self._payload[head:]
         self._levels = np.zeros((places.bands, places.levels), "<u4")
         self._counts = np.zeros(places.segments if places.packed else 0, "<u4")
         self._escapes: list[NDArray] = [np.empty(0, np.uint8)] * places.bands
+        self.weights = np.zeros(places.weights, np.int32)
+        """Weights that frames have of their own, to be filled in."""
 
     def put(self, first: int, residuals: NDArray, levels: NDArray[np.int64] | None = None) -> None:
         """Residuals of the band that begins with row ``first``, contiguous; of sorted ones, how many each level has."""
@@ -133,14 +147,15 @@ class Writer:
             self._body[places.counts_at : places.nibbles_at] = self._counts.view(np.uint8)
             escapes = np.concatenate(self._escapes)
             self._body[places.fixed : size] = _little(escapes, places.width).view(np.uint8)
-        self._body[: places.counts_at] = self._levels.reshape(-1).view(np.uint8)
+        to_planes(self.weights.view(np.uint32), self._body[: places.levels_at])
+        self._body[places.levels_at : places.counts_at] = self._levels.reshape(-1).view(np.uint8)
         return self._payload[: self._head + size], places.packed
 
     def _unpacked(self) -> NDArray[np.uint8]:
         """All residuals as they were before they were packed."""
         places = self.places.unpacked()
         out = Writer(places, self._head, self._kernels)
-        out._levels = self._levels
+        out._levels, out.weights = self._levels, self.weights
         for first in range(0, places.rows, places.band):
             segments = self.places.band_segments(first)
             starts = _starts(self._counts[segments])
@@ -169,7 +184,10 @@ class Reader:
             size += places.width * int(self.starts[-1])
         if body.size != size:
             raise CorruptDataError(f"the body of a chunk has {body.size} bytes; its header describes {size}")
-        self.levels = body[: places.counts_at].copy().view("<u4").reshape(places.bands, places.levels)
+        self.weights = from_planes(body[: places.levels_at], 4).view(np.int32)
+        self.levels = (
+            body[places.levels_at : places.counts_at].copy().view("<u4").reshape(places.bands, places.levels)
+        )
         """Samples of each level, by band."""
         if places.levels and any(
             int(row.sum(dtype=np.int64)) != places.band_samples(i * places.band)

@@ -14,8 +14,9 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, Forward, extent, narrowest, span
 from photon_gpu.inverse import STABILIZED, render
+from photon_gpu.moving import fit_frames
 from photon_gpu.payload import Header, block_shape, header_bytes, unpack
-from photon_gpu.predictors import NAMES, Predictor, band_rows, rates
+from photon_gpu.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
 from photon_gpu.stages import Stages
 
 ALTERED = "the codes of a chunk fail their checksum: the chunk was altered"
@@ -37,7 +38,9 @@ def encode(
         plan = Plan(values.shape, chunk, encoding, found, backend)
     block = values.reshape(plan.frames, plan.rows, plan.columns)
 
-    def encode_band(first: int) -> int:
+    bands = range(0, plan.rows, plan.band)
+
+    def coded(first: int) -> tuple[NDArray, int]:
         stop = min(first + plan.band, plan.rows)
         start, pixels = first * plan.columns, plan.rows * plan.columns
         with stages.timed("transform"):
@@ -45,14 +48,26 @@ def encode(
             codes = np.empty(piece.shape, plan.dtype)
             plan.forward(piece, start, pixels, codes)
             total = int(backend.kernels.checksum(codes, start, pixels))
+        return codes.reshape(plan.frames, stop - first, plan.columns), total
+
+    def predicted(first: int, codes: NDArray) -> None:
         with stages.timed("predict"):
-            shaped = codes.reshape(plan.frames, stop - first, plan.columns)
-            residuals = np.empty_like(shaped)
-            _predict(plan.predictor.name, shaped, plan.weights, plan.steps, residuals, backend)
-            plan.put(first, shaped, residuals)
+            residuals = np.empty_like(codes)
+            _predict(plan.predictor.name, codes, plan.weights, plan.steps, residuals, backend)
+            plan.put(first, codes, residuals)
+
+    def encode_band(first: int) -> int:
+        codes, total = coded(first)
+        predicted(first, codes)
         return total
 
-    return plan.finished(sum(run(encode_band, range(0, plan.rows, plan.band))))
+    if plan.predictor.name != "moving":
+        return plan.finished(sum(run(encode_band, bands)))
+    made = list(run(coded, bands))
+    with stages.timed("predict"):
+        plan.fit(np.concatenate([codes for codes, _ in made], axis=1))
+    list(run(lambda i: predicted(bands[i], made[i][0]), range(len(made))))
+    return plan.finished(sum(total for _, total in made))
 
 
 class Plan:
@@ -81,11 +96,13 @@ class Plan:
         self.dtype, self.width = self.forward.dtype, self.forward.dtype.itemsize
         # Codes of 32 bits are beyond the predictors' arithmetic, and beyond any detector's.
         self.predictor = encoding.predictor if self.width < 4 else Predictor(name="none")
-        self.weights = self.predictor.relative(self.forward.base, self.forward.top)
+        self._header_weights = self.predictor.relative(self.forward.base, self.forward.top)
+        self.weights = _kernel_weights(self.predictor.name, self._header_weights, self.frames)
         self.steps = rates(self.frames, self.predictor.rate)
         places = Places(
             frames=self.frames, rows=self.rows, columns=self.columns, band=self.band, width=self.width,
             packed=self.width < 4, levels=self.predictor.levels,
+            weights=self.frames * MIX if self.predictor.name == "moving" else 0,
         )  # fmt: skip
         self._host = host or backend.kernels
         self.body = Writer(places, header_bytes(len(chunk)), self._host)
@@ -101,6 +118,11 @@ class Plan:
         self._host.sort_levels(codes, residuals, np.cumsum(levels) - levels, ordered)
         self.body.put(first, ordered, levels)
 
+    def fit(self, codes: NDArray) -> None:
+        """Give every frame weights of its own, from all codes ``(T, rows, columns)`` of the chunk."""
+        self.weights = fit_frames(codes, self.predictor.rate, self.forward.top)
+        self.body.weights[...] = self.weights.reshape(-1)
+
     def finished(self, checksum: int) -> NDArray[np.uint8]:
         """The payload, with its header."""
         noise, encoding, forward = self.encoding.noise, self.encoding, self.forward
@@ -111,7 +133,7 @@ class Plan:
             phases=encoding.phases, dtype=encoding.dtype, frames=self.frames, base=forward.base,
             checksum=checksum % (1 << 64), band_rows=self.band, seed=encoding.seed, rate=self.predictor.rate,
             top=forward.top, gain=noise.gain, offset=noise.offset, variance=noise.variance, step=encoding.step,
-            packed=packed, levels=self.predictor.levels, shape=self.chunk, weights=self.weights,
+            packed=packed, levels=self.predictor.levels, shape=self.chunk, weights=self._header_weights,
         )  # fmt: skip
         payload[: header.nbytes] = np.frombuffer(header.pack(), np.uint8)
         return payload
@@ -182,6 +204,12 @@ class Opened:
         self.dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         self.predictor = NAMES[self.header.predictor]
         self.steps = rates(self.header.frames, self.header.rate)
+        own = self.body.weights.reshape(-1, MIX)
+        self.weights = (
+            own
+            if self.header.moving
+            else _kernel_weights(self.predictor, self.header.weights, self.header.frames)
+        )
         self.escapes = self.body.escapes if self.header.packed else np.empty(0, np.uint8)
 
     def residuals(self, first: int, kernels: ModuleType) -> NDArray:
@@ -198,7 +226,7 @@ class Opened:
             _restore(
                 self.predictor,
                 residuals.reshape(codes.shape),
-                self.header.weights,
+                self.weights,
                 self.steps,
                 codes,
                 backend,
@@ -206,9 +234,7 @@ class Opened:
             return
         ends = np.cumsum(self.body.levels[first // self.header.band_rows], dtype=np.int64)
         places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
-        if _restore_sorted(
-            self.predictor, residuals, places, self.header.weights, self.steps, codes, backend
-        ):
+        if _restore_sorted(self.predictor, residuals, places, self.weights, self.steps, codes, backend):
             raise CorruptDataError(ALTERED)
 
     def check(self, checksum: int) -> None:
@@ -240,6 +266,11 @@ class Exact:
         self._kernels.subtract(values, self.base, out)
 
 
+def _kernel_weights(name: str, weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
+    """Weights as the kernel of a predictor takes them."""
+    return mix(weights, frames) if name in ("full", "spatial") else weights
+
+
 def _predict(
     name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
 ) -> None:
@@ -255,11 +286,11 @@ def _predict(
         )
     elif name == "past":
         kernels.predict_past(codes, weights, steps, state, out)
-    elif name == "full":
-        kernels.predict_full(codes, weights, steps, state, out)
-    else:
+    elif name == "spatial":
         for t in range(frames):
-            kernels.predict_full(codes[t : t + 1], weights, steps[:1], state, out[t : t + 1])
+            kernels.predict_full(codes[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
+    else:
+        kernels.predict_full(codes, weights, steps, state, out)
 
 
 def _restore(
@@ -277,11 +308,11 @@ def _restore(
         )
     elif name == "past":
         kernels.restore_past(body, weights, steps, state, out)
-    elif name == "full":
-        kernels.restore_full(body, weights, steps, state, out)
-    else:
+    elif name == "spatial":
         for t in range(frames):
-            kernels.restore_full(body[t : t + 1], weights, steps[:1], state, out[t : t + 1])
+            kernels.restore_full(body[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
+    else:
+        kernels.restore_full(body, weights, steps, state, out)
 
 
 def _restore_sorted(
@@ -296,10 +327,10 @@ def _restore_sorted(
     """Whether residuals were missing, or left over."""
     _, rows, columns = out.shape
     state, restore = np.empty((3, rows + 2, columns + 2), np.int32), backend.kernels.restore_full_sorted
-    if name == "full":
-        missing = restore(residuals, places, weights, steps, state, out)
+    if name == "spatial":
+        missing = sum(restore(residuals, places, weights[:1], steps[:1], state, frame[None]) for frame in out)
     else:
-        missing = sum(restore(residuals, places, weights, steps[:1], state, frame[None]) for frame in out)
+        missing = restore(residuals, places, weights, steps, state, out)
     return bool(missing or (places[0] != places[1]).any())
 
 

@@ -7,9 +7,9 @@ old bytes or the new ones. Source: fsync(2) and rename(2), POSIX.1-2017.
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 PARTIAL = ".partial-"
@@ -42,20 +42,37 @@ def write_files(files: Sequence[tuple[str, bytes]]) -> None:
 
     Their bytes are synced at once, each in a thread: a disk takes hardly longer for all than for one.
     """
-    with ThreadPoolExecutor(len(files), thread_name_prefix="photon-sync") as threads:
-        made = [threads.submit(_aside, path, data) for path, data in files]
-    folder = os.path.dirname(files[-1][0])
+    made: dict[str, str | BaseException] = {}
+
+    def put_aside(path: str, data: bytes) -> None:
+        try:
+            made[path] = _aside(path, data)
+        except BaseException as error:
+            made[path] = error
+
+    # Plain threads: interrupted, futures keep locks.
+    threads = [threading.Thread(target=put_aside, args=file, name="photon-sync") for file in files]
     try:
-        for (path, _), aside in zip(files, made, strict=True):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for path, _ in files:
+            aside = made[path]
+            if isinstance(aside, BaseException):
+                raise aside
             if path == files[-1][0]:
-                sync_folder(folder)
-            os.replace(aside.result(), path)
+                sync_folder(os.path.dirname(path))
+            os.replace(aside, path)
     except BaseException:
-        for aside in made:
-            if aside.exception() is None:
-                remove(aside.result())
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        for left in made.values():
+            if isinstance(left, str):
+                remove(left)
         raise
-    sync_folder(folder)
+    sync_folder(os.path.dirname(files[-1][0]))
 
 
 def create_file(path: str, data: bytes) -> None:

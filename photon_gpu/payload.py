@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.body import Places, Reader
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
-from photon_gpu.predictors import TERMS
+from photon_gpu.predictors import MIX, NAMES, SORTABLE, TERMS, within_limits
 
 MAGIC = b"PHTN"
 MAJOR, MINOR = 2, 1
@@ -75,6 +75,11 @@ class Header:
         return block_shape(self.shape)
 
     @property
+    def moving(self) -> bool:
+        """Whether every frame has weights of its own."""
+        return NAMES[self.predictor] == "moving"
+
+    @property
     def samples(self) -> int:
         """Samples stored: those of the frames present."""
         _, rows, columns = self.block
@@ -99,9 +104,12 @@ def unpack(payload: NDArray[np.uint8]) -> tuple[Header, Reader]:
     _, rows, columns = header.block
     places = Places(
         frames=header.frames, rows=rows, columns=columns, band=header.band_rows, width=header.width,
-        packed=header.packed, levels=header.levels,
+        packed=header.packed, levels=header.levels, weights=header.frames * MIX if header.moving else 0,
     )  # fmt: skip
-    return header, Reader(places, payload[header.nbytes :])
+    body = Reader(places, payload[header.nbytes :])
+    if header.moving and not within_limits(body.weights.reshape(-1, MIX).astype(np.int64), header.top).all():
+        raise CorruptDataError("the weights of a chunk are beyond what they may be")
+    return header, body
 
 
 def _header(payload: NDArray[np.uint8]) -> Header:
@@ -127,10 +135,9 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     if not 0 < math.prod(shape) < 1 << 48:
         raise CorruptDataError(f"the header of a chunk says its shape is {shape}")
     weights = np.frombuffer(tail, "<i4", 2 * TERMS, 8 * dimensions).reshape(2, TERMS).astype(np.int32)
-    strange = (
-        predictor > 4 or width not in (1, 2, 4) or phases not in (1, 16) or dtype >= len(DTYPES) or exact > 1
-    )
-    if strange or packed > (width < 4) or (levels and (levels < 2 or predictor < 3 or width == 4)):
+    known = predictor < len(NAMES) and dtype < len(DTYPES) and width in (1, 2, 4) and phases in (1, 16)
+    sortable = known and NAMES[predictor] in SORTABLE and width < 4
+    if not known or exact > 1 or packed > (width < 4) or levels == 1 or (levels and not sortable):
         raise CorruptDataError("the header of a chunk holds a value that no release has written")
     header = Header(
         predictor=predictor, width=width, exact=bool(exact), phases=phases, dtype=DTYPES[dtype], frames=frames,

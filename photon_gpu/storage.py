@@ -111,20 +111,16 @@ class Storage:
             f"--key '{key}' --restore-request Days=7; the other chunks of the movie likewise"
         )
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a whole file, replacing it; on a local disk it is there after a power cut too."""
+    def write(self, name: str, data: bytes, *, listed: bool = True) -> None:
+        """Write a whole file, replacing it; on a local disk it is there after a power cut too.
+
+        Not ``listed``: after a power cut it is whole or not there, until :meth:`write_in_order` is done.
+        """
         if self.local:
-            durable.write_file(self.path(name), data)
+            (durable.write_file if listed else durable.write_unlisted)(self.path(name), data)
             return
         options = {} if name.startswith(".") else self.write_options
         self.fs.pipe_file(self.path(name), data, **options)
-
-    def write_unlisted(self, name: str, data: bytes) -> None:
-        """As :meth:`write`, where a power cut may take the file away until :meth:`write_in_order` is done."""
-        if self.local:
-            durable.write_unlisted(self.path(name), data)
-        else:
-            self.write(name, data)
 
     def write_in_order(self, files: Sequence[tuple[str, bytes]]) -> None:
         """Write files, the last of which is there only if all others are, and all that were written before."""

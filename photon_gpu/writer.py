@@ -333,7 +333,7 @@ class _Run:
         data = self._layout.encode(values, self.chunk, first_frame=start, run=self._map, stages=self._stages)
         name = metadata.chunk_name(number, len(self.chunk))
         with self._stages.timed("write"):
-            self._target.write_unlisted(name, data)
+            self._target.write(name, data, listed=False)
         if self.check is not None:
             with self._stages.timed("check"):
                 self.check(name, start, data, values)

@@ -21,6 +21,7 @@ LAYERS = [
     {"representatives"},
     {"tables", "blosc"},
     {"backend", "predictors"},
+    {"moving"},
     {"encoding", "forward", "payload", "pool"},
     {"inverse"},
     {"coder"},

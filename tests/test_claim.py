@@ -25,7 +25,7 @@ def store(request, tmp_path):
 def written(store, overwrite=False, data=b"array"):
     with Claim(store, overwrite=overwrite) as claim:
         claim.target.write("0.0.0", b"chunk " + data)
-        claim.publish(ARRAY, data)
+        claim.publish([(ARRAY, data)])
 
 
 def test_a_marker_stands_while_somebody_writes_and_no_array(store):
@@ -38,7 +38,7 @@ def test_a_marker_stands_while_somebody_writes_and_no_array(store):
         )
         assert claim.target is store and ARRAY not in store.names()
         claim.target.write("0.0.0", b"chunk")
-        claim.publish(ARRAY, b"array")
+        claim.publish([(ARRAY, b"array")])
     assert store.names() == [ARRAY, "0.0.0"]
 
 
@@ -47,7 +47,7 @@ def test_a_second_writer_is_refused_while_the_first_one_writes(store):
         with pytest.raises(StoreExistsError, match="being written"), Claim(store, overwrite=False):
             pass
         assert MARKER in store.names()
-        claim.publish(ARRAY, b"array")
+        claim.publish([(ARRAY, b"array")])
 
 
 def test_what_is_there_is_refused_and_unharmed(store):
@@ -63,7 +63,7 @@ def test_overwriting_writes_beside_and_swaps_at_the_end(store):
         assert claim.target.root != store.root and claim.target.root.startswith(store.root + ".new-")
         claim.target.write("0.0.0", b"chunk new")
         assert store.read(ARRAY) == b"array"
-        claim.publish(ARRAY, b"new")
+        claim.publish([(ARRAY, b"new")])
     assert store.read(ARRAY) == b"new" and store.read("0.0.0") == b"chunk new" and MARKER not in store.names()
     assert claim.target.names() in ([], store.names())
 

@@ -34,6 +34,46 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, c
     assert (tmp_path / "file").read_bytes() == b"one" and os.listdir(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("nth", range(6))
+def test_files_together_the_last_only_with_all_others(tmp_path, monkeypatch, call, nth):
+    """Whatever call fails first: nothing is left over, and the last file is new only if all are."""
+    files = [(str(tmp_path / name), name.encode()) for name in ("a", "b", "last")]
+    durable.write_files([(path, b"old") for path, _ in files])
+    real, calls = getattr(os, call), iter(range(100))
+
+    def fail(*args, **kwargs):
+        if next(calls) == nth:
+            raise OSError(28, "No space left on device")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(durable.os, call, fail)
+    try:
+        durable.write_files(files)
+        failed = False
+    except OSError:
+        failed = True
+    monkeypatch.undo()
+    assert failed == (nth < (5 if call == "fsync" else 3))
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "last"]
+    found = [(tmp_path / name).read_bytes() for name in ("a", "b", "last")]
+    if found[2] == b"last":
+        assert found == [b"a", b"b", b"last"]
+    assert failed or found[2] == b"last"
+
+
+def test_the_folder_is_synced_before_the_last_file_appears_and_after(tmp_path, monkeypatch):
+    """Or a power cut could keep the last name and lose the others."""
+    seen = []
+    replace, sync = os.replace, durable.sync_folder
+    monkeypatch.setattr(
+        durable.os, "replace", lambda a, b: (seen.append(os.path.basename(b)), replace(a, b))[1]
+    )
+    monkeypatch.setattr(durable, "sync_folder", lambda path: (seen.append("sync"), sync(path))[1])
+    durable.write_files([(str(tmp_path / name), b"x") for name in ("a", "b", "last")])
+    assert seen == ["a", "b", "sync", "last", "sync"]
+
+
 def test_of_many_that_create_one_wins(tmp_path):
     for n in range(20):
         won, start = [], threading.Barrier(4)

@@ -241,12 +241,12 @@ class FullDisk(Storage):
 
     left = 2
 
-    def write(self, name, data):
+    def write(self, name, data, **options):
         if not name.startswith("."):
             self.left -= 1
             if self.left < 0:
                 raise OSError(28, "No space left on device")
-        super().write(name, data)
+        super().write(name, data, **options)
 
 
 def test_a_failure_leaves_nothing_that_opens_as_a_movie(tmp_path):
@@ -319,9 +319,13 @@ def test_zarray_is_written_last(tmp_path):
     order = []
 
     class Watched(Storage):
-        def write(self, name, data):
-            super().write(name, data)
+        def write(self, name, data, **options):
+            super().write(name, data, **options)
             order.extend([name] if name != MARKER else [])
+
+        def write_in_order(self, files):
+            super().write_in_order(files)
+            order.extend(name for name, _ in files)
 
     pg.encode(
         camera_movie(), Watched(Storage.at(tmp_path).fs, str(tmp_path / "m")), noise=CAMERA, chunk_frames=10
@@ -413,8 +417,8 @@ def test_the_number_of_chunks_in_flight_keeps_to_the_budget(tmp_path):
             return super().read(start, stop)
 
     class Slow(Storage):
-        def write(self, name, data):
-            super().write(name, data)
+        def write(self, name, data, **options):
+            super().write(name, data, **options)
             writes.append(name)
 
     raw = 10 * 256 * 256 * 2

@@ -83,6 +83,9 @@ class Gpu:
                 loaded = _Loaded(slot, flat, columns)
                 found = _extent(loaded, pieces, encoding, values.shape, first_frame)
                 plan = Plan(values.shape, chunk, encoding, found, slot.lane.backend, host=cpu)
+                if plan.predictor.name == "moving":
+                    # Weights are fitted to all codes of the chunk, on the CPU: solving takes few numbers.
+                    plan.fit(np.concatenate([_codes_of(loaded, plan, *piece) for piece in pieces], axis=1))
                 return plan.finished(sum(_encode_piece(loaded, plan, *piece) for piece in pieces))
 
             return slot.lane.shrinking(slot, rows * row_bytes, band * row_bytes, work)
@@ -282,16 +285,28 @@ def _extent(
 def _encode_piece(loaded: _Loaded, plan: Plan, first: int, stop: int) -> int:
     """Residuals of rows ``first:stop`` into the plan's payload; returns the sum for the checksum."""
     slot, kernels = loaded.slot, loaded.slot.lane.backend.kernels
-    frames, columns = plan.frames, plan.columns
-    source = loaded.piece(first, stop)
-    codes = slot.device("codes", (frames, stop - first, columns), plan.dtype)
-    total = slot.lane.zeros((1,), np.uint64)
+    codes, total = _coded(loaded, plan, first, stop), slot.lane.zeros((1,), np.uint64)
+    for low, _, band in bands(codes, plan.band):
+        kernels.add_checksum(band, (first + low) * plan.columns, plan.rows * plan.columns, total)
+    residuals = predict(slot, plan.predictor.name, codes, plan.weights, plan.steps, plan.band)
+    return bring_down(slot, plan, first, codes, residuals, total)
+
+
+def _coded(loaded: _Loaded, plan: Plan, first: int, stop: int) -> Any:
+    """Codes ``(T, rows, columns)`` of rows ``first:stop`` on the device, band after band."""
+    columns, source = plan.columns, loaded.piece(first, stop)
+    codes = loaded.slot.device("codes", (plan.frames, stop - first, columns), plan.dtype)
     for low, high, band in bands(codes, plan.band):
         start, pixels = (first + low) * columns, plan.rows * columns
         plan.forward(source[:, low * columns : high * columns], start, pixels, band)
-        kernels.add_checksum(band, start, pixels, total)
-    residuals = predict(slot, plan.predictor.name, codes, plan.weights, plan.steps, plan.band)
-    return bring_down(slot, plan, first, codes, residuals, total)
+    return codes
+
+
+def _codes_of(loaded: _Loaded, plan: Plan, first: int, stop: int) -> NDArray:
+    """Codes ``(T, rows, columns)`` of rows ``first:stop``, here."""
+    (fetched,) = loaded.slot.fetch(codes=_coded(loaded, plan, first, stop))
+    parts = bands(fetched, plan.band)
+    return np.concatenate([band.reshape(plan.frames, -1, plan.columns) for _, _, band in parts], axis=1)
 
 
 def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int, stop: int) -> int:
@@ -302,7 +317,7 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
         codes = restored_here(slot, opened, first, stop)
     else:
         residuals = bring_up(slot, opened, first, stop, strange)
-        codes = restore(slot, opened.predictor, residuals, header.weights, opened.steps, header.band_rows)
+        codes = restore(slot, opened.predictor, residuals, opened.weights, opened.steps, header.band_rows)
     kept = slice(opened.start, opened.start + opened.present)
     place = out[: opened.present, first * columns : stop * columns]
     drawn = slot.device("drawn", place.shape, opened.dtype) if isinstance(out, np.ndarray) else place

@@ -226,10 +226,10 @@ def test_bad_input_is_one_line_and_nothing_is_written(words, code, said, cli, co
 def test_a_full_disk_is_one_line_and_code_1(cli, stored, monkeypatch):
     write = pg.Storage.write
 
-    def full(self, name, data):
+    def full(self, name, data, **options):
         if not name.startswith("."):
             raise OSError(28, "No space left on device", name)
-        write(self, name, data)
+        write(self, name, data, **options)
 
     monkeypatch.setattr(pg.Storage, "write", full)
     before = tree(stored.parent)
