@@ -76,7 +76,7 @@ def test_every_dtype(machine: standin.Machine, tmp_path: Path, dtype: str, layou
         np.testing.assert_array_equal(gpu.counts[key], cpu.counts[key])
 
 
-@pytest.mark.parametrize("predictor", ["none", "mean", "past", "full", "spatial"])
+@pytest.mark.parametrize("predictor", ["none", "mean", "past", "full", "spatial", "moving"])
 @pytest.mark.parametrize("step, width", [(0.5, 1), (0.02, 2)])
 def test_every_predictor_over_several_bands(
     machine: standin.Machine, tmp_path: Path, predictor: str, step: float, width: int
@@ -102,6 +102,7 @@ _AROUND = ((0,) * 6 + (105, 100, -45, 92, 90), (256,) + (0,) * 10)
 SORTED = [
     pg.Predictor(name="full", levels=64),
     pg.Predictor(name="spatial", levels=7, weights=_AROUND),
+    pg.Predictor(name="moving", levels=64),
 ]
 
 

@@ -10,7 +10,14 @@ import pytest
 from photon_gpu.kernels import reference
 
 from tests.kernels.device import Device, equal
-from tests.kernels.vectors import frames_with_levels, mixes, packed, residuals_to_pack, sorted_by_level
+from tests.kernels.vectors import (
+    for_full,
+    frames_with_levels,
+    mixes,
+    packed,
+    residuals_to_pack,
+    sorted_by_level,
+)
 
 CODES = ["uint8", "uint16"]
 
@@ -100,7 +107,8 @@ def test_levels_are_counted_and_sorted(device: Device, codes: str) -> None:
 def test_restore_full_sorted(device: Device, codes: str, shape: tuple[int, int, int]) -> None:
     top = np.iinfo(codes).max
     frames, rows, columns = shape
-    for (read, weights, rates), levels in zip(mixes(codes, shape), (200, 1, top + 1), strict=True):
+    for (read, two_rows, rates), levels in zip(mixes(codes, shape), (200, 1, top + 1), strict=True):
+        weights = for_full(two_rows, frames)
         state = np.empty((3, rows + 2, columns + 2), np.int32)
         ordered, places = sorted_by_level(read, weights, rates, levels)
         given = (device.put(weights), device.put(rates), device.empty((2, rows, columns), np.int32))
@@ -139,7 +147,7 @@ def test_what_does_not_fit_is_refused(device: Device) -> None:
     with pytest.raises(ValueError, match="does not fit codes"):
         kernels.sort_levels(codes, codes, two, bytes_of_4)
     frame = put(np.zeros((1, 2, 4), np.uint8))
-    numbers = (put(np.zeros((2, 11), np.int32)), put(np.zeros(1, np.int32)), put(np.zeros(8, np.int32)))
+    numbers = (put(np.zeros((1, 16), np.int32)), put(np.zeros(1, np.int32)), put(np.zeros(8, np.int32)))
     with pytest.raises(ValueError, match=r"places has shape \(2,\)"):
         kernels.restore_full_sorted(codes, two, *numbers, frame)
     kernels.pack(codes, 4, bytes_of_4, rows, two)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from photon_gpu.kernels import reference
 
+from photon_gpu.predictors import mix
+
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
 
@@ -62,7 +64,10 @@ def thresholds_for(dtype: str, phased: bool) -> tuple[np.ndarray, np.ndarray, np
 
 
 def mixes(codes: str, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Codes, weights and rates for the predictors that mix neighbours; the last at the edge of their range."""
+    """Codes, weights and rates for the predictors that mix neighbours; the last at the edge of their range.
+
+    Weights are those of ``past``; :func:`for_full` makes of them what ``full`` takes.
+    """
     top = np.iinfo(codes).max
     rng = np.random.default_rng(sum(shape))
     rates = np.maximum(128 // np.arange(1, shape[0] + 1), 12).astype(np.int32)
@@ -142,3 +147,19 @@ def sorted_by_level(
     begin = np.cumsum(counted) - counted
     reference.sort_levels(codes, residuals, begin.copy(), ordered)
     return ordered, np.stack([begin, begin + counted])
+
+
+def for_full(weights: np.ndarray, frames: int) -> np.ndarray:
+    """A row of 16 weights for each frame, no two alike, of the same absolute sum as the two rows of 11."""
+    rows = mix(weights, frames)
+    for t, row in enumerate(rows):
+        for one, other in ((1, 2), (3, 4), (5, 6), (7, 8)):
+            apart = (5 * t + one) % (abs(int(row[one])) + 1)
+            row[one] += apart
+            row[other] -= apart
+    return rows
+
+
+def weights_for(name: str, weights: np.ndarray, frames: int) -> np.ndarray:
+    """Weights of :func:`mixes` as the kernels ``predict_NAME`` and ``restore_NAME`` take them."""
+    return for_full(weights, frames) if name == "full" else weights
