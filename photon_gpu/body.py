@@ -5,6 +5,7 @@ FORMAT.md, "Body". Bands do not depend on each other, so each is written and rea
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -107,6 +108,11 @@ class Writer:
         self._escapes: list[NDArray] = [np.empty(0, np.uint8)] * places.bands
         self.weights = np.zeros(places.weights, np.int32)
         """Weights that frames have of their own, to be filled in."""
+
+    @property
+    def weights_crc(self) -> int:
+        """CRC-32 of them."""
+        return zlib.crc32(self.weights.astype("<i4").tobytes())
 
     def put(self, first: int, residuals: NDArray, levels: NDArray[np.int64] | None = None) -> None:
         """Residuals of the band that begins with row ``first``, contiguous; of sorted ones, how many each level has."""

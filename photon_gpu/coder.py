@@ -97,7 +97,7 @@ class Plan:
         # Codes of 32 bits are beyond the predictors' arithmetic, and beyond any detector's.
         self.predictor = encoding.predictor if self.width < 4 else Predictor(name="none")
         self._header_weights = self.predictor.relative(self.forward.base, self.forward.top)
-        self.weights = _kernel_weights(self.predictor.name, self._header_weights, self.frames)
+        self.weights = kernel_weights(self.predictor.name, self._header_weights, self.frames)
         self.steps = rates(self.frames, self.predictor.rate)
         places = Places(
             frames=self.frames, rows=self.rows, columns=self.columns, band=self.band, width=self.width,
@@ -133,7 +133,8 @@ class Plan:
             phases=encoding.phases, dtype=encoding.dtype, frames=self.frames, base=forward.base,
             checksum=checksum % (1 << 64), band_rows=self.band, seed=encoding.seed, rate=self.predictor.rate,
             top=forward.top, gain=noise.gain, offset=noise.offset, variance=noise.variance, step=encoding.step,
-            packed=packed, levels=self.predictor.levels, shape=self.chunk, weights=self._header_weights,
+            packed=packed, levels=self.predictor.levels, weights_crc=self.body.weights_crc,
+            shape=self.chunk, weights=self._header_weights,
         )  # fmt: skip
         payload[: header.nbytes] = np.frombuffer(header.pack(), np.uint8)
         return payload
@@ -208,7 +209,7 @@ class Opened:
         self.weights = (
             own
             if self.header.moving
-            else _kernel_weights(self.predictor, self.header.weights, self.header.frames)
+            else kernel_weights(self.predictor, self.header.weights, self.header.frames)
         )
         self.escapes = self.body.escapes if self.header.packed else np.empty(0, np.uint8)
 
@@ -266,7 +267,7 @@ class Exact:
         self._kernels.subtract(values, self.base, out)
 
 
-def _kernel_weights(name: str, weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
+def kernel_weights(name: str, weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
     """Weights as the kernel of a predictor takes them."""
     return mix(weights, frames) if name in ("full", "spatial") else weights
 

@@ -21,7 +21,7 @@ MAGIC = b"PHTN"
 MAJOR, MINOR = 2, 1
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
-_FIXED = struct.Struct("<4s8BIqQIIIIddddI2B10x")
+_FIXED = struct.Struct("<4s8BIqQIIIIddddI2B2xI4x")
 _MAX_DIMENSIONS = 32
 
 
@@ -47,6 +47,7 @@ class Header:
     step: float
     packed: bool = False
     levels: int = 0
+    weights_crc: int = 0
     shape: tuple[int, ...]
     weights: NDArray[np.int32] = field(default_factory=lambda: np.zeros((2, TERMS), np.int32), compare=False)
 
@@ -61,7 +62,7 @@ class Header:
             MAGIC, MAJOR, MINOR, self.predictor, self.width, int(self.exact), self.phases,
             DTYPES.index(self.dtype), len(self.shape), self.frames, self.base, self.checksum,
             self.band_rows, self.seed, self.rate, self.top,
-            self.gain, self.offset, self.variance, self.step, crc, int(self.packed), self.levels,
+            self.gain, self.offset, self.variance, self.step, crc, int(self.packed), self.levels, self.weights_crc,
         )  # fmt: skip
 
     @property
@@ -107,8 +108,10 @@ def unpack(payload: NDArray[np.uint8]) -> tuple[Header, Reader]:
         packed=header.packed, levels=header.levels, weights=header.frames * MIX if header.moving else 0,
     )  # fmt: skip
     body = Reader(places, payload[header.nbytes :])
+    if zlib.crc32(body.weights.astype("<i4").tobytes()) != header.weights_crc:
+        raise CorruptDataError("the weights of a chunk's frames fail their checksum")
     if header.moving and not within_limits(body.weights.reshape(-1, MIX).astype(np.int64), header.top).all():
-        raise CorruptDataError("the weights of a chunk are beyond what they may be")
+        raise CorruptDataError("the weights of a chunk's frames are beyond what they may be")
     return header, body
 
 
@@ -117,7 +120,7 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     if len(data) < _FIXED.size or data[:4] != MAGIC:
         raise CorruptDataError(f"a chunk of {payload.size} bytes does not begin with a photon header")
     (_, major, _, predictor, width, exact, phases, dtype, dimensions, frames, base, checksum,
-     band_rows, seed, rate, top, gain, offset, variance, step, crc, packed, levels,
+     band_rows, seed, rate, top, gain, offset, variance, step, crc, packed, levels, weights_crc,
     ) = _FIXED.unpack_from(data)  # fmt: skip
     if major != MAJOR:
         raise UnsupportedVersionError(
@@ -142,7 +145,8 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     header = Header(
         predictor=predictor, width=width, exact=bool(exact), phases=phases, dtype=DTYPES[dtype], frames=frames,
         base=base, checksum=checksum, band_rows=band_rows, seed=seed, rate=rate, top=top, gain=gain, offset=offset,
-        variance=variance, step=step, packed=bool(packed), levels=levels, shape=shape, weights=weights,
+        variance=variance, step=step, packed=bool(packed), levels=levels, weights_crc=weights_crc,
+        shape=shape, weights=weights,
     )  # fmt: skip
     if not (
         1 <= frames <= header.block[0] and band_rows >= 1 and 1 <= rate <= 128 and top < 1 << (8 * width)

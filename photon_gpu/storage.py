@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import uuid
 import warnings
 from collections.abc import Sequence
@@ -67,15 +68,19 @@ class Storage:
                 f"try: pip install 'photon-gpu[{scheme}]'"
             ) from error
         except ValueError as error:
-            raise InvalidInputError(f"{text!r} is no place photon_gpu can reach: {error}") from error
+            raise InvalidInputError(
+                f"{_without_credentials(text)!r} is no place photon_gpu can reach: {error}"
+            ) from error
         if not root.strip("/"):
-            raise InvalidInputError(f"{text!r} names no folder; give a name such as movie.zarr")
+            raise InvalidInputError(
+                f"{_without_credentials(text)!r} names no folder; give a name such as movie.zarr"
+            )
         return cls(fs, root)
 
     @property
     def url(self) -> str:
         """What to call this place in messages: never with credentials."""
-        return self.root if self.local else str(self.fs.unstrip_protocol(self.root))
+        return self.root if self.local else _without_credentials(str(self.fs.unstrip_protocol(self.root)))
 
     @property
     def local(self) -> bool:
@@ -238,6 +243,12 @@ class Storage:
                 f"the new movie is whole at {new.url}, but could not be put in the place of {self.url} ({error}); "
                 "move it there by hand, or encode again with overwrite=True"
             ) from error
+
+
+def _without_credentials(url: str) -> str:
+    """A URL as it may be shown: no password, and no query, which is where signatures come."""
+    url = re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)
+    return re.sub(r"\?.*", "?***", url) if url.startswith("http") else url
 
 
 def _remove_replaced(old: Storage, url: str) -> None:

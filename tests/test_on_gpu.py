@@ -15,15 +15,15 @@ from photon_gpu.kernels import reference
 import photon_gpu as pg
 from tests.kernels.vectors import (
     DTYPES,
+    each_frame,
     every_value,
-    for_full,
     full_range,
     mixes,
     packed,
     residuals_to_pack,
     sorted_by_level,
     thresholds_for,
-    weights_for,
+    weights_of,
 )
 from tests.test_gpu import DTYPES as MOVIE_DTYPES
 from tests.test_gpu import SORTED, THREE_BANDS, both, movie
@@ -112,10 +112,10 @@ def test_labels_checksum_and_moments(cupy: Any, kernels: Any) -> None:
 @pytest.mark.parametrize("shape", [(5, 6, 21), (1, 3, 4), (4, 1, 7), (4, 9, 1), (20, 33, 65)])
 def test_predictors(cupy: Any, kernels: Any, codes: str, shape: tuple[int, int, int]) -> None:
     frames, rows, columns = shape
-    for read, two_rows, rates in mixes(codes, shape):
+    for read, pairs, rates in mixes(codes, shape):
         state = np.empty((3, rows + 2, columns + 2), np.int32)
         for name in ("past", "full"):
-            weights = weights_for(name, two_rows, frames)
+            weights = weights_of(name, pairs, frames)
             given = [cupy.asarray(array) for array in (weights, rates, state)]
             residuals, found = np.empty(shape, codes), cupy.empty(shape, codes)
             getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
@@ -157,8 +157,8 @@ def test_packed_residuals(cupy: Any, kernels: Any, codes: str, skew: int) -> Non
 @pytest.mark.parametrize("codes", ["uint8", "uint16"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 6, 21), (7, 33, 300)])
 def test_sorted_residuals(cupy: Any, kernels: Any, codes: str, shape: tuple[int, int, int]) -> None:
-    for read, two_rows, rates in mixes(codes, shape):
-        weights = for_full(two_rows, shape[0])
+    for read, pairs, rates in mixes(codes, shape):
+        weights = each_frame(pairs, shape[0])
         for levels in (2, 64, 255):
             ordered, places = sorted_by_level(read, weights, rates, levels)
             given = [cupy.asarray(array) for array in (weights, rates, np.zeros((2, *shape[1:]), np.int32))]

@@ -174,6 +174,19 @@ def test_places_are_paths_urls_or_storages(tmp_path):
     assert not memory.local and memory.url.startswith("memory://")
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://lab:hunter2@host/m.zarr", "https://host/m.zarr?X-Amz-Signature=hunter2", "s3://key:hunter2@b/m"],
+)
+def test_what_a_place_is_called_tells_no_secret(url):
+    pytest.importorskip("s3fs")  # which brings aiohttp, too
+    store = Storage.at(url)
+    assert "hunter2" not in store.url and "***" in store.url and "hunter2" in store.root
+    with pytest.raises(InvalidInputError) as caught:
+        Storage.at("nonsense://key:hunter2@b/m")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_required_file_names_itself_when_it_is_missing(store):
     store.write("there", b"x")
     assert read_required(store, "there", "nothing") == b"x"

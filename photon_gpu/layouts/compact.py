@@ -13,7 +13,7 @@ from photon_gpu.coder import decode, encode
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.layouts.base import Layout, placed
-from photon_gpu.payload import header_bytes
+from photon_gpu.payload import header_bytes, unpack
 from photon_gpu.stages import Stages
 
 
@@ -81,6 +81,10 @@ class Compact(Layout):
         gpu, payload = self._gpu(), self._payload(data, chunk, run)
         device = gpu.lanes[0].number
         return gpu.decode(payload, chunk, self.encoding, start=start, stop=stop, what=what, device=device)
+
+    def frames(self, data: bytes, chunk: tuple[int, ...]) -> int:
+        """How many frames a chunk says that it holds; only the last of a movie holds fewer than ``chunk[0]``."""
+        return unpack(self._payload(data, chunk, map))[0].frames
 
     def _payload(self, data: bytes, chunk: tuple[int, ...], run: Map) -> NDArray[np.uint8]:
         nbytes, _ = blosc.frame_sizes(data)

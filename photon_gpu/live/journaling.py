@@ -74,7 +74,7 @@ class Journaling:
         return None
 
     def _write(self, chunk: Chunk, filled: int) -> None:
-        if self._needless(chunk):
+        if self._ledger.is_published(chunk.number):  # before its turn came
             chunk.journaled = filled
             return
         if self._broken:
@@ -94,8 +94,3 @@ class Journaling:
         # What a failed sync left on disk is unknown, for ever: the chunk begins again in a new file.
         self._broken = True
         self._ledger.note_trouble(told(error))
-
-    def _needless(self, chunk: Chunk) -> bool:
-        """Whether the chunk was published before its turn came."""
-        with self._ledger.changed:
-            return chunk.number < self._ledger.published_chunks

@@ -7,7 +7,10 @@ from collections import deque
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 _WINDOW_SECONDS = 3.0
+_LATENCIES = 10_000
 
 
 class Ledger:
@@ -47,12 +50,35 @@ class Ledger:
         self._kept: dict[int, int] = {}
         self._safe_chunks, self._safe = self.published_chunks, published
         self._taken: deque[tuple[float, int]] = deque()
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
         self.began = monotonic()
 
     @property
     def acknowledged(self) -> int:
         """Frames from the first on that survive whatever ends this process."""
         return max(self.journaled, self._safe, self.published)
+
+    def first_unsafe(self) -> tuple[int, tuple[int, dict[str, list[Any]]] | None]:
+        """Least number of a chunk that a kill would take, and what is known of it where it is in the store."""
+        with self.changed:
+            return self._safe_chunks, self.stored.get(self._safe_chunks)
+
+    def is_published(self, chunk: int) -> bool:
+        """Whether readers see a chunk."""
+        with self.changed:
+            return chunk < self.published_chunks
+
+    def appended(self, seconds: float) -> int:
+        """An append took so long; returns the count of acknowledged frames."""
+        with self.changed:
+            self.worst_append_seconds = max(self.worst_append_seconds, seconds)
+            self._latencies.append(seconds)
+            return self.acknowledged
+
+    def append_seconds(self, share: float) -> float:
+        """Quantile of the time that the last 10,000 appends took."""
+        with self.changed:
+            return float(np.quantile(self._latencies, share)) if self._latencies else 0.0
 
     def take(self, frames: int, nbytes: int) -> None:
         """Frames were copied into the queue."""
@@ -71,8 +97,10 @@ class Ledger:
             self.changed.notify_all()
 
     def keep(self, chunk: int, frames: int) -> None:
-        """An encoded chunk is on the spool's disk."""
+        """An encoded chunk, or a note of where in the store it is, is on the spool's disk."""
         with self.changed:
+            if chunk < self._safe_chunks:  # published meanwhile
+                return
             self._kept[chunk] = frames
             while (held := self._kept.pop(self._safe_chunks, None)) is not None:
                 self._safe_chunks += 1

@@ -16,6 +16,7 @@ from photon_gpu.live.config import LiveConfig
 from photon_gpu.live.delivery import Delivery
 from photon_gpu.live.encoder import Encoder, Noise
 from photon_gpu.live.journal import Journal
+from photon_gpu.live.keeping import Keeper
 from photon_gpu.live.ledger import Ledger
 from photon_gpu.live.publisher import Publisher
 from photon_gpu.live.retrying import told
@@ -66,11 +67,13 @@ class Pipeline:
         self.ledger = Ledger(config.durability, config.frames_per_chunk, published=published)
         self.buffers = Buffers(config)
         self.layout: Layout | None = None
+        keeper = Keeper(self.ledger, spool)
         self._delivery = Delivery(
-            storage, self.ledger, spool, 1 + len(config.frame_shape), config.frame_nbytes
-        )
+            storage, self.ledger, spool, keeper, dimensions=1 + len(config.frame_shape),
+            frame_nbytes=config.frame_nbytes,
+        )  # fmt: skip
         self._publisher = Publisher(
-            storage, self.ledger, spool=spool, recycler=recycler, token=token, interval=config.publish_seconds,
+            storage, self.ledger, keeper, spool=spool, recycler=recycler, token=token, interval=config.publish_seconds,
             files=files or {},
         )  # fmt: skip
         self._encoder = Encoder(

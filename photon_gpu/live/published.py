@@ -1,15 +1,19 @@
-"""What readers can see of a recording that ended early, and finishing a movie with that alone."""
+"""What readers can see of a recording that ended early, and finishing a movie with what is in the store alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from photon_gpu import manifest, metadata
+from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER
 from photon_gpu.errors import StoreNotFoundError
+from photon_gpu.layouts import layout_for
+from photon_gpu.live.unpublished import unpublished
 from photon_gpu.metadata import chunk_name
-from photon_gpu.records import file_name
+from photon_gpu.records import chunk_of, file_name
 from photon_gpu.storage import Storage
 
 
@@ -43,28 +47,56 @@ def finished_frames(storage: Storage) -> int:
         raise StoreNotFoundError(f"{storage.url}: nothing is there to recover") from error
 
 
-def finish_published(storage: Storage) -> tuple[int, list[str]]:
-    """Without a spool, what is published is what was acknowledged; the rest goes.
+def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
+    """Without a spool, what is published is what was acknowledged; whole chunks follow, the rest goes.
 
     Returns
     -------
-    int, list of str
-        Frames of the movie, and names of the chunks that went.
+    int, int, list of str
+        Frames of the movie, how many of them nobody had seen, and names of the chunks that went.
     """
-    frames, files, description = published(storage)
+    seen, files, description = published(storage)
     storage.delete_partial()
-    keep = {MARKER, manifest.NAME, metadata.ARRAY, metadata.ATTRIBUTES, *files}
-    discarded = [name for name in storage.names() if name not in keep]
+    frames = seen
     if description is not None:
+        for count, found in unpublished(storage, seen, description):
+            frames += count
+            files.update(found)
+        layout = layout_for(description.encoding, get_backend("numpy"))
         array, attributes = storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES)
+        if frames > seen:
+            array = metadata.array_json((frames, *description.shape[1:]), description.chunks, layout)
         index = manifest.pack(files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
         storage.write(manifest.NAME, index)
-    else:
-        discarded += [manifest.NAME, metadata.ATTRIBUTES]
-    for name in discarded:
-        storage.delete(name)
+        storage.write(metadata.ARRAY, array)
+    discarded = discard_unpublished(storage, files, seen, description)
     storage.delete_for_certain(MARKER)
-    return frames, [name for name in discarded if not name.startswith(".")]
+    return frames, frames - seen, discarded
+
+
+def discard_unpublished(
+    storage: Storage, keep: Collection[str], published: int, description: metadata.Description | None
+) -> list[str]:
+    """Delete what is left of chunks after the ``published`` frames, but for files to keep.
+
+    Of a movie that nobody saw (``description`` is None) what metadata there are go, too. Returns the names of the
+    chunks. Files that no recording writes stay.
+    """
+    first = -(-published // description.chunks[0]) if description is not None else 0
+    left = {manifest.NAME, metadata.ATTRIBUTES} if description is None else set()
+    names = [name for name in storage.names() if name not in keep]
+    gone = [name for name in names if name in left or _chunk_of(name) >= first]
+    for name in gone:
+        storage.delete(name)
+    return [name for name in gone if not name.startswith(".")]
+
+
+def _chunk_of(name: str) -> int:
+    """The chunk that a file is of, or holds the records of; -1 for any other."""
+    if re.fullmatch(r"\d{1,18}(\.0)+", name):
+        return int(name.split(".")[0])
+    number = chunk_of(name)
+    return -1 if number is None else number
 
 
 def _names_of(chunks: int, dimensions: int) -> Iterator[str]:

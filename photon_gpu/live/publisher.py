@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from time import monotonic
 from typing import Any
@@ -11,6 +12,7 @@ from photon_gpu.claim import MARKER, Claim, read_marker
 from photon_gpu.errors import RecordingError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.live.journal import Journal
+from photon_gpu.live.keeping import Keeper
 from photon_gpu.live.ledger import Ledger
 from photon_gpu.live.retrying import Patience, again, told
 from photon_gpu.live.spool import Spool
@@ -29,6 +31,8 @@ class Publisher:
     ----------
     storage : Storage
     ledger : Ledger
+    keeper : Keeper
+        Notes what is stored and cannot be published.
     spool : Spool or None
     recycler : Journal or None
         Takes segments that are needed no more.
@@ -44,6 +48,7 @@ class Publisher:
         self,
         storage: Storage,
         ledger: Ledger,
+        keeper: Keeper,
         *,
         spool: Spool | None,
         recycler: Journal | None,
@@ -51,13 +56,13 @@ class Publisher:
         interval: float,
         files: dict[str, list[Any]],
     ) -> None:
-        self._storage, self._ledger, self._spool, self._recycler = storage, ledger, spool, recycler
+        self._storage, self._ledger, self._keeper = storage, ledger, keeper
+        self._spool, self._recycler = spool, recycler
         self._token, self._interval = token, interval
         self._files = dict(files)
         self._layout: Layout | None = None
         self._chunk: tuple[int, ...] = ()
         self._attributes: dict[str, Any] = {}
-        self._noted: set[int] = set()  # chunks that the spool knows to be in the store
         self._finishing = False
         self.patience = Patience()
         self._thread = threading.Thread(target=self._work, name="photon-publish", daemon=True)
@@ -105,7 +110,7 @@ class Publisher:
         self._thread.join(_PATIENCE_SECONDS)
 
     def _work(self) -> None:
-        last = 0.0
+        last = -math.inf  # of the clock, which may have begun just now
         try:
             while True:
                 with self._ledger.changed:
@@ -151,7 +156,6 @@ class Publisher:
         self._ledger.publish(chunks)
         if self._spool is not None:
             for chunk in chunks:
-                self._noted.discard(chunk)
                 try:
                     self._spool.drop(chunk, self._recycler)
                 except OSError as error:
@@ -163,17 +167,7 @@ class Publisher:
     def _failed(self, error: Exception) -> None:
         """Readers cannot be told now; the spool is, so that what is in the store is safe nevertheless."""
         self._ledger.note_trouble(told(error))
-        if self._spool is None or self._recycler is not None:  # the journal has them
-            return
-        with self._ledger.changed:
-            stored = sorted((n, found) for n, found in self._ledger.stored.items() if n not in self._noted)
-        try:
-            for chunk, (frames, files) in stored:
-                self._spool.note_stored(chunk, frames, files)
-                self._noted.add(chunk)
-                self._ledger.keep(chunk, frames)
-        except OSError as problem:
-            self._ledger.note_trouble(told(problem))
+        self._keeper.keep()
 
     def _check_held(self) -> None:
         try:

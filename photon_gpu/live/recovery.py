@@ -22,9 +22,16 @@ from photon_gpu.errors import (
 from photon_gpu.layouts import layout_for
 from photon_gpu.live.encoder import resolve_noise
 from photon_gpu.live.pipeline import Pipeline
-from photon_gpu.live.published import describe, finish_published, finished_frames, published
+from photon_gpu.live.published import (
+    describe,
+    discard_unpublished,
+    finish_published,
+    finished_frames,
+    published,
+)
 from photon_gpu.live.spool import RECORDING, Spool, pending
 from photon_gpu.live.survey import Held, Range, Survey, first_number, named, survey
+from photon_gpu.live.unpublished import unpublished
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import worker_count
 from photon_gpu.storage import Storage
@@ -42,13 +49,12 @@ class RecoverReport:
     recovered : int
         Of these, stored by this call.
     lost : list of (int, int)
-        Ranges of frames that cannot be read: damaged since, or, with ``durability="chunk"``, in memory
-        when the recording ended while frames after them were kept already. Zeros stand in their place;
-        ``.zattrs`` (``lost_frames``) and :func:`photon_gpu.verify` name them. Only with ``salvage=True``.
+        Ranges of frames that were kept and cannot be read any more. Zeros stand in their place; ``.zattrs``
+        (``lost_frames``) and :func:`photon_gpu.verify` name them. Only with ``salvage=True``.
     doubtful : list of (int, int)
         Ranges after the last whole frame that were being written when the recording ended.
     discarded : list of str
-        Files of chunks that were stored but never published, hence never acknowledged, without a spool.
+        Files of chunks that were stored and never acknowledged, and could not be shown to be whole.
     seconds : float
     """
 
@@ -71,7 +77,7 @@ class RecoverReport:
         if self.doubtful:
             text += f"; being written when it ended: {named(self.doubtful)}"
         if self.discarded:
-            text += f"; {len(self.discarded)} unpublished chunks discarded"
+            text += f"; {len(self.discarded)} chunks discarded, which were stored and never acknowledged"
         return text
 
 
@@ -132,9 +138,13 @@ def recover(
         _refuse(storage, marker)
         folder = None if discard_spool else _noted_spool(storage, marker)
         if folder is None:
-            frames, discarded = finish_published(storage)
+            frames, unseen, discarded = finish_published(storage)
             return RecoverReport(
-                url=storage.url, frames=frames, recovered=0, discarded=discarded, seconds=monotonic() - began
+                url=storage.url,
+                frames=frames,
+                recovered=unseen,
+                discarded=discarded,
+                seconds=monotonic() - began,
             )
         url = url or storage
     spool = Spool.open(folder)
@@ -159,6 +169,7 @@ class _Recovery:
         began: float,
     ) -> None:
         self._spool, self._storage, self._salvage, self._began = spool, storage, salvage, began
+        self._discarded: list[str] = []
         self._config = replace(spool.config, close_seconds=close_seconds)
         self._token = spool.facts["token"]
         self._noise, self._backend, self._workers = noise, get_backend(backend), worker_count(workers)
@@ -171,18 +182,21 @@ class _Recovery:
         seen, files, description = published(self._storage)
         found = survey(self._spool, self._storage, seen)
         if found.lost and not self._salvage:
-            why = "had been acknowledged and cannot be read"
-            if self._config.durability == "chunk":
-                why = "cannot be read: they were damaged, or still in memory when the recording ended"
             raise CorruptDataError(
-                f"{self._spool.folder}: {named(found.lost)} {why}; nothing was changed. "
-                "salvage=True stores all others, with zeros in their place"
+                f"{self._spool.folder}: {named(found.lost)} had been acknowledged and cannot be read; nothing was "
+                "changed. salvage=True stores all others, with zeros in their place"
             )
+        described = description or self._spool.encoding()
+        size = self._config.frames_per_chunk
+        if described is not None and seen % size == 0:  # else the last, partial chunk is published
+            found.follow(unpublished(self._storage, found.total // size * size, described))
+        here = {metadata.chunk_name(held.number, 1 + len(self._config.frame_shape)) for held in found.chunks}
+        noted = (name for held in found.chunks for name in held.files or ())
+        self._discarded = discard_unpublished(self._storage, {*files, *here, *noted}, seen, description)
         if found.total == 0:
             Claim(self._storage, overwrite=False).withdraw()
             self._spool.remove()
             return self._report(found, 0)
-        described = description or self._spool.encoding()
         attributes = {**self._spool.facts["attributes"], "recording_id": self._token}
         if described is not None and KEY in described.attributes:
             attributes[KEY] = described.attributes[KEY]
@@ -261,7 +275,7 @@ class _Recovery:
     def _report(self, found: Survey, recovered: int) -> RecoverReport:
         return RecoverReport(
             url=self._storage.url, frames=found.total, recovered=recovered, lost=found.lost,
-            doubtful=found.doubtful, seconds=monotonic() - self._began,
+            doubtful=found.doubtful, discarded=self._discarded, seconds=monotonic() - self._began,
         )  # fmt: skip
 
 

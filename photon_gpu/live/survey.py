@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +55,8 @@ class Survey:
     chunks : list of Held
         In order.
     lost : list of (int, int)
-        Ranges of frames before others that are there, which cannot be read: they were damaged, or,
-        with ``durability="chunk"``, in memory when the recording ended, and never acknowledged.
+        Ranges of frames before others that are there, which cannot be read. Chunks are kept in order, so
+        they were there once, and acknowledged.
     doubtful : list of (int, int)
         Ranges after the last whole frame that were being written when the recording ended.
     """
@@ -64,6 +65,18 @@ class Survey:
     chunks: list[Held] = field(default_factory=list)
     lost: list[Range] = field(default_factory=list)
     doubtful: list[Range] = field(default_factory=list)
+
+    def follow(self, stored: Iterable[tuple[int, dict[str, list[Any]]]]) -> None:
+        """Chunks (frames and files of each) come after those that were found, or in the last one's place if longer."""
+        for frames, files in stored:
+            number = int(next(iter(files)).split(".")[0])
+            if self.chunks and self.chunks[-1].number == number:
+                if frames <= self.chunks[-1].frames:
+                    return
+                self.total -= self.chunks.pop().frames
+            self.chunks.append(Held(number, frames, files=files))
+            self.total += frames
+        self.doubtful = [span for span in self.doubtful if span[1] > self.total]
 
 
 def survey(spool: Spool, storage: Storage, published: int) -> Survey:

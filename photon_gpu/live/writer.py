@@ -6,7 +6,6 @@ import math
 import os
 import threading
 import uuid
-from collections import deque
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any
@@ -154,9 +153,9 @@ class LiveWriter:
         if self._journal is not None:
             self._journaling = Journaling(self._journal, self._ledger, self._pipeline.buffers)
         self._appending = threading.Lock()
+        self._abandoned = threading.Event()
         self._chunk: Chunk | None = None
         self._number = 0
-        self._latencies: deque[float] = deque(maxlen=10_000)
         self._closed = False
 
     @property
@@ -215,11 +214,7 @@ class LiveWriter:
             taken = self._take(block, said)
         if wait and self._journaling is not None:
             self._wait_for(taken)
-        spent = perf_counter() - began
-        with self._ledger.changed:
-            self._ledger.worst_append_seconds = max(self._ledger.worst_append_seconds, spent)
-            self._latencies.append(spent)
-            return self._ledger.acknowledged
+        return self._ledger.appended(perf_counter() - began)
 
     def status(self) -> LiveStatus:
         """Counts, rates and what is wrong, now; ``str()`` of it is one line."""
@@ -249,8 +244,7 @@ class LiveWriter:
 
     def append_seconds(self, share: float) -> float:
         """Quantile of the time the last 10,000 appends took, as in ``append_seconds(0.99)``."""
-        with self._ledger.changed:
-            return float(np.quantile(self._latencies, share)) if self._latencies else 0.0
+        return self._ledger.append_seconds(share)
 
     def close(self) -> None:
         """Store what is left and finish the movie; does nothing the second time.
@@ -260,7 +254,10 @@ class LiveWriter:
         StoreUnavailableError, RecordingError
             What went wrong, however long ago; the message says where the frames are.
         """
-        with self._appending:
+        if not self._appending.acquire(timeout=self.config.close_seconds):
+            self._abandoned.set()  # an append waits for room that does not come
+            self._appending.acquire()
+        try:
             if self._closed:
                 return
             self._closed = True
@@ -268,11 +265,14 @@ class LiveWriter:
             if chunk is not None:
                 self._pipeline.submit(chunk)
             frames = self._ledger.frames_in
+        finally:
+            self._appending.release()
         try:
             self._pipeline.finish(frames)
             self._end(finished=True)
         except BaseException as error:  # an interrupt too: whoever waits no longer knows where the frames are
             self._end(finished=False)
+            self._ledger.fail(error)  # for whoever waits until frames are in the journal
             error.add_note(self._whereabouts(frames))
             raise
 
@@ -319,9 +319,7 @@ class LiveWriter:
         with self._ledger.changed:
             error = self._ledger.error
         if error is not None:
-            raise RecordingError(
-                f"the recording ended: {error}; {self._whereabouts(self._ledger.frames_in)}"
-            ) from error
+            raise self._ended(error) from error
 
     def _check_room(self, frames: int) -> None:
         room = self._pipeline.buffers.free * self.config.frames_per_chunk
@@ -353,11 +351,9 @@ class LiveWriter:
         while (chunk := self._pipeline.buffers.take(self._number, 0.2)) is None:
             with self._ledger.changed:
                 error = self._ledger.error
-            if error is not None:
-                raise RecordingError(
-                    f"the recording ended: {error}; {taken} frames of this append had been taken; "
-                    f"{self._whereabouts(self._ledger.frames_in)}"
-                ) from error
+            if error is not None or self._abandoned.is_set():
+                why = error or "it was closed while an append waited for room"
+                raise self._ended(f"{why}; {taken} frames of this append had been taken") from error
         self._number += 1
         if self._journaling is not None:
             self._journaling.follow(chunk)
@@ -367,12 +363,12 @@ class LiveWriter:
     def _wait_for(self, frames: int) -> None:
         with self._ledger.changed:
             while self._ledger.acknowledged < frames:
-                if self._ledger.error is not None:
-                    break
+                if (error := self._ledger.error) is not None:
+                    raise self._ended(error) from error
                 self._ledger.changed.wait(1.0)
-            else:
-                return
-        self._check_open()
+
+    def _ended(self, why: object) -> RecordingError:
+        return RecordingError(f"the recording ended: {why}; {self._whereabouts(self._ledger.frames_in)}")
 
     def _whereabouts(self, frames: int) -> str:
         with self._ledger.changed:

@@ -18,13 +18,13 @@ from tests.cuda_host import standin
 from tests.cuda_host.host import host_module
 from tests.kernels.vectors import (
     DTYPES,
-    for_full,
+    each_frame,
     full_range,
     mixes,
     packed,
     sorted_by_level,
     thresholds_for,
-    weights_for,
+    weights_of,
 )
 
 CODES: tuple[str, ...] = ("uint8", "uint16", "uint32")
@@ -107,7 +107,7 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
     same(out, expected)
     frames, rows, columns = shape
     for code in codes_of_all[:2]:
-        for read, two_rows, rates in itertools.islice(mixes(code, shape), 1 if brief else None):
+        for read, pairs, rates in itertools.islice(mixes(code, shape), 1 if brief else None):
             flat, state = read.reshape(frames, -1), np.empty((3, rows + 2, columns + 2), np.int32)
             residuals, out = np.empty(flat.shape, code), empty(flat.shape, code)
             reference.predict_mean(flat, rates, 5, state.reshape(-1), residuals)
@@ -116,8 +116,8 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
             kernels.restore_mean(out, put(rates), 5, put(state), back := empty(flat.shape, code))
             same(back, flat)
             for name in ("past", "full"):
-                weights = weights_for(name, two_rows, frames)
                 residuals, out = np.empty(shape, code), empty(shape, code)
+                weights = weights_of(name, pairs, frames)
                 getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
                 planes = empty((2, rows, columns), np.int32)
                 given = (put(weights), put(rates), planes)
@@ -150,8 +150,8 @@ def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
             altered = put(np.full_like(nibbles, 255))
             assert kernels.unpack(altered, joined, put(starts), segment, out) >= segments
         shape, levels = ((2, 3, 261), 20) if brief else ((3, 5, 300), 20)
-        read, two_rows, rates = next(mixes(code, shape))
-        weights = for_full(two_rows, shape[0])
+        read, pairs, rates = next(mixes(code, shape))
+        weights = each_frame(pairs, shape[0])
         ordered, places = sorted_by_level(read, weights, rates, levels)
         given = (put(weights), put(rates), empty((2, *shape[1:]), np.int32))
         kernels.predict_full(put(read), *given, residuals := empty(shape, code))

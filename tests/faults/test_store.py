@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from photon_gpu.errors import (
     StoreExistsError,
     StoreUnavailableError,
 )
+from photon_gpu.layouts.compact import Compact
 from photon_gpu.live.spool import pending
 from tests.faults.disk import Failing
 from tests.faults.filesystem import ERRORS, KINDS, Chance, FaultyFileSystem, Script
@@ -204,24 +206,29 @@ def test_chunks_in_a_store_that_cannot_be_published_are_safe(memory_disk):
     child.join()
     storage = FaultyFileSystem(memory_disk / "store").storage()
     before = {p.name: p.stat().st_ino for p in (memory_disk / "store/m.zarr").glob("*.0.0")}
-    for kept in (memory_disk / "spool").glob("*/chunk-*"):  # where memory was full; the store's will do
-        kept.unlink()
-    (memory_disk / "store/m.zarr/3.0.0").write_bytes(b"?")
-    with pytest.raises(CorruptDataError, match="frames 12 to 15 cannot be read"):
+    (spool,) = pending(memory_disk / "spool")
+    noted = [int(path.name.split("-")[1]) for path in spool.glob("stored-??????????")]
+    kept = {
+        f"{int(path.name.split('-')[1])}.0.0" for path in spool.glob("chunk-*")
+    }  # before it was in the store
+    n = noted[len(noted) // 2]
+    (memory_disk / f"store/m.zarr/{n}.0.0").write_bytes(b"?")
+    with pytest.raises(CorruptDataError, match=f"frames {4 * n} to {4 * n + 3} had been acknowledged"):
         pg.recover(memory_disk / "spool", url=storage)
-    (memory_disk / "store/m.zarr/3.0.0").unlink()
-    with pytest.raises(CorruptDataError, match="frames 12 to 15 cannot be read"):
+    (memory_disk / f"store/m.zarr/{n}.0.0").unlink()
+    with pytest.raises(CorruptDataError, match=f"frames {4 * n} to {4 * n + 3} had been acknowledged"):
         pg.recover(memory_disk / "spool", url=storage)
     report = pg.recover(memory_disk / "spool", url=storage, salvage=True)
-    assert report.lost == [(12, 16)] and report.frames == 40
-    assert pg.verify(storage).lost == ((12, 15),)
-    found = pg.open(storage).counts[...]
-    assert not found[12:16].any()
-    assert np.array_equal(np.delete(found, range(12, 16), 0), np.delete(frames(0, 40), range(12, 16), 0))
-    # What was there already was not sent again.
-    assert {
+    assert report.lost == [(4 * n, 4 * n + 4)] and report.frames == 40
+    assert pg.verify(storage).lost == ((4 * n, 4 * n + 3),)
+    found, gone = pg.open(storage).counts[...], range(4 * n, 4 * n + 4)
+    assert not found[gone].any()
+    assert np.array_equal(np.delete(found, gone, 0), np.delete(frames(0, 40), gone, 0))
+    # What was noted to be there was not sent again.
+    sent = {
         p.name for p in (memory_disk / "store/m.zarr").glob("*.0.0") if before.get(p.name) != p.stat().st_ino
-    } == {"3.0.0"}
+    }
+    assert sent <= {f"{n}.0.0", *kept}
 
 
 @pytest.mark.parametrize("which", ["0.0.0", ".0.0"])
@@ -246,6 +253,35 @@ def test_requests_that_hang_hold_up_no_acknowledgement(memory_disk, which):
     answered.set()
     live.close()
     check_prefix(pg.open(fs.storage()), 60, 60)
+
+
+def test_no_chunk_is_kept_before_one_that_is_encoded_still(memory_disk):
+    """The store is away and chunk 1 takes its time: a kill now must leave no gap in the spool."""
+    fs, slow = FaultyFileSystem(memory_disk / "store"), threading.Event()
+    encode = Compact.encode
+
+    def hanging(self, values, chunk, *, first_frame=0, **options):
+        if first_frame == CHUNK:
+            slow.wait(30)
+        return encode(self, values, chunk, first_frame=first_frame, **options)
+
+    with mock.patch.object(Compact, "encode", hanging):
+        live = pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings(workers=2))
+        fs.away = "503"
+        live.append(frames(0, 5 * CHUNK), timestamp=list(range(5 * CHUNK)))
+        (folder,) = pending(memory_disk / "spool")
+        until = time.monotonic() + 20
+        while live.status().retries < 8 and time.monotonic() < until:
+            time.sleep(0.01)
+        kept = sorted(int(path.name.split("-")[1]) for path in folder.glob("chunk-*"))
+        assert live.acknowledged == CHUNK and kept == [0]
+        slow.set()
+        while live.acknowledged < 5 * CHUNK and time.monotonic() < until:
+            time.sleep(0.01)
+        assert live.acknowledged == 5 * CHUNK
+        fs.away = None
+        live.close()
+    check_prefix(pg.open(fs.storage()), 5 * CHUNK, 5 * CHUNK)
 
 
 def test_close_tells_what_went_wrong_and_recovery_needs_no_frame_again(memory_disk):
@@ -273,6 +309,53 @@ def test_close_without_a_spool_says_how_many_are_lost(memory_disk):
     with pytest.raises(StoreUnavailableError, match="6 frames of 6 are not in the store") as caught:
         live.close()
     assert "the others are lost" in caught.value.__notes__[0]
+
+
+def _appended_by_another_thread(live, count):
+    told = []
+
+    def append():
+        try:
+            live.append(frames(0, count))
+        except PhotonError as error:
+            told.append(error)
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    return thread, told
+
+
+def test_close_ends_an_append_that_waits_for_room(memory_disk):
+    """The store is away for good, and no spool takes what the queue cannot."""
+    fs, queue = FaultyFileSystem(memory_disk / "store"), 3 * CHUNK * np.prod(SHAPE) * 2
+    live = pg.LiveWriter(fs.storage(), **settings(queue_bytes=queue, close_seconds=0.5))
+    fs.away = "503"
+    thread, told = _appended_by_another_thread(live, 200)
+    while live.status().queue_bytes < queue:
+        time.sleep(0.01)
+    with pytest.raises(StoreUnavailableError, match="are not in the store"):
+        live.close()
+    thread.join(20)
+    assert not thread.is_alive() and isinstance(told[0], RecordingError)
+    taken = live.status().frames_in
+    assert 0 < taken < 200 and f"{taken} frames of this append had been taken" in str(told[0])
+
+
+def test_close_ends_an_append_that_waits_for_a_spool_that_is_full(memory_disk):
+    fs, disk = FaultyFileSystem(memory_disk / "store"), Failing(lambda number, call: 28)
+    live = pg.LiveWriter(
+        fs.storage(), spool=memory_disk / "spool", **settings(durability="frame", close_seconds=0.5)
+    )
+    fs.away = "503"
+    with disk.installed(), mock.patch("photon_gpu.live.writer._DRAIN_SECONDS", 0.5):
+        thread, told = _appended_by_another_thread(live, 6)
+        while not live.status().trouble:
+            time.sleep(0.01)
+        assert live.acknowledged == 0
+        with pytest.raises(StoreUnavailableError, match="6 frames of 6 are not in the store"):
+            live.close()
+        thread.join(20)
+    assert not thread.is_alive() and isinstance(told[0], RecordingError) and "6 are lost" in str(told[0])
 
 
 def test_a_recording_of_no_frame_leaves_nothing(memory_disk):

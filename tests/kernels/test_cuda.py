@@ -16,7 +16,7 @@ from photon_gpu.kernels import cpu, reference
 from tests.cuda_host import standin
 from tests.cuda_host.host import HostLaunchError, HostModule, host_module
 from tests.kernels.device import Device, equal
-from tests.kernels.vectors import DTYPES, every_value, full_range, mixes, thresholds_for, weights_for
+from tests.kernels.vectors import DTYPES, every_value, full_range, mixes, thresholds_for, weights_of
 
 KERNELS = Path(reference.__file__).parent
 
@@ -238,8 +238,8 @@ def test_mean(device: Device, codes: str, shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", ["past", "full"])
 def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: str) -> None:
     _, rows, columns = shape
-    for read, two_rows, rates in mixes(codes, shape):
-        weights = weights_for(name, two_rows, shape[0])
+    for read, pairs, rates in mixes(codes, shape):
+        weights = weights_of(name, pairs, shape[0])
         state = np.empty((3, rows + 2, columns + 2), np.int32)
         residuals, found = np.empty(shape, codes), device.empty(shape, codes)
         getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
@@ -255,8 +255,8 @@ def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: st
 @pytest.mark.parametrize("band", [1, 2, 5, 7, 20])
 def test_bands_are_what_the_twins_take_one_at_a_time(device: Device, name: str, band: int) -> None:
     shape = _, rows, columns = (4, 7, 9)
-    for read, two_rows, rates in list(mixes("uint8", shape))[:2]:
-        weights = weights_for(name, two_rows, shape[0])
+    for read, pairs, rates in list(mixes("uint8", shape))[:2]:
+        weights = weights_of(name, pairs, shape[0])
         pieces = [read[:, first : first + band] for first in range(0, rows, band)]
         expected = []
         for piece in pieces:

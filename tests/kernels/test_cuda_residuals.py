@@ -11,7 +11,7 @@ from photon_gpu.kernels import reference
 
 from tests.kernels.device import Device, equal
 from tests.kernels.vectors import (
-    for_full,
+    each_frame,
     frames_with_levels,
     mixes,
     packed,
@@ -107,8 +107,8 @@ def test_levels_are_counted_and_sorted(device: Device, codes: str) -> None:
 def test_restore_full_sorted(device: Device, codes: str, shape: tuple[int, int, int]) -> None:
     top = np.iinfo(codes).max
     frames, rows, columns = shape
-    for (read, two_rows, rates), levels in zip(mixes(codes, shape), (200, 1, top + 1), strict=True):
-        weights = for_full(two_rows, frames)
+    for (read, pairs, rates), levels in zip(mixes(codes, shape), (200, 1, top + 1), strict=True):
+        weights = each_frame(pairs, frames)
         state = np.empty((3, rows + 2, columns + 2), np.int32)
         ordered, places = sorted_by_level(read, weights, rates, levels)
         given = (device.put(weights), device.put(rates), device.empty((2, rows, columns), np.int32))

@@ -66,7 +66,7 @@ def thresholds_for(dtype: str, phased: bool) -> tuple[np.ndarray, np.ndarray, np
 def mixes(codes: str, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Codes, weights and rates for the predictors that mix neighbours; the last at the edge of their range.
 
-    Weights are those of ``past``; :func:`for_full` makes of them what ``full`` takes.
+    Weights are those of ``past``; :func:`each_frame` makes of them what ``full`` takes.
     """
     top = np.iinfo(codes).max
     rng = np.random.default_rng(sum(shape))
@@ -83,6 +83,19 @@ def mixes(codes: str, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray,
     limits[0, 6:] = (1000, -1000, 1000, 1096, 2 * (top + 1) * 256)
     limits[1] = (1024, 256, -128, 64, -512, 128, 256, 256, -256, 256, -2 * (top + 1) * 256)
     yield extreme, limits, rates
+
+
+def each_frame(weights: np.ndarray, frames: int) -> np.ndarray:
+    """Two rows of 11 weights as the full kernels take them: 16 for each frame, its neighbours turned by one."""
+    rows = mix(weights, frames)
+    for t, row in enumerate(rows):
+        row[1:9] = np.roll(row[1:9], t)
+    return rows
+
+
+def weights_of(name: str, weights: np.ndarray, frames: int) -> np.ndarray:
+    """Weights as the kernels ``predict_<name>`` take them."""
+    return each_frame(weights, frames) if name == "full" else weights
 
 
 def residuals_to_pack(codes: str) -> Iterator[tuple[np.ndarray, int]]:
@@ -147,19 +160,3 @@ def sorted_by_level(
     begin = np.cumsum(counted) - counted
     reference.sort_levels(codes, residuals, begin.copy(), ordered)
     return ordered, np.stack([begin, begin + counted])
-
-
-def for_full(weights: np.ndarray, frames: int) -> np.ndarray:
-    """A row of 16 weights for each frame, no two alike, of the same absolute sum as the two rows of 11."""
-    rows = mix(weights, frames)
-    for t, row in enumerate(rows):
-        for one, other in ((1, 2), (3, 4), (5, 6), (7, 8)):
-            apart = (5 * t + one) % (abs(int(row[one])) + 1)
-            row[one] += apart
-            row[other] -= apart
-    return rows
-
-
-def weights_for(name: str, weights: np.ndarray, frames: int) -> np.ndarray:
-    """Weights of :func:`mixes` as the kernels ``predict_NAME`` and ``restore_NAME`` take them."""
-    return for_full(weights, frames) if name == "full" else weights

@@ -464,3 +464,13 @@ def test_memory_is_bounded_by_the_queue(tmp_path):
                 most = max(most, process.memory_info().rss)
     assert len(pg.open(tmp_path / "m.zarr")) == 860
     assert most - before < 60 * frame.nbytes
+
+
+def test_the_first_chunk_is_published_at_once_however_young_the_clock(tmp_path, monkeypatch):
+    began = time.monotonic()
+    monkeypatch.setattr("photon_gpu.live.publisher.monotonic", lambda: time.monotonic() - began)
+    movie = camera(16)
+    live = begin(tmp_path / "m.zarr", movie, publish_seconds=3000.0)
+    live.append(movie[:8])
+    until(lambda: live.status().frames_stored == 8)
+    live.close()

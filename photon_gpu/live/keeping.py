@@ -1,0 +1,113 @@
+"""Encoded chunks that are not in the store yet: in memory, and, when they must wait, in the spool, in order."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from photon_gpu.live.ledger import Ledger
+from photon_gpu.live.retrying import told
+from photon_gpu.live.spool import Spool
+
+
+@dataclass(order=True)
+class Parcel:
+    """An encoded chunk on its way to the store, by number.
+
+    Attributes
+    ----------
+    chunk, frames : int
+    said : bytes or None
+        Frame records.
+    data : bytes or None
+        None: it is in the spool, or delivered.
+    """
+
+    chunk: int
+    frames: int = field(compare=False)
+    said: bytes | None = field(compare=False)
+    data: bytes | None = field(compare=False)
+    lock: threading.Lock = field(compare=False, default_factory=threading.Lock)
+
+
+class Keeper:
+    """Moves chunks from memory to the spool, each only after all before it.
+
+    A chunk counts once those before it are safe, and a kill takes what is in memory: were a later one kept first,
+    recovery would find frames behind a gap. So what is missing in a spool was damaged.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    spool : Spool or None
+    """
+
+    def __init__(self, ledger: Ledger, spool: Spool | None) -> None:
+        self._ledger, self._spool = ledger, spool
+        self._held: dict[int, Parcel] = {}
+        self._left = threading.Condition()
+        self._turn = threading.Lock()
+        self._over = False
+
+    def hold(self, parcel: Parcel) -> int:
+        """A chunk is in memory; returns how many are."""
+        with self._left:
+            self._held[parcel.chunk] = parcel
+            return len(self._held)
+
+    def let_go(self, parcel: Parcel) -> None:
+        """A chunk is in the store, or in the spool: memory holds it no more."""
+        with parcel.lock:
+            parcel.data = parcel.said = None
+        self._forget(parcel)
+
+    def wait(self, most: int, seconds: float) -> bool:
+        """Until no more than ``most`` chunks are in memory; False where that took longer."""
+        with self._left:
+            return self._left.wait_for(lambda: len(self._held) <= most, seconds)
+
+    def keep(self) -> None:
+        """Move what can be moved; what the spool will not take now stays, and so does all behind it."""
+        with self._turn:
+            self._keep_all()
+
+    def end(self) -> None:
+        """Keep for the last time: the spool may be somebody else's from now on."""
+        with self._turn:
+            self._keep_all()
+            self._over = True
+
+    def _keep_all(self) -> None:
+        if self._spool is None or self._over:
+            return
+        try:
+            while self._keep_next(self._spool):
+                pass
+        except OSError as error:
+            self._ledger.note_trouble(told(error))
+
+    def _keep_next(self, spool: Spool) -> bool:
+        number, stored = self._ledger.first_unsafe()
+        if stored is not None:
+            frames, files = stored
+            spool.note_stored(number, frames, files)
+            self._ledger.keep(number, frames)
+            if self._ledger.is_published(number):  # while it was noted: nobody takes that away again
+                spool.drop(number)
+            return True
+        with self._left:
+            parcel = self._held.get(number)
+        if parcel is None:
+            return False
+        with parcel.lock:  # nobody publishes it meanwhile
+            if parcel.data is not None:
+                spool.save_chunk(number, parcel.frames, parcel.said, parcel.data)
+                parcel.data = parcel.said = None
+                self._ledger.keep(number, parcel.frames)
+        self._forget(parcel)
+        return True
+
+    def _forget(self, parcel: Parcel) -> None:
+        with self._left:
+            self._held.pop(parcel.chunk, None)
+            self._left.notify_all()

@@ -1,0 +1,54 @@
+"""Chunks that were stored and not published when a recording ended: those that prove themselves are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from photon_gpu import manifest, records
+from photon_gpu.backend import get_backend
+from photon_gpu.decode_whole import decode_whole
+from photon_gpu.errors import CorruptDataError, PhotonError
+from photon_gpu.layouts import layout_for
+from photon_gpu.layouts.compact import Compact
+from photon_gpu.metadata import Description
+from photon_gpu.storage import Storage
+
+Stored = tuple[int, dict[str, list[Any]]]
+"""Frames of a chunk, and the manifest entries of its files."""
+
+
+def unpublished(storage: Storage, frames: int, description: Description) -> Iterator[Stored]:
+    """Whole chunks that follow on the first ``frames`` frames, in order.
+
+    Only those of layout ``compact`` have a checksum of their own; of others none is trusted.
+    """
+    size, names = description.chunks[0], set(storage.names())
+    layout = layout_for(description.encoding, get_backend("numpy"))
+    if not isinstance(layout, Compact):
+        return
+    while frames % size == 0 and description.chunk_name(frames // size) in names:
+        try:
+            found = _whole(storage, frames // size, description, layout, names)
+        except (PhotonError, FileNotFoundError):
+            return
+        yield found
+        frames += found[0]
+
+
+def _whole(
+    storage: Storage, number: int, description: Description, layout: Compact, names: set[str]
+) -> Stored:
+    name, first = description.chunk_name(number), number * description.chunks[0]
+    data = storage.read(name)
+    frames = layout.frames(data, description.chunks)
+    if not 1 <= frames <= description.chunks[0]:
+        raise CorruptDataError(f"{storage.url}: {name} says that it holds {frames} frames")
+    decode_whole(data, number, replace(description, shape=(first + frames, *description.shape[1:])))
+    files = {name: manifest.entry(data)}
+    if (said := records.file_name(number)) in names:
+        content = storage.read(said)
+        records.unpack(content, first, frames, f"{storage.url}: {said}")
+        files[said] = manifest.entry(content)
+    return frames, files

@@ -1,0 +1,125 @@
+"""What readers saw of a recording that ended early is what it is finished with; the rest is discarded, and counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from unittest import mock
+
+import pytest
+
+import photon_gpu as pg
+from photon_gpu import metadata
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import StoreExistsError
+from photon_gpu.live.published import discard_unpublished
+from photon_gpu.storage import Storage
+from tests.faults.filesystem import FaultyFileSystem
+from tests.faults.recordings import CHUNK, check_prefix, frames, settings
+
+
+def killed(folder, spool, *, chunks=5, away=None, layout="compact"):
+    """Chunks are in the store; but for the first, readers do not see them, and nothing else has them."""
+    fs = FaultyFileSystem(folder)
+    fs.faults = lambda operation, path: (
+        "503" if away and path.endswith(away) and operation == "write" else None
+    )
+    live = pg.LiveWriter(fs.storage(), spool=spool, **settings(publish_seconds=3600.0, layout=layout))
+    for t in range(0, chunks * CHUNK, CHUNK):
+        live.append(frames(t, t + CHUNK), timestamp=list(range(t, t + CHUNK)))
+        until(lambda name=f"{t // CHUNK}.0.0": name in fs.storage().names())
+        until(lambda: away or live.acknowledged)
+    live._pipeline._delivery.patience.stopping.set()
+    live._pipeline._publisher.stop()
+    if live._spool:
+        live._spool.release()
+    return live, FaultyFileSystem(folder).storage()
+
+
+def until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("with_spool", [True, False])
+def test_whole_chunks_that_readers_never_saw_are_kept(tmp_path, with_spool):
+    live, storage = killed(tmp_path / "store", tmp_path / "spool" if with_spool else None)
+    assert live.acknowledged == CHUNK == len(pg.open(storage)) and "4.0.0" in storage.names()
+    report = pg.recover(live.spool or storage, url=storage)
+    assert report.frames == 5 * CHUNK and report.recovered == 4 * CHUNK and not report.discarded
+    check_prefix(pg.open(storage), 5 * CHUNK, 5 * CHUNK)
+    assert pg.verify(storage, deep=True).ok
+
+
+@pytest.mark.parametrize("with_spool", [True, False])
+@pytest.mark.parametrize("name", ["2.0.0", ".frames/2.json"])
+def test_what_follows_on_a_chunk_that_is_not_whole_is_discarded_and_counted(tmp_path, with_spool, name):
+    live, storage = killed(tmp_path / "store", tmp_path / "spool" if with_spool else None)
+    content = storage.read(name)
+    storage.write(name, content[: len(content) // 2] + b"?" + content[len(content) // 2 + 1 :])
+    storage.write("notes.txt", b"of the experimenter")
+    report = pg.recover(live.spool or storage, url=storage)
+    assert report.frames == 2 * CHUNK and report.discarded == ["2.0.0", "3.0.0", "4.0.0"]
+    assert "3 chunks discarded" in str(report)
+    check_prefix(pg.open(storage), 2 * CHUNK, 2 * CHUNK)
+    assert storage.read("notes.txt") == b"of the experimenter"
+    storage.delete("notes.txt")
+    assert pg.verify(storage, deep=True).ok
+
+
+@pytest.mark.parametrize("layout", ["plain", "lossless"])
+def test_chunks_that_cannot_prove_themselves_are_discarded_and_counted(tmp_path, layout):
+    _, storage = killed(tmp_path / "store", None, layout=layout)
+    report = pg.recover(storage)
+    assert report.frames == CHUNK and report.discarded == [f"{n}.0.0" for n in range(1, 5)]
+    check_prefix(pg.open(storage), CHUNK, CHUNK)
+    assert pg.verify(storage, deep=True).ok
+
+
+def test_a_chunk_that_the_journal_has_in_part_is_taken_from_the_store(tmp_path):
+    """Its frames were encoded and stored while the journal's disk lagged behind."""
+    storage, lagging = FaultyFileSystem(tmp_path / "store").storage(), threading.Event()
+    live = pg.LiveWriter(
+        storage, spool=tmp_path / "spool", **settings(durability="frame", publish_seconds=3600.0)
+    )
+    live.append(frames(0, 4), timestamp=list(range(4)))
+    until(lambda: live.status().frames_stored == 4)
+    live.append(frames(4, 6), timestamp=[4, 5])
+    write = live._journal.write
+    with mock.patch.object(live._journal, "write", lambda *a: lagging.wait(20) and write(*a)):
+        live.append(frames(6, 8), timestamp=[6, 7], wait=False)
+        until(lambda: "1.0.0" in storage.names())
+        live._pipeline._delivery.patience.stopping.set()
+        live._pipeline._publisher.stop()
+        assert live.acknowledged == 6
+        live._spool.release()
+        report = pg.recover(live.spool, url=storage)
+        lagging.set()
+        live._journaling.stop()
+    assert report.frames == 8 and report.recovered == 4 and not report.doubtful
+    check_prefix(pg.open(storage), 8, 8)
+    assert pg.verify(storage, deep=True).ok
+
+
+def test_where_nothing_was_published_the_place_is_given_back(tmp_path):
+    live, storage = killed(tmp_path / "store", None, away=".zarray", chunks=1)
+    assert live.acknowledged == 0
+    assert pg.recover(storage).frames == 0 and not storage.names()
+    pg.encode(frames(0, 3), storage, noise=pg.NoiseModel())
+    with pytest.raises(StoreExistsError):
+        pg.encode(frames(0, 3), storage)
+
+
+def test_only_chunks_after_the_published_ones_and_unseen_metadata_go():
+    storage = Storage.at("memory://discard.zarr")
+    foreign = ["x.0", "README", ".frames/x.json", "0.0.0.txt", "1.2.3"]
+    chunks = ["0.0.0", ".frames/0.json", "1.0.0", ".frames/1.json", "10.0.0", ".frames/10.json"]
+    for name in [*foreign, *chunks, metadata.ATTRIBUTES]:
+        storage.write(name, b"?")
+    description = metadata.Description((7, 6, 7), (4, 6, 7), Encoding(layout="compact", dtype="uint16"), {})
+    assert discard_unpublished(storage, {".frames/10.json"}, 7, description) == ["10.0.0"]
+    assert storage.names() == sorted({*foreign, *chunks, metadata.ATTRIBUTES} - {"10.0.0"})
+    assert discard_unpublished(storage, set(), 0, None) == ["0.0.0", "1.0.0"]
+    assert storage.names() == sorted(foreign)
