@@ -6,6 +6,7 @@ What is compared is whole stores: those of ``cupy`` must be those of ``numba``, 
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -504,6 +505,26 @@ def test_the_real_cupy_without_a_device_is_told() -> None:
     backends._cupy.cache_clear()
     with pytest.raises(BackendUnavailableError, match="no CUDA device can be used"):
         backends.get_backend("cupy")
+
+
+def test_the_benchmark_calls_every_kernel_as_it_is_called(
+    machine: standin.Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it times cannot be timed here; that it runs can be seen."""
+    import cupy
+    from photon_gpu.kernels import cuda_launch
+
+    from benchmarks import gpu
+    from tests.cuda_host.host import host_module
+
+    monkeypatch.setattr(gpu, "milliseconds", lambda _, work: (work(), 1.0)[1])
+    rows = gpu.kernel_figures(cupy, 3, 40)
+    ran, every = (
+        {re.sub(r"(_[iuf]\d+)+$", "", name) for name in names}
+        for names in ([name for _, name in machine.launched], host_module(cuda_launch.source()).names)
+    )
+    assert every - ran == {"phase"}  # a part of the phased lookups
+    assert len({row["kernel"] for row in rows}) == len(rows) == 22
 
 
 def test_the_benchmark_refuses_without_a_device(
