@@ -211,6 +211,10 @@ class Reader:
         """What is stored of the band that begins with row ``first``: half bytes, or planes of bytes."""
         return self._body[self.places.band_bytes(first)]
 
+    def part(self, span: slice) -> NDArray[np.uint8]:
+        """Bytes of the body."""
+        return self._body[span]
+
     def residuals(self, first: int, escapes: NDArray, kernels: ModuleType) -> NDArray | None:
         """Residuals of a band, 1-D, in the order they are stored in; None where its tables contradict it."""
         places = self.places

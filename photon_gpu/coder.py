@@ -15,7 +15,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, Forward, extent, narrowest, span
 from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.moving import fit_frames
-from photon_gpu.payload import Header, block_shape, header_bytes, unpack
+from photon_gpu.payload import Header, Need, block_shape, header_bytes, unpack
 from photon_gpu.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
 from photon_gpu.stages import Stages
 
@@ -191,8 +191,9 @@ class Opened:
         start: int,
         stop: int | None,
         what: str | np.dtype,
+        need: Need | None = None,
     ) -> None:
-        self.header, self.body = unpack(payload)
+        self.header, self.body = unpack(payload, need)
         _check(self.header, chunk, encoding)
         total, self.rows, self.columns = block_shape(chunk)
         if len(chunk) < 2:
@@ -205,13 +206,11 @@ class Opened:
         self.dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         self.predictor = NAMES[self.header.predictor]
         self.steps = rates(self.header.frames, self.header.rate)
-        own = self.body.weights.reshape(-1, MIX)
-        self.weights = (
-            own
-            if self.header.moving
-            else kernel_weights(self.predictor, self.header.weights, self.header.frames)
-        )
-        self.escapes = self.body.escapes if self.header.packed else np.empty(0, np.uint8)
+        self.weights = kernel_weights(self.predictor, self.header.weights, self.header.frames)
+        if self.header.moving:
+            self.weights = self.body.weights.reshape(-1, MIX)
+        whole = need is None and self.header.packed
+        self.escapes = self.body.escapes if whole else np.empty(0, np.uint8)
 
     def residuals(self, first: int, kernels: ModuleType) -> NDArray:
         """Residuals of the band that begins with row ``first``, 1-D, as they are stored."""
@@ -224,7 +223,7 @@ class Opened:
         """Codes ``(T, rows, columns)`` of the band that begins with row ``first``."""
         residuals = self.residuals(first, backend.kernels)
         if not self.header.levels:
-            _restore(
+            restore(
                 self.predictor,
                 residuals.reshape(codes.shape),
                 self.weights,
@@ -233,9 +232,11 @@ class Opened:
                 backend,
             )
             return
-        ends = np.cumsum(self.body.levels[first // self.header.band_rows], dtype=np.int64)
-        places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
-        if _restore_sorted(self.predictor, residuals, places, self.weights, self.steps, codes, backend):
+        levels = self.body.levels[first // self.header.band_rows]
+        missing, left = restore_sorted(
+            self.predictor, residuals, levels, self.weights, self.steps, codes, backend
+        )
+        if missing or left:
             raise CorruptDataError(ALTERED)
 
     def check(self, checksum: int) -> None:
@@ -294,9 +295,10 @@ def _predict(
         kernels.predict_full(codes, weights, steps, state, out)
 
 
-def _restore(
+def restore(
     name: str, body: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
 ) -> None:
+    """Codes ``(T, rows, columns)`` of a band from its residuals of the same shape."""
     frames, rows, columns = body.shape
     state = np.empty((3, rows + 2, columns + 2), np.int32)
     kernels = backend.kernels
@@ -316,23 +318,28 @@ def _restore(
         kernels.restore_full(body, weights, steps, state, out)
 
 
-def _restore_sorted(
+def restore_sorted(
     name: str,
     residuals: NDArray,
-    places: NDArray[np.int64],
+    levels: NDArray,
     weights: NDArray,
     steps: NDArray,
     out: NDArray,
     backend: Backend,
-) -> bool:
-    """Whether residuals were missing, or left over."""
+) -> tuple[int, int]:
+    """As :func:`restore`, of all residuals of a band, sorted; returns how many were missing, and how many are left.
+
+    ``levels`` says how many residuals each level has; ``out`` may have fewer frames than the band.
+    """
     _, rows, columns = out.shape
-    state, restore = np.empty((3, rows + 2, columns + 2), np.int32), backend.kernels.restore_full_sorted
+    ends = np.cumsum(levels, dtype=np.int64)
+    places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
+    state, kernel = np.empty((3, rows + 2, columns + 2), np.int32), backend.kernels.restore_full_sorted
     if name == "spatial":
-        missing = sum(restore(residuals, places, weights[:1], steps[:1], state, frame[None]) for frame in out)
+        missing = sum(kernel(residuals, places, weights[:1], steps[:1], state, frame[None]) for frame in out)
     else:
-        missing = restore(residuals, places, weights, steps, state, out)
-    return bool(missing or (places[0] != places[1]).any())
+        missing = kernel(residuals, places, weights, steps, state, out)
+    return int(missing), int((places[1] - places[0]).sum())
 
 
 def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,8 @@ from photon_gpu.predictors import MIX, NAMES, SORTABLE, TERMS, within_limits
 MAGIC = b"PHTN"
 MAJOR, MINOR = 2, 1
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+
+Need = Callable[[Iterable[slice]], None]
 
 _FIXED = struct.Struct("<4s8BIqQIIIIddddI2B2xI4x")
 _MAX_DIMENSIONS = 32
@@ -99,14 +102,21 @@ def block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return int(shape[0]), int(np.prod(shape[1:-1], dtype=np.int64)), int(shape[-1])
 
 
-def unpack(payload: NDArray[np.uint8]) -> tuple[Header, Reader]:
-    """Header of a payload, its checksum and every field in order, and the body, of the length they describe."""
+def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header, Reader]:
+    """Header of a payload, its checksum and every field in order, and the body, of the length they describe.
+
+    ``need`` is told which bytes are looked at next, where the payload is opened bit by bit.
+    """
+    if need is not None:
+        need([slice(0, min(header_bytes(_MAX_DIMENSIONS), payload.size))])
     header = _header(payload)
     _, rows, columns = header.block
     places = Places(
         frames=header.frames, rows=rows, columns=columns, band=header.band_rows, width=header.width,
         packed=header.packed, levels=header.levels, weights=header.frames * MIX if header.moving else 0,
     )  # fmt: skip
+    if need is not None:
+        need([slice(header.nbytes, min(header.nbytes + places.nibbles_at, payload.size))])
     body = Reader(places, payload[header.nbytes :])
     if zlib.crc32(body.weights.astype("<i4").tobytes()) != header.weights_crc:
         raise CorruptDataError("the weights of a chunk's frames fail their checksum")

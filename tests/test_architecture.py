@@ -25,6 +25,7 @@ LAYERS = [
     {"encoding", "forward", "payload", "pool"},
     {"inverse"},
     {"coder"},
+    {"partial"},
     {"gpu"},
     {"layouts", "report"},
     {"codecs", "metadata", "warmup", "storage", "sources"},
