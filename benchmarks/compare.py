@@ -1,44 +1,47 @@
-"""Every contender on every case: ``python -m benchmarks.compare [--minutes 10] [--cases sim-2,size-64]``.
+"""Every contender on every case: ``python -m benchmarks.compare [--minutes 10] [--cases sim-2,size-64] [--s3]``.
 
 Each contender stores each movie and is held against it, pixel by pixel, before it is timed; one that errs by
 more than it promised is listed and not timed. Then all take turns: encode (to files), decode (all of it), a
-random frame, and the mean of one small region in every frame; as many rounds as fit the time, at least one, so
+random frame, and the mean of one small region in every frame; with --s3 the last two also from a real S3 server
+on this machine (SeaweedFS), held against what the files gave. As many rounds as fit the time, at least one, so
 the time given is a wish (see --limit and --cases).
-The table goes to benchmarks/results/ as CSV, by machine and date; ``python -m benchmarks.tables`` draws it.
-Cases: the recordings of PHOTON_GPU_CORPUS, the simulator at several light levels, sizes in MB.
+Results go to benchmarks/results/ as CSV, by machine and date, the cases of a day in one file;
+``python -m benchmarks.tables`` draws them.
+Cases: the recordings of PHOTON_GPU_CORPUS, the simulator at several light levels, and sizes in MB (size-20000 is
+20 GB). Movies larger than memory are made as they are read, by those contenders that can store such.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
-import re
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 import photon_gpu as pg
 from benchmarks.cases import Case, corpus, simulated
-from benchmarks.clock import machine
 from benchmarks.contenders import every_contender
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+from benchmarks.contenders.place import Bucket, Made, spans
+from benchmarks.record import RESULTS, path_of, save
 from photon_gpu.metadata import memory_bytes
 
-RESULTS = Path(__file__).parent / "results"
 LIGHT = (0.5, 2.0, 10.0, 50.0)
 SIZES_MB = (16, 64, 256)
-ACTIONS = ("encode", "decode", "frame", "trace")
+LOCAL, REMOTE = ("encode", "decode", "frame", "trace"), ("s3_frame", "s3_trace")
+ACTIONS = LOCAL + REMOTE
 COLUMNS = (
     "date", "machine", "photon_gpu", "case", "shape", "dtype", "raw_bytes", "contender", "problem", "lossless",
     "stored_bytes", "ratio", "bits_per_pixel", "worst_error_sigma", "added_variance_percent", "runs",
     *(f"{action}_{what}_s" for action in ACTIONS for what in ("median", "min", "max")),
 )  # fmt: skip
+_FREE_BYTES = 15 << 30
 
 
 def cases() -> dict[str, Callable[[], Case]]:
@@ -49,70 +52,108 @@ def cases() -> dict[str, Callable[[], Case]]:
     return made
 
 
-def sized(megabytes: float) -> Case:
-    """Frames of 512 x 512; chunks after the first are the first one rolled, which no chunk can profit from."""
+def sized(megabytes: float, in_memory: bool | None = None) -> Case:
+    """Frames of 512 x 512, all at once where a third of the memory holds them, else made as they are read."""
     frames = max(1, round(megabytes * 1e6 / (512 * 512 * 2)))
-    if 3 * frames * 512 * 512 * 2 > memory_bytes():
-        raise SystemExit(
-            f"size-{megabytes:g}: contenders hold movies in memory; see benchmarks.memory for larger ones"
-        )
-    first = min(frames, CHUNK_FRAMES)
-    made = pg.simulate(frames=first, height=512, width=512, seed=2)
-    values, rng = np.empty((frames, 512, 512), "int16"), np.random.default_rng(0)
-    values[:first] = made.read(0, first)
-    for start in range(first, frames, first):
-        part = values[start : start + first]
-        part[...] = np.roll(values[: len(part)], rng.integers(0, 512, 2), axis=(1, 2))
-    return Case(f"size-{megabytes:g}", values, made.noise)
+    simulator = pg.simulate(frames=min(frames, CHUNK_FRAMES), height=512, width=512, seed=2)
+    movie = Made(simulator.read(0, simulator.shape[0]), frames, f"size-{megabytes:g}")
+    if in_memory is None:
+        in_memory = 3 * movie.nbytes <= memory_bytes()
+    return Case(movie.name, movie.read(0, frames) if in_memory else movie, simulator.noise)  # type: ignore[arg-type]
 
 
 def measure(
-    case: Case, contenders: list[Contender], seconds: float, folder: Path, limit: float = 20.0
+    case: Case,
+    contenders: list[Contender],
+    seconds: float,
+    folder: Path,
+    limit: float = 20.0,
+    bucket: Bucket | None = None,
 ) -> list[dict]:
     """One row per contender; who would encode for more than ``limit`` seconds is left out, and told."""
     until = time.perf_counter() + seconds
     rows, able = [], []
+    height, width = case.values.shape[-2:]
+    region = slice(height // 3, height // 3 + 12), slice(width // 3, width // 3 + 12)
     for number, contender in enumerate(contenders):
         row = {
             "case": case.name, "shape": "x".join(map(str, case.values.shape)), "dtype": case.values.dtype.name,
             "raw_bytes": case.values.nbytes, "contender": contender.name, "lossless": contender.lossless,
         }  # fmt: skip
         rows.append(row)
-        place = folder / str(number)
-        problem = contender.missing() or too_slow(contender, case, place, limit)
+        place, there = folder / str(number), bucket / str(number) if bucket and contender.remote else None
+        problem = (
+            contender.missing() or unfit(contender, case, folder) or too_slow(contender, case, place, limit)
+        )
         if problem is None:
-            problem = verified(contender, case, place, row)
+            problem = verified(contender, case, place, row, there, region)
         row["problem"] = problem or ""
         if problem is None:
-            able.append((contender, place, row))
+            able.append((contender, place, there, row))
         print(f"  {contender.name}: {problem or 'ratio {:.2f}'.format(row['ratio'])}", flush=True)
     rng = np.random.default_rng(0)
-    height, width = case.values.shape[-2:]
-    rows_, columns = slice(height // 3, height // 3 + 12), slice(width // 3, width // 3 + 12)
-    spent: dict[str, dict[str, list[float]]] = {one.name: {a: [] for a in ACTIONS} for one, _, _ in able}
+    spent: dict[str, dict[str, list[float]]] = {one.name: {} for one, *_ in able}
     while True:
         number = int(rng.integers(len(case.values)))
-        for contender, place, _ in able:
-            shutil.rmtree(place)
-            actions = {
-                "encode": lambda c=contender, p=place: c.write(case.values, case.noise, p),
-                "decode": lambda c=contender, p=place: c.read(p),
-                "frame": lambda c=contender, p=place: c.frame(p, number),  # noqa: B023 - called at once
-                "trace": lambda c=contender, p=place: c.trace(p, rows_, columns),
-            }
-            for action, run in actions.items():
+        for contender, place, there, _ in able:
+            for action, run in actions(contender, case, place, there, number, region).items():
+                if action == "encode":
+                    shutil.rmtree(place)
                 start = time.perf_counter()
                 run()
-                spent[contender.name][action].append(time.perf_counter() - start)
+                spent[contender.name].setdefault(action, []).append(time.perf_counter() - start)
         if time.perf_counter() >= until:
             break
-    for contender, place, row in able:
+    for contender, place, there, row in able:
         for action, seconds_ in spent[contender.name].items():
             row["runs"] = len(seconds_)
             row[f"{action}_median_s"] = statistics.median(seconds_)
             row[f"{action}_min_s"], row[f"{action}_max_s"] = min(seconds_), max(seconds_)
         shutil.rmtree(place)
+        if there is not None:
+            there.empty()
     return rows
+
+
+def actions(
+    contender: Contender,
+    case: Case,
+    place: Path,
+    there: Bucket | None,
+    number: int,
+    region: tuple[slice, slice],
+) -> dict[str, Callable[[], object]]:
+    """What is timed, in turn."""
+
+    def decode() -> None:
+        if isinstance(case.values, np.ndarray):
+            contender.read(place)
+            return
+        for span in spans(case.values):
+            contender.part(place, span)
+
+    found: dict[str, Callable[[], object]] = {
+        "encode": lambda: contender.write(case.values, case.noise, place),
+        "decode": decode,
+        "frame": lambda: contender.frame(place, number),
+        "trace": lambda: contender.trace(place, *region),
+    }
+    if there is not None:
+        found |= {
+            "s3_frame": lambda: contender.frame(there, number),
+            "s3_trace": lambda: contender.trace(there, *region),
+        }
+    return found
+
+
+def unfit(contender: Contender, case: Case, folder: Path) -> str | None:
+    """Why a movie cannot be tried at all."""
+    if isinstance(case.values, Made) and not contender.streams:
+        return "stores only what fits into memory"
+    free = shutil.disk_usage(folder).free
+    if free < case.values.nbytes + _FREE_BYTES:
+        return f"{free / 1e9:.0f} GB of disk are free: not tried"
+    return None
 
 
 def too_slow(contender: Contender, case: Case, place: Path, limit: float) -> str | None:
@@ -132,11 +173,23 @@ def too_slow(contender: Contender, case: Case, place: Path, limit: float) -> str
     return f"would encode for {whole:.0f} s: not timed at this size" if whole > limit else None
 
 
-def verified(contender: Contender, case: Case, place: Path, row: dict) -> str | None:
-    """Store once, measure size and errors; what is wrong, or None."""
+def verified(
+    contender: Contender,
+    case: Case,
+    place: Path,
+    row: dict,
+    there: Bucket | None = None,
+    region: tuple[slice, slice] = (slice(0, 1), slice(0, 1)),
+) -> str | None:
+    """Store once, measure size and errors, also from S3 if ``there``; what is wrong, or None."""
     try:
         contender.write(case.values, case.noise, place)
         worst, added = contender.errors(case.values, case.noise, place)
+        if there is not None:
+            there.take(place)
+            last = len(case.values) - 1
+            np.testing.assert_array_equal(contender.frame(there, last), contender.frame(place, last))
+            np.testing.assert_array_equal(contender.trace(there, *region), contender.trace(place, *region))
     except Exception as error:
         shutil.rmtree(place, ignore_errors=True)
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
@@ -159,27 +212,27 @@ def main(arguments: list[str] | None = None) -> Path:
     parser.add_argument("--cases", help=f"names by comma; here: {', '.join(cases())}, and size-N for N MB")
     parser.add_argument("--limit", type=float, default=20.0, help="seconds one encode may take")
     parser.add_argument("--contenders", help="only those whose name has this in it")
+    parser.add_argument("--s3", action="store_true", help="read frames and regions from an S3 server, too")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     known = cases()
     names = options.cases.split(",") if options.cases else list(known)
     contenders = [one for one in every_contender() if (options.contenders or "") in one.name]
-    today, hardware = datetime.date.today().isoformat(), machine()
-    slug = re.sub(r"[^a-z0-9]+", "-", hardware.lower()).strip("-")
-    target = options.results / f"compare_{slug}_{today}.csv"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, target.open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
+    target = path_of("compare", options.results)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bucket = None
+        if options.s3:
+            from tests.dj import servers
+
+            (folder / "s3").mkdir()
+            bucket = Bucket(stack.enter_context(servers.seaweed(folder / "s3")), "imaging/compare")
         for name in names:
             case = known[name]() if name in known else sized(float(name.removeprefix("size-")))
             print(f"{name}: {case.values.shape} {case.values.dtype}", flush=True)
-            for row in measure(
-                case, contenders, 60 * options.minutes / len(names), Path(folder), options.limit
-            ):
-                row = {"date": today, "machine": hardware, "photon_gpu": pg.__version__, **row, "case": name}
-                table.writerow({key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()})
-            file.flush()
+            rows = measure(case, contenders, 60 * options.minutes / len(names), folder, options.limit, bucket)
+            told = {"photon_gpu": pg.__version__, "case": name}
+            save(target, COLUMNS, [{**row, **told} for row in rows], "case")
     print(target)
     return target
 

@@ -19,7 +19,8 @@ from benchmarks.cases import corpus, main_case
 from benchmarks.clock import interleaved, machine
 from benchmarks.contenders import engine_contenders
 from photon_gpu.backend import get_backend
-from photon_gpu.predictors import rates
+from photon_gpu.body import SEGMENT
+from photon_gpu.predictors import mix, rates
 
 
 def rivals(repeats: int, folder: Path) -> list[dict]:
@@ -76,6 +77,13 @@ def kernels(repeats: int) -> list[dict]:
         rates(100, 8),
     )
     weights = np.array([[0] * 10 + [3000], [107, -7, 1, -3, 22, 18, 34, 17, 12, 16, -7]], np.int32)
+    each = mix(weights, frames)
+    nibbles, counted = np.empty(codes.size // 2, np.uint8), np.empty(-(-codes.size // SEGMENT), np.int64)
+    escapes, unpacked = np.empty((counted.size, SEGMENT), np.uint8), np.empty(codes.size, np.uint8)
+    folded = np.minimum(rng.geometric(0.25, codes.size) - 1, 255).astype(np.uint8)
+    cpu.pack(folded, SEGMENT, nibbles, escapes, counted)
+    starts = np.concatenate([[0], np.cumsum(counted)])
+    long = np.concatenate([row[:count] for row, count in zip(escapes, counted, strict=True)])
     labels, decoded = np.arange(65536) * 0.5, np.empty(values.shape)
     counts, table = np.empty(values.shape, np.uint16), np.arange(256, dtype=np.uint16)
     actions = {
@@ -92,15 +100,17 @@ def kernels(repeats: int) -> list[dict]:
         ),
         "predict past": (2, lambda: cpu.predict_past(codes, weights, steps, state, out)),
         "restore past": (2, lambda: cpu.restore_past(codes, weights, steps, state, out)),
-        "predict full": (2, lambda: cpu.predict_full(codes, weights, steps, state, out)),
-        "restore full": (2, lambda: cpu.restore_full(codes, weights, steps, state, out)),
+        "predict full": (2, lambda: cpu.predict_full(codes, each, steps, state, out)),
+        "restore full": (2, lambda: cpu.restore_full(codes, each, steps, state, out)),
+        "pack": (1.5, lambda: cpu.pack(folded, SEGMENT, nibbles, escapes, counted)),
+        "unpack": (1.5, lambda: cpu.unpack(nibbles, long, starts, SEGMENT, unpacked)),
         "checksum": (1, lambda: cpu.checksum(flat, 0, rows * columns)),
     }
     # A memcpy that moves as many bytes, reads and writes counted alike.
     moved = {name: codes.size * per_pixel for name, (per_pixel, _) in actions.items()}
     copies = {}
     for name, nbytes in moved.items():
-        source, target = np.zeros(nbytes // 2, np.uint8), np.empty(nbytes // 2, np.uint8)
+        source, target = np.zeros(int(nbytes) // 2, np.uint8), np.empty(int(nbytes) // 2, np.uint8)
         copies[f"{name} memcpy"] = lambda s=source, t=target: np.copyto(t, s)
     times = interleaved({**{name: action for name, (_, action) in actions.items()}, **copies}, repeats)
     print("\n| kernel, one core | Gpixel/s | share of a memcpy of the same bytes |\n|---|---|---|")

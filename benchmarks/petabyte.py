@@ -1,4 +1,4 @@
-"""What a petabyte takes: ``python -m benchmarks.petabyte [--terabytes 1000] [--workers 100] [--write docs/scale.md]``.
+"""What a petabyte takes: ``python -m benchmarks.petabyte [--terabytes 1000] [--workers 100]``.
 
 Speed per worker and ratio come from movies encoded over a dask cluster of as many workers as this machine has
 cores; requests from two movies written to a real S3 server (SeaweedFS, on this machine) through a proxy that counts
@@ -8,14 +8,16 @@ them. From these, hours, requests and costs follow by the formulas printed besid
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import photon_gpu as pg
 from benchmarks.clock import machine
 from benchmarks.memory import NOISE, Shifted
+from benchmarks.record import RESULTS, path_of, save
 from photon_gpu.cost import load_prices
 from photon_gpu.pool import worker_count
 
@@ -23,6 +25,7 @@ PUT_USD = 0.005 / 1000
 GET_USD = 0.0004 / 1000
 CORE_HOUR_USD = 0.04
 """Amazon's list for S3 Standard and, roughly, for a core of a general machine, us-east-1, 2024: put in your own."""
+COLUMNS = ("date", "machine", "ratio", "megabytes_per_second", "per_chunk", "per_movie")
 _PAID_AS_PUT = ("PUT", "POST", "LIST")
 
 
@@ -173,7 +176,22 @@ def told(measured: Measured, found: Estimate, terabytes: float, workers: int) ->
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
+def page(
+    measured: Measured,
+    terabytes: float = 1000.0,
+    workers: int = 100,
+    movie_gigabytes: float = 10.0,
+    chunk_megabytes: float = 52.4288,
+) -> str:
+    """The estimate, as Markdown."""
+    found = estimate(
+        measured, raw_bytes=terabytes * 1e12, movie_bytes=movie_gigabytes * 1e9, chunk_bytes=chunk_megabytes * 1e6,
+        workers=workers,
+    )  # fmt: skip
+    return told(measured, found, terabytes, workers)
+
+
+def main(arguments: list[str] | None = None) -> Path:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -184,21 +202,29 @@ def main(arguments: list[str] | None = None) -> None:
         "--chunk-megabytes", type=float, default=52.4288, help="100 frames of 512 x 512 uint16"
     )
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--write", type=Path, help="a file with <!-- petabyte --> ... <!-- /petabyte --> to fill"
-    )
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     measured = measure(options.repeats)
-    found = estimate(
-        measured, raw_bytes=options.terabytes * 1e12, movie_bytes=options.movie_gigabytes * 1e9,
-        chunk_bytes=options.chunk_megabytes * 1e6, workers=options.workers,
-    )  # fmt: skip
-    text = told(measured, found, options.terabytes, options.workers)
-    print(text)
-    if options.write:
-        from benchmarks.tables import fill
+    target = path_of("petabyte", options.results)
+    row = {
+        **asdict(measured),
+        "per_chunk": json.dumps(measured.per_chunk),
+        "per_movie": json.dumps(measured.per_movie),
+    }
+    save(target, COLUMNS, [row], "machine")
+    print(
+        page(measured, options.terabytes, options.workers, options.movie_gigabytes, options.chunk_megabytes)
+    )
+    print(target)
+    return target
 
-        fill(options.write, "petabyte", text)
+
+def measured_in(row: dict[str, str]) -> Measured:
+    """What a row of the CSV says."""
+    return Measured(
+        ratio=float(row["ratio"]), megabytes_per_second=float(row["megabytes_per_second"]),
+        per_chunk=json.loads(row["per_chunk"]), per_movie=json.loads(row["per_movie"]), machine=row["machine"],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ the CSV goes to benchmarks/results/. Points are measured from small to large unt
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -24,8 +21,8 @@ import numpy as np
 
 import photon_gpu as pg
 from benchmarks.clock import machine
-from benchmarks.compare import RESULTS
 from benchmarks.memory import NOISE, Shifted
+from benchmarks.record import RESULTS, path_of, save
 from photon_gpu.pool import worker_count
 from photon_gpu.profiling.profile import on_cores
 
@@ -148,9 +145,6 @@ def main(arguments: list[str] | None = None) -> Path | None:
     parser.add_argument("--points", type=int, default=99, help="at most so many points per axis")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument(
-        "--write", type=Path, help="a file with <!-- scaling --> ... <!-- /scaling --> to fill"
-    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
@@ -158,51 +152,16 @@ def main(arguments: list[str] | None = None) -> Path | None:
         return None
     names = options.only.split(",") if options.only else list(AXES)
     until = time.monotonic() + 60 * options.minutes
-    today, hardware = datetime.date.today().isoformat(), machine()
-    slug = re.sub(r"[^a-z0-9]+", "-", hardware.lower()).strip("-")
-    target = options.results / f"scaling_{slug}_{today}.csv"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = path_of("scaling", options.results)
     said: list[str] = []
-    points: dict[str, list[dict]] = {}
-    with target.open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        for place, axis in enumerate(names):
-            share = max(until - time.monotonic(), 0.0) / (len(names) - place)
-            rows = measure(axis, time.monotonic() + share, options.repeats, options.points)
-            for row in rows:
-                known = {"date": today, "machine": hardware, "axis": axis, **row}
-                table.writerow({key: f"{v:.6g}" if isinstance(v, float) else v for key, v in known.items()})
-            file.flush()
-            points[axis] = rows
-            said += findings(axis, rows)
-            print(said[-1], flush=True)
-    print("\n".join(["", hardware, *said, str(target)]))
-    if options.write:
-        from benchmarks.tables import fill
-
-        fill(options.write, "scaling", told(points, hardware, today))
+    for place, axis in enumerate(names):
+        share = max(until - time.monotonic(), 0.0) / (len(names) - place)
+        rows = measure(axis, time.monotonic() + share, options.repeats, options.points)
+        save(target, COLUMNS, [{"axis": axis, **row} for row in rows], "axis")
+        said += findings(axis, rows)
+        print(said[-1], flush=True)
+    print("\n".join(["", machine(), *said, str(target)]))
     return target
-
-
-def told(points: dict[str, list[dict]], hardware: str, day: str) -> str:
-    """As Markdown: every axis, what it says, and latency against chunk_frames."""
-    lines = [
-        f"On {hardware}, {day}; compact, preset fast, frames of 512 x 512 int16 unless said otherwise.",
-        "",
-    ]
-    lines += ["| against | points | MB/s | peak memory, MB | what it says |", "|---|---|---|---|---|"]
-    for axis, rows in points.items():
-        columns = (
-            ", ".join(f"{row['value']:g}" for row in rows),
-            ", ".join(f"{row['mb_s']:,.0f}" for row in rows),
-            ", ".join(f"{row['peak_bytes'] / 1e6:,.0f}" for row in rows),
-        )
-        lines.append(f"| {axis} | {' | '.join(columns)} | {findings(axis, rows)[0].partition(': ')[2]} |")
-    if rows := points.get("chunk_frames"):
-        lines += ["", "| chunk_frames | encode MB/s | one random frame, ms |", "|---|---|---|"]
-        lines += [f"| {row['value']} | {row['mb_s']:,.0f} | {row['frame_ms']:.1f} |" for row in rows]
-    return "\n".join(lines)
 
 
 def measure(axis: str, until: float, repeats: int, points: int) -> list[dict]:

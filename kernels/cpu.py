@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_gpu.kernels import cpu_terms as terms
 from photon_gpu.kernels.cpu_terms import jit
 
-FRACTION, WEIGHT, ESCAPE, TERMS = 7, 8, 15, 11
+FRACTION, WEIGHT, ESCAPE, TERMS, MIX = 7, 8, 15, 11, 16
 
 _RUN = 1024
 _FEW = 64  # residuals packed at a time; a power of two
@@ -262,7 +262,7 @@ def predict_full(
     terms.begin(state)
     mean, previous, now = state[0], state[1], state[2]
     for t in range(codes.shape[0]):
-        w = weights[min(t, 1)]
+        w = weights[t]
         terms.frame_with_mean(mean, now)
         for r in range(codes.shape[1]):
             for c in range(codes.shape[2]):
@@ -270,7 +270,7 @@ def predict_full(
         for r in range(codes.shape[1]):
             for c in range(codes.shape[2]):
                 total = terms.wide(
-                    terms.past(w, mean, previous, r, c, codes) + terms.above(w, now, r, c, codes), codes
+                    terms.mix(w, mean, previous, r, c, codes) + terms.above(w, now, r, c, codes), codes
                 )
                 total = terms.wide(total + terms.west(w, now[r + 1, c], codes), codes)
                 out[t, r, c] = terms.zigzag(
@@ -287,7 +287,7 @@ def restore_full(
     terms.begin(state)
     mean, now, known = state[0], state[2], np.empty(out.shape[2], np.int64)
     for t in range(residuals.shape[0]):
-        w = weights[min(t, 1)]
+        w = weights[t]
         terms.frame_with_mean(mean, now)
         for r in range(residuals.shape[1]):
             terms.known(w, state, r, known, out)
@@ -407,7 +407,7 @@ def restore_full_sorted(
     mean, now, known = state[0], state[2], np.empty(out.shape[2], np.int64)
     missing, last, next_ones, ends = 0, places.shape[1] - 1, places[0], places[1]
     for t in range(out.shape[0]):
-        w = weights[min(t, 1)]
+        w = weights[t]
         terms.frame_with_mean(mean, now)
         for r in range(out.shape[1]):
             terms.known(w, state, r, known, out)

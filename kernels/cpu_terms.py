@@ -124,31 +124,50 @@ def past(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int, codes: ND
 
 
 @jit
+def known(w: NDArray, state: NDArray, r: int, out: NDArray[np.int64], codes: NDArray) -> None:
+    """All terms of a row's full predictions but the code to the left: pixels do not wait for each other."""
+    for c in range(out.size):
+        total = mix(w, state[0], state[1], r, c, codes)
+        out[c] = wide(total + above(w, state[2], r, c, codes), codes)
+
+
+@jit
+def mix(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int, codes: NDArray) -> Any:
+    """Weighted terms of the past, each neighbour of the mean by itself."""
+    total = wide(wide(w[15], codes) << 7, codes)
+    total = wide(total + wide(w[0] * wide(mean[r + 1, c + 1], codes), codes), codes)
+    total = wide(total + wide(w[1] * wide(mean[r, c + 1], codes), codes), codes)
+    total = wide(total + wide(w[2] * wide(mean[r + 2, c + 1], codes), codes), codes)
+    total = wide(total + wide(w[3] * wide(mean[r + 1, c], codes), codes), codes)
+    total = wide(total + wide(w[4] * wide(mean[r + 1, c + 2], codes), codes), codes)
+    total = wide(total + wide(w[5] * wide(mean[r, c], codes), codes), codes)
+    total = wide(total + wide(w[6] * wide(mean[r, c + 2], codes), codes), codes)
+    total = wide(total + wide(w[7] * wide(mean[r + 2, c], codes), codes), codes)
+    total = wide(total + wide(w[8] * wide(mean[r + 2, c + 2], codes), codes), codes)
+    total = wide(total + wide(w[9] * wide(previous[r + 1, c + 1], codes), codes), codes)
+    across = wide(previous[r + 1, c] + wide(previous[r + 1, c + 2], codes), codes)
+    along = wide(previous[r, c + 1] + wide(previous[r + 2, c + 1], codes), codes)
+    return wide(total + wide(w[10] * wide(across + along, codes), codes), codes)
+
+
+@jit
 def above(w: NDArray, now: NDArray, r: int, c: int, codes: NDArray) -> Any:
     """Weighted terms of the current frame's row above."""
-    total = wide(w[7] * wide(now[r, c + 1], codes), codes)
-    total = wide(total + wide(w[8] * wide(now[r, c], codes), codes), codes)
-    return wide(total + wide(w[9] * wide(now[r, c + 2], codes), codes), codes)
+    total = wide(w[12] * wide(now[r, c + 1], codes), codes)
+    total = wide(total + wide(w[13] * wide(now[r, c], codes), codes), codes)
+    return wide(total + wide(w[14] * wide(now[r, c + 2], codes), codes), codes)
 
 
 @jit
 def west(w: NDArray, west: Any, codes: NDArray) -> Any:
     """The weighted code to the left, which alone makes pixels of a row wait for each other."""
-    return wide(w[6] * wide(west, codes), codes)
+    return wide(w[11] * wide(west, codes), codes)
 
 
 @jit
 def prediction(total: Any, codes: NDArray) -> Any:
     """Weighted terms, rounded to a code."""
     return np.int32(wide(wide(total + wide(16384, codes), codes) >> 15, codes))
-
-
-@jit
-def known(w: NDArray, state: NDArray, r: int, out: NDArray[np.int64], codes: NDArray) -> None:
-    """All terms of a row's predictions but the code to the left: pixels do not wait for each other."""
-    for c in range(out.size):
-        total = past(w, state[0], state[1], r, c, codes)
-        out[c] = wide(total + above(w, state[2], r, c, codes), codes)
 
 
 @jit

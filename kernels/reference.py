@@ -24,6 +24,10 @@ TERMS = 11
 """Predictor inputs: mean and its vertical, horizontal, diagonal neighbours; previous frame and its
 four neighbours; west, north, north-west, north-east in the current frame; 1."""
 
+MIX = 16
+"""The same with each neighbour of the mean by itself: mean and its north, south, west, east, north-west,
+north-east, south-west, south-east; previous frame and its four neighbours; four of the current frame; 1."""
+
 
 def extent(values: NDArray, out: NDArray) -> None:
     """Least and greatest finite value into ``out[0:2]``, the number of others into ``out[2]``.
@@ -218,15 +222,26 @@ def restore_past(
         previous = out[t].astype(np.int64) << FRACTION
 
 
+def _mix_terms(mean: NDArray[np.int64], previous: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    m, p = np.pad(mean, 1, mode="edge"), np.pad(previous, 1, mode="edge")
+    return [
+        mean,
+        *(m[:-2, 1:-1], m[2:, 1:-1], m[1:-1, :-2], m[1:-1, 2:]),
+        *(m[:-2, :-2], m[:-2, 2:], m[2:, :-2], m[2:, 2:]),
+        previous,
+        p[:-2, 1:-1] + p[2:, 1:-1] + p[1:-1, :-2] + p[1:-1, 2:],
+    ]
+
+
 def _full_prediction(
     terms: list[NDArray[np.int64]], now: NDArray[np.int64], w: NDArray[np.int64], r: int, c: int
 ) -> int:
     """Mix for one pixel; ``now`` is the current frame so far, framed by the mean's edge."""
-    total = int(w[10]) << FRACTION
-    for weight, term in zip(w[:6], terms, strict=True):
+    total = int(w[15]) << FRACTION
+    for weight, term in zip(w[:11], terms, strict=True):
         total += int(weight) * int(term[r, c])
     around = (now[r + 1, c], now[r, c + 1], now[r, c], now[r, c + 2])
-    for weight, value in zip(w[6:10], around, strict=True):
+    for weight, value in zip(w[11:15], around, strict=True):
         total += int(weight) * int(value)
     return (total + (1 << 14)) >> (FRACTION + WEIGHT)
 
@@ -236,13 +251,14 @@ def predict_full(
 ) -> None:
     """As :func:`predict_past`, and the current frame's west, north, north-west and north-east.
 
-    Beyond the block's edge the running mean of the nearest pixel stands in.
+    ``weights (T, 16)``: a row for each frame. Beyond the block's edge the running mean of the nearest
+    pixel stands in.
     """
     mean = np.zeros(codes.shape[1:], np.int64)
     previous = mean
     for t, frame in enumerate(codes):
-        w = weights[min(t, 1)].astype(np.int64)
-        terms, now = _past_terms(mean, previous), np.pad(mean, 1, mode="edge")
+        w = weights[t].astype(np.int64)
+        terms, now = _mix_terms(mean, previous), np.pad(mean, 1, mode="edge")
         for r, c in np.ndindex(*frame.shape):
             difference = int(frame[r, c]) - _full_prediction(terms, now, w, r, c)
             out[t, r, c] = _zigzag(np.array(difference), codes.dtype)
@@ -258,8 +274,8 @@ def restore_full(
     mean = np.zeros(residuals.shape[1:], np.int64)
     previous = mean
     for t, frame in enumerate(residuals):
-        w = weights[min(t, 1)].astype(np.int64)
-        terms, now = _past_terms(mean, previous), np.pad(mean, 1, mode="edge")
+        w = weights[t].astype(np.int64)
+        terms, now = _mix_terms(mean, previous), np.pad(mean, 1, mode="edge")
         for r, c in np.ndindex(*frame.shape):
             value = _full_prediction(terms, now, w, r, c) + int(_unzigzag(frame[r, c]))
             out[t, r, c] = np.array(value).astype(out.dtype)
@@ -349,8 +365,8 @@ def restore_full_sorted(
     mean = np.zeros(out.shape[1:], np.int64)
     previous, missing, last = mean, 0, places.shape[1] - 1
     for t, frame in enumerate(out):
-        w = weights[min(t, 1)].astype(np.int64)
-        terms, now = _past_terms(mean, previous), np.pad(mean, 1, mode="edge")
+        w = weights[t].astype(np.int64)
+        terms, now = _mix_terms(mean, previous), np.pad(mean, 1, mode="edge")
         for r, c in np.ndindex(*frame.shape):
             predicted = _full_prediction(terms, now, w, r, c)
             level = min(int(np.array(predicted).astype(out.dtype)), last)

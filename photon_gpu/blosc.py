@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.stages import Map
 
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""How to run independent calls: ``map``, or a thread pool's."""
+__all__ = ["MAX_BYTES", "Blocks", "Compressor", "Map", "compress", "compress_blocks", "decompress", "decompress_span",
+           "frame_sizes"]  # fmt: skip
 
 MAX_BYTES = 2**31 - 17
 """Largest buffer one Blosc frame can hold."""
@@ -121,12 +122,16 @@ def compress_blocks(
     So a chunk of float64 labels, four times the raw movie, never exists as a whole.
     """
     nbytes = count * itemsize
+
+    def one_frame(data: Callable[[], NDArray]) -> bytes:
+        return next(iter(run(lambda make: _encode(make(), compressor), [data])))
+
     if nbytes < 1 << 16:
-        return _encode(items(0, count), compressor)
+        return one_frame(lambda: items(0, count))
     size, unsplit = _blocks(compressor, nbytes, itemsize)
     per_block = max(size // itemsize, 1)
     if count < 2 * per_block or size % itemsize or not unsplit:
-        return _encode(items(0, count), compressor)
+        return one_frame(lambda: items(0, count))
     fixed = Compressor(**{**asdict(compressor), "blocksize": compressor.blocksize or size})
     starts = list(range(0, count - count % per_block, per_block))
     # The rest rides with the last whole block: alone, Blosc would take it for a whole one.
@@ -138,7 +143,7 @@ def compress_blocks(
         if not frames[0][2] & _MEMCPYED and len(joined) < nbytes:
             return joined
     # A block that does not compress changes how Blosc stores the whole buffer.
-    return _encode(np.concatenate([items(*span) for span in spans]), compressor)
+    return one_frame(lambda: np.concatenate([items(*span) for span in spans]))
 
 
 def frame_sizes(frame: bytes) -> tuple[int, int]:
@@ -207,6 +212,51 @@ def decompress_span(
     out = np.empty(min(last * size, nbytes) - first * size, np.uint8)
     _decode(_part(frame, first, last, _block_ends(frame, blocks)), out)
     return out[start - first * size : stop - first * size]
+
+
+class Blocks:
+    """What a frame opens to, opened block by block as parts of it are asked for.
+
+    Attributes
+    ----------
+    data : (n,) uint8 array
+        Pages of it that were never opened take no memory; what they hold is not defined.
+    """
+
+    def __init__(self, frame: bytes, run: Map = map) -> None:
+        self._frame, self._run = frame, run
+        nbytes, self._size = frame_sizes(frame)
+        self.data = np.empty(nbytes, np.uint8)
+        blocks = -(-nbytes // self._size) if self._size else 0
+        self._one = blocks < 2 or bool(frame[2] & _MEMCPYED)
+        # A short last block rides with the one before: Blosc refuses a frame smaller than its block size.
+        self._opened = np.zeros(1 if self._one else blocks - 1, bool)
+        self._blocks = blocks
+        self._ends = np.empty(0, np.int64) if self._one else _block_ends(frame, blocks)
+
+    def open(self, spans: Iterable[slice]) -> None:
+        """Open the blocks that hold these bytes, unless they are open already."""
+        wanted, last = np.zeros_like(self._opened), len(self._opened) - 1
+        for span in spans:
+            if span.start < span.stop:
+                first, end = min(span.start // self._size, last), (span.stop - 1) // self._size
+                wanted[first : min(end, last) + 1] = True
+        numbers = np.flatnonzero(wanted & ~self._opened)
+        # Neighbours are opened together, about a MiB in one call.
+        apart = np.flatnonzero(np.diff(numbers) > 1) + 1
+        step = max(1, (1 << 20) // max(self._size, 1))
+        runs = [part[i : i + step] for part in np.split(numbers, apart) for i in range(0, len(part), step)]
+        list(self._run(self._open, runs))
+        self._opened |= wanted
+
+    def _open(self, numbers: NDArray[np.int64]) -> None:
+        if self._one:
+            _decode(self._frame, self.data)
+            return
+        first, stop = int(numbers[0]), int(numbers[-1]) + 1
+        stop = self._blocks if stop == len(self._opened) else stop
+        part = _part(self._frame, first, stop, self._ends)
+        _decode(part, self.data[first * self._size : stop * self._size])
 
 
 def _opened_into(frame: bytes, start: int, stop: int, into: NDArray[np.uint8]) -> bool:
@@ -285,7 +335,8 @@ def _part(frame: bytes, first: int, last: int, ends: NDArray[np.int64]) -> bytes
     """Blocks ``first:last`` as a frame of their own."""
     version, lz, flags, itemsize, nbytes, size, _ = _HEADER.unpack_from(frame)
     starts = np.frombuffer(frame, "<i4", last, _HEADER.size)[first:last]
-    bodies = [frame[start:end] for start, end in zip(starts, ends[first:last], strict=True)]
+    whole = memoryview(frame)
+    bodies = [whole[start:end] for start, end in zip(starts, ends[first:last], strict=True)]
     head = _HEADER.size + 4 * (last - first)
     placed = head + np.concatenate([[0], np.cumsum([len(body) for body in bodies])])
     part_bytes = min(last * size, nbytes) - first * size

@@ -5,6 +5,8 @@ FORMAT.md, "Body". Bands do not depend on each other, so each is written and rea
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
@@ -32,19 +34,31 @@ class Places:
     packed : bool
     levels : int
         0: residuals are in the order of their samples.
+    weights : int
+        Weights that frames have of their own.
     """
 
     def __init__(
-        self, *, frames: int, rows: int, columns: int, band: int, width: int, packed: bool, levels: int
+        self,
+        *,
+        frames: int,
+        rows: int,
+        columns: int,
+        band: int,
+        width: int,
+        packed: bool,
+        levels: int,
+        weights: int = 0,
     ) -> None:
         self.width, self.packed, self.levels, self.band, self.rows = width, packed, levels, band, rows
+        self.weights, self.levels_at = weights, 4 * weights
         self._row = frames * columns
         self.bands = -(-rows // band)
         self.samples = self._row * rows
         self._segments = -(-self._row * band // SEGMENT)
         last = self._row * (rows - (self.bands - 1) * band)
         self.segments = (self.bands - 1) * self._segments + -(-last // SEGMENT)
-        self.counts_at = 4 * self.bands * levels
+        self.counts_at = self.levels_at + 4 * self.bands * levels
         self.nibbles_at = self.counts_at + (4 * self.segments if packed else 0)
         self.fixed = self.nibbles_at + (
             (self.bands - 1) * (-(-self._row * band // 2)) - (-last // 2) if packed else self.samples * width
@@ -73,7 +87,7 @@ class Places:
         """Of the same chunk, not packed."""
         return Places(
             frames=1, rows=self.rows, columns=self._row, band=self.band, width=self.width, packed=False,
-            levels=self.levels,
+            levels=self.levels, weights=self.weights,
         )  # fmt: skip
 
 
@@ -86,18 +100,25 @@ class Writer:
     def __init__(self, places: Places, head: int, kernels: ModuleType) -> None:
         self.places, self._head, self._kernels = places, head, kernels
         # Packed or not, a body that is kept is never longer than this.
-        most = places.samples * places.width + 4 * (places.segments + places.bands * places.levels)
+        most = places.samples * places.width + 4 * places.segments + places.counts_at
         self._payload = np.empty(head + most, np.uint8)
         self._body = self._payload[head:]
         self._levels = np.zeros((places.bands, places.levels), "<u4")
         self._counts = np.zeros(places.segments if places.packed else 0, "<u4")
         self._escapes: list[NDArray] = [np.empty(0, np.uint8)] * places.bands
+        self.weights = np.zeros(places.weights, np.int32)
+        """Weights that frames have of their own, to be filled in."""
+
+    @property
+    def weights_crc(self) -> int:
+        """CRC-32 of them."""
+        return zlib.crc32(self.weights.astype("<i4").tobytes())
 
     def put(self, first: int, residuals: NDArray, levels: NDArray[np.int64] | None = None) -> None:
         """Residuals of the band that begins with row ``first``, contiguous; of sorted ones, how many each level has."""
         places, flat = self.places, residuals.reshape(-1)
         if levels is not None:
-            self._levels[first // places.band] = levels
+            self.put_levels(first, levels)
         if not places.packed:
             to_planes(flat, self._body[places.band_bytes(first)])
             return
@@ -105,14 +126,18 @@ class Writer:
         rows = segments.stop - segments.start
         escapes, counts = np.empty((rows, SEGMENT), flat.dtype), np.empty(rows, np.int64)
         self._kernels.pack(flat, SEGMENT, self._body[places.band_bytes(first)], escapes, counts)
-        self.put_escapes(first, escapes, counts)
+        self.put_escapes(first, list(escapes), counts)
 
     def nibbles(self, first: int) -> NDArray[np.uint8]:
         """Where the packed residuals of a band go, for those who pack themselves."""
         return self._body[self.places.band_bytes(first)]
 
-    def put_escapes(self, first: int, escapes: NDArray, counts: NDArray[np.int64]) -> None:
-        """What the kernel ``pack`` left beside the half bytes of a band."""
+    def put_levels(self, first: int, levels: NDArray[np.int64]) -> None:
+        """How many residuals of a sorted band each level has."""
+        self._levels[first // self.places.band] = levels
+
+    def put_escapes(self, first: int, escapes: Sequence[NDArray], counts: NDArray[np.int64]) -> None:
+        """What the kernel ``pack`` left beside the half bytes of a band: rows, and how much of each counts."""
         places = self.places
         self._counts[places.band_segments(first)] = counts
         parts = [row[:count] for row, count in zip(escapes, counts.tolist(), strict=True)]
@@ -128,14 +153,15 @@ class Writer:
             self._body[places.counts_at : places.nibbles_at] = self._counts.view(np.uint8)
             escapes = np.concatenate(self._escapes)
             self._body[places.fixed : size] = _little(escapes, places.width).view(np.uint8)
-        self._body[: places.counts_at] = self._levels.reshape(-1).view(np.uint8)
+        to_planes(self.weights.view(np.uint32), self._body[: places.levels_at])
+        self._body[places.levels_at : places.counts_at] = self._levels.reshape(-1).view(np.uint8)
         return self._payload[: self._head + size], places.packed
 
     def _unpacked(self) -> NDArray[np.uint8]:
         """All residuals as they were before they were packed."""
         places = self.places.unpacked()
         out = Writer(places, self._head, self._kernels)
-        out._levels = self._levels
+        out._levels, out.weights = self._levels, self.weights
         for first in range(0, places.rows, places.band):
             segments = self.places.band_segments(first)
             starts = _starts(self._counts[segments])
@@ -164,7 +190,10 @@ class Reader:
             size += places.width * int(self.starts[-1])
         if body.size != size:
             raise CorruptDataError(f"the body of a chunk has {body.size} bytes; its header describes {size}")
-        self.levels = body[: places.counts_at].copy().view("<u4").reshape(places.bands, places.levels)
+        self.weights = from_planes(body[: places.levels_at], 4).view(np.int32)
+        self.levels = (
+            body[places.levels_at : places.counts_at].copy().view("<u4").reshape(places.bands, places.levels)
+        )
         """Samples of each level, by band."""
         if places.levels and any(
             int(row.sum(dtype=np.int64)) != places.band_samples(i * places.band)
@@ -181,6 +210,10 @@ class Reader:
     def band(self, first: int) -> NDArray[np.uint8]:
         """What is stored of the band that begins with row ``first``: half bytes, or planes of bytes."""
         return self._body[self.places.band_bytes(first)]
+
+    def part(self, span: slice) -> NDArray[np.uint8]:
+        """Bytes of the body."""
+        return self._body[span]
 
     def residuals(self, first: int, escapes: NDArray, kernels: ModuleType) -> NDArray | None:
         """Residuals of a band, 1-D, in the order they are stored in; None where its tables contradict it."""

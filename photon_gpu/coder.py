@@ -14,11 +14,12 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, Forward, extent, narrowest, span
 from photon_gpu.inverse import STABILIZED, render
-from photon_gpu.payload import Header, block_shape, header_bytes, unpack
-from photon_gpu.predictors import NAMES, Predictor, band_rows, rates
+from photon_gpu.moving import fit_frames
+from photon_gpu.payload import Header, Need, block_shape, header_bytes, unpack
+from photon_gpu.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
 from photon_gpu.stages import Stages
 
-_ALTERED = "the codes of a chunk fail their checksum: the chunk was altered"
+ALTERED = "the codes of a chunk fail their checksum: the chunk was altered"
 
 
 def encode(
@@ -37,7 +38,9 @@ def encode(
         plan = Plan(values.shape, chunk, encoding, found, backend)
     block = values.reshape(plan.frames, plan.rows, plan.columns)
 
-    def encode_band(first: int) -> int:
+    bands = range(0, plan.rows, plan.band)
+
+    def coded(first: int) -> tuple[NDArray, int]:
         stop = min(first + plan.band, plan.rows)
         start, pixels = first * plan.columns, plan.rows * plan.columns
         with stages.timed("transform"):
@@ -45,14 +48,26 @@ def encode(
             codes = np.empty(piece.shape, plan.dtype)
             plan.forward(piece, start, pixels, codes)
             total = int(backend.kernels.checksum(codes, start, pixels))
+        return codes.reshape(plan.frames, stop - first, plan.columns), total
+
+    def predicted(first: int, codes: NDArray) -> None:
         with stages.timed("predict"):
-            shaped = codes.reshape(plan.frames, stop - first, plan.columns)
-            residuals = np.empty_like(shaped)
-            _predict(plan.predictor.name, shaped, plan.weights, plan.steps, residuals, backend)
-            plan.put(first, shaped, residuals)
+            residuals = np.empty_like(codes)
+            _predict(plan.predictor.name, codes, plan.weights, plan.steps, residuals, backend)
+            plan.put(first, codes, residuals)
+
+    def encode_band(first: int) -> int:
+        codes, total = coded(first)
+        predicted(first, codes)
         return total
 
-    return plan.finished(sum(run(encode_band, range(0, plan.rows, plan.band))))
+    if plan.predictor.name != "moving":
+        return plan.finished(sum(run(encode_band, bands)))
+    made = list(run(coded, bands))
+    with stages.timed("predict"):
+        plan.fit(np.concatenate([codes for codes, _ in made], axis=1))
+    list(run(lambda i: predicted(bands[i], made[i][0]), range(len(made))))
+    return plan.finished(sum(total for _, total in made))
 
 
 class Plan:
@@ -81,11 +96,13 @@ class Plan:
         self.dtype, self.width = self.forward.dtype, self.forward.dtype.itemsize
         # Codes of 32 bits are beyond the predictors' arithmetic, and beyond any detector's.
         self.predictor = encoding.predictor if self.width < 4 else Predictor(name="none")
-        self.weights = self.predictor.relative(self.forward.base, self.forward.top)
+        self._header_weights = self.predictor.relative(self.forward.base, self.forward.top)
+        self.weights = kernel_weights(self.predictor.name, self._header_weights, self.frames)
         self.steps = rates(self.frames, self.predictor.rate)
         places = Places(
             frames=self.frames, rows=self.rows, columns=self.columns, band=self.band, width=self.width,
             packed=self.width < 4, levels=self.predictor.levels,
+            weights=self.frames * MIX if self.predictor.name == "moving" else 0,
         )  # fmt: skip
         self._host = host or backend.kernels
         self.body = Writer(places, header_bytes(len(chunk)), self._host)
@@ -101,6 +118,11 @@ class Plan:
         self._host.sort_levels(codes, residuals, np.cumsum(levels) - levels, ordered)
         self.body.put(first, ordered, levels)
 
+    def fit(self, codes: NDArray) -> None:
+        """Give every frame weights of its own, from all codes ``(T, rows, columns)`` of the chunk."""
+        self.weights = fit_frames(codes, self.predictor.rate, self.forward.top)
+        self.body.weights[...] = self.weights.reshape(-1)
+
     def finished(self, checksum: int) -> NDArray[np.uint8]:
         """The payload, with its header."""
         noise, encoding, forward = self.encoding.noise, self.encoding, self.forward
@@ -111,7 +133,8 @@ class Plan:
             phases=encoding.phases, dtype=encoding.dtype, frames=self.frames, base=forward.base,
             checksum=checksum % (1 << 64), band_rows=self.band, seed=encoding.seed, rate=self.predictor.rate,
             top=forward.top, gain=noise.gain, offset=noise.offset, variance=noise.variance, step=encoding.step,
-            packed=packed, levels=self.predictor.levels, shape=self.chunk, weights=self.weights,
+            packed=packed, levels=self.predictor.levels, weights_crc=self.body.weights_crc,
+            shape=self.chunk, weights=self._header_weights,
         )  # fmt: skip
         payload[: header.nbytes] = np.frombuffer(header.pack(), np.uint8)
         return payload
@@ -168,8 +191,9 @@ class Opened:
         start: int,
         stop: int | None,
         what: str | np.dtype,
+        need: Need | None = None,
     ) -> None:
-        self.header, self.body = unpack(payload)
+        self.header, self.body = unpack(payload, need)
         _check(self.header, chunk, encoding)
         total, self.rows, self.columns = block_shape(chunk)
         if len(chunk) < 2:
@@ -182,39 +206,43 @@ class Opened:
         self.dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         self.predictor = NAMES[self.header.predictor]
         self.steps = rates(self.header.frames, self.header.rate)
-        self._escapes = self.body.escapes if self.header.packed else np.empty(0, np.uint8)
+        self.weights = kernel_weights(self.predictor, self.header.weights, self.header.frames)
+        if self.header.moving:
+            self.weights = self.body.weights.reshape(-1, MIX)
+        whole = need is None and self.header.packed
+        self.escapes = self.body.escapes if whole else np.empty(0, np.uint8)
 
     def residuals(self, first: int, kernels: ModuleType) -> NDArray:
         """Residuals of the band that begins with row ``first``, 1-D, as they are stored."""
-        found = self.body.residuals(first, self._escapes, kernels)
+        found = self.body.residuals(first, self.escapes, kernels)
         if found is None:
-            raise CorruptDataError(_ALTERED)
+            raise CorruptDataError(ALTERED)
         return found
 
     def restore(self, first: int, codes: NDArray, backend: Backend) -> None:
         """Codes ``(T, rows, columns)`` of the band that begins with row ``first``."""
         residuals = self.residuals(first, backend.kernels)
         if not self.header.levels:
-            _restore(
+            restore(
                 self.predictor,
                 residuals.reshape(codes.shape),
-                self.header.weights,
+                self.weights,
                 self.steps,
                 codes,
                 backend,
             )
             return
-        ends = np.cumsum(self.body.levels[first // self.header.band_rows], dtype=np.int64)
-        places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
-        if _restore_sorted(
-            self.predictor, residuals, places, self.header.weights, self.steps, codes, backend
-        ):
-            raise CorruptDataError(_ALTERED)
+        levels = self.body.levels[first // self.header.band_rows]
+        missing, left = restore_sorted(
+            self.predictor, residuals, levels, self.weights, self.steps, codes, backend
+        )
+        if missing or left:
+            raise CorruptDataError(ALTERED)
 
     def check(self, checksum: int) -> None:
         """CorruptDataError unless the codes are those that were encoded."""
         if checksum % (1 << 64) != self.header.checksum:
-            raise CorruptDataError(_ALTERED)
+            raise CorruptDataError(ALTERED)
 
 
 def forward_for(encoding: Encoding, found: Extent, backend: Backend) -> Forward | Exact:
@@ -240,6 +268,11 @@ class Exact:
         self._kernels.subtract(values, self.base, out)
 
 
+def kernel_weights(name: str, weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
+    """Weights as the kernel of a predictor takes them."""
+    return mix(weights, frames) if name in ("full", "spatial") else weights
+
+
 def _predict(
     name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
 ) -> None:
@@ -255,16 +288,17 @@ def _predict(
         )
     elif name == "past":
         kernels.predict_past(codes, weights, steps, state, out)
-    elif name == "full":
-        kernels.predict_full(codes, weights, steps, state, out)
-    else:
+    elif name == "spatial":
         for t in range(frames):
-            kernels.predict_full(codes[t : t + 1], weights, steps[:1], state, out[t : t + 1])
+            kernels.predict_full(codes[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
+    else:
+        kernels.predict_full(codes, weights, steps, state, out)
 
 
-def _restore(
+def restore(
     name: str, body: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
 ) -> None:
+    """Codes ``(T, rows, columns)`` of a band from its residuals of the same shape."""
     frames, rows, columns = body.shape
     state = np.empty((3, rows + 2, columns + 2), np.int32)
     kernels = backend.kernels
@@ -277,30 +311,35 @@ def _restore(
         )
     elif name == "past":
         kernels.restore_past(body, weights, steps, state, out)
-    elif name == "full":
-        kernels.restore_full(body, weights, steps, state, out)
-    else:
+    elif name == "spatial":
         for t in range(frames):
-            kernels.restore_full(body[t : t + 1], weights, steps[:1], state, out[t : t + 1])
+            kernels.restore_full(body[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
+    else:
+        kernels.restore_full(body, weights, steps, state, out)
 
 
-def _restore_sorted(
+def restore_sorted(
     name: str,
     residuals: NDArray,
-    places: NDArray[np.int64],
+    levels: NDArray,
     weights: NDArray,
     steps: NDArray,
     out: NDArray,
     backend: Backend,
-) -> bool:
-    """Whether residuals were missing, or left over."""
+) -> tuple[int, int]:
+    """As :func:`restore`, of all residuals of a band, sorted; returns how many were missing, and how many are left.
+
+    ``levels`` says how many residuals each level has; ``out`` may have fewer frames than the band.
+    """
     _, rows, columns = out.shape
-    state, restore = np.empty((3, rows + 2, columns + 2), np.int32), backend.kernels.restore_full_sorted
-    if name == "full":
-        missing = restore(residuals, places, weights, steps, state, out)
+    ends = np.cumsum(levels, dtype=np.int64)
+    places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
+    state, kernel = np.empty((3, rows + 2, columns + 2), np.int32), backend.kernels.restore_full_sorted
+    if name == "spatial":
+        missing = sum(kernel(residuals, places, weights[:1], steps[:1], state, frame[None]) for frame in out)
     else:
-        missing = sum(restore(residuals, places, weights, steps[:1], state, frame[None]) for frame in out)
-    return bool(missing or (places[0] != places[1]).any())
+        missing = kernel(residuals, places, weights, steps, state, out)
+    return int(missing), int((places[1] - places[0]).sum())
 
 
 def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:

@@ -72,7 +72,27 @@ def split_key(key: Any, ndim: int) -> tuple[Any, tuple[Any, ...]]:
     if holes:
         i = holes[0]
         keys = keys[:i] + (slice(None),) * (ndim - len(keys) + 1) + keys[i + 1 :]
+    # Whole axes at the end say nothing: left out, frames go straight to where they belong.
+    while keys and isinstance(keys[-1], slice) and keys[-1] == slice(None):
+        keys = keys[:-1]
     return (keys[0], tuple(keys[1:])) if keys else (slice(None), ())
+
+
+def row_span(rest: tuple[Any, ...], frame: tuple[int, ...]) -> tuple[int, int]:
+    """First row, and the one after the last, that indices within frames ``(..., H, W)`` ask for.
+
+    Rows are counted over all axes but the last.
+
+    Examples
+    --------
+    >>> row_span((slice(2, 4),), (8, 8)), row_span((1, slice(2, 4), 0), (3, 8, 8)), row_span((), (8, 8))
+    ((2, 4), (10, 12), (0, 8))
+    """
+    rows = int(np.prod(frame[:-1], dtype=np.int64))
+    if not rest:
+        return 0, rows
+    numbers = np.broadcast_to(np.arange(rows).reshape(*frame[:-1], 1), frame)[rest]
+    return (int(numbers.min()), int(numbers.max()) + 1) if numbers.size else (0, 0)
 
 
 def frame_numbers(index: Any, frames: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 
 from photon_gpu.body import Places, Reader
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
-from photon_gpu.predictors import TERMS
+from photon_gpu.predictors import MIX, NAMES, SORTABLE, TERMS, within_limits
 
 MAGIC = b"PHTN"
 MAJOR, MINOR = 2, 1
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
-_FIXED = struct.Struct("<4s8BIqQIIIIddddI2B10x")
+Need = Callable[[Iterable[slice]], None]
+
+_FIXED = struct.Struct("<4s8BIqQIIIIddddI2B2xI4x")
 _MAX_DIMENSIONS = 32
 
 
@@ -47,6 +50,7 @@ class Header:
     step: float
     packed: bool = False
     levels: int = 0
+    weights_crc: int = 0
     shape: tuple[int, ...]
     weights: NDArray[np.int32] = field(default_factory=lambda: np.zeros((2, TERMS), np.int32), compare=False)
 
@@ -61,7 +65,7 @@ class Header:
             MAGIC, MAJOR, MINOR, self.predictor, self.width, int(self.exact), self.phases,
             DTYPES.index(self.dtype), len(self.shape), self.frames, self.base, self.checksum,
             self.band_rows, self.seed, self.rate, self.top,
-            self.gain, self.offset, self.variance, self.step, crc, int(self.packed), self.levels,
+            self.gain, self.offset, self.variance, self.step, crc, int(self.packed), self.levels, self.weights_crc,
         )  # fmt: skip
 
     @property
@@ -73,6 +77,11 @@ class Header:
     def block(self) -> tuple[int, int, int]:
         """Chunk shape as frames, rows, columns."""
         return block_shape(self.shape)
+
+    @property
+    def moving(self) -> bool:
+        """Whether every frame has weights of its own."""
+        return NAMES[self.predictor] == "moving"
 
     @property
     def samples(self) -> int:
@@ -93,15 +102,27 @@ def block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return int(shape[0]), int(np.prod(shape[1:-1], dtype=np.int64)), int(shape[-1])
 
 
-def unpack(payload: NDArray[np.uint8]) -> tuple[Header, Reader]:
-    """Header of a payload, its checksum and every field in order, and the body, of the length they describe."""
+def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header, Reader]:
+    """Header of a payload, its checksum and every field in order, and the body, of the length they describe.
+
+    ``need`` is told which bytes are looked at next, where the payload is opened bit by bit.
+    """
+    if need is not None:
+        need([slice(0, min(header_bytes(_MAX_DIMENSIONS), payload.size))])
     header = _header(payload)
     _, rows, columns = header.block
     places = Places(
         frames=header.frames, rows=rows, columns=columns, band=header.band_rows, width=header.width,
-        packed=header.packed, levels=header.levels,
+        packed=header.packed, levels=header.levels, weights=header.frames * MIX if header.moving else 0,
     )  # fmt: skip
-    return header, Reader(places, payload[header.nbytes :])
+    if need is not None:
+        need([slice(header.nbytes, min(header.nbytes + places.nibbles_at, payload.size))])
+    body = Reader(places, payload[header.nbytes :])
+    if zlib.crc32(body.weights.astype("<i4").tobytes()) != header.weights_crc:
+        raise CorruptDataError("the weights of a chunk's frames fail their checksum")
+    if header.moving and not within_limits(body.weights.reshape(-1, MIX).astype(np.int64), header.top).all():
+        raise CorruptDataError("the weights of a chunk's frames are beyond what they may be")
+    return header, body
 
 
 def _header(payload: NDArray[np.uint8]) -> Header:
@@ -109,7 +130,7 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     if len(data) < _FIXED.size or data[:4] != MAGIC:
         raise CorruptDataError(f"a chunk of {payload.size} bytes does not begin with a photon header")
     (_, major, _, predictor, width, exact, phases, dtype, dimensions, frames, base, checksum,
-     band_rows, seed, rate, top, gain, offset, variance, step, crc, packed, levels,
+     band_rows, seed, rate, top, gain, offset, variance, step, crc, packed, levels, weights_crc,
     ) = _FIXED.unpack_from(data)  # fmt: skip
     if major != MAJOR:
         raise UnsupportedVersionError(
@@ -127,15 +148,15 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     if not 0 < math.prod(shape) < 1 << 48:
         raise CorruptDataError(f"the header of a chunk says its shape is {shape}")
     weights = np.frombuffer(tail, "<i4", 2 * TERMS, 8 * dimensions).reshape(2, TERMS).astype(np.int32)
-    strange = (
-        predictor > 4 or width not in (1, 2, 4) or phases not in (1, 16) or dtype >= len(DTYPES) or exact > 1
-    )
-    if strange or packed > (width < 4) or (levels and (levels < 2 or predictor < 3 or width == 4)):
+    known = predictor < len(NAMES) and dtype < len(DTYPES) and width in (1, 2, 4) and phases in (1, 16)
+    sortable = known and NAMES[predictor] in SORTABLE and width < 4
+    if not known or exact > 1 or packed > (width < 4) or levels == 1 or (levels and not sortable):
         raise CorruptDataError("the header of a chunk holds a value that no release has written")
     header = Header(
         predictor=predictor, width=width, exact=bool(exact), phases=phases, dtype=DTYPES[dtype], frames=frames,
         base=base, checksum=checksum, band_rows=band_rows, seed=seed, rate=rate, top=top, gain=gain, offset=offset,
-        variance=variance, step=step, packed=bool(packed), levels=levels, shape=shape, weights=weights,
+        variance=variance, step=step, packed=bool(packed), levels=levels, weights_crc=weights_crc,
+        shape=shape, weights=weights,
     )  # fmt: skip
     if not (
         1 <= frames <= header.block[0] and band_rows >= 1 and 1 <= rate <= 128 and top < 1 << (8 * width)

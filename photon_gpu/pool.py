@@ -24,8 +24,11 @@ def worker_count(workers: int | None) -> int:
 
 def parallel(workers: int) -> Map:
     """``map`` over so many threads; calls must not wait for each other."""
-    if workers == 1:
-        return map
+    return map if workers == 1 else bounded(workers)
+
+
+def bounded(workers: int) -> Map:
+    """As :func:`parallel`, and never more than so many at once, however many threads call: one has a thread, too."""
     with _lock:
         if workers not in _pools:
             _pools[workers] = ThreadPoolExecutor(workers, thread_name_prefix="photon")

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from photon_gpu.body import MAX_LEVELS
 from photon_gpu.errors import InvalidInputError
 
-NAMES = ("none", "mean", "past", "full", "spatial")
+NAMES = ("none", "mean", "past", "full", "spatial", "moving")
 """In the order of their number in a chunk's header."""
 
-SORTABLE = ("full", "spatial")
+SORTABLE = ("full", "spatial", "moving")
 """Predictors that see every code before the next: they can be undone from sorted residuals."""
 
 LEVELS = 64
@@ -32,7 +32,12 @@ TERMS = 11
 MULTIPLICITY = (1, 2, 2, 4, 1, 4, 1, 1, 1, 1, 0)
 """How many samples each term adds up; the last term is the constant."""
 
-_ONE = 256
+MIX = 16
+MIX_MULTIPLICITY = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4, 1, 1, 1, 1, 0)
+"""The same of the kernels that have a weight for each neighbour of the mean."""
+
+ONE = 256
+_MOST_WEIGHT = 16 * ONE
 _USED = {"past": (1, 2, 3, 4, 5), "full": (1, 2, 3, 4, 5, 6, 7, 8, 9), "spatial": (6, 7, 8, 9)}
 _LIMIT = 1 << 19
 
@@ -43,10 +48,11 @@ class Predictor:
 
     Parameters
     ----------
-    name : {"none", "mean", "past", "full", "spatial"}
+    name : {"none", "mean", "past", "full", "spatial", "moving"}
         ``mean``: running mean of the frames before; ``past``: a mix of that mean, the previous
         frame and their neighbours; ``full``: also neighbours in the current frame; ``spatial``:
-        those alone, each frame by itself; ``none``: codes as they are.
+        those alone, each frame by itself; ``moving``: as full, every frame with weights of its own,
+        which its chunk keeps; ``none``: codes as they are.
     rate : int
         Least share, in 1/128, by which a new frame moves the running mean.
     weights : two rows of 11 int
@@ -58,7 +64,7 @@ class Predictor:
 
     name: str = "mean"
     rate: int = 8
-    weights: tuple[tuple[int, ...], tuple[int, ...]] = ((0,) * TERMS, (_ONE,) + (0,) * (TERMS - 1))
+    weights: tuple[tuple[int, ...], tuple[int, ...]] = ((0,) * TERMS, (ONE,) + (0,) * (TERMS - 1))
     levels: int = 0
 
     def __post_init__(self) -> None:
@@ -78,7 +84,7 @@ class Predictor:
         if len(rows) != 2 or any(len(row) != TERMS for row in rows):
             raise InvalidInputError(f"predictor: weights must be two rows of {TERMS}")
         for row in rows:
-            if sum(abs(w) * m for w, m in zip(row, MULTIPLICITY, strict=True)) > 16 * _ONE:
+            if sum(abs(w) * m for w, m in zip(row, MULTIPLICITY, strict=True)) > _MOST_WEIGHT:
                 raise InvalidInputError("predictor: the absolute weights of a row add up to more than 16")
             if abs(row[-1]) >= 1 << 40:
                 raise InvalidInputError("predictor: the constant term is out of range")
@@ -96,11 +102,28 @@ class Predictor:
     def relative(self, base: int, top: int) -> NDArray[np.int32]:
         """Weights for codes counted from ``base``; only the constants change, kept within ``0..top``."""
         rows = np.array([(*row[:-1], 0) for row in self.weights], np.int64)
-        reach = 2 * (top + 1) * _ONE
+        reach = _reach(top)
         for row, weights in zip(rows, self.weights, strict=True):
             gathered = sum(w * m for w, m in zip(weights, MULTIPLICITY, strict=True))
-            row[-1] = min(max(weights[-1] + base * (gathered - _ONE), -reach), reach)
+            row[-1] = min(max(weights[-1] + base * (gathered - ONE), -reach), reach)
         return rows.astype(np.int32)
+
+
+def mix(weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
+    """Weights ``(frames, 16)`` that say the same as two rows of 11: neighbours share what their sum had."""
+    rows = weights[np.minimum(np.arange(frames), 1)]
+    return np.ascontiguousarray(rows[:, [0, 1, 1, 2, 2, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10]])
+
+
+def within_limits(weights: NDArray, top: int) -> NDArray[np.bool_]:
+    """Which rows of 16 weights keep the kernels' sums within their integers, for codes up to ``top``."""
+    heavy = np.abs(weights[:, :-1]) @ np.array(MIX_MULTIPLICITY[:-1]) > _MOST_WEIGHT
+    return ~heavy & (np.abs(weights[:, -1]) <= _reach(top))
+
+
+def _reach(top: int) -> int:
+    """The constant term's greatest value."""
+    return 2 * (top + 1) * ONE
 
 
 def rates(frames: int, floor: int) -> NDArray[np.int32]:
@@ -130,9 +153,9 @@ def fit(blocks: Sequence[NDArray], name: str, rate: int) -> Predictor:
         sample does not determine any.
     """
     centre = int(np.rint(np.median(np.concatenate([block[0].ravel() for block in blocks]))))
-    start = (0,) * (TERMS - 1) + (centre * _ONE,)
-    plain = Predictor(name=name, rate=rate, weights=(start, (_ONE,) + (0,) * (TERMS - 1)))
-    if name in ("none", "mean"):
+    start = (0,) * (TERMS - 1) + (centre * ONE,)
+    plain = Predictor(name=name, rate=rate, weights=(start, (ONE,) + (0,) * (TERMS - 1)))
+    if name in ("none", "mean", "moving"):
         return plain
     first, rest = start, plain.weights[1]
     if name in ("full", "spatial"):
@@ -230,10 +253,10 @@ def _solve(samples: list[tuple[NDArray, NDArray]], name: str, centre: int) -> tu
     tilt, constant = solution[-2], solution[-1]
     if not alone:
         weights[0] = 1 + tilt - taken
-    rounded = [round(weight * _ONE) for weight in weights]
+    rounded = [round(weight * ONE) for weight in weights]
     # The constant makes up for the rounding of the others, or it would shift every prediction.
     gathered = sum(weight * m for weight, m in zip(rounded, MULTIPLICITY, strict=True))
-    rounded[-1] = round((constant + centre) * _ONE) - gathered * centre
+    rounded[-1] = round((constant + centre) * ONE) - gathered * centre
     return tuple(rounded)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -19,15 +19,15 @@ from photon_gpu import manifest, metadata, records
 from photon_gpu.backend import get_backend
 from photon_gpu.counts import Counts
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
-from photon_gpu.indexing import Share, frame_numbers, shares, split_key
+from photon_gpu.indexing import Share, frame_numbers, row_span, shares, split_key
 from photon_gpu.inverse import STABILIZED
+from photon_gpu.kept import STORED, Kept
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.storage import Storage
 
-_CACHE_BYTES = 256 << 20
 _FETCHES = 4
 _IN_FLIGHT_BYTES = 512 << 20
 
@@ -129,7 +129,7 @@ class Movie:
         self._workers = worker_count(workers)
         self._run = parallel(self._workers)
         self._manifest = listed
-        self._kept: OrderedDict[tuple[int, str], Any] = OrderedDict()
+        self._kept = Kept()
         self._lock = threading.Lock()
 
     @property
@@ -247,16 +247,20 @@ class Movie:
                 gpu.copy_frames(whole, share.where, decoded, share.inside - share.span[0])
             return whole[(slice(None), *rest)] if rest else whole
         out = np.empty((len(frames), *part), dtype)
+        rows = row_span(rest, self.shape[1:]) if self.ndim > 1 else (0, 1)
 
         def place(share: Share, data: bytes) -> None:
             low, high = share.span
             if not rest and share.straight:
                 self._decoded(share, data, what=what, out=out[share.where[0] : share.where[0] + high - low])
                 return
-            decoded = self._decoded(share, data, what=what)
+            decoded = self._decoded(share, data, what=what, rows=rows)
             if rest:
                 decoded = decoded[(slice(None), *rest)]
-            out[share.where] = decoded[share.inside - low]
+            if share.straight:  # a list of frames would be copied once more
+                out[share.where[0] : share.where[0] + high - low] = decoded
+            else:
+                out[share.where] = decoded[share.inside - low]
 
         for _ in self._each_chunk(frames, place):
             pass
@@ -291,40 +295,48 @@ class Movie:
             for share, opened in ahead:
                 yield share, opened.result()
 
-    def _decoded(self, share: Share, data: bytes, *, what: str | np.dtype, out: NDArray | None = None) -> Any:
-        """The frames of a share's span, in ``out`` if given."""
+    def _decoded(
+        self,
+        share: Share,
+        data: bytes,
+        *,
+        what: str | np.dtype,
+        out: NDArray | None = None,
+        rows: tuple[int, int] | None = None,
+    ) -> Any:
+        """The frames of a share's span, in ``out`` if given; ``rows`` are those needed, the others are not defined."""
         low, high = share.span
-        frames = min(self.chunks[0], len(self) - share.number * self.chunks[0])
+        number, height = share.number, int(np.prod(self.shape[1:-1], dtype=np.int64))
+        frames = min(self.chunks[0], len(self) - number * self.chunks[0])
         if self.device == "gpu":
             decode: Callable[..., Any] = self._layout.decode_on_gpu
         else:
             decode = partial(self._layout.decode, out=out)
+        whole = self._kept.get(number, str(what))
+        all_of_it = high - low == frames and rows in (None, (0, height))
+        if whole is None and self._in_part(number, all_of_it):
+            part = self._layout.decode_part
+            return part(data, self.chunks, low, high, rows or (0, height), what, self._run, out=out)
         if self.layout != "compact" or (out is not None and high - low == frames):
             return decode(data, self.chunks, low, high, what, self._run)
-        # Compact chunks open as a whole, so the last ones are kept.
-        key = (share.number, str(what))
-        with self._lock:
-            whole = self._kept.get(key)
+        # The last ones that were asked for again are kept whole.
         if whole is None:
             decode = self._layout.decode_on_gpu if self.device == "gpu" else self._layout.decode
             whole = decode(data, self.chunks, 0, frames, what, self._run)
-            self._keep(key, whole, whole.nbytes)
+            self._kept.put(number, str(what), whole, whole.nbytes)
         if out is None:
             return whole[low:high]
         out[...] = whole[low:high]
         return out
 
-    def _keep(self, key: tuple[int, str], value: Any, nbytes: int) -> None:
-        if nbytes > _CACHE_BYTES:
-            return
-        with self._lock:
-            self._kept[key] = value
-            kind = key[1] == "bytes"
-            while sum(
-                len(v) if k[1] == "bytes" else v.nbytes for k, v in self._kept.items()
-            ) > _CACHE_BYTES or (sum((k[1] == "bytes") == kind for k in self._kept) > 2):
-                oldest = next(k for k in self._kept if (k[1] == "bytes") == kind or len(self._kept) == 1)
-                del self._kept[oldest]
+    def _in_part(self, number: int, all_of_it: bool) -> bool:
+        """Whether to open no more of a chunk than was asked for: not where the rest is likely to be wanted next."""
+        if self.device == "gpu" or all_of_it or self.ndim < 2:
+            return False
+        if self.layout != "compact":
+            return True
+        # Without a manifest only the checksum over all codes finds damage.
+        return bool(self.manifest) and not self._kept.asked_before(number)
 
     def _fetch(self, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
         """Bytes of chunks in order, a few fetched ahead."""
@@ -344,8 +356,7 @@ class Movie:
 
     def chunk_bytes(self, number: int) -> bytes:
         """A chunk file as stored, once it agrees with the manifest."""
-        with self._lock:
-            known = self._kept.get((number, "bytes"))
+        known = self._kept.get(number, STORED)
         if known is not None:
             return bytes(known)
         name = chunk_name(number, self.ndim)
@@ -359,7 +370,7 @@ class Movie:
                 manifest.check(name, data, files, self.url)
             except CorruptDataError as error:
                 raise CorruptDataError(f"{self._lost(number)}: {error}") from error
-        self._keep((number, "bytes"), data, len(data))
+        self._kept.put(number, STORED, data, len(data))
         return data
 
     @property

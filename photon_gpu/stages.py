@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""How to run independent calls: ``map``, or a thread pool's."""
 
 
 class Stages:
@@ -37,3 +41,15 @@ class Stages:
             yield
         finally:
             self.add(stage, time.perf_counter() - start)
+
+    def over(self, stage: str, run: Map) -> Map:
+        """``run``, the time of each of its calls counted towards ``stage`` by the thread that makes it."""
+
+        def timed(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
+            def one(item: Any) -> Any:
+                with self.timed(stage):
+                    return function(item)
+
+            return run(one, items)
+
+        return timed

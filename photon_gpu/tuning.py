@@ -63,13 +63,13 @@ _PRESETS = {
     "balanced": _Preset(
         1 << 20,
         (("past", 16), ("mean", 16), ("mean", 32), ("none", 8)),
-        (_PACKED, _BY_BIT),
+        (_PACKED, _LEVELS, _BY_BIT),
         (_BY_BYTE, _BY_BIT),
         (_BY_BIT, _BY_BYTE, _zstd(5, 2)),
     ),
     "small": _Preset(
         1 << 21,
-        (("full", 16), ("full", 4), ("spatial", 8), ("past", 16), ("mean", 16), ("none", 8)),
+        (("full", 16), ("full", 4), ("moving", 16), ("spatial", 8), ("past", 16), ("mean", 16), ("none", 8)),
         (_PACKED, _LEVELS, _zstd(5, 0), _zstd(9, 0), replace(_LEVELS, clevel=9)),
         (_BY_BYTE, _BY_BIT, _zstd(5, 1), _zstd(9, 1), _zstd(9, 2)),
         (_BY_BIT, _BY_BYTE, _zstd(5, 2), _zstd(9, 2), _zstd(9, 1), _zstd(9, 0)),
@@ -198,7 +198,7 @@ def _choose_compact(
                 continue
             for made in run(partial(_fit, codes), named):
                 candidates.append(kind.but(predictor=made))
-                if plan.sort and made.name in SORTABLE:
+                if made.name in SORTABLE and (plan.sort or isinstance(predictor, str)):
                     candidates.append(kind.but(predictor=replace(made, levels=LEVELS)))
         except InvalidInputError:
             if not exact:

@@ -11,7 +11,7 @@ from photon_gpu.backend import Backend
 from photon_gpu.encoding import Encoding
 from photon_gpu.layouts import layout_for
 from photon_gpu.noise import NoiseModel
-from photon_gpu.predictors import NAMES, Predictor
+from photon_gpu.predictors import NAMES, SORTABLE, Predictor
 from photon_gpu.stages import Stages
 
 _NEEDED = {"fast": ("mean",), "balanced": ("mean", "past"), "small": ("mean", "past", "full")}
@@ -39,5 +39,7 @@ def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) ->
     kinds = [encoding]
     if layout == "compact" and phases == 1 and values.dtype.kind in "iu":
         kinds.append(encoding.but(exact=True))  # which tuning tries, too
+    if layout == "compact" and predictor in SORTABLE:
+        kinds.append(encoding.but(predictor=Predictor(name=predictor, levels=2)))
     for kind in kinds:
         layout_for(kind, get_backend(backend)).encode(values, values.shape, stages=Stages())

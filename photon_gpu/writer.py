@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -18,26 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu import auto_noise, manifest, metadata
-from photon_gpu.backend import Backend, get_backend
+from photon_gpu.backend import Backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.checking import Checker, Deletable, check_mode, drop_source
 from photon_gpu.claim import Claim
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
-from photon_gpu.place import refuse_source
-from photon_gpu.pool import parallel, worker_count
+from photon_gpu.pool import bounded, worker_count
 from photon_gpu.predictors import Predictor
+from photon_gpu.preparation import accept, tune
 from photon_gpu.report import EncodeReport, little_light
-from photon_gpu.resume import plan_of, whole_chunks
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
-from photon_gpu.tuning import check_choice, choose
-from photon_gpu.warmup import warm_up
+from photon_gpu.tuning import check_choice
 
 if TYPE_CHECKING:
     from photon_gpu.fidelity.lines import Line
@@ -166,42 +164,38 @@ def encode(
     movie = open_source(source)
     try:
         goes = Deletable(movie) if delete_source else None
-        refuse_source(movie.name, storage)
-        chosen = get_backend(backend, on_gpu=movie.device is not None)
+        accepted = accept(
+            movie,
+            storage,
+            base,
+            backend=backend,
+            preset=preset,
+            chunk_frames=chunk_frames,
+            attributes=attributes or {},
+        )
+        frames = accepted.chunk[0]
         if mode and movie.device is not None:
             raise InvalidInputError(
                 "check holds frames against what was stored, and frames on a GPU are never sent down unasked: "
                 "pass frames.get(), or leave check out"
             )
-        base = base.but(dtype=movie.dtype.name)
-        kind = layout_for(base, chosen)
-        frames = kind.chunk_frames(chunk_frames, movie.shape)
-        metadata.attributes_json(kind, attributes or {})  # refused before the work, not after it
-        compile_seconds = warm_up(chosen, base, preset)
         with Claim(storage, overwrite=overwrite, resume=resume) as claim:
             start = time.perf_counter()
             stages = Stages()
             if noise == auto_noise.AUTO:
                 with stages.timed("estimate"):
-                    base, attributes = auto_noise.settle(movie, base, attributes)
-            with stages.timed("tune"):
-                choice = choose(
-                    movie,
-                    base,
-                    chosen,
-                    preset=preset,
-                    chunk_frames=frames,
-                    predictor=predictor,
-                    compressor=fixed,
-                    run=parallel(threads),
-                )
-            kind = layout_for(choice.encoding, chosen)
+                    settled, attributes = auto_noise.settle(movie, accepted.encoding, attributes)
+                accepted = replace(accepted, encoding=settled)
+            tuned = tune(
+                movie, accepted, claim.target, claim.found.get("plan"), preset=preset, predictor=predictor,
+                compressor=fixed, threads=threads, stages=stages,
+            )  # fmt: skip
+            choice, kind = tuned.choice, tuned.layout
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
             checker = Checker(mode, kind, claim.target, movie, run.chunk) if mode else None
             run.check = checker.chunk if checker else None
-            plan = plan_of(movie, kind, run.chunk)
-            run.files.update(whole_chunks(claim.target, claim.found.get("plan"), plan))
-            claim.note(plan=plan)
+            run.files.update(tuned.kept)
+            claim.note(plan=tuned.plan)
             kept = len(run.files)
             stored = run.all_chunks()
             lines: tuple[Line, ...] = ()
@@ -220,7 +214,8 @@ def encode(
         return EncodeReport(
             source=movie.name, url=storage.url, shape=movie.shape, encoding=choice.encoding, preset=preset,
             chunk_frames=frames, raw_bytes=movie.nbytes, stored_bytes=stored, seconds=seconds,
-            compile_seconds=compile_seconds, stages=dict(stages.seconds), backend=chosen.name, why=chosen.why,
+            compile_seconds=accepted.compile_seconds, stages=dict(stages.seconds), backend=accepted.backend.name,
+            why=accepted.backend.why,
             workers=threads, notes=tuple(note for note in notes if note),
             checked=checker.said(lines) if checker else "", checks=tuple(line.to_dict() for line in lines),
         )  # fmt: skip
@@ -264,7 +259,7 @@ class _Run:
         self.chunk = (frames, *movie.shape[1:])
         self.files: dict[str, list[Any]] = {}
         self._movie, self._target, self._layout, self._frames = movie, target, layout, frames
-        self._stages, self._progress, self._map = stages, progress, parallel(threads)
+        self._stages, self._progress, self._map = stages, progress, bounded(threads)
         raw = int(np.prod(self.chunk, dtype=np.int64)) * movie.dtype.itemsize
         # Raw values, codes and compressed bytes of a chunk stay below three times its raw size.
         devices = layout.backend.gpu.chunks_in_flight if layout.backend.gpu else 0

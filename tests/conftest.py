@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-STAND_IN = ("tests/test_gpu.py", "tests/kernels/test_cuda.py", "tests/cuda_host/")
+STAND_IN = ("tests/test_gpu.py", "tests/kernels/test_cuda", "tests/cuda_host/")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -40,7 +40,7 @@ SHAPES = [
 MADE = {name: Predictor(name=name) for name in NAMES}
 MADE |= {
     f"{name}, sorted": Predictor(name=name, levels=levels)
-    for name, levels in zip(SORTABLE, (64, 2), strict=True)
+    for name, levels in zip(SORTABLE, (64, 2, 255), strict=True)
 }
 
 
@@ -66,7 +66,7 @@ def away(decoded, values, noise=CAMERA):
 @pytest.mark.parametrize("dither", [None, 9])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_within_half_a_step_in_every_dtype(dtype, dither, name):
-    for shape in SHAPES[: 5 if name.startswith("full") else 9]:
+    for shape in SHAPES[: 5 if name.startswith(("full", "moving")) else 9]:
         values = movie(dtype, shape)
         encoding = Encoding(layout="compact", dtype=dtype, noise=CAMERA, dither=dither, predictor=MADE[name])
         payload = encoded(values, encoding)
@@ -187,7 +187,7 @@ def test_a_last_chunk_holds_only_its_frames(name):
     payload = encoded(values, encoding, chunk=(10, 6, 7))
     header, body = unpack(payload)
     assert header.frames == 3 and body.places.samples == 3 * 42
-    assert payload.nbytes <= header.nbytes + 4 * header.levels + 3 * 42
+    assert payload.nbytes <= header.nbytes + 4 * header.levels + 64 * 3 * header.moving + 3 * 42
     whole = coder.decode(payload, (10, 6, 7), encoding, NUMBA, what=np.dtype("int16"))
     assert whole.shape == (10, 6, 7) and not whole[3:].any()
     np.testing.assert_array_equal(
@@ -218,7 +218,9 @@ def test_an_altered_residual_anywhere_is_found():
             for flip in (1, 0x80):
                 bad = payload.copy()
                 bad[place] ^= flip
-                with pytest.raises(CorruptDataError, match="checksum|its header describes|add up"):
+                with pytest.raises(
+                    CorruptDataError, match="checksum|its header describes|add up|weights of a chunk's frames"
+                ):
                     coder.decode(bad, values.shape, encoding, NUMBA)
 
 

@@ -98,6 +98,59 @@ def test_every_predictor_over_several_bands(
     assert {name.rpartition("_")[2] for _, name in machine.launched if name.startswith("restore")} == letters
 
 
+_AROUND = ((0,) * 6 + (105, 100, -45, 92, 90), (256,) + (0,) * 10)
+SORTED = [
+    pg.Predictor(name="full", levels=64),
+    pg.Predictor(name="spatial", levels=7, weights=_AROUND),
+]
+
+
+@pytest.mark.parametrize("predictor", SORTED, ids=lambda predictor: predictor.name)
+@pytest.mark.parametrize("step, width", [(0.5, 1), (0.02, 2)])
+def test_sorted_residuals_over_several_bands(
+    machine: standin.Machine, tmp_path: Path, predictor: pg.Predictor, step: float, width: int
+) -> None:
+    values = movie("float32", THREE_BANDS)
+    report = both(tmp_path, values, values, layout="compact", predictor=predictor, step=step)
+    assert report.encoding.predictor.levels == predictor.levels
+    assert f"sort_levels_u{8 * width}" in {name for _, name in machine.launched}
+    cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
+    np.testing.assert_array_equal(gpu[...], cpu[...])
+    np.testing.assert_array_equal(gpu.counts[1:], cpu.counts[1:])
+
+
+def test_a_chunk_that_is_longer_packed_is_not_packed(machine: standin.Machine, tmp_path: Path) -> None:
+    """Codes at random: every residual escapes, and none are packed."""
+    values = np.random.default_rng(2).integers(0, 30_000, (6, 40, 530)).astype(np.uint16)
+    for predictor in ("none", *SORTED):
+        both(
+            tmp_path, values, values, layout="compact", predictor=predictor, step=0.02, noise=pg.NoiseModel()
+        )
+        for backend in ("numba", "cupy"):
+            np.testing.assert_array_equal(
+                pg.open(tmp_path / "cupy", backend=backend)[...], pg.open(tmp_path / "numba")[...]
+            )
+    assert not any(name.startswith("unpack") for _, name in machine.launched)
+
+
+@pytest.mark.parametrize("predictor", ["past", *SORTED])
+def test_half_of_the_bytes_come_down_and_go_up(
+    machine: standin.Machine, tmp_path: Path, predictor: str | pg.Predictor
+) -> None:
+    """Residuals cross the bus two to a byte, and those of sorted ones go up as codes, restored on the CPU."""
+    values = movie("uint16", (20, 70, 520))
+    machine.copied.clear()
+    both(tmp_path, values, values, layout="compact", predictor=predictor, chunk_frames=20,
+         compressor="zstd-1-noshuffle")  # fmt: skip
+    down = sum(copy.size * copy.dtype.itemsize for copy in machine.copied if copy.way == "down")
+    assert values.size / 2 <= down < 0.6 * values.size
+    machine.copied.clear()
+    pg.open(tmp_path / "cupy", device="gpu").counts[...]
+    up = sum(copy.size * copy.dtype.itemsize for copy in machine.copied if copy.way == "up")
+    expected = 0.5 if predictor == "past" else 1.0
+    assert expected * values.size <= up < (expected + 0.1) * values.size
+
+
 @pytest.mark.parametrize(
     "options, change",
     [
@@ -209,12 +262,17 @@ def test_two_gpus_share_the_chunks(tmp_path: Path, layout: str) -> None:
         assert {copy.device for copy in machine.copied} == {1}
 
 
-@pytest.mark.parametrize("layout, memory", [("plain", 500_000), ("compact", 1_150_000)])
+@pytest.mark.parametrize(
+    "layout, predictor, memory",
+    [("plain", None, 500_000), ("compact", None, 1_150_000), ("compact", SORTED[0], 1_400_000)],
+)
 @pytest.mark.parametrize("workers", [1, 4])
-def test_a_small_gpu_takes_smaller_pieces(tmp_path: Path, layout: str, memory: int, workers: int) -> None:
+def test_a_small_gpu_takes_smaller_pieces(
+    tmp_path: Path, layout: str, predictor: pg.Predictor | None, memory: int, workers: int
+) -> None:
     values = movie("uint16", (10, 40, 1100))
     with standin.installed(2, memory=memory) as machine:
-        both(tmp_path, values, values, layout=layout, workers=workers, chunk_frames=5)
+        both(tmp_path, values, values, layout=layout, predictor=predictor, workers=workers, chunk_frames=5)
         sizes = [copy.size for copy in machine.copied if copy.way == "up" and copy.dtype == np.uint16]
         assert any(1000 < size < 5 * 40 * 1100 for size in sizes) and machine.peak[0] <= memory
         movie_on_cpu, on_gpu = pg.open(tmp_path / "cupy"), pg.open(tmp_path / "cupy", backend="cupy")
@@ -262,28 +320,37 @@ def test_what_cannot_be_encoded_is_told_as_by_numba(machine: standin.Machine, tm
         assert "frame 7, pixel (3, 4)" in messages[0] or "frame 8, pixel (2, 1)" in messages[0]
 
 
-def test_damage_is_found(machine: standin.Machine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("predictor", ["mean", *SORTED])
+@pytest.mark.parametrize("step", [0.5, 0.02])
+def test_damage_is_found(
+    machine: standin.Machine, tmp_path: Path, predictor: str | pg.Predictor, step: float
+) -> None:
     from photon_gpu import blosc, coder
     from photon_gpu.backend import get_backend
+    from photon_gpu.payload import unpack
     from photon_gpu.stages import Stages
 
-    values = movie("uint16")
-    report = both(tmp_path, values, values, layout="compact")
+    values = movie("uint16", (13, 21, 31))  # an odd number of pixels: half of the last byte is not used
+    options = {"layout": "compact", "predictor": predictor, "step": step, "compressor": "zstd-1-noshuffle"}
+    report = both(tmp_path, values, values, **options)
     store = tmp_path / "cupy"
     data = (store / "1.0.0").read_bytes()
     nbytes, _ = blosc.frame_sizes(data)
     payload = blosc.decompress(data, nbytes, map)
     gpu = get_backend("cupy").gpu
     assert gpu is not None
-    chunk = (5, 20, 31)
+    chunk = (5, 21, 31)
     np.testing.assert_array_equal(gpu.encode(values[5:10], chunk, report.encoding, stages=Stages()), payload)
     expected = coder.decode(payload, chunk, report.encoding, get_backend("numba"))
     np.testing.assert_array_equal(gpu.decode(payload, chunk, report.encoding), expected)
-    for place in (200, 1000, len(payload) - 1):
-        damaged = payload.copy()
-        damaged[place] ^= 16
-        with pytest.raises(CorruptDataError, match="checksum"):
-            gpu.decode(damaged, chunk, report.encoding)
+    header, body = unpack(payload)
+    last = header.nbytes + body.places.band_bytes(0).stop - 1
+    for place in (*range(header.nbytes, payload.size, 41), last, payload.size - 1):
+        for flip in (1, 16, 128):
+            damaged = payload.copy()
+            damaged[place] ^= flip
+            with pytest.raises(CorruptDataError, match="checksum|its header describes|add up"):
+                gpu.decode(damaged, chunk, report.encoding)
 
 
 def test_bad_input_of_gpus(machine: standin.Machine, tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def test_a_million_frames_are_shared_out_at_once():
     [
         (3, (3, ())),
         ((3, 4), (3, (4,))),
-        (..., (slice(None), (slice(None), slice(None)))),
+        (..., (slice(None), ())),  # whole axes at the end say nothing
+        ((2, slice(None), slice(None)), (2, ())),
+        ((2, slice(None), slice(0, 9)), (2, (slice(None), slice(0, 9)))),
         ((..., 5), (slice(None), (slice(None), 5))),
         ((), (slice(None), ())),
     ],

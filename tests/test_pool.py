@@ -5,15 +5,37 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import time
 
 import pytest
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.pool import parallel, worker_count
+from photon_gpu.pool import bounded, parallel, worker_count
 
 
 def test_one_worker_is_plain_map():
     assert parallel(1) is map
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_threads_that_share_a_bound_are_never_more_at_once(workers):
+    busy, most, lock = 0, 0, threading.Lock()
+
+    def work(i):
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.002)
+        with lock:
+            busy -= 1
+
+    callers = [threading.Thread(target=lambda: list(bounded(workers)(work, range(10)))) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert most == workers
 
 
 def test_results_come_in_order_and_from_several_threads():

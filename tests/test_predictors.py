@@ -41,7 +41,7 @@ def cost(codes, predictor):
     base = int(codes.min())
     relative = (codes - base).astype("uint8")
     out = np.empty_like(relative)
-    weights = predictor.relative(base, int(relative.max()))
+    weights = coder.kernel_weights(predictor.name, predictor.relative(base, int(relative.max())), len(codes))
     coder._predict(
         predictor.name, relative, weights, rates(len(codes), predictor.rate), out, get_backend("numba")
     )
@@ -126,7 +126,8 @@ WEIGHTS = st.tuples(*[st.lists(st.integers(-150, 150), min_size=10, max_size=10)
 def test_whatever_was_predicted_is_restored(name, weights, constant, rate, base, top, shape, seed):
     predictor = Predictor(name=name, rate=rate, weights=tuple((*row, constant) for row in weights))
     codes = np.random.default_rng(seed).integers(0, top + 1, shape).astype("u1" if top < 256 else "u2")
-    relative, steps = predictor.relative(base, top), rates(shape[0], rate)
+    given, steps = predictor.relative(base, top), rates(shape[0], rate)
+    relative = coder.kernel_weights("full" if name == "moving" else name, given, shape[0])
     residuals, restored = np.empty_like(codes), np.empty_like(codes)
     for backend in ("numba", "numpy"):
         coder._predict(name, codes, relative, steps, residuals, get_backend(backend))

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+from benchmarks.contenders.place import Bucket, Made, for_zarr, spans
 
 
 class Acquire(Contender):
     name = "acquire-zarr (Zarr v3, raw, Blosc zstd 1 bitshuffle)"
-    lossless = True
+    lossless = remote = streams = True
     needs = ("acquire_zarr",)
 
-    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+    def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         import acquire_zarr as az
 
         kinds = (az.DimensionType.TIME, az.DimensionType.SPACE, az.DimensionType.SPACE)
@@ -41,22 +42,26 @@ class Acquire(Contender):
         stream = az.ZarrStream(
             az.StreamSettings(store_path=str(folder), version=az.ZarrVersion.V3, arrays=[array])
         )
-        stream.append(values)
+        for span in spans(values):
+            stream.append(values[span])
         stream.close()
 
-    def read(self, folder: Path) -> NDArray:
-        return np.asarray(self._open(folder)[...])
+    def read(self, folder: Path | Bucket) -> NDArray:
+        return self.part(folder, slice(None))
 
-    def frame(self, folder: Path, number: int) -> NDArray:
+    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
+        return np.asarray(self._open(folder)[frames])
+
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
         return np.asarray(self._open(folder)[number])
 
-    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
         return np.asarray(self._open(folder)[:, rows, columns]).mean((1, 2))
 
-    def _open(self, folder: Path) -> Any:
+    def _open(self, folder: Path | Bucket) -> Any:
         import zarr
 
-        found = zarr.open(str(folder), mode="r")
+        found = zarr.open(**for_zarr(folder), mode="r")
         return found if isinstance(found, zarr.Array) else next(iter(found.arrays()))[1]
 
 

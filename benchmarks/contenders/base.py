@@ -7,40 +7,46 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 import photon_gpu as pg
+from benchmarks.contenders.place import CHUNK_FRAMES, Bucket, Made, spans
 
-CHUNK_FRAMES = 100
-"""Frames per chunk, of all contenders that have chunks."""
+__all__ = ["CHUNK_FRAMES", "Contender"]
 
 
 class Contender(ABC):
     """Stores a movie and gives its counts back.
 
-    ``worst`` is the largest error allowed, sigma: what was promised, checked before any timing. ``partial``
-    says whether a frame is read without reading the movie.
+    ``worst`` is the largest error allowed, sigma: what was promised, checked before any timing. ``remote`` says
+    whether it reads from an object store, ``streams`` whether it stores movies that do not fit into memory.
     """
 
     name: str
     lossless = False
     worst = 0.0
-    partial = True
+    remote = False
+    streams = False
     needs: tuple[str, ...] = ()
 
     @abstractmethod
-    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+    def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         """Store the movie in a folder that does not exist."""
 
     @abstractmethod
-    def read(self, folder: Path) -> NDArray:
+    def read(self, folder: Path | Bucket) -> NDArray:
         """All counts."""
 
-    def frame(self, folder: Path, number: int) -> NDArray:
+    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
+        """Counts of some frames, whole chunks."""
+        return self.read(folder)[frames]
+
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
         """Counts of one frame."""
         return self.read(folder)[number]
 
-    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
         """Mean of a region, of every frame."""
         return self.read(folder)[:, rows, columns].mean((1, 2))
 
@@ -49,20 +55,45 @@ class Contender(ABC):
         absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
         return f"{', '.join(absent)} not installed" if absent else None
 
-    def worst_error(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> float:
+    def worst_error(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> float:
         """Largest difference of any pixel, in sigma; a check before any timing."""
         return self.errors(values, noise, folder)[0]
 
-    def errors(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> tuple[float, float]:
+    def errors(
+        self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path | Bucket
+    ) -> tuple[float, float]:
         """Largest difference, sigma, and variance added to the noise, per cent; of every pixel."""
-        counts = self.read(folder)
-        assert counts.shape == values.shape and counts.dtype == values.dtype, (counts.shape, counts.dtype)
-        if self.lossless:
-            np.testing.assert_array_equal(counts, values)
-            return 0.0, 0.0
         worst, squares = 0.0, 0.0
-        for start in range(0, len(values), CHUNK_FRAMES):
-            part = slice(start, start + CHUNK_FRAMES)
-            error = pg.anscombe(counts[part], noise) - pg.anscombe(values[part], noise)
-            worst, squares = max(worst, float(np.abs(error).max())), squares + float((error**2).sum())
+        for span in spans(values):
+            whole = isinstance(values, np.ndarray)
+            counts, raw = self.read(folder) if whole else self.part(folder, span), values[span]
+            assert counts.shape == raw.shape and counts.dtype == raw.dtype, (counts.shape, counts.dtype)
+            if self.lossless:
+                np.testing.assert_array_equal(counts, raw)
+                continue
+            for start in range(0, len(raw), CHUNK_FRAMES):
+                part = slice(start, start + CHUNK_FRAMES)
+                most, added = differences(counts[part], raw[part], noise)
+                worst, squares = max(worst, most), squares + added
         return worst, 100 * squares / values.size
+
+
+def differences(counts: NDArray, raw: NDArray, noise: pg.NoiseModel) -> tuple[float, float]:
+    """Largest difference of any pixel, sigma, and the sum of their squares."""
+    if raw.dtype.kind not in "iu" or raw.dtype.itemsize > 2:
+        error = pg.anscombe(counts, noise) - pg.anscombe(raw, noise)
+        return float(np.abs(error).max()), float((error**2).sum())
+    # Integers of 16 bits have few values: each is stabilized once, or a comparison of 20 GB takes minutes.
+    low = min(int(counts.min()), int(raw.min()))
+    table = pg.anscombe(np.arange(low, max(int(counts.max()), int(raw.max())) + 1), noise)
+    worst, squares = _compared(counts.reshape(-1), raw.reshape(-1), low, table)
+    return float(worst), float(squares)
+
+
+@njit(nogil=True, cache=False)
+def _compared(counts, raw, low, table):  # type: ignore[no-untyped-def]
+    worst, squares = 0.0, 0.0
+    for i in range(raw.size):
+        error = table[counts[i] - low] - table[raw[i] - low]
+        worst, squares = max(worst, abs(error)), squares + error * error
+    return worst, squares

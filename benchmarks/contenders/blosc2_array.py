@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
 from benchmarks.contenders.files import CORES, from_codes, to_codes
+from benchmarks.contenders.place import Bucket
 
 
 class Blosc2(Contender):
@@ -24,13 +25,13 @@ class Blosc2(Contender):
         folder.mkdir(parents=True)
         self._save(values, folder)
 
-    def read(self, folder: Path) -> NDArray:
+    def read(self, folder: Path | Bucket) -> NDArray:
         return self._open(folder)[...]
 
-    def frame(self, folder: Path, number: int) -> NDArray:
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
         return self._open(folder)[number]
 
-    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
         return self._open(folder)[:, rows, columns].mean((1, 2))
 
     def _save(self, values: NDArray, folder: Path) -> None:
@@ -42,7 +43,7 @@ class Blosc2(Contender):
                      "filters": [blosc2.Filter.BITSHUFFLE if self.bits else blosc2.Filter.NOFILTER]},
         )  # fmt: skip
 
-    def _open(self, folder: Path) -> Any:
+    def _open(self, folder: Path | Bucket) -> Any:
         import blosc2
 
         return blosc2.open(str(folder / "movie.b2nd"), mode="r", dparams={"nthreads": CORES})
@@ -60,13 +61,13 @@ class Blosc2Codes(Blosc2):
         (folder / "facts.json").write_text(json.dumps(facts))
         self._save(codes, folder)
 
-    def read(self, folder: Path) -> NDArray:
+    def read(self, folder: Path | Bucket) -> NDArray:
         return self._counts(super().read(folder), folder)
 
-    def frame(self, folder: Path, number: int) -> NDArray:
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
         return self._counts(super().frame(folder, number), folder)
 
-    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
         return self._counts(self._open(folder)[:, rows, columns], folder).mean((1, 2))
 
     def _counts(self, codes: NDArray, folder: Path) -> NDArray:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+from benchmarks.contenders.place import Bucket, Made, some_bytes
 
 CORES = len(os.sched_getaffinity(0))
 _pool = ThreadPoolExecutor(CORES)
@@ -25,7 +26,9 @@ _pool = ThreadPoolExecutor(CORES)
 class Files(Contender):
     """Chunks in files of their own; ``facts.json`` says what is in them."""
 
-    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+    remote = streams = True
+
+    def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         folder.mkdir(parents=True)
         facts = {"shape": values.shape, "dtype": values.dtype.name, "noise": noise.to_dict()}
         (folder / "facts.json").write_text(json.dumps(facts))
@@ -36,18 +39,37 @@ class Files(Contender):
 
         list(_chunks(one, range(-(-len(values) // CHUNK_FRAMES)), self))
 
-    def read(self, folder: Path) -> NDArray:
+    def read(self, folder: Path | Bucket) -> NDArray:
+        return self.part(folder, slice(None))
+
+    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
         facts = json.loads((folder / "facts.json").read_text())
-        out = np.empty(facts["shape"], facts["dtype"])
+        begin, end, _ = frames.indices(facts["shape"][0])
+        assert begin % CHUNK_FRAMES == 0
+        out = np.empty((end - begin, *facts["shape"][1:]), facts["dtype"])
 
         def one(number: int) -> None:
-            place = out[number * CHUNK_FRAMES : (number + 1) * CHUNK_FRAMES]
+            place = out[number * CHUNK_FRAMES - begin : (number + 1) * CHUNK_FRAMES - begin]
             place[...] = self.unpack((folder / str(number)).read_bytes(), place.shape, out.dtype, facts)
 
-        list(_chunks(one, range(-(-len(out) // CHUNK_FRAMES)), self))
+        list(_chunks(one, range(begin // CHUNK_FRAMES, -(-end // CHUNK_FRAMES)), self))
         return out
 
-    def frame(self, folder: Path, number: int) -> NDArray:
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
+        facts = json.loads((folder / "facts.json").read_text())
+        total, out = facts["shape"][0], np.empty(facts["shape"][0])
+
+        def one(number: int) -> None:
+            span = slice(number * CHUNK_FRAMES, min((number + 1) * CHUNK_FRAMES, total))
+            shape = (span.stop - span.start, *facts["shape"][1:])
+            data = (folder / str(number)).read_bytes()
+            frames = self.unpack(data, shape, np.dtype(facts["dtype"]), facts)
+            out[span] = frames[:, rows, columns].mean((1, 2))
+
+        list(_chunks(one, range(-(-total // CHUNK_FRAMES)), self))
+        return out
+
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
         facts = json.loads((folder / "facts.json").read_text())
         first = number // CHUNK_FRAMES * CHUNK_FRAMES
         shape = (min(CHUNK_FRAMES, facts["shape"][0] - first), *facts["shape"][1:])
@@ -78,12 +100,12 @@ class Frames(Files):
         pictures = np.stack(list(_pool.map(lambda place: self.opened(data[slice(*place)]), places)))
         return self._counts(pictures, base, dtype, facts)
 
-    def frame(self, folder: Path, number: int) -> NDArray:
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
         facts = json.loads((folder / "facts.json").read_text())
         first = number // CHUNK_FRAMES * CHUNK_FRAMES
-        data = (folder / str(number // CHUNK_FRAMES)).read_bytes()
-        base, places = self._places(data, min(CHUNK_FRAMES, facts["shape"][0] - first))
-        picture = self.opened(data[slice(*places[number - first])])
+        frames, file = min(CHUNK_FRAMES, facts["shape"][0] - first), folder / str(number // CHUNK_FRAMES)
+        base, places = self._places(some_bytes(file, 0, 8 + 4 * frames), frames)
+        picture = self.opened(some_bytes(file, *places[number - first]))
         return self._counts(picture[np.newaxis], base, np.dtype(facts["dtype"]), facts)[0]
 
     def _places(self, data: bytes, frames: int) -> tuple[int, list[tuple[int, int]]]:

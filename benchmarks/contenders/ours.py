@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import Contender
+from benchmarks.contenders.place import Bucket, Made
 
 
 class Ours(Contender):
+    remote = streams = True
+
     def __init__(self, layout: str, preset: str, step: float = 0.5) -> None:
         self.layout, self.preset, self.step = layout, preset, step
         self.lossless = layout == "lossless"
@@ -19,17 +22,25 @@ class Ours(Contender):
             "" if step == 0.5 or self.lossless else f", step {step:g}"
         )
 
-    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+    def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         pg.encode(values, folder, noise=noise, layout=self.layout, preset=self.preset, step=self.step)
 
-    def read(self, folder: Path) -> NDArray:
-        return pg.open(folder).counts[...]
+    def read(self, folder: Path | Bucket) -> NDArray:
+        return self._open(folder).counts[...]
 
-    def frame(self, folder: Path, number: int) -> NDArray:
-        return pg.open(folder).counts[number]
+    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
+        return self._open(folder).counts[frames]
 
-    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
-        return pg.open(folder).counts[:, rows, columns].mean((1, 2))
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
+        return self._open(folder).counts[number]
+
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
+        return self._open(folder).counts[:, rows, columns].mean((1, 2))
+
+    def _open(self, folder: Path | Bucket) -> pg.Movie:
+        if isinstance(folder, Bucket):
+            return pg.open(folder.url, storage_options=folder.options)
+        return pg.open(folder)
 
 
 def contenders() -> list[Contender]:

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+from benchmarks.contenders.place import Bucket, Made, spans
 
 
 class TensorStore(Contender):
     name = "tensorstore (Zarr v2, raw, Blosc zstd 5 bitshuffle)"
-    lossless = True
+    lossless = remote = streams = True
     needs = ("tensorstore",)
 
-    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+    def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         import tensorstore
 
         spec = {
@@ -32,23 +33,31 @@ class TensorStore(Contender):
                 "chunks": [min(CHUNK_FRAMES, len(values)), *values.shape[1:]],
             },
         }
-        tensorstore.open(spec, create=True).result().write(values).result()
+        store = tensorstore.open(spec, create=True).result()
+        for span in spans(values):
+            store[span].write(values[span]).result()
 
-    def read(self, folder: Path) -> NDArray:
+    def read(self, folder: Path | Bucket) -> NDArray:
         return np.asarray(self._open(folder).read().result())
 
-    def frame(self, folder: Path, number: int) -> NDArray:
+    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
+        return np.asarray(self._open(folder)[frames].read().result())
+
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
         return np.asarray(self._open(folder)[number].read().result())
 
-    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
         return np.asarray(self._open(folder)[:, rows, columns].read().result()).mean((1, 2))
 
-    def _open(self, folder: Path) -> Any:
+    def _open(self, folder: Path | Bucket) -> Any:
         import tensorstore
 
-        return tensorstore.open(
-            {"driver": "zarr", "kvstore": {"driver": "file", "path": str(folder)}}, read=True
-        ).result()
+        place: dict[str, Any] = {"driver": "file", "path": str(folder)}
+        if isinstance(folder, Bucket):
+            bucket, _, key = folder.root.partition("/")
+            place = {"driver": "s3", "bucket": bucket, "path": key, "endpoint": f"http://{folder.endpoint}",
+                     "aws_region": "us-east-1", "aws_credentials": {"type": "anonymous"}}  # fmt: skip
+        return tensorstore.open({"driver": "zarr", "kvstore": place}, read=True).result()
 
 
 def contenders() -> list[Contender]:

@@ -12,29 +12,34 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import Contender
+from benchmarks.contenders.place import Bucket, Made, for_zarr, spans
 
 
 class ZarrBlosc(Contender):
     name = "Zarr, raw, Blosc zstd 5 bitshuffle"
-    lossless = True
+    lossless = remote = streams = True
     clevel, shuffle = 5, Blosc.BITSHUFFLE
 
-    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+    def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         array = zarr.create_array(
             str(folder), shape=values.shape, dtype=values.dtype, zarr_format=2,
             chunks=(min(100, len(values)), *values.shape[1:]),
             compressors=Blosc(cname="zstd", clevel=self.clevel, shuffle=self.shuffle),
         )  # fmt: skip
-        array[...] = values
+        for span in spans(values):
+            array[span] = values[span]
 
-    def read(self, folder: Path) -> NDArray:
-        return zarr.open_array(str(folder), mode="r")[...]
+    def read(self, folder: Path | Bucket) -> NDArray:
+        return self.part(folder, slice(None))
 
-    def frame(self, folder: Path, number: int) -> NDArray:
-        return np.asarray(zarr.open_array(str(folder), mode="r")[number])
+    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
+        return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[frames])
 
-    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
-        return np.asarray(zarr.open_array(str(folder), mode="r")[:, rows, columns]).mean((1, 2))
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
+        return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[number])
+
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
+        return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[:, rows, columns]).mean((1, 2))
 
 
 class ZarrBloscBest(ZarrBlosc):
@@ -44,28 +49,33 @@ class ZarrBloscBest(ZarrBlosc):
 
 class ZarrAnscombe(Contender):
     worst = 0.01
+    remote = streams = True
     name = "Zarr, float64 Anscombe unquantized, Blosc zstd 5 bitshuffle"
 
-    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+    def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         array = zarr.create_array(
             str(folder), shape=values.shape, dtype="<f8", zarr_format=2,
             chunks=(min(100, len(values)), *values.shape[1:]),
             fill_value=None, compressors=Blosc(cname="zstd", clevel=5, shuffle=Blosc.BITSHUFFLE),
             attributes={"dtype": values.dtype.name, "noise": noise.to_dict()},
         )  # fmt: skip
-        array[...] = pg.anscombe(values, noise)
+        for span in spans(values):
+            array[span] = pg.anscombe(values[span], noise)
 
-    def read(self, folder: Path) -> NDArray:
+    def read(self, folder: Path | Bucket) -> NDArray:
         return self._counts(folder, ...)
 
-    def frame(self, folder: Path, number: int) -> NDArray:
+    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
+        return self._counts(folder, frames)
+
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
         return self._counts(folder, number)
 
-    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
         return self._counts(folder, (slice(None), rows, columns)).mean((1, 2))
 
-    def _counts(self, folder: Path, key: Any) -> NDArray:
-        array = zarr.open_array(str(folder), mode="r")
+    def _counts(self, folder: Path | Bucket, key: Any) -> NDArray:
+        array = zarr.open_array(**for_zarr(folder), mode="r")
         noise = pg.NoiseModel.from_dict(dict(array.attrs["noise"]))
         return np.rint(pg.inverse_anscombe(np.asarray(array[key]), noise)).astype(str(array.attrs["dtype"]))
 

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+from benchmarks.contenders.place import Bucket, Made, spans
 
 
 class Zarrs(Contender):
     name = "zarrs (Zarr v3, raw, Blosc zstd 5 bitshuffle)"
-    lossless = True
+    lossless = streams = True
     needs = ("zarrs",)
 
-    def write(self, values: NDArray, noise: pg.NoiseModel, folder: Path) -> None:
+    def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         import zarr
 
         with self._pipeline():
@@ -25,17 +26,22 @@ class Zarrs(Contender):
                 dtype=values.dtype,
                 compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"),
             )  # fmt: skip
-            array[...] = values
+            for span in spans(values):
+                array[span] = values[span]
 
-    def read(self, folder: Path) -> NDArray:
+    def read(self, folder: Path | Bucket) -> NDArray:
         with self._pipeline():
             return self._open(folder)[...]
 
-    def frame(self, folder: Path, number: int) -> NDArray:
+    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
+        with self._pipeline():
+            return self._open(folder)[frames]
+
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
         with self._pipeline():
             return self._open(folder)[number]
 
-    def trace(self, folder: Path, rows: slice, columns: slice) -> NDArray:
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
         with self._pipeline():
             return self._open(folder)[:, rows, columns].mean((1, 2))
 
@@ -47,7 +53,7 @@ class Zarrs(Contender):
             {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "codec_pipeline.strict": True}
         )
 
-    def _open(self, folder: Path) -> Any:
+    def _open(self, folder: Path | Bucket) -> Any:
         import zarr
 
         return zarr.open_array(str(folder), mode="r")

@@ -81,7 +81,8 @@ def encode_many(
     workers : int, optional
         Threads per chunk. Default: 1 with a client, which keeps all cores busy with chunks; else one per core.
     at_once : int, optional
-        Movies that are under way together, with a client. Default: one per thread of the cluster, 2 to 16.
+        Movies that are under way together, with a client. Default: two more than the cluster has threads, at most
+        16: while one is begun or published, the chunks of others keep all workers busy.
     progress : callable or bool
         ``progress(url, frames_done, frames_in_all)``; True draws bars on stderr.
     resume : bool
@@ -133,7 +134,7 @@ def encode_many(
         else:
             before = set(client.scheduler_info(n_workers=-1)["workers"])
             facts = {"workers": len(before), "threads": threads_of(client)}
-            limit = at_once or min(max(facts["threads"], 2), _MOST_AT_ONCE)
+            limit = at_once or min(facts["threads"] + 2, _MOST_AT_ONCE)
             # Entered once, here: it changes settings of the whole process, which threads would not restore in order.
             with client.as_current():
                 done = _there(client, sources, places, models, settings, rechunk, limit, tick, way)

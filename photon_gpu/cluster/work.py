@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import manifest, metadata
+from photon_gpu import manifest
 from photon_gpu.backend import Backend, get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.claim import read_marker
@@ -23,14 +23,12 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
-from photon_gpu.place import refuse_source
 from photon_gpu.pool import parallel
 from photon_gpu.predictors import Predictor
-from photon_gpu.resume import plan_of, whole_chunks
+from photon_gpu.preparation import accept, tune
 from photon_gpu.sources.base import Source
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
-from photon_gpu.tuning import choose
 from photon_gpu.warmup import warm_up
 
 _writing: Counter[str] = Counter()
@@ -128,23 +126,21 @@ def prepare(
     movie = movie.opened() if isinstance(movie, Frames) else movie
     if movie.device is not None:
         raise InvalidInputError(f"{movie.name}: frames on a GPU are not sent to a cluster; pass frames.get()")
-    refuse_source(movie.name, url)
     check_claim(target, token)
-    chosen = settings.chosen()
-    base, chunk = settings.base(noise, movie.dtype), settings.chunk_of(movie, noise)
-    metadata.attributes_json(layout_for(base, chosen), settings.attributes)
-    compile_seconds = warm_up(chosen, base, settings.preset)
-    stages = Stages()
-    with stages.timed("tune"):
-        choice = choose(
-            movie, base, chosen, preset=settings.preset, chunk_frames=chunk[0], predictor=settings.predictor,
-            compressor=settings.compressor, run=parallel(settings.threads),
-        )  # fmt: skip
-    plan = plan_of(movie, layout_for(choice.encoding, chosen), chunk)
+    stages, preset = Stages(), settings.preset
+    accepted = accept(
+        movie, url, settings.base(noise), backend=settings.backend, preset=preset, chunk_frames=settings.chunk_frames,
+        attributes=settings.attributes,
+    )  # fmt: skip
+    tuned = tune(
+        movie, accepted, target, noted, preset=preset, predictor=settings.predictor, compressor=settings.compressor,
+        threads=settings.threads, stages=stages,
+    )  # fmt: skip
     return Prepared(
-        name=movie.name, shape=movie.shape, dtype=movie.dtype.name, raw_bytes=movie.nbytes, chunk=chunk,
-        encoding=choice.encoding, mean=choice.mean, plan=plan, kept=whole_chunks(target, noted, plan),
-        backend=chosen.name, why=chosen.why, compile_seconds=compile_seconds, seconds=dict(stages.seconds),
+        name=movie.name, shape=movie.shape, dtype=movie.dtype.name, raw_bytes=movie.nbytes, chunk=accepted.chunk,
+        encoding=tuned.choice.encoding, mean=tuned.choice.mean, plan=tuned.plan, kept=tuned.kept,
+        backend=accepted.backend.name, why=accepted.backend.why, compile_seconds=accepted.compile_seconds,
+        seconds=dict(stages.seconds),
     )  # fmt: skip
 
 

@@ -50,17 +50,6 @@ def nugget(cells: Cells, scheme: str) -> NDArray:
     return value
 
 
-def overlap(count: int) -> float:
-    """Variance of the mean of ``count`` consecutive products of second differences, in single products.
-
-    Neighbouring second differences of white noise correlate by -4/6 and 1/6; their products by the
-    squares of these.
-    """
-    lags = (1.0, (4 / 6) ** 2, (1 / 6) ** 2)
-    total = sum((1 if k == 0 else 2) * max(count - k, 0) * r for k, r in enumerate(lags))
-    return total / count**2
-
-
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """``var = gain*z + intercept``.
@@ -135,7 +124,7 @@ class Problem:
         pair = cells.window.astype(np.int64) * tiles + cells.tile
         units, self.unit = np.unique(pair, return_inverse=True)
         self.unit_window, self.unit_tile = units // tiles, units % tiles
-        self.share = overlap(max(1, round(cells.pairs_per_sample)))
+        self.share = 1 / max(1.0, cells.freedom)
         self.floor = 1e-3 * float((mass * self.square).sum() / mass.sum())
 
     def sigma2(self, gain: float, intercept: float) -> NDArray:
@@ -153,7 +142,7 @@ class Problem:
         spread = 3 * sigma2**2 + 0.5 * max(gain, 0.0) ** 2 * sigma2
         # however many samples a steep stratum has, it is no better than the correction for its contrast
         doubt = (
-            (_CURVED * jitter * self.contrast_stratum) ** 2 * self.per_stratum * self.cells.pairs_per_sample
+            (_CURVED * jitter * self.contrast_stratum) ** 2 * self.per_stratum * self.cells.freedom
         )
         return (1 / (spread + doubt))[self.cells.stratum]
 

@@ -168,8 +168,9 @@ def traces(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
         spread = p.trace_spread[region]
         base = lift - float(min(raw.min(), decoded.min()))
         ax.fill_between(frames, base + raw - spread, base + raw + spread, color=PALE, alpha=0.35, lw=0)
-        ax.plot(frames, base + raw, color=INK, lw=1.0, label="raw" if region == 0 else None)
-        ax.plot(frames, base + decoded, color=BLUE, lw=0.8, label="decoded" if region == 0 else None)
+        # thin on thick: where they agree both are seen
+        ax.plot(frames, base + raw, color=INK, lw=2.4, alpha=0.4, label="raw" if region == 0 else None)
+        ax.plot(frames, base + decoded, color=BLUE, lw=0.9, label="decoded" if region == 0 else None)
         ticks.append(base)
         lift = base + float(max(raw.max(), decoded.max())) + 0.15
     ax.set_yticks(ticks, [f"region {n + 1}" for n in range(len(ticks))])
@@ -185,7 +186,7 @@ PANELS: dict[str, tuple[Callable[[Any, Pictures, Fidelity], None], tuple[float, 
     "raw": (raw_frame, (4.0, 3.6)),
     "decoded": (decoded_frame, (4.0, 3.6)),
     "residual": (residual_frame, (4.0, 3.6)),
-    "traces": (traces, (12.6, 3.7)),
+    "traces": (traces, (8.3, 3.3)),
     "transfer": (transfer, (4.0, 3.3)),
     "bias": (bias, (4.0, 3.3)),
     "variance": (variance, (4.0, 3.3)),
@@ -201,9 +202,12 @@ def svg(name: str, fidelity: Fidelity) -> str:
     from matplotlib import rc_context
 
     assert fidelity.pictures is not None
-    draw, size = PANELS[name]
+    draw, (width, height) = PANELS[name]
+    if draw in (raw_frame, decoded_frame, residual_frame):
+        rows, columns = fidelity.pictures.raw.shape
+        height = min(max(0.75 * width * rows / columns + 0.4, 1.2), 2 * width)
     with rc_context(_FONT):
-        figure = _figure(*size)
+        figure = _figure(width, height)
         draw(figure.subplots(), fidelity.pictures, fidelity)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
@@ -230,7 +234,7 @@ def overview(fidelity: Fidelity) -> Figure:
             return figure
         rows = [
             ["raw", "decoded", "residual"],
-            ["traces", "traces", "traces"],
+            ["traces", "traces", "values"],
             ["transfer", "bias", "variance"],
             ["noise", "histogram", "whiteness"],
         ]
@@ -300,7 +304,7 @@ def _image(ax: Axes, image: NDArray, reach: tuple[float, float], title: str, uni
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
-    bar = ax.figure.colorbar(drawn, ax=ax, fraction=0.045, pad=0.02)
+    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0, 0.045, 1)))
     bar.set_label(unit, color=INK)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2, labelsize=8.5, colors=INK)

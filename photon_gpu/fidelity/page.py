@@ -48,7 +48,7 @@ h2 + .row { border-top: 0; }
 details { grid-column: 2 / 4; color: var(--soft); font-size: 13px; }
 summary { cursor: pointer; }
 .plots { display: grid; grid-template-columns: repeat(3, 1fr); gap: 14px; padding: 14px; }
-.plots .wide { grid-column: 1 / 4; }
+.plots .wide { grid-column: 1 / 3; }
 .plots svg { width: 100%; height: auto; display: block; }
 table { border-collapse: collapse; font-size: 14px; }
 td { padding: 3px 18px 3px 0; vertical-align: top; overflow-wrap: anywhere; }

@@ -81,7 +81,7 @@ class Fidelity:
         elif kind == ".png":
             from photon_gpu.fidelity.figures import overview
 
-            overview(self).savefig(place, dpi=110)
+            overview(self).savefig(place, dpi=110, bbox_inches="tight", pad_inches=0.25)
         else:
             raise InvalidInputError(f"{place.name}: a report is kept as .html, .png or .json")
         return place

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from photon_gpu.gpu.slots import Slot
 
+_KERNEL = {"moving": "full"}
+
 
 def bands(banded: Any, band_rows: int) -> Iterator[tuple[int, int, Any]]:
     """First row, end row, and frames ``(T, n)`` of each band of ``(T, rows, columns)`` in band order."""
@@ -56,7 +58,7 @@ def predict(
     """Residuals of banded codes ``(T, rows, columns)``; as :func:`photon_gpu.coder.encode` has them by band."""
     if name == "none":
         return codes
-    return _through(slot, f"predict_{name}", codes, weights, steps, band_rows, "predicted")
+    return _through(slot, f"predict_{_KERNEL.get(name, name)}", codes, weights, steps, band_rows, "predicted")
 
 
 def restore(
@@ -70,7 +72,7 @@ def restore(
     """Inverse of :func:`predict`."""
     if name == "none":
         return residuals
-    return _through(slot, f"restore_{name}", residuals, weights, steps, band_rows, "codes")
+    return _through(slot, f"restore_{_KERNEL.get(name, name)}", residuals, weights, steps, band_rows, "codes")
 
 
 def _through(
@@ -102,7 +104,7 @@ def _through(
                 shape = (1, frames * (stop - first), columns)
                 source, target = (array.reshape(-1)[low:high].reshape(shape) for array in (given, out))
                 full = getattr(kernels, name.replace("spatial", "full"))
-                full(source, mix, moves, planes, target, band_rows=height)
+                full(source, mix[:1], moves, planes, target, band_rows=height)
     else:
         getattr(kernels, name)(given, mix, moves, planes, out, band_rows=band_rows)
     return out

@@ -19,6 +19,7 @@ from photon_gpu.errors import BackendUnavailableError, CorruptDataError, Invalid
 from photon_gpu.forward import Extent, check_extent
 from photon_gpu.gpu.bands import bands, extent, first_where, predict, restore
 from photon_gpu.gpu.devices import chosen_devices
+from photon_gpu.gpu.packing import bring_down, bring_up, check_unpacked, restored_here
 from photon_gpu.gpu.slots import Lane, Slot, Slots
 from photon_gpu.inverse import STABILIZED, Render, beyond_tables, render
 from photon_gpu.kernels import cpu
@@ -82,6 +83,9 @@ class Gpu:
                 loaded = _Loaded(slot, flat, columns)
                 found = _extent(loaded, pieces, encoding, values.shape, first_frame)
                 plan = Plan(values.shape, chunk, encoding, found, slot.lane.backend, host=cpu)
+                if plan.predictor.name == "moving":
+                    # Weights are fitted to all codes of the chunk, on the CPU: solving takes few numbers.
+                    plan.fit(np.concatenate([_codes_of(loaded, plan, *piece) for piece in pieces], axis=1))
                 return plan.finished(sum(_encode_piece(loaded, plan, *piece) for piece in pieces))
 
             return slot.lane.shrinking(slot, rows * row_bytes, band * row_bytes, work)
@@ -124,7 +128,7 @@ class Gpu:
         """As :func:`photon_gpu.coder.decode`; with ``device``, an array there instead of one here."""
         opened = Opened(payload, chunk, encoding, start, stop, what)
         header, dtype = opened.header, opened.dtype
-        if beyond_tables(encoding, header.top) or header.levels:
+        if beyond_tables(encoding, header.top):
             values = decode(payload, chunk, encoding, get_backend(), start=start, stop=stop, what=what)
             return values if device is None else self.upload(values, device)
         row_bytes = header.frames * opened.columns * max(header.width, dtype.itemsize)
@@ -281,36 +285,39 @@ def _extent(
 def _encode_piece(loaded: _Loaded, plan: Plan, first: int, stop: int) -> int:
     """Residuals of rows ``first:stop`` into the plan's payload; returns the sum for the checksum."""
     slot, kernels = loaded.slot, loaded.slot.lane.backend.kernels
-    frames, columns = plan.frames, plan.columns
-    source = loaded.piece(first, stop)
-    codes = slot.device("codes", (frames, stop - first, columns), plan.dtype)
-    total = slot.lane.zeros((1,), np.uint64)
+    codes, total = _coded(loaded, plan, first, stop), slot.lane.zeros((1,), np.uint64)
+    for low, _, band in bands(codes, plan.band):
+        kernels.add_checksum(band, (first + low) * plan.columns, plan.rows * plan.columns, total)
+    residuals = predict(slot, plan.predictor.name, codes, plan.weights, plan.steps, plan.band)
+    return bring_down(slot, plan, first, codes, residuals, total)
+
+
+def _coded(loaded: _Loaded, plan: Plan, first: int, stop: int) -> Any:
+    """Codes ``(T, rows, columns)`` of rows ``first:stop`` on the device, band after band."""
+    columns, source = plan.columns, loaded.piece(first, stop)
+    codes = loaded.slot.device("codes", (plan.frames, stop - first, columns), plan.dtype)
     for low, high, band in bands(codes, plan.band):
         start, pixels = (first + low) * columns, plan.rows * columns
         plan.forward(source[:, low * columns : high * columns], start, pixels, band)
-        kernels.add_checksum(band, start, pixels, total)
-    residuals = predict(slot, plan.predictor.name, codes, plan.weights, plan.steps, plan.band)
-    wanted = {"residuals": residuals, "total": total}
-    if plan.predictor.levels:
-        wanted["codes"] = codes  # levels are told by codes
-    fetched, summed, *known = slot.fetch(**wanted)
-    coded = bands(known[0] if known else fetched, plan.band)
-    for (low, high, band), (_, _, code) in zip(bands(fetched, plan.band), coded, strict=True):
-        shape = (frames, high - low, columns)
-        plan.put(first + low, code.reshape(shape), band.reshape(shape))
-    return int(summed[0])
+    return codes
+
+
+def _codes_of(loaded: _Loaded, plan: Plan, first: int, stop: int) -> NDArray:
+    """Codes ``(T, rows, columns)`` of rows ``first:stop``, here."""
+    (fetched,) = loaded.slot.fetch(codes=_coded(loaded, plan, first, stop))
+    parts = bands(fetched, plan.band)
+    return np.concatenate([band.reshape(plan.frames, -1, plan.columns) for _, _, band in parts], axis=1)
 
 
 def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int, stop: int) -> int:
     """Rows ``first:stop`` of a payload into ``out``, on either side; returns the sum for the checksum."""
     header, kernels, columns = opened.header, slot.lane.backend.kernels, opened.columns
-    shape = (header.frames, stop - first, columns)
-    pinned = slot.pinned("residuals", shape, f"u{header.width}")
-    for low, _, band in bands(pinned, header.band_rows):
-        band.reshape(-1)[...] = opened.residuals(first + low, cpu)
-    residuals = slot.upload("residuals", pinned)
-    codes = restore(slot, opened.predictor, residuals, header.weights, opened.steps, header.band_rows)
-    total = slot.lane.zeros((1,), np.uint64)
+    total, strange = slot.lane.zeros((1,), np.uint64), slot.lane.zeros((1,), np.uint64)
+    if header.levels:
+        codes = restored_here(slot, opened, first, stop)
+    else:
+        residuals = bring_up(slot, opened, first, stop, strange)
+        codes = restore(slot, opened.predictor, residuals, opened.weights, opened.steps, header.band_rows)
     kept = slice(opened.start, opened.start + opened.present)
     place = out[: opened.present, first * columns : stop * columns]
     drawn = slot.device("drawn", place.shape, opened.dtype) if isinstance(out, np.ndarray) else place
@@ -320,10 +327,11 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
         if opened.present:
             draw(band[kept], opened.start * pixels + start, pixels, drawn[:, low * columns : high * columns])
     if isinstance(out, np.ndarray):
-        summed, fetched = slot.fetch(total=total, drawn=drawn)
+        summed, odd, fetched = slot.fetch(total=total, strange=strange, drawn=drawn)
         place[...] = fetched
     else:
-        (summed,) = slot.fetch(total=total)
+        summed, odd = slot.fetch(total=total, strange=strange)
+    check_unpacked(odd)
     return int(summed[0])
 
 

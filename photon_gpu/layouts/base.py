@@ -72,6 +72,25 @@ class Layout(ABC):
         They are written to ``out``, contiguous and of that dtype, where it is given.
         """
 
+    def decode_part(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        out: NDArray | None = None,
+    ) -> NDArray:
+        """As :meth:`decode`, at the least cost: only rows ``rows[0]`` to ``rows[1] - 1`` are filled in for certain.
+
+        Rows are counted over all axes between the first and the last. What the others hold is not defined, and
+        of a compact chunk only what is opened is checked: ``data`` must have passed the checksum of its file.
+        """
+        return self.decode(data, chunk, start, stop, what, run, out=out)
+
     def decode_on_gpu(
         self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
     ) -> Any:

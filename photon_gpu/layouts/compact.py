@@ -13,6 +13,7 @@ from photon_gpu.coder import decode, encode
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.layouts.base import Layout, placed
+from photon_gpu.partial import decode_part
 from photon_gpu.payload import header_bytes, unpack
 from photon_gpu.stages import Stages
 
@@ -49,8 +50,7 @@ class Compact(Layout):
             payload = encode(
                 values, chunk, self.encoding, self.backend, first_frame=first_frame, run=run, stages=stages
             )
-        with stages.timed("compress"):
-            return blosc.compress(payload, self.encoding.compressor, run)
+        return blosc.compress(payload, self.encoding.compressor, stages.over("compress", run))
 
     def decode(
         self,
@@ -74,6 +74,27 @@ class Compact(Layout):
             payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run, out=out
         )
 
+    def decode_part(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        out: NDArray | None = None,
+    ) -> NDArray:
+        """See the base class."""
+        if self.backend.gpu is not None or len(chunk) < 2:
+            return self.decode(data, chunk, start, stop, what, run, out=out)
+        self._size(data, chunk)
+        return decode_part(
+            blosc.Blocks(data, run), chunk, self.encoding, self.backend,
+            start=start, stop=stop, rows=rows, what=what, run=run, out=out,
+        )  # fmt: skip
+
     def decode_on_gpu(
         self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
     ) -> Any:
@@ -87,13 +108,16 @@ class Compact(Layout):
         return unpack(self._payload(data, chunk, map))[0].frames
 
     def _payload(self, data: bytes, chunk: tuple[int, ...], run: Map) -> NDArray[np.uint8]:
+        return blosc.decompress(data, self._size(data, chunk), run)
+
+    def _size(self, data: bytes, chunk: tuple[int, ...]) -> int:
         nbytes, _ = blosc.frame_sizes(data)
         most = header_bytes(len(chunk)) + 4 * int(np.prod(chunk, dtype=object))
         if nbytes > most:
             raise CorruptDataError(
                 f"a chunk opens to {nbytes:,} bytes; one of shape {chunk} has at most {most:,}"
             )
-        return blosc.decompress(data, nbytes, run)
+        return nbytes
 
 
 def filter_config(encoding: Encoding) -> dict[str, Any]:

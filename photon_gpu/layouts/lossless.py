@@ -48,8 +48,9 @@ class Lossless(Layout):
             out[: max(flat.size - start, 0)] = flat[start:]
             return out
 
-        with stages.timed("compress"):
-            return compress_blocks(block, total, self.itemsize, self.encoding.compressor, run)
+        return compress_blocks(
+            block, total, self.itemsize, self.encoding.compressor, stages.over("compress", run)
+        )
 
     def decode(
         self,

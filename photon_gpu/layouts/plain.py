@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from photon_gpu.forward import Extent, Forward, extent, span
 from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
+from photon_gpu.payload import block_shape
 from photon_gpu.stages import Stages
 from photon_gpu.transform import inverse_anscombe
 
@@ -45,15 +47,17 @@ class Plain(Layout):
             flat = np.ascontiguousarray(values).reshape(-1)
 
         def block(start: int, stop: int) -> NDArray[np.float64]:
-            with stages.timed("transform"):
-                out = np.zeros(stop - start, np.float64)
-                end = min(stop, flat.size)
-                if start < end:
-                    labels(flat[start:end], start, out[: end - start])
-                return out
+            began = time.perf_counter()
+            out = np.zeros(stop - start, np.float64)
+            end = min(stop, flat.size)
+            if start < end:
+                labels(flat[start:end], start, out[: end - start])
+            spent = time.perf_counter() - began
+            stages.add("transform", spent)
+            stages.add("compress", -spent)  # which this is called within
+            return out
 
-        with stages.timed("compress"):
-            return compress_blocks(block, total, 8, self.encoding.compressor, run)
+        return compress_blocks(block, total, 8, self.encoding.compressor, stages.over("compress", run))
 
     def decode(
         self,
@@ -67,7 +71,22 @@ class Plain(Layout):
         out: NDArray | None = None,
     ) -> NDArray:
         """See the base class."""
-        pixels = int(np.prod(chunk[1:], dtype=np.int64))
+        return self.decode_part(data, chunk, start, stop, (0, block_shape(chunk)[1]), what, run, out=out)
+
+    def decode_part(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        out: NDArray | None = None,
+    ) -> NDArray:
+        """See the base class. Blosc's blocks are opened whole, those that hold none of the rows not at all."""
+        pixels, columns = int(np.prod(chunk[1:], dtype=np.int64)), chunk[-1]
         nbytes, size = frame_sizes(data)
         if nbytes != pixels * chunk[0] * 8:
             raise CorruptDataError(
@@ -80,9 +99,18 @@ class Plain(Layout):
         # Spans end where Blosc's blocks end, so that no block is opened twice.
         per_span = max(size // 8, 1 << 17)
         edges = [first, *range((first // per_span + 1) * per_span, stop * pixels, per_span), stop * pixels]
+        wanted = rows[0] * columns, rows[1] * columns
+
+        def holds(low: int, high: int) -> bool:
+            """Whether some frame has rows that are wanted there."""
+            begin = low // pixels * pixels
+            here = low < begin + wanted[1] and high > begin + wanted[0]
+            return here or high > begin + pixels + wanted[0]
 
         def open_span(i: int) -> None:
             low, high = edges[i], edges[i + 1]
+            if not holds(low, high):
+                return
             part = flat[low - first : high - first]
             into = part.view(np.uint8) if as_they_are else None
             labels = decompress_span(data, low * 8, high * 8, into).view("<f8")
@@ -119,7 +147,8 @@ class Plain(Layout):
         if what == STABILIZED and encoding.phases == 1:
             return  # they lie in out already
         base, top = int(codes.min()), int(codes.max()) - int(codes.min())
-        unsigned = (codes - base).view(np.uint32).reshape(1, -1)
+        codes -= np.int32(base)
+        unsigned = codes.view(np.uint32).reshape(1, -1)
         render(encoding, base, top, what, self.backend)(unsigned, first, 0, out.reshape(1, -1))
 
 

@@ -83,7 +83,7 @@ class Advice:
         needs = (
             f"your camera: {camera.height} x {camera.width} x {camera.rate:g} Hz {camera.dtype} needs "
             f"{camera.megabytes_per_second:,.1f} MB/s; this machine does {fastest.megabytes_per_second:,.0f} "
-            f"({fastest.layout}, {fastest.preset}, {_cores(fastest.cores)})"
+            f"({fastest.layout}, {fastest.preset}, {said_cores(fastest.cores)})"
         )
         if self.best is None:
             return (
@@ -93,8 +93,8 @@ class Advice:
         best = self.best
         times = best.megabytes_per_second / camera.megabytes_per_second
         return (
-            f"{needs}. Use layout {best.layout}, preset {best.preset}, on {_cores(best.cores)}: ratio {best.ratio:.2f} "
-            f"at {best.megabytes_per_second:,.0f} MB/s, {times:,.1f} times what the camera needs"
+            f"{needs}. Use layout {best.layout}, preset {best.preset}, on {said_cores(best.cores)}: "
+            f"ratio {best.ratio:.2f} at {best.megabytes_per_second:,.0f} MB/s, {times:,.1f} times what the camera needs"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,5 +111,6 @@ class Advice:
         }
 
 
-def _cores(count: int) -> str:
+def said_cores(count: int) -> str:
+    """A number of cores, in words."""
     return f"{count} core{'s' if count > 1 else ''}"

@@ -24,7 +24,8 @@ def ceilings(folder: str | os.PathLike[str], *, cores: int, seconds: float = 0.5
     """Ceilings of this machine, MB/s (1e6 bytes), the best of what fits into ``seconds`` each.
 
     ``memcpy, 1 core`` and ``memcpy, all cores`` count bytes copied once; ``disk write`` is of files of
-    32 MiB, flushed to disk as chunks are; ``device up`` and ``device down`` are there where a GPU is.
+    32 MiB, one per core at once, flushed to disk as chunks are; ``device up`` and ``device down`` are
+    there where a GPU is.
 
     Examples
     --------
@@ -45,12 +46,18 @@ def ceilings(folder: str | os.PathLike[str], *, cores: int, seconds: float = 0.5
         run = parallel(cores)
         found["memcpy, all cores"] = _best(lambda: list(run(copy, pieces)), _COPIED, seconds)
     data = source[:_WRITTEN].tobytes()
-    place = Path(folder) / f"photon-profile-{uuid.uuid4().hex}"
+    places = [Path(folder) / f"photon-profile-{uuid.uuid4().hex}" for _ in range(cores)]
+    write = parallel(cores)
     try:
-        found["disk write"] = _best(lambda: durable.write_file(str(place), data), _WRITTEN, seconds)
+        found["disk write"] = _best(
+            lambda: list(write(lambda place: durable.write_file(str(place), data), places)),
+            cores * _WRITTEN,
+            seconds,
+        )
     finally:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            place.unlink()
+        for place in places:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                place.unlink()
     return {**found, **_device(source, seconds)}
 
 

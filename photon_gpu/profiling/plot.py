@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION
+from photon_gpu.profiling.camera import said_cores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ def plot_profile(profile: Profile) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure = Figure(figsize=(12, 5.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     _bars(left, profile)
     _pareto(right, profile)
@@ -66,7 +67,7 @@ def _bars(axes: Axes, profile: Profile) -> None:
     axes.set_yscale("log")
     axes.set_xticks(range(len(stages)), stages)
     axes.set_ylabel(f"MB/s of a stage alone, {profile.cores} cores\n({WRITE_UNIT})")
-    axes.legend(fontsize=6, ncols=2, frameon=False)
+    axes.legend(fontsize=7, ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08))
 
 
 def _pareto(axes: Axes, profile: Profile) -> None:
@@ -77,17 +78,21 @@ def _pareto(axes: Axes, profile: Profile) -> None:
     axes.plot(
         [m.megabytes_per_second for m in front], [m.ratio for m in front], color=PALE, linewidth=1, zorder=0
     )
-    for m in front:
-        axes.annotate(f"{m.layout}, {m.preset}, {m.cores} cores", (m.megabytes_per_second, m.ratio), fontsize=7,
-                      textcoords="offset points", xytext=(-4, 4), ha="right")  # fmt: skip
+    # Names in a column at the side, with lines to their points: beside these they would lie on each other.
+    for place, m in enumerate(reversed(front)):
+        axes.annotate(f"{m.layout}, {m.preset}, {said_cores(m.cores)}", (m.megabytes_per_second, m.ratio), fontsize=8,
+                      xytext=(0.03, 0.95 - 0.055 * place), textcoords="axes fraction", va="center", color=INK,
+                      arrowprops={"arrowstyle": "-", "color": PALE, "lw": 0.6, "shrinkB": 4})  # fmt: skip
     for layout in dict.fromkeys(m.layout for m in profile.measured):
         axes.scatter([], [], color=_COLORS.get(layout, PALE), marker="s", label=layout)
     for preset in dict.fromkeys(m.preset for m in profile.measured):
         axes.scatter([], [], color=PALE, marker=_MARKERS.get(preset, "o"), label=preset)
-    axes.legend(fontsize=7, frameon=False, loc="center left")
+    axes.legend(fontsize=7, ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     if profile.camera is not None:
         axes.axvline(profile.camera.megabytes_per_second, color=VERMILION, linestyle="--", linewidth=1)
-        axes.annotate("your camera", (profile.camera.megabytes_per_second, 1), fontsize=7, color=VERMILION)
+        axes.annotate(" your camera", (profile.camera.megabytes_per_second, 0.02), fontsize=8, color=VERMILION,
+                      xycoords=("data", "axes fraction"))  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlabel("MB/s of raw movie, wall time")
+    axes.margins(y=0.12)
+    axes.set_xlabel("MB/s of raw movie, wall time; larger marks: more cores")
     axes.set_ylabel("ratio")

@@ -17,10 +17,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from photon_gpu.backend import get_backend
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.layouts import layout_for
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import worker_count
-from photon_gpu.profiling.camera import Camera
+from photon_gpu.profiling.camera import Camera, said_cores
 from photon_gpu.profiling.ceilings import ceilings, has_gpu
 from photon_gpu.profiling.movie import Part, Repeated, corner, movie_for
 from photon_gpu.report import EncodeReport
@@ -31,9 +33,11 @@ from photon_gpu.writer import encode
 LAYOUTS = ("compact", "plain", "lossless")
 WRITE_UNIT = "write of stored bytes, all others of raw ones"
 STAGES = ("read", "transform", "predict", "gpu", "compress", "write")
+_WAITING = ("read", "write")
 _ALONE = ("read",)  # done by one thread, however many cores there are
 _BUSY = 0.8
 _FIRST_FRAMES = 8
+_OVER = 3.0  # times its share that a combination may take, to encode one whole chunk
 _MOST_BYTES = 1 << 30
 
 
@@ -54,6 +58,8 @@ class Measured:
     seconds: float
     stages: dict[str, float]
     settings: str
+    whole_chunks: bool = True
+    """False: it was too slow for the time given to encode one whole chunk."""
 
     @property
     def ratio(self) -> float:
@@ -75,10 +81,13 @@ class Measured:
     def held_back_by(self) -> tuple[str, float]:
         """The stage that holds it back, and its share of all thread time.
 
-        Reading is done by one thread, so it is what holds back where it takes most of the wall time.
+        Reading is done by one thread, so it is what holds back where it takes most of the wall time. Waiting
+        for the disk is not, while the cores have other chunks to work on.
         """
         whole = sum(self.stages.values())
-        stage = max(self.stages, key=lambda name: self.stages[name])
+        working = {name: spent for name, spent in self.stages.items() if name not in _WAITING}
+        of = working if sum(working.values()) > _BUSY * self.cores * self.seconds else self.stages
+        stage = max(of, key=lambda name: self.stages[name])
         if self.stages.get("read", 0.0) > _BUSY * self.seconds:
             stage = "read"
         return stage, self.stages[stage] / max(whole, 1e-9)
@@ -125,11 +134,18 @@ class Profile:
         for what, m in (("fastest", fastest), ("smallest", smallest)):
             stage, share = m.held_back_by
             said.append(
-                f"{what}: {m.layout}, {m.preset} on {m.cores} cores ({m.backend}): {m.megabytes_per_second:,.0f} MB/s "
-                f"at ratio {m.ratio:.2f}; {stage} holds it back ({100 * share:.0f} % of the thread time)"
+                f"{what}: {m.layout}, {m.preset} on {said_cores(m.cores)} ({m.backend}): "
+                f"{m.megabytes_per_second:,.0f} MB/s at ratio {m.ratio:.2f}; "
+                f"{stage} holds it back ({100 * share:.0f} % of the thread time)"
             )
         if self.camera is not None:
             said.append(self.camera.advice(self.measured).text)
+        short = sum(not m.whole_chunks for m in self.measured)
+        if short:
+            said.append(
+                f"~ {short} of {len(self.measured)} were too slow to encode a whole chunk in the time given: what "
+                "happens once weighs more there than it would; take more --seconds, or fewer presets and layouts"
+            )
         return (*said, *self.notes)
 
     def table(self) -> Any:
@@ -149,7 +165,7 @@ class Profile:
             rates = [f"{m.stage_rate(s):,.0f}" if s in m.stages else "" for s in stages]
             numbers = (
                 str(m.cores),
-                str(m.frames),
+                f"{'' if m.whole_chunks else '~'}{m.frames}",
                 f"{m.ratio:.2f}",
                 f"{m.megabytes_per_second:,.0f}",
                 *rates,
@@ -167,7 +183,7 @@ class Profile:
         return {
             "machine": self.machine,
             "movie": self.movie,
-            "shape": list(self.shape),
+            "frame_shape": list(self.shape[1:]),
             "dtype": self.dtype,
             "step": self.step,
             "ceilings_megabytes_per_second": dict(self.ceilings),
@@ -233,10 +249,10 @@ def profile(
             raise InvalidInputError(f"{name} are {list(given)}; allowed are {', '.join(allowed)}")
     if not (isinstance(seconds, int | float) and 0 < seconds <= 3600):
         raise InvalidInputError(f"seconds is {seconds!r}; a number above 0, at most 3600, is needed")
-    start = time.perf_counter()
     chosen = tuple(backends) if backends else ("numba", *(("cupy",) if has_gpu() else ()))
     counts = tuple(worker_count(n) for n in cores) if cores else _doubles(worker_count(None))
     movie, noise, notes = movie_for(source, noise, camera)
+    start = time.perf_counter()  # simulating a movie first is no part of the time given
     # The slow preset last: what it takes beyond its share is taken from no other.
     order = sorted(presets, key=PRESETS.index)
     combinations = [(b, lay, p, n) for p in order for b in chosen for lay in layouts for n in counts]
@@ -252,7 +268,7 @@ def profile(
             with on_cores(n):
                 measured.append(
                     _measure(movie, Path(place) / "movie.zarr", noise, step, (backend, layout, preset, n),
-                             share, settings)
+                             share, limits["disk write"], settings)
                 )  # fmt: skip
     return Profile(
         machine=machine(), movie=movie.name, shape=movie.shape, dtype=movie.dtype.name, step=step,
@@ -299,9 +315,13 @@ def _measure(
     step: float,
     combination: tuple[str, str, str, int],
     share: float,
+    disk: float,
     settings: dict[tuple[str, ...], dict[str, Any]],
 ) -> Measured:
-    """Settings are chosen once, on a part of a few frames; then as many frames as fit the share are encoded."""
+    """Settings are chosen once, on a part of a few frames; then as many whole chunks as fit the share are encoded.
+
+    ``disk`` is its ceiling, MB/s.
+    """
     backend, layout, preset, cores = combination
     options: dict[str, Any] = {"noise": noise, "step": step, "layout": layout, "preset": preset, "backend": backend,
                                "workers": cores, "overwrite": True}  # fmt: skip
@@ -316,13 +336,22 @@ def _measure(
                 fixed["predictor"] = tuned.predictor
             settings[combination[:3]] = fixed
         first = encode(Part(movie, _FIRST_FRAMES), place, **options, **fixed)
-        rate = first.raw_bytes / max(_wall(first), 1e-3)
-        best = _result(first, combination, unread)
-        frames = int(max(0.8 * (until - time.perf_counter()), 0.0) * rate / movie.frame_nbytes)
-        frames = min(frames, _MOST_BYTES // movie.frame_nbytes, movie.shape[0])
-        if frames > _FIRST_FRAMES:
-            best = _result(encode(Part(movie, frames), place, **options, **fixed), combination, unread)
-        return best
+        chosen = layout_for(first.encoding, get_backend(backend, on_gpu=movie.device is not None))
+        each = chosen.chunk_frames(None, movie.shape)
+        # What happens once (claims, flushes) says nothing of speed: the cores' own work and the disk's do.
+        working = sum(
+            spent for stage, spent in first.stages.items() if stage in STAGES and stage not in _WAITING
+        )
+        seconds = working / cores + first.stored_bytes / 1e6 / disk
+        frames = int(0.8 * max(until - time.perf_counter(), 0.0) * first.shape[0] / max(seconds, 1e-6))
+        if frames >= each:
+            frames -= frames % each  # all cores busy to the end, and no small chunk beside whole ones
+        elif seconds * each / first.shape[0] < _OVER * share:
+            frames = each
+        frames = min(frames, max(_MOST_BYTES // movie.frame_nbytes, each), movie.shape[0])
+        if frames <= first.shape[0]:
+            return _result(first, combination, unread, each)
+        return _result(encode(Part(movie, frames), place, **options, **fixed), combination, unread, each)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -332,7 +361,7 @@ def _wall(report: EncodeReport) -> float:
 
 
 def _result(
-    report: EncodeReport, combination: tuple[str, str, str, int], unread: tuple[str, ...]
+    report: EncodeReport, combination: tuple[str, str, str, int], unread: tuple[str, ...], chunk_frames: int
 ) -> Measured:
     backend, layout, preset, cores = combination
     c = report.encoding.compressor
@@ -341,6 +370,7 @@ def _result(
         backend=backend, layout=layout, preset=preset, cores=cores, frames=report.shape[0],
         raw_bytes=report.raw_bytes, stored_bytes=report.stored_bytes, seconds=max(_wall(report), 1e-6),
         stages={stage: spent for stage, spent in report.stages.items() if stage in STAGES and stage not in unread},
+        whole_chunks=report.shape[0] >= chunk_frames,
         settings=f"{predicted}{c.cname} {c.clevel} {('no', 'byte', 'bit')[c.shuffle]} shuffle",
     )  # fmt: skip
 

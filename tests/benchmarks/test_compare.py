@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from benchmarks import compare, tables
+from benchmarks import compare, record
+from benchmarks.contenders import every_contender
+from benchmarks.contenders.place import Bucket, Made
 from benchmarks.contenders.zstd import Zstandard
+from tests.dj import servers
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +21,7 @@ def written(tmp_path_factory):
 
 
 def test_every_case_and_contender_has_a_row(written):
-    rows = tables.load(written)
+    rows = record.load(written)
     assert [row["case"] for row in rows] == ["size-3"] * (len(rows) // 2) + ["size-6"] * (len(rows) // 2)
     assert {row["contender"] for row in rows} == {
         one.name for one in compare.every_contender() if "zstd 1" in one.name
@@ -27,7 +31,7 @@ def test_every_case_and_contender_has_a_row(written):
         assert float(row["ratio"]) == pytest.approx(
             float(row["raw_bytes"]) / float(row["stored_bytes"]), rel=1e-4
         )
-        for action in compare.ACTIONS:
+        for action in compare.LOCAL:
             low, median, high = (float(row[f"{action}_{what}_s"]) for what in ("min", "median", "max"))
             assert 0 < low <= median <= high
 
@@ -51,27 +55,46 @@ def test_chunks_of_a_size_case_differ():
     assert values.shape == (210, 512, 512) and (values[0] != values[100]).mean() > 0.5
 
 
-def test_the_readme_and_the_plot_are_made_from_the_csv(written, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- benchmarks -->\nold\n<!-- /benchmarks -->\nafter\n")
-    arguments = [str(written), "--case", "size-6", "--readme", str(readme), "--plot", str(tmp_path / "p.png")]
-    tables.main(arguments)
-    text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    row = next(
-        row
-        for row in tables.load(written)
-        if row["case"] == "size-6" and row["contender"] == "zstd 1 of our codes"
+def test_movies_larger_than_memory_are_made_as_they_are_read(tmp_path):
+    whole, made = compare.sized(120), compare.sized(120, in_memory=False)
+    assert isinstance(made.values, Made) and made.values.shape == whole.values.shape
+    np.testing.assert_array_equal(made.values[90:210], whole.values[90:210])
+    small = compare.Case("made", Made(whole.values[:20, :64, :64], 450, "made"), whole.noise)
+    rows = compare.measure(small, every_contender(), 0.0, tmp_path, limit=1e9)
+    told = {row["contender"]: row["problem"] for row in rows if row["problem"]}
+    assert {name for name in told if "not installed" not in told[name]} == {
+        one.name for one in every_contender() if not one.streams and one.missing() is None
+    }
+    assert all(
+        row["worst_error_sigma"] <= 2.5 and row["decode_median_s"] > 0 for row in rows if not row["problem"]
     )
-    assert f"| zstd 1 of our codes | {float(row['ratio']):.2f} | {tables.rate(row, 'encode')} |" in text
-    assert (tmp_path / "p.png").stat().st_size > 5000
-    tables.main(arguments)
-    assert readme.read_text() == text
-    readme.write_text("no place")
-    with pytest.raises(SystemExit, match="has no <!-- benchmarks -->"):
-        tables.main(arguments)
 
 
-def test_the_readme_of_the_repository_has_a_place_for_it():
-    text = (tables.ROOT / "README.md").read_text()
-    assert text.count("<!-- benchmarks -->\n") == text.count("\n<!-- /benchmarks -->") == 1
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    pytest.importorskip("s3fs", reason="pip install 'photon-gpu[s3]'")
+    with servers.seaweed(tmp_path_factory.mktemp("weed")) as endpoint:
+        yield Bucket(endpoint, "imaging/compare")
+
+
+def test_every_contender_that_reads_from_s3_gives_there_what_it_gives_here(tmp_path, bucket):
+    case = compare.Case("s3", compare.sized(1).values[:, :64, :64], compare.sized(1).noise)
+    contenders = [one for one in every_contender() if one.remote and one.missing() is None]
+    assert {"tensorstore", "photon_gpu", "Zarr", "zstd"} <= {
+        one.name.split()[0].rstrip(",") for one in contenders
+    }
+    for row in compare.measure(case, contenders, 0.0, tmp_path, limit=1e9, bucket=bucket):
+        assert row["problem"] == "" and row["s3_frame_median_s"] > 0 and row["s3_trace_median_s"] > 0, row
+    bucket.fs.invalidate_cache()
+    assert not [path for path in bucket.fs.find(bucket.root) if path != bucket.root]
+
+
+def test_who_gives_something_else_over_s3_is_not_timed(tmp_path, bucket):
+    class Forgetful(Zstandard):
+        name = "forgetful"
+
+        def frame(self, folder, number):
+            return super().frame(folder, number) * (not isinstance(folder, Bucket))
+
+    (row,) = compare.measure(compare.sized(1), [Forgetful()], 0.0, tmp_path, bucket=bucket)
+    assert row["problem"].startswith("AssertionError") and "s3_frame_median_s" not in row

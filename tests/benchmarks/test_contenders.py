@@ -9,6 +9,7 @@ import pytest
 
 import photon_gpu as pg
 from benchmarks.contenders import MODULES, every_contender
+from benchmarks.contenders.base import differences
 
 NOISE = pg.NoiseModel(gain=20.0, offset=90.0, variance=100.0)
 COUNTS = pg.simulate(
@@ -22,7 +23,7 @@ COUNTS = pg.simulate(
     cells=4,
     seed=5,
 ).read(0, 130)
-HELPERS = {"__init__", "base", "files", "stabilized", "bounded", "blosc2_precision"}
+HELPERS = {"__init__", "base", "files", "stabilized", "bounded", "blosc2_precision", "place"}
 
 
 @pytest.mark.parametrize("contender", every_contender(), ids=lambda contender: contender.name)
@@ -77,3 +78,14 @@ def test_a_contender_that_errs_is_found_out(tmp_path):
     contender.write(COUNTS, NOISE, tmp_path / "m")
     with pytest.raises(AssertionError):
         contender.worst_error(COUNTS, NOISE, tmp_path / "m")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int8", "int32", "float32"])
+def test_differences_are_those_of_stabilized_values(dtype):
+    rng = np.random.default_rng(0)
+    raw = rng.integers(-5 if dtype[0] != "u" else 0, 100, (3, 4, 5)).astype(dtype)
+    counts = (raw + rng.integers(0, 9, raw.shape)).astype(dtype)
+    noise = pg.NoiseModel(gain=2.0, offset=-20.0, variance=4.0)
+    error = pg.anscombe(counts, noise) - pg.anscombe(raw, noise)
+    worst, squares = differences(counts, raw, noise)
+    assert worst == pytest.approx(np.abs(error).max()) and squares == pytest.approx((error**2).sum())

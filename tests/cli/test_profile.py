@@ -32,7 +32,7 @@ def test_a_movie_of_the_users_own(typed, tmp_path):
     assert code == 0
     found = json.loads(out)
     assert [(m["layout"], m["preset"], m["cores"]) for m in found["measured"]] == [("compact", "fast", 1)]
-    assert found["shape"] == [20, 32, 32] and found["camera"]["advice"].startswith(
+    assert found["frame_shape"] == [32, 32] and found["camera"]["advice"].startswith(
         "your camera: 32 x 32 x 100 Hz"
     )
     assert (tmp_path / "p.png").exists()

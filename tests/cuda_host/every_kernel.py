@@ -16,7 +16,16 @@ from photon_gpu.kernels import reference
 
 from tests.cuda_host import standin
 from tests.cuda_host.host import host_module
-from tests.kernels.vectors import DTYPES, full_range, mixes, thresholds_for
+from tests.kernels.vectors import (
+    DTYPES,
+    each_frame,
+    full_range,
+    mixes,
+    packed,
+    sorted_by_level,
+    thresholds_for,
+    weights_of,
+)
 
 CODES: tuple[str, ...] = ("uint8", "uint16", "uint32")
 OUTPUTS: tuple[str, ...] = ("uint8", "int16", "float32", "float64")
@@ -98,7 +107,7 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
     same(out, expected)
     frames, rows, columns = shape
     for code in codes_of_all[:2]:
-        for read, weights, rates in itertools.islice(mixes(code, shape), 1 if brief else None):
+        for read, pairs, rates in itertools.islice(mixes(code, shape), 1 if brief else None):
             flat, state = read.reshape(frames, -1), np.empty((3, rows + 2, columns + 2), np.int32)
             residuals, out = np.empty(flat.shape, code), empty(flat.shape, code)
             reference.predict_mean(flat, rates, 5, state.reshape(-1), residuals)
@@ -108,6 +117,7 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
             same(back, flat)
             for name in ("past", "full"):
                 residuals, out = np.empty(shape, code), empty(shape, code)
+                weights = weights_of(name, pairs, frames)
                 getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
                 planes = empty((2, rows, columns), np.int32)
                 given = (put(weights), put(rates), planes)
@@ -117,15 +127,50 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
                 same(back, read)
 
 
+def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
+    """What packs and sorts residuals: several tiles in a segment, segments, runs and rows."""
+    put, empty = cupy.asarray, cupy.empty
+    rng = np.random.default_rng(3)
+    for code in CODES[: 1 if brief else 2]:
+        residuals = np.minimum(rng.geometric(0.1, 5501), 255).astype(code)
+        for skew, segment in ((0, 4104),) if brief else ((0, 4104), (1, 2050)):
+            given, size, segments = residuals[skew:], residuals.size - skew, -(-residuals.size // segment)
+            nibbles, escapes, starts = packed(given, segment)
+            rows, counts = empty((segments, segment), code), empty(segments, np.int64)
+            found = empty(nibbles.size + skew, np.uint8)[skew:]
+            kernels.pack(put(residuals)[skew:], segment, found, rows, counts)
+            same(found, nibbles)
+            same(counts, np.diff(starts))
+            kernels.join_escapes(rows, put(starts), joined := empty(escapes.size, code))
+            same(joined, escapes)
+            out = empty(size, code)
+            assert kernels.unpack(found, joined, put(starts), segment, out) == 0
+            same(out, given)
+        shape, levels = ((2, 3, 261), 20) if brief else ((3, 5, 300), 20)
+        read, pairs, rates = next(mixes(code, shape))
+        weights = each_frame(pairs, shape[0])
+        ordered, places = sorted_by_level(read, weights, rates, levels)
+        given = (put(weights), put(rates), empty((2, *shape[1:]), np.int32))
+        kernels.predict_full(put(read), *given, residuals := empty(shape, code))
+        kernels.count_levels(put(read), residuals, counts := empty(levels, np.int64))
+        same(counts, places[1] - places[0])
+        kernels.sort_levels(put(read), residuals, moved := put(places[0]), out := empty(read.size, code))
+        same(out, ordered)
+        same(moved, places[1])
+        kernels.restore_full_sorted(out, put(places), *given, back := empty(shape, code))
+        same(back, read)
+
+
 def main(brief: bool) -> int:
     """Run, and say what ran."""
     with standin.installed(4) as machine:
         import cupy
-        from photon_gpu.kernels import cuda
+        from photon_gpu.kernels import cuda, cuda_launch
 
         run_all(cupy, cuda, brief)
+        run_residuals(cupy, cuda, brief)
         ran = {name for _, name in machine.launched}
-        expected = set(host_module(cuda.source()).names)
+        expected = set(host_module(cuda_launch.source()).names)
     if brief:  # a family is a kernel's name without its types
         ran, expected = ({re.sub(r"(_[iuf]\d+)+$", "", name) for name in names} for names in (ran, expected))
     left_out = expected - ran

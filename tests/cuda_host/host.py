@@ -1,4 +1,4 @@
-"""Builds ``photon.cu`` with g++ behind ``shim.h`` and launches its kernels with checked arguments."""
+"""Builds the CUDA source with g++ behind ``shim.h`` and launches its kernels with checked arguments."""
 
 from __future__ import annotations
 

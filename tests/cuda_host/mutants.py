@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CU, LAUNCH = "kernels/photon.cu", "kernels/cuda.py"
+CU, PC, RC = "kernels/photon.cu", "kernels/predictors.cu", "kernels/residuals.cu"
+TWIN, LAUNCH = "kernels/cuda.py", "kernels/cuda_launch.py"
 SLOTS, CODER, BANDS = "photon_gpu/gpu/slots.py", "photon_gpu/gpu/coder.py", "photon_gpu/gpu/bands.py"
+PACKING = "photon_gpu/gpu/packing.py"
 KERNELS = ("tests/kernels/test_cuda.py",)
+RESIDUALS = ("tests/kernels/test_cuda_residuals.py",)
 PIPELINE = ("tests/test_gpu.py",)
 RACES = ("tests/cuda_host/test_sanitizers.py::test_every_kernel_is_clean",)
 
@@ -41,7 +44,7 @@ class Mutant:
     quick: str = ""
 
 
-K, P, R = KERNELS, PIPELINE, RACES
+K, P, R, Z = KERNELS, PIPELINE, RACES, RESIDUALS
 MUTANTS = (
     # What a GPU forgives sometimes: barriers, atomics, races.
     Mutant("missing barrier after the table is cached", CU, "    __syncthreads();\n    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from", "    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from", K, quick="forward_lut_of_every_input and order0"),
@@ -56,7 +59,7 @@ MUTANTS = (
     Mutant("shuffle by part of a warp", CU, "for (int distance = 16; distance; distance >>= 1)", "if (threadIdx.x % 32 < 16) for (int distance = 16; distance; distance >>= 1)", K),
     # Sums and extents.
     Mutant("shuffle begins too near", CU, "int distance = 16;", "int distance = 8;", K),
-    Mutant("last warp left out", CU, "warp < THREADS / 32;", "warp < THREADS / 32 - 1;", K),
+    Mutant("last warp left out", CU, "int warp = 1; warp < THREADS / 32;", "int warp = 1; warp < THREADS / 32 - 1;", K),
     Mutant("sign of integers forgotten", CU, "(T)-1 < (T)0 ? TOP : 0", "(T)-1 < (T)0 ? 0 : 0", K),
     Mutant("negative floats in wrong order", CU, "return bits & TOP ? ~bits : bits | TOP;", "return bits | TOP;", K),
     Mutant("infinity taken for a value", CU, ">> 23 & 0xff) != 0xff", ">> 23 & 0xff) != 0x1ff", K),
@@ -78,21 +81,50 @@ MUTANTS = (
     Mutant("label near a multiple accepted", CU, "__dmul_rn(k, step) == label", "__dmul_rn(k, step) - label < 1e-9", K),
     Mutant("checksum without its last mix", CU, "h ^= h >> 15;\n            sum += h;", "sum += h;", K),
     # Predictors.
-    Mutant("zigzag without sign", CU, "(u32)wrapped << 1 ^ (u32)(wrapped >> 31)", "(u32)wrapped << 1", K),
-    Mutant("mean rounded down", CU, "* rate + 64) >> 7", "* rate) >> 7", K),
-    Mutant("running mean in 32 bits", CU, "((i64)((now << 7) - mean) * rate + 64)", "(((now << 7) - mean) * rate + 64)", K),
-    Mutant("prediction rounded down", CU, "total + (1 << 14) >> 15", "total >> 15", K),
-    Mutant("16-bit mix in 32 bits", CU, "typedef i16 Signed; typedef i64 Number;", "typedef i16 Signed; typedef i32 Number;",R),
-    Mutant("edge of a band not replicated", CU, "(row == rows - 1 ? row : row + 1)", "(row + 1)", (*K, *R)),
-    Mutant("one plane of means", CU, "mix.means + (t + 1) % 2 * plane", "mix.means + t % 2 * plane", K),
-    Mutant("wavefront too steep", CU, "4 * t + 2 * (row % mix.band_rows)", "4 * t + (row % mix.band_rows)", K),
-    Mutant("frames of the wavefront too near", CU, "4 * t + 2 * (row", "3 * t + 2 * (row", K),
-    Mutant("last band as tall as the others", CU, "rows = band_rows < all_rows - first ? band_rows : all_rows - first;", "rows = band_rows;", (*K, *R)),
+    Mutant("zigzag without sign", PC, "(u32)wrapped << 1 ^ (u32)(wrapped >> 31)", "(u32)wrapped << 1", K),
+    Mutant("mean rounded down", PC, "* rate + 64) >> 7", "* rate) >> 7", K),
+    Mutant("running mean in 32 bits", PC, "((i64)((now << 7) - mean) * rate + 64)", "(((now << 7) - mean) * rate + 64)", K),
+    Mutant("prediction rounded down", PC, "const i32 predicted = (i32)(total + (1 << 14) >> 15);\n    const u64", "const i32 predicted = (i32)(total >> 15);\n    const u64", K),
+    Mutant("16-bit mix in 32 bits", PC, "typedef i16 Signed; typedef i64 Number;", "typedef i16 Signed; typedef i32 Number;",R),
+    Mutant("edge of a band not replicated", PC, "(row == rows - 1 ? row : row + 1)", "(row + 1)", (*K, *R)),
+    Mutant("one plane of means", PC, "mix.means + (t + 1) % 2 * plane", "mix.means + t % 2 * plane", K),
+    Mutant("wavefront too steep", PC, "4 * t + 2 * (row % mix.band_rows)", "4 * t + (row % mix.band_rows)", K),
+    Mutant("frames of the wavefront too near", PC, "4 * t + 2 * (row", "3 * t + 2 * (row", K),
+    Mutant("last band as tall as the others", PC, "rows = band_rows < all_rows - first ? band_rows : all_rows - first;", "rows = band_rows;", (*K, *R)),
     Mutant("level rounded to zero", CU, "(before + now >> 1) - low", "(before + now) / 2 - low", K),
+    # Residuals packed and sorted.
+    Mutant("missing barrier before a tile's sums", RC, "    __syncthreads();  // the sums of the tile before have been read\n", "", (*Z, *R)),
+    Mutant("missing barrier after a tile's sums", RC, "partial[own_warp] = sum;\n    __syncthreads();", "partial[own_warp] = sum;", Z, quick="test_pack and order0"),
+    Mutant("scan begins too far", RC, "for (u32 distance = 1; distance < 32; distance <<= 1)", "for (u32 distance = 2; distance < 32; distance <<= 1)", Z),
+    Mutant("lanes take sums from nowhere", RC, "if (lane >= distance) sum += lower;", "sum += lower;", Z),
+    Mutant("halves of a byte exchanged", RC, "(u8)(low | high << 4)", "(u8)(high | low << 4)", Z),
+    Mutant("15 does not escape", RC, "if (read.item[j] >= ESCAPE) *to++", "if (read.item[j] > ESCAPE) *to++", Z),
+    Mutant("escapes of a tile begin anew", RC, "            count += total;\n        }\n        if (threadIdx.x == 0) counts[s] = count;", "            count = total;\n        }\n        if (threadIdx.x == 0) counts[s] = count;", Z),
+    Mutant("last byte of an odd run lost", RC, "(mine + 1) / 2, write);", "mine / 2, write);", Z),
+    Mutant("segments walked by all blocks", RC, "s * segment < size; s += gridDim.x) {\n        const u64 first = s * segment;\n        const u32 length = size - first < segment ? (u32)(size - first) : segment;\n        u32 count = 0;", "s * segment < size; s += 2 * gridDim.x) {\n        const u64 first = s * segment;\n        const u32 length = size - first < segment ? (u32)(size - first) : segment;\n        u32 count = 0;", Z),
+    Mutant("packed beyond a segment's end", RC, "return begin >= length ? 0 : length - begin < RUN ? length - begin : RUN;", "return begin >= length ? 0 : RUN;", (*Z, *R)),
+    Mutant("damaged chunk reads beyond its escapes", RC, "if (next < given) write.item[j]", "if (true) write.item[j]", R),
+    Mutant("starts beyond the escapes believed", RC, "const u64 bound = (u64)starts[s + 1] < escaped ? (u64)starts[s + 1] : escaped;", "const u64 bound = (u64)starts[s + 1];", Z),
+    Mutant("last half byte not looked at", RC, "size % 2 && nibbles[size / 2] >> 4", "false", Z),
+    Mutant("non-atomic count of strange segments", RC, "atomicAdd(strange, (u64)(count != given) + half);", "*strange += (u64)(count != given) + half;", R),
+    Mutant("escapes joined from the wrong row", RC, "escapes[s * segment + i]", "escapes[s * (segment - 1) + i]", Z),
+    Mutant("level of a negative prediction", RC, "level_of<Code>((Code)((i32)codes[i] - unzigzag(residuals[i])), levels)", "level_of<u32>((u32)((i32)codes[i] - unzigzag(residuals[i])), levels)", Z),
+    Mutant("lanes beyond the samples have a level", RC, "const u32 NO_LEVEL = 0xffffffffu;", "const u32 NO_LEVEL = 0;", Z),
+    Mutant("non-atomic count of levels", RC, "atomicAdd(table + i / run * levels + level, (u64)__popc(alike));", "table[i / run * levels + level] += (u64)__popc(alike);", R),
+    Mutant("order within a level lost", RC, "out[place + __popc(lower)]", "out[place + __popc(alike) - 1 - __popc(lower)]", Z, quick="counted_and_sorted and order0"),
+    Mutant("missing barrier of a sorting warp", RC, "            __syncwarp();  // all have read before one writes\n", "", Z),
+    Mutant("missing barrier after a warp has sorted", RC, "            __syncwarp();\n        }\n    }\n}", "        }\n    }\n}", R),
+    Mutant("places do not move", RC, "places[level] = (i64)place;", "", Z),
+    Mutant("runs of odd length", TWIN, "-(-max(_RUN, -(-codes.size // most_runs)) // 32) * 32", "max(_RUN - 1, -(-codes.size // most_runs))", Z),
+    Mutant("levels counted on top of garbage", TWIN, "    counts.data.memset_async(0, counts.nbytes)\n", "", Z),
+    Mutant("means of the frame before not awaited", RC, "        __syncthreads();  // the means of the frame before are there\n", "", (*Z, *R)),
+    Mutant("walk before all is known", RC, "above_mix(w, t > 0, mean, now, at);\n                }\n                __syncthreads();", "above_mix(w, t > 0, mean, now, at);\n                }", Z),
+    Mutant("means follow before the walk", RC, "                    }\n                __syncthreads();\n                if (threadIdx.x < count && t + 1 < frames)", "                    }\n                if (threadIdx.x < count && t + 1 < frames)", Z),
+    Mutant("more residuals than a level has", RC, "if (place < places[levels + level] && ", "if (", Z),
     # The launcher.
-    Mutant("wavefront stops early", LAUNCH, "across + 4 * (frames - 1) + 1 if", "across + 4 * (frames - 1) if", K),
-    Mutant("sums not begun at zero", LAUNCH, "    strange.data.memset_async(0, strange.nbytes)\n", "", K),
-    Mutant("32-bit number of pixels", LAUNCH, 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint64(pixels))\n    _launch(f"checksum', 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint32(pixels))\n    _launch(f"checksum', K),
+    Mutant("wavefront stops early", TWIN, "across + 4 * (frames - 1) + 1 if", "across + 4 * (frames - 1) if", K),
+    Mutant("sums not begun at zero", TWIN, "    strange.data.memset_async(0, strange.nbytes)\n    launch(", "    launch(", K),
+    Mutant("32-bit number of pixels", TWIN, 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint64(pixels))\n    launch(f"checksum', 'shape = (codes, np.uint64(a), np.uint32(frames), np.uint32(pixels))\n    launch(f"checksum', K),
     Mutant("block too large", LAUNCH, "(THREADS,), arguments)", "(2 * THREADS,), arguments)", K, quick="phase_is_a_mix and order0"),
     # The pipeline.
     Mutant("kernels do not wait for the upload", SLOTS, "        self.lane.compute.wait_event(self.event)\n", "", P, quick="every_dtype and (uint16 or int32 or float32)"),
@@ -112,6 +144,15 @@ MUTANTS = (
     Mutant("checksum not compared", CODER, "opened.check(sum(", "(lambda total: None)(sum(", P),
     Mutant("out of memory is final", SLOTS, "            if piece <= smallest:\n                return self._alone(slot, smallest, work)\n", "            raise BackendUnavailableError('full')\n", P),
     Mutant("out of memory is not told", SLOTS, "                return self._alone(slot, smallest, work)\n", "                raise DeviceFull\n", P),
+    Mutant("half bytes of a band at the wrong place", PACKING, "plan.body.nibbles(first + low)", "plan.body.nibbles(low)", P),
+    Mutant("escapes of a piece from the chunk's start", PACKING, "opened.escapes[starts[0] : starts[-1]]", "opened.escapes[: starts[-1] - starts[0]]", P),
+    Mutant("segments of a piece from the chunk's start", PACKING, "segments = body.places.band_segments(first).start", "segments = 0", P),
+    Mutant("escapes counted from another band", PACKING, "            counted[rows[i] : rows[i + 1]],", "            counted[rows[0] : rows[i + 1] - rows[i]],", P),
+    Mutant("every band has the levels of the first", PACKING, "plan.body.put_levels(first + low, counted[i])", "plan.body.put_levels(first + low, counted[0])", P),
+    Mutant("sorted by the places of the first band", PACKING, "kernels.sort_levels(code, band, places[i]", "kernels.sort_levels(code, band, places[0]", P),
+    Mutant("contradictions not looked at", CODER, "    check_unpacked(odd)\n", "", P),
+    Mutant("contradictions begin as garbage", CODER, "slot.lane.zeros((1,), np.uint64), slot.lane.zeros((1,), np.uint64)", "slot.lane.zeros((1,), np.uint64), slot.device('strange', (1,), np.uint64)", P),
+    Mutant("unpacked before it is there", PACKING, 'nibbles, escapes = slot.upload("nibbles", short), slot.upload("escapes", long)', 'escapes, nibbles = slot.upload("escapes", long), slot.device("nibbles", short.shape, short.dtype)\n    nibbles.set(short, stream=slot.lane.up)', P),
     Mutant("spatial frames of the part band lost", BANDS, "(whole, rows, rows - whole)", "(whole, whole, rows - whole)", P),
     Mutant("first bad value one too late", BANDS, "return low\n\n\ndef predict", "return low + 1\n\n\ndef predict", P),
 )  # fmt: skip
@@ -149,9 +190,11 @@ def killer(folder: Path, tests: tuple[str, ...], only: str = "") -> str:
 
 FEW = {
     "tests/kernels/test_cuda.py": "not order1 and not order2",
+    "tests/kernels/test_cuda_residuals.py": "not order2",
     "tests/test_gpu.py": (
         "(every_dtype and (uint16 or float32)) or several_bands or smaller_pieces or share_the_chunks "
-        "or damage or decoding or told_as_by_numba or copies_of_one or never_sent or leaves_out"
+        "or damage or decoding or told_as_by_numba or copies_of_one or never_sent or leaves_out or sorted "
+        "or longer_packed or every_shape"
     ),
 }
 """Enough of each file; the whole of it runs in the ordinary test run."""

@@ -58,7 +58,7 @@ struct Fiber {
     State state;
     int site;             // source line of the barrier or shuffle it waits at
     uint64_t given, got;  // exchanged by a shuffle
-    unsigned from;
+    unsigned from;        // a lane, or ALIKE
     unsigned barriers, shuffles;  // met so far
     ucontext_t context;
     char* stack = nullptr;
@@ -67,6 +67,7 @@ struct Fiber {
 
 const size_t STACK = 64 << 10;
 const unsigned WARP = 32, LARGEST_BLOCK = 1024;
+const unsigned ALIKE = ~0u;  // asks for the mask of lanes that gave the same, not for what one of them gave
 
 static Index g_grid, g_block, g_block_index;
 static std::vector<Fiber> g_fibers(LARGEST_BLOCK);
@@ -197,7 +198,12 @@ static void settle_warp(Fiber* lanes, unsigned count)
     if (waiting < count || count < WARP) return fail("a shuffle that not all lanes of a warp reach", lanes[0].site);
     for (unsigned i = 0; i < count; ++i)
         if (lanes[i].site != lanes[0].site) return fail("lanes at different shuffles", lanes[i].site);
-    for (unsigned i = 0; i < count; ++i) lanes[i].got = lanes[lanes[i].from % WARP].given;
+    for (unsigned i = 0; i < count; ++i) {
+        lanes[i].got = lanes[lanes[i].from % WARP].given;
+        if (lanes[i].from != ALIKE) continue;
+        lanes[i].got = 0;
+        for (unsigned j = 0; j < count; ++j) lanes[i].got |= (uint64_t)(lanes[j].given == lanes[i].given) << j;
+    }
     for (unsigned i = 0; i < count; ++i) lanes[i].state = READY;
 }
 
@@ -398,6 +404,14 @@ static To same_bits(From value)
     host::shuffled((mask), (value), \
                    host::lane_now() + (unsigned)(distance) < host::WARP ? host::lane_now() + (unsigned)(distance) \
                                                                         : host::lane_now(), __LINE__)
+#define __shfl_up_sync(mask, value, distance) \
+    host::shuffled((mask), (value), \
+                   host::lane_now() >= (unsigned)(distance) ? host::lane_now() - (unsigned)(distance) \
+                                                            : host::lane_now(), __LINE__)
+#define __match_any_sync(mask, value) ((unsigned)host::shuffle((mask), (value), host::ALIKE, __LINE__))
+#define __syncwarp() ((void)host::shuffle(~0u, 0, 0, __LINE__))
+
+static inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 template <class T>
 static T atomicAdd(T* at, T value) { return __atomic_fetch_add(at, value, __ATOMIC_RELAXED); }

@@ -16,7 +16,7 @@ import pytest
 from tests.cuda_host.host import host_module
 
 KERNELS = Path(__file__).parents[2] / "kernels"
-SOURCE = (KERNELS / "photon.cu").read_text()
+SOURCE = "".join((KERNELS / name).read_text() for name in ("photon.cu", "predictors.cu", "residuals.cu"))
 ARCHITECTURES = ("75", "80", "89", "90", "100", "120")
 MOST_REGISTERS = 80
 """With 256 threads a block, three blocks fit a multiprocessor's 65,536 registers."""
@@ -32,10 +32,10 @@ except Exception as error:  # CuPy's own ImportError or RuntimeError, as the lib
 
 @functools.cache
 def product_options() -> tuple[str, ...]:
-    """Options of ``kernels/cuda.py`` and those that CuPy's ``RawModule`` adds, asked from CuPy itself."""
+    """Options of ``kernels/cuda_launch.py`` and those that CuPy's ``RawModule`` adds, asked from CuPy itself."""
     from cupy.cuda import compiler
 
-    text = (KERNELS / "cuda.py").read_text()
+    text = (KERNELS / "cuda_launch.py").read_text()
     match = re.search(r"^OPTIONS = \((.*)\)$", text, re.MULTILINE)
     assert match
     ours = tuple(re.findall(r'"([^"]+)"', match[1]))
@@ -162,9 +162,10 @@ def test_registers_are_bounded_and_nothing_spills(
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on PATH")
 @pytest.mark.parametrize("architecture", ["75", "120"])
 def test_nvcc_compiles_it_too(architecture: str, tmp_path: Path) -> None:
+    (tmp_path / "photon.cu").write_text(SOURCE)
     run = subprocess.run(
         ["nvcc", "-cubin", "-std=c++17", "--fmad=false", "-ftz=true", f"-arch=sm_{architecture}", "-Werror",
-         "all-warnings", "-o", str(tmp_path / "photon.cubin"), str(KERNELS / "photon.cu")],
+         "all-warnings", "-o", str(tmp_path / "photon.cubin"), str(tmp_path / "photon.cu")],
         capture_output=True, text=True, env={**__import__("os").environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]

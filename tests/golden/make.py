@@ -102,6 +102,22 @@ CASES: dict[str, dict] = {
         )
         for name, levels in (("full", 64), ("spatial", 3))
     },
+    "compact-2.1-moving": dict(
+        dtype="int16",
+        noise=PMT,
+        photons=9.0,
+        layout="compact",
+        predictor=_predictor("moving"),
+        shape=(6, 40, 41),
+    ),
+    "compact-2.1-sorted-moving": dict(
+        dtype="uint8",
+        noise=pg.NoiseModel(),
+        photons=9.0,
+        layout="compact",
+        predictor=replace(_predictor("moving"), levels=16),
+        shape=(6, 40, 41),
+    ),
     "compact-2.1-wide-packed": dict(
         dtype="uint16",
         noise=pg.NoiseModel(),

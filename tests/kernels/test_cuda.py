@@ -7,10 +7,7 @@ the host, every thread of every block in several orders, launched by the very ``
 from __future__ import annotations
 
 import ast
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,53 +15,10 @@ from photon_gpu.kernels import cpu, reference
 
 from tests.cuda_host import standin
 from tests.cuda_host.host import HostLaunchError, HostModule, host_module
-from tests.kernels.vectors import DTYPES, every_value, full_range, mixes, thresholds_for
+from tests.kernels.device import Device, equal
+from tests.kernels.vectors import DTYPES, every_value, full_range, mixes, thresholds_for, weights_of
 
 KERNELS = Path(reference.__file__).parent
-ORDERS = 3 if not os.environ.get("PHOTON_GPU_HOST_SANITIZER") else 1
-
-
-class Device:
-    """Kernels of the twin under test, called with host arrays."""
-
-    def __init__(self, kernels: Any, cupy: Any) -> None:
-        self.kernels, self.cupy = kernels, cupy
-
-    def put(self, host: np.ndarray, *, skew: int = 0, apart: int = 0) -> Any:
-        """On the device; ``skew`` items after an aligned address, frames ``apart`` more than their size."""
-        frames, pixels = (1, host.size) if host.ndim == 1 else (host.shape[0], host[0].size)
-        stored = np.zeros(skew + frames * (pixels + apart), host.dtype)
-        rows = stored[skew:].reshape(frames, pixels + apart)
-        rows[:, :pixels] = host.reshape(frames, pixels)
-        device = self.cupy.asarray(stored)[skew:].reshape(frames, pixels + apart)
-        if apart:
-            return device[:, :pixels]
-        return device.reshape(host.shape)
-
-    def empty(self, shape: tuple[int, ...], dtype: Any, *, skew: int = 0, apart: int = 0) -> Any:
-        garbage = np.frombuffer(b"\x6b" * (int(np.prod(shape)) * np.dtype(dtype).itemsize), dtype)
-        return self.put(garbage.reshape(shape), skew=skew, apart=apart)
-
-    @staticmethod
-    def get(array: Any) -> np.ndarray:
-        if array.flags.c_contiguous:
-            return array.get()
-        return np.stack([array[t].get() for t in range(array.shape[0])])
-
-
-@pytest.fixture(params=range(ORDERS), ids=lambda seed: f"order{seed}")
-def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    with standin.installed(request.param) as machine:
-        import cupy
-        from photon_gpu.kernels import cuda
-
-        yield Device(cuda, cupy)
-        assert machine.launched, standin.NOTICE
-
-
-def equal(found: np.ndarray, expected: np.ndarray) -> None:
-    assert found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
 
 
 def test_twins_have_the_same_functions_in_the_same_order() -> None:
@@ -74,7 +28,7 @@ def test_twins_have_the_same_functions_in_the_same_order() -> None:
         functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         names[twin] = [name for name in functions if hasattr(reference, name) and not name.startswith("_")]
     assert names["cpu"] == names["reference"] == names["cuda"]
-    assert len(names["cuda"]) == 18
+    assert len(names["cuda"]) == 23
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -284,7 +238,8 @@ def test_mean(device: Device, codes: str, shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", ["past", "full"])
 def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: str) -> None:
     _, rows, columns = shape
-    for read, weights, rates in mixes(codes, shape):
+    for read, pairs, rates in mixes(codes, shape):
+        weights = weights_of(name, pairs, shape[0])
         state = np.empty((3, rows + 2, columns + 2), np.int32)
         residuals, found = np.empty(shape, codes), device.empty(shape, codes)
         getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
@@ -300,7 +255,8 @@ def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: st
 @pytest.mark.parametrize("band", [1, 2, 5, 7, 20])
 def test_bands_are_what_the_twins_take_one_at_a_time(device: Device, name: str, band: int) -> None:
     shape = _, rows, columns = (4, 7, 9)
-    for read, weights, rates in list(mixes("uint8", shape))[:2]:
+    for read, pairs, rates in list(mixes("uint8", shape))[:2]:
+        weights = weights_of(name, pairs, shape[0])
         pieces = [read[:, first : first + band] for first in range(0, rows, band)]
         expected = []
         for piece in pieces:

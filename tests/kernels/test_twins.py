@@ -15,8 +15,9 @@ import pytest
 from photon_gpu.kernels import cpu, reference
 
 from photon_gpu.noise import NoiseModel
-from photon_gpu.predictors import MULTIPLICITY, rates
+from photon_gpu.predictors import MULTIPLICITY, mix, rates
 from photon_gpu.transform import anscombe, stabilized_floor
+from tests.kernels.vectors import weights_of
 
 TWINS = {"cpu": cpu}
 
@@ -32,7 +33,7 @@ def signatures(module) -> list[tuple[str, list[str]]]:
 def test_the_twins_have_the_same_functions_in_the_same_order(twin):
     assert signatures(TWINS[twin]) == signatures(reference)
     assert {name for name, _ in signatures(reference)} == set(CASES) | {"phase", "subtract", "moments"}
-    for constant in ("FRACTION", "WEIGHT", "ESCAPE", "TERMS"):
+    for constant in ("FRACTION", "WEIGHT", "ESCAPE", "TERMS", "MIX"):
         assert getattr(TWINS[twin], constant) == getattr(reference, constant)
 
 
@@ -274,12 +275,13 @@ def _weights(rng, dtype: str) -> Iterator[np.ndarray]:
         yield spread
 
 
-def mixes(shapes, extreme_shape) -> Callable[[np.random.Generator], Iterator[tuple]]:
+def mixes(shapes, extreme_shape, name) -> Callable[[np.random.Generator], Iterator[tuple]]:
     def cases(rng) -> Iterator[tuple]:
         def case(codes, weights, rate=16):
             frames, rows, columns = codes.shape
             state = np.full((3, rows + 2, columns + 2), -77, np.int32)
-            return (codes, weights, rates(frames, rate), state, Out.like(codes.shape, codes.dtype, rng))
+            given = weights_of(name, weights, frames)
+            return (codes, given, rates(frames, rate), state, Out.like(codes.shape, codes.dtype, rng))
 
         for dtype in ("uint8", "uint16"):
             every_weight = list(_weights(rng, dtype))
@@ -362,8 +364,8 @@ def sorted_mixes(rng) -> Iterator[tuple]:
             yield (ordered, Out(np.stack([first, last])), weights, steps, state, out)
 
 
-PAST = mixes(BLOCKS, (3, 9, 11))
-FULL = mixes(BLOCKS[:-1], (3, 4, 5))
+PAST = mixes(BLOCKS, (3, 9, 11), "past")
+FULL = mixes(BLOCKS[:-1], (3, 4, 5), "full")
 
 CASES: dict[str, Callable[[np.random.Generator], Iterator[tuple]]] = {
     "extent": extents,
@@ -487,7 +489,8 @@ def test_a_perfect_prediction_leaves_zeros():
     weights[0, 10], weights[1, 0] = 77 * 256, 256
     for kind in ("past", "full"):
         out, state = np.empty_like(codes), np.empty((3, 7, 6), np.int32)
-        getattr(reference, f"predict_{kind}")(codes, weights, rates(6, 8), state, out)
+        given = mix(weights, 6) if kind == "full" else weights
+        getattr(reference, f"predict_{kind}")(codes, given, rates(6, 8), state, out)
         assert not out.any()
     flat = np.empty((6, 20), "uint8")
     reference.predict_mean(codes.reshape(6, -1), rates(6, 8), 77, np.empty(20, np.int32), flat)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from photon_gpu.kernels import reference
+
+from photon_gpu.predictors import mix
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
@@ -77,3 +80,80 @@ def mixes(codes: str, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray,
     limits[0, 6:] = (1000, -1000, 1000, 1096, 2 * (top + 1) * 256)
     limits[1] = (1024, 256, -128, 64, -512, 128, 256, 256, -256, 256, -2 * (top + 1) * 256)
     yield extreme, limits, rates
+
+
+def each_frame(weights: np.ndarray, frames: int) -> np.ndarray:
+    """Two rows of 11 weights as the full kernels take them: 16 for each frame, its neighbours turned by one."""
+    rows = mix(weights, frames)
+    for t, row in enumerate(rows):
+        row[1:9] = np.roll(row[1:9], t)
+    return rows
+
+
+def weights_of(name: str, weights: np.ndarray, frames: int) -> np.ndarray:
+    """Weights as the kernels ``predict_<name>`` take them."""
+    return each_frame(weights, frames) if name == "full" else weights
+
+
+def residuals_to_pack(codes: str) -> Iterator[tuple[np.ndarray, int]]:
+    """Residuals and lengths of segments: every value; tiles and runs of every odd size; all, none and few escaped."""
+    top = np.iinfo(codes).max
+    everything = every_value(codes)
+    for segment in (20_006, 1 << 16):
+        yield everything, segment
+    rng = np.random.default_rng(7)
+    for size in (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 255, 511, 2047, 2048, 2049, 4099, 6150):
+        few = np.where(
+            rng.random(size) < 0.04, rng.integers(15, top, size, endpoint=True), rng.integers(0, 15, size)
+        )
+        for segment in (2, 14, 4096) if size < 20 else (2050, 4096):
+            yield few.astype(codes), segment
+    for value in (14, 15, 16, top):
+        yield np.full(4111, value, codes), 2050
+
+
+def frames_with_levels(codes: str) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Codes, any residuals, and how many levels: what is predicted takes every value."""
+    rng = np.random.default_rng(8)
+    top = np.iinfo(codes).max
+    if codes == "uint8":
+        pairs = np.stack(np.meshgrid(every_value(codes), every_value(codes))).reshape(2, 64, 32, 32)
+        yield pairs[0], pairs[1], 256
+        yield pairs[0], pairs[1], 7
+    else:
+        yield (
+            every_value(codes).reshape(16, 64, 64),
+            rng.permutation(every_value(codes)).reshape(16, 64, 64),
+            1000,
+        )
+    for shape, levels in (((1, 1, 1), 1), ((3, 5, 11), 2), ((2, 31, 33), top // 2), ((5, 23, 29), top + 1)):
+        yield (
+            rng.integers(0, top, shape, codes, endpoint=True),
+            rng.integers(0, 9, shape).astype(codes),
+            levels,
+        )
+    yield np.zeros((0, 4, 4), codes), np.zeros((0, 4, 4), codes), 5
+
+
+def packed(residuals: np.ndarray, segment: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nibbles, escapes one after the other, and where those of each segment start, by the reference."""
+    segments = -(-residuals.size // segment)
+    nibbles = np.empty(-(-residuals.size // 2), np.uint8)
+    escapes, counts = np.empty((segments, segment), residuals.dtype), np.empty(segments, np.int64)
+    reference.pack(residuals, segment, nibbles, escapes, counts)
+    joined = [escapes[s, : counts[s]] for s in range(segments)] or [residuals]
+    return nibbles, np.concatenate(joined), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def sorted_by_level(
+    codes: np.ndarray, weights: np.ndarray, rates: np.ndarray, levels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals by ``full`` in the order of their levels, and where each level begins and ends, by the reference."""
+    frames, rows, columns = codes.shape
+    state, residuals = np.empty((3, rows + 2, columns + 2), np.int32), np.empty_like(codes)
+    reference.predict_full(codes, weights, rates, state, residuals)
+    counted, ordered = np.empty(levels, np.int64), np.empty(codes.size, codes.dtype)
+    reference.count_levels(codes, residuals, counted)
+    begin = np.cumsum(counted) - counted
+    reference.sort_levels(codes, residuals, begin.copy(), ordered)
+    return ordered, np.stack([begin, begin + counted])

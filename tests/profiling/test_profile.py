@@ -87,10 +87,24 @@ def test_rates_are_of_raw_bytes_but_for_writing():
         ({"read": 0.01, "compress": 0.1, "write": 0.09}, "compress"),
         ({"read": 0.01, "compress": 0.05, "write": 0.09}, "write"),
         ({"read": 0.09, "compress": 0.15, "write": 0.01}, "read"),  # one thread, nine tenths of the time
+        (
+            {"transform": 0.08, "compress": 0.1, "write": 0.19},
+            "compress",
+        ),  # the disk is waited for beside busy cores
     ],
 )
 def test_what_holds_it_back(stages, stage):
     assert measured(stages=stages).held_back_by[0] == stage
+
+
+def test_whole_chunks_are_encoded_where_there_is_time_and_it_is_told_where_not():
+    frames = np.random.default_rng(0).poisson(20.0, (40, 32, 48)).astype("uint16")
+    enough = profile(frames, layouts=["compact"], presets=["fast"], seconds=2.0, cores=[1])
+    assert enough.measured[0].frames == 40 and enough.measured[0].whole_chunks
+    assert not any(line.startswith("~") for line in enough.advice)
+    hurried = profile(frames, layouts=["lossless"], presets=["small"], seconds=1e-9, cores=[1])
+    assert hurried.measured[0].frames == 8 and not hurried.measured[0].whole_chunks
+    assert any(line.startswith("~ 1 of 1 were too slow") for line in hurried.advice)
 
 
 def test_json_and_table_say_the_same():

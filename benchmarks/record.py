@@ -1,0 +1,55 @@
+"""Results as CSV, by command, machine and date, under benchmarks/results/.
+
+A run of some of the cases replaces their rows of the same day and keeps the others, so that long comparisons
+can be made in pieces.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clock import machine
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def path_of(kind: str, folder: Path = RESULTS) -> Path:
+    """Where today's results of a command on this machine go."""
+    slug = re.sub(r"[^a-z0-9]+", "-", machine().lower()).strip("-")
+    return folder / f"{kind}_{slug}_{datetime.date.today().isoformat()}.csv"
+
+
+def save(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], key: str) -> None:
+    """Write rows; those that the file has already stay, unless one of ``rows`` has the same value of ``key``."""
+    new = {str(row[key]) for row in rows}
+    kept = [row for row in load(path) if row[key] not in new] if path.exists() else []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = {"date": datetime.date.today().isoformat(), "machine": machine()}
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, columns, extrasaction="raise")
+        table.writeheader()
+        for row in (*kept, *({**known, **row} for row in rows)):
+            table.writerow(
+                {
+                    name: f"{v:.6g}" if isinstance(v, float) else v
+                    for name, v in row.items()
+                    if name in columns
+                }
+            )
+
+
+def load(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def newest(kind: str, folder: Path = RESULTS) -> Path | None:
+    """The latest results of a command, of any machine."""
+    found = sorted(folder.glob(f"{kind}_*.csv"), key=lambda path: (path.stem[-10:], path.stem))
+    return found[-1] if found else None

@@ -1,0 +1,111 @@
+"""Compiling the CUDA source on a device, launching its kernels, and what every launch is checked for."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+from typing import Any
+
+import cupy
+import numpy as np
+
+OPTIONS = ("--std=c++17", "--fmad=false")
+"""For NVRTC. CuPy adds ``-ftz=true`` and the architecture."""
+
+SOURCES = ("photon.cu", "predictors.cu", "residuals.cu")
+"""One source: each goes on where the one before ends."""
+
+THREADS = 256
+_BLOCKS_PER_PROCESSOR = 8
+
+
+def source() -> str:
+    """The one CUDA source, from the files of :data:`SOURCES`."""
+    folder = importlib.resources.files(__package__)
+    return "".join(folder.joinpath(name).read_text("utf-8") for name in SOURCES)
+
+
+@functools.cache
+def _module(device: int) -> Any:
+    with cupy.cuda.Device(device):
+        return cupy.RawModule(code=source(), options=OPTIONS, backend="nvrtc")
+
+
+@functools.cache
+def _kernel(device: int, name: str) -> Any:
+    return _module(device).get_function(name)
+
+
+@functools.cache
+def _most_blocks(device: int) -> int:
+    return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"]) * _BLOCKS_PER_PROCESSOR
+
+
+def launch(name: str, work: int, frames: int, *arguments: Any) -> None:
+    """Queue a kernel for ``work`` items a frame; every kernel strides, so the device's size decides."""
+    device = cupy.cuda.runtime.getDevice()
+    most = _most_blocks(device)
+    across = min(max(1, -(-work // THREADS)), most)
+    along = min(max(1, frames), max(1, most // across))
+    _kernel(device, name)((across, along), (THREADS,), arguments)
+
+
+def letter(array: Any) -> str:
+    """Type of an array as kernels are named by: ``u16``."""
+    return f"{array.dtype.kind}{8 * array.dtype.itemsize}"
+
+
+def check(array: Any, name: str, *dtypes: str) -> None:
+    """TypeError or ValueError unless it is an array of the current device and of an allowed type."""
+    if not isinstance(array, cupy.ndarray):
+        raise TypeError(
+            f"{name} is a {type(array).__module__}.{type(array).__name__}; a cupy.ndarray is needed"
+        )
+    here = cupy.cuda.runtime.getDevice()
+    if array.device.id != here:
+        raise ValueError(f"{name} lies on GPU {array.device.id}, and GPU {here} is the current device")
+    if dtypes and array.dtype.name not in dtypes:
+        raise TypeError(f"{name} is {array.dtype.name}; allowed are {', '.join(dtypes)}")
+
+
+def frame_stride(array: Any, name: str) -> int:
+    """Elements from frame to frame of ``(T, ...)``; each frame must be contiguous."""
+    expected = array.dtype.itemsize
+    for size, stride in zip(array.shape[:0:-1], array.strides[:0:-1], strict=True):
+        if size > 1 and stride != expected:
+            raise ValueError(
+                f"{name}: strides {array.strides} for shape {array.shape}; frames must be contiguous"
+            )
+        expected *= size
+    if array.shape[0] < 2:
+        return expected // array.dtype.itemsize
+    if array.strides[0] < 0 or array.strides[0] % array.dtype.itemsize:
+        raise ValueError(f"{name}: strides {array.strides}; frames must follow each other")
+    return array.strides[0] // array.dtype.itemsize
+
+
+def contiguous(array: Any, name: str) -> None:
+    """ValueError unless its elements follow each other."""
+    if not array.flags.c_contiguous:
+        raise ValueError(f"{name}: strides {array.strides} for shape {array.shape}; it must be contiguous")
+
+
+def same_shape(one: Any, other: Any) -> None:
+    """ValueError unless two arrays have the same shape."""
+    if one.shape != other.shape:
+        raise ValueError(f"shapes {one.shape} and {other.shape} differ")
+
+
+def u32(number: int) -> np.uint32:
+    """A number modulo 2**32."""
+    return np.uint32(int(number) & 0xFFFFFFFF)
+
+
+def rows_of(one: Any, other: Any, *strides: int) -> tuple[int, int, int, int]:
+    """Frames, pixels and the two frame strides; one long row where nothing lies between the frames."""
+    same_shape(one, other)
+    a, b = frame_stride(one, "input"), frame_stride(other, "out")
+    frames, pixels = one.shape
+    if all(stride == pixels for stride in (a, b, *strides)):
+        return 1, frames * pixels, frames * pixels, frames * pixels
+    return frames, pixels, a, b

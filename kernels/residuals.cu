@@ -1,0 +1,283 @@
+// The kernels that store residuals in less room: packed, sorted. Goes on where predictors.cu ends.
+
+// ---- pack, unpack: a block for each segment, tile after tile, so that escapes keep their order ------------
+
+const u32 RUN = 8;  // neighbouring residuals that a thread takes: four bytes of nibbles
+const u32 ESCAPE = 15;
+
+// The counts of all threads before this one; `total`: those of all. Every thread of the block must come here.
+DEVICE u32 block_before(u32 count, u32* partial, u32& total)
+{
+    const u32 lane = threadIdx.x % 32, own_warp = threadIdx.x / 32;
+    u32 sum = count, before = 0;
+    for (u32 distance = 1; distance < 32; distance <<= 1) {
+        const u32 lower = __shfl_up_sync(0xffffffffu, sum, distance);
+        if (lane >= distance) sum += lower;
+    }
+    __syncthreads();  // the sums of the tile before have been read
+    if (lane == 31) partial[own_warp] = sum;
+    __syncthreads();
+    total = 0;
+    for (u32 warp = 0; warp < THREADS / 32; ++warp) {
+        if (warp == own_warp) before = total;
+        total += partial[warp];
+    }
+    return before + sum - count;
+}
+
+// Neighbours, by one instruction where all are there and aligned; those beyond `count` read as 0.
+template <class T, u32 N>
+DEVICE Pack<T, N> neighbours(const T* at, u32 count)
+{
+    if (count == N && aligned<T, N>(at)) return *(const Pack<T, N>*)at;
+    Pack<T, N> read;
+#pragma unroll
+    for (u32 j = 0; j < N; ++j) read.item[j] = j < count ? at[j] : 0;
+    return read;
+}
+
+template <class T, u32 N>
+DEVICE void put_neighbours(T* at, u32 count, const Pack<T, N>& given)
+{
+    if (count == N && aligned<T, N>(at)) {
+        *(Pack<T, N>*)at = given;
+        return;
+    }
+#pragma unroll
+    for (u32 j = 0; j < N; ++j)
+        if (j < count) at[j] = given.item[j];
+}
+
+// How many of a run that begins at `begin` lie within `length`.
+DEVICE u32 run_within(u32 begin, u32 length)
+{
+    return begin >= length ? 0 : length - begin < RUN ? length - begin : RUN;
+}
+
+// `segment` is even, so that no byte has nibbles of two segments.
+template <class Code>
+DEVICE void pack(const Code* __restrict__ residuals, u64 size, u32 segment, u8* __restrict__ nibbles,
+                 Code* __restrict__ escapes, i64* __restrict__ counts)
+{
+    SHARED(u32, partial, THREADS / 32);
+    for (u64 s = blockIdx.x; s * segment < size; s += gridDim.x) {
+        const u64 first = s * segment;
+        const u32 length = size - first < segment ? (u32)(size - first) : segment;
+        u32 count = 0;
+        for (u32 tile = 0; tile < length; tile += THREADS * RUN) {
+            const u32 begin = tile + threadIdx.x * RUN, mine = run_within(begin, length);
+            const Pack<Code, RUN> read = neighbours<Code, RUN>(residuals + first + begin, mine);
+            Pack<u8, RUN / 2> write;
+            u32 escaped = 0, total;
+#pragma unroll
+            for (u32 j = 0; j < RUN; j += 2) {
+                const u32 low = read.item[j] < ESCAPE ? read.item[j] : ESCAPE;
+                const u32 high = read.item[j + 1] < ESCAPE ? read.item[j + 1] : ESCAPE;
+                write.item[j / 2] = (u8)(low | high << 4);
+                escaped += (low == ESCAPE) + (high == ESCAPE);
+            }
+            put_neighbours<u8, RUN / 2>(nibbles + (first + begin) / 2, (mine + 1) / 2, write);
+            Code* to = escapes + first + count + block_before(escaped, partial, total);
+#pragma unroll
+            for (u32 j = 0; j < RUN; ++j)
+                if (read.item[j] >= ESCAPE) *to++ = (Code)(read.item[j] - ESCAPE);
+            count += total;
+        }
+        if (threadIdx.x == 0) counts[s] = count;
+    }
+}
+
+// Adds to `strange`. Whatever `starts` says, only `escaped` escapes are read.
+template <class Code>
+DEVICE void unpack(const u8* __restrict__ nibbles, const Code* __restrict__ escapes, u64 escaped,
+                   const i64* __restrict__ starts, u64 size, u32 segment, Code* __restrict__ out, u64* strange)
+{
+    SHARED(u32, partial, THREADS / 32);
+    for (u64 s = blockIdx.x; s * segment < size; s += gridDim.x) {
+        const u64 first = s * segment;
+        const u32 length = size - first < segment ? (u32)(size - first) : segment;
+        const u64 start = (u64)starts[s] < escaped ? (u64)starts[s] : escaped;
+        const u64 bound = (u64)starts[s + 1] < escaped ? (u64)starts[s + 1] : escaped;
+        const u64 given = bound > start ? bound - start : 0;
+        u32 count = 0;
+        for (u32 tile = 0; tile < length; tile += THREADS * RUN) {
+            const u32 begin = tile + threadIdx.x * RUN, mine = run_within(begin, length);
+            const Pack<u8, RUN / 2> read
+                = neighbours<u8, RUN / 2>(nibbles + (first + begin) / 2, (mine + 1) / 2);
+            Pack<Code, RUN> write;
+            u32 long_ones = 0, total;
+#pragma unroll
+            for (u32 j = 0; j < RUN; ++j) {
+                write.item[j] = read.item[j / 2] >> j % 2 * 4 & 15;
+                long_ones += write.item[j] == ESCAPE && j < mine;
+            }
+            u64 next = count + block_before(long_ones, partial, total);
+#pragma unroll
+            for (u32 j = 0; j < RUN; ++j)
+                if (write.item[j] == ESCAPE && j < mine) {
+                    if (next < given) write.item[j] = (Code)(ESCAPE + escapes[start + next]);
+                    ++next;
+                }
+            put_neighbours<Code, RUN>(out + first + begin, mine, write);
+            count += total;
+        }
+        if (threadIdx.x == 0) {
+            const bool half = first + length == size && size % 2 && nibbles[size / 2] >> 4;
+            if (count != given || half) atomicAdd(strange, (u64)(count != given) + half);
+        }
+    }
+}
+
+// Rows of `escapes` one after the other: segment s from starts[s] on.
+template <class Code>
+DEVICE void join_escapes(const Code* __restrict__ escapes, const i64* __restrict__ starts, u64 segments, u32 segment,
+                         Code* __restrict__ out)
+{
+    for (u64 s = blockIdx.x; s < segments; s += gridDim.x)
+        for (u64 i = threadIdx.x; i < (u64)(starts[s + 1] - starts[s]); i += blockDim.x)
+            out[starts[s] + i] = escapes[s * segment + i];
+}
+
+#define PACKS(Code) \
+    KERNEL pack_##Code(const Code* residuals, u64 size, u32 segment, u8* nibbles, Code* escapes, i64* counts) \
+    { pack<Code>(residuals, size, segment, nibbles, escapes, counts); } \
+    KERNEL unpack_##Code(const u8* nibbles, const Code* escapes, u64 escaped, const i64* starts, u64 size, \
+                         u32 segment, Code* out, u64* strange) \
+    { unpack<Code>(nibbles, escapes, escaped, starts, size, segment, out, strange); } \
+    KERNEL join_escapes_##Code(const Code* escapes, const i64* starts, u64 segments, u32 segment, Code* out) \
+    { join_escapes<Code>(escapes, starts, segments, segment, out); }
+PACKS(u8) PACKS(u16)
+
+// ---- count_levels, sort_levels ---------------------------------------------------------------------------
+
+const u32 NO_LEVEL = 0xffffffffu;
+
+template <class Code>
+DEVICE u32 level_of(Code predicted, u32 levels) { return predicted < levels ? predicted : levels - 1; }
+
+// The level of sample i; a lane beyond the samples has none, and goes with the others of its warp all the same.
+template <class Code>
+DEVICE u32 level_at(const Code* __restrict__ codes, const Code* __restrict__ residuals, u64 i, u64 size, u32 levels)
+{
+    return i < size ? level_of<Code>((Code)((i32)codes[i] - unzigzag(residuals[i])), levels) : NO_LEVEL;
+}
+
+// Adds to `table`: for each `run` (a multiple of 32) of samples, how many have each of the levels.
+template <class Code>
+DEVICE void count_levels(const Code* __restrict__ codes, const Code* __restrict__ residuals, u64 size, u32 levels,
+                         u64 run, u64* table)
+{
+    const u32 lane = threadIdx.x % 32;
+    for (u64 i = thread_index(); i - lane < size; i += thread_count()) {
+        const u32 level = level_at(codes, residuals, i, size, levels);
+        const u32 alike = __match_any_sync(0xffffffffu, level);
+        if (level != NO_LEVEL && !(alike & (1u << lane) - 1))
+            atomicAdd(table + i / run * levels + level, (u64)__popc(alike));
+    }
+}
+
+// From counts to places: where the first of each level and run goes. `places` moves past the last of each level.
+KERNEL place_runs(u64* table, u64 runs, u32 levels, i64* places)
+{
+    for (u64 level = thread_index(); level < levels; level += thread_count()) {
+        u64 place = (u64)places[level];
+        for (u64 r = 0; r < runs; ++r) {
+            const u64 count = table[r * levels + level];
+            table[r * levels + level] = place;
+            place += count;
+        }
+        places[level] = (i64)place;
+    }
+}
+
+// A warp walks a run, 32 samples at a time; `table` holds where its next of each level goes.
+template <class Code>
+DEVICE void sort_levels(const Code* __restrict__ codes, const Code* __restrict__ residuals, u64 size, u32 levels,
+                        u64 run, u64* table, Code* __restrict__ out)
+{
+    const u32 lane = threadIdx.x % 32;
+    for (u64 r = thread_index() / 32; r * run < size; r += thread_count() / 32) {
+        u64* next = table + r * levels;
+        for (u64 i = r * run + lane; i - lane < size && i - lane < (r + 1) * run; i += 32) {
+            const u32 level = level_at(codes, residuals, i, size, levels);
+            const u32 alike = __match_any_sync(0xffffffffu, level);
+            const u32 lower = alike & (1u << lane) - 1;
+            const u64 place = level != NO_LEVEL ? next[level] : 0;
+            __syncwarp();  // all have read before one writes
+            if (level != NO_LEVEL) {
+                out[place + __popc(lower)] = residuals[i];
+                if (!lower) next[level] = place + __popc(alike);
+            }
+            __syncwarp();
+        }
+    }
+}
+
+#define LEVELS(Code) \
+    KERNEL count_levels_##Code(const Code* codes, const Code* residuals, u64 size, u32 levels, u64 run, u64* table) \
+    { count_levels<Code>(codes, residuals, size, levels, run, table); } \
+    KERNEL sort_levels_##Code(const Code* codes, const Code* residuals, u64 size, u32 levels, u64 run, u64* table, \
+                              Code* out) \
+    { sort_levels<Code>(codes, residuals, size, levels, run, table, out); }
+LEVELS(u8) LEVELS(u16)
+
+// ---- restore_full_sorted ---------------------------------------------------------------------------------
+
+// Which residual is next depends on every prediction before, so one thread walks along the rows. The block
+// works out beforehand what does not wait for the pixel to the left, and moves the means afterwards.
+template <class Code>
+DEVICE void restore_full_sorted(const Code* __restrict__ residuals, u64 size, i64* places, u32 levels, u32 frames,
+                                u32 rows, u32 columns, const i32* __restrict__ weights,
+                                const i32* __restrict__ rates, i32* means, Code* out, u64* missing)
+{
+    typedef typename Width<Code>::Number Number;
+    SHARED(i64, known, THREADS);
+    const u64 plane = (u64)rows * columns;
+    u64 absent = 0;
+    for (u32 t = 0; t < frames; ++t) {
+        const i32* w = weights + 16 * t;
+        const i32* mean = means + t % 2 * plane;
+        i32* mean_after = means + (t + 1) % 2 * plane;
+        Code* now = out + t * plane;
+        __syncthreads();  // the means of the frame before are there
+        for (u32 row = 0; row < rows; ++row)
+            for (u32 first = 0; first < columns; first += THREADS) {
+                const u32 column = first + threadIdx.x, count = columns - first < THREADS ? columns - first : THREADS;
+                if (threadIdx.x < count) {
+                    const Around at(row, column, rows, columns);
+                    known[threadIdx.x] = each_mix(w, t > 0, mean, t ? now - plane : now, at)
+                                         + above_mix(w, t > 0, mean, now, at);
+                }
+                __syncthreads();
+                if (threadIdx.x == 0)
+                    for (u32 i = 0; i < count; ++i) {
+                        const Around at(row, first + i, rows, columns);
+                        const Number total = (Number)known[i] + west_mix(w, t > 0, mean, now, at);
+                        const i32 predicted = (i32)(total + (1 << 14) >> 15);
+                        const u32 level = level_of<Code>((Code)predicted, levels);
+                        const i64 place = places[level];
+                        Code residual = 0;
+                        if (place < places[levels + level] && (u64)place < size) {
+                            residual = residuals[place];
+                            places[level] = place + 1;
+                        } else
+                            ++absent;
+                        now[at.here] = (Code)(predicted + unzigzag(residual));
+                    }
+                __syncthreads();
+                if (threadIdx.x < count && t + 1 < frames) {
+                    const u32 here = row * columns + column;
+                    mean_after[here] = follow(t ? mean[here] : 0, now[here], rates[t]);
+                }
+            }
+    }
+    if (threadIdx.x == 0) *missing = absent;
+}
+
+#define SORTED(Code) \
+    KERNEL restore_full_sorted_##Code(const Code* residuals, u64 size, i64* places, u32 levels, u32 frames, \
+                                      u32 rows, u32 columns, const i32* weights, const i32* rates, i32* means, \
+                                      Code* out, u64* missing) \
+    { restore_full_sorted<Code>(residuals, size, places, levels, frames, rows, columns, weights, rates, means, out, \
+                                missing); }
+SORTED(u8) SORTED(u16)

@@ -1,0 +1,130 @@
+"""Residuals between a payload and a device: sorted and packed there, so that half the bytes or fewer cross the bus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.backend import get_backend
+from photon_gpu.body import SEGMENT
+from photon_gpu.coder import ALTERED, Opened, Plan
+from photon_gpu.errors import CorruptDataError
+from photon_gpu.gpu.bands import bands
+from photon_gpu.gpu.slots import Slot
+from photon_gpu.kernels import cpu
+
+
+def bring_down(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any, total: Any) -> int:
+    """Residuals ``(T, rows, columns)``, band after band, from row ``first`` on, into the plan's payload.
+
+    Returns ``total``, which comes down with them.
+    """
+    if plan.width == 4:
+        fetched, summed = slot.fetch(residuals=residuals, total=total)
+        for low, _, band in bands(fetched, plan.band):
+            plan.body.put(first + low, band)
+        return int(summed[0])
+    if plan.predictor.levels:
+        residuals = _sorted(slot, plan, first, codes, residuals)
+    kernels, parts = slot.lane.backend.kernels, list(bands(residuals, plan.band))
+    begins, rows = _places([band.size for _, _, band in parts])
+    nibbles = slot.device("nibbles", (begins[-1],), np.uint8)
+    counts = slot.device("counts", (rows[-1],), np.int64)
+    escapes = slot.device("escapes", (rows[-1], SEGMENT), residuals.dtype)
+    for i, (_, _, band) in enumerate(parts):
+        to, row = slice(begins[i], begins[i + 1]), slice(rows[i], rows[i + 1])
+        kernels.pack(band.reshape(-1), SEGMENT, nibbles[to], escapes[row], counts[row])
+    short, counted, summed = slot.fetch(nibbles=nibbles, counts=counts, total=total)
+    starts = np.concatenate([[0], np.cumsum(counted)])
+    long = np.empty(0, residuals.dtype)
+    if starts[-1]:
+        joined = slot.device("joined", (int(starts[-1]),), residuals.dtype)
+        kernels.join_escapes(escapes, slot.lane.put(starts), joined)
+        (long,) = slot.fetch(joined=joined)
+    for i, (low, _, _) in enumerate(parts):
+        plan.body.nibbles(first + low)[...] = short[begins[i] : begins[i + 1]]
+        plan.body.put_escapes(
+            first + low,
+            [long[starts[row] : starts[row + 1]] for row in range(rows[i], rows[i + 1])],
+            counted[rows[i] : rows[i + 1]],
+        )
+    return int(summed[0])
+
+
+def _sorted(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any) -> Any:
+    """The residuals of each band by level; how many each level has goes into the plan's payload."""
+    kernels = slot.lane.backend.kernels
+    parts = list(zip(bands(codes, plan.band), bands(residuals, plan.band), strict=True))
+    levels = slot.device("levels", (len(parts), plan.predictor.levels), np.int64)
+    for i, ((_, _, code), (_, _, band)) in enumerate(parts):
+        kernels.count_levels(code, band, levels[i])
+    (counted,) = slot.fetch(levels=levels)
+    places = slot.lane.put(np.cumsum(counted, axis=1) - counted)
+    ordered = slot.device("ordered", residuals.shape, residuals.dtype)
+    for i, (((low, _, code), (_, _, band)), (_, _, to)) in enumerate(
+        zip(parts, bands(ordered, plan.band), strict=True)
+    ):
+        plan.body.put_levels(first + low, counted[i])
+        kernels.sort_levels(code, band, places[i], to.reshape(-1))
+    return ordered
+
+
+def bring_up(slot: Slot, opened: Opened, first: int, stop: int, strange: Any) -> Any:
+    """Residuals ``(T, rows, columns)`` of rows ``first:stop`` of a payload, band after band, on the device.
+
+    What contradicts itself is counted in ``strange``, on the device.
+    """
+    header, body = opened.header, opened.body
+    shape, dtype = (header.frames, stop - first, opened.columns), np.dtype(f"u{header.width}")
+    if not header.packed:
+        pinned = slot.pinned("residuals", shape, dtype)
+        for low, _, band in bands(pinned, header.band_rows):
+            band.reshape(-1)[...] = opened.residuals(first + low, cpu)
+        return slot.upload("residuals", pinned)
+    residuals = slot.device("residuals", shape, dtype)
+    parts = list(bands(residuals, header.band_rows))
+    begins, rows = _places([band.size for _, _, band in parts])
+    short = slot.pinned("nibbles", (begins[-1],), np.uint8)
+    for i, (low, _, _) in enumerate(parts):
+        short[begins[i] : begins[i + 1]] = body.band(first + low)
+    segments = body.places.band_segments(first).start
+    starts = body.starts[segments : segments + rows[-1] + 1]
+    long = slot.pinned("escapes", (int(starts[-1] - starts[0]),), dtype)
+    long[...] = opened.escapes[starts[0] : starts[-1]]
+    nibbles, escapes = slot.upload("nibbles", short), slot.upload("escapes", long)
+    begin = slot.lane.put(starts - starts[0])
+    for i, (_, _, band) in enumerate(parts):
+        slot.lane.backend.kernels.add_unpacked(
+            nibbles[begins[i] : begins[i + 1]], escapes, begin[rows[i] : rows[i + 1] + 1], SEGMENT,
+            band.reshape(-1), strange,
+        )  # fmt: skip
+    return residuals
+
+
+def restored_here(slot: Slot, opened: Opened, first: int, stop: int) -> Any:
+    """Codes of rows ``first:stop``, restored from sorted residuals on the CPU, on the device.
+
+    There each residual waits for the one before: a thread of a CPU is the faster one.
+    """
+    header = opened.header
+    pinned = slot.pinned("codes", (header.frames, stop - first, opened.columns), f"u{header.width}")
+    for low, high, band in bands(pinned, header.band_rows):
+        opened.restore(first + low, band.reshape(header.frames, high - low, opened.columns), get_backend())
+    return slot.upload("codes", pinned)
+
+
+def check_unpacked(strange: NDArray[np.uint64]) -> None:
+    """CorruptDataError if segments contradict the number of their escapes."""
+    if strange[0]:
+        raise CorruptDataError(ALTERED)
+
+
+def _places(sizes: list[int]) -> tuple[list[int], list[int]]:
+    """Where the half bytes and the segments of bands of so many residuals begin; the last ones' ends too."""
+    begins, rows = [0], [0]
+    for size in sizes:
+        begins.append(begins[-1] - (-size // 2))
+        rows.append(rows[-1] - (-size // SEGMENT))
+    return begins, rows

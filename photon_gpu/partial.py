@@ -1,0 +1,139 @@
+"""Some frames and rows of a compact chunk: nothing is opened or restored that they do not need.
+
+A running predictor needs the frames before the one that is asked for, and none after; a band of rows
+needs no other. The checksum over all codes needs them all, so it is not made here: what is opened
+must have passed the checksum of its file.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.backend import Backend
+from photon_gpu.blosc import Blocks, Map
+from photon_gpu.body import SEGMENT, Reader, from_planes
+from photon_gpu.coder import Opened, restore, restore_sorted
+from photon_gpu.encoding import Encoding
+from photon_gpu.errors import CorruptDataError
+from photon_gpu.inverse import render
+from photon_gpu.payload import Header
+
+_ALONE = ("none", "spatial")
+"""Predictors that need no frame before."""
+
+
+def decode_part(
+    blocks: Blocks,
+    chunk: tuple[int, ...],
+    encoding: Encoding,
+    backend: Backend,
+    *,
+    start: int,
+    stop: int,
+    rows: tuple[int, int],
+    what: str | np.dtype,
+    run: Map = map,
+    out: NDArray | None = None,
+) -> NDArray:
+    """Frames ``start:stop`` of a chunk of two axes or more, ``(stop - start, ..., H, W)``.
+
+    Only rows ``rows[0]`` to ``rows[1] - 1``, counted over all axes between the first and the last, are
+    filled in, and those of their bands; what the others hold is not defined.
+    """
+    opened = Opened(blocks.data, chunk, encoding, start, stop, what, blocks.open)
+    header, columns, pixels = opened.header, opened.columns, opened.rows * opened.columns
+    if out is None:
+        out = np.empty(opened.shape, opened.dtype)
+    target = out.reshape(stop - start, pixels)
+    draw = render(encoding, header.base, header.top, what, backend)
+    band = header.band_rows
+    bands = [
+        Band(opened.body, header, opened.predictor, first, start, stop)
+        for first in range(rows[0] // band * band, rows[1], band)
+    ]
+    blocks.open(part for one in bands for part in one.spans)
+
+    def decode_band(one: Band) -> None:
+        last = min(one.first + band, opened.rows)
+        codes = np.empty((stop - one.begin, last - one.first, columns), f"u{header.width}")
+        one.restore(codes, opened.weights, opened.steps, backend)
+        flat = codes.reshape(len(codes), -1)[start - one.begin :]
+        place = target[:, one.first * columns : last * columns]
+        draw(flat, start * pixels + one.first * columns, pixels, place)
+
+    list(run(decode_band, bands))
+    return out
+
+
+class Band:
+    """What has to be opened of one band, the one that begins with row ``first``, for frames ``start:stop``.
+
+    Attributes
+    ----------
+    begin : int
+        First frame that must be restored.
+    spans : list of slice
+        Bytes of the payload.
+    """
+
+    def __init__(
+        self, body: Reader, header: Header, predictor: str, first: int, start: int, stop: int
+    ) -> None:
+        self._body, self._predictor, self.first = body, predictor, first
+        places = body.places
+        total = places.band_samples(first)
+        frame = total // header.frames
+        # Sorted residuals lie in no order of frames: all of a band are needed, the codes after not.
+        alone = predictor in _ALONE and not places.levels
+        self.begin = start if alone else 0
+        self._wanted = (0, total) if places.levels else (self.begin * frame, stop * frame)
+        whole, begin = places.band_bytes(first), header.nbytes
+        if not places.packed:
+            # Codes of several bytes lie in planes, each of the whole band.
+            low, high = self._wanted if places.width == 1 else (0, whole.stop - whole.start)
+            self.spans = [slice(begin + whole.start + low, begin + whole.start + high)]
+            return
+        segments = places.band_segments(first)
+        self._low = self._wanted[0] // SEGMENT
+        self._opened = min(-(-self._wanted[1] // SEGMENT) * SEGMENT, total) - self._low * SEGMENT
+        self._nibbles = slice(
+            whole.start + self._low * SEGMENT // 2,
+            whole.start + self._low * SEGMENT // 2 - (-self._opened // 2),
+        )
+        self._starts = body.starts[segments.start + self._low :][: -(-self._opened // SEGMENT) + 1]
+        self._escapes = slice(
+            places.fixed + places.width * int(self._starts[0]),
+            places.fixed + places.width * int(self._starts[-1]),
+        )
+        self.spans = [slice(begin + part.start, begin + part.stop) for part in (self._nibbles, self._escapes)]
+
+    def restore(
+        self, codes: NDArray, weights: NDArray[np.int32], steps: NDArray[np.int32], backend: Backend
+    ) -> None:
+        """Codes ``(T, rows, columns)`` of frames from ``begin`` on, once :attr:`spans` are open."""
+        residuals, places = self._residuals(backend), self._body.places
+        if not places.levels:
+            restore(self._predictor, residuals.reshape(codes.shape), weights, steps, codes, backend)
+            return
+        levels = self._body.levels[self.first // places.band]
+        missing, _ = restore_sorted(self._predictor, residuals, levels, weights, steps, codes, backend)
+        if missing:
+            raise CorruptDataError(
+                "a band of a chunk has too few residuals of a level: the chunk was altered"
+            )
+
+    def _residuals(self, backend: Backend) -> NDArray:
+        places, (low, high) = self._body.places, self._wanted
+        if not places.packed:
+            return from_planes(self._body.band(self.first), places.width)[low:high]
+        out = np.empty(self._opened, f"u{places.width}")
+        escapes = (
+            self._body.part(self._escapes).copy().view(f"<u{places.width}").astype(out.dtype, copy=False)
+        )
+        nibbles, starts = self._body.part(self._nibbles), self._starts - self._starts[0]
+        if backend.kernels.unpack(nibbles, escapes, starts, SEGMENT, out):
+            raise CorruptDataError(
+                "a band of a chunk has other escapes than its table says: the chunk was altered"
+            )
+        return out[low - self._low * SEGMENT : high - self._low * SEGMENT]

@@ -1,0 +1,111 @@
+"""What happens to a movie before its first chunk, on one machine and on a cluster alike: refused, or tuned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from photon_gpu import metadata
+from photon_gpu.backend import Backend, get_backend
+from photon_gpu.blosc import Compressor
+from photon_gpu.encoding import Encoding
+from photon_gpu.layouts import layout_for
+from photon_gpu.layouts.base import Layout
+from photon_gpu.place import refuse_source
+from photon_gpu.pool import parallel
+from photon_gpu.predictors import Predictor
+from photon_gpu.resume import plan_of, whole_chunks
+from photon_gpu.sources.base import Source
+from photon_gpu.stages import Stages
+from photon_gpu.storage import Storage
+from photon_gpu.tuning import Choice, choose
+from photon_gpu.warmup import warm_up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A movie that nothing speaks against.
+
+    Attributes
+    ----------
+    backend : Backend
+    encoding : Encoding
+        Of the movie's dtype, before it is tuned.
+    chunk : tuple of int
+        Shape of a chunk.
+    compile_seconds : float
+    """
+
+    backend: Backend
+    encoding: Encoding
+    chunk: tuple[int, ...]
+    compile_seconds: float
+
+
+def accept(
+    movie: Source,
+    storage: Storage,
+    encoding: Encoding,
+    *,
+    backend: str,
+    preset: str,
+    chunk_frames: int | None,
+    attributes: dict[str, Any],
+) -> Accepted:
+    """Refuse what cannot be stored before any work is done, and compile what the others need.
+
+    Raises
+    ------
+    InvalidInputError
+        The place is the movie's own, or its dtype, chunks or attributes cannot be.
+    """
+    refuse_source(movie.name, storage)
+    chosen = get_backend(backend, on_gpu=movie.device is not None)
+    base = encoding.but(dtype=movie.dtype.name)
+    kind = layout_for(base, chosen)
+    chunk = (kind.chunk_frames(chunk_frames, movie.shape), *movie.shape[1:])
+    metadata.attributes_json(kind, attributes)
+    return Accepted(backend=chosen, encoding=base, chunk=chunk, compile_seconds=warm_up(chosen, base, preset))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """A movie with its settings, and what of it is stored already.
+
+    Attributes
+    ----------
+    choice : Choice
+    layout : Layout
+    plan : dict
+        What an encode that goes on must find the same.
+    kept : dict
+        Entries of chunks that are there, and whole.
+    """
+
+    choice: Choice
+    layout: Layout
+    plan: dict[str, Any]
+    kept: dict[str, list[Any]]
+
+
+def tune(
+    movie: Source,
+    accepted: Accepted,
+    target: Storage,
+    noted: dict[str, Any] | None,
+    *,
+    preset: str,
+    predictor: str | Predictor | None,
+    compressor: Compressor | None,
+    threads: int,
+    stages: Stages,
+) -> Tuned:
+    """Choose what was left open, and look at what an earlier encode, whose plan was ``noted``, has stored."""
+    with stages.timed("tune"):
+        choice = choose(
+            movie, accepted.encoding, accepted.backend, preset=preset, chunk_frames=accepted.chunk[0],
+            predictor=predictor, compressor=compressor, run=parallel(threads),
+        )  # fmt: skip
+    layout = layout_for(choice.encoding, accepted.backend)
+    plan = plan_of(movie, layout, accepted.chunk)
+    return Tuned(choice=choice, layout=layout, plan=plan, kept=whole_chunks(target, noted, plan))

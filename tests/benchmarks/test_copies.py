@@ -1,0 +1,46 @@
+"""Buffers are counted to the line that makes them; a copy more than there was is seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import copies
+from photon_gpu import indexing
+
+
+def test_what_a_line_allocates_is_counted_to_it_even_if_it_is_gone_at_once():
+    watch, frames = copies.Watch(), np.arange(100_000)
+    watch.run(lambda: indexing.frame_numbers(frames, 200_000))
+    lines = {line.split(":")[0] for line in watch.lines}
+    assert lines == {"indexing.py"}
+    # Two of eight bytes are added and chosen from, and comparisons of one byte come and go.
+    assert 2 * 800_000 < sum(watch.lines.values()) < 6 * 800_000
+
+
+# Bytes allocated per raw byte of a chunk of two-byte samples; each figure is of buffers that are named beside it.
+MOST = {
+    (
+        "compact",
+        "write",
+    ): 2.8,  # codes, residuals, escapes and payload of half a byte each, compressed ones twice
+    (
+        "compact",
+        "read",
+    ): 3.1,  # the result; codes and residuals of half a byte; the payload; compressed bytes twice
+    ("plain", "write"): 8.6,  # labels of eight bytes, and Blosc's buffer as long
+    ("plain", "read"): 7.9,  # labels of eight bytes, codes of four, the result; compressed bytes twice
+    ("lossless", "write"): 1.9,  # Blosc's buffer, and what is joined
+    ("lossless", "read"): 2.5,  # the result; compressed bytes twice
+}
+
+
+@pytest.mark.parametrize("layout", ["compact", "plain", "lossless"])
+def test_no_layout_makes_more_buffers_than_are_known(layout):
+    for what, lines in copies.count(layout, 100, 256).items():
+        assert 1 < sum(lines.values()) < MOST[layout, what], lines.most_common(12)
+
+
+def test_zarr_reads_the_same(capsys):
+    rows = copies.beside_zarr(20, 64, 1)
+    assert len(rows) == 12 and all(float(row.split("|")[4]) > 0 for row in rows)

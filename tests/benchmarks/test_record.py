@@ -1,0 +1,23 @@
+"""Results of a day are gathered in one file, case by case."""
+
+from __future__ import annotations
+
+from benchmarks import record
+
+COLUMNS = ("date", "machine", "case", "seconds")
+
+
+def test_a_case_that_is_measured_again_replaces_its_rows_and_no_others(tmp_path):
+    path = record.path_of("compare", tmp_path)
+    record.save(path, COLUMNS, [{"case": "a", "seconds": 1.0}, {"case": "b", "seconds": 2.0}], "case")
+    record.save(path, COLUMNS, [{"case": "b", "seconds": 1 / 3}], "case")
+    rows = record.load(path)
+    assert [(row["case"], row["seconds"]) for row in rows] == [("a", "1"), ("b", "0.333333")]
+    assert all(row["date"] == path.stem[-10:] and row["machine"] for row in rows)
+
+
+def test_the_newest_is_of_the_last_day(tmp_path):
+    for name in ("compare_z_2026-01-02.csv", "compare_a_2026-02-01.csv", "scaling_a_2027-01-01.csv"):
+        (tmp_path / name).touch()
+    assert record.newest("compare", tmp_path).name == "compare_a_2026-02-01.csv"
+    assert record.newest("nothing", tmp_path) is None
