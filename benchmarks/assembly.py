@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.clock import machine
+from photon_gpu.predictors import mix
 
 _LABEL = re.compile(r"^(\.L\w+):")
 _JUMP = re.compile(r"^\s+j\w+\s+(\.L\w+)\b")
@@ -89,6 +90,7 @@ def calls() -> dict[str, Callable[[Any], object]]:
     flat, out = codes.reshape(4, -1), np.empty((4, 8, 8), np.uint8)
     state, steps = np.empty((3, 10, 10), np.int32), np.full(4, 8, np.int32)
     weights, lut = np.zeros((2, 11), np.int32), np.zeros((16, 1 << 16), np.uint8)
+    each = mix(weights, 4)
     table, counts = np.zeros((16, 256), np.uint16), np.empty((4, 64), np.uint16)
     residuals, extents = np.ones(256, np.uint8), np.empty(6, np.uint16)
     nibbles, escapes, starts = np.zeros(128, np.uint8), np.zeros((1, 256), np.uint8), np.zeros(2, np.int64)
@@ -105,8 +107,8 @@ def calls() -> dict[str, Callable[[Any], object]]:
         "restore_mean": lambda k: k.restore_mean(flat, steps, 1, state.reshape(-1), out.reshape(4, -1)),
         "predict_past": lambda k: k.predict_past(codes, weights, steps, state, out),
         "restore_past": lambda k: k.restore_past(codes, weights, steps, state, out),
-        "predict_full": lambda k: k.predict_full(codes, weights, steps, state, out),
-        "restore_full": lambda k: k.restore_full(codes, weights, steps, state, out),
+        "predict_full": lambda k: k.predict_full(codes, each, steps, state, out),
+        "restore_full": lambda k: k.restore_full(codes, each, steps, state, out),
         "pack": lambda k: k.pack(residuals, 256, nibbles, escapes, np.empty(1, np.int64)),
         "unpack": lambda k: k.unpack(nibbles, escapes.reshape(-1), starts, 256, np.empty(256, np.uint8)),
     }

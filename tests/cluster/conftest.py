@@ -24,7 +24,7 @@ def client():
 
 @pytest.fixture(scope="session")
 def counts():
-    """``(210, 40, 48)`` uint16: ten chunks of 20, and half a one; tuning reads fewer frames at once."""
+    """``(210, 40, 48)`` uint16: ten chunks of 20, and half a one."""
     return pg.simulate(
         frames=210,
         height=40,
