@@ -40,23 +40,53 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     """GB/s of each kernel: bytes it must read and write over its time."""
     from photon_gpu.kernels import cuda
 
+    from photon_gpu.body import SEGMENT
+    from photon_gpu.predictors import mix
+
     n = frames * size * size
     rng = np.random.default_rng(0)
-    values = cupy.asarray((100 + 2.3 * rng.poisson(40, (frames, size * size))).astype(np.uint16))
-    codes = cupy.asarray(rng.poisson(30, (frames, size * size)).astype(np.uint8))
-    out8, out16, floats = (cupy.empty((frames, size * size), kind) for kind in ("uint8", "uint16", "float64"))
-    lut = cupy.asarray((np.arange(65536) >> 8).astype(np.uint8))
-    decode, labels = cupy.asarray(np.arange(256, dtype=np.uint16)), cupy.asarray(np.arange(256) * 0.5)
-    thresholds = cupy.asarray(np.arange(256.0) * 30)
-    model = cupy.asarray(np.array([1.0, 0.0, 0.4, 2.0, 0.5]))
-    single = values.astype(np.float32)
-    weights = cupy.asarray(np.array([[0] * 10 + [5000], [150, 9, 11, 0, 20, 3, 40, 35, 0, 14, 0]], np.int32))
-    rates, state = cupy.full(frames, 16, np.int32), cupy.empty((2, size, size), np.int32)
-    total, ends = cupy.zeros(1, np.uint64), cupy.zeros(3, np.uint16)
-    shaped, target = codes.reshape(frames, size, size), out8.reshape(frames, size, size)
+    put, empty, flat, frame = cupy.asarray, cupy.empty, (frames, size * size), (frames, size, size)
+    host = (100 + 2.3 * rng.poisson(40, flat)).astype(np.uint16)
+    values, single = put(host), put(host.astype(np.float32))
+    codes = put(rng.poisson(30, flat).astype(np.uint8))
+    out8, out16, floats = (empty(flat, kind) for kind in ("uint8", "uint16", "float64"))
+    lut = put((np.arange(65536) >> 8).astype(np.uint8))
+    decode, labels = put(np.arange(256, dtype=np.uint16)), put(np.arange(256) * 0.5)
+    thresholds = put(np.arange(256.0) * 30)
+    model = put(np.array([1.0, 0.0, 0.4, 2.0, 0.5]))
+    pairs = np.array([[0] * 10 + [5000], [150, 9, 11, 0, 20, 3, 40, 35, 0, 14, 0]], np.int32)
+    weights, rows_of_16 = put(pairs), put(mix(pairs, frames))
+    rates, state = put(np.full(frames, 16, np.int32)), empty((2, size, size), np.int32)
+    total, ends = put(np.zeros(1, np.uint64)), put(np.zeros(3, np.uint16))
+    shaped, target = codes.reshape(frame), out8.reshape(frame)
+    luts, found, sums = (
+        put(np.tile((np.arange(65536) >> 8).astype(np.uint8), (16, 1))),
+        empty(n, np.int32),
+        put(np.zeros((3, 512), np.int64)),
+    )
+    segments = -(-n // SEGMENT)
+    nibbles, counts = empty(-(-n // 2), np.uint8), empty(segments, np.int64)
+    escapes = empty((segments, SEGMENT), np.uint8)
+    residuals, ordered, back = empty(frame, np.uint8), empty(n, np.uint8), empty(frame, np.uint8)
+    cuda.predict_full(shaped, rows_of_16, rates, state, residuals)
+    cuda.pack(residuals.reshape(-1), SEGMENT, nibbles, escapes, counts)
+    starts = np.concatenate([[0], np.cumsum(counts.get())])
+    begin, joined = put(starts), empty(int(starts[-1]), np.uint8)
+    cuda.join_escapes(escapes, begin, joined)
+    levels = empty(64, np.int64)
+    cuda.count_levels(shaped, residuals, levels)
+    first = np.cumsum(levels.get()) - levels.get()
+    cuda.sort_levels(shaped, residuals, put(first), ordered)
+    places = np.stack([first, first + levels.get()])
     cases = [
         ("extent uint16", 2, lambda: cuda.extent(values, ends)),
         ("forward_lut uint16 to uint8", 3, lambda: cuda.forward_lut(values, lut, out8)),
+        (
+            "forward_lut_phased uint16 to uint8",
+            3,
+            lambda: cuda.forward_lut_phased(values, luts, 1, 0, size * size, out8),
+        ),
+        ("subtract uint16 to uint8", 3, lambda: cuda.subtract(values, 100, out8)),
         (
             "forward_thresholds float32",
             5,
@@ -64,15 +94,26 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
         ),
         ("inverse uint8 to uint16", 3, lambda: cuda.inverse(codes, decode, out16)),
         ("inverse uint8 to float64", 9, lambda: cuda.inverse(codes, labels, floats)),
+        ("codes_from_labels", 12, lambda: cuda.codes_from_labels(floats.reshape(-1), 0.5, found)),
+        ("moments uint16", 2, lambda: cuda.moments(values, 0, 0, sums)),
         ("checksum uint8", 1, lambda: cuda.add_checksum(codes, 0, size * size, total)),
         ("predict_mean uint8", 2, lambda: cuda.predict_mean(codes, rates, 30, state, out8)),
         ("restore_mean uint8", 2, lambda: cuda.restore_mean(codes, rates, 30, state, out8)),
         ("predict_past uint8", 11, lambda: cuda.predict_past(shaped, weights, rates, state, target)),
         ("restore_past uint8", 11, lambda: cuda.restore_past(shaped, weights, rates, state, target)),
-        ("predict_full uint8", 11, lambda: cuda.predict_full(shaped, weights, rates, state, target)),
-        ("restore_full uint8", 11, lambda: cuda.restore_full(shaped, weights, rates, state, target)),
+        ("predict_full uint8", 11, lambda: cuda.predict_full(shaped, rows_of_16, rates, state, target)),
+        ("restore_full uint8", 11, lambda: cuda.restore_full(residuals, rows_of_16, rates, state, back)),
+        ("pack uint8", 1.5, lambda: cuda.pack(residuals.reshape(-1), SEGMENT, nibbles, escapes, counts)),
+        ("unpack uint8", 1.5, lambda: cuda.unpack(nibbles, joined, begin, SEGMENT, back.reshape(-1))),
+        ("count_levels uint8", 2, lambda: cuda.count_levels(shaped, residuals, levels)),
+        ("sort_levels uint8", 5, lambda: cuda.sort_levels(shaped, residuals, put(first), ordered)),
+        (
+            "restore_full_sorted uint8",
+            11,
+            lambda: cuda.restore_full_sorted(ordered, put(places), rows_of_16, rates, state, back),
+        ),
     ]
-    copied = cupy.empty_like(values)
+    copied = empty(flat, np.uint16)
     copy_ms = milliseconds(cupy, lambda: copied.data.copy_from_device_async(values.data, values.nbytes))
     copy_rate = 4 * n / copy_ms / 1e6
     rows = [{"kernel": "device copy", "GB/s": copy_rate, "share of copy": 1.0, "ms": copy_ms}]

@@ -108,9 +108,7 @@ class Band:
         )
         self.spans = [slice(begin + part.start, begin + part.stop) for part in (self._nibbles, self._escapes)]
 
-    def restore(
-        self, codes: NDArray, weights: NDArray[np.int32], steps: NDArray[np.int32], backend: Backend
-    ) -> None:
+    def restore(self, codes: NDArray, weights: NDArray, steps: NDArray[np.int32], backend: Backend) -> None:
         """Codes ``(T, rows, columns)`` of frames from ``begin`` on, once :attr:`spans` are open."""
         residuals, places = self._residuals(backend), self._body.places
         if not places.levels:

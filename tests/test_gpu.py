@@ -6,6 +6,7 @@ What is compared is whole stores: those of ``cupy`` must be those of ``numba``, 
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def test_every_dtype(machine: standin.Machine, tmp_path: Path, dtype: str, layou
         np.testing.assert_array_equal(gpu.counts[key], cpu.counts[key])
 
 
-@pytest.mark.parametrize("predictor", ["none", "mean", "past", "full", "spatial"])
+@pytest.mark.parametrize("predictor", ["none", "mean", "past", "full", "spatial", "moving"])
 @pytest.mark.parametrize("step, width", [(0.5, 1), (0.02, 2)])
 def test_every_predictor_over_several_bands(
     machine: standin.Machine, tmp_path: Path, predictor: str, step: float, width: int
@@ -102,6 +103,7 @@ _AROUND = ((0,) * 6 + (105, 100, -45, 92, 90), (256,) + (0,) * 10)
 SORTED = [
     pg.Predictor(name="full", levels=64),
     pg.Predictor(name="spatial", levels=7, weights=_AROUND),
+    pg.Predictor(name="moving", levels=64),
 ]
 
 
@@ -503,6 +505,26 @@ def test_the_real_cupy_without_a_device_is_told() -> None:
     backends._cupy.cache_clear()
     with pytest.raises(BackendUnavailableError, match="no CUDA device can be used"):
         backends.get_backend("cupy")
+
+
+def test_the_benchmark_calls_every_kernel_as_it_is_called(
+    machine: standin.Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it times cannot be timed here; that it runs can be seen."""
+    import cupy
+    from photon_gpu.kernels import cuda_launch
+
+    from benchmarks import gpu
+    from tests.cuda_host.host import host_module
+
+    monkeypatch.setattr(gpu, "milliseconds", lambda _, work: (work(), 1.0)[1])
+    rows = gpu.kernel_figures(cupy, 3, 40)
+    ran, every = (
+        {re.sub(r"(_[iuf]\d+)+$", "", name) for name in names}
+        for names in ([name for _, name in machine.launched], host_module(cuda_launch.source()).names)
+    )
+    assert every - ran == {"phase"}  # a part of the phased lookups
+    assert len({row["kernel"] for row in rows}) == len(rows) == 22
 
 
 def test_the_benchmark_refuses_without_a_device(

@@ -13,9 +13,20 @@ import pytest
 from photon_gpu.kernels import reference
 
 import photon_gpu as pg
-from tests.kernels.vectors import DTYPES, every_value, full_range, mixes, thresholds_for
+from tests.kernels.vectors import (
+    DTYPES,
+    each_frame,
+    every_value,
+    full_range,
+    mixes,
+    packed,
+    residuals_to_pack,
+    sorted_by_level,
+    thresholds_for,
+    weights_of,
+)
 from tests.test_gpu import DTYPES as MOVIE_DTYPES
-from tests.test_gpu import THREE_BANDS, both, movie
+from tests.test_gpu import SORTED, THREE_BANDS, both, movie
 
 pytestmark = pytest.mark.gpu
 
@@ -101,10 +112,11 @@ def test_labels_checksum_and_moments(cupy: Any, kernels: Any) -> None:
 @pytest.mark.parametrize("shape", [(5, 6, 21), (1, 3, 4), (4, 1, 7), (4, 9, 1), (20, 33, 65)])
 def test_predictors(cupy: Any, kernels: Any, codes: str, shape: tuple[int, int, int]) -> None:
     frames, rows, columns = shape
-    for read, weights, rates in mixes(codes, shape):
+    for read, pairs, rates in mixes(codes, shape):
         state = np.empty((3, rows + 2, columns + 2), np.int32)
-        given = [cupy.asarray(array) for array in (weights, rates, state)]
         for name in ("past", "full"):
+            weights = weights_of(name, pairs, frames)
+            given = [cupy.asarray(array) for array in (weights, rates, state)]
             residuals, found = np.empty(shape, codes), cupy.empty(shape, codes)
             getattr(reference, f"predict_{name}")(read, weights, rates, state, residuals)
             getattr(kernels, f"predict_{name}")(cupy.asarray(read), *given, found)
@@ -121,6 +133,48 @@ def test_predictors(cupy: Any, kernels: Any, codes: str, shape: tuple[int, int, 
         equal(restored, flat)
 
 
+@pytest.mark.parametrize("codes", ["uint8", "uint16"])
+@pytest.mark.parametrize("skew", [0, 1])
+def test_packed_residuals(cupy: Any, kernels: Any, codes: str, skew: int) -> None:
+    for residuals, segment in residuals_to_pack(codes):
+        given, size = cupy.asarray(np.append(np.zeros(skew, codes), residuals))[skew:], residuals.size
+        nibbles, escapes, starts = packed(residuals, segment)
+        rows, counts = cupy.zeros((starts.size - 1, segment), codes), cupy.zeros(starts.size - 1, np.int64)
+        found = cupy.zeros(nibbles.size + skew, np.uint8)[skew:]
+        kernels.pack(given, segment, found, rows, counts)
+        equal(found, nibbles)
+        equal(counts, np.diff(starts))
+        joined, out = cupy.zeros(escapes.size, codes), cupy.zeros(size + skew, codes)[skew:]
+        kernels.join_escapes(rows, cupy.asarray(starts), joined)
+        equal(joined, escapes)
+        assert kernels.unpack(found, joined, cupy.asarray(starts), segment, out) == 0
+        equal(out, residuals)
+        altered, expected = np.full_like(nibbles, 255), np.empty(size, codes)
+        strange = kernels.unpack(cupy.asarray(altered), joined, cupy.asarray(starts), segment, out)
+        assert strange == reference.unpack(altered, escapes, starts, segment, expected)
+
+
+@pytest.mark.parametrize("codes", ["uint8", "uint16"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 6, 21), (7, 33, 300)])
+def test_sorted_residuals(cupy: Any, kernels: Any, codes: str, shape: tuple[int, int, int]) -> None:
+    for read, pairs, rates in mixes(codes, shape):
+        weights = each_frame(pairs, shape[0])
+        for levels in (2, 64, 255):
+            ordered, places = sorted_by_level(read, weights, rates, levels)
+            given = [cupy.asarray(array) for array in (weights, rates, np.zeros((2, *shape[1:]), np.int32))]
+            residuals, counts = cupy.zeros(shape, codes), cupy.zeros(levels, np.int64)
+            kernels.predict_full(cupy.asarray(read), *given, residuals)
+            kernels.count_levels(cupy.asarray(read), residuals, counts)
+            equal(counts, places[1] - places[0])
+            moved, found = cupy.asarray(places[0]), cupy.zeros(read.size, codes)
+            kernels.sort_levels(cupy.asarray(read), residuals, moved, found)
+            equal(found, ordered)
+            equal(moved, places[1])
+            restored = cupy.zeros(shape, codes)
+            assert kernels.restore_full_sorted(found, cupy.asarray(places), *given, restored) == 0
+            equal(restored, read)
+
+
 @pytest.mark.parametrize("layout", ["plain", "compact"])
 @pytest.mark.parametrize("dtype", MOVIE_DTYPES)
 @pytest.mark.parametrize("on_gpu", [False, True])
@@ -132,9 +186,11 @@ def test_stores_are_those_of_numba(cupy: Any, tmp_path: Path, dtype: str, layout
     np.testing.assert_array_equal(gpu.counts[7:99:3].get(), cpu.counts[7:99:3])
 
 
-@pytest.mark.parametrize("predictor", ["none", "mean", "past", "full", "spatial"])
+@pytest.mark.parametrize("predictor", ["none", "mean", "past", "full", "spatial", "moving", *SORTED])
 @pytest.mark.parametrize("step", [0.5, 0.02])
-def test_every_predictor_over_several_bands(cupy: Any, tmp_path: Path, predictor: str, step: float) -> None:
+def test_every_predictor_over_several_bands(
+    cupy: Any, tmp_path: Path, predictor: str | pg.Predictor, step: float
+) -> None:
     values = movie("float32", THREE_BANDS)
     both(tmp_path, values, values, layout="compact", predictor=predictor, step=step)
     cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))

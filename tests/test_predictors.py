@@ -131,7 +131,7 @@ def test_whatever_was_predicted_is_restored(name, weights, constant, rate, base,
     residuals, restored = np.empty_like(codes), np.empty_like(codes)
     for backend in ("numba", "numpy"):
         coder._predict(name, codes, relative, steps, residuals, get_backend(backend))
-        coder._restore(name, residuals, relative, steps, restored, get_backend(backend))
+        coder.restore(name, residuals, relative, steps, restored, get_backend(backend))
         np.testing.assert_array_equal(restored, codes)
 
 

@@ -101,7 +101,9 @@ class Light:
             far = self._elsewhere(window)
             every = max(1, window.frames[0].size // _PIXELS)
             for chosen, rest in halves(len(window.frames)):
-                frames = window.frames[chosen].reshape(-1, window.frames[0].size)[:, ::every].astype(np.float64)
+                frames = (
+                    window.frames[chosen].reshape(-1, window.frames[0].size)[:, ::every].astype(np.float64)
+                )
                 own = window.frames[rest].mean(axis=0, dtype=np.float64)
                 lights.append(_candidates(own, far).reshape(-1, own.size)[:, ::every])
                 signals.append(np.where(np.isfinite(own.ravel()[::every]), frames.mean(axis=0), np.nan))

@@ -141,9 +141,7 @@ class Problem:
         sigma2 = np.maximum(gain * self.z_stratum + intercept, self.floor)
         spread = 3 * sigma2**2 + 0.5 * max(gain, 0.0) ** 2 * sigma2
         # however many samples a steep stratum has, it is no better than the correction for its contrast
-        doubt = (
-            (_CURVED * jitter * self.contrast_stratum) ** 2 * self.per_stratum * self.cells.freedom
-        )
+        doubt = (_CURVED * jitter * self.contrast_stratum) ** 2 * self.per_stratum * self.cells.freedom
         return (1 / (spread + doubt))[self.cells.stratum]
 
     def scatter(self, influence: NDArray, kept: NDArray) -> NDArray:

@@ -106,7 +106,7 @@ def bring_up(slot: Slot, opened: Opened, first: int, stop: int, strange: Any) ->
 def restored_here(slot: Slot, opened: Opened, first: int, stop: int) -> Any:
     """Codes of rows ``first:stop``, restored from sorted residuals on the CPU, on the device.
 
-    There each residual waits for the one before: a thread of a CPU is the faster one.
+    Each residual waits for the one before, so that a device would have nothing to do at once.
     """
     header = opened.header
     pinned = slot.pinned("codes", (header.frames, stop - first, opened.columns), f"u{header.width}")

@@ -146,6 +146,9 @@ def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
             out = empty(size, code)
             assert kernels.unpack(found, joined, put(starts), segment, out) == 0
             same(out, given)
+            # Half bytes that ask for more escapes than there are.
+            altered = put(np.full_like(nibbles, 255))
+            assert kernels.unpack(altered, joined, put(starts), segment, out) >= segments
         shape, levels = ((2, 3, 261), 20) if brief else ((3, 5, 300), 20)
         read, pairs, rates = next(mixes(code, shape))
         weights = each_frame(pairs, shape[0])

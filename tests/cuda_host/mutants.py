@@ -92,6 +92,9 @@ MUTANTS = (
     Mutant("frames of the wavefront too near", PC, "4 * t + 2 * (row", "3 * t + 2 * (row", K),
     Mutant("last band as tall as the others", PC, "rows = band_rows < all_rows - first ? band_rows : all_rows - first;", "rows = band_rows;", (*K, *R)),
     Mutant("level rounded to zero", CU, "(before + now >> 1) - low", "(before + now) / 2 - low", K),
+    Mutant("every frame has the weights of the first", PC, "full ? 16 * t : t ? 11 : 0", "full ? 0 : t ? 11 : 0", K),
+    Mutant("neighbours of the mean exchanged", PC, "(Number)w[3] * mean[at.west] + (Number)w[4] * mean[at.east]", "(Number)w[4] * mean[at.west] + (Number)w[3] * mean[at.east]", K),
+    Mutant("sorted frames have the weights of the first", RC, "const i32* w = weights + 16 * t;", "const i32* w = weights;", Z),
     # Residuals packed and sorted.
     Mutant("missing barrier before a tile's sums", RC, "    __syncthreads();  // the sums of the tile before have been read\n", "", (*Z, *R)),
     Mutant("missing barrier after a tile's sums", RC, "partial[own_warp] = sum;\n    __syncthreads();", "partial[own_warp] = sum;", Z, quick="test_pack and order0"),
@@ -140,7 +143,7 @@ MUTANTS = (
     Mutant("pageable buffer in place of pinned", SLOTS, "            self._pinned[name] = np.frombuffer(memory, np.uint8, max(nbytes, 1))", "            self._pinned[name] = np.frombuffer(memory, np.uint8, max(nbytes, 1)).copy()", P),
     Mutant("piece thought to be there already", CODER, "if self._held != (first, stop):", "if self._held is None:", P),
     Mutant("band at the wrong row", CODER, "start, pixels = (first + low) * columns, plan.rows * columns", "start, pixels = low * columns, plan.rows * columns", P),
-    Mutant("checksum of one band only", CODER, "    total = slot.lane.zeros((1,), np.uint64)\n    for low, high, band in bands(codes, plan.band):", "    for low, high, band in bands(codes, plan.band):\n        total = slot.lane.zeros((1,), np.uint64)", P),
+    Mutant("checksum of one band only", CODER, "    for low, _, band in bands(codes, plan.band):\n        kernels.add_checksum(", "    for low, _, band in bands(codes, plan.band):\n        total = slot.lane.zeros((1,), np.uint64)\n        kernels.add_checksum(", P),
     Mutant("checksum not compared", CODER, "opened.check(sum(", "(lambda total: None)(sum(", P),
     Mutant("out of memory is final", SLOTS, "            if piece <= smallest:\n                return self._alone(slot, smallest, work)\n", "            raise BackendUnavailableError('full')\n", P),
     Mutant("out of memory is not told", SLOTS, "                return self._alone(slot, smallest, work)\n", "                raise DeviceFull\n", P),
@@ -153,6 +156,7 @@ MUTANTS = (
     Mutant("contradictions not looked at", CODER, "    check_unpacked(odd)\n", "", P),
     Mutant("contradictions begin as garbage", CODER, "slot.lane.zeros((1,), np.uint64), slot.lane.zeros((1,), np.uint64)", "slot.lane.zeros((1,), np.uint64), slot.device('strange', (1,), np.uint64)", P),
     Mutant("unpacked before it is there", PACKING, 'nibbles, escapes = slot.upload("nibbles", short), slot.upload("escapes", long)', 'escapes, nibbles = slot.upload("escapes", long), slot.device("nibbles", short.shape, short.dtype)\n    nibbles.set(short, stream=slot.lane.up)', P),
+    Mutant("moving weights of one piece only", CODER, "for piece in pieces], axis=1))\n                return", "for piece in pieces[:1]], axis=1))\n                return", P),
     Mutant("spatial frames of the part band lost", BANDS, "(whole, rows, rows - whole)", "(whole, whole, rows - whole)", P),
     Mutant("first bad value one too late", BANDS, "return low\n\n\ndef predict", "return low + 1\n\n\ndef predict", P),
 )  # fmt: skip

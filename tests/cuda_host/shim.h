@@ -59,7 +59,7 @@ struct Fiber {
     int site;             // source line of the barrier or shuffle it waits at
     uint64_t given, got;  // exchanged by a shuffle
     unsigned from;        // a lane, or ALIKE
-    unsigned barriers, shuffles;  // met so far
+    unsigned barriers, warp_barriers;  // met so far
     ucontext_t context;
     char* stack = nullptr;
     void *tsan = nullptr, *asan = nullptr;
@@ -174,6 +174,7 @@ UNWATCHED static void barrier(int site)
     acquire(meeting);
 }
 
+// Exchanges values and orders nothing else, as on the device: memory is ordered by warp_barrier() alone.
 UNWATCHED static uint64_t shuffle(uint32_t mask, uint64_t value, unsigned from, int site)
 {
     if (mask != ~0u) fail("a shuffle of part of a warp is not modelled", site);
@@ -181,12 +182,16 @@ UNWATCHED static uint64_t shuffle(uint32_t mask, uint64_t value, unsigned from, 
     g_now->site = site;
     g_now->given = value;
     g_now->from = from;
-    const unsigned warp = g_now->number / WARP;
-    char* meeting = &g_warps[g_now->shuffles++ % 2][warp];
-    release(meeting);
     to_scheduler(false);
-    acquire(meeting);
     return g_now->got;
+}
+
+UNWATCHED static void warp_barrier(int site)
+{
+    char* meeting = &g_warps[g_now->warp_barriers++ % 2][g_now->number / WARP];
+    release(meeting);
+    shuffle(~0u, 0, 0, site);
+    acquire(meeting);
 }
 
 // All lanes at one shuffle: exchange. Some lanes elsewhere, or at another one: the kernel is wrong.
@@ -275,7 +280,7 @@ UNWATCHED static void run_block(unsigned threads, const std::vector<unsigned>& o
         fiber.number = i;
         fiber.thread = {i % g_block.x, i / g_block.x % g_block.y, i / (g_block.x * g_block.y)};
         fiber.state = READY;
-        fiber.barriers = fiber.shuffles = 0;
+        fiber.barriers = fiber.warp_barriers = 0;
         if (!fiber.stack)
             fiber.stack = (char*)mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         getcontext(&fiber.context);
@@ -409,7 +414,7 @@ static To same_bits(From value)
                    host::lane_now() >= (unsigned)(distance) ? host::lane_now() - (unsigned)(distance) \
                                                             : host::lane_now(), __LINE__)
 #define __match_any_sync(mask, value) ((unsigned)host::shuffle((mask), (value), host::ALIKE, __LINE__))
-#define __syncwarp() ((void)host::shuffle(~0u, 0, 0, __LINE__))
+#define __syncwarp() host::warp_barrier(__LINE__)
 
 static inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 

@@ -76,6 +76,12 @@ def test_every_kernel_is_clean(kind: str) -> None:
             "int v = __shfl_down_sync(~0u, (int)threadIdx.x, 16); if (threadIdx.x == 0) out[0] += v;",
             "data race",
         ),
+        # A shuffle orders nothing but what it exchanges.
+        (
+            "thread",
+            "SHARED(int, a, 256); a[threadIdx.x] = 1; int v = __shfl_down_sync(~0u, 1, 1); out[threadIdx.x] = v + a[threadIdx.x ^ 1];",
+            "data race",
+        ),
     ],
 )
 def test_the_sanitizers_see(kind: str, broken: str, message: str) -> None:

@@ -64,7 +64,10 @@ def thresholds_for(dtype: str, phased: bool) -> tuple[np.ndarray, np.ndarray, np
 
 
 def mixes(codes: str, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Codes, weights and rates for the predictors that mix neighbours; the last at the edge of their range."""
+    """Codes, weights and rates for the predictors that mix neighbours; the last at the edge of their range.
+
+    Weights are those of ``past``; :func:`each_frame` makes of them what ``full`` takes.
+    """
     top = np.iinfo(codes).max
     rng = np.random.default_rng(sum(shape))
     rates = np.maximum(128 // np.arange(1, shape[0] + 1), 12).astype(np.int32)
