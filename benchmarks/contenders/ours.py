@@ -15,17 +15,24 @@ from benchmarks.contenders.place import Bucket, Made
 class Ours(Contender):
     remote = streams = True
 
-    def __init__(self, layout: str, preset: str, step: float = 0.5) -> None:
+    def __init__(
+        self, layout: str, preset: str, step: float = 0.5, by_hand: tuple[str, str] | None = None
+    ) -> None:
         self.layout, self.preset, self.step = layout, preset, step
+        self.predictor, self.compressor = by_hand or (None, None)
         self.lossless = layout == "lossless"
         # Counts are integers of the bin their pixel was in: less than a step away, whatever rounding does.
         self.worst = 0.0 if self.lossless else step
         self.name = f"photon_gpu {layout}, {preset}" + (
             "" if step == 0.5 or self.lossless else f", step {step:g}"
         )
+        self.name += f", predictor {self.predictor}" if by_hand else ""
 
     def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
-        pg.encode(values, folder, noise=noise, layout=self.layout, preset=self.preset, step=self.step)
+        pg.encode(
+            values, folder, noise=noise, layout=self.layout, preset=self.preset, step=self.step,
+            predictor=self.predictor, compressor=self.compressor,
+        )  # fmt: skip
 
     def errors(
         self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path | Bucket
@@ -63,6 +70,7 @@ class Ours(Contender):
 def contenders() -> list[Contender]:
     return [
         Ours("compact", "fast"),
+        Ours("compact", "fast", by_hand=("full", "zstd-1-none-32768")),
         Ours("compact", "balanced"),
         Ours("compact", "small"),
         Ours("compact", "fast", 1.0),
