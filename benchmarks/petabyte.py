@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> Path:
     parser.add_argument(
         "--mb-s",
         type=float,
-        help="speed per worker as measured otherwise, by benchmarks.workers: it is not measured then",
+        help="speed per worker, measured otherwise (benchmarks.workers)",
     )
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)

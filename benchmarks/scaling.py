@@ -2,8 +2,8 @@
 
 Time, the processor's time and peak memory of encoding against movie length, frame size, cores, chunk_frames, number
 of movies and dask workers, with the exponents fitted (1 is linear; what grows faster is told), and the latency of
-one random frame against chunk_frames. Each point runs in a process of its own, on frames that are made as they are read;
-the CSV goes to benchmarks/results/. Points are measured from small to large until the time is up.
+one random frame against chunk_frames. Each point runs in a process of its own, on frames that are made as they are
+read; the CSV goes to benchmarks/results/. Points are measured from small to large until the time is up.
 """
 
 from __future__ import annotations

@@ -243,8 +243,8 @@ def growth(rows: Rows) -> str:
     busy = [row["others_percent"] for row in as_numbers(rows) if "others_percent" in row]
     if busy and max(busy) >= 5:
         said += (
-            f". **Others used {min(busy):.0f} to {max(busy):.0f} % of the machine meanwhile**: MB/s and seconds are not "
-            "what it does alone; the processor's time and memory are"
+            f". **Others used {min(busy):.0f} to {max(busy):.0f} % of the machine meanwhile**: MB/s and seconds are "
+            "not what it does alone; the processor's time and memory are"
         )
     return "\n".join(
         [*lines, "", f"{said}. {hardware(rows)}", "", "![Time and memory against size](scaling.png)"]
