@@ -9,8 +9,8 @@ markdown and one CSV file.
 Intercept errors are in dark sigma: the error of the level at which the line reaches zero,
 divided by ``sqrt(variance + 3/8 gain^2)``.
 
-*Bounds* are standard errors of the best fit of ``var = gain*z + c`` to squared deviations by one who knows the true mean
-of every pixel in every frame and the true weights: what no estimate that rests on variances gets below. It is the
+*Bounds* are standard errors of the best fit of ``var = gain*z + c`` to squared deviations by one who knows the true
+mean of every pixel in every frame and the true weights: what no estimate that rests on variances gets below. It is the
 Cramer-Rao bound where noise is normal; where single photons stand apart, their spacing would tell more. ``bound`` is of
 all frames, ``kept`` of the contrasts that the estimate rests on.
 """

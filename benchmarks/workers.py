@@ -125,6 +125,7 @@ def measure(
             for row in table(load, raw, actions, rounds):
                 if row["by"] == "dask":
                     row["stages"] = spent(reports[f"dask {row['workers']}"])
+                    print(f"  {row['workers']} workers' time, %: {row['stages']}", flush=True)
                 rows.append(row)
         rows += table(
             "compute alone", raw,
@@ -172,10 +173,7 @@ def findings(rows: list[dict]) -> list[str]:
         text = ", ".join(f"{row['workers']} {by} {row['speed_up']:.2f} times one" for by, row in last.items())
         if {"bare", "dask"} <= set(last):
             share = last["dask"]["mb_s"] / last["bare"]["mb_s"]
-            text += (
-                f": dask does {100 * share:.0f} % of what processes without it do "
-                f"(% of its workers' time: {last['dask']['stages']})"
-            )
+            text += f": dask does {100 * share:.0f} % of what processes without it do"
         said.append(f"{load}: {text}")
     return said
 

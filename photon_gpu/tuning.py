@@ -61,7 +61,7 @@ _PRESETS = {
         (_BY_BIT,),
     ),
     "balanced": _Preset(
-        1 << 20,
+        1 << 19,
         (("past", 16), ("mean", 16), ("mean", 32), ("none", 8)),
         (_PACKED, _LEVELS, _BY_BIT),
         (_BY_BYTE, _BY_BIT),

@@ -21,7 +21,8 @@ class Pcodec(Files):
     def pack(self, block: NDArray, noise: pg.NoiseModel) -> bytes:
         from pcodec import ChunkConfig, standalone
 
-        return bytes(standalone.simple_compress(np.ascontiguousarray(block).reshape(-1), ChunkConfig()))
+        config = ChunkConfig(enable_8_bit=block.dtype.itemsize == 1)
+        return bytes(standalone.simple_compress(np.ascontiguousarray(block).reshape(-1), config))
 
     def unpack(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype, facts: dict[str, Any]) -> NDArray:
         from pcodec import standalone

@@ -83,7 +83,7 @@ def encode(
     predictor: Annotated[
         str | None,
         typer.Option(
-            metavar="none|mean|past|full|spatial",
+            metavar="none|mean|past|full|spatial|moving",
             help="How compact foretells a pixel from others.",
             show_default="tried on a sample",
         ),

@@ -89,3 +89,14 @@ def test_differences_are_those_of_stabilized_values(dtype):
     error = pg.anscombe(counts, noise) - pg.anscombe(raw, noise)
     worst, squares = differences(counts, raw, noise)
     assert worst == pytest.approx(np.abs(error).max()) and squares == pytest.approx((error**2).sum())
+
+
+def test_our_promise_is_of_stabilized_values(tmp_path):
+    from benchmarks.contenders.ours import Ours
+
+    contender = Ours("plain", "fast")
+    contender.write(COUNTS, NOISE, tmp_path / "m")
+    assert contender.errors(COUNTS, NOISE, tmp_path / "m")[0] < contender.worst == 0.5
+    contender.step = 0.45  # as if more had been promised
+    with pytest.raises(AssertionError, match="stabilized values err by 0.2"):
+        contender.errors(COUNTS, NOISE, tmp_path / "m")
