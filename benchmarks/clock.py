@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import time
@@ -37,10 +38,39 @@ def interleaved(actions: dict[str, Callable[[], object]], repeats: int) -> dict[
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 
 
+class Others:
+    """How much of the machine others used between two moments, per cent of all cores (Linux; else not known).
+
+    >>> others = Others()
+    >>> found = others.percent()
+    >>> found is None or -100 <= found <= 100
+    True
+    """
+
+    def __init__(self) -> None:
+        self._begin = self._now()
+
+    def percent(self) -> float | None:
+        """Since it was made; time of this process and of its children that have ended is its own."""
+        if self._begin is None:
+            return None
+        busy, idle, own = (b - a for a, b in zip(self._begin, self._now() or self._begin, strict=True))
+        return 100 * (busy - own) / max(busy + idle, 1e-9)
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        try:
+            with open("/proc/stat", encoding="utf-8") as file:  # noqa: PTH123
+                user, nice, system, idle, waiting, *rest = map(int, file.readline().split()[1:9])
+        except OSError:
+            return None
+        ticks = os.sysconf("SC_CLK_TCK")
+        own = sum(os.times()[:4])
+        return (user + nice + system + sum(rest)) / ticks, (idle + waiting) / ticks, own
+
+
 def machine() -> str:
     """The hardware, in words."""
-    import os
-
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123

@@ -11,7 +11,7 @@ import argparse
 import json
 import tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import photon_gpu as pg
@@ -202,9 +202,16 @@ def main(arguments: list[str] | None = None) -> Path:
         "--chunk-megabytes", type=float, default=52.4288, help="100 frames of 512 x 512 uint16"
     )
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--mb-s",
+        type=float,
+        help="speed per worker, measured otherwise (benchmarks.workers)",
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    measured = measure(options.repeats)
+    measured = measure(0 if options.mb_s else options.repeats)
+    if options.mb_s:
+        measured = replace(measured, megabytes_per_second=options.mb_s)
     target = path_of("petabyte", options.results)
     row = {
         **asdict(measured),

@@ -240,17 +240,23 @@ def growth(rows: Rows) -> str:
         lines += ["", "| chunk_frames | encode MB/s | one random frame, ms |", "|---|---|---|"]
         lines += [f"| {r['value']} | {float(r['mb_s']):,.0f} | {float(r['frame_ms']):.1f} |" for r in points]
     said = "compact, preset fast, frames of 512 x 512 int16 unless said otherwise, read from memory, written to disk"
+    busy = [row["others_percent"] for row in as_numbers(rows) if "others_percent" in row]
+    if busy and max(busy) >= 5:
+        said += (
+            f". **Others used {min(busy):.0f} to {max(busy):.0f} % of the machine meanwhile**: MB/s and seconds are "
+            "not what it does alone; the processor's time and memory are"
+        )
     return "\n".join(
         [*lines, "", f"{said}. {hardware(rows)}", "", "![Time and memory against size](scaling.png)"]
     )
 
 
+_FIGURES = ("value", "raw_bytes", "seconds", "cpu_seconds", "others_percent", "peak_bytes", "mb_s")
+
+
 def as_numbers(points: Rows) -> list[dict]:
-    """A row's figures as numbers."""
-    return [
-        {key: float(row[key]) for key in ("value", "raw_bytes", "seconds", "peak_bytes", "mb_s")}
-        for row in points
-    ]
+    """A row's figures as numbers, those it has."""
+    return [{key: float(row[key]) for key in _FIGURES if row.get(key)} for row in points]
 
 
 def plot_growth(rows: Rows, path: Path) -> None:
