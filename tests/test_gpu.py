@@ -145,7 +145,8 @@ def test_half_of_the_bytes_come_down_and_go_up(
     both(tmp_path, values, values, layout="compact", predictor=predictor, chunk_frames=20,
          compressor="zstd-1-noshuffle")  # fmt: skip
     down = sum(copy.size * copy.dtype.itemsize for copy in machine.copied if copy.way == "down")
-    assert values.size / 2 <= down < 0.6 * values.size
+    fitted = getattr(predictor, "name", "") == "moving"  # to all codes of the chunk, which come down for it
+    assert (fitted + 0.5) * values.size <= down < (fitted + 0.6) * values.size
     machine.copied.clear()
     pg.open(tmp_path / "cupy", device="gpu").counts[...]
     up = sum(copy.size * copy.dtype.itemsize for copy in machine.copied if copy.way == "up")
