@@ -8,11 +8,6 @@ markdown and one CSV file.
 
 Intercept errors are in dark sigma: the error of the level at which the line reaches zero,
 divided by ``sqrt(variance + 3/8 gain^2)``.
-
-*Bounds* are standard errors of the best fit of ``var = gain*z + c`` to squared deviations by one who knows the true
-mean of every pixel in every frame and the true weights: what no estimate that rests on variances gets below. It is the
-Cramer-Rao bound where noise is normal; where single photons stand apart, their spacing would tell more. ``bound`` is of
-all frames, ``kept`` of the contrasts that the estimate rests on.
 """
 
 from __future__ import annotations
@@ -31,11 +26,8 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
-from photon_gpu.estimate.light import halves
-from photon_gpu.estimate.pairs import contrasts
-from photon_gpu.estimate.sample import WINDOW_FRAMES
 from photon_gpu.noise import NoiseModel
-from photon_gpu.simulate import SimulatedMovie, simulate
+from photon_gpu.simulate import simulate
 
 GAINS = (0.5, 1.0, 2.5, 10.0, 30.0, 100.0, 300.0)
 PHOTONS = (0.1, 1.0, 10.0, 100.0, 300.0)
@@ -52,8 +44,8 @@ TROUBLES: dict[str, dict[str, float]] = {
 }  # fmt: skip
 HEADER = (
     "gain", "photons", "read", "frames", "trouble", "pairs", "verdict", "shot share", "gain error %",
-    "gain +- %", "gain held", "gain bound %", "gain kept %", "intercept error", "intercept +-", "intercept held",
-    "intercept bound", "intercept kept", "rival gain error %", "rival intercept error", "seconds",
+    "gain +- %", "gain held", "intercept error", "intercept +-", "intercept held", "rival gain error %",
+    "rival intercept error", "seconds",
 )  # fmt: skip
 
 
@@ -84,30 +76,9 @@ def _case(
 
 
 def _dark_errors(gain: float, intercept: float, truth: NoiseModel) -> tuple[float, float]:
+    sigma = (truth.variance + 0.375 * truth.gain**2) ** 0.5
     zero = truth.offset - truth.variance / truth.gain
-    return 100 * (gain / truth.gain - 1), (-intercept / gain - zero) / _dark_sigma(truth)
-
-
-def bounds(movie: SimulatedMovie) -> tuple[float, float]:
-    """Least standard error of gain (%) and zero (dark sigma) with every mean known, from 40 frames of the movie."""
-    noise = movie.noise
-    intercept = noise.variance - noise.gain * noise.offset
-    information, seen = np.zeros((2, 2)), 0
-    for t in range(0, len(movie), max(1, len(movie) // 40)):
-        photons = movie.rates(t, t + 1).ravel()
-        z = noise.offset + noise.gain * photons
-        weight = 1 / (2 * (noise.gain * z + intercept) ** 2 + noise.gain**4 * photons)
-        rows = np.stack([z, np.ones_like(z)])
-        information += (rows * weight) @ rows.T
-        seen += z.size
-    covariance = np.linalg.inv(information * (np.prod(movie.shape) / seen))
-    towards = np.array([intercept / noise.gain, -1.0]) / noise.gain
-    zero = float(np.sqrt(towards @ covariance @ towards))
-    return 100 * float(np.sqrt(covariance[0, 0])) / noise.gain, zero / _dark_sigma(noise)
-
-
-def _dark_sigma(noise: NoiseModel) -> float:
-    return float(noise.variance + 0.375 * noise.gain**2) ** 0.5
+    return 100 * (gain / truth.gain - 1), (-intercept / gain - zero) / sigma
 
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:
@@ -126,13 +97,6 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     row["rival gain error %"], row["rival intercept error"] = rival
     row.update(_ours(estimate, truth))
-    gain, zero = bounds(movie)
-    row.update({"gain bound %": round(gain, 4), "intercept bound": round(zero, 5)})
-    if row["pairs"]:
-        half = len(range(frames.shape[0])[halves(min(frames.shape[0], WINDOW_FRAMES))[0][0]])
-        used = row["pairs"] * len(contrasts(half)) / (half - 2)
-        fewer = (frames.size / used) ** 0.5
-        row.update({"gain kept %": round(gain * fewer, 4), "intercept kept": round(zero * fewer, 5)})
     return row
 
 
@@ -140,6 +104,7 @@ def _ours(estimate: NoiseEstimate, truth: NoiseModel) -> dict[str, Any]:
     facts, interval, model = estimate.diagnostics, estimate.interval, estimate.model
     if facts is None or interval is None or model is None:
         return {}
+    sigma = (truth.variance + 0.375 * truth.gain**2) ** 0.5
     gain_error, zero_error = _dark_errors(model.gain, facts.intercept, truth)
     intercept = truth.variance - truth.gain * truth.offset
     # the spread of the zero crossing, to first order, from the covariance of gain and intercept
@@ -152,7 +117,7 @@ def _ours(estimate: NoiseEstimate, truth: NoiseModel) -> dict[str, Any]:
         "gain +- %": round(50 * (interval.gain[1] - interval.gain[0]) / truth.gain, 3),
         "gain held": interval.gain[0] <= truth.gain <= interval.gain[1],
         "intercept error": round(zero_error, 4),
-        "intercept +-": round(spread / _dark_sigma(truth), 4),
+        "intercept +-": round(spread / sigma, 4),
         "intercept held": interval.intercept[0] <= intercept <= interval.intercept[1],
     }  # fmt: skip
 

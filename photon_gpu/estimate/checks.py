@@ -122,25 +122,6 @@ def levels(found: Levels, gain: float, sigma: float, clipped_floor: bool) -> Ite
         )  # fmt: skip
 
 
-def grid(found: Levels, gain: float) -> Iterator[Finding]:
-    """Averages of frames, and integers that were scaled, kept as floats."""
-    if abs(found.grid - gain) < 0.1 * gain:  # photons, each worth one level: their means are photons again
-        return
-    parts = 1 / found.grid if found.grid else 0.0
-    if parts > 1.5 and abs(parts - round(parts)) < 1e-6:
-        yield _found(
-            "averaged", "WARN", parts,
-            f"all values are multiples of 1/{round(parts)} ADU: means of {round(parts)} frames or pixels, or "
-            "integers divided by that. The line holds for them, with that much less gain; store the raw recording.",
-        )  # fmt: skip
-    elif found.grid:
-        yield _found(
-            "scaled", "NOTE", found.grid,
-            f"all values are multiples of {found.grid:.6g} ADU apart: integers that were scaled. Harmless, but gain "
-            "and offset are those of the scaled values.",
-        )  # fmt: skip
-
-
 def structure(share: float, kept_share: float, subtracted: float) -> Iterator[Finding]:
     """Changes between frames that are not noise."""
     if share > MOVING:

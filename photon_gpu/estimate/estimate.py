@@ -239,7 +239,6 @@ def _judge(
     subtracted = line.plain_gain / line.gain - 1 if line.gain else 0.0
     found += checks.precision(line, pairs_kept, shot, half)
     found += checks.levels(levels, gain, float(np.sqrt(max(gain * low + intercept, 0.0))), clipped_floor)
-    found += checks.grid(levels, gain)
     if pairs == "time":
         found += checks.correlations(fitted.correlation)
     # smoothed noise is shared by neighbours as well; once refused for that, it need not be called structure

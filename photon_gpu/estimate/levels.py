@@ -37,8 +37,6 @@ class Levels:
         Share of levels within the busy range that never occur.
     spacing : float
         Mean distance of occupied levels in the busy range, ADU.
-    grid : float
-        Of values that are not all integers: the distance, ADU, of which all are multiples; 0 if there is none.
     """
 
     lowest: float
@@ -51,7 +49,6 @@ class Levels:
     roughness: float
     missing_share: float
     spacing: float
-    grid: float = 0.0
 
 
 def _count(windows: Sequence[Window]) -> tuple[NDArray, NDArray]:
@@ -93,13 +90,11 @@ def survey(windows: Sequence[Window]) -> Levels:
     at_limit = dtype.kind in "iu" and values[-1] == np.iinfo(dtype).max
     full = _piles(counts[::-1]) or (at_limit and counts[-1] >= _ENOUGH)
     floored = _piles(counts)
-    step, roughness, missing, spacing, grid = 0, 0.0, 0.0, 0.0, 0.0
+    step, roughness, missing, spacing = 0, 0.0, 0.0, 0.0
     if bool((values == np.rint(values)).all()):
         whole = values.astype(np.int64)
         step = int(np.gcd.reduce(np.diff(whole))) if len(whole) > 1 else 1
         roughness, missing, spacing = _unevenness(whole, counts, max(step, 1))
-    else:
-        grid = _grid(values, float(np.finfo(dtype).eps))
     return Levels(
         lowest=float(values[0]),
         highest=float(values[-1]),
@@ -111,33 +106,7 @@ def survey(windows: Sequence[Window]) -> Levels:
         roughness=roughness,
         missing_share=missing,
         spacing=spacing * max(step, 1),
-        grid=grid,
     )
-
-
-def _grid(values: NDArray, eps: float) -> float:
-    """Distance of which all values are multiples, past the lowest; 0 where there is none, as of true floats.
-
-    It is the least distance of two, made exact: a whole part of 1 ADU if it is as near to one as the dtype can
-    tell, else by the whole range.
-    """
-    if len(values) < _ENOUGH:
-        return 0.0
-    blur, span = 2 * eps * float(np.abs(values).max()), float(np.ptp(values))
-    nearest = float(np.diff(values).min())
-    if blur > 0.1 * nearest:
-        return 0.0
-    parts = round(1 / nearest)
-    found = []
-    if parts and abs(1 / parts - nearest) < 2 * blur + 1e-9 * nearest:
-        found.append(1 / parts)
-    if blur * span < 0.1 * nearest**2:
-        found.append(span / round(span / nearest))
-    for distance in found:
-        place = (values - values[0]) / distance
-        if np.abs(place - np.rint(place)).max() < 0.15:
-            return distance
-    return 0.0
 
 
 def _unevenness(values: NDArray, counts: NDArray, step: int) -> tuple[float, float, float]:

@@ -50,6 +50,17 @@ def nugget(cells: Cells, scheme: str) -> NDArray:
     return value
 
 
+def overlap(count: int) -> float:
+    """Variance of the mean of ``count`` consecutive products of second differences, in single products.
+
+    Neighbouring second differences of white noise correlate by -4/6 and 1/6; their products by the
+    squares of these.
+    """
+    lags = (1.0, (4 / 6) ** 2, (1 / 6) ** 2)
+    total = sum((1 if k == 0 else 2) * max(count - k, 0) * r for k, r in enumerate(lags))
+    return total / count**2
+
+
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """``var = gain*z + intercept``.
@@ -124,7 +135,7 @@ class Problem:
         pair = cells.window.astype(np.int64) * tiles + cells.tile
         units, self.unit = np.unique(pair, return_inverse=True)
         self.unit_window, self.unit_tile = units // tiles, units % tiles
-        self.share = 1 / max(1.0, cells.freedom)
+        self.share = overlap(max(1, round(cells.pairs_per_sample)))
         self.floor = 1e-3 * float((mass * self.square).sum() / mass.sum())
 
     def sigma2(self, gain: float, intercept: float) -> NDArray:
@@ -141,7 +152,9 @@ class Problem:
         sigma2 = np.maximum(gain * self.z_stratum + intercept, self.floor)
         spread = 3 * sigma2**2 + 0.5 * max(gain, 0.0) ** 2 * sigma2
         # however many samples a steep stratum has, it is no better than the correction for its contrast
-        doubt = (_CURVED * jitter * self.contrast_stratum) ** 2 * self.per_stratum * self.cells.freedom
+        doubt = (
+            (_CURVED * jitter * self.contrast_stratum) ** 2 * self.per_stratum * self.cells.pairs_per_sample
+        )
         return (1 / (spread + doubt))[self.cells.stratum]
 
     def scatter(self, influence: NDArray, kept: NDArray) -> NDArray:

@@ -1,8 +1,8 @@
 """Pair statistics: what second differences in time say about the noise, level by level.
 
 Three frames give ``D = x0 - 2*x1 + x2``, whose square is 6 variances of white noise and which a
-linear drift cannot touch. Pixels are sorted into levels by an *instrument*, a forecast of their light from
-frames that are not measured (:mod:`photon_gpu.estimate.light`): its noise is independent, so within a level the mean
+linear drift cannot touch. Pixels are sorted into levels by an *instrument*, the mean of the other
+half of the window: its noise is independent of the half that is measured, so within a level the mean
 of ``D^2/6`` and the mean of the signal are both unbiased, whatever the light distribution, and no
 selection effect bends the line at low counts. Products of ``D`` with that of the neighbours tell
 moving structure, which is smooth in space, from noise, which is not.
@@ -12,13 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.estimate.light import Light, halves
 from photon_gpu.estimate.sample import Window
 
 TILE = 16
@@ -64,8 +62,8 @@ class Cells:
         Mean of each form: ADU, ADU^2, ADU^3 (cube), share (full, floor).
     edges : ndarray
         Instrument levels, ADU.
-    pairs_per_sample, freedom : float
-        Second differences, and independent contrasts, behind one sample, on average.
+    pairs_per_sample : float
+        Second differences behind one sample, on average.
     constant_share, nonfinite_share : float
         Samples left out because nothing in their cell ever changed, or because they are not finite.
     """
@@ -80,7 +78,6 @@ class Cells:
     means: NDArray
     edges: NDArray
     pairs_per_sample: float
-    freedom: float
     constant_share: float
     nonfinite_share: float
 
@@ -89,19 +86,27 @@ class Cells:
         return self.means[:, FORMS.index(name)]
 
 
-@lru_cache(maxsize=32)
-def contrasts(length: int) -> NDArray:
-    """Independent contrasts of ``length`` frames, as rows of length one, which no parabola in time touches.
-
-    From fewer than six frames: which no straight line touches. Of three frames it is the second difference.
-    """
-    degree = 2 if length >= 6 else 1
-    powers = np.vander(np.linspace(-1, 1, length), degree + 1, increasing=True)
-    return np.ascontiguousarray(np.linalg.qr(powers, mode="complete")[0][:, degree + 1 :].T)
+def halves(length: int) -> list[tuple[slice, list[int]]]:
+    """Frames to measure and frames that are the instrument, twice, for a window of ``length`` frames."""
+    half = max(3, length // 2)
+    first, last = slice(0, half), slice(min(half, length - 3), length)
+    return [(first, list(range(half, length))), (last, list(range(last.start)))]
 
 
-def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 1.0) -> NDArray:
-    """Mean over contrasts of C(p) times the mean of C at the two pixels ``lag`` away, per pixel."""
+def _box3(image: NDArray) -> NDArray:
+    for axis in (0, 1):
+        padded = np.pad(image, [(1, 1) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+        cut = [slice(None), slice(None)]
+        total = np.zeros_like(image)
+        for k in range(3):
+            cut[axis] = slice(k, k + image.shape[axis])
+            total += padded[tuple(cut)]
+        image = total / 3
+    return image
+
+
+def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 6.0) -> NDArray:
+    """Mean over frames of D(p) times the mean of D at the two pixels ``lag`` away, per pixel."""
     size = contrast.shape[axis]
     out = np.zeros(contrast.shape[1:])
     if size <= lag:
@@ -142,27 +147,29 @@ def _steady(contrast: NDArray) -> NDArray:
     padded = np.pad(mean, ((0, 0), (2, 2)), mode="reflect")
     around = np.median([padded[:, k : k + mean.shape[1]] for k in range(5)], axis=0)
     off = np.abs(mean - around)
-    usual = float(np.median(off[off > 0])) if (off > 0).any() else 0.0  # a row may be its own median
-    return np.asarray(~(off > 8 * usual + 1e-9))
+    return np.asarray(~(off > 8 * np.median(off) + 1e-9))
 
 
 def _measure(frames: NDArray, *, lines: bool) -> NDArray:
     """All forms of one half window but the two shares, shape (len(FORMS) - 2, H, W)."""
-    curve = frames[:-2] - 2 * frames[1:-1] + frames[2:]
-    basis = contrasts(len(frames)).astype(frames.dtype)
-    contrast = np.tensordot(basis, frames, 1)
-    sound = np.ones(frames.shape[1])
-    if lines:  # a row of which any frame is off becomes NaN and is left out
-        sound[~_steady(curve).all(axis=0)] = np.nan
-    weight = (basis * basis).sum(axis=0) / len(basis)
-    signal = np.tensordot(weight, frames, 1) * sound[:, None]
-    forms = [signal, np.einsum("jyx,jyx->yx", contrast, contrast) / len(contrast)]
+    contrast = frames[:-2] - 2 * frames[1:-1] + frames[2:]
+    steady = _steady(contrast) if lines else np.ones(contrast.shape[:2], bool)
+    if not steady.all():
+        contrast = contrast * steady[:, :, None]
+    # a row of which nothing is left becomes NaN and is left out
+    count = np.where(steady.any(axis=0), steady.sum(axis=0), np.nan)[:, None]
+    weight = np.zeros(frames.shape[:2])
+    for k, w in enumerate((1, 4, 1)):
+        weight[k : k + len(contrast)] += w * steady
+    squares = contrast * contrast
+    signal = np.einsum("jy,jyx->yx", weight, frames) / (6 * count)
+    forms = [signal, squares.sum(axis=0) / (6 * count)]
     forms += [_lagged(contrast, lag, axis) for axis in (1, 2) for lag in (1, 2, 3)]
     for step in (1, 2):
         change = frames[step:] - frames[:-step]
         own = np.einsum("jyx,jyx->yx", change, change) / (2 * len(change))
         forms.append(own - 4 / 3 * _lagged(change, 1, 1, 2.0) + 1 / 3 * _lagged(change, 2, 1, 2.0))
-    forms.append(-np.einsum("jyx,jyx,jyx->yx", curve, curve, curve) / (6 * len(curve)))
+    forms.append(-np.einsum("jyx,jyx->yx", squares, contrast) / (6 * count))
     # the halves of the half: their noise is independent, so the product holds structure alone
     middle = len(frames) // 2
     forms.append(_contrast(frames[:middle].mean(axis=0), frames[len(frames) - middle :].mean(axis=0)))
@@ -187,24 +194,24 @@ class Strata:
     noise: NDArray
     cuts: NDArray
 
-    def sort(self, light: NDArray) -> tuple[NDArray, NDArray]:
-        """Squared contrast and stratum of every pixel, by the light that is forecast for it."""
-        contrast = _contrast(light, light)
+    def sort(self, image: NDArray, smooth: bool) -> tuple[NDArray, NDArray, NDArray]:
+        """Light, squared contrast and stratum of every pixel of the mean of the frames not measured."""
+        light, contrast = (_box3(image) if smooth else image), _contrast(image, image)
         level = np.searchsorted(self.edges, light)
         if not len(self.cuts):
-            return contrast, level
+            return light, contrast, level
         steep = np.searchsorted(self.cuts, contrast / self.noise[level])
-        return contrast, level * (len(self.cuts) + 1) + steep
+        return light, contrast, level * (len(self.cuts) + 1) + steep
 
 
-def strata(windows: Sequence[Window], light_of: Light, *, smooth: bool) -> Strata:
+def strata(windows: Sequence[Window], *, smooth: bool) -> Strata:
     """Half of the level edges share the samples evenly, half share the range evenly."""
     noise, lights, contrasts = [], [], []
-    for number in range(0, len(windows), max(1, len(windows) // 8)):
-        window = windows[number]
-        for (chosen, _), image in zip(halves(len(window.frames)), light_of.images(number), strict=True):
+    for window in windows[:: max(1, len(windows) // 8)]:
+        for chosen, rest in halves(len(window.frames)):
+            image = window.frames[rest].astype(np.float64).mean(axis=0)
             frames = window.frames[chosen][:3].astype(np.float64)
-            lights.append(image.ravel()[::3])
+            lights.append((_box3(image) if smooth else image).ravel()[::3])
             noise.append((frames[0] - 2 * frames[1] + frames[2]).ravel()[::3] ** 2 / 6)
             contrasts.append(_contrast(image, image).ravel()[::3])
     light, square, contrast = (np.concatenate(part) for part in (lights, noise, contrasts))
@@ -236,17 +243,16 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
     top, bottom : float
         ADU; samples at or beyond them count as saturated (``full``) and at the floor.
     smooth : bool
-        Forecast the light from neighbours and other windows (not where rows are other images).
+        Average the instrument over 3 x 3 pixels (not where rows are other images).
     """
-    light_of = Light(windows, smooth=smooth)
-    sorting = strata(windows, light_of, smooth=smooth)
+    sorting = strata(windows, smooth=smooth)
     classes = len(sorting.cuts) + 1
     span = (len(sorting.edges) + 1) * classes
     parts: list[tuple[NDArray, ...]] = []
     area, tile = sum(w.frames[0].size for w in windows), TILE
     while area > UNITS * tile * tile:
         tile += TILE // 2
-    samples = pairs = freedom = constant = nonfinite = 0.0
+    samples = pairs = constant = nonfinite = 0.0
     tiles_before: dict[tuple[int, int], int] = {}
     for number, window in enumerate(windows):
         height, width = window.frames.shape[1:]
@@ -258,10 +264,11 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
         block: Any = window.frames.astype(exact)
         finite = np.isfinite(block).all(axis=0).ravel()
         still = (block == block[0]).all(axis=0).ravel() & finite
-        for (chosen, _), light in zip(halves(len(block)), light_of.images(number), strict=True):
+        for chosen, rest in halves(len(block)):
+            instrument = block[rest].mean(axis=0)
             forms = _measure(block[chosen], lines=smooth).reshape(len(FORMS) - 2, -1)
             shares = [(block[chosen] >= top).mean(axis=0), (block[chosen] <= bottom).mean(axis=0)]
-            steep, stratum = sorting.sort(light)
+            light, steep, stratum = sorting.sort(instrument, smooth)
             key = local * span + stratum.ravel()
             size = int(key.max()) + 1
             good = finite.astype(np.float64)
@@ -292,7 +299,6 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
             )
             samples += float(count.sum())
             pairs += float(count.sum()) * (len(block[chosen]) - 2)
-            freedom += float(count.sum()) * len(contrasts(len(block[chosen])))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     _, columns[1] = np.unique(columns[1], return_inverse=True)
     total = max(samples, 1.0)
@@ -307,7 +313,6 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
         means=columns[6],
         edges=sorting.edges,
         pairs_per_sample=pairs / total,
-        freedom=freedom / total,
         constant_share=constant / total,
         nonfinite_share=nonfinite / max(samples + nonfinite, 1.0),
     )

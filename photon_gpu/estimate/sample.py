@@ -56,9 +56,9 @@ def draw(source: Source, *, pairs: str, seed: int, budget_bytes: int) -> list[Wi
     else:
         length = min(WINDOW_FRAMES, total)
         count = max(min(8, total // length), min(total // length, budget_bytes // (frame_bytes * length)), 1)
-        edges = np.linspace(0, total, count + 1)
+        edges = np.linspace(0, total - length, count + 1)
         for low, high in pairwise(edges.astype(int).tolist()):
-            start = int(rng.integers(low, high - length + 1))  # windows share no frame
+            start = int(rng.integers(low, max(high, low + 1)))
             spans.append((start, start + length))
     window_bytes = max(b - a for a, b in spans) * frame_bytes
     rows = max(min(height, 32), min(height, int(height * budget_bytes / (window_bytes * len(spans)))))

@@ -129,24 +129,6 @@ def test_rescaled_values_are_noticed_although_their_line_is_straight(movie, fact
     assert found.model.gain == pytest.approx(8 * factor, rel=0.03)
 
 
-def test_means_of_frames_are_told_where_their_levels_show_it():
-    raw = detect(still(frames=480))
-    means = raw.reshape(120, 4, 96, 96).mean(axis=1)
-    found = estimate_noise(means.astype("float32"))
-    assert found.verdict == "WARN"
-    assert named(found)["averaged"].value == pytest.approx(4)
-    assert "means of 4 frames" in named(found)["averaged"].message
-    # rounded again nothing shows it: it is the recording of a detector of a quarter of the gain
-    assert "averaged" not in named(estimate_noise(np.rint(means).astype("int32")))
-
-
-def test_means_of_photon_counts_are_photon_counts():
-    counts = np.random.default_rng(0).poisson(still(low=0, high=6, frames=240))
-    found = estimate_noise(counts.reshape(120, 2, 96, 96).mean(axis=1).astype("float32"))
-    assert found.model.gain == pytest.approx(0.5, rel=0.03)
-    assert "averaged" not in named(found)
-
-
 def test_saturated_levels_are_left_out_and_told(movie):
     cut = np.minimum(movie, 220)
     found = estimate_noise(cut)

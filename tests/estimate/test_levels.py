@@ -57,19 +57,3 @@ def test_shifted_bits_are_a_step(movie):
 
 def test_floats_have_no_step():
     assert levels_of(np.random.default_rng(0).normal(size=(20, 32, 32))).step == 0
-
-
-@pytest.mark.parametrize("frames", [2, 3, 4, 10])
-def test_means_of_frames_kept_as_floats_are_told_by_their_levels(frames):
-    raw = np.random.default_rng(0).poisson(40, (8, frames, 64, 64)) + 100
-    found = levels_of(raw.mean(axis=1).astype("float32"))
-    assert found.grid == pytest.approx(1 / frames)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_scaled_integers_lie_on_a_grid_and_true_floats_do_not(dtype):
-    rng = np.random.default_rng(0)
-    raw = rng.poisson(40, (8, 64, 64)) + 100
-    assert levels_of((raw * 0.37).astype(dtype)).grid == pytest.approx(0.37, rel=1e-3)
-    assert levels_of((raw + rng.normal(0, 1, raw.shape)).astype(dtype)).grid == 0
-    assert levels_of(raw.astype(dtype)).grid == 0

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.estimate.line import Problem, fit, nugget
+from photon_gpu.estimate.line import Problem, fit, nugget, overlap
 
 from .conftest import detect, scene, still
 from .test_pairs import cells_of
@@ -73,6 +73,12 @@ def test_line_artefacts_are_left_out():
     for _ in range(60):
         light[rng.integers(160), rng.integers(96)] *= rng.uniform(0, 0.5)
     assert fit(problem(detect(light))).gain == pytest.approx(8, rel=0.04)
+
+
+def test_overlap_is_the_measured_variance_of_a_mean_of_squares():
+    noise = np.random.default_rng(0).standard_normal((200_000, 10))
+    squares = (noise[:, :-2] - 2 * noise[:, 1:-1] + noise[:, 2:]) ** 2 / 6
+    assert squares.mean(axis=1).var() / 2 == pytest.approx(overlap(8), rel=0.03)
 
 
 def test_the_nugget_of_a_parabola_of_covariance_is_nothing():

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from photon_gpu.estimate.light import halves
-from photon_gpu.estimate.pairs import contrasts, gather
+from photon_gpu.estimate.pairs import gather, halves
 from photon_gpu.estimate.sample import draw
 from photon_gpu.sources import open_source
 
@@ -60,15 +59,6 @@ def test_contrast_is_that_of_the_light_not_of_the_noise():
     board = 10 + 4 * (np.indices((64, 64)).sum(axis=0) % 2)
     cells = cells_of(detect(np.broadcast_to(board, (96, 64, 64)), gain=2.0, read=3.0))
     assert mean(cells, "contrast") == pytest.approx((2 * 4) ** 2, rel=0.03)
-
-
-@pytest.mark.parametrize("length", [3, 4, 5, 6, 8, 15])
-def test_contrasts_are_independent_and_blind_to_a_parabola(length):
-    found, time = contrasts(length), np.arange(length) - 1.3
-    assert np.allclose(found @ found.T, np.eye(len(found)))
-    assert len(found) == length - (3 if length >= 6 else 2)
-    assert np.allclose(found @ time, 0) and np.allclose(found.sum(axis=1), 0)
-    assert length < 6 or np.allclose(found @ time**2, 0)
 
 
 def test_drift_adds_nothing_to_a_second_difference():
