@@ -18,6 +18,8 @@ import photon_gpu as pg
 from benchmarks.cases import corpus, main_case
 from benchmarks.clock import interleaved, machine
 from benchmarks.contenders import engine_contenders
+from benchmarks.contenders.anscombe_transform import AnscombeTransform
+from benchmarks.contenders.ours import Ours
 from photon_gpu.backend import get_backend
 from photon_gpu.body import SEGMENT
 from photon_gpu.predictors import mix, rates
@@ -29,7 +31,7 @@ def rivals(repeats: int, folder: Path) -> list[dict]:
     for number, contender in enumerate(engine_contenders()):
         place = folder / str(number)
         contender.write(case.values, case.noise, place)
-        size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+        size = folder_bytes(place)
         error = contender.worst_error(case.values, case.noise, place)
         rows.append(
             {"contender": contender.name, "ratio": case.values.nbytes / size, "worst_error_sigma": error}
@@ -62,6 +64,37 @@ def rivals(repeats: int, folder: Path) -> list[dict]:
                 f"{row['times_rival_read']:.1f} x read of {rival['contender']}"
             )
     return rows
+
+
+def steady(repeats: int, folder: Path, times: int) -> list[dict]:
+    """The main movie so many times over: what begins and ends an encode hardly counts."""
+    case, rows = main_case(), []
+    values = np.concatenate([case.values] * times)
+    writes, reads = {}, {}
+    for contender in (Ours("compact", "fast"), Ours("plain", "fast"), AnscombeTransform()):
+        place = folder / f"steady {contender.name}"
+
+        def write(contender=contender, place=place) -> None:
+            shutil.rmtree(place, ignore_errors=True)
+            contender.write(values, case.noise, place)
+
+        write()
+        writes[contender.name], reads[contender.name] = write, lambda c=contender, p=place: c.read(p)
+        rows.append({"contender": contender.name, "ratio": values.nbytes / folder_bytes(place)})
+    written, read = interleaved(writes, repeats), interleaved(reads, repeats)
+    print(f"\n{times} times over, {values.nbytes / 1e6:,.0f} MB\n")
+    print("| contender | ratio | write MB/s | read MB/s |\n|---|---|---|---|")
+    for row in rows:
+        name = row["contender"]
+        row["write_seconds"], row["read_seconds"] = written[name].median, read[name].median
+        rates_told = (timing[name].rate(values.nbytes) for timing in (written, read))
+        print(f"| {name} | {row['ratio']:.2f} | {' | '.join(rates_told)} |")
+    return rows
+
+
+def folder_bytes(place: Path) -> int:
+    """Bytes of all files of a folder."""
+    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
 
 
 def kernels(repeats: int) -> list[dict]:
@@ -170,12 +203,14 @@ def recordings(folder: Path) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--times", type=int, default=10, help="the movie over and over, for steady speed")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = {
             "machine": machine(),
             "rivals": rivals(options.repeats, Path(folder)),
+            "steady": steady(options.repeats, Path(folder), options.times),
             "kernels": kernels(options.repeats),
             "recordings": recordings(Path(folder)),
         }
