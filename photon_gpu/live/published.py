@@ -66,9 +66,11 @@ def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
         array, attributes = storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES)
         if frames > seen:
             array = metadata.array_json((frames, *description.shape[1:]), description.chunks, layout)
+            # As a recording does it: the manifest does not list ``.zarray`` while that gets longer.
+            storage.write(manifest.NAME, manifest.pack(files, {metadata.ATTRIBUTES: attributes}))
+            storage.write(metadata.ARRAY, array)
         index = manifest.pack(files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
         storage.write(manifest.NAME, index)
-        storage.write(metadata.ARRAY, array)
     discarded = discard_unpublished(storage, files, seen, description)
     storage.delete_for_certain(MARKER)
     return frames, frames - seen, discarded

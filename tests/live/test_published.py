@@ -14,7 +14,7 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import StoreExistsError
 from photon_gpu.live.published import discard_unpublished
 from photon_gpu.storage import Storage
-from tests.faults.filesystem import FaultyFileSystem
+from tests.faults.filesystem import FaultyFileSystem, Script
 from tests.faults.recordings import CHUNK, check_prefix, frames, settings
 
 
@@ -101,6 +101,24 @@ def test_a_chunk_that_the_journal_has_in_part_is_taken_from_the_store(tmp_path):
     assert report.frames == 8 and report.recovered == 4 and not report.doubtful
     check_prefix(pg.open(storage), 8, 8)
     assert pg.verify(storage, deep=True).ok
+
+
+@pytest.mark.parametrize("operation", ["write", "delete"])
+def test_a_recovery_that_fails_half_way_leaves_what_readers_can_open_and_is_done_again(tmp_path, operation):
+    for at in range(20):
+        folder = tmp_path / f"{operation}{at}"
+        _, storage = killed(folder, None, chunks=3)
+        fs = FaultyFileSystem(folder, Script({(operation, "", at): "503"}))
+        try:
+            pg.recover(fs.storage())
+        except OSError:
+            movie = pg.open(storage, workers=1)
+            check_prefix(movie, CHUNK, 3 * CHUNK)
+            assert pg.recover(storage).frames == 3 * CHUNK
+        assert pg.verify(storage, deep=True).ok and len(pg.open(storage)) == 3 * CHUNK
+        if not fs.injected["503"]:
+            break
+    assert at > 0
 
 
 def test_where_nothing_was_published_the_place_is_given_back(tmp_path):
