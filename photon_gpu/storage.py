@@ -69,18 +69,18 @@ class Storage:
             ) from error
         except ValueError as error:
             raise InvalidInputError(
-                f"{_without_credentials(text)!r} is no place photon_gpu can reach: {error}"
+                f"{without_credentials(text)!r} is no place photon_gpu can reach: {error}"
             ) from error
         if not root.strip("/"):
             raise InvalidInputError(
-                f"{_without_credentials(text)!r} names no folder; give a name such as movie.zarr"
+                f"{without_credentials(text)!r} names no folder; give a name such as movie.zarr"
             )
         return cls(fs, root)
 
     @property
     def url(self) -> str:
         """What to call this place in messages: never with credentials."""
-        return self.root if self.local else _without_credentials(str(self.fs.unstrip_protocol(self.root)))
+        return self.root if self.local else without_credentials(str(self.fs.unstrip_protocol(self.root)))
 
     @property
     def local(self) -> bool:
@@ -245,10 +245,14 @@ class Storage:
             ) from error
 
 
-def _without_credentials(url: str) -> str:
-    """A URL as it may be shown: no password, and no query, which is where signatures come."""
-    url = re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)
-    return re.sub(r"\?.*", "?***", url) if url.startswith("http") else url
+def without_credentials(text: str) -> str:
+    """Text whose URLs may be shown: no password, and no query of http, which is where signatures come.
+
+    >>> without_credentials("cannot reach https://me:secret@host/run.zarr?X-Amz-Signature=0ab, try later")
+    'cannot reach https://me:***@host/run.zarr?*** try later'
+    """
+    text = re.sub(r"(?<=://)([^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
+    return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1?***", text)
 
 
 def _remove_replaced(old: Storage, url: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TextIO
 
 from photon_gpu import errors
+from photon_gpu.storage import without_credentials
 
 Tick = Callable[[int, int], None]
 """``tick(frames_done, frames_in_all)``."""
@@ -122,7 +123,7 @@ def fail(error: BaseException, warned: list[str], as_json: bool, debug: bool) ->
     """Print an error on stderr, in one line; returns the exit code."""
     kind, message, code = _explained(error)
     if debug:
-        traceback.print_exception(error)
+        sys.stderr.write(without_credentials("".join(traceback.format_exception(error))))
     if as_json:
         found: dict[str, Any] = {"error": message, "kind": kind}
         if warned:
@@ -157,7 +158,8 @@ def _explained(error: BaseException) -> tuple[str, str, int]:
     elif not isinstance(error, OSError):
         text = f"{kind}: {text} (--debug shows where)"
     notes = [] if kind == "Interrupted" else getattr(error, "__notes__", [])
-    return kind, one_line("; ".join([text, *notes])), code
+    # What fsspec and its backends say of a URL may hold what it was opened with.
+    return kind, one_line(without_credentials("; ".join([text, *notes]))), code
 
 
 def spoken(text: str) -> str:

@@ -12,7 +12,7 @@ import termios
 import numpy as np
 import pytest
 
-from photon_gpu.cli.console import _finite, one_line
+from photon_gpu.cli.console import _finite, fail, one_line
 
 
 def on_a_terminal(words, folder, **streams):
@@ -87,6 +87,18 @@ def test_a_line_is_one_line_and_steers_no_terminal():
     assert one_line("bad \x1b]0;title\x07 name") == "bad \\x1b]0;title\\x07 name"
     assert one_line("give overwrite=True") == "give --overwrite"
     assert one_line("Müller µm") == "Müller µm"
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_of_somebody_else_tells_no_password(capsys, as_json, debug):
+    """What fsspec raises names the URL as it was opened."""
+    error = FileNotFoundError("https://me:hunter2@host/run.zarr/.zarray?X-Amz-Signature=0abc is missing")
+    error.add_note("s3://key:s3cret@bucket/run.zarr")
+    fail(error, [], as_json, debug)
+    said = capsys.readouterr().err
+    assert "https://me:***@host/run.zarr/.zarray?*** is missing" in said and "key:***@bucket" in said
+    assert not any(secret in said for secret in ("hunter2", "0abc", "s3cret"))
 
 
 def test_json_has_no_nan():
