@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.body import Places, Reader
+from photon_gpu.body import MAX_LEVELS, SEGMENT, Places, Reader
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
 from photon_gpu.predictors import MIX, NAMES, SORTABLE, TERMS, within_limits
 
@@ -93,6 +93,15 @@ class Header:
 def header_bytes(dimensions: int) -> int:
     """Bytes of a header for a chunk of so many dimensions."""
     return _FIXED.size + 8 * dimensions + 8 * TERMS
+
+
+def most_bytes(shape: tuple[int, ...]) -> int:
+    """Bytes that no payload of a chunk exceeds, whatever its predictor: 4 per sample, header, and every table."""
+    frames, rows, _ = (int(size) for size in block_shape(shape))
+    samples = math.prod(int(size) for size in shape)
+    # A row is the least that a band holds, and each band has its levels and at least one segment.
+    tables = 4 * MIX * frames + 4 * MAX_LEVELS * rows + 4 * (rows + samples // SEGMENT)
+    return header_bytes(len(shape)) + 4 * samples + tables
 
 
 def block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

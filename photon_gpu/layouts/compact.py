@@ -14,7 +14,7 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.layouts.base import Layout, placed
 from photon_gpu.partial import decode_part
-from photon_gpu.payload import header_bytes, unpack
+from photon_gpu.payload import most_bytes, unpack
 from photon_gpu.stages import Stages
 
 
@@ -112,7 +112,7 @@ class Compact(Layout):
 
     def _size(self, data: bytes, chunk: tuple[int, ...]) -> int:
         nbytes, _ = blosc.frame_sizes(data)
-        most = header_bytes(len(chunk)) + 4 * int(np.prod(chunk, dtype=object))
+        most = most_bytes(chunk)
         if nbytes > most:
             raise CorruptDataError(
                 f"a chunk opens to {nbytes:,} bytes; one of shape {chunk} has at most {most:,}"

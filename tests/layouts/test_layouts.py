@@ -218,3 +218,20 @@ def test_every_layout_has_its_version_and_the_dtype_zarr_sees():
     for layout in ("compact", "lossless"):
         assert made(layout, "int16").dtype.str == "<i2" and made(layout, "uint8").dtype.str == "|u1"
     assert made("lossless").filters is None and made("compact").filters[0]["id"] == "photon"
+
+
+@pytest.mark.parametrize("name", ["moving", "full", "spatial"])
+@pytest.mark.parametrize("levels", [0, 2, 255])
+@pytest.mark.parametrize("shape", [(100, 2, 2), (1, 16, 1), (5, 40, 1), (3, 1, 1), (2, 3), (4, 3, 2, 1)])
+def test_a_movie_smaller_than_its_tables_is_read_as_it_was_written(name, levels, shape):
+    """The bound on what a chunk may open to, which keeps hostile ones out, has room for every table."""
+    values = np.random.default_rng(0).poisson(9, shape).astype("uint16")
+    encoding = Encoding(layout="compact", noise=NoiseModel(), predictor=Predictor(name=name, levels=levels))
+    layout = layout_for(encoding, get_backend("numba"))
+    data = layout.encode(values, shape, stages=Stages())
+    counts = layout.decode(data, shape, 0, shape[0], np.dtype("uint16"))
+    again = layout.decode(
+        layout.encode(counts, shape, stages=Stages()), shape, 0, shape[0], np.dtype("uint16")
+    )
+    np.testing.assert_array_equal(again, counts)
+    assert np.abs(anscombe(counts) - anscombe(values)).max() <= 0.5
