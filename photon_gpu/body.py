@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError
+from photon_gpu.scratch import scratch
 
 SEGMENT = 1 << 16
 """Residuals that are packed together: how many of them escape is known."""
@@ -124,7 +125,7 @@ class Writer:
             return
         segments = places.band_segments(first)
         rows = segments.stop - segments.start
-        escapes, counts = np.empty((rows, SEGMENT), flat.dtype), np.empty(rows, np.int64)
+        escapes, counts = scratch("escapes", (rows, SEGMENT), flat.dtype), np.empty(rows, np.int64)
         self._kernels.pack(flat, SEGMENT, self._body[places.band_bytes(first)], escapes, counts)
         self.put_escapes(first, list(escapes), counts)
 
@@ -216,13 +217,16 @@ class Reader:
         return self._body[span]
 
     def residuals(self, first: int, escapes: NDArray, kernels: ModuleType) -> NDArray | None:
-        """Residuals of a band, 1-D, in the order they are stored in; None where its tables contradict it."""
+        """Residuals of a band, 1-D, in the order they are stored in; None where its tables contradict it.
+
+        They are valid until the thread asks for those of another band.
+        """
         places = self.places
         if not places.packed:
             return from_planes(self.band(first), places.width)
         segments = places.band_segments(first)
         starts = self.starts[segments.start : segments.stop + 1]
-        out = np.empty(places.band_samples(first), f"u{places.width}")
+        out = scratch("residuals", (places.band_samples(first),), f"u{places.width}")
         return None if kernels.unpack(self.band(first), escapes, starts, SEGMENT, out) else out
 
 

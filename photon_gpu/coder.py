@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -17,7 +19,10 @@ from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.moving import fit_frames
 from photon_gpu.payload import Header, Need, block_shape, header_bytes, unpack
 from photon_gpu.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
+from photon_gpu.scratch import scratch
 from photon_gpu.stages import Stages
+
+Empty = Callable[[tuple[int, ...], np.dtype], NDArray]
 
 ALTERED = "the codes of a chunk fail their checksum: the chunk was altered"
 
@@ -40,30 +45,30 @@ def encode(
 
     bands = range(0, plan.rows, plan.band)
 
-    def coded(first: int) -> tuple[NDArray, int]:
+    def coded(first: int, empty: Empty) -> tuple[NDArray, int]:
         stop = min(first + plan.band, plan.rows)
         start, pixels = first * plan.columns, plan.rows * plan.columns
         with stages.timed("transform"):
             piece = block[:, first:stop].reshape(plan.frames, -1)
-            codes = np.empty(piece.shape, plan.dtype)
+            codes = empty(piece.shape, plan.dtype)
             plan.forward(piece, start, pixels, codes)
             total = int(backend.kernels.checksum(codes, start, pixels))
         return codes.reshape(plan.frames, stop - first, plan.columns), total
 
     def predicted(first: int, codes: NDArray) -> None:
         with stages.timed("predict"):
-            residuals = np.empty_like(codes)
+            residuals = scratch("residuals", codes.shape, codes.dtype)
             _predict(plan.predictor.name, codes, plan.weights, plan.steps, residuals, backend)
             plan.put(first, codes, residuals)
 
     def encode_band(first: int) -> int:
-        codes, total = coded(first)
+        codes, total = coded(first, partial(scratch, "codes"))
         predicted(first, codes)
         return total
 
     if plan.predictor.name != "moving":
         return plan.finished(sum(run(encode_band, bands)))
-    made = list(run(coded, bands))
+    made = list(run(lambda first: coded(first, np.empty), bands))
     with stages.timed("predict"):
         plan.fit(np.concatenate([codes for codes, _ in made], axis=1))
     list(run(lambda i: predicted(bands[i], made[i][0]), range(len(made))))
@@ -114,7 +119,7 @@ class Plan:
             return
         levels = np.empty(self.predictor.levels, np.int64)
         self._host.count_levels(codes, residuals, levels)
-        ordered = np.empty(residuals.size, residuals.dtype)
+        ordered = scratch("ordered", (residuals.size,), residuals.dtype)
         self._host.sort_levels(codes, residuals, np.cumsum(levels) - levels, ordered)
         self.body.put(first, ordered, levels)
 
@@ -167,7 +172,7 @@ def decode(
 
     def decode_band(first: int) -> int:
         last = min(first + header.band_rows, rows)
-        codes = np.empty((frames, last - first, columns), f"u{header.width}")
+        codes = scratch("codes", (frames, last - first, columns), f"u{header.width}")
         opened.restore(first, codes, backend)
         flat = codes.reshape(frames, -1)
         if opened.present:
@@ -213,7 +218,7 @@ class Opened:
         self.escapes = self.body.escapes if whole else np.empty(0, np.uint8)
 
     def residuals(self, first: int, kernels: ModuleType) -> NDArray:
-        """Residuals of the band that begins with row ``first``, 1-D, as they are stored."""
+        """Residuals of the band that begins with row ``first``, 1-D, as they are stored; scratch of the thread."""
         found = self.body.residuals(first, self.escapes, kernels)
         if found is None:
             raise CorruptDataError(ALTERED)
@@ -277,7 +282,7 @@ def _predict(
     name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
 ) -> None:
     frames, rows, columns = codes.shape
-    state = np.empty((3, rows + 2, columns + 2), np.int32)
+    state = scratch("state", (3, rows + 2, columns + 2), np.int32)
     kernels = backend.kernels
     if name == "none":
         out[...] = codes
@@ -300,7 +305,7 @@ def restore(
 ) -> None:
     """Codes ``(T, rows, columns)`` of a band from its residuals of the same shape."""
     frames, rows, columns = body.shape
-    state = np.empty((3, rows + 2, columns + 2), np.int32)
+    state = scratch("state", (3, rows + 2, columns + 2), np.int32)
     kernels = backend.kernels
     if name == "none":
         out[...] = body
@@ -334,7 +339,10 @@ def restore_sorted(
     _, rows, columns = out.shape
     ends = np.cumsum(levels, dtype=np.int64)
     places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
-    state, kernel = np.empty((3, rows + 2, columns + 2), np.int32), backend.kernels.restore_full_sorted
+    state, kernel = (
+        scratch("state", (3, rows + 2, columns + 2), np.int32),
+        backend.kernels.restore_full_sorted,
+    )
     if name == "spatial":
         missing = sum(kernel(residuals, places, weights[:1], steps[:1], state, frame[None]) for frame in out)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,13 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
     if len(tables) > 1 and all(np.array_equal(tables[0], row) for row in tables[1:]):
         tables = tables[:1]
     placed: dict[int, Any] = {}
+    by_pairs = len(tables) == 1 and tables.itemsize == 2 and backend.gpu is None
 
     def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
         width = codes.dtype.itemsize
+        if by_pairs and width == 1 and codes.size >= _MANY and _even(codes, out):
+            kernels.inverse(codes.view(np.uint16), _pairs(tables.tobytes()), out.view(np.uint32))
+            return
         if width not in placed:
             # A table as long as the codes' dtype reaches: altered codes stay within it.
             padding = (1 << 8 * width) - tables.shape[1] if width <= 2 else 0
@@ -61,6 +66,31 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
             kernels.inverse_phased(codes, rows, seed, first, stride, out)
 
     return run
+
+
+_MANY = 1 << 16
+"""Codes from which on two at a time pay for a table of pairs."""
+
+
+@lru_cache(maxsize=16)
+def _pairs(table: bytes) -> NDArray[np.uint32]:
+    """The two samples of every two codes of 8 bits, from a table of samples of two bytes."""
+    one = np.zeros(256, np.uint16)
+    one[: len(table) // 2] = np.frombuffer(table, np.uint16)
+    both = np.empty((256, 256, 2), np.uint16)
+    both[:, :, 0], both[:, :, 1] = one, one[:, np.newaxis]
+    pairs = both.view(np.uint32).reshape(-1)
+    pairs.setflags(write=False)
+    return pairs
+
+
+def _even(codes: NDArray, out: NDArray) -> bool:
+    """Whether two codes and two samples can be taken as one number each."""
+    contiguous = codes.flags.c_contiguous and out.strides[-1] == out.itemsize
+    whole = codes.shape[-1] % 2 == 0 and out.ctypes.data % 4 == 0
+    return (
+        contiguous and whole and out.itemsize == 2 and codes.ctypes.data % 2 == 0 and out.strides[0] % 4 == 0
+    )
 
 
 def beyond_tables(encoding: Encoding, top: int) -> bool:

@@ -1,15 +1,21 @@
-"""Threads for compute: one pool per size, shared, and made anew in a forked child."""
+"""Threads that are kept: one pool per purpose and size, shared, and made anew in a forked child."""
 
 from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
 
 from photon_gpu.blosc import Map
 from photon_gpu.errors import InvalidInputError
 
-_pools: dict[int, ThreadPoolExecutor] = {}
+Submit = Callable[..., "Future[Any]"]
+
+_pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
 _lock = threading.Lock()
 
 
@@ -29,10 +35,36 @@ def parallel(workers: int) -> Map:
 
 def bounded(workers: int) -> Map:
     """As :func:`parallel`, and never more than so many at once, however many threads call: one has a thread, too."""
+    return _pool("photon", workers).map
+
+
+@contextmanager
+def submitting(purpose: str, threads: int) -> Iterator[Submit]:
+    """``submit`` to so many threads; nothing submitted still runs, or will, once the block is left.
+
+    What runs there may wait for :func:`parallel`, which has threads of its own, not for its own purpose.
+    """
+    pool, made = _pool(purpose, threads), deque[Future[Any]]()
+
+    def submit(work: Callable[..., Any], *args: Any) -> Future[Any]:
+        while made and made[0].done():
+            made.popleft()
+        made.append(pool.submit(work, *args))
+        return made[-1]
+
+    try:
+        yield submit
+    finally:
+        for future in made:
+            future.cancel()
+        wait(made)
+
+
+def _pool(purpose: str, threads: int) -> ThreadPoolExecutor:
     with _lock:
-        if workers not in _pools:
-            _pools[workers] = ThreadPoolExecutor(workers, thread_name_prefix="photon")
-        return _pools[workers].map
+        if (purpose, threads) not in _pools:
+            _pools[purpose, threads] = ThreadPoolExecutor(threads, thread_name_prefix=purpose)
+        return _pools[purpose, threads]
 
 
 def _forget() -> None:

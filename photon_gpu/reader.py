@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +25,7 @@ from photon_gpu.kept import STORED, Kept
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
-from photon_gpu.pool import parallel, worker_count
+from photon_gpu.pool import parallel, submitting, worker_count
 from photon_gpu.storage import Storage
 
 _FETCHES = 4
@@ -285,10 +285,10 @@ class Movie:
         # Several chunks at once keep all cores busy where one waits for its last band; memory bounds them.
         payload = 4 * int(np.prod(self.chunks, dtype=np.int64))
         at_once = gpu.chunks_in_flight if gpu else max(1, min(self._workers + 1, _IN_FLIGHT_BYTES // payload))
-        with ThreadPoolExecutor(at_once, thread_name_prefix="photon-open") as openers:
+        with submitting("photon-open", at_once) as submit:
             ahead: deque[tuple[Share, Future[Any]]] = deque()
             for share, (_, data) in zip(needed, self._fetch([share.number for share in needed]), strict=True):
-                ahead.append((share, openers.submit(one, share, data)))
+                ahead.append((share, submit(one, share, data)))
                 if len(ahead) > at_once:
                     share, opened = ahead.popleft()
                     yield share, opened.result()
@@ -343,12 +343,12 @@ class Movie:
         if len(numbers) == 1:
             yield numbers[0], self.chunk_bytes(numbers[0])
             return
-        with ThreadPoolExecutor(_FETCHES, thread_name_prefix="photon-fetch") as fetchers:
+        with submitting("photon-fetch", _FETCHES) as submit:
             ahead: list[tuple[int, Future[bytes]]] = []
             rest = iter(numbers)
             while True:
                 while len(ahead) < _FETCHES and (number := next(rest, None)) is not None:
-                    ahead.append((number, fetchers.submit(self.chunk_bytes, number)))
+                    ahead.append((number, submit(self.chunk_bytes, number)))
                 if not ahead:
                     return
                 number, future = ahead.pop(0)

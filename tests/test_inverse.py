@@ -9,7 +9,7 @@ from photon_gpu.kernels.reference import phase
 from photon_gpu.backend import get_backend
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.inverse import STABILIZED, render
+from photon_gpu.inverse import STABILIZED, _pairs, render
 from photon_gpu.noise import NoiseModel
 
 NUMBA = get_backend("numba")
@@ -49,6 +49,36 @@ def test_the_rounding_of_integers_varies_from_pixel_to_pixel_but_not_from_readin
     np.testing.assert_array_equal(
         got[:, 1000:], drawn(encoding, 0, codes[:, 1000:], np.dtype("uint16"), first=1000)
     )
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16"])
+@pytest.mark.parametrize("columns", [400, 401])
+@pytest.mark.parametrize("begin, between", [(0, 0), (2, 6), (1, 0), (1, 1), (0, 3)])
+def test_many_samples_of_two_bytes_are_those_of_few(dtype, columns, begin, between):
+    """They are looked up two at a time where codes and samples lie so; where not, one by one."""
+    encoding = Encoding(
+        layout="compact", noise=NoiseModel(gain=100.0, offset=2000.0, variance=1e5), step=0.14, dtype=dtype
+    )
+    codes = np.random.default_rng(0).integers(0, 256, (200, columns)).astype("uint8")
+    draw = render(encoding, 0, 255, np.dtype(dtype), NUMBA)
+    wide = np.full((200, begin + columns + between), 77, dtype)
+    before = _pairs.cache_info()
+    draw(codes, 3, columns, wide[:, begin : begin + columns])
+    assert (_pairs.cache_info() != before) == (columns == 400 and begin % 2 == 0 and between % 2 == 0)
+    expected = np.empty_like(codes, dtype)
+    for t in range(200):
+        draw(codes[t : t + 1], 3 + t * columns, columns, expected[t : t + 1])
+    np.testing.assert_array_equal(wide[:, begin : begin + columns], expected)
+    assert len(np.unique(expected)) > 250
+    assert (wide[:, :begin] == 77).all() and (wide[:, begin + columns :] == 77).all()
+
+
+def test_altered_codes_among_many_decode_to_zero():
+    encoding = Encoding(layout="compact", noise=NoiseModel(gain=100.0, variance=1e4), dtype="int16")
+    codes = np.full((200, 400), 9, "uint8")
+    codes[100, 101] = 200
+    got = drawn(encoding, 3, codes, np.dtype("int16"), top=9)
+    assert got[100, 101] == 0 and (np.delete(got.ravel(), 100 * 400 + 101) == got[0, 0]).all() and got[0, 0]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64"])

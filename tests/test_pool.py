@@ -10,7 +10,7 @@ import time
 import pytest
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.pool import bounded, parallel, worker_count
+from photon_gpu.pool import bounded, parallel, submitting, worker_count
 
 
 def test_one_worker_is_plain_map():
@@ -90,3 +90,45 @@ def test_bad_numbers_of_workers_are_refused(workers):
 
 def test_the_default_is_the_cores_this_process_may_use():
     assert worker_count(None) == len(os.sched_getaffinity(0)) and worker_count(7) == 7
+
+
+def test_what_was_submitted_is_over_when_the_block_is_left():
+    done, go = [], threading.Event()
+
+    def work(i):
+        go.wait(30)
+        done.append(i)
+
+    with submitting("test", 2) as submit:
+        for i in range(2):
+            submit(work, i)
+        threading.Timer(0.05, go.set).start()
+    assert sorted(done) == [0, 1]
+
+
+def test_an_error_in_the_block_cancels_what_has_not_begun_and_waits_for_the_rest():
+    begun, done, go = threading.Event(), [], threading.Event()
+
+    def work(i):
+        begun.set()
+        go.wait(30)
+        done.append(i)
+
+    with pytest.raises(KeyError), submitting("test", 1) as submit:
+        for i in range(5):
+            submit(work, i)
+        begun.wait(30)
+        threading.Timer(0.05, go.set).start()
+        raise KeyError("stop")
+    assert done == [0]
+
+
+def test_threads_are_kept_for_a_purpose_and_may_wait_for_those_of_compute():
+    def work(i):
+        return threading.current_thread().name, sum(parallel(2)(abs, range(i)))
+
+    found = []
+    for _ in range(2):
+        with submitting("test-kept", 1) as submit:
+            found.append(submit(work, 10).result(timeout=30))
+    assert found[0] == found[1] and found[0][0].startswith("test-kept") and found[0][1] == 45

@@ -15,6 +15,7 @@ from photon_gpu.errors import CorruptDataError
 from photon_gpu.layouts.base import Layout, placed
 from photon_gpu.partial import decode_part
 from photon_gpu.payload import most_bytes, unpack
+from photon_gpu.scratch import scratch
 from photon_gpu.stages import Stages
 
 
@@ -64,14 +65,22 @@ class Compact(Layout):
         out: NDArray | None = None,
     ) -> NDArray:
         """See the base class."""
-        payload = self._payload(data, chunk, run)
         if self.backend.gpu is not None:
+            payload = blosc.decompress(data, self._size(data, chunk), run)
             decoded: NDArray = self.backend.gpu.decode(
                 payload, chunk, self.encoding, start=start, stop=stop, what=what
             )
             return decoded if out is None else placed(decoded, out)
         return decode(
-            payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run, out=out
+            self._payload(data, chunk, run),
+            chunk,
+            self.encoding,
+            self.backend,
+            start=start,
+            stop=stop,
+            what=what,
+            run=run,
+            out=out,
         )
 
     def decode_part(
@@ -99,7 +108,7 @@ class Compact(Layout):
         self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
     ) -> Any:
         """See the base class."""
-        gpu, payload = self._gpu(), self._payload(data, chunk, run)
+        gpu, payload = self._gpu(), blosc.decompress(data, self._size(data, chunk), run)
         device = gpu.lanes[0].number
         return gpu.decode(payload, chunk, self.encoding, start=start, stop=stop, what=what, device=device)
 
@@ -108,7 +117,9 @@ class Compact(Layout):
         return unpack(self._payload(data, chunk, map))[0].frames
 
     def _payload(self, data: bytes, chunk: tuple[int, ...], run: Map) -> NDArray[np.uint8]:
-        return blosc.decompress(data, self._size(data, chunk), run)
+        """Scratch of the thread: the next chunk overwrites it."""
+        size = self._size(data, chunk)
+        return blosc.decompress(data, size, run, scratch("payload", (size,), np.uint8))
 
     def _size(self, data: bytes, chunk: tuple[int, ...]) -> int:
         nbytes, _ = blosc.frame_sizes(data)
