@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from photon_gpu.crc import crc32
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Manifest:
 
 def entry(data: bytes) -> list[Any]:
     """``[size, crc]`` of a file, the CRC as eight hexadecimal digits."""
-    return [len(data), f"{zlib.crc32(data):08x}"]
+    return [len(data), f"{crc32(data):08x}"]
 
 
 def pack(files: dict[str, list[Any]], metadata: dict[str, bytes] | None = None) -> bytes:
@@ -66,14 +66,14 @@ def pack(files: dict[str, list[Any]], metadata: dict[str, bytes] | None = None) 
         "copies": {name: data.decode() for name, data in sorted(copied.items())},
     }
     text = json.dumps(body, separators=(",", ":")).encode()[:-1]
-    return text + f',"crc":"{zlib.crc32(text):08x}"}}'.encode()
+    return text + f',"crc":"{crc32(text):08x}"}}'.encode()
 
 
 def read(data: bytes, url: str) -> Manifest:
     """Everything a manifest says, once it has passed its own checksum."""
     tail = _TAIL.search(data)
     failed = f"{url}: {NAME} fails its own checksum; {_REMEDY}"
-    if tail and f"{zlib.crc32(data[: tail.start()]):08x}".encode() != tail[1]:
+    if tail and f"{crc32(data[: tail.start()]):08x}".encode() != tail[1]:
         raise CorruptDataError(failed)
     try:
         found = json.loads(data)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from photon_gpu import manifest, metadata
+from photon_gpu.crc import crc32
 from photon_gpu.errors import CorruptDataError, PhotonError, StoreExistsError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.sources.base import Source
@@ -30,7 +30,7 @@ def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str,
         values = source.read(frame, frame + 1)
         if source.device is not None and gpu is not None:
             values = gpu.sample(values, layout.encoding, first_frame=frame)
-        crc = zlib.crc32(np.ascontiguousarray(values).data, crc)
+        crc = crc32(np.ascontiguousarray(values).data, crc)
     array = json.loads(metadata.array_json(source.shape, chunk, layout))
     return {"array": array, "attributes": json.loads(metadata.attributes_json(layout, {})), "frames_crc": crc}
 

@@ -12,7 +12,6 @@ import json
 import mmap
 import os
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu import durable
+from photon_gpu.crc import crc32
 from photon_gpu.records import NOTHING, Record
 
 MAGIC, END = b"PHJR", b"PHJE"
@@ -104,14 +104,14 @@ class Journal:
             len(frames),
             len(metadata),
             len(payload),
-            zlib.crc32(payload),
+            crc32(payload),
         )
-        crc = zlib.crc32(metadata, zlib.crc32(_HEAD.pack(*fields, 0)))
+        crc = crc32(metadata, crc32(_HEAD.pack(*fields, 0)))
         head = _HEAD.pack(*fields, crc) + metadata
         written = durable.write_all(self._descriptor, head, self._offset)
         written += durable.write_all(self._descriptor, payload, self._offset + written)
         tail = (END, *fields[1:])
-        tail_bytes = _HEAD.pack(*tail, zlib.crc32(_HEAD.pack(*tail, 0)))
+        tail_bytes = _HEAD.pack(*tail, crc32(_HEAD.pack(*tail, 0)))
         written += durable.write_all(self._descriptor, tail_bytes, self._offset + written)
         self._offset += written
 
@@ -193,12 +193,12 @@ def _scan(
             fields = _HEAD.unpack_from(data, position)
             _, _, _, first, frames, said, nbytes, payload_crc, crc = fields
             start = position + _HEAD.size + said
-            head = zlib.crc32(_HEAD.pack(*fields[:-1], 0))
+            head = crc32(_HEAD.pack(*fields[:-1], 0))
             if start + nbytes <= len(data) and nbytes == frames * frame_nbytes:
                 metadata = bytes(data[position + _HEAD.size : start])
-                if zlib.crc32(metadata, head) == crc:
+                if crc32(metadata, head) == crc:
                     with memoryview(data)[start : start + nbytes] as payload:
-                        good = zlib.crc32(payload) == payload_crc
+                        good = crc32(payload) == payload_crc
                     if good:
                         told = json.loads(metadata) if metadata else [NOTHING] * frames
                         whole.append(Found(path, first, frames, start, [(t, m) for t, m in told]))
@@ -210,7 +210,7 @@ def _scan(
     while position >= 0:
         if position + _HEAD.size <= len(data):
             fields = _HEAD.unpack_from(data, position)
-            if zlib.crc32(_HEAD.pack(*fields[:-1], 0)) == fields[-1]:
+            if crc32(_HEAD.pack(*fields[:-1], 0)) == fields[-1]:
                 damaged.append((fields[3], fields[3] + fields[4]))  # those found whole are left out later
         position = data.find(ending, position + 1)
 

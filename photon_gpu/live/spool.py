@@ -6,12 +6,12 @@ import os
 import shutil
 import struct
 import time
-import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from photon_gpu import durable, metadata
+from photon_gpu.crc import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedVersionError
 from photon_gpu.live import journal, sealed
 from photon_gpu.live.config import LiveConfig
@@ -105,11 +105,11 @@ class Spool:
         """Keep an encoded chunk, and its frame records, that the store would not take."""
         self._write_encoding()  # without it the chunk could not be read back
         records = said or b""
-        crc = zlib.crc32(data, zlib.crc32(records))
+        crc = crc32(data, crc32(records))
         fields = (_CHUNK_MAGIC, frames, len(records), len(data), crc, chunk)
         head = _CHUNK_HEAD.pack(*fields)
         durable.write_file(
-            str(self.folder / _chunk_name(chunk)), head + struct.pack("<I", zlib.crc32(head)) + records + data
+            str(self.folder / _chunk_name(chunk)), head + struct.pack("<I", crc32(head)) + records + data
         )
 
     def load_chunk(self, chunk: int) -> tuple[int, bytes | None, bytes]:
@@ -121,8 +121,8 @@ class Spool:
             head = content[: _CHUNK_HEAD.size]
             magic, frames, said, nbytes, crc, number = _CHUNK_HEAD.unpack(head)
             (head_crc,) = struct.unpack_from("<I", content, _CHUNK_HEAD.size)
-            whole = len(content) == start + said + nbytes and zlib.crc32(head) == head_crc
-            if magic == _CHUNK_MAGIC and number == chunk and whole and zlib.crc32(content[start:]) == crc:
+            whole = len(content) == start + said + nbytes and crc32(head) == head_crc
+            if magic == _CHUNK_MAGIC and number == chunk and whole and crc32(content[start:]) == crc:
                 return frames, content[start : start + said] or None, content[start + said :]
         raise CorruptDataError(f"{path} was altered")
 
