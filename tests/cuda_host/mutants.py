@@ -71,7 +71,9 @@ MUTANTS = (
     Mutant("grid stride too long", CU, "return (u64)gridDim.x * blockDim.x;", "return (u64)gridDim.x * blockDim.x + 1;", K),
     Mutant("frames too near", CU, "Out* to = out + t * out_stride;", "Out* to = out + t * pixels;", K),
     Mutant("cache read past its end", CU, "index < cached ? cache[index] : table[index < size ? index : size - 1];\n            }", "index <= cached ? cache[index] : table[index < size ? index : size - 1];\n            }", (*K, *R)),
-    Mutant("damaged code reads beyond the table", CU, "table[index < size ? index : size - 1];\n        }", "table[index];\n        }", (*R, *K)),
+    Mutant("damaged code of a pack reads beyond the table", CU, "table[index < size ? index : size - 1];\n            }", "table[index];\n            }", K),
+    Mutant("damaged code of the tail reads beyond the table", CU, "table[index < size ? index : size - 1];\n        }", "table[index];\n        }", K),
+    Mutant("damaged code reads beyond its phase's table", CU, "(index < size ? index : size - 1)", "index", K),
     Mutant("phase of another sample", CU, "tables[(u64)row * size", "tables[(u64)(row ^ 1) * size", K),
     Mutant("index of a sample forgets the frame", CU, "const u32 index = first + t * stride + (u32)i;", "const u32 index = first + (u32)i;", K),
     # Arithmetic that decides.

@@ -176,10 +176,15 @@ def test_inverse(device: Device, codes: str, dtype: str) -> None:
     equal(device.get(found), expected)
 
 
-def test_inverse_of_a_damaged_code_stays_within_the_table(device: Device) -> None:
-    table = np.arange(10, dtype=np.float64)
-    found = device.empty((1, 300), np.float64)
-    device.kernels.inverse(device.put(np.full((1, 300), 255, np.uint8)), device.put(table), found)
+@pytest.mark.parametrize("pixels", [300, 303])
+def test_inverse_of_a_damaged_code_stays_within_the_table(device: Device, pixels: int) -> None:
+    """In the pixels taken several at a time, and in the rest of a row."""
+    codes, table = np.full((2, pixels), 255, np.uint8), np.arange(10, dtype=np.float64)
+    found = device.empty(codes.shape, np.float64)
+    device.kernels.inverse(device.put(codes), device.put(table), found)
+    assert (found.get() == 9).all()
+    found = device.empty(codes.shape, np.float64)
+    device.kernels.inverse_phased(device.put(codes), device.put(np.stack([table] * 16)), 3, 0, pixels, found)
     assert (found.get() == 9).all()
 
 
