@@ -70,7 +70,8 @@ def machine(request: pytest.FixtureRequest) -> Iterator[standin.Machine]:
 def test_every_dtype(machine: standin.Machine, tmp_path: Path, dtype: str, layout: str) -> None:
     values = movie(dtype)
     report = both(tmp_path, values, values, layout=layout)
-    assert report.backend == "cupy" and report.why == "asked for by name" and "gpu" in report.stages
+    assert report.backend == "cupy" and report.why == "asked for by name"
+    assert {"upload", "kernel", "download", "gpu"} <= set(report.stages)
     cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
     for key in (slice(None), slice(3, 9), 12, [11, 0, 4]):
         np.testing.assert_array_equal(gpu[key], cpu[key])
@@ -302,6 +303,29 @@ def test_copies_of_one_chunk_run_among_those_of_another(tmp_path: Path) -> None:
             assert ways.count("up") == ways.count("down") == 10
             overlapped += "upup" in "".join(ways)
     assert overlapped
+
+
+def test_copies_and_kernels_are_timed_apart(tmp_path: Path) -> None:
+    """By events of the device, whose clock is the stand-in's here: it counts events."""
+    from photon_gpu.backend import get_backend
+    from photon_gpu.stages import Stages
+
+    values = movie("uint16", (5, 40, 600))
+    with standin.installed(0) as machine:
+        import cupy
+
+        report = pg.encode(values, tmp_path / "movie", backend="cupy", layout="compact", chunk_frames=5)
+        gpu = get_backend("cupy").gpu
+        assert gpu is not None
+        for given in (values, cupy.asarray(values)):
+            stages = Stages()
+            before = machine.clock
+            gpu.encode(given, values.shape, report.encoding, stages=stages)
+            device = {name: stages.seconds.pop(name, 0.0) * 1e6 for name in ("upload", "kernel", "download")}
+            assert (device["upload"] > 0) == isinstance(given, np.ndarray)
+            assert device["kernel"] > 0 and device["download"] > 0
+            assert sum(device.values()) <= machine.clock - before
+            assert list(stages.seconds) == ["gpu"] and stages.seconds["gpu"] >= 0
 
 
 def test_what_cannot_be_encoded_is_told_as_by_numba(machine: standin.Machine, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class Gpu:
         band = band_rows(rows, columns)
         flat = values.reshape(frames, rows * columns)
         row_bytes = frames * columns * values.dtype.itemsize
-        with self._slots.taken(self.lane_of(values)) as slot, stages.timed("gpu"):
+        with self._slots.taken(self.lane_of(values)) as slot, slot.timed(stages):
 
             def work(piece_bytes: int) -> NDArray[np.uint8]:
                 pieces = _pieces(rows, band, row_bytes, piece_bytes)
@@ -97,7 +97,7 @@ class Gpu:
         frames, pixels = values.shape[0], int(np.prod(values.shape[1:], dtype=np.int64))
         # A band is a frame here: frames do not depend on each other, and C order keeps them together.
         row_bytes = pixels * values.dtype.itemsize
-        with self._slots.taken(self.lane_of(values)) as slot, stages.timed("gpu"):
+        with self._slots.taken(self.lane_of(values)) as slot, slot.timed(stages):
 
             def work(piece_bytes: int) -> tuple[NDArray, int]:
                 pieces = _pieces(frames, 1, row_bytes, piece_bytes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +19,8 @@ from numpy.typing import DTypeLike, NDArray
 from photon_gpu.backend import Backend
 from photon_gpu.errors import BackendUnavailableError
 from photon_gpu.gpu.devices import load_cupy
+from photon_gpu.gpu.timing import Timeline
+from photon_gpu.stages import Stages
 
 SLOTS = 3
 """Chunks in flight per device."""
@@ -130,6 +132,17 @@ class Slot:
         self.event = lane.cupy.cuda.Event(disable_timing=True)
         self._pinned: dict[str, NDArray[np.uint8]] = {}
         self._device: dict[str, Any] = {}
+        self._timeline: Timeline | None = None
+
+    @contextmanager
+    def timed(self, stages: Stages) -> Iterator[None]:
+        """Count what the block does on the device towards the stages."""
+        self._timeline = timeline = Timeline(self.lane, stages)
+        try:
+            yield
+        finally:
+            self._timeline = None
+            timeline.close()
 
     def pinned(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
         """Host memory that copies run to and from without the CPU; its content is what it was."""
@@ -157,28 +170,41 @@ class Slot:
         self.event.synchronize()
         self._device.clear()
         self._pinned.clear()
+        if self._timeline:
+            self._timeline.forget()
         self.lane.cupy.get_default_memory_pool().free_all_blocks()
 
     def upload(self, name: str, host: NDArray) -> Any:
         """A pinned array to the device; kernels queued from now on see it."""
         array = self.device(name, host.shape, host.dtype)
-        array.set(host, stream=self.lane.up)
+        with self._span("upload", self.lane.up):
+            array.set(host, stream=self.lane.up)
         self.event.record(self.lane.up)
         self.lane.compute.wait_event(self.event)
+        if self._timeline:
+            self._timeline.begin_kernels()
         return array
 
     def fetch(self, **arrays: Any) -> list[NDArray]:
         """Device arrays in pinned memory, once the kernels queued so far are done."""
+        if self._timeline:
+            self._timeline.end_kernels()
         self.event.record(self.lane.compute)
         self.lane.down.wait_event(self.event)
         fetched = []
-        for name, array in arrays.items():
-            host = self.pinned(f"{name} fetched", array.shape, array.dtype)
-            array.get(stream=self.lane.down, out=host, blocking=False)
-            fetched.append(host)
+        with self._span("download", self.lane.down):
+            for name, array in arrays.items():
+                host = self.pinned(f"{name} fetched", array.shape, array.dtype)
+                array.get(stream=self.lane.down, out=host, blocking=False)
+                fetched.append(host)
         self.event.record(self.lane.down)
         self.event.synchronize()
+        if self._timeline:
+            self._timeline.settle()
         return fetched
+
+    def _span(self, stage: str, stream: Any) -> AbstractContextManager[None]:
+        return self._timeline.span(stage, stream) if self._timeline else nullcontext()
 
 
 class Slots:

@@ -32,9 +32,9 @@ from photon_gpu.writer import encode
 
 LAYOUTS = ("compact", "plain", "lossless")
 WRITE_UNIT = "write of stored bytes, all others of raw ones"
-STAGES = ("read", "transform", "predict", "gpu", "compress", "write")
+STAGES = ("read", "transform", "predict", "upload", "kernel", "download", "gpu", "compress", "write")
 _WAITING = ("read", "write")
-_ALONE = ("read",)  # done by one thread, however many cores there are
+_ALONE = ("read", "upload", "kernel", "download")  # by one thread or one stream, however many cores there are
 _BUSY = 0.8
 _FIRST_FRAMES = 8
 _OVER = 3.0  # times its share that a combination may take, to encode one whole chunk

@@ -76,9 +76,14 @@ class Machine:
         self.copied: list[Copy] = []
         self.ran: list[tuple[str, int]] = []
         self.null = [Stream(self, device) for device in range(devices)]
+        self.clock = 0
 
     def device(self) -> int:
         return getattr(self.local, "device", 0)
+
+    def tick(self) -> int:
+        self.clock += 1
+        return self.clock
 
     def stream(self) -> Stream:
         stack = getattr(self.local, "streams", None)
@@ -146,8 +151,9 @@ class Stream:
 class Event:
     """Reached once the stream has got to where it was last recorded."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, disable_timing: bool = False) -> None:
         self.machine, self.recorded, self.reached = machine, 0, 0
+        self.timing, self.at = not disable_timing, 0
 
     def record(self, stream: Stream | None = None) -> None:
         stream = stream or self.machine.stream()
@@ -156,11 +162,22 @@ class Event:
         stream.push(lambda: self._reach(number))
 
     def _reach(self, number: int) -> None:
-        self.reached = max(self.reached, number)
+        if number > self.reached:
+            self.reached, self.at = number, self.machine.tick()
 
     def synchronize(self) -> None:
         number = self.recorded
         self.machine.run_until(lambda: self.reached >= number)
+
+
+def elapsed(begin: Event, end: Event) -> float:
+    """Milliseconds between two events, by a clock that counts events."""
+    for event in (begin, end):
+        if not event.timing:
+            raise CUDARuntimeError("stand-in: cudaErrorInvalidResourceHandle: an event without timing")
+        if not event.recorded or event.reached < event.recorded:
+            raise CUDARuntimeError("stand-in: cudaErrorNotReady: an event that no stream has reached")
+    return (end.at - begin.at) / 1e3
 
 
 class Memory:
@@ -421,7 +438,8 @@ def module(machine: Machine) -> types.ModuleType:
     cuda.runtime = runtime  # type: ignore[attr-defined]
     cuda.Device = lambda number=None: Device(machine, number)  # type: ignore[attr-defined]
     cuda.Stream = lambda non_blocking=False: Stream(machine, machine.device())  # type: ignore[attr-defined]
-    cuda.Event = lambda disable_timing=False: Event(machine)  # type: ignore[attr-defined]
+    cuda.Event = lambda disable_timing=False: Event(machine, disable_timing)  # type: ignore[attr-defined]
+    cuda.get_elapsed_time = elapsed  # type: ignore[attr-defined]
     cuda.get_current_stream = machine.stream  # type: ignore[attr-defined]
     cuda.alloc_pinned_memory = alloc_pinned_memory  # type: ignore[attr-defined]
     cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)  # type: ignore[attr-defined]
