@@ -119,6 +119,7 @@ def compress_blocks(
 ) -> bytes:
     """As :func:`compress`, of ``count`` items that ``items(start, stop)`` makes when they are needed.
 
+    What it returned may change once the same thread asks again.
     So a chunk of float64 labels, four times the raw movie, never exists as a whole.
     """
     nbytes = count * itemsize
@@ -143,7 +144,7 @@ def compress_blocks(
         if not frames[0][2] & _MEMCPYED and len(joined) < nbytes:
             return joined
     # A block that does not compress changes how Blosc stores the whole buffer.
-    return one_frame(lambda: np.concatenate([items(*span) for span in spans]))
+    return one_frame(lambda: np.concatenate([items(*span).copy() for span in spans]))
 
 
 def frame_sizes(frame: bytes) -> tuple[int, int]:

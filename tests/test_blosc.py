@@ -82,6 +82,19 @@ def test_items_are_made_block_by_block_and_once():
     assert decompress(frame, 4_000_000).view("<u4").tolist() == (np.arange(1_000_000) % 1000).tolist()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_items_may_be_made_in_the_same_memory_each_time(kind):
+    data = contents(kind, 1 << 20, "u4")
+    memory = np.empty(1 << 20, "u4")
+
+    def items(start, stop):
+        memory[: stop - start] = data[start:stop]
+        return memory[: stop - start]
+
+    frame = compress_blocks(items, data.size, 4, Compressor(blocksize=1 << 16))
+    np.testing.assert_array_equal(decompress(frame, data.nbytes).view("u4"), data)
+
+
 def test_frames_whose_blocks_lie_in_any_order_are_read():
     """As Blosc's own threads write them."""
     data = contents("photons", 1 << 20, "u1")

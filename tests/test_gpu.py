@@ -270,17 +270,20 @@ def test_two_gpus_share_the_chunks(tmp_path: Path, layout: str) -> None:
     "layout, predictor, memory",
     [("plain", None, 500_000), ("compact", None, 1_150_000), ("compact", SORTED[0], 1_400_000)],
 )
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers, dither", [(1, 9), (4, None)])
 def test_a_small_gpu_takes_smaller_pieces(
-    tmp_path: Path, layout: str, predictor: pg.Predictor | None, memory: int, workers: int
+    tmp_path: Path, layout: str, predictor: pg.Predictor | None, memory: int, workers: int, dither: int | None
 ) -> None:
     values = movie("uint16", (10, 40, 1100))
+    memory += 0 if dither is None else 1 << 20  # for sixteen lookup tables
     with standin.installed(2, memory=memory) as machine:
-        both(tmp_path, values, values, layout=layout, predictor=predictor, workers=workers, chunk_frames=5)
+        given = {"layout": layout, "predictor": predictor, "dither": dither}
+        both(tmp_path, values, values, workers=workers, chunk_frames=5, **given)
         sizes = [copy.size for copy in machine.copied if copy.way == "up" and copy.dtype == np.uint16]
         assert any(1000 < size < 5 * 40 * 1100 for size in sizes) and machine.peak[0] <= memory
         movie_on_cpu, on_gpu = pg.open(tmp_path / "cupy"), pg.open(tmp_path / "cupy", backend="cupy")
         np.testing.assert_array_equal(on_gpu[3:5], movie_on_cpu[3:5])
+        np.testing.assert_array_equal(on_gpu.counts[...], movie_on_cpu.counts[...])
     with (
         standin.installed(2, memory=100_000),
         pytest.raises(BackendUnavailableError, match="out of memory even for"),

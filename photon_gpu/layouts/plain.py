@@ -15,6 +15,7 @@ from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
 from photon_gpu.payload import block_shape
+from photon_gpu.scratch import scratch
 from photon_gpu.stages import Stages
 from photon_gpu.transform import inverse_anscombe
 
@@ -48,10 +49,10 @@ class Plain(Layout):
 
         def block(start: int, stop: int) -> NDArray[np.float64]:
             began = time.perf_counter()
-            out = np.zeros(stop - start, np.float64)
-            end = min(stop, flat.size)
-            if start < end:
-                labels(flat[start:end], start, out[: end - start])
+            out, held = scratch("labels", (stop - start,), np.float64), max(min(stop, flat.size) - start, 0)
+            if held:
+                labels(flat[start : start + held], start, out[:held])
+            out[held:] = 0.0
             spent = time.perf_counter() - began
             stages.add("transform", spent)
             stages.add("compress", -spent)  # which this is called within
@@ -112,7 +113,7 @@ class Plain(Layout):
             if not holds(low, high):
                 return
             part = flat[low - first : high - first]
-            into = part.view(np.uint8) if as_they_are else None
+            into = part.view(np.uint8) if as_they_are else scratch("labels", (8 * part.size,), np.uint8)
             labels = decompress_span(data, low * 8, high * 8, into).view("<f8")
             self._render(labels, low, part, what)
 
@@ -140,7 +141,7 @@ class Plain(Layout):
             if what != STABILIZED:
                 out[...] = _unquantized(labels, encoding.noise, np.dtype(what))
             return
-        codes = np.empty(labels.size, np.int32)
+        codes = scratch("codes", (labels.size,), np.int32)
         strange = self.backend.kernels.codes_from_labels(labels, encoding.step, codes)
         if strange:
             raise CorruptDataError(f"{strange} of {codes.size} values of a chunk are no multiple of the step")
