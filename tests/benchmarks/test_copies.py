@@ -18,18 +18,13 @@ def test_what_a_line_allocates_is_counted_to_it_even_if_it_is_gone_at_once():
     assert 2 * 800_000 < sum(watch.lines.values()) < 6 * 800_000
 
 
-# Bytes allocated per raw byte of a chunk of two-byte samples; each figure is of buffers that are named beside it.
+# Bytes allocated per raw byte of a chunk of two-byte samples, beside memory that threads keep; each figure is of
+# buffers that are named beside it.
 MOST = {
-    (
-        "compact",
-        "write",
-    ): 2.8,  # codes, residuals, escapes and payload of half a byte each, compressed ones twice
-    (
-        "compact",
-        "read",
-    ): 3.1,  # the result; codes and residuals of half a byte; the payload; compressed bytes twice
-    ("plain", "write"): 8.6,  # labels of eight bytes, and Blosc's buffer as long
-    ("plain", "read"): 7.9,  # labels of eight bytes, codes of four, the result; compressed bytes twice
+    ("compact", "write"): 1.05,  # payload of half a byte; compressed bytes twice
+    ("compact", "read"): 1.55,  # the result; compressed bytes twice
+    ("plain", "write"): 4.6,  # Blosc's buffer, as long as labels of eight bytes; compressed bytes
+    ("plain", "read"): 1.8,  # the result; compressed bytes twice
     ("lossless", "write"): 1.9,  # Blosc's buffer, and what is joined
     ("lossless", "read"): 2.5,  # the result; compressed bytes twice
 }
@@ -38,7 +33,7 @@ MOST = {
 @pytest.mark.parametrize("layout", ["compact", "plain", "lossless"])
 def test_no_layout_makes_more_buffers_than_are_known(layout):
     for what, lines in copies.count(layout, 100, 256).items():
-        assert 1 < sum(lines.values()) < MOST[layout, what], lines.most_common(12)
+        assert 0.5 < sum(lines.values()) < MOST[layout, what], lines.most_common(12)
 
 
 def test_zarr_reads_the_same(capsys):
