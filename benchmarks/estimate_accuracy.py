@@ -245,9 +245,10 @@ def _reach(what: str, rows: list[dict[str, Any]], figure: Figure) -> list[str]:
             if abs(r[figure.error]) > figure.limit
         ]
         lines.append(
-            f"{reach}{len(some)} of {len(rows)} movies, error median {np.median(errors):.2g}, worst {errors.max():.3g} {unit}; "
-            f"{len(missed)} above {figure.limit:g} {unit}; the interval holds the truth in "
-            f"{sum(r[figure.held] for r in some)}; our standard error is {wide:.1f} times the oracle's (median)."
+            f"{reach}{len(some)} of {len(rows)} movies, error median {np.median(errors):.2g}, "
+            f"worst {errors.max():.3g} {unit}; {len(missed)} above {figure.limit:g} {unit}; the interval holds "
+            f"the truth in {sum(r[figure.held] for r in some)}; "
+            f"our standard error is {wide:.1f} times the oracle's (median)."
         )
         lines += [f"  - {miss}" for miss in missed if allowed]
     return lines
