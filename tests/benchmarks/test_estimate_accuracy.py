@@ -1,9 +1,10 @@
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.estimate_accuracy import SAMPLE, bounds, summary
+from benchmarks.estimate_accuracy import GAINS, READ, SAMPLE, _case, bounds, summary
 from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.simulate import simulate
 from photon_gpu.sources import open_source
@@ -56,6 +57,28 @@ def test_the_bound_is_of_the_pixels_that_were_sampled():
     upper = bounds(movie, [Window(start=0, plane=0, row=0, frames=frames[:, :16])])
     lower = bounds(movie, [Window(start=0, plane=0, row=16, frames=frames[:, 16:])])
     assert upper != pytest.approx(lower)
+
+
+def rounded(gain: float, read: float, photons: float) -> tuple[float, float]:
+    """Exact mean and variance of rounded values, ADU."""
+    far = 8 * math.ceil(read)
+    counts, values = np.arange(40), np.arange(-far, far + int(40 * gain))
+    chance = np.array([math.exp(-photons) * photons**n / math.factorial(n) for n in counts])
+    below = np.vectorize(lambda x: 0.5 * (1 + math.erf(x / (read * math.sqrt(2)))))(
+        values[None, :] + 0.5 - gain * counts[:, None]
+    )
+    mass = chance @ np.diff(below, axis=1, prepend=0.0)
+    mean = float(mass @ values / mass.sum())
+    return mean, float(mass @ (values - mean) ** 2 / mass.sum())
+
+
+@pytest.mark.parametrize("gain", [g for g in GAINS if g <= 10])
+@pytest.mark.parametrize("read", [r for r in READ if r > 0])
+def test_what_is_rounded_still_has_the_true_line(gain, read):
+    if _case(gain, 1.0, read, 20, 32, "still", 0)["settings"]["dtype"] == "float32":
+        return
+    (low, dim), (high, bright) = (rounded(gain, read * gain, photons) for photons in (0.1, 1.0))
+    assert (bright - dim) / (high - low) == pytest.approx(gain, rel=0.003)
 
 
 def row(**changes: Any) -> dict[str, Any]:
