@@ -39,8 +39,8 @@ def draw(source: Source, *, pairs: str, seed: int, budget_bytes: int) -> list[Wi
     """Read a stratified random sample that fits into ``budget_bytes``.
 
     The movie is cut into as many equal strata of time as windows fit the budget, and one window is
-    drawn in each; a movie that fits is taken whole. Frames too large for the budget are cut to a
-    random band of rows, another one in each window.
+    drawn within each, so that no frame is taken twice; a movie that fits is taken whole. Frames too
+    large for the budget are cut to a random band of rows, another one in each window.
     """
     rng = np.random.default_rng(seed)
     total, height, width = source.shape[0], source.shape[-2], source.shape[-1]
@@ -56,9 +56,9 @@ def draw(source: Source, *, pairs: str, seed: int, budget_bytes: int) -> list[Wi
     else:
         length = min(WINDOW_FRAMES, total)
         count = max(min(8, total // length), min(total // length, budget_bytes // (frame_bytes * length)), 1)
-        edges = np.linspace(0, total - length, count + 1)
-        for low, high in pairwise(edges.astype(int).tolist()):
-            start = int(rng.integers(low, max(high, low + 1)))
+        # whole numbers, so that no stratum is rounded to less than a window
+        for low, high in pairwise(k * total // count for k in range(count + 1)):
+            start = int(rng.integers(low, high - length + 1))
             spans.append((start, start + length))
     window_bytes = max(b - a for a, b in spans) * frame_bytes
     rows = max(min(height, 32), min(height, int(height * budget_bytes / (window_bytes * len(spans)))))

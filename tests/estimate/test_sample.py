@@ -40,6 +40,20 @@ def test_a_long_movie_is_sampled_within_the_budget_from_all_of_its_length():
     )
 
 
+@pytest.mark.parametrize("frames", [129, 130, 143, 150, 177, 255, 300])
+def test_no_frame_is_taken_twice(frames):
+    # the budget holds 128 frames; a movie a little longer leaves the windows hardly any room
+    ends = set()
+    for seed in range(300):
+        source = Counted(frames, height=16, width=16)
+        windows = draw(source, pairs="time", seed=seed, budget_bytes=128 * 16 * 16 * 2)
+        taken = np.concatenate([w.frames[:, 0, 0] for w in windows])
+        assert len(taken) == 128
+        assert len(np.unique(taken)) == len(taken)
+        ends |= {int(taken[0]), int(taken[-1])}
+    assert {0, frames - 1} <= ends
+
+
 def test_the_seed_decides():
     chosen = [
         [w.start for w in draw(Counted(9000), pairs="time", seed=s, budget_bytes=1 << 20)] for s in (3, 3, 4)
