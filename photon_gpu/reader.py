@@ -272,14 +272,15 @@ class Movie:
         """``work(share, data)`` for each chunk that is needed, a few at once, in order."""
         needed = list(shares(frames, self.chunks[0]))
 
-        def one(share: Share, data: bytes) -> Any:
+        def one(share: Share, data: bytes | None = None) -> Any:
+            data = self.chunk_bytes(share.number) if data is None else data
             try:
                 return work(share, data)
             except CorruptDataError as error:
                 raise CorruptDataError(f"{self._lost(share.number)}: {error}") from error
 
         if len(needed) == 1:
-            yield needed[0], one(needed[0], self.chunk_bytes(needed[0].number))
+            yield needed[0], one(needed[0])
             return
         gpu = self._layout.backend.gpu
         # Several chunks at once keep all cores busy where one waits for its last band; memory bounds them.
@@ -287,8 +288,10 @@ class Movie:
         at_once = gpu.chunks_in_flight if gpu else max(1, min(self._workers + 1, _IN_FLIGHT_BYTES // payload))
         with submitting("photon-open", at_once) as submit:
             ahead: deque[tuple[Share, Future[Any]]] = deque()
-            for share, (_, data) in zip(needed, self._fetch([share.number for share in needed]), strict=True):
-                ahead.append((share, submit(one, share, data)))
+            # Files at hand are read by those who open them; others are fetched ahead.
+            far = None if self.storage.local else self._fetch([share.number for share in needed])
+            for share in needed:
+                ahead.append((share, submit(one, share) if far is None else submit(one, share, next(far)[1])))
                 if len(ahead) > at_once:
                     share, opened = ahead.popleft()
                     yield share, opened.result()
