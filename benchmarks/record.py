@@ -49,6 +49,21 @@ def load(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def gathered(kind: str, key: str, folder: Path = RESULTS, having: str = "") -> list[dict[str, str]]:
+    """The latest rows for each value of ``key``, all of the machine that was measured last.
+
+    ``having``: only rows in which that column is filled in.
+    """
+    last = newest(kind, folder)
+    if last is None:
+        return []
+    rows: list[dict[str, str]] = []
+    for path in sorted(folder.glob(f"{last.stem[:-10]}*.csv"), reverse=True):
+        known = {row[key] for row in rows}
+        rows += [row for row in load(path) if row[key] not in known and (not having or row.get(having))]
+    return rows
+
+
 def newest(kind: str, folder: Path = RESULTS) -> Path | None:
     """The latest results of a command, of any machine."""
     found = sorted(folder.glob(f"{kind}_*.csv"), key=lambda path: (path.stem[-10:], path.stem))

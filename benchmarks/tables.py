@@ -1,6 +1,6 @@
-"""All tables and plots of README and docs from the newest results: ``python -m benchmarks.tables [--case 2p_cortex]``.
+"""All tables and plots of README and docs: ``python -m benchmarks.tables [--case 2p_cortex]``.
 
-Fills what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in README.md (benchmarks) and docs/scale.md (latency,
+From the newest results of each case. Fills what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in README.md (benchmarks) and docs/scale.md (latency,
 s3, sizes, every, workers, scaling, petabyte), and draws docs/compare.png and docs/scaling.png. What was not measured is
 left as it is, and told.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import petabyte, scaling, workers
-from benchmarks.record import RESULTS, load, newest
+from benchmarks.record import RESULTS, gathered, load, newest
 
 ROOT = Path(__file__).parent.parent
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
@@ -65,7 +65,7 @@ def table(rows: Rows) -> str:
 
 
 def section(rows: Rows, case: str, csv_name: str) -> str:
-    """What goes into the README."""
+    """What goes into the README; ``csv_name`` is that of a results file as far as its date."""
     chosen = [row for row in rows if row["case"] == case]
     runs = min(int(row["runs"]) for row in chosen if row["runs"])
     return "\n".join(
@@ -77,7 +77,8 @@ def section(rows: Rows, case: str, csv_name: str) -> str:
             '"region" the mean of 12 x 12 pixels in every frame. What photon_gpu writes is flushed to disk '
             "(it survives a power cut), and choosing settings is part of its time; the others do neither. "
             "All cases and contenders: [docs/scale.md](docs/scale.md#every-contender), "
-            f"benchmarks/results/{csv_name}, by `python -m benchmarks.compare` and `python -m benchmarks.tables`.",
+            f"benchmarks/results/{csv_name}{chosen[0]['date']}.csv, by `python -m benchmarks.compare` and "
+            "`python -m benchmarks.tables`.",
             "",
             "![Ratio against encoding speed, every contender](docs/compare.png)",
         ]
@@ -138,10 +139,9 @@ def plot(rows: Rows, path: Path) -> None:
 
 def s3(rows: Rows) -> str | None:
     """Frames and regions over S3, of the cases that have them."""
-    known = [row for row in rows if row.get("s3_frame_median_s")]
     parts = []
-    for case in dict.fromkeys(row["case"] for row in known):
-        chosen = [row for row in known if row["case"] == case]
+    for case in dict.fromkeys(row["case"] for row in rows):
+        chosen = [row for row in rows if row["case"] == case]
         chosen.sort(key=lambda row: float(row["s3_frame_median_s"]))
         first = chosen[0]
         parts += [
@@ -153,7 +153,7 @@ def s3(rows: Rows) -> str | None:
             numbers = (latency(row, action) for action in ("s3_frame", "s3_trace", "frame", "trace"))
             parts.append(f"| {named(row)} | {float(row['ratio']):.2f} | {' | '.join(numbers)} |")
         parts.append("")
-    return "\n".join([*parts, hardware(known)]) if known else None
+    return "\n".join([*parts, hardware(rows)]) if rows else None
 
 
 def sizes(rows: Rows) -> str | None:
@@ -195,8 +195,14 @@ def named(row: dict[str, str]) -> str:
 
 
 def hardware(rows: Rows) -> str:
-    """On what, and when."""
-    return f"{rows[0]['machine']}, {rows[0]['date']}."
+    """On what, and when; if on several days, which case on which."""
+    days: dict[str, dict[str, None]] = {}
+    for row in rows:
+        days.setdefault(row["date"], {})[row.get("case", "")] = None
+    if len(days) == 1:
+        return f"{rows[0]['machine']}, {rows[0]['date']}."
+    told = "; ".join(f"{date}: {', '.join(cases)}" for date, cases in days.items())
+    return f"{rows[0]['machine']}. {told}."
 
 
 def frames(rows: Rows) -> str:
@@ -328,14 +334,15 @@ def main(arguments: list[str] | None = None) -> None:
     scale = options.root / "docs" / "scale.md"
     made = 0
     if found := newest("compare", options.results):
-        rows = load(found)
+        rows = gathered("compare", "case", options.results)
+        remote = gathered("compare", "case", options.results, having="s3_frame_median_s")
         names = list(dict.fromkeys(row["case"] for row in rows))
         case = options.case or ("2p_cortex" if "2p_cortex" in names else names[0])
         if case not in names:
             raise SystemExit(f"{found} has no case {case!r}; it has {', '.join(names)}")
-        fill(options.root / "README.md", "benchmarks", section(rows, case, found.name))
+        fill(options.root / "README.md", "benchmarks", section(rows, case, found.stem[:-10]))
         plot(rows, options.root / "docs" / "compare.png")
-        for name, text in (("s3", s3(rows)), ("sizes", sizes(rows)), ("every", every(rows))):
+        for name, text in (("s3", s3(remote)), ("sizes", sizes(rows)), ("every", every(rows))):
             if text:
                 fill(scale, name, text)
         made += 1

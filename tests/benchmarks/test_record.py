@@ -21,3 +21,20 @@ def test_the_newest_is_of_the_last_day(tmp_path):
         (tmp_path / name).touch()
     assert record.newest("compare", tmp_path).name == "compare_a_2026-02-01.csv"
     assert record.newest("nothing", tmp_path) is None
+
+
+def test_a_case_that_was_not_measured_again_keeps_its_rows_of_another_day(tmp_path):
+    machine = ("date", "machine", "case", "seconds", "s3")
+    older = [{"case": "a", "seconds": 1.0, "s3": 5}, {"case": "b", "seconds": 2.0, "s3": ""}]
+    record.save(tmp_path / "compare_x_2026-01-02.csv", machine, older, "case")
+    record.save(
+        tmp_path / "compare_x_2026-01-03.csv", machine, [{"case": "a", "seconds": 3.0, "s3": ""}], "case"
+    )
+    record.save(
+        tmp_path / "compare_other_2026-01-01.csv", machine, [{"case": "c", "seconds": 4.0, "s3": 5}], "case"
+    )
+    found = record.gathered("compare", "case", tmp_path)
+    assert [(row["case"], row["seconds"]) for row in found] == [("a", "3"), ("b", "2")]
+    found = record.gathered("compare", "case", tmp_path, having="s3")
+    assert [(row["case"], row["seconds"]) for row in found] == [("a", "1")]
+    assert record.gathered("nothing", "case", tmp_path) == []
