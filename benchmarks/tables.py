@@ -1,8 +1,8 @@
 """All tables and plots of README and docs: ``python -m benchmarks.tables [--case 2p_cortex]``.
 
-From the newest results of each case. Fills what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in README.md (benchmarks) and docs/scale.md (latency,
-s3, sizes, every, workers, scaling, petabyte), and draws docs/compare.png and docs/scaling.png. What was not measured is
-left as it is, and told.
+From the newest results of each case. Fills what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in README.md
+(benchmarks) and docs/scale.md (latency, s3, sizes, every, workers, scaling, petabyte), and draws docs/compare.png and
+docs/scaling.png. What was not measured is left as it is, and told.
 """
 
 from __future__ import annotations
