@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
+from photon_gpu.estimate.checks import DIM
 from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.noise import NoiseModel
 from photon_gpu.simulate import SimulatedMovie, simulate
@@ -207,7 +208,12 @@ def summary(rows: list[dict[str, Any]], small: list[dict[str, Any]]) -> list[str
         f"- {len(rows)} movies: {len(refused)} refused, {within} of them within the oracle's reach of the gain; "
         f"{len(large)} estimated from 5e6 pairs or more, {len(given) - len(large)} from fewer.",
     ]
-    for what, some in (("5e6 pairs or more", large), ("fewer pairs", [r for r in given if r not in large])):
+    lit = [r for r in large if r["shot share"] >= DIM]
+    kinds = {
+        "5e6 pairs or more": large, f"the same where light makes {DIM:.0%} of the variance": lit,
+        "fewer pairs": [r for r in given if r not in large],
+    }  # fmt: skip
+    for what, some in kinds.items():
         lines += [line for figure in (GAIN, INTERCEPT) for line in _reach(what, some, figure)]
     groups = {
         "all movies": [*rows, *small], "5e6 pairs or more": large, "2 to 14 million samples": rows,

@@ -19,6 +19,8 @@ UNEVEN = 0.25
 WIDE, USELESS = 0.1, 0.4
 OFF_LINE, NO_LINE = 0.05, 0.5
 MOVING, SKEWED = 0.3, 1.25
+# Light's share of the variance. Of 222 large simulated movies the gain was at worst 1.7 % off above it, 22 % below.
+DIM = 0.2
 
 
 def _found(name: str, severity: Severity, value: float, message: str) -> Finding:
@@ -46,7 +48,7 @@ def precision(line: Line, pairs: int, shot_share: float, half: float) -> Iterato
     """Read-noise-limited data, or too little data or range of light."""
     relative = half / abs(line.gain)
     if line.gain <= 0 or relative > USELESS:
-        what = "the data is limited by read noise or lit evenly" if shot_share < 0.2 else "too little data"
+        what = "the data is limited by read noise or lit evenly" if shot_share < DIM else "too little data"
         yield _found(
             "precision", "REFUSE", relative,
             f"gain {line.gain:.4g} +- {half:.2g} ADU/photon from {pairs} pairs: {what} (light makes "
@@ -59,11 +61,11 @@ def precision(line: Line, pairs: int, shot_share: float, half: float) -> Iterato
             f"the 95 % interval of the gain is +-{relative:.0%} wide ({pairs} pairs; light makes "
             f"{max(shot_share, 0):.1%} of the variance at the bright end): sample more frames.",
         )  # fmt: skip
-    if shot_share < 0.1 and line.gain > 0:
+    if shot_share < DIM and line.gain > 0:
         yield _found(
             "read noise", "WARN", shot_share,
             f"read-noise-limited or evenly lit: light makes only {max(shot_share, 0):.1%} of the variance at the "
-            "bright end, so the gain rests on little (10 % or more is wanted).",
+            f"bright end, so the gain rests on little ({DIM:.0%} or more is wanted).",
         )  # fmt: skip
 
 

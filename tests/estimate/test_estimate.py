@@ -150,6 +150,15 @@ def test_read_noise_limited_data_is_told_with_the_share_of_light():
     assert named(found)["read noise"].value < 0.1
 
 
+@pytest.mark.parametrize("read, told", [(21.0, True), (12.0, False)])
+def test_it_is_told_from_a_fifth_of_the_variance_on(read, told):
+    found = estimate_noise(detect(still(low=0.0, high=1.0, frames=400), read=read))
+    share = found.diagnostics.shot_share
+    assert (0.1 < share < 0.2) if told else (0.22 < share < 0.5)
+    assert ("read noise" in named(found)) == told
+    assert (found.verdict == "WARN") == told
+
+
 def test_darkness_alone_is_refused():
     found = estimate_noise(detect(np.zeros((60, 64, 64))))
     assert found.verdict == "REFUSE"
