@@ -10,6 +10,7 @@ import argparse
 import json
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from benchmarks.contenders.anscombe_transform import AnscombeTransform
 from benchmarks.contenders.ours import Ours
 from photon_gpu.backend import get_backend
 from photon_gpu.body import SEGMENT
+from photon_gpu.crc import crc32
+from photon_gpu.inverse import pairs
 from photon_gpu.predictors import mix, rates
 
 
@@ -123,6 +126,10 @@ def kernels(repeats: int) -> list[dict]:
         "LUT to codes": (3, lambda: cpu.forward_lut(values, lut, out.reshape(frames, -1))),
         "LUT to float64 labels": (10, lambda: cpu.forward_lut(values, labels, decoded)),
         "codes to counts": (3, lambda: cpu.inverse(flat, table, counts)),
+        "codes to counts, by pairs": (
+            3,
+            lambda: cpu.inverse(flat.view(np.uint16), pairs(table.tobytes()), counts.view(np.uint32)),
+        ),
         "predict mean": (
             2,
             lambda: cpu.predict_mean(flat, steps, 12, state.reshape(-1), out.reshape(frames, -1)),
@@ -138,6 +145,8 @@ def kernels(repeats: int) -> list[dict]:
         "pack": (1.5, lambda: cpu.pack(folded, SEGMENT, nibbles, escapes, counted)),
         "unpack": (1.5, lambda: cpu.unpack(nibbles, long, starts, SEGMENT, unpacked)),
         "checksum": (1, lambda: cpu.checksum(flat, 0, rows * columns)),
+        "CRC-32 (a byte per pixel)": (1, lambda: crc32(flat)),
+        "CRC-32, zlib's": (1, lambda: zlib.crc32(flat)),
     }
     # A memcpy that moves as many bytes, reads and writes counted alike.
     moved = {name: codes.size * per_pixel for name, (per_pixel, _) in actions.items()}

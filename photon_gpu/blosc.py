@@ -119,8 +119,8 @@ def compress_blocks(
 ) -> bytes:
     """As :func:`compress`, of ``count`` items that ``items(start, stop)`` makes when they are needed.
 
-    What it returned may change once the same thread asks again.
-    So a chunk of float64 labels, four times the raw movie, never exists as a whole.
+    So a chunk of float64 labels, four times the raw movie, never exists as a whole. What ``items`` returned
+    may change once the same thread asks again.
     """
     nbytes = count * itemsize
 

@@ -273,6 +273,11 @@ class Exact:
         self._kernels.subtract(values, self.base, out)
 
 
+def _state(rows: int, columns: int) -> NDArray[np.int32]:
+    """What the kernels of predictors keep of a band from frame to frame."""
+    return scratch("state", (3, rows + 2, columns + 2), np.int32)
+
+
 def kernel_weights(name: str, weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
     """Weights as the kernel of a predictor takes them."""
     return mix(weights, frames) if name in ("full", "spatial") else weights
@@ -282,7 +287,7 @@ def _predict(
     name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
 ) -> None:
     frames, rows, columns = codes.shape
-    state = scratch("state", (3, rows + 2, columns + 2), np.int32)
+    state = _state(rows, columns)
     kernels = backend.kernels
     if name == "none":
         out[...] = codes
@@ -305,7 +310,7 @@ def restore(
 ) -> None:
     """Codes ``(T, rows, columns)`` of a band from its residuals of the same shape."""
     frames, rows, columns = body.shape
-    state = scratch("state", (3, rows + 2, columns + 2), np.int32)
+    state = _state(rows, columns)
     kernels = backend.kernels
     if name == "none":
         out[...] = body
@@ -339,10 +344,7 @@ def restore_sorted(
     _, rows, columns = out.shape
     ends = np.cumsum(levels, dtype=np.int64)
     places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
-    state, kernel = (
-        scratch("state", (3, rows + 2, columns + 2), np.int32),
-        backend.kernels.restore_full_sorted,
-    )
+    state, kernel = _state(rows, columns), backend.kernels.restore_full_sorted
     if name == "spatial":
         missing = sum(kernel(residuals, places, weights[:1], steps[:1], state, frame[None]) for frame in out)
     else:

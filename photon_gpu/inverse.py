@@ -50,7 +50,7 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
     def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
         width = codes.dtype.itemsize
         if by_pairs and width == 1 and codes.size >= _MANY and _even(codes, out):
-            kernels.inverse(codes.view(np.uint16), _pairs(tables.tobytes()), out.view(np.uint32))
+            kernels.inverse(codes.view(np.uint16), pairs(tables.tobytes()), out.view(np.uint32))
             return
         if width not in placed:
             # A table as long as the codes' dtype reaches: altered codes stay within it.
@@ -73,15 +73,15 @@ _MANY = 1 << 16
 
 
 @lru_cache(maxsize=16)
-def _pairs(table: bytes) -> NDArray[np.uint32]:
+def pairs(table: bytes) -> NDArray[np.uint32]:
     """The two samples of every two codes of 8 bits, from a table of samples of two bytes."""
     one = np.zeros(256, np.uint16)
     one[: len(table) // 2] = np.frombuffer(table, np.uint16)
     both = np.empty((256, 256, 2), np.uint16)
     both[:, :, 0], both[:, :, 1] = one, one[:, np.newaxis]
-    pairs = both.view(np.uint32).reshape(-1)
-    pairs.setflags(write=False)
-    return pairs
+    found = both.view(np.uint32).reshape(-1)
+    found.setflags(write=False)
+    return found
 
 
 def _even(codes: NDArray, out: NDArray) -> bool:

@@ -9,7 +9,7 @@ from photon_gpu.kernels.reference import phase
 from photon_gpu.backend import get_backend
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.inverse import STABILIZED, _pairs, render
+from photon_gpu.inverse import STABILIZED, pairs, render
 from photon_gpu.noise import NoiseModel
 
 NUMBA = get_backend("numba")
@@ -62,9 +62,9 @@ def test_many_samples_of_two_bytes_are_those_of_few(dtype, columns, begin, betwe
     codes = np.random.default_rng(0).integers(0, 256, (200, columns)).astype("uint8")
     draw = render(encoding, 0, 255, np.dtype(dtype), NUMBA)
     wide = np.full((200, begin + columns + between), 77, dtype)
-    before = _pairs.cache_info()
+    before = pairs.cache_info()
     draw(codes, 3, columns, wide[:, begin : begin + columns])
-    assert (_pairs.cache_info() != before) == (columns == 400 and begin % 2 == 0 and between % 2 == 0)
+    assert (pairs.cache_info() != before) == (columns == 400 and begin % 2 == 0 and between % 2 == 0)
     expected = np.empty_like(codes, dtype)
     for t in range(200):
         draw(codes[t : t + 1], 3 + t * columns, columns, expected[t : t + 1])

@@ -65,22 +65,14 @@ class Compact(Layout):
         out: NDArray | None = None,
     ) -> NDArray:
         """See the base class."""
+        payload = self._payload(data, chunk, run)
         if self.backend.gpu is not None:
-            payload = blosc.decompress(data, self._size(data, chunk), run)
             decoded: NDArray = self.backend.gpu.decode(
                 payload, chunk, self.encoding, start=start, stop=stop, what=what
             )
             return decoded if out is None else placed(decoded, out)
         return decode(
-            self._payload(data, chunk, run),
-            chunk,
-            self.encoding,
-            self.backend,
-            start=start,
-            stop=stop,
-            what=what,
-            run=run,
-            out=out,
+            payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run, out=out
         )
 
     def decode_part(
@@ -108,7 +100,7 @@ class Compact(Layout):
         self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
     ) -> Any:
         """See the base class."""
-        gpu, payload = self._gpu(), blosc.decompress(data, self._size(data, chunk), run)
+        gpu, payload = self._gpu(), self._payload(data, chunk, run)
         device = gpu.lanes[0].number
         return gpu.decode(payload, chunk, self.encoding, start=start, stop=stop, what=what, device=device)
 
