@@ -29,7 +29,7 @@ from photon_gpu.kernels.cuda_launch import (
 FRACTION, WEIGHT, ESCAPE, TERMS, MIX = 7, 8, 15, 11, 16
 
 BINS = 1024
-_RUN, _TABLE = 1024, 1 << 20
+_RUN, _TABLE, _STEPS = 1024, 1 << 20, 16
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 _BITS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 
@@ -246,17 +246,20 @@ def restore_full(
 ) -> None:
     """See the reference.
 
-    A pixel needs its west and north neighbours first, so a wavefront runs through all frames and
-    bands at once: ``columns + 2*band_rows + 4*T`` short launches (see ``wavefront_step`` in the source).
+    A pixel needs its west and north neighbours first, so a wavefront of ``columns + 2*band_rows + 4*T``
+    steps runs through all frames and bands at once, a launch for every few (see ``wavefront`` in the source).
     """
     arguments = _mix(residuals, weights, rates, state, out, band_rows)
     frames, rows, columns = residuals.shape
-    across = columns - 1 + 2 * (min(band_rows or rows, rows) - 1)
-    for step in range(across + 4 * (frames - 1) + 1 if residuals.size else 0):
-        oldest, newest = max(0, -(-(step - across) // 4)), min(step // 4, frames - 1)
-        met = newest - oldest + 1
-        where = (np.uint32(step), np.uint32(oldest), np.uint32(met))
-        launch(f"restore_full_{letter(residuals)}", met * rows, 1, *arguments, *where)
+    if not residuals.size:
+        return
+    height = min(band_rows or rows, rows)
+    group = max(1, THREADS // height)
+    groups, bands = -(-frames // group), -(-rows // height)
+    length = columns - 1 + 2 * (height - 1) + 4 * (frames - 1) + 1
+    for diagonal in range(-(-length // _STEPS) + groups - 1):
+        where = (np.uint32(diagonal), np.uint32(group), np.uint32(_STEPS))
+        launch(f"restore_full_{letter(residuals)}", bands * groups * THREADS, 1, *arguments, *where)
 
 
 def _packs(residuals: Any, escapes: Any, segment: int) -> int:

@@ -196,20 +196,30 @@ DEVICE void mix_frame(const Mix<Code>& mix, u32 t)
         mix_pixel<Code, MODE>(mix, t, (u32)i / mix.columns, (u32)i % mix.columns);
 }
 
-// ---- restore_full: one launch per step of a wavefront through all frames ---------------------------------
+// ---- restore_full: one launch per diagonal of tiles ------------------------------------------------------
 
 // Pixel (t, row, column) is restored in step column + 2*row + 4*t of its band: after its west (1 step before),
 // north-east (1), north (2), north-west (3), and after (t - 1, row + 1, column + 1) (1 step before). What it
-// overwrites in `means` was last read one step before. The launch is given the frames t0.. that the step meets.
+// overwrites in `means` was last read one step before. A tile is `steps` steps of `group` frames of a band, and
+// needs the same frames' tile before it and the same steps of the group before it: hence the diagonals.
 template <class Code>
-DEVICE void wavefront_step(const Mix<Code>& mix, u32 step, u32 t0, u32 met)
+DEVICE void wavefront(const Mix<Code>& mix, u32 diagonal, u32 group, u32 steps)
 {
-    const u64 lines = (u64)met * mix.rows;
-    for (u64 i = thread_index(); i < lines; i += thread_count()) {
-        const u32 t = t0 + (u32)(i / mix.rows), row = (u32)(i % mix.rows);
-        const u32 before = 4 * t + 2 * (row % mix.band_rows);
-        if (before > step || step - before >= mix.columns) continue;
-        mix_pixel<Code, RESTORE_FULL>(mix, t, row, step - before);
+    const u32 groups = (mix.frames + group - 1) / group, bands = (mix.rows + mix.band_rows - 1) / mix.band_rows;
+    for (u64 tile = blockIdx.x; tile < (u64)bands * groups; tile += gridDim.x) {
+        const u32 g = (u32)(tile % groups), first = (u32)(tile / groups) * mix.band_rows;
+        if (g > diagonal) continue;
+        const u32 rows = mix.band_rows < mix.rows - first ? mix.band_rows : mix.rows - first;
+        const u32 t0 = g * group, lines = (group < mix.frames - t0 ? group : mix.frames - t0) * rows;
+        const u32 begin = (diagonal - g) * steps;
+        for (u32 step = begin; step < begin + steps; ++step) {
+            for (u32 i = threadIdx.x; i < lines; i += blockDim.x) {
+                const u32 t = t0 + i / rows, row = i % rows, before = 4 * t + 2 * row;
+                if (before > step || step - before >= mix.columns) continue;
+                mix_pixel<Code, RESTORE_FULL>(mix, t, first + row, step - before);
+            }
+            __syncthreads();  // the step's codes and means are there
+        }
     }
 }
 
@@ -219,9 +229,9 @@ DEVICE void wavefront_step(const Mix<Code>& mix, u32 step, u32 t0, u32 met)
     { mix_frame<Code, MODE>({in, frames, rows, columns, band_rows, weights, rates, means, out}, t); }
 #define WAVEFRONT(Code) \
     KERNEL restore_full_##Code(const Code* in, u32 frames, u32 rows, u32 columns, u32 band_rows, \
-                               const i32* weights, const i32* rates, i32* means, Code* out, u32 step, u32 t0, \
-                               u32 met) \
-    { wavefront_step<Code>({in, frames, rows, columns, band_rows, weights, rates, means, out}, step, t0, met); }
+                               const i32* weights, const i32* rates, i32* means, Code* out, u32 diagonal, \
+                               u32 group, u32 steps) \
+    { wavefront<Code>({in, frames, rows, columns, band_rows, weights, rates, means, out}, diagonal, group, steps); }
 MIX(predict_past, u8, PREDICT_PAST) MIX(predict_past, u16, PREDICT_PAST)
 MIX(restore_past, u8, RESTORE_PAST) MIX(restore_past, u16, RESTORE_PAST)
 MIX(predict_full, u8, PREDICT_FULL) MIX(predict_full, u16, PREDICT_FULL)

@@ -1,8 +1,8 @@
 """Weights of each frame's own, for scenes that move: where every pixel of a frame went the same way.
 
 Which neighbours of the running mean a frame is like depends on where it moved, so frame ``t`` has its own
-least-squares mix of them (:data:`photon_gpu.kernels.reference.MIX`). All sums are of integers that float64
-holds exactly, and the rest is elementwise: the same frames give the same weights on every machine.
+least-squares mix of them (:data:`photon_gpu.kernels.reference.MIX`). All sums are of integers, and the rest
+is elementwise: the same frames give the same weights on every machine.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.kernels.cpu_fit import TERMS, mix_sums
 from photon_gpu.predictors import MIX, MIX_MULTIPLICITY, ONE, rates, within_limits
+from photon_gpu.scratch import scratch
 
-_LIMIT = 1 << 17
-_MOST = 1 << 13  # samples of a frame: enough for 16 weights; sums of squares below _LIMIT stay within 2**53
+_MOST = 1 << 13  # samples of a frame, about: enough for 16 weights
 _PER_WEIGHT = 50
 
 
@@ -27,15 +28,11 @@ def fit_frames(codes: NDArray, rate: int, top: int) -> NDArray[np.int32]:
     every = -(-rows * columns // _MOST)
     kept = np.arange(min(every // 2, rows - 1), rows, every)
     centre = int(np.rint(np.median(codes[0])))
-    gram, right = np.zeros((frames, MIX, MIX)), np.zeros((frames, MIX))
-    counted = np.zeros(frames, np.int64)
-    mean = previous = np.zeros((rows, columns), np.int32)
-    for t, (frame, step) in enumerate(zip(codes, rates(frames, rate).tolist(), strict=True)):
-        now = frame.astype(np.int32) << 7
-        samples, wanted = _samples(mean, previous, now, centre, kept, alone=t == 0)
-        gram[t], right[t], counted[t] = samples @ samples.T, samples @ wanted, wanted.size
-        mean = mean + (((now - mean) * step + 64) >> 7)
-        previous = now
+    sums = np.empty((frames, TERMS, TERMS), np.int64)
+    mean, terms = (scratch(name, (n, columns), np.int32) for name, n in (("mean", rows), ("terms", TERMS)))
+    mix_sums(codes, rates(frames, rate), kept, centre, mean, terms, sums)
+    gram, right = sums[:, :MIX, :MIX].astype(np.float64), sums[:, :MIX, MIX].astype(np.float64)
+    counted = sums[:, MIX - 1, MIX - 1] >> 14  # the last term is 128 in every sample
     # A ridge of a thousandth of a code: equal columns stay solvable.
     gram += np.eye(MIX) * (1.0 + 4.0 * counted)[:, None, None]
     weights = _rounded(_eliminate(gram, right), centre)
@@ -43,44 +40,6 @@ def fit_frames(codes: NDArray, rate: int, top: int) -> NDArray[np.int32]:
     plain[1:, 0], plain[0, -1] = ONE, centre * ONE
     unfit = (counted < _PER_WEIGHT * MIX) | ~within_limits(weights, top)
     return np.where(unfit[:, None], plain, weights).astype(np.int32)
-
-
-def _samples(
-    mean: NDArray, previous: NDArray, now: NDArray, centre: int, kept: NDArray[np.intp], *, alone: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Terms ``(16, n)`` and codes ``(n,)`` of rows ``kept``, in 1/128 code, relative to an anchor.
-
-    That is the running mean, or ``centre`` for a frame that has no past (``alone``). The first term is how far
-    the mean is from ``centre``: its own weight is solved for as an offset from "predict the anchor".
-    """
-    above, below = np.maximum(kept - 1, 0), np.minimum(kept + 1, len(mean) - 1)
-    middle = mean[kept]
-    anchor = np.full_like(middle, centre << 7) if alone else middle
-    north, south = mean[above], mean[below]
-    m, p = _beside(middle), _beside(previous[kept])
-    n = _beside(now[kept])
-    up, down = _beside(north), _beside(south)
-    # Where the frame has nothing above or beside, the kernels have the mean.
-    upper = _beside(np.where((kept == 0)[:, None], middle, now[above]))
-    terms = [
-        middle - (centre << 7),
-        *(plane - middle for plane in (north, south, m[:, :-2], m[:, 2:])),
-        *(plane - middle for plane in (up[:, :-2], up[:, 2:], down[:, :-2], down[:, 2:])),
-        previous[kept] - middle,
-        previous[above] + previous[below] + p[:, :-2] + p[:, 2:] - 4 * middle,
-    ]
-    if alone:
-        terms = [np.zeros_like(middle) for _ in terms]
-    terms += [plane - anchor for plane in (n[:, :-2], upper[:, 1:-1], upper[:, :-2], upper[:, 2:])]
-    stacked = np.stack([*terms, np.full_like(middle, 128)]).reshape(MIX, -1)
-    wanted = (now[kept] - anchor).ravel()
-    near = (np.abs(stacked).max(0) < _LIMIT) & (np.abs(wanted) < _LIMIT)
-    return stacked[:, near].astype(np.float64), wanted[near].astype(np.float64)
-
-
-def _beside(rows: NDArray) -> NDArray:
-    """Rows with the nearest pixel beyond each end."""
-    return np.pad(rows, ((0, 0), (1, 1)), mode="edge")
 
 
 def _eliminate(gram: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:

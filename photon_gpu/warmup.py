@@ -14,7 +14,7 @@ from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import NAMES, SORTABLE, Predictor
 from photon_gpu.stages import Stages
 
-_NEEDED = {"fast": ("mean",), "balanced": ("mean", "past"), "small": ("mean", "past", "full")}
+_NEEDED = {"fast": ("mean",), "balanced": ("mean", "past"), "small": ("mean", "past", "full", "moving")}
 
 
 def warm_up(backend: Backend, encoding: Encoding, preset: str) -> float:

@@ -383,9 +383,8 @@ def test_damage_is_found(
                 gpu.decode(damaged, chunk, report.encoding)
 
 
-def test_bad_input_of_gpus(machine: standin.Machine, tmp_path: Path) -> None:
-    import cupy
-
+def refuse_bad_input(cupy: Any, tmp_path: Path) -> None:
+    """What a GPU cannot take is told; on a real device likewise."""
     host = movie("uint16")
     array = cupy.asarray(host)
     encode = {"noise": NOISE, "overwrite": True}
@@ -417,6 +416,12 @@ def test_bad_input_of_gpus(machine: standin.Machine, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="backend 'numba' works on frames in host memory"):
         pg.open(tmp_path / "m", backend="numba", device="gpu")
     assert pg.open(tmp_path / "m", device="gpu")[0].shape == (20, 31)
+
+
+def test_bad_input_of_gpus(machine: standin.Machine, tmp_path: Path) -> None:
+    import cupy
+
+    refuse_bad_input(cupy, tmp_path)
 
 
 def test_an_array_on_a_gpu_that_the_backend_leaves_out(tmp_path: Path) -> None:

@@ -96,16 +96,3 @@ def _of_all(codes):
         return fit_frames(codes, 16, 255)
     finally:
         moving._MOST = kept
-
-
-def test_the_sums_are_exact_so_that_no_library_can_change_a_weight():
-    """Sums of products in float64, in whatever order a BLAS adds them, against integers."""
-    from photon_gpu.moving import _samples
-
-    codes = np.random.default_rng(4).integers(0, 2000, (3, 90, 91)).astype("int32") << 7
-    samples, wanted = _samples(codes[0], codes[1], codes[2], 1000, np.arange(90), alone=False)
-    assert np.abs(samples).max() < 2**17 and np.abs(wanted).max() < 2**17 and wanted.size > 50
-    whole = samples.astype(np.int64)
-    assert ((samples @ samples.T).astype(np.int64) == whole @ whole.T).all()
-    assert (samples @ wanted).astype(np.int64).tolist() == (whole @ wanted.astype(np.int64)).tolist()
-    assert 2**17 * 2**17 * 8192 < 2**53

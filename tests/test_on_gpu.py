@@ -26,7 +26,7 @@ from tests.kernels.vectors import (
     weights_of,
 )
 from tests.test_gpu import DTYPES as MOVIE_DTYPES
-from tests.test_gpu import SORTED, THREE_BANDS, both, movie
+from tests.test_gpu import NOISE, SORTED, THREE_BANDS, both, movie, refuse_bad_input
 
 pytestmark = pytest.mark.gpu
 
@@ -203,3 +203,74 @@ def test_many_chunks_through_few_slots(cupy: Any, tmp_path: Path) -> None:
     both(tmp_path, values, values, layout="compact", chunk_frames=8)
     read = pg.open(tmp_path / "cupy", backend="cupy").counts[...]
     np.testing.assert_array_equal(read, pg.open(tmp_path / "numba", backend="numba").counts[...])
+
+
+def _torch(host: np.ndarray) -> Any:
+    return pytest.importorskip("torch").from_numpy(host).cuda()
+
+
+def _jax(host: np.ndarray) -> Any:
+    jax = pytest.importorskip("jax")
+    return jax.device_put(host, jax.devices("gpu")[0])
+
+
+def _numba(host: np.ndarray) -> Any:
+    return pytest.importorskip("numba.cuda").to_device(host)
+
+
+@pytest.mark.parametrize("put", [_torch, _jax, _numba])
+def test_frames_of_other_libraries(cupy: Any, tmp_path: Path, put: Any) -> None:
+    """By DLPack or ``__cuda_array_interface__``, from their real owners."""
+    host = movie("float32", (12, 20, 33))
+    report = both(tmp_path, put(host), host, backend="auto", layout="compact")
+    assert report.backend == "cupy" and "on a GPU" in report.why
+    assert {"kernel", "download"} <= set(report.stages) and "upload" not in report.stages
+
+
+@pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
+def test_any_part_is_decoded_onto_the_gpu(cupy: Any, tmp_path: Path, layout: str) -> None:
+    values = movie("uint16")
+    for dither in (None, 5):
+        pg.encode(
+            values, tmp_path / "m", layout=layout, noise=NOISE, chunk_frames=5, dither=dither, overwrite=True
+        )
+        cpu, gpu = pg.open(tmp_path / "m"), pg.open(tmp_path / "m", device="gpu")
+        for key in (slice(None), slice(3, 9), 12, [11, 0, 4], (slice(2, 8), 3, slice(4, 9)), slice(0, 0)):
+            for found, expected in (
+                (gpu[key], cpu[key]),
+                (gpu.counts[key], cpu.counts[key]),
+                (gpu.counts.astype("float32")[key], cpu.counts.astype("float32")[key]),
+            ):
+                assert isinstance(found, cupy.ndarray) and found.dtype == expected.dtype
+                equal(found, expected)
+
+
+@pytest.mark.parametrize("layout", ["plain", "compact"])
+def test_every_other_frame(cupy: Any, tmp_path: Path, layout: str) -> None:
+    host = movie("uint16", (12, 40, 1100))
+    both(tmp_path, cupy.asarray(host)[::2], host[::2], layout=layout)
+
+
+@pytest.mark.parametrize("predictor", ["past", "full", *SORTED])
+def test_little_device_memory_takes_smaller_pieces(
+    cupy: Any, tmp_path: Path, predictor: str | pg.Predictor
+) -> None:
+    """CuPy's pool is held to a few megabytes, which real drivers' refusals of memory come out as."""
+    values = movie("uint16", (40, 256, 1100))
+    pool = cupy.get_default_memory_pool()
+    both(tmp_path, values, values, layout="compact", predictor=predictor)  # tables are there
+    try:
+        pool.free_all_blocks()
+        pool.set_limit(size=pool.used_bytes() + (6 << 20))
+        both(tmp_path, values, values, layout="compact", predictor=predictor, chunk_frames=40)
+        read = pg.open(tmp_path / "cupy", backend="cupy").counts[...]
+        pool.set_limit(size=1 << 20)  # slots that hold more give it back and cannot have it again
+        with pytest.raises(pg.errors.BackendUnavailableError, match="out of memory even for"):
+            pg.encode(values.astype(float), tmp_path / "none", backend="cupy", noise=NOISE, layout="compact")
+    finally:
+        pool.set_limit(size=0)
+    np.testing.assert_array_equal(read, pg.open(tmp_path / "numba", backend="numba").counts[...])
+
+
+def test_bad_input_is_refused(cupy: Any, tmp_path: Path) -> None:
+    refuse_bad_input(cupy, tmp_path)

@@ -86,6 +86,7 @@ class Gpu:
                 if plan.predictor.name == "moving":
                     # Weights are fitted to all codes of the chunk, on the CPU: solving takes few numbers.
                     plan.fit(np.concatenate([_codes_of(loaded, plan, *piece) for piece in pieces], axis=1))
+                    slot.resume()
                 return plan.finished(sum(_encode_piece(loaded, plan, *piece) for piece in pieces))
 
             return slot.lane.shrinking(slot, rows * row_bytes, band * row_bytes, work)
@@ -124,27 +125,33 @@ class Gpu:
         stop: int | None = None,
         what: str | np.dtype = STABILIZED,
         device: int | None = None,
+        out: NDArray | None = None,
     ) -> Any:
         """As :func:`photon_gpu.coder.decode`; with ``device``, an array there instead of one here."""
         opened = Opened(payload, chunk, encoding, start, stop, what)
         header, dtype = opened.header, opened.dtype
         if beyond_tables(encoding, header.top):
-            values = decode(payload, chunk, encoding, get_backend(), start=start, stop=stop, what=what)
+            values = decode(
+                payload, chunk, encoding, get_backend(), start=start, stop=stop, what=what, out=out
+            )
             return values if device is None else self.upload(values, device)
         row_bytes = header.frames * opened.columns * max(header.width, dtype.itemsize)
         shape = (opened.stop - opened.start, opened.rows * opened.columns)
+        if device is None:
+            out = np.empty(opened.shape, dtype) if out is None else out
+            out.reshape(shape)[opened.present :] = 0
         with self._slots.taken(device) as slot:
 
             def work(piece_bytes: int) -> Any:
                 draw = render(encoding, header.base, header.top, what, slot.lane.backend)
-                out = np.zeros(shape, dtype) if device is None else slot.lane.zeros(shape, dtype)
+                target = slot.lane.zeros(shape, dtype) if out is None else out.reshape(shape)
                 pieces = _pieces(opened.rows, header.band_rows, row_bytes, piece_bytes)
-                opened.check(sum(_decode_piece(slot, opened, draw, out, *piece) for piece in pieces))
-                return out
+                opened.check(sum(_decode_piece(slot, opened, draw, target, *piece) for piece in pieces))
+                return target
 
             smallest = header.band_rows * row_bytes
-            out = slot.lane.shrinking(slot, opened.rows * row_bytes, smallest, work)
-        return out.reshape(opened.shape)
+            target = slot.lane.shrinking(slot, opened.rows * row_bytes, smallest, work)
+        return target.reshape(opened.shape) if out is None else out
 
     def counts_from_labels(
         self, labels: NDArray[np.float64], start: int, encoding: Encoding, what: str | np.dtype, device: int

@@ -164,6 +164,11 @@ class Slot:
                 raise DeviceFull(str(error)) from error
         return self._device[name][:nbytes].view(dtype).reshape(shape)
 
+    def resume(self) -> None:
+        """The host is done with what it fetched; kernels queued from now on are timed."""
+        if self._timeline:
+            self._timeline.begin_kernels()
+
     def release(self) -> None:
         """Give all memory back, once what was queued is done."""
         self.lane.compute.synchronize()

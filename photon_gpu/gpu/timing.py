@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class Timeline:
     """Counts what one slot does towards the stages ``upload``, ``kernel`` and ``download``.
 
-    ``kernel`` runs from the last copy up, or the last result, to the end of what was queued, on a stream that all
-    slots of a device share: seconds of a slot, as other stages are seconds of a thread. The rest of the time in
-    which a chunk has the slot is ``gpu``: copies within host memory, and launches.
+    ``kernel`` runs from the last copy up, or from where the host goes on after a result, to the end of what was
+    queued, on a stream that all slots of a device share: seconds of a slot, as other stages are seconds of a
+    thread. The rest of the time in which a chunk has the slot is ``gpu``: the host's copies, launches and fits.
     """
 
     def __init__(self, lane: Lane, stages: Stages) -> None:

@@ -12,7 +12,7 @@ from photon_gpu.blosc import Map
 from photon_gpu.coder import decode, encode
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.layouts.base import Layout, placed
+from photon_gpu.layouts.base import Layout
 from photon_gpu.partial import decode_part
 from photon_gpu.payload import most_bytes, unpack
 from photon_gpu.scratch import scratch
@@ -68,9 +68,9 @@ class Compact(Layout):
         payload = self._payload(data, chunk, run)
         if self.backend.gpu is not None:
             decoded: NDArray = self.backend.gpu.decode(
-                payload, chunk, self.encoding, start=start, stop=stop, what=what
+                payload, chunk, self.encoding, start=start, stop=stop, what=what, out=out
             )
-            return decoded if out is None else placed(decoded, out)
+            return decoded
         return decode(
             payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run, out=out
         )

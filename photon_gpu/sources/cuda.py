@@ -45,7 +45,7 @@ class CudaSource(Source):
         try:
             shared = hasattr(array, "__cuda_array_interface__")
             self._array = cupy.asarray(array) if shared else cupy.from_dlpack(array)
-        except (TypeError, ValueError, BufferError) as error:
+        except (TypeError, ValueError, BufferError, cupy.cuda.runtime.CUDARuntimeError) as error:
             raise UnsupportedTypeError(f"{self.name}: CuPy cannot share its memory ({error})") from error
         self.dtype = check_movie(self._array.shape, self._array.dtype, self.name)
         self.shape = tuple(int(n) for n in self._array.shape)

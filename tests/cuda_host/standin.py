@@ -454,7 +454,7 @@ def shared(machine: Machine, interface: dict[str, Any]) -> ndarray:
     address = interface["data"][0]
     owner = next((m for m in list(machine.memories) if m.address <= address < m.address + m.nbytes), None)
     if owner is None:
-        raise ValueError("stand-in: memory of no array")
+        raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")  # as hardware has it
     kind = np.dtype(interface["typestr"])
     host = np.ndarray(
         interface["shape"], kind, owner.raw, address - owner.address, interface.get("strides") or None

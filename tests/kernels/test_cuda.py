@@ -238,7 +238,18 @@ def test_mean(device: Device, codes: str, shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("codes", ["uint8", "uint16"])
 @pytest.mark.parametrize(
-    "shape", [(5, 6, 21), (1, 3, 4), (3, 1, 1), (4, 1, 7), (4, 9, 1), (9, 3, 5), (2, 18, 33)]
+    "shape",
+    [
+        (5, 6, 21),
+        (1, 3, 4),
+        (3, 1, 1),
+        (4, 1, 7),
+        (4, 9, 1),
+        (9, 3, 5),
+        (2, 18, 33),
+        (10, 70, 20),
+        (70, 9, 3),
+    ],
 )
 @pytest.mark.parametrize("name", ["past", "full"])
 def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: str) -> None:
