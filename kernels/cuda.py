@@ -2,7 +2,11 @@
 
 Arrays are CuPy arrays of the current device; work is queued on the current stream and nothing waits,
 except where a number is returned. Frames may lie apart (a band of a chunk is a view), pixels of a
-frame may not. The source is ``photon.cu`` and what goes on from it, compiled by NVRTC at first use on a device.
+frame may not.
+
+What takes ``(T, n)`` in the twins also takes several bands, ``(bands, T, n)``, in one launch;
+samples are numbered on from band to band within a frame. The source is ``photon.cu`` and what goes on from
+it, compiled by NVRTC at first use on a device.
 
 ``past`` and ``full`` take whole chunks: with ``band_rows`` the memory of codes and residuals is band after
 band, each ``(T, its rows, columns)``, as in a payload; each band is what the twins take in one call.
@@ -18,11 +22,11 @@ from photon_gpu.kernels.cuda_launch import (
     THREADS,
     check,
     contiguous,
-    frame_stride,
     launch,
     letter,
     rows_of,
     same_shape,
+    strides_of,
     u32,
 )
 
@@ -39,11 +43,10 @@ def extent(values: Any, out: Any) -> None:
     check(values, "values")
     check(out, "out", values.dtype.name)
     values = values if values.ndim > 1 else values.reshape(1, -1)
-    frames, pixels, stride, _ = rows_of(values, values)
+    rows = rows_of(values, values)
     found = cupy.empty(3, np.uint64)
     found.data.memset_async(0, found.nbytes)
-    shape = (values, np.uint64(stride), np.uint32(frames), np.uint64(pixels))
-    launch(f"extent_{letter(values)}", pixels, frames, *shape, found)
+    launch(f"extent_{letter(values)}", rows.pixels, rows.frames, values, *rows.given, found)
     launch(f"extent_values_{letter(values)}", 1, 1, found, out)
 
 
@@ -61,16 +64,16 @@ def _lookup(codes: Any, table: Any, phased: tuple[int, int, int] | None, out: An
     check(table, "table")
     check(out, "out", table.dtype.name)
     contiguous(table, "table")
-    frames, pixels, a, b = rows_of(codes, out, *(phased[2:] if phased else ()))
-    if frames * pixels == 0:
+    if codes.size == 0:
         return
+    rows = rows_of(codes, out, *(phased[2:] if phased else ()))
     kinds = f"{letter(codes)}_{_BITS[out.dtype.itemsize]}"
-    shape = (codes, np.uint64(a), np.uint32(frames), np.uint64(pixels), table, np.uint32(table.shape[-1]))
+    given = (codes, *rows.given, table, np.uint32(table.shape[-1]))
     if phased:
         numbers = [u32(number) for number in phased]
-        launch(f"lookup_phased_{kinds}", pixels, frames, *shape, *numbers, out, np.uint64(b))
+        launch(f"lookup_phased_{kinds}", rows.pixels, rows.frames, *given, *numbers, out, *rows.out)
     else:
-        launch(f"lookup_{kinds}", -(-pixels // 16), frames, *shape, out, np.uint64(b))
+        launch(f"lookup_{kinds}", -(-rows.pixels // 16), rows.frames, *given, out, *rows.out)
 
 
 def forward_lut(patterns: Any, lut: Any, out: Any) -> None:
@@ -89,11 +92,10 @@ def subtract(values: Any, base: int, out: Any) -> None:
     """See the reference."""
     check(values, "values", *_INTEGERS)
     check(out, "out", "uint8", "uint16", "uint32")
-    frames, pixels, a, b = rows_of(values, out)
-    shape = (values, np.uint64(a), np.uint32(frames), np.uint64(pixels))
-    if frames * pixels:
+    rows = rows_of(values, out)
+    if values.size:
         name = f"subtract_{letter(values)}_{letter(out)}"
-        launch(name, pixels, frames, *shape, np.int64(base), out, np.uint64(b))
+        launch(name, rows.pixels, rows.frames, values, *rows.given, np.int64(base), out, *rows.out)
 
 
 def _threshold(values: Any, thresholds: Any, model: Any, phased: tuple[int, int, int], out: Any) -> None:
@@ -102,15 +104,15 @@ def _threshold(values: Any, thresholds: Any, model: Any, phased: tuple[int, int,
     check(model, "model", "float64")
     check(out, "out", "uint8", "uint16", "uint32")
     contiguous(thresholds, "thresholds")
-    rows, size = (1, thresholds.size) if thresholds.ndim == 1 else thresholds.shape
-    if model.size < 4 + rows:
+    phases, size = (1, thresholds.size) if thresholds.ndim == 1 else thresholds.shape
+    if model.size < 4 + phases:
         raise ValueError(f"model holds {model.size} numbers; 4 and one per row of thresholds are needed")
-    frames, pixels, a, b = rows_of(values, out, *(phased[2:] if rows > 1 else ()))
-    if frames * pixels == 0:
+    if values.size == 0:
         return
-    table = (thresholds, np.uint32(rows), np.uint32(size), model, *(u32(number) for number in phased))
-    shape = (values, np.uint64(a), np.uint32(frames), np.uint64(pixels))
-    launch(f"threshold_{letter(values)}_{letter(out)}", pixels, frames, *shape, *table, out, np.uint64(b))
+    rows = rows_of(values, out, *(phased[2:] if phases > 1 else ()))
+    table = (thresholds, np.uint32(phases), np.uint32(size), model, *(u32(number) for number in phased))
+    name = f"threshold_{letter(values)}_{letter(out)}"
+    launch(name, rows.pixels, rows.frames, values, *rows.given, *table, out, *rows.out)
 
 
 def forward_thresholds(values: Any, thresholds: Any, model: Any, base: int, out: Any) -> None:
@@ -162,9 +164,9 @@ def add_checksum(codes: Any, first: int, stride: int, total: Any) -> None:
     """As :func:`checksum`, added to ``total`` (uint64, one, modulo 2**64) on the device; nothing waits."""
     check(codes, "codes", "uint8", "uint16", "uint32")
     check(total, "total", "uint64")
-    frames, pixels, a, _ = rows_of(codes, codes, stride)
-    shape = (codes, np.uint64(a), np.uint32(frames), np.uint64(pixels))
-    launch(f"checksum_{letter(codes)}", pixels, frames, *shape, u32(first), u32(stride), total)
+    rows = rows_of(codes, codes, stride)
+    numbers = (u32(first), u32(stride))
+    launch(f"checksum_{letter(codes)}", rows.pixels, rows.frames, codes, *rows.given, *numbers, total)
 
 
 def _mean(name: str, codes: Any, rates: Any, first: int, out: Any) -> None:
@@ -172,11 +174,12 @@ def _mean(name: str, codes: Any, rates: Any, first: int, out: Any) -> None:
     check(out, "out", codes.dtype.name)
     check(rates, "rates", "int32")
     same_shape(codes, out)
-    a, b = frame_stride(codes, "codes"), frame_stride(out, "out")
-    frames, pixels = codes.shape
-    if frames * pixels:
-        shape = (codes, np.uint64(a), np.uint32(frames), np.uint64(pixels))
-        launch(f"{name}_{letter(codes)}", pixels, 1, *shape, rates, np.int32(first), out, np.uint64(b))
+    given, found = strides_of(codes, "codes"), strides_of(out, "out")
+    bands, frames, pixels = (1, *codes.shape) if codes.ndim == 2 else codes.shape
+    if codes.size:
+        shape = (codes, *map(np.uint64, given), np.uint32(bands), np.uint32(frames), np.uint64(pixels))
+        numbers = (rates, np.int32(first), out, *map(np.uint64, found))
+        launch(f"{name}_{letter(codes)}", pixels, bands, *shape, *numbers)
 
 
 def predict_mean(codes: Any, rates: Any, first: int, state: Any, out: Any) -> None:
@@ -400,7 +403,7 @@ def moments(values: Any, low: int, shift: int, out: Any) -> None:
     bins = out.shape[1]
     if out.shape[0] != 3 or not 1 <= bins <= BINS:
         raise ValueError(f"out has shape {out.shape}; (3, 1 to {BINS}) is needed")
-    shape = (values, np.uint64(frame_stride(values, "values")), np.uint32(frames), np.uint64(pixels))
+    shape = (values, np.uint64(strides_of(values, "values")[0]), np.uint32(frames), np.uint64(pixels))
     if frames > 1 and pixels:
         numbers = (np.int64(low), np.uint32(shift), np.uint32(bins))
         launch(f"moments_{letter(values)}", pixels, 1, *shape, *numbers, out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
@@ -68,20 +68,18 @@ def check(array: Any, name: str, *dtypes: str) -> None:
         raise TypeError(f"{name} is {array.dtype.name}; allowed are {', '.join(dtypes)}")
 
 
-def frame_stride(array: Any, name: str) -> int:
-    """Elements from frame to frame of ``(T, ...)``; each frame must be contiguous."""
-    expected = array.dtype.itemsize
-    for size, stride in zip(array.shape[:0:-1], array.strides[:0:-1], strict=True):
-        if size > 1 and stride != expected:
-            raise ValueError(
-                f"{name}: strides {array.strides} for shape {array.shape}; frames must be contiguous"
-            )
-        expected *= size
-    if array.shape[0] < 2:
-        return expected // array.dtype.itemsize
-    if array.strides[0] < 0 or array.strides[0] % array.dtype.itemsize:
-        raise ValueError(f"{name}: strides {array.strides}; frames must follow each other")
-    return array.strides[0] // array.dtype.itemsize
+def strides_of(array: Any, name: str) -> tuple[int, int]:
+    """Elements from frame to frame of ``(T, n)`` or ``(bands, T, n)``, and from band to band."""
+    size, pixels = array.dtype.itemsize, array.shape[-1]
+    if pixels > 1 and array.strides[-1] != size:
+        raise ValueError(
+            f"{name}: strides {array.strides} for shape {array.shape}; frames must be contiguous"
+        )
+    for count, stride in zip(array.shape[:-1], array.strides[:-1], strict=True):
+        if count > 1 and (stride < 0 or stride % size):
+            raise ValueError(f"{name}: strides {array.strides}; frames must follow each other")
+    frame = array.strides[-2] // size if array.shape[-2] > 1 else pixels
+    return frame, array.strides[0] // size if array.ndim > 2 and array.shape[0] > 1 else 0
 
 
 def contiguous(array: Any, name: str) -> None:
@@ -101,11 +99,26 @@ def u32(number: int) -> np.uint32:
     return np.uint32(int(number) & 0xFFFFFFFF)
 
 
-def rows_of(one: Any, other: Any, *strides: int) -> tuple[int, int, int, int]:
-    """Frames, pixels and the two frame strides; one long row where nothing lies between the frames."""
+class Rows(NamedTuple):
+    """Rows of pixels that a kernel walks: the frames of one band after those of another."""
+
+    frames: int
+    pixels: int
+    given: tuple[Any, ...]
+    """For the kernel, after its input: its strides, frames of a band, frames of all, pixels."""
+    out: tuple[Any, ...]
+    """For the kernel, after its output: its strides."""
+
+
+def rows_of(one: Any, other: Any, *strides: int) -> Rows:
+    """What lies where in two arrays ``(T, n)`` or ``(bands, T, n)``; one long row where nothing lies between frames.
+
+    ``strides`` are steps of a sample's number from frame to frame, for kernels that count samples.
+    """
     same_shape(one, other)
-    a, b = frame_stride(one, "input"), frame_stride(other, "out")
-    frames, pixels = one.shape
-    if all(stride == pixels for stride in (a, b, *strides)):
-        return 1, frames * pixels, frames * pixels, frames * pixels
-    return frames, pixels, a, b
+    (a, a_band), (b, b_band) = strides_of(one, "input"), strides_of(other, "out")
+    bands, per, pixels = (1, *one.shape) if one.ndim == 2 else one.shape
+    if bands == 1 and all(stride == pixels for stride in (a, b, *strides)):
+        per, pixels = 1, per * pixels
+    given = (np.uint64(a), np.uint64(a_band), np.uint32(per), np.uint32(bands * per), np.uint64(pixels))
+    return Rows(bands * per, pixels, given, (np.uint64(b), np.uint64(b_band)))

@@ -6,8 +6,8 @@
 // size, static shared memory, integers wherever something is decided, and no float arithmetic that a compiler
 // may contract or flush (CuPy compiles everything with -ftz=true).
 //
-// Most kernels take frames of pixels with a stride between frames, in elements: a band of a chunk is a view.
-// blockIdx.y walks the frames and blockIdx.x the pixels, both in grid strides, so any grid gives the result.
+// Most kernels take bands of frames of pixels, with strides from frame to frame and band to band, in elements.
+// blockIdx.y walks the frames of all bands and blockIdx.x the pixels, in grid strides, so any grid gives the result.
 
 typedef signed char i8;
 typedef unsigned char u8;
@@ -29,6 +29,19 @@ typedef double f64;
 
 DEVICE u64 thread_index() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
 DEVICE u64 thread_count() { return (u64)gridDim.x * blockDim.x; }
+
+// Where frame k lies, counted through all bands of `per` frames each.
+struct Rows {
+    u64 frame, band;
+    u32 per;
+    DEVICE u64 operator()(u32 k) const { return k / per * band + k % per * frame; }
+};
+
+// The number of the first sample of frame k: bands go on within a frame, frames are `stride` apart.
+DEVICE u32 number_of(u32 k, u32 per, u64 pixels, u32 first, u32 stride)
+{
+    return first + k / per * (u32)pixels + k % per * stride;
+}
 
 struct Sum { static DEVICE u64 of(u64 a, u64 b) { return a + b; } };
 struct Max { static DEVICE u64 of(u64 a, u64 b) { return a > b ? a : b; } };
@@ -76,7 +89,7 @@ DEVICE bool is_finite(f32 value) { return (__float_as_uint(value) >> 23 & 0xff) 
 
 // found: greatest complement of a key, greatest key, values not finite; the host sets all three to 0.
 template <class T>
-DEVICE void extent(const T* __restrict__ values, u64 values_stride, u32 frames, u64 pixels, u64* found)
+DEVICE void extent(const T* __restrict__ values, Rows at, u32 frames, u64 pixels, u64* found)
 {
     SHARED(u64, lows, THREADS / 32);
     SHARED(u64, highs, THREADS / 32);
@@ -84,7 +97,7 @@ DEVICE void extent(const T* __restrict__ values, u64 values_stride, u32 frames, 
     u64 low = 0, high = 0, strange = 0;
     for (u32 t = blockIdx.y; t < frames; t += gridDim.y)
         for (u64 i = thread_index(); i < pixels; i += thread_count()) {
-            const T value = values[t * values_stride + i];
+            const T value = values[at(t) + i];
             if (is_finite(value)) {
                 const u64 k = key(value);
                 low = Max::of(low, ~k);
@@ -114,8 +127,8 @@ DEVICE void extent_values(const u64* found, T* out)
 }
 
 #define EXTENT(T) \
-    KERNEL extent_##T(const T* values, u64 values_stride, u32 frames, u64 pixels, u64* found) \
-    { extent<T>(values, values_stride, frames, pixels, found); } \
+    KERNEL extent_##T(const T* values, u64 stride, u64 band, u32 per, u32 frames, u64 pixels, u64* found) \
+    { extent<T>(values, {stride, band, per}, frames, pixels, found); } \
     KERNEL extent_values_##T(const u64* found, T* out) { extent_values<T>(found, out); }
 EXTENT(i8) EXTENT(u8) EXTENT(i16) EXTENT(u16) EXTENT(i32) EXTENT(u32) EXTENT(i64) EXTENT(u64)
 EXTENT(f32) EXTENT(f64)
@@ -152,8 +165,8 @@ DEVICE bool aligned(const T* at) { return (u64)at % alignof(Pack<T, N>) == 0; }
 // `table` has `size` entries; its first 16 KiB are read from shared memory. An index beyond the table, which
 // only damaged data has, reads the last entry: a fault would end the context, and the checksum names it.
 template <class In, class Out>
-DEVICE void lookup(const In* __restrict__ in, u64 in_stride, u32 frames, u64 pixels,
-                   const Out* __restrict__ table, u32 size, Out* __restrict__ out, u64 out_stride)
+DEVICE void lookup(const In* __restrict__ in, Rows in_at, u32 frames, u64 pixels,
+                   const Out* __restrict__ table, u32 size, Out* __restrict__ out, Rows out_at)
 {
     constexpr int N = sizeof(In) <= 2 && sizeof(Out) <= 2 ? 16 : 4;
     SHARED(Out, cache, CACHE_BYTES / sizeof(Out));
@@ -161,8 +174,8 @@ DEVICE void lookup(const In* __restrict__ in, u64 in_stride, u32 frames, u64 pix
     for (u32 i = threadIdx.x; i < cached; i += blockDim.x) cache[i] = table[i];
     __syncthreads();
     for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {
-        const In* from = in + t * in_stride;
-        Out* to = out + t * out_stride;
+        const In* from = in + in_at(t);
+        Out* to = out + out_at(t);
         const u64 packs = aligned<In, N>(from) && aligned<Out, N>(to) ? pixels / N : 0;
         for (u64 p = thread_index(); p < packs; p += thread_count()) {
             const Pack<In, N> read = ((const Pack<In, N>*)from)[p];
@@ -183,27 +196,30 @@ DEVICE void lookup(const In* __restrict__ in, u64 in_stride, u32 frames, u64 pix
 
 // One table per phase, `size` entries each, one after the other.
 template <class In, class Out>
-DEVICE void lookup_phased(const In* __restrict__ in, u64 in_stride, u32 frames, u64 pixels,
+DEVICE void lookup_phased(const In* __restrict__ in, Rows in_at, u32 frames, u64 pixels,
                           const Out* __restrict__ tables, u32 size, u32 seed, u32 first, u32 stride,
-                          Out* __restrict__ out, u64 out_stride)
+                          Out* __restrict__ out, Rows out_at)
 {
     for (u32 t = blockIdx.y; t < frames; t += gridDim.y)
         for (u64 i = thread_index(); i < pixels; i += thread_count()) {
-            const u32 index = in[t * in_stride + i];
-            const u32 row = phase_of(first + t * stride + (u32)i, seed);
-            out[t * out_stride + i] = tables[(u64)row * size + (index < size ? index : size - 1)];
+            const u32 index = in[in_at(t) + i];
+            const u32 row = phase_of(number_of(t, in_at.per, pixels, first, stride) + (u32)i, seed);
+            out[out_at(t) + i] = tables[(u64)row * size + (index < size ? index : size - 1)];
         }
 }
 
 #define LOOKUP(In, Out) \
-    KERNEL lookup_##In##_##Out(const In* __restrict__ in, u64 in_stride, u32 frames, u64 pixels, \
-                               const Out* __restrict__ table, u32 size, Out* __restrict__ out, u64 out_stride) \
-    { lookup<In, Out>(in, in_stride, frames, pixels, table, size, out, out_stride); } \
-    KERNEL lookup_phased_##In##_##Out(const In* __restrict__ in, u64 in_stride, u32 frames, u64 pixels, \
-                                      const Out* __restrict__ tables, u32 size, u32 seed, u32 first, u32 stride, \
-                                      Out* __restrict__ out, u64 out_stride) \
-    { lookup_phased<In, Out>(in, in_stride, frames, pixels, tables, size, seed, first, stride, out, \
-                             out_stride); }
+    KERNEL lookup_##In##_##Out(const In* __restrict__ in, u64 in_stride, u64 in_band, u32 per, u32 frames, \
+                               u64 pixels, const Out* __restrict__ table, u32 size, Out* __restrict__ out, \
+                               u64 out_stride, u64 out_band) \
+    { lookup<In, Out>(in, {in_stride, in_band, per}, frames, pixels, table, size, out, \
+                      {out_stride, out_band, per}); } \
+    KERNEL lookup_phased_##In##_##Out(const In* __restrict__ in, u64 in_stride, u64 in_band, u32 per, \
+                                      u32 frames, u64 pixels, const Out* __restrict__ tables, u32 size, u32 seed, \
+                                      u32 first, u32 stride, Out* __restrict__ out, u64 out_stride, \
+                                      u64 out_band) \
+    { lookup_phased<In, Out>(in, {in_stride, in_band, per}, frames, pixels, tables, size, seed, first, stride, \
+                             out, {out_stride, out_band, per}); }
 LOOKUP(u8, u8) LOOKUP(u8, u16) LOOKUP(u8, u32) LOOKUP(u8, u64)
 LOOKUP(u16, u8) LOOKUP(u16, u16) LOOKUP(u16, u32) LOOKUP(u16, u64)
 LOOKUP(u32, u8) LOOKUP(u32, u16) LOOKUP(u32, u32) LOOKUP(u32, u64)
@@ -211,18 +227,18 @@ LOOKUP(u32, u8) LOOKUP(u32, u16) LOOKUP(u32, u32) LOOKUP(u32, u64)
 // ---- subtract --------------------------------------------------------------------------------------------
 
 template <class In, class Code>
-DEVICE void subtract(const In* __restrict__ in, u64 in_stride, u32 frames, u64 pixels, i64 base,
-                     Code* __restrict__ out, u64 out_stride)
+DEVICE void subtract(const In* __restrict__ in, Rows in_at, u32 frames, u64 pixels, i64 base,
+                     Code* __restrict__ out, Rows out_at)
 {
     for (u32 t = blockIdx.y; t < frames; t += gridDim.y)
         for (u64 i = thread_index(); i < pixels; i += thread_count())
-            out[t * out_stride + i] = (Code)((u64)in[t * in_stride + i] - (u64)base);
+            out[out_at(t) + i] = (Code)((u64)in[in_at(t) + i] - (u64)base);
 }
 
 #define SUBTRACT_TO(In, Code) \
-    KERNEL subtract_##In##_##Code(const In* in, u64 in_stride, u32 frames, u64 pixels, i64 base, Code* out, \
-                                  u64 out_stride) \
-    { subtract<In, Code>(in, in_stride, frames, pixels, base, out, out_stride); }
+    KERNEL subtract_##In##_##Code(const In* in, u64 in_stride, u64 in_band, u32 per, u32 frames, u64 pixels, \
+                                  i64 base, Code* out, u64 out_stride, u64 out_band) \
+    { subtract<In, Code>(in, {in_stride, in_band, per}, frames, pixels, base, out, {out_stride, out_band, per}); }
 #define SUBTRACT(In) SUBTRACT_TO(In, u8) SUBTRACT_TO(In, u16) SUBTRACT_TO(In, u32)
 SUBTRACT(i8) SUBTRACT(u8) SUBTRACT(i16) SUBTRACT(u16) SUBTRACT(i32) SUBTRACT(u32) SUBTRACT(i64) SUBTRACT(u64)
 
@@ -258,24 +274,25 @@ DEVICE u32 code_of(f64 value, const f64* __restrict__ thresholds, u32 last, cons
 
 // `thresholds` (rows, size): one row, or one per phase.
 template <class In, class Out>
-DEVICE void threshold(const In* __restrict__ in, u64 in_stride, u32 frames, u64 pixels,
+DEVICE void threshold(const In* __restrict__ in, Rows in_at, u32 frames, u64 pixels,
                       const f64* __restrict__ thresholds, u32 rows, u32 size, const f64* __restrict__ model,
-                      u32 seed, u32 first, u32 stride, Out* __restrict__ out, u64 out_stride)
+                      u32 seed, u32 first, u32 stride, Out* __restrict__ out, Rows out_at)
 {
     for (u32 t = blockIdx.y; t < frames; t += gridDim.y)
         for (u64 i = thread_index(); i < pixels; i += thread_count()) {
-            const u32 row = rows > 1 ? phase_of(first + t * stride + (u32)i, seed) : 0;
-            const f64 value = widened(in[t * in_stride + i]);
-            out[t * out_stride + i] = (Out)code_of(value, thresholds + (u64)row * size, size - 1, model, row);
+            const u32 number = number_of(t, in_at.per, pixels, first, stride) + (u32)i;
+            const u32 row = rows > 1 ? phase_of(number, seed) : 0;
+            const f64 value = widened(in[in_at(t) + i]);
+            out[out_at(t) + i] = (Out)code_of(value, thresholds + (u64)row * size, size - 1, model, row);
         }
 }
 
 #define THRESHOLD_TO(In, Out) \
-    KERNEL threshold_##In##_##Out(const In* in, u64 in_stride, u32 frames, u64 pixels, \
+    KERNEL threshold_##In##_##Out(const In* in, u64 in_stride, u64 in_band, u32 per, u32 frames, u64 pixels, \
                                   const f64* thresholds, u32 rows, u32 size, const f64* model, u32 seed, \
-                                  u32 first, u32 stride, Out* out, u64 out_stride) \
-    { threshold<In, Out>(in, in_stride, frames, pixels, thresholds, rows, size, model, seed, first, stride, \
-                         out, out_stride); }
+                                  u32 first, u32 stride, Out* out, u64 out_stride, u64 out_band) \
+    { threshold<In, Out>(in, {in_stride, in_band, per}, frames, pixels, thresholds, rows, size, model, seed, \
+                         first, stride, out, {out_stride, out_band, per}); }
 #define THRESHOLD(In) THRESHOLD_TO(In, u8) THRESHOLD_TO(In, u16) THRESHOLD_TO(In, u32)
 THRESHOLD(i8) THRESHOLD(u8) THRESHOLD(i16) THRESHOLD(u16) THRESHOLD(i32) THRESHOLD(u32)
 THRESHOLD(i64) THRESHOLD(u64) THRESHOLD(f32) THRESHOLD(f64)
@@ -301,15 +318,15 @@ KERNEL codes_from_labels(const f64* labels, u64 count, f64 step, i32* out, u64* 
 
 // Adds to `total`.
 template <class Code>
-DEVICE void checksum(const Code* __restrict__ codes, u64 codes_stride, u32 frames, u64 pixels, u32 first,
-                     u32 stride, u64* total)
+DEVICE void checksum(const Code* __restrict__ codes, Rows at, u32 frames, u64 pixels, u32 first, u32 stride,
+                     u64* total)
 {
     SHARED(u64, partial, THREADS / 32);
     u64 sum = 0;
     for (u32 t = blockIdx.y; t < frames; t += gridDim.y)
         for (u64 i = thread_index(); i < pixels; i += thread_count()) {
-            const u32 index = first + t * stride + (u32)i;
-            u32 h = (u32)codes[t * codes_stride + i] + index * 0x9E3779B1u;
+            const u32 number = number_of(t, at.per, pixels, first, stride) + (u32)i;
+            u32 h = (u32)codes[at(t) + i] + number * 0x9E3779B1u;
             h ^= h >> 16;
             h *= 0x7FEB352Du;
             h ^= h >> 15;
@@ -320,9 +337,9 @@ DEVICE void checksum(const Code* __restrict__ codes, u64 codes_stride, u32 frame
 }
 
 #define CHECKSUM(Code) \
-    KERNEL checksum_##Code(const Code* codes, u64 codes_stride, u32 frames, u64 pixels, u32 first, u32 stride, \
-                           u64* total) \
-    { checksum<Code>(codes, codes_stride, frames, pixels, first, stride, total); }
+    KERNEL checksum_##Code(const Code* codes, u64 frame, u64 band, u32 per, u32 frames, u64 pixels, u32 first, \
+                           u32 stride, u64* total) \
+    { checksum<Code>(codes, {frame, band, per}, frames, pixels, first, stride, total); }
 CHECKSUM(u8) CHECKSUM(u16) CHECKSUM(u32)
 
 // ---- moments ---------------------------------------------------------------------------------------------

@@ -23,28 +23,31 @@ DEVICE i32 follow(i32 mean, i32 now, i32 rate)
 // ---- predict_mean, restore_mean: a thread walks one pixel through time -----------------------------------
 
 template <class Code, bool RESTORE>
-DEVICE void mean_residuals(const Code* __restrict__ in, u64 in_stride, u32 frames, u64 pixels,
-                           const i32* __restrict__ rates, i32 first, Code* __restrict__ out, u64 out_stride)
+DEVICE void mean_residuals(const Code* __restrict__ in, u64 in_stride, u64 in_band, u32 bands, u32 frames,
+                           u64 pixels, const i32* __restrict__ rates, i32 first, Code* __restrict__ out,
+                           u64 out_stride, u64 out_band)
 {
-    for (u64 i = thread_index(); i < pixels; i += thread_count()) {
-        i32 mean = first << 7;
-        for (u32 t = 0; t < frames; ++t) {
-            const i32 predicted = mean + 64 >> 7;
-            const Code read = in[t * in_stride + i];
-            const Code code = RESTORE ? (Code)(predicted + unzigzag(read)) : read;
-            out[t * out_stride + i] = RESTORE ? code : zigzag<Code>((i32)code - predicted);
-            mean = follow(mean, code, rates[t]);
+    for (u32 b = blockIdx.y; b < bands; b += gridDim.y)
+        for (u64 i = thread_index(); i < pixels; i += thread_count()) {
+            const Code* from = in + b * in_band + i;
+            Code* to = out + b * out_band + i;
+            i32 mean = first << 7;
+            for (u32 t = 0; t < frames; ++t) {
+                const i32 predicted = mean + 64 >> 7;
+                const Code read = from[t * in_stride];
+                const Code code = RESTORE ? (Code)(predicted + unzigzag(read)) : read;
+                to[t * out_stride] = RESTORE ? code : zigzag<Code>((i32)code - predicted);
+                mean = follow(mean, code, rates[t]);
+            }
         }
-    }
 }
 
-#define MEAN(Code) \
-    KERNEL predict_mean_##Code(const Code* codes, u64 codes_stride, u32 frames, u64 pixels, const i32* rates, \
-                               i32 first, Code* out, u64 out_stride) \
-    { mean_residuals<Code, false>(codes, codes_stride, frames, pixels, rates, first, out, out_stride); } \
-    KERNEL restore_mean_##Code(const Code* residuals, u64 residuals_stride, u32 frames, u64 pixels, \
-                               const i32* rates, i32 first, Code* out, u64 out_stride) \
-    { mean_residuals<Code, true>(residuals, residuals_stride, frames, pixels, rates, first, out, out_stride); }
+#define MEAN_OF(name, Code, RESTORE) \
+    KERNEL name##_##Code(const Code* in, u64 in_stride, u64 in_band, u32 bands, u32 frames, u64 pixels, \
+                         const i32* rates, i32 first, Code* out, u64 out_stride, u64 out_band) \
+    { mean_residuals<Code, RESTORE>(in, in_stride, in_band, bands, frames, pixels, rates, first, out, out_stride, \
+                                    out_band); }
+#define MEAN(Code) MEAN_OF(predict_mean, Code, false) MEAN_OF(restore_mean, Code, true)
 MEAN(u8) MEAN(u16)
 
 // ---- predict_past, restore_past, predict_full: one launch per frame --------------------------------------

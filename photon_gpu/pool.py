@@ -8,12 +8,18 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from photon_gpu.blosc import Map
 from photon_gpu.errors import InvalidInputError
 
 Submit = Callable[..., "Future[Any]"]
+
+_COPIERS, _LARGE = 4, 1 << 22
 
 _pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
 _lock = threading.Lock()
@@ -58,6 +64,21 @@ def submitting(purpose: str, threads: int) -> Iterator[Submit]:
         for future in made:
             future.cancel()
         wait(made)
+
+
+def copy(to: NDArray, given: NDArray) -> None:
+    """``to[...] = given`` of the same shape and dtype, by several threads: one alone leaves memory waiting."""
+    if to.shape != given.shape:
+        raise ValueError(f"shapes {given.shape} and {to.shape} differ")
+    threads = min(_COPIERS, worker_count(None), len(to))
+    if to.nbytes < _LARGE or threads < 2:
+        np.copyto(to, given, casting="no")
+        return
+    ends = [len(to) * part // threads for part in range(threads + 1)]
+    with submitting("photon-copy", threads) as submit:
+        parts = [submit(np.copyto, to[i:j], given[i:j], "no") for i, j in pairwise(ends)]
+        for part in parts:
+            part.result()
 
 
 def _pool(purpose: str, threads: int) -> ThreadPoolExecutor:

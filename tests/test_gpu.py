@@ -101,6 +101,9 @@ def test_every_predictor_over_several_bands(
 
 
 _AROUND = ((0,) * 6 + (105, 100, -45, 92, 90), (256,) + (0,) * 10)
+ALIGNED_BANDS = (8, 70, 512)
+"""The same, and whole bands are whole segments of packed residuals."""
+
 SORTED = [
     pg.Predictor(name="full", levels=64),
     pg.Predictor(name="spatial", levels=7, weights=_AROUND),
@@ -120,6 +123,22 @@ def test_sorted_residuals_over_several_bands(
     cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
     np.testing.assert_array_equal(gpu[...], cpu[...])
     np.testing.assert_array_equal(gpu.counts[1:], cpu.counts[1:])
+
+
+def test_bands_that_are_whole_segments_are_packed_at_once(machine: standin.Machine, tmp_path: Path) -> None:
+    options = {"layout": "compact", "predictor": "mean", "chunk_frames": 8, "preset": "fast"}
+    for shape, launches in ((ALIGNED_BANDS, 1), (THREE_BANDS, 3)):
+        values = movie("float32", shape)
+        both(tmp_path, values, values, **options)
+        machine.launched.clear()  # those of warming up among them
+        pg.encode(values, tmp_path / "again", backend="cupy", noise=NOISE, overwrite=True, **options)
+        names = [name for _, name in machine.launched]
+        assert sum(name.startswith("pack") for name in names) == launches
+        assert sum(name.startswith("predict_mean") for name in names) == 2
+        machine.launched.clear()
+        counts = pg.open(tmp_path / "cupy", backend="cupy").counts[...]
+        np.testing.assert_array_equal(counts, pg.open(tmp_path / "cupy", backend="numba").counts[...])
+        assert sum(name.startswith("unpack") for _, name in machine.launched) == launches
 
 
 def test_a_chunk_that_is_longer_packed_is_not_packed(machine: standin.Machine, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tests.kernels.vectors import (
     weights_of,
 )
 from tests.test_gpu import DTYPES as MOVIE_DTYPES
-from tests.test_gpu import NOISE, SORTED, THREE_BANDS, both, movie, refuse_bad_input
+from tests.test_gpu import ALIGNED_BANDS, NOISE, SORTED, THREE_BANDS, both, movie, refuse_bad_input
 
 pytestmark = pytest.mark.gpu
 
@@ -191,10 +191,11 @@ def test_stores_are_those_of_numba(cupy: Any, tmp_path: Path, dtype: str, layout
 def test_every_predictor_over_several_bands(
     cupy: Any, tmp_path: Path, predictor: str | pg.Predictor, step: float
 ) -> None:
-    values = movie("float32", THREE_BANDS)
-    both(tmp_path, values, values, layout="compact", predictor=predictor, step=step)
-    cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
-    np.testing.assert_array_equal(gpu[...], cpu[...])
+    for shape in (THREE_BANDS, ALIGNED_BANDS):
+        values = movie("float32", shape)
+        both(tmp_path, values, values, layout="compact", predictor=predictor, step=step)
+        cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
+        np.testing.assert_array_equal(gpu[...], cpu[...])
 
 
 def test_many_chunks_through_few_slots(cupy: Any, tmp_path: Path) -> None:

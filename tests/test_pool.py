@@ -7,6 +7,7 @@ import os
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from photon_gpu.errors import InvalidInputError
@@ -132,3 +133,18 @@ def test_threads_are_kept_for_a_purpose_and_may_wait_for_those_of_compute():
         with submitting("test-kept", 1) as submit:
             found.append(submit(work, 10).result(timeout=30))
     assert found[0] == found[1] and found[0][0].startswith("test-kept") and found[0][1] == 45
+
+
+def test_a_copy_in_parts_is_whole_and_keeps_its_dtype(monkeypatch):
+    from photon_gpu import pool
+
+    monkeypatch.setattr(pool, "worker_count", lambda workers: 3)
+    rng = np.random.default_rng(0)
+    for shape in ((7, 800_000), (1, 5_000_000), (0, 9), (5_000_000,), (3, 4)):
+        given = rng.integers(0, 200, shape).astype("uint8")
+        to = np.zeros((*shape[:-1], shape[-1] + 3), "uint8")[..., :-3]  # frames that lie apart
+        pool.copy(to, given)
+        np.testing.assert_array_equal(to, given)
+    for wrong in (np.zeros((7, 800_000), "uint16"), np.zeros((1, 800_000), "uint8")):
+        with pytest.raises((TypeError, ValueError)):
+            pool.copy(np.zeros((7, 800_000), "uint8"), wrong)

@@ -23,6 +23,27 @@ def bands(banded: Any, band_rows: int) -> Iterator[tuple[int, int, Any]]:
         yield first, stop, flat[low:high].reshape(frames, (stop - first) * columns)
 
 
+def banks(banded: Any, band_rows: int) -> Iterator[tuple[int, int, Any]]:
+    """First row, end row, and ``(bands, T, n)``: all whole bands at once, then the last one if it is a part."""
+    frames, rows, columns = banded.shape
+    flat, whole = banded.reshape(-1), rows // band_rows * band_rows
+    for first, stop, height in ((0, whole, band_rows), (whole, rows, rows - whole)):
+        if first < stop:
+            part = flat[frames * columns * first : frames * columns * stop]
+            yield first, stop, part.reshape((stop - first) // height, frames, height * columns)
+
+
+def in_banks(flat: Any, columns: int, first: int, bank: Any) -> Any:
+    """Where the pixels of a bank from row ``first`` on lie in frames ``(T, n)``, as a view of the bank's shape."""
+    count, _, pixels = bank.shape
+    begin = first * columns
+    part = flat[:, begin : begin + count * pixels]
+    view = part.reshape(len(flat), count, pixels).transpose(1, 0, 2)
+    if view.data.ptr != part.data.ptr:
+        raise AssertionError("a copy where a view was meant: what is written there would be lost")
+    return view
+
+
 def extent(slot: Slot, values: Any) -> NDArray:
     """What the kernel ``extent`` finds in ``(T, n)``, brought here."""
     out = slot.lane.zeros((3,), values.dtype)
@@ -92,7 +113,7 @@ def _through(
     if name.endswith("mean"):
         start = int(weights[0, -1]) >> 8
         for (_, _, source), (_, _, target) in zip(
-            bands(given, band_rows), bands(out, band_rows), strict=True
+            banks(given, band_rows), banks(out, band_rows), strict=True
         ):
             getattr(kernels, name)(source, moves, start, planes, target)
     elif name.endswith("spatial"):

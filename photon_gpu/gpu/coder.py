@@ -17,13 +17,14 @@ from photon_gpu.coder import Opened, Plan, decode, forward_for
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, check_extent
-from photon_gpu.gpu.bands import bands, extent, first_where, predict, restore
+from photon_gpu.gpu.bands import bands, banks, extent, first_where, in_banks, predict, restore
 from photon_gpu.gpu.devices import chosen_devices
 from photon_gpu.gpu.packing import bring_down, bring_up, check_unpacked, restored_here
 from photon_gpu.gpu.slots import Lane, Slot, Slots
 from photon_gpu.inverse import STABILIZED, Render, beyond_tables, render
 from photon_gpu.kernels import cpu
 from photon_gpu.payload import block_shape
+from photon_gpu.pool import copy
 from photon_gpu.predictors import band_rows
 from photon_gpu.stages import Stages
 
@@ -253,14 +254,16 @@ class _Loaded:
             return part
         if self._held != (first, stop):
             pinned = self.slot.pinned("values", part.shape, part.dtype)
-            np.copyto(pinned, part)
+            copy(pinned, part)
             self.slot.upload("values", pinned)
             self._held = (first, stop)
         return self.slot.device("values", part.shape, part.dtype)
 
 
 def _pieces(rows: int, band: int, row_bytes: int, piece_bytes: int) -> list[tuple[int, int]]:
-    """Row ranges of whole bands, each within ``piece_bytes`` unless one band alone is more."""
+    """Row ranges of whole bands, each within ``piece_bytes`` unless one band alone is more; one where all fit."""
+    if rows * row_bytes <= piece_bytes:
+        return [(0, rows)]
     each = max(1, piece_bytes // max(band * row_bytes, 1)) * band
     return [(first, min(first + each, rows)) for first in range(0, rows, each)]
 
@@ -293,8 +296,8 @@ def _encode_piece(loaded: _Loaded, plan: Plan, first: int, stop: int) -> int:
     """Residuals of rows ``first:stop`` into the plan's payload; returns the sum for the checksum."""
     slot, kernels = loaded.slot, loaded.slot.lane.backend.kernels
     codes, total = _coded(loaded, plan, first, stop), slot.lane.zeros((1,), np.uint64)
-    for low, _, band in bands(codes, plan.band):
-        kernels.add_checksum(band, (first + low) * plan.columns, plan.rows * plan.columns, total)
+    for low, _, bank in banks(codes, plan.band):
+        kernels.add_checksum(bank, (first + low) * plan.columns, plan.rows * plan.columns, total)
     residuals = predict(slot, plan.predictor.name, codes, plan.weights, plan.steps, plan.band)
     return bring_down(slot, plan, first, codes, residuals, total)
 
@@ -303,9 +306,9 @@ def _coded(loaded: _Loaded, plan: Plan, first: int, stop: int) -> Any:
     """Codes ``(T, rows, columns)`` of rows ``first:stop`` on the device, band after band."""
     columns, source = plan.columns, loaded.piece(first, stop)
     codes = loaded.slot.device("codes", (plan.frames, stop - first, columns), plan.dtype)
-    for low, high, band in bands(codes, plan.band):
+    for low, _, bank in banks(codes, plan.band):
         start, pixels = (first + low) * columns, plan.rows * columns
-        plan.forward(source[:, low * columns : high * columns], start, pixels, band)
+        plan.forward(in_banks(source, columns, low, bank), start, pixels, bank)
     return codes
 
 
@@ -328,14 +331,15 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
     kept = slice(opened.start, opened.start + opened.present)
     place = out[: opened.present, first * columns : stop * columns]
     drawn = slot.device("drawn", place.shape, opened.dtype) if isinstance(out, np.ndarray) else place
-    for low, high, band in bands(codes, header.band_rows):
+    for low, _, bank in banks(codes, header.band_rows):
         start, pixels = (first + low) * columns, opened.rows * columns
-        kernels.add_checksum(band, start, pixels, total)
+        kernels.add_checksum(bank, start, pixels, total)
         if opened.present:
-            draw(band[kept], opened.start * pixels + start, pixels, drawn[:, low * columns : high * columns])
+            shown = bank[:, kept]
+            draw(shown, opened.start * pixels + start, pixels, in_banks(drawn, columns, low, shown))
     if isinstance(out, np.ndarray):
         summed, odd, fetched = slot.fetch(total=total, strange=strange, drawn=drawn)
-        place[...] = fetched
+        copy(place, fetched)
     else:
         summed, odd = slot.fetch(total=total, strange=strange)
     check_unpacked(odd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,9 @@ def bring_down(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any, t
     nibbles = slot.device("nibbles", (begins[-1],), np.uint8)
     counts = slot.device("counts", (rows[-1],), np.int64)
     escapes = slot.device("escapes", (rows[-1], SEGMENT), residuals.dtype)
-    for i, (_, _, band) in enumerate(parts):
-        to, row = slice(begins[i], begins[i + 1]), slice(rows[i], rows[i + 1])
-        kernels.pack(band.reshape(-1), SEGMENT, nibbles[to], escapes[row], counts[row])
+    for i, j, together in _together(residuals, parts):
+        to, row = slice(begins[i], begins[j]), slice(rows[i], rows[j])
+        kernels.pack(together, SEGMENT, nibbles[to], escapes[row], counts[row])
     short, counted, summed = slot.fetch(nibbles=nibbles, counts=counts, total=total)
     starts = np.concatenate([[0], np.cumsum(counted)])
     long = np.empty(0, residuals.dtype)
@@ -95,11 +96,10 @@ def bring_up(slot: Slot, opened: Opened, first: int, stop: int, strange: Any) ->
     long[...] = opened.escapes[starts[0] : starts[-1]]
     nibbles, escapes = slot.upload("nibbles", short), slot.upload("escapes", long)
     begin = slot.lane.put(starts - starts[0])
-    for i, (_, _, band) in enumerate(parts):
+    for i, j, together in _together(residuals, parts):
         slot.lane.backend.kernels.add_unpacked(
-            nibbles[begins[i] : begins[i + 1]], escapes, begin[rows[i] : rows[i + 1] + 1], SEGMENT,
-            band.reshape(-1), strange,
-        )  # fmt: skip
+            nibbles[begins[i] : begins[j]], escapes, begin[rows[i] : rows[j] + 1], SEGMENT, together, strange
+        )
     return residuals
 
 
@@ -119,6 +119,17 @@ def check_unpacked(strange: NDArray[np.uint64]) -> None:
     """CorruptDataError if segments contradict the number of their escapes."""
     if strange[0]:
         raise CorruptDataError(ALTERED)
+
+
+def _together(residuals: Any, parts: list[tuple[int, int, Any]]) -> Iterator[tuple[int, int, Any]]:
+    """Bands ``i:j`` that are packed as one run of residuals: all that end where a segment does, else one by one."""
+    flat, sizes = residuals.reshape(-1), [part.size for _, _, part in parts]
+    i = begin = 0
+    for j in range(1, len(parts) + 1):
+        if j == len(parts) or sizes[j - 1] % SEGMENT:
+            end = begin + sum(sizes[i:j])
+            yield i, j, flat[begin:end]
+            i, begin = j, end
 
 
 def _places(sizes: list[int]) -> tuple[list[int], list[int]]:

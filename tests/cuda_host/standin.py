@@ -276,6 +276,9 @@ class ndarray:
             raise ValueError("stand-in: this reshape would copy")
         return ndarray(self._memory, view)
 
+    def transpose(self, *axes: int) -> ndarray:
+        return ndarray(self._memory, self._host.transpose(*axes))
+
     def view(self, dtype: Any) -> ndarray:
         return ndarray(self._memory, self._host.view(dtype))
 

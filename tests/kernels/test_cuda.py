@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -265,6 +266,63 @@ def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: st
         restored = device.empty(shape, codes)
         getattr(device.kernels, f"restore_{name}")(device.put(residuals), *given, restored)
         equal(restored.get(), read)
+
+
+def in_bands(device: Device, host: np.ndarray, bands: int, *, apart: int) -> tuple[Any, np.ndarray]:
+    """Frames ``(T, n)`` on the device as views ``(bands, T, n / bands)`` of rows that lie apart; and the same here."""
+    frames, pixels = host.shape
+    there = device.put(host, apart=apart).reshape(frames, bands, pixels // bands).transpose(1, 0, 2)
+    return there, host.reshape(frames, bands, -1).transpose(1, 0, 2)
+
+
+@pytest.mark.parametrize("apart", [0, 7])
+@pytest.mark.parametrize("shape, bands", [((1, 12), 3), ((4, 36), 3), ((3, 2080), 2), ((5, 34), 1)])
+def test_several_bands_in_one_launch_are_as_one_by_one(
+    device: Device, shape: tuple[int, int], bands: int, apart: int
+) -> None:
+    """To and from memory that is band after band; samples are numbered as in whole frames."""
+    rng = np.random.default_rng(bands)
+    frames, pixels = shape
+    first, stride, per = 11, pixels + 3, pixels // bands
+    values = rng.integers(0, 65536, shape).astype(np.uint16)
+    there, here = in_bands(device, values, bands, apart=apart)
+    luts = rng.integers(0, 256, (16, 65536)).astype(np.uint8)
+    tables, model, _ = thresholds_for("uint16", True)
+
+    def same(name: str, to: str, *arguments: Any, numbered: bool = False) -> np.ndarray:
+        put = [device.put(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        found = device.empty((bands, frames * per), to).reshape(bands, frames, per)
+        getattr(device.kernels, name)(there, *put, *((9, first, stride) if numbered else ()), found)
+        expected = np.empty((bands, frames, per), to)
+        for b in range(bands):
+            numbers = (9, first + b * per, stride) if numbered else ()
+            getattr(reference, name)(np.ascontiguousarray(here[b]), *arguments, *numbers, expected[b])
+        equal(found.get(), expected)
+        return expected
+
+    codes = same("forward_lut", "uint8", luts[0])
+    same("forward_lut_phased", "uint8", luts, numbered=True)
+    same("subtract", "uint32", 5)
+    same("forward_thresholds", "uint16", tables[0], model, 0)
+    same("forward_thresholds_phased", "uint16", tables, model, numbered=True)
+    banded = device.put(codes.reshape(bands, -1)).reshape(bands, frames, per)
+    total = sum(reference.checksum(codes[b], first + b * per, stride) for b in range(bands))
+    assert device.kernels.checksum(banded, first, stride) == total % (1 << 64)
+    # Back into frames, of which other bands are a part.
+    back = device.empty(shape, "uint16", apart=apart)
+    view = back.reshape(frames, bands, per).transpose(1, 0, 2)
+    table = np.arange(256, dtype=np.uint16) * 3
+    device.kernels.inverse(banded, device.put(table), view)
+    equal(device.get(back), table[codes.transpose(1, 0, 2).reshape(shape)])
+    rates, state = np.full(frames, 40, np.int32), np.empty(3 * (per + 2) * 3, np.int32)
+    residuals, found = np.empty_like(codes), device.empty(codes.shape, "uint8")
+    for b in range(bands):
+        reference.predict_mean(codes[b], rates, 7, state, residuals[b])
+    device.kernels.predict_mean(banded, device.put(rates), 7, device.put(state), found)
+    equal(found.get(), residuals)
+    restored = device.empty(codes.shape, "uint8")
+    device.kernels.restore_mean(found, device.put(rates), 7, device.put(state), restored)
+    equal(restored.get(), codes)
 
 
 @pytest.mark.parametrize("name", ["past", "full"])
