@@ -25,8 +25,8 @@ from tests.kernels.vectors import (
     thresholds_for,
     weights_of,
 )
-from tests.test_gpu import DTYPES as MOVIE_DTYPES
 from tests.test_gpu import ALIGNED_BANDS, NOISE, SORTED, THREE_BANDS, both, movie, refuse_bad_input
+from tests.test_gpu import DTYPES as MOVIE_DTYPES
 
 pytestmark = pytest.mark.gpu
 

@@ -138,7 +138,6 @@ MUTANTS = (
     Mutant("last frames of the wavefront left out", TWIN, "groups, bands = -(-frames // group), -(-rows // height)", "groups, bands = frames // group, -(-rows // height)", K),
     Mutant("sums not begun at zero", TWIN, "    strange.data.memset_async(0, strange.nbytes)\n    launch(", "    launch(", K),
     Mutant("32-bit number of pixels", LAUNCH, "np.uint32(bands * per), np.uint64(pixels))", "np.uint32(bands * per), np.uint32(pixels))", K),
-    Mutant("rows joined over what lies between bands", LAUNCH, "if bands == 1 and all(", "if all(", K),
     Mutant("block too large", LAUNCH, "(THREADS,), arguments)", "(2 * THREADS,), arguments)", K, quick="phase_is_a_mix and order0"),
     # The pipeline.
     Mutant("kernels do not wait for the upload", SLOTS, "        self.lane.compute.wait_event(self.event)\n", "", P, quick="every_dtype and (uint16 or int32 or float32)"),
