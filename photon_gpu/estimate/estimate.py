@@ -16,6 +16,7 @@ from photon_gpu.estimate import dark as darkness
 from photon_gpu.estimate.clipping import clipped_dark
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.levels import Levels, survey
+from photon_gpu.estimate.light import pooled
 from photon_gpu.estimate.line import Line, Problem, fit
 from photon_gpu.estimate.pairs import Cells, gather
 from photon_gpu.estimate.result import Diagnostics, Finding, Interval, NoiseEstimate
@@ -94,7 +95,9 @@ def estimate_noise(
         windows = draw(movie, pairs=pairs, seed=seed, budget_bytes=budget_bytes)
     point = _dark_recording(dark, seed, budget_bytes) if dark is not None else None
     levels = survey(windows)
-    cells = gather(windows, top=levels.top, bottom=levels.bottom, smooth=pairs == "time")
+    smooth = pairs == "time"
+    better = pooled(windows) if smooth else None
+    cells = gather(windows, top=levels.top, bottom=levels.bottom, smooth=smooth, pooled=better)
     if cells.count.sum() < 100:
         found.append(_flat(levels))
         return _nothing(name, found)

@@ -135,7 +135,8 @@ class Problem:
         pair = cells.window.astype(np.int64) * tiles + cells.tile
         units, self.unit = np.unique(pair, return_inverse=True)
         self.unit_window, self.unit_tile = units // tiles, units % tiles
-        self.share = overlap(max(1, round(cells.pairs_per_sample)))
+        pairs = cells.pairs_per_sample
+        self.share = 1 / max(pairs, 1.0) if cells.trend else overlap(max(1, round(pairs)))
         self.floor = 1e-3 * float((mass * self.square).sum() / mass.sum())
 
     def sigma2(self, gain: float, intercept: float) -> NDArray:

@@ -6,6 +6,11 @@ half of the window: its noise is independent of the half that is measured, so wi
 of ``D^2/6`` and the mean of the signal are both unbiased, whatever the light distribution, and no
 selection effect bends the line at low counts. Products of ``D`` with that of the neighbours tell
 moving structure, which is smooth in space, from noise, which is not.
+
+Where read noise hides the light of half a window, the instrument is pooled from all other frames
+(:mod:`photon_gpu.estimate.light`), and all contrasts of the half that a linear drift cannot touch take
+the place of ``D``: they scatter less (a variance from 8 frames by 0.75 of what it does from their ``D``),
+and what they let through of slower structure is small there beside the noise.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.estimate.light import Pooled, halves
 from photon_gpu.estimate.sample import Window
 
 TILE = 16
@@ -64,6 +70,8 @@ class Cells:
         Instrument levels, ADU.
     pairs_per_sample : float
         Second differences behind one sample, on average.
+    trend : bool
+        Squares and covariances are those about a straight line in time, not of second differences.
     constant_share, nonfinite_share : float
         Samples left out because nothing in their cell ever changed, or because they are not finite.
     """
@@ -78,19 +86,13 @@ class Cells:
     means: NDArray
     edges: NDArray
     pairs_per_sample: float
+    trend: bool
     constant_share: float
     nonfinite_share: float
 
     def form(self, name: str) -> NDArray:
         """Mean of one form, per cell."""
         return self.means[:, FORMS.index(name)]
-
-
-def halves(length: int) -> list[tuple[slice, list[int]]]:
-    """Frames to measure and frames that are the instrument, twice, for a window of ``length`` frames."""
-    half = max(3, length // 2)
-    first, last = slice(0, half), slice(min(half, length - 3), length)
-    return [(first, list(range(half, length))), (last, list(range(last.start)))]
 
 
 def _box3(image: NDArray) -> NDArray:
@@ -150,26 +152,45 @@ def _steady(contrast: NDArray) -> NDArray:
     return np.asarray(~(off > 8 * np.median(off) + 1e-9))
 
 
-def _measure(frames: NDArray, *, lines: bool) -> NDArray:
+def _basis(length: int, trend: bool) -> NDArray:
+    """Contrasts of ``length`` frames, one a row, that a linear drift cannot touch.
+
+    All of them where trends are taken out (orthonormal, so their squares sum to the variance about a
+    straight line), second differences otherwise.
+    """
+    if trend:
+        time = np.arange(length) - (length - 1) / 2
+        return np.linalg.qr(np.stack([np.ones(length), time], axis=1), mode="complete")[0][:, 2:].T
+    one, two, three = (np.eye(length - 2, length, k) for k in range(3))
+    return one - 2 * two + three
+
+
+def _measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
     """All forms of one half window but the two shares, shape (len(FORMS) - 2, H, W)."""
     contrast = frames[:-2] - 2 * frames[1:-1] + frames[2:]
     steady = _steady(contrast) if lines else np.ones(contrast.shape[:2], bool)
+    if trend:  # a line artefact spoils all contrasts of its row
+        steady = np.broadcast_to(steady.all(axis=0), steady.shape)
     if not steady.all():
         contrast = contrast * steady[:, :, None]
     # a row of which nothing is left becomes NaN and is left out
     count = np.where(steady.any(axis=0), steady.sum(axis=0), np.nan)[:, None]
-    weight = np.zeros(frames.shape[:2])
-    for k, w in enumerate((1, 4, 1)):
-        weight[k : k + len(contrast)] += w * steady
     squares = contrast * contrast
-    signal = np.einsum("jy,jyx->yx", weight, frames) / (6 * count)
-    forms = [signal, squares.sum(axis=0) / (6 * count)]
-    forms += [_lagged(contrast, lag, axis) for axis in (1, 2) for lag in (1, 2, 3)]
+    cube = -np.einsum("jyx,jyx->yx", squares, contrast) / (6 * count)
+    basis = _basis(len(frames), trend)
+    norm = float((basis[0] ** 2).sum())
+    if trend:
+        contrast = np.tensordot(basis.astype(frames.dtype), frames, 1)
+        squares = contrast * contrast
+    weight = (basis**2).T @ steady
+    signal = np.einsum("jy,jyx->yx", weight, frames) / (norm * count)
+    forms = [signal, squares.sum(axis=0) / (norm * count)]
+    forms += [_lagged(contrast, lag, axis, norm) for axis in (1, 2) for lag in (1, 2, 3)]
     for step in (1, 2):
         change = frames[step:] - frames[:-step]
         own = np.einsum("jyx,jyx->yx", change, change) / (2 * len(change))
         forms.append(own - 4 / 3 * _lagged(change, 1, 1, 2.0) + 1 / 3 * _lagged(change, 2, 1, 2.0))
-    forms.append(-np.einsum("jyx,jyx->yx", squares, contrast) / (6 * count))
+    forms.append(cube)
     # the halves of the half: their noise is independent, so the product holds structure alone
     middle = len(frames) // 2
     forms.append(_contrast(frames[:middle].mean(axis=0), frames[len(frames) - middle :].mean(axis=0)))
@@ -194,26 +215,54 @@ class Strata:
     noise: NDArray
     cuts: NDArray
 
-    def sort(self, image: NDArray, smooth: bool) -> tuple[NDArray, NDArray, NDArray]:
-        """Light, squared contrast and stratum of every pixel of the mean of the frames not measured."""
-        light, contrast = (_box3(image) if smooth else image), _contrast(image, image)
+    def sort(self, light: NDArray, contrast: NDArray) -> NDArray:
+        """Stratum of every pixel."""
         level = np.searchsorted(self.edges, light)
         if not len(self.cuts):
-            return light, contrast, level
+            return level
         steep = np.searchsorted(self.cuts, contrast / self.noise[level])
-        return light, contrast, level * (len(self.cuts) + 1) + steep
+        return level * (len(self.cuts) + 1) + steep
 
 
-def strata(windows: Sequence[Window], *, smooth: bool) -> Strata:
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Light of every pixel of a half window, from the frames that are not measured.
+
+    Attributes
+    ----------
+    windows : sequence of Window
+        All of the sample.
+    smooth : bool
+        Average over 3 x 3 pixels (not where rows are other images).
+    pooled : Pooled or None
+        From all other frames instead, where half a window tells too little.
+    """
+
+    windows: Sequence[Window]
+    smooth: bool
+    pooled: Pooled | None
+
+    def light(self, number: int, chosen: slice, rest: list[int], block: NDArray) -> tuple[NDArray, NDArray]:
+        """Light, ADU, and squared contrast, ADU^2, at every pixel of a window whose frames are ``block``."""
+        if self.pooled is not None:
+            light = self.pooled.light(number, chosen, rest)
+            return light, _contrast(light, light)
+        image = block[rest].mean(axis=0)
+        return (_box3(image) if self.smooth else image), _contrast(image, image)
+
+
+def strata(reference: Reference) -> Strata:
     """Half of the level edges share the samples evenly, half share the range evenly."""
     noise, lights, contrasts = [], [], []
-    for window in windows[:: max(1, len(windows) // 8)]:
-        for chosen, rest in halves(len(window.frames)):
-            image = window.frames[rest].astype(np.float64).mean(axis=0)
-            frames = window.frames[chosen][:3].astype(np.float64)
-            lights.append((_box3(image) if smooth else image).ravel()[::3])
+    windows = reference.windows
+    for number in range(0, len(windows), max(1, len(windows) // 8)):
+        block = windows[number].frames.astype(np.float64)
+        for chosen, rest in halves(len(block)):
+            image, steepness = reference.light(number, chosen, rest, block)
+            frames = block[chosen][:3]
+            lights.append(image.ravel()[::3])
             noise.append((frames[0] - 2 * frames[1] + frames[2]).ravel()[::3] ** 2 / 6)
-            contrasts.append(_contrast(image, image).ravel()[::3])
+            contrasts.append(steepness.ravel()[::3])
     light, square, contrast = (np.concatenate(part) for part in (lights, noise, contrasts))
     good = np.isfinite(light) & np.isfinite(square) & np.isfinite(contrast)
     light, square, contrast = light[good], square[good], contrast[good]
@@ -229,11 +278,13 @@ def strata(windows: Sequence[Window], *, smooth: bool) -> Strata:
     size = len(edges) + 1
     rough = np.bincount(level, square, size) / np.maximum(np.bincount(level, minlength=size), 1)
     rough = np.maximum(rough, max(float(square.mean()), 1e-12) * 1e-3)
-    cuts = np.quantile(contrast / rough[level], STEEPNESS) if smooth else np.zeros(0)
+    cuts = np.quantile(contrast / rough[level], STEEPNESS) if reference.smooth else np.zeros(0)
     return Strata(edges=edges, noise=rough, cuts=cuts)
 
 
-def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool = True) -> Cells:
+def gather(
+    windows: Sequence[Window], *, top: float, bottom: float, smooth: bool = True, pooled: Pooled | None = None
+) -> Cells:
     """Measure every window and sum into cells.
 
     Parameters
@@ -244,8 +295,12 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
         ADU; samples at or beyond them count as saturated (``full``) and at the floor.
     smooth : bool
         Average the instrument over 3 x 3 pixels (not where rows are other images).
+    pooled : Pooled or None
+        Light of movies in which 3 x 3 pixels of half a window tell too little; their variances are those about
+        a straight line in time.
     """
-    sorting = strata(windows, smooth=smooth)
+    reference = Reference(windows=windows, smooth=smooth, pooled=pooled)
+    sorting, trend = strata(reference), pooled is not None
     classes = len(sorting.cuts) + 1
     span = (len(sorting.edges) + 1) * classes
     parts: list[tuple[NDArray, ...]] = []
@@ -265,10 +320,10 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
         finite = np.isfinite(block).all(axis=0).ravel()
         still = (block == block[0]).all(axis=0).ravel() & finite
         for chosen, rest in halves(len(block)):
-            instrument = block[rest].mean(axis=0)
-            forms = _measure(block[chosen], lines=smooth).reshape(len(FORMS) - 2, -1)
+            light, steep = reference.light(number, chosen, rest, block)
+            stratum = sorting.sort(light, steep)
+            forms = _measure(block[chosen], lines=smooth, trend=trend).reshape(len(FORMS) - 2, -1)
             shares = [(block[chosen] >= top).mean(axis=0), (block[chosen] <= bottom).mean(axis=0)]
-            light, steep, stratum = sorting.sort(instrument, smooth)
             key = local * span + stratum.ravel()
             size = int(key.max()) + 1
             good = finite.astype(np.float64)
@@ -313,6 +368,7 @@ def gather(windows: Sequence[Window], *, top: float, bottom: float, smooth: bool
         means=columns[6],
         edges=sorting.edges,
         pairs_per_sample=pairs / total,
+        trend=trend,
         constant_share=constant / total,
         nonfinite_share=nonfinite / max(samples + nonfinite, 1.0),
     )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from photon_gpu.estimate.pairs import gather, halves
+from photon_gpu.estimate.pairs import gather
 from photon_gpu.estimate.sample import draw
 from photon_gpu.sources import open_source
 
@@ -15,15 +15,6 @@ def cells_of(frames, **options):
 
 def mean(cells, form, weight=None):
     return np.average(cells.form(form), weights=cells.count if weight is None else weight)
-
-
-@pytest.mark.parametrize("length", [4, 5, 6, 7, 16, 31])
-def test_measured_frames_and_instrument_never_share_a_frame(length):
-    for chosen, rest in halves(length):
-        measured = set(range(length)[chosen])
-        assert len(measured) >= 3
-        assert rest
-        assert not measured & set(rest)
 
 
 @pytest.mark.parametrize("photons", [0.1, 3.0])
