@@ -170,7 +170,7 @@ MUTANTS = (
     Mutant("contradictions begin as garbage", CODER, "slot.lane.zeros((1,), np.uint64), slot.lane.zeros((1,), np.uint64)", "slot.lane.zeros((1,), np.uint64), slot.device('strange', (1,), np.uint64)", P),
     Mutant("unpacked before it is there", PACKING, 'nibbles, escapes = slot.upload("nibbles", short), slot.upload("escapes", long)', 'escapes, nibbles = slot.upload("escapes", long), slot.device("nibbles", short.shape, short.dtype)\n    nibbles.set(short, stream=slot.lane.up)', P),
     Mutant("moving weights of one piece only", CODER, "for piece in pieces], axis=1))\n                    slot.resume", "for piece in pieces[:1]], axis=1))\n                    slot.resume", P),
-    Mutant("spatial frames of the part band lost", BANDS, "(whole, rows, rows - whole)", "(whole, whole, rows - whole)", P),
+    Mutant("spatial frames of the part band lost", BANDS, "(whole, rows, rows - whole)):\n            low", "(whole, whole, rows - whole)):\n            low", P),
     Mutant("first bad value one too late", BANDS, "return low\n\n\ndef predict", "return low + 1\n\n\ndef predict", P),
 )  # fmt: skip
 
