@@ -69,7 +69,8 @@ def estimate_noise(
     Notes
     -----
     Second differences in time are sorted by the light of other frames, so both axes of the
-    photon-transfer curve are unbiased at any count; covariance between neighbours, which only structure
+    photon-transfer curve are unbiased at any count (where read noise hides that light, it is pooled from
+    all frames but those that are measured); covariance between neighbours, which only structure
     has, is subtracted; units that still move are left out. The line is fitted by two-stage least
     squares. Photon transfer: Janesick, *Photon Transfer* (SPIE, 2007).
 
