@@ -25,7 +25,16 @@ from tests.kernels.vectors import (
     thresholds_for,
     weights_of,
 )
-from tests.test_gpu import ALIGNED_BANDS, NOISE, SORTED, THREE_BANDS, both, movie, refuse_bad_input
+from tests.test_gpu import (
+    ALIGNED_BANDS,
+    NOISE,
+    SORTED,
+    THREE_BANDS,
+    both,
+    movie,
+    read_in_parts,
+    refuse_bad_input,
+)
 from tests.test_gpu import DTYPES as MOVIE_DTYPES
 
 pytestmark = pytest.mark.gpu
@@ -230,20 +239,7 @@ def test_frames_of_other_libraries(cupy: Any, tmp_path: Path, put: Any) -> None:
 
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
 def test_any_part_is_decoded_onto_the_gpu(cupy: Any, tmp_path: Path, layout: str) -> None:
-    values = movie("uint16")
-    for dither in (None, 5):
-        pg.encode(
-            values, tmp_path / "m", layout=layout, noise=NOISE, chunk_frames=5, dither=dither, overwrite=True
-        )
-        cpu, gpu = pg.open(tmp_path / "m"), pg.open(tmp_path / "m", device="gpu")
-        for key in (slice(None), slice(3, 9), 12, [11, 0, 4], (slice(2, 8), 3, slice(4, 9)), slice(0, 0)):
-            for found, expected in (
-                (gpu[key], cpu[key]),
-                (gpu.counts[key], cpu.counts[key]),
-                (gpu.counts.astype("float32")[key], cpu.counts.astype("float32")[key]),
-            ):
-                assert isinstance(found, cupy.ndarray) and found.dtype == expected.dtype
-                equal(found, expected)
+    read_in_parts(cupy, tmp_path, layout, lambda found: found.get())
 
 
 @pytest.mark.parametrize("layout", ["plain", "compact"])

@@ -167,3 +167,18 @@ def test_a_window_alone_has_no_other_windows():
     (window,) = windows_of(dim(frames=20, size=256))
     assert isinstance(window, Window)
     assert (pooled([window]).weights[5:] == 0).all()
+
+
+def test_frames_that_occur_twice_are_not_asked_about_themselves():
+    """A movie of the same frames over and over: other windows hold the very noise that is measured."""
+    once = dim(frames=24, size=64)
+    windows = windows_of(np.tile(once, (8, 1, 1)))
+    assert len(windows) > 4
+    assert pooled(windows) is None
+    assert pooled(windows_of(dim(frames=192, size=64))) is not None
+    again = once.copy()
+    again[20] = again[3]
+    assert pooled(windows_of(again)) is None
+    dark = dim(frames=192, size=64).copy()
+    dark[[5, 150]] = 0  # shutter closed: nothing there to foretell
+    assert pooled(windows_of(dark)) is not None
