@@ -1,4 +1,4 @@
-"""The body of a compact payload: where the residuals of each band lie, packed and sorted.
+"""The body of a compact payload: where the residuals of each band lie, sorted, and packed or coded.
 
 FORMAT.md, "Body". Bands do not depend on each other, so each is written and read by itself.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError
+from photon_gpu.kernels.cpu_rans import code_levels, most_words, open_levels
 from photon_gpu.scratch import scratch
 
 SEGMENT = 1 << 16
@@ -33,6 +34,8 @@ class Places:
     width : int
         Bytes per code.
     packed : bool
+    coded : bool
+        Each band is a stream, which holds its levels too.
     levels : int
         0: residuals are in the order of their samples.
     weights : int
@@ -48,9 +51,11 @@ class Places:
         band: int,
         width: int,
         packed: bool,
+        coded: bool = False,
         levels: int,
         weights: int = 0,
     ) -> None:
+        self.coded = coded
         self.width, self.packed, self.levels, self.band, self.rows = width, packed, levels, band, rows
         self.weights, self.levels_at = weights, 4 * weights
         self._row = frames * columns
@@ -59,12 +64,14 @@ class Places:
         self._segments = -(-self._row * band // SEGMENT)
         last = self._row * (rows - (self.bands - 1) * band)
         self.segments = (self.bands - 1) * self._segments + -(-last // SEGMENT)
-        self.counts_at = self.levels_at + 4 * self.bands * levels
-        self.nibbles_at = self.counts_at + (4 * self.segments if packed else 0)
-        self.fixed = self.nibbles_at + (
-            (self.bands - 1) * (-(-self._row * band // 2)) - (-last // 2) if packed else self.samples * width
-        )
-        """Bytes of a body without its escapes."""
+        self.counts_at = self.levels_at + (0 if coded else 4 * self.bands * levels)
+        self.nibbles_at = self.counts_at + 4 * (self.bands if coded else self.segments if packed else 0)
+        self.fixed = self.nibbles_at
+        """Bytes of a body without its escapes and streams."""
+        if packed:
+            self.fixed += (self.bands - 1) * (-(-self._row * band // 2)) - (-last // 2)
+        elif not coded:
+            self.fixed += self.samples * width
 
     def band_samples(self, first: int) -> int:
         """Samples of the band that begins with row ``first``."""
@@ -85,7 +92,7 @@ class Places:
         return slice(start, start + size * self.width)
 
     def unpacked(self) -> Places:
-        """Of the same chunk, not packed."""
+        """Of the same chunk, neither packed nor coded."""
         return Places(
             frames=1, rows=self.rows, columns=self._row, band=self.band, width=self.width, packed=False,
             levels=self.levels, weights=self.weights,
@@ -100,13 +107,14 @@ class Writer:
 
     def __init__(self, places: Places, head: int, kernels: ModuleType) -> None:
         self.places, self._head, self._kernels = places, head, kernels
-        # Packed or not, a body that is kept is never longer than this.
-        most = places.samples * places.width + 4 * places.segments + places.counts_at
+        # Packed or not, a body that is kept is never longer than this; streams are joined when all are there.
+        most = 0 if places.coded else places.samples * places.width + 4 * places.segments + places.counts_at
         self._payload = np.empty(head + most, np.uint8)
         self._body = self._payload[head:]
         self._levels = np.zeros((places.bands, places.levels), "<u4")
         self._counts = np.zeros(places.segments if places.packed else 0, "<u4")
         self._escapes: list[NDArray] = [np.empty(0, np.uint8)] * places.bands
+        self._streams: list[NDArray[np.uint16]] = [np.empty(0, np.uint16)] * places.bands
         self.weights = np.zeros(places.weights, np.int32)
         """Weights that frames have of their own, to be filled in."""
 
@@ -120,6 +128,11 @@ class Writer:
         places, flat = self.places, residuals.reshape(-1)
         if levels is not None:
             self.put_levels(first, levels)
+        if places.coded:
+            assert levels is not None
+            words = scratch("words", (most_words(flat.size, levels.size, places.width),), np.uint16)
+            self._streams[first // places.band] = words[code_levels(flat, levels, words) :].copy()
+            return
         if not places.packed:
             to_planes(flat, self._body[places.band_bytes(first)])
             return
@@ -144,33 +157,53 @@ class Writer:
         parts = [row[:count] for row, count in zip(escapes, counts.tolist(), strict=True)]
         self._escapes[first // places.band] = np.concatenate(parts)
 
-    def finished(self) -> tuple[NDArray[np.uint8], bool]:
-        """The payload, its head still empty, and whether it is packed: it is where that is shorter."""
+    def finished(self) -> tuple[NDArray[np.uint8], Places]:
+        """The payload, its head still empty, and where all lies: packed or coded where that is shorter."""
         places, size = self.places, self.places.fixed
+        if places.coded:
+            return self._joined()
         if places.packed:
             size += places.width * sum(part.size for part in self._escapes)
             if size >= places.unpacked().fixed:
-                return self._unpacked(), False
+                return self._unpacked()
             self._body[places.counts_at : places.nibbles_at] = self._counts.view(np.uint8)
             escapes = np.concatenate(self._escapes)
             self._body[places.fixed : size] = _little(escapes, places.width).view(np.uint8)
         to_planes(self.weights.view(np.uint32), self._body[: places.levels_at])
         self._body[places.levels_at : places.counts_at] = self._levels.reshape(-1).view(np.uint8)
-        return self._payload[: self._head + size], places.packed
+        return self._payload[: self._head + size], places
 
-    def _unpacked(self) -> NDArray[np.uint8]:
-        """All residuals as they were before they were packed."""
+    def _joined(self) -> tuple[NDArray[np.uint8], Places]:
+        """All streams, one after another."""
+        places = self.places
+        lengths = np.array([stream.size for stream in self._streams], "<u4")
+        size = places.fixed + 2 * int(lengths.sum(dtype=np.int64))
+        if size >= places.unpacked().fixed:
+            return self._unpacked()
+        payload = np.empty(self._head + size, np.uint8)
+        body = payload[self._head :]
+        to_planes(self.weights.view(np.uint32), body[: places.levels_at])
+        body[places.counts_at : places.nibbles_at] = lengths.view(np.uint8)
+        body[places.fixed :] = np.concatenate(self._streams).astype("<u2", copy=False).view(np.uint8)
+        return payload, places
+
+    def _unpacked(self) -> tuple[NDArray[np.uint8], Places]:
+        """All residuals as they were before they were packed or coded."""
         places = self.places.unpacked()
         out = Writer(places, self._head, self._kernels)
         out._levels, out.weights = self._levels, self.weights
         for first in range(0, places.rows, places.band):
+            residuals = np.empty(places.band_samples(first), f"u{places.width}")
+            if self.places.coded:
+                open_levels(self._streams[first // places.band], np.empty(places.levels, np.int64), residuals)
+                out.put(first, residuals)
+                continue
             segments = self.places.band_segments(first)
             starts = _starts(self._counts[segments])
-            residuals = np.empty(places.band_samples(first), f"u{places.width}")
             escapes = self._escapes[first // places.band]
             self._kernels.unpack(self.nibbles(first), escapes, starts, SEGMENT, residuals)
             out.put(first, residuals)
-        return out.finished()[0]
+        return out.finished()
 
 
 class Reader:
@@ -187,18 +220,23 @@ class Reader:
         if body.size >= size and places.packed:
             counts = body[places.counts_at : places.nibbles_at].copy().view("<u4")
             self.starts = _starts(counts)
-            """Where the escapes of each segment begin, and the last one's end."""
+            """Where the escapes of each segment begin, or the words of each band, and the last one's end."""
             size += places.width * int(self.starts[-1])
+        elif body.size >= size and places.coded:
+            self.starts = _starts(body[places.counts_at : places.nibbles_at].copy().view("<u4"))
+            size += 2 * int(self.starts[-1])
         if body.size != size:
             raise CorruptDataError(f"the body of a chunk has {body.size} bytes; its header describes {size}")
         self.weights = from_planes(body[: places.levels_at], 4).view(np.int32)
-        self.levels = (
-            body[places.levels_at : places.counts_at].copy().view("<u4").reshape(places.bands, places.levels)
+        self.levels = np.zeros((places.bands, places.levels), np.int64)
+        """Samples of each level, by band; of a coded band once its residuals are asked for."""
+        if places.coded:
+            return
+        self.levels[...] = (
+            body[places.levels_at : places.counts_at].copy().view("<u4").reshape(self.levels.shape)
         )
-        """Samples of each level, by band."""
         if places.levels and any(
-            int(row.sum(dtype=np.int64)) != places.band_samples(i * places.band)
-            for i, row in enumerate(self.levels)
+            int(row.sum()) != places.band_samples(i * places.band) for i, row in enumerate(self.levels)
         ):
             raise CorruptDataError("the levels of a chunk do not add up to its samples")
 
@@ -208,9 +246,17 @@ class Reader:
         width = self.places.width
         return self._body[self.places.fixed :].copy().view(f"<u{width}").astype(f"u{width}", copy=False)
 
+    def band_bytes(self, first: int) -> slice:
+        """Where what is stored of the band that begins with row ``first`` lies in the body."""
+        places = self.places
+        if not places.coded:
+            return places.band_bytes(first)
+        begin, end = self.starts[first // places.band : first // places.band + 2].tolist()
+        return slice(places.fixed + 2 * begin, places.fixed + 2 * end)
+
     def band(self, first: int) -> NDArray[np.uint8]:
-        """What is stored of the band that begins with row ``first``: half bytes, or planes of bytes."""
-        return self._body[self.places.band_bytes(first)]
+        """The same itself: half bytes, planes of bytes, or a stream."""
+        return self._body[self.band_bytes(first)]
 
     def part(self, span: slice) -> NDArray[np.uint8]:
         """Bytes of the body."""
@@ -222,6 +268,10 @@ class Reader:
         They are valid until the thread asks for those of another band.
         """
         places = self.places
+        if places.coded:
+            out = scratch("residuals", (places.band_samples(first),), f"u{places.width}")
+            words = self.band(first).copy().view("<u2").astype(np.uint16, copy=False)
+            return None if open_levels(words, self.levels[first // places.band], out) else out
         if not places.packed:
             return from_planes(self.band(first), places.width)
         segments = places.band_segments(first)

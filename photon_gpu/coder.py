@@ -106,7 +106,8 @@ class Plan:
         self.steps = rates(self.frames, self.predictor.rate)
         places = Places(
             frames=self.frames, rows=self.rows, columns=self.columns, band=self.band, width=self.width,
-            packed=self.width < 4, levels=self.predictor.levels,
+            packed=self.width < 4 and not self.predictor.coded, coded=self.predictor.coded,
+            levels=self.predictor.levels,
             weights=self.frames * MIX if self.predictor.name == "moving" else 0,
         )  # fmt: skip
         self._host = host or backend.kernels
@@ -132,13 +133,13 @@ class Plan:
         """The payload, with its header."""
         noise, encoding, forward = self.encoding.noise, self.encoding, self.forward
         assert noise is not None and encoding.step is not None
-        payload, packed = self.body.finished()
+        payload, places = self.body.finished()
         header = Header(
             predictor=NAMES.index(self.predictor.name), width=self.width, exact=encoding.exact,
             phases=encoding.phases, dtype=encoding.dtype, frames=self.frames, base=forward.base,
             checksum=checksum % (1 << 64), band_rows=self.band, seed=encoding.seed, rate=self.predictor.rate,
             top=forward.top, gain=noise.gain, offset=noise.offset, variance=noise.variance, step=encoding.step,
-            packed=packed, levels=self.predictor.levels, weights_crc=self.body.weights_crc,
+            packed=places.packed, coded=places.coded, levels=self.predictor.levels, weights_crc=self.body.weights_crc,
             shape=self.chunk, weights=self._header_weights,
         )  # fmt: skip
         payload[: header.nbytes] = np.frombuffer(header.pack(), np.uint8)

@@ -88,13 +88,18 @@ class Band:
         alone = predictor in _ALONE and not places.levels
         self.begin = start if alone else 0
         self._wanted = (0, total) if places.levels else (self.begin * frame, stop * frame)
-        whole, begin = places.band_bytes(first), header.nbytes
+        begin = header.nbytes
+        if places.coded:
+            stream = body.band_bytes(first)
+            self.spans = [slice(begin + stream.start, begin + stream.stop)]
+            return
         if not places.packed:
             # Codes of several bytes lie in planes, each of the whole band.
+            whole = places.band_bytes(first)
             low, high = self._wanted if places.width == 1 else (0, whole.stop - whole.start)
             self.spans = [slice(begin + whole.start + low, begin + whole.start + high)]
             return
-        segments = places.band_segments(first)
+        segments, whole = places.band_segments(first), places.band_bytes(first)
         self._low = self._wanted[0] // SEGMENT
         self._opened = min(-(-self._wanted[1] // SEGMENT) * SEGMENT, total) - self._low * SEGMENT
         self._nibbles = slice(
@@ -123,6 +128,11 @@ class Band:
 
     def _residuals(self, backend: Backend) -> NDArray:
         places, (low, high) = self._body.places, self._wanted
+        if places.coded:
+            found = self._body.residuals(self.first, np.empty(0, np.uint8), backend.kernels)
+            if found is None:
+                raise CorruptDataError("the stream of a band contradicts itself: the chunk was altered")
+            return found
         if not places.packed:
             return from_planes(self._body.band(self.first), places.width)[low:high]
         out = np.empty(self._opened, f"u{places.width}")

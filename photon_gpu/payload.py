@@ -19,7 +19,7 @@ from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
 from photon_gpu.predictors import MIX, NAMES, SORTABLE, TERMS, within_limits
 
 MAGIC = b"PHTN"
-MAJOR, MINOR = 2, 1
+MAJOR = 2
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
 Need = Callable[[Iterable[slice]], None]
@@ -49,6 +49,7 @@ class Header:
     variance: float
     step: float
     packed: bool = False
+    coded: bool = False
     levels: int = 0
     weights_crc: int = 0
     shape: tuple[int, ...]
@@ -62,10 +63,11 @@ class Header:
 
     def _fixed(self, crc: int) -> bytes:
         return _FIXED.pack(
-            MAGIC, MAJOR, MINOR, self.predictor, self.width, int(self.exact), self.phases,
+            MAGIC, MAJOR, 2 if self.coded else 1, self.predictor, self.width, int(self.exact), self.phases,
             DTYPES.index(self.dtype), len(self.shape), self.frames, self.base, self.checksum,
             self.band_rows, self.seed, self.rate, self.top,
-            self.gain, self.offset, self.variance, self.step, crc, int(self.packed), self.levels, self.weights_crc,
+            self.gain, self.offset, self.variance, self.step, crc, int(self.packed) + 2 * int(self.coded), self.levels,
+            self.weights_crc,
         )  # fmt: skip
 
     @property
@@ -122,7 +124,8 @@ def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header
     _, rows, columns = header.block
     places = Places(
         frames=header.frames, rows=rows, columns=columns, band=header.band_rows, width=header.width,
-        packed=header.packed, levels=header.levels, weights=header.frames * MIX if header.moving else 0,
+        packed=header.packed, coded=header.coded, levels=header.levels,
+        weights=header.frames * MIX if header.moving else 0,
     )  # fmt: skip
     if need is not None:
         need([slice(header.nbytes, min(header.nbytes + places.nibbles_at, payload.size))])
@@ -139,7 +142,7 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     if len(data) < _FIXED.size or data[:4] != MAGIC:
         raise CorruptDataError(f"a chunk of {payload.size} bytes does not begin with a photon header")
     (_, major, _, predictor, width, exact, phases, dtype, dimensions, frames, base, checksum,
-     band_rows, seed, rate, top, gain, offset, variance, step, crc, packed, levels, weights_crc,
+     band_rows, seed, rate, top, gain, offset, variance, step, crc, kind, levels, weights_crc,
     ) = _FIXED.unpack_from(data)  # fmt: skip
     if major != MAJOR:
         raise UnsupportedVersionError(
@@ -159,12 +162,16 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     weights = np.frombuffer(tail, "<i4", 2 * TERMS, 8 * dimensions).reshape(2, TERMS).astype(np.int32)
     known = predictor < len(NAMES) and dtype < len(DTYPES) and width in (1, 2, 4) and phases in (1, 16)
     sortable = known and NAMES[predictor] in SORTABLE and width < 4
-    if not known or exact > 1 or packed > (width < 4) or levels == 1 or (levels and not sortable):
+    if not known or exact > 1 or kind > 2 * (width < 4) or levels == 1 or (levels and not sortable):
         raise CorruptDataError("the header of a chunk holds a value that no release has written")
+    if kind == 2 and not levels:
+        raise CorruptDataError(
+            "the header of a chunk says its residuals are coded by level, and has no levels"
+        )
     header = Header(
         predictor=predictor, width=width, exact=bool(exact), phases=phases, dtype=DTYPES[dtype], frames=frames,
         base=base, checksum=checksum, band_rows=band_rows, seed=seed, rate=rate, top=top, gain=gain, offset=offset,
-        variance=variance, step=step, packed=bool(packed), levels=levels, weights_crc=weights_crc,
+        variance=variance, step=step, packed=kind == 1, coded=kind == 2, levels=levels, weights_crc=weights_crc,
         shape=shape, weights=weights,
     )  # fmt: skip
     if not (

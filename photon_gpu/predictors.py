@@ -59,13 +59,17 @@ class Predictor:
         In 1/256; row 0 for a chunk's first frame, row 1 for the others.
     levels : int
         Residuals are sorted by what was predicted, in so many classes: at a few photons they differ in
-        spread with the light. 0: not sorted; ``full`` and ``spatial`` only.
+        spread with the light. 0: not sorted; ``full``, ``spatial`` and ``moving`` only.
+    coded : bool
+        Sorted residuals are range-coded, each level with frequencies of its own, before Blosc sees them:
+        smallest, and slower to write and to read. False: packed for Blosc to compress.
     """
 
     name: str = "mean"
     rate: int = 8
     weights: tuple[tuple[int, ...], tuple[int, ...]] = ((0,) * TERMS, (ONE,) + (0,) * (TERMS - 1))
     levels: int = 0
+    coded: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -80,6 +84,10 @@ class Predictor:
             raise InvalidInputError(
                 f"predictor {self.name!r} has levels={self.levels}; only {' and '.join(SORTABLE)} sort residuals"
             )
+        if not isinstance(self.coded, bool) or (self.coded and not self.levels):
+            raise InvalidInputError(
+                f"predictor: coded is {self.coded!r} with levels={self.levels}; True needs levels, 2 to {MAX_LEVELS}"
+            )
         rows = tuple(tuple(int(weight) for weight in row) for row in self.weights)
         if len(rows) != 2 or any(len(row) != TERMS for row in rows):
             raise InvalidInputError(f"predictor: weights must be two rows of {TERMS}")
@@ -91,8 +99,11 @@ class Predictor:
         object.__setattr__(self, "weights", rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
-        return {**asdict(self), "weights": [list(row) for row in self.weights]}
+        """Plain dictionary that survives JSON; ``coded`` is in it only where it is true, as in format 2.2."""
+        told = {**asdict(self), "weights": [list(row) for row in self.weights]}
+        if not self.coded:
+            del told["coded"]
+        return told
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Predictor:

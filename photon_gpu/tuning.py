@@ -42,14 +42,17 @@ def _zstd(level: int, shuffle: int) -> Compressor:
 
 @dataclass(frozen=True)
 class _Preset:
-    """Candidates in order of preference (a tie goes to the first), and how much of the movie to try."""
+    """Candidates in order of preference (a tie goes to the first), and how much of the movie to try.
+
+    ``coded``: levels by which residuals are sorted and coded; few have small tables, for small movies.
+    """
 
     pixels: int
     predictors: tuple[tuple[str, int], ...]
     compact: tuple[Compressor, ...]
     plain: tuple[Compressor, ...]
     lossless: tuple[Compressor, ...]
-    sort: bool = False
+    coded: tuple[int, ...] = ()
 
 
 _PRESETS = {
@@ -73,7 +76,7 @@ _PRESETS = {
         (_PACKED, _LEVELS, _zstd(5, 0), _zstd(9, 0), replace(_LEVELS, clevel=9)),
         (_BY_BYTE, _BY_BIT, _zstd(5, 1), _zstd(9, 1), _zstd(9, 2)),
         (_BY_BIT, _BY_BYTE, _zstd(5, 2), _zstd(9, 2), _zstd(9, 1), _zstd(9, 0)),
-        sort=True,
+        coded=(LEVELS, 16),
     ),
 }  # fmt: skip
 
@@ -84,6 +87,7 @@ class Trial:
 
     predictor: str
     levels: int
+    coded: bool
     exact: bool
     compressor: Compressor
     nbytes: int
@@ -149,6 +153,7 @@ def _choose(
                 "none",
                 0,
                 False,
+                False,
                 c,
                 0 if len(compressors) == 1 else _stored(encoding.but(compressor=c), blocks, backend),
             )
@@ -181,7 +186,9 @@ def _choose_compact(
         sizes = list(run(lambda candidate: _stored(candidate, blocks, backend), tried))
         for candidate, nbytes in zip(tried, sizes, strict=True):
             made = candidate.predictor
-            trials.append(Trial(made.name, made.levels, candidate.exact, candidate.compressor, nbytes))
+            trials.append(
+                Trial(made.name, made.levels, made.coded, candidate.exact, candidate.compressor, nbytes)
+            )
         return sizes
 
     candidates: list[Encoding] = []
@@ -198,8 +205,12 @@ def _choose_compact(
                 continue
             for made in run(partial(_fit, codes), named):
                 candidates.append(kind.but(predictor=made))
-                if made.name in SORTABLE and (plan.sort or isinstance(predictor, str)):
-                    candidates.append(kind.but(predictor=replace(made, levels=LEVELS)))
+                if made.name in SORTABLE:
+                    sorts = plan.coded or ((LEVELS,) if isinstance(predictor, str) else ())
+                    candidates += [
+                        kind.but(predictor=replace(made, levels=levels, coded=bool(plan.coded)))
+                        for levels in sorts
+                    ]
         except InvalidInputError:
             if not exact:
                 raise
@@ -212,7 +223,12 @@ def _choose_compact(
     for i in order:
         made = tried[i].predictor
         leading.setdefault((tried[i].exact, made.name, made.levels), tried[i])
-    slower = [one.but(compressor=other) for one in list(leading.values())[:3] for other in compressors[2:]]
+    # What is coded already is left as it is by any compressor.
+    slower = [
+        one.but(compressor=other)
+        for one in list(leading.values())[:3]
+        for other in (() if one.predictor.coded else compressors[2:])
+    ]
     tried, sizes = [tried[order[0]], *slower], [sizes[order[0]], *sizes_of(slower)]
     best = tried[min(range(len(tried)), key=lambda i: (sizes[i], not tried[i].exact))]
     return Choice(best, tuple(trials), mean)

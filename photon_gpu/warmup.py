@@ -40,6 +40,9 @@ def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) ->
     if layout == "compact" and phases == 1 and values.dtype.kind in "iu":
         kinds.append(encoding.but(exact=True))  # which tuning tries, too
     if layout == "compact" and predictor in SORTABLE:
-        kinds.append(encoding.but(predictor=Predictor(name=predictor, levels=2)))
+        kinds += [
+            encoding.but(predictor=Predictor(name=predictor, levels=2, coded=coded))
+            for coded in (False, True)
+        ]
     for kind in kinds:
         layout_for(kind, get_backend(backend)).encode(values, values.shape, stages=Stages())

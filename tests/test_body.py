@@ -16,11 +16,12 @@ SHAPES = [  # frames, rows, columns, rows per band
 ]  # fmt: skip
 
 
-def places(shape, *, width=1, packed=True, levels=0) -> Places:
+def places(shape, *, width=1, packed=True, levels=0, coded=False) -> Places:
     frames, rows, columns, band = shape
     return Places(
-        frames=frames, rows=rows, columns=columns, band=band, width=width, packed=packed, levels=levels
-    )
+        frames=frames, rows=rows, columns=columns, band=band, width=width, packed=packed and not coded,
+        coded=coded, levels=levels,
+    )  # fmt: skip
 
 
 def bands(shape, width, spread, seed=0) -> dict[int, np.ndarray]:
@@ -34,8 +35,9 @@ def bands(shape, width, spread, seed=0) -> dict[int, np.ndarray]:
     return out
 
 
-def written(shape, residuals, *, levels=0, head=5, kernels=cpu, width=1, run=map):
-    writer = Writer(places(shape, width=width, levels=levels), head, kernels)
+def written(shape, residuals, *, levels=0, head=5, kernels=cpu, width=1, run=map, coded=False):
+    """A body, and whether it is packed, or coded if that is asked for; each band has all in its first level."""
+    writer = Writer(places(shape, width=width, levels=levels, coded=coded), head, kernels)
     table = np.zeros(levels, np.int64) if levels else None
 
     def put(first):
@@ -45,12 +47,12 @@ def written(shape, residuals, *, levels=0, head=5, kernels=cpu, width=1, run=map
             writer.put(first, residuals[first], np.append(residuals[first].size, table[1:]))
 
     list(run(put, reversed(residuals)))
-    payload, packed = writer.finished()
-    return payload[head:].copy(), packed
+    payload, found = writer.finished()
+    return payload[head:].copy(), found.coded if coded else found.packed
 
 
-def read(shape, body, *, packed, width=1, levels=0, kernels=cpu) -> dict[int, np.ndarray]:
-    reader = Reader(places(shape, width=width, packed=packed, levels=levels), body)
+def read(shape, body, *, packed, width=1, levels=0, kernels=cpu, coded=False) -> dict[int, np.ndarray]:
+    reader = Reader(places(shape, width=width, packed=packed, levels=levels, coded=coded), body)
     escapes = reader.escapes if packed else np.empty(0, np.uint8)
     found = ((first, reader.residuals(first, escapes, kernels)) for first in range(0, shape[1], shape[3]))
     return {first: None if band is None else band.copy() for first, band in found}  # scratch of the thread
@@ -158,6 +160,55 @@ def test_escapes_that_moved_to_another_segment_are_noticed():
     counts[1] -= 1
     again = read(shape, body, packed=True)
     assert again[0] is None and again[4] is None and again[8] is not None
+
+
+@pytest.mark.parametrize("levels", [2, 255])
+@pytest.mark.parametrize("spread", [3, 9, 300])
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_was_coded_is_read(shape, width, spread, levels):
+    residuals = bands(shape, width, spread)
+    body, coded = written(shape, residuals, width=width, levels=levels, coded=True)
+    plain = places(shape, width=width, levels=levels, packed=False).fixed
+    assert body.size < plain if coded else body.size == plain
+    for first, given in residuals.items():
+        found = read(shape, body, packed=False, width=width, levels=levels, coded=coded)[first]
+        assert found.dtype == given.dtype
+        np.testing.assert_array_equal(found, given)
+
+
+def test_a_coded_band_tells_its_levels():
+    shape = (70, 33, 40, 32)
+    rng, writer = np.random.default_rng(0), Writer(places(shape, levels=5, coded=True), 0, cpu)
+    told = {}
+    for first, residuals in bands(shape, 1, 4).items():
+        told[first] = rng.multinomial(residuals.size, [0.1, 0.2, 0, 0.7, 0])
+        writer.put(first, residuals, told[first])
+    payload, found = writer.finished()
+    reader = Reader(found, payload)
+    for first, levels in told.items():
+        assert not reader.levels[first // 32].any()
+        assert reader.residuals(first, np.empty(0, np.uint8), cpu) is not None
+        assert reader.levels[first // 32].tolist() == levels.tolist()
+
+
+def test_every_truncation_of_a_coded_body_is_found_and_no_altered_byte_is_read_as_it_was():
+    shape = (5, 90, 4, 40)
+    residuals = bands(shape, 1, 3)
+    body, coded = written(shape, residuals, levels=2, coded=True)
+    assert coded
+    for length in (*range(body.size), body.size + 1):
+        with pytest.raises(CorruptDataError, match="describes"):
+            read(shape, np.resize(body, length), packed=False, levels=2, coded=True)
+    for place in range(body.size):
+        for flip in (1, 0x80):
+            bad = body.copy()
+            bad[place] ^= flip
+            try:
+                again = read(shape, bad, packed=False, levels=2, coded=True)
+            except CorruptDataError:
+                continue
+            assert any(band is None or (band != residuals[first]).any() for first, band in again.items())
 
 
 def test_planes_of_bytes():

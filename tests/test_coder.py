@@ -42,6 +42,10 @@ MADE |= {
     f"{name}, sorted": Predictor(name=name, levels=levels)
     for name, levels in zip(SORTABLE, (64, 2, 255), strict=True)
 }
+MADE |= {
+    f"{name}, coded": Predictor(name=name, levels=levels, coded=True)
+    for name, levels in zip(SORTABLE, (255, 64, 2), strict=True)
+}
 
 
 def movie(dtype, shape, seed=0, photons=20.0):

@@ -109,9 +109,16 @@ SORTED = [
     pg.Predictor(name="spatial", levels=7, weights=_AROUND),
     pg.Predictor(name="moving", levels=64),
 ]
+CODED = [
+    pg.Predictor(name="full", levels=64, coded=True),
+    pg.Predictor(name="spatial", levels=7, weights=_AROUND, coded=True),
+    pg.Predictor(name="moving", levels=2, coded=True),
+]
 
 
-@pytest.mark.parametrize("predictor", SORTED, ids=lambda predictor: predictor.name)
+@pytest.mark.parametrize(
+    "predictor", SORTED + CODED, ids=lambda given: f"{given.name}, {'coded' if given.coded else 'sorted'}"
+)
 @pytest.mark.parametrize("step, width", [(0.5, 1), (0.02, 2)])
 def test_sorted_residuals_over_several_bands(
     machine: standin.Machine, tmp_path: Path, predictor: pg.Predictor, step: float, width: int
@@ -144,7 +151,7 @@ def test_bands_that_are_whole_segments_are_packed_at_once(machine: standin.Machi
 def test_a_chunk_that_is_longer_packed_is_not_packed(machine: standin.Machine, tmp_path: Path) -> None:
     """Codes at random: every residual escapes, and none are packed."""
     values = np.random.default_rng(2).integers(0, 30_000, (6, 40, 530)).astype(np.uint16)
-    for predictor in ("none", *SORTED):
+    for predictor in ("none", *SORTED, *CODED):
         both(
             tmp_path, values, values, layout="compact", predictor=predictor, step=0.02, noise=pg.NoiseModel()
         )

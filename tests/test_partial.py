@@ -72,7 +72,7 @@ def test_every_dtype_and_width_of_codes(dtype):
 
 def test_the_reference_kernels_agree():
     values = movie("uint16", (6, 40, 30))
-    for name in ("mean", "full, sorted", "spatial, sorted"):
+    for name in ("mean", "full, sorted", "spatial, sorted", "moving, coded"):
         if name in MADE:
             encoding = Encoding(layout="compact", noise=CAMERA, predictor=MADE[name])
             payload = encoded(values, encoding)
@@ -134,7 +134,7 @@ def test_of_plain_chunks_only_blocks_with_the_rows_are_opened(monkeypatch):
         assert sum(opened) <= 3 * 8 * 512 * (rows[1] - rows[0]) + 2 * 3 * (1 << 20)
 
 
-@pytest.mark.parametrize("name", ["mean", "full, sorted"])
+@pytest.mark.parametrize("name", ["mean", "full, sorted", "full, coded"])
 def test_altered_payloads_are_errors_or_values_but_no_crash(name):
     if name not in MADE:
         pytest.skip("no such predictor")

@@ -24,11 +24,11 @@ def payload(header: Header) -> np.ndarray:
     frames, rows, columns = header.frames, *header.block[1:]
     places = Places(
         frames=frames, rows=rows, columns=columns, band=header.band_rows, width=header.width,
-        packed=header.packed, levels=header.levels,
+        packed=header.packed, coded=header.coded, levels=header.levels,
     )  # fmt: skip
     body = np.zeros(places.fixed, np.uint8)
     levels = body[: places.counts_at].view("<u4").reshape(places.bands, -1)
-    for band in range(places.bands if header.levels else 0):
+    for band in range(places.bands if header.levels and not header.coded else 0):
         levels[band, 0] = places.band_samples(band * header.band_rows)
     return np.concatenate([np.frombuffer(header.pack(), np.uint8), body])
 
@@ -57,6 +57,7 @@ def test_it_comes_back_as_it_was():
             packed=False,
             levels=0,
         ),
+        replace(HEADER, packed=False, coded=True),
     ):
         again, _ = unpack(payload(header))
         assert again == header
@@ -100,7 +101,7 @@ def test_every_truncation_is_found(length):
     "place, size, value",
     [
         (6, 1, 5), (7, 1, 0), (7, 1, 3), (7, 1, 8), (8, 1, 2), (9, 1, 0), (9, 1, 2), (10, 1, 10), (12, 4, 0),
-        (12, 4, 6), (84, 1, 2), (85, 1, 1), (6, 1, 2), (7, 1, 4), (32, 4, 0), (40, 4, 0), (40, 4, 129), (40, 4, 2**32 - 1), (44, 4, 65536), (96, 8, 0), (96, 8, 2**64 - 1),
+        (12, 4, 6), (84, 1, 3), (85, 1, 1), (6, 1, 2), (7, 1, 4), (32, 4, 0), (40, 4, 0), (40, 4, 129), (40, 4, 2**32 - 1), (44, 4, 65536), (96, 8, 0), (96, 8, 2**64 - 1),
         (96, 8, 2**63), (104, 8, 2**40), (112, 8, 2**32), (120, 8, 2**62),
     ],
 )  # fmt: skip

@@ -22,13 +22,14 @@ def bring_down(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any, t
 
     Returns ``total``, which comes down with them.
     """
-    if plan.width == 4:
-        fetched, summed = slot.fetch(residuals=residuals, total=total)
-        for low, _, band in bands(fetched, plan.band):
-            plan.body.put(first + low, band)
-        return int(summed[0])
+    levels: Any = None
     if plan.predictor.levels:
-        residuals = _sorted(slot, plan, first, codes, residuals)
+        residuals, levels = _sorted(slot, plan, first, codes, residuals)
+    if plan.width == 4 or plan.predictor.coded:
+        fetched, summed = slot.fetch(residuals=residuals, total=total)
+        for i, (low, _, band) in enumerate(bands(fetched, plan.band)):
+            plan.body.put(first + low, band, None if levels is None else levels[i])
+        return int(summed[0])
     kernels, parts = slot.lane.backend.kernels, list(bands(residuals, plan.band))
     begins, rows = _places([band.size for _, _, band in parts])
     nibbles = slot.device("nibbles", (begins[-1],), np.uint8)
@@ -54,8 +55,8 @@ def bring_down(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any, t
     return int(summed[0])
 
 
-def _sorted(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any) -> Any:
-    """The residuals of each band by level; how many each level has goes into the plan's payload."""
+def _sorted(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any) -> tuple[Any, NDArray[np.int64]]:
+    """The residuals of each band by level, and how many each level has, which the plan's payload is told."""
     kernels = slot.lane.backend.kernels
     parts = list(zip(bands(codes, plan.band), bands(residuals, plan.band), strict=True))
     levels = slot.device("levels", (len(parts), plan.predictor.levels), np.int64)
@@ -69,7 +70,7 @@ def _sorted(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any) -> A
     ):
         plan.body.put_levels(first + low, counted[i])
         kernels.sort_levels(code, band, places[i], to.reshape(-1))
-    return ordered
+    return ordered, counted
 
 
 def bring_up(slot: Slot, opened: Opened, first: int, stop: int, strange: Any) -> Any:

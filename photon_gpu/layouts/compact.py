@@ -1,4 +1,4 @@
-"""compact: the original dtype behind a photon filter: codes, predictor, residuals, Blosc (format 2.1)."""
+"""compact: the original dtype behind a photon filter: codes, predictor, residuals, Blosc (format 2.2)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ from photon_gpu.stages import Stages
 
 
 class Compact(Layout):
-    """Format 2.1. Any Zarr reader in Python with photon_gpu installed sees the counts."""
+    """Format 2.2. Any Zarr reader in Python with photon_gpu installed sees the counts."""
 
-    version = "2.1"
+    @property
+    def version(self) -> str:  # type: ignore[override]
+        """The least version that reads it: 2.2 where residuals are coded, else 2.1."""
+        return "2.2" if self.encoding.predictor.coded else "2.1"
 
     @property
     def itemsize(self) -> int:  # type: ignore[override]

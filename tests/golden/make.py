@@ -127,6 +127,32 @@ CASES: dict[str, dict] = {
         predictor=replace(_predictor("full"), levels=255),
         shape=(6, 30, 31),
     ),
+    # Coded: of enough samples to be shorter so, in several bands, with residuals above those that are symbols.
+    **{
+        f"compact-2.2-coded-{name}": dict(
+            dtype=dtype,
+            noise=pg.NoiseModel(),
+            photons=photons,
+            layout="compact",
+            step=step,
+            predictor=replace(_predictor(name), levels=levels, coded=True),
+            shape=(2, 20, 1030),
+        )
+        for name, dtype, photons, step, levels in (
+            ("full", "uint8", 9.0, 0.5, 64),
+            ("spatial", "uint16", 3000.0, 0.25, 255),
+            ("moving", "uint8", 0.7, 0.5, 16),
+        )
+    },
+    # So few that planes of bytes are shorter.
+    "compact-2.2-coded-few": dict(
+        dtype="uint16",
+        noise=pg.NoiseModel(),
+        photons=3000.0,
+        layout="compact",
+        predictor=replace(_predictor("full"), levels=2, coded=True),
+        shape=(7, 2, 3),
+    ),
     "lossless-3.0-int16": dict(dtype="int16", noise=PMT, photons=2.0, layout="lossless"),
     "lossless-3.0-float64": dict(dtype="float64", noise=CAMERA, photons=40.0, layout="lossless"),
 }

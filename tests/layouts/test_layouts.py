@@ -221,12 +221,13 @@ def test_every_layout_has_its_version_and_the_dtype_zarr_sees():
 
 
 @pytest.mark.parametrize("name", ["moving", "full", "spatial"])
-@pytest.mark.parametrize("levels", [0, 2, 255])
+@pytest.mark.parametrize("levels, coded", [(0, False), (2, False), (255, False), (2, True), (255, True)])
 @pytest.mark.parametrize("shape", [(100, 2, 2), (1, 16, 1), (5, 40, 1), (3, 1, 1), (2, 3), (4, 3, 2, 1)])
-def test_a_movie_smaller_than_its_tables_is_read_as_it_was_written(name, levels, shape):
+def test_a_movie_smaller_than_its_tables_is_read_as_it_was_written(name, levels, coded, shape):
     """The bound on what a chunk may open to, which keeps hostile ones out, has room for every table."""
     values = np.random.default_rng(0).poisson(9, shape).astype("uint16")
-    encoding = Encoding(layout="compact", noise=NoiseModel(), predictor=Predictor(name=name, levels=levels))
+    predictor = Predictor(name=name, levels=levels, coded=coded)
+    encoding = Encoding(layout="compact", noise=NoiseModel(), predictor=predictor)
     layout = layout_for(encoding, get_backend("numba"))
     data = layout.encode(values, shape, stages=Stages())
     counts = layout.decode(data, shape, 0, shape[0], np.dtype("uint16"))
