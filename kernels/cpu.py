@@ -195,6 +195,12 @@ def checksum(codes: NDArray, first: int, stride: int) -> Any:
 def predict_mean(codes: NDArray, rates: NDArray[np.int32], first: int, state: NDArray, out: NDArray) -> None:
     """See the reference."""
     mean = state.reshape(-1)
+    if codes.itemsize == 1:
+        short = mean.view(np.int16)[: codes.shape[1]]
+        short[:] = np.int16(first << 7)
+        for t in range(codes.shape[0]):
+            terms.predict_short(codes[t], rates[t], short, out[t])
+        return
     for i in range(codes.shape[1]):
         mean[i] = np.int32(first << 7)
     for t in range(codes.shape[0]):
@@ -212,6 +218,12 @@ def restore_mean(
 ) -> None:
     """See the reference."""
     mean = state.reshape(-1)
+    if residuals.itemsize == 1:
+        short = mean.view(np.int16)[: residuals.shape[1]]
+        short[:] = np.int16(first << 7)
+        for t in range(residuals.shape[0]):
+            terms.restore_short(residuals[t], rates[t], short, out[t])
+        return
     for i in range(residuals.shape[1]):
         mean[i] = np.int32(first << 7)
     for t in range(residuals.shape[0]):

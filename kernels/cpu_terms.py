@@ -13,6 +13,9 @@ import numpy as np
 from numba.extending import overload
 from numpy.typing import NDArray
 
+LARGE = 64
+"""Rates, in 1/128, from which on a step of the mean does not fit 16 bits."""
+
 jit = numba.njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
 
 
@@ -64,6 +67,67 @@ def follow(mean: Any, now: Any, rate: Any, codes: NDArray) -> Any:
     distance = np.int32(np.int32(np.int32(now) << 7) - mean)
     moved = wide(wide(distance, codes) * rate, codes)
     return np.int32(mean + np.int32(wide(moved + wide(64, codes), codes) >> 7))
+
+
+@jit
+def short_follow(mean: Any, now: Any, rate: Any) -> Any:
+    """The same, of 8-bit codes and a rate below 64, in 16 bits: twice as many of them lie in a vector."""
+    distance = np.int16(np.int16(np.int16(now) << np.int16(7)) - mean)
+    whole = np.int16(np.int32(np.int32(distance) * np.int32(np.int16(rate << 9))) >> np.int32(16))
+    half = np.int16(np.int16(np.int16(distance * np.int16(rate)) >> np.int16(6)) & np.int16(1))
+    return np.int16(mean + np.int16(whole + half))
+
+
+@jit
+def short_prediction(mean: Any) -> Any:
+    """A running mean, rounded to a code, in 16 bits."""
+    return np.int16(np.int16(mean + np.int16(64)) >> np.int16(7))
+
+
+@jit
+def short_zigzag(difference: Any) -> Any:
+    """As :func:`zigzag`, of 8-bit codes, in 16 bits."""
+    signed = np.int16(np.int8(difference))
+    return np.int16(np.int16(signed << np.int16(1)) ^ np.int16(signed >> np.int16(15)))
+
+
+@jit
+def short_unzigzag(residual: Any) -> Any:
+    """Inverse of :func:`short_zigzag`."""
+    folded = np.int16(residual)
+    return np.int16(np.int16(folded >> np.int16(1)) ^ np.int16(-np.int16(folded & np.int16(1))))
+
+
+@jit
+def predict_short(codes: NDArray, rate: int, mean: NDArray[np.int16], out: NDArray) -> None:
+    """One frame of 8-bit codes, whose mean fits 16 bits."""
+    if rate >= LARGE:
+        for i in range(codes.size):
+            now, wide = np.int32(codes[i]), np.int32(mean[i])
+            predicted = np.int32(np.int32(wide + np.int32(64)) >> 7)
+            out[i] = zigzag(np.int32(now - predicted), codes)
+            mean[i] = follow(wide, now, np.int32(rate), codes)
+        return
+    for i in range(codes.size):
+        now = np.int16(codes[i])
+        out[i] = short_zigzag(np.int16(now - short_prediction(mean[i])))
+        mean[i] = short_follow(mean[i], now, rate)
+
+
+@jit
+def restore_short(residuals: NDArray, rate: int, mean: NDArray[np.int16], out: NDArray) -> None:
+    """Inverse of :func:`predict_short`."""
+    if rate >= LARGE:
+        for i in range(residuals.size):
+            wide = np.int32(mean[i])
+            predicted = np.int32(np.int32(wide + np.int32(64)) >> 7)
+            out[i] = np.int32(predicted + unzigzag(residuals[i]))
+            mean[i] = follow(wide, out[i], np.int32(rate), out)
+        return
+    for i in range(residuals.size):
+        now = np.uint8(short_prediction(mean[i]) + short_unzigzag(residuals[i]))
+        out[i] = now
+        mean[i] = short_follow(mean[i], now, rate)
 
 
 @jit

@@ -109,8 +109,8 @@ def most_bytes(shape: tuple[int, ...]) -> int:
 def block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """``(T, ..., H, W)`` as frames, rows, columns; one axis is one row, two are frames of one row."""
     if len(shape) < 2:
-        return 1, 1, int(np.prod(shape, dtype=np.int64))
-    return int(shape[0]), int(np.prod(shape[1:-1], dtype=np.int64)), int(shape[-1])
+        return 1, 1, math.prod(map(int, shape))
+    return int(shape[0]), math.prod(map(int, shape[1:-1])), int(shape[-1])
 
 
 def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header, Reader]:
