@@ -109,9 +109,8 @@ def predict_short(codes: NDArray, rate: int, mean: NDArray[np.int16], out: NDArr
             mean[i] = follow(wide, now, np.int32(rate), codes)
         return
     for i in range(codes.size):
-        now = np.int16(codes[i])
-        out[i] = short_zigzag(np.int16(now - short_prediction(mean[i])))
-        mean[i] = short_follow(mean[i], now, rate)
+        out[i] = short_zigzag(np.int16(np.int16(codes[i]) - short_prediction(mean[i])))
+        mean[i] = short_follow(mean[i], codes[i], rate)
 
 
 @jit

@@ -173,7 +173,7 @@ def decompress(
     if nbytes == 0:
         return out
     blocks = -(-nbytes // size)
-    if blocks < 2 or frame[2] & _MEMCPYED:
+    if blocks < 2 or frame[2] & _MEMCPYED or run is map:
         _decode(frame, out)
         return out
     ends = _block_ends(frame, blocks)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError
+from photon_gpu.kernels.cpu_open import restore_mean_packed
 from photon_gpu.kernels.cpu_rans import code_levels, most_words, open_levels
 from photon_gpu.scratch import scratch
 
@@ -278,6 +279,15 @@ class Reader:
         starts = self.starts[segments.start : segments.stop + 1]
         out = scratch("residuals", (places.band_samples(first),), f"u{places.width}")
         return None if kernels.unpack(self.band(first), escapes, starts, SEGMENT, out) else out
+
+    def restore_mean(
+        self, first: int, escapes: NDArray, steps: NDArray[np.int32], start: int, codes: NDArray[np.uint8]
+    ) -> bool:
+        """Codes ``(T, rows, columns)`` of a packed band of predictor mean in one pass; whether its tables fit."""
+        segments, flat = self.places.band_segments(first), codes.reshape(len(codes), -1)
+        starts = self.starts[segments.start : segments.stop + 1]
+        state = scratch("state", (flat.shape[1],), np.int32)
+        return not restore_mean_packed(self.band(first), escapes, starts, SEGMENT, steps, start, state, flat)
 
 
 def to_planes(residuals: NDArray, body: NDArray[np.uint8]) -> None:

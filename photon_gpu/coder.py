@@ -16,6 +16,7 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, Forward, extent, narrowest, span
 from photon_gpu.inverse import STABILIZED, render
+from photon_gpu.kernels import cpu
 from photon_gpu.moving import fit_frames
 from photon_gpu.payload import Header, Need, block_shape, header_bytes, unpack
 from photon_gpu.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
@@ -227,8 +228,15 @@ class Opened:
 
     def restore(self, first: int, codes: NDArray, backend: Backend) -> None:
         """Codes ``(T, rows, columns)`` of the band that begins with row ``first``."""
+        header = self.header
+        if backend.kernels is cpu and self.predictor == "mean" and header.packed and header.width == 1:
+            if not self.body.restore_mean(
+                first, self.escapes, self.steps, int(self.weights[0, -1]) >> 8, codes
+            ):
+                raise CorruptDataError(ALTERED)
+            return
         residuals = self.residuals(first, backend.kernels)
-        if not self.header.levels:
+        if not header.levels:
             restore(
                 self.predictor,
                 residuals.reshape(codes.shape),
@@ -238,7 +246,7 @@ class Opened:
                 backend,
             )
             return
-        levels = self.body.levels[first // self.header.band_rows]
+        levels = self.body.levels[first // header.band_rows]
         missing, left = restore_sorted(
             self.predictor, residuals, levels, self.weights, self.steps, codes, backend
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +89,7 @@ def row_span(rest: tuple[Any, ...], frame: tuple[int, ...]) -> tuple[int, int]:
     >>> row_span((slice(2, 4),), (8, 8)), row_span((1, slice(2, 4), 0), (3, 8, 8)), row_span((), (8, 8))
     ((2, 4), (10, 12), (0, 8))
     """
-    rows = int(np.prod(frame[:-1], dtype=np.int64))
+    rows = math.prod(frame[:-1])
     if not rest:
         return 0, rows
     numbers = np.broadcast_to(np.arange(rows).reshape(*frame[:-1], 1), frame)[rest]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -160,7 +161,7 @@ class Movie:
     @property
     def size(self) -> int:
         """Number of samples."""
-        return int(np.prod(self.shape, dtype=object))
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -228,8 +229,8 @@ class Movie:
     def _check_memory(self, frames: int, rest: tuple[Any, ...], what: str | np.dtype) -> tuple[int, ...]:
         """Shape of one frame's part of the result, once the whole is known to fit."""
         dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
-        part = np.broadcast_to(np.uint8(0), self.shape[1:])[rest].shape
-        nbytes = frames * int(np.prod(part, dtype=object)) * dtype.itemsize
+        part = np.broadcast_to(np.uint8(0), self.shape[1:])[rest].shape if rest else self.shape[1:]
+        nbytes = frames * math.prod(part) * dtype.itemsize
         if nbytes > metadata.memory_bytes():
             raise InvalidInputError(
                 f"{frames:,} frames of {part} as {dtype.name} take {nbytes:,} bytes; this machine has "
@@ -248,11 +249,13 @@ class Movie:
             return whole[(slice(None), *rest)] if rest else whole
         out = np.empty((len(frames), *part), dtype)
         rows = row_span(rest, self.shape[1:]) if self.ndim > 1 else (0, 1)
+        beside = len(frames) >= self.chunks[0] * self._workers
 
         def place(share: Share, data: bytes) -> None:
             low, high = share.span
             if not rest and share.straight:
-                self._decoded(share, data, what=what, out=out[share.where[0] : share.where[0] + high - low])
+                to = out[share.where[0] : share.where[0] + high - low]
+                self._decoded(share, data, what=what, out=to, beside=beside)
                 return
             decoded = self._decoded(share, data, what=what, rows=rows)
             if rest:
@@ -284,7 +287,7 @@ class Movie:
             return
         gpu = self._layout.backend.gpu
         # Several chunks at once keep all cores busy where one waits for its last band; memory bounds them.
-        payload = 4 * int(np.prod(self.chunks, dtype=np.int64))
+        payload = 4 * math.prod(self.chunks)
         at_once = gpu.chunks_in_flight if gpu else max(1, min(self._workers + 1, _IN_FLIGHT_BYTES // payload))
         with submitting("photon-open", at_once) as submit:
             ahead: deque[tuple[Share, Future[Any]]] = deque()
@@ -306,15 +309,19 @@ class Movie:
         what: str | np.dtype,
         out: NDArray | None = None,
         rows: tuple[int, int] | None = None,
+        beside: bool = False,
     ) -> Any:
-        """The frames of a share's span, in ``out`` if given; ``rows`` are those needed, the others are not defined."""
+        """The frames of a share's span, in ``out`` if given; ``rows`` are those needed, the others are not defined.
+
+        ``beside``: there is a chunk for every thread.
+        """
         low, high = share.span
-        number, height = share.number, int(np.prod(self.shape[1:-1], dtype=np.int64))
+        number, height = share.number, math.prod(self.shape[1:-1])
         frames = min(self.chunks[0], len(self) - number * self.chunks[0])
         if self.device == "gpu":
             decode: Callable[..., Any] = self._layout.decode_on_gpu
         else:
-            decode = partial(self._layout.decode, out=out)
+            decode = partial(self._layout.decode, out=out, beside=beside)
         whole = self._kept.get(number, str(what))
         all_of_it = high - low == frames and rows in (None, (0, height))
         if whole is None and self._in_part(number, all_of_it):

@@ -66,10 +66,12 @@ class Layout(ABC):
         run: Map = map,
         *,
         out: NDArray | None = None,
+        beside: bool = False,
     ) -> NDArray:
         """Frames ``start:stop`` of a chunk, stabilized or as a dtype in the movie's units.
 
-        They are written to ``out``, contiguous and of that dtype, where it is given.
+        They are written to ``out``, contiguous and of that dtype, where it is given. ``beside``: other chunks
+        are opened at the same time, and keep threads busy that this one does not.
         """
 
     def decode_part(

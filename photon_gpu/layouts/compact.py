@@ -66,9 +66,11 @@ class Compact(Layout):
         run: Map = map,
         *,
         out: NDArray | None = None,
+        beside: bool = False,
     ) -> NDArray:
         """See the base class."""
-        payload = self._payload(data, chunk, run)
+        # Cutting a frame of Blosc up costs a copy of it.
+        payload = self._payload(data, chunk, map if beside else run)
         if self.backend.gpu is not None:
             decoded: NDArray = self.backend.gpu.decode(
                 payload, chunk, self.encoding, start=start, stop=stop, what=what, out=out

@@ -62,6 +62,7 @@ class Lossless(Layout):
         run: Map = map,
         *,
         out: NDArray | None = None,
+        beside: bool = False,
     ) -> NDArray:
         """See the base class."""
         frame = int(np.prod(chunk[1:], dtype=np.int64)) * self.itemsize

@@ -70,6 +70,7 @@ class Plain(Layout):
         run: Map = map,
         *,
         out: NDArray | None = None,
+        beside: bool = False,
     ) -> NDArray:
         """See the base class."""
         return self.decode_part(data, chunk, start, stop, (0, block_shape(chunk)[1]), what, run, out=out)

@@ -1,0 +1,48 @@
+"""Two kernels of the twins in one pass: what one leaves is still in the cache when the other takes it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from photon_gpu.kernels import cpu_terms as terms
+from photon_gpu.kernels.cpu import unpack
+from photon_gpu.kernels.cpu_terms import jit
+
+
+@jit
+def restore_mean_packed(
+    nibbles: NDArray[np.uint8], escapes: NDArray, starts: NDArray[np.int64], segment: int, rates: NDArray[np.int32],
+    first: int, state: NDArray, out: NDArray,
+) -> int:  # fmt: skip
+    """As ``unpack`` and then ``restore_mean``, of 8-bit codes ``out (T, n)``; returns what ``unpack`` does.
+
+    Residuals are unpacked a segment at a time to where their codes will be, and restored there frame by frame.
+    """
+    pixels, flat, unpacked, strange = out.shape[1], out.reshape(-1), 0, 0
+    mean = state.reshape(-1).view(np.int16)[:pixels]
+    mean[:] = np.int16(first << 7)
+    for t in range(out.shape[0]):
+        while unpacked < (t + 1) * pixels:
+            row, end = unpacked // segment, min(unpacked + segment, flat.size)
+            strange += unpack(
+                nibbles[unpacked >> 1 :], escapes, starts[row : row + 2], segment, flat[unpacked:end]
+            )
+            unpacked = end
+        _restore_here(out[t], rates[t], mean)
+    return strange
+
+
+@jit
+def _restore_here(frame: NDArray, rate: int, mean: NDArray[np.int16]) -> None:
+    """As ``restore_short``, in place: of two arrays that overlap LLVM makes no vectors."""
+    if rate >= terms.LARGE:
+        for i in range(frame.size):
+            wide = np.int32(mean[i])
+            predicted = np.int32(np.int32(wide + np.int32(64)) >> 7)
+            frame[i] = np.int32(predicted + terms.unzigzag(frame[i]))
+            mean[i] = terms.follow(wide, frame[i], np.int32(rate), frame)
+        return
+    for i in range(frame.size):
+        now = np.uint8(terms.short_prediction(mean[i]) + terms.short_unzigzag(frame[i]))
+        frame[i] = now
+        mean[i] = terms.short_follow(mean[i], now, rate)
