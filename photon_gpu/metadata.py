@@ -57,24 +57,27 @@ class Description:
         return chunk_name(number, len(self.shape))
 
 
+def array_of(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) -> dict[str, Any]:
+    """What ``.zarray`` says, keys as documented and no others."""
+    return {
+        "chunks": list(chunks),
+        "compressor": layout.encoding.compressor.to_dict(),
+        "dtype": layout.dtype.newbyteorder("<").str if layout.dtype.itemsize > 1 else layout.dtype.str,
+        "fill_value": None,
+        "filters": layout.filters,
+        "order": "C",
+        "shape": list(shape),
+        "zarr_format": 2,
+    }
+
+
 def array_json(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) -> bytes:
-    """The bytes of ``.zarray``, keys as documented and no others."""
-    return _dump(
-        {
-            "chunks": list(chunks),
-            "compressor": layout.encoding.compressor.to_dict(),
-            "dtype": layout.dtype.newbyteorder("<").str if layout.dtype.itemsize > 1 else layout.dtype.str,
-            "fill_value": None,
-            "filters": layout.filters,
-            "order": "C",
-            "shape": list(shape),
-            "zarr_format": 2,
-        }
-    )
+    """The bytes of ``.zarray``."""
+    return _dump(array_of(shape, chunks, layout))
 
 
-def attributes_json(layout: Layout, extra: dict[str, Any]) -> bytes:
-    """The bytes of ``.zattrs``: the documented keys in the documented order, then ours."""
+def attributes_of(layout: Layout) -> dict[str, Any]:
+    """What ``.zattrs`` says of every movie: the documented keys in the documented order, then ours."""
     encoding = layout.encoding
     attributes: dict[str, Any] = {"codec_version": layout.version, "codec_name": "photon"}
     if encoding.noise is not None:
@@ -89,6 +92,12 @@ def attributes_json(layout: Layout, extra: dict[str, Any]) -> bytes:
     if encoding.layout == "compact":
         attributes["exact_values"] = encoding.exact
         attributes["predictor"] = encoding.predictor.to_dict()
+    return attributes
+
+
+def attributes_json(layout: Layout, extra: dict[str, Any]) -> bytes:
+    """The bytes of ``.zattrs``, with what else is to be kept there."""
+    attributes = attributes_of(layout)
     taken = sorted(set(extra) & (set(attributes) | _OURS))
     if taken:
         raise InvalidInputError(f"attributes: {taken[0]!r} is photon_gpu's own key; give it another name")

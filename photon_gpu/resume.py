@@ -31,8 +31,12 @@ def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str,
         if source.device is not None and gpu is not None:
             values = gpu.sample(values, layout.encoding, first_frame=frame)
         crc = crc32(np.ascontiguousarray(values).data, crc)
-    array = json.loads(metadata.array_json(source.shape, chunk, layout))
-    return {"array": array, "attributes": json.loads(metadata.attributes_json(layout, {})), "frames_crc": crc}
+    array, attributes = metadata.array_of(source.shape, chunk, layout), metadata.attributes_of(layout)
+    # As it will be read back from where it is noted.
+    plan: dict[str, Any] = json.loads(
+        json.dumps({"array": array, "attributes": attributes, "frames_crc": crc})
+    )
+    return plan
 
 
 def whole_chunks(

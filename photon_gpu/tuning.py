@@ -27,6 +27,7 @@ PRESETS = ("fast", "balanced", "small")
 
 _MIB = 1 << 20
 _TABLED = 1 << 22
+_SHARED = 1 << 18
 _MOST_BITS = 1.2
 _FRAMES = 32
 _MOST_READ = 64  # times the pixels tried: whole frames are read for them
@@ -127,6 +128,8 @@ def choose(
     """
     check_choice(preset, predictor)
     plan = _PRESETS[preset]
+    # So small trials are mostly Python's: threads would only wait for each other.
+    run = map if plan.pixels < _SHARED else run
     try:
         return _choose(source, encoding, backend, plan, chunk_frames, predictor, compressor, run)
     except InvalidInputError:
@@ -253,15 +256,17 @@ def sample(
             [values.reshape(-1, rows, columns) for values in whole], source, encoding, backend
         )
     starts = sorted({0, (chunks // 2) * chunk_frames if chunks > 1 else 0})
-    per_block = max(pixels // (2 * len(starts)), 1)
+    # A small sample is one band of each chunk: what every trial costs apart from its size would count for more.
+    bands = [(0.3, 0.7)] * len(starts) if pixels >= _SHARED or len(starts) < 2 else [(0.3,), (0.7,)]
+    per_block = max(pixels // sum(map(len, bands)), 1)
     most = max(1, min(chunk_frames, _MOST_READ * pixels // (rows * columns)))
     count = min(most, max(1, min(_FRAMES, per_block // columns)))
     band = max(1, min(band_rows(rows, columns), per_block // (count * columns)))
     count = min(most, max(count, per_block // (band * columns)))
     blocks = []
-    for start in starts:
+    for start, shares in zip(starts, bands, strict=True):
         values = source.read(start, min(start + count, frames)).reshape(-1, rows, columns)
-        places = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in (0.3, 0.7)})
+        places = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in shares})
         blocks += [values[:, place : place + band] for place in places]
     return _brought_here(blocks, source, encoding, backend)
 
