@@ -66,6 +66,38 @@ def submitting(purpose: str, threads: int) -> Iterator[Submit]:
         wait(made)
 
 
+@contextmanager
+def meanwhile(name: str, work: Callable[[], object]) -> Iterator[None]:
+    """Do ``work`` in a thread while the block runs; once both are done, its error is raised unless the block's is.
+
+    A plain thread: an interrupted future keeps locks.
+
+    Examples
+    --------
+    >>> done = []
+    >>> with meanwhile("example", lambda: done.append("work")):
+    ...     pass
+    >>> done
+    ['work']
+    """
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name=name)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
 def copy(to: NDArray, given: NDArray) -> None:
     """``to[...] = given`` of the same shape and dtype, by several threads: one alone leaves memory waiting."""
     if to.shape != given.shape:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
-from photon_gpu.pool import bounded, worker_count
+from photon_gpu.pool import bounded, meanwhile, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.preparation import accept, tune
 from photon_gpu.report import EncodeReport, little_light
@@ -195,9 +196,10 @@ def encode(
             checker = Checker(mode, kind, claim.target, movie, run.chunk) if mode else None
             run.check = checker.chunk if checker else None
             run.files.update(tuned.kept)
-            claim.note(plan=tuned.plan)
             kept = len(run.files)
-            stored = run.all_chunks()
+            # Synced while the first chunks are encoded; without it none of them is ever trusted.
+            with meanwhile("photon-note", partial(claim.note, plan=tuned.plan)):
+                stored = run.all_chunks()
             lines: tuple[Line, ...] = ()
             if checker is not None:
                 with stages.timed("check"):

@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.pool import bounded, parallel, submitting, worker_count
+from photon_gpu.pool import bounded, meanwhile, parallel, submitting, worker_count
 
 
 def test_one_worker_is_plain_map():
@@ -148,3 +149,27 @@ def test_a_copy_in_parts_is_whole_and_keeps_its_dtype(monkeypatch):
     for wrong in (np.zeros((7, 800_000), "uint16"), np.zeros((1, 800_000), "uint8")):
         with pytest.raises((TypeError, ValueError)):
             pool.copy(np.zeros((7, 800_000), "uint8"), wrong)
+
+
+def test_work_done_meanwhile_is_done_when_the_block_is_left_and_its_error_is_raised():
+    began, order = threading.Event(), []
+
+    def work():
+        began.wait(5)
+        order.append("work")
+
+    with meanwhile("test", work):
+        order.append("block")
+        began.set()
+    assert order == ["block", "work"]
+    with pytest.raises(OSError, match="disk"), meanwhile("test", partial(_raise, OSError("disk"))):
+        order.append("block")
+    assert order[-1] == "block"
+    # The block's own error comes first, and still the work is waited for.
+    with pytest.raises(KeyError), meanwhile("test", lambda: order.append("late")):
+        raise KeyError
+    assert order[-1] == "late"
+
+
+def _raise(error):
+    raise error
