@@ -28,6 +28,7 @@ PRESETS = ("fast", "balanced", "small")
 _MIB = 1 << 20
 _TABLED = 1 << 22
 _SHARED = 1 << 18
+_MANY = 1 << 18
 _MOST_BITS = 1.2
 _FRAMES = 32
 _MOST_READ = 64  # times the pixels tried: whole frames are read for them
@@ -45,7 +46,7 @@ def _zstd(level: int, shuffle: int) -> Compressor:
 class _Preset:
     """Candidates in order of preference (a tie goes to the first), and how much of the movie to try.
 
-    ``coded``: levels by which residuals are sorted and coded; few have small tables, for small movies.
+    ``coded``: levels by which residuals are sorted and coded; fewer, whose tables are smaller, for small bands.
     """
 
     pixels: int
@@ -150,6 +151,9 @@ def _choose(
     blocks = sample(source, encoding, backend, chunk_frames, plan.pixels)
     mean = float(np.mean([np.mean(block, dtype=np.float64) for block in blocks]))
     compressors = (compressor,) if compressor else getattr(plan, encoding.layout)
+    if _band_samples(source, chunk_frames) >= _MANY:
+        # Tables hardly count then; in a sample, of smaller bands, they would.
+        plan = replace(plan, coded=plan.coded[:1])
     if encoding.layout != "compact":
         trials = tuple(
             Trial(
@@ -269,6 +273,13 @@ def sample(
         places = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in shares})
         blocks += [values[:, place : place + band] for place in places]
     return _brought_here(blocks, source, encoding, backend)
+
+
+def _band_samples(source: Source, chunk_frames: int) -> int:
+    """Samples of a whole band of a chunk."""
+    frames, *middle, columns = source.shape
+    rows = int(np.prod(middle, dtype=np.int64))
+    return min(frames, chunk_frames) * min(rows, band_rows(rows, columns)) * columns
 
 
 def _brought_here(
