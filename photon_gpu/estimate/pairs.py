@@ -4,8 +4,9 @@ Three frames give ``D = x0 - 2*x1 + x2``, whose square is 6 variances of white n
 linear drift cannot touch. Pixels are sorted into levels by an *instrument*, the mean of the other
 half of the window: its noise is independent of the half that is measured, so within a level the mean
 of ``D^2/6`` and the mean of the signal are both unbiased, whatever the light distribution, and no
-selection effect bends the line at low counts. Products of ``D`` with that of the neighbours tell
-moving structure, which is smooth in space, from noise, which is not.
+selection effect bends the line at low counts. It is brought to the level of the measured half: where light
+fades within a window, equal instruments would else hide unequal light. Products of ``D`` with that of
+the neighbours tell moving structure, which is smooth in space, from noise, which is not.
 
 Where read noise hides the light of half a window, the instrument is pooled from all other frames
 (:mod:`photon_gpu.estimate.light`), and all contrasts of the half that a linear drift cannot touch take
@@ -31,6 +32,7 @@ LEVELS = 28
 # classes of pixels from flat to steep, by how much the instrument differs between neighbours: what
 # motion does to a variance goes with the local contrast, so flat pixels tell most
 STEEPNESS = (0.3, 0.6, 0.8, 0.95)
+STEEPEST = 3.0  # times as bright as in the rest of the window, at most
 # signal, D^2/6, covariance of D with the pixel k rows (y) or columns (x) away, variance from differences
 # over 1 and 2 frames less what neighbouring rows share, third cumulant, squared contrast between
 # neighbours, share of values at the saturated level, share at the lowest level
@@ -63,7 +65,7 @@ class Cells:
     count : ndarray of float, shape (N,)
         Samples (a sample is one pixel in one half window).
     instrument, steepness : ndarray, shape (N,)
-        Mean light, ADU, and squared contrast, ADU^2, of the frames that were not measured.
+        Mean light, ADU, and squared contrast, ADU^2, as told by the frames that were not measured.
     means : ndarray, shape (N, len(FORMS))
         Mean of each form: ADU, ADU^2, ADU^3 (cube), share (full, floor).
     edges : ndarray
@@ -248,7 +250,24 @@ class Reference:
             light = self.pooled.light(number, chosen, rest)
             return light, _contrast(light, light)
         image = block[rest].mean(axis=0)
-        return (_box3(image) if self.smooth else image), _contrast(image, image)
+        if not self.smooth:
+            return image, _contrast(image, image)
+        light, factor = _followed(_box3(image), _box3(block[chosen].mean(axis=0)))
+        return light, factor**2 * _contrast(image, image)
+
+
+def _followed(light: NDArray, measured: NDArray) -> tuple[NDArray, float]:
+    """``light`` at the level and of the spread of what is measured, and the factor: two numbers for all pixels.
+
+    Both are means of about as many frames, so noise spreads them alike.
+    """
+    seen = np.isfinite(light) & np.isfinite(measured)
+    if not seen.any():
+        return light, 1.0
+    before, now = light[seen], measured[seen]
+    spread = float(before.std())
+    factor = float(np.clip(now.std() / spread, 1 / STEEPEST, STEEPEST)) if spread > 0 else 1.0
+    return now.mean() + factor * (light - before.mean()), factor
 
 
 def strata(reference: Reference) -> Strata:

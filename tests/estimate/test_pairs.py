@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from photon_gpu.estimate.pairs import gather
+from photon_gpu.estimate.light import halves
+from photon_gpu.estimate.line import Problem, fit
+from photon_gpu.estimate.pairs import Reference, gather
 from photon_gpu.estimate.sample import draw
 from photon_gpu.sources import open_source
 
@@ -92,3 +94,48 @@ def test_every_dtype_gives_the_same_sums(dtype):
 def test_wide_integers_far_from_zero_keep_their_noise():
     frames = np.random.default_rng(0).integers(0, 10, (40, 32, 32)) + 2**30
     assert mean(cells_of(frames), "square") == pytest.approx(99 / 12, rel=0.05)
+
+
+def fading(to=0.4, low=6.0, high=14.0):
+    """Light that fades within the only window, photons."""
+    fade = np.geomspace(1, to, 20)[:, None, None]
+    return still(frames=20, size=160, low=low, high=high) * fade
+
+
+def test_light_that_fades_within_a_window_is_at_the_level_of_the_measured_half():
+    truth = fading(low=2.0, high=40.0)
+    windows = draw(open_source(detect(truth)), pairs="time", seed=0, budget_bytes=1 << 26)
+    block = windows[0].frames.astype(float)
+    reference = Reference(windows=windows, smooth=True, pooled=None)
+    for chosen, rest in halves(len(block)):
+        light, _ = reference.light(0, chosen, rest, block)
+        real = 100 + 8 * truth[chosen].mean(axis=0)
+        assert light.mean() == pytest.approx(real.mean(), rel=0.01)
+        assert np.polyfit(light.ravel(), real.ravel(), 1)[0] == pytest.approx(1, abs=0.1)
+
+
+def test_fading_costs_the_line_nothing():
+    """Sorted by light that is not theirs, samples of both halves shared strata, and the error was 9 times as large."""
+    errors = []
+    for light in (fading(), np.broadcast_to(fading().mean(axis=0), fading().shape)):
+        cells = cells_of(detect(light, read=24.0))
+        line = fit(Problem(cells, cells.count > 0, "near"))
+        errors.append(line.covariance[0, 0] ** 0.5)
+        assert abs(line.gain - 8) < 3 * errors[-1]
+    assert errors[0] < 1.25 * errors[1] < 0.1 * 8
+
+
+def test_a_flash_and_what_is_no_number_leave_light_in_order():
+    light = fading(to=1.0, low=2.0, high=40.0).copy()
+    light[3] += 60
+    frames = detect(light).astype("float32")
+    frames[4, 8:16, 8:16] = np.nan
+    cells = cells_of(frames)
+    assert np.isfinite(cells.instrument).all()
+    assert cells.count.sum() > 1.9 * 160**2
+    levels = np.unique(cells.level)
+    sums = [
+        np.bincount(cells.level, cells.count * v)[levels] for v in (cells.form("signal"), cells.instrument)
+    ]
+    signal, shown = (total / np.bincount(cells.level, cells.count)[levels] for total in sums)
+    assert np.corrcoef(signal, shown)[0, 1] > 0.995
