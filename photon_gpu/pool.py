@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -35,8 +36,25 @@ def worker_count(workers: int | None) -> int:
 
 
 def parallel(workers: int) -> Map:
-    """``map`` over so many threads; calls must not wait for each other."""
-    return map if workers == 1 else bounded(workers)
+    """``map`` over so many threads, one of which is the caller's; calls must not wait for each other."""
+    return map if workers == 1 else partial(_helped, workers)
+
+
+def _helped(workers: int, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """The caller does not sit idle: from the front it does what no thread has begun, with its cache still warm."""
+    given = list(items)
+    pool = _pool("photon", workers - 1)
+    others = [pool.submit(work, item) for item in given[1:]]
+    try:
+        done = [work(item) for item in given[:1]]
+        for item, other in zip(given[1:], others, strict=True):
+            done.append(work(item) if other.cancel() else other.result())
+        return done
+    finally:
+        # After an error nothing still works on what the caller may give away.
+        for other in others:
+            other.cancel()
+        wait(others)
 
 
 def bounded(workers: int) -> Map:

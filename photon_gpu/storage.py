@@ -99,6 +99,8 @@ class Storage:
 
     def read(self, name: str) -> bytes:
         """Whole content; FileNotFoundError only where the store itself says there is no such file."""
+        if self.local:
+            return Path(self.path(name)).read_bytes()
         try:
             # s3fs would ask for the size first, to fetch parts at once: a request more for every file.
             options = {"max_concurrency": 1} if "s3" in self.fs.protocol else {}

@@ -52,8 +52,8 @@ def test_results_come_in_order_and_from_several_threads():
 
 
 def test_pools_are_shared():
-    first, second = parallel(2), parallel(2)
-    assert first.__self__ is second.__self__ and first.__self__ is not parallel(3).__self__
+    first, second = bounded(2), bounded(2)
+    assert first.__self__ is second.__self__ and first.__self__ is not bounded(3).__self__
 
 
 def test_an_error_reaches_the_caller():
@@ -173,3 +173,33 @@ def test_work_done_meanwhile_is_done_when_the_block_is_left_and_its_error_is_rai
 
 def _raise(error):
     raise error
+
+
+def test_the_caller_works_too_and_all_comes_back_in_order():
+    names = set()
+
+    def work(i):
+        names.add(threading.current_thread().name)
+        time.sleep(0.002)
+        return i * i
+
+    assert list(parallel(2)(work, range(40))) == [i * i for i in range(40)]
+    assert threading.current_thread().name in names and len(names) > 1
+    assert list(parallel(2)(work, [])) == []
+    assert list(parallel(2)(work, iter([3]))) == [9]
+
+
+@pytest.mark.parametrize("bad", [0, 1, 7])
+def test_after_an_error_nothing_still_runs(bad):
+    running = []
+
+    def work(i):
+        if i == bad:
+            raise OSError(f"item {i}")
+        running.append(i)
+        time.sleep(0.02)
+        running.remove(i)
+
+    with pytest.raises(OSError, match=f"item {bad}"):
+        list(parallel(3)(work, range(8)))
+    assert not running
