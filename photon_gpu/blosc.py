@@ -27,6 +27,7 @@ __all__ = ["MAX_BYTES", "Blocks", "Compressor", "Map", "compress", "compress_blo
 MAX_BYTES = 2**31 - 17
 """Largest buffer one Blosc frame can hold."""
 
+_AT_ONCE = 1 << 20
 _HEADER = struct.Struct("<BBBBiii")
 _MEMCPYED, _UNSPLIT = 0x02, 0x10
 _SHUFFLES = {"none": 0, "byte": 1, "bit": 2, "noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
@@ -134,7 +135,8 @@ def compress_blocks(
     if count < 2 * per_block or size % itemsize or not unsplit:
         return one_frame(lambda: items(0, count))
     fixed = Compressor(**{**asdict(compressor), "blocksize": compressor.blocksize or size})
-    starts = list(range(0, count - count % per_block, per_block))
+    # About a MiB in one call: smaller blocks go together.
+    starts = list(range(0, count - count % per_block, per_block * max(1, _AT_ONCE // size)))
     # The rest rides with the last whole block: alone, Blosc would take it for a whole one.
     edges = [*starts, count]
     spans = list(itertools.pairwise(edges))
@@ -177,7 +179,7 @@ def decompress(
         _decode(frame, out)
         return out
     ends = _block_ends(frame, blocks)
-    step = max(1, (1 << 20) // size)
+    step = max(1, _AT_ONCE // size)
 
     def open_run(first: int) -> None:
         last = blocks if first + step >= blocks - 1 else first + step
@@ -245,7 +247,7 @@ class Blocks:
         numbers = np.flatnonzero(wanted & ~self._opened)
         # Neighbours are opened together, about a MiB in one call.
         apart = np.flatnonzero(np.diff(numbers) > 1) + 1
-        step = max(1, (1 << 20) // max(self._size, 1))
+        step = max(1, _AT_ONCE // max(self._size, 1))
         runs = [part[i : i + step] for part in np.split(numbers, apart) for i in range(0, len(part), step)]
         list(self._run(self._open, runs))
         self._opened |= wanted
