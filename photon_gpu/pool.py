@@ -36,14 +36,14 @@ def worker_count(workers: int | None) -> int:
 
 
 def parallel(workers: int) -> Map:
-    """``map`` over so many threads, one of which is the caller's; calls must not wait for each other."""
+    """``map`` over so many threads, and the caller's while it waits; calls must not wait for each other."""
     return map if workers == 1 else partial(_helped, workers)
 
 
 def _helped(workers: int, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     """The caller does not sit idle: from the front it does what no thread has begun, with its cache still warm."""
     given = list(items)
-    pool = _pool("photon", workers - 1)
+    pool = _pool("photon", workers)
     others = [pool.submit(work, item) for item in given[1:]]
     try:
         done = [work(item) for item in given[:1]]

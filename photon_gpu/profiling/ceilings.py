@@ -13,7 +13,7 @@ import numpy as np
 
 from photon_gpu import durable
 from photon_gpu.errors import BackendUnavailableError
-from photon_gpu.pool import parallel
+from photon_gpu.pool import bounded
 
 _MIB = 1 << 20
 _COPIED = 32 * _MIB
@@ -43,11 +43,11 @@ def ceilings(folder: str | os.PathLike[str], *, cores: int, seconds: float = 0.5
 
     found = {"memcpy, 1 core": _best(lambda: copy(slice(None)), _COPIED, seconds)}
     if cores > 1:
-        run = parallel(cores)
+        run = bounded(cores)
         found["memcpy, all cores"] = _best(lambda: list(run(copy, pieces)), _COPIED, seconds)
     data = source[:_WRITTEN].tobytes()
     places = [Path(folder) / f"photon-profile-{uuid.uuid4().hex}" for _ in range(cores)]
-    write = parallel(cores)
+    write = bounded(cores)
     try:
         found["disk write"] = _best(
             lambda: list(write(lambda place: durable.write_file(str(place), data), places)),
