@@ -162,3 +162,25 @@ def test_a_sample_is_small_whatever_the_movie(shape, pixels):
     assert sum(block.size for block in blocks) <= 2 * pixels + 4 * 4096 * 64
     frame = int(np.prod(shape[1:]))
     assert source.largest <= max(frame, 64 * pixels)
+
+
+def test_few_levels_are_tried_only_where_tables_count():
+    """Of 40 frames of 48 x 64 tables are a good part; of bands of a quarter of a million samples they are not."""
+    values, noise = MOVIES["steady scene"]
+    large = np.concatenate([values, values, values])
+    for movie, levels in ((values, {0, 64, 16}), (large, {0, 64})):
+        trials = chosen(movie, noise, "compact", "small").trials
+        assert {trial.levels for trial in trials} == levels
+        assert all(trial.coded == bool(trial.levels) for trial in trials)
+    for preset in ("fast", "balanced"):
+        assert not any(trial.coded for trial in chosen(values, noise, "compact", preset).trials)
+
+
+def test_where_levels_differ_coding_by_them_is_smallest():
+    rng = np.random.default_rng(1)
+    scene = np.repeat([0.1, 1.0, 6.0, 30.0], 16) * np.ones((48, 1))
+    values = rng.poisson(np.broadcast_to(scene, (40, 48, 64))).astype("uint8")
+    choice = chosen(values, NoiseModel(), "compact", "small")
+    assert choice.encoding.predictor.coded
+    others = [trial.nbytes for trial in choice.trials if not trial.coded]
+    assert size(values, choice.encoding) < 0.95 * min(others)
