@@ -36,7 +36,7 @@ def most_words(samples: int, levels: int, width: int) -> int:
 
 
 @jit
-def _rank(count: int, total: int) -> int:
+def _rank(count: Any, total: Any) -> int:
     """Which share comes nearest to ``count`` of ``total``; 0 for none."""
     if count == 0:
         return 0
@@ -73,7 +73,7 @@ def _put(x: Any, start: Any, share: Any, words: NDArray[np.uint16], at: int) -> 
 
 
 @jit
-def _put_bits(x: Any, value: Any, bits: int, words: NDArray[np.uint16], at: int) -> Any:
+def _put_bits(x: Any, value: Any, bits: Any, words: NDArray[np.uint16], at: int) -> Any:
     """The same of up to 16 bits, all of whose values are alike."""
     if x >> np.uint64(32 - bits):
         at -= 1
@@ -83,7 +83,7 @@ def _put_bits(x: Any, value: Any, bits: int, words: NDArray[np.uint16], at: int)
 
 
 @jit
-def _symbol(value: int) -> Any:
+def _symbol(value: Any) -> Any:
     """The symbol of a residual, and how many of its lowest bits it leaves open."""
     if value < DIRECT:
         return value, 0
@@ -104,7 +104,7 @@ def _symbols(values: NDArray) -> int:
 
 @jit
 def _put_value(
-    x: Any, value: int, starts: NDArray, shares: NDArray, words: NDArray[np.uint16], at: int
+    x: Any, value: Any, starts: NDArray, shares: NDArray, words: NDArray[np.uint16], at: int
 ) -> Any:
     """The same of a residual: its symbol and, after it, the bits that leaves open."""
     symbol, bits = _symbol(value)
@@ -236,7 +236,7 @@ def _refill(x: Any, words: NDArray[np.uint16], at: int) -> Any:
 
 
 @jit
-def _take_bits(x: Any, bits: int, words: NDArray[np.uint16], at: int) -> Any:
+def _take_bits(x: Any, bits: Any, words: NDArray[np.uint16], at: int) -> Any:
     """So many bits as a number, and state and place after them."""
     value = np.int64(x & np.uint64((1 << bits) - 1))
     x, at = _refill(x >> np.uint64(bits), words, at)

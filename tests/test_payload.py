@@ -136,3 +136,11 @@ def test_shapes_as_frames_rows_columns():
     assert block_shape((3, 7)) == (3, 1, 7)
     assert block_shape((3, 5, 7)) == (3, 5, 7)
     assert block_shape((3, 2, 5, 7)) == (3, 10, 7) and block_shape((3, 2, 2, 5, 7)) == (3, 20, 7)
+
+
+def test_coded_residuals_without_levels_are_refused():
+    coded = payload(replace(HEADER, packed=False, coded=True))
+    assert unpack(coded)[0].coded
+    coded[85] = 0
+    with pytest.raises(CorruptDataError, match="coded by level, and has no levels"):
+        unpack(sealed(coded))

@@ -175,28 +175,36 @@ def _raise(error):
     raise error
 
 
-def test_the_caller_works_too_and_all_comes_back_in_order():
-    names = set()
+def test_the_caller_does_what_no_thread_has_begun():
+    """Every thread of the pool is kept waiting by somebody else: all is done by the caller, in order."""
+    held, free = threading.Barrier(3, timeout=30), threading.Event()
 
-    def work(i):
-        names.add(threading.current_thread().name)
-        time.sleep(0.002)
-        return i * i
+    def hold(_):
+        held.wait()
+        return free.wait(30)
 
-    assert list(parallel(2)(work, range(40))) == [i * i for i in range(40)]
-    assert threading.current_thread().name in names and len(names) > 1
-    assert list(parallel(2)(work, [])) == []
-    assert list(parallel(2)(work, iter([3]))) == [9]
+    other = threading.Thread(target=lambda: list(bounded(2)(hold, range(2))))
+    other.start()
+    try:
+        held.wait()
+        names = list(parallel(2)(lambda i: (i, threading.current_thread().name), range(5)))
+        assert names == [(i, threading.current_thread().name) for i in range(5)]
+        assert list(parallel(2)(hold, [])) == []
+    finally:
+        free.set()
+        other.join()
 
 
 @pytest.mark.parametrize("bad", [0, 1, 7])
 def test_after_an_error_nothing_still_runs(bad):
-    running = []
+    running, begun = [], threading.Event()
 
     def work(i):
         if i == bad:
+            begun.wait(30)
             raise OSError(f"item {i}")
         running.append(i)
+        begun.set()
         time.sleep(0.02)
         running.remove(i)
 
