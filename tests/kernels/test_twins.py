@@ -245,6 +245,11 @@ def means(rng) -> Iterator[tuple]:
                     for first in (0, top, 2 * (top + 1), -2 * (top + 1)):
                         state = np.full(shape[1] + 3, 99, np.int32)
                         yield (codes, rates(shape[0], rate), first, state, Out.like(shape, dtype, rng))
+    # Long enough for means that are no whole numbers of their own, rounded up and down.
+    for dtype, light in (("uint8", 20), ("uint8", 200), ("uint16", 900)):
+        codes = np.clip(rng.poisson(light, (150, 20)), 0, np.iinfo(dtype).max).astype(dtype)
+        for rate in (1, 5, 8, 63, 64):
+            yield (codes, rates(150, rate), light, np.empty(20, np.int32), Out.like((150, 20), dtype, rng))
     # Every code after every other code.
     pairs = np.stack([np.repeat(np.arange(256), 256), np.tile(np.arange(256), 256)]).astype("uint8")
     yield (pairs, rates(2, 16), 100, np.empty(1 << 16, np.int32), Out.like(pairs.shape, "uint8", rng))
