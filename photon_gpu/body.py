@@ -20,8 +20,6 @@ from photon_gpu.scratch import scratch
 SEGMENT = 1 << 16
 """Residuals that are packed together: how many of them escape is known."""
 
-MAX_LEVELS = 255
-
 
 class Places:
     """Where everything lies in a body, from the figures of a header.

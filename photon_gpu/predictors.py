@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.body import MAX_LEVELS
 from photon_gpu.errors import InvalidInputError
 
 NAMES = ("none", "mean", "past", "full", "spatial", "moving")
@@ -24,6 +23,8 @@ NAMES = ("none", "mean", "past", "full", "spatial", "moving")
 
 SORTABLE = ("full", "spatial", "moving")
 """Predictors that see every code before the next: they can be undone from sorted residuals."""
+
+MAX_LEVELS = 255
 
 LEVELS = 64
 """Levels that sorting tries: codes of up to some 200 photons one by one, those of more together."""
