@@ -82,6 +82,24 @@ class Encoding:
         """Seed of the phase of a sample; also decides how integer output is rounded."""
         return self.dither or 0
 
+    @property
+    def by(self) -> str:
+        """How samples become bytes, for people.
+
+        Examples
+        --------
+        >>> Encoding(layout="compact", predictor=Predictor(name="full", levels=64, coded=True)).by
+        'full predictor, coded by level, Blosc zstd 1, byte shuffle'
+        """
+        compressor, made = self.compressor, self.predictor
+        shuffle = ("no", "byte", "bit")[compressor.shuffle]
+        said = f"Blosc {compressor.cname} {compressor.clevel}, {shuffle} shuffle"
+        if self.layout != "compact":
+            return said
+        kind = " of exact values" if self.exact else ""
+        ordered = ", coded by level" if made.coded else ", sorted by level" if made.levels else ""
+        return f"{made.name} predictor{kind}{ordered}, {said}"
+
     def table(self) -> CodeTable:
         """The exact tables of this encoding (not for unquantized movies)."""
         if self.noise is None or self.step is None:

@@ -96,7 +96,6 @@ class EncodeReport:
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of each line of the table."""
         encoding = self.encoding
-        kind = " of exact values" if encoding.exact else ""
         rows = [
             ("movie", f"{' x '.join(map(str, self.shape))} {encoding.dtype}"),
             ("stored as", f"{encoding.layout} at {self.url}"),
@@ -110,11 +109,8 @@ class EncodeReport:
         rows.append(("time", f"{self.seconds:.2f} s ({self.megabytes_per_second:,.0f} MB/s)"))
         if self.compile_seconds >= 0.01:
             rows.append(("compiling, once", f"{self.compile_seconds:.2f} s"))
-        c = encoding.compressor
-        settings = f"Blosc {c.cname} {c.clevel}, {('no', 'byte', 'bit')[c.shuffle]} shuffle"
-        predicted = f"{encoding.predictor.name} predictor{kind}, " if encoding.layout == "compact" else ""
         rows += [
-            ("by", predicted + settings),
+            ("by", encoding.by),
             ("backend", f"{self.backend} ({self.why}), {self.workers} threads"),
         ]
         rows += [("checked", self.checked)] if self.checked else []

@@ -137,11 +137,7 @@ class MovieInfo:
         ]
         if told["above_floor_percent"] is not None:
             rows.append(("above the noise floor", f"{told['above_floor_percent']:+.1f} %"))
-        c = encoding.compressor
-        predicted = f"{encoding.predictor.name} predictor, " if movie.layout == "compact" else ""
-        rows.append(
-            ("by", f"{predicted}Blosc {c.cname} {c.clevel}, {('no', 'byte', 'bit')[c.shuffle]} shuffle")
-        )
+        rows.append(("by", encoding.by))
         return rows + [("note", line) for line in self.notes]
 
     def __str__(self) -> str:
