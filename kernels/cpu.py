@@ -196,8 +196,7 @@ def predict_mean(codes: NDArray, rates: NDArray[np.int32], first: int, state: ND
     """See the reference."""
     mean = state.reshape(-1)
     if codes.itemsize == 1:
-        short = mean.view(np.int16)[: codes.shape[1]]
-        short[:] = np.int16(first << 7)
+        short = terms.short_means(state, codes.shape[1], first)
         for t in range(codes.shape[0]):
             terms.predict_short(codes[t], rates[t], short, out[t])
         return
@@ -219,8 +218,7 @@ def restore_mean(
     """See the reference."""
     mean = state.reshape(-1)
     if residuals.itemsize == 1:
-        short = mean.view(np.int16)[: residuals.shape[1]]
-        short[:] = np.int16(first << 7)
+        short = terms.short_means(state, residuals.shape[1], first)
         for t in range(residuals.shape[0]):
             terms.restore_short(residuals[t], rates[t], short, out[t])
         return

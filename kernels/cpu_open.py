@@ -19,8 +19,7 @@ def restore_mean_packed(
     Residuals are unpacked a segment at a time to where their codes will be, and restored there frame by frame.
     """
     pixels, flat, unpacked, strange = out.shape[1], out.reshape(-1), 0, 0
-    mean = state.reshape(-1).view(np.int16)[:pixels]
-    mean[:] = np.int16(first << 7)
+    mean = terms.short_means(state, pixels, first)
     for t in range(out.shape[0]):
         while unpacked < (t + 1) * pixels:
             row, end = unpacked // segment, min(unpacked + segment, flat.size)

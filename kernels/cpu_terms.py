@@ -99,6 +99,14 @@ def short_unzigzag(residual: Any) -> Any:
 
 
 @jit
+def short_means(state: NDArray, pixels: int, first: int) -> NDArray[np.int16]:
+    """Running means of 8-bit codes in the state's memory, begun with a code, which may wrap: codes do, too."""
+    mean = state.reshape(-1).view(np.int16)[:pixels]
+    mean[:] = np.int16(first << 7)
+    return mean
+
+
+@jit
 def predict_short(codes: NDArray, rate: int, mean: NDArray[np.int16], out: NDArray) -> None:
     """One frame of 8-bit codes, whose mean fits 16 bits."""
     if rate >= LARGE:

@@ -85,9 +85,10 @@ def submitting(purpose: str, threads: int) -> Iterator[Submit]:
 
 
 @contextmanager
-def meanwhile(name: str, work: Callable[[], object]) -> Iterator[None]:
+def meanwhile(name: str, work: Callable[[], object]) -> Iterator[Callable[[], None]]:
     """Do ``work`` in a thread while the block runs; once both are done, its error is raised unless the block's is.
 
+    What the block is given raises that error at once, if there is one: so a long block need not run to its end.
     A plain thread: an interrupted future keeps locks.
 
     Examples
@@ -106,14 +107,17 @@ def meanwhile(name: str, work: Callable[[], object]) -> Iterator[None]:
         except BaseException as error:
             failed.append(error)
 
+    def check() -> None:
+        if failed:
+            raise failed[0]
+
     thread = threading.Thread(target=run, name=name)
     thread.start()
     try:
-        yield
+        yield check
     finally:
         thread.join()
-    if failed:
-        raise failed[0]
+    check()
 
 
 def copy(to: NDArray, given: NDArray) -> None:

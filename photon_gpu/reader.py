@@ -249,7 +249,7 @@ class Movie:
             return whole[(slice(None), *rest)] if rest else whole
         out = np.empty((len(frames), *part), dtype)
         rows = row_span(rest, self.shape[1:]) if self.ndim > 1 else (0, 1)
-        beside = len(frames) >= self.chunks[0] * self._workers
+        beside = len(frames) >= self.chunks[0] * self._workers and self._chunks_at_once() >= self._workers
 
         def place(share: Share, data: bytes) -> None:
             low, high = share.span
@@ -286,9 +286,7 @@ class Movie:
             yield needed[0], one(needed[0])
             return
         gpu = self._layout.backend.gpu
-        # Several chunks at once keep all cores busy where one waits for its last band; memory bounds them.
-        payload = 4 * math.prod(self.chunks)
-        at_once = gpu.chunks_in_flight if gpu else max(1, min(self._workers + 1, _IN_FLIGHT_BYTES // payload))
+        at_once = gpu.chunks_in_flight if gpu else self._chunks_at_once()
         with submitting("photon-open", at_once) as submit:
             ahead: deque[tuple[Share, Future[Any]]] = deque()
             # Files at hand are read by those who open them; others are fetched ahead.
@@ -300,6 +298,10 @@ class Movie:
                     yield share, opened.result()
             for share, opened in ahead:
                 yield share, opened.result()
+
+    def _chunks_at_once(self) -> int:
+        """Several keep all cores busy where one waits for its last band; memory bounds them."""
+        return max(1, min(self._workers + 1, _IN_FLIGHT_BYTES // (4 * math.prod(self.chunks))))
 
     def _decoded(
         self,

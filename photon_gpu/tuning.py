@@ -27,8 +27,8 @@ PRESETS = ("fast", "balanced", "small")
 
 _MIB = 1 << 20
 _TABLED = 1 << 22
-_SHARED = 1 << 18
-_MANY = 1 << 18
+_SHARED = 1 << 18  # pixels of a sample from which on threads share its trials
+_MANY = 1 << 18  # samples of a band beside which its tables hardly count
 _MOST_BITS = 1.2
 _FRAMES = 32
 _MOST_READ = 64  # times the pixels tried: whole frames are read for them

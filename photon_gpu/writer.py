@@ -198,8 +198,8 @@ def encode(
             run.files.update(tuned.kept)
             kept = len(run.files)
             # Synced while the first chunks are encoded; without it none of them is ever trusted.
-            with meanwhile("photon-note", partial(claim.note, plan=tuned.plan)):
-                stored = run.all_chunks()
+            with meanwhile("photon-note", partial(claim.note, plan=tuned.plan)) as noted:
+                stored = run.all_chunks(noted)
             lines: tuple[Line, ...] = ()
             if checker is not None:
                 with stages.timed("check"):
@@ -273,8 +273,8 @@ class _Run:
         self._listed = time.monotonic()
         self._list_seconds = 0.01  # what a listing takes; half a second before the first
 
-    def all_chunks(self) -> int:
-        """Encode and write every chunk; returns the bytes stored."""
+    def all_chunks(self, go_on: Callable[[], None]) -> int:
+        """Encode and write every chunk; returns the bytes stored. ``go_on``, asked between chunks, may raise."""
         total = self._movie.shape[0]
         pending: set[int] = set()
         done = 0
@@ -287,6 +287,7 @@ class _Run:
                         continue
                     while len(pending) >= self._in_flight:
                         done += self._collect(pending, total, done)
+                    go_on()
                     with self._stages.timed("read"):
                         values = self._movie.read(start, min(start + self._frames, total))
                     pending.add(number)

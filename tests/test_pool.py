@@ -171,6 +171,24 @@ def test_work_done_meanwhile_is_done_when_the_block_is_left_and_its_error_is_rai
     assert order[-1] == "late"
 
 
+def test_an_error_of_work_done_meanwhile_can_be_asked_for_before_the_block_ends():
+    failed, steps = threading.Event(), []
+
+    def work():
+        try:
+            raise OSError("disk")
+        finally:
+            failed.set()
+
+    with pytest.raises(OSError, match="disk"), meanwhile("test", work) as check:
+        failed.wait(30)
+        for step in range(10_000):
+            steps.append(step)
+            check()
+            time.sleep(0.001)
+    assert len(steps) < 10_000
+
+
 def _raise(error):
     raise error
 
