@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from photon_gpu.backend import Backend
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.kernels import cpu
 from photon_gpu.noise import NoiseModel
+from photon_gpu.root import Root, root_of, runs
 from photon_gpu.tables import MAX_CODES, CodeTable
 from photon_gpu.transform import stabilized_floor
 
@@ -102,6 +104,10 @@ class Forward:
         self._table, self._kernels, self._seed = table, backend.kernels, seed
         self.base, self.top = span(table, found)
         self.dtype = narrowest(self.top)
+        self._root: Root | None = None
+        if table.has_lut and table.phases == 1 and self._kernels is cpu and self.dtype.itemsize < 4:
+            root = root_of(table)
+            self._root = root if root.exact(int(found.low), int(found.high)) else None
         if table.has_lut:
             self._luts = backend.place(_luts(table, self.base, self.dtype))
             return
@@ -116,7 +122,9 @@ class Forward:
     def __call__(self, values: NDArray, first: int, stride: int, out: NDArray) -> None:
         """Codes of ``values (T, n)`` into ``out``; sample ``(t, i)`` is number ``first + t*stride + i``."""
         phased = self._table.phases > 1
-        if self._table.has_lut:
+        if self._root is not None and runs(values):
+            self._root(values, self.base, out)
+        elif self._table.has_lut:
             patterns = values.view(f"u{values.dtype.itemsize}")
             if phased:
                 self._kernels.forward_lut_phased(patterns, self._luts, self._seed, first, stride, out)

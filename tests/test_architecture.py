@@ -20,7 +20,7 @@ LAYERS = [
     {"transform"},
     {"representatives"},
     {"tables", "blosc"},
-    {"backend", "predictors"},
+    {"backend", "predictors", "root"},
     {"moving"},
     {"encoding", "forward", "payload", "pool"},
     {"inverse"},

@@ -1,0 +1,26 @@
+"""Codes by a square root in single precision: vectors of them are quicker than values looked up one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from photon_gpu.kernels.cpu_terms import jit
+
+
+@jit
+def forward_root(values: NDArray, pitch: int, model: NDArray[np.float32], base: int, out: NDArray) -> None:
+    """Codes less ``base``, ``out (T, n)``, of frames that begin ``pitch`` values apart in ``values``, 1-D.
+
+    Under the root stands ``value*model[0] + model[1]``, where that is ``model[2]`` or more; else the code
+    is on the line ``value*model[3] + model[4]``. :mod:`photon_gpu.root` says for which values that is exact.
+    """
+    scale, shift, bend, slope, dark = model[0], model[1], model[2], model[3], model[4]
+    least = np.int32(base)
+    for t in range(out.shape[0]):
+        frame = values[t * pitch : t * pitch + out.shape[1]]
+        for i in range(frame.size):
+            value = np.float32(frame[i])
+            under = np.float32(np.float32(value * scale) + shift)
+            line = np.float32(np.float32(value * slope) + dark)
+            code = np.float32(np.sqrt(under)) if under >= bend else line
+            out[t, i] = np.int32(np.int32(np.floor(np.float32(code + np.float32(0.5)))) - least)

@@ -1,0 +1,36 @@
+"""The root of a value, in single precision, as NumPy would take it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from photon_gpu.kernels.cpu_root import forward_root
+
+ONE = np.float32(1)
+
+
+def expected(values: np.ndarray, model: np.ndarray, base: int) -> np.ndarray:
+    """The same in the same precision, one operation after the other."""
+    scale, shift, bend, slope, dark = model
+    value = values.astype(np.float32)
+    under = value * scale + shift
+    with np.errstate(invalid="ignore"):
+        code = np.where(under >= bend, np.sqrt(under), value * slope + dark)
+    return np.floor(code + ONE / 2).astype(np.int64) - base
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16"])
+@pytest.mark.parametrize("out_dtype", ["uint8", "uint16", "int32"])
+@pytest.mark.parametrize(("frames", "samples", "pitch"), [(1, 1, 1), (3, 77, 77), (4, 64, 200), (2, 33, 34)])
+def test_root_above_and_line_below(frames, samples, pitch, out_dtype, dtype):
+    rng = np.random.default_rng(samples)
+    info = np.iinfo(dtype)
+    flat = rng.integers(info.min, info.max + 1, (frames - 1) * pitch + samples).astype(dtype)
+    model = np.array([0.6, 20.5, 12.25, 0.13, 3.7], np.float32)
+    values = np.stack([flat[t * pitch : t * pitch + samples] for t in range(frames)])
+    base = int(expected(values, model, 0).min())
+    codes = expected(values, model, base)
+    codes_that_fit = codes.astype(out_dtype)  # a narrower code wraps, as a table's would
+    out = np.full((frames, samples), 7, out_dtype)
+    forward_root(flat, pitch, model, base, out)
+    np.testing.assert_array_equal(out, codes_that_fit)
