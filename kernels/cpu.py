@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from photon_gpu.kernels import cpu_halves as halves
 from photon_gpu.kernels import cpu_terms as terms
 from photon_gpu.kernels.cpu_terms import jit
 
 FRACTION, WEIGHT, ESCAPE, TERMS, MIX = 7, 8, 15, 11, 16
 
 _RUN = 1024
-_FEW = 64  # residuals packed at a time; a power of two
-_LOWEST = np.uint64(0x1111111111111111)
 _KEYS = (np.arange(_RUN, dtype=np.uint64) * 0x9E3779B1).astype(np.uint32)
 
 
@@ -315,38 +314,16 @@ def pack(
     residuals: NDArray, segment: int, nibbles: NDArray[np.uint8], escapes: NDArray, counts: NDArray[np.int64]
 ) -> None:
     """See the reference."""
+    flags, found = np.empty(segment >> 4, np.uint8), np.empty(segment >> 4, np.int32)
     for row in range(counts.size):
-        part, count = residuals[row * segment : (row + 1) * segment], 0
-        to, long = nibbles[row * (segment >> 1) :], escapes[row]
-        for begin in range(0, part.size & ~(_FEW - 1), _FEW):
-            few, most = part[begin : begin + _FEW], np.uint8(0)
-            for i in range(_FEW >> 1):
-                low, high = np.uint8(min(few[2 * i], 15)), np.uint8(min(few[2 * i + 1], 15))
-                to[(begin >> 1) + i] = np.uint8(low | np.uint8(high << np.uint8(4)))
-                most = max(most, low, high)
-            # Escapes are rare: only runs that have one are looked at residual by residual.
-            for i in range(_FEW if most == 15 else 0):
-                if few[i] >= 15:
-                    long[count] = few[i] - 15
-                    count += 1
-        for i in range(part.size & ~(_FEW - 1), part.size):
+        part, long = residuals[row * segment : (row + 1) * segment], escapes[row]
+        whole, to = part.size & ~15, nibbles[row * (segment >> 1) :]
+        halves.joined(part[:whole], to[: whole >> 1])
+        count = halves.take(part, found[: halves.sixteens(to[: whole >> 1], flags, found)], long)
+        counts[row] = halves.take_each(part[whole:], long, count)
+        for i in range(whole, part.size):
             short = np.uint8(min(part[i], 15))
             to[i >> 1] = np.uint8(to[i >> 1] | np.uint8(short << np.uint8(4))) if i & 1 else short
-            if part[i] >= 15:
-                long[count] = part[i] - 15
-                count += 1
-        counts[row] = count
-
-
-@jit
-def _escaped(few: NDArray, escapes: NDArray, next_one: int, end: int) -> int:
-    """Put the escapes where 15 stands; returns the one after the last, beyond ``end`` where they do not suffice."""
-    for i in range(few.size):
-        if few[i] == 15:
-            if next_one < end:
-                few[i] += escapes[next_one]
-            next_one += 1
-    return next_one
 
 
 @jit
@@ -354,23 +331,17 @@ def unpack(
     nibbles: NDArray[np.uint8], escapes: NDArray, starts: NDArray[np.int64], segment: int, out: NDArray
 ) -> int:
     """See the reference."""
-    strange, four = 0, np.uint8(4)
-    for i in range(out.size >> 1):
-        out[2 * i], out[2 * i + 1] = nibbles[i] & np.uint8(15), nibbles[i] >> four
+    flags, found = np.empty(segment >> 4, np.uint8), np.empty(segment >> 4, np.int32)
+    strange, pairs = 0, out.size >> 1
+    halves.parted(nibbles[:pairs], out[: 2 * pairs])
     if out.size & 1:
-        out[out.size - 1] = nibbles[out.size >> 1] & np.uint8(15)
-        strange += (nibbles[out.size >> 1] >> four) != 0
+        out[out.size - 1] = nibbles[pairs] & np.uint8(15)
+        strange += (nibbles[pairs] >> np.uint8(4)) != 0
     for row in range(starts.size - 1):
         part, source = out[row * segment : (row + 1) * segment], nibbles[row * (segment >> 1) :]
-        next_one, end, whole = starts[row], starts[row + 1], part.size & ~15
-        words = source[: whole >> 1].view(np.uint64)
-        for i in range(words.size):
-            # Escapes are rare. Of sixteen halves at once, the lowest bit of each stays where all four are set.
-            two = words[i] & (words[i] >> np.uint64(1))
-            if two & (two >> np.uint64(2)) & _LOWEST:
-                next_one = _escaped(part[16 * i : 16 * i + 16], escapes, next_one, end)
-        next_one = _escaped(part[whole:], escapes, next_one, end)
-        strange += next_one != end
+        whole, long = part.size & ~15, escapes[starts[row] : starts[row + 1]]
+        count = halves.give(part, found[: halves.sixteens(source[: whole >> 1], flags, found)], long)
+        strange += halves.give_each(part[whole:], long, count) != long.size
     return strange
 
 

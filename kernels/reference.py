@@ -290,7 +290,8 @@ def pack(
     """Residuals ``(n,)`` two to a byte, the first in the low half; an odd last one stands alone.
 
     15 stands for 15 and more: such residuals follow, less 15, in ``escapes (segments, segment)``, a row
-    for every ``segment`` (even) of residuals, and ``counts (segments,)`` says how many.
+    for every ``segment`` (even) of residuals, and ``counts (segments,)`` says how many; the rest of a row is
+    arbitrary.
     """
     short = np.minimum(residuals, 15).astype(np.uint8)
     nibbles[...] = short[0::2]

@@ -408,6 +408,9 @@ def run(function, case: tuple):
     for i, (was, now) in enumerate(zip(before, inputs, strict=True)):
         scratch = now.dtype == np.int32 and i == len(inputs) - 1  # the state is the twins' own
         assert scratch or was.tobytes() == now.tobytes(), "a kernel wrote into its input"
+    if function.__name__ == "pack":
+        for row, count in zip(*outs[1:], strict=True):
+            row[count:] = 0  # arbitrary
     return result, [out.tobytes() for out in outs]
 
 
