@@ -34,6 +34,8 @@ class Claim:
         written, so that it can be taken over again.
     facts : dict, optional
         Kept in the marker from the first moment on; a ``token`` is used as the claim's.
+    noted : bool
+        The writer notes something before it writes anything else: until then a power cut may take the marker.
 
     Attributes
     ----------
@@ -50,11 +52,18 @@ class Claim:
     """
 
     def __init__(
-        self, storage: Storage, *, overwrite: bool, resume: bool = False, facts: dict[str, Any] | None = None
+        self,
+        storage: Storage,
+        *,
+        overwrite: bool,
+        resume: bool = False,
+        facts: dict[str, Any] | None = None,
+        noted: bool = False,
     ) -> None:
         self._storage = storage
         self._overwrite = overwrite
         self._resume = resume
+        self._noted = noted
         self._published = False
         self._mark = b""
         self._made: list[Path] = []
@@ -99,7 +108,7 @@ class Claim:
         self.token = self._facts.get("token") or uuid.uuid4().hex
         self._mark = json.dumps({**self._facts, **self._who()}).encode()
         try:
-            self.target.create(MARKER, self._mark)
+            self.target.create(MARKER, self._mark, synced=not self._noted)
         except FileExistsError as error:
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else began to write here just now; nothing was written"

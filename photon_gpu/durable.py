@@ -75,9 +75,12 @@ def write_files(files: Sequence[tuple[str, bytes]]) -> None:
     sync_folder(os.path.dirname(files[-1][0]))
 
 
-def create_file(path: str, data: bytes) -> None:
-    """Write a file that must not exist; FileExistsError where it does, and then nothing was changed."""
-    aside = _aside(path, data)
+def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
+    """Write a file that must not exist; FileExistsError where it does, and then nothing was changed.
+
+    Not ``synced``: a power cut may empty it, or take it away.
+    """
+    aside = _aside(path, data, synced=synced)
     try:
         os.link(aside, path)
     except FileExistsError:
@@ -87,12 +90,14 @@ def create_file(path: str, data: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
         try:
             write_all(descriptor, data)
-            os.fsync(descriptor)
+            if synced:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
     finally:
         remove(aside)
-    sync_folder(os.path.dirname(path))
+    if synced:
+        sync_folder(os.path.dirname(path))
 
 
 def make_folder(path: str) -> None:
@@ -144,7 +149,7 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = No
     return done
 
 
-def _aside(path: str, data: bytes | memoryview) -> str:
+def _aside(path: str, data: bytes | memoryview, *, synced: bool = True) -> str:
     folder = os.path.dirname(path)
     aside = os.path.join(folder, f"{PARTIAL}{uuid.uuid4().hex[:12]}")
     for attempts_left in reversed(range(100)):
@@ -158,7 +163,8 @@ def _aside(path: str, data: bytes | memoryview) -> str:
                 raise
     try:
         write_all(descriptor, data)
-        os.fsync(descriptor)
+        if synced:
+            os.fsync(descriptor)
     except BaseException:
         os.close(descriptor)
         remove(aside)

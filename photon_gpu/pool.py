@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import os
 import threading
 from collections import deque
@@ -23,6 +25,7 @@ Submit = Callable[..., "Future[Any]"]
 _COPIERS, _LARGE = 4, 1 << 22
 
 _pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
+_idle: dict[tuple[str, int], list[ThreadPoolExecutor]] = {}
 _lock = threading.Lock()
 
 
@@ -62,6 +65,66 @@ def bounded(workers: int) -> Map:
     return _pool("photon", workers).map
 
 
+class Ranked:
+    """As :func:`bounded`, and of all that waits for a thread what has the least rank is done next.
+
+    So chunks that are encoded beside each other are finished one after the other, and written meanwhile.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._threads = _pool("photon", workers)
+        self._waiting: list[tuple[int, int, Future[Any], Callable[[Any], Any], Any]] = []
+        self._numbers, self._lock = itertools.count(), threading.Lock()
+
+    def of(self, rank: int) -> Map:
+        """``map`` for work of this rank."""
+        return partial(self._map, rank)
+
+    def _map(self, rank: int, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        futures: list[Future[Any]] = []
+        with self._lock:
+            for item in items:
+                futures.append(Future())
+                heapq.heappush(self._waiting, (rank, next(self._numbers), futures[-1], work, item))
+        try:
+            for _ in futures:
+                self._threads.submit(self._next)
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _next(self) -> None:
+        with self._lock:
+            _, _, future, work, item = heapq.heappop(self._waiting)
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            done = work(item)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(done)
+
+
+@contextmanager
+def lent(purpose: str, threads: int) -> Iterator[ThreadPoolExecutor]:
+    """So many threads for oneself; they are kept for the next who asks, unless the block fails.
+
+    Nothing submitted still runs, or will, once the block is left.
+    """
+    with _lock:
+        idle = _idle.setdefault((purpose, threads), [])
+        pool = idle.pop() if idle else ThreadPoolExecutor(threads, thread_name_prefix=purpose)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    with _lock:
+        idle.append(pool)
+
+
 @contextmanager
 def submitting(purpose: str, threads: int) -> Iterator[Submit]:
     """``submit`` to so many threads; nothing submitted still runs, or will, once the block is left.
@@ -85,11 +148,11 @@ def submitting(purpose: str, threads: int) -> Iterator[Submit]:
 
 
 @contextmanager
-def meanwhile(name: str, work: Callable[[], object]) -> Iterator[Callable[[], None]]:
+def meanwhile(name: str, work: Callable[[], object]) -> Iterator[Callable[..., None]]:
     """Do ``work`` in a thread while the block runs; once both are done, its error is raised unless the block's is.
 
     What the block is given raises that error at once, if there is one: so a long block need not run to its end.
-    A plain thread: an interrupted future keeps locks.
+    Given ``wait=True`` it waits for the work first. A plain thread: an interrupted future keeps locks.
 
     Examples
     --------
@@ -107,7 +170,9 @@ def meanwhile(name: str, work: Callable[[], object]) -> Iterator[Callable[[], No
         except BaseException as error:
             failed.append(error)
 
-    def check() -> None:
+    def check(*, wait: bool = False) -> None:
+        if wait:
+            thread.join()
         if failed:
             raise failed[0]
 
@@ -146,6 +211,7 @@ def _forget() -> None:
     """A forked child has its parent's pools but not their threads."""
     global _lock
     _pools.clear()
+    _idle.clear()
     _lock = threading.Lock()
 
 

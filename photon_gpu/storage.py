@@ -137,13 +137,14 @@ class Storage:
         for name, data in files:
             self.write(name, data)
 
-    def create(self, name: str, data: bytes) -> None:
+    def create(self, name: str, data: bytes, *, synced: bool = True) -> None:
         """Write a file that must not exist yet; FileExistsError where another writer was first.
 
         ``data`` must be unlike any other writer's: it tells a retry after a lost answer from a loss.
+        Not ``synced``: after a power cut it may be empty or not there.
         """
         if self.local:
-            durable.create_file(self.path(name), data)
+            durable.create_file(self.path(name), data, synced=synced)
             return
         try:
             self.fs.pipe_file(self.path(name), data, mode="create")

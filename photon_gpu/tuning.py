@@ -27,6 +27,7 @@ PRESETS = ("fast", "balanced", "small")
 
 _MIB = 1 << 20
 _TABLED = 1 << 22
+_COUNTED = 1 << 15
 _SHARED = 1 << 18  # pixels of a sample from which on threads share its trials
 _MANY = 1 << 18  # samples of a band beside which its tables hardly count
 _MOST_BITS = 1.2
@@ -272,6 +273,9 @@ def sample(
         values = source.read(start, min(start + count, frames)).reshape(-1, rows, columns)
         places = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in shares})
         blocks += [values[:, place : place + band] for place in places]
+    if pixels < _SHARED and len({block.shape for block in blocks}) == 1:
+        # Candidates of small samples are of pixels each by itself, so parts may lie side by side: half the calls.
+        blocks = [np.concatenate(blocks, axis=1)]
     return _brought_here(blocks, source, encoding, backend)
 
 
@@ -315,14 +319,14 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.i
 
 
 def _entropy(codes: list[NDArray[np.int64]]) -> float:
-    """Bits per code of a sample, each taken by itself."""
-    low, high = min(int(block.min()) for block in codes), max(int(block.max()) for block in codes)
+    """Bits per code of a sample, each taken by itself; some of them will do."""
+    joined = np.concatenate([block.ravel() for block in codes]) if len(codes) > 1 else codes[0].ravel()
+    joined = joined[:: max(1, joined.size // _COUNTED)]
+    low, high = int(joined.min()), int(joined.max())
     if high - low < _TABLED:
-        counts = np.zeros(high - low + 1, np.int64)
-        for block in codes:
-            counts += np.bincount(block.ravel() - low, minlength=counts.size)
+        counts = np.bincount(joined - low)
     else:
-        counts = np.unique(np.concatenate([block.ravel() for block in codes]), return_counts=True)[1]
+        counts = np.unique(joined, return_counts=True)[1]
     share = counts[counts > 0] / np.sum(counts)
     return float(-(share * np.log2(share)).sum())
 

@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
@@ -28,7 +27,7 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
-from photon_gpu.pool import bounded, meanwhile, worker_count
+from photon_gpu.pool import Ranked, lent, meanwhile, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.preparation import accept, tune
 from photon_gpu.report import EncodeReport, little_light
@@ -180,7 +179,7 @@ def encode(
                 "check holds frames against what was stored, and frames on a GPU are never sent down unasked: "
                 "pass frames.get(), or leave check out"
             )
-        with Claim(storage, overwrite=overwrite, resume=resume) as claim:
+        with Claim(storage, overwrite=overwrite, resume=resume, noted=True) as claim:
             start = time.perf_counter()
             stages = Stages()
             if noise == auto_noise.AUTO:
@@ -197,7 +196,7 @@ def encode(
             run.check = checker.chunk if checker else None
             run.files.update(tuned.kept)
             kept = len(run.files)
-            # Synced while the first chunks are encoded; without it none of them is ever trusted.
+            # Synced while the first chunks are encoded, before one is written: without it none is ever trusted.
             with meanwhile("photon-note", partial(claim.note, plan=tuned.plan)) as noted:
                 stored = run.all_chunks(noted)
             lines: tuple[Line, ...] = ()
@@ -261,43 +260,43 @@ class _Run:
         self.chunk = (frames, *movie.shape[1:])
         self.files: dict[str, list[Any]] = {}
         self._movie, self._target, self._layout, self._frames = movie, target, layout, frames
-        self._stages, self._progress, self._map = stages, progress, bounded(threads)
+        self._stages, self._progress, self._threads = stages, progress, Ranked(threads)
         raw = int(np.prod(self.chunk, dtype=np.int64)) * movie.dtype.itemsize
         # Raw values, codes and compressed bytes of a chunk stay below three times its raw size.
         devices = layout.backend.gpu.chunks_in_flight if layout.backend.gpu else 0
         self._in_flight = max(1, min(threads + 2 + devices, budget_bytes // (3 * raw)))
         self.check: Callable[[str, int, bytes, NDArray], None] | None = None
+        self._noted: Callable[..., None] = lambda wait: None
         self._lock = threading.Lock()
         self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()
         self._stored = 0
         self._listed = time.monotonic()
         self._list_seconds = 0.01  # what a listing takes; half a second before the first
 
-    def all_chunks(self, go_on: Callable[[], None]) -> int:
-        """Encode and write every chunk; returns the bytes stored. ``go_on``, asked between chunks, may raise."""
-        total = self._movie.shape[0]
+    def all_chunks(self, noted: Callable[..., None]) -> int:
+        """Encode and write every chunk; returns the bytes stored.
+
+        ``noted``, asked between chunks, may raise; no chunk is written before ``noted(wait=True)`` returned.
+        """
+        total, self._noted = self._movie.shape[0], noted
         pending: set[int] = set()
         done = 0
-        with ThreadPoolExecutor(self._in_flight, thread_name_prefix="photon-chunk") as chunks:
-            try:
-                for number, start in enumerate(range(0, total, self._frames)):
-                    if (known := self.files.get(metadata.chunk_name(number, len(self.chunk)))) is not None:
-                        done += min(self._frames, total - start)
-                        self._stored += known[0]
-                        continue
-                    while len(pending) >= self._in_flight:
-                        done += self._collect(pending, total, done)
-                    go_on()
-                    with self._stages.timed("read"):
-                        values = self._movie.read(start, min(start + self._frames, total))
-                    pending.add(number)
-                    chunks.submit(self._chunk, number, start, values)
-                    del values
-                while pending:
+        with lent("photon-chunk", self._in_flight) as chunks:
+            for number, start in enumerate(range(0, total, self._frames)):
+                if (known := self.files.get(metadata.chunk_name(number, len(self.chunk)))) is not None:
+                    done += min(self._frames, total - start)
+                    self._stored += known[0]
+                    continue
+                while len(pending) >= self._in_flight:
                     done += self._collect(pending, total, done)
-            except BaseException:
-                chunks.shutdown(wait=False, cancel_futures=True)
-                raise
+                noted()
+                with self._stages.timed("read"):
+                    values = self._movie.read(start, min(start + self._frames, total))
+                pending.add(number)
+                chunks.submit(self._chunk, number, start, values)
+                del values
+            while pending:
+                done += self._collect(pending, total, done)
         return self._stored
 
     def _collect(self, pending: set[int], total: int, done: int) -> int:
@@ -328,8 +327,11 @@ class _Run:
             self._finished.put((number, error))
 
     def _one(self, number: int, start: int, values: NDArray) -> int:
-        data = self._layout.encode(values, self.chunk, first_frame=start, run=self._map, stages=self._stages)
+        data = self._layout.encode(
+            values, self.chunk, first_frame=start, run=self._threads.of(number), stages=self._stages
+        )
         name = metadata.chunk_name(number, len(self.chunk))
+        self._noted(wait=True)
         with self._stages.timed("write"):
             self._target.write(name, data, listed=False)
         if self.check is not None:

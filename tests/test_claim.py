@@ -92,3 +92,23 @@ def test_foreign_files_are_never_overwritten(store):
     with pytest.raises(StoreExistsError, match=r"thesis\.tex"):
         written(store, overwrite=True)
     assert store.read("thesis.tex") == b"years of work"
+
+
+def test_a_marker_that_will_be_noted_is_synced_with_the_note(tmp_path, monkeypatch):
+    """And until then it keeps other writers away as any other does."""
+    from photon_gpu import durable
+
+    synced = []
+    monkeypatch.setattr(durable, "sync_folder", synced.append)
+    store = Storage.at(tmp_path / "m.zarr")
+    with Claim(store, overwrite=False, noted=True) as claim:
+        assert str(tmp_path / "m.zarr") not in synced
+        with (
+            pytest.raises(StoreExistsError, match="being written"),
+            Claim(store, overwrite=False, noted=True),
+        ):
+            pass
+        claim.note(plan="this")
+        assert synced[-1] == str(tmp_path / "m.zarr")
+        claim.publish([(ARRAY, b"array")])
+    assert store.names() == [ARRAY]

@@ -123,3 +123,15 @@ def test_large_files_and_offsets(tmp_path):
     assert durable.write_all(descriptor, b"xyz", 5) == 3
     os.close(descriptor)
     assert (tmp_path / "file").read_bytes()[:10] == data[:5] + b"xyz" + data[8:10]
+
+
+def test_a_file_made_without_a_sync_is_exclusive_all_the_same(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(durable.os, "fsync", synced.append)
+    durable.make_folder(str(tmp_path))
+    durable.create_file(str(tmp_path / "file"), b"one", synced=False)
+    with pytest.raises(FileExistsError):
+        durable.create_file(str(tmp_path / "file"), b"two", synced=False)
+    assert not synced and (tmp_path / "file").read_bytes() == b"one" and os.listdir(tmp_path) == ["file"]
+    durable.create_file(str(tmp_path / "other"), b"one")
+    assert len(synced) == 2

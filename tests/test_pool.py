@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.pool import bounded, meanwhile, parallel, submitting, worker_count
+from photon_gpu.pool import Ranked, bounded, lent, meanwhile, parallel, submitting, worker_count
 
 
 def test_one_worker_is_plain_map():
@@ -229,3 +229,109 @@ def test_after_an_error_nothing_still_runs(bad):
     with pytest.raises(OSError, match=f"item {bad}"):
         list(parallel(3)(work, range(8)))
     assert not running
+
+
+def test_of_what_waits_the_least_rank_is_done_first():
+    """The one thread is held while work of three ranks comes in, the last rank first."""
+    held, free, done = threading.Event(), threading.Event(), []
+    ranked = Ranked(1)
+
+    def hold(_):
+        held.set()
+        free.wait(30)
+
+    def work(item):
+        done.append(item)
+        return -item
+
+    results = {}
+    callers = [threading.Thread(target=lambda: ranked.of(9)(hold, [0]))]
+    callers[0].start()
+    held.wait(30)
+    for rank in (3, 2, 1):
+        run = partial(ranked.of(rank), work, [10 * rank, 10 * rank + 1])
+        callers.append(threading.Thread(target=lambda rank=rank, run=run: results.update({rank: run()})))
+        callers[-1].start()
+        while len(ranked._waiting) < 2 * (4 - rank):
+            time.sleep(0.001)
+    free.set()
+    for caller in callers:
+        caller.join(30)
+    assert done == [10, 11, 20, 21, 30, 31]
+    assert results == {rank: [-10 * rank, -10 * rank - 1] for rank in (1, 2, 3)}
+
+
+def test_ranked_work_shares_its_bound_and_ends_with_its_first_error():
+    begun, free = threading.Event(), threading.Event()
+    done, ranked = [], Ranked(1)
+
+    def work(item):
+        if item == "bad":
+            raise KeyError(item)
+        if item == "long":
+            begun.set()
+            free.wait(30)
+        done.append(item)
+
+    with pytest.raises(KeyError):
+        ranked.of(0)(work, ["good", "bad"])
+    other = threading.Thread(target=lambda: list(bounded(1)(work, ["long"])))
+    other.start()
+    begun.wait(30)
+    late = threading.Thread(target=lambda: ranked.of(0)(work, ["after"]))
+    late.start()
+    time.sleep(0.02)
+    assert "after" not in done  # the one thread there is belongs to somebody else
+    free.set()
+    other.join(30)
+    late.join(30)
+    assert done == ["good", "long", "after"]
+    assert ranked.of(1)(work, []) == []
+
+
+def test_threads_that_are_lent_are_kept_and_belong_to_one_at_a_time():
+    with lent("test-lent", 2) as first, lent("test-lent", 2) as second:
+        assert first is not second
+    with lent("test-lent", 2) as again:
+        assert again in (first, second)
+    with lent("test-lent", 3) as other:
+        assert other not in (first, second)
+
+
+def test_lent_threads_of_a_block_that_fails_are_done_and_never_lent_again():
+    begun, free, done = threading.Event(), threading.Event(), []
+
+    def work(item):
+        begun.set()
+        free.wait(30)
+        done.append(item)
+
+    with pytest.raises(KeyError), lent("test-lent-fails", 1) as pool:
+        for item in range(3):
+            pool.submit(work, item)
+        begun.wait(30)
+        threading.Timer(0.05, free.set).start()
+        raise KeyError
+    assert done == [0]
+    with lent("test-lent-fails", 1) as other:
+        assert other is not pool and other.submit(abs, -3).result(timeout=30) == 3
+
+
+def test_work_done_meanwhile_can_be_waited_for():
+    begun, done = threading.Event(), []
+
+    def work():
+        begun.wait(30)
+        time.sleep(0.01)
+        done.append("work")
+
+    with meanwhile("test", work) as check:
+        check()
+        assert done == []
+        begun.set()
+        check(wait=True)
+        assert done == ["work"]
+    with pytest.raises(OSError, match="disk"), meanwhile("test", partial(_raise, OSError("disk"))) as check:
+        check(wait=True)
+        done.append("never")
+    assert done == ["work"]

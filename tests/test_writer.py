@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu import metadata
-from photon_gpu.claim import MARKER
+from photon_gpu.claim import MARKER, Claim
 from photon_gpu.errors import (
     InvalidInputError,
     PhotonError,
@@ -450,3 +451,21 @@ def test_the_thread_that_encodes_takes_no_lock_of_a_future(tmp_path):
     finally:
         sys.setprofile(None)
     assert called <= {"__init__", "__enter__", "__exit__"}
+
+
+def test_no_chunk_is_written_before_the_plan_is_noted(tmp_path, monkeypatch):
+    order, note, write = [], Claim.note, Storage.write
+
+    def slow(self, **facts):
+        time.sleep(0.2)
+        note(self, **facts)
+        order.append("noted")
+
+    def seen(self, name, data, **options):
+        write(self, name, data, **options)
+        order.append(name)
+
+    monkeypatch.setattr(Claim, "note", slow)
+    monkeypatch.setattr(Storage, "write", seen)
+    pg.encode(np.ones((9, 8, 8), "uint8"), tmp_path / "m.zarr", chunk_frames=3, workers=2)
+    assert order[:2] == [".photon-writing", "noted"] and sorted(order[2:]) == ["0.0.0", "1.0.0", "2.0.0"]

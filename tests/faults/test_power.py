@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import shutil
+import time
 
 import numpy as np
 import pytest
 
 import photon_gpu as pg
 from photon_gpu import durable
+from photon_gpu.claim import Claim
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool import pending
 from tests.faults.disk import Powered
@@ -129,4 +131,21 @@ def test_encode_survives_a_power_cut_once_it_returned(memory_disk):
         folder = memory_disk / str(seed)
         disk.after_power_cut(folder, seed)
         assert np.array_equal(pg.open(folder / "m.zarr", workers=1).counts[...], frames(0, 22))
+        shutil.rmtree(folder)
+
+
+def test_an_encode_that_a_power_cut_ended_goes_on_wherever_it_was(memory_disk, monkeypatch):
+    """However long it takes to note the plan for good."""
+    disk = Cutting(memory_disk / "disk", memory_disk / "after", every=2)
+    note = Claim.note
+    monkeypatch.setattr(Claim, "note", lambda self, **facts: (time.sleep(0.3), note(self, **facts))[1])
+    with disk.installed():
+        pg.encode(frames(0, 22), memory_disk / "disk/m.zarr", chunk_frames=4, preset="fast", workers=2)
+    monkeypatch.undo()
+    assert len(disk.cuts) > 15
+    for folder, _ in disk.cuts:
+        url = folder / "m.zarr"
+        if not (url / ".zarray").exists():
+            pg.encode(frames(0, 22), url, chunk_frames=4, preset="fast", workers=1, resume=True)
+        assert np.array_equal(pg.open(url, workers=1).counts[...], frames(0, 22))
         shutil.rmtree(folder)
