@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -75,10 +75,13 @@ class Compressor:
 
     def to_dict(self) -> dict[str, Any]:
         """The ``compressor`` entry of ``.zarray``."""
-        entry = {"id": "blosc", **asdict(self)}
-        if not self.blocksize:
-            del entry["blocksize"]
-        return entry
+        entry: dict[str, Any] = {
+            "id": "blosc",
+            "cname": self.cname,
+            "clevel": self.clevel,
+            "shuffle": self.shuffle,
+        }
+        return {**entry, "blocksize": self.blocksize} if self.blocksize else entry
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> Compressor:
@@ -134,7 +137,7 @@ def compress_blocks(
     per_block = max(size // itemsize, 1)
     if count < 2 * per_block or size % itemsize or not unsplit:
         return one_frame(lambda: items(0, count))
-    fixed = Compressor(**{**asdict(compressor), "blocksize": compressor.blocksize or size})
+    fixed = replace(compressor, blocksize=compressor.blocksize or size)
     # About a MiB in one call: smaller blocks go together.
     starts = list(range(0, count - count % per_block, per_block * max(1, _AT_ONCE // size)))
     # The rest rides with the last whole block: alone, Blosc would take it for a whole one.

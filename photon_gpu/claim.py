@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -141,14 +141,17 @@ class Claim:
         except FileNotFoundError:
             return False
 
-    def publish(self, files: Sequence[tuple[str, bytes]]) -> None:
-        """Write the last files, the very last of which makes the folder a movie, and put it in its place."""
+    def publish(self, files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None) -> None:
+        """Write the last files, the very last of which makes the folder a movie, and put it in its place.
+
+        ``others`` is called before the first is there, and may raise.
+        """
         if self.token is not None and not self.holds():
             self._published = True  # what lies there is not ours to clean away
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else took this place over while it was written"
             )
-        self.target.write_in_order(files)
+        self.target.write_in_order(files, others)
         self.target.delete(MARKER)
         self._published = True
         if self.target is not self._storage:

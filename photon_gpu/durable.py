@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 PARTIAL = ".partial-"
@@ -23,24 +23,33 @@ _NO_LINKS = (OSError, NotImplementedError, AttributeError)
 
 def write_file(path: str, data: bytes | memoryview) -> None:
     """Replace a file as a whole, or leave it as it was."""
-    write_unlisted(path, data)
+    begin_file(path, data)()
     sync_folder(os.path.dirname(path))
 
 
-def write_unlisted(path: str, data: bytes | memoryview) -> None:
-    """As :func:`write_file`, but a power cut may take the name away until :func:`sync_folder`."""
-    aside = _aside(path, data)
-    try:
-        os.replace(aside, path)
-    except BaseException:
-        remove(aside)
-        raise
+def begin_file(path: str, data: bytes | memoryview) -> Callable[[], None]:
+    """Hand a file's bytes to the system; what is returned must be called: it syncs them and gives the file its name.
+
+    Until then there is the old file. Until :func:`sync_folder` a power cut may take the new name away.
+    """
+    aside, descriptor = _begun(path, data)
+
+    def end() -> None:
+        _synced(aside, descriptor)
+        try:
+            os.replace(aside, path)
+        except BaseException:
+            remove(aside)
+            raise
+
+    return end
 
 
-def write_files(files: Sequence[tuple[str, bytes]]) -> None:
+def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None) -> None:
     """Replace files of one folder; the last one is there only if all the others are.
 
     Their bytes are synced at once, each in a thread: a disk takes hardly longer for all than for one.
+    ``others`` is called before the first gets its name: what it raises, leaves all as they were.
     """
     made: dict[str, str | BaseException] = {}
 
@@ -57,6 +66,8 @@ def write_files(files: Sequence[tuple[str, bytes]]) -> None:
             thread.start()
         for thread in threads:
             thread.join()
+        if others is not None:
+            others()
         for path, _ in files:
             aside = made[path]
             if isinstance(aside, BaseException):
@@ -150,6 +161,16 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = No
 
 
 def _aside(path: str, data: bytes | memoryview, *, synced: bool = True) -> str:
+    aside, descriptor = _begun(path, data)
+    if synced:
+        _synced(aside, descriptor)
+    else:
+        os.close(descriptor)
+    return aside
+
+
+def _begun(path: str, data: bytes | memoryview) -> tuple[str, int]:
+    """Name and descriptor of a file beside ``path`` that holds the data, not synced yet."""
     folder = os.path.dirname(path)
     aside = os.path.join(folder, f"{PARTIAL}{uuid.uuid4().hex[:12]}")
     for attempts_left in reversed(range(100)):
@@ -163,14 +184,21 @@ def _aside(path: str, data: bytes | memoryview, *, synced: bool = True) -> str:
                 raise
     try:
         write_all(descriptor, data)
-        if synced:
-            os.fsync(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        remove(aside)
+        raise
+    return aside, descriptor
+
+
+def _synced(aside: str, descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
     except BaseException:
         os.close(descriptor)
         remove(aside)
         raise
     os.close(descriptor)
-    return aside
 
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)

@@ -9,7 +9,7 @@ weights on every machine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -101,10 +101,9 @@ class Predictor:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that survives JSON; ``coded`` is in it only where it is true, as in format 2.2."""
-        told = {**asdict(self), "weights": [list(row) for row in self.weights]}
-        if not self.coded:
-            del told["coded"]
-        return told
+        told: dict[str, Any] = {"name": self.name, "rate": self.rate}
+        told |= {"weights": [list(row) for row in self.weights], "levels": self.levels}
+        return {**told, "coded": True} if self.coded else told
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Predictor:

@@ -38,6 +38,8 @@ from photon_gpu.storage import Storage
 from photon_gpu.tuning import check_choice
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from photon_gpu.fidelity.lines import Line
 
 BUDGET_BYTES = 512 << 20
@@ -197,13 +199,16 @@ def encode(
             run.files.update(tuned.kept)
             kept = len(run.files)
             # Synced while the first chunks are encoded, before one is written: without it none is ever trusted.
-            with meanwhile("photon-note", partial(claim.note, plan=tuned.plan)) as noted:
-                stored = run.all_chunks(noted)
-            lines: tuple[Line, ...] = ()
-            if checker is not None:
-                with stages.timed("check"):
-                    lines = checker.finish(run.files)
-            stored += finish(claim, kind, movie.shape, run.chunk, run.files, attributes or {}, stages)
+            with lent("photon-chunk", run.in_flight) as chunks:
+                with meanwhile("photon-note", partial(claim.note, plan=tuned.plan)) as noted:
+                    stored = run.all_chunks(chunks, noted)
+                lines: tuple[Line, ...] = ()
+                if checker is not None:
+                    with stages.timed("check"):
+                        lines = checker.finish(run.files)
+                stored += finish(
+                    claim, kind, movie.shape, run.chunk, run.files, attributes or {}, stages, run.written
+                )
             seconds = time.perf_counter() - start
         notes = [auto_noise.note(attributes), little_light(choice.mean, choice.encoding), movie.note(frames)]
         if goes is not None:
@@ -233,13 +238,16 @@ def finish(
     files: dict[str, list[Any]],
     attributes: dict[str, Any],
     stages: Stages,
+    written: Callable[[], object] | None = None,
 ) -> int:
-    """Write manifest, ``.zattrs`` and, last, ``.zarray``; returns their bytes."""
+    """Write manifest, ``.zattrs`` and, last, ``.zarray``, once ``written`` returned; returns their bytes."""
     array = metadata.array_json(shape, chunk, layout)
     attrs = metadata.attributes_json(layout, attributes)
     index = manifest.pack(files, {metadata.ATTRIBUTES: attrs, metadata.ARRAY: array})
     with stages.timed("write"):
-        claim.publish([(manifest.NAME, index), (metadata.ATTRIBUTES, attrs), (metadata.ARRAY, array)])
+        claim.publish(
+            [(manifest.NAME, index), (metadata.ATTRIBUTES, attrs), (metadata.ARRAY, array)], written
+        )
     return len(array) + len(attrs) + len(index)
 
 
@@ -264,39 +272,41 @@ class _Run:
         raw = int(np.prod(self.chunk, dtype=np.int64)) * movie.dtype.itemsize
         # Raw values, codes and compressed bytes of a chunk stay below three times its raw size.
         devices = layout.backend.gpu.chunks_in_flight if layout.backend.gpu else 0
-        self._in_flight = max(1, min(threads + 2 + devices, budget_bytes // (3 * raw)))
+        self.in_flight = max(1, min(threads + 2 + devices, budget_bytes // (3 * raw)))
         self.check: Callable[[str, int, bytes, NDArray], None] | None = None
         self._noted: Callable[..., None] = lambda wait: None
         self._lock = threading.Lock()
         self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()
+        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._ending: list[int] = []
         self._stored = 0
         self._listed = time.monotonic()
         self._list_seconds = 0.01  # what a listing takes; half a second before the first
 
-    def all_chunks(self, noted: Callable[..., None]) -> int:
-        """Encode and write every chunk; returns the bytes stored.
+    def all_chunks(self, chunks: ThreadPoolExecutor, noted: Callable[..., None]) -> int:
+        """Encode every chunk, and write all but the end of the last ones; returns the bytes stored.
 
         ``noted``, asked between chunks, may raise; no chunk is written before ``noted(wait=True)`` returned.
         """
         total, self._noted = self._movie.shape[0], noted
+        self._last = -(-total // self._frames) - self.in_flight
         pending: set[int] = set()
         done = 0
-        with lent("photon-chunk", self._in_flight) as chunks:
-            for number, start in enumerate(range(0, total, self._frames)):
-                if (known := self.files.get(metadata.chunk_name(number, len(self.chunk)))) is not None:
-                    done += min(self._frames, total - start)
-                    self._stored += known[0]
-                    continue
-                while len(pending) >= self._in_flight:
-                    done += self._collect(pending, total, done)
-                noted()
-                with self._stages.timed("read"):
-                    values = self._movie.read(start, min(start + self._frames, total))
-                pending.add(number)
-                chunks.submit(self._chunk, number, start, values)
-                del values
-            while pending:
+        for number, start in enumerate(range(0, total, self._frames)):
+            if (known := self.files.get(metadata.chunk_name(number, len(self.chunk)))) is not None:
+                done += min(self._frames, total - start)
+                self._stored += known[0]
+                continue
+            while len(pending) >= self.in_flight:
                 done += self._collect(pending, total, done)
+            noted()
+            with self._stages.timed("read"):
+                values = self._movie.read(start, min(start + self._frames, total))
+            pending.add(number)
+            chunks.submit(self._chunk, number, start, values)
+            del values
+        while pending:
+            done += self._collect(pending, total, done)
         return self._stored
 
     def _collect(self, pending: set[int], total: int, done: int) -> int:
@@ -320,28 +330,51 @@ class _Run:
         self._listed = time.monotonic()
         self._list_seconds = self._listed - began
 
+    def written(self) -> None:
+        """Wait until the last chunks are on disk, which they come to while the manifest is made."""
+        while self._ending:
+            self._ending.pop()
+            if (error := self._ended.get()) is not None:
+                raise error
+
     def _chunk(self, number: int, start: int, values: NDArray) -> None:
         try:
-            self._finished.put((number, self._one(number, start, values)))
+            frames, end = self._one(number, start, values)
         except BaseException as error:
             self._finished.put((number, error))
+            return
+        if end is not None:
+            self._ending.append(number)
+        self._finished.put((number, frames))
+        if end is None:
+            return
+        try:
+            with self._stages.timed("write"):
+                end()
+        except BaseException as error:
+            self._ended.put(error)
+        else:
+            self._ended.put(None)
 
-    def _one(self, number: int, start: int, values: NDArray) -> int:
+    def _one(self, number: int, start: int, values: NDArray) -> tuple[int, Callable[[], None] | None]:
+        """Frames of a chunk, and what is left to do of writing it where nothing more is to be encoded beside it."""
         data = self._layout.encode(
             values, self.chunk, first_frame=start, run=self._threads.of(number), stages=self._stages
         )
-        name = metadata.chunk_name(number, len(self.chunk))
+        name, entry = metadata.chunk_name(number, len(self.chunk)), manifest.entry(data)
         self._noted(wait=True)
         with self._stages.timed("write"):
-            self._target.write(name, data, listed=False)
+            end: Callable[[], None] | None = self._target.begin(name, data)
+            if end is not None and (self.check is not None or number < self._last):
+                end()
+                end = None
         if self.check is not None:
             with self._stages.timed("check"):
                 self.check(name, start, data, values)
-        entry = manifest.entry(data)
         with self._lock:
             self.files[name] = entry
             self._stored += len(data)
-        return len(values)
+        return len(values), end
 
 
 __all__ = ["Backend", "encode", "finish"]
