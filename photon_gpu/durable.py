@@ -23,26 +23,18 @@ _NO_LINKS = (OSError, NotImplementedError, AttributeError)
 
 def write_file(path: str, data: bytes | memoryview) -> None:
     """Replace a file as a whole, or leave it as it was."""
-    begin_file(path, data)()
+    write_unlisted(path, data)
     sync_folder(os.path.dirname(path))
 
 
-def begin_file(path: str, data: bytes | memoryview) -> Callable[[], None]:
-    """Hand a file's bytes to the system; what is returned must be called: it syncs them and gives the file its name.
-
-    Until then there is the old file. Until :func:`sync_folder` a power cut may take the new name away.
-    """
-    aside, descriptor = _begun(path, data)
-
-    def end() -> None:
-        _synced(aside, descriptor)
-        try:
-            os.replace(aside, path)
-        except BaseException:
-            remove(aside)
-            raise
-
-    return end
+def write_unlisted(path: str, data: bytes | memoryview) -> None:
+    """As :func:`write_file`, but a power cut may take the name away until :func:`sync_folder`."""
+    aside = _aside(path, data)
+    try:
+        os.replace(aside, path)
+    except BaseException:
+        remove(aside)
+        raise
 
 
 def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None) -> None:
@@ -161,16 +153,6 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = No
 
 
 def _aside(path: str, data: bytes | memoryview, *, synced: bool = True) -> str:
-    aside, descriptor = _begun(path, data)
-    if synced:
-        _synced(aside, descriptor)
-    else:
-        os.close(descriptor)
-    return aside
-
-
-def _begun(path: str, data: bytes | memoryview) -> tuple[str, int]:
-    """Name and descriptor of a file beside ``path`` that holds the data, not synced yet."""
     folder = os.path.dirname(path)
     aside = os.path.join(folder, f"{PARTIAL}{uuid.uuid4().hex[:12]}")
     for attempts_left in reversed(range(100)):
@@ -184,21 +166,14 @@ def _begun(path: str, data: bytes | memoryview) -> tuple[str, int]:
                 raise
     try:
         write_all(descriptor, data)
-    except BaseException:
-        os.close(descriptor)
-        remove(aside)
-        raise
-    return aside, descriptor
-
-
-def _synced(aside: str, descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
+        if synced:
+            os.fsync(descriptor)
     except BaseException:
         os.close(descriptor)
         remove(aside)
         raise
     os.close(descriptor)
+    return aside
 
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)

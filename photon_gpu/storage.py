@@ -118,23 +118,16 @@ class Storage:
             f"--key '{key}' --restore-request Days=7; the other chunks of the movie likewise"
         )
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a whole file, replacing it; on a local disk it is there after a power cut too."""
+    def write(self, name: str, data: bytes, *, listed: bool = True) -> None:
+        """Write a whole file, replacing it; on a local disk it is there after a power cut too.
+
+        Not ``listed``: after a power cut it is whole or not there, until :meth:`write_in_order` is done.
+        """
         if self.local:
-            durable.write_file(self.path(name), data)
+            (durable.write_file if listed else durable.write_unlisted)(self.path(name), data)
             return
         options = {} if name.startswith(".") else self.write_options
         self.fs.pipe_file(self.path(name), data, **options)
-
-    def begin(self, name: str, data: bytes) -> Callable[[], None]:
-        """As :meth:`write`, in two halves: the file is there once what is returned was called, which must be.
-
-        After a power cut it is whole or not there, until :meth:`write_in_order` is done.
-        """
-        if self.local:
-            return durable.begin_file(self.path(name), data)
-        self.write(name, data)
-        return _nothing
 
     def write_in_order(
         self, files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None
@@ -260,10 +253,6 @@ class Storage:
                 f"the new movie is whole at {new.url}, but could not be put in the place of {self.url} ({error}); "
                 "move it there by hand, or encode again with overwrite=True"
             ) from error
-
-
-def _nothing() -> None:
-    """What is left to be done of a file that is written."""
 
 
 def without_credentials(text: str) -> str:

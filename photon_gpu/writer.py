@@ -277,14 +277,14 @@ class _Run:
         self._noted: Callable[..., None] = lambda wait: None
         self._lock = threading.Lock()
         self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()
-        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._ending: list[int] = []
+        self._written: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._late: list[int] = []
         self._stored = 0
         self._listed = time.monotonic()
         self._list_seconds = 0.01  # what a listing takes; half a second before the first
 
     def all_chunks(self, chunks: ThreadPoolExecutor, noted: Callable[..., None]) -> int:
-        """Encode every chunk, and write all but the end of the last ones; returns the bytes stored.
+        """Encode every chunk, and write all but the last ones; returns the bytes stored.
 
         ``noted``, asked between chunks, may raise; no chunk is written before ``noted(wait=True)`` returned.
         """
@@ -331,50 +331,46 @@ class _Run:
         self._list_seconds = self._listed - began
 
     def written(self) -> None:
-        """Wait until the last chunks are on disk, which they come to while the manifest is made."""
-        while self._ending:
-            self._ending.pop()
-            if (error := self._ended.get()) is not None:
+        """Wait until the last chunks are written, which they are while the manifest is made."""
+        while self._late:
+            self._late.pop()
+            if (error := self._written.get()) is not None:
                 raise error
 
     def _chunk(self, number: int, start: int, values: NDArray) -> None:
         try:
-            frames, end = self._one(number, start, values)
+            data = self._layout.encode(
+                values, self.chunk, first_frame=start, run=self._threads.of(number), stages=self._stages
+            )
+            name, entry = metadata.chunk_name(number, len(self.chunk)), manifest.entry(data)
+            # Beside the last chunks nothing more is encoded, so what comes after them need not wait.
+            late = number >= self._last and self.check is None
+            if not late:
+                self._write(name, data)
+            if self.check is not None:
+                with self._stages.timed("check"):
+                    self.check(name, start, data, values)
+            with self._lock:
+                self.files[name] = entry
+                self._stored += len(data)
+            if late:
+                self._late.append(number)
         except BaseException as error:
             self._finished.put((number, error))
             return
-        if end is not None:
-            self._ending.append(number)
-        self._finished.put((number, frames))
-        if end is None:
-            return
-        try:
-            with self._stages.timed("write"):
-                end()
-        except BaseException as error:
-            self._ended.put(error)
-        else:
-            self._ended.put(None)
+        self._finished.put((number, len(values)))
+        if late:
+            try:
+                self._write(name, data)
+            except BaseException as error:
+                self._written.put(error)
+            else:
+                self._written.put(None)
 
-    def _one(self, number: int, start: int, values: NDArray) -> tuple[int, Callable[[], None] | None]:
-        """Frames of a chunk, and what is left to do of writing it where nothing more is to be encoded beside it."""
-        data = self._layout.encode(
-            values, self.chunk, first_frame=start, run=self._threads.of(number), stages=self._stages
-        )
-        name, entry = metadata.chunk_name(number, len(self.chunk)), manifest.entry(data)
+    def _write(self, name: str, data: bytes) -> None:
         self._noted(wait=True)
         with self._stages.timed("write"):
-            end: Callable[[], None] | None = self._target.begin(name, data)
-            if end is not None and (self.check is not None or number < self._last):
-                end()
-                end = None
-        if self.check is not None:
-            with self._stages.timed("check"):
-                self.check(name, start, data, values)
-        with self._lock:
-            self.files[name] = entry
-            self._stored += len(data)
-        return len(values), end
+            self._target.write(name, data, listed=False)
 
 
 __all__ = ["Backend", "encode", "finish"]

@@ -40,12 +40,12 @@ class Failing(Storage):
 
     fault = None
 
-    def begin(self, name, data):
+    def write(self, name, data, **options):
         if name == "1.0.0" and self.fault is not None:
             data = self.fault(data)
             if data is None:
-                return lambda: None
-        return super().begin(name, data)
+                return
+        super().write(name, data, **options)
 
 
 @pytest.mark.parametrize(

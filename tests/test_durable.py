@@ -137,29 +137,6 @@ def test_a_file_made_without_a_sync_is_exclusive_all_the_same(tmp_path, monkeypa
     assert len(synced) == 2
 
 
-def test_a_file_begun_is_the_old_one_until_it_is_ended(tmp_path):
-    path = tmp_path / "file"
-    durable.write_file(str(path), b"old")
-    end = durable.begin_file(str(path), b"new")
-    assert path.read_bytes() == b"old" and len(os.listdir(tmp_path)) == 2
-    end()
-    assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["file"]
-
-
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_an_end_that_fails_leaves_the_old_file_and_nothing_open(tmp_path, monkeypatch, call):
-    path = tmp_path / "file"
-    durable.write_file(str(path), b"old")
-    open_before = os.listdir("/proc/self/fd")
-    end = durable.begin_file(str(path), b"new")
-    monkeypatch.setattr(durable.os, call, lambda *args: _raise(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="No space"):
-        end()
-    monkeypatch.undo()
-    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
-    assert len(os.listdir("/proc/self/fd")) == len(open_before)
-
-
 def _raise(error):
     raise error
 
