@@ -112,3 +112,5 @@ def test_a_marker_that_will_be_noted_is_synced_with_the_note(tmp_path, monkeypat
         assert synced[-1] == str(tmp_path / "m.zarr")
         claim.publish([(ARRAY, b"array")])
     assert store.names() == [ARRAY]
+    with Claim(Storage.at(tmp_path / "n.zarr"), overwrite=False):
+        assert synced[-1] == str(tmp_path / "n.zarr")

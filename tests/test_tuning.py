@@ -184,3 +184,19 @@ def test_where_levels_differ_coding_by_them_is_smallest():
     assert choice.encoding.predictor.coded
     others = [trial.nbytes for trial in choice.trials if not trial.coded]
     assert size(values, choice.encoding) < 0.95 * min(others)
+
+
+def test_a_small_sample_is_one_block_of_parts_that_lie_side_by_side():
+    """Rows of the first and of the middle chunk, in the same columns; a short middle chunk stays a block of its own."""
+    values = np.arange(80)[:, None, None] * 1000 + np.arange(600)[:, None] + np.zeros(64)
+    encoding = Encoding(layout="compact")
+    [block] = sample(open_source(values.astype("float32")), encoding, NUMBA, 40, 1 << 17)
+    frames, rows, _ = block.shape
+    assert frames == 32 and rows % 2 == 0
+    first, middle = block[:, : rows // 2, 0], block[:, rows // 2 :, 0]
+    assert (first // 1000 == np.arange(32)[:, None]).all() and (
+        middle // 1000 == np.arange(40, 72)[:, None]
+    ).all()
+    assert (np.diff(first % 1000) == 1).all() and (np.diff(middle % 1000) == 1).all()
+    blocks = sample(open_source(values[:50].astype("float32")), encoding, NUMBA, 40, 1 << 17)
+    assert [len(block) for block in blocks] == [32, 10]

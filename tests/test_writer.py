@@ -423,13 +423,14 @@ def test_the_number_of_chunks_in_flight_keeps_to_the_budget(tmp_path):
 
     class Slow(Storage):
         def write(self, name, data, **options):
+            time.sleep(0.005)
             super().write(name, data, **options)
             writes.append(name)
 
     raw = 10 * 256 * 256 * 2
     storage = Slow(Storage.at(tmp_path).fs, str(tmp_path / "m"))
     pg.encode(Counting(300), storage, noise=CAMERA, chunk_frames=10, budget_bytes=2 * 3 * raw, workers=8)
-    assert len(reads) >= 30 and max(reads[2:]) <= 2 + 2
+    assert len(reads) >= 30 and max(reads[2:]) <= 2 + 1
 
 
 def test_chunk_names_have_one_number_per_axis():
