@@ -26,6 +26,8 @@ from photon_gpu.body import SEGMENT
 from photon_gpu.crc import crc32
 from photon_gpu.inverse import pairs
 from photon_gpu.predictors import mix, rates
+from photon_gpu.root import root_of
+from photon_gpu.tables import CodeTable
 
 
 def rivals(repeats: int, folder: Path) -> list[dict]:
@@ -120,10 +122,12 @@ def kernels(repeats: int) -> list[dict]:
     cpu.pack(folded, SEGMENT, nibbles, escapes, counted)
     starts = np.concatenate([[0], np.cumsum(counted)])
     long = np.concatenate([row[:count] for row, count in zip(escapes, counted, strict=True)])
+    root = root_of(CodeTable(pg.NoiseModel(gain=100.0), step=0.5, dtype="uint16"))
     labels, decoded = np.arange(65536) * 0.5, np.empty(values.shape)
     counts, table = np.empty(values.shape, np.uint16), np.arange(256, dtype=np.uint16)
     actions = {
         "LUT to codes": (3, lambda: cpu.forward_lut(values, lut, out.reshape(frames, -1))),
+        "root to codes": (3, lambda: root(values, 0, out.reshape(frames, -1))),
         "LUT to float64 labels": (10, lambda: cpu.forward_lut(values, labels, decoded)),
         "codes to counts": (3, lambda: cpu.inverse(flat, table, counts)),
         "codes to counts, by pairs": (

@@ -40,7 +40,7 @@ def write_unlisted(path: str, data: bytes | memoryview) -> None:
 def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None) -> None:
     """Replace files of one folder; the last one is there only if all the others are.
 
-    Their bytes are synced at once, each in a thread: a disk takes hardly longer for all than for one.
+    Their bytes are synced at once, by a thread each: a disk takes hardly longer for all than for one.
     ``others`` is called before the first gets its name: what it raises, leaves all as they were.
     """
     made: dict[str, str | BaseException] = {}
@@ -52,10 +52,11 @@ def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object]
             made[path] = error
 
     # Plain threads: interrupted, futures keep locks.
-    threads = [threading.Thread(target=put_aside, args=file, name="photon-sync") for file in files]
+    threads = [threading.Thread(target=put_aside, args=file, name="photon-sync") for file in files[:-1]]
     try:
         for thread in threads:
             thread.start()
+        put_aside(*files[-1])
         for thread in threads:
             thread.join()
         if others is not None:
