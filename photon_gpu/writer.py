@@ -47,7 +47,7 @@ _LIST_SECONDS = 2.0  # between two listings at most; less where they are quick
 _LIST_SHARE = 0.02  # of the time
 
 Progress = Callable[[int, int], None]
-"""``progress(frames_done, frames_in_all)``, called from the thread that called encode."""
+"""``progress(frames_written, frames_in_all)``, called from the thread that called encode."""
 
 
 def encode(
@@ -113,7 +113,7 @@ def encode(
         Memory for chunks in flight: at most ``max(1, budget_bytes // (3*chunk))`` are, of
         ``chunk`` raw bytes each.
     progress : callable, optional
-        ``progress(frames_done, frames_in_all)``.
+        ``progress(frames_written, frames_in_all)``.
     storage_options : dict, optional
         For fsspec.
     attributes : dict, optional
@@ -277,9 +277,9 @@ class _Run:
         self._noted: Callable[..., None] = lambda wait: None
         self._lock = threading.Lock()
         self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()
-        self._written: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._written: SimpleQueue[int | BaseException] = SimpleQueue()
         self._late: list[int] = []
-        self._stored = 0
+        self._done = self._stored = 0
         self._listed = time.monotonic()
         self._list_seconds = 0.01  # what a listing takes; half a second before the first
 
@@ -291,14 +291,13 @@ class _Run:
         total, self._noted = self._movie.shape[0], noted
         self._last = -(-total // self._frames) - self.in_flight
         pending: set[int] = set()
-        done = 0
         for number, start in enumerate(range(0, total, self._frames)):
             if (known := self.files.get(metadata.chunk_name(number, len(self.chunk)))) is not None:
-                done += min(self._frames, total - start)
+                self._done += min(self._frames, total - start)
                 self._stored += known[0]
                 continue
             while len(pending) >= self.in_flight:
-                done += self._collect(pending, total, done)
+                self._collect(pending)
             noted()
             with self._stages.timed("read"):
                 values = self._movie.read(start, min(start + self._frames, total))
@@ -306,20 +305,24 @@ class _Run:
             chunks.submit(self._chunk, number, start, values)
             del values
         while pending:
-            done += self._collect(pending, total, done)
+            self._collect(pending)
         return self._stored
 
-    def _collect(self, pending: set[int], total: int, done: int) -> int:
+    def _collect(self, pending: set[int]) -> None:
         # Not concurrent.futures.wait: interrupted, it keeps locks of futures, and their workers hang.
         number, frames = self._finished.get()
         pending.discard(number)
-        if isinstance(frames, BaseException):
-            raise frames
-        if self._progress is not None:
-            self._progress(done + frames, total)
+        self._tell(frames)
         if time.monotonic() - self._listed > min(_LIST_SECONDS, self._list_seconds / _LIST_SHARE):
             self._list()
-        return frames
+
+    def _tell(self, frames: int | BaseException) -> None:
+        """So many more frames are written."""
+        if isinstance(frames, BaseException):
+            raise frames
+        self._done += frames
+        if self._progress is not None and frames:
+            self._progress(self._done, self._movie.shape[0])
 
     def _list(self) -> None:
         """What resume trusts: chunks listed here and found to agree."""
@@ -334,8 +337,7 @@ class _Run:
         """Wait until the last chunks are written, which they are while the manifest is made."""
         while self._late:
             self._late.pop()
-            if (error := self._written.get()) is not None:
-                raise error
+            self._tell(self._written.get())
 
     def _chunk(self, number: int, start: int, values: NDArray) -> None:
         try:
@@ -358,14 +360,13 @@ class _Run:
         except BaseException as error:
             self._finished.put((number, error))
             return
-        self._finished.put((number, len(values)))
+        self._finished.put((number, 0 if late else len(values)))
         if late:
             try:
                 self._write(name, data)
+                self._written.put(len(values))
             except BaseException as error:
                 self._written.put(error)
-            else:
-                self._written.put(None)
 
     def _write(self, name: str, data: bytes) -> None:
         self._noted(wait=True)

@@ -91,7 +91,7 @@ class Interrupted(Storage):
             raise KeyboardInterrupt
         return call()
 
-    def create(self, name, data):
+    def create(self, name, data, **options):
         self._press(lambda: None)
         super().create(name, data)
         self._press(lambda: None)
@@ -114,7 +114,7 @@ def test_an_interrupt_within_the_making_of_the_marker_leaves_nothing(tmp_path):
     place = Storage.at(tmp_path / "m.zarr")
 
     class Halfway(Storage):
-        def create(self, name, data):
+        def create(self, name, data, **options):
             super().create(name, data[:7])
             raise KeyboardInterrupt
 
@@ -127,7 +127,7 @@ def test_an_interrupt_leaves_another_writers_marker(tmp_path):
     place = Storage.at(tmp_path / "m.zarr")
 
     class Late(Storage):
-        def create(self, name, data):
+        def create(self, name, data, **options):
             super().create(name, b'{"pid": 1}')
             raise KeyboardInterrupt
 

@@ -474,3 +474,32 @@ def test_no_chunk_is_written_before_the_plan_is_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(Storage, "write", seen)
     pg.encode(np.ones((9, 8, 8), "uint8"), tmp_path / "m.zarr", chunk_frames=3, workers=2)
     assert order[:2] == [".photon-writing", "noted"] and sorted(order[2:]) == ["0.0.0", "1.0.0", "2.0.0"]
+
+
+def test_progress_tells_of_frames_that_are_written(tmp_path):
+    """Of the last chunks, too, which are written beside what comes after them."""
+    written, told = [], []
+
+    class Slow(Storage):
+        def write(self, name, data, **options):
+            time.sleep(0.02)
+            super().write(name, data, **options)
+            written.append(name)
+
+    def progress(done, total):
+        told.append((done, total))
+        assert done <= 3 * len([name for name in written if not name.startswith(".")])
+
+    storage = Slow(Storage.at(tmp_path).fs, str(tmp_path / "m"))
+    pg.encode(camera_movie(24), storage, noise=CAMERA, chunk_frames=3, progress=progress)
+    assert told == [(done, 24) for done in range(3, 25, 3)]
+
+
+def test_an_error_of_progress_at_the_very_end_leaves_no_movie(tmp_path):
+    def stop(done, total):
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pg.encode(camera_movie(24), tmp_path / "m", noise=CAMERA, chunk_frames=3, progress=stop)
+    assert not (tmp_path / "m").exists()
