@@ -109,7 +109,8 @@ class Forward:
             root = root_of(table)
             self._root = root if root.exact(int(found.low), int(found.high)) else None
         if table.has_lut:
-            self._luts = backend.place(_luts(table, self.base, self.dtype))
+            # Nothing is made of a table that only frames which are no runs would need.
+            self._luts = None if self._root else backend.place(_luts(table, self.base, self.dtype))
             return
         high = self.base + self.top
         rows = [table.thresholds(self.base, high, phase) for phase in range(table.phases)]
@@ -126,10 +127,11 @@ class Forward:
             self._root(values, self.base, out)
         elif self._table.has_lut:
             patterns = values.view(f"u{values.dtype.itemsize}")
+            luts = _luts(self._table, self.base, self.dtype) if self._luts is None else self._luts
             if phased:
-                self._kernels.forward_lut_phased(patterns, self._luts, self._seed, first, stride, out)
+                self._kernels.forward_lut_phased(patterns, luts, self._seed, first, stride, out)
             else:
-                self._kernels.forward_lut(patterns, self._luts[0], out)
+                self._kernels.forward_lut(patterns, luts[0], out)
         elif phased:
             self._kernels.forward_thresholds_phased(
                 values, self._thresholds, self._model, self._seed, first, stride, out

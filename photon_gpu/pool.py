@@ -111,7 +111,7 @@ class Ranked:
 def lent(purpose: str, threads: int) -> Iterator[ThreadPoolExecutor]:
     """So many threads for oneself; they are kept for the next who asks, unless the block fails.
 
-    Nothing submitted still runs, or will, once the block is left.
+    Then nothing submitted still runs, or will, once it is left; else the block has waited for its own.
     """
     with _lock:
         idle = _idle.setdefault((purpose, threads), [])
