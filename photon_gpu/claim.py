@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from photon_gpu.durable import sync_folder
 from photon_gpu.errors import PhotonError, StoreExistsError
 from photon_gpu.place import missing_folders, refuse_foreign, remove_empty
 from photon_gpu.storage import Storage
@@ -35,7 +36,8 @@ class Claim:
     facts : dict, optional
         Kept in the marker from the first moment on; a ``token`` is used as the claim's.
     noted : bool
-        The writer notes something before it writes anything else: until then a power cut may take the marker.
+        The writer notes something before it writes anything else: until then a power cut may take the marker,
+        and folders made for it.
 
     Attributes
     ----------
@@ -133,6 +135,9 @@ class Claim:
     def note(self, **facts: Any) -> None:
         """Keep facts in the marker, for whoever takes over."""
         self.target.write(MARKER, json.dumps({**self._who(), **facts}).encode())
+        if self._noted and self.target.local:
+            for folder in {Path(self.target.root), *self._made}:
+                sync_folder(str(folder.parent))
 
     def holds(self) -> bool:
         """Whether the marker still is ours: nobody took over while this writer slept."""
@@ -146,16 +151,24 @@ class Claim:
 
         ``others`` is called before the first is there, and may raise.
         """
+
+        def ready() -> None:
+            self._refuse_taken()
+            if others is not None:
+                others()
+
+        self.target.write_in_order(files, ready)
+        self.target.delete(MARKER)
+        self._published = True
+        if self.target is not self._storage:
+            self._storage.replace_with(self.target)
+
+    def _refuse_taken(self) -> None:
         if self.token is not None and not self.holds():
             self._published = True  # what lies there is not ours to clean away
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else took this place over while it was written"
             )
-        self.target.write_in_order(files, others)
-        self.target.delete(MARKER)
-        self._published = True
-        if self.target is not self._storage:
-            self._storage.replace_with(self.target)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

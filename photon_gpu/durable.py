@@ -7,10 +7,12 @@ old bytes or the new ones. Source: fsync(2) and rename(2), POSIX.1-2017.
 from __future__ import annotations
 
 import os
-import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+
+from photon_gpu.beside import Beside
 
 PARTIAL = ".partial-"
 """What the names of files that are being written begin with; one that is found was never finished."""
@@ -51,14 +53,13 @@ def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object]
         except BaseException as error:
             made[path] = error
 
-    # Plain threads: interrupted, futures keep locks.
-    threads = [threading.Thread(target=put_aside, args=file, name="photon-sync") for file in files[:-1]]
+    beside = [Beside(partial(put_aside, *file)) for file in files[:-1]]
     try:
-        for thread in threads:
-            thread.start()
+        for one in beside:
+            one.begin()
         put_aside(*files[-1])
-        for thread in threads:
-            thread.join()
+        for one in beside:
+            one.wait()
         if others is not None:
             others()
         for path, _ in files:
@@ -69,9 +70,8 @@ def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object]
                 sync_folder(os.path.dirname(path))
             os.replace(aside, path)
     except BaseException:
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
+        for one in beside:
+            one.wait()
         for left in made.values():
             if isinstance(left, str):
                 remove(left)
@@ -82,7 +82,7 @@ def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object]
 def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
     """Write a file that must not exist; FileExistsError where it does, and then nothing was changed.
 
-    Not ``synced``: a power cut may empty it, or take it away.
+    Not ``synced``: a power cut may empty it, or take it away, and folders made for it.
     """
     aside = _aside(path, data, synced=synced)
     try:
@@ -104,16 +104,16 @@ def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
         sync_folder(os.path.dirname(path))
 
 
-def make_folder(path: str) -> None:
+def make_folder(path: str, *, synced: bool = True) -> None:
     """Make a folder and those above it, and sync each entry made."""
     if os.path.isdir(path):
         return
     above = os.path.dirname(path)
     if above and above != path:
-        make_folder(above)
+        make_folder(above, synced=synced)
     with suppress(FileExistsError):
         os.mkdir(path)
-    if above:
+    if above and synced:
         with suppress(FileNotFoundError):  # removed again already
             sync_folder(above)
 
@@ -157,7 +157,7 @@ def _aside(path: str, data: bytes | memoryview, *, synced: bool = True) -> str:
     folder = os.path.dirname(path)
     aside = os.path.join(folder, f"{PARTIAL}{uuid.uuid4().hex[:12]}")
     for attempts_left in reversed(range(100)):
-        make_folder(folder)
+        make_folder(folder, synced=synced)
         try:
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
             break

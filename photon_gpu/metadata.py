@@ -98,15 +98,28 @@ def attributes_of(layout: Layout) -> dict[str, Any]:
 def attributes_json(layout: Layout, extra: dict[str, Any]) -> bytes:
     """The bytes of ``.zattrs``, with what else is to be kept there."""
     attributes = attributes_of(layout)
+    check_extra(attributes, extra)
+    return _dump({**attributes, **extra})
+
+
+def check_extra(attributes: dict[str, Any], extra: dict[str, Any]) -> None:
+    """InvalidInputError where what else is to be kept in ``.zattrs`` cannot be, or has a key of ours."""
     taken = sorted(set(extra) & (set(attributes) | _OURS))
     if taken:
         raise InvalidInputError(f"attributes: {taken[0]!r} is photon_gpu's own key; give it another name")
     try:
-        return _dump({**attributes, **extra})
+        _dump(extra)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"attributes: {error}; only what JSON holds can be kept in .zattrs"
         ) from error
+
+
+def texts(
+    shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout, extra: dict[str, Any]
+) -> dict[str, bytes]:
+    """Both files by name, in the order in which they are written."""
+    return {ATTRIBUTES: attributes_json(layout, extra), ARRAY: array_json(shape, chunks, layout)}
 
 
 def describe(array: bytes, attributes: bytes, url: str) -> Description:

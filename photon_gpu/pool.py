@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.beside import Beside
 from photon_gpu.blosc import Map
 from photon_gpu.errors import InvalidInputError
 
@@ -148,40 +149,33 @@ def submitting(purpose: str, threads: int) -> Iterator[Submit]:
 
 
 @contextmanager
-def meanwhile(name: str, work: Callable[[], object]) -> Iterator[Callable[..., None]]:
+def meanwhile(work: Callable[[], object]) -> Iterator[Callable[..., None]]:
     """Do ``work`` in a thread while the block runs; once both are done, its error is raised unless the block's is.
 
     What the block is given raises that error at once, if there is one: so a long block need not run to its end.
-    Given ``wait=True`` it waits for the work first. A plain thread: an interrupted future keeps locks.
+    Given ``wait=True`` it waits for the work first. Work must not wait for other work that is done meanwhile.
 
     Examples
     --------
     >>> done = []
-    >>> with meanwhile("example", lambda: done.append("work")):
+    >>> with meanwhile(lambda: done.append("work")):
     ...     pass
     >>> done
     ['work']
     """
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failed.append(error)
+    beside = Beside(work)
 
     def check(*, wait: bool = False) -> None:
         if wait:
-            thread.join()
-        if failed:
-            raise failed[0]
+            beside.wait()
+        if beside.error is not None:
+            raise beside.error
 
-    thread = threading.Thread(target=run, name=name)
-    thread.start()
     try:
+        beside.begin()
         yield check
     finally:
-        thread.join()
+        beside.wait()
     check()
 
 

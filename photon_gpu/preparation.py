@@ -64,7 +64,7 @@ def accept(
     base = encoding.but(dtype=movie.dtype.name)
     kind = layout_for(base, chosen)
     chunk = (kind.chunk_frames(chunk_frames, movie.shape), *movie.shape[1:])
-    metadata.attributes_json(kind, attributes)
+    metadata.check_extra(metadata.attributes_of(kind), attributes)
     return Accepted(backend=chosen, encoding=base, chunk=chunk, compile_seconds=warm_up(chosen, base, preset))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import threading
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,16 @@ _ROUNDING_ORDER = tuple((7 * phase + 3) % PHASES for phase in range(PHASES))
 
 def supported_dtype(dtype: DTypeLike) -> np.dtype:
     """Native-endian form of ``dtype``, or UnsupportedTypeError with what is allowed."""
-    found = np.dtype(dtype)
-    if found.name not in _SUPPORTED:
+    return _native(np.dtype(dtype))
+
+
+@lru_cache(maxsize=64)
+def _native(dtype: np.dtype) -> np.dtype:
+    if dtype.name not in _SUPPORTED:
         raise UnsupportedTypeError(
-            f"dtype {found.name} cannot hold a photon-limited movie; allowed are {', '.join(_SUPPORTED)}"
+            f"dtype {dtype.name} cannot hold a photon-limited movie; allowed are {', '.join(_SUPPORTED)}"
         )
-    return found.newbyteorder("=")
+    return dtype.newbyteorder("=")
 
 
 class CodeTable:

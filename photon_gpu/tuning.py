@@ -204,10 +204,11 @@ def _choose_compact(
     for exact in kinds:
         kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
-            codes = [_codes(block, kind, backend) for block in blocks]
-            before, bits = bits, _entropy(codes) if len(kinds) > 1 else 0.0
-            if exact and bits > _MOST_BITS * before:
+            if exact and _entropy(blocks) > _MOST_BITS * bits:
                 continue  # values that much more varied than codes are not caught up by any predictor
+            codes = [_codes(block, kind, backend) for block in blocks]
+            if not exact and len(kinds) > 1:
+                bits = _entropy(codes)
             if isinstance(predictor, Predictor):
                 candidates.append(kind.but(predictor=predictor))
                 continue
@@ -318,10 +319,10 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.i
     return out.astype(np.int64).reshape(block.shape) + forward.base
 
 
-def _entropy(codes: list[NDArray[np.int64]]) -> float:
-    """Bits per code of a sample, each taken by itself; some of them will do."""
-    joined = np.concatenate([block.ravel() for block in codes]) if len(codes) > 1 else codes[0].ravel()
-    joined = joined[:: max(1, joined.size // _COUNTED)]
+def _entropy(blocks: list[NDArray]) -> float:
+    """Bits per integer of a sample, each taken by itself; some of them will do."""
+    every = max(1, sum(block.size for block in blocks) // _COUNTED)
+    joined = np.concatenate([block.reshape(-1)[::every].astype(np.int64) for block in blocks])
     low, high = int(joined.min()), int(joined.max())
     if high - low < _TABLED:
         counts = np.bincount(joined - low)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -198,17 +197,21 @@ def encode(
             run.check = checker.chunk if checker else None
             run.files.update(tuned.kept)
             kept = len(run.files)
-            # Synced while the first chunks are encoded, before one is written: without it none is ever trusted.
+            texts: dict[str, bytes] = {}
+
+            def begin() -> None:
+                # Synced while the first chunks are encoded, before one is written: without it none is ever trusted.
+                claim.note(plan=tuned.plan)
+                texts.update(metadata.texts(movie.shape, run.chunk, kind, attributes or {}))
+
             with lent("photon-chunk", run.in_flight) as chunks:
-                with meanwhile("photon-note", partial(claim.note, plan=tuned.plan)) as noted:
+                with meanwhile(begin) as noted:
                     stored = run.all_chunks(chunks, noted)
                 lines: tuple[Line, ...] = ()
                 if checker is not None:
                     with stages.timed("check"):
                         lines = checker.finish(run.files)
-                stored += finish(
-                    claim, kind, movie.shape, run.chunk, run.files, attributes or {}, stages, run.written
-                )
+                stored += finish(claim, texts, run.files, stages, run.written)
             seconds = time.perf_counter() - start
         notes = [auto_noise.note(attributes), little_light(choice.mean, choice.encoding), movie.note(frames)]
         if goes is not None:
@@ -232,23 +235,16 @@ def encode(
 
 def finish(
     claim: Claim,
-    layout: Layout,
-    shape: tuple[int, ...],
-    chunk: tuple[int, ...],
+    texts: dict[str, bytes],
     files: dict[str, list[Any]],
-    attributes: dict[str, Any],
     stages: Stages,
     written: Callable[[], object] | None = None,
 ) -> int:
-    """Write manifest, ``.zattrs`` and, last, ``.zarray``, once ``written`` returned; returns their bytes."""
-    array = metadata.array_json(shape, chunk, layout)
-    attrs = metadata.attributes_json(layout, attributes)
-    index = manifest.pack(files, {metadata.ATTRIBUTES: attrs, metadata.ARRAY: array})
+    """Write manifest and :func:`photon_gpu.metadata.texts`, once ``written`` returned; returns their bytes."""
+    last = {manifest.NAME: manifest.pack(files, texts), **texts}
     with stages.timed("write"):
-        claim.publish(
-            [(manifest.NAME, index), (metadata.ATTRIBUTES, attrs), (metadata.ARRAY, array)], written
-        )
-    return len(array) + len(attrs) + len(index)
+        claim.publish(list(last.items()), written)
+    return sum(map(len, last.values()))
 
 
 class _Run:

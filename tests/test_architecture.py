@@ -15,7 +15,7 @@ MOST_ARGUMENTS = 8
 
 # From the bottom up: a module imports from layers below its own, or from its own package.
 LAYERS = [
-    {"errors", "callable_module", "crc", "durable", "scratch", "stages"},
+    {"errors", "beside", "callable_module", "crc", "durable", "scratch", "stages"},
     {"noise", "kernels", "body"},
     {"transform"},
     {"representatives"},

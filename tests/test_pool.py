@@ -158,15 +158,15 @@ def test_work_done_meanwhile_is_done_when_the_block_is_left_and_its_error_is_rai
         began.wait(5)
         order.append("work")
 
-    with meanwhile("test", work):
+    with meanwhile(work):
         order.append("block")
         began.set()
     assert order == ["block", "work"]
-    with pytest.raises(OSError, match="disk"), meanwhile("test", partial(_raise, OSError("disk"))):
+    with pytest.raises(OSError, match="disk"), meanwhile(partial(_raise, OSError("disk"))):
         order.append("block")
     assert order[-1] == "block"
     # The block's own error comes first, and still the work is waited for.
-    with pytest.raises(KeyError), meanwhile("test", lambda: order.append("late")):
+    with pytest.raises(KeyError), meanwhile(lambda: order.append("late")):
         raise KeyError
     assert order[-1] == "late"
 
@@ -180,7 +180,7 @@ def test_an_error_of_work_done_meanwhile_can_be_asked_for_before_the_block_ends(
         finally:
             failed.set()
 
-    with pytest.raises(OSError, match="disk"), meanwhile("test", work) as check:
+    with pytest.raises(OSError, match="disk"), meanwhile(work) as check:
         failed.wait(30)
         for step in range(10_000):
             steps.append(step)
@@ -325,13 +325,13 @@ def test_work_done_meanwhile_can_be_waited_for():
         time.sleep(0.01)
         done.append("work")
 
-    with meanwhile("test", work) as check:
+    with meanwhile(work) as check:
         check()
         assert done == []
         begun.set()
         check(wait=True)
         assert done == ["work"]
-    with pytest.raises(OSError, match="disk"), meanwhile("test", partial(_raise, OSError("disk"))) as check:
+    with pytest.raises(OSError, match="disk"), meanwhile(partial(_raise, OSError("disk"))) as check:
         check(wait=True)
         done.append("never")
     assert done == ["work"]

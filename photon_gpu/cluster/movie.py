@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from photon_gpu import manifest
+from photon_gpu import manifest, metadata
 from photon_gpu.claim import MARKER, Claim
 from photon_gpu.cluster.frames import Frames, travelling
 from photon_gpu.cluster.work import Job, Prepared, Settings, Written, prepare, write_chunk, writing
@@ -88,7 +88,8 @@ class MovieOnCluster:
                     raise
                 layout = layout_for(ready.encoding, settings.chosen())
                 stored = sum(size for size, _ in files.values())
-                stored += finish(claim, layout, ready.shape, ready.chunk, files, settings.attributes, stages)
+                texts = metadata.texts(ready.shape, ready.chunk, layout, settings.attributes)
+                stored += finish(claim, texts, files, stages)
                 seconds = time.perf_counter() - start
         finally:
             if here is not None and here is not source:

@@ -274,7 +274,8 @@ class Live:
             self._store(self.frames - self.frames_stored)
         assert self._layout is not None
         shape = (self.frames, *self._frame_shape)
-        finish(self._claim, self._layout, shape, self._chunk, self._files, {}, self._stages)
+        texts = metadata.texts(shape, self._chunk, self._layout, {})
+        finish(self._claim, texts, self._files, self._stages)
         insert_recorded(self._column, self._row, self._storage, self.path)
 
 

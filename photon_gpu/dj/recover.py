@@ -148,7 +148,8 @@ def _finish(column: Column, journal: dict[str, Any], storage: Storage, files: di
         shape = (len(files) * found.chunks[0], *found.shape[1:])
         for name in names - set(files) - {JOURNAL, ENCODING, MARKER}:
             storage.delete(name)
-        finish(Claim(storage, overwrite=False), layout, shape, found.chunks, files, {}, Stages())
+        texts = metadata.texts(shape, found.chunks, layout, {})
+        finish(Claim(storage, overwrite=False), texts, files, Stages())
     key = {name: journal["row"][name] for name in column.table.primary_key}
     if len(column.table & key):
         raise InvalidInputError(
