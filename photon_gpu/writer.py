@@ -110,7 +110,7 @@ def encode(
         Threads. Default: one per core.
     budget_bytes : int
         Memory for chunks in flight: at most ``max(1, budget_bytes // (3*chunk))`` are, of
-        ``chunk`` raw bytes each.
+        ``chunk`` raw bytes each. One that is compressed may be written beside them.
     progress : callable, optional
         ``progress(frames_written, frames_in_all)``.
     storage_options : dict, optional
@@ -204,7 +204,7 @@ def encode(
                 claim.note(plan=tuned.plan)
                 texts.update(metadata.texts(movie.shape, run.chunk, kind, attributes or {}))
 
-            with lent("photon-chunk", run.in_flight) as chunks:
+            with lent("photon-chunk", run.in_flight + 1) as chunks:
                 with meanwhile(begin) as noted:
                     stored = run.all_chunks(chunks, noted)
                 lines: tuple[Line, ...] = ()
@@ -272,9 +272,9 @@ class _Run:
         self.check: Callable[[str, int, bytes, NDArray], None] | None = None
         self._noted: Callable[..., None] = lambda wait: None
         self._lock = threading.Lock()
-        self._finished: SimpleQueue[tuple[int, int | BaseException]] = SimpleQueue()
-        self._written: SimpleQueue[int | BaseException] = SimpleQueue()
-        self._late: list[int] = []
+        self._beside = threading.Semaphore()
+        self._events: SimpleQueue[tuple[int, int] | BaseException] = SimpleQueue()
+        self._encoded: set[int] = set()  # and not written yet
         self._done = self._stored = 0
         self._listed = time.monotonic()
         self._list_seconds = 0.01  # what a listing takes; half a second before the first
@@ -283,6 +283,7 @@ class _Run:
         """Encode every chunk, and write all but the last ones; returns the bytes stored.
 
         ``noted``, asked between chunks, may raise; no chunk is written before ``noted(wait=True)`` returned.
+        A chunk makes room for the next once it is encoded, if none else is being written outside of that room.
         """
         total, self._noted = self._movie.shape[0], noted
         self._last = -(-total // self._frames) - self.in_flight
@@ -292,30 +293,34 @@ class _Run:
                 self._done += min(self._frames, total - start)
                 self._stored += known[0]
                 continue
-            while len(pending) >= self.in_flight:
-                self._collect(pending)
+            if self.in_flight > 1:
+                self._make_room(pending, self.in_flight)
             noted()
+            # A single chunk takes less than twice its raw size: the next one is read before it has left.
             with self._stages.timed("read"):
-                values = self._movie.read(start, min(start + self._frames, total))
+                given = [self._movie.read(start, min(start + self._frames, total))]
+            self._make_room(pending, self.in_flight)
             pending.add(number)
-            chunks.submit(self._chunk, number, start, values)
-            del values
-        while pending:
-            self._collect(pending)
+            chunks.submit(self._chunk, number, start, given)
+            del given
+        self._make_room(pending, 1)
         return self._stored
 
-    def _collect(self, pending: set[int]) -> None:
-        # Not concurrent.futures.wait: interrupted, it keeps locks of futures, and their workers hang.
-        number, frames = self._finished.get()
-        pending.discard(number)
-        self._tell(frames)
-        if time.monotonic() - self._listed > min(_LIST_SECONDS, self._list_seconds / _LIST_SHARE):
-            self._list()
+    def _make_room(self, pending: set[int], most: int) -> None:
+        """Wait until fewer than so many chunks are being encoded."""
+        while len(pending) >= most:
+            self._collect(pending)
+            if time.monotonic() - self._listed > min(_LIST_SECONDS, self._list_seconds / _LIST_SHARE):
+                self._list()
 
-    def _tell(self, frames: int | BaseException) -> None:
-        """So many more frames are written."""
-        if isinstance(frames, BaseException):
-            raise frames
+    def _collect(self, pending: set[int]) -> None:
+        """Wait for the next chunk that is encoded, or written."""
+        # Not concurrent.futures.wait: interrupted, it keeps locks of futures, and their workers hang.
+        event = self._events.get()
+        if isinstance(event, BaseException):
+            raise event
+        number, frames = event
+        pending.discard(number)
         self._done += frames
         if self._progress is not None and frames:
             self._progress(self._done, self._movie.shape[0])
@@ -324,50 +329,50 @@ class _Run:
         """What resume trusts: chunks listed here and found to agree."""
         began = time.monotonic()
         with self._lock:
-            index = manifest.pack(self.files)
+            unwritten = {metadata.chunk_name(number, len(self.chunk)) for number in self._encoded}
+            index = manifest.pack({name: self.files[name] for name in self.files.keys() - unwritten})
         self._target.write(manifest.NAME, index)
         self._listed = time.monotonic()
         self._list_seconds = self._listed - began
 
     def written(self) -> None:
         """Wait until the last chunks are written, which they are while the manifest is made."""
-        while self._late:
-            self._late.pop()
-            self._tell(self._written.get())
+        while self._done < self._movie.shape[0]:
+            self._collect(set())
 
-    def _chunk(self, number: int, start: int, values: NDArray) -> None:
+    def _chunk(self, number: int, start: int, given: list[NDArray]) -> None:
+        aside = False
         try:
+            values, frames = given[0], len(given[0])
             data = self._layout.encode(
                 values, self.chunk, first_frame=start, run=self._threads.of(number), stages=self._stages
             )
             name, entry = metadata.chunk_name(number, len(self.chunk)), manifest.entry(data)
-            # Beside the last chunks nothing more is encoded, so what comes after them need not wait.
-            late = number >= self._last and self.check is None
-            if not late:
-                self._write(name, data)
+            with self._lock:
+                self.files[name] = entry
+                self._encoded.add(number)
+                self._stored += len(data)
+            if self.check is None:
+                given.clear()
+                del values
+                aside = self._beside.acquire(blocking=self.in_flight == 1)
+                # Beside the last chunks nothing more is encoded, so what comes after them need not wait.
+                if aside or number >= self._last:
+                    self._events.put((number, 0))
+            self._noted(wait=True)
+            with self._stages.timed("write"):
+                self._target.write(name, data, listed=False)
             if self.check is not None:
                 with self._stages.timed("check"):
                     self.check(name, start, data, values)
             with self._lock:
-                self.files[name] = entry
-                self._stored += len(data)
-            if late:
-                self._late.append(number)
+                self._encoded.discard(number)
+            self._events.put((number, frames))
         except BaseException as error:
-            self._finished.put((number, error))
-            return
-        self._finished.put((number, 0 if late else len(values)))
-        if late:
-            try:
-                self._write(name, data)
-                self._written.put(len(values))
-            except BaseException as error:
-                self._written.put(error)
-
-    def _write(self, name: str, data: bytes) -> None:
-        self._noted(wait=True)
-        with self._stages.timed("write"):
-            self._target.write(name, data, listed=False)
+            self._events.put(error)
+        finally:
+            if aside:
+                self._beside.release()
 
 
 __all__ = ["Backend", "encode", "finish"]

@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from photon_gpu import durable
 from photon_gpu.claim import ARRAY, MARKER, Claim
 from photon_gpu.errors import StoreExistsError
 from photon_gpu.storage import Storage
@@ -114,3 +115,31 @@ def test_a_marker_that_will_be_noted_is_synced_with_the_note(tmp_path, monkeypat
     assert store.names() == [ARRAY]
     with Claim(Storage.at(tmp_path / "n.zarr"), overwrite=False):
         assert synced[-1] == str(tmp_path / "n.zarr")
+
+
+def test_a_place_that_somebody_took_over_meanwhile_is_left_to_him(store):
+    """A writer that slept, and whose movie another one went on with."""
+    late = []
+    with (
+        pytest.raises(StoreExistsError, match="took this place over"),
+        Claim(store, overwrite=False) as claim,
+    ):
+        store.write(MARKER, json.dumps({"token": "another's"}).encode())
+        store.write("0.0.0", b"another's")
+        claim.publish([("1.0.0", b"ours"), (ARRAY, b"ours")], lambda: late.append("written"))
+    assert store.names() == [MARKER, "0.0.0"] and not late
+
+
+@pytest.mark.parametrize("made", ["m.zarr", "a/b/m.zarr"])
+def test_a_noted_claim_has_synced_every_folder_made_for_it(tmp_path, monkeypatch, made):
+    synced, sync = [], durable.sync_folder
+    seen = lambda path: (synced.append(os.path.realpath(path)), sync(path))[1]  # noqa: E731
+    monkeypatch.setattr(durable, "sync_folder", seen)
+    monkeypatch.setattr("photon_gpu.claim.sync_folder", seen)
+    with Claim(Storage.at(tmp_path / made), overwrite=False, noted=True) as claim:
+        assert not synced
+        claim.note(plan={})
+        place = tmp_path / made
+        folders = [place, *list(place.parents)[: 1 + made.count("/")]]
+        assert set(synced) == {os.path.realpath(folder) for folder in folders}
+        claim.publish([(ARRAY, b"array")])

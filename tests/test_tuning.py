@@ -112,6 +112,13 @@ def test_each_kind_of_movie_gets_its_kind_of_predictor():
     assert not chosen(*MOVIES["steady scene"], "compact", "balanced").encoding.exact
 
 
+@pytest.mark.parametrize("preset", ["fast", "balanced", "small"])
+def test_exact_values_are_tried_where_they_are_hardly_more_varied_than_codes(preset):
+    counts, scene = (chosen(*MOVIES[name], "compact", preset) for name in ("sparse counts", "steady scene"))
+    assert counts.encoding.exact and {trial.exact for trial in counts.trials} == {False, True}
+    assert {trial.exact for trial in scene.trials} == {False}
+
+
 def test_dither_and_exact_values_exclude_each_other():
     values, noise = MOVIES["sparse counts"]
     base = Encoding(layout="compact", noise=noise, dtype="uint8", dither=3)

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu import metadata
+from photon_gpu import metadata, tuning
 from photon_gpu.claim import MARKER, Claim
 from photon_gpu.errors import (
     InvalidInputError,
@@ -24,6 +26,7 @@ from photon_gpu.errors import (
     StoreNotFoundError,
     UnsupportedTypeError,
 )
+from photon_gpu.layouts.compact import Compact
 from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage
 
@@ -430,7 +433,8 @@ def test_the_number_of_chunks_in_flight_keeps_to_the_budget(tmp_path):
     raw = 10 * 256 * 256 * 2
     storage = Slow(Storage.at(tmp_path).fs, str(tmp_path / "m"))
     pg.encode(Counting(300), storage, noise=CAMERA, chunk_frames=10, budget_bytes=2 * 3 * raw, workers=8)
-    assert len(reads) >= 30 and max(reads[2:]) <= 2 + 1
+    # Two that were read to tune by, one that is encoded, and one that is compressed and being written.
+    assert len(reads) >= 30 and max(reads[2:]) <= 2 + 1 + 1
 
 
 def test_chunk_names_have_one_number_per_axis():
@@ -503,3 +507,90 @@ def test_an_error_of_progress_at_the_very_end_leaves_no_movie(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pg.encode(camera_movie(24), tmp_path / "m", noise=CAMERA, chunk_frames=3, progress=stop)
     assert not (tmp_path / "m").exists()
+
+
+class Watched(Storage):
+    """Chunks take as long to write as ``during(name)`` does."""
+
+    def __init__(self, at, during):
+        super().__init__(Storage.at(at).fs, str(at))
+        self._during = during
+
+    def write(self, name, data, **options):
+        if not name.startswith("."):
+            self._during(name)
+        super().write(name, data, **options)
+
+
+def test_while_one_chunk_is_written_the_next_is_encoded_however_small_the_budget(tmp_path, monkeypatch):
+    encode, begun = Compact.encode, [threading.Event() for _ in range(4)]
+
+    def seen(self, values, *args, first_frame=0, **options):
+        begun[first_frame // 10].set()
+        return encode(self, values, *args, first_frame=first_frame, **options)
+
+    def during(name):
+        following = int(name.split(".")[0]) + 1
+        assert following == 4 or begun[following].wait(30)
+
+    monkeypatch.setattr(Compact, "encode", seen)
+    movie = camera_movie(40)
+    pg.encode(
+        movie,
+        Watched(tmp_path / "m", during),
+        noise=CAMERA,
+        layout="compact",
+        chunk_frames=10,
+        budget_bytes=1,
+    )
+    assert pg.verify(tmp_path / "m", deep=True).ok
+
+
+@pytest.mark.parametrize("flying", [1, 3])
+def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying):
+    """Of a single chunk the next one is read meanwhile, and no more."""
+    alive, held, late, tuned = set(), [], [], []
+    choose, encode = tuning.choose, Compact.encode
+    monkeypatch.setattr(
+        "photon_gpu.preparation.choose", lambda *a, **k: (choose(*a, **k), tuned.append(1))[0]
+    )
+    monkeypatch.setattr(Compact, "encode", lambda *a, **k: (time.sleep(0.03), encode(*a, **k))[1])
+
+    class Counted(Endless):
+        def read(self, start, stop):
+            time.sleep(0.005)  # for threads to let go of what they have done
+            values = super().read(start, stop)
+            if tuned and stop - start == 10:
+                held.append(len(alive))
+                alive.add(start)
+                weakref.finalize(values, alive.discard, start)
+            return values
+
+    def during(name):
+        time.sleep(0.02)
+        late.extend({10 * int(name.split(".")[0])} & alive)
+
+    pg.encode(
+        Counted(200), Watched(tmp_path / "m", during), noise=CAMERA, layout="compact", preset="fast", chunk_frames=10,
+        budget_bytes=flying * 3 * 10 * 256 * 256 * 2, workers=8,
+    )  # fmt: skip
+    assert len(held) == 20 and not late and not alive
+    assert max(held) == (1 if flying == 1 else flying - 1)
+
+
+@pytest.mark.parametrize("budget_bytes", [1, 1 << 29])
+def test_chunks_are_listed_once_they_are_written(tmp_path, monkeypatch, budget_bytes):
+    """FORMAT.md: while an encode runs, the manifest lists those that are whole."""
+    monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 0.0)
+    lists, write = [], Storage.write
+
+    def seen(self, name, data, **options):
+        if name == ".manifest.json":
+            listed = {one for one in json.loads(data)["files"] if not one.startswith(".")}
+            lists.append(listed - set(os.listdir(tmp_path / "m")))
+        write(self, name, data, **options)
+
+    monkeypatch.setattr(Storage, "write", seen)
+    storage = Watched(tmp_path / "m", lambda name: time.sleep(0.005))
+    pg.encode(camera_movie(40), storage, noise=CAMERA, chunk_frames=2, budget_bytes=budget_bytes)
+    assert len(lists) > 5 and not any(lists)
