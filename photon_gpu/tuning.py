@@ -31,6 +31,7 @@ _COUNTED = 1 << 15
 _SHARED = 1 << 18  # pixels of a sample from which on threads share its trials
 _MANY = 1 << 18  # samples of a band beside which its tables hardly count
 _MOST_BITS = 1.2
+_NOISE_BITS, _CLOSE = 2.0, 1.05
 _FRAMES = 32
 _MOST_READ = 64  # times the pixels tried: whole frames are read for them
 _PACKED = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB // 4)
@@ -200,15 +201,14 @@ def _choose_compact(
         return sizes
 
     candidates: list[Encoding] = []
-    bits = 0.0
+    bits: dict[bool, float] = {}
     for exact in kinds:
         kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
-            if exact and _entropy(blocks) > _MOST_BITS * bits:
+            if exact and _entropy(blocks) > _MOST_BITS * bits[False]:
                 continue  # values that much more varied than codes are not caught up by any predictor
             codes = [_codes(block, kind, backend) for block in blocks]
-            if not exact and len(kinds) > 1:
-                bits = _entropy(codes)
+            bits[exact] = _entropy(codes)
             if isinstance(predictor, Predictor):
                 candidates.append(kind.but(predictor=predictor))
                 continue
@@ -225,7 +225,13 @@ def _choose_compact(
                 raise
     # All predictors with the two quickest compressors, then the others with the best three kinds.
     tried = [one.but(compressor=other) for one in candidates for other in compressors[:2]]
+    alone = [one for one in tried if one.predictor.name == "none"]
+    tried = [one for one in tried if one.predictor.name != "none"]
     sizes = sizes_of(tried)
+    # In noise zstd finds no matches: what is not predicted takes its entropy, and need not be tried to know that.
+    most = _CLOSE * 8 * min(sizes) / sum(block.size for block in blocks) if tried else np.inf
+    alone = [one for one in alone if bits[one.exact] < max(most, _NOISE_BITS)]
+    tried, sizes = tried + alone, sizes + sizes_of(alone)
     # A tie goes to exact values, which lose nothing.
     order = sorted(range(len(tried)), key=lambda i: (sizes[i], not tried[i].exact))
     leading: dict[tuple[bool, str, int], Encoding] = {}

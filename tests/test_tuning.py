@@ -119,6 +119,17 @@ def test_exact_values_are_tried_where_they_are_hardly_more_varied_than_codes(pre
     assert {trial.exact for trial in scene.trials} == {False}
 
 
+@pytest.mark.parametrize("preset", ["fast", "balanced", "small"])
+def test_codes_by_themselves_are_tried_unless_their_entropy_says_that_they_lose(preset):
+    rng = np.random.default_rng(1)
+    scene = rng.poisson(np.linspace(1, 200, 64 * 48).reshape(48, 64), (40, 48, 64)).astype("uint16")
+    for values, named in ((scene, False), (MOVIES["sparse counts"][0], True)):
+        choice = chosen(values, NoiseModel(), "compact", preset)
+        assert ("none" in {trial.predictor for trial in choice.trials}) == named
+    alone = chosen(scene, NoiseModel(), "compact", preset, predictor="none")
+    assert alone.encoding.predictor.name == "none" and all(trial.nbytes > 0 for trial in alone.trials)
+
+
 def test_dither_and_exact_values_exclude_each_other():
     values, noise = MOVIES["sparse counts"]
     base = Encoding(layout="compact", noise=noise, dtype="uint8", dither=3)
