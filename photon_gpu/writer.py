@@ -293,10 +293,10 @@ class _Run:
                 self._done += min(self._frames, total - start)
                 self._stored += known[0]
                 continue
-            if self.in_flight > 1:
+            # A single chunk that is not checked takes less than twice its raw size: the next is read before it left.
+            if self.in_flight > 1 or self.check is not None:
                 self._make_room(pending, self.in_flight)
             noted()
-            # A single chunk takes less than twice its raw size: the next one is read before it has left.
             with self._stages.timed("read"):
                 given = [self._movie.read(start, min(start + self._frames, total))]
             self._make_room(pending, self.in_flight)
