@@ -38,11 +38,13 @@ class Beside:
         self._turn, self._latch = threading.Lock(), threading.Lock()
 
     def begin(self) -> None:
-        """Let a thread do it; once."""
+        """Let a thread do it; once. Where no thread can be begun any more it is done before this returns."""
         self._latch.acquire()
         self._done = False
         try:
             _pool().submit(self._run)
+        except RuntimeError:  # the interpreter is on its way out, or there are no threads left
+            self._run()
         except BaseException:
             # Interrupted, it may have been given to a thread, or not: then nobody does it any more.
             if self._turn.acquire(blocking=False):

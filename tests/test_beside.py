@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -128,3 +130,19 @@ def test_a_forked_child_has_threads_of_its_own():
     process.start()
     process.join(30)
     assert process.exitcode == 0 and queue.get() == process.pid
+
+
+def test_on_the_way_out_of_the_interpreter_work_is_done_all_the_same(tmp_path):
+    """A rig's script may close its recording from an exit handler, where executors take nothing any more."""
+    code = f"""
+import atexit
+from photon_gpu import durable
+files = [({str(tmp_path)!r} + "/" + name, name.encode()) for name in ("a", "b", "last")]
+atexit.register(durable.write_files, files)
+durable.write_files(files[:2])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not done.stderr
+    assert [(tmp_path / name).read_text() for name in ("a", "b", "last")] == ["a", "b", "last"]
