@@ -105,7 +105,7 @@ def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
 
 
 def make_folder(path: str, *, synced: bool = True) -> None:
-    """Make a folder and those above it, and sync each entry made."""
+    """Make a folder and those above it, and sync each entry made, unless not ``synced``."""
     if os.path.isdir(path):
         return
     above = os.path.dirname(path)

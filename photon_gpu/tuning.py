@@ -205,10 +205,10 @@ def _choose_compact(
     for exact in kinds:
         kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
-            if exact and _entropy(blocks) > _MOST_BITS * bits[False]:
-                continue  # values that much more varied than codes are not caught up by any predictor
             codes = [_codes(block, kind, backend) for block in blocks]
             bits[exact] = _entropy(codes)
+            if exact and bits[True] > _MOST_BITS * bits[False]:
+                continue  # values that much more varied than codes are not caught up by any predictor
             if isinstance(predictor, Predictor):
                 candidates.append(kind.but(predictor=predictor))
                 continue
@@ -325,10 +325,10 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.i
     return out.astype(np.int64).reshape(block.shape) + forward.base
 
 
-def _entropy(blocks: list[NDArray]) -> float:
-    """Bits per integer of a sample, each taken by itself; some of them will do."""
-    every = max(1, sum(block.size for block in blocks) // _COUNTED)
-    joined = np.concatenate([block.reshape(-1)[::every].astype(np.int64) for block in blocks])
+def _entropy(codes: list[NDArray[np.int64]]) -> float:
+    """Bits per code of a sample, each taken by itself; some of them will do."""
+    every = max(1, sum(block.size for block in codes) // _COUNTED)
+    joined = np.concatenate([block.reshape(-1)[::every] for block in codes])
     low, high = int(joined.min()), int(joined.max())
     if high - low < _TABLED:
         counts = np.bincount(joined - low)

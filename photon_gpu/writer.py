@@ -272,7 +272,7 @@ class _Run:
         self.check: Callable[[str, int, bytes, NDArray], None] | None = None
         self._noted: Callable[..., None] = lambda wait: None
         self._lock = threading.Lock()
-        self._beside = threading.Semaphore()
+        self._outside = threading.Semaphore()
         self._events: SimpleQueue[tuple[int, int] | BaseException] = SimpleQueue()
         self._encoded: set[int] = set()  # and not written yet
         self._done = self._stored = 0
@@ -293,7 +293,7 @@ class _Run:
                 self._done += min(self._frames, total - start)
                 self._stored += known[0]
                 continue
-            # A single chunk that is not checked takes less than twice its raw size: the next is read before it left.
+            # A single chunk, unless it is checked, takes less than twice its raw size: the next is read meanwhile.
             if self.in_flight > 1 or self.check is not None:
                 self._make_room(pending, self.in_flight)
             noted()
@@ -355,7 +355,7 @@ class _Run:
             if self.check is None:
                 given.clear()
                 del values
-                aside = self._beside.acquire(blocking=self.in_flight == 1)
+                aside = self._outside.acquire(blocking=self.in_flight == 1)
                 # Beside the last chunks nothing more is encoded, so what comes after them need not wait.
                 if aside or number >= self._last:
                     self._events.put((number, 0))
@@ -372,7 +372,7 @@ class _Run:
             self._events.put(error)
         finally:
             if aside:
-                self._beside.release()
+                self._outside.release()
 
 
 __all__ = ["Backend", "encode", "finish"]
