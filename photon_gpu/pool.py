@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.beside import Beside
 from photon_gpu.blosc import Map
 from photon_gpu.errors import InvalidInputError
 
@@ -67,14 +66,14 @@ def bounded(workers: int) -> Map:
 
 
 class Ranked:
-    """As :func:`bounded`, and of all that waits for a thread what has the least rank is done next.
+    """``map`` over threads of one's own: of all that waits for one, what has the least rank is done next.
 
     So chunks that are encoded beside each other are finished one after the other, and written meanwhile.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._threads = _pool("photon", workers)
-        self._waiting: list[tuple[int, int, Future[Any], Callable[[Any], Any], Any]] = []
+    def __init__(self, threads: ThreadPoolExecutor, workers: int) -> None:
+        self._threads, self._workers, self._working = threads, workers, 0
+        self._waiting: list[tuple[int, int, _Batch, int]] = []
         self._numbers, self._lock = itertools.count(), threading.Lock()
 
     def of(self, rank: int) -> Map:
@@ -82,30 +81,60 @@ class Ranked:
         return partial(self._map, rank)
 
     def _map(self, rank: int, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        futures: list[Future[Any]] = []
+        batch = _Batch(work, list(items))
         with self._lock:
-            for item in items:
-                futures.append(Future())
-                heapq.heappush(self._waiting, (rank, next(self._numbers), futures[-1], work, item))
+            for place in range(len(batch.results)):
+                heapq.heappush(self._waiting, (rank, next(self._numbers), batch, place))
+            more = min(self._workers - self._working, len(batch.results))
+            self._working += more
         try:
-            for _ in futures:
-                self._threads.submit(self._next)
-            return [future.result() for future in futures]
-        finally:
-            for future in futures:
-                future.cancel()
-
-    def _next(self) -> None:
-        with self._lock:
-            _, _, future, work, item = heapq.heappop(self._waiting)
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            done = work(item)
+            for _ in range(more):
+                self._threads.submit(self._work)
+            return batch.wait()
         except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(done)
+            batch.error = batch.error or error
+            raise
+
+    def _work(self) -> None:
+        """What waits, until nothing does: a thread that asked anew for each item would wake others for it."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._working -= 1
+                    return
+                _, _, batch, place = heapq.heappop(self._waiting)
+            batch.do(place)
+
+
+class _Batch:
+    """Items of one call. Who waits for them is woken once, not for each; after an error the rest is left out."""
+
+    def __init__(self, work: Callable[[Any], Any], items: list[Any]) -> None:
+        self.results: list[Any] = items
+        self.error: BaseException | None = None
+        self._work, self._left = work, len(items)
+        self._lock, self._latch = threading.Lock(), threading.Lock()
+        if items:
+            self._latch.acquire()
+
+    def do(self, place: int) -> None:
+        """The work of one item, whose place its result takes."""
+        try:
+            if self.error is None:
+                self.results[place] = self._work(self.results[place])
+        except BaseException as error:
+            self.error = error
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self._latch.release()
+
+    def wait(self) -> list[Any]:
+        """All results, or the error of one."""
+        self._latch.acquire()
+        if self.error is not None:
+            raise self.error
+        return self.results
 
 
 @contextmanager
@@ -146,37 +175,6 @@ def submitting(purpose: str, threads: int) -> Iterator[Submit]:
         for future in made:
             future.cancel()
         wait(made)
-
-
-@contextmanager
-def meanwhile(work: Callable[[], object]) -> Iterator[Callable[..., None]]:
-    """Do ``work`` in a thread while the block runs; once both are done, its error is raised unless the block's is.
-
-    What the block is given raises that error at once, if there is one: so a long block need not run to its end.
-    Given ``wait=True`` it waits for the work first. Work must not wait for other work that is done meanwhile.
-
-    Examples
-    --------
-    >>> done = []
-    >>> with meanwhile(lambda: done.append("work")):
-    ...     pass
-    >>> done
-    ['work']
-    """
-    beside = Beside(work)
-
-    def check(*, wait: bool = False) -> None:
-        if wait:
-            beside.wait()
-        if beside.error is not None:
-            raise beside.error
-
-    try:
-        beside.begin()
-        yield check
-    finally:
-        beside.wait()
-    check()
 
 
 def copy(to: NDArray, given: NDArray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from photon_gpu import metadata
@@ -76,16 +77,22 @@ class Tuned:
     ----------
     choice : Choice
     layout : Layout
-    plan : dict
-        What an encode that goes on must find the same.
+    movie : Source
+    chunk : tuple of int
     kept : dict
         Entries of chunks that are there, and whole.
     """
 
     choice: Choice
     layout: Layout
-    plan: dict[str, Any]
+    movie: Source
+    chunk: tuple[int, ...]
     kept: dict[str, list[Any]]
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """What an encode that goes on must find the same; frames are read for it."""
+        return plan_of(self.movie, self.layout, self.chunk)
 
 
 def tune(
@@ -107,5 +114,7 @@ def tune(
             predictor=predictor, compressor=compressor, run=parallel(threads),
         )  # fmt: skip
     layout = layout_for(choice.encoding, accepted.backend)
-    plan = plan_of(movie, layout, accepted.chunk)
-    return Tuned(choice=choice, layout=layout, plan=plan, kept=whole_chunks(target, noted, plan))
+    tuned = Tuned(choice=choice, layout=layout, movie=movie, chunk=accepted.chunk, kept={})
+    if noted is not None:
+        tuned.kept.update(whole_chunks(target, noted, tuned.plan))
+    return tuned

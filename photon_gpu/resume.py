@@ -39,9 +39,7 @@ def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str,
     return plan
 
 
-def whole_chunks(
-    storage: Storage, noted: dict[str, Any] | None, plan: dict[str, Any]
-) -> dict[str, list[Any]]:
+def whole_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any]) -> dict[str, list[Any]]:
     """Manifest entries of the chunks that need not be done again: each was read back and agrees.
 
     Raises
@@ -49,8 +47,6 @@ def whole_chunks(
     StoreExistsError
         Another movie, or the same with other settings, was being written there.
     """
-    if noted is None:
-        return {}
     if noted != plan:
         changed = sorted(key for key in {*noted, *plan} if noted.get(key) != plan.get(key))
         raise StoreExistsError(

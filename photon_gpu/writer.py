@@ -6,6 +6,7 @@ opens is whole. FORMAT.md, "Order of writing".
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -14,19 +15,18 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu import auto_noise, manifest, metadata
 from photon_gpu.backend import Backend
-from photon_gpu.blosc import Compressor
+from photon_gpu.blosc import Compressor, Map
 from photon_gpu.checking import Checker, Deletable, check_mode, drop_source
 from photon_gpu.claim import Claim
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
-from photon_gpu.pool import Ranked, lent, meanwhile, worker_count
+from photon_gpu.pool import Ranked, lent, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.preparation import accept, tune
 from photon_gpu.report import EncodeReport, little_light
@@ -199,14 +199,13 @@ def encode(
             kept = len(run.files)
             texts: dict[str, bytes] = {}
 
-            def begin() -> None:
+            def note() -> None:
                 # Synced while the first chunks are encoded, before one is written: without it none is ever trusted.
                 claim.note(plan=tuned.plan)
                 texts.update(metadata.texts(movie.shape, run.chunk, kind, attributes or {}))
 
-            with lent("photon-chunk", run.in_flight + 1) as chunks:
-                with meanwhile(begin) as noted:
-                    stored = run.all_chunks(chunks, noted)
+            with lent("photon-band", threads) as bands, lent("photon-chunk", run.in_flight + 1) as chunks:
+                stored = run.all_chunks(chunks, Ranked(bands, threads), note)
                 lines: tuple[Line, ...] = ()
                 if checker is not None:
                     with stages.timed("check"):
@@ -264,13 +263,15 @@ class _Run:
         self.chunk = (frames, *movie.shape[1:])
         self.files: dict[str, list[Any]] = {}
         self._movie, self._target, self._layout, self._frames = movie, target, layout, frames
-        self._stages, self._progress, self._threads = stages, progress, Ranked(threads)
-        raw = int(np.prod(self.chunk, dtype=np.int64)) * movie.dtype.itemsize
+        self._stages, self._progress = stages, progress
+        raw = math.prod(self.chunk) * movie.dtype.itemsize
         # Raw values, codes and compressed bytes of a chunk stay below three times its raw size.
         devices = layout.backend.gpu.chunks_in_flight if layout.backend.gpu else 0
         self.in_flight = max(1, min(threads + 2 + devices, budget_bytes // (3 * raw)))
         self.check: Callable[[str, int, bytes, NDArray], None] | None = None
-        self._noted: Callable[..., None] = lambda wait: None
+        self._note: Callable[[], object] | None = None
+        self._note_error: BaseException | None = None
+        self._noting = threading.Lock()
         self._lock = threading.Lock()
         self._outside = threading.Semaphore()
         self._events: SimpleQueue[tuple[int, int] | BaseException] = SimpleQueue()
@@ -279,13 +280,13 @@ class _Run:
         self._listed = time.monotonic()
         self._list_seconds = 0.01  # what a listing takes; half a second before the first
 
-    def all_chunks(self, chunks: ThreadPoolExecutor, noted: Callable[..., None]) -> int:
+    def all_chunks(self, chunks: ThreadPoolExecutor, bands: Ranked, note: Callable[[], object]) -> int:
         """Encode every chunk, and write all but the last ones; returns the bytes stored.
 
-        ``noted``, asked between chunks, may raise; no chunk is written before ``noted(wait=True)`` returned.
+        ``note`` is called once, as soon as somebody has time for it; no chunk is written before it returned.
         A chunk makes room for the next once it is encoded, if none else is being written outside of that room.
         """
-        total, self._noted = self._movie.shape[0], noted
+        total, self._note = self._movie.shape[0], note
         self._last = -(-total // self._frames) - self.in_flight
         pending: set[int] = set()
         for number, start in enumerate(range(0, total, self._frames)):
@@ -296,15 +297,30 @@ class _Run:
             # A single chunk, unless it is checked, takes less than twice its raw size: the next is read meanwhile.
             if self.in_flight > 1 or self.check is not None:
                 self._make_room(pending, self.in_flight)
-            noted()
             with self._stages.timed("read"):
                 given = [self._movie.read(start, min(start + self._frames, total))]
             self._make_room(pending, self.in_flight)
             pending.add(number)
-            chunks.submit(self._chunk, number, start, given)
+            chunks.submit(self._chunk, bands.of(number), number, start, given)
             del given
+            if len(pending) == self.in_flight:
+                self._noted()
+        self._noted()
         self._make_room(pending, 1)
         return self._stored
+
+    def _noted(self) -> None:
+        """Return once the note is made: by the thread that reads, when it would wait, or by who needs it before."""
+        with self._noting:
+            if self._note_error is not None:
+                raise self._note_error
+            note, self._note = self._note, None
+            try:
+                if note is not None:
+                    note()
+            except BaseException as error:
+                self._note_error = error
+                raise
 
     def _make_room(self, pending: set[int], most: int) -> None:
         """Wait until fewer than so many chunks are being encoded."""
@@ -340,13 +356,11 @@ class _Run:
         while self._done < self._movie.shape[0]:
             self._collect(set())
 
-    def _chunk(self, number: int, start: int, given: list[NDArray]) -> None:
+    def _chunk(self, run: Map, number: int, start: int, given: list[NDArray]) -> None:
         aside = False
         try:
             values, frames = given[0], len(given[0])
-            data = self._layout.encode(
-                values, self.chunk, first_frame=start, run=self._threads.of(number), stages=self._stages
-            )
+            data = self._layout.encode(values, self.chunk, first_frame=start, run=run, stages=self._stages)
             name, entry = metadata.chunk_name(number, len(self.chunk)), manifest.entry(data)
             with self._lock:
                 self.files[name] = entry
@@ -359,7 +373,7 @@ class _Run:
                 # Beside the last chunks nothing more is encoded, so what comes after them need not wait.
                 if aside or number >= self._last:
                     self._events.put((number, 0))
-            self._noted(wait=True)
+            self._noted()
             with self._stages.timed("write"):
                 self._target.write(name, data, listed=False)
             if self.check is not None:

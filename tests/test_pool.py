@@ -6,13 +6,14 @@ import multiprocessing
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import pytest
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.pool import Ranked, bounded, lent, meanwhile, parallel, submitting, worker_count
+from photon_gpu.pool import Ranked, bounded, lent, parallel, submitting, worker_count
 
 
 def test_one_worker_is_plain_map():
@@ -151,48 +152,6 @@ def test_a_copy_in_parts_is_whole_and_keeps_its_dtype(monkeypatch):
             pool.copy(np.zeros((7, 800_000), "uint8"), wrong)
 
 
-def test_work_done_meanwhile_is_done_when_the_block_is_left_and_its_error_is_raised():
-    began, order = threading.Event(), []
-
-    def work():
-        began.wait(5)
-        order.append("work")
-
-    with meanwhile(work):
-        order.append("block")
-        began.set()
-    assert order == ["block", "work"]
-    with pytest.raises(OSError, match="disk"), meanwhile(partial(_raise, OSError("disk"))):
-        order.append("block")
-    assert order[-1] == "block"
-    # The block's own error comes first, and still the work is waited for.
-    with pytest.raises(KeyError), meanwhile(lambda: order.append("late")):
-        raise KeyError
-    assert order[-1] == "late"
-
-
-def test_an_error_of_work_done_meanwhile_can_be_asked_for_before_the_block_ends():
-    failed, steps = threading.Event(), []
-
-    def work():
-        try:
-            raise OSError("disk")
-        finally:
-            failed.set()
-
-    with pytest.raises(OSError, match="disk"), meanwhile(work) as check:
-        failed.wait(30)
-        for step in range(10_000):
-            steps.append(step)
-            check()
-            time.sleep(0.001)
-    assert len(steps) < 10_000
-
-
-def _raise(error):
-    raise error
-
-
 def test_the_caller_does_what_no_thread_has_begun():
     """Every thread of the pool is kept waiting by somebody else: all is done by the caller, in order."""
     held, free = threading.Barrier(3, timeout=30), threading.Event()
@@ -231,10 +190,16 @@ def test_after_an_error_nothing_still_runs(bad):
     assert not running
 
 
-def test_of_what_waits_the_least_rank_is_done_first():
+@pytest.fixture
+def one_thread():
+    with lent("test-ranked", 1) as threads:
+        yield Ranked(threads, 1)
+
+
+def test_of_what_waits_the_least_rank_is_done_first(one_thread):
     """The one thread is held while work of three ranks comes in, the last rank first."""
     held, free, done = threading.Event(), threading.Event(), []
-    ranked = Ranked(1)
+    ranked = one_thread
 
     def hold(_):
         held.set()
@@ -261,32 +226,82 @@ def test_of_what_waits_the_least_rank_is_done_first():
     assert results == {rank: [-10 * rank, -10 * rank - 1] for rank in (1, 2, 3)}
 
 
-def test_ranked_work_shares_its_bound_and_ends_with_its_first_error():
-    begun, free = threading.Event(), threading.Event()
-    done, ranked = [], Ranked(1)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ranked_work_of_many_is_never_more_at_once_and_comes_back_in_order(workers):
+    busy, most, lock, found = 0, 0, threading.Lock(), {}
 
     def work(item):
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.002)
+        with lock:
+            busy -= 1
+        return 2 * item
+
+    with lent("test-ranked", workers) as threads:
+        ranked = Ranked(threads, workers)
+        for _ in range(2):  # threads that found nothing to do are called again
+            callers = [
+                threading.Thread(
+                    target=lambda rank=rank: found.update({rank: ranked.of(rank)(work, range(10))})
+                )
+                for rank in range(4)
+            ]
+            for caller in callers:
+                caller.start()
+            for caller in callers:
+                caller.join(30)
+            assert found == {rank: list(range(0, 20, 2)) for rank in range(4)}
+            found.clear()
+        assert ranked.of(1)(work, []) == []
+    assert most == workers
+
+
+def test_after_an_error_the_rest_is_left_out_and_nothing_runs_any_more():
+    """One item fails while another is at work: the error comes once that is done, and a third is never begun."""
+    both, done = threading.Barrier(2, timeout=30), []
+
+    def work(item):
+        if item == "third":
+            done.append("third")
+            return
+        both.wait()
         if item == "bad":
             raise KeyError(item)
-        if item == "long":
-            begun.set()
-            free.wait(30)
+        time.sleep(0.05)
         done.append(item)
 
-    with pytest.raises(KeyError):
-        ranked.of(0)(work, ["good", "bad"])
-    other = threading.Thread(target=lambda: list(bounded(1)(work, ["long"])))
+    with lent("test-ranked", 2) as threads:
+        ranked = Ranked(threads, 2)
+        with pytest.raises(KeyError, match="bad"):
+            ranked.of(0)(work, ["bad", "long", "third"])
+        assert done == ["long"]
+        assert ranked.of(0)(str, [1, 2]) == ["1", "2"]
+
+
+def test_ranked_work_does_not_wait_for_that_of_others(one_thread):
+    held, free = threading.Event(), threading.Event()
+
+    def hold(_):
+        held.set()
+        assert free.wait(30)
+
+    other = threading.Thread(target=lambda: list(bounded(1)(hold, [0])))
     other.start()
-    begun.wait(30)
-    late = threading.Thread(target=lambda: ranked.of(0)(work, ["after"]))
-    late.start()
-    time.sleep(0.02)
-    assert "after" not in done  # the one thread there is belongs to somebody else
+    held.wait(30)
+    assert one_thread.of(0)(abs, [-1, -2]) == [1, 2]
     free.set()
     other.join(30)
-    late.join(30)
-    assert done == ["good", "long", "after"]
-    assert ranked.of(1)(work, []) == []
+
+
+def test_ranked_work_that_no_thread_takes_any_more_is_an_error():
+    done, threads = [], ThreadPoolExecutor(1)
+    threads.shutdown()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        Ranked(threads, 1).of(0)(done.append, [1])
+    assert done == []
 
 
 def test_threads_that_are_lent_are_kept_and_belong_to_one_at_a_time():
@@ -315,23 +330,3 @@ def test_lent_threads_of_a_block_that_fails_are_done_and_never_lent_again():
     assert done == [0]
     with lent("test-lent-fails", 1) as other:
         assert other is not pool and other.submit(abs, -3).result(timeout=30) == 3
-
-
-def test_work_done_meanwhile_can_be_waited_for():
-    begun, done = threading.Event(), []
-
-    def work():
-        begun.wait(30)
-        time.sleep(0.01)
-        done.append("work")
-
-    with meanwhile(work) as check:
-        check()
-        assert done == []
-        begun.set()
-        check(wait=True)
-        assert done == ["work"]
-    with pytest.raises(OSError, match="disk"), meanwhile(partial(_raise, OSError("disk"))) as check:
-        check(wait=True)
-        done.append("never")
-    assert done == ["work"]

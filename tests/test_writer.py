@@ -17,7 +17,7 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu import metadata, tuning
+from photon_gpu import metadata, tuning, writer
 from photon_gpu.claim import MARKER, Claim
 from photon_gpu.errors import (
     InvalidInputError,
@@ -27,6 +27,7 @@ from photon_gpu.errors import (
     UnsupportedTypeError,
 )
 from photon_gpu.layouts.compact import Compact
+from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage
 
@@ -478,6 +479,65 @@ def test_no_chunk_is_written_before_the_plan_is_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(Storage, "write", seen)
     pg.encode(np.ones((9, 8, 8), "uint8"), tmp_path / "m.zarr", chunk_frames=3, workers=2)
     assert order[:2] == [".photon-writing", "noted"] and sorted(order[2:]) == ["0.0.0", "1.0.0", "2.0.0"]
+
+
+@pytest.fixture
+def waiting_source(monkeypatch):
+    """Makes sources of 9 frames; once they are encoded, who reads more than the first chunk waits for ``ready``."""
+    tuned, reader = writer.tune, threading.current_thread()
+
+    class Waiting(ArraySource):
+        encoded = False
+
+        def __init__(self, ready):
+            super().__init__(np.ones((9, 8, 8), "uint8"))
+            self.ready = ready
+
+        def read(self, start, stop):
+            if Waiting.encoded and start and threading.current_thread() is reader:
+                until = time.monotonic() + 30
+                while not self.ready():
+                    assert time.monotonic() < until
+                    time.sleep(0.001)
+            return super().read(start, stop)
+
+    def tune(*arguments, **named):
+        found = tuned(*arguments, **named)
+        Waiting.encoded = True
+        return found
+
+    monkeypatch.setattr(writer, "tune", tune)
+    return Waiting
+
+
+def test_a_chunk_is_written_while_the_next_is_still_read(tmp_path, waiting_source):
+    """Who reads would note the plan, and has no time to: the chunk that needs it does."""
+    source = waiting_source((tmp_path / "m.zarr" / "0.0.0").exists)
+    pg.encode(source, tmp_path / "m.zarr", chunk_frames=3, workers=2)
+    assert (pg.open(tmp_path / "m.zarr").counts[...] == 1).all()
+
+
+@pytest.mark.parametrize("by", ["anybody", "a chunk"])
+def test_a_plan_that_cannot_be_noted_is_an_error_and_no_chunk_is_written(
+    tmp_path, monkeypatch, waiting_source, by
+):
+    noted, written, write = [], [], Storage.write
+
+    def fails(self, **facts):
+        noted.append(threading.current_thread())
+        raise OSError("the disk is gone")
+
+    def seen(self, name, data, **options):
+        written.append(name)
+        write(self, name, data, **options)
+
+    monkeypatch.setattr(Claim, "note", fails)
+    monkeypatch.setattr(Storage, "write", seen)
+    source = waiting_source(lambda: noted or by == "anybody")
+    with pytest.raises(OSError, match="the disk is gone"):
+        pg.encode(source, tmp_path / "m.zarr", chunk_frames=3, workers=2)
+    assert len(noted) == 1 and not written and not (tmp_path / "m.zarr").exists()
+    assert by == "anybody" or noted[0] is not threading.current_thread()
 
 
 def test_progress_tells_of_frames_that_are_written(tmp_path):
