@@ -7,6 +7,7 @@ Prices lie in ``prices.json`` with their date and source; give your own with
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -191,7 +192,7 @@ def from_shape(
         raise InvalidInputError(
             f"savings={savings}: a share below 1 is allowed, 0.75 for a quarter of the size"
         )
-    raw = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+    raw = math.prod(shape) * np.dtype(dtype).itemsize
     return Cost(raw_bytes=raw, stored_bytes=raw * (1 - savings), **options)
 
 

@@ -12,7 +12,7 @@ from photon_gpu.blosc import Compressor
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import Predictor
-from photon_gpu.tables import PHASES, CodeTable, check_step, supported_dtype
+from photon_gpu.tables import PHASES, CodeTable, check_step, dtype_name
 
 _NO_PREDICTOR = Predictor(name="none")
 _DEFAULT = Compressor()
@@ -54,7 +54,7 @@ class Encoding:
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise InvalidInputError(f"layout is {self.layout!r}; allowed are {', '.join(LAYOUTS)}")
-        object.__setattr__(self, "dtype", supported_dtype(self.dtype).name)
+        object.__setattr__(self, "dtype", dtype_name(self.dtype))
         if self.layout == "lossless":
             object.__setattr__(self, "step", None)
             object.__setattr__(self, "dither", None)

@@ -6,6 +6,7 @@ Frames pass through a chunk at a time, and the file takes its name only once it 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import time
@@ -207,7 +208,7 @@ class _Job:
     ) -> None:
         self.movie, self.dtype, self.first, self.end = movie, dtype, first, end
         self.shape = (end - first, *movie.shape[1:])
-        self.nbytes = int(np.prod(self.shape, dtype=object)) * dtype.itemsize
+        self.nbytes = math.prod(self.shape) * dtype.itemsize
         self._what, self._progress = what, progress
 
     def blocks(self, per_block: int, first: int) -> Iterator[NDArray]:
@@ -252,7 +253,7 @@ def _write_npy(job: _Job, file: IO[bytes]) -> None:
 
 
 def _is_big(job: _Job, suffix: str) -> bool:
-    pages = int(np.prod(job.shape[:-2], dtype=object))
+    pages = math.prod(job.shape[:-2])
     return suffix == ".btf" or job.nbytes + pages * _PAGE_BYTES > _CLASSIC_TIFF_BYTES
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,7 +109,8 @@ def check_extra(attributes: dict[str, Any], extra: dict[str, Any]) -> None:
     if taken:
         raise InvalidInputError(f"attributes: {taken[0]!r} is photon_gpu's own key; give it another name")
     try:
-        _dump(extra)
+        if extra:
+            _dump(extra)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"attributes: {error}; only what JSON holds can be kept in .zattrs"
@@ -233,7 +235,7 @@ def _check_array(meta: dict[str, Any], encoding: Encoding, url: str) -> None:
 
 def _check_memory(chunks: tuple[int, ...], encoding: Encoding, url: str) -> None:
     itemsize = 8 if encoding.layout == "plain" else np.dtype(encoding.dtype).itemsize
-    nbytes = int(np.prod(chunks, dtype=object)) * itemsize
+    nbytes = math.prod(chunks) * itemsize
     if nbytes > MAX_BYTES or nbytes > memory_bytes():
         raise CorruptDataError(
             f"{url}: one chunk of {list(chunks)} takes {nbytes:,} bytes; at most {min(MAX_BYTES, memory_bytes()):,} "

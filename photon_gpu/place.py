@@ -61,11 +61,14 @@ def missing_folders(storage: Storage) -> list[Path]:
     """
     if not storage.local:
         return []
-    root = Path(storage.root)
+    root, missing = Path(storage.root), []
     for place in (root, *root.parents):
-        if place.is_file():
+        if place.is_dir():
+            break
+        if place.exists():
             raise StoreExistsError(f"{place} is a file; a movie is a folder: give another name than {root}")
-    return [folder for folder in (root, *root.parents) if not folder.exists()]
+        missing.append(place)
+    return missing
 
 
 def remove_empty(folders: Sequence[Path]) -> None:

@@ -163,7 +163,7 @@ def fit(blocks: Sequence[NDArray], name: str, rate: int) -> Predictor:
         With exact least-squares weights, rounded to 1/256; with plain ones where the
         sample does not determine any.
     """
-    centre = int(np.rint(np.median(np.concatenate([block[0].ravel() for block in blocks]))))
+    centre = _median(np.concatenate([block[0].ravel() for block in blocks]))
     start = (0,) * (TERMS - 1) + (centre * ONE,)
     plain = Predictor(name=name, rate=rate, weights=(start, (ONE,) + (0,) * (TERMS - 1)))
     if name in ("none", "mean", "moving"):
@@ -182,6 +182,13 @@ def fit(blocks: Sequence[NDArray], name: str, rate: int) -> Predictor:
         return Predictor(name=name, rate=rate, weights=(first, rest))
     except InvalidInputError:
         return plain
+
+
+def _median(values: NDArray) -> int:
+    """Of integers, rounded to even; as ``np.median``, at a fifth of its calls."""
+    middle = [(values.size - 1) // 2, values.size // 2]
+    low, high = np.partition(values, middle)[middle].tolist()
+    return int(np.rint((low + high) / 2))
 
 
 def _gather(block: NDArray, rate: int, centre: int, *, alone: bool) -> tuple[NDArray, NDArray]:

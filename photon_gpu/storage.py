@@ -7,8 +7,9 @@ import os
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,8 @@ class Storage:
             raise InvalidInputError(
                 f"{url!r} is no place to store a movie; give a path or a URL such as s3://bucket/key"
             )
-        from fsspec.core import url_to_fs
-
         try:
-            fs, root = url_to_fs(text, **(storage_options or {}))
+            fs, root = _reach(text, storage_options or {})
         except ImportError as error:
             scheme = _PROTOCOLS.get(text.split("://")[0], text.split("://")[0])
             raise InvalidInputError(
@@ -169,13 +168,16 @@ class Storage:
         Files that a killed process never finished writing (:data:`photon_gpu.durable.PARTIAL`) are
         part of no movie and are left out.
         """
-        self.fs.invalidate_cache(self.root)
-        try:
-            found = self.fs.find(self.root)
-        except FileNotFoundError:
-            return []
-        prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
-        names = sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
+        if self.local:
+            names = sorted(_names_below(self.root))
+        else:
+            self.fs.invalidate_cache(self.root)
+            try:
+                found = self.fs.find(self.root)
+            except FileNotFoundError:
+                return []
+            prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
+            names = sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
         return [name for name in names if not name.split("/")[-1].startswith(durable.PARTIAL)]
 
     def delete_partial(self) -> None:
@@ -255,6 +257,23 @@ class Storage:
             ) from error
 
 
+def _reach(text: str, storage_options: dict[str, Any]) -> tuple[Any, str]:
+    """Filesystem and path, as ``fsspec.core.url_to_fs`` has them; for a plain path without what that costs."""
+    if not storage_options and "://" not in text and "::" not in text:
+        return _disk(), _disk()._strip_protocol(text)
+    from fsspec.core import url_to_fs
+
+    fs, root = url_to_fs(text, **storage_options)
+    return fs, root
+
+
+@cache
+def _disk() -> Any:
+    from fsspec import filesystem
+
+    return filesystem("file")
+
+
 def without_credentials(text: str) -> str:
     """Text whose URLs may be shown: no password, and no query of http, which is where signatures come.
 
@@ -263,6 +282,14 @@ def without_credentials(text: str) -> str:
     """
     text = re.sub(r"(?<=://)([^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
     return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1?***", text)
+
+
+def _names_below(root: str) -> Iterator[str]:
+    """Of all that is no folder; links to folders are not followed. Without the ``stat`` of each that fsspec does."""
+    for folder, folders, files in os.walk(root):
+        below = Path(folder).relative_to(root).as_posix() + "/" if folder != root else ""
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        yield from (below + name for name in [*files, *links])
 
 
 def _remove_replaced(old: Storage, url: str) -> None:

@@ -45,6 +45,11 @@ def supported_dtype(dtype: DTypeLike) -> np.dtype:
     return _native(np.dtype(dtype))
 
 
+def dtype_name(dtype: DTypeLike) -> str:
+    """Name of :func:`supported_dtype`."""
+    return dtype if isinstance(dtype, str) and dtype in _SUPPORTED else supported_dtype(dtype).name
+
+
 @lru_cache(maxsize=64)
 def _native(dtype: np.dtype) -> np.dtype:
     if dtype.name not in _SUPPORTED:

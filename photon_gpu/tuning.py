@@ -6,6 +6,7 @@ is decided by which candidates a preset has.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -151,7 +152,7 @@ def _choose(
     run: Map,
 ) -> Choice:
     blocks = sample(source, encoding, backend, chunk_frames, plan.pixels)
-    mean = float(np.mean([np.mean(block, dtype=np.float64) for block in blocks]))
+    mean = float(sum(block.mean(dtype=np.float64) for block in blocks) / len(blocks))
     compressors = (compressor,) if compressor else getattr(plan, encoding.layout)
     if _band_samples(source, chunk_frames) >= _MANY:
         # Tables hardly count then; in a sample, of smaller bands, they would.
@@ -259,7 +260,7 @@ def sample(
     GPU, values with the same codes (see :meth:`photon_gpu.gpu.coder.Gpu.sample`).
     """
     frames, *middle, columns = source.shape
-    rows = int(np.prod(middle, dtype=np.int64))
+    rows = math.prod(middle)
     chunks = -(-frames // chunk_frames)
     if frames * rows * columns <= 2 * pixels:
         parts = range(0, frames, chunk_frames)
@@ -289,7 +290,7 @@ def sample(
 def _band_samples(source: Source, chunk_frames: int) -> int:
     """Samples of a whole band of a chunk."""
     frames, *middle, columns = source.shape
-    rows = int(np.prod(middle, dtype=np.int64))
+    rows = math.prod(middle)
     return min(frames, chunk_frames) * min(rows, band_rows(rows, columns)) * columns
 
 
@@ -313,29 +314,30 @@ def _tell_where(source: Source, encoding: Encoding, backend: Backend, chunk_fram
             extent(values, backend, noise=encoding.noise, first_frame=start)
 
 
-def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray[np.int64]:
-    """Absolute codes of a sample block."""
+def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray:
+    """Absolute codes of a sample block, integers of whatever width."""
     if encoding.exact:
-        return block.astype(np.int64)
+        return block
     found = extent(block, backend, noise=encoding.noise)
     forward = Forward(encoding.table(), found, backend, encoding.seed)
     frames, rows, columns = block.shape
     out = np.empty((frames, rows * columns), forward.dtype)
     forward(block.reshape(frames, -1), 0, rows * columns, out)
-    return out.astype(np.int64).reshape(block.shape) + forward.base
+    wide = out.astype(np.int32 if abs(forward.base) + forward.top < 1 << 31 else np.int64)
+    return np.add(wide, forward.base, out=wide).reshape(block.shape)
 
 
-def _entropy(codes: list[NDArray[np.int64]]) -> float:
+def _entropy(codes: list[NDArray]) -> float:
     """Bits per code of a sample, each taken by itself; some of them will do."""
     every = max(1, sum(block.size for block in codes) // _COUNTED)
     joined = np.concatenate([block.reshape(-1)[::every] for block in codes])
     low, high = int(joined.min()), int(joined.max())
     if high - low < _TABLED:
-        counts = np.bincount(joined - low)
+        counts = np.bincount(np.subtract(joined, low, dtype=np.int64))
     else:
         counts = np.unique(joined, return_counts=True)[1]
-    share = counts[counts > 0] / np.sum(counts)
-    return float(-(share * np.log2(share)).sum())
+    counts = counts[counts > 0]
+    return float(np.log2(joined.size) - (counts * np.log2(counts)).sum() / joined.size)
 
 
 def _fit(codes: list[NDArray], pair: tuple[str, int]) -> Predictor:

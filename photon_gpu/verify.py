@@ -7,13 +7,12 @@ With a manifest every file is compared with its size and checksum; without one, 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-import numpy as np
 
 from photon_gpu import manifest, metadata, records
 from photon_gpu.callable_module import make_callable
@@ -255,7 +254,7 @@ class Check:
         wanted = worker_count(workers) if workers is not None or self.storage.local else _REMOTE_READS
         largest = max((e[0] for e in self.index.files.values()), default=0) if self.index else 0
         if self.description is not None and (decode or not largest):
-            largest += 8 * int(np.prod(self.description.chunks, dtype=object))
+            largest += 8 * math.prod(self.description.chunks)
         return max(1, min(wanted, budget_bytes // max(largest, 1)))
 
     def file(self, name: str, *, decode: bool) -> tuple[Problem | None, int]:

@@ -6,6 +6,7 @@ never imports photon_gpu itself.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ class Photon(Codec):
         """Values of one chunk, in the shape it had."""
         payload = np.frombuffer(ensure_ndarray(buf).reshape(-1).view(np.uint8), np.uint8)
         header, _ = unpack(payload)
-        nbytes = int(np.prod(header.shape, dtype=object)) * np.dtype(self.encoding.dtype).itemsize
+        nbytes = math.prod(header.shape) * np.dtype(self.encoding.dtype).itemsize
         if nbytes > MAX_BYTES:
             raise CorruptDataError(
                 f"a chunk of shape {header.shape} would take {nbytes:,} bytes; no chunk does"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,7 @@ class _RowStorage(Storage):
 def _raw_bytes(found: metadata.Description) -> int:
     import numpy as np
 
-    return int(np.prod(found.shape, dtype=object)) * np.dtype(found.encoding.dtype).itemsize
+    return math.prod(found.shape) * np.dtype(found.encoding.dtype).itemsize
 
 
 def _crc(data: bytes) -> str:

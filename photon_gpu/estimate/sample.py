@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -44,7 +45,7 @@ def draw(source: Source, *, pairs: str, seed: int, budget_bytes: int) -> list[Wi
     """
     rng = np.random.default_rng(seed)
     total, height, width = source.shape[0], source.shape[-2], source.shape[-1]
-    planes = int(np.prod(source.shape[1:-2], dtype=np.int64)) if len(source.shape) > 3 else 1
+    planes = math.prod(source.shape[1:-2]) if len(source.shape) > 3 else 1
     if pairs == "space":
         return _draw_space(source, rng, planes, budget_bytes)
     frame_bytes = planes * height * width * source.dtype.itemsize

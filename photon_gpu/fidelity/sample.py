@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,7 +131,7 @@ def plan(shape: tuple[int, ...], pixels: int) -> list[tuple[int, int, int, int]]
     (49500, 50500, 244, 268)
     """
     frames, columns = shape[0], shape[-1]
-    rows = int(np.prod(shape[1:-1], dtype=np.int64))
+    rows = math.prod(shape[1:-1])
     if frames * rows * columns <= pixels:
         return [(0, frames, 0, rows)]
     length = min(frames, RUN_FRAMES)
@@ -176,7 +177,7 @@ def read_block(source: Source, movie: Movie, start: int, stop: int, top: int, bo
 
 def pieces(start: int, stop: int, movie: Movie) -> list[tuple[int, int]]:
     """Spans of frames within one chunk each, small enough to hold as float64."""
-    pixels = int(np.prod(movie.shape[1:], dtype=np.int64))
+    pixels = math.prod(movie.shape[1:])
     most = max(1, _PIECE_BYTES // (8 * pixels))
     out = []
     while start < stop:

@@ -7,6 +7,7 @@ how copies and kernels of successive chunks overlap, while Blosc has the other t
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ class Gpu:
         self, values: Any, encoding: Encoding, *, first_frame: int = 0, stages: Stages
     ) -> tuple[NDArray, int]:
         """Codes of a chunk in C order, 1-D, and the base they are counted from."""
-        frames, pixels = values.shape[0], int(np.prod(values.shape[1:], dtype=np.int64))
+        frames, pixels = values.shape[0], math.prod(values.shape[1:])
         # A band is a frame here: frames do not depend on each other, and C order keeps them together.
         row_bytes = pixels * values.dtype.itemsize
         with self._slots.taken(self.lane_of(values)) as slot, slot.timed(stages):
@@ -215,7 +216,7 @@ class Gpu:
 
         Integers come down as differences from the least, floats as codes, never as they are.
         """
-        frames, pixels = values.shape[0], int(np.prod(values.shape[1:], dtype=np.int64))
+        frames, pixels = values.shape[0], math.prod(values.shape[1:])
         with self._slots.taken(self.lane_of(values)) as slot:
             loaded = _Loaded(slot, values.reshape(frames, pixels), None)
             exact = encoding.dtype.startswith(("int", "uint"))

@@ -8,6 +8,7 @@ one chunk goes up while another is computed and a third comes down.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -146,7 +147,7 @@ class Slot:
 
     def pinned(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
         """Host memory that copies run to and from without the CPU; its content is what it was."""
-        nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         if name not in self._pinned or self._pinned[name].size < nbytes:
             self._pinned.pop(name, None)
             memory = self.lane.cupy.cuda.alloc_pinned_memory(max(nbytes, 1))
@@ -155,7 +156,7 @@ class Slot:
 
     def device(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
         """Device memory; its content is what it was."""
-        nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         if name not in self._device or self._device[name].size < nbytes:
             self._device.pop(name, None)
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ class Layout(ABC):
 
     def chunk_frames(self, asked: int | None, shape: tuple[int, ...]) -> int:
         """Frames per chunk: those asked for, or 100, or as many as one Blosc frame holds."""
-        frame = int(np.prod(shape[1:], dtype=object)) * self.itemsize
+        frame = math.prod(shape[1:]) * self.itemsize
         most = (MAX_BYTES - 4096) // frame
         if most < 1:
             raise InvalidInputError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,7 +41,7 @@ class Lossless(Layout):
                 "never sent down unasked: pass frames.get(), or take layout 'plain' or 'compact'"
             )
         flat = np.ascontiguousarray(values).reshape(-1)
-        total = int(np.prod(chunk, dtype=np.int64))
+        total = math.prod(chunk)
 
         def block(start: int, stop: int) -> NDArray:
             if stop <= flat.size:
@@ -65,7 +67,7 @@ class Lossless(Layout):
         beside: bool = False,
     ) -> NDArray:
         """See the base class."""
-        frame = int(np.prod(chunk[1:], dtype=np.int64)) * self.itemsize
+        frame = math.prod(chunk[1:]) * self.itemsize
         if start == 0 and stop == chunk[0]:
             as_they_are = out is not None and out.dtype == self.dtype and what != STABILIZED
             into = out.reshape(-1).view(np.uint8) if out is not None and as_they_are else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -35,7 +36,7 @@ class Plain(Layout):
         self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
     ) -> bytes:
         """See the base class."""
-        total = int(np.prod(chunk, dtype=np.int64))
+        total = math.prod(chunk)
         labels: Labels | LabelsOfCodes
         if self.backend.gpu is not None:
             flat, base = self.backend.gpu.codes(values, self.encoding, first_frame=first_frame, stages=stages)
@@ -88,7 +89,7 @@ class Plain(Layout):
         out: NDArray | None = None,
     ) -> NDArray:
         """See the base class. Blosc's blocks are opened whole, those that hold none of the rows not at all."""
-        pixels, columns = int(np.prod(chunk[1:], dtype=np.int64)), chunk[-1]
+        pixels, columns = math.prod(chunk[1:]), chunk[-1]
         nbytes, size = frame_sizes(data)
         if nbytes != pixels * chunk[0] * 8:
             raise CorruptDataError(
@@ -129,7 +130,7 @@ class Plain(Layout):
         if encoding.step is None or (what == STABILIZED and encoding.phases == 1):
             return super().decode_on_gpu(data, chunk, start, stop, what, run)
         gpu = self._gpu()
-        pixels = int(np.prod(chunk[1:], dtype=np.int64))
+        pixels = math.prod(chunk[1:])
         labels = decompress_span(data, start * pixels * 8, stop * pixels * 8).view("<f8")
         shaped = labels.reshape(stop - start, pixels)
         values = gpu.counts_from_labels(shaped, start, encoding, what, gpu.lanes[0].number)

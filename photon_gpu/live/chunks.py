@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -64,9 +65,7 @@ class Buffers:
     def used_bytes(self) -> int:
         """Bytes of buffers that hold frames."""
         with self._changed:
-            return (
-                (self._most - self._left) * int(np.prod(self._shape, dtype=np.int64)) * self._dtype.itemsize
-            )
+            return (self._most - self._left) * math.prod(self._shape) * self._dtype.itemsize
 
     def take(self, number: int, wait_seconds: float) -> Chunk | None:
         """An empty chunk; None where none got free in time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import zipfile
 import zlib
@@ -277,7 +278,7 @@ def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any],
 
 
 def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, size: int, name: str) -> None:
-    needed = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    needed = offset + math.prod(shape) * dtype.itemsize
     if size < needed:
         raise CorruptDataError(
             f"{name}: the file is truncated: its header promises {dtype} {shape}, {needed} bytes, "
