@@ -207,6 +207,8 @@ def _choose_compact(
         kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
             codes = [_codes(block, kind, backend) for block in blocks]
+            if exact and _entropy(codes, _COUNTED // 8) > _MOST_BITS * bits[False]:
+                continue  # few seem less varied than many do
             bits[exact] = _entropy(codes)
             if exact and bits[True] > _MOST_BITS * bits[False]:
                 continue  # values that much more varied than codes are not caught up by any predictor
@@ -327,10 +329,15 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray:
     return np.add(wide, forward.base, out=wide).reshape(block.shape)
 
 
-def _entropy(codes: list[NDArray]) -> float:
+def _some(blocks: list[NDArray], count: int = _COUNTED) -> NDArray:
+    """As many samples, or twice as many, or all there are; from everywhere."""
+    every = max(1, sum(block.size for block in blocks) // count)
+    return np.concatenate([block.reshape(-1)[::every] for block in blocks])
+
+
+def _entropy(codes: list[NDArray], count: int = _COUNTED) -> float:
     """Bits per code of a sample, each taken by itself; some of them will do."""
-    every = max(1, sum(block.size for block in codes) // _COUNTED)
-    joined = np.concatenate([block.reshape(-1)[::every] for block in codes])
+    joined = _some(codes, count)
     low, high = int(joined.min()), int(joined.max())
     if high - low < _TABLED:
         counts = np.bincount(np.subtract(joined, low, dtype=np.int64))
