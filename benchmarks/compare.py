@@ -1,5 +1,8 @@
 """Every contender on every case: ``python -m benchmarks.compare [--minutes 10] [--cases sim-2,size-64] [--s3]``.
 
+photon_gpu flushes every file before it says that a movie is there, which no other contender does; with --ram
+the stores of all lie on a RAM disk (Linux), so that no disk is measured.
+
 Each contender stores each movie and is held against it, pixel by pixel, before it is timed; one that errs by
 more than it promised is listed and not timed. Then all take turns: encode (to files), decode (all of it), a
 random frame, and the mean of one small region in every frame; with --s3 the last two also from a real S3 server
@@ -41,6 +44,7 @@ COLUMNS = (
     "stored_bytes", "ratio", "bits_per_pixel", "worst_error_sigma", "added_variance_percent", "runs",
     *(f"{action}_{what}_s" for action in ACTIONS for what in ("median", "min", "max")),
 )  # fmt: skip
+RAM = "/dev/shm"
 _FREE_BYTES = 15 << 30
 
 
@@ -212,15 +216,16 @@ def main(arguments: list[str] | None = None) -> Path:
     parser.add_argument("--cases", help=f"names by comma; here: {', '.join(cases())}, and size-N for N MB")
     parser.add_argument("--limit", type=float, default=20.0, help="seconds one encode may take")
     parser.add_argument("--contenders", help="only those whose name has this in it")
+    parser.add_argument("--ram", action="store_true", help="no disk is measured; results apart, as ram_*.csv")
     parser.add_argument("--s3", action="store_true", help="read frames and regions from an S3 server, too")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     known = cases()
     names = options.cases.split(",") if options.cases else list(known)
     contenders = [one for one in every_contender() if (options.contenders or "") in one.name]
-    target = path_of("compare", options.results)
+    target = path_of("ram" if options.ram else "compare", options.results)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=RAM if options.ram else None)))
         bucket = None
         if options.s3:
             from tests.dj import servers

@@ -17,6 +17,8 @@ from benchmarks.record import RESULTS, gathered, load, newest
 ROOT = Path(__file__).parent.parent
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 
+MAIN, PEER = "photon_gpu compact, fast", "anscombe-transform"
+
 Rows = list[dict[str, str]]
 
 
@@ -64,7 +66,18 @@ def table(rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def section(rows: Rows, case: str, csv_name: str) -> str:
+def without_disk(rows: Rows, case: str) -> str:
+    """What ours and its peer do where no disk is measured; nothing if that was not measured."""
+    timed = [row for row in rows if row["case"] == case and not row["problem"]]
+    told = [
+        f"{row['contender'].partition(' (')[0]} encodes {rate(row, 'encode')} and decodes {rate(row, 'decode')} MB/s"
+        for row in timed
+        if row["contender"] == MAIN or row["contender"].startswith(PEER)
+    ]
+    return f"With all stores on a RAM disk (`--ram`), {', '.join(told)}. " if told else ""
+
+
+def section(rows: Rows, case: str, csv_name: str, ram: Rows) -> str:
     """What goes into the README; ``csv_name`` is that of a results file as far as its date."""
     chosen = [row for row in rows if row["case"] == case]
     runs = min(int(row["runs"]) for row in chosen if row["runs"])
@@ -76,6 +89,7 @@ def section(rows: Rows, case: str, csv_name: str) -> str:
             f'{chosen[0]["machine"]}, {chosen[0]["date"]}; every pixel verified before. "frame" is a random frame, '
             '"region" the mean of 12 x 12 pixels in every frame. What photon_gpu writes is flushed to disk '
             "(it survives a power cut), and choosing settings is part of its time; the others do neither. "
+            f"{without_disk(ram, case)}"
             "All cases and contenders: [docs/scale.md](docs/scale.md#every-contender), "
             f"benchmarks/results/{csv_name}{chosen[0]['date']}.csv, by `python -m benchmarks.compare` and "
             "`python -m benchmarks.tables`.",
@@ -340,7 +354,8 @@ def main(arguments: list[str] | None = None) -> None:
         case = options.case or ("2p_cortex" if "2p_cortex" in names else names[0])
         if case not in names:
             raise SystemExit(f"{found} has no case {case!r}; it has {', '.join(names)}")
-        fill(options.root / "README.md", "benchmarks", section(rows, case, found.stem[:-10]))
+        ram = gathered("ram", "case", options.results)
+        fill(options.root / "README.md", "benchmarks", section(rows, case, found.stem[:-10], ram))
         plot(rows, options.root / "docs" / "compare.png")
         for name, text in (("s3", s3(remote)), ("sizes", sizes(rows)), ("every", every(rows))):
             if text:

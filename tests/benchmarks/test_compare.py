@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,21 @@ def test_every_case_and_contender_has_a_row(written):
         for action in compare.LOCAL:
             low, median, high = (float(row[f"{action}_{what}_s"]) for what in ("min", "median", "max"))
             assert 0 < low <= median <= high
+
+
+@pytest.mark.skipif(not Path(compare.RAM).is_dir(), reason="no RAM disk here")
+def test_results_without_a_disk_are_kept_apart(tmp_path, monkeypatch):
+    seen, measure = [], compare.measure
+
+    def watched(case, contenders, seconds, folder, *others):
+        seen.append(folder)
+        return measure(case, contenders, seconds, folder, *others)
+
+    monkeypatch.setattr(compare, "measure", watched)
+    options = ["--minutes", "0", "--cases", "size-1", "--contenders", "zstd 3", "--results", str(tmp_path)]
+    assert compare.main([*options, "--ram"]).name.startswith("ram_")
+    assert compare.main(options).name.startswith("compare_")
+    assert [folder.is_relative_to(compare.RAM) for folder in seen] == [True, False]
 
 
 def test_who_errs_is_listed_and_not_timed(tmp_path):

@@ -57,6 +57,37 @@ def results(tmp_path):
     return folder
 
 
+def test_what_was_measured_without_a_disk_is_told_of_ours_and_its_peer(root, results):
+    tables.main(["--root", str(root), "--results", str(results)])
+    assert "RAM disk" not in (root / "README.md").read_text()
+    one = {"shape": "2x3x4", "dtype": "int16", "problem": "", "lossless": False, "runs": 3, "raw_bytes": 4e6}
+    names = (
+        "photon_gpu compact, fast",
+        "photon_gpu compact, fast, step 1",
+        "anscombe-transform 1 (Zarr)",
+        "other",
+    )
+    rows = [
+        row(
+            compare.COLUMNS,
+            **one,
+            case="2p_cortex",
+            contender=name,
+            encode_median_s=0.001,
+            decode_median_s=0.0005,
+        )
+        for name in names
+    ]
+    record.save(record.path_of("ram", results), compare.COLUMNS, rows, "case")
+    tables.main(["--root", str(root), "--results", str(results)])
+    (told,) = (line for line in (root / "README.md").read_text().splitlines() if "RAM disk" in line)
+    assert (
+        "photon_gpu compact, fast encodes 4,000 (2-2) and decodes 8,000 (2-2) MB/s, anscombe-transform 1 enc"
+        in told
+    )
+    assert "step 1 encodes" not in told and "other encodes" not in told
+
+
 def test_every_table_and_plot_is_made_and_made_again_the_same(root, results):
     tables.main(["--root", str(root), "--results", str(results)])
     readme, scale = (root / "README.md").read_text(), (root / "docs" / "scale.md").read_text()
