@@ -192,7 +192,7 @@ def from_shape(
         raise InvalidInputError(
             f"savings={savings}: a share below 1 is allowed, 0.75 for a quarter of the size"
         )
-    raw = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = math.prod(map(int, shape)) * np.dtype(dtype).itemsize
     return Cost(raw_bytes=raw, stored_bytes=raw * (1 - savings), **options)
 
 

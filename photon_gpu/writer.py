@@ -314,10 +314,10 @@ class _Run:
         with self._noting:
             if self._note_error is not None:
                 raise self._note_error
-            note, self._note = self._note, None
             try:
-                if note is not None:
-                    note()
+                if self._note is not None:
+                    self._note()
+                    self._note = None
             except BaseException as error:
                 self._note_error = error
                 raise

@@ -20,6 +20,7 @@ from photon_gpu.predictors import (
     Predictor,
     _eliminate,
     _gather,
+    _median,
     band_rows,
     fit,
     rates,
@@ -183,3 +184,12 @@ def test_bands_hold_about_16384_pixels():
             band = band_rows(rows, columns)
             assert 1 <= band <= rows
             assert band == rows or (band >= 16 and (band == 16 or (band - 1) * columns < 16384))
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int64", "uint64"])
+def test_the_median_is_that_of_numpy_rounded_to_even(dtype):
+    rng = np.random.default_rng(0)
+    for size in (*range(1, 12), 1000, 1001):
+        values = rng.integers(0 if dtype[0] == "u" else -50, 50, size).astype(dtype)
+        assert _median(values) == int(np.rint(np.median(values)))
+    assert _median(np.array([2, 3], dtype)) == 2 and _median(np.array([3, 4], dtype)) == 4

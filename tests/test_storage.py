@@ -7,9 +7,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from fsspec.core import url_to_fs
 
+from photon_gpu import durable
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, PhotonWarning
-from photon_gpu.storage import Storage, read_required
+from photon_gpu.storage import Storage, _reach, read_required
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -192,3 +194,32 @@ def test_a_required_file_names_itself_when_it_is_missing(store):
     assert read_required(store, "there", "nothing") == b"x"
     with pytest.raises(CorruptDataError, match=r"3\.0\.0 is missing \(frames 30 to 39\)"):
         read_required(store, "3.0.0", "frames 30 to 39")
+
+
+def test_names_of_a_disk_are_those_that_fsspec_finds(tmp_path):
+    """Folders in folders, links to a file and to a folder, which is not followed; what is half written is left out."""
+    root, elsewhere = tmp_path / "m.zarr", tmp_path / "elsewhere"
+    for folder in (root / "deep" / "deeper", root / "empty", elsewhere):
+        folder.mkdir(parents=True)
+    places = (root / ".zarray", root / "0.0.0", root / "deep" / "1.0.0", root / "deep" / "deeper" / "x")
+    for path in (
+        *places,
+        elsewhere / "unseen",
+        root / f"{durable.PARTIAL}1",
+        root / "deep" / f"{durable.PARTIAL}2",
+    ):
+        path.write_bytes(b"x")
+    (root / "a link").symlink_to(elsewhere / "unseen")
+    (root / "linked").symlink_to(elsewhere, target_is_directory=True)
+    store = Storage.at(root)
+    found = [os.path.relpath(path, root) for path in store.fs.find(str(root))]
+    assert store.names() == sorted(name for name in found if durable.PARTIAL not in name)
+    assert {"deep/deeper/x", "linked", "a link"} <= set(store.names()) and len(store.names()) == 6
+    assert Storage.at(root / "nowhere").names() == Storage.at(root / "0.0.0").names() == []
+
+
+@pytest.mark.parametrize("place", ["m.zarr", "./m.zarr/", "~/m.zarr", "a b/ä#?.zarr", "file:m.zarr", "/"])
+def test_a_plain_path_is_reached_as_fsspec_reaches_it(place):
+    fs, root = url_to_fs(place)
+    found, path = _reach(place, {})
+    assert found is fs and path == root
