@@ -20,25 +20,32 @@ def test_one_worker_is_plain_map():
     assert parallel(1) is map
 
 
+class Watched:
+    """Work of 2 ms that doubles its item; ``most`` of it was done at once."""
+
+    def __init__(self):
+        self.busy = self.most = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, item):
+        with self._lock:
+            self.busy += 1
+            self.most = max(self.most, self.busy)
+        time.sleep(0.002)
+        with self._lock:
+            self.busy -= 1
+        return 2 * item
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_threads_that_share_a_bound_are_never_more_at_once(workers):
-    busy, most, lock = 0, 0, threading.Lock()
-
-    def work(i):
-        nonlocal busy, most
-        with lock:
-            busy += 1
-            most = max(most, busy)
-        time.sleep(0.002)
-        with lock:
-            busy -= 1
-
+    work = Watched()
     callers = [threading.Thread(target=lambda: list(bounded(workers)(work, range(10)))) for _ in range(4)]
     for caller in callers:
         caller.start()
     for caller in callers:
         caller.join()
-    assert most == workers
+    assert work.most == workers
 
 
 def test_results_come_in_order_and_from_several_threads():
@@ -228,18 +235,7 @@ def test_of_what_waits_the_least_rank_is_done_first(one_thread):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ranked_work_of_many_is_never_more_at_once_and_comes_back_in_order(workers):
-    busy, most, lock, found = 0, 0, threading.Lock(), {}
-
-    def work(item):
-        nonlocal busy, most
-        with lock:
-            busy += 1
-            most = max(most, busy)
-        time.sleep(0.002)
-        with lock:
-            busy -= 1
-        return 2 * item
-
+    work, found = Watched(), {}
     with lent("test-ranked", workers) as threads:
         ranked = Ranked(threads, workers)
         for _ in range(2):  # threads that found nothing to do are called again
@@ -256,7 +252,7 @@ def test_ranked_work_of_many_is_never_more_at_once_and_comes_back_in_order(worke
             assert found == {rank: list(range(0, 20, 2)) for rank in range(4)}
             found.clear()
         assert ranked.of(1)(work, []) == []
-    assert most == workers
+    assert work.most == workers
 
 
 def test_after_an_error_the_rest_is_left_out_and_nothing_runs_any_more():
