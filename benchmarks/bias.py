@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from photon_gpu.durable import replacing
 from photon_gpu.noise import NoiseModel
 from photon_gpu.tables import PHASES, CodeTable
 
@@ -210,23 +212,25 @@ def main() -> None:
         rows.append(row)
         print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     options.csv.parent.mkdir(parents=True, exist_ok=True)
-    with options.csv.open("w", newline="") as file:
-        writer = csv.DictWriter(
-            file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(options.csv) as file:
+        file.write(text.getvalue().encode())
     print("\nworst bias of combs, per cent of a sigma:")
     for row in combs():
         print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    from photon_gpu.plots import plot_bias
+    from photon_gpu.plots import plot_bias, save_figure
 
     options.plot.parent.mkdir(parents=True, exist_ok=True)
     figure = plot_bias(
         photons=LIGHT, float_bias=float_lines, integer_bias=integer_lines, float_bar=FLOAT_BAR,
         integer_bar=INTEGER_BAR, title="Bias of the decoded mean at step 0.5, worst of all detectors of a gain",
     )  # fmt: skip
-    figure.savefig(options.plot, dpi=110)
+    save_figure(figure, options.plot, dpi=110)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from benchmarks.contenders.ours import Ours
 from photon_gpu.backend import get_backend
 from photon_gpu.body import SEGMENT
 from photon_gpu.crc import crc32
+from photon_gpu.durable import replacing
 from photon_gpu.inverse import pairs
 from photon_gpu.predictors import mix, rates
 from photon_gpu.root import root_of
@@ -228,7 +229,8 @@ def main() -> None:
             "recordings": recordings(Path(folder)),
         }
     if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
+        with replacing(options.json) as file:
+            file.write(json.dumps(result, indent=1).encode())
 
 
 if __name__ == "__main__":

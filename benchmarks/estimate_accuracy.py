@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import itertools
 import sys
 import time
@@ -30,6 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from photon_gpu.durable import replacing
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.estimate.checks import DIM
 from photon_gpu.estimate.sample import Window, draw
@@ -312,15 +314,18 @@ def main() -> None:
     small = _run(cover, range(options.first, options.first + options.movies), options.workers)
     lines = summary(rows, small)
     options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "estimate_accuracy.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, HEADER)
-        writer.writeheader()
-        writer.writerows(rows)
+    listed = io.StringIO(newline="")
+    writer = csv.DictWriter(listed, HEADER)
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(options.out / "estimate_accuracy.csv") as file:
+        file.write(listed.getvalue().encode())
     table = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     table += ["| " + " | ".join(str(row[name]) for name in HEADER) + " |" for row in rows]
     command = " ".join(["python -m benchmarks.estimate_accuracy", *sys.argv[1:]])
     text = f"# Accuracy of the noise estimate\n\n`{command}`\n\n" + "\n".join([*lines, "", *table]) + "\n"
-    (options.out / "estimate_accuracy.md").write_text(text)
+    with replacing(options.out / "estimate_accuracy.md") as file:
+        file.write(text.encode())
     print("\n".join(lines))
 
 

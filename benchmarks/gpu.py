@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import photon_gpu as pg
+from photon_gpu.durable import replacing
 from photon_gpu.errors import PhotonError
 
 REPEATS, REPEATS_WHOLE = 20, 4
@@ -240,7 +241,8 @@ def main() -> int:
             print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
     print("\n" + "\n".join(f"{name}: {value:.3g}" for name, value in figures["overlap"].items()))
     if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=1))
+        with replacing(asked.json) as file:
+            file.write(json.dumps(figures, indent=1).encode())
     return 0 if all(row["same store"] for row in figures["end to end"]) else 1
 
 

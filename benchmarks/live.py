@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 import photon_gpu as pg
 from benchmarks.clock import machine
 from benchmarks.recorders import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, stored_frames, worst_error
+from photon_gpu.durable import replacing
 
 FRAME_BYTES = 2 * SHAPE[0] * SHAPE[1]
 _KEPT = 50  # of the latest chunks, and every so manieth before: what ``hours`` leaves on the disk
@@ -316,7 +317,8 @@ def main() -> None:
     if given.what in ("soak", "all"):
         results["soak"] = soak(seconds or 600.0, given.seed)
     if given.json:
-        given.json.write_text(json.dumps(results, indent=1))
+        with replacing(given.json) as file:
+            file.write(json.dumps(results, indent=1).encode())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import math
 import tempfile
@@ -24,6 +25,8 @@ import photon_gpu as pg
 from benchmarks.cases import Case, corpus, simulated
 from benchmarks.contenders import anscombe_transform
 from benchmarks.contenders.bounded import bounded_contenders
+from photon_gpu.durable import replacing
+from photon_gpu.plots import save_figure
 from photon_gpu.report import noise_floor_bits
 
 STEPS = (0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -152,7 +155,7 @@ def plot(points: list[Point], place: Path) -> None:
         ax.set_axis_off()
     handles, labels = panels[0].get_legend_handles_labels()
     panels[len(movies)].legend(handles, labels, fontsize=10, frameon=False, loc="center left")
-    figure.savefig(place, dpi=110)
+    save_figure(figure, place, dpi=110)
 
 
 def _panel(ax: Any, points: list[Point], names: list[str]) -> None:
@@ -199,14 +202,17 @@ def main() -> None:
             points += measure(case, arguments.frames)
     print(table(points))
     plot(points, arguments.out)
-    with arguments.out.with_suffix(".csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*asdict(points[0]), "floor_bits"])
-        for point in points:
-            row = [*asdict(point).values(), point.floor_bits]
-            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*asdict(points[0]), "floor_bits"])
+    for point in points:
+        row = [*asdict(point).values(), point.floor_bits]
+        writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in row])
+    with replacing(arguments.out.with_suffix(".csv")) as file:
+        file.write(text.getvalue().encode())
     if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(p) for p in points], indent=1) + "\n")
+        with replacing(arguments.json) as file:
+            file.write((json.dumps([asdict(p) for p in points], indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.clock import machine
+from photon_gpu.durable import replacing
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,17 +32,15 @@ def save(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], key
     kept = [row for row in load(path) if row[key] not in new] if path.exists() else []
     path.parent.mkdir(parents=True, exist_ok=True)
     known = {"date": datetime.date.today().isoformat(), "machine": machine()}
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, columns, extrasaction="raise")
-        table.writeheader()
-        for row in (*kept, *({**known, **row} for row in rows)):
-            table.writerow(
-                {
-                    name: f"{v:.6g}" if isinstance(v, float) else v
-                    for name, v in row.items()
-                    if name in columns
-                }
-            )
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, columns, extrasaction="raise")
+    table.writeheader()
+    for row in (*kept, *({**known, **row} for row in rows)):
+        table.writerow(
+            {name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items() if name in columns}
+        )
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def load(path: Path) -> list[dict[str, str]]:

@@ -23,6 +23,7 @@ import photon_gpu as pg
 from benchmarks.clock import machine
 from benchmarks.live import FRAME_BYTES, made
 from benchmarks.recorders import CHUNK, NOISE, SHAPE, worst_error
+from photon_gpu.durable import replacing
 from photon_gpu.sources.base import Source
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -106,7 +107,8 @@ def main() -> None:
     given = parser.parse_args()
     result = measure(given.gigabytes, given.kills, given.seed, given.where)
     if given.json:
-        given.json.write_text(json.dumps(result, indent=1))
+        with replacing(given.json) as file:
+            file.write(json.dumps(result, indent=1).encode())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from benchmarks import petabyte, scaling, workers
 from benchmarks.record import RESULTS, gathered, load, newest
+from photon_gpu.durable import replacing
+from photon_gpu.plots import save_figure
 
 ROOT = Path(__file__).parent.parent
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
@@ -113,7 +115,8 @@ def fill(path: Path, name: str, text: str) -> None:
     _, ended, tail = rest.partition(end)
     if not begun or not ended:
         raise SystemExit(f"{path} has no {begin.strip()} ... {end.strip()} to fill")
-    path.write_text(head + begin + text + end + tail)
+    with replacing(path) as file:
+        file.write((head + begin + text + end + tail).encode())
 
 
 def plot(rows: Rows, path: Path) -> None:
@@ -148,7 +151,7 @@ def plot(rows: Rows, path: Path) -> None:
     figure.suptitle("blue: photon_gpu; orange: equal error; grey: lossless", fontsize=9)
     for n, part in enumerate(parts):
         figure.text(0.02 + 0.96 * n / columns, -0.01, part, fontsize=7, va="top", color=GREY)
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    save_figure(figure, path, dpi=110, bbox_inches="tight")
 
 
 def s3(rows: Rows) -> str | None:
@@ -334,7 +337,7 @@ def plot_growth(rows: Rows, path: Path) -> None:
         axes.legend(fontsize=7, frameon=False)
     for axes in list(panels)[len(names) :]:
         axes.set_visible(False)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def main(arguments: list[str] | None = None) -> None:

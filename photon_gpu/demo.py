@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.durable import replacing
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import worker_count
@@ -290,7 +291,8 @@ def demo(
         compile_seconds=compile_seconds,
         seconds=time.perf_counter() - begin,
     )
-    (place / REPORT).write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+    with replacing(place / REPORT) as file:
+        file.write((json.dumps(result.to_dict(), indent=2) + "\n").encode())
     return result
 
 
@@ -362,7 +364,7 @@ def _store(expected: Expected, place: Path, layout: str, preset: str, count: _Co
 
 
 def _draw(path: Path, raw: NDArray, movie: Movie, noise: NoiseModel, ratio: float) -> None:
-    from photon_gpu.plots import plot_demo
+    from photon_gpu.plots import plot_demo, save_figure
 
     frames = slice(0, _PICTURE_FRAMES)
     figure = plot_demo(
@@ -374,7 +376,7 @@ def _draw(path: Path, raw: NDArray, movie: Movie, noise: NoiseModel, ratio: floa
         ratio=ratio,
         title=f"A simulated two-photon movie at step {STEP:g} sigma, layout {movie.layout}",
     )
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 class _Count:

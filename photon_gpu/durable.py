@@ -6,11 +6,14 @@ old bytes or the new ones. Source: fsync(2) and rename(2), POSIX.1-2017.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from typing import IO
 
 from photon_gpu.beside import Beside
 
@@ -18,6 +21,8 @@ PARTIAL = ".partial-"
 """What the names of files that are being written begin with; one that is found was never finished."""
 
 _MOST = 1 << 24  # bytes per write call: a signal or a full disk is seen between calls
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # Some file systems have no hard links; no system has all of these errors.
 _NO_LINKS = (OSError, NotImplementedError, AttributeError)
@@ -37,6 +42,46 @@ def write_unlisted(path: str, data: bytes | memoryview) -> None:
     except BaseException:
         remove(aside)
         raise
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a file that replaces ``path`` once it is complete and synced; an error leaves ``path`` as it was.
+
+    A symbolic link keeps pointing where it does, and an existing file keeps its permissions. What is no regular
+    file (a pipe, ``/dev/stdout``) cannot be replaced and is written to directly.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "report.json"
+    >>> with replacing(path) as file:
+    ...     _ = file.write(b"{}")
+    >>> path.read_text()
+    '{}'
+    """
+    target = os.path.realpath(path)
+    old = os.stat(target) if os.path.exists(target) else None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        with open(target, "wb") as file:
+            yield file
+        return
+    aside = os.path.join(os.path.dirname(target), f"{PARTIAL}{uuid.uuid4().hex[:12]}")
+    try:
+        with open(aside, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if old is not None:
+            os.chmod(aside, stat.S_IMODE(old.st_mode))
+        os.replace(aside, target)
+    except OSError as error:
+        if error.errno in _NO_ROOM and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+    finally:
+        remove(aside)
+    sync_folder(os.path.dirname(target))
 
 
 def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None) -> None:

@@ -5,12 +5,10 @@ Frames pass through a chunk at a time, and the file takes its name only once it 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -25,6 +23,7 @@ from photon_gpu import metadata
 from photon_gpu.backend import get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
+from photon_gpu.durable import replacing
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.inverse import STABILIZED
@@ -269,23 +268,18 @@ def _write_tiff(job: _Job, file: IO[bytes], *, big: bool) -> None:
 
 
 def _write_file(job: _Job, path: Path, write: Write, overwrite: bool) -> int:
-    """Write beside the name it will have, and rename."""
+    """Write the file; returns its bytes."""
     _check_free(path, overwrite)
     if not path.parent.is_dir():
         raise InvalidInputError(f"{path}: there is no folder {path.parent}; make it first")
     free = shutil.disk_usage(path.parent).free
     if job.nbytes > free:
         raise InvalidInputError(f"{path}: {job.nbytes:,} bytes are to be written; {free:,} are free there.")
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
-        with unfinished.open("xb") as file:
+        with replacing(path) as file:
             write(job, file)
-            file.flush()
-            os.fsync(file.fileno())
-        stored = unfinished.stat().st_size
-        _check_free(path, overwrite)
-        unfinished.replace(path)
-        return stored
+            _check_free(path, overwrite)
+        return path.stat().st_size
     except OSError as error:
         if error.errno is None and not isinstance(error, PhotonError):
             # NumPy says only how many items it wrote.
@@ -293,9 +287,6 @@ def _write_file(job: _Job, path: Path, write: Write, overwrite: bool) -> int:
                 f"{path}: not everything could be written ({error}); is the disk full?"
             ) from error
         raise
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            unfinished.unlink()
 
 
 def _check_free(path: Path, overwrite: bool) -> None:

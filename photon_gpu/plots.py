@@ -7,12 +7,15 @@ the state of pyplot: ``plot_demo(...).savefig("demo.png")``.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from photon_gpu.durable import replacing
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.noise import NoiseModel
 
@@ -23,6 +26,24 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, distinct to every kind of colour vision.
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 INK, PALE = "#333333", "#999999"
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], **options: Any) -> None:
+    """Write a figure to a file, in the format that its suffix names; an error leaves an earlier file as it was.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : str or path
+        Without a suffix, ``.png`` is appended.
+    **options
+        Of ``figure.savefig``.
+    """
+    place = Path(path)
+    if not place.suffix:
+        place = place.with_suffix(".png")
+    with replacing(place) as file:
+        figure.savefig(file, format=place.suffix[1:].lower(), **options)
 
 
 def plot_demo(

@@ -153,3 +153,45 @@ def test_others_come_before_the_first_name_and_may_stop_it_all(tmp_path):
         durable.write_files([(path, b"newer") for path, _ in files], lambda: _raise(OSError("full")))
     assert sorted(os.listdir(tmp_path)) == ["a", "last", "other"]
     assert (tmp_path / "last").read_bytes() == (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
+def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, call):
+    (tmp_path / "report.json").write_text("old")
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable.os, call, fail)
+    with (
+        pytest.raises(OSError, match=r"No space.*report.json"),
+        durable.replacing(tmp_path / "report.json") as file,
+    ):
+        file.write(b"half of the n")
+    monkeypatch.undo()
+    assert (tmp_path / "report.json").read_text() == "old" and os.listdir(tmp_path) == ["report.json"]
+
+
+def test_a_replacement_follows_links_and_keeps_permissions(tmp_path):
+    real, link = tmp_path / "real.html", tmp_path / "link.html"
+    real.write_text("old")
+    real.chmod(0o640)
+    link.symlink_to("real.html")
+    with durable.replacing(link) as file:
+        file.write(b"new")
+        assert real.read_text() == "old"
+    assert link.is_symlink() and real.read_text() == "new"
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir(tmp_path)) == ["link.html", "real.html"]
+
+
+def test_what_is_no_file_is_written_to_directly(tmp_path):
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    seen = []
+    reader = threading.Thread(target=lambda: seen.append(pipe.read_bytes()))
+    reader.start()
+    with durable.replacing(pipe) as file:
+        file.write(b"{}")
+    reader.join(10)
+    assert seen == [b"{}"] and pipe.is_fifo()

@@ -96,7 +96,8 @@ def profile(
             progress=tick,
         )
     if plot:
+        from photon_gpu.plots import save_figure
         from photon_gpu.profiling.plot import plot_profile
 
-        plot_profile(found).savefig(plot, dpi=150)
+        save_figure(plot_profile(found), plot, dpi=150)
     return found

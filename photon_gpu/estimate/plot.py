@@ -10,7 +10,7 @@ import numpy as np
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.result import NoiseEstimate
-from photon_gpu.plots import BLUE, GREEN, INK, PALE, VERMILION
+from photon_gpu.plots import BLUE, GREEN, INK, PALE, VERMILION, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,7 +113,7 @@ def plot_estimate(estimate: NoiseEstimate, path: str | Path | None = None) -> Fi
         notes = "\n".join(textwrap.fill(str(f), 140, subsequent_indent="    ") for f in graver[:3])
         figure.supxlabel(notes, fontsize=8, ha="left", x=0.02, color=_VERDICT[estimate.verdict])
     if path is not None:
-        figure.savefig(path)
+        save_figure(figure, path)
     return figure
 
 

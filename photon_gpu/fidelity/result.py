@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from photon_gpu.durable import replacing
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.fidelity.lines import Line, verdict
+from photon_gpu.plots import save_figure
 
 if TYPE_CHECKING:
     from photon_gpu.fidelity.pictures import Pictures
@@ -69,19 +71,25 @@ class Fidelity:
         return "\n".join([head, *(f"  {line}" for line in self.lines)])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Keep the report: ``.html`` (one page that needs no network), ``.png`` or ``.json``."""
+        """Keep the report: ``.html`` (one page that needs no network), ``.png`` or ``.json``.
+
+        An error, such as a full disk, leaves an earlier report as it was.
+        """
         place = Path(path)
         kind = place.suffix.lower()
         if kind == ".json":
-            place.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+            data = (json.dumps(self.to_dict(), indent=2) + "\n").encode()
         elif kind in (".html", ".htm"):
             from photon_gpu.fidelity.page import page
 
-            place.write_text(page(self), encoding="utf-8")
+            data = page(self).encode()
         elif kind == ".png":
             from photon_gpu.fidelity.figures import overview
 
-            overview(self).savefig(place, dpi=110, bbox_inches="tight", pad_inches=0.25)
+            save_figure(overview(self), place, dpi=110, bbox_inches="tight", pad_inches=0.25)
+            return place
         else:
             raise InvalidInputError(f"{place.name}: a report is kept as .html, .png or .json")
+        with replacing(place) as file:
+            file.write(data)
         return place
