@@ -7,10 +7,8 @@ every pixel against the source, which alone allows the source to be deleted.
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,60 +132,3 @@ def check_mode(check: Any, delete_source: bool) -> bool | str:
     if delete_source and check != "full":
         raise InvalidInputError("delete_source needs check='full': every pixel held against the source first")
     return bool(check) if check != "full" else "full"
-
-
-class Deletable:
-    """A source that is one file holding this movie and nothing else, and so may be deleted."""
-
-    def __init__(self, source: Source) -> None:
-        path = Path(source.name)
-        kind = path.suffix.lower()
-        if not path.is_file() or kind not in (".npy", ".tif", ".tiff", ".btf", ".tf8"):
-            raise InvalidInputError(
-                f"{source.name}: only a .npy or TIFF file is deleted after encoding; others may hold more than "
-                "this movie: delete it by hand"
-            )
-        if kind != ".npy":
-            _check_tiff(path, source)
-        self.path = path
-        self._was = self._state()
-
-    def _state(self) -> tuple[int, int]:
-        found = self.path.stat()
-        return found.st_size, found.st_mtime_ns
-
-    def delete(self, storage: Storage) -> None:
-        """Delete it once the finished movie has passed verification where it lies now."""
-        from photon_gpu.verify import verify
-
-        found = verify(storage)
-        if not found.ok:
-            raise CorruptDataError(f"{self.path} was kept: {found.problems[0]}")
-        if self._state() != self._was:
-            raise CorruptDataError(f"{self.path} was kept: it changed while it was being encoded")
-        os.remove(self.path)  # noqa: PTH107 - says what it does
-
-
-def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[Line, ...]) -> str:
-    """Delete the source, or say why it was kept."""
-    failed = [line.name for line in lines if line.status == "FAIL"]
-    if failed:
-        warnings.warn(
-            f"{goes.path} was kept: the check fails on {', '.join(failed)}", PhotonWarning, stacklevel=3
-        )
-        return f"{goes.path} was kept: the check fails on {', '.join(failed)}"
-    source.close()
-    goes.delete(storage)
-    return f"{goes.path} was deleted: every pixel was held against it, and the finished movie verified"
-
-
-def _check_tiff(path: Path, source: Source) -> None:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        series = file.series
-        whole = len(series) == 1 and not series[0].is_multifile and series[0].nbytes == source.nbytes
-        if not whole and sum(page.nbytes for page in file.pages) != source.nbytes:
-            raise InvalidInputError(
-                f"{path} holds more than this movie ({len(series)} series): delete it by hand"
-            )

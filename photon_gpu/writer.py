@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from photon_gpu import auto_noise, manifest, metadata
 from photon_gpu.backend import Backend
 from photon_gpu.blosc import Compressor, Map
-from photon_gpu.checking import Checker, Deletable, check_mode, drop_source
+from photon_gpu.checking import Checker, check_mode
 from photon_gpu.claim import Claim
+from photon_gpu.deletion import Deletable, drop_source
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts.base import Layout
@@ -122,7 +123,8 @@ def encode(
         :func:`photon_gpu.fidelity` on a sample. "full": also hold every pixel against the source.
         Damage is an error, and nothing is kept; a line that fails is a PhotonWarning.
     delete_source : bool
-        Delete the source file (.npy or TIFF) once a full check has found nothing.
+        Delete the source file (.npy or TIFF) once a full check has found nothing. Refused where the file
+        holds anything that the store would not (metadata, further images), or is a link.
 
     Returns
     -------
@@ -195,6 +197,8 @@ def encode(
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
             checker = Checker(mode, kind, claim.target, movie, run.chunk) if mode else None
             run.check = checker.chunk if checker else None
+            if goes is not None and checker is not None:
+                run.check = goes.seen_by(checker.chunk)
             run.files.update(tuned.kept)
             kept = len(run.files)
             texts: dict[str, bytes] = {}

@@ -122,7 +122,8 @@ def encode(
         typer.Option(
             "--delete-source",
             metavar="",
-            help="Delete SRC (.npy or TIFF) once --check full has found nothing.",
+            help="Delete SRC (.npy or TIFF) once --check full has found nothing. Refused where SRC holds more than "
+            "pixels: headers, times, units.",
         ),
     ] = False,
     overwrite: options.Overwrite = False,

@@ -1,0 +1,327 @@
+"""Whether a source file may be deleted once its movie is stored, and the deletion itself.
+
+The proof does not trust the reader of frames. Before the encode every byte of the file is put to one of
+three accounts: image data, structure that the store has too (shape, dtype), or something else, which is
+named and refuses the deletion. After it every page of the file is read once more, by another
+program, and has to be among the pages that were compared with the stored movie.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.crc import crc32
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.sources.base import Source
+from photon_gpu.sources.rawfile import RawFile
+from photon_gpu.sources.tiff_bytes import Directory, Tag, TiffBytes, hidden_pages
+from photon_gpu.storage import Storage
+
+if TYPE_CHECKING:
+    from photon_gpu.fidelity.lines import Line
+
+_TIFF = (".tif", ".tiff", ".btf", ".tf8")
+_NAMED = 3  # losses that a message names
+_PADDING = 1 << 16  # longest run of zeros between two parts of a file that counts as alignment
+_SCANIMAGE = 117637889
+
+Keeps = Callable[[int], bool]
+"""``keeps(code)``: whether the store has the values of this TIFF tag."""
+
+# Tags that only say how image data become the array that is stored.
+_FORM = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339, 347, 530}
+_FORM |= {531, 532, 32997, 32998}
+_DESCRIPTION, _SOFTWARE = 270, 305
+
+
+@dataclass
+class Account:
+    """What a file holds.
+
+    Attributes
+    ----------
+    pixels : int
+        Samples of all its images.
+    page_pixels : int
+        Of one page.
+    lost : Counter of str
+        What neither is image data nor in the store; how many bytes of each.
+    hidden : (int, int)
+        Start of pages that have no directory of their own, and how many they are.
+    known : set of bytes
+        Values of tags of the first page of which nothing is lost. tifffile repeats them, unused, at other pages.
+    """
+
+    pixels: int = 0
+    page_pixels: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    hidden: tuple[int, int] = (0, 0)
+    known: set[bytes] = field(default_factory=set)
+
+
+class Deletable:
+    """A source that is one file, all of which the store will hold.
+
+    Parameters
+    ----------
+    source : Source
+
+    Raises
+    ------
+    InvalidInputError
+        The file is a link, or holds more than the movie; the message names what would be lost.
+    """
+
+    def __init__(self, source: Source) -> None:
+        path = Path(source.name)
+        kind = path.suffix.lower()
+        if not path.is_file() or kind not in (".npy", *_TIFF):
+            raise InvalidInputError(
+                f"{source.name}: only a .npy or TIFF file is deleted after encoding; others may hold more than "
+                "this movie: delete it by hand"
+            )
+        _refuse_links(path)
+        self.path, self._dtype = path, source.dtype
+        self._account = account_npy(path) if kind == ".npy" else account_tiff(path)
+        _refuse_losses(path, self._account, math.prod(source.shape))
+        self._was = self._state()
+        self._seen: Counter[int] = Counter()
+        self._lock = threading.Lock()
+
+    def seen_by(self, check: Callable[..., None]) -> Callable[..., None]:
+        """The same check of a chunk, which also notes the pages that it was given."""
+
+        def checked(name: str, start: int, data: bytes, values: NDArray) -> None:
+            check(name, start, data, values)
+            pages = np.ascontiguousarray(values).reshape(-1, self._account.page_pixels)
+            found = Counter(crc32(page) for page in pages)
+            with self._lock:
+                self._seen.update(found)
+
+        return checked
+
+    def delete(self, storage: Storage) -> None:
+        """Delete the file, once the finished movie has passed verification and no page of it is missing there."""
+        from photon_gpu.verify import verify
+
+        found = verify(storage)
+        if not found.ok:
+            raise CorruptDataError(f"{self.path} was kept: {found.problems[0]}")
+        self._compare_pages()
+        if self._state() != self._was:
+            raise CorruptDataError(f"{self.path} was kept: it changed while it was being encoded")
+        os.remove(self.path)  # noqa: PTH107 - says what it does
+
+    def _compare_pages(self) -> None:
+        left = self._seen.copy()
+        try:
+            for number, page in enumerate(self._pages()):
+                crc = crc32(np.ascontiguousarray(page, self._dtype))
+                left[crc] -= 1
+                if left[crc] < 0:
+                    raise CorruptDataError(
+                        f"{self.path} was kept: its page {number} is not among the frames that were stored"
+                    )
+        except (ValueError, IndexError, OSError) as error:
+            if isinstance(error, CorruptDataError):
+                raise
+            raise CorruptDataError(f"{self.path} was kept: it cannot be read again: {error}") from error
+        if missing := left.total():
+            raise CorruptDataError(
+                f"{self.path} was kept: the movie has {missing} pages that are not in this file"
+            )
+
+    def _pages(self) -> Iterator[NDArray[Any]]:
+        if self.path.suffix.lower() == ".npy":
+            yield from np.load(self.path, mmap_mode="r", allow_pickle=False)
+            return
+        import tifffile
+
+        with tifffile.TiffFile(self.path) as tif:
+            for page in tif.pages:
+                # Samples lie behind width in the file, and before height in a movie.
+                yield np.moveaxis(page.asarray().reshape(page.shaped), -1, 1)
+            shape = tif.pages.first.shaped
+            stored = self._dtype.newbyteorder(tif.byteorder)
+        start, pages = self._account.hidden
+        with self.path.open("rb") as file:
+            file.seek(start)
+            for _ in range(pages):
+                frame = np.fromfile(file, stored, self._account.page_pixels).reshape(shape)
+                yield np.moveaxis(frame, -1, 1)
+
+    def _state(self) -> tuple[int, ...]:
+        found = self.path.lstat()
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_nlink
+
+
+def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[Line, ...]) -> str:
+    """Delete the source, or say why it was kept."""
+    failed = [line.name for line in lines if line.status == "FAIL"]
+    if failed:
+        warnings.warn(
+            f"{goes.path} was kept: the check fails on {', '.join(failed)}", PhotonWarning, stacklevel=3
+        )
+        return f"{goes.path} was kept: the check fails on {', '.join(failed)}"
+    source.close()
+    goes.delete(storage)
+    return (
+        f"{goes.path} was deleted: every byte of it was image data or structure, every page was compared with "
+        "the movie, and the finished movie verified"
+    )
+
+
+def account_npy(path: Path) -> Account:
+    """What a ``.npy`` file holds: one array, and what follows it."""
+    from numpy.lib import format as npy_format
+
+    with path.open("rb") as file:
+        version = npy_format.read_magic(file)
+        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        rest = path.stat().st_size - file.tell() - math.prod(shape) * dtype.itemsize
+    found = Account(pixels=math.prod(shape), page_pixels=math.prod(shape[1:]))
+    if rest:
+        found.lost["data behind the array"] = rest
+    return found
+
+
+def account_tiff(path: Path, keeps: Keeps = lambda code: False) -> Account:
+    """What a TIFF file holds, byte for byte.
+
+    Parameters
+    ----------
+    path : Path
+    keeps : callable
+        What of its tags the store has: nothing, until it keeps source metadata.
+    """
+    found = Account()
+    with RawFile(path) as file:
+        tiff = TiffBytes(file)
+        pages = [_page(tiff, directory, found, keeps) for directory in tiff.directories()]
+        gaps = tiff.unclaimed()
+        found.page_pixels = pages[0].pixels if pages else 0
+        only = pages[0] if len(pages) == 1 else None
+        for start, stop in gaps:
+            hidden = hidden_pages(only, gaps) if only is not None and start == only.end else 0
+            if hidden and only is not None and only.page_nbytes is not None:
+                found.hidden = (start, hidden)
+                found.pixels += hidden * only.pixels
+                start += hidden * only.page_nbytes
+            _gap(file, start, stop, pages, found)
+    return found
+
+
+def _page(tiff: TiffBytes, directory: Directory, found: Account, keeps: Keeps) -> Directory:
+    import tifffile
+
+    found.pixels += directory.pixels
+    for code, tag in directory.tags.items():
+        if code in _FORM or _says_nothing(tiff, tag) or keeps(code):
+            if directory.number == 0 and tag.start is not None:
+                found.known.add(tiff.value(tag))
+            continue
+        name = (
+            _description(tiff.value(tag))
+            if code == _DESCRIPTION
+            else tifffile.TIFF.TAGS.get(code, f"tag {code}")
+        )
+        found.lost[name] += tag.nbytes
+    # Tens of thousands of pages share one form; their tags need not be kept.
+    return Directory(directory.number, {}, directory.pixels, directory.page_nbytes, directory.end)
+
+
+def _says_nothing(tiff: TiffBytes, tag: Tag) -> bool:
+    """Whether a tag has the value that writers give it when there is nothing to say."""
+    if tag.code == 254:  # NewSubfileType: a full image, also of a multi-page file
+        return tiff.integers(tag) in ((0,), (2,))
+    if tag.code in (274, 296):  # Orientation: as it lies; ResolutionUnit: none
+        return tiff.integers(tag) == (1,)
+    value = tiff.value(tag)
+    if tag.code in (282, 283) and len(value) == 8:  # XResolution, YResolution
+        return value[:4] == value[4:]
+    if tag.code == _SOFTWARE:
+        return value.rstrip(b"\0") in (b"tifffile.py", b"")
+    if tag.code == _DESCRIPTION:
+        return _only_a_shape(value)
+    return False
+
+
+def _only_a_shape(value: bytes) -> bool:
+    """Whether it is the description tifffile writes, and says no more than the shape, which the store has."""
+    text = value.rstrip(b"\0 ")
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return False
+    return isinstance(found, dict) and found.keys() <= {"shape", "truncated"}
+
+
+def _description(value: bytes) -> str:
+    if b"<OME" in value or b":OME" in value:
+        return "ImageDescription (OME-XML)"
+    if value.startswith(b"ImageJ="):
+        return "ImageDescription (ImageJ)"
+    if b"frameTimestamps" in value or b"frameNumbers" in value or b"scanimage." in value:
+        return "ImageDescription (ScanImage)"
+    return "ImageDescription"
+
+
+def _gap(file: RawFile, start: int, stop: int, pages: list[Directory], found: Account) -> None:
+    """Bytes that nothing points to: alignment, or something that would be lost."""
+    page_nbytes = pages[0].page_nbytes if pages else None
+    if stop - start < min(_PADDING, page_nbytes or _PADDING):
+        data = bytes(file.read(start, stop - start))
+        for value in found.known:
+            data = data.replace(value, b"")
+        if not any(data):
+            return
+    magic = _SCANIMAGE.to_bytes(4, "little")
+    if start in (8, 16) and bytes(file.read(start, min(4, stop - start))) == magic:
+        found.lost["ScanImage header"] += stop - start
+    else:
+        found.lost[f"data from byte {start:,} on that no directory points to"] += stop - start
+
+
+def _refuse_links(path: Path) -> None:
+    if path.is_symlink():
+        raise InvalidInputError(
+            f"{path} is a symbolic link to {path.resolve()}: deleting it would leave the data there; encode the "
+            "file itself, or delete both by hand"
+        )
+    if (names := path.stat().st_nlink) > 1:
+        raise InvalidInputError(
+            f"{path} has {names} names (hard links): deleting one would leave the data under the others; delete "
+            "them by hand"
+        )
+
+
+def _refuse_losses(path: Path, found: Account, stored: int) -> None:
+    if found.lost:
+        listed = [f"{name} ({nbytes:,} bytes)" for name, nbytes in found.lost.most_common(_NAMED)]
+        more = f" and {len(found.lost) - _NAMED} more" if len(found.lost) > _NAMED else ""
+        raise InvalidInputError(
+            f"{path} is not deleted: the store does not keep its {', '.join(listed)}{more}. Leave out delete_source, "
+            "and delete it by hand if none of this is needed"
+        )
+    if found.pixels == stored:
+        return
+    images, movie = found.pixels / max(found.page_pixels, 1), stored / max(found.page_pixels, 1)
+    what = (
+        f"it holds {images:g} pages and more than this movie, which has {movie:g}"
+        if found.pixels > stored
+        else f"it holds {images:g} of the movie's {movie:g} pages, and is one file of several"
+    )
+    raise InvalidInputError(f"{path} is not deleted: {what}. Leave out delete_source, and delete by hand")

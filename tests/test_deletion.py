@@ -1,0 +1,209 @@
+"""A source goes only if the store has all that its file holds; what would be lost is named."""
+
+import os
+
+import numpy as np
+import pytest
+import tifffile
+
+import photon_gpu as pg
+from photon_gpu import deletion
+from photon_gpu.deletion import account_tiff
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.sources.array import ArraySource
+from photon_gpu.sources.tiff import TiffSource
+
+from .sources.conftest import make_movie, write_scanimage, write_tiff
+
+MOVIE = make_movie((30, 32, 32), "uint16")
+
+# What a TIFF may be like and still hold nothing but pixels and their shape.
+BARE = {
+    "shaped": {},
+    "plain": {"metadata": None},
+    "bigtiff": {"bigtiff": True},
+    "big-endian": {"byteorder": ">"},
+    "big-endian bigtiff": {"bigtiff": True, "byteorder": ">", "metadata": None},
+    "strips": {"rowsperstrip": 5, "metadata": None},
+    "zlib": {"compression": "zlib"},
+    "zstd strips": {"compression": "zstd", "predictor": True, "rowsperstrip": 5},
+    "tiled": {"tile": (16, 16)},
+    "one directory": {"truncate": True},
+    "one big-endian directory": {"truncate": True, "byteorder": ">"},
+}
+
+
+def encode(source, folder):
+    options = {"layout": "lossless", "check": "full", "delete_source": True, "chunk_frames": 7}
+    return pg.encode(source, folder / "m.zarr", **options)
+
+
+def refused(path, tmp_path, match):
+    with pytest.raises(InvalidInputError, match=match) as caught:
+        encode(str(path), tmp_path)
+    assert path.exists() and not (tmp_path / "m.zarr").exists()
+    assert len(str(caught.value).replace(str(path), "")) <= 300
+
+
+@pytest.mark.parametrize("layout", BARE)
+@pytest.mark.parametrize("dtype", ["uint16", "int8", "float32"])
+def test_a_file_of_pixels_alone_goes(tmp_path, layout, dtype):
+    movie = make_movie((30, 32, 32), dtype)
+    path = write_tiff(tmp_path, movie, **BARE[layout])
+    encode(str(path), tmp_path)
+    assert not path.exists()
+    np.testing.assert_array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_samples_of_a_pixel_are_compared_where_they_lie(tmp_path, planar):
+    movie = make_movie((5, 3, 18, 20), "uint16")
+    path = tmp_path / "rgb.tif"
+    stored = np.moveaxis(movie, 1, -1) if planar == "contig" else movie
+    tifffile.imwrite(path, stored, photometric="rgb", planarconfig=planar, metadata=None)
+    encode(str(path), tmp_path)
+    assert not path.exists()
+    np.testing.assert_array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+WORDS = {
+    "ImageJ": ({"imagej": True}, r"ImageDescription \(ImageJ\)"),
+    "ImageJ, one directory": ({"imagej": True, "truncate": True}, r"ImageDescription \(ImageJ\)"),
+    "OME": ({"ome": True, "metadata": {"axes": "TYX"}}, r"ImageDescription \(OME-XML\) \([\d,]+ bytes\)"),
+    "axes": ({"metadata": {"axes": "TYX"}}, "ImageDescription"),
+    "text": ({"description": "stage 3, mouse 12", "metadata": None}, r"ImageDescription \(18 bytes\)"),
+    "software": ({"software": "ScanBox 4", "metadata": None}, r"Software \(10 bytes\)"),
+    "date": ({"datetime": "2024:05:06 07:08:09"}, r"DateTime \(20 bytes\)"),
+    "pixel size": ({"resolution": (0.5, 0.5), "resolutionunit": "CENTIMETER"}, "XResolution"),
+    "private tag": ({"extratags": [(65000, "s", 0, "secret", True)]}, r"tag 65000 \(7 bytes\)"),
+    "sub-directories": ({"subifds": 1}, "SubIFDs"),
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_words_that_the_store_would_not_have_are_named(tmp_path, words):
+    options, named = WORDS[words]
+    path = tmp_path / "m.tif"
+    with tifffile.TiffWriter(
+        path, **{key: options[key] for key in ("imagej", "ome") if key in options}
+    ) as tif:
+        rest = {key: value for key, value in options.items() if key not in ("imagej", "ome")}
+        tif.write(MOVIE, **({} if "imagej" in options else {"photometric": "minisblack"}), **rest)
+        if "subifds" in rest:
+            tif.write(MOVIE[:, :16, :16], subfiletype=1, photometric="minisblack")
+    refused(path, tmp_path, named)
+
+
+def test_imagej_metadata_and_the_notes_in_it_are_named(tmp_path):
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, MOVIE, imagej=True, metadata={"Info": "precious"})
+    refused(path, tmp_path, "IJMetadata")
+
+
+@pytest.mark.parametrize("big", [True, False])
+def test_scanimage_headers_and_frame_times_are_named(tmp_path, big):
+    path = write_scanimage(tmp_path / "m.tif", MOVIE, big=big, metadata="header" if big else "description")
+    refused(path, tmp_path, r"ImageDescription \(ScanImage\)")
+    assert "ScanImage header" in account_tiff(path).lost or not big
+
+
+def test_words_of_every_page_are_counted(tmp_path):
+    path = tmp_path / "m.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for number, frame in enumerate(MOVIE):
+            tif.write(frame, description=f"time {number:04d}", contiguous=False, metadata=None)
+    assert account_tiff(path).lost == {"ImageDescription": 30 * 10}
+    refused(path, tmp_path, r"ImageDescription \(300 bytes\)")
+
+
+def test_what_the_store_keeps_is_not_lost(tmp_path):
+    path = write_tiff(tmp_path, MOVIE, description="mouse 12", metadata=None)
+    assert account_tiff(path, keeps=lambda code: code == 270).lost == {}
+
+
+@pytest.mark.parametrize("layout", BARE)
+def test_bytes_that_nothing_points_to_are_named(tmp_path, layout):
+    path = write_tiff(tmp_path, MOVIE, **BARE[layout])
+    with path.open("ab") as file:
+        file.write(b"PRECIOUS" * 100)
+    # tifffile leaves a few bytes of its own at the end.
+    refused(path, tmp_path, r"data from byte [\d,]+ on that no directory points to \(8\d\d bytes\)")
+
+
+def test_a_page_of_zeros_is_no_padding(tmp_path):
+    path = write_tiff(tmp_path, MOVIE, metadata=None)
+    with path.open("ab") as file:
+        file.write(bytes(MOVIE[0].nbytes))
+    refused(path, tmp_path, r"\(2,0\d\d bytes\)")
+
+
+def test_npy_files_with_more_than_one_array(tmp_path):
+    path = tmp_path / "two.npy"
+    with path.open("wb") as file:
+        np.save(file, MOVIE)
+        np.save(file, MOVIE + 1)
+    refused(path, tmp_path, rf"data behind the array \({MOVIE.nbytes + 128:,} bytes\)")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_files_in_any_order_go(tmp_path, order):
+    path = tmp_path / "m.npy"
+    np.save(path, np.asarray(MOVIE, dtype=">u2", order=order))
+    encode(str(path), tmp_path)
+    assert not path.exists()
+    np.testing.assert_array_equal(pg.open(tmp_path / "m.zarr").counts[...], MOVIE)
+
+
+def test_links_are_refused(tmp_path):
+    path = tmp_path / "m.npy"
+    np.save(path, MOVIE)
+    (tmp_path / "link.npy").symlink_to(path)
+    refused(tmp_path / "link.npy", tmp_path, "symbolic link to .*m.npy")
+    os.link(path, tmp_path / "second.npy")
+    refused(path, tmp_path, "2 names")
+    (tmp_path / "second.npy").unlink()
+    encode(str(path), tmp_path)
+    assert not path.exists()
+
+
+def test_one_file_of_a_movie_of_several_is_refused(tmp_path):
+    """As it would be if the store kept its OME-XML."""
+    from .sources.test_tiff_plan import write_two_files
+
+    write_two_files(tmp_path, make_movie((7, 12, 10)))
+    refused(tmp_path / "a.ome.tif", tmp_path, "OME-XML")
+    found = account_tiff(tmp_path / "a.ome.tif", keeps=lambda code: True)
+    with pytest.raises(InvalidInputError, match="4 of the movie's 7 pages, and is one file of several"):
+        deletion._refuse_losses(tmp_path / "a.ome.tif", found, 7 * 12 * 10)
+
+
+def test_a_movie_of_fewer_frames_than_the_file_is_refused(tmp_path):
+    path = write_tiff(tmp_path, MOVIE, metadata=None)
+    some = ArraySource(MOVIE[:10])
+    some.name = str(path)
+    with pytest.raises(InvalidInputError, match="holds 30 pages and more than this movie, which has 10"):
+        encode(some, tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["plain", "zlib", "one directory", "big-endian", "npy"])
+def test_a_reader_that_reads_other_pixels_deletes_nothing(tmp_path, monkeypatch, layout):
+    """What a full check cannot see: the stored movie agrees with what was read, which is not what is there."""
+    if layout == "npy":
+        path = tmp_path / "m.npy"
+        np.save(path, MOVIE)
+        kind = ArraySource
+    else:
+        path = write_tiff(tmp_path, MOVIE, **BARE[layout])
+        kind = TiffSource
+    right = kind.read
+
+    def read(self, start, stop):
+        frames = right(self, start, stop).copy()
+        if start <= 12 < stop:
+            frames[12 - start] = 0
+        return frames
+
+    monkeypatch.setattr(kind, "read", read)
+    with pytest.raises(CorruptDataError, match="was kept: its page 12 is not among the frames"):
+        encode(str(path), tmp_path)
+    assert path.exists()
