@@ -18,6 +18,10 @@ class InvalidInputError(PhotonError, ValueError):
     """A value, shape or parameter that cannot be encoded as asked."""
 
 
+class InvalidIndexError(InvalidInputError, IndexError):
+    """An index that a movie, as the array that it is, does not have."""
+
+
 class UnsupportedTypeError(PhotonError, TypeError):
     """A dtype or object kind that is not a photon-limited movie."""
 

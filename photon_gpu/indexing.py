@@ -1,8 +1,15 @@
-"""What an index asks of a movie: which frames, and which part of each."""
+"""What an index asks of a movie: which frames, which part of each, and how the result is arranged.
+
+An index means what it means to NumPy on the decoded array. Frames are decoded chunk by chunk, so NumPy
+applies the index to the frames of one chunk at a time; how NumPy orders the axes of the result (those
+of advanced indices that stand apart come first) is worked out once, for all of it.
+"""
 
 from __future__ import annotations
 
 import math
+import operator
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.errors import InvalidInputError
+from photon_gpu.errors import InvalidIndexError
+from photon_gpu.metadata import memory_bytes
+
+_Label = tuple[str, int]
+"""An axis of a result: ``("axis", n)`` of the movie, ``("point", n)`` of advanced indices, ``("new", n)``."""
+
+_ALLOWED = (
+    "allowed are whole numbers, slices, '...', None, and lists or arrays of whole numbers or of booleans"
+)
 
 
 @dataclass(frozen=True)
@@ -62,52 +77,335 @@ def shares(frames: NDArray[np.int64], chunk_frames: int) -> Iterator[Share]:
         yield Share(number, where, frames[where] - number * chunk_frames)
 
 
-def split_key(key: Any, ndim: int) -> tuple[Any, tuple[Any, ...]]:
-    """Index along time, and indices within frames."""
-    keys = key if isinstance(key, tuple) else (key,)
-    if any(k is None for k in keys):
-        raise InvalidInputError("a movie takes no new axes (None) in its index; add them to what it returns")
-    holes = [i for i, k in enumerate(keys) if k is Ellipsis]
-    if len(holes) > 1 or len(keys) - len(holes) > ndim:
-        raise InvalidInputError(f"index {key!r} has more than the movie's {ndim} axes")
-    if holes:
-        i = holes[0]
-        keys = keys[:i] + (slice(None),) * (ndim - len(keys) + 1) + keys[i + 1 :]
-    # Whole axes at the end say nothing: left out, frames go straight to where they belong.
-    while keys and isinstance(keys[-1], slice) and keys[-1] == slice(None):
-        keys = keys[:-1]
-    return (keys[0], tuple(keys[1:])) if keys else (slice(None), ())
+class Selection:
+    """What an index selects from an array of ``shape``, whose first axis counts frames.
 
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the result, as NumPy gives it.
+    scalar : bool
+        Whether NumPy gives a scalar rather than an array.
+    frames : (n,) int array
+        Frames that are needed, in the order in which they are filled in.
+    rows : (int, int)
+        First row of a frame that is needed, and the one after the last, counted over all axes but the last.
+    whole : bool
+        Whether frames are taken as they are.
+    filled : tuple of int
+        Shape of the array that :meth:`put` fills in; :meth:`arranged` makes the result of it.
 
-def row_span(rest: tuple[Any, ...], frame: tuple[int, ...]) -> tuple[int, int]:
-    """First row, and the one after the last, that indices within frames ``(..., H, W)`` ask for.
-
-    Rows are counted over all axes but the last.
+    Raises
+    ------
+    InvalidIndexError
+        The index is not one of the array.
 
     Examples
     --------
-    >>> row_span((slice(2, 4),), (8, 8)), row_span((1, slice(2, 4), 0), (3, 8, 8)), row_span((), (8, 8))
-    ((2, 4), (10, 12), (0, 8))
+    >>> found = Selection((2, slice(None), [1, 2]), (10, 4, 5))
+    >>> found.shape, found.frames.tolist(), found.rows
+    ((2, 4), [2], (0, 4))
     """
-    rows = math.prod(frame[:-1])
-    if not rest:
-        return 0, rows
-    numbers = np.broadcast_to(np.arange(rows).reshape(*frame[:-1], 1), frame)[rest]
-    return (int(numbers.min()), int(numbers.max()) + 1) if numbers.size else (0, 0)
+
+    filled: tuple[int, ...]
+
+    def __init__(self, key: Any, shape: tuple[int, ...]) -> None:
+        entries = _entries(key, shape)
+        time, *rest = [entry for entry in entries if entry.axis is not None]
+        block = _broadcast(entries)
+        if block is None:  # whole numbers among slices take away their axes, and do no more
+            entries = [entry for entry in entries if not isinstance(entry.value, int)]
+            block = ()
+        points: list[_Label] = [("point", i) for i in range(len(block))]
+        arranged = _labels(entries, points)
+        sizes = dict(zip(points, block, strict=True))
+        sizes.update((entry.label, entry.length) for entry in entries if isinstance(entry.value, slice))
+        self.shape = tuple(sizes.get(label, 1) for label in arranged)
+        self.scalar = not self.shape and all(entry.value is not Ellipsis for entry in entries)
+        self.rows = _row_span(rest)
+        self.whole = all(entry.everything for entry in rest)
+        self._points = isinstance(time.value, np.ndarray)
+        self._arrays = any(isinstance(entry.value, np.ndarray) for entry in rest)
+        self._coupled = self._points and self._arrays  # what is taken differs from frame to frame
+        if self._points:
+            labels = self._by_points(time.value, rest, block)
+        else:
+            labels = self._by_slice(time, rest, points)
+            sizes["axis", 0] = len(self._frames)
+            self.filled = tuple(sizes[label] for label in labels)
+            if ("axis", 0) not in arranged:  # of one frame: its axis goes once all is arranged
+                arranged = [("axis", 0), *arranged]
+        self._sizes = tuple(sizes[label] for label in labels)
+        self._order = [labels.index(label) for label in arranged if label in labels]
+
+    def _by_slice(self, time: _Entry, rest: list[_Entry], points: list[_Label]) -> list[_Label]:
+        """Frames in equal steps, each indexed alike."""
+        single = not isinstance(time.value, slice)
+        chosen = range(time.value, time.value + 1) if single else range(*time.value.indices(time.size))
+        self._step = chosen.step if len(chosen) > 1 else 1
+        self._frames: range | NDArray[np.int64] = chosen
+        # A whole number beside arrays is an array to NumPy, too, and to CuPy only if it is given as one.
+        self._rest = tuple(
+            np.full((1,) * len(points), entry.value)
+            if self._arrays and isinstance(entry.value, int)
+            else entry.value
+            for entry in rest
+        )
+        kept = [entry for entry in rest if self._arrays or not isinstance(entry.value, int)]
+        labels = _labels([_Entry(slice(None), 0), *kept], points if self._arrays else [])
+        self._lead = labels.index(("axis", 0))
+        return labels
+
+    def _by_points(
+        self, frames: NDArray[np.int64], rest: list[_Entry], block: tuple[int, ...]
+    ) -> list[_Label]:
+        """Frames one by one. Axes of the block along which they vary become one, and come first."""
+        axes = range(len(block))
+        frames = _of_depth(frames, len(block))
+        along = [axis for axis in axes if frames.shape[axis] != 1 or not self._arrays]
+        across = [axis for axis in axes if axis not in along]
+        self._frames, self._step, self._lead = frames.reshape(-1), 1, 0
+        varying = tuple(frames.shape[axis] for axis in along)
+
+        def aligned(value: Any) -> Any:
+            if not isinstance(value, np.ndarray):
+                return value
+            value = _of_depth(value, len(block)).transpose(*along, *across)
+            others = value.shape[len(along) :]
+            if value.size == math.prod(others):
+                return value.reshape(1, *others)
+            return np.broadcast_to(value, (*varying, *others)).reshape(len(self._frames), *others)
+
+        self._rest = tuple(aligned(entry.value) for entry in rest)
+        self._across = (1,) * len(across)
+        slices = [entry for entry in rest if isinstance(entry.value, slice)]
+        self.filled = (
+            len(self._frames),
+            *(block[axis] for axis in across),
+            *(entry.length for entry in slices),
+        )
+        return [*(("point", axis) for axis in [*along, *across]), *(entry.label for entry in slices)]
+
+    @property
+    def frames(self) -> NDArray[np.int64]:
+        """Made when it is asked for: a range may be of more frames than memory holds numbers."""
+        chosen = self._frames
+        return chosen.start + self._step * np.arange(len(chosen)) if isinstance(chosen, range) else chosen
+
+    def put(self, out: NDArray, share: Share, decoded: NDArray) -> None:
+        """Fill in what ``out`` has of a share, whose span of frames was decoded."""
+        where, inside = share.where, share.inside - share.span[0]
+        to: Any = slice(where[0], where[-1] + 1) if where[-1] - where[0] + 1 == len(where) else where
+        if not self._points:
+            part = decoded[(slice(None, None, self._step), *self._rest)]
+            np.moveaxis(out, self._lead, 0)[to] = np.moveaxis(part, self._lead, 0)
+        elif share.straight and not self._coupled:  # a list of frames would be copied once more
+            out[to] = decoded[(slice(None), *self._rest)]
+        else:
+            out[to] = decoded[self._at(where, inside)]
+
+    def needed(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Frames of a block that :meth:`taken` takes the result from, and where in it those of :attr:`frames` are."""
+        if self._coupled:
+            return np.unique(self.frames, return_inverse=True)
+        return self.frames, np.arange(len(self.frames))
+
+    def taken(self, block: Any, places: NDArray[np.int64]) -> Any:
+        """The result, unless it is empty, of a block of the frames that are needed."""
+        index = self._at(np.arange(len(places)), places) if self._coupled else (slice(None), *self._rest)
+        return self.arranged(block if self.whole else block[index])
+
+    def _at(self, where: NDArray[np.int64], inside: NDArray[np.int64]) -> tuple[Any, ...]:
+        """Index of frames ``inside`` of a block, each with what is taken of it at its place."""
+        rest = (
+            part[where] if isinstance(part, np.ndarray) and len(part) != 1 else part for part in self._rest
+        )
+        return (inside.reshape(-1, *self._across), *rest)
+
+    def arranged(self, out: Any) -> Any:
+        """The result, unless it is empty, of an array that was filled in: axes in NumPy's order, new ones added."""
+        return out.reshape(self._sizes).transpose(*self._order).reshape(self.shape)
 
 
-def frame_numbers(index: Any, frames: int) -> NDArray[np.int64]:
-    """Frames that a number, a list or a mask names, counted from 0, in its shape."""
-    array = np.asarray(index)
+@dataclass(frozen=True)
+class _Entry:
+    """A part of an index: what it says, and the axis of which it says it, if any, with its size."""
+
+    value: Any
+    axis: int | None = None
+    size: int = 0
+
+    @property
+    def label(self) -> _Label:
+        return ("new", 0) if self.axis is None else ("axis", self.axis)
+
+    @property
+    def length(self) -> int:
+        return len(range(*self.value.indices(self.size)))
+
+    @property
+    def everything(self) -> bool:
+        return isinstance(self.value, slice) and self.value.indices(self.size) == (0, self.size, 1)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The least and the greatest place it names; of none, the first."""
+        if isinstance(self.value, slice):
+            named = range(*self.value.indices(self.size))
+            return (min(named[0], named[-1]), max(named[0], named[-1])) if named else (0, 0)
+        places = np.asarray(self.value)
+        return (int(places.min()), int(places.max())) if places.size else (0, 0)
+
+
+def _entries(key: Any, shape: tuple[int, ...]) -> list[_Entry]:
+    """An index part by part: one for each axis, within it, and those that add axes or stand between."""
+    values = [_value(part) for part in (key if isinstance(key, tuple) else (key,))]
+    takes = [_axes(value) for value in values]
+    missing, holes = len(shape) - sum(takes), sum(value is Ellipsis for value in values)
+    if missing < 0 or holes > 1:
+        raise InvalidIndexError(
+            f"index {_told(key)} is for {sum(takes)} axes and has '...' {holes} times; "
+            f"the movie has {len(shape)}, and '...' may stand once"
+        )
+    entries: list[_Entry] = []
+    axis = 0
+
+    def fill() -> None:
+        nonlocal axis
+        entries.extend(_Entry(slice(None), a, shape[a]) for a in range(axis, axis + missing))
+        axis += missing
+
+    for value, count in zip(values, takes, strict=True):
+        if value is Ellipsis:
+            entries.append(_Entry(value))  # of no axes, it keeps arrays apart all the same
+            fill()
+        elif not count:
+            entries.append(_Entry(value))
+        else:
+            places = _nonzero(value, shape, axis) if _is_mask(value) else [value]
+            for place in places:
+                entries.append(_Entry(_within(place, axis, shape[axis]), axis, shape[axis]))
+                axis += 1
+    if not holes:
+        fill()
+    return entries
+
+
+def _value(part: Any) -> Any:
+    """A part of an index as None, ``...``, a slice, a bool, an int, or an array of whole numbers or booleans."""
+    if part is None or part is Ellipsis:
+        return part
+    if isinstance(part, slice):
+        try:
+            part.indices(1)
+        except (TypeError, ValueError) as error:
+            raise InvalidIndexError(f"index {_told(part)}: {error}") from error
+        return part
+    if isinstance(part, (bool, np.bool_)):
+        return bool(part)
+    try:
+        return operator.index(part)
+    except TypeError:
+        pass
+    try:
+        array = np.asarray(part)
+    except (TypeError, ValueError) as error:
+        raise InvalidIndexError(f"index {_told(part)} makes no array ({error}); {_ALLOWED}") from error
+    if not array.size and not isinstance(part, np.ndarray):
+        array = array.astype(np.intp)  # an empty list, whose dtype says nothing
+    if array.dtype.kind not in "biu":
+        raise InvalidIndexError(f"index {_told(part)} is of dtype {array.dtype}; {_ALLOWED}")
     if array.dtype == bool:
-        if array.shape != (frames,):
-            raise InvalidInputError(f"a mask of shape {array.shape} for {frames} frames")
-        return np.flatnonzero(array)
-    if array.size == 0:
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise InvalidInputError(f"frames are counted by whole numbers, not {index!r}")
-    numbers = np.where(array < 0, array + frames, array).astype(np.int64)
-    if (numbers < 0).any() or (numbers >= frames).any():
-        raise IndexError(f"frame {index!r} of a movie of {frames}")
-    return numbers
+        return array if array.ndim else bool(array)
+    return array.astype(np.intp, copy=False)
+
+
+def _is_mask(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == bool
+
+
+def _axes(value: Any) -> int:
+    """How many axes of the movie a part is for."""
+    if value is None or value is Ellipsis or isinstance(value, bool):
+        return 0
+    return int(value.ndim) if _is_mask(value) else 1
+
+
+def _nonzero(mask: NDArray[np.bool_], shape: tuple[int, ...], axis: int) -> tuple[NDArray[np.int64], ...]:
+    """Places of a mask over the axes from ``axis`` on."""
+    wanted = shape[axis : axis + mask.ndim]
+    if mask.shape != wanted:
+        raise InvalidIndexError(
+            f"a mask of shape {mask.shape} for axes of shape {wanted}, from axis {axis} on"
+        )
+    needed = 8 * mask.ndim * int(np.count_nonzero(mask))
+    if needed > memory_bytes():
+        raise InvalidIndexError(
+            f"the places that a mask names take {needed:,} bytes; this machine has {memory_bytes():,}: "
+            "read fewer frames at a time"
+        )
+    return mask.nonzero()
+
+
+def _within(value: Any, axis: int, size: int) -> Any:
+    """Whole numbers counted from 0; those beyond the axis are an error."""
+    if isinstance(value, slice):
+        return value
+    if isinstance(value, int):
+        low = high = value
+    else:
+        low, high = (int(value.min()), int(value.max())) if value.size else (0, -1)
+    if low < -size or high >= size:
+        raise InvalidIndexError(
+            f"{'frame' if axis == 0 else 'index'} {low if low < -size else high} of axis {axis}, which has {size}"
+        )
+    if low >= 0:
+        return value
+    return value + size if isinstance(value, int) else np.where(value < 0, value + size, value)
+
+
+def _broadcast(entries: list[_Entry]) -> tuple[int, ...] | None:
+    """Shape that arrays in an index have together; None where there are none."""
+    arrays = [np.shape(entry.value) for entry in entries if isinstance(entry.value, np.ndarray)]
+    arrays += [(int(entry.value),) for entry in entries if isinstance(entry.value, bool)]
+    try:
+        return np.broadcast_shapes(*arrays) if arrays else None
+    except ValueError as error:
+        raise InvalidIndexError(
+            f"lists and arrays of an index have shapes {', '.join(map(str, arrays))}, which do not go together"
+        ) from error
+
+
+def _labels(entries: list[_Entry], points: list[_Label]) -> list[_Label]:
+    """Axes of a result, in order: those of ``points`` where arrays stand together, else first."""
+    labels: list[_Label] = []
+    at, apart, between = None, False, False
+    for entry in entries:
+        if isinstance(entry.value, (int, np.ndarray)):
+            apart |= between
+            at = len(labels) if at is None else at
+            continue
+        between = at is not None
+        if entry.value is not Ellipsis:
+            labels.append(entry.label)
+    at = 0 if apart or at is None else at
+    return [*labels[:at], *points, *labels[at:]]
+
+
+def _row_span(rest: list[_Entry]) -> tuple[int, int]:
+    """Rows of a frame from the first to after the last that is needed, counted over all axes but the last."""
+    low = high = 0
+    for entry in rest[:-1]:
+        least, greatest = entry.reach
+        low, high = low * entry.size + least, high * entry.size + greatest
+    return low, high + 1
+
+
+def _of_depth(array: NDArray, depth: int) -> NDArray:
+    """An array with as many axes, the first ones of one place."""
+    return array.reshape((1,) * (depth - array.ndim) + array.shape)
+
+
+def _told(part: Any) -> str:
+    """An index as an error quotes it."""
+    return reprlib.repr(part)[:100]

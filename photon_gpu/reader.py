@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -20,7 +20,7 @@ from photon_gpu import manifest, metadata, records
 from photon_gpu.backend import get_backend
 from photon_gpu.counts import Counts
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
-from photon_gpu.indexing import Share, frame_numbers, row_span, shares, split_key
+from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.kept import STORED, Kept
 from photon_gpu.layouts import layout_for
@@ -28,6 +28,9 @@ from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, submitting, worker_count
 from photon_gpu.storage import Storage
+
+if TYPE_CHECKING:
+    from photon_gpu.gpu.coder import Gpu
 
 _FETCHES = 4
 _IN_FLIGHT_BYTES = 512 << 20
@@ -91,7 +94,8 @@ class Movie:
     """A stored movie, read as it is indexed.
 
     ``movie[...]`` gives stabilized float64 values, ``movie.counts[...]`` the original dtype and
-    units. The first index is time; the others are applied to whole frames.
+    units. The first axis is time. Every index means what it means to NumPy on the decoded array, and
+    only the chunks that it needs are read; what NumPy refuses is an :class:`InvalidIndexError`.
 
     Attributes
     ----------
@@ -214,60 +218,47 @@ class Movie:
 
     def read(self, key: Any, what: str | np.dtype) -> NDArray:
         """What ``movie[key]`` is made of: stabilized values, or a dtype in the movie's units."""
-        first, rest = split_key(key, self.ndim)
-        if isinstance(first, slice):
-            chosen = range(*first.indices(len(self)))
-            self._check_memory(len(chosen), rest, what)
-            frames = np.arange(chosen.start, chosen.stop, chosen.step)
-        else:
-            frames = frame_numbers(first, len(self))
-            if frames.ndim and any(np.ndim(part) for part in rest if not isinstance(part, slice)):
-                raise InvalidInputError("index frames by a list or mask, and pixels by another, in two steps")
-        block = self._frames(frames.ravel(), rest, what)
-        return block.reshape(frames.shape + block.shape[1:])
-
-    def _check_memory(self, frames: int, rest: tuple[Any, ...], what: str | np.dtype) -> tuple[int, ...]:
-        """Shape of one frame's part of the result, once the whole is known to fit."""
+        selection = Selection(key, self.shape)
         dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
-        part = np.broadcast_to(np.uint8(0), self.shape[1:])[rest].shape if rest else self.shape[1:]
-        nbytes = frames * math.prod(part) * dtype.itemsize
+        nbytes = math.prod(selection.shape) * dtype.itemsize
         if nbytes > metadata.memory_bytes():
             raise InvalidInputError(
-                f"{frames:,} frames of {part} as {dtype.name} take {nbytes:,} bytes; this machine has "
-                f"{metadata.memory_bytes():,}: read fewer at a time"
+                f"{selection.shape} values as {dtype.name} take {nbytes:,} bytes; this machine has "
+                f"{metadata.memory_bytes():,}: read fewer frames at a time"
             )
-        return part
-
-    def _frames(self, frames: NDArray[np.int64], rest: tuple[Any, ...], what: str | np.dtype) -> Any:
-        part = self._check_memory(len(frames), rest, what)
-        dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         gpu = self._layout.backend.gpu if self.device == "gpu" else None
         if gpu is not None:
-            whole = gpu.empty((len(frames), *self.shape[1:]), dtype)
-            for share, decoded in self._each_chunk(frames, partial(self._decoded, what=what)):
-                gpu.copy_frames(whole, share.where, decoded, share.inside - share.span[0])
-            return whole[(slice(None), *rest)] if rest else whole
-        out = np.empty((len(frames), *part), dtype)
-        rows = row_span(rest, self.shape[1:]) if self.ndim > 1 else (0, 1)
+            return self._read_on_gpu(gpu, selection, what, dtype)
+        if not nbytes:
+            return np.empty(selection.shape, dtype)
+        out = np.empty(selection.filled, dtype)
+        self._fill(out, selection, what)
+        arranged: NDArray = selection.arranged(out)
+        return arranged[()] if selection.scalar else arranged
+
+    def _fill(self, out: NDArray, selection: Selection, what: str | np.dtype) -> None:
+        frames = selection.frames
         beside = len(frames) >= self.chunks[0] * self._workers and self._chunks_at_once() >= self._workers
 
         def place(share: Share, data: bytes) -> None:
             low, high = share.span
-            if not rest and share.straight:
-                to = out[share.where[0] : share.where[0] + high - low]
+            if selection.whole and share.straight:
+                to = out.reshape(len(frames), *self.shape[1:])[share.where[0] : share.where[0] + high - low]
                 self._decoded(share, data, what=what, out=to, beside=beside)
-                return
-            decoded = self._decoded(share, data, what=what, rows=rows)
-            if rest:
-                decoded = decoded[(slice(None), *rest)]
-            if share.straight:  # a list of frames would be copied once more
-                out[share.where[0] : share.where[0] + high - low] = decoded
             else:
-                out[share.where] = decoded[share.inside - low]
+                selection.put(out, share, self._decoded(share, data, what=what, rows=selection.rows))
 
         for _ in self._each_chunk(frames, place):
             pass
-        return out
+
+    def _read_on_gpu(self, gpu: Gpu, selection: Selection, what: str | np.dtype, dtype: np.dtype) -> Any:
+        if not math.prod(selection.shape):
+            return gpu.empty(selection.shape, dtype)
+        frames, places = selection.needed()
+        block = gpu.empty((len(frames), *self.shape[1:]), dtype)
+        for share, decoded in self._each_chunk(frames, partial(self._decoded, what=what)):
+            gpu.copy_frames(block, share.where, decoded, share.inside - share.span[0])
+        return selection.taken(block, places)
 
     def _each_chunk(
         self, frames: NDArray[np.int64], work: Callable[[Share, bytes], Any]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu import manifest
-from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.errors import CorruptDataError, InvalidIndexError, InvalidInputError
 from photon_gpu.storage import read_required
 
 if TYPE_CHECKING:
@@ -107,7 +107,13 @@ def timestamps(movie: Movie) -> NDArray | None:
 
 def metadata_of(movie: Movie, frame: int) -> dict[str, Any] | None:
     """Of one frame of an open movie."""
-    number = range(len(movie))[frame]
+    try:
+        number = range(len(movie))[frame]
+    except (IndexError, TypeError) as error:
+        raise InvalidIndexError(
+            f"frame {str(frame)[:80]!r} of a movie of {len(movie)}; a whole number from {-len(movie)} to "
+            f"{len(movie) - 1} is needed"
+        ) from error
     chunk, inside = divmod(number, movie.chunks[0])
     said: dict[str, Any] | None = _read(movie, chunk)[1][inside]
     return said

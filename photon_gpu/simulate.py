@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.errors import InvalidInputError, PhotonWarning
+from photon_gpu.indexing import Selection
 from photon_gpu.scene import Scene, draw_scene
 from photon_gpu.simulation import Simulation, limits, refuse_unknown
 from photon_gpu.sources.base import Source
@@ -148,18 +149,12 @@ class SimulatedMovie(Source):
 
     def __getitem__(self, index: Any) -> NDArray:
         """Index as NumPy does; only the frames that are asked for are made."""
-        index = index if isinstance(index, tuple) else (index,)
-        if any(part is Ellipsis for part in index):
-            at = next(n for n, part in enumerate(index) if part is Ellipsis)
-            index = index[:at] + (slice(None),) * (4 - len(index)) + index[at + 1 :]
-        if len(index) > 3 or not all(isinstance(part, (int, np.integer, slice)) for part in index[1:]):
-            raise IndexError(
-                f"simulated movie: {index!r}; frames take any index, rows and columns int or slice"
-            )
-        chosen = np.arange(self.shape[0])[index[0] if index else slice(None)]
-        frames = self._frames(np.atleast_1d(chosen).ravel().tolist())
-        frames = frames.reshape(np.shape(chosen) + self.shape[1:])
-        return frames[(..., *index[1:], *(slice(None),) * (3 - max(len(index), 1)))]
+        selection = Selection(index, self.shape)
+        if 0 in selection.shape:
+            return np.empty(selection.shape, self.dtype)
+        frames, places = selection.needed()
+        found: NDArray = selection.taken(self._frames(frames.tolist()), places)
+        return found[()] if selection.scalar else found
 
     def _frames(self, numbers: Iterable[int]) -> NDArray:
         numbers = list(numbers)

@@ -33,6 +33,21 @@ def test_blocks_are_chunks_and_values_those_of_the_movie(movie):
     assert array.name != stabilized.name
 
 
+def test_any_index_that_dask_takes_gives_what_it_gives_of_the_array(tmp_path):
+    values = np.random.default_rng(2).poisson(30, (9, 3, 4, 5)).astype("uint16")
+    pg.encode(values, tmp_path / "m.zarr", layout="lossless", chunk_frames=2)
+    ours = pg.open(tmp_path / "m.zarr").to_dask()
+    theirs = da.from_array(values, chunks=ours.chunks)
+    keys = [
+        (slice(None), [0, 2], slice(None), 3), (2, slice(None), [1, 2]), ([8, 1, 1], ..., 2), (None, 3, ..., [0, 1]),
+        (values.max((1, 2, 3)) > 40, slice(None), -1), (slice(None, None, -2), [2, 0]),
+    ]  # fmt: skip
+    for key in keys:
+        np.testing.assert_array_equal(ours[key].compute(), theirs[key].compute())
+    np.testing.assert_array_equal(ours[:, [0, 2]][..., 3].compute(), values[:, [0, 2]][..., 3])
+    np.testing.assert_array_equal(ours.vindex[[1, 8], :, [0, 2]].compute(), values[[1, 8], :, [0, 2]])
+
+
 def test_nothing_is_read_before_it_is_computed(movie):
     array = movie.to_dask()[25:35]
     movie.storage.delete("0.0.0")

@@ -84,6 +84,8 @@ def test_the_length_changes_with_refresh_alone(tmp_path):
     live.append(MOVIE[5:20])
     until(lambda: live.acknowledged == 20)
     assert len(movie) == 5 and movie.counts[...].shape[0] == 5
+    key = ([-1, 0], slice(None), [1, 2])
+    np.testing.assert_array_equal(movie.counts[key], MOVIE[:5][key])
     assert movie.refresh() == 20 and np.array_equal(movie.counts[...], MOVIE[:20])
     live.close()
 

@@ -267,7 +267,16 @@ def read_in_parts(cupy: Any, tmp_path: Path, layout: str, fetched: Callable[[Any
             values, tmp_path / "m", layout=layout, noise=NOISE, chunk_frames=5, dither=dither, overwrite=True
         )
         cpu, gpu = pg.open(tmp_path / "m"), pg.open(tmp_path / "m", device="gpu")
-        for key in (slice(None), slice(3, 9), 12, [11, 0, 4], (slice(2, 8), 3, slice(4, 9)), slice(0, 0)):
+        points = ([11, 0, 11], slice(None), [3, 1, 2]), (5, slice(None), [0, 2]), (slice(3), 2, None, [4, 4])
+        for key in (
+            slice(None),
+            slice(3, 9),
+            12,
+            [11, 0, 4],
+            (slice(2, 8), 3, slice(4, 9)),
+            slice(0, 0),
+            *points,
+        ):
             for found, expected in (
                 (gpu[key], cpu[key]),
                 (gpu.counts[key], cpu.counts[key]),

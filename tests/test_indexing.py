@@ -1,4 +1,4 @@
-"""Which frames an index names, and which chunk has them."""
+"""Any index of a movie is NumPy's: which frames it needs, which chunk has them, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photon_gpu.errors import InvalidInputError
-from photon_gpu.indexing import frame_numbers, shares, split_key
+from photon_gpu import indexing
+from photon_gpu.errors import InvalidIndexError, PhotonError
+from photon_gpu.indexing import Selection, shares
 
 
 @given(st.lists(st.integers(0, 99), max_size=60), st.integers(1, 30))
@@ -35,35 +36,183 @@ def test_a_million_frames_are_shared_out_at_once():
     assert len(parts) == 10_000 and all(len(part.where) == 100 for part in parts)
 
 
+SHAPES = [(7, 5, 6), (6, 3, 4, 5), (5, 2, 3, 4, 3), (5, 1, 1)]
+
+
+@st.composite
+def indices(draw, shape):
+    """Any index, most of them of the array: all kinds of parts in any order, with arrays that mostly go together."""
+    block = draw(st.sampled_from([(1,), (2,), (3,), (2, 3), (0,), (3, 1, 2)]))
+
+    def chance():  # places one by one are too much to draw
+        return np.random.default_rng(draw(st.integers(0, 99)))
+
+    def array(size):
+        dims = [draw(st.sampled_from([n, n, 1])) for n in block[draw(st.integers(0, len(block) - 1)) :]]
+        return chance().integers(-size, size, dims)
+
+    def part(size):
+        kind = draw(st.integers(0, 11))
+        if kind < 3:
+            return draw(st.integers(-size, size - 1))
+        if kind < 6:
+            bound = st.none() | st.integers(-size - 2, size + 2)
+            return slice(draw(bound), draw(bound), draw(st.sampled_from([None, 1, 2, -1, -3, 10**30])))
+        if kind < 8:
+            return array(size)
+        if kind == 8:
+            return array(size).tolist()
+        if kind == 9:
+            return chance().random(size) < 0.5
+        if kind == 10:
+            return draw(
+                st.sampled_from([np.int64(-1), np.array(0), size, [], [True] * size, range(size), "x", 0.5])
+            )
+        return slice(None)
+
+    parts, axis = [], 0
+    while axis < len(shape):
+        kind = draw(st.integers(0, 19))
+        if kind == 0:
+            break
+        if kind == 1:
+            parts.append(None)
+        elif kind == 2:
+            parts.append(draw(st.sampled_from([True, False, np.True_])))
+        elif kind == 3:
+            parts.append(Ellipsis)
+            axis += draw(st.integers(0, 2))
+        elif kind == 4:
+            several = shape[axis : axis + draw(st.integers(1, len(shape) - axis))]
+            parts.append(chance().random(several) < 0.3)
+            axis += len(several)
+        else:
+            parts.append(part(shape[axis]))
+            axis += 1
+    return parts[0] if len(parts) == 1 and draw(st.booleans()) else tuple(parts)
+
+
+def as_numpy_does(array, read, key):
+    """Both give the same, or both refuse; what NumPy refuses as an index, so do we."""
+    try:
+        expected, refused = array[key], None
+    except (IndexError, ValueError, TypeError) as error:
+        expected, refused = None, error
+    if refused is not None:
+        with pytest.raises(PhotonError) as told:
+            read(key)
+        assert isinstance(told.value, (IndexError, ValueError)) and len(str(told.value)) < 301
+        return
+    found = read(key)
+    assert type(found) is type(expected) and found.shape == expected.shape and found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+def in_chunks(array, size):
+    """Reads an array as a movie of chunks is read; what was not asked for is not there."""
+
+    def read(key):
+        selection = Selection(key, array.shape)
+        if 0 in selection.shape:
+            return np.empty(selection.shape, array.dtype)
+        out, (low, high) = np.empty(selection.filled, array.dtype), selection.rows
+        for share in shares(selection.frames, size):
+            first, last = share.span
+            decoded = np.full((last - first, *array.shape[1:]), -1, array.dtype)
+            rows = decoded.reshape(last - first, -1, array.shape[-1])
+            frames = array[share.number * size + first : share.number * size + last]
+            rows[:, low:high] = frames.reshape(rows.shape)[:, low:high]
+            selection.put(out, share, decoded)
+        found = selection.arranged(out)
+        return found[()] if selection.scalar else found
+
+    return read
+
+
+def at_once(array):
+    """Reads an array as one block of the frames that are needed, as a GPU does."""
+
+    def read(key):
+        selection = Selection(key, array.shape)
+        if 0 in selection.shape:
+            return np.empty(selection.shape, array.dtype)
+        frames, places = selection.needed()
+        found = selection.taken(array[frames], places)
+        return found[()] if selection.scalar else found
+
+    return read
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_index_selects_what_numpy_selects(shape):
+    array = np.arange(np.prod(shape)).reshape(shape)
+
+    @given(indices(shape), st.integers(1, 4))
+    @settings(max_examples=1500, derandomize=True, deadline=None)
+    def hold(key, size):
+        as_numpy_does(array, in_chunks(array, size), key)
+        as_numpy_does(array, at_once(array), key)
+
+    hold()
+
+
+LISTED = [
+    (slice(None), [0, 2], slice(None), 3),
+    (2, slice(None), [1, 2]),
+    ([0, 2], slice(None), [1, 2]),
+    (slice(None), [0, 1], ..., [0, 1]),
+    (slice(None), [0, 1], [0, 1], ...),
+    (True, slice(None), [0, 1]),
+    (..., False),
+    (0, 1, 2, ...),
+    (0, 1, 2, 3),
+    (0, 1, 2, 3, None),
+    (np.array([[0], [4]]), np.array([[1, 2, 0]])),
+    np.ix_([5, 0], [2, 1], [3], [0, 4]),
+    (slice(None, None, -(10**30)), 0),
+    np.array([2**64 - 1], np.uint64),
+]
+
+
+@pytest.mark.parametrize("key", LISTED, ids=repr)
+def test_indices_that_are_easily_taken_for_others(key):
+    array = np.arange(6 * 3 * 4 * 5).reshape(6, 3, 4, 5)
+    as_numpy_does(array, in_chunks(array, 2), key)
+    as_numpy_does(array, at_once(array), key)
+
+
 @pytest.mark.parametrize(
-    "key, expected",
+    "key, says",
     [
-        (3, (3, ())),
-        ((3, 4), (3, (4,))),
-        (..., (slice(None), ())),  # whole axes at the end say nothing
-        ((2, slice(None), slice(None)), (2, ())),
-        ((2, slice(None), slice(0, 9)), (2, (slice(None), slice(0, 9)))),
-        ((..., 5), (slice(None), (slice(None), 5))),
-        ((), (slice(None), ())),
+        (5, "frame 5 of axis 0, which has 5"),
+        ((0, -9), "index -9 of axis 1, which has 4"),
+        ([0, -6], "frame -6 of axis 0"),
+        ((1, 2, 3, 0), "for 4 axes"),
+        ((..., 1, ...), "may stand once"),
+        (np.ones(3, bool), r"mask of shape \(3,\) for axes of shape \(5,\)"),
+        (1.5, "dtype float64; allowed are whole numbers"),
+        ("x", "allowed are whole numbers"),
+        ([[1, 2], [3]], "makes no array"),
+        (slice(0.5, 2), "slice indices must be integers"),
+        (slice(0, 2, 0), "slice step cannot be zero"),
+        (([0, 1], [0, 1, 2]), r"shapes \(2,\), \(3,\), which do not go together"),
+        (1 << 70, "axis 0, which has 5"),
+        ({1: 2}, "dtype object"),
     ],
+    ids=str,
 )
-def test_keys(key, expected):
-    assert split_key(key, 3) == expected
+def test_what_is_no_index_is_refused_by_name(key, says):
+    with pytest.raises(InvalidIndexError, match=says):
+        Selection(key, (5, 4, 6))
+    assert issubclass(InvalidIndexError, IndexError) and issubclass(InvalidIndexError, ValueError)
 
 
-@pytest.mark.parametrize("key", [(..., ...), (1, 2, 3, 4), (None, 1)])
-def test_keys_that_are_none(key):
-    with pytest.raises(InvalidInputError):
-        split_key(key, 3)
+def test_places_of_a_mask_that_memory_cannot_hold_are_refused(monkeypatch):
+    monkeypatch.setattr(indexing, "memory_bytes", lambda: 1000)
+    with pytest.raises(InvalidIndexError, match="take 2,880 bytes; this machine has 1,000"):
+        Selection(np.ones((5, 4, 6), bool), (5, 4, 6))
 
 
-def test_frame_numbers():
-    np.testing.assert_array_equal(frame_numbers([0, -1], 5), [0, 4])
-    np.testing.assert_array_equal(frame_numbers(np.array([True, False, True]), 3), [0, 2])
-    assert frame_numbers([], 5).size == 0
-    with pytest.raises(IndexError):
-        frame_numbers(5, 5)
-    with pytest.raises(InvalidInputError, match="mask of shape"):
-        frame_numbers(np.array([True]), 3)
-    with pytest.raises(InvalidInputError, match="whole numbers"):
-        frame_numbers(1.5, 3)
+def test_more_frames_than_memory_has_room_to_number_are_selected_at_once():
+    found = Selection((slice(None), 2, 3), (10**15, 4, 6))
+    assert found.shape == (10**15,) and found.rows == (2, 3)

@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import photon_gpu as pg
-from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedVersionError
+from photon_gpu.errors import (
+    CorruptDataError,
+    InvalidIndexError,
+    InvalidInputError,
+    StoreNotFoundError,
+    UnsupportedVersionError,
+)
+from photon_gpu.reader import Movie
+from tests.test_indexing import as_numpy_does, indices
 from tests.test_writer import CAMERA, camera_movie
 
 VALUES = camera_movie(25, 17, 23)
@@ -38,10 +49,73 @@ def test_indexing_is_numpys(movie, key):
         np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("key", [25, -26, [0, 25], "x", 1.5, (0, 0, 0, 0), None, (..., ...)], ids=str)
+@pytest.mark.parametrize("key", [25, -26, [0, 25], "x", 1.5, (0, 0, 0, 0), (..., ...)], ids=str)
 def test_bad_indices_are_refused(movie, key):
-    with pytest.raises((IndexError, InvalidInputError)):
-        movie[key]
+    for lazy in (movie, movie.counts):
+        with pytest.raises(InvalidIndexError):
+            lazy[key]
+    with pytest.raises(InvalidIndexError, match="a whole number from -25 to 24"):
+        movie.frame_metadata(key)
+
+
+@pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
+@pytest.mark.parametrize("shape", [(7, 5, 6), (6, 3, 4, 5), (5, 2, 3, 4, 3)], ids=str)
+def test_any_index_is_numpys(tmp_path, layout, shape):
+    values = np.random.default_rng(1).poisson(400, shape).astype("uint16")
+    pg.encode(values, tmp_path / "m", noise=CAMERA, layout=layout, chunk_frames=2, preset="fast")
+    movie = pg.open(tmp_path / "m", workers=1)
+    whole = {lazy: lazy[...] for lazy in (movie, movie.counts, movie.counts.astype("float32"))}
+
+    @given(indices(shape), st.sampled_from([*whole]))
+    @settings(max_examples=250, derandomize=True, deadline=None)
+    def hold(key, lazy):
+        as_numpy_does(whole[lazy], lazy.__getitem__, key)
+
+    hold()
+
+
+@pytest.mark.parametrize(
+    "key, chunks",
+    [
+        ((-1, [3, 9], slice(None)), [4]),
+        ((slice(None), slice(0, 0)), []),
+        (([0, 41, 3], slice(None), [1, 2, 3]), [0, 4]),
+        ((np.ix_([12, 35], [0, 3], [5])), [1, 3]),
+        ((slice(None, None, 20), None, 3, True), [0, 2, 4]),
+    ],
+    ids=str,
+)
+def test_only_chunks_that_an_index_needs_are_read(tmp_path, monkeypatch, key, chunks):
+    values = camera_movie(50, 12, 14)
+    pg.encode(values, tmp_path / "m", noise=CAMERA, layout="lossless", chunk_frames=10)
+    movie, read = pg.open(tmp_path / "m"), []
+    real = type(movie).chunk_bytes
+    monkeypatch.setattr(Movie, "chunk_bytes", lambda self, number: read.append(number) or real(self, number))
+    np.testing.assert_array_equal(movie.counts[key], values[key])
+    assert sorted(read) == chunks
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        (slice(None), 3, 4),
+        (slice(None), [3, 200], [4, 5]),
+        (np.arange(200), [[3], [9]], 4),
+        np.ix_(np.arange(200), np.arange(3), np.arange(9)),
+        (np.arange(200) % 3 == 0, slice(None), [[1], [2]]),
+    ],
+    ids=["pixel", "pixels", "points", "grid", "mask"],
+)
+def test_an_index_of_many_frames_holds_few_chunks_in_memory(tmp_path, key):
+    values = np.random.default_rng(0).poisson(9, (200, 256, 256)).astype("uint16")
+    pg.encode(values, tmp_path / "m", layout="lossless", chunk_frames=4)
+    movie = pg.open(tmp_path / "m", workers=1)
+    tracemalloc.start()
+    found = movie.counts[key]
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, values[key])
+    assert most < 12 * values[:4].nbytes + 2 * found.nbytes  # the movie is 50 chunks
 
 
 def test_what_a_movie_says_of_itself(movie):

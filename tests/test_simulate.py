@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import photon_gpu
-from photon_gpu.errors import InvalidInputError, PhotonWarning, UnsupportedTypeError
+from photon_gpu.errors import InvalidIndexError, InvalidInputError, PhotonWarning, UnsupportedTypeError
 from photon_gpu.simulate import Simulation, simulate
 
 DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"]
@@ -320,11 +320,18 @@ def test_indexing_is_that_of_the_array():
         (slice(1, 4), 2),
         (slice(1, 4), slice(None), slice(0, 6, 2)),
     ]
-    for index in [*firsts, *rests, ..., (3, 2, 1), (slice(0, 2), ..., 1), ([1, 2], 0, slice(2, 4))]:
+    mixed = [
+        (3, 2, 1),
+        (slice(0, 2), ..., 1),
+        ([1, 2], 0, slice(2, 4)),
+        (0, slice(None), [1, 2]),
+        ([3, 3], [1, 2]),
+    ]
+    for index in [*firsts, *rests, ..., *mixed, (slice(0, 0), [1, 2]), None]:
         assert np.array_equal(movie[index], whole[index]), index
         assert movie[index].shape == whole[index].shape
-    for index in [7, (0, 0, 0, 0), (0, [1, 2]), "a"]:
-        with pytest.raises(IndexError):
+    for index in [7, (0, 0, 0, 0), (0, [99]), "a"]:
+        with pytest.raises(InvalidIndexError):
             movie[index]
     assert np.asarray(movie, dtype="float32").dtype == "float32"
     with pytest.raises(ValueError, match="made as it is read"):

@@ -10,8 +10,8 @@ from photon_gpu import indexing
 
 
 def test_what_a_line_allocates_is_counted_to_it_even_if_it_is_gone_at_once():
-    watch, frames = copies.Watch(), np.arange(100_000)
-    watch.run(lambda: indexing.frame_numbers(frames, 200_000))
+    watch, frames = copies.Watch(), np.arange(-100_000, 0)
+    watch.run(lambda: indexing.Selection(frames, (200_000, 2, 2)))
     lines = {line.split(":")[0] for line in watch.lines}
     assert lines == {"indexing.py"}
     # Two of eight bytes are added and chosen from, and comparisons of one byte come and go.
