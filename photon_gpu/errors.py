@@ -55,7 +55,7 @@ class QueueFullError(PhotonError, queue.Full):
 
 
 class StoreUnavailableError(PhotonError, OSError):
-    """The store could not be written for so long that the recording was given up for now."""
+    """The store does not answer, or refused; in a recording, for so long that it was given up for now."""
 
 
 class RecordingError(PhotonError, RuntimeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -24,7 +25,8 @@ def gc(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="JSON of stores as photon_gpu.dj.stores takes them, besides those of datajoint.json.",
+            help="JSON of stores as photon_gpu.dj.stores takes them, besides those of datajoint.json. "
+            "Movies that were inserted with photon_gpu.dj.stores are found by it.",
             show_default=False,
         ),
     ] = None,
@@ -35,6 +37,22 @@ def gc(
         bool,
         typer.Option("--dropped-tables", metavar="", help="Also movies of tables that exist no more."),
     ] = False,
+    only_this_database: Annotated[
+        bool,
+        typer.Option(
+            "--only-this-database",
+            metavar="",
+            help="Say, once, that no database of another server stores movies in these stores.",
+        ),
+    ] = False,
+    ignore_database: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A database of the server that cannot be asked, and refers to no movie. Repeat it.",
+            show_default=False,
+        ),
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -44,9 +62,11 @@ def gc(
     What is young, unknown or in doubt stays, and the report says why.
 
     For example:
-      photon-gpu gc calcium_imaging
-      photon-gpu gc calcium_imaging --delete
+      photon-gpu gc calcium_imaging --stores-file stores.json
+      photon-gpu gc calcium_imaging --stores-file stores.json --delete
     """
+    # What DataJoint logs would stand before the report on stdout.
+    os.environ.setdefault("DJ_LOG_STREAM", "stderr")
     from photon_gpu.dj import collect, stores
 
     if stores_file is not None:
@@ -57,5 +77,9 @@ def gc(
         dry_run=not delete,
         grace_hours=options.number(grace_hours),
         dropped_tables=dropped_tables,
+        only_this_database=only_this_database,
+        ignore_databases=ignore_database or (),
     )
-    return console.Text(found, found.text(), exit_code=int(found.count("failed") > 0))
+    return console.Text(
+        found, console.spoken(found.text()), exit_code=int(found.count("failed") > 0 or bool(found.refusals))
+    )

@@ -17,8 +17,9 @@ from datajoint.builtin_codecs import SchemaCodec
 from datajoint.storage import generate_token
 
 from photon_gpu.dj.address import movie_path
+from photon_gpu.dj.marks import mark_insert
 from photon_gpu.dj.row import Recorded, make_row, open_row
-from photon_gpu.dj.stores import storage_at
+from photon_gpu.dj.stores import storage_at, store_backend
 from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError, UnsupportedTypeError
 from photon_gpu.insertion import MovieToInsert, movie
 from photon_gpu.noise_check import check_noise
@@ -59,7 +60,7 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
         schema, table, field, primary_key = self._extract_context(key, context)
         config = self._codec_config(key, context)
         store = resolve_store(store_name, config)
-        backend = self._get_backend(store, config=config)
+        backend = store_backend(store, config)
 
         def path(token: str | None = None) -> str:
             return movie_path(
@@ -71,6 +72,7 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
             _check_place(value, path(), store)
             return value.row
         wanted = _wanted(value)
+        mark_insert(backend, store)
         with wanted.open() as frames:
             _warn_if_coarse(frames, wanted)
 
@@ -79,15 +81,17 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
                 for note in report.notes:
                     _log.info("%s: %s", report.url, note)
 
-            chosen = place(write, path, lambda text: storage_at(backend, text), whole_key=bool(primary_key))
-        return make_row(storage_at(backend, chosen), path=chosen, store=store)
+            chosen = place(
+                write, path, lambda text: storage_at(backend, text, store), whole_key=bool(primary_key)
+            )
+        return make_row(storage_at(backend, chosen, store), path=chosen, store=store)
 
     def decode(
         self, stored: Any, *, key: dict[str, Any] | None = None, context: dict[str, Any] | None = None
     ) -> Movie:
         """The movie of a row, lazily: no request before it is indexed."""
-        backend = self._get_backend(stored["store"], config=self._codec_config(key, context))
-        return open_row(stored, storage_at(backend, stored["path"]))
+        backend = store_backend(stored["store"], self._codec_config(key, context))
+        return open_row(stored, storage_at(backend, stored["path"], stored["store"]))
 
 
 class PhotonCodec(_Codec):

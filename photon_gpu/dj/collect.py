@@ -1,38 +1,58 @@
 """Removing movies no row refers to, and nothing else.
 
-List first, then read the references, then for each movie without one: take
-its lock, look again, and delete, ``.zarray`` last. Whatever is young, unknown
-or in doubt stays, and the report says why.
+List first, then read the references in all databases of the server, then for
+each movie without one: take its lock, look again, and delete the files that are
+known to be its own, ``.zarray`` last. Whatever is young, unknown or in doubt
+stays, and the report says why.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection as Names
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from photon_gpu.claim import ARRAY, MARKER
+from photon_gpu.claim import ARRAY
 from photon_gpu.dj.address import folder_name
-from photon_gpu.dj.record import JOURNAL
-from photon_gpu.dj.references import find_references, schema_tables, uncommitted_writes
+from photon_gpu.dj.databases import every_database, identify
+from photon_gpu.dj.marks import refusal, take_over
+from photon_gpu.dj.references import (
+    References,
+    ReferencesUnknownError,
+    find_references,
+    recorded_movies,
+    schema_tables,
+    uncommitted_writes,
+)
 from photon_gpu.dj.row import LOCK
-from photon_gpu.dj.stores import metadata_filesystem
-from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.dj.stored_movies import SchemaFolder, StoredMovie, modified
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.manifest import NAME as MANIFEST
 from photon_gpu.metadata import ATTRIBUTES
-from photon_gpu.storage import Storage
+
+#: Movies that are locked, and whose references are then looked up again, at once.
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unreferenced:
     """A movie in a store that no row refers to, and what became of it.
 
-    ``status`` is ``orphan`` (would be deleted), ``deleted``, ``kept`` or ``failed``; ``why`` explains these.
+    Attributes
+    ----------
+    files, bytes : int
+        Of the movie itself, without files that are not known to be its own.
+    status : str
+        ``orphan`` (would be deleted), ``deleted``, ``kept`` or ``failed``.
+    why : str
+        Explains the status; names files in the folder that stay.
     """
 
     store: str
@@ -46,13 +66,25 @@ class Unreferenced:
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """Report of one :func:`collect`."""
+    """Report of one :func:`collect`.
+
+    Attributes
+    ----------
+    referenced : int
+        Movies in the stores that a row refers to.
+    missing : int
+        Rows whose movie does not lie where these stores are looked through.
+    refusals : tuple of str
+        Why ``dry_run=False`` would delete nothing: one for each store whose references may not all be known.
+    """
 
     schema: str
     stores: tuple[str, ...]
     dry_run: bool
     referenced: int
     unreferenced: tuple[Unreferenced, ...]
+    missing: int = 0
+    refusals: tuple[str, ...] = ()
 
     def count(self, status: str) -> int:
         """How many movies ended as ``status``."""
@@ -79,6 +111,9 @@ class Collection:
             f"{self.referenced} in use, {self.count(done)} {'to delete' if self.dry_run else 'deleted'} "
             f"({self.bytes(done) / 2**20:.2f} MiB), {self.count('kept')} kept, {self.count('failed')} failed"
         )
+        if self.missing:
+            lines.append(f"{self.missing} rows have no movie there: it lies elsewhere, or is lost")
+        lines += [f"Refused until solved: {text}" for text in self.refusals]
         if self.dry_run and self.count("orphan"):
             lines.append("Nothing was deleted: this was a dry run (dry_run=False or --delete deletes)")
         return "\n".join(lines)
@@ -92,14 +127,17 @@ def collect(
     grace_hours: float = 24,
     dropped_tables: bool = False,
     wait_seconds: float = 10,
+    only_this_database: bool = False,
+    ignore_databases: Iterable[str] = (),
     connection: Any = None,
 ) -> Collection:
-    """Find movies of a schema that no row of the database refers to; delete them if told to.
+    """Find movies of a schema that no row of any database refers to; delete them if told to.
 
     Parameters
     ----------
     schema_name : str
-        Only folders of this schema are looked at. References are searched in all schemas.
+        Only folders of this schema are looked at. References are searched in all schemas of all
+        databases of the server.
     stores : iterable of str, optional
         Store names; every configured store where left out.
     dry_run : bool
@@ -111,6 +149,11 @@ def collect(
         Also collect movies of tables the schema no longer has. Otherwise they stay and are reported.
     wait_seconds : float
         How long to wait for other sessions' uncommitted writes, which may refer to a movie; then it stays.
+    only_this_database : bool
+        Say that no database of another server stores movies in these stores. Needed once for locations
+        with movies from before locations were marked, and after a database moved to another server.
+    ignore_databases : iterable of str
+        Databases of a PostgreSQL server that cannot be asked, and none of whose rows refers to a movie.
     connection : datajoint.Connection, optional
         ``dj.conn()`` where left out.
 
@@ -122,14 +165,10 @@ def collect(
     Raises
     ------
     ReferencesUnknownError
-        If the database cannot be read whole. Nothing has been deleted then.
+        If a database cannot be read whole, or databases of other servers may store movies in the same
+        place. Nothing has been deleted then. A dry run reports the latter in ``refusals``.
     InvalidInputError
-        For an unknown store.
-
-    Notes
-    -----
-    A location in a store must serve one database server: movies that only another
-    server refers to look unreferenced here.
+        For an unknown store, and where the schema's rows refer to movies and the stores hold none of them.
     """
     if connection is None:
         import datajoint
@@ -137,141 +176,156 @@ def collect(
         connection = datajoint.conn()
     if not grace_hours >= 0:
         raise InvalidInputError(f"grace_hours={grace_hours}: 0 or more is allowed")
+    ignored = {ignore_databases} if isinstance(ignore_databases, str) else set(ignore_databases)
     tables = {folder_name(table) for table in schema_tables(connection, schema_name)}
-    sections = [_Section(connection, name, schema_name) for name in _store_names(connection, stores)]
+    sections = [SchemaFolder(connection, name, schema_name) for name in _store_names(connection, stores)]
     unique = list({section.place: section for section in sections}.values())
-    # Listed before the rows are read: what is inserted from here on is not even considered.
-    movies = [movie for section in unique for movie in section.movies()]
-    references = find_references(connection)
-    rest = [movie for movie in movies if movie.path not in references]
-    grace = timedelta(hours=grace_hours)
-    found = []
-    for movie in rest:
-        why = movie.doubt(tables, grace, dropped_tables)
-        status = "kept" if why else "orphan"
-        if not why and not dry_run:
-            status, why = _delete(movie, grace, wait_seconds, connection)
-        found.append(movie.report(status, why))
+    refusals = _refusals(unique, connection, ignored, only_this_database)
+    if refusals and not dry_run:
+        raise ReferencesUnknownError(f"{refusals[0]}. Nothing was deleted")
+    with every_database(connection, ignored) as databases:
+        # Listed before the rows are read: what is inserted from here on is not even considered.
+        movies = [movie for section in unique for movie in section.movies()]
+        references = find_references(*databases)
+        rest = [movie for movie in movies if movie.path not in references]
+        asked = None if stores is None else {section.store for section in sections}
+        missing = _missing(recorded_movies(connection, schema_name), movies, asked)
+        if missing and len(movies) == len(rest):
+            raise InvalidInputError(_nothing_found(unique, schema_name, missing))
+        if only_this_database and not dry_run:
+            for section in unique:
+                take_over(section.backend, section.store, identify(connection))
+        grace = timedelta(hours=grace_hours)
+        doubts = [movie.doubt(tables, grace, dropped_tables) for movie in rest]
+        ends = {
+            movie: ("kept", why) if why else ("orphan", "") for movie, why in zip(rest, doubts, strict=True)
+        }
+        orphans = [movie for movie, why in zip(rest, doubts, strict=True) if not why]
+        for start in range(0, 0 if dry_run else len(orphans), _AT_ONCE):
+            ends.update(_delete(orphans[start : start + _AT_ONCE], grace, wait_seconds, databases))
     return Collection(
         schema=schema_name,
         stores=tuple(section.store for section in unique),
         dry_run=dry_run,
         referenced=len(movies) - len(rest),
-        unreferenced=tuple(found),
+        unreferenced=tuple(_report(movie, *ends[movie]) for movie in rest),
+        missing=len(missing),
+        refusals=tuple(refusals),
     )
 
 
-class _Section:
-    """One schema's folder in one store."""
-
-    def __init__(self, connection: Any, store: str, schema: str) -> None:
-        from datajoint.hash_registry import get_store_backend
-
-        self.store = store
-        self.backend = get_store_backend(store, config=connection._config)
-        if self.backend.spec.get("partition_pattern"):
-            raise InvalidInputError(
-                f"store {store!r} has a partition_pattern, which spreads a schema over many folders; "
-                "collecting such a store is not supported. Name the other stores with stores="
-            )
-        prefix = str(self.backend.spec.get("schema_prefix") or "").strip("/")
-        self.schema = folder_name(schema)
-        self.root = self.backend._full_path(f"{prefix}/{self.schema}" if prefix else self.schema).rstrip("/")
-        self.place = (type(self.backend.fs).__name__, str(self.backend.spec.get("endpoint")), self.root)
-        # Locks go to STANDARD even in an archive store.
-        self.fs = metadata_filesystem(self.backend)
-
-    def find(self, folder: str) -> dict[str, dict[str, Any]]:
-        """Files under a folder, by path below it, listed afresh."""
-        self.fs.invalidate_cache()
-        listed = self.fs.find(folder, detail=True)
-        return {path[len(folder) :].lstrip("/"): entry for path, entry in listed.items()}
-
-    def movies(self) -> list[_Movie]:
-        folders: dict[str, dict[str, dict[str, Any]]] = {}
-        for path, entry in self.find(self.root).items():
-            if inside := re.match(r"((?:[^/]+/)*?[^/]+\.zarr)/(.+)", path):
-                folders.setdefault(inside[1], {})[inside[2]] = entry
-        return [_Movie(self, folder, files) for folder, files in sorted(folders.items())]
+def _refusals(
+    sections: list[SchemaFolder], connection: Any, ignored: Names[str], only_this_database: bool
+) -> list[str]:
+    if only_this_database:
+        return []
+    identity = identify(connection)
+    found = (refusal(section.backend, section.store, identity, ignored) for section in sections)
+    return [text for text in found if text]
 
 
-class _Movie:
-    """One ``.zarr`` folder as it was listed."""
-
-    def __init__(self, section: _Section, folder: str, files: dict[str, dict[str, Any]]) -> None:
-        self.section = section
-        self.folder = folder
-        self.files = files
-        self.path = f"{section.schema}/{folder}"
-        self.root = f"{section.root}/{folder}"
-        self.storage = Storage(section.fs, self.root)
-
-    def changed(self) -> datetime:
-        """When the newest file of the movie itself was written."""
-        own = [entry for name, entry in self.files.items() if not name.startswith(LOCK)]
-        return max(map(modified, own or self.files.values()))
-
-    def doubt(self, tables: set[str], grace: timedelta, dropped_tables: bool) -> str:
-        """Why the movie must stay; empty if it may go."""
-        if JOURNAL in self.files:
-            return "an unfinished recording; photon_gpu.dj.recover finishes or removes it"
-        table = self.folder.split("/", 1)[0]
-        if table not in tables and not dropped_tables:
-            return f"the schema has no table {table}; dropped_tables=True collects these too"
-        if datetime.now(UTC) - self.changed() < grace:
-            return "changed within the grace period"
-        try:
-            return "" if self._ours() else "not written by photon_gpu"
-        except FileNotFoundError:
-            return "its files changed meanwhile"
-
-    def report(self, status: str, why: str) -> Unreferenced:
-        return Unreferenced(
-            store=self.section.store,
-            path=self.path,
-            files=len(self.files),
-            bytes=sum(int(entry["size"] or 0) for entry in self.files.values()),
-            changed=self.changed().isoformat(timespec="seconds"),
-            status=status,
-            why=why,
-        )
-
-    def _ours(self) -> bool:
-        if MARKER in self.files or any(name.startswith(LOCK) for name in self.files):
-            return True
-        if ATTRIBUTES not in self.files:
-            return False
-        text = self.storage.read(ATTRIBUTES).decode(errors="replace")
-        return bool(re.search(r'"codec_name"\s*:\s*"photon"', text))
+def _missing(
+    rows: list[tuple[str | None, str]], movies: list[StoredMovie], asked: Names[str] | None
+) -> list[tuple[str | None, str]]:
+    """Rows whose movie was not listed; only rows of the stores asked for, where some are."""
+    listed = {movie.section.path(movie.path) for movie in movies}
+    wanted = [row for row in rows if asked is None or row[0] is None or row[0] in asked]
+    return [row for row in wanted if row[1].strip("/") not in listed]
 
 
-def _delete(movie: _Movie, grace: timedelta, wait_seconds: float, connection: Any) -> tuple[str, str]:
-    """Delete one movie under its lock; returns status and reason."""
-    fs, root = movie.section.fs, movie.root
+def _nothing_found(sections: list[SchemaFolder], schema: str, missing: list[tuple[str | None, str]]) -> str:
+    looked = "; ".join(f"store {section.store!r}: {section.storage.url}" for section in sections)
+    store, path = missing[0]
+    return (
+        f"{len(missing)} rows of {schema!r} have movies, and none lies where it was looked for ({looked}). A row says "
+        f"{store}:{path}. Set the store's location and schema_prefix as at the insert: schema_prefix '' for "
+        "photon_gpu.dj.stores (in datajoint.json, or by --stores-file)"
+    )
+
+
+def _report(movie: StoredMovie, status: str, why: str) -> Unreferenced:
+    names = movie.own or list(movie.files)
+    strays = movie.strays() if movie.own else []
+    if strays:
+        more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
+        stay = f"not the movie's own, stays: {', '.join(strays[:3])}{more}"
+        why = f"{why}; {stay}" if why else stay
+    return Unreferenced(
+        store=movie.section.store,
+        path=movie.path,
+        files=len(names),
+        bytes=sum(int(movie.files[name]["size"] or 0) for name in names),
+        changed=movie.changed().isoformat(timespec="seconds"),
+        status=status,
+        why=why,
+    )
+
+
+def _delete(
+    movies: list[StoredMovie], grace: timedelta, wait_seconds: float, databases: tuple[Any, ...]
+) -> Iterator[tuple[StoredMovie, tuple[str, str]]]:
+    """Delete movies under their locks; returns status and reason of each."""
+    locks: dict[StoredMovie, str] = {}
     try:
-        lock = _lock(movie, grace)
-        if lock is None:
-            return "kept", "another collection is at it"
-        why = _second_look(movie, lock, grace, wait_seconds, connection)
-        if why:
-            fs.rm_file(f"{root}/{lock}")
-            return "kept", why
-        names = set(movie.section.find(root))
-        locks = {name for name in names if name.startswith(LOCK)}
-        # A later lock is another collection's, which took this one for dead.
-        dead = {name for name in locks if _number(name) <= _number(lock)}
-        # No insert takes a folder that holds anything, and no other collection one that holds a lock.
-        for name in [*sorted(names - locks - {ARRAY}), *sorted(names & {ARRAY}), *sorted(dead)]:
-            fs.rm_file(f"{root}/{name}")
-    except PhotonError:
+        for movie in movies:
+            try:
+                lock = _lock(movie, grace)
+            except Exception as error:
+                yield movie, _failed(error)
+                continue
+            if lock is None:
+                yield movie, ("kept", "another collection is at it")
+            else:
+                locks[movie] = lock
+        writing = _wait_for_writers(databases, wait_seconds) if locks else []
+        references = find_references(*databases) if locks else References()
+    except BaseException:
+        for movie, lock in locks.items():
+            with suppress(Exception):
+                movie.storage.delete(lock)
         raise
-    except Exception as error:
-        return "failed", f"{type(error).__name__}: {error}; collecting again goes on from here"
+    for movie, lock in locks.items():
+        try:
+            why = _second_look(movie, lock, grace)
+            if not why and writing:
+                why = f"uncommitted writes of other sessions may refer to it: {', '.join(writing)}"
+            if not why and movie.path in references:
+                why = "a row refers to it again"
+            yield movie, _delete_one(movie, lock, why)
+        except Exception as error:
+            yield movie, _failed(error)
+
+
+def _failed(error: Exception) -> tuple[str, str]:
+    return "failed", f"{type(error).__name__}: {error}; collecting again goes on from here"
+
+
+def _delete_one(movie: StoredMovie, lock: str, why: str) -> tuple[str, str]:
+    fs, root = movie.section.fs, movie.root
+    if why:
+        fs.rm_file(f"{root}/{lock}")
+        return "kept", why
+    locks = {name for name in movie.section.find(root) if name.startswith(LOCK)}
+    # A later lock is another collection's, which took this one for dead.
+    dead = {name for name in locks if _number(name) <= _number(lock)}
+    # The manifest says what is the movie's own, so after a crash it is still there.
+    late = [name for name in (ATTRIBUTES, MANIFEST, ARRAY) if name in movie.own]
+    # No insert takes a folder that holds anything, and no other collection one that holds a lock.
+    for name in [*sorted(set(movie.own) - set(late)), *late, *sorted(dead)]:
+        fs.rm_file(f"{root}/{name}")
     _prune(movie)
     return "deleted", ""
 
 
-def _lock(movie: _Movie, grace: timedelta) -> str | None:
+def _wait_for_writers(databases: tuple[Any, ...], seconds: float) -> list[str]:
+    """Tables that other sessions still write to once the time is over."""
+    deadline = time.monotonic() + seconds
+    while (writing := uncommitted_writes(*databases)) and time.monotonic() <= deadline:
+        time.sleep(0.2)
+    return writing
+
+
+def _lock(movie: StoredMovie, grace: timedelta) -> str | None:
     """Take the movie's lock; a lock older than the grace period is a collection that died."""
     held = {name: entry for name, entry in movie.section.find(movie.root).items() if name.startswith(LOCK)}
     last = max(map(_number, held), default=0)
@@ -290,7 +344,7 @@ def _number(lock: str) -> int:
     return int(lock.removeprefix(LOCK))
 
 
-def _second_look(movie: _Movie, lock: str, grace: timedelta, wait_seconds: float, connection: Any) -> str:
+def _second_look(movie: StoredMovie, lock: str, grace: timedelta) -> str:
     """Why the movie must stay after all, seen with its lock held; empty if it may go."""
     now_files = movie.section.find(movie.root)
     if lock not in now_files:
@@ -301,17 +355,10 @@ def _second_look(movie: _Movie, lock: str, grace: timedelta, wait_seconds: float
     # The lock was written just now, so its time is the store's own clock.
     if modified(now_files[lock]) - max(map(modified, own.values()), default=movie.changed()) < grace:
         return "changed within the grace period"
-    deadline = time.monotonic() + wait_seconds
-    while writing := uncommitted_writes(connection):
-        if time.monotonic() > deadline:
-            return f"uncommitted writes of other sessions may refer to it: {', '.join(writing)}"
-        time.sleep(0.2)
-    if movie.path in find_references(connection, needle=movie.path):
-        return "a row refers to it again"
     return ""
 
 
-def _prune(movie: _Movie) -> None:
+def _prune(movie: StoredMovie) -> None:
     """Remove the folders that became empty on a local disk, up to the table's."""
     if movie.section.backend.protocol != "file":
         return
@@ -322,21 +369,6 @@ def _prune(movie: _Movie) -> None:
         except OSError:
             return
         folder = folder.rsplit("/", 1)[0]
-
-
-def modified(entry: dict[str, Any]) -> datetime:
-    """When a listed file was written; stores call it by different names."""
-    for name in ("LastModified", "updated", "mtime", "last_modified"):
-        value = entry.get(name)
-        if isinstance(value, datetime):
-            return value if value.tzinfo else value.replace(tzinfo=UTC)
-        if isinstance(value, int | float):
-            return datetime.fromtimestamp(value, UTC)
-        if isinstance(value, str):
-            return datetime.fromisoformat(value)
-    raise PhotonError(
-        f"the store does not say when {entry.get('name')} was written; nothing can be called old"
-    )
 
 
 def _store_names(connection: Any, stores: Iterable[str] | None) -> list[str]:

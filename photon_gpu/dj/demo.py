@@ -13,6 +13,7 @@ import numpy as np
 
 from photon_gpu.cost import Cost
 from photon_gpu.dj.collect import Collection, collect
+from photon_gpu.dj.marks import MARK
 from photon_gpu.dj.stores import stores
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError
 from photon_gpu.insertion import movie
@@ -36,7 +37,7 @@ class DataJointDemo:
     Attributes
     ----------
     files : dict of str to int
-        Bytes of each file, by path below the store.
+        Bytes of each file of a movie, by path below the store.
     zarray, zattrs : str
         The metadata as written.
     worst_error_sigma : float
@@ -162,7 +163,7 @@ def _worst_error(fetched: Movie, source: Any, step: float) -> float:
 
 
 def _files(store: Path) -> dict[str, int]:
-    found = sorted(path for path in store.rglob("*") if path.is_file())
+    found = sorted(path for path in store.rglob("*") if path.is_file() and not path.name.startswith(MARK))
     return {path.relative_to(store).as_posix(): path.stat().st_size for path in found}
 
 

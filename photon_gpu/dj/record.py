@@ -17,8 +17,9 @@ from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
 from photon_gpu.dj.address import movie_path
 from photon_gpu.dj.codec import PhotonCodec, PhotonCompactCodec, resolve_store
+from photon_gpu.dj.marks import mark_location
 from photon_gpu.dj.row import Recorded, make_row
-from photon_gpu.dj.stores import storage_at
+from photon_gpu.dj.stores import storage_at, store_backend
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.layouts import layout_for
@@ -60,11 +61,9 @@ class Column:
             raise InvalidInputError(
                 f"{table.full_table_name} has no movie column {field!r}; it has {columns_of(table) or 'none'}"
             )
-        from datajoint.hash_registry import get_store_backend
-
         config = table.connection._config
         store = resolve_store(attribute.store, config)
-        return cls(table, field, codec.layout, store, get_store_backend(store, config=config))
+        return cls(table, field, codec.layout, store, store_backend(store, config))
 
     def path(self, key: Mapping[str, Any], token: str | None = None) -> str:
         """Path of a row's movie."""
@@ -187,9 +186,10 @@ class Live:
             raise StoreExistsError(f"{column.table.full_table_name} has a row {key} already; delete it first")
         from datajoint.storage import generate_token
 
+        mark_location(column.backend, column.store, column.table.connection)
         for token in (None, generate_token()):
             self.path = column.path(key, token)
-            self._storage = storage_at(column.backend, self.path)
+            self._storage = storage_at(column.backend, self.path, column.store)
             self._claim = Claim(self._storage, overwrite=False)
             try:
                 self._claim.__enter__()

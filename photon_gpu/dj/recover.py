@@ -86,13 +86,13 @@ def _begun(column: Column) -> list[str]:
     """Paths within the store that hold a journal."""
     prefix = str(column.backend.spec["schema_prefix"] or "").strip("/")
     folder = table_path(column.table.database, column.table.table_name)
-    root = storage_at(column.backend, f"{prefix}/{folder}" if prefix else folder)
+    root = storage_at(column.backend, f"{prefix}/{folder}" if prefix else folder, column.store)
     ends = [name.removesuffix("/" + JOURNAL) for name in root.names() if name.endswith("/" + JOURNAL)]
     return [f"{prefix}/{folder}/{end}" if prefix else f"{folder}/{end}" for end in ends]
 
 
 def _handle(table: Any, column: Column, path: str, action: str, quiet: float) -> Begun:
-    storage = storage_at(column.backend, path)
+    storage = storage_at(column.backend, path, column.store)
     journal = json.loads(storage.read(JOURNAL))
     column = Column.of(table, journal["field"])
     seconds = _quiet_seconds(storage)
@@ -160,7 +160,7 @@ def _finish(column: Column, journal: dict[str, Any], storage: Storage, files: di
 
 
 def _quiet_seconds(storage: Storage) -> float:
-    from photon_gpu.dj.collect import modified
+    from photon_gpu.dj.stored_movies import modified
 
     storage.fs.invalidate_cache()
     entries = storage.fs.find(storage.root, detail=True).values()

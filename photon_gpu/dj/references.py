@@ -1,17 +1,18 @@
-"""Which movies the database still speaks of.
+"""Which movies the databases of a server still refer to.
 
-Rows are read as text, not through column types: every JSON column of every
-schema on the server is searched for paths of ``.zarr`` folders. A row copied
-to another schema, a column whose codec is not installed here, a store name
-that is null: none of them can hide a reference. What cannot be read ends the
-search with an error.
+Rows are read as text, not through column types: every column of every table
+that can hold a path is searched, whether its type is JSON, text, an array, a
+domain, a composite or a short binary value. A row copied to another schema, a
+column whose codec is not installed here, a store name that is null: none of
+them can hide a reference. What cannot be read ends the search with an error.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from photon_gpu.errors import PhotonError
@@ -19,22 +20,34 @@ from photon_gpu.errors import PhotonError
 #: What every path looked for contains.
 NEEDLE = ".zarr"
 
+_SHORT_BINARY = 65536
+# PostgreSQL: every column but those of types that cannot spell a path, arrays of these, and enums.
 _COLUMNS = {
     "postgresql": """
-        SELECT n.nspname, c.relname, a.attname
+        SELECT n.nspname, c.relname, a.attname, t.typname
         FROM pg_catalog.pg_attribute a
         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE a.atttypid IN ('json'::regtype, 'jsonb'::regtype) AND NOT a.attisdropped
-          AND c.relkind IN ('r', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+        JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+        LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+        WHERE a.attnum > 0 AND NOT a.attisdropped
+          AND c.relkind IN ('r', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+          AND coalesce(e.typtype, t.typtype) <> 'e'
+          AND NOT (coalesce(e.typnamespace, t.typnamespace) = 'pg_catalog'::regnamespace
+            AND coalesce(e.typname, t.typname) IN (
+              'bool', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'money', 'oid', 'date', 'time', 'timetz',
+              'timestamp', 'timestamptz', 'interval', 'uuid', 'inet', 'cidr', 'macaddr', 'macaddr8', 'bit', 'varbit',
+              'point', 'line', 'lseg', 'box', 'path', 'polygon', 'circle', 'xid', 'xid8', 'cid', 'tid', 'pg_lsn'))
         ORDER BY 1, 2, 3""",
-    # MariaDB keeps JSON as longtext.
+    # MariaDB keeps JSON as longtext. To test the length of a longer blob, MySQL would read all of it.
     "mysql": """
-        SELECT c.table_schema, c.table_name, c.column_name
+        SELECT c.table_schema, c.table_name, c.column_name, c.data_type
         FROM information_schema.columns c
         JOIN information_schema.tables t
           ON t.table_schema = c.table_schema AND t.table_name = c.table_name
-        WHERE c.data_type IN ('json', 'longtext') AND t.table_type = 'BASE TABLE'
+        WHERE c.data_type IN ('json', 'char', 'varchar', 'tinytext', 'text', 'mediumtext', 'longtext',
+            'binary', 'varbinary', 'tinyblob', 'blob')
+          AND t.table_type NOT IN ('VIEW', 'SYSTEM VIEW', 'SEQUENCE')
           AND c.table_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')
         ORDER BY 1, 2, 3""",
 }
@@ -55,71 +68,112 @@ _WRITERS = {
         WHERE trx_mysql_thread_id <> connection_id() AND trx_rows_modified > 0""",
 }
 
+# What may stand in a path from the schema's folder on; photon_gpu.dj.address percent-encodes everything else.
+_PATH = re.compile(r"[\w.~%=/-]+", re.ASCII)
+_END = re.compile(r"\.zarr(?![A-Za-z0-9_%~=])")
+
 
 class ReferencesUnknownError(PhotonError, RuntimeError):
-    """The database could not be read whole, so nothing may be called unreferenced."""
+    """The databases could not be read whole, so nothing may be called unreferenced."""
 
 
 class References:
-    """The paths a database refers to, at one moment.
+    r"""The paths that some texts mention.
 
-    A movie counts as referenced if its path from the schema folder on is the
-    end of any string in any JSON column: whichever store name or prefix stands before it.
+    A movie counts as referenced if its path from the schema folder on stands in any of the
+    texts: whatever store name or prefix stands before it, however the text is quoted or escaped.
+
+    Examples
+    --------
+    >>> found = References([r'{"path": "_schema\/lab\/recording\/i=1\/movie.zarr"}'])
+    >>> "lab/recording/i=1/movie.zarr" in found, "lab/recording/i=2/movie.zarr" in found
+    (True, False)
     """
 
-    def __init__(self, strings: Iterable[str]) -> None:
+    def __init__(self, texts: Iterable[str | bytes] = ()) -> None:
         self._ends: set[str] = set()
-        for text in strings:
-            parts = text.rstrip("/").split("/")
-            self._ends.update("/".join(parts[start:]) for start in range(len(parts)))
+        self.add(texts)
+
+    def add(self, texts: Iterable[str | bytes]) -> None:
+        """Add the paths that more texts mention; bytes are searched as binary values."""
+        for text in texts:
+            binary = isinstance(text, bytes)
+            for spelling in _spellings(text.decode("latin-1") if isinstance(text, bytes) else text):
+                for run in _PATH.finditer(spelling):
+                    self._add_run(run[0], binary)
+
+    def _add_run(self, run: str, binary: bool) -> None:
+        for end in re.finditer(r"\.zarr", run) if binary else _END.finditer(run):
+            parts = run[: end.end()].split("/")
+            for start in range(len(parts)):
+                # In binary values, the byte before a path may look like a part of it.
+                for skipped in range(len(parts[start]) if binary else 1):
+                    self._ends.add("/".join([parts[start][skipped:], *parts[start + 1 :]]))
 
     def __contains__(self, path: object) -> bool:
         return path in self._ends
 
 
-def find_references(connection: Any, *, needle: str = NEEDLE) -> References:
-    """Read references in one snapshot of the whole database.
+def _spellings(text: str) -> Iterator[str]:
+    """A text without escapes; a backslash may be one, a separator, or stand before a letter that is none."""
+    text = re.sub(r"\\+u00([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), text)
+    yield re.sub(r"[\\/]+", "/", text)
+    if re.search(r"\\[bfnrt]", text):
+        yield re.sub(r"[\\/]+", "/", re.sub(r"\\+[bfnrt]", " ", text))
+
+
+def find_references(*connections: Any, needle: str = NEEDLE) -> References:
+    """Read references in one snapshot of each database.
 
     Parameters
     ----------
-    connection : datajoint.Connection
-        Outside any transaction.
+    *connections : datajoint.Connection
+        One to each database, outside any transaction.
     needle : str
-        Only rows that contain it are read: a path, to ask about one movie.
+        Only rows that contain all words of it are read: a path, to ask about one movie.
 
     Raises
     ------
     ReferencesUnknownError
-        If any table with a JSON column cannot be read, or the connection is in a state that hides rows.
+        If any column that may hold a path cannot be read, or a connection is in a state that hides rows.
     """
-    if connection.in_transaction:
-        raise ReferencesUnknownError(
-            "the connection is inside a transaction, whose deletions may yet be rolled back; "
-            "collect after it has ended"
-        )
-    if getattr(connection, "_query_cache", None):
-        raise ReferencesUnknownError("the connection answers from a query cache; switch it off to collect")
+    for connection in connections:
+        if connection.in_transaction:
+            raise ReferencesUnknownError(
+                "the connection is inside a transaction, whose deletions may yet be rolled back; "
+                "collect after it has ended"
+            )
+        if getattr(connection, "_query_cache", None):
+            raise ReferencesUnknownError(
+                "the connection answers from a query cache; switch it off to collect"
+            )
+    database = None
     try:
-        with _snapshot(connection):
-            return References(_strings(connection, needle))
+        with ExitStack() as snapshots:
+            # All are taken before any is read, so that a row moved between databases is in one of them.
+            for connection in connections:
+                database = _name(connection)
+                snapshots.enter_context(_snapshot(connection))
+            found = References()
+            for connection in connections:
+                database = _name(connection)
+                found.add(_texts(connection, needle))
+            return found
     except Exception as error:
         raise ReferencesUnknownError(
-            f"the rows that may refer to movies could not all be read ({type(error).__name__}: {error}). "
-            "Nothing more is deleted. Collect as a database user who may read every table"
+            f"the rows of {database} that may refer to movies could not all be read "
+            f"({_first_line(error)}). Nothing more is deleted. Collect as a database user who may read every "
+            "table (PostgreSQL: GRANT pg_read_all_data)"
         ) from error
 
 
-def uncommitted_writes(connection: Any) -> list[str]:
-    """Tables with JSON columns that other sessions have written to and not yet committed."""
+def uncommitted_writes(*connections: Any) -> list[str]:
+    """Tables that may hold paths, which other sessions have written to and not yet committed."""
     try:
-        backend = connection.adapter.backend
-        held = {tuple(map(str, row)) for row in connection.query(_WRITERS[backend])}
-        if backend == "postgresql":
-            held &= {tuple(row[:2]) for row in connection.query(_COLUMNS[backend])}
-        return sorted(".".join(name) for name in held)
+        return sorted(".".join(name) for connection in connections for name in _written(connection))
     except Exception as error:
         raise ReferencesUnknownError(
-            f"transactions of other sessions could not be seen ({type(error).__name__}: {error}). "
+            f"transactions of other sessions could not be seen ({_first_line(error)}). "
             "Nothing more is deleted. On MySQL, collect as a user with the PROCESS privilege"
         ) from error
 
@@ -135,6 +189,29 @@ def schema_tables(connection: Any, schema: str) -> set[str]:
     return {row[0] for row in connection.query(query, args=(schema,))}
 
 
+def recorded_movies(connection: Any, schema: str) -> list[tuple[str | None, str]]:
+    """Store and path of every movie that a row of one schema was inserted with."""
+    found = []
+    for text in _texts(
+        connection, '"codec_name": "photon"', schema=schema, kinds=("json", "jsonb", "longtext")
+    ):
+        try:
+            row = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and row.get("codec_name") == "photon" and isinstance(row.get("path"), str):
+            found.append((row.get("store"), row["path"]))
+    return found
+
+
+def _written(connection: Any) -> set[tuple[str, ...]]:
+    backend = connection.adapter.backend
+    held = {tuple(map(str, row)) for row in connection.query(_WRITERS[backend])}
+    if backend == "postgresql":
+        held &= {tuple(row[:2]) for row in connection.query(_COLUMNS[backend])}
+    return held
+
+
 @contextmanager
 def _snapshot(connection: Any) -> Iterator[None]:
     connection.start_transaction()
@@ -143,37 +220,50 @@ def _snapshot(connection: Any) -> Iterator[None]:
             connection.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             # Row-level security would leave rows out silently; off, it raises instead.
             connection.query("SET LOCAL row_security = off")
+            connection.query("SELECT 1")  # the first query takes the snapshot
         yield
     finally:
         connection.cancel_transaction()
 
 
-def _strings(connection: Any, needle: str) -> Iterator[str]:
+def _texts(
+    connection: Any, needle: str, *, schema: str | None = None, kinds: tuple[str, ...] = ()
+) -> Iterator[str | bytes]:
+    """Values of all columns that may hold a path and hold all words of ``needle``."""
     quote = connection.adapter.quote_identifier
     postgresql = connection.adapter.backend == "postgresql"
-    for schema, table, column in connection.query(_COLUMNS[connection.adapter.backend]).fetchall():
-        # Through jsonb, so that no other spelling of the same string hides a path.
-        text = f"{quote(column)}::jsonb::text" if postgresql else quote(column)
-        found = f"strpos({text}, '{needle}')" if postgresql else f"LOCATE('{needle}', {text})"
-        query = f"SELECT {text} FROM {quote(schema)}.{quote(table)} WHERE {found} > 0"
-        for (row,) in connection.query(query.replace("%", "%%")):
-            yield from _walk(row)
+    # Words alone, since what stands between them may be escaped.
+    words = re.findall(r"[A-Za-z0-9_]+", needle)
+    tables: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for owner, table, column, kind in connection.query(_COLUMNS[connection.adapter.backend]).fetchall():
+        if schema in (None, owner) and (not kinds or kind in kinds):
+            value = _as_text(quote(column), kind) if postgresql else quote(column)
+            tables.setdefault((owner, table), []).append((value, kind))
+    for (owner, table), columns in tables.items():
+        values = [value for value, _ in columns]
+        contains = "strpos({0}, '{1}')" if postgresql else "LOCATE('{1}', {0})"
+        any_of = " OR ".join(
+            "(" + " AND ".join(f"{contains.format(value, word)} > 0" for word in words) + ")"
+            for value in values
+        )
+        query = f"SELECT {', '.join(values)} FROM {quote(owner)}.{quote(table)} WHERE {any_of}"
+        for row in connection.query(query.replace("%", "%%")):
+            for value, (_, kind) in zip(row, columns, strict=True):
+                if value is not None:
+                    yield value.encode() if kind == "bytea" else value
 
 
-def _walk(value: Any) -> Iterator[str]:
-    if isinstance(value, bytes):
-        value = value.decode()
-    if isinstance(value, str):
-        yield value
-        if value[:1] in ("{", "[", '"'):
-            try:
-                inner = json.loads(value)
-            except ValueError:
-                return
-            yield from _walk(inner)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _walk(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _walk(item)
+def _as_text(column: str, kind: str) -> str:
+    if kind == "bytea":
+        return f"CASE WHEN octet_length({column}) <= {_SHORT_BINARY} THEN encode({column}, 'escape') END"
+    return f"{column}::text"
+
+
+def _name(connection: Any) -> str:
+    database = connection.conn_info.get("database_name")
+    return f"database {database!r}" if database else "the database"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"

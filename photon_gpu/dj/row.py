@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from photon_gpu import manifest, metadata
+from photon_gpu.dj.stores import StoreStorage
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.reader import Movie
 from photon_gpu.storage import Storage
@@ -64,7 +65,7 @@ def make_row(storage: Storage, *, path: str, store: str) -> dict[str, Any]:
     }
 
 
-def open_row(row: dict[str, Any], storage: Storage) -> Movie:
+def open_row(row: dict[str, Any], storage: StoreStorage) -> Movie:
     """The movie of a row, with no request: bytes are fetched as it is indexed."""
     try:
         array, attributes, crc = row["zarray"].encode(), row["zattrs"].encode(), row["manifest_crc32"]
@@ -74,11 +75,11 @@ def open_row(row: dict[str, Any], storage: Storage) -> Movie:
     return Movie(_RowStorage(storage, crc), description)
 
 
-class _RowStorage(Storage):
+class _RowStorage(StoreStorage):
     """Storage whose movie must be the one its row was inserted with."""
 
-    def __init__(self, storage: Storage, manifest_crc32: str) -> None:
-        super().__init__(storage.fs, storage.root, write_options=storage.write_options)
+    def __init__(self, storage: StoreStorage, manifest_crc32: str) -> None:
+        super().__init__(storage.fs, storage.root, store=storage.store, write_options=storage.write_options)
         self._crc = manifest_crc32
 
     def read(self, name: str) -> bytes:

@@ -9,14 +9,15 @@ missing ``endpoint``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import fsspec
 from datajoint.storage_adapter import StorageAdapter
 
-from photon_gpu.errors import InvalidInputError
-from photon_gpu.storage import Storage
+from photon_gpu.errors import InvalidInputError, PhotonError, StoreUnavailableError
+from photon_gpu.storage import Storage, without_credentials
 
 #: What S3 calls its storage classes.
 STORAGE_CLASSES = (
@@ -211,14 +212,116 @@ def metadata_filesystem(backend: Any) -> fsspec.AbstractFileSystem:
     return backend.fs
 
 
-def storage_at(backend: Any, path: str) -> Storage:
-    """Where a movie of a DataJoint store lies; chunks get the store's class, metadata STANDARD."""
+def store_backend(store: str, config: Any) -> Any:
+    """DataJoint's backend of a store, or an error that names the store: a disk may not be mounted."""
+    from datajoint.hash_registry import get_store_backend
+
+    try:
+        return get_store_backend(store, config=config)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"store {store!r} cannot be reached: {error}. Is the disk mounted, and the store's location right?"
+        ) from error
+
+
+def storage_at(backend: Any, path: str, store: str = "") -> StoreStorage:
+    """Where a movie of a DataJoint store lies; chunks get the store's class, metadata STANDARD.
+
+    ``store`` is the name that errors give.
+    """
     kind = backend.spec.get("storage_class") if backend.protocol == S3Adapter.protocol else None
-    return Storage(
+    return StoreStorage(
         metadata_filesystem(backend),
         backend._full_path(path),
+        store=store,
         write_options={"StorageClass": kind} if kind else None,
     )
+
+
+@contextmanager
+def store_errors(store: str, action: str) -> Iterator[None]:
+    """Turn what a store's client raises into an error that names the store and what failed.
+
+    A missing or an existing file is an answer of the store, and stays what it is.
+    """
+    try:
+        yield
+    except (PhotonError, FileNotFoundError, FileExistsError, NotADirectoryError):
+        raise
+    except Exception as error:
+        text = without_credentials(f"{type(error).__name__}: {error}")
+        name = f"store {store!r}: " if store else ""
+        failed = StoreUnavailableError(f"{name}{action} failed ({text})")
+        failed.errno = getattr(error, "errno", None)
+        raise failed from error
+
+
+class StoreStorage(Storage):
+    """A folder in a DataJoint store, whose errors name the store.
+
+    Parameters
+    ----------
+    fs, root, write_options
+        As for :class:`photon_gpu.storage.Storage`.
+    store : str
+        Name of the store.
+    """
+
+    def __init__(
+        self, fs: Any, root: str, *, store: str, write_options: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(fs, root, write_options=write_options)
+        self.store = store
+
+    def _doing(self, action: str, name: str = "") -> Any:
+        return store_errors(self.store, f"{action} {self.url}{'/' + name if name else ''}")
+
+    def sibling(self, tag: str) -> StoreStorage:
+        """A folder beside this one, of a name nobody has."""
+        beside = super().sibling(tag)
+        return StoreStorage(beside.fs, beside.root, store=self.store, write_options=self.write_options)
+
+    def read(self, name: str) -> bytes:
+        """Whole content; FileNotFoundError only where the store itself says there is no such file."""
+        with self._doing("reading", name):
+            return super().read(name)
+
+    def write(self, name: str, data: bytes, *, listed: bool = True) -> None:
+        """Write a whole file, replacing it."""
+        with self._doing("writing", name):
+            super().write(name, data, listed=listed)
+
+    def write_in_order(
+        self, files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None
+    ) -> None:
+        """Write files, the last of which is there only if all others are."""
+        with self._doing("writing the metadata of"):
+            super().write_in_order(files, others)
+
+    def create(self, name: str, data: bytes, *, synced: bool = True) -> None:
+        """Write a file that must not exist yet; FileExistsError where another writer was first."""
+        with self._doing("creating", name):
+            super().create(name, data, synced=synced)
+
+    def names(self) -> list[str]:
+        """Names of all files below the root, sorted; never from a cache."""
+        with self._doing("listing"):
+            return super().names()
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file below the root, by name, from one listing; never from a cache."""
+        with self._doing("listing"):
+            return super().sizes()
+
+    def exists(self, name: str) -> bool:
+        """Whether a file is there, asked of the store itself."""
+        with self._doing("looking for", name):
+            return super().exists(name)
+
+    def delete(self, name: str) -> None:
+        """Delete one file; missing is fine."""
+        with self._doing("deleting", name):
+            super().delete(name)
 
 
 def _endpoint(spec: Mapping[str, Any]) -> tuple[str | None, str | None]:

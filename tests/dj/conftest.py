@@ -63,6 +63,12 @@ def another(database, dj):
 
 
 @pytest.fixture(scope="session")
+def mysql_port(tmp_path_factory):
+    with servers.mysql(tmp_path_factory.mktemp("mysql")) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
 def seaweed(tmp_path_factory):
     with servers.seaweed(tmp_path_factory.mktemp("seaweed")) as endpoint:
         yield endpoint

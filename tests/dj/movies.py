@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import photon_gpu as pg
+from photon_gpu.dj.marks import MARK
 
 RECORDING = "recording_id : int32\n---\nmovie : <photon@imaging>"
 
@@ -29,8 +30,9 @@ def check_rows(table, expected, **options):
 
 
 def files(backend, path=""):
-    """Names of all files of a store, or of one folder of it."""
+    """Names of all files of a store, or of one folder of it, without the marks of databases."""
     backend.fs.invalidate_cache()
     root = backend._full_path(path).rstrip("/")
     found = backend.fs.find(root)
-    return sorted(name[len(root) + 1 :] for name in found if len(name) > len(root) + 1)
+    names = sorted(name[len(root) + 1 :] for name in found if len(name) > len(root) + 1)
+    return [name for name in names if MARK not in name]

@@ -1,4 +1,4 @@
-"""Real servers from pip, on 127.0.0.1 and free ports: PostgreSQL, two S3, GCS."""
+"""Real servers on 127.0.0.1 and free ports: PostgreSQL, two S3 and GCS from pip, MariaDB or MySQL from the system."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -156,6 +157,48 @@ def postgres(folder: Path) -> Iterator[dict[str, str]]:
         }
     finally:
         server.cleanup()
+
+
+@contextlib.contextmanager
+def mysql(folder: Path) -> Iterator[int]:
+    """MariaDB or MySQL with an empty data folder; yields the port, where root needs no password."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    server = shutil.which("mariadbd", path=path) or shutil.which("mysqld", path=path)
+    if server is None:
+        pytest.skip("neither mariadbd nor mysqld is on PATH; apt-get install mariadb-server")
+    common = ["--no-defaults", f"--datadir={folder}/data", *(["--user=root"] if os.geteuid() == 0 else [])]
+    install = shutil.which("mariadb-install-db", path=path)
+    if install:
+        first = [install, *common, "--auth-root-authentication-method=normal", "--skip-test-db"]
+    else:
+        first = [server, *common, "--initialize-insecure"]
+    subprocess.run(first, check=True, capture_output=True, timeout=120)
+    port = free_port()
+    # A socket's path may be 107 bytes long, which a folder of pytest exceeds.
+    with tempfile.TemporaryDirectory() as short, (folder / "log").open("wb") as out:
+        command = [server, *common, f"--socket={short}/s", f"--port={port}", "--bind-address=127.0.0.1"]
+        process = subprocess.Popen(
+            [*command, f"--pid-file={short}/pid", "--skip-networking=0"], stdout=out, stderr=out
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while not _greets(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{server} did not start:\n{(folder / 'log').read_text()[-2000:]}")
+                time.sleep(0.1)
+            yield port
+        finally:
+            process.kill()  # nothing it holds is worth an orderly end
+            process.wait()
+
+
+def _greets(port: int) -> bool:
+    """Whether a MySQL server speaks first, as it does to whoever connects."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            return len(connection.recv(5)) == 5
+    except OSError:
+        return False
 
 
 def environment(extra: dict[str, str]) -> dict[str, str]:

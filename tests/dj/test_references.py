@@ -23,13 +23,29 @@ def table(schema):
 
 @pytest.mark.parametrize(
     "text",
-    [PATH, f"{PATH}/", f"_schema/{PATH}", f"nested/location/{PATH}", f"s3://bucket/x/{PATH}"],
+    [
+        PATH,
+        f"{PATH}/",
+        f"{PATH}/0.0.0",
+        f"_schema/{PATH}",
+        f"nested/location/{PATH}",
+        f"s3://bucket/x/{PATH}",
+        f"see {PATH}.",
+        f"a,{PATH},b",
+        PATH.replace("/", "\\"),
+        PATH.replace("/", "\\/"),
+        PATH.replace("/", "\\u002f").replace("=", "\\u003D"),
+        f"path:\\n{PATH}",
+        f"D:\\{PATH}",
+        f"b'{PATH}'",
+        b"\x2d" + PATH.encode() + b"7\x00",
+    ],
 )
 def test_whatever_stands_before_a_path(text):
     assert PATH in References([text])
 
 
-@pytest.mark.parametrize("text", [f"{PATH}x", f"{PATH}/0.0.0", f"x{PATH}", "movie.zarr", ""])
+@pytest.mark.parametrize("text", [f"{PATH}x", f"x{PATH}", "movie.zarr", "", PATH.replace("42", "4")])
 def test_other_strings_are_no_references(text):
     assert PATH not in References([text])
 

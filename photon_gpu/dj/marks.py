@@ -1,0 +1,158 @@
+"""Marks in a store location that say which databases store movies there.
+
+One small file for each database, ``.photon-database-*``, beside the folders of
+the schemas. It is written before the first movie. A collection refuses where a
+database of another server has a mark, since it cannot read that one's
+references, and where movies may be older than the marks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from photon_gpu.dj.databases import Identity, identify
+from photon_gpu.dj.stores import storage_at, store_errors
+from photon_gpu.storage import Storage
+
+#: Beginning of a mark's name.
+MARK = ".photon-database-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One database that stores movies in a location.
+
+    Attributes
+    ----------
+    identity : Identity
+    first : bool
+        Whether no movie lay here when it was made, so that every database that ever stored here has a mark.
+    """
+
+    identity: Identity
+    first: bool
+
+
+def mark_location(backend: Any, store: str, connection: Any) -> None:
+    """Note that a database stores movies in a location, unless it is noted."""
+    identity = identify(connection)
+    root = _root(backend, store)
+    if root.exists(_name(identity)):
+        return
+    names, folders = _list(backend, store, root)
+    first = not folders and not any(name.startswith(MARK) for name in names)
+    # Another process of the same database may have been faster.
+    with suppress(FileExistsError):
+        root.create(_name(identity), _pack(identity, first))
+
+
+def mark_insert(backend: Any, store: str) -> None:
+    """The same for the database of the table that is being inserted into.
+
+    Where there is none, as in a codec called by hand, nothing is marked, and a collection refuses.
+    """
+    import inspect
+
+    from datajoint.table import Table
+
+    # DataJoint tells a codec the config, which several connections may share, but not the connection.
+    frame = inspect.currentframe()
+    while frame is not None:
+        table = frame.f_locals.get("self")
+        if isinstance(table, Table):
+            mark_location(backend, store, table.connection)
+            return
+        frame = frame.f_back
+
+
+def refusal(backend: Any, store: str, identity: Identity, ignored: Collection[str]) -> str:
+    """Why nothing in a location may be deleted for a database; empty if it may."""
+    root = _root(backend, store)
+    names, folders = _list(backend, store, root)
+    marks = [_unpack(root.read(name)) for name in names if name.startswith(MARK)]
+    where = f"store {store!r}, {root.url}"
+    for mark in marks:
+        if mark is None:
+            return (
+                f"{where}: a {MARK}* file cannot be read, so it is unknown which databases store movies here"
+            )
+        other = mark.identity
+        if other.server != identity.server:
+            return (
+                f"{where}: {_describe(other)} stores movies here too, and its references cannot be read "
+                "from this server. If it is gone or was moved here, say so once with only_this_database=True"
+            )
+        if other.database in ignored:
+            return f"{where}: database {other.database!r} is to be ignored, and stores movies here"
+    if folders and not any(mark.first for mark in marks if mark):
+        return (
+            f"{where}: movies here may be of another database, since they may be older than the marks photon_gpu "
+            "leaves. If only databases of this server store movies here, say so once with only_this_database=True"
+        )
+    return ""
+
+
+def take_over(backend: Any, store: str, identity: Identity) -> None:
+    """Mark a location as used by databases of one server only."""
+    root = _root(backend, store)
+    root.write(_name(identity), _pack(identity, True))
+    for name in _list(backend, store, root)[0]:
+        if name.startswith(MARK) and name != _name(identity):
+            mark = _unpack(root.read(name))
+            if mark is None or mark.identity.server != identity.server:
+                root.delete(name)
+
+
+def _root(backend: Any, store: str) -> Storage:
+    return storage_at(backend, str(backend.spec.get("schema_prefix") or "").strip("/"), store)
+
+
+def _list(backend: Any, store: str, root: Storage) -> tuple[list[str], list[str]]:
+    """Names of the files at the root, and of the folders that may hold movies."""
+    with store_errors(store, f"listing {root.url}"):
+        root.fs.invalidate_cache()
+        try:
+            entries = root.fs.ls(root.root, detail=True)
+        except FileNotFoundError:
+            return [], []
+    others = {
+        str(backend.spec.get(key) or "").strip("/").split("/")[0]
+        for key in ("hash_prefix", "filepath_prefix")
+    }
+    files, folders = [], []
+    for entry in entries:
+        name = entry["name"].rstrip("/").rsplit("/", 1)[-1]
+        if entry["type"] != "directory":
+            files.append(name)
+        elif name not in {*others, "lost+found"}:
+            folders.append(name)
+    return files, folders
+
+
+def _name(identity: Identity) -> str:
+    return MARK + hashlib.sha256(f"{identity.server}\n{identity.database}".encode()).hexdigest()[:16]
+
+
+def _pack(identity: Identity, first: bool) -> bytes:
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    return json.dumps({**asdict(identity), "first": first, "since": now}, indent=4).encode()
+
+
+def _unpack(data: bytes) -> Mark | None:
+    try:
+        told = json.loads(data)
+        identity = Identity(**{name: str(told[name]) for name in ("server", "database", "address")})
+        return Mark(identity=identity, first=told["first"] is True)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _describe(identity: Identity) -> str:
+    name = f"database {identity.database!r}" if identity.database else "a database"
+    return f"{name} of another server ({identity.address}, {identity.server})"

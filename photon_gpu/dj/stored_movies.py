@@ -1,0 +1,169 @@
+"""The movies that lie in one schema's folder of a store, and which of their files are theirs."""
+
+from __future__ import annotations
+
+import re
+import struct
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from photon_gpu import manifest
+from photon_gpu.claim import ARRAY, MARKER
+from photon_gpu.dj.address import folder_name
+from photon_gpu.dj.record import ENCODING, JOURNAL
+from photon_gpu.dj.row import LOCK
+from photon_gpu.dj.stores import storage_at, store_backend, store_errors
+from photon_gpu.durable import PARTIAL
+from photon_gpu.errors import ArchivedError, InvalidInputError, PhotonError
+from photon_gpu.metadata import ATTRIBUTES
+
+_CHUNK = re.compile(r"\d+(\.\d+)*")
+_BLOSC_HEADER = struct.Struct("<4B3I")
+
+
+class SchemaFolder:
+    """One schema's folder in one store.
+
+    Attributes
+    ----------
+    store : str
+        Name of the store.
+    prefix : str
+        What stands before the schema in a movie's path.
+    root : str
+        Path of the folder on the filesystem.
+    """
+
+    def __init__(self, connection: Any, store: str, schema: str) -> None:
+        self.store = store
+        self.backend = store_backend(store, connection._config)
+        if self.backend.spec.get("partition_pattern"):
+            raise InvalidInputError(
+                f"store {store!r} has a partition_pattern, which spreads a schema over many folders; "
+                "collecting such a store is not supported. Name the other stores with stores="
+            )
+        self.schema = folder_name(schema)
+        self.prefix = str(self.backend.spec.get("schema_prefix") or "").strip("/")
+        # Locks go to STANDARD even in an archive store, as all that storage_at() writes with a leading dot.
+        self.storage = storage_at(self.backend, self.path(self.schema), store)
+        self.fs, self.root = self.storage.fs, self.storage.root
+        self.place = (type(self.fs).__name__, str(self.backend.spec.get("endpoint")), self.root)
+
+    def path(self, below: str) -> str:
+        """A path below the prefix as rows of this store give it."""
+        return f"{self.prefix}/{below}" if self.prefix else below
+
+    def find(self, folder: str) -> dict[str, dict[str, Any]]:
+        """Files under a folder, by path below it, listed afresh."""
+        with store_errors(self.store, f"listing {self.storage.url}{folder.removeprefix(self.root)}"):
+            self.fs.invalidate_cache()
+            listed = self.fs.find(folder, detail=True)
+        return {path[len(folder) :].lstrip("/"): entry for path, entry in listed.items()}
+
+    def movies(self) -> list[StoredMovie]:
+        """All folders named ``*.zarr``."""
+        folders: dict[str, dict[str, dict[str, Any]]] = {}
+        for path, entry in self.find(self.root).items():
+            if inside := re.match(r"((?:[^/]+/)*?[^/]+\.zarr)/(.+)", path):
+                folders.setdefault(inside[1], {})[inside[2]] = entry
+        return [StoredMovie(self, folder, files) for folder, files in sorted(folders.items())]
+
+
+class StoredMovie:
+    """One ``.zarr`` folder as it was listed.
+
+    Attributes
+    ----------
+    path : str
+        From the schema's folder on.
+    files : dict
+        What the listing says of each file, by name.
+    own : list of str
+        Names of the files that are known to be photon_gpu's, once :meth:`examine` was called.
+    """
+
+    def __init__(self, section: SchemaFolder, folder: str, files: dict[str, dict[str, Any]]) -> None:
+        self.section = section
+        self.folder = folder
+        self.files = files
+        self.path = f"{section.schema}/{folder}"
+        self.root = f"{section.root}/{folder}"
+        self.storage = storage_at(section.backend, section.path(self.path), section.store)
+        self.own: list[str] = []
+
+    def changed(self) -> datetime:
+        """When the newest file of the movie itself was written."""
+        own = [entry for name, entry in self.files.items() if not name.startswith(LOCK)]
+        return max(map(modified, own or self.files.values()))
+
+    def doubt(self, tables: set[str], grace: timedelta, dropped_tables: bool) -> str:
+        """Why the movie must stay; empty if it may go."""
+        if JOURNAL in self.files:
+            return "an unfinished recording; photon_gpu.dj.recover finishes or removes it"
+        table = self.folder.split("/", 1)[0]
+        if table not in tables and not dropped_tables:
+            return f"the schema has no table {table}; dropped_tables=True collects these too"
+        if datetime.now(UTC) - self.changed() < grace:
+            return "changed within the grace period"
+        try:
+            return self.examine()
+        except FileNotFoundError:
+            return "its files changed meanwhile"
+
+    def examine(self) -> str:
+        """Find the files that may be deleted with the movie; returns why there are none, if so."""
+        listed: set[str] = set()
+        if manifest.NAME in self.files:
+            try:
+                listed = set(manifest.unpack(self.storage.read(manifest.NAME), self.storage.url))
+            except PhotonError as error:
+                return f"its manifest, which says which files are its own, cannot be read: {error}"
+            listed.add(manifest.NAME)
+        locked = any(name.startswith(LOCK) for name in self.files)
+        begun = MARKER in self.files or locked
+        ours = begun or self._says_photon()
+        if ARRAY in self.files and not listed and not begun:
+            return "no manifest says which files are its own" if ours else "not written by photon_gpu"
+        if not ours and not listed:
+            return "not written by photon_gpu"
+        for name in self.files:
+            known = name in listed or name in (MARKER, ENCODING, ATTRIBUTES, ARRAY)
+            partial = name.startswith(PARTIAL)
+            if known or partial or (not name.startswith(LOCK) and self._unlisted_chunk(name, begun)):
+                self.own.append(name)
+        return ""
+
+    def strays(self) -> list[str]:
+        """Files in the folder that are not known to be the movie's."""
+        return sorted(name for name in self.files.keys() - set(self.own) if not name.startswith(LOCK))
+
+    def _says_photon(self) -> bool:
+        if ATTRIBUTES not in self.files:
+            return False
+        text = self.storage.read(ATTRIBUTES).decode(errors="replace")
+        return bool(re.search(r'"codec_name"\s*:\s*"photon"', text))
+
+    def _unlisted_chunk(self, name: str, begun: bool) -> bool:
+        """Whether a file is a chunk of a writer that was killed before it listed it: a Blosc frame of its size."""
+        if not _CHUNK.fullmatch(name) or not (begun or ARRAY not in self.files):
+            return False
+        try:
+            data = self.storage.read(name)
+        except ArchivedError:
+            return False
+        return len(data) >= _BLOSC_HEADER.size and _BLOSC_HEADER.unpack_from(data)[-1] == len(data)
+
+
+def modified(entry: dict[str, Any]) -> datetime:
+    """When a listed file was written; stores call it by different names."""
+    for name in ("LastModified", "updated", "mtime", "last_modified"):
+        value = entry.get(name)
+        if isinstance(value, datetime):
+            return value if value.tzinfo else value.replace(tzinfo=UTC)
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+    raise PhotonError(
+        f"the store does not say when {entry.get('name')} was written; nothing can be called old"
+    )

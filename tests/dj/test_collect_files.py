@@ -1,0 +1,107 @@
+"""A collection deletes the files a manifest lists and what a killed writer left, and names the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import declare
+from movies import RECORDING, poisson
+
+from photon_gpu import blosc
+from photon_gpu.dj import collect
+from photon_gpu.dj.marks import MARK
+
+STRAYS = ["notes.txt", "7.0.0", "1.2.840.113", "12", "suite2p/ops.npy", "0.0.0.bak", ".nfs0001"]
+
+
+@pytest.fixture
+def orphan(schema, store):
+    """The folder of a movie that no row refers to, and how to collect it."""
+    store()
+    table = declare(schema, RECORDING)
+    table.insert1({"recording_id": 1, "movie": poisson(1)})
+    table.delete()
+    backend = table.connection._config.stores["imaging"]["location"]
+    folder = Path(backend) / schema.database / "recording/recording_id=1/movie.zarr"
+    return folder, lambda **more: collect(schema.database, **{"dry_run": False, "grace_hours": 0, **more})
+
+
+def place(folder, names, content=b"somebody's"):
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(content)
+
+
+def left(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def frame():
+    return blosc.compress(np.arange(1000.0), blosc.Compressor.parse("zstd-1-shuffle"))
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_a_file_that_no_manifest_lists_stays_and_is_named(orphan, stray):
+    folder, run = orphan
+    place(folder, [stray])
+    own = sum(path.stat().st_size for path in folder.iterdir() if path.is_file() and path.name != stray)
+    for dry_run, status in ((True, "orphan"), (False, "deleted")):
+        found = run(dry_run=dry_run)
+        (movie,) = found.unreferenced
+        assert (movie.status, movie.why) == (status, f"not the movie's own, stays: {stray}")
+        assert movie.bytes == own
+        assert movie.why in found.text()
+    assert left(folder) == [stray]
+    (rest,) = run().unreferenced
+    assert (rest.status, rest.why) == ("kept", "not written by photon_gpu")
+    assert left(folder) == [stray]
+
+
+def test_many_strays_are_counted(orphan):
+    folder, run = orphan
+    place(folder, STRAYS)
+    (movie,) = run().unreferenced
+    assert movie.why.endswith(f"and {len(STRAYS) - 3} more")
+    assert left(folder) == sorted(STRAYS)
+
+
+def test_a_chunk_that_a_finished_movie_does_not_list_stays(orphan):
+    """Even one that looks like photon_gpu's: it may be of another movie."""
+    folder, run = orphan
+    place(folder, ["9.0.0"], frame())
+    assert run().count("deleted") == 1
+    assert left(folder) == ["9.0.0"]
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"{}", b'{"manifest_version": 1'])
+def test_a_movie_whose_manifest_is_gone_or_damaged_stays(orphan, damage):
+    folder, run = orphan
+    before = left(folder)
+    (folder / ".manifest.json").unlink()
+    if damage is not None:
+        (folder / ".manifest.json").write_bytes(damage)
+    (movie,) = run().unreferenced
+    assert (movie.status, "manifest" in movie.why) == ("kept", True)
+    assert left(folder) == [name for name in before if damage is not None or name != ".manifest.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"DICM" * 40, frame()[:-1], frame() + b"x"])
+def test_of_a_killed_insert_only_what_is_whole_and_a_chunk_goes(orphan, content):
+    folder, run = orphan
+    for path in folder.iterdir():
+        path.unlink()
+    place(folder, [".photon-writing"], b"{}")
+    place(folder, ["0.0.0", "1.0.0", "1.2.840.113"], frame())
+    place(folder, ["2.0.0"], content)
+    (movie,) = run().unreferenced
+    assert (movie.status, movie.why) == ("deleted", "not the movie's own, stays: 2.0.0")
+    assert left(folder) == ["2.0.0"]
+
+
+def test_marks_of_databases_are_no_movies(orphan):
+    folder, run = orphan
+    run()
+    assert run().unreferenced == ()
+    assert [path for path in folder.parents[3].iterdir() if path.name.startswith(MARK)]
