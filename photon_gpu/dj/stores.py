@@ -268,7 +268,7 @@ class StoreStorage(Storage):
     """
 
     def __init__(
-        self, fs: Any, root: str, *, store: str, write_options: dict[str, Any] | None = None
+        self, fs: Any, root: str, *, store: str = "", write_options: dict[str, Any] | None = None
     ) -> None:
         super().__init__(fs, root, write_options=write_options)
         self.store = store
