@@ -38,6 +38,7 @@ _SPOKEN = (
     ("delete_source", "--delete-source"),
     *((f"by {name}=", f"by --source-option {name}=") for name in ("dataset", "path", "key", "series")),
     ("as_pages=True", "--source-option as_pages=true"),
+    *((f"missing={mode!r}", f"--source-option missing={mode}") for mode in ("zero", "fill")),
     ("backend='numba'", "--backend numba"),
     ("chunk_frames is", "--chunk-frames is"),
     *((f"{give}NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)",

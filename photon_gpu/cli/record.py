@@ -22,18 +22,27 @@ def record(
         typer.Argument(
             metavar="SRC",
             help="Raw frames, one after another: - (what is piped in), tcp://HOST:PORT, or a file that grows. "
-            "Or simulate.",
+            "Or a TIFF, .npy, HDF5 or Zarr that is complete. Or simulate.",
             show_default=False,
         ),
     ],
     dst: recording.Dst,
     shape: Annotated[
-        str,
-        typer.Option(metavar="HEIGHT,WIDTH", help="Of a frame; more axes may come before."),
-    ] = "512,512",
+        str | None,
+        typer.Option(
+            metavar="HEIGHT,WIDTH",
+            help="Of a raw frame; more axes may come before.",
+            show_default="512,512",
+        ),
+    ] = None,
     dtype: Annotated[
-        str, typer.Option(metavar="DTYPE", help="Of a pixel: uint16, int16, ... or >i2 for big-endian.")
-    ] = "uint16",
+        str | None,
+        typer.Option(
+            metavar="DTYPE",
+            help="Of a raw pixel: uint16, int16, ... or >i2 for big-endian.",
+            show_default="uint16",
+        ),
+    ] = None,
     rate: Annotated[
         float | None,
         typer.Option(
@@ -84,21 +93,30 @@ def record(
         step=step, layout=layout, preset=preset, chunk_frames=chunk_frames, durability=durability, spool=spool,
         queue_bytes=queue_bytes, backend=backend, workers=workers,
     )  # fmt: skip
-    with _feed(src, _shape(shape), dtype, rate, frames, idle_seconds) as feed, recording.line() as tell:
+    with _feed(src, shape, dtype, rate, frames, idle_seconds) as feed, recording.line() as tell:
         return record_feed(feed, dst, tell=tell, **given)
 
 
 @contextlib.contextmanager
 def _feed(
-    src: str, shape: tuple[int, ...], dtype: str, rate: float | None, frames: int, idle_seconds: float
+    src: str, shape: str | None, dtype: str | None, rate: float | None, frames: int, idle_seconds: float
 ) -> Iterator[Feed]:
-    from photon_gpu.live.feeds import GrowingFile, PacedFeed, RawFeed
+    from photon_gpu.live.feeds import GrowingFile, PacedFeed, RawFeed, SourceFeed, open_whole
+    from photon_gpu.sources import is_container
 
+    stated = {"--shape": shape, "--dtype": dtype}
+    frame, pixel = _shape(shape or "512,512"), dtype or "uint16"
     if src == "simulate":
         from photon_gpu.simulate import simulate
 
-        made = simulate(frames=min(frames, 64), height=shape[-2], width=shape[-1], dtype=dtype)
+        made = simulate(frames=min(frames, 64), height=frame[-2], width=frame[-1], dtype=pixel)
         yield PacedFeed(made, frames_per_second=rate, frames=frames)
+        return
+    if src != "-" and not src.startswith("tcp://") and is_container(src):
+        if idle := [option for option, value in stated.items() if value is not None]:
+            raise InvalidInputError(f"{idle[0]} is for raw frames; {src} says itself what its frames are")
+        with open_whole(src) as source:
+            yield SourceFeed(source)
         return
     with contextlib.ExitStack() as stack:
         stream: Any
@@ -111,7 +129,7 @@ def _feed(
                 stream = stack.enter_context(contextlib.closing(GrowingFile(src, idle_seconds=idle_seconds)))
             except OSError as error:
                 raise InvalidInputError(f"{src} cannot be read: {error.strerror}") from error
-        yield RawFeed(stream, shape, _dtype(dtype), name="what was piped in" if src == "-" else src)
+        yield RawFeed(stream, frame, _dtype(pixel), name="what was piped in" if src == "-" else src)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ _HOMES = {
     "RawFeed": "photon_gpu.live.feeds",
     "RecordReport": "photon_gpu.live.session",
     "RecoverReport": "photon_gpu.live.recovery",
+    "SourceFeed": "photon_gpu.live.feeds",
     "WatchFeed": "photon_gpu.live.watch",
     "pending": "photon_gpu.live.spool",
     "record": "photon_gpu.live.session",

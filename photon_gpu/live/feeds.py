@@ -14,11 +14,21 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.check import SingleImageError
 from photon_gpu.tables import supported_dtype
 
 _BATCH_BYTES = 4 << 20
+_FILE_BATCH_BYTES = 32 << 20
 _LOOK_SECONDS = 0.02
+# How files begin that are more than raw frames.
+_CONTAINERS = {
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "NumPy": (b"\x93NUMPY",),
+    "HDF5": (b"\x89HDF\r\n\x1a\n",),
+    "ZIP (.npz)": (b"PK\x03\x04",),
+}
 
 
 @dataclass(frozen=True)
@@ -104,18 +114,71 @@ class RawFeed(Feed):
             )
 
 
+class SourceFeed(Feed):
+    """Frames of a source that is complete, in their order.
+
+    Parameters
+    ----------
+    source : Source
+
+    Examples
+    --------
+    >>> from photon_gpu.sources import open_source
+    >>> feed = SourceFeed(open_source(np.zeros((9, 4, 4), "uint16")))
+    >>> sum(len(batch.frames) for batch in feed)
+    9
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.name, self.frame_shape, self.dtype = source.name, source.shape[1:], source.dtype
+        self.unread = []
+        self._source = source
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start, stop in batches(self._source):
+            yield Batch(self._source.read(start, stop))
+
+
+def open_whole(path: Any) -> Source:
+    """Open a file as ``encode`` does; a single image is a movie of one frame."""
+    try:
+        return open_source(path)
+    except SingleImageError:
+        return open_source(path, as_pages=True)
+
+
+def batches(source: Source) -> Iterator[tuple[int, int]]:
+    """Ranges of frames that are read at once."""
+    step = max(1, _FILE_BATCH_BYTES // source.frame_nbytes)
+    for start in range(0, source.shape[0], step):
+        yield start, min(start + step, source.shape[0])
+
+
 class GrowingFile:
-    """A file that another program writes, read to its end as it grows.
+    """A file of raw frames that another program writes, read to its end as it grows.
 
     Parameters
     ----------
     path : path-like
     idle_seconds : float
         Without growth for so long, it is complete.
+
+    Raises
+    ------
+    InvalidInputError
+        It begins as a TIFF, NumPy or HDF5 file does, whose frames lie among other things.
     """
 
     def __init__(self, path: Any, *, idle_seconds: float = 10.0) -> None:
         self._path, self._idle = Path(path), idle_seconds
+        with self._path.open("rb") as file:
+            begins = file.read(8)
+        for kind, signatures in _CONTAINERS.items():
+            if begins.startswith(signatures):
+                raise InvalidInputError(
+                    f"{path} is a {kind} file, not raw frames; give it the suffix of its kind to have it read as one. "
+                    "Raw frames that begin so by chance can be piped in"
+                )
         self._file = self._path.open("rb", buffering=0)
         self._read = 0
 

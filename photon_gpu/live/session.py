@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -86,14 +86,18 @@ def record(
     told = monotonic()
     native = feed.dtype.newbyteorder("=")
     with LiveWriter(url, frame_shape=feed.frame_shape, dtype=native, **options) as live:
+        batches = iter(feed)
         try:
-            for batch in feed:
+            for batch in batches:
                 live.append(batch.frames, timestamp=batch.timestamps, metadata=batch.metadata)
                 if tell is not None and monotonic() - told > _TELL_SECONDS:
                     told = monotonic()
                     tell(live.status())
         except KeyboardInterrupt:
             stopped = True
+        finally:
+            if isinstance(batches, Generator):
+                batches.close()  # a feed says then what it did not take
     return RecordReport(
         source=feed.name, url=live.url, frames=live.acknowledged, status=live.status(),
         unread=tuple(feed.unread), stopped=stopped,

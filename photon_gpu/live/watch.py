@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from photon_gpu.errors import InvalidInputError, PhotonError
-from photon_gpu.live.feeds import Batch, Feed
-from photon_gpu.sources import open_source
+from photon_gpu.live.feeds import Batch, Feed, batches, open_whole
 from photon_gpu.sources.base import Source
 
 _LOOK_SECONDS = 0.1
-_BATCH_BYTES = 32 << 20
+
+_State = tuple[int, int]
+"""Size of a file and when it was written, nanoseconds."""
 
 
 class WatchFeed(Feed):
@@ -32,9 +33,13 @@ class WatchFeed(Feed):
 
     Notes
     -----
+    Each file is read as :func:`photon_gpu.open_source` reads it; a single image is one frame. The files of
+    an OME movie of several are taken together, once all are there.
+
     Files are taken in the natural order of their names (``x2`` before ``x10``), so a file waits for
     those before it that are there but not complete. One whose name comes before a file that was
-    taken already is not taken: it is named in ``unread``.
+    taken already is not taken. ``unread`` names it at the end, and every other file that is not in the movie
+    as it then is.
     """
 
     def __init__(
@@ -51,9 +56,10 @@ class WatchFeed(Feed):
         self.name, self._pattern = str(folder), pattern
         self._settle, self._idle = settle_seconds, idle_seconds
         self.unread = []
-        self._taken: set[Path] = set()
+        self._taken: dict[Path, _State | None] = {}
+        self._reading: Path | None = None
         self._last: list[Any] | None = None
-        self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
+        self._seen: dict[Path, tuple[_State, float]] = {}
         self._why: dict[Path, str] = {}
         self._quiet_since = time.monotonic()
         self._first = self._next()
@@ -62,28 +68,46 @@ class WatchFeed(Feed):
         self.frame_shape, self.dtype = self._first[1].shape[1:], self._first[1].dtype
 
     def __iter__(self) -> Iterator[Batch]:
-        found, self._first = self._first, None
-        while found is not None:
-            path, source = found
-            with source:
-                if (source.shape[1:], source.dtype) != (self.frame_shape, self.dtype):
-                    self.unread.append(
-                        f"{path.name} holds frames {source.shape[1:]} {source.dtype}, "
-                        f"not {self.frame_shape} {self.dtype}"
-                    )
-                else:
-                    yield from self._batches(path, source)
-            found = self._next()
-        for path, why in sorted(self._why.items()):
-            self.unread.append(f"{path.name} never became complete: {why}")
+        try:
+            found, self._first = self._first, None
+            while found is not None:
+                path, source = found
+                with source:
+                    if (source.shape[1:], source.dtype) != (self.frame_shape, self.dtype):
+                        self.unread.append(
+                            f"{path.name} holds frames {source.shape[1:]} {source.dtype}, "
+                            f"not {self.frame_shape} {self.dtype}"
+                        )
+                    else:
+                        yield from self._batches(path, source)
+                found = self._next()
+        finally:  # also where a recording is interrupted
+            self._name_unread()
 
     def _batches(self, path: Path, source: Source) -> Iterator[Batch]:
-        step = max(1, _BATCH_BYTES // source.frame_nbytes)
         written = path.stat().st_mtime
-        for start in range(0, source.shape[0], step):
-            stop = min(start + step, source.shape[0])
+        self._reading = path
+        for start, stop in batches(source):
             said = [{"file": path.name, "page": page} for page in range(start, stop)]
             yield Batch(source.read(start, stop), [written] * (stop - start), said)
+        self._reading = None
+
+    def _name_unread(self) -> None:
+        """Files that are in the folder and not, or not wholly, in the movie."""
+        if self._reading is not None:
+            self.unread.append(f"{self._reading.name} was being read when the recording ended")
+        for path in sorted(self._folder.glob(self._pattern), key=_natural):
+            if path not in self._taken:
+                why = self._why.get(path)
+                self.unread.append(
+                    f"{path.name} never became complete: {why}"
+                    if why
+                    else f"{path.name} waited for files before it"
+                )
+            elif (state := self._taken[path]) is not None and _state(path) != state:
+                self.unread.append(
+                    f"{path.name} changed after it was taken: what came later is not in the movie"
+                )
 
     def _next(self) -> tuple[Path, Source] | None:
         """The next complete file; None when none came for long."""
@@ -92,13 +116,14 @@ class WatchFeed(Feed):
                 if path in self._taken:
                     continue
                 if self._last is not None and _natural(path) < self._last:
-                    self._taken.add(path)
+                    self._taken[path] = None
                     self.unread.append(f"{path.name} came after files that follow it by name")
                     continue
                 source = self._complete(path)
                 if source is None:
                     break
-                self._taken.add(path)
+                for part in (path, *self._parts(source)):
+                    self._taken[part] = _state(part)
                 self._last = _natural(path)
                 self._quiet_since = time.monotonic()
                 return path, source
@@ -107,25 +132,37 @@ class WatchFeed(Feed):
             time.sleep(_LOOK_SECONDS)
 
     def _complete(self, path: Path) -> Source | None:
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
+        now, state = time.monotonic(), _state(path)
+        if state is None:
             return None
-        now, state = time.monotonic(), (stat.st_size, stat.st_mtime_ns)
         if path not in self._seen or self._seen[path][0] != state:
             self._seen[path] = (state, now)
             self._quiet_since = now
-        if now - self._seen[path][1] < self._settle or not stat.st_size:
-            self._why.setdefault(path, "it is empty" if not stat.st_size else "it still changes")
+        if now - self._seen[path][1] < self._settle or not state[0]:
+            self._why.setdefault(path, "it is empty" if not state[0] else "it still changes")
             return None
         try:
-            source = open_source(path, as_pages=True)
+            source = open_whole(path)
             source.read(source.shape[0] - 1, source.shape[0])
         except (PhotonError, OSError) as error:
             self._why[path] = str(error)
             return None
         self._why.pop(path, None)
         return source
+
+    def _parts(self, source: Source) -> list[Path]:
+        """Other files of the folder that a source draws on: each is taken once."""
+        parts = [Path(name) for name in getattr(source, "files", ())]
+        here = self._folder.resolve()
+        return [self._folder / part.name for part in parts if part.resolve().parent == here]
+
+
+def _state(path: Path) -> _State | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _natural(path: Path) -> list[Any]:

@@ -38,7 +38,7 @@ _KINDS = (
         suffixes=(".tif", ".tiff", ".btf", ".tf8"),
         module="tiff",
         opener="TiffSource",
-        options=("series", "as_pages"),
+        options=("series", "as_pages", "missing"),
     ),
     _Kind(
         name="NumPy",
@@ -131,6 +131,18 @@ def open_source(obj: Any, **options: Any) -> Source:
     if isinstance(obj, Source):
         return obj
     return _wrap(obj)
+
+
+def is_container(location: str) -> bool:
+    """Whether a path or URL has the suffix of a kind of file that :func:`open_source` reads.
+
+    Examples
+    --------
+    >>> is_container("run.h5::/data"), is_container("scan.raw")
+    (True, False)
+    """
+    outer = location.rpartition("::")[0] or location
+    return any(_kind(text, _local(text)) is not None for text in (location, outer))
 
 
 def _wrap(obj: Any) -> Source:

@@ -26,12 +26,15 @@ class Source(ABC):
         Native byte order.
     device : int or None
         GPU on which frames lie; None in host memory.
+    lost : tuple of (int, int)
+        Ranges ``(first, end)`` of frames that the source lacks, wholly or in part, and reads as zeros.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
     device: int | None = None
+    lost: tuple[tuple[int, int], ...] = ()
 
     @abstractmethod
     def read(self, start: int, stop: int) -> NDArray[Any]:

@@ -22,6 +22,12 @@ ALLOWED_DTYPES = (
     "float32",
     "float64",
 )
+
+
+class SingleImageError(InvalidInputError):
+    """A file that holds one image, which is a movie only where the caller says so."""
+
+
 _CURE = {
     "b": "save the mask as uint8 with .astype('uint8') if it is a movie at all",
     "c": "store magnitude, or real and imaginary part, as separate movies",

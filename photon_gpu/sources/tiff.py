@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
+from photon_gpu.sources.missing import ERROR, check_missing, settle, spans
 from photon_gpu.sources.tiff_plan import Plan, plan_movie
 
 _DECODERS = min(8, os.cpu_count() or 1)
@@ -37,7 +38,11 @@ class TiffSource(Source):
     series : int, optional
         Which image series, where a file holds several.
     as_pages : bool
-        Ignore what the metadata says of axes: every page is a frame, in file order.
+        Ignore what the metadata says of axes: every page is a frame, in file order. Refused where the
+        metadata promise more pages than the file has directories.
+    missing : {"error", "zero"}
+        What to do about pages that the metadata promise, or whose strips were never written (offset or
+        length 0): an error, or zeros. ``lost`` names their frames.
 
     Raises
     ------
@@ -65,9 +70,12 @@ class TiffSource(Source):
     ((5, 2, 3), [[[6, 7, 8], [9, 10, 11]]])
     """
 
-    def __init__(self, path: Any, *, series: int | None = None, as_pages: bool = False) -> None:
+    def __init__(
+        self, path: Any, *, series: int | None = None, as_pages: bool = False, missing: str = ERROR
+    ) -> None:
         self.name = os.fspath(path)
-        self._plan = plan_movie(self.name, series=series, as_pages=as_pages)
+        self._missing = check_missing(missing)
+        self._plan = plan_movie(self.name, series=series, as_pages=as_pages, missing=missing)
         self._pool: ThreadPoolExecutor | None = None
         self._pool_lock = threading.Lock()
         self._closed = False
@@ -88,12 +96,23 @@ class TiffSource(Source):
         self.shape = shape
         self._page_nbytes = keyframe.size * self.dtype.itemsize
         self._swapped = keyframe.parent.byteorder != {"little": "<", "big": ">"}[sys.byteorder]
+        self._absent = self._settle_missing(plan)
         self._raw = self._is_raw(plan)
         if not self._raw and keyframe.compression not in (1, *tifffile.TIFF.DECOMPRESSORS):
             raise InvalidInputError(
                 f"{self.name}: TIFF compression {keyframe.compression!r} cannot be decoded here"
             )
         self._check_segments(plan)
+
+    def _settle_missing(self, plan: Plan) -> NDArray[Any]:
+        """Pages of which the file lacks anything; they are read as zeros, if that was allowed."""
+        absent = np.asarray(((plan.offsets == 0) | (plan.counts == 0)).any(axis=1))
+        frames = absent[plan.pages].reshape(len(plan.pages), -1).any(axis=1)
+        what = f"{int(absent.sum())} of {len(absent)} pages were never written"
+        self.lost = settle(self.name, what, frames, self._missing)
+        if self.lost:
+            plan.offsets[absent] = plan.counts[absent] = 0
+        return absent
 
     def _is_raw(self, plan: Plan) -> bool:
         """Whether a page's pixels are simply one stretch of bytes, on every page."""
@@ -106,15 +125,15 @@ class TiffSource(Source):
     def _check_segments(self, plan: Plan) -> None:
         offsets, counts = plan.offsets, plan.counts
         if self._raw:
-            short = counts.sum(axis=1) < self._page_nbytes
+            short = (counts.sum(axis=1) < self._page_nbytes) & ~self._absent
             offsets, counts = offsets[:, :1], np.full_like(counts[:, :1], self._page_nbytes)
         else:
-            short = (counts == 0).any(axis=1)
+            short = np.zeros(len(counts), bool)
         sizes = np.array([file.size for file in plan.files], dtype=np.uint64)[plan.file_of][:, np.newaxis]
         # Compared without adding: a damaged offset near 2**64 would wrap.
-        outside = (counts > sizes - np.minimum(offsets, sizes)).any(axis=1)
+        outside = (counts > sizes - np.minimum(offsets, sizes)).any(axis=1) & ~self._absent
         for wrong, what in (
-            (short | (offsets == 0).any(axis=1), "holds fewer bytes than its pixels need"),
+            (short, "holds fewer bytes than its pixels need"),
             (outside, "lies beyond the end of the file, which is truncated"),
         ):
             if wrong.any():
@@ -131,6 +150,16 @@ class TiffSource(Source):
             raise InvalidInputError(f"{self.name}: the source is closed")
         numbers = self._plan.pages[start:stop].reshape(-1)
         out = np.empty((len(numbers), *self._page_shape), self.dtype)
+        absent = self._absent[numbers]
+        if absent.any():
+            for first, end in spans(~absent):
+                self._fill(numbers[first:end], out[first:end])
+            out[absent] = 0
+        else:
+            self._fill(numbers, out)
+        return out.reshape((stop - start, *self.shape[1:]))
+
+    def _fill(self, numbers: NDArray[Any], out: NDArray[Any]) -> None:
         if not self._raw:
             # list() so that an error in any page comes out.
             list(self._decoders().map(self._decode_page, numbers, out))
@@ -139,7 +168,6 @@ class TiffSource(Source):
                 self._read_interleaved(number, page)
         else:
             self._read_runs(numbers, out)
-        return out.reshape((stop - start, *self.shape[1:]))
 
     def _read_runs(self, numbers: NDArray[Any], out: NDArray[Any]) -> None:
         plan = self._plan
@@ -184,6 +212,11 @@ class TiffSource(Source):
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_DECODERS, thread_name_prefix="tiff-decode")
             return self._pool
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files that frames are read from."""
+        return tuple(file.name for file in self._plan.files)
 
     def close(self) -> None:
         """Close the file, or files."""

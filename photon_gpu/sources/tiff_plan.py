@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +21,15 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.sources.check import SingleImageError
+from photon_gpu.sources.missing import ERROR
 from photon_gpu.sources.rawfile import RawFile
 from photon_gpu.sources.tiff_chain import Page, read_chain
+from photon_gpu.sources.tiff_promise import more_pages
 
 _AS_PAGES = "pass as_pages=True to take every page as a frame, in file order"
+_ZERO = "missing='zero' reads zeros in place of missing pages and records their frames as lost"
 _JPEG = {6, 7, 34892, 33007}
 
 
@@ -43,7 +48,7 @@ class Plan:
     file_of : ndarray of int
         Index into ``files``, per page.
     offsets, counts : ndarray of int, (page, segment)
-        Place and length in bytes of each segment.
+        Place and length in bytes of each segment; 0 where the file has none.
     decode : callable
         ``decode(data, segment)``: the segment's pixels and their place in the page.
     """
@@ -57,8 +62,17 @@ class Plan:
     decode: Callable[..., Any]
 
 
-def plan_movie(path: str, *, series: int | None, as_pages: bool) -> Plan:
+_Listed = tuple[str, Page] | None
+"""File and page; None for a page that is missing."""
+
+
+def plan_movie(path: str, *, series: int | None, as_pages: bool, missing: str = ERROR) -> Plan:
     """Walk the file, ask tifffile for the order of its pages, and compare the two.
+
+    Parameters
+    ----------
+    missing : {"error", "zero"}
+        Whether pages that the metadata promise may be missing.
 
     Raises
     ------
@@ -67,7 +81,7 @@ def plan_movie(path: str, *, series: int | None, as_pages: bool) -> Plan:
     InvalidInputError
         If what is in the file is not one movie.
     """
-    planner = _Planner(path)
+    planner = _Planner(path, missing)
     try:
         return planner.plan(series, as_pages)
     except BaseException:
@@ -76,8 +90,8 @@ def plan_movie(path: str, *, series: int | None, as_pages: bool) -> Plan:
 
 
 class _Planner:
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, missing: str) -> None:
+        self.path, self.missing = path, missing
         self.files: dict[str, RawFile] = {}
         self.chains: dict[str, list[Page]] = {}
 
@@ -98,6 +112,7 @@ class _Planner:
         try:
             with tifffile.TiffFile(self.path) as tif:
                 if as_pages:
+                    self.refuse_hidden_pages(tif)
                     return self.in_file_order(tif, (len(chain),))
                 if tif.is_scanimage and not tif.is_shaped:
                     return self.scanimage(tif)
@@ -107,12 +122,32 @@ class _Planner:
         except Exception as error:
             # tifffile reports damage by many types: ValueError, struct.error, KeyError, ...
             raise CorruptDataError(
-                f"{self.path}: the TIFF's metadata cannot be understood ({type(error).__name__}: {error}); "
-                f"if the pages themselves are sound, {_AS_PAGES}"
+                f"{self.path}: the TIFF's metadata cannot be understood ({type(error).__name__}: "
+                f"{str(error)[:100]}){self.if_sound()}"
             ) from error
 
+    def refuse_hidden_pages(self, tif: Any) -> None:
+        scanimage = tif.is_scanimage and not tif.is_shaped
+        if more := more_pages(self.path, None if scanimage else lambda: tif.series):
+            raise InvalidInputError(
+                f"{self.path}: as_pages takes each directory as a frame, and would lose frames: {more}. Leave it out"
+            )
+        if scanimage and (channels := _channels(tif)) > 1:
+            warnings.warn(
+                f"{self.path}: ScanImage saved {channels} channels, which as_pages takes for frames in turn",
+                PhotonWarning,
+                stacklevel=6,
+            )
+
+    def if_sound(self) -> str:
+        """The advice to take pages as frames, where that loses none."""
+        if more_pages(self.path):
+            return "; read it with the program that wrote it, and pass the array"
+        return f"; if the pages themselves are sound, {_AS_PAGES}"
+
     def in_file_order(self, tif: Any, lead: tuple[int, ...]) -> Plan:
-        pages = [(self.path, page) for page in self.chain(self.path)]
+        pages: list[_Listed] = [(self.path, page) for page in self.chain(self.path)]
+        pages += [None] * (math.prod(lead) - len(pages))
         return self.build(tif.pages.first, pages, np.arange(len(pages)).reshape(lead))
 
     def scanimage(self, tif: Any) -> Plan:
@@ -123,14 +158,14 @@ class _Planner:
         """
         number = len(self.chain(self.path))
         channels = _channels(tif)
-        if number % channels:
+        if number % channels and self.missing == ERROR:
             raise CorruptDataError(
                 f"{self.path}: ScanImage saved {channels} channels, and {number} pages do not divide by "
-                f"that; the last frame is incomplete. To read it nevertheless, {_AS_PAGES}"
+                f"that; the last frame is incomplete. {_ZERO}"
             )
-        if number == 1:
+        if number == 1 and channels == 1:
             self.one_page(tif.pages.first)
-        return self.in_file_order(tif, (number // channels, channels) if channels > 1 else (number,))
+        return self.in_file_order(tif, (-(-number // channels), channels) if channels > 1 else (number,))
 
     def series(self, tif: Any, wanted: int | None) -> Plan:
         found = tif.series
@@ -148,9 +183,9 @@ class _Planner:
         ):
             # Frames written one by one by tifffile: each calls itself a series.
             return self.in_file_order(tif, (len(found),))
+        advice = "" if more_pages(self.path) else f", or {_AS_PAGES}"
         raise InvalidInputError(
-            f"{self.path}: the TIFF holds {len(found)} series: {_listed(found)}; choose one by series=, "
-            f"or {_AS_PAGES}"
+            f"{self.path}: the TIFF holds {len(found)} series: {_listed(found)}; choose one by series={advice}"
         )
 
     def one_series(self, series: Any, *, every_page: bool) -> Plan:
@@ -163,6 +198,7 @@ class _Planner:
         if keyframe.size == 0 or math.prod(series.shape) % keyframe.size:
             self.mismatch(f"{series.axes} {series.shape} is not made of pages {keyframe.shape}")
         number = math.prod(series.shape) // keyframe.size
+        pages: list[_Listed]
         if series.dataoffset is not None and not series.is_multifile:
             pages = self.back_to_back(series, number)
         else:
@@ -180,7 +216,7 @@ class _Planner:
         order = np.arange(number).reshape(series.shape[:lead])
         return self.build(keyframe, pages, np.moveaxis(order, frame_axis(axes[:lead]), 0))
 
-    def back_to_back(self, series: Any, number: int) -> list[tuple[str, Page]]:
+    def back_to_back(self, series: Any, number: int) -> list[_Listed]:
         """One stretch of bytes; only some writers give each page a directory of its own."""
         chain = self.chain(self.path)
         nbytes = series.keyframe.nbytes
@@ -194,30 +230,30 @@ class _Planner:
             return [(self.path, by_place[place]) for place in places]
         return [(self.path, Page(form, array("Q", (place,)), array("Q", (nbytes,)))) for place in places]
 
-    def listed_pages(self, series: Any, number: int) -> list[tuple[str, Page]]:
-        pages: list[tuple[str, Page]] = []
-        missing = 0
+    def listed_pages(self, series: Any, number: int) -> list[_Listed]:
+        pages: list[_Listed] = []
         for page in series:
-            if page is None:
-                missing += 1
-            else:
-                path = self.path_of(page)
-                pages.append((path, self.chain(path)[page.index]))
-        if missing:
+            path = self.path_of(page) if page is not None else ""
+            pages.append(None if page is None else (path, self.chain(path)[page.index]))
+        missing = pages.count(None)
+        if missing and self.missing == ERROR:
             raise CorruptDataError(
-                f"{self.path}: {missing} of {missing + len(pages)} pages that the metadata promises are "
-                "missing; the file is truncated, or other files of a multi-file OME movie are not beside it"
+                f"{self.path}: {missing} of {len(pages)} pages that the metadata promises are missing; the file is "
+                f"truncated, or other files of a multi-file OME movie are not beside it. {_ZERO}"
             )
+        if len(pages) < number and self.missing != ERROR:
+            pages += [None] * (number - len(pages))  # pages are in order: the last ones were not written
         if len(pages) != number:
-            self.mismatch(f"{number} pages are promised, {len(pages)} are there")
+            self.mismatch(f"{number} pages are promised, {len(pages)} are there", lacking=len(pages) < number)
         return pages
 
     def path_of(self, page: Any) -> str:
         own = page.parent is page.parent.root
         return self.path if own else str(page.parent.filehandle.path)
 
-    def check_all_used(self, series: Any, pages: list[tuple[str, Page]]) -> None:
-        used = {page.offsets[0] for path, page in pages if path == self.path and page.offsets}
+    def check_all_used(self, series: Any, pages: list[_Listed]) -> None:
+        there = [listed for listed in pages if listed is not None]
+        used = {page.offsets[0] for path, page in there if path == self.path and page.offsets}
         for level in series.levels[1:]:
             used |= {page.dataoffsets[0] for page in level if page is not None}
         left = [
@@ -229,14 +265,18 @@ class _Planner:
             raise InvalidInputError(
                 f"{self.path}: the metadata describes {series.kind} data of axes {series.axes} and shape "
                 f"{series.shape}, which leaves out {len(left)} of the file's pages (the first is page "
-                f"{left[0]}); {_AS_PAGES}, or series=0 to leave them out"
+                f"{left[0]}){self.if_sound()}"
             )
 
-    def build(self, keyframe: Any, pages: list[tuple[str, Page]], order: NDArray[Any]) -> Plan:
-        form = self.chain(self.path)[keyframe.index].form if keyframe.parent.root is keyframe.parent else None
-        form = form if form is not None else pages[0][1].form
+    def build(self, keyframe: Any, pages: list[_Listed], order: NDArray[Any]) -> Plan:
+        own = keyframe.parent.root is keyframe.parent
+        form = (self.chain(self.path)[keyframe.index] if own else next(filter(None, pages))[1]).form
         segments = math.prod(keyframe.chunked)
-        for number, (path, page) in enumerate(pages):
+        strips = 1
+        for number, listed in enumerate(pages):
+            if listed is None:
+                continue
+            path, page = listed
             if page.form != form:
                 raise InvalidInputError(
                     f"{path}: page {number} differs from the first in "
@@ -250,28 +290,35 @@ class _Planner:
                     f"{path}: page {number} lists {len(page.offsets)} offsets and {len(page.counts)} lengths "
                     f"of strips or tiles; it needs {segments} of each"
                 )
+            strips = len(page.offsets)
         names = list(self.files)
+        none = (0,) * strips
         return Plan(
             keyframe=keyframe,
             pages=order,
             files=list(self.files.values()),
-            file_of=np.array([names.index(path) for path, _ in pages]),
-            offsets=np.array([page.offsets for _, page in pages], dtype=np.uint64),
-            counts=np.array([page.counts or (keyframe.nbytes,) for _, page in pages], dtype=np.uint64),
+            file_of=np.array([names.index(listed[0]) if listed else 0 for listed in pages]),
+            offsets=np.array([listed[1].offsets if listed else none for listed in pages], dtype=np.uint64),
+            counts=np.array(
+                [(listed[1].counts or (keyframe.nbytes,)) if listed else none for listed in pages],
+                dtype=np.uint64,
+            ),
             decode=_decoder(keyframe),
         )
 
     def one_page(self, keyframe: Any) -> NoReturn:
-        raise InvalidInputError(
+        if more := more_pages(self.path):
+            raise CorruptDataError(f"{self.path}: the TIFF holds one page by its directories, but {more}")
+        raise SingleImageError(
             f"{self.path}: the TIFF holds one page, an image of shape {keyframe.shape}; a movie has axes "
             "(T, ..., H, W), so add the time axis: pass as_pages=True for a movie of one frame, "
             "or give the array as image[np.newaxis]"
         )
 
-    def mismatch(self, what: str) -> NoReturn:
+    def mismatch(self, what: str, *, lacking: bool = False) -> NoReturn:
         raise CorruptDataError(
-            f"{self.path}: the TIFF's metadata does not match its pages: {what}; "
-            f"if the pages themselves are sound, {_AS_PAGES}"
+            f"{self.path}: the TIFF's metadata does not match its pages: {what}"
+            + (f". {_ZERO}" if lacking else self.if_sound())
         )
 
 

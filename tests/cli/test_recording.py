@@ -17,8 +17,12 @@ import pytest
 import tifffile
 
 import photon_gpu as pg
+from photon_gpu.live import WatchFeed, record
 from photon_gpu.live.feeds import GrowingFile, RawFeed
 from photon_gpu.live.spool import pending
+
+from ..sources.conftest import make_movie, write_scanimage
+from ..sources.test_tiff_plan import write_two_files
 
 
 @pytest.fixture
@@ -170,6 +174,124 @@ def test_files_that_cannot_be_taken_are_named(cli, tmp_path, movie):
     assert ran.code == 1
     assert "a2.tif holds frames (8, 12)" in ran.out and "a3.tif never became complete" in ran.out
     assert len(pg.open(tmp_path / "m.zarr")) == 5
+
+
+STACKS = {
+    "one directory": {"truncate": True, "photometric": "minisblack"},
+    "ImageJ, one directory": {"truncate": True, "imagej": True},
+    "a directory each": {"photometric": "minisblack", "metadata": None},
+}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_watch_and_record_read_files_as_encode_does(cli, tmp_path, movie, stack):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in (1, 2):
+        tifffile.imwrite(folder / f"x{number}.tif", movie, **STACKS[stack])
+    tifffile.imwrite(folder / "x3.tif", movie[0], photometric="minisblack")  # one image is one frame
+    ran = cli(
+        "watch", "in", "m.zarr", "--layout", "lossless", "--settle-seconds", "0.1", "--idle-seconds", "0.5"
+    )
+    assert ran.code == 0, ran.out + ran.err
+    stored = pg.open(tmp_path / "m.zarr").counts[...]
+    np.testing.assert_array_equal(stored, np.concatenate([movie, movie, movie[:1]]))
+    ran = cli("record", "in/x1.tif", "r.zarr", "--layout", "lossless")
+    assert ran.code == 0, ran.out + ran.err
+    np.testing.assert_array_equal(pg.open(tmp_path / "r.zarr").counts[...], movie)
+
+
+def test_channels_stay_apart_where_files_are_recorded(cli, tmp_path, movie):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_scanimage(folder / "run_00001.tif", movie, channels=2)
+    whole = movie.reshape(25, 2, 16, 12)
+    ran = cli(
+        "watch", "in", "m.zarr", "--layout", "lossless", "--settle-seconds", "0.1", "--idle-seconds", "0.5"
+    )
+    assert ran.code == 0, ran.out + ran.err
+    assert cli("record", "in/run_00001.tif", "r.zarr", "--layout", "lossless").code == 0
+    for name in ("m.zarr", "r.zarr"):
+        np.testing.assert_array_equal(pg.open(tmp_path / name).counts[...], whole)
+    write_scanimage(folder / "run_00002.tif", movie[:49], channels=2)
+    ran = cli(
+        "watch", "in", "n.zarr", "--layout", "lossless", "--settle-seconds", "0.1", "--idle-seconds", "0.5"
+    )
+    assert ran.code == 1 and "run_00002.tif never became complete: " in ran.out and "2 channels" in ran.out
+    np.testing.assert_array_equal(pg.open(tmp_path / "n.zarr").counts[...], whole)
+
+
+def test_files_of_one_ome_movie_are_taken_once(cli, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    movie = make_movie((7, 12, 10))
+    write_two_files(folder, movie)
+    ran = cli(
+        "watch", "in", "m.zarr", "--layout", "lossless", "--settle-seconds", "0.1", "--idle-seconds", "0.5"
+    )
+    assert ran.code == 0, ran.out + ran.err
+    np.testing.assert_array_equal(pg.open(tmp_path / "m.zarr").counts[...], movie)
+
+
+def test_files_behind_one_that_never_became_complete_are_named(cli, tmp_path, movie):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in (1, 3, 4):
+        _write(folder / f"a{number}.tif", movie[:5])
+    (folder / "a2.tif").write_bytes(b"II*\0 no TIFF")
+    ran = cli("watch", folder, "m.zarr", "--settle-seconds", "0.1", "--idle-seconds", "1")
+    assert ran.code == 1
+    assert "a2.tif never became complete" in ran.out
+    assert all(f"a{number}.tif waited for files before it" in ran.out for number in (3, 4))
+
+
+def test_a_file_that_grows_after_it_was_taken_is_named(tmp_path, movie):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    _write(folder / "a1.tif", movie[:5])
+    _write(folder / "a2.tif", movie[:5])
+    feed = WatchFeed(folder, settle_seconds=0.05, idle_seconds=0.3)
+    for number, _ in enumerate(feed):
+        if number == 1:
+            _write(folder / "a1.tif", movie[:9])
+    assert feed.unread == ["a1.tif changed after it was taken: what came later is not in the movie"]
+
+
+def test_an_interrupt_names_the_file_that_was_being_read(tmp_path, movie, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        _write(folder / f"a{number}.tif", movie)
+    monkeypatch.setattr("photon_gpu.live.feeds._FILE_BATCH_BYTES", movie[:20].nbytes)
+    right = pg.LiveWriter.append
+
+    def append(self, frames, **options):
+        if options["metadata"][0] == {"file": "a2.tif", "page": 20}:
+            raise KeyboardInterrupt
+        return right(self, frames, **options)
+
+    monkeypatch.setattr(pg.LiveWriter, "append", append)
+    feed = WatchFeed(folder, settle_seconds=0.05, idle_seconds=0.3)
+    report = record(feed, tmp_path / "m.zarr", layout="lossless")
+    assert report.stopped and report.exit_code == 1
+    assert report.unread == (
+        "a2.tif was being read when the recording ended",
+        "a3.tif waited for files before it",
+    )
+
+
+def test_a_file_of_another_kind_is_not_recorded_as_raw_frames(cli, tmp_path, movie):
+    np.save(tmp_path / "m.npy", movie)
+    _write(tmp_path / "m.tif", movie)
+    (tmp_path / "m.npy").rename(tmp_path / "a.raw")
+    (tmp_path / "m.tif").rename(tmp_path / "b.raw")
+    for name, kind in (("a.raw", "NumPy"), ("b.raw", "TIFF")):
+        ran = cli("record", name, "m.zarr", "--shape", "16,12", "--idle-seconds", "0.1")
+        assert ran.code == 2 and f"is a {kind} file, not raw frames" in ran.err
+    (tmp_path / "a.raw").rename(tmp_path / "m.npy")
+    ran = cli("record", "m.npy", "m.zarr", "--shape", "16,12")
+    assert ran.code == 2 and "--shape is for raw frames" in ran.err
+    assert not (tmp_path / "m.zarr").exists()
 
 
 def test_watch_of_nothing(cli, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, UnsupportedTypeError
 from photon_gpu.sources import open_source
 from photon_gpu.sources.tiff import TiffSource
 
@@ -125,8 +125,44 @@ def test_a_page_without_pixels_is_an_error_not_zeros(tmp_path, tag, value, compr
     path = write_tiff(tmp_path, make_movie((3, 8, 8)), compression=compression, metadata=None)
     with tifffile.TiffFile(path, mode="r+") as tif:
         tif.pages[1].tags[tag].overwrite(value)
-    with pytest.raises(CorruptDataError, match="page 1 holds fewer bytes"):
+    with pytest.raises(
+        CorruptDataError, match=r"1 of 3 pages were never written \(frames 1\).*missing='zero'"
+    ):
         TiffSource(path)
+
+
+@pytest.mark.parametrize(
+    "tag, options",
+    [
+        ("StripOffsets", {}),
+        ("StripByteCounts", {}),
+        ("StripOffsets", {"compression": "zlib"}),
+        ("StripByteCounts", {"compression": "zlib", "rowsperstrip": 3}),
+        ("StripOffsets", {"rowsperstrip": 3}),
+        ("StripOffsets", {"byteorder": ">"}),
+    ],
+)
+def test_pages_without_pixels_are_zeros_if_that_was_asked_for(tmp_path, tag, options):
+    movie = make_movie((6, 8, 8))
+    path = write_tiff(tmp_path, movie, metadata=None, **options)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        for number in (2, 3, 5):
+            held = tif.pages[number].tags[tag]
+            held.overwrite([0, *np.atleast_1d(held.value)[1:]])  # one strip of several is enough
+    with pytest.warns(PhotonWarning, match="lacks frames 2 to 3, 5: zeros stand in their place"):
+        source = TiffSource(path, missing="zero")
+    movie[[2, 3, 5]] = 0
+    with source:
+        assert source.lost == ((2, 4), (5, 6))
+        np.testing.assert_array_equal(source.read(0, 6), movie)
+        np.testing.assert_array_equal(source.read(3, 5), movie[3:5])
+
+
+def test_bad_values_of_missing(tmp_path):
+    path = write_tiff(tmp_path, make_movie((3, 8, 8)))
+    for missing in ("fill", "zeros", 0):
+        with pytest.raises(InvalidInputError, match="missing is .*'error', 'zero'"):
+            TiffSource(path, missing=missing)
 
 
 @pytest.mark.parametrize("tag", ["StripOffsets", "StripByteCounts"])
@@ -273,9 +309,15 @@ def test_our_scanimage_files_are_scanimage_files(scanimage):
 
 def test_a_scanimage_frame_that_lacks_a_channel(scanimage):
     path = scanimage(make_movie((7, 16, 10)), channels=2)
-    with pytest.raises(CorruptDataError, match=r"2 channels, and 7 pages.*as_pages=True"):
+    with pytest.raises(CorruptDataError, match=r"2 channels, and 7 pages.*missing='zero'") as caught:
         TiffSource(path)
-    with TiffSource(path, as_pages=True) as source:
+    assert "as_pages" not in str(caught.value), "channels would become time"
+    with pytest.warns(PhotonWarning, match="lacks frames 3"), TiffSource(path, missing="zero") as source:
+        assert source.shape == (4, 2, 16, 10) and source.lost == ((3, 4),)
+        np.testing.assert_array_equal(source.read(3, 4)[0], [make_movie((7, 16, 10))[6], np.zeros((16, 10))])
+    with pytest.warns(PhotonWarning, match="2 channels, which as_pages takes for frames in turn"):
+        source = TiffSource(path, as_pages=True)
+    with source:
         assert source.shape == (7, 16, 10)
 
 

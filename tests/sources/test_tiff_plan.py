@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.sources.tiff import TiffSource
 from photon_gpu.sources.tiff_plan import frame_axis, plan_movie, scanimage_channels
 
@@ -163,9 +163,18 @@ def test_an_ome_movie_over_two_files(tmp_path, options):
     os.truncate(tmp_path / "b.ome.tif", len(whole) - 20)
     with pytest.raises(CorruptDataError):
         TiffSource(tmp_path / "a.ome.tif")
+    with pytest.raises(
+        InvalidInputError, match="OME-XML promises 7 pages, and the file has directories for 4"
+    ):
+        TiffSource(tmp_path / "a.ome.tif", as_pages=True)
     (tmp_path / "b.ome.tif").unlink()
     with pytest.raises(CorruptDataError, match=r"3 of 7 pages.*are missing"):
         TiffSource(tmp_path / "a.ome.tif")
+    with pytest.warns(PhotonWarning, match="lacks frames 4 to 6"):
+        source = TiffSource(tmp_path / "a.ome.tif", missing="zero")
+    with source:
+        movie[4:] = 0
+        np.testing.assert_array_equal(source.read(0, 7), movie)
 
 
 def _ome(tmp_path, movie, frames):
@@ -177,10 +186,78 @@ def _ome(tmp_path, movie, frames):
 def test_metadata_that_promises_more_frames_than_there_are(tmp_path):
     path = _ome(tmp_path, make_movie((5, 12, 10)), 8)
     assert tifffile.imread(path).shape == (8, 12, 10), "tifffile fills with zeros"
-    with pytest.raises(CorruptDataError, match="3 of 8 pages"):
+    with pytest.raises(CorruptDataError, match=r"3 of 8 pages.*missing='zero'"):
         TiffSource(path)
+    with pytest.raises(InvalidInputError, match=r"OME-XML promises 8 pages.*directories for 5"):
+        TiffSource(path, as_pages=True)
+    with pytest.warns(PhotonWarning), TiffSource(path, missing="zero") as source:
+        assert source.shape == (8, 12, 10) and source.lost == ((5, 8),)
+        np.testing.assert_array_equal(source.read(4, 8)[1:], 0)
+
+
+def test_an_ome_movie_aborted_after_its_first_plane(tmp_path):
+    path = _ome(tmp_path, make_movie((1, 12, 10)), 8)
+    for options, error in (({}, CorruptDataError), ({"as_pages": True}, InvalidInputError)):
+        with pytest.raises(error, match=r"7 of 8 pages|promises 8 pages"):
+            TiffSource(path, **options)
+    with pytest.warns(PhotonWarning), TiffSource(path, missing="zero") as source:
+        assert source.shape == (8, 12, 10) and source.lost == ((1, 8),)
+
+
+ONE_DIRECTORY = {
+    "tifffile": {"truncate": True, "photometric": "minisblack"},
+    "ImageJ": {"truncate": True, "imagej": True},
+    "big-endian": {"truncate": True, "photometric": "minisblack", "byteorder": ">", "bigtiff": True},
+}
+
+
+@pytest.mark.parametrize("writer", ONE_DIRECTORY)
+def test_a_stack_of_one_directory_is_never_taken_for_one_frame(tmp_path, writer):
+    movie = make_movie((60, 12, 10), "uint16")
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, movie, **ONE_DIRECTORY[writer])
+    with TiffSource(path) as source:
+        np.testing.assert_array_equal(source.read(0, 60), movie)
+    with pytest.raises(
+        InvalidInputError, match=r"promises 60 pages, and the file has directories for 1.*Leave it out"
+    ) as caught:
+        TiffSource(path, as_pages=True)
+    assert len(str(caught.value).replace(str(path), "")) <= 300
+
+
+def test_a_stack_of_one_directory_whose_words_are_gone(tmp_path):
+    movie = make_movie((60, 12, 10), "uint16")
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, movie, truncate=True, photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[0].tags["ImageDescription"].overwrite("")
+        offset = tif.pages[0].dataoffsets[0]
+    for options, error in (({}, CorruptDataError), ({"as_pages": True}, InvalidInputError)):
+        with pytest.raises(error, match=rf"lie bytes for 59 more.*np\.memmap\(path, dtype, 'r', {offset},"):
+            TiffSource(path, **options)
+    np.testing.assert_array_equal(np.memmap(path, "u2", "r", offset, movie.shape), movie)
+
+
+def test_two_stacks_of_one_directory_each_are_not_two_frames(tmp_path):
+    """tifffile itself sees the first of them alone."""
+    path = tmp_path / "two.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for seed in (0, 1):
+            tif.write(make_movie((30, 12, 10), seed=seed), photometric="minisblack", truncate=True)
+    with pytest.raises(InvalidInputError, match="leaves out 1 of the file's pages.*pass the array") as caught:
+        TiffSource(path)
+    assert "as_pages" not in str(caught.value)
+    with pytest.raises(InvalidInputError, match="would lose frames"):
+        TiffSource(path, as_pages=True)
+
+
+@pytest.mark.parametrize("options", [{"imagej": True}, {"ome": True}, {}, {"metadata": None}], ids=str)
+def test_files_with_a_directory_for_each_page_may_be_read_as_pages(tmp_path, options):
+    movie = make_movie((6, 2, 12, 10), "uint16")
+    path = tmp_path / "whole.tif"
+    tifffile.imwrite(path, movie, **({"photometric": "minisblack"} | options))
     with TiffSource(path, as_pages=True) as source:
-        assert source.shape == (5, 12, 10)
+        np.testing.assert_array_equal(source.read(0, 12), movie.reshape(12, 12, 10))
 
 
 def test_metadata_that_leaves_out_pages(tmp_path):
@@ -197,6 +274,10 @@ def test_damaged_ome_metadata_is_not_passed_over(tmp_path):
     path = write_tiff(tmp_path, movie, description=text, metadata=None)
     with pytest.raises(CorruptDataError, match=r"cannot be understood.*as_pages=True"):
         TiffSource(path)
+    path = write_tiff(tmp_path, movie[:5], description=text, metadata=None)
+    with pytest.raises(CorruptDataError, match="cannot be understood") as caught:
+        TiffSource(path)
+    assert "as_pages" not in str(caught.value), "one of the six pages would be lost"
 
 
 def test_shaped_metadata_that_promises_more_than_the_chain(tmp_path):
@@ -214,8 +295,13 @@ def test_imagej_metadata_of_another_number_of_compressed_pages(tmp_path, promise
     text = f"ImageJ=1.53t\nimages={promised}\nframes={promised}\n"
     movie = make_movie((5, 12, 10), "uint16")
     path = write_tiff(tmp_path, movie, description=text, metadata=None, compression="zlib")
-    with pytest.raises(CorruptDataError, match=f"{promised} pages are promised, 5 are there"):
+    advice = r"missing='zero'" if promised > 5 else "as_pages=True"
+    with pytest.raises(CorruptDataError, match=f"{promised} pages are promised, 5 are there.*{advice}"):
         TiffSource(path)
+    if promised > 5:
+        with pytest.warns(PhotonWarning), TiffSource(path, missing="zero") as source:
+            assert source.shape == (7, 12, 10) and source.lost == ((5, 7),)
+            np.testing.assert_array_equal(source.read(0, 5), movie)
 
 
 def test_a_series_in_sub_directories_is_refused(tmp_path):

@@ -1,0 +1,103 @@
+"""Frames that a source does not hold: an error, or zeros that are recorded as lost."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+
+ERROR, ZERO, FILL = "error", "zero", "fill"
+
+Spans = tuple[tuple[int, int], ...]
+"""Ranges ``(first, end)`` of frames."""
+
+
+def check_missing(missing: Any, allowed: tuple[str, ...] = (ERROR, ZERO)) -> str:
+    """The mode, or InvalidInputError where it is none of those that a kind of source allows."""
+    if missing not in allowed:
+        raise InvalidInputError(f"missing is {missing!r}; allowed here are {', '.join(map(repr, allowed))}")
+    return str(missing)
+
+
+def settle(name: str, what: str, frames: NDArray[Any], missing: str, *, fill: bool = False) -> Spans:
+    """Refuse a source with gaps, or return the ranges of frames that are to be recorded as lost.
+
+    Parameters
+    ----------
+    name : str
+        Of the source, for messages.
+    what : str
+        What is missing, as in ``"3 of 8 pages were never written"``.
+    frames : ndarray of bool
+        Whether each frame lacks anything.
+    missing : {"error", "zero", "fill"}
+        ``"zero"``: the gaps are zeros, and their frames are lost. ``"fill"``: a writer left them out on
+        purpose, and nothing is lost.
+    fill : bool
+        Whether the message offers ``"fill"``.
+
+    Raises
+    ------
+    CorruptDataError
+        Frames lack something, and that was not allowed.
+
+    Warns
+    -----
+    PhotonWarning
+        With ``"zero"``, if frames lack something.
+
+    Examples
+    --------
+    >>> settle("x.tif", "2 pages are missing", np.array([False, False]), "error")
+    ()
+    """
+    lost = spans(frames)
+    if not lost or missing == FILL:
+        return ()
+    if missing == ZERO:
+        warnings.warn(f"{name}: {lost_note(lost)} ({what})", PhotonWarning, stacklevel=5)
+        return lost
+    ways = "missing='zero' reads zeros there and records these frames as lost"
+    if fill:
+        ways += "; missing='fill' if the writer left out empty chunks on purpose"
+    raise CorruptDataError(f"{name}: {what} ({_listed(lost)}). Complete the file, or allow it: {ways}")
+
+
+def spans(frames: NDArray[Any]) -> Spans:
+    """Ranges of frames that are marked.
+
+    Examples
+    --------
+    >>> spans(np.array([True, True, False, True]))
+    ((0, 2), (3, 4))
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], frames, [False])).astype(np.int8)))
+    return tuple((int(first), int(end)) for first, end in edges.reshape(-1, 2))
+
+
+def lost_note(lost: Spans) -> str | None:
+    """One sentence for reports; None where nothing is lost.
+
+    Examples
+    --------
+    >>> lost_note(((3, 5), (9, 10)))
+    'the source lacks frames 3 to 4, 9: zeros stand in their place, and they are recorded as lost'
+    """
+    if not lost:
+        return None
+    return f"the source lacks {_listed(lost)}: zeros stand in their place, and they are recorded as lost"
+
+
+def with_lost(attributes: dict[str, Any] | None, lost: Spans) -> dict[str, Any] | None:
+    """Attributes of a movie, with the frames that its source lacked (FORMAT.md, ``lost_frames``)."""
+    return {**(attributes or {}), "lost_frames": [list(span) for span in lost]} if lost else attributes
+
+
+def _listed(lost: Spans) -> str:
+    shown = [f"{first}" if end == first + 1 else f"{first} to {end - 1}" for first, end in lost[:5]]
+    more = f" and {len(lost) - 5} more ranges" if len(lost) > 5 else ""
+    return f"frames {', '.join(shown)}{more}"

@@ -1,0 +1,106 @@
+"""Whether a TIFF file's own words promise more pages than it has directories.
+
+A stack may have one directory for all of its pages: ImageJ writes it so beyond 4 GB, tifffile with
+``truncate=True``. Who takes directories for frames would lose all others.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from photon_gpu.sources.rawfile import RawFile
+from photon_gpu.sources.tiff_bytes import Directory, TiffBytes, hidden_pages
+
+_DESCRIPTION, _STK_PLANES = 270, 33629
+
+
+def more_pages(path: str, series: Any = None) -> str | None:
+    """What promises more pages than the file has directories; None where nothing does.
+
+    Parameters
+    ----------
+    path : str
+        A TIFF file whose chain of directories is sound.
+    series : callable, optional
+        Returns tifffile's series, which know further dialects.
+
+    Notes
+    -----
+    ScanImage states how many frames were asked for, not how many were acquired. That is no promise.
+    """
+    covered = number = 0
+    promise = ""
+    with RawFile(path) as file:
+        tiff = TiffBytes(file)
+        first: Directory | None = None
+        for directory in tiff.directories():
+            first = first or directory
+            if number >= covered:  # a description covers the pages it counts
+                pages, said = _promised(tiff, directory)
+                if number + pages > covered:
+                    covered, promise = number + pages, f"{said} promises {pages} pages"
+            number += 1
+        if covered > number:
+            return f"{promise}, and the file has directories for {number}"
+        if number == 1 and first is not None and (hidden := hidden_pages(first, tiff.unclaimed())):
+            return (
+                f"behind its only page, at byte {first.end}, lie bytes for {hidden} more that no metadata "
+                f"describe (np.memmap(path, dtype, 'r', {first.end - (first.page_nbytes or 0)}, (T, H, W)) reads them)"
+            )
+    return _by_series(number, series)
+
+
+def _by_series(number: int, series: Any) -> str | None:
+    try:
+        pages = sum(math.prod(one.shape) // max(one.keyframe.size, 1) for one in series()) if series else 0
+    except Exception:
+        return None  # tifffile reports damage by many types; the words themselves were read above
+    return (
+        f"its metadata promise {pages} pages, and the file has {number} directories"
+        if pages > number
+        else None
+    )
+
+
+def _promised(tiff: TiffBytes, directory: Directory) -> tuple[int, str]:
+    """Pages that the words of one directory count, itself included."""
+    if (planes := directory.tags.get(_STK_PLANES)) is not None:
+        return planes.count, "MetaMorph's UIC2 tag"
+    if (tag := directory.tags.get(_DESCRIPTION)) is None:
+        return 1, ""
+    text = tiff.value(tag, tag.nbytes).rstrip(b"\0 ").decode("utf-8", "replace")
+    if text.startswith("ImageJ="):
+        found = re.search(r"^images=(\d+)", text, re.MULTILINE)
+        return (int(found[1]) if found else 1), "ImageJ's images="
+    if shape := _shaped(text):
+        return -(-math.prod(shape) // max(directory.pixels, 1)), "tifffile's shape"
+    if re.search(r"<(\w+:)?OME\b", text):
+        return _ome_planes(text), "OME-XML"
+    return 1, ""
+
+
+def _shaped(text: str) -> list[int] | None:
+    try:
+        if text.startswith("{"):
+            shape = json.loads(text)["shape"]
+        elif text.startswith("shape="):
+            shape = json.loads(text[6:].replace("(", "[").replace(",)", "]").replace(")", "]"))
+        else:
+            return None
+    except (ValueError, KeyError, TypeError):
+        return None
+    return shape if isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape) else None
+
+
+def _ome_planes(text: str) -> int:
+    planes = 0
+    for pixels in re.split(r"<(?:\w+:)?Pixels\b", text)[1:]:
+        head = pixels.partition(">")[0]
+        sizes = {axis: int(size) for axis, size in re.findall(r'\bSize([CZT])\s*=\s*"(\d+)"', head)}
+        samples = re.search(r'\bSamplesPerPixel\s*=\s*"(\d+)"', pixels)
+        channels = -(-sizes.get("C", 1) // max(int(samples[1]), 1)) if samples else sizes.get("C", 1)
+        planes += channels * sizes.get("Z", 1) * sizes.get("T", 1)
+    return max(planes, 1)
