@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from photon_gpu.crc import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.missing import lost_note
 from photon_gpu.sources.rawfile import RawFile
 from photon_gpu.sources.tiff_bytes import Directory, Tag, TiffBytes, hidden_pages
 from photon_gpu.storage import Storage
@@ -91,6 +92,10 @@ class Deletable:
             raise InvalidInputError(
                 f"{source.name}: only a .npy or TIFF file is deleted after encoding; others may hold more than "
                 "this movie: delete it by hand"
+            )
+        if source.lost:
+            raise InvalidInputError(
+                f"{path} is not deleted: {lost_note(source.lost)}. Leave out delete_source"
             )
         _refuse_links(path)
         self.path, self._dtype = path, source.dtype

@@ -138,10 +138,10 @@ class Verification:
 
 
 def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem]:
-    """Frames in whose place a recovery put zeros: whole files, and no data.
+    """Frames that a recovery could not read, or that the source lacked: whole files, and no data.
 
     >>> [str(p) for p in salvaged({"lost_frames": [[3, 5]]}, (9, 4, 4))]
-    ['lost        lost_frames: zeros stand in their place since a recovery; loses frames 3 to 4']
+    ['lost        lost_frames: zeros stand in their place since they were stored; loses frames 3 to 4']
     """
     noted = attributes.get("lost_frames", [])
     problems = []
@@ -152,7 +152,9 @@ def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem
             if first > last:
                 continue
             frames = (first, last)
-        detail = "zeros stand in their place since a recovery" if frames else f"not ranges: {str(span)[:80]}"
+        detail = (
+            "zeros stand in their place since they were stored" if frames else f"not ranges: {str(span)[:80]}"
+        )
         problems.append(Problem(kind="lost", name="lost_frames", detail=detail, frames=frames))
     return problems
 

@@ -33,6 +33,7 @@ from photon_gpu.preparation import accept, tune
 from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.tuning import check_choice
@@ -72,6 +73,7 @@ def encode(
     attributes: dict[str, Any] | None = None,
     check: bool | str = False,
     delete_source: bool = False,
+    missing: str | None = None,
 ) -> EncodeReport:
     """Store a movie at a fraction of its size, losing nothing but what is far below its noise.
 
@@ -164,7 +166,8 @@ def encode(
             "resume with check=True, then compare the whole with photon_gpu.fidelity"
         )
     given = isinstance(source, Source)
-    movie = open_source(source)
+    movie = open_source(source, missing=missing)
+    attributes = with_lost(attributes, movie.lost)
     try:
         goes = Deletable(movie) if delete_source else None
         accepted = accept(
@@ -217,6 +220,7 @@ def encode(
                 stored += finish(claim, texts, run.files, stages, run.written)
             seconds = time.perf_counter() - start
         notes = [auto_noise.note(attributes), little_light(choice.mean, choice.encoding), movie.note(frames)]
+        notes.append(lost_note(movie.lost))
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
         if kept:

@@ -72,7 +72,8 @@ SourceOption = Annotated[
     typer.Option(
         metavar="KEY=VALUE",
         help="For SRC: dataset=/data (HDF5), path=raw (Zarr), key=arr_0 (.npz), series=1 (TIFF), as_pages=true "
-        "(TIFF); for a URL also what fsspec takes. Repeat it.",
+        "(TIFF), missing=zero (frames that SRC lacks become zeros, and are recorded as lost); for a URL also "
+        "what fsspec takes. Repeat it.",
         show_default=False,
         rich_help_panel=RUNNING,
     ),
@@ -123,7 +124,7 @@ def for_source(src: str, given: Sequence[str] | None) -> dict[str, Any]:
     found = pairs(given, "--source-option")
     if not is_remote(src):
         return found
-    inside = {"path": found.pop("path", None)}
+    inside = {name: found.pop(name, None) for name in ("path", "missing")}
     return {**inside, "storage_options": found or None}
 
 

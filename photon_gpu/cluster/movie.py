@@ -18,6 +18,7 @@ from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
+from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.writer import finish
@@ -71,6 +72,8 @@ class MovieOnCluster:
                 _add(stages, ready.seconds)
                 claim.note(plan=ready.plan)
                 notes = [little_light(ready.mean, ready.encoding), self._fit(here, ready.chunk[0])]
+                if here is not None:
+                    notes.append(lost_note(here.lost))
                 if here is not None and not isinstance(here, DaskSource):
                     notes.append(
                         "frames were read by one machine and sent to the workers; a path they open is faster"
@@ -88,7 +91,8 @@ class MovieOnCluster:
                     raise
                 layout = layout_for(ready.encoding, settings.chosen())
                 stored = sum(size for size, _ in files.values())
-                texts = metadata.texts(ready.shape, ready.chunk, layout, settings.attributes)
+                attributes = with_lost(settings.attributes, here.lost if here is not None else ())
+                texts = metadata.texts(ready.shape, ready.chunk, layout, attributes or {})
                 stored += finish(claim, texts, files, stages)
                 seconds = time.perf_counter() - start
         finally:

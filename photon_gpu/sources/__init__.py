@@ -61,7 +61,7 @@ _KINDS = (
         suffixes=(".h5", ".hdf5", ".hdf", ".he5", ".nwb"),
         module="hdf5",
         opener="open_hdf5",
-        options=("dataset",),
+        options=("dataset", "missing"),
         inner="dataset",
     ),
     _Kind(
@@ -69,7 +69,7 @@ _KINDS = (
         suffixes=(".zarr",),
         module="zarr",
         opener="open_zarr",
-        options=("path", "storage_options"),
+        options=("path", "missing", "storage_options"),
         inner="path",
         remote=True,
     ),
@@ -97,6 +97,9 @@ def open_source(obj: Any, **options: Any) -> Source:
     **options
         For TIFF ``series`` and ``as_pages``, for ``.npz`` ``key``, for HDF5
         ``dataset``, for Zarr ``path``; ``storage_options`` for URLs.
+        For TIFF, HDF5 and Zarr, also for open datasets and arrays, ``missing``: what to do about frames
+        that the source lacks, wholly or in part. ``"error"`` (default); ``"zero"``: zeros, and
+        :attr:`Source.lost` names the frames; for HDF5 and Zarr ``"fill"``: the fill value is the data.
 
     Returns
     -------
@@ -124,13 +127,18 @@ def open_source(obj: Any, **options: Any) -> Source:
     options = {name: value for name, value in options.items() if value is not None}
     if isinstance(obj, str | os.PathLike):
         return _open_location(os.fspath(obj), options)
-    if options:
+    zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
+    opened = (zarr is not None and isinstance(obj, zarr.Array)) or (
+        h5py is not None and isinstance(obj, h5py.Dataset)
+    )
+    if options.keys() - ({"missing"} if opened else set()):
         raise InvalidInputError(
-            f"options {sorted(options)} were given; a {type(obj).__name__} takes none, only paths and URLs do"
+            f"options {sorted(options)} were given; a {type(obj).__name__} takes "
+            f"{'missing alone' if opened else 'none'}, only paths and URLs do"
         )
     if isinstance(obj, Source):
         return obj
-    return _wrap(obj)
+    return _wrap(obj, options)
 
 
 def is_container(location: str) -> bool:
@@ -145,7 +153,7 @@ def is_container(location: str) -> bool:
     return any(_kind(text, _local(text)) is not None for text in (location, outer))
 
 
-def _wrap(obj: Any) -> Source:
+def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
     import numpy as np
 
     from photon_gpu.sources.array import ArraySource
@@ -172,9 +180,9 @@ def _wrap(obj: Any) -> Source:
             )
             return _as_source(source)
     if zarr is not None and isinstance(obj, zarr.Array):
-        return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj))
+        return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj, **options))
     if h5py is not None and isinstance(obj, h5py.Dataset):
-        return _as_source(import_module("photon_gpu.sources.hdf5").Hdf5Source(obj))
+        return _as_source(import_module("photon_gpu.sources.hdf5").Hdf5Source(obj, **options))
     if all(hasattr(obj, name) for name in ("shape", "dtype", "__getitem__")) and _is_numpy_dtype(obj.dtype):
         return SliceableSource(obj)
     if hasattr(obj, "__array__") or hasattr(obj, "__array_interface__") or isinstance(obj, memoryview):

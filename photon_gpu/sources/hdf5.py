@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.check import choose_movie, list_arrays
+from photon_gpu.sources.hdf5_gaps import find_gaps
+from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.sliceable import SliceableSource
 
 
@@ -26,19 +26,17 @@ class Hdf5Source(SliceableSource):
         Open for as long as it is read; :func:`open_hdf5` opens one by name.
     owner : h5py.File, optional
         File to close with the source.
+    missing : {"error", "zero", "fill"}
+        What to do where the dataset lacks anything: chunks that were never written, parts of a virtual
+        dataset that are not there or not mapped. HDF5 reads its fill value there. ``"error"`` refuses;
+        ``"zero"`` allows it, and ``lost`` names the frames; ``"fill"`` takes it for data.
 
     Raises
     ------
     CorruptDataError
-        If files that the dataset draws from are missing, or, on reading, a
-        chunk does not decode.
+        If the dataset lacks anything, or, on reading, a chunk does not decode.
     InvalidInputError, UnsupportedTypeError
         See :func:`photon_gpu.sources.check.check_movie`.
-
-    Warns
-    -----
-    PhotonWarning
-        If parts of the dataset were never written: they read as its fill value.
 
     Notes
     -----
@@ -46,11 +44,13 @@ class Hdf5Source(SliceableSource):
     serializes all calls by its own lock.
     """
 
-    def __init__(self, dataset: Any, *, owner: Any = None) -> None:
+    def __init__(self, dataset: Any, *, owner: Any = None, missing: str = ERROR) -> None:
         super().__init__(dataset, name=f"{dataset.file.filename}::{dataset.name}")
         self._owner = owner
-        _check_files(dataset, self.name)
-        _warn_unwritten(dataset, self.name)
+        _check_external(dataset, self.name)
+        if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
+            lacking, what = find_gaps(dataset)
+            self.lost = settle(self.name, what, lacking, missing, fill=True)
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         frames = np.empty((stop - start, *self.shape[1:]), self.dtype)
@@ -70,7 +70,7 @@ class Hdf5Source(SliceableSource):
             self._owner.close()
 
 
-def open_hdf5(path: Any, *, dataset: str | None = None) -> Hdf5Source:
+def open_hdf5(path: Any, *, dataset: str | None = None, missing: str = ERROR) -> Hdf5Source:
     """Open a dataset of an HDF5 file by name, or the only movie in it.
 
     Parameters
@@ -79,6 +79,8 @@ def open_hdf5(path: Any, *, dataset: str | None = None) -> Hdf5Source:
         A local HDF5 file (``.h5``, ``.hdf5``, ``.nwb``, ...).
     dataset : str, optional
         Path of the dataset, or of a group that holds just one movie.
+    missing : {"error", "zero", "fill"}
+        See :class:`Hdf5Source`.
 
     Raises
     ------
@@ -109,7 +111,7 @@ def open_hdf5(path: Any, *, dataset: str | None = None) -> Hdf5Source:
     except OSError as error:
         raise CorruptDataError(f"{name}: the HDF5 file is truncated, damaged, or no HDF5: {error}") from error
     try:
-        return Hdf5Source(_find(file, dataset, name), owner=file)
+        return Hdf5Source(_find(file, dataset, name), owner=file, missing=missing)
     except BaseException:
         file.close()
         raise
@@ -139,42 +141,14 @@ def _datasets(group: Any) -> dict[str, tuple[Any, Any]]:
     return found
 
 
-def _check_files(dataset: Any, name: str) -> None:
-    """Parts in other files: HDF5 reads them as fill values or zeros where the file is missing."""
-    home = Path(dataset.file.filename).parent
-    if dataset.is_virtual:
-        for part in dataset.virtual_sources():
-            if part.file_name != "." and not (home / part.file_name).exists():
-                raise CorruptDataError(
-                    f"{name}: a part of this virtual dataset lies in {part.file_name!r}, which is not there; "
-                    "HDF5 would read fill values instead"
-                )
+def _check_external(dataset: Any, name: str) -> None:
+    """Bytes in external files: a missing file is an error of HDF5's own, a short one reads as zeros."""
     left = dataset.nbytes
     for file, offset, nbytes in dataset.external or ():
         end = offset + min(nbytes, left)
         left -= end - offset
-        # A missing file is an error of HDF5's own, a short one reads as zeros.
         if Path(file).exists() and Path(file).stat().st_size < end:
             raise CorruptDataError(
                 f"{name}: its bytes lie in the external file {file!r}, which is truncated: {end} bytes are "
                 f"needed, {Path(file).stat().st_size} are there"
             )
-
-
-def _warn_unwritten(dataset: Any, name: str) -> None:
-    if (
-        dataset.is_virtual
-        or dataset.external
-        or dataset.id.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED
-    ):
-        return
-    what = "nothing of it was ever written"
-    if dataset.chunks is not None:
-        chunks = math.prod(
-            -(-length // chunk) for length, chunk in zip(dataset.shape, dataset.chunks, strict=True)
-        )
-        written = dataset.id.get_num_chunks()
-        what = f"{chunks - written} of its {chunks} chunks were never written"
-    warnings.warn(
-        f"{name}: {what}; they read as the fill value {dataset.fillvalue}", PhotonWarning, stacklevel=4
-    )

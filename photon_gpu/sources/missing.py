@@ -34,11 +34,10 @@ def settle(name: str, what: str, frames: NDArray[Any], missing: str, *, fill: bo
         What is missing, as in ``"3 of 8 pages were never written"``.
     frames : ndarray of bool
         Whether each frame lacks anything.
-    missing : {"error", "zero", "fill"}
-        ``"zero"``: the gaps are zeros, and their frames are lost. ``"fill"``: a writer left them out on
-        purpose, and nothing is lost.
+    missing : {"error", "zero"}
+        ``"zero"``: the gaps read as zeros, and their frames are lost.
     fill : bool
-        Whether the message offers ``"fill"``.
+        Whether the message offers ``"fill"``: a writer left the gaps out on purpose, and nothing is lost.
 
     Raises
     ------
@@ -56,7 +55,7 @@ def settle(name: str, what: str, frames: NDArray[Any], missing: str, *, fill: bo
     ()
     """
     lost = spans(frames)
-    if not lost or missing == FILL:
+    if not lost:
         return ()
     if missing == ZERO:
         warnings.warn(f"{name}: {lost_note(lost)} ({what})", PhotonWarning, stacklevel=5)
@@ -85,11 +84,11 @@ def lost_note(lost: Spans) -> str | None:
     Examples
     --------
     >>> lost_note(((3, 5), (9, 10)))
-    'the source lacks frames 3 to 4, 9: zeros stand in their place, and they are recorded as lost'
+    'the source lacks frames 3 to 4, 9, wholly or in part: zeros (or fill values) stand there; recorded as lost'
     """
     if not lost:
         return None
-    return f"the source lacks {_listed(lost)}: zeros stand in their place, and they are recorded as lost"
+    return f"the source lacks {_listed(lost)}, wholly or in part: zeros (or fill values) stand there; recorded as lost"
 
 
 def with_lost(attributes: dict[str, Any] | None, lost: Spans) -> dict[str, Any] | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import math
-import warnings
 from typing import Any
 
 import numpy as np
 import zarr
 from numcodecs.errors import UnknownCodecError
 from numpy.typing import NDArray
+from zarr.codecs.sharding import ShardingCodec
+from zarr.core.common import concurrent_map
 from zarr.core.sync import sync
 
-from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, StoreNotFoundError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.sources.check import choose_movie
+from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.sliceable import SliceableSource
 
 
@@ -27,6 +28,10 @@ class ZarrSource(SliceableSource):
         Open for reading; :func:`open_zarr` opens one by URL.
     name : str, optional
         What to call it in messages; its URL unless given.
+    missing : {"error", "zero", "fill"}
+        What to do where chunks, shards or chunks within shards are missing. Zarr reads its fill value
+        there. ``"error"`` refuses; ``"zero"`` allows it, and ``lost`` names the frames; ``"fill"`` takes it for
+        data, as is right for an array whose writer leaves out empty chunks.
 
     Raises
     ------
@@ -35,12 +40,7 @@ class ZarrSource(SliceableSource):
     UnsupportedTypeError
         If the dtype is not that of a movie.
     CorruptDataError
-        On reading: if a chunk does not decode.
-
-    Warns
-    -----
-    PhotonWarning
-        If chunks are missing: Zarr reads them as the fill value.
+        If chunks are missing, or, on reading, one does not decode.
 
     Notes
     -----
@@ -48,11 +48,16 @@ class ZarrSource(SliceableSource):
     them, as many at once as zarr-python's ``async.concurrency`` allows.
     """
 
-    def __init__(self, array: Any, *, name: str | None = None) -> None:
+    def __init__(self, array: Any, *, name: str | None = None, missing: str = ERROR) -> None:
         name = str(array.store_path) if name is None else name
         refuse_photon_movie(dict(array.attrs), name)
         super().__init__(array, name=name)
-        _warn_missing(array, name)
+        if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
+            try:
+                lacking, what = sync(_find_gaps(array))
+            except OSError as error:
+                raise CorruptDataError(f"{name}: its chunks cannot be listed: {error}") from error
+            self.lost = settle(name, what, lacking, missing, fill=True)
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         try:
@@ -85,7 +90,11 @@ class ZarrSource(SliceableSource):
 
 
 def open_zarr(
-    url: str, *, path: str | None = None, storage_options: dict[str, Any] | None = None
+    url: str,
+    *,
+    path: str | None = None,
+    storage_options: dict[str, Any] | None = None,
+    missing: str = ERROR,
 ) -> ZarrSource:
     """Open an array by URL, or the only movie in a group.
 
@@ -97,6 +106,8 @@ def open_zarr(
         Path of the array, or of a group that holds just one movie, below ``url``.
     storage_options : dict, optional
         For the fsspec file system.
+    missing : {"error", "zero", "fill"}
+        See :class:`ZarrSource`.
 
     Raises
     ------
@@ -135,7 +146,7 @@ def open_zarr(
         raise CorruptDataError(
             f"{name}: the Zarr metadata cannot be read: {type(error).__name__}: {error}"
         ) from error
-    return ZarrSource(array, name=name)
+    return ZarrSource(array, name=name, missing=missing)
 
 
 def refuse_photon_movie(attributes: dict[str, Any], name: str) -> None:
@@ -163,16 +174,32 @@ def _only_movie(group: Any, name: str) -> Any:
     return arrays[choose_movie(found, name=name, option="path")]
 
 
-def _warn_missing(array: Any, name: str) -> None:
-    stored = array.shards or array.chunks
-    expected = math.prod(-(-length // chunk) for length, chunk in zip(array.shape, stored, strict=True))
-    per_shard = math.prod(s // c for s, c in zip(stored, array.chunks, strict=True))
-    missing = expected - array.nchunks_initialized // per_shard
-    if missing:
-        kind = "shards" if array.shards else "chunks"
-        warnings.warn(
-            f"{name}: {missing} of {expected} {kind} are missing; they read as the fill value "
-            f"{array.fill_value}, which is right only if the writer left them out on purpose",
-            PhotonWarning,
-            stacklevel=4,
-        )
+async def _find_gaps(array: Any) -> tuple[NDArray[Any], str]:
+    """Which frames lack a chunk, and how many chunks are missing."""
+    outer, inner = array.shards or array.chunks, array.chunks
+    grid = tuple(-(-length // part) for length, part in zip(array.shape, outer, strict=True))
+    chunks = tuple(-(-length // part) for length, part in zip(array.shape, inner, strict=True))
+    per_shard = tuple(part // chunk for part, chunk in zip(outer, inner, strict=True))
+    place = array.store_path
+    prefix = f"{place.path}/" if place.path else ""
+    stored = {key.removeprefix(prefix) async for key in place.store.list_prefix(prefix)}
+    keys = {array.metadata.encode_chunk_key(where): where for where in itertools.product(*map(range, grid))}
+    there = np.zeros([parts * chunk for parts, chunk in zip(grid, per_shard, strict=True)], bool)
+    codec = array.metadata.codecs[0] if array.shards else None
+
+    async def look_at(key: str, where: tuple[int, ...]) -> None:
+        present: Any = True
+        if isinstance(codec, ShardingCodec):
+            try:
+                index = await codec._load_shard_index_maybe(place / key, per_shard)
+            except Exception:
+                index = None  # a damaged shard, which reading it names
+            if index is not None:
+                present = index.offsets_and_lengths[..., 0] != np.iinfo(np.uint64).max
+        there[tuple(slice(w * n, (w + 1) * n) for w, n in zip(where, per_shard, strict=True))] = present
+
+    await concurrent_map([(key, where) for key, where in keys.items() if key in stored], look_at, limit=16)
+    there = there[tuple(map(slice, chunks))]  # the last shards reach beyond the array
+    lacking = ~there.reshape(len(there), -1).all(axis=1)
+    frames = np.repeat(lacking, inner[0])[: array.shape[0]]
+    return frames, f"{int((~there).sum())} of its {there.size} chunks are missing"

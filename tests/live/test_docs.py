@@ -68,4 +68,4 @@ def test_every_option_of_a_command_exists(command):
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) == 6

@@ -147,32 +147,122 @@ def test_a_flipped_byte_under_a_checksum(path):
             source.read(1, 4)
 
 
-def test_frames_never_written_are_reported(path, movie):
+def test_chunks_never_written_are_an_error_unless_allowed(path, movie):
     with h5py.File(path, "w") as file:
-        file.create_dataset("movie", (20, 12, 16), "int16", chunks=(2, 12, 16))[:6] = movie[:6]
+        data = file.create_dataset("movie", (20, 12, 16), "int16", chunks=(3, 6, 16), fillvalue=-1)
+        data[:12] = movie[:12]
+        data[15:, 6:] = movie[15:, 6:]
         file.create_dataset("plain", (20, 12, 16), "int16")
-    with pytest.warns(
-        PhotonWarning, match="7 of its 10 chunks were never written; they read as the fill value 0"
-    ):
-        open_source(path, dataset="movie").close()
-    with pytest.warns(PhotonWarning, match="nothing of it was ever written"):
-        open_source(path, dataset="plain").close()
+    what = r"4 of its 14 chunks were never written \(frames 12 to 19\).*missing='zero'.*missing='fill'"
+    with pytest.raises(CorruptDataError, match=what):
+        open_source(path, dataset="movie")
+    with pytest.raises(CorruptDataError, match=r"nothing of it was ever written \(frames 0 to 19\)"):
+        open_source(path, dataset="plain")
+    expected = movie.copy()
+    expected[12:15] = -1
+    expected[15:, :6] = -1
+    with pytest.warns(PhotonWarning, match="lacks frames 12 to 19"):
+        source = open_source(path, dataset="movie", missing="zero")
+    for source in (source, open_source(path, dataset="movie", missing="fill")):
+        with source:
+            np.testing.assert_array_equal(source.read(0, 20), expected)
+    with h5py.File(path) as file:
+        with pytest.raises(CorruptDataError, match="never written"):
+            open_source(file["movie"])
+        with pytest.warns(PhotonWarning):
+            assert open_source(file["movie"], missing="zero").lost == ((12, 20),)
+        assert open_source(file["movie"], missing="fill").lost == ()
+        with pytest.raises(InvalidInputError, match="takes missing alone"):
+            open_source(file["movie"], dataset="movie")
 
 
-def test_a_virtual_dataset_whose_parts_are_missing(tmp_path, path):
+@pytest.fixture
+def parts(tmp_path):
+    """Eight frames, four in each of two files."""
     movie = make_movie((8, 6, 7))
-    layout = h5py.VirtualLayout(movie.shape, movie.dtype)
     for number in range(2):
-        part = slice(4 * number, 4 * number + 4)
-        save(tmp_path / f"part{number}.h5", movie=movie[part])
-        layout[part] = h5py.VirtualSource(f"part{number}.h5", "movie", (4, 6, 7))
+        save(tmp_path / f"part{number}.h5", movie=movie[4 * number : 4 * number + 4])
+    return movie
+
+
+def virtual(path, *mapped, shape=(8, 6, 7), **options):
+    """``mapped``: place in the movie, file, and place in its dataset."""
+    layout = h5py.VirtualLayout(shape, "i2", **options)
+    for place, name, inside in mapped:
+        part = h5py.VirtualSource(name, "movie", (4, 6, 7))
+        layout[place] = part if inside is None else part[inside]
     with h5py.File(path, "w") as file:
-        file.create_virtual_dataset("movie", layout)
+        file.create_virtual_dataset("movie", layout, fillvalue=0)
+
+
+def test_a_virtual_dataset_whose_parts_are_missing(tmp_path, path, parts):
+    virtual(path, (np.s_[:4], "part0.h5", None), (np.s_[4:], "part1.h5", None))
     with open_source(path) as source:
-        np.testing.assert_array_equal(source.read(2, 6), movie[2:6])
+        np.testing.assert_array_equal(source.read(0, 8), parts)
+
+    def refused(match, lost=((4, 8),)):
+        with pytest.raises(CorruptDataError, match=match) as caught:
+            open_source(path)
+        assert len(str(caught.value).replace(str(path), "")) <= 300
+        with pytest.warns(PhotonWarning), open_source(path, missing="zero") as source:
+            assert source.lost == lost
+            np.testing.assert_array_equal(source.read(0, 4), parts[:4])
+
     (tmp_path / "part1.h5").unlink()
-    with pytest.raises(CorruptDataError, match=r"'part1\.h5', which is not there"):
+    refused(r"'part1\.h5' is not there \(frames 4 to 7\)")
+    (tmp_path / "part1.h5").write_bytes(b"no HDF5")
+    refused(r"'part1\.h5' cannot be opened")
+    save(tmp_path / "part1.h5", other=parts[4:])
+    refused(r"'part1\.h5' has no dataset 'movie'")
+    save(tmp_path / "part1.h5", movie=parts[4:7])
+    refused(r"'movie' of 'part1\.h5' has shape \(3, 6, 7\), less than is mapped")
+    with h5py.File(tmp_path / "part1.h5", "w") as file:
+        file.create_dataset("movie", (4, 6, 7), "i2", chunks=(1, 6, 7))[:3] = parts[4:7]
+    refused(r"'part1\.h5': 1 of its 4 chunks were never written \(frames 7\)", lost=((7, 8),))
+
+
+def test_a_virtual_dataset_that_is_mapped_in_part(path, parts):
+    virtual(path, (np.s_[:4], "part0.h5", None), (np.s_[5:7], "part1.h5", np.s_[1:3]))
+    with pytest.raises(CorruptDataError, match=r"not mapped to any dataset \(frames 4, 7\)"):
         open_source(path)
+    with pytest.warns(PhotonWarning), open_source(path, missing="zero") as source:
+        assert source.lost == ((4, 5), (7, 8))
+        parts[[4, 7]] = 0
+        np.testing.assert_array_equal(source.read(0, 8), parts)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_frames_that_are_mapped_in_pieces(path, parts, whole):
+    mapped = [(np.s_[:4], "part0.h5", None), (np.s_[4:8, :3], "part1.h5", np.s_[:, :3])]
+    mapped += [(np.s_[4:8, 3:, :2], "part1.h5", np.s_[:, 3:, :2])]
+    mapped += [(np.s_[4 : 8 if whole else 7, 3:, 2:], "part1.h5", np.s_[: 4 if whole else 3, 3:, 2:])]
+    virtual(path, *mapped)
+    if whole:
+        with open_source(path) as source:
+            np.testing.assert_array_equal(source.read(0, 8), parts)
+        return
+    with pytest.raises(CorruptDataError, match=r"not mapped to any dataset \(frames 7\)"):
+        open_source(path)
+
+
+def test_a_virtual_dataset_of_virtual_datasets(tmp_path, path, parts):
+    virtual(tmp_path / "inner.h5", (np.s_[:2], "part0.h5", np.s_[:2]), shape=(4, 6, 7))
+    virtual(path, (np.s_[:4], "inner.h5", None), (np.s_[4:], "part1.h5", None))
+    with pytest.raises(CorruptDataError, match=r"'inner\.h5': parts of it are not mapped.*\(frames 2 to 3\)"):
+        open_source(path)
+
+
+def test_a_virtual_dataset_without_bounds_is_taken_as_it_is_only_if_asked(path, parts):
+    layout = h5py.VirtualLayout((8, 6, 7), "i2", maxshape=(None, 6, 7))
+    end = h5py.h5s.UNLIMITED
+    layout[0:end] = h5py.VirtualSource("part0.h5", "movie", (4, 6, 7), maxshape=(None, 6, 7))[0:end]
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("movie", layout, fillvalue=0)
+    for missing in ("error", "zero"):
+        with pytest.raises(InvalidInputError, match=r"without bounds.*missing='fill'"):
+            open_source(path, missing=missing)
+    with open_source(path, missing="fill") as source:
+        np.testing.assert_array_equal(source.read(0, 4), parts[:4])
 
 
 def test_an_external_file_that_is_too_short(tmp_path, path, movie):

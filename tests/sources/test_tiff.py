@@ -149,7 +149,7 @@ def test_pages_without_pixels_are_zeros_if_that_was_asked_for(tmp_path, tag, opt
         for number in (2, 3, 5):
             held = tif.pages[number].tags[tag]
             held.overwrite([0, *np.atleast_1d(held.value)[1:]])  # one strip of several is enough
-    with pytest.warns(PhotonWarning, match="lacks frames 2 to 3, 5: zeros stand in their place"):
+    with pytest.warns(PhotonWarning, match="lacks frames 2 to 3, 5, wholly or in part: zeros"):
         source = TiffSource(path, missing="zero")
     movie[[2, 3, 5]] = 0
     with source:

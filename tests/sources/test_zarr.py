@@ -171,15 +171,41 @@ def test_a_chunk_cut_anywhere_is_corrupt(tmp_path, movie, options):
 
 @pytest.mark.parametrize("shards", [None, (10, 12, 16)])
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_missing_chunks_are_counted(tmp_path, movie, zarr_format, shards):
+@pytest.mark.parametrize("where", ["local", "memory", "member"])
+def test_missing_chunks_are_an_error_unless_allowed(tmp_path, movie, zarr_format, shards, where):
     if shards and zarr_format == 2:
         pytest.skip("v2 has no shards")
-    path = save(tmp_path / "a.zarr", movie, zarr_format=zarr_format, **({"shards": shards} if shards else {}))
-    files = chunk_files(path)
-    open_source(path).close()
-    files[1].unlink()
-    with pytest.warns(PhotonWarning, match=rf"1 of {len(files)} (chunks|shards) are missing"):
-        open_source(path).close()
+    root = f"memory://{uuid.uuid4().hex}/a.zarr" if where == "memory" else str(tmp_path / "a.zarr")
+    options = {"zarr_format": zarr_format, "fill_value": 3, **({"shards": shards} if shards else {})}
+    if where == "member":
+        group = zarr.open_group(root, mode="w", zarr_format=zarr_format)
+        options.pop("zarr_format")
+        array = group.create_array("one", shape=movie.shape, dtype=movie.dtype, chunks=(5, 6, 16), **options)
+        other = group.create_array("one2", shape=movie.shape, dtype=movie.dtype, chunks=(5, 6, 16), **options)
+        array[...] = other[...] = movie
+        root += "::one"
+    else:
+        array = zarr.create_array(root, shape=movie.shape, dtype=movie.dtype, chunks=(5, 6, 16), **options)
+        array[...] = movie
+    open_source(root).close()
+    movie[5:10, :6] = 3  # empty chunks are not written
+    array[...] = movie
+    with pytest.raises(
+        CorruptDataError,
+        match=r"1 of its 8 chunks are missing \(frames 5 to 9\).*missing='zero'.*missing='fill'",
+    ):
+        open_source(root)
+    with pytest.warns(PhotonWarning, match="lacks frames 5 to 9"):
+        source = open_source(root, missing="zero")
+    assert source.lost == ((5, 10),)
+    for source in (source, open_source(root, missing="fill"), open_source(array, missing="fill")):
+        with source:
+            np.testing.assert_array_equal(source.read(0, 20), movie)
+    with pytest.raises(CorruptDataError, match="missing"):
+        open_source(array)
+    array[5:20] = 3
+    with pytest.raises(CorruptDataError, match=r"6 of its 8 chunks are missing \(frames 5 to 19\)"):
+        open_source(root)
 
 
 def test_shards_that_do_not_divide_the_movie(tmp_path, movie):

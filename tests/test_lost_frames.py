@@ -1,0 +1,87 @@
+"""Frames that a source lacks are an error; zeros that were asked for are named wherever the movie is looked at."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+import photon_gpu as pg
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+
+from .sources.conftest import write_tiff
+
+MOVIE = np.random.default_rng(0).poisson(40, (60, 32, 32)).astype("uint16")
+
+
+def without(path, frames):
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        for frame in frames:
+            tif.pages[frame].tags["StripOffsets"].overwrite(0)
+
+
+@pytest.fixture
+def tiff(tmp_path):
+    path = write_tiff(tmp_path, MOVIE, metadata=None)
+    without(path, range(20, 24))
+    return path
+
+
+@pytest.fixture
+def array(tmp_path):
+    path = tmp_path / "raw.zarr"
+    zarr.create_array(str(path), shape=MOVIE.shape, dtype="uint16", chunks=(4, 32, 32), fill_value=0)[...] = (
+        MOVIE
+    )
+    next(path.rglob("c/5/0/0")).unlink()
+    return path
+
+
+@pytest.mark.parametrize("kind", ["tiff", "array"])
+@pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
+def test_lost_frames_are_in_report_attributes_and_verify(request, tmp_path, kind, layout):
+    path, url = request.getfixturevalue(kind), tmp_path / "m.zarr"
+    with pytest.raises(CorruptDataError, match=r"\(frames 20 to 23\).*missing='zero'"):
+        pg.encode(path, url, layout=layout)
+    assert not url.exists()
+    with pytest.warns(PhotonWarning, match="lacks frames 20 to 23"):
+        report = pg.encode(path, url, layout=layout, missing="zero", attributes={"mouse": 12})
+    assert any("lacks frames 20 to 23" in note for note in report.notes)
+    movie = pg.open(url)
+    assert movie.attrs["lost_frames"] == [[20, 24]] and movie.attrs["mouse"] == 12
+    assert not movie.counts[20:24].any() and movie.counts[19].any() and movie.counts[24].any()
+    found = pg.verify(url)
+    assert not found.ok and found.lost == ((20, 23),)
+
+
+def test_an_encode_on_a_cluster_records_them_too(array, tmp_path):
+    with pytest.warns(PhotonWarning), pg.open_source(array, missing="zero") as source:
+        report = pg.encode_many([source], [tmp_path / "m.zarr"], layout="lossless")
+    assert pg.open(tmp_path / "m.zarr").attrs["lost_frames"] == [[20, 24]]
+    assert "lacks frames 20 to 23" in str(report.to_dict())
+
+
+def test_a_source_with_lost_frames_is_not_deleted(tiff, tmp_path):
+    with (
+        pytest.warns(PhotonWarning),
+        pytest.raises(InvalidInputError, match="is not deleted: the source lacks"),
+    ):
+        pg.encode(
+            tiff, tmp_path / "m.zarr", layout="lossless", missing="zero", check="full", delete_source=True
+        )
+    assert tiff.exists()
+
+
+def test_missing_is_for_sources_that_can_tell(tmp_path):
+    with pytest.raises(InvalidInputError, match="missing"):
+        pg.encode(MOVIE, tmp_path / "m.zarr", missing="zero")
+    np.save(tmp_path / "m.npy", MOVIE)
+    with pytest.raises(InvalidInputError, match="'missing' is not known for NumPy"):
+        pg.encode(tmp_path / "m.npy", tmp_path / "m.zarr", missing="zero")
+
+
+def test_attributes_are_json(tiff, tmp_path):
+    with pytest.warns(PhotonWarning):
+        pg.encode(tiff, tmp_path / "m.zarr", missing="zero")
+    assert json.loads((tmp_path / "m.zarr" / ".zattrs").read_text())["lost_frames"] == [[20, 24]]
