@@ -15,11 +15,12 @@ from typing import Any
 
 from photon_gpu.durable import sync_folder
 from photon_gpu.errors import PhotonError, StoreExistsError
-from photon_gpu.place import missing_folders, refuse_foreign, remove_empty
+from photon_gpu.marker import HELD, MARKER, SUCCESSOR, alive, read_marker
+from photon_gpu.metadata import ARRAY
+from photon_gpu.ownership import remove_own, some
+from photon_gpu.place import linked, missing_folders, remove_empty
 from photon_gpu.storage import Storage
-
-MARKER = ".photon-writing"
-ARRAY = ".zarray"
+from photon_gpu.swap import NEW, Replaceable, check_replaceable
 
 
 class Claim:
@@ -45,6 +46,8 @@ class Claim:
         Where to write: the folder itself, or a new one beside it that takes its place at the end.
     found : dict
         What the killed writer had noted; empty where nothing was taken over.
+    note_of_link : str or None
+        Where the movie is written, if the place is a symbolic link: the link stays.
 
     Notes
     -----
@@ -62,14 +65,20 @@ class Claim:
         facts: dict[str, Any] | None = None,
         noted: bool = False,
     ) -> None:
-        self._storage = storage
+        self._storage = linked(storage)
+        self.note_of_link = (
+            None
+            if self._storage is storage
+            else f"{storage.url} is a symbolic link: the movie was written to {self._storage.url}"
+        )
+        self._replaceable: Replaceable | None = None
         self._overwrite = overwrite
         self._resume = resume
         self._noted = noted
         self._published = False
         self._mark = b""
         self._made: list[Path] = []
-        self.target = storage
+        self.target = self._storage
         self.token: str | None = None
         self._facts = facts or {}
         self.found: dict[str, Any] = {}
@@ -79,6 +88,7 @@ class Claim:
         try:
             self._take()
         except BaseException as error:
+            self._let_go()
             if self._mark and not isinstance(error, StoreExistsError):
                 self._give_back()
             remove_empty(self._made)
@@ -88,7 +98,9 @@ class Claim:
     def withdraw(self) -> None:
         """Give the place back; nothing was written there but the marker."""
         self.target.delete(MARKER)
-        remove_empty([*self._made, *([Path(self.target.root)] if self.target.local else [])])
+        remove_empty(
+            [*self._made, *([Path(self.target.root)] if self.target.local and not self.note_of_link else [])]
+        )
 
     def _give_back(self) -> None:
         """Interrupted or failed while taking the place: the marker goes, if it is this writer's."""
@@ -104,8 +116,8 @@ class Claim:
         if found and not self._overwrite:
             raise StoreExistsError(_taken(self._storage, found))
         if found:
-            refuse_foreign(self._storage, found)
-            self.target = self._storage.sibling("new")
+            self._replaceable = check_replaceable(self._storage, found)
+            self.target = self._storage.sibling(NEW)
             self._made = missing_folders(self.target)
         self.token = self._facts.get("token") or uuid.uuid4().hex
         self._mark = json.dumps({**self._facts, **self._who()}).encode()
@@ -123,6 +135,7 @@ class Claim:
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else wrote here just now; nothing was overwritten"
             )
+        HELD.add(self.token)
 
     def _take_over(self) -> None:
         self.found = read_marker(self._storage)
@@ -130,6 +143,7 @@ class Claim:
         if "recording" in self.found:
             raise StoreExistsError(f"{self._storage.url} is a recording; photon_gpu.recover finishes it")
         self.token = uuid.uuid4().hex
+        HELD.add(self.token)
         self.note(**{key: value for key, value in self.found.items() if key not in self._who()})
 
     def note(self, **facts: Any) -> None:
@@ -159,9 +173,20 @@ class Claim:
 
         self.target.write_in_order(files, ready)
         self.target.delete(MARKER)
+        if self._replaceable is not None:
+            self._replaceable.check_unchanged()
+            try:
+                self._replaceable.replace_with(self.target, self._who())
+            except StoreExistsError:
+                raise
+            except BaseException:
+                self._published = True  # the movie is whole, and whoever is told where it is finds it
+                raise
         self._published = True
-        if self.target is not self._storage:
-            self._storage.replace_with(self.target)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        HELD.discard(self.token or "")
 
     def _refuse_taken(self) -> None:
         if self.token is not None and not self.holds():
@@ -173,6 +198,7 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._let_go()
         if self._published:
             return
         if self._resume:
@@ -182,8 +208,10 @@ class Claim:
                 )
             return
         try:
-            self.target.delete_folder()
+            kept = remove_own(self.target, ours=True)
             remove_empty(self._made)
+            if kept and error is not None:
+                error.add_note(f"{some(kept)} in {self.target.url} is no part of a movie and was kept")
         except Exception as problem:
             note = f"the unfinished files at {self.target.url} could not be removed ({problem}); delete that folder"
             if error is None:
@@ -201,34 +229,6 @@ class Claim:
         return {"host": socket.gethostname(), "pid": os.getpid(), "began": began, "token": self.token}
 
 
-def read_marker(storage: Storage) -> dict[str, Any]:
-    """What a writer noted; empty where it was killed before it noted anything."""
-    try:
-        found = json.loads(storage.read(MARKER))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def alive(marker: dict[str, Any]) -> bool:
-    """Whether the writer is known to live: it is another process of this machine that runs."""
-    pid = marker.get("pid")
-    if (
-        marker.get("host") != socket.gethostname()
-        or not isinstance(pid, int)
-        or pid < 1
-        or pid == os.getpid()
-    ):
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _refuse_living(storage: Storage, marker: dict[str, Any]) -> None:
     if alive(marker):
         raise StoreExistsError(
@@ -238,6 +238,11 @@ def _refuse_living(storage: Storage, marker: dict[str, Any]) -> None:
 
 
 def _taken(storage: Storage, found: list[str]) -> str:
+    if MARKER in found and SUCCESSOR in read_marker(storage):
+        return (
+            f"{storage.url} is being overwritten, or that was interrupted; if nobody is writing there, "
+            "photon_gpu.recover finishes it, overwrite=True begins anew"
+        )
     if MARKER in found:
         return (
             f"{storage.url} is being written, or its writer was killed; if nobody is writing there, resume=True goes "
@@ -246,3 +251,6 @@ def _taken(storage: Storage, found: list[str]) -> str:
     if ARRAY in found:
         return f"{storage.url} exists and holds an array; give another name, or overwrite=True to replace it"
     return f"{storage.url} exists and holds {len(found)} files; give another name, or overwrite=True to replace them"
+
+
+__all__ = ["ARRAY", "MARKER", "Claim", "alive", "read_marker"]

@@ -6,19 +6,23 @@ old bytes or the new ones. Source: fsync(2) and rename(2), POSIX.1-2017.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import re
 import stat
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from typing import IO
 
 from photon_gpu.beside import Beside
 
 PARTIAL = ".partial-"
 """What the names of files that are being written begin with; one that is found was never finished."""
+_PARTIAL_NAME = re.compile(re.escape(PARTIAL) + r"[0-9a-f]{12}")
 
 _MOST = 1 << 24  # bytes per write call: a signal or a full disk is seen between calls
 
@@ -185,6 +189,48 @@ def rename(path: str, to: str) -> None:
     os.replace(path, to)
 
 
+def is_partial(name: str) -> bool:
+    """Whether a file name is one that this module gives to files that are being written.
+
+    >>> is_partial(".partial-0123456789ab"), is_partial(".partial-notes")
+    (True, False)
+    """
+    return _PARTIAL_NAME.fullmatch(name) is not None
+
+
+def exchange(path: str, other: str) -> bool:
+    """Exchange the names of two folders in one step.
+
+    Returns
+    -------
+    bool
+        False where the operating system or the file system has no such call; nothing was changed then.
+    """
+    call = _exchange_call()
+    if call is None:
+        return False
+    if call(os.fsencode(path), os.fsencode(other)) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), path, None, other)
+
+
+def remove_folder_if_empty(path: str) -> list[str]:
+    """Remove a folder that holds nothing; returns the names of what it holds otherwise."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return []
+    except OSError:
+        left = sorted(os.listdir(path))
+        if not left:
+            raise
+        return left
+    return []
+
+
 def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = None) -> int:
     """Write every byte, at the end or from ``offset`` on; returns how many."""
     view = memoryview(data).cast("B")
@@ -222,4 +268,19 @@ def _aside(path: str, data: bytes | memoryview, *, synced: bool = True) -> str:
     return aside
 
 
+@cache
+def _exchange_call() -> Callable[[bytes, bytes], int] | None:
+    """``renameat2(2)`` with RENAME_EXCHANGE on Linux, ``renamex_np(2)`` with RENAME_SWAP on macOS."""
+    if not sys.platform.startswith(("linux", "darwin")):
+        return None
+    library = ctypes.CDLL(None, use_errno=True)
+    here, swap = ctypes.c_int(-100), ctypes.c_uint(2)  # AT_FDCWD; both systems number the flag 2
+    if (linux := getattr(library, "renameat2", None)) is not None:
+        return lambda path, other: int(linux(here, path, here, other, swap))
+    if (mac := getattr(library, "renamex_np", None)) is not None:
+        return lambda path, other: int(mac(path, other, swap))
+    return None
+
+
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import metadata
+from photon_gpu import manifest, metadata
 from photon_gpu.backend import get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
@@ -29,6 +29,7 @@ from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
+from photon_gpu.place import destination, refuse_source
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.reader import Movie
 from photon_gpu.stages import Stages
@@ -125,7 +126,7 @@ def export(
     frames : (first, end), optional
         Only these, ``end`` not among them.
     overwrite : bool
-        Replace what is there, once the new one is whole.
+        Replace the file, or the export or movie, that is there, once the new one is whole. A symbolic link stays.
     progress : callable, optional
         ``progress(frames_done, frames_in_all)``.
     storage_options : dict, optional
@@ -173,9 +174,8 @@ def export(
     start = time.perf_counter()
     job = _Job(movie, what, dtype, first, end, progress)
     if suffix == ".zarr":
-        storage = Storage.at(text, storage_options)
-        if storage.url == movie.url:
-            raise InvalidInputError(f"{text} is the movie itself; give another name")
+        storage = destination(text, storage_options)
+        refuse_source(movie.url, storage)
         stored, url, kind = _write_zarr(job, storage, overwrite), storage.url, "Zarr v2"
     else:
         if "://" in text:
@@ -190,7 +190,8 @@ def export(
         big = suffix != ".npy" and _is_big(job, suffix)
         write = _write_npy if suffix == ".npy" else partial(_write_tiff, big=big)
         kind = "NumPy" if suffix == ".npy" else "BigTIFF" if big else "TIFF"
-        stored, url = _write_file(job, Path(text), write, overwrite), text
+        target = Path(text).resolve() if Path(text).is_symlink() else Path(text)  # the link stays
+        stored, url = _write_file(job, target, write, overwrite), str(target)
     return ExportReport(
         source=movie.url, url=url, format=kind, what="stabilized" if stabilized else "counts",
         unit="sigma" if stabilized else "ADU", shape=job.shape, dtype=dtype.name, frames=(first, end),
@@ -301,12 +302,15 @@ def _write_zarr(job: _Job, storage: Storage, overwrite: bool) -> int:
         Encoding(layout="lossless", dtype=job.dtype.name, compressor=_COMPRESSOR), get_backend("auto")
     )
     frames = min(job.movie.chunks[0], layout.chunk_frames(None, job.shape))
-    chunk, run, stored = (frames, *job.shape[1:]), parallel(worker_count(None)), 0
+    chunk, run = (frames, *job.shape[1:]), parallel(worker_count(None))
+    files = {}
     with Claim(storage, overwrite=overwrite) as claim:
         for number, block in enumerate(job.blocks(frames, job.first)):
             data = layout.encode(block, chunk, run=run, stages=Stages())
-            claim.target.write(chunk_name(number, len(chunk)), data)
-            stored += len(data)
+            claim.target.write(name := chunk_name(number, len(chunk)), data)
+            files[name] = manifest.entry(data)
         array = metadata.array_json(job.shape, chunk, layout)
-        claim.publish([(metadata.ARRAY, array)])
-    return stored + len(array)
+        # Zarr readers do not see a manifest; by it photon_gpu knows what it may replace.
+        index = manifest.pack(files, {metadata.ARRAY: array})
+        claim.publish([(manifest.NAME, index), (metadata.ARRAY, array)])
+    return sum(size for size, _ in files.values()) + len(index) + len(array)

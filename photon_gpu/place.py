@@ -1,33 +1,65 @@
-"""Where a movie may be written: never over what is not a movie, and no trace where it failed."""
+"""Where a movie may be written: which names are refused, and which folders are made and removed."""
 
 from __future__ import annotations
 
 import contextlib
-import re
+import os
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
+from typing import Any
 
 from photon_gpu.errors import InvalidInputError, StoreExistsError
-from photon_gpu.storage import Storage
+from photon_gpu.storage import Storage, without_credentials
 
-# Files of one Zarr v2 array, of a photon movie, and of a writer that was killed.
-_OURS = re.compile(r"\d+(\.\d+)*|\.z(array|attrs|metadata)|\.manifest\.json|\.photon[^/]*|\.frames/\d+\.json")
+# Names that say to everybody that a place is one file.
+_FILES = (".tif", ".tiff", ".btf", ".npy", ".npz", ".h5", ".hdf5", ".nwb")
 
 
-def refuse_foreign(storage: Storage, names: Sequence[str]) -> None:
-    """Stop ``overwrite`` where the folder holds anything but one movie or Zarr v2 array.
+def destination(
+    url: str | os.PathLike[str] | Storage, storage_options: dict[str, Any] | None = None
+) -> Storage:
+    """The folder that a movie is to be written to.
+
+    Raises
+    ------
+    InvalidInputError
+        The name has ``::`` in it or is that of a file, such as ``x.tif``; or as of :meth:`Storage.at`.
+    """
+    if not isinstance(url, Storage) and isinstance(text := os.fspath(url), str):
+        shown = without_credentials(text)
+        if "::" in text:
+            raise InvalidInputError(
+                f"{shown}: '::' names what lies inside of a file or behind another URL, and photon_gpu writes to "
+                "neither; give one folder or URL, such as movie.zarr"
+            )
+        if text.rstrip("/").lower().endswith(_FILES):
+            raise InvalidInputError(
+                f"{shown} is the name of a file, and a movie is a folder: give a name such as movie.zarr. "
+                "To write a stored movie as a file, use photon_gpu.export"
+            )
+    return Storage.at(url, storage_options)
+
+
+def linked(storage: Storage) -> Storage:
+    """The place that a symbolic link leads to; the same storage where it is no link.
 
     Raises
     ------
     StoreExistsError
-        Naming the file that would have been lost.
+        The link leads nowhere.
     """
-    foreign = [name for name in names if not _OURS.fullmatch(name)]
-    if foreign:
+    if not storage.local or not Path(storage.root).is_symlink():
+        return storage
+    real = Path(storage.root).resolve()
+    if not real.exists():
         raise StoreExistsError(
-            f"{storage.url} holds {foreign[0]!r}, which is no part of a movie ({len(foreign)} of {len(names)} files "
-            "are none): only movies are replaced. Give another name, or move that folder away"
+            f"{storage.root} is a symbolic link to {real}, which is not there: is its disk mounted? Make that folder, "
+            "or give another name"
         )
+    other = copy(storage)
+    other.root = str(real)
+    return other
 
 
 def refuse_source(name: str, storage: Storage) -> None:

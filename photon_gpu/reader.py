@@ -28,6 +28,7 @@ from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel, submitting, worker_count
 from photon_gpu.storage import Storage
+from photon_gpu.swap import left_behind_text
 
 if TYPE_CHECKING:
     from photon_gpu.gpu.coder import Gpu
@@ -401,8 +402,10 @@ def _absent(storage: Storage, name: str) -> str:
     found = storage.names()
     if not found and storage.local and Path(storage.root).is_file():
         return f"{storage.url} is a file; a movie is a folder, made by photon_gpu.encode"
+    if beside := left_behind_text(storage):
+        beside = f"; {beside}"
     if not found:
-        return f"{storage.url}: nothing is there"
+        return f"{storage.url}: nothing is there{beside}"
     if "zarr.json" in found:
         return f"{storage.url} is a Zarr v3 array; photon movies are Zarr v2 (open it with zarr.open)"
     if name == metadata.ATTRIBUTES:
@@ -410,7 +413,5 @@ def _absent(storage: Storage, name: str) -> str:
             f"{storage.url}: {metadata.ATTRIBUTES} is missing, so this is no photon movie, or a damaged one"
         )
     if any(part.split(".")[0].isdigit() for part in found):
-        return (
-            f"{storage.url} holds chunks but no .zarray: a movie that was never finished, or is being written"
-        )
+        return f"{storage.url} holds chunks but no .zarray: a movie never finished, or being written{beside}"
     return f"{storage.url} holds {len(found)} files but no .zarray: no movie"

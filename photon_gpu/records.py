@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from photon_gpu.reader import Movie
 
 VERSION = 1
+FOLDER = ".frames"
 LARGEST = 1 << 16
 """Most bytes of metadata of one frame."""
 
@@ -32,7 +33,7 @@ NOTHING: Record = (None, None)
 
 def file_name(chunk: int) -> str:
     """Name of the file of a chunk's records."""
-    return f".frames/{chunk}.json"
+    return f"{FOLDER}/{chunk}.json"
 
 
 def chunk_of(name: str) -> int | None:

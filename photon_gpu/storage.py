@@ -1,4 +1,4 @@
-"""One folder of a store, on any fsspec filesystem: read, write, create, list, delete, swap."""
+"""One folder of a store, on any fsspec filesystem: read, write, create, list, delete."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_gpu import durable
-from photon_gpu.errors import ArchivedError, CorruptDataError, InvalidInputError, PhotonError, PhotonWarning
+from photon_gpu.errors import ArchivedError, CorruptDataError, InvalidInputError
 
 # What s3fs makes of a refused exclusive create: 412 is EINVAL, 409 (two at once) is EBUSY.
 _TAKEN = (errno.EINVAL, errno.EBUSY, errno.EEXIST)
@@ -165,7 +164,7 @@ class Storage:
     def names(self) -> list[str]:
         """Names of all files below the root, sorted; never from a cache.
 
-        Files that a killed process never finished writing (:data:`photon_gpu.durable.PARTIAL`) are
+        Files that a killed process never finished writing (:func:`photon_gpu.durable.is_partial`) are
         part of no movie and are left out.
         """
         if self.local:
@@ -178,13 +177,14 @@ class Storage:
                 return []
             prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
             names = sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
-        return [name for name in names if not name.split("/")[-1].startswith(durable.PARTIAL)]
+        return [name for name in names if not durable.is_partial(name.split("/")[-1])]
 
     def delete_partial(self) -> None:
         """Remove what a killed process left half written; only where nobody writes any more."""
         if self.local:
             for path in Path(self.root).rglob(f"{durable.PARTIAL}*"):
-                durable.remove(str(path))
+                if durable.is_partial(path.name):
+                    durable.remove(str(path))
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each file below the root, by name, from one listing; never from a cache."""
@@ -227,35 +227,6 @@ class Storage:
         if self.local and Path(self.root).is_dir():
             self.fs.rm(self.root, recursive=True)
 
-    def replace_with(self, new: Storage) -> None:
-        """Put the whole store ``new`` in this one's place; ``new`` is gone afterwards.
-
-        On a local disk two renames do it. Elsewhere files are copied, ``.zarray`` last; an error
-        on the way leaves ``new`` whole and says where it is.
-        """
-        try:
-            if self.local:
-                old = self.sibling("old")
-                Path(self.root).rename(old.root)
-                try:
-                    Path(new.root).rename(self.root)
-                except OSError:
-                    Path(old.root).rename(self.root)
-                    raise
-                durable.sync_folder(str(Path(self.root).parent))
-                _remove_replaced(old, self.url)
-                return
-            for name in sorted(self.names(), key=lambda name: name != ".zarray"):
-                self.delete(name)
-            for name in sorted(new.names(), key=lambda name: (name == ".zarray", name == ".zattrs", name)):
-                self.write(name, new.read(name))
-            new.delete_folder()
-        except OSError as error:
-            raise PhotonError(
-                f"the new movie is whole at {new.url}, but could not be put in the place of {self.url} ({error}); "
-                "move it there by hand, or encode again with overwrite=True"
-            ) from error
-
 
 def _reach(text: str, storage_options: dict[str, Any]) -> tuple[Any, str]:
     """Filesystem and path, as ``fsspec.core.url_to_fs`` has them; for a plain path without what that costs."""
@@ -290,17 +261,6 @@ def _names_below(root: str) -> Iterator[str]:
         below = Path(folder).relative_to(root).as_posix() + "/" if folder != root else ""
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         yield from (below + name for name in [*files, *links])
-
-
-def _remove_replaced(old: Storage, url: str) -> None:
-    try:
-        old.delete_folder()
-    except OSError as error:
-        warnings.warn(
-            f"the new movie is at {url}; the one it replaced could not be removed ({error}): delete {old.url}",
-            PhotonWarning,
-            stacklevel=2,
-        )
 
 
 def _archived(error: BaseException | None) -> bool:

@@ -24,6 +24,7 @@ from photon_gpu.manifest import Manifest
 from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.pool import worker_count
 from photon_gpu.storage import Storage
+from photon_gpu.swap import left_behind_text
 from photon_gpu.verification import Problem, Verification, salvaged
 
 BUDGET_BYTES = 512 << 20
@@ -123,7 +124,12 @@ class Check:
         self.found = set(self.storage.names())
         chunks = {name for name in self.found if chunk_number(name) is not None}
         if not chunks and not self.found & {ARRAY, ATTRIBUTES, manifest.NAME}:
-            raise StoreNotFoundError(f"{self.storage.url}: no movie is there ({len(self.found)} files)")
+            beside = left_behind_text(self.storage)
+            raise StoreNotFoundError(
+                f"{self.storage.url}: no movie is there ({len(self.found)} files){'; ' if beside else ''}{beside}"
+            )
+        if beside := left_behind_text(self.storage):
+            self.notes.append(beside)
         content = {
             name: self._read(name) for name in (manifest.NAME, ATTRIBUTES, ARRAY) if name in self.found
         }

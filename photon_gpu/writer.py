@@ -27,6 +27,7 @@ from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.noise import NoiseModel
+from photon_gpu.place import destination
 from photon_gpu.pool import Ranked, lent, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.preparation import accept, tune
@@ -104,7 +105,8 @@ def encode(
     backend : {"auto", "numba", "cupy", "numpy"}
         ``"cupy"`` takes all GPUs, ``"cupy:0,2"`` those; ``"auto"`` one where the frames lie there.
     overwrite : bool
-        Replace what is there; the old movie goes once the new one is whole.
+        Replace the movie that is there; the old one goes once the new one is whole. A folder that is no movie, holds
+        other files too, or is being written is refused. A symbolic link stays, and the movie it leads to is replaced.
     resume : bool
         Go on where an encode of the same movie with the same settings was killed: chunks that it
         finished are read back and checked, not done again. Nothing there: begin. A failure then
@@ -150,7 +152,7 @@ def encode(
     >>> bool(abs(movie[3] - pg.anscombe(counts[3])).max() <= 0.25)
     True
     """
-    storage = Storage.at(url, storage_options)
+    storage = destination(url, storage_options)
     threads = worker_count(workers)
     base = Encoding(layout=layout, noise=auto_noise.given(noise), step=step, dither=dither)
     fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
@@ -220,7 +222,7 @@ def encode(
                 stored += finish(claim, texts, run.files, stages, run.written)
             seconds = time.perf_counter() - start
         notes = [auto_noise.note(attributes), little_light(choice.mean, choice.encoding), movie.note(frames)]
-        notes.append(lost_note(movie.lost))
+        notes += [lost_note(movie.lost), claim.note_of_link]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
         if kept:

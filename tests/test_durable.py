@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import threading
 
@@ -109,10 +111,45 @@ def test_create_where_there_are_no_hard_links(tmp_path, monkeypatch):
 def test_half_written_files_are_part_of_no_store(tmp_path):
     storage = Storage.at(tmp_path / "m.zarr")
     storage.write("0.0.0", b"data")
-    (tmp_path / f"m.zarr/{durable.PARTIAL}abc").write_bytes(b"da")
-    assert storage.names() == ["0.0.0"]
+    (tmp_path / f"m.zarr/{durable.PARTIAL}0123456789ab").write_bytes(b"da")
+    (tmp_path / f"m.zarr/{durable.PARTIAL}notes").write_bytes(b"not photon_gpu's own")
+    assert storage.names() == [f"{durable.PARTIAL}notes", "0.0.0"]
     storage.delete_partial()
-    assert os.listdir(tmp_path / "m.zarr") == ["0.0.0"]
+    assert sorted(os.listdir(tmp_path / "m.zarr")) == [f"{durable.PARTIAL}notes", "0.0.0"]
+
+
+def test_two_folders_exchange_their_names_in_one_step(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text(name)
+    if not durable.exchange(str(tmp_path / "a"), str(tmp_path / "b")):
+        pytest.skip("this file system exchanges no names")
+    assert os.listdir(tmp_path / "a") == ["b"] and os.listdir(tmp_path / "b") == ["a"]
+    with pytest.raises(FileNotFoundError):
+        durable.exchange(str(tmp_path / "a"), str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL])
+def test_where_names_cannot_be_exchanged_nothing_is_changed(tmp_path, monkeypatch, code):
+    (tmp_path / "a").mkdir()
+
+    def refuse(path, other):
+        ctypes.set_errno(code)
+        return -1
+
+    monkeypatch.setattr(durable, "_exchange_call", lambda: refuse)
+    assert not durable.exchange(str(tmp_path / "a"), str(tmp_path / "b"))
+    monkeypatch.setattr(durable, "_exchange_call", lambda: None)
+    assert not durable.exchange(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_folder_goes_only_if_it_is_empty(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert durable.remove_folder_if_empty(str(tmp_path / "a")) == ["b"]
+    assert durable.remove_folder_if_empty(str(tmp_path / "a" / "b")) == []
+    assert durable.remove_folder_if_empty(str(tmp_path / "a")) == []
+    assert durable.remove_folder_if_empty(str(tmp_path / "a")) == []
 
 
 def test_large_files_and_offsets(tmp_path):

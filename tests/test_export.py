@@ -153,7 +153,7 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path):
         ("o.npy", (0, 10), "the movie has 9"),
         ("o.npy", (-1, 5), "the movie has 9"),
         ("o.npy", (5, 5), "the movie has 9"),
-        ("movie.zarr", None, "the movie itself"),
+        ("movie.zarr", None, "the movie that is read"),
     ],
 )
 def test_bad_requests_are_refused_and_nothing_is_written(name, frames, words, tmp_path):

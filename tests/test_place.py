@@ -9,7 +9,9 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu.claim import Claim
+from photon_gpu.cluster import encode_many
 from photon_gpu.errors import InvalidInputError, StoreExistsError
+from photon_gpu.export import export
 from photon_gpu.storage import Storage
 
 MOVIE = np.random.default_rng(0).poisson(9, (6, 4, 4)).astype("uint16")
@@ -31,13 +33,22 @@ def test_overwriting_spares_a_folder_with_anything_else_in_it(name, tmp_path):
     assert paths(tmp_path) == before
 
 
-def test_overwriting_replaces_movies_arrays_and_what_a_killed_writer_left(tmp_path):
+def test_overwriting_replaces_movies_exports_and_what_a_killed_writer_left(tmp_path):
     pg.encode(MOVIE, tmp_path / "movie.zarr")
-    zarr.create_array(tmp_path / "array.zarr", shape=MOVIE.shape, dtype="u2", zarr_format=2)[...] = MOVIE
-    (tmp_path / "killed.zarr").mkdir()
-    for name in (".photon-writing", "0.0.0", "12.0.0.0"):
-        (tmp_path / "killed.zarr" / name).write_bytes(b"x")
-    for name in ("movie", "array", "killed"):
+    export(pg.open(tmp_path / "movie.zarr"), tmp_path / "exported.zarr")
+    killed = {
+        ".photon-writing": '{"token": "0123", "pid": 1, "host": "another"}',
+        "0.0.0": "x",
+        "12.0.0": "x",
+    }
+    for place, files in {"killed": killed, "at once": {".photon-writing": ""}}.items():
+        (tmp_path / f"{place}.zarr").mkdir()
+        for name, content in files.items():
+            (tmp_path / f"{place}.zarr" / name).write_text(content)
+    documented = tmp_path / "documented.zarr"
+    pg.encode(MOVIE, documented, chunk_frames=2)
+    (documented / ".manifest.json").unlink()
+    for name in ("movie", "exported", "killed", "at once", "documented"):
         pg.encode(MOVIE + 1, tmp_path / f"{name}.zarr", layout="lossless", overwrite=True)
         assert (pg.open(tmp_path / f"{name}.zarr").counts[...] == MOVIE + 1).all()
 
@@ -142,3 +153,58 @@ def test_sizes_are_those_of_the_files(tmp_path):
     assert sizes == {path.name: path.stat().st_size for path in (tmp_path / "m.zarr").iterdir()}
     assert pg.open(tmp_path / "m.zarr").stored_bytes == sum(sizes.values())
     assert Storage.at(tmp_path / "none.zarr").sizes() == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x.tif", "x.TIFF", "x.btf", "x.npy", "x.npz", "x.h5/", "x.hdf5", "x.nwb", "m.zarr::0", "zip://m::x.zip"],
+)
+def test_a_destination_that_names_a_file_or_what_is_inside_of_one_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for write in (
+        lambda: pg.encode(MOVIE, name),
+        lambda: pg.encode(MOVIE, name, overwrite=True),
+        lambda: pg.LiveWriter(name, frame_shape=(4, 4), dtype="uint16"),
+        lambda: encode_many([MOVIE], [name]),
+    ):
+        with pytest.raises(InvalidInputError, match="inside of a file|name of a file"):
+            write()
+    assert paths(tmp_path) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_to_a_folder_stays_a_link_and_the_report_says_where_the_movie_is(overwrite, tmp_path):
+    real, link = tmp_path / "disk2" / "real.zarr", tmp_path / "m.zarr"
+    real.mkdir(parents=True)
+    link.symlink_to(real)
+    if overwrite:
+        pg.encode(MOVIE + 1, real)
+    report = pg.encode(MOVIE, link, layout="lossless", overwrite=overwrite)
+    assert any("symbolic link" in note and str(real) in note for note in report.notes)
+    assert link.is_symlink() and (pg.open(real).counts[...] == MOVIE).all()
+    assert [path.name for path in real.parent.iterdir()] == ["real.zarr"]
+
+
+def test_a_link_that_leads_nowhere_is_refused(tmp_path):
+    (tmp_path / "m.zarr").symlink_to(tmp_path / "unmounted" / "m.zarr")
+    for overwrite in (False, True):
+        with pytest.raises(StoreExistsError, match="symbolic link to .* is its disk mounted"):
+            pg.encode(MOVIE, tmp_path / "m.zarr", overwrite=overwrite)
+    assert paths(tmp_path) == ["m.zarr"]
+
+
+def test_a_file_that_is_exported_to_a_link_is_where_the_link_leads(tmp_path):
+    pg.encode(MOVIE, tmp_path / "m.zarr", layout="lossless")
+    (tmp_path / "real.npy").write_bytes(b"old")
+    (tmp_path / "link.npy").symlink_to(tmp_path / "real.npy")
+    report = export(pg.open(tmp_path / "m.zarr"), tmp_path / "link.npy", overwrite=True)
+    assert (tmp_path / "link.npy").is_symlink() and report.url == str(tmp_path / "real.npy")
+    assert (np.load(tmp_path / "real.npy") == MOVIE).all()
+
+
+def test_a_movie_is_not_exported_over_itself_through_a_link(tmp_path):
+    pg.encode(MOVIE, tmp_path / "m.zarr", layout="lossless")
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "m.zarr")
+    with pytest.raises(InvalidInputError, match="the movie that is read"):
+        export(pg.open(tmp_path / "m.zarr"), tmp_path / "link.zarr", overwrite=True)
+    assert (pg.open(tmp_path / "m.zarr").counts[...] == MOVIE).all()

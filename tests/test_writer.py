@@ -269,7 +269,7 @@ def test_a_failure_leaves_nothing_that_opens_as_a_movie(tmp_path, left, chunk_fr
 
 def test_a_failure_that_cannot_clean_up_says_what_to_clean(tmp_path):
     class Stuck(FullDisk):
-        def delete_folder(self):
+        def delete(self, name):
             raise PermissionError("read-only")
 
     storage = Stuck(Storage.at(tmp_path / "m.zarr").fs, str(tmp_path / "m.zarr"))

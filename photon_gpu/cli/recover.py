@@ -42,7 +42,8 @@ def recover(
 ) -> console.Report:
     """Finish a recording that was killed, or lost power.
 
-    Every frame that was acknowledged is stored, once; doing it twice changes nothing.
+    Every frame that was acknowledged is stored, once; doing it twice changes nothing. Where an overwrite was
+    interrupted, a whole movie is put back at the name.
 
     For example:
       photon-gpu recover /fast/run.zarr.spool

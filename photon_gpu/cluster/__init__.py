@@ -17,6 +17,7 @@ from photon_gpu.cluster.report import ManyReport
 from photon_gpu.cluster.work import Settings
 from photon_gpu.errors import BatchError, InvalidInputError
 from photon_gpu.noise import NoiseModel
+from photon_gpu.place import destination
 from photon_gpu.pool import worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.report import EncodeReport
@@ -111,7 +112,7 @@ def encode_many(
     >>> len(report.reports), report.raw_bytes
     (2, 20480)
     """
-    places = [Storage.at(url, storage_options) for url in urls]
+    places = [destination(url, storage_options) for url in urls]
     models = _one_each(noise, len(sources))
     _check_places(sources, places)
     fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor

@@ -98,6 +98,7 @@ class MovieOnCluster:
         finally:
             if here is not None and here is not source:
                 here.close()
+        notes.append(claim.note_of_link)
         if ready.kept:
             notes.append(f"{len(ready.kept)} chunks were there already, and whole")
         return EncodeReport(

@@ -26,6 +26,7 @@ from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
+from photon_gpu.ownership import remove_own
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.sources.array import ArraySource
@@ -268,7 +269,7 @@ class Live:
             )
             return
         if not self.frames:
-            self._storage.delete_folder()
+            remove_own(self._storage, ours=True, also=(JOURNAL, ENCODING))
             raise InvalidInputError("no frame was appended, so there is no movie; no row was inserted")
         if self._waiting:
             self._store(self.frames - self.frames_stored)

@@ -16,6 +16,7 @@ from photon_gpu.dj.stores import storage_at
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
+from photon_gpu.ownership import remove_own, some
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.writer import finish
@@ -100,8 +101,8 @@ def _handle(table: Any, column: Column, path: str, action: str, quiet: float) ->
     done = "listed" if action == "list" else "busy"
     if action != "list" and seconds >= quiet:
         if action == "remove":
-            storage.delete_folder()
-            done = "removed"
+            kept = remove_own(storage, ours=True, also=(JOURNAL, ENCODING))
+            done, lost = "removed", f"{some(kept)} is no part of it and was kept" if kept else lost
         elif frames:
             _finish(column, journal, storage, files)
             done = "finished"

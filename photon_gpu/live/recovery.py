@@ -35,6 +35,7 @@ from photon_gpu.live.unpublished import unpublished
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import worker_count
 from photon_gpu.storage import Storage
+from photon_gpu.swap import left_behind, put_back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,10 @@ class RecoverReport:
         Ranges after the last whole frame that were being written when the recording ended.
     discarded : list of str
         Files of chunks that were stored and never acknowledged, and could not be shown to be whole.
+    put_back : str or None
+        Folder that was put at the movie's name, where an overwrite had been interrupted.
+    beside : list of str
+        Folders that interrupted overwrites left beside the movie; nothing is done to them.
     seconds : float
     """
 
@@ -64,6 +69,8 @@ class RecoverReport:
     lost: list[Range] = field(default_factory=list)
     doubtful: list[Range] = field(default_factory=list)
     discarded: list[str] = field(default_factory=list)
+    put_back: str | None = None
+    beside: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,6 +83,10 @@ class RecoverReport:
             text += f"; LOST: {named(self.lost)}"
         if self.doubtful:
             text += f"; being written when it ended: {named(self.doubtful)}"
+        if self.put_back:
+            text += f"; an overwrite had been interrupted: {self.put_back} is at its name now"
+        if self.beside:
+            text += f"; left beside it by interrupted overwrites: {', '.join(self.beside)}"
         if self.discarded:
             text += f"; {len(self.discarded)} chunks discarded, which were stored and never acknowledged"
         return text
@@ -93,7 +104,7 @@ def recover(
     workers: int | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> RecoverReport:
-    """Finish a recording whose process ended early. Doing it twice changes nothing.
+    """Finish a recording, or an overwrite, whose process ended early. Doing it twice changes nothing.
 
     Parameters
     ----------
@@ -131,10 +142,16 @@ def recover(
     folder = _spool_at(where)
     if folder is None:
         storage = Storage.at(where, storage_options)
+        restored = put_back(storage)
+        beside = [place.url for place in left_behind(storage)]
         try:
             marker = read_marker(storage)
         except FileNotFoundError:
-            return RecoverReport(url=storage.url, frames=finished_frames(storage), recovered=0)
+            frames = finished_frames(storage)
+            return RecoverReport(
+                url=storage.url, frames=frames, recovered=0, put_back=restored, beside=beside,
+                seconds=monotonic() - began,
+            )  # fmt: skip
         _refuse(storage, marker)
         folder = None if discard_spool else _noted_spool(storage, marker)
         if folder is None:
@@ -144,6 +161,7 @@ def recover(
                 frames=frames,
                 recovered=unseen,
                 discarded=discarded,
+                beside=beside,
                 seconds=monotonic() - began,
             )
         url = url or storage

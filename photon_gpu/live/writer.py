@@ -27,6 +27,7 @@ from photon_gpu.live.retrying import told
 from photon_gpu.live.spool import Spool
 from photon_gpu.live.status import LiveStatus
 from photon_gpu.noise import NoiseModel
+from photon_gpu.place import destination
 from photon_gpu.pool import worker_count
 from photon_gpu.records import Record, check
 from photon_gpu.storage import Storage
@@ -119,7 +120,7 @@ class LiveWriter:
         storage_options: dict[str, Any] | None = None,
         attributes: dict[str, Any] | None = None,
     ) -> None:
-        self._storage = Storage.at(url, storage_options)
+        self._storage = destination(url, storage_options)
         self.config = config = LiveConfig(
             frame_shape=frame_shape, dtype=np.dtype(dtype).name, layout=layout, step=step, preset=preset,
             predictor=predictor, compressor=compressor, dither=dither, chunk_frames=chunk_frames,

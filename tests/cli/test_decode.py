@@ -98,7 +98,7 @@ def test_a_damaged_chunk_is_named_and_nothing_is_written(name, words, cli, store
         (["ok.zarr", "out"], ["no suffix", ".npy"]),
         (["ok.zarr", "ok.npy"], ["exists", "--overwrite"]),
         (["ok.zarr", "folder.npy", "--overwrite"], ["is a folder"]),
-        (["ok.zarr", "ok.zarr", "--overwrite"], ["the movie itself"]),
+        (["ok.zarr", "ok.zarr", "--overwrite"], ["the movie that is read"]),
         (["ok.zarr", "none/out.tif"], ["no folder none"]),
         (["ok.zarr", "s3://bucket/out.tif"], ["local disks only"]),
         (["ok.zarr", "out.npy", "--frames", "20:31"], ["20:31", "the movie has 30"]),

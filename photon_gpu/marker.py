@@ -1,0 +1,52 @@
+"""The marker file of a folder that is being written: who writes there, since when, and what."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+from photon_gpu.storage import Storage
+
+MARKER = ".photon-writing"
+SUCCESSOR = "replaced_by"
+"""Key of a marker: name of the folder beside this one whose files are being copied to it."""
+
+HELD: set[str] = set()
+"""Tokens of the markers whose writers run in this process."""
+
+
+def read_marker(storage: Storage) -> dict[str, Any]:
+    """What a writer noted; empty where it was killed before it noted anything."""
+    try:
+        found = json.loads(storage.read(MARKER))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def alive(marker: dict[str, Any]) -> bool:
+    """Whether the writer is known to live: it is another process of this machine that runs."""
+    pid = marker.get("pid")
+    if (
+        marker.get("host") != socket.gethostname()
+        or not isinstance(pid, int)
+        or pid < 1
+        or pid == os.getpid()
+    ):
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def known_dead(marker: dict[str, Any]) -> bool:
+    """Whether the writer is known to have ended: it was another process of this machine."""
+    return (
+        marker.get("host") == socket.gethostname() and marker.get("pid") != os.getpid() and not alive(marker)
+    )

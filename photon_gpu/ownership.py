@@ -1,0 +1,134 @@
+"""Which files of a folder are a movie's, by the movie's own metadata and never by their names alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from photon_gpu import durable, manifest, records
+from photon_gpu.errors import PhotonError
+from photon_gpu.marker import MARKER, read_marker
+from photon_gpu.metadata import ARRAY, ATTRIBUTES
+from photon_gpu.storage import Storage
+
+_METADATA = frozenset([ARRAY, ATTRIBUTES, manifest.NAME])
+_CHUNK = re.compile(r"([0-9]{1,18})(?:\.0)+")
+
+
+def own_names(storage: Storage, names: Collection[str], *, ours: bool = False) -> set[str]:
+    """The files of a movie, finished or not, that lie in a folder.
+
+    A finished movie has a manifest that lists ``.zarray``, or a ``.zarray`` beside a ``.zattrs`` whose
+    ``codec_name`` is ``"photon"``. An unfinished one has the marker of its writer.
+
+    Parameters
+    ----------
+    storage : Storage
+    names : collection of str
+        All files of the folder.
+    ours : bool
+        This process made the folder's marker, so chunks there are its own.
+
+    Returns
+    -------
+    set of str
+        Empty where the folder is no movie.
+    """
+    found = set(names)
+    begun = ours
+    own = set()
+    if MARKER in found:
+        begun = begun or "token" in read_marker(storage)
+        if begun or found == {MARKER}:  # a kill may leave an empty marker, and then nothing else
+            own.add(MARKER)
+    if begun:
+        own |= {name for name in found if name in _METADATA or _number(name) is not None}
+    listed = _listed(storage) if manifest.NAME in found else None
+    array = _json(storage, ARRAY) if ARRAY in found else {}
+    encoded = ATTRIBUTES in found and _json(storage, ATTRIBUTES).get("codec_name") == "photon"
+    if listed is not None and ARRAY in listed:
+        own |= _METADATA | listed
+    elif array.get("zarr_format") == 2 and encoded:
+        own |= _METADATA | (listed or set())
+    else:
+        return own & found
+    count, dimensions = _chunks(array)
+    for name in found - own:
+        number = _number(name)
+        if number is not None and number < count and (name[0] == "." or name.count(".") + 1 == dimensions):
+            own.add(name)
+    return own & found
+
+
+def remove_own(storage: Storage, *, ours: bool = False, also: Collection[str] = ()) -> list[str]:
+    """Delete a movie's files, ``.zarray`` first, and the folder if that leaves it empty.
+
+    Parameters
+    ----------
+    storage : Storage
+    ours : bool
+        As of :func:`own_names`.
+    also : collection of str
+        Further files to delete.
+
+    Returns
+    -------
+    list of str
+        What was kept because it is no part of the movie: files and, on a local disk, folders.
+    """
+    names = storage.names()
+    own = own_names(storage, names, ours=ours)
+    own |= set(also) & set(names)
+    if own:
+        storage.delete_partial()
+    # The manifest goes last: it says what is left to be deleted, should this be interrupted.
+    for name in sorted(own, key=lambda name: (name == manifest.NAME, name != ARRAY, name)):
+        storage.delete(name)
+    if not storage.local:
+        return [name for name in names if name not in own]
+    durable.remove_folder_if_empty(storage.path(records.FOLDER))
+    return durable.remove_folder_if_empty(storage.root)
+
+
+def some(names: Sequence[str]) -> str:
+    """Up to three names, and how many more there are.
+
+    >>> some(["a", "b", "c", "d", "e"])
+    "'a', 'b', 'c' and 2 more"
+    """
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(repr(name) for name in names[:3]) + more
+
+
+def _number(name: str) -> int | None:
+    """The chunk that a file name says it holds, or holds the records of."""
+    chunk = _CHUNK.fullmatch(name)
+    return int(chunk[1]) if chunk else records.chunk_of(name)
+
+
+def _listed(storage: Storage) -> set[str] | None:
+    try:
+        return set(manifest.unpack(storage.read(manifest.NAME), storage.url))
+    except PhotonError:
+        return None
+
+
+def _json(storage: Storage, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(storage.read(name))
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _chunks(array: dict[str, Any]) -> tuple[int, int]:
+    """Number of chunks, and of axes, that ``.zarray`` speaks of; zeros where it is damaged."""
+    shape, chunks = array.get("shape"), array.get("chunks")
+    if not (isinstance(shape, list) and isinstance(chunks, list) and shape and len(shape) == len(chunks)):
+        return 0, 0
+    frames, size = shape[0], chunks[0]
+    if not (isinstance(frames, int) and isinstance(size, int) and size > 0):
+        return 0, 0
+    return -(-frames // size), len(shape)

@@ -1,0 +1,318 @@
+"""Overwriting: put a new movie in the place of an old one, and find what an interrupted overwrite left.
+
+FORMAT.md, "Overwriting".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from photon_gpu import durable, manifest
+from photon_gpu.errors import InvalidInputError, PhotonError, PhotonWarning, StoreExistsError
+from photon_gpu.marker import HELD, MARKER, SUCCESSOR, alive, known_dead, read_marker
+from photon_gpu.metadata import ARRAY, ATTRIBUTES
+from photon_gpu.ownership import own_names, remove_own, some
+from photon_gpu.place import remove_empty
+from photon_gpu.storage import Storage
+
+NEW, OLD = "new", "old"
+_IN_ORDER = {manifest.NAME: 1, ATTRIBUTES: 2, ARRAY: 3}
+
+
+@dataclass(frozen=True)
+class Replaceable:
+    """A folder that an overwrite may replace, as it was when the overwrite began.
+
+    Attributes
+    ----------
+    storage : Storage
+    identity : object
+        Equal as long as nobody replaces the folder.
+    """
+
+    storage: Storage
+    identity: object
+
+    def check_unchanged(self) -> None:
+        """Raise StoreExistsError unless the same movie is there, and nobody writes it."""
+        names = self.storage.names()
+        if not names:
+            return  # somebody removed it: its place is free
+        check_replaceable(self.storage, names, foreign_too=True)
+        if _identity(self.storage) != self.identity:
+            raise StoreExistsError(
+                f"{self.storage.url}: somebody else replaced it meanwhile; theirs stays, and the movie that was "
+                "written here is removed"
+            )
+
+    def replace_with(self, new: Storage, facts: dict[str, Any]) -> None:
+        """Put the finished movie ``new`` in this place.
+
+        Files that are no part of the old movie are kept, and a PhotonWarning names them.
+
+        Parameters
+        ----------
+        new : Storage
+            A folder beside this one; it is gone afterwards.
+        facts : dict
+            Who writes, for the marker that a store without renames needs meanwhile.
+
+        Raises
+        ------
+        StoreExistsError
+            Somebody else replaced this folder just now; ``new`` is as it was.
+        PhotonError
+            ``new`` is whole, and could not be put here.
+        """
+        try:
+            if self.storage.local:
+                self._exchange(new)
+            else:
+                _begin_copy(self.storage, new, facts)
+                _finish_copy(self.storage, new)
+        except StoreExistsError:
+            raise
+        except OSError as error:
+            remedy = "move it there by hand" if self.storage.local else "photon_gpu.recover goes on"
+            raise PhotonError(
+                f"the new movie is whole at {new.url}, but could not be put in the place of {self.storage.url} "
+                f"({error}); {remedy}, or encode again with overwrite=True"
+            ) from error
+
+    def _exchange(self, new: Storage) -> None:
+        here, old = self.storage, self.storage.sibling(OLD)
+        if not Path(here.root).is_dir():
+            _rename(new, here)
+            return
+        if durable.exchange(new.root, here.root):
+            if _identity(new) != self.identity:  # another overwrite came between the check and the exchange
+                durable.exchange(new.root, here.root)
+                raise StoreExistsError(f"{here.url}: somebody else replaced it just now; theirs stays")
+            _rename(new, old)
+        else:
+            _rename(here, old)
+            try:
+                _rename(new, here)
+            except OSError:
+                _rename(old, here)
+                raise
+        _remove_replaced(old, here.url)
+
+
+def check_replaceable(storage: Storage, names: list[str], *, foreign_too: bool = False) -> Replaceable:
+    """Return what an overwrite may replace.
+
+    Parameters
+    ----------
+    storage : Storage
+    names : list of str
+        All files of the folder; not empty.
+    foreign_too : bool
+        Whether files that are no part of the movie may lie in the folder.
+
+    Raises
+    ------
+    StoreExistsError
+        The folder is no movie, holds other files too, or is being written.
+    """
+    if MARKER in names:
+        _refuse_written(storage)
+    own = own_names(storage, names)
+    foreign = [name for name in names if name not in own]
+    if not own:
+        raise StoreExistsError(
+            f"{storage.url} holds {some(names)} and is no movie: it lacks a .zarray with photon_gpu's .zattrs or "
+            "manifest; only movies are replaced. Give another name, or move that folder away"
+        )
+    if foreign and not foreign_too:
+        raise StoreExistsError(
+            f"{storage.url} holds {some(foreign)}, no part of the movie there: only movies are replaced. "
+            "Give another name, or move these files away"
+        )
+    return Replaceable(storage, _identity(storage))
+
+
+def left_behind(storage: Storage) -> list[Storage]:
+    """Folders beside a place that interrupted overwrites of it left: new movies, or old ones."""
+    parent, _, name = storage.root.rpartition("/")
+    try:
+        if storage.local:
+            beside = [path.name for path in Path(parent or "/").iterdir()]
+        else:
+            storage.fs.invalidate_cache(parent)
+            beside = [str(path).rstrip("/").split("/")[-1] for path in storage.fs.ls(parent, detail=False)]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+    pattern = re.compile(re.escape(name) + rf"\.({NEW}|{OLD})-[0-9a-f]{{12}}")
+    return [_beside(storage, other) for other in sorted(set(beside)) if pattern.fullmatch(other)]
+
+
+def left_behind_text(storage: Storage) -> str:
+    """One sentence that names what :func:`left_behind` finds and the remedy; empty where nothing is."""
+    found = left_behind(storage)
+    if not found:
+        return ""
+    whole = [place.root.split("/")[-1] for place in found if is_whole(place)]
+    if storage.names():
+        return (
+            f"interrupted overwrites left {some([place.root.split('/')[-1] for place in found])} beside it: delete "
+            "them once nobody writes there"
+        )
+    if whole:
+        return (
+            f"an interrupted overwrite left {some(whole)}; photon_gpu.recover({storage.url!r}) puts it back"
+        )
+    return f"an interrupted overwrite left {some([p.root.split('/')[-1] for p in found])}, which is not whole"
+
+
+def is_whole(storage: Storage) -> bool:
+    """Whether a folder holds a finished movie."""
+    names = storage.names()
+    return ARRAY in names and MARKER not in names
+
+
+def put_back(storage: Storage) -> str | None:
+    """Finish the interrupted overwrite of a place where no movie is.
+
+    Returns
+    -------
+    str or None
+        Name of the folder that is at the place now; None where no overwrite was interrupted.
+
+    Raises
+    ------
+    StoreExistsError
+        The overwrite is still going on.
+    InvalidInputError
+        Several movies could be meant.
+    """
+    names = storage.names()
+    if MARKER in names:
+        marker = read_marker(storage)
+        successor = marker.get(SUCCESSOR)
+        if not isinstance(successor, str):
+            return None
+        if alive(marker):
+            raise StoreExistsError(
+                f"{storage.url} is being replaced by process {marker['pid']}, which still runs"
+            )
+        new = next((place for place in left_behind(storage) if place.root.endswith("/" + successor)), None)
+        if new is not None and is_whole(new):
+            _finish_copy(storage, new)
+            return successor
+        return None
+    if names:
+        return None
+    whole = [place for place in left_behind(storage) if is_whole(place)]
+    newest = [place for place in whole if f".{NEW}-" in place.root] or whole
+    if not newest:
+        return None
+    if len(newest) > 1:
+        raise InvalidInputError(
+            f"{storage.url}: nothing is there, and {some([p.root.split('/')[-1] for p in newest])} are whole movies: "
+            "rename the one you want"
+        )
+    if storage.local:
+        remove_empty([Path(storage.root)])
+        _rename(newest[0], storage)
+    else:
+        _begin_copy(storage, newest[0], {"token": ""})
+        _finish_copy(storage, newest[0])
+    return newest[0].root.split("/")[-1]
+
+
+def _refuse_written(storage: Storage) -> None:
+    marker = read_marker(storage)
+    if alive(marker) or marker.get("token") in HELD:
+        raise StoreExistsError(
+            f"{storage.url} is being written by process {marker['pid']} of this machine, which still runs; "
+            "nothing was overwritten"
+        )
+    if "recording" in marker and not known_dead(marker):
+        raise StoreExistsError(
+            f"{storage.url} is a recording that may still be going on (process {marker.get('pid')} of "
+            f"{marker.get('host')}); finish it with photon_gpu.recover, then overwrite it"
+        )
+
+
+def _identity(storage: Storage) -> object:
+    if storage.local:
+        found = Path(storage.root).stat()
+        return found.st_dev, found.st_ino
+    content = []
+    for name in (MARKER, ARRAY, manifest.NAME):
+        with suppress(FileNotFoundError):
+            content.append((name, manifest.entry(storage.read(name))))
+    return content
+
+
+def _rename(one: Storage, other: Storage) -> None:
+    """Move a folder, for good: the new name survives a power cut."""
+    Path(one.root).rename(other.root)
+    durable.sync_folder(str(Path(other.root).parent))
+
+
+def _beside(storage: Storage, name: str) -> Storage:
+    return Storage(
+        storage.fs, f"{storage.root.rpartition('/')[0]}/{name}", write_options=storage.write_options
+    )
+
+
+def _begin_copy(storage: Storage, new: Storage, facts: dict[str, Any]) -> None:
+    """Note in the place which movie is going to be copied there, so that a kill loses its name to nobody."""
+    marker = json.dumps({**facts, SUCCESSOR: new.root.split("/")[-1]}).encode()
+    if MARKER in storage.names():  # of a writer that was killed
+        storage.write(MARKER, marker)
+        return
+    try:
+        storage.create(MARKER, marker)
+    except FileExistsError as error:
+        raise StoreExistsError(f"{storage.url}: somebody else began to write here just now") from error
+
+
+def _finish_copy(storage: Storage, new: Storage) -> None:
+    """Copy a movie over another: ``.zarray`` of the old goes first, that of the new comes last."""
+    names, coming = storage.names(), new.names()
+    own = own_names(storage, names) - {MARKER}
+    storage.delete(ARRAY)
+    for name in sorted(own - set(coming)):
+        storage.delete(name)
+    for name in sorted(coming, key=lambda name: (_IN_ORDER.get(name, 0), name)):
+        storage.write(name, new.read(name))
+    storage.delete(MARKER)
+    remove_own(new)
+    kept = [name for name in names if name not in own and name != MARKER and name not in coming]
+    if kept:
+        _warn_kept(storage.url, kept)
+
+
+def _remove_replaced(old: Storage, url: str) -> None:
+    try:
+        kept = remove_own(old)
+    except OSError as error:
+        warnings.warn(
+            f"the new movie is at {url}; the one it replaced could not be removed ({error}): delete {old.url}",
+            PhotonWarning,
+            stacklevel=2,
+        )
+        return
+    if kept:
+        _warn_kept(old.url, kept)
+
+
+def _warn_kept(url: str, kept: list[str]) -> None:
+    warnings.warn(
+        f"{some(kept)} came into the folder while the movie there was being replaced, and no movie lists them: they "
+        f"were kept in {url}",
+        PhotonWarning,
+        stacklevel=2,
+    )
+
+
+__all__ = ["Replaceable", "check_replaceable", "is_whole", "left_behind", "left_behind_text", "put_back"]
