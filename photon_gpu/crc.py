@@ -33,7 +33,7 @@ def crc32(data: Any, value: int = 0) -> int:
     with memoryview(data) as view:
         if view.nbytes < _MANY or not view.c_contiguous:  # zlib refuses what is not contiguous
             return zlib.crc32(view, value)
-    return _fast()(data, value)
+        return _fast()(view.cast("B"), value)  # of an array imagecodecs would make a copy
 
 
 @cache

@@ -34,12 +34,15 @@ class Manifest:
         ``[size, crc]`` by file name.
     copies : dict
         Text of the metadata files, so that they can be restored.
+    frames : dict
+        CRC of each chunk's raw frames by file name, while an encode runs.
     signed : bool
         Whether it has a checksum of itself; the first ones had none.
     """
 
     files: dict[str, list[Any]] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
+    frames: dict[str, str] = field(default_factory=dict)
     signed: bool = True
 
 
@@ -48,7 +51,11 @@ def entry(data: bytes) -> list[Any]:
     return [len(data), f"{crc32(data):08x}"]
 
 
-def pack(files: dict[str, list[Any]], metadata: dict[str, bytes] | None = None) -> bytes:
+def pack(
+    files: dict[str, list[Any]],
+    metadata: dict[str, bytes] | None = None,
+    frames: dict[str, str] | None = None,
+) -> bytes:
     """The manifest's bytes.
 
     Parameters
@@ -57,6 +64,8 @@ def pack(files: dict[str, list[Any]], metadata: dict[str, bytes] | None = None) 
         Entries of all files but those in ``metadata``.
     metadata : dict, optional
         Contents of the metadata files: listed, and kept as copies.
+    frames : dict, optional
+        CRC of each chunk's raw frames, for an encode that resumes.
     """
     copied = metadata or {}
     listed = {**files, **{name: entry(data) for name, data in copied.items()}}
@@ -65,6 +74,8 @@ def pack(files: dict[str, list[Any]], metadata: dict[str, bytes] | None = None) 
         "files": dict(sorted(listed.items())),
         "copies": {name: data.decode() for name, data in sorted(copied.items())},
     }
+    if frames:
+        body["frames"] = dict(sorted(frames.items()))
     text = json.dumps(body, separators=(",", ":")).encode()[:-1]
     return text + f',"crc":"{crc32(text):08x}"}}'.encode()
 
@@ -81,9 +92,13 @@ def read(data: bytes, url: str) -> Manifest:
         if tail is None and ("copies" in found or "crc" in found):
             raise CorruptDataError(failed)
         if version == VERSION:
-            files, copies = found["files"], found.get("copies", {})
-            if _entries(files) and all(isinstance(text, str) for text in copies.values()):
-                return Manifest(files=dict(files), copies=dict(copies), signed=tail is not None)
+            files, copies, frames = found["files"], found.get("copies", {}), found.get("frames", {})
+            if _entries(files) and all(
+                isinstance(text, str) for text in [*copies.values(), *frames.values()]
+            ):
+                return Manifest(
+                    files=dict(files), copies=dict(copies), frames=dict(frames), signed=tail is not None
+                )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptDataError(f"{url}: {NAME} is not a manifest ({error}); {_REMEDY}") from error
     if version == VERSION:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from photon_gpu.layouts.base import Layout
 from photon_gpu.place import refuse_source
 from photon_gpu.pool import parallel
 from photon_gpu.predictors import Predictor
-from photon_gpu.resume import plan_of, whole_chunks
+from photon_gpu.resume import Stored, plan_of, stored_chunks
 from photon_gpu.sources.base import Source
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
@@ -79,15 +79,15 @@ class Tuned:
     layout : Layout
     movie : Source
     chunk : tuple of int
-    kept : dict
-        Entries of chunks that are there, and whole.
+    stored : Stored
+        Chunks that are there already.
     """
 
     choice: Choice
     layout: Layout
     movie: Source
     chunk: tuple[int, ...]
-    kept: dict[str, list[Any]]
+    stored: Stored = field(default_factory=Stored)
 
     @cached_property
     def plan(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def tune(
             predictor=predictor, compressor=compressor, run=parallel(threads),
         )  # fmt: skip
     layout = layout_for(choice.encoding, accepted.backend)
-    tuned = Tuned(choice=choice, layout=layout, movie=movie, chunk=accepted.chunk, kept={})
-    if noted is not None:
-        tuned.kept.update(whole_chunks(target, noted, tuned.plan))
-    return tuned
+    tuned = Tuned(choice=choice, layout=layout, movie=movie, chunk=accepted.chunk)
+    if noted is None:
+        return tuned
+    return replace(tuned, stored=stored_chunks(target, noted, tuned.plan, movie))

@@ -1,28 +1,32 @@
-"""Going on where a killed encode stopped: what it had planned, and which of its chunks are whole."""
+"""Resume a killed encode: what it had planned, and which of its chunks can be kept."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from photon_gpu import manifest, metadata
 from photon_gpu.crc import crc32
-from photon_gpu.errors import CorruptDataError, PhotonError, StoreExistsError
+from photon_gpu.errors import CorruptDataError, PhotonWarning, StoreExistsError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage
 
 _READERS = 4
+_SOURCE = "source"
 
 
 def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str, Any]:
     """What two encodes must share for one to go on from the other: the movie, and every setting.
 
     The movie is known by its shape and the CRC of its first, middle and last frame; on a GPU, of values
-    with their codes, since frames there are not sent down.
+    with their codes, since frames there are not sent down. ``source`` is said, and compared by nobody.
     """
     frames, gpu = source.shape[0], layout.backend.gpu
     crc = 0
@@ -34,58 +38,95 @@ def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str,
     array, attributes = metadata.array_of(source.shape, chunk, layout), metadata.attributes_of(layout)
     # As it will be read back from where it is noted.
     plan: dict[str, Any] = json.loads(
-        json.dumps({"array": array, "attributes": attributes, "frames_crc": crc})
+        json.dumps({"array": array, "attributes": attributes, "frames_crc": crc, _SOURCE: _file_of(source)})
     )
     return plan
 
 
-def whole_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any]) -> dict[str, list[Any]]:
-    """Manifest entries of the chunks that need not be done again: each was read back and agrees.
+@dataclass(frozen=True)
+class Stored:
+    """Chunks that an encode which resumes need not do again.
+
+    Attributes
+    ----------
+    files : dict
+        Their manifest entries, by name.
+    frames : dict
+        CRC of the raw frames of each, by name.
+    present : frozenset of str
+        All chunk files that are there; others than in ``files`` may be whole, too.
+    """
+
+    files: dict[str, list[Any]] = field(default_factory=dict)
+    frames: dict[str, str] = field(default_factory=dict)
+    present: frozenset[str] = frozenset()
+
+
+def frames_crc(values: Any) -> str:
+    """CRC of a chunk's raw frames, as a manifest has it while an encode runs."""
+    return f"{crc32(np.ascontiguousarray(values).data):08x}"
+
+
+def stored_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any], source: Source) -> Stored:
+    """Find the chunks that are whole and hold the frames that the source has now.
+
+    A chunk counts if its file is as the manifest says, and the source's frames have the CRC that they had
+    when the chunk was encoded. If they do not, the source was changed, which is a PhotonWarning.
 
     Raises
     ------
     StoreExistsError
         Another movie, or the same with other settings, was being written there.
     """
-    if noted != plan:
-        changed = sorted(key for key in {*noted, *plan} if noted.get(key) != plan.get(key))
+    changed = sorted(key for key in {*noted, *plan} - {_SOURCE} if noted.get(key) != plan.get(key))
+    if changed:
         raise StoreExistsError(
             f"{storage.url}: what was begun there is another movie, or was given other settings ({', '.join(changed)} "
             "differ); give the same source and settings, or overwrite=True to begin anew"
         )
     try:
-        listed = manifest.unpack(storage.read(manifest.NAME), storage.url)
+        index = manifest.read(storage.read(manifest.NAME), storage.url)
     except (FileNotFoundError, CorruptDataError):
-        listed = {}
-    description = metadata.describe(
-        json.dumps(plan["array"]).encode(), json.dumps(plan["attributes"]).encode(), storage.url
-    )
-    count = -(-description.shape[0] // description.chunks[0])
-    present = set(storage.names())
-    numbers = [number for number in range(count) if description.chunk_name(number) in present]
+        index = manifest.Manifest()
+    frames, size = source.shape[0], plan["array"]["chunks"][0]
+    names = {metadata.chunk_name(number, len(source.shape)): number for number in range(-(-frames // size))}
+    present = frozenset(names.keys() & set(storage.names()))
+    asked = sorted(present & index.files.keys() & index.frames.keys(), key=names.__getitem__)
 
-    def found(number: int) -> list[Any] | None:
-        name = description.chunk_name(number)
-        data = storage.read(name)
-        entry = manifest.entry(data)
-        if name in listed:
-            return entry if entry == listed[name] else None
-        return entry if _proves_itself(data, number, description) else None
+    def whole(name: str) -> bool:
+        return manifest.entry(storage.read(name)) == index.files[name]
 
     with ThreadPoolExecutor(_READERS, thread_name_prefix="photon-resume") as readers:
-        entries = list(readers.map(found, numbers))
-    pairs = zip(numbers, entries, strict=True)
-    return {description.chunk_name(number): entry for number, entry in pairs if entry is not None}
+        agreeing = [name for name, agrees in zip(asked, readers.map(whole, asked), strict=True) if agrees]
+    kept: dict[str, str] = {}
+    for name in agreeing:
+        first = names[name] * size
+        crc = frames_crc(source.read(first, min(first + size, frames)))
+        if crc == index.frames[name]:
+            kept[name] = crc
+    if len(kept) < len(agreeing):
+        _warn_changed(source, noted, plan, len(agreeing) - len(kept), len(agreeing))
+    return Stored({name: index.files[name] for name in kept}, kept, present)
 
 
-def _proves_itself(data: bytes, number: int, description: metadata.Description) -> bool:
-    """Whether a chunk that was not listed yet is whole: those of ``compact`` have a checksum of their codes."""
-    from photon_gpu.decode_whole import decode_whole
-
-    if description.encoding.layout != "compact":
-        return False
+def _file_of(source: Source) -> dict[str, int] | None:
+    """Size and time of the last change of the file that a movie is read from; None where it is no local file."""
+    path = Path(source.name.rpartition("::")[0] or source.name)
     try:
-        decode_whole(data, number, description)
-    except PhotonError:
-        return False
-    return True
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return {"size": found.st_size, "modified_ns": found.st_mtime_ns}
+
+
+def _warn_changed(source: Source, noted: dict[str, Any], plan: dict[str, Any], changed: int, of: int) -> None:
+    before, now = noted.get(_SOURCE), plan.get(_SOURCE)
+    how = ""
+    if isinstance(before, dict) and isinstance(now, dict) and before != now:
+        how = f" (its size was {before.get('size')} bytes and is {now.get('size')}; it was written to since)"
+    warnings.warn(
+        f"{source.name} was changed after this encode began{how}: the frames of {changed} of {of} stored chunks are "
+        "others now, and those chunks are encoded again",
+        PhotonWarning,
+        stacklevel=2,
+    )

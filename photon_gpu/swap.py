@@ -140,17 +140,21 @@ def check_replaceable(storage: Storage, names: list[str], *, foreign_too: bool =
 
 def left_behind(storage: Storage) -> list[Storage]:
     """Folders beside a place that interrupted overwrites of it left: new movies, or old ones."""
-    parent, _, name = storage.root.rpartition("/")
+    parent, slash, name = storage.root.rpartition("/")
     try:
         if storage.local:
             beside = [path.name for path in Path(parent or "/").iterdir()]
         else:
             storage.fs.invalidate_cache(parent)
             beside = [str(path).rstrip("/").split("/")[-1] for path in storage.fs.ls(parent, detail=False)]
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []
+    except (FileNotFoundError, NotADirectoryError, PermissionError, NotImplementedError):
+        return []  # or nobody may list there
     pattern = re.compile(re.escape(name) + rf"\.({NEW}|{OLD})-[0-9a-f]{{12}}")
-    return [_beside(storage, other) for other in sorted(set(beside)) if pattern.fullmatch(other)]
+    return [
+        Storage(storage.fs, f"{parent}{slash}{other}", write_options=storage.write_options)
+        for other in sorted(set(beside))
+        if pattern.fullmatch(other)
+    ]
 
 
 def left_behind_text(storage: Storage) -> str:
@@ -256,12 +260,6 @@ def _rename(one: Storage, other: Storage) -> None:
     """Move a folder, for good: the new name survives a power cut."""
     Path(one.root).rename(other.root)
     durable.sync_folder(str(Path(other.root).parent))
-
-
-def _beside(storage: Storage, name: str) -> Storage:
-    return Storage(
-        storage.fs, f"{storage.root.rpartition('/')[0]}/{name}", write_options=storage.write_options
-    )
 
 
 def _begin_copy(storage: Storage, new: Storage, facts: dict[str, Any]) -> None:

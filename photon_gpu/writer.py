@@ -32,6 +32,7 @@ from photon_gpu.pool import Ranked, lent, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.preparation import accept, tune
 from photon_gpu.report import EncodeReport, little_light
+from photon_gpu.resume import Stored, frames_crc
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note, with_lost
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 BUDGET_BYTES = 512 << 20
 _LIST_SECONDS = 2.0  # between two listings at most; less where they are quick
 _LIST_SHARE = 0.02  # of the time
+_CRC_SECONDS = (
+    0.25  # before the first listing; a chunk encoded before that is encoded again on resume, and compared
+)
 
 Progress = Callable[[int, int], None]
 """``progress(frames_written, frames_in_all)``, called from the thread that called encode."""
@@ -108,9 +112,10 @@ def encode(
         Replace the movie that is there; the old one goes once the new one is whole. A folder that is no movie, holds
         other files too, or is being written is refused. A symbolic link stays, and the movie it leads to is replaced.
     resume : bool
-        Go on where an encode of the same movie with the same settings was killed: chunks that it
-        finished are read back and checked, not done again. Nothing there: begin. A failure then
-        leaves what was written, to be resumed again.
+        Go on where an encode of the same movie with the same settings was killed. A chunk that it finished is kept
+        if its file is whole and the source's frames have the checksum they had then; if the source was changed, its
+        chunks are encoded again, and a PhotonWarning says so. Nothing there: begin. A failure then leaves what was
+        written, to be resumed again.
     workers : int, optional
         Threads. Default: one per core.
     budget_bytes : int
@@ -204,8 +209,7 @@ def encode(
             run.check = checker.chunk if checker else None
             if goes is not None and checker is not None:
                 run.check = goes.seen_by(checker.chunk)
-            run.files.update(tuned.kept)
-            kept = len(run.files)
+            run.keep(tuned.stored)
             texts: dict[str, bytes] = {}
 
             def note() -> None:
@@ -225,8 +229,8 @@ def encode(
         notes += [lost_note(movie.lost), claim.note_of_link]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
-        if kept:
-            notes.append(f"{kept} chunks were there already, and whole")
+        if run.kept:
+            notes.append(f"{run.kept} chunks were there already, and whole")
         if chunk_frames is None and frames < min(100, movie.shape[0]):
             notes.append(f"chunks hold {frames} frames, not 100: one Blosc frame holds at most 2 GiB")
         return EncodeReport(
@@ -286,9 +290,19 @@ class _Run:
         self._outside = threading.Semaphore()
         self._events: SimpleQueue[tuple[int, int] | BaseException] = SimpleQueue()
         self._encoded: set[int] = set()  # and not written yet
+        self.kept = 0  # chunks that an earlier encode had written
+        self._frames_crcs: dict[str, str] = {}
+        self._present: frozenset[str] = frozenset()
+        self._began = time.monotonic()
         self._done = self._stored = 0
         self._listed = time.monotonic()
         self._list_seconds = 0.01  # what a listing takes; half a second before the first
+
+    def keep(self, stored: Stored) -> None:
+        """Take over what an earlier encode has stored; before :meth:`all_chunks`."""
+        self.files.update(stored.files)
+        self._frames_crcs.update(stored.frames)
+        self._present, self.kept = stored.present, len(stored.files)
 
     def all_chunks(self, chunks: ThreadPoolExecutor, bands: Ranked, note: Callable[[], object]) -> int:
         """Encode every chunk, and write all but the last ones; returns the bytes stored.
@@ -356,7 +370,9 @@ class _Run:
         began = time.monotonic()
         with self._lock:
             unwritten = {metadata.chunk_name(number, len(self.chunk)) for number in self._encoded}
-            index = manifest.pack({name: self.files[name] for name in self.files.keys() - unwritten})
+            listed = {name: self.files[name] for name in self.files.keys() - unwritten}
+            crcs = {name: crc for name, crc in self._frames_crcs.items() if name in listed}
+        index = manifest.pack(listed, frames=crcs)
         self._target.write(manifest.NAME, index)
         self._listed = time.monotonic()
         self._list_seconds = self._listed - began
@@ -372,8 +388,11 @@ class _Run:
             values, frames = given[0], len(given[0])
             data = self._layout.encode(values, self.chunk, first_frame=start, run=run, stages=self._stages)
             name, entry = metadata.chunk_name(number, len(self.chunk)), manifest.entry(data)
+            crc = self._frames_crc(values)
             with self._lock:
                 self.files[name] = entry
+                if crc is not None:
+                    self._frames_crcs[name] = crc
                 self._encoded.add(number)
                 self._stored += len(data)
             if self.check is None:
@@ -385,7 +404,11 @@ class _Run:
                     self._events.put((number, 0))
             self._noted()
             with self._stages.timed("write"):
-                self._target.write(name, data, listed=False)
+                if name in self._present and self._target.read(name) == data:
+                    with self._lock:
+                        self.kept += 1
+                else:
+                    self._target.write(name, data, listed=False)
             if self.check is not None:
                 with self._stages.timed("check"):
                     self.check(name, start, data, values)
@@ -397,6 +420,14 @@ class _Run:
         finally:
             if aside:
                 self._outside.release()
+
+    def _frames_crc(self, values: NDArray) -> str | None:
+        """CRC of a chunk's raw frames, unless no listing will need it: of a short encode, or of frames on a GPU."""
+        if self._movie.device is not None or time.monotonic() - self._began < min(
+            _CRC_SECONDS, _LIST_SECONDS
+        ):
+            return None
+        return frames_crc(values)
 
 
 __all__ = ["Backend", "encode", "finish"]

@@ -10,7 +10,7 @@ import pytest
 from fsspec.core import url_to_fs
 
 from photon_gpu import durable
-from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, PhotonWarning
+from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.storage import Storage, _reach, read_required
 
 

@@ -83,11 +83,11 @@ class MovieOnCluster:
                     shape=ready.shape, dtype=ready.dtype, chunk=ready.chunk, backend=settings.backend,
                     threads=settings.threads, check=settings.check,
                 )  # fmt: skip
-                files = dict(ready.kept)
+                files, crcs = dict(ready.stored.files), dict(ready.stored.frames)
                 try:
-                    self._all_chunks(job, here, files, stages, tick)
+                    self._all_chunks(job, here, files, crcs, stages, tick)
                 except BaseException:
-                    self._given_up(claim, files if resume else None)
+                    self._given_up(claim, manifest.pack(files, frames=crcs) if resume else None)
                     raise
                 layout = layout_for(ready.encoding, settings.chosen())
                 stored = sum(size for size, _ in files.values())
@@ -99,8 +99,8 @@ class MovieOnCluster:
             if here is not None and here is not source:
                 here.close()
         notes.append(claim.note_of_link)
-        if ready.kept:
-            notes.append(f"{len(ready.kept)} chunks were there already, and whole")
+        if ready.stored.files:
+            notes.append(f"{len(ready.stored.files)} chunks were there already, and whole")
         return EncodeReport(
             source=ready.name, url=storage.url, shape=ready.shape, encoding=ready.encoding, preset=preset,
             chunk_frames=ready.chunk[0], raw_bytes=ready.raw_bytes, stored_bytes=stored, seconds=seconds,
@@ -136,7 +136,13 @@ class MovieOnCluster:
         return f"{found.said(chunk_frames)}: they were rechunked on the way"
 
     def _all_chunks(
-        self, job: Job, here: Source | None, files: dict[str, list[Any]], stages: Stages, tick: Tick
+        self,
+        job: Job,
+        here: Source | None,
+        files: dict[str, list[Any]],
+        crcs: dict[str, str],
+        stages: Stages,
+        tick: Tick,
     ) -> None:
         total, frames = job.shape[0], job.chunk[0]
         numbers = [n for n in range(-(-total // frames)) if chunk_name(n, len(job.chunk)) not in files]
@@ -144,12 +150,12 @@ class MovieOnCluster:
         listed = time.monotonic()
         tick(done, total)
         for written in self._written(job, here, numbers):
-            files[written.name] = written.entry
+            files[written.name], crcs[written.name] = written.entry, written.frames_crc
             _add(stages, written.seconds)
             done += written.frames
             tick(done, total)
             if time.monotonic() - listed > _LIST_SECONDS:  # what resume trusts
-                job.target.write(manifest.NAME, manifest.pack(files))
+                job.target.write(manifest.NAME, manifest.pack(files, frames=crcs))
                 listed = time.monotonic()
 
     def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:
@@ -207,13 +213,13 @@ class MovieOnCluster:
     def _cancel(self) -> None:
         self.client.cancel(list(self._futures))
 
-    def _given_up(self, claim: Claim, kept: dict[str, list[Any]] | None) -> None:
+    def _given_up(self, claim: Claim, index: bytes | None) -> None:
         """Nobody writes there any more when this returns, so that what was written can be removed, or resumed."""
         self._cancel()
-        if kept is None:
+        if index is None:
             claim.target.delete(MARKER)  # from here on no chunk is begun
         else:
-            claim.target.write(manifest.NAME, manifest.pack(kept))
+            claim.target.write(manifest.NAME, index)
         until = time.monotonic() + _QUIET_SECONDS
         while time.monotonic() < until:
             busy = self.client.run(writing, claim.token, on_error="ignore")

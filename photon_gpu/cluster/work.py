@@ -26,6 +26,7 @@ from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import parallel
 from photon_gpu.predictors import Predictor
 from photon_gpu.preparation import accept, tune
+from photon_gpu.resume import Stored, frames_crc
 from photon_gpu.sources.base import Source
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
@@ -96,7 +97,7 @@ class Prepared:
     encoding: Encoding
     mean: float
     plan: dict[str, Any]
-    kept: dict[str, list[Any]]
+    stored: Stored
     backend: str
     why: str
     compile_seconds: float
@@ -110,6 +111,7 @@ class Written:
     name: str
     entry: list[Any]
     frames: int
+    frames_crc: str
     seconds: dict[str, float]
 
 
@@ -138,7 +140,7 @@ def prepare(
     )  # fmt: skip
     return Prepared(
         name=movie.name, shape=movie.shape, dtype=movie.dtype.name, raw_bytes=movie.nbytes, chunk=accepted.chunk,
-        encoding=tuned.choice.encoding, mean=tuned.choice.mean, plan=tuned.plan, kept=tuned.kept,
+        encoding=tuned.choice.encoding, mean=tuned.choice.mean, plan=tuned.plan, stored=tuned.stored,
         backend=accepted.backend.name, why=accepted.backend.why, compile_seconds=accepted.compile_seconds,
         seconds=dict(stages.seconds),
     )  # fmt: skip
@@ -166,7 +168,10 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
     if job.check:
         with stages.timed("check"):
             _read_back(job.target, name, data, start, stop)
-    return Written(name=name, entry=manifest.entry(data), frames=stop - start, seconds=dict(stages.seconds))
+    return Written(
+        name=name, entry=manifest.entry(data), frames=stop - start, frames_crc=frames_crc(values),
+        seconds=dict(stages.seconds),
+    )  # fmt: skip
 
 
 def check_claim(target: Storage, token: str) -> None:

@@ -138,7 +138,10 @@ class FaultyFileSystem(AbstractFileSystem):
             raise ERRORS["timeout"](path)
 
     def ls(self, path, detail=True, **options):
-        raise NotImplementedError
+        assert not detail
+        if self._fault("list", path):
+            raise ERRORS["reset"](path)
+        return sorted(str(p.relative_to(self.root)) for p in (self.root / path).iterdir())
 
     def invalidate_cache(self, path=None):
         return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+import warnings
 from unittest import mock
 
 import numpy as np
@@ -501,11 +503,14 @@ def test_encode_resumes_after_a_failure_without_doing_chunks_again(memory_disk, 
         pg.encode(frames(0, 40), fs.storage(), step=1.0, **options)
     written = []
     listed = {name for name in manifest.unpack(fs.storage().read(manifest.NAME), "") if name[0] != "."}
+    there = {name for name in fs.storage().names() if name[0] != "."}
     fs.faults = lambda operation, path: written.append(path) if operation == "write" else None
     report = pg.encode(frames(0, 40), fs.storage(), **options)
     chunks = {path.split("/")[-1] for path in written if not path.split("/")[-1].startswith(".")}
-    assert chunks == {f"{n}.0.0" for n in range(20)} - listed  # those, no more and no fewer
-    assert len(listed) >= 7 and f"{len(listed)} chunks were there already" in report.notes[-1]
+    assert chunks == {f"{n}.0.0" for n in range(20)} - there  # those, no more and no fewer
+    assert (
+        there >= listed and len(listed) >= 7 and f"{len(there)} chunks were there already" in report.notes[-1]
+    )
     assert np.array_equal(pg.open(fs.storage()).counts[...], frames(0, 40))
 
 
@@ -521,8 +526,8 @@ def test_resume_does_a_chunk_again_that_was_altered(memory_disk, monkeypatch):
 
 
 @pytest.mark.parametrize("layout", ["compact", "plain", "lossless"])
-def test_resume_trusts_a_chunk_that_is_not_listed_only_by_its_own_checksum(memory_disk, layout):
-    """A kill between a chunk and the next listing. Chunks of compact prove themselves, others are done again."""
+def test_resume_keeps_a_chunk_that_is_not_listed_only_if_it_is_what_the_source_gives(memory_disk, layout):
+    """A kill between a chunk and the next listing: such chunks are encoded again, and written if they differ."""
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
     options = {"chunk_frames": 2, "workers": 1, "resume": True, "layout": layout}
     with pytest.raises(OSError):
@@ -535,11 +540,56 @@ def test_resume_trusts_a_chunk_that_is_not_listed_only_by_its_own_checksum(memor
     (folder / "2.0.0").write_bytes(content[:middle])
     written = []
     fs.faults = lambda operation, path: written.append(path) if operation == "write" else None
-    pg.encode(frames(0, 40), fs.storage(), **options)
-    again = {path.split("/")[-1] for path in written} & there
-    assert again == (set() if layout == "compact" else there) and len(there) >= 6
-    assert {"1.0.0", "2.0.0"} <= {path.split("/")[-1] for path in written}
+    report = pg.encode(frames(0, 40), fs.storage(), **options)
+    again = {path.split("/")[-1] for path in written}
+    assert not again & there and {"1.0.0", "2.0.0"} <= again and len(there) >= 6
+    assert f"{len(there)} chunks were there already" in report.notes[-1]
     assert np.array_equal(pg.open(fs.storage()).counts[...], frames(0, 40))
+
+
+@pytest.mark.parametrize("layout", ["compact", "plain", "lossless"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_resume_never_mixes_a_source_with_what_it_was_before(memory_disk, monkeypatch, layout, listed):
+    """The file was exported again: its first, middle and last frames are the same, others are not."""
+    monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 0.0)
+    path = memory_disk / "raw.npy"
+    np.save(path, frames(0, 40))
+    fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
+    fixed = {
+        "layout": layout,
+        "compressor": "zstd-1-shuffle",
+        "chunk_frames": 2,
+    }  # else it is tuned otherwise
+    fixed |= {"predictor": "none"} if layout == "compact" else {}
+    options = {**fixed, "workers": 1, "resume": True}
+    with pytest.raises(OSError):
+        pg.encode(path, fs.storage(), **options)
+    if not listed:
+        (memory_disk / "store/m.zarr/.manifest.json").unlink()
+    other = frames(0, 40)
+    other[3:6] += 40
+    np.save(path, other)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        report = pg.encode(path, fs.storage(), **options)
+    if listed:
+        assert re.search(
+            r"raw\.npy was changed .*written to since.* of 2 of \d+ stored", str(caught[0].message)
+        )
+    assert re.search(r"[1-9]\d* chunks were there already", report.notes[-1])
+    fresh = pg.encode(other, memory_disk / "fresh.zarr", **fixed)
+    assert np.array_equal(pg.open(fs.storage()).counts[...], pg.open(fresh.url).counts[...])
+    assert pg.verify(fs.storage(), deep=True).ok and fs.storage().names() == pg.Storage.at(fresh.url).names()
+
+
+def test_a_short_encode_pays_nothing_for_being_resumed(memory_disk, monkeypatch):
+    def never(values):
+        raise AssertionError("no listing would need it")
+
+    monkeypatch.setattr("photon_gpu.writer._CRC_SECONDS", 60.0)
+    monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 60.0)
+    monkeypatch.setattr("photon_gpu.writer.frames_crc", never)
+    pg.encode(frames(0, 40), memory_disk / "m.zarr", chunk_frames=2)
 
 
 def test_only_a_real_404_means_that_nothing_is_there(memory_disk):
