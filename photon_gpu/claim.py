@@ -250,7 +250,7 @@ def _taken(storage: Storage, found: list[str]) -> str:
         )
     if ARRAY in found:
         return f"{storage.url} exists and holds an array; give another name, or overwrite=True to replace it"
-    return f"{storage.url} exists and holds {len(found)} files; give another name, or overwrite=True to replace them"
+    return f"{storage.url} exists and holds {len(found)} files, and no movie; give another name"
 
 
 __all__ = ["ARRAY", "MARKER", "Claim", "alive", "read_marker"]

@@ -36,7 +36,7 @@ def destination(
         if text.rstrip("/").lower().endswith(_FILES):
             raise InvalidInputError(
                 f"{shown} is the name of a file, and a movie is a folder: give a name such as movie.zarr. "
-                "To write a stored movie as a file, use photon_gpu.export"
+                "photon_gpu.export writes stored movies as files"
             )
     return Storage.at(url, storage_options)
 

@@ -170,7 +170,7 @@ def left_behind_text(storage: Storage) -> str:
         )
     if whole:
         return (
-            f"an interrupted overwrite left {some(whole)}; photon_gpu.recover({storage.url!r}) puts it back"
+            f"an interrupted overwrite left {some(whole)}; photon_gpu.recover puts it back"
         )
     return f"an interrupted overwrite left {some([p.root.split('/')[-1] for p in found])}, which is not whole"
 

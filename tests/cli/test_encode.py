@@ -200,7 +200,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
         (["encode", "good.npy", "taken"], 2, ["holds 1 files", "another name"]),
         (["encode", "good.npy", "taken", "--overwrite"], 2, ["'raw.tif'", "only movies are replaced"]),
         (["encode", "good.npy", ".", "--overwrite"], 2, ["only movies are replaced"]),
-        (["encode", "good.npy", "good.npy", "--overwrite"], 2, ["the movie that is read", "another name"]),
+        (["encode", "good.npy", "good.npy", "--overwrite"], 2, ["the name of a file", "such as movie.zarr"]),
         (["encode", "good.npy", "notes.txt", "--overwrite"], 2, ["is a file", "another name"]),
         (["encode", "good.npy", "notes.txt/out.zarr"], 2, ["is a file", "another name"]),
         (["encode", "good.npy", ""], 2, ["no place"]),
