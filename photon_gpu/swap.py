@@ -169,9 +169,7 @@ def left_behind_text(storage: Storage) -> str:
             "them once nobody writes there"
         )
     if whole:
-        return (
-            f"an interrupted overwrite left {some(whole)}; photon_gpu.recover puts it back"
-        )
+        return f"an interrupted overwrite left {some(whole)}; photon_gpu.recover puts it back"
     return f"an interrupted overwrite left {some([p.root.split('/')[-1] for p in found])}, which is not whole"
 
 
