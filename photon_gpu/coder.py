@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from photon_gpu.backend import Backend
 from photon_gpu.blosc import Map
-from photon_gpu.body import Places, Writer
+from photon_gpu.body import Places, Writer, from_planes
+from photon_gpu.crc import crc32
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, Forward, extent, narrowest, span
@@ -22,8 +23,11 @@ from photon_gpu.payload import Header, Need, block_shape, header_bytes, unpack
 from photon_gpu.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
 from photon_gpu.scratch import scratch
 from photon_gpu.stages import Stages
+from photon_gpu.transform import anscombe
 
 Empty = Callable[[tuple[int, ...], np.dtype], NDArray]
+
+_MOST_VALUES = 1 << 32
 
 ALTERED = "the codes of a chunk fail their checksum: the chunk was altered"
 
@@ -76,6 +80,28 @@ def encode(
     return plan.finished(sum(total for _, total in made))
 
 
+def encode_raw(
+    values: NDArray, chunk: tuple[int, ...], encoding: Encoding, backend: Backend
+) -> NDArray[np.uint8]:
+    """Payload of a chunk that cannot be quantized: its values as they are, in any dtype."""
+    frames, rows, columns = block_shape((len(values), *chunk[1:]))
+    noise, width = encoding.noise, values.dtype.itemsize
+    assert noise is not None and encoding.step is not None
+    places = Places(frames=frames, rows=rows, columns=columns, band=rows, width=width, packed=False, levels=0)
+    body = Writer(places, header_bytes(len(chunk)), backend.kernels)
+    body.put(0, np.ascontiguousarray(values).view(f"u{width}"))
+    payload, _ = body.finished()
+    size = header_bytes(len(chunk))
+    header = Header(
+        predictor=NAMES.index("none"), width=width, exact=False, raw=True, phases=encoding.phases,
+        dtype=encoding.dtype, frames=frames, base=0, checksum=crc32(payload[size:]), band_rows=rows,
+        seed=encoding.seed, rate=1, top=0, gain=noise.gain, offset=noise.offset, variance=noise.variance,
+        step=encoding.step, weights_crc=body.weights_crc, shape=tuple(chunk),
+    )  # fmt: skip
+    payload[:size] = np.frombuffer(header.pack(), np.uint8)
+    return payload
+
+
 class Plan:
     """How one chunk is encoded, decided once its extent is known; holds the payload while it fills.
 
@@ -97,7 +123,7 @@ class Plan:
         _, self.rows, self.columns = block_shape(chunk)
         self.band = band_rows(self.rows, self.columns)
         if encoding.exact:
-            span(encoding.table(), found)  # that stabilized values can be read, too
+            code_span(encoding, found)  # that stabilized values can be read, too
         self.forward = forward_for(encoding, found, backend)
         self.dtype, self.width = self.forward.dtype, self.forward.dtype.itemsize
         # Codes of 32 bits are beyond the predictors' arithmetic, and beyond any detector's.
@@ -164,6 +190,8 @@ def decode(
     With no ``stop``, frames the chunk never had (the last one's, completed by Zarr) are zeros.
     """
     opened = Opened(payload, chunk, encoding, start, stop, what)
+    if opened.header.raw:
+        return opened.raw(encoding, out)
     header, rows, columns = opened.header, opened.rows, opened.columns
     frames, pixels = header.frames, rows * columns
     if out is None:
@@ -210,6 +238,7 @@ class Opened:
         self.start, self.stop = start, total if stop is None else stop
         self.shape = chunk if len(chunk) < 2 else (self.stop - self.start, *chunk[1:])
         self.present = max(min(self.stop, self.header.frames) - self.start, 0)
+        self.stabilized = what == STABILIZED
         self.dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         self.predictor = NAMES[self.header.predictor]
         self.steps = rates(self.header.frames, self.header.rate)
@@ -253,10 +282,32 @@ class Opened:
         if missing or left:
             raise CorruptDataError(ALTERED)
 
+    def raw(self, encoding: Encoding, out: NDArray | None) -> NDArray:
+        """What is asked for of a chunk that holds values as they are; stabilized values are then not quantized."""
+        header, body = self.header, self.body.band(0)
+        self.check(crc32(body))
+        values = from_planes(body, header.width).view(encoding.dtype).reshape(header.frames, -1)
+        kept = values[self.start : self.start + self.present]
+        out = np.empty(self.shape, self.dtype) if out is None else out
+        target = out.reshape(self.stop - self.start, self.rows * self.columns)
+        target[: self.present] = anscombe(kept, encoding.noise) if self.stabilized else kept
+        target[self.present :] = 0
+        return out
+
     def check(self, checksum: int) -> None:
         """CorruptDataError unless the codes are those that were encoded."""
         if checksum % (1 << 64) != self.header.checksum:
             raise CorruptDataError(ALTERED)
+
+
+def code_span(encoding: Encoding, found: Extent) -> tuple[int, int]:
+    """Least code of an extent, and the greatest less that; InvalidInputError where a chunk cannot hold both."""
+    codes = span(encoding.table(), found)
+    if encoding.exact and int(found.high) - int(found.low) >= _MOST_VALUES:
+        raise InvalidInputError(
+            f"a chunk spans {int(found.high) - int(found.low):,} values; at most 2**32 fit: use layout='lossless'"
+        )
+    return codes
 
 
 def forward_for(encoding: Encoding, found: Extent, backend: Backend) -> Forward | Exact:
@@ -271,10 +322,6 @@ class Exact:
 
     def __init__(self, found: Extent, backend: Backend) -> None:
         self.base, self.top = int(found.low), int(found.high) - int(found.low)
-        if self.top >= 1 << 32:
-            raise InvalidInputError(
-                f"a chunk spans {self.top:,} values; at most 2**32 fit: use layout='lossless'"
-            )
         self.dtype, self._kernels = narrowest(self.top), backend.kernels
 
     def __call__(self, values: NDArray, first: int, stride: int, out: NDArray) -> None:
@@ -372,7 +419,7 @@ def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
         noise.offset,
         noise.variance,
         encoding.step,
-        encoding.exact,
+        encoding.exact and not header.raw,  # any chunk of a movie may hold values as they are
     )
     found = (
         header.shape, header.dtype, header.gain, header.offset, header.variance, header.step, header.exact,

@@ -42,6 +42,9 @@ def decode_part(
     filled in, and those of their bands; what the others hold is not defined.
     """
     opened = Opened(blocks.data, chunk, encoding, start, stop, what, blocks.open)
+    if opened.header.raw:
+        blocks.open([slice(opened.header.nbytes, blocks.data.size)])
+        return opened.raw(encoding, out)
     header, columns, pixels = opened.header, opened.columns, opened.rows * opened.columns
     if out is None:
         out = np.empty(opened.shape, opened.dtype)

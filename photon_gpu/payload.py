@@ -35,6 +35,7 @@ class Header:
     predictor: int
     width: int
     exact: bool
+    raw: bool = False
     phases: int
     dtype: str
     frames: int
@@ -63,7 +64,8 @@ class Header:
 
     def _fixed(self, crc: int) -> bytes:
         return _FIXED.pack(
-            MAGIC, MAJOR, 2 if self.coded else 1, self.predictor, self.width, int(self.exact), self.phases,
+            MAGIC, MAJOR, 3 if self.raw else 2 if self.coded else 1, self.predictor, self.width,
+            2 if self.raw else int(self.exact), self.phases,
             DTYPES.index(self.dtype), len(self.shape), self.frames, self.base, self.checksum,
             self.band_rows, self.seed, self.rate, self.top,
             self.gain, self.offset, self.variance, self.step, crc, int(self.packed) + 2 * int(self.coded), self.levels,
@@ -97,13 +99,13 @@ def header_bytes(dimensions: int) -> int:
     return _FIXED.size + 8 * dimensions + 8 * TERMS
 
 
-def most_bytes(shape: tuple[int, ...]) -> int:
-    """Bytes that no payload of a chunk exceeds, whatever its predictor: 4 per sample, header, and every table."""
+def most_bytes(shape: tuple[int, ...], itemsize: int = 4) -> int:
+    """Bytes that no payload of a chunk exceeds: ``itemsize`` per sample (at least 4), header, and every table."""
     frames, rows, _ = (int(size) for size in block_shape(shape))
     samples = math.prod(int(size) for size in shape)
     # A row is the least that a band holds, and each band has its levels and at least one segment.
     tables = 4 * MIX * frames + 4 * MAX_LEVELS * rows + 4 * (rows + samples // SEGMENT)
-    return header_bytes(len(shape)) + 4 * samples + tables
+    return header_bytes(len(shape)) + max(4, itemsize) * samples + tables
 
 
 def block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -160,16 +162,21 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     if not 0 < math.prod(shape) < 1 << 48:
         raise CorruptDataError(f"the header of a chunk says its shape is {shape}")
     weights = np.frombuffer(tail, "<i4", 2 * TERMS, 8 * dimensions).reshape(2, TERMS).astype(np.int32)
-    known = predictor < len(NAMES) and dtype < len(DTYPES) and width in (1, 2, 4) and phases in (1, 16)
+    raw = exact == 2
+    known = predictor < len(NAMES) and dtype < len(DTYPES) and phases in (1, 16)
+    if raw:  # width is that of the values, and nothing is predicted, packed or sorted
+        known = known and width == np.dtype(DTYPES[dtype]).itemsize and not (predictor or kind or levels)
+    else:
+        known = known and width in (1, 2, 4)
     sortable = known and NAMES[predictor] in SORTABLE and width < 4
-    if not known or exact > 1 or kind > 2 * (width < 4) or levels == 1 or (levels and not sortable):
+    if not known or exact > 2 or kind > 2 * (width < 4) or levels == 1 or (levels and not sortable):
         raise CorruptDataError("the header of a chunk holds a value that no release has written")
     if kind == 2 and not levels:
         raise CorruptDataError(
             "the header of a chunk says its residuals are coded by level, and has no levels"
         )
     header = Header(
-        predictor=predictor, width=width, exact=bool(exact), phases=phases, dtype=DTYPES[dtype], frames=frames,
+        predictor=predictor, width=width, exact=exact == 1, raw=raw, phases=phases, dtype=DTYPES[dtype], frames=frames,
         base=base, checksum=checksum, band_rows=band_rows, seed=seed, rate=rate, top=top, gain=gain, offset=offset,
         variance=variance, step=step, packed=kind == 1, coded=kind == 2, levels=levels, weights_crc=weights_crc,
         shape=shape, weights=weights,

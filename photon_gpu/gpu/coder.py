@@ -132,7 +132,7 @@ class Gpu:
         """As :func:`photon_gpu.coder.decode`; with ``device``, an array there instead of one here."""
         opened = Opened(payload, chunk, encoding, start, stop, what)
         header, dtype = opened.header, opened.dtype
-        if beyond_tables(encoding, header.top):
+        if header.raw or beyond_tables(encoding, header.top):
             values = decode(
                 payload, chunk, encoding, get_backend(), start=start, stop=stop, what=what, out=out
             )

@@ -13,6 +13,7 @@ from photon_gpu.backend import Backend
 from photon_gpu.blosc import MAX_BYTES, Map
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.forward import Extent
 from photon_gpu.stages import Stages
 
 if TYPE_CHECKING:
@@ -55,6 +56,23 @@ class Layout(ABC):
         self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
     ) -> bytes:
         """The bytes of one chunk file. ``values (t, ..., H, W)``, ``1 <= t <= chunk[0]``."""
+
+    def check(self, found: Extent) -> tuple[int, int]:
+        """Least code of a chunk of such values, and the greatest less that; of a layout without codes 0 and 0.
+
+        Raises
+        ------
+        InvalidInputError
+            :meth:`encode` would refuse the chunk; the message says why.
+        """
+        return 0, 0
+
+    def encode_raw(self, values: NDArray, chunk: tuple[int, ...]) -> bytes:
+        """The bytes of a chunk that :meth:`encode` refuses, every value as it is."""
+        raise InvalidInputError(
+            f"layout {self.encoding.layout!r} has no place for values that it cannot quantize; 'compact' and "
+            "'lossless' have"
+        )
 
     @abstractmethod
     def decode(

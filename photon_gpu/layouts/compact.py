@@ -1,4 +1,4 @@
-"""compact: the original dtype behind a photon filter: codes, predictor, residuals, Blosc (format 2.2)."""
+"""compact: the original dtype behind a photon filter: codes, predictor, residuals, Blosc (format 2.3)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from photon_gpu import blosc
 from photon_gpu.blosc import Map
-from photon_gpu.coder import decode, encode
+from photon_gpu.coder import code_span, decode, encode, encode_raw
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError
+from photon_gpu.forward import Extent
 from photon_gpu.layouts.base import Layout
 from photon_gpu.partial import decode_part
 from photon_gpu.payload import most_bytes, unpack
@@ -20,11 +21,14 @@ from photon_gpu.stages import Stages
 
 
 class Compact(Layout):
-    """Format 2.2. Any Zarr reader in Python with photon_gpu installed sees the counts."""
+    """Format 2.3. Any Zarr reader in Python with photon_gpu installed sees the counts."""
 
     @property
     def version(self) -> str:  # type: ignore[override]
-        """The least version that reads it: 2.2 where residuals are coded, else 2.1."""
+        """The least version that reads it: 2.2 where residuals are coded, else 2.1.
+
+        A chunk of values as they are (2.3) says so itself: it comes when the metadata are written already.
+        """
         return "2.2" if self.encoding.predictor.coded else "2.1"
 
     @property
@@ -55,6 +59,15 @@ class Compact(Layout):
                 values, chunk, self.encoding, self.backend, first_frame=first_frame, run=run, stages=stages
             )
         return blosc.compress(payload, self.encoding.compressor, stages.over("compress", run))
+
+    def check(self, found: Extent) -> tuple[int, int]:
+        """See the base class."""
+        return code_span(self.encoding, found)
+
+    def encode_raw(self, values: NDArray, chunk: tuple[int, ...]) -> bytes:
+        """See the base class."""
+        payload = encode_raw(values, chunk, self.encoding, self.backend)
+        return blosc.compress(payload, self.encoding.compressor)
 
     def decode(
         self,
@@ -120,7 +133,7 @@ class Compact(Layout):
 
     def _size(self, data: bytes, chunk: tuple[int, ...]) -> int:
         nbytes, _ = blosc.frame_sizes(data)
-        most = most_bytes(chunk)
+        most = most_bytes(chunk, self.dtype.itemsize)
         if nbytes > most:
             raise CorruptDataError(
                 f"a chunk opens to {nbytes:,} bytes; one of shape {chunk} has at most {most:,}"

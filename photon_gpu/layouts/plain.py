@@ -61,6 +61,12 @@ class Plain(Layout):
 
         return compress_blocks(block, total, 8, self.encoding.compressor, stages.over("compress", run))
 
+    def check(self, found: Extent) -> tuple[int, int]:
+        """See the base class."""
+        codes = span(self.encoding.table(), found)
+        _check_codes(*codes)
+        return codes
+
     def decode(
         self,
         data: bytes,
@@ -165,7 +171,7 @@ class Labels:
         self._step, self._phases = table.step, table.phases
         self._luts = table.label_luts() if table.has_lut else None
         self._forward = None if table.has_lut else Forward(table, found, layout.backend, self._seed)
-        _check_codes(*span(table, found))
+        layout.check(found)
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
         """Labels of values that begin with sample ``first`` of the chunk."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
 import photon_gpu as pg
+from photon_gpu.layouts.compact import Compact
 from photon_gpu.predictors import Predictor
 
 HERE = Path(__file__).parent
@@ -153,6 +155,13 @@ CASES: dict[str, dict] = {
         predictor=replace(_predictor("full"), levels=2, coded=True),
         shape=(7, 2, 3),
     ),
+    # Its second chunk holds values as they are.
+    **{
+        f"compact-2.3-raw-{dtype}": dict(
+            dtype=dtype, noise=CAMERA, photons=40.0, layout="compact", predictor=_predictor("mean"), raw=4
+        )
+        for dtype in ("int16", "float64")
+    },
     "lossless-3.0-int16": dict(dtype="int16", noise=PMT, photons=2.0, layout="lossless"),
     "lossless-3.0-float64": dict(dtype="float64", noise=CAMERA, photons=40.0, layout="lossless"),
 }
@@ -163,9 +172,19 @@ def make(name: str, folder: Path) -> None:
     case = dict(CASES[name])
     shape = case.pop("shape", (7, 6, 9))
     values = movie(case.pop("dtype"), case["noise"], case.pop("photons"), shape)
+    raw = case.pop("raw", None)
     folder.mkdir(parents=True)
     np.save(folder / "input.npy", values)
-    pg.encode(values, folder / "store", chunk_frames=4, **case)
+    quantized = Compact.encode
+
+    def encode(self, values, chunk, *, first_frame=0, **options):
+        """As a live writer does it where values cannot be quantized."""
+        if first_frame == raw:
+            return self.encode_raw(values, chunk)
+        return quantized(self, values, chunk, first_frame=first_frame, **options)
+
+    with mock.patch.object(Compact, "encode", encode):
+        pg.encode(values, folder / "store", chunk_frames=4, **case)
     opened = pg.open(folder / "store")
     np.save(folder / "counts.npy", opened.counts[...])
     np.save(folder / "stabilized.npy", opened[...])
