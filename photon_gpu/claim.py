@@ -15,7 +15,7 @@ from typing import Any
 
 from photon_gpu.durable import sync_folder
 from photon_gpu.errors import PhotonError, StoreExistsError
-from photon_gpu.marker import HELD, MARKER, SUCCESSOR, alive, read_marker
+from photon_gpu.marker import HELD, MARKER, SUCCESSOR, alive, read_marker, started
 from photon_gpu.metadata import ARRAY
 from photon_gpu.ownership import remove_own, some
 from photon_gpu.place import linked, missing_folders, remove_empty
@@ -226,7 +226,8 @@ class Claim:
 
     def _who(self) -> dict[str, Any]:
         began = int(time.time())
-        return {"host": socket.gethostname(), "pid": os.getpid(), "began": began, "token": self.token}
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "began": began, "token": self.token}
+        return who | started()
 
 
 def _refuse_living(storage: Storage, marker: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from photon_gpu.storage import Storage
@@ -41,8 +42,31 @@ def alive(marker: dict[str, Any]) -> bool:
     except (ProcessLookupError, OverflowError, ValueError):
         return False
     except PermissionError:
+        pass
+    process = _process(pid)
+    if process is None:
         return True
-    return True
+    state, start = process
+    return state not in "ZX" and marker.get("started", start) == start
+
+
+def started() -> dict[str, str]:
+    """For a marker: when this process started, by which a later one with the same number is told from it."""
+    process = _process(os.getpid())
+    return {"started": process[1]} if process else {}
+
+
+def _process(pid: int) -> tuple[str, str] | None:
+    """State and start of a process; None where the system does not tell (no ``/proc``).
+
+    The start is counted from the boot that is named with it, so no change of the clock alters it. Source: proc(5).
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return fields[0], f"{boot}/{fields[19]}"
+    except (OSError, IndexError):
+        return None
 
 
 def known_dead(marker: dict[str, Any]) -> bool:

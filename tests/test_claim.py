@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from photon_gpu import durable, manifest
 from photon_gpu.claim import ARRAY, MARKER, Claim
 from photon_gpu.errors import StoreExistsError
+from photon_gpu.marker import _process, alive
 from photon_gpu.storage import Storage
 
 
@@ -148,3 +151,21 @@ def test_a_noted_claim_has_synced_every_folder_made_for_it(tmp_path, monkeypatch
         folders = [place, *list(place.parents)[: 1 + made.count("/")]]
         assert set(synced) == {os.path.realpath(folder) for folder in folders}
         claim.publish([(ARRAY, b"array")])
+
+
+def test_a_writer_is_alive_while_its_own_process_runs_and_no_longer():
+    """Another process with its number, and one that ended and that nobody waited for, are not it."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        state, start = _process(process.pid)
+        marker = {"host": socket.gethostname(), "pid": process.pid, "started": start}
+        assert state in "RSD" and alive(marker)
+        assert alive({key: value for key, value in marker.items() if key != "started"})  # an older release's
+        assert not alive({**marker, "started": start + "1"})
+        assert not alive({**marker, "host": "elsewhere"})
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not alive(marker)
+    finally:
+        process.kill()
+        process.communicate()
