@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from photon_gpu.predictors import Predictor
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
 _LAYOUT_BY_MAJOR = {"1": "plain", "2": "compact", "3": "lossless"}
 _LARGEST_JSON = 64 << 20
+_LARGEST_EXTRA = _LARGEST_JSON - (1 << 20)
 # What a reader takes from .zattrs, in whatever layout it is.
 _OURS = frozenset(
     [
@@ -105,16 +107,52 @@ def attributes_json(layout: Layout, extra: dict[str, Any]) -> bytes:
 
 def check_extra(attributes: dict[str, Any], extra: dict[str, Any]) -> None:
     """InvalidInputError where what else is to be kept in ``.zattrs`` cannot be, or has a key of ours."""
-    taken = sorted(set(extra) & (set(attributes) | _OURS))
-    if taken:
+    if taken := own_keys(extra, attributes):
         raise InvalidInputError(f"attributes: {taken[0]!r} is photon_gpu's own key; give it another name")
+    if extra:
+        as_read(extra)
+
+
+def own_keys(extra: dict[str, Any], others: Iterable[str] = ()) -> list[str]:
+    """The keys of a caller's attributes that photon_gpu uses itself, ``others`` among them."""
+    return sorted(set(extra) & {*others, *_OURS})
+
+
+def as_read(extra: Any) -> dict[str, Any]:
+    """A caller's attributes as they will be read back: keys are strings, tuples are lists.
+
+    Raises
+    ------
+    InvalidInputError
+        They are no dictionary, JSON does not hold them, two keys become one, or they are too large to be read back.
+
+    Examples
+    --------
+    >>> as_read({"planes": {2: 0.0, 10: 5.0}})
+    {'planes': {'2': 0.0, '10': 5.0}}
+    """
+    if not isinstance(extra, dict):
+        raise InvalidInputError(f"attributes are {type(extra).__name__}; a dictionary is needed")
     try:
-        if extra:
-            _dump(extra)
+        data = _dump(extra)
+        if len(data) <= _LARGEST_EXTRA:
+            found: dict[str, Any] = json.loads(data, object_pairs_hook=_once)
+            return found
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"attributes: {error}; only what JSON holds can be kept in .zattrs"
         ) from error
+    raise InvalidInputError(
+        f"attributes take {len(data):,} bytes as JSON; at most {_LARGEST_EXTRA:,} can be kept in .zattrs"
+    )
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"two keys become {next(n for n in names if names.count(n) > 1)!r}")
+    return found
 
 
 def texts(

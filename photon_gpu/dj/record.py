@@ -126,6 +126,12 @@ def record(
     stored stay, and :func:`photon_gpu.dj.recover` finishes or removes the recording.
     """
     column = Column.of(table, field)
+    try:
+        json.dumps(_as_json(dict(key)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(
+            f"the row cannot be kept as JSON until it is inserted: {error}; insert such attributes afterwards"
+        ) from error
     missing = [name for name in column.table.primary_key if name not in key]
     if missing:
         raise InvalidInputError(f"the primary key needs {', '.join(missing)} too")

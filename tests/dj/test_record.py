@@ -119,6 +119,14 @@ def test_what_cannot_begin(schema, store):
         pass
 
 
+def test_a_row_that_cannot_be_kept_begins_nothing(schema, store):
+    backend = store()
+    table = declare(schema, RECORDING)
+    with pytest.raises(InvalidInputError, match="cannot be kept as JSON"):
+        live(table, {**KEY, "note": {"camera": object()}})
+    assert not files(backend)
+
+
 def test_an_error_while_recording_keeps_the_frames(schema, store):
     backend = store()
     table = declare(schema, RECORDING)
