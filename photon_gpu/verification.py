@@ -148,13 +148,15 @@ def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem
     for span in noted if isinstance(noted, list) else [None]:
         frames = None
         if isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span):
-            first, last = max(span[0], 0), min(span[1], shape[0]) - 1
+            first, last = max(span[0], 0), span[1] - 1
             if first > last:
                 continue
             frames = (first, last)
-        detail = (
-            "zeros stand in their place since they were stored" if frames else f"not ranges: {str(span)[:80]}"
-        )
+        detail = f"not ranges: {str(span)[:80]}"
+        if frames:
+            detail = "zeros stand in their place since they were stored"
+            if frames[1] >= shape[0]:
+                detail = f"they had been acknowledged, and the movie ends after {shape[0]:,} frames"
         problems.append(Problem(kind="lost", name="lost_frames", detail=detail, frames=frames))
     return problems
 
