@@ -153,6 +153,16 @@ def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
         sync_folder(os.path.dirname(path))
 
 
+def open_file(path: str) -> int:
+    """A descriptor of a file to be written in place, made where it is not there."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o666)
+
+
+def sync_data(descriptor: int) -> None:
+    """Make the bytes of an open file last, whose length did not change."""
+    getattr(os, "fdatasync", os.fsync)(descriptor)
+
+
 def make_folder(path: str, *, synced: bool = True) -> None:
     """Make a folder and those above it, and sync each entry made, unless not ``synced``."""
     if os.path.isdir(path):

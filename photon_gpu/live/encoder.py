@@ -51,6 +51,13 @@ def resolve_noise(noise: Any, storage_options: dict[str, Any] | None = None) -> 
     )
 
 
+def is_estimate(noise: Noise) -> bool:
+    """Whether the model is :func:`photon_gpu.estimate_noise`'s to find."""
+    from photon_gpu.estimate import estimate_noise
+
+    return noise is estimate_noise
+
+
 class Encoder:
     """Encodes chunks on several threads.
 
@@ -61,6 +68,8 @@ class Encoder:
         A callable is given the first ``config.estimate_frames`` frames ``(n, ...)``.
     backend : Backend
     workers : int
+    fits : callable, optional
+        ``fits(layout)``: InvalidInputError where that layout cannot hold frames that were taken.
     chosen : callable
         ``chosen(layout, chunk_shape)``, once, before the first chunk is encoded.
     done : callable
@@ -80,6 +89,7 @@ class Encoder:
         backend: Backend,
         workers: int,
         *,
+        fits: Callable[[Layout], None] | None,
         chosen: Callable[[Layout, tuple[int, ...]], None],
         done: Callable[[int, int, bytes | None, bytes], None],
         released: Callable[[Chunk], None],
@@ -87,7 +97,13 @@ class Encoder:
         noted: Callable[[str], None],
     ) -> None:
         self._config, self._noise, self._backend = config, noise, backend
-        self._chosen, self._done, self._released, self._failed = chosen, done, released, failed
+        self._fits, self._chosen, self._done, self._released, self._failed = (
+            fits,
+            chosen,
+            done,
+            released,
+            failed,
+        )
         self._noted = noted
         self.attributes: dict[str, Any] = {}  # what .zattrs keeps of an estimate
         self._layout: Layout | None = None
@@ -96,6 +112,7 @@ class Encoder:
         self._queue: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._ready = self._deciding = False
+        self._encoding = 0  # chunks
         self._over = False
         self._threads = [
             threading.Thread(target=self._work, name=f"photon-encode-{i}", daemon=True)
@@ -123,6 +140,12 @@ class Encoder:
             self._deciding = True
             early = [one for one in self._early if one is not None]
         threading.Thread(target=self._decide, args=(early,), name="photon-tune", daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether frames wait for this encoder, not for the store: a chunk is encoded, or its layout chosen."""
+        with self._lock:
+            return self._encoding > 0 or (self._deciding and not self._ready)
 
     def join(self) -> None:
         """Wait for the last chunk."""
@@ -161,19 +184,31 @@ class Encoder:
             if noise is None:
                 layout = "lossless"
                 self._noted(f"no noise model could be estimated ({why}): every bit is kept, layout lossless")
-        base = Encoding(
-            layout=layout, dtype=config.dtype, noise=noise, step=config.step, dither=config.dither
-        )
+        try:
+            return self._tuned(first, layout, noise, frames), config.chunk(frames)
+        except InvalidInputError as error:
+            if layout == "lossless":
+                raise
+            # These frames are acknowledged: what cannot be quantized is stored as it is.
+            self._noted(f"{error}; every bit is kept, layout lossless")
+        return self._tuned(first, "lossless", noise, frames), config.chunk(frames)
+
+    def _tuned(self, first: Chunk, layout: str, noise: NoiseModel | None, frames: int) -> Layout:
+        """The layout that the first chunk is smallest in, if it can hold all frames that were taken."""
+        config = self._config
         choice = choose(
             open_source(first.values[: first.filled]),
-            base,
+            Encoding(layout=layout, dtype=config.dtype, noise=noise, step=config.step, dither=config.dither),
             self._backend,
             preset=config.preset,
             chunk_frames=frames,
             predictor=config.predictor,
             compressor=Compressor.parse(config.compressor) if config.compressor else None,
         )
-        return layout_for(choice.encoding, self._backend), config.chunk(frames)
+        tuned = layout_for(choice.encoding, self._backend)
+        if self._fits is not None:
+            self._fits(tuned)
+        return tuned
 
     def _work(self) -> None:
         stages = Stages()
@@ -181,10 +216,9 @@ class Encoder:
             try:
                 if self._over:
                     continue
-                assert self._layout is not None
                 first = chunk.number * self._config.frames_per_chunk
                 values = chunk.values[: chunk.filled]
-                data = self._layout.encode(values, self._chunk, first_frame=first, stages=stages)
+                data = self._encoded(values, first, stages)
                 said = records.pack(first, chunk.records[: chunk.filled])
                 number, frames = chunk.number, chunk.filled
                 del values
@@ -193,6 +227,29 @@ class Encoder:
             except BaseException as error:
                 self._over = True
                 self._failed(error)
+
+    def _encoded(self, values: Any, first: int, stages: Stages) -> bytes:
+        assert self._layout is not None
+        with self._lock:
+            self._encoding += 1
+        try:
+            return self._layout.encode(values, self._chunk, first_frame=first, stages=stages)
+        except InvalidInputError as error:
+            return self._raw(values, first, error)
+        finally:
+            with self._lock:
+                self._encoding -= 1
+
+    def _raw(self, values: Any, first: int, error: InvalidInputError) -> bytes:
+        """A chunk that passed the gate, or that of an earlier release, and cannot be quantized all the same."""
+        assert self._layout is not None
+        where = f"frames {first} to {first + len(values) - 1}"
+        try:
+            data = self._layout.encode_raw(values, self._chunk)
+        except InvalidInputError as none:
+            raise InvalidInputError(f"{where} cannot be stored: {error}; {none}") from error
+        self._noted(f"{where} could not be quantized and are stored as they are: {error}")
+        return data
 
 
 def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel | None, str, dict[str, Any]]:

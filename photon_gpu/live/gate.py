@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.backend import Backend
-from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.forward import extent
+from photon_gpu.forward import Extent, extent
+from photon_gpu.layouts.base import Layout
+from photon_gpu.noise import NoiseModel
 
 _LARGEST_CODE = 1 << 31
+_PHOTON_COUNTER = NoiseModel()
 
 
 def fetch_of(frames: Any) -> Callable[[], NDArray[Any]] | None:
@@ -38,23 +41,44 @@ class Gate:
     ----------
     frame_shape : tuple of int
     dtype : numpy.dtype
-    layout : str
+    chunk_frames : int
+        Frames of a chunk: its values are encoded together, so they are checked together.
     backend : Backend
 
     Notes
     -----
-    Whatever encoding could refuse is refused here: other shapes and dtypes, NaN and infinity,
-    negatives under a photon counter's model, values whose codes leave 32 bits.
+    The gate refuses whatever encoding would refuse: other shapes and dtypes, NaN and infinity, negatives under
+    a photon counter's model, and values that span more codes than a chunk can hold. Until a layout is known it
+    refuses what no quantizing layout could hold, and notes the range of values of each chunk.
     """
 
-    def __init__(self, frame_shape: tuple[int, ...], dtype: np.dtype, layout: str, backend: Backend) -> None:
+    def __init__(
+        self, frame_shape: tuple[int, ...], dtype: np.dtype, chunk_frames: int, backend: Backend
+    ) -> None:
         self._shape, self._dtype, self._backend = frame_shape, dtype, backend
-        self._any_value = layout == "lossless"
-        self._encoding: Encoding | None = None
+        self._chunk_frames = chunk_frames
+        self._layout: Layout | None = None
+        self._lock = threading.Lock()  # frames are taken while the layout is chosen
+        self._extents: dict[
+            int, Extent
+        ] = {}  # of chunks whose frames were taken; only the last once a layout is known
 
-    def expect(self, encoding: Encoding | None) -> None:
-        """Check by this encoding; before its noise model is known only what no model could encode is refused."""
-        self._encoding = encoding
+    def expect(self, layout: Layout) -> None:
+        """Check by this layout from now on.
+
+        Raises
+        ------
+        InvalidInputError
+            Frames that were taken already do not fit it, or its model suits no value of the dtype. The gate
+            stays as it was.
+        """
+        encoding = layout.encoding
+        if encoding.layout != "lossless" and encoding.table().has_lut:
+            encoding.table().luts()
+        with self._lock:
+            for found in self._extents.values():
+                _check(layout, found)
+            self._layout = layout
 
     def block(self, frames: Any) -> NDArray[Any]:
         """``(n, *frame_shape)`` in the recording's dtype, or an error that says what arrived."""
@@ -71,24 +95,46 @@ class Gate:
         found = (found if fetch is None else fetch()).astype(self._dtype, copy=False)
         return found[np.newaxis] if found.shape == self._shape else found
 
-    def check(self, block: NDArray[Any], first_frame: int) -> None:
-        """Whether every value is sure to encode."""
-        if self._any_value:
-            return
-        encoding = self._encoding
-        noise = None if encoding is None else encoding.noise
-        found = extent(block, self._backend, noise=noise, first_frame=first_frame)
-        if encoding is None or self._dtype.itemsize < 4:
-            return
-        table = encoding.table()
-        codes = [table.code(end, phase) for end in (found.low, found.high) for phase in range(table.phases)]
-        if max(abs(code) for code in codes) >= _LARGEST_CODE:
-            raise InvalidInputError(
-                f"values from {found.low} to {found.high} in frames from {first_frame} have codes beyond 32 bits "
-                f"under {noise}: use layout='lossless'"
-            )
-        if encoding.exact and max(abs(found.low), abs(found.high)) >= _LARGEST_CODE:
-            raise InvalidInputError(
-                f"values from {found.low} to {found.high} in frames from {first_frame}; this recording began with "
-                "values small enough to be stored exactly, and takes up to 2**31: use layout='lossless'"
-            )
+    def admit(self, block: NDArray[Any], first_frame: int) -> None:
+        """Note frames as taken; InvalidInputError where not every value is sure to encode."""
+        with self._lock:
+            layout = self._layout
+            if layout is not None and layout.encoding.layout == "lossless":
+                return
+            noise = None if layout is None else layout.encoding.noise
+            joined: dict[int, Extent] = {}
+            start = 0
+            while start < len(block):
+                first = first_frame + start
+                number, inside = divmod(first, self._chunk_frames)
+                stop = min(start + self._chunk_frames - inside, len(block))
+                found = extent(block[start:stop], self._backend, noise=noise, first_frame=first)
+                known = self._extents.get(number)
+                if known is not None:
+                    found = Extent(min(found.low, known.low), max(found.high, known.high))
+                if layout is not None and found != known:
+                    _check(layout, found, first)
+                joined[number], start = found, stop
+            self._extents = joined if layout is not None else self._extents | joined
+
+
+def _check(layout: Layout, found: Extent, first_frame: int | None = None) -> None:
+    """InvalidInputError where a chunk of such values cannot be encoded."""
+    if layout.encoding.layout == "lossless":
+        return
+    where = (
+        "frames taken before the layout was chosen" if first_frame is None else f"frames from {first_frame}"
+    )
+    if found.low < 0 and layout.encoding.noise == _PHOTON_COUNTER:
+        raise InvalidInputError(
+            f"{where} have values down to {found.low:g}; a photon counter has no negatives"
+        )
+    try:
+        base, top = layout.check(found)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{where} do not fit a chunk: {error}") from error
+    if max(abs(base), abs(base + top)) >= _LARGEST_CODE:
+        raise InvalidInputError(
+            f"{where} have values from {found.low:g} to {found.high:g}, whose codes leave 32 bits under "
+            f"{layout.encoding.noise}: use layout='lossless'"
+        )

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ MAGIC, END = b"PHJR", b"PHJE"
 _HEAD = struct.Struct("<4s16sQIIIQII")
 _SIGNATURE = struct.Struct("<4s16sQ")
 _SPARE = 3  # segments kept to be written again
+SEGMENT_NAME = re.compile(r"journal-(\d{10})-\d+")
+SPARE_NAME = re.compile(rf"spare-{SEGMENT_NAME.pattern}")
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Journal:
         attempt = self._attempts.get(chunk, 0)
         self._attempts = {chunk: attempt + 1}
         path = self._folder / segment_name(chunk, attempt)
-        spares = sorted(self._folder.glob("spare-*")) if attempt == 0 else []
+        spares = self._spares() if attempt == 0 else []
         if spares:
             durable.rename(str(spares[0]), str(path))
             flags = os.O_WRONLY
@@ -128,13 +132,16 @@ class Journal:
 
     def retire(self, chunk: int) -> None:
         """A chunk is safe elsewhere: its segments are spare, or go."""
-        spare = len(list(self._folder.glob("spare-*")))
+        spare = len(self._spares())
         for path in segments(self._folder, chunk):
             if spare < _SPARE:
                 durable.rename(str(path), str(self._folder / f"spare-{path.name}"))
                 spare += 1
             else:
                 durable.remove(str(path))
+
+    def _spares(self) -> list[Path]:
+        return sorted(path for path in self._folder.glob("spare-*") if SPARE_NAME.fullmatch(path.name))
 
 
 def segment_name(chunk: int, attempt: int) -> str:
@@ -144,22 +151,33 @@ def segment_name(chunk: int, attempt: int) -> str:
 
 def segments(folder: Path, chunk: int) -> list[Path]:
     """The segments of a chunk."""
-    return sorted(folder.glob(f"journal-{chunk:010d}-*"))
+    found = folder.glob(f"journal-{chunk:010d}-*")
+    return sorted(path for path in found if SEGMENT_NAME.fullmatch(path.name) and path.is_file())
 
 
 def journaled(folder: Path) -> list[int]:
     """Numbers of the chunks that have segments."""
-    return sorted({int(path.name.split("-")[1]) for path in folder.glob("journal-*-*")})
+    named = ((path, SEGMENT_NAME.fullmatch(path.name)) for path in folder.glob("journal-*-*"))
+    return sorted({int(match[1]) for path, match in named if match and path.is_file()})
+
+
+def holds_records(folder: Path, token: bytes, chunk: int) -> bool:
+    """Whether some header of a record of this chunk is there, whole or not."""
+    for path in segments(folder, chunk):
+        if path.stat().st_size:
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                if any(data.find(_SIGNATURE.pack(magic, token, chunk)) >= 0 for magic in (MAGIC, END)):
+                    return True
+    return False
 
 
 def scan(
     folder: Path, token: bytes, chunk: int, frame_nbytes: int
 ) -> tuple[list[Found], list[tuple[int, int]]]:
-    """Whole records of a chunk in order of frames, and ranges of frames of records that are damaged.
+    """Whole records of a chunk in order of frames, and ranges of frames that only damaged records hold.
 
-    Bytes after the last whole record belong to a write that was cut short, and was never
-    acknowledged. A record that fails its checksum *before* a whole one was acknowledged: it was
-    damaged afterwards. A last record of full length that fails is named too, since either may be.
+    Bytes after the last header of a record belong to a write that was cut short, or were lost: the count of
+    acknowledged frames tells.
     """
     whole: list[Found] = []
     damaged: list[tuple[int, int]] = []
@@ -169,11 +187,8 @@ def scan(
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             _scan(path, data, token, chunk, frame_nbytes, whole, damaged)
     whole.sort(key=lambda found: (found.first, -found.frames))
-    have = _covered(whole)
-    lost = sorted({frame for a, b in damaged for frame in range(a, b) if frame not in have})
-    end = max(have, default=-1)
-    lost += [frame for frame in range(end) if frame not in have and frame not in lost]
-    return whole, _ranges(sorted(lost))
+    have = covered(whole)
+    return whole, ranges({frame for a, b in damaged for frame in range(a, b)} - have)
 
 
 def _scan(
@@ -215,13 +230,15 @@ def _scan(
         position = data.find(ending, position + 1)
 
 
-def _covered(whole: list[Found]) -> set[int]:
+def covered(whole: list[Found]) -> set[int]:
+    """The frames of records."""
     return {frame for found in whole for frame in range(found.first, found.first + found.frames)}
 
 
-def _ranges(frames: list[int]) -> list[tuple[int, int]]:
-    """Sorted numbers as half-open ranges."""
-    if not frames:
+def ranges(frames: Iterable[int]) -> list[tuple[int, int]]:
+    """Numbers as half-open ranges, in order."""
+    found = np.array(sorted(frames), np.int64)
+    if not found.size:
         return []
-    cuts = np.flatnonzero(np.diff(frames) != 1) + 1
-    return [(int(part[0]), int(part[-1]) + 1) for part in np.split(np.asarray(frames), cuts)]
+    cuts = np.flatnonzero(np.diff(found) != 1) + 1
+    return [(int(part[0]), int(part[-1]) + 1) for part in np.split(found, cuts)]

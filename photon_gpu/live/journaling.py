@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
+from photon_gpu.live.acknowledged import AcknowledgedCount
 from photon_gpu.live.chunks import Buffers, Chunk
 from photon_gpu.live.journal import Journal
 from photon_gpu.live.ledger import Ledger
@@ -24,10 +26,11 @@ class Journaling:
     ledger : Ledger
     buffers : Buffers
         Get a chunk back when it is journaled (and encoded).
+    count : AcknowledgedCount
     """
 
-    def __init__(self, journal: Journal, ledger: Ledger, buffers: Buffers) -> None:
-        self._journal, self._ledger, self._buffers = journal, ledger, buffers
+    def __init__(self, journal: Journal, ledger: Ledger, buffers: Buffers, count: AcknowledgedCount) -> None:
+        self._journal, self._ledger, self._buffers, self._count = journal, ledger, buffers, count
         self._chunks: deque[Chunk] = deque()
         self._patience = Patience(_WAIT_SECONDS)
         self._broken = True  # no segment is open
@@ -56,21 +59,29 @@ class Journaling:
         try:
             while (found := self._next()) is not None:
                 chunk, filled = found
+                if chunk is None:
+                    self._note_count(self._count.sync)
+                    continue
                 again(partial(self._write, chunk, filled), self._patience, self._failed)
                 if filled == len(chunk.values):
                     self._chunks.popleft()
                     self._broken = True
                     self._buffers.release(chunk)
+                self._note_count(self._count.sync)
         except Exception as error:
             if not self._patience.stopping.is_set():
                 self._ledger.fail(error)
 
-    def _next(self) -> tuple[Chunk, int] | None:
+    def _next(self) -> tuple[Chunk | None, int] | None:
+        """A chunk with frames that are not journaled; None instead of it where the count is to be synced."""
         with self._ledger.changed:
             while not self._patience.stopping.is_set():
                 if self._chunks and (chunk := self._chunks[0]).filled > chunk.journaled:
                     return chunk, chunk.filled
-                self._ledger.changed.wait()
+                due = self._count.due_seconds
+                if due == 0:
+                    return None, 0
+                self._ledger.changed.wait(due)
         return None
 
     def _write(self, chunk: Chunk, filled: int) -> None:
@@ -88,7 +99,15 @@ class Journaling:
             self._journal.write(chunk.number, start, chunk.values[start:stop], chunk.records[start:stop])
         self._journal.sync()
         chunk.journaled = filled
-        self._ledger.journal(chunk.number * self._ledger.chunk_frames + filled)
+        frames = chunk.number * self._ledger.chunk_frames + filled
+        self._note_count(partial(self._count.note, frames))
+        self._ledger.journal(frames)
+
+    def _note_count(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except OSError as error:  # the frames themselves are safe
+            self._ledger.note_trouble(f"the count of acknowledged frames: {told(error)}")
 
     def _failed(self, error: Exception) -> None:
         # What a failed sync left on disk is unknown, for ever: the chunk begins again in a new file.

@@ -91,6 +91,7 @@ class Keeper:
         if stored is not None:
             frames, files = stored
             spool.note_stored(number, frames, files)
+            self._count(spool, number, frames)
             self._ledger.keep(number, frames)
             if self._ledger.is_published(number):  # while it was noted: nobody takes that away again
                 spool.drop(number)
@@ -103,9 +104,16 @@ class Keeper:
             if parcel.data is not None:
                 spool.save_chunk(number, parcel.frames, parcel.said, parcel.data)
                 parcel.data = parcel.said = None
+                self._count(spool, number, parcel.frames)
                 self._ledger.keep(number, parcel.frames)
         self._forget(parcel)
         return True
+
+    def _count(self, spool: Spool, chunk: int, frames: int) -> None:
+        try:
+            spool.count.note(chunk * self._ledger.chunk_frames + frames, synced=True)
+        except OSError as error:  # the chunk itself is safe
+            self._ledger.note_trouble(f"the count of acknowledged frames: {told(error)}")
 
     def _forget(self, parcel: Parcel) -> None:
         with self._left:

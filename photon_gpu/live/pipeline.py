@@ -40,8 +40,8 @@ class Pipeline:
         See :class:`~photon_gpu.live.encoder.Encoder`.
     attributes : dict
         For ``.zattrs``.
-    chosen : callable, optional
-        ``chosen(layout)``, once that is decided.
+    fits : callable, optional
+        ``fits(layout)``, before that is decided: InvalidInputError where frames that were taken do not fit it.
     published, files
         Frames, and manifest entries, that an earlier run published.
     """
@@ -58,12 +58,12 @@ class Pipeline:
         backend: Backend,
         workers: int,
         attributes: dict[str, Any],
-        chosen: Callable[[Layout], None] | None = None,
+        fits: Callable[[Layout], None] | None = None,
         published: int = 0,
         files: dict[str, list[Any]] | None = None,
     ) -> None:
         self.config, self._storage, self._spool = config, storage, spool
-        self._attributes, self._when_chosen = attributes, chosen
+        self._attributes = attributes
         self.ledger = Ledger(config.durability, config.frames_per_chunk, published=published)
         self.buffers = Buffers(config)
         self.layout: Layout | None = None
@@ -77,7 +77,7 @@ class Pipeline:
             files=files or {},
         )  # fmt: skip
         self._encoder = Encoder(
-            config, noise, backend, workers, chosen=self._chosen, done=self._delivery.send,
+            config, noise, backend, workers, fits=fits, chosen=self._chosen, done=self._delivery.send,
             released=self.buffers.release, failed=self.ledger.fail,
             noted=self.ledger.note,
         )  # fmt: skip
@@ -113,7 +113,7 @@ class Pipeline:
         with ledger.changed:
             while ledger.published < frames and ledger.error is None:
                 ledger.changed.wait(0.2)
-                if (now := self._progress()) != seen:
+                if (now := self._progress()) != seen or self._encoder.busy:
                     seen, since = now, monotonic()
                 if monotonic() - since > limit:
                     break
@@ -162,5 +162,3 @@ class Pipeline:
                 self.ledger.note_trouble(told(problem))
         self.layout = layout
         self._publisher.describe(layout, chunk, attributes)
-        if self._when_chosen is not None:
-            self._when_chosen(layout)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from photon_gpu import metadata
-from photon_gpu.auto_noise import KEY
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu import durable, metadata
+from photon_gpu.auto_noise import AUTO, KEY
 from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.errors import (
@@ -20,7 +24,11 @@ from photon_gpu.errors import (
     StoreNotFoundError,
 )
 from photon_gpu.layouts import layout_for
+from photon_gpu.layouts.base import Layout
+from photon_gpu.live.chunks import Chunk
+from photon_gpu.live.config import OWN_ATTRIBUTES
 from photon_gpu.live.encoder import resolve_noise
+from photon_gpu.live.gate import Gate
 from photon_gpu.live.pipeline import Pipeline
 from photon_gpu.live.published import (
     describe,
@@ -32,6 +40,7 @@ from photon_gpu.live.published import (
 from photon_gpu.live.spool import RECORDING, Spool, pending
 from photon_gpu.live.survey import Held, Range, Survey, first_number, named, survey
 from photon_gpu.live.unpublished import unpublished
+from photon_gpu.marker import started
 from photon_gpu.noise import NoiseModel
 from photon_gpu.pool import worker_count
 from photon_gpu.storage import Storage
@@ -60,6 +69,8 @@ class RecoverReport:
         Folder that was put at the movie's name, where an overwrite had been interrupted.
     beside : list of str
         Folders that interrupted overwrites left beside the movie; nothing is done to them.
+    notes : list of str
+        What else you should know: attributes that were left out, files that belong to no recording.
     seconds : float
     """
 
@@ -71,6 +82,7 @@ class RecoverReport:
     discarded: list[str] = field(default_factory=list)
     put_back: str | None = None
     beside: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,7 +101,7 @@ class RecoverReport:
             text += f"; left beside it by interrupted overwrites: {', '.join(self.beside)}"
         if self.discarded:
             text += f"; {len(self.discarded)} chunks discarded, which were stored and never acknowledged"
-        return text
+        return "\n  note: ".join([text, *self.notes])
 
 
 def recover(
@@ -114,7 +126,7 @@ def recover(
         Where the movie goes, if not where it was going (with options or credentials, say, which
         are never kept).
     noise : NoiseModel, optional
-        Where the recording ended before its noise model was estimated.
+        Where the recording ended before a function of the caller's had found its noise model.
     salvage : bool
         Go on although frames before others cannot be read (a damaged disk): zeros take their places,
         and report, ``.zattrs`` and verify name them. Otherwise that is an error, and nothing is changed.
@@ -198,13 +210,16 @@ class _Recovery:
             self._spool.remove()
             return self._report(Survey(finished), 0)
         seen, files, description = published(self._storage)
-        found = survey(self._spool, self._storage, seen)
+        described = description or self._spool.encoding()
+        found = survey(self._spool, self._storage, seen, described)
         if found.lost and not self._salvage:
             raise CorruptDataError(
                 f"{self._spool.folder}: {named(found.lost)} had been acknowledged and cannot be read; nothing was "
                 "changed. salvage=True stores all others, with zeros in their place"
             )
-        described = description or self._spool.encoding()
+        layout = layout_for(described.encoding, self._backend) if described is not None else None
+        if layout is not None and layout.encoding.layout == "plain":
+            self._set_aside(found, layout)
         size = self._config.frames_per_chunk
         if described is not None and seen % size == 0:  # else the last, partial chunk is published
             found.follow(unpublished(self._storage, found.total // size * size, described))
@@ -215,7 +230,7 @@ class _Recovery:
             Claim(self._storage, overwrite=False).withdraw()
             self._spool.remove()
             return self._report(found, 0)
-        attributes = {**self._spool.facts["attributes"], "recording_id": self._token}
+        attributes = {**self._attributes(found), "recording_id": self._token}
         if described is not None and KEY in described.attributes:
             attributes[KEY] = described.attributes[KEY]
         if found.lost:
@@ -223,18 +238,71 @@ class _Recovery:
         pipeline = Pipeline(
             self._storage, self._config, token=self._token, spool=self._spool, recycler=None,
             noise=self._known_noise(described), backend=self._backend, workers=self._workers,
-            attributes=attributes, published=seen, files=files,
+            fits=lambda layout: self._admit(found, layout), attributes=attributes, published=seen, files=files,
         )  # fmt: skip
         try:
-            if described is not None:
-                pipeline.describe(layout_for(described.encoding, self._backend), described.chunks)
+            if layout is not None and described is not None:
+                pipeline.describe(layout, described.chunks)
             for held in found.chunks:
                 self._feed(pipeline, held)
             pipeline.finish(found.total)
         finally:
             pipeline.stop()
         self._spool.remove()
+        found.notes += pipeline.ledger.notes
         return self._report(found, found.total - seen)
+
+    def _attributes(self, found: Survey) -> dict[str, Any]:
+        """The caller's, without those that an earlier release took and no movie can have."""
+        given = self._spool.facts["attributes"]
+        taken = metadata.own_keys(given, OWN_ATTRIBUTES)
+        if taken:
+            found.notes.append(f"attributes left out, as these keys are photon_gpu's own: {', '.join(taken)}")
+        return {key: value for key, value in given.items() if key not in taken}
+
+    def _admit(self, found: Survey, layout: Layout) -> None:
+        """InvalidInputError where a layout cannot hold the frames of the journal."""
+        gate = self._gate(layout)
+        for held in found.chunks:
+            if held.records is not None and layout.encoding.layout != "lossless":
+                gate.admit(self._frames_of(held), held.number * self._config.frames_per_chunk)
+
+    def _set_aside(self, found: Survey, layout: Layout) -> None:
+        """Keep chunks that layout plain has no place for, and that passed an earlier release's gate, as files."""
+        gate = self._gate(layout)
+        for place, held in enumerate(found.chunks):
+            if held.records is None:
+                continue
+            values, first = self._frames_of(held), held.number * self._config.frames_per_chunk
+            try:
+                gate.admit(values, first)
+            except InvalidInputError as error:
+                if not self._salvage:
+                    raise InvalidInputError(
+                        f"{self._spool.folder}: {error}; nothing was changed. salvage=True keeps these frames as a "
+                        ".npy file beside the spool, with zeros in their place, as layout 'plain' cannot hold them"
+                    ) from error
+                path = f"{self._spool.folder}-frames-{first}-{first + held.frames - 1}.npy"
+                data = io.BytesIO()
+                np.save(data, values)
+                durable.write_file(path, data.getbuffer())
+                found.chunks[place] = replace(held, blank=True)
+                found.lost = sorted([*found.lost, (first, first + held.frames)])
+                found.notes.append(
+                    f"{named([(first, first + held.frames)])} could not be quantized: they are in {path}"
+                )
+
+    def _gate(self, layout: Layout) -> Gate:
+        config = self._config
+        gate = Gate(config.frame_shape, np.dtype(config.dtype), config.frames_per_chunk, self._backend)
+        gate.expect(layout)
+        return gate
+
+    def _frames_of(self, held: Held) -> NDArray[Any]:
+        """Of a chunk in the journal."""
+        chunk = Chunk(held.number, np.empty(self._config.chunk(), self._config.dtype))
+        held.fill(chunk)
+        return chunk.values[: chunk.filled]
 
     def _take_over(self) -> int | None:
         """Make the place ours again; the count of frames where the recording had been finished after all."""
@@ -284,6 +352,8 @@ class _Recovery:
         if self._noise is not None:
             return resolve_noise(self._noise)
         facts = self._spool.facts
+        if facts.get("noise_estimated"):
+            return resolve_noise(AUTO)
         if not facts["noise_known"]:
             raise InvalidInputError(
                 f"{self._spool.folder}: the recording ended before its noise model was estimated; give noise=..."
@@ -293,7 +363,7 @@ class _Recovery:
     def _report(self, found: Survey, recovered: int) -> RecoverReport:
         return RecoverReport(
             url=self._storage.url, frames=found.total, recovered=recovered, lost=found.lost,
-            doubtful=found.doubtful, discarded=self._discarded, seconds=monotonic() - self._began,
+            doubtful=found.doubtful, discarded=self._discarded, notes=found.notes, seconds=monotonic() - self._began,
         )  # fmt: skip
 
 
@@ -339,5 +409,5 @@ def _marker(token: str, spool: Spool) -> bytes:
     import json
     import socket
 
-    who = {"host": socket.gethostname(), "pid": os.getpid(), "token": token}
+    who = {"host": socket.gethostname(), "pid": os.getpid(), "token": token, **started()}
     return json.dumps({**who, "recording": True, "spool": str(spool.folder)}).encode()

@@ -15,28 +15,33 @@ _COPY = ".copy"
 
 
 def write(path: Path, facts: dict[str, Any]) -> None:
-    """Write facts; the copy first, so that where the file is there, both are."""
+    """Write facts, as JSON holds them; the copy first, so that where the file is there, both are."""
+    facts = json.loads(
+        json.dumps(facts, allow_nan=False)
+    )  # keys that are no strings sort differently as strings
     data = json.dumps({**facts, _CRC: _crc(facts)}, indent=1, allow_nan=False).encode()
     for where in (f"{path}{_COPY}", str(path)):
         durable.write_file(where, data)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Facts as they were written, from the copy where the file was altered.
+    """Facts as they were written, from the copy where the file was altered or is gone.
 
     Raises
     ------
     FileNotFoundError
-        The file is not there.
+        Neither is there.
     CorruptDataError
-        Both were altered.
+        What is there was altered.
     """
-    first = path.read_bytes()
     copy = Path(f"{path}{_COPY}")
-    for data in (first, copy.read_bytes() if copy.is_file() else b""):
+    there = [each for each in (path, copy) if each.is_file()]
+    if not there:
+        raise FileNotFoundError(f"neither {path} nor its copy is there")
+    for each in there:
         try:
-            facts = json.loads(data)
-            if isinstance(facts, dict) and facts.pop(_CRC, None) == _crc(facts):
+            facts = json.loads(each.read_bytes())
+            if isinstance(facts, dict) and facts.pop(_CRC, None) in (_crc(facts), _crc_of_numbers(facts)):
                 return facts
         except (ValueError, RecursionError):
             continue
@@ -44,11 +49,29 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def remove(path: Path) -> None:
-    """Remove the file, then its copy."""
-    durable.remove(str(path))
+    """Remove the file and its copy."""
     durable.remove(f"{path}{_COPY}")
+    durable.remove(str(path))
 
 
 def _crc(facts: dict[str, Any]) -> str:
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _crc_of_numbers(facts: dict[str, Any]) -> str:
+    """As :func:`_crc` was once made of keys that are numbers: sorted before they became strings."""
+    text = json.dumps(_by_number(facts), separators=(",", ":"), allow_nan=False)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _by_number(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_by_number(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    try:
+        keys = sorted(value, key=float)
+    except ValueError:
+        keys = sorted(value)
+    return {key: _by_number(value[key]) for key in keys}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import time
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,21 @@ from typing import Any
 from photon_gpu import durable, metadata
 from photon_gpu.crc import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedVersionError
-from photon_gpu.live import journal, sealed
+from photon_gpu.live import acknowledged, journal, sealed
+from photon_gpu.live.acknowledged import AcknowledgedCount
 from photon_gpu.live.config import LiveConfig
-from photon_gpu.live.journal import Journal
+from photon_gpu.live.journal import SEGMENT_NAME, SPARE_NAME, Journal
 
 VERSION = 1
 RECORDING, ENCODING, LOCK = "recording.json", "encoding.json", "lock"
 _CHUNK_HEAD = struct.Struct("<4sIIQIQ")
 _CHUNK_MAGIC = b"PHSP"
+_KEPT_NAME = re.compile(r"chunk-(\d{10})")
+_STORED_NAME = re.compile(r"stored-(\d{10})(\.copy)?")
+_OWN = re.compile(
+    rf"{LOCK}|({re.escape(RECORDING)}|{re.escape(ENCODING)})(\.copy)?|{acknowledged.NAME}|{re.escape(durable.PARTIAL)}.*"
+    rf"|{_KEPT_NAME.pattern}|{_STORED_NAME.pattern}|{SEGMENT_NAME.pattern}|{SPARE_NAME.pattern}"
+)
 
 
 class Spool:
@@ -36,7 +45,9 @@ class Spool:
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
         self.folder, self.facts = folder, facts
         self._lock: int | None = None
+        _HELD.add(self)
         self._encoding: dict[str, Any] | None = None  # not on disk yet
+        self._count: AcknowledgedCount | None = None
         self._hold()
 
     @classmethod
@@ -48,6 +59,7 @@ class Spool:
         durable.make_folder(str(folder))
         spool = cls(folder, {"spool_version": VERSION, **facts})
         try:
+            spool._count = AcknowledgedCount(folder, spool.token)
             sealed.write(folder / RECORDING, spool.facts)
         except BaseException:  # a recording that never began must not look like one that ended early
             with suppress(OSError):
@@ -77,6 +89,17 @@ class Spool:
     def config(self) -> LiveConfig:
         """Parameters of the recording."""
         return LiveConfig.from_dict(self.facts["config"])
+
+    @property
+    def count(self) -> AcknowledgedCount:
+        """Where the count of acknowledged frames is noted."""
+        if self._count is None:
+            self._count = AcknowledgedCount(self.folder, self.token)
+        return self._count
+
+    def acknowledged(self) -> int | None:
+        """Frames that had been acknowledged, at least; None where that is not known."""
+        return acknowledged.read(self.folder, self.token)
 
     def journal(self) -> Journal:
         """Where frames are written before they are acknowledged."""
@@ -117,18 +140,45 @@ class Spool:
         path = self.folder / _chunk_name(chunk)
         content = path.read_bytes()
         start = _CHUNK_HEAD.size + 4
-        if len(content) >= start:
-            head = content[: _CHUNK_HEAD.size]
-            magic, frames, said, nbytes, crc, number = _CHUNK_HEAD.unpack(head)
-            (head_crc,) = struct.unpack_from("<I", content, _CHUNK_HEAD.size)
-            whole = len(content) == start + said + nbytes and crc32(head) == head_crc
-            if magic == _CHUNK_MAGIC and number == chunk and whole and crc32(content[start:]) == crc:
+        if (head := _head_of(content)) is not None:
+            frames, said, nbytes, crc, number = head
+            whole = len(content) == start + said + nbytes and number == chunk
+            if whole and crc32(content[start:]) == crc:
                 return frames, content[start : start + said] or None, content[start + said :]
         raise CorruptDataError(f"{path} was altered")
 
     def saved(self) -> list[int]:
         """Numbers of the chunks that were kept."""
-        return sorted(int(path.name.split("-")[1]) for path in self.folder.glob("chunk-*"))
+        return self._numbers("chunk-*", _KEPT_NAME)
+
+    def _proves(self, chunk: int) -> bool:
+        """Whether a file of a chunk holds something that was written for it, whole or not."""
+        if journal.holds_records(self.folder, self.token, chunk):
+            return True
+        with suppress(FileNotFoundError, CorruptDataError, KeyError):
+            self.load_stored(chunk)
+            return True
+        try:
+            with (self.folder / _chunk_name(chunk)).open("rb") as file:
+                start = file.read(_CHUNK_HEAD.size + 4)
+        except FileNotFoundError:
+            return False
+        head = _head_of(start)
+        return head is not None and head[-1] == chunk
+
+    def chunks(self) -> tuple[list[int], list[int]]:
+        """Numbers of the chunks that are here, and of those that only the name of a file speaks of."""
+        named = sorted({*self.saved(), *self.stored(), *journal.journaled(self.folder)})
+        proves = {number: self._proves(number) for number in named}
+        return [n for n in named if proves[n]], [n for n in named if not proves[n]]
+
+    def foreign(self) -> list[str]:
+        """Names of files that no recording writes."""
+        return sorted(path.name for path in self.folder.iterdir() if not _own(path))
+
+    def _numbers(self, pattern: str, name: re.Pattern[str]) -> list[int]:
+        named = ((path, name.fullmatch(path.name)) for path in self.folder.glob(pattern))
+        return sorted({int(match[1]) for path, match in named if match and path.is_file()})
 
     def note_stored(self, chunk: int, frames: int, files: dict[str, list[Any]]) -> None:
         """Keep which files of the store hold a chunk that cannot be published now."""
@@ -142,7 +192,7 @@ class Spool:
 
     def stored(self) -> list[int]:
         """Numbers of the chunks that were noted to be in the store."""
-        return sorted(int(path.name.split("-")[1]) for path in self.folder.glob("stored-??????????"))
+        return self._numbers("stored-*", _STORED_NAME)
 
     def drop(self, chunk: int, recycler: Journal | None = None) -> None:
         """A chunk is published: nothing here is needed any more."""
@@ -176,17 +226,25 @@ class Spool:
 
     def release(self) -> None:
         """Let somebody else recover what is here."""
+        if self._count is not None:
+            self._count.close()
         if self._lock is not None:
             lock, self._lock = self._lock, None
             os.close(lock)
 
     def remove(self) -> None:
-        """All is in the store: ``recording.json`` goes first, so that what is half removed is no recording."""
-        durable.remove(str(self.folder / RECORDING))
+        """All is in the store: ``recording.json`` goes first, so that what is half removed is no recording.
+
+        Files that no recording writes stay, and so does the folder then.
+        """
+        sealed.remove(self.folder / RECORDING)
         durable.sync_folder(str(self.folder))
         self.release()
-        shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):
+            for path in self.folder.iterdir():
+                if _own(path):
+                    durable.remove(str(path))
+            self.folder.rmdir()
             self.folder.parent.rmdir()  # only where nothing else is in it
 
     def _hold(self) -> None:
@@ -203,12 +261,52 @@ class Spool:
         self._lock = lock
 
 
+_HELD: weakref.WeakSet[Spool] = weakref.WeakSet()
+
+
+def _close_in_child() -> None:
+    """A forked child would hold the locks of its parent's recordings for as long as it lives."""
+    for spool in _HELD:
+        if spool._lock is not None:
+            os.close(spool._lock)
+            spool._lock = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
+
+
 def pending(parent: str | os.PathLike[str]) -> list[Path]:
     """Folders of recordings below a spool that were begun and not finished, oldest first."""
     found = Path(parent).absolute()
-    if (found / RECORDING).is_file():
+    if _is_recording(found):
         return [found]
-    return sorted(path.parent for path in found.glob(f"*/{RECORDING}"))
+    folders = {path.parent for path in found.glob(f"*/{RECORDING}*")}
+    return sorted(folder for folder in folders if _is_recording(folder))
+
+
+def _is_recording(folder: Path) -> bool:
+    """Whether frames may be there: a copy alone is one where frames are, else it was never begun or is removed."""
+    if (folder / RECORDING).is_file():
+        return True
+    if not (folder / f"{RECORDING}.copy").is_file():
+        return False
+    names = [path.name for path in folder.iterdir()]
+    return any(own.fullmatch(name) for name in names for own in (_KEPT_NAME, _STORED_NAME, SEGMENT_NAME))
+
+
+def _own(path: Path) -> bool:
+    return _OWN.fullmatch(path.name) is not None and path.is_file()
+
+
+def _head_of(content: bytes) -> tuple[int, int, int, int, int] | None:
+    """Frames, bytes of records and of data, CRC and number of a kept chunk; None where its head is damaged."""
+    if len(content) < _CHUNK_HEAD.size + 4:
+        return None
+    head = content[: _CHUNK_HEAD.size]
+    (crc,) = struct.unpack_from("<I", content, _CHUNK_HEAD.size)
+    magic, *fields = _CHUNK_HEAD.unpack(head)
+    return tuple(fields) if magic == _CHUNK_MAGIC and crc == crc32(head) else None
 
 
 def _chunk_name(chunk: int) -> str:

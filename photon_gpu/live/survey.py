@@ -9,11 +9,14 @@ from typing import Any
 from photon_gpu import manifest
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.live.chunks import Chunk
-from photon_gpu.live.journal import Found, journaled, scan
+from photon_gpu.live.journal import Found, covered, journaled, ranges, scan
 from photon_gpu.live.spool import Spool
+from photon_gpu.live.unpublished import Stored, unpublished
+from photon_gpu.metadata import Description
 from photon_gpu.storage import Storage
 
 Range = tuple[int, int]
+_MOST_MISSING = 10_000  # chunks that may be missing in a row before one that is there
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,23 @@ class Held:
         Manifest entries, where it is in the store already and whole.
     records : list of Found or None
         None: it is in the store, or encoded in the spool.
+    blank : bool
+        Of the records only times and metadata are stored, and zeros in place of the frames.
     """
 
     number: int
     frames: int
     files: dict[str, list[Any]] | None = None
     records: list[Found] | None = None
+    blank: bool = False
 
     def fill(self, chunk: Chunk) -> None:
         """Put the journal's frames into an empty chunk; zeros where there is no record."""
         chunk.values[: self.frames] = 0
         said: list[Any] = [(None, None)] * self.frames
         for found in self.records or []:
-            found.read(chunk.values[found.first : found.first + found.frames])
+            if not self.blank:
+                found.read(chunk.values[found.first : found.first + found.frames])
             said[found.first : found.first + found.frames] = found.records
         chunk.records, chunk.filled = said, self.frames
 
@@ -55,19 +62,22 @@ class Survey:
     chunks : list of Held
         In order.
     lost : list of (int, int)
-        Ranges of frames before others that are there, which cannot be read. Chunks are kept in order, so
-        they were there once, and acknowledged.
+        Ranges of frames that had been acknowledged and cannot be read: the count of acknowledged frames says so,
+        or others after them are there (chunks are kept in order).
     doubtful : list of (int, int)
         Ranges after the last whole frame that were being written when the recording ended.
+    notes : list of str
+        What else was found.
     """
 
     total: int
     chunks: list[Held] = field(default_factory=list)
     lost: list[Range] = field(default_factory=list)
     doubtful: list[Range] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def follow(self, stored: Iterable[tuple[int, dict[str, list[Any]]]]) -> None:
-        """Chunks (frames and files of each) come after those that were found, or in the last one's place if longer."""
+    def follow(self, stored: Iterable[Stored]) -> None:
+        """Chunks that are in the store come after those that were found, or in the last one's place if longer."""
         for frames, files in stored:
             number = int(next(iter(files)).split(".")[0])
             if self.chunks and self.chunks[-1].number == number:
@@ -78,26 +88,58 @@ class Survey:
             self.total += frames
         self.doubtful = [span for span in self.doubtful if span[1] > self.total]
 
+    def lose(self, spans: Iterable[Range]) -> None:
+        """Name frames as lost, those that follow on each other as one range."""
+        for first, end in spans:
+            if self.lost and self.lost[-1][1] == first:
+                first = self.lost.pop()[0]
+            self.lost.append((first, end))
 
-def survey(spool: Spool, storage: Storage, published: int) -> Survey:
-    """Look for the frames after the first ``published``; nothing is changed."""
-    size, found = spool.config.frames_per_chunk, Survey(published)
+
+def survey(spool: Spool, storage: Storage, published: int, description: Description | None = None) -> Survey:
+    """Look for the frames after the first ``published``; nothing is changed.
+
+    ``description`` tells how chunks in the store are encoded, where that is known.
+    """
+    size, found, count = spool.config.frames_per_chunk, Survey(published), spool.acknowledged()
+    found.notes += [
+        f"{spool.folder / name} is no file of a recording; it was left alone" for name in spool.foreign()
+    ]
+    if count is None:
+        found.notes.append(
+            "the count of acknowledged frames cannot be read: frames lost at the very end would not be named"
+        )
     if published % size:
         return found  # only the last chunk is partial, and then all are published
-    last = max([*spool.saved(), *spool.stored(), *journaled(spool.folder)], default=-1)
+    last = _last_chunk(spool, published // size, count)
     for number in range(published // size, last + 1):
         held = _in_store(spool, storage, number) or _in_spool(spool, number)
         if held is None:
-            held = _in_journal(spool, found, number, number == last)
+            held = _in_journal(spool, storage, found, number, number == last, description)
         if held.frames:
             found.chunks.append(held)
         found.total += held.frames
     return found
 
 
+def _last_chunk(spool: Spool, first: int, count: int | None) -> int:
+    """Number of the last chunk that frames may be of; ``first - 1`` where there is none from ``first`` on.
+
+    Chunks follow on each other, so a file far behind the others was put there by somebody else.
+    """
+    proven, named = spool.chunks()
+    last = first - 1 if count is None else max(first, -(-count // spool.config.frames_per_chunk)) - 1
+    for number in proven:
+        if last < number <= last + _MOST_MISSING:
+            last = number
+    while count is None and last + 1 in named:  # what is left of a chunk, where nothing else tells
+        last += 1
+    return last
+
+
 def first_number(spool: Spool) -> int:
     """Of the chunks that a spool holds."""
-    return min([*spool.saved(), *journaled(spool.folder)], default=0)
+    return min(spool.chunks()[0], default=0)
 
 
 def named(ranges: list[Range]) -> str:
@@ -126,19 +168,30 @@ def _in_spool(spool: Spool, number: int) -> Held | None:
         return None
 
 
-def _in_journal(spool: Spool, into: Survey, number: int, last: bool) -> Held:
-    size = spool.config.frames_per_chunk
+def _in_journal(
+    spool: Spool,
+    storage: Storage,
+    into: Survey,
+    number: int,
+    last: bool,
+    description: Description | None,
+) -> Held:
+    size, count = spool.config.frames_per_chunk, spool.acknowledged()
     first = number * size
     records, damaged = scan(spool.folder, spool.token, number, spool.config.frame_nbytes)
-    end = max((found.first + found.frames for found in records), default=0)
-    frames = end if last else size
-    for a, b in damaged:
-        if a >= end and last:
-            into.doubtful.append((first + a, first + b))
-        else:
-            into.lost.append((first + a, first + b))
-    if end < frames and not any(a <= end < b for a, b in damaged):
-        into.lost.append((first + end, first + frames))
-    if last and number not in journaled(spool.folder):  # kept or stored it was, and neither can be read
-        into.lost.append((first, first + size))
+    have = covered(records)
+    frames = size
+    if last:
+        frames = max(have, default=-1) + 1
+        if count is not None:
+            frames = max(frames, min(count - first, size))
+        elif number not in journaled(spool.folder):  # kept or stored it was, and neither can be read
+            frames = size
+    lost = set(range(frames)) - have
+    if lost and description is not None:
+        whole = next(unpublished(storage, first, description), None)
+        if whole is not None and whole[0] >= frames:
+            return Held(number, whole[0], files=whole[1])
+    into.lose((first + a, first + b) for a, b in ranges(lost))
+    into.doubtful += [(first + max(a, frames), first + b) for a, b in damaged if b > frames]
     return Held(number, frames, records=records)

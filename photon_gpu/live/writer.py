@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from photon_gpu import metadata
 from photon_gpu.backend import get_backend
 from photon_gpu.claim import Claim
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError, PhotonError, QueueFullError, RecordingError
+from photon_gpu.layouts import layout_for
 from photon_gpu.live.chunks import Chunk
-from photon_gpu.live.config import LiveConfig
-from photon_gpu.live.encoder import resolve_noise
+from photon_gpu.live.config import OWN_ATTRIBUTES, LiveConfig
+from photon_gpu.live.encoder import is_estimate, resolve_noise
 from photon_gpu.live.gate import Gate
 from photon_gpu.live.journaling import Journaling
 from photon_gpu.live.pipeline import Pipeline
@@ -121,6 +123,8 @@ class LiveWriter:
         attributes: dict[str, Any] | None = None,
     ) -> None:
         self._storage = destination(url, storage_options)
+        attributes = metadata.as_read(attributes or {})
+        metadata.check_extra(dict.fromkeys(OWN_ATTRIBUTES), attributes)
         self.config = config = LiveConfig(
             frame_shape=frame_shape, dtype=np.dtype(dtype).name, layout=layout, step=step, preset=preset,
             predictor=predictor, compressor=compressor, dither=dither, chunk_frames=chunk_frames,
@@ -134,16 +138,17 @@ class LiveWriter:
         known = found if isinstance(found, NoiseModel) or found is None else None
         base = Encoding(layout=layout, dtype=config.dtype, noise=known, step=step, dither=dither)
         warm_up(chosen, base, preset)
-        self._gate = Gate(config.frame_shape, np.dtype(config.dtype), layout, chosen)
-        self._gate.expect(None if callable(found) else base)
+        self._gate = Gate(config.frame_shape, np.dtype(config.dtype), config.frames_per_chunk, chosen)
+        if layout == "lossless" or not callable(found):
+            self._gate.expect(layout_for(base, chosen))
         self._spool: Spool | None = None
         try:
-            token = self._claim(spool, found, attributes or {})
+            token = self._claim(spool, found, attributes)
             self._journal = self._spool.journal() if self._spool and durability == "frame" else None
             self._pipeline = Pipeline(
                 self._storage, config, token=token, spool=self._spool, recycler=self._journal, noise=found,
-                backend=chosen, workers=worker_count(workers), attributes={**(attributes or {}), "recording_id": token},
-                chosen=lambda layout: self._gate.expect(layout.encoding),
+                backend=chosen, workers=worker_count(workers), attributes={**attributes, "recording_id": token},
+                fits=self._gate.expect,
             )  # fmt: skip
         except BaseException:
             if self._spool is not None:
@@ -152,7 +157,10 @@ class LiveWriter:
         self._ledger = self._pipeline.ledger
         self._journaling = None
         if self._journal is not None:
-            self._journaling = Journaling(self._journal, self._ledger, self._pipeline.buffers)
+            assert self._spool is not None
+            self._journaling = Journaling(
+                self._journal, self._ledger, self._pipeline.buffers, self._spool.count
+            )
         self._appending = threading.Lock()
         self._abandoned = threading.Event()
         self._chunk: Chunk | None = None
@@ -209,9 +217,9 @@ class LiveWriter:
         said = check(len(block), timestamp, metadata)
         with self._appending:
             self._check_open()
-            self._gate.check(block, self._ledger.frames_in)
             if self.config.on_full == "raise":
                 self._check_room(len(block))
+            self._gate.admit(block, self._ledger.frames_in)
             taken = self._take(block, said)
         if wait and self._journaling is not None:
             self._wait_for(taken)
@@ -306,7 +314,7 @@ class LiveWriter:
             facts = {
                 "token": token, "url": self._storage.url, "config": self.config.to_dict(),
                 "noise": noise.to_dict() if isinstance(noise, NoiseModel) else None,
-                "noise_known": not callable(noise), "attributes": attributes,
+                "noise_known": not callable(noise), "noise_estimated": is_estimate(noise), "attributes": attributes,
             }  # fmt: skip
             self._spool = Spool.begin(spool, self._storage.root.split("/")[-1], facts)
         folder = str(self._spool.folder) if self._spool else None

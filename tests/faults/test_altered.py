@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, PhotonError
+from photon_gpu.live import acknowledged
 from photon_gpu.live.journal import scan, segments
 from photon_gpu.live.spool import Spool, pending
 from tests.faults.filesystem import FaultyFileSystem
@@ -188,8 +190,151 @@ def test_a_damaged_last_record_is_doubtful_not_silent(memory_disk):
     content = path.read_bytes()
     where = content.find(frames(5, 6).tobytes())
     path.write_bytes(content[:where] + b"\xff" + content[where + 1 :])
+    with pytest.raises(CorruptDataError, match="frames 4 to 5 had been acknowledged"):
+        pg.recover(folder)
+    (folder / acknowledged.NAME).unlink()
     report = pg.recover(folder)
     assert report.frames == 4 and report.doubtful == [(4, 6)] and "being written" in str(report)
+    assert "the count of acknowledged frames cannot be read" in str(report)
+
+
+def _gone(folder, chunks=1):
+    for path in [p for n in range(chunks) for p in segments(folder, n)]:
+        path.unlink()
+
+
+def _last_record(folder):
+    (path,) = segments(folder, 0)
+    content = path.read_bytes()
+    size = len(frames(4, 6).tobytes())
+    start = content.find(frames(4, 6).tobytes())
+    path.write_bytes(content[: start - 100] + bytes(size + 200) + content[start + size + 100 :])
+
+
+@pytest.mark.parametrize("damage", [_gone, _last_record])
+def test_a_lost_end_of_a_journal_is_named(memory_disk, damage):
+    """Plant the bug: without the count of acknowledged frames the movie would just be shorter."""
+    folder = _journal(memory_disk)
+    damage(folder)
+    first = 0 if damage is _gone else 4
+    with pytest.raises(CorruptDataError, match=f"frames {first} to 5 had been acknowledged"):
+        pg.recover(folder)
+    report = pg.recover(folder, salvage=True)
+    assert report.frames == 6 and report.lost == [(first, 6)]
+    checked = pg.verify(memory_disk / "m.zarr")
+    assert checked.lost == ((first, 5),) and not checked.ok
+    assert not pg.open(memory_disk / "m.zarr").counts[first:].any()
+
+
+def _dead(memory_disk, count, durability="frame", **changes):
+    """A recording of which nothing was published, as a kill leaves it."""
+    fs = FaultyFileSystem(memory_disk / "store")
+    live = pg.LiveWriter(
+        fs.storage(),
+        spool=memory_disk / "spool",
+        **settings(durability=durability, close_seconds=0.1, **changes),
+    )
+    fs.away = "503"
+    for number in range(count):
+        live.append(frames(number, number + 1), timestamp=number)
+    with pytest.raises(PhotonError):
+        live.close()
+    fs.away = None
+    return fs.storage(), Path(live.spool)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_one_zeroed_run_names_every_frame_in_it(memory_disk, kept):
+    """From the middle of a chunk's second frame to its end; the next chunk is whole."""
+    folder = memory_disk / "spool"
+    live = pg.LiveWriter(memory_disk / "m.zarr", spool=folder, **settings(durability="frame"))
+    live._pipeline.stop()  # nothing is encoded: only the journal has the frames
+    for number in range(2 * CHUNK + 1):
+        live.append(frames(number, number + 1), timestamp=number)
+    live._journaling.stop()
+    live._spool.release()
+    folder = Path(live.spool)
+    (path,) = segments(folder, 1)
+    content = path.read_bytes()
+    start = content.find(frames(CHUNK + 1, CHUNK + 2).tobytes()) + 10
+    end = content.find(frames(2 * CHUNK - 1, 2 * CHUNK).tobytes()) + frames(0, 1).nbytes + 56
+    path.write_bytes(content[:start] + bytes(end - start) + content[end:])
+    if not kept:
+        (folder / acknowledged.NAME).unlink()
+    with pytest.raises(CorruptDataError, match="frames 5 to 7 had been acknowledged"):
+        pg.recover(folder)
+    report = pg.recover(folder, salvage=True)
+    assert report.lost == [(5, 8)] and report.frames == 9
+    found = pg.open(memory_disk / "m.zarr").counts[...]
+    assert [t for t in range(9) if not found[t].any()] == [5, 6, 7]
+    assert pg.verify(memory_disk / "m.zarr").lost == ((5, 7),)
+
+
+def test_the_last_kept_chunk_gone_is_named(memory_disk):
+    storage, folder = _dead(memory_disk, 3 * CHUNK, durability="chunk")
+    kept = sorted(folder.glob("chunk-*"))
+    assert len(kept) == 3
+    kept[-1].unlink()
+    with pytest.raises(CorruptDataError, match="frames 8 to 11 had been acknowledged"):
+        pg.recover(folder, url=storage)
+    report = pg.recover(folder, url=storage, salvage=True)
+    assert report.frames == 12 and report.lost == [(8, 12)]
+    assert pg.verify(storage).lost == ((8, 11),)
+
+
+def test_verify_names_lost_frames_behind_the_end_of_the_movie(store):
+    """As a recovery of an earlier release left it, that did not know how many frames there had been."""
+    attributes = json.loads((store / ".zattrs").read_bytes())
+    from photon_gpu import manifest
+
+    text = json.dumps({**attributes, "lost_frames": [[APPENDED, APPENDED + CHUNK]]}).encode()
+    (store / ".zattrs").write_bytes(text)
+    listed = manifest.unpack((store / ".manifest.json").read_bytes(), "")
+    copies = {name: (store / name).read_bytes() for name in (".zattrs", ".zarray")}
+    (store / ".manifest.json").write_bytes(manifest.pack(listed, copies))
+    checked = pg.verify(store)
+    assert not checked.ok and checked.lost == ((APPENDED, APPENDED + CHUNK - 1),)
+    assert "whole" not in str(checked) and "the movie ends after 6 frames" in str(checked)
+
+
+@pytest.mark.parametrize(
+    "name", ["recording.json", "encoding.json", "recording.json.copy", "encoding.json.copy"]
+)
+def test_one_file_of_facts_gone_changes_nothing(memory_disk, name):
+    storage, folder = _dead(memory_disk, 3 * CHUNK, durability="chunk")
+    (folder / name).unlink()
+    assert pending(memory_disk / "spool") == [folder]
+    assert pg.recover(memory_disk / "spool", url=storage).frames == 3 * CHUNK
+    assert np.array_equal(pg.open(storage).counts[...], frames(0, 3 * CHUNK))
+    assert not pending(memory_disk / "spool") and not folder.exists()
+
+
+STRANGE = [
+    "chunk-0000000001.bak", "chunk-0000000001~", "journal-0000000001-0.bak", "stored-backupcopy", "chunk-9999999999",
+    "journal-9999999999-0", "stored-9999999999", "journal-x-0", "notes.txt", "spare-me", "chunk-0000000003",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["empty", "copy", "folder", "pipe"])
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_files_in_a_spool_are_left_alone(memory_disk, name, content):
+    storage, folder = _dead(memory_disk, 3 * CHUNK)
+    strange = folder / name
+    if content == "folder":
+        strange.mkdir()
+    elif content == "pipe":
+        os.mkfifo(strange)
+    else:
+        whole = next(
+            p for p in sorted(folder.glob("journal-*1-0")) + sorted(folder.glob("chunk-*1")) if p.is_file()
+        )
+        strange.write_bytes(whole.read_bytes() if content == "copy" else b"")
+    report = pg.recover(folder, url=storage)
+    assert report.frames == 3 * CHUNK and not report.lost
+    assert np.array_equal(pg.open(storage).counts[...], frames(0, 3 * CHUNK))
+    own = name[0] in "cjs" and name[-1].isdigit() and "x" not in name and content in ("empty", "copy")
+    assert strange.exists() != own and pending(memory_disk / "spool") == []
+    assert any(name in note for note in report.notes) != own
 
 
 def test_a_damaged_kept_chunk_falls_back_on_the_journal_or_is_named(memory_disk):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -203,3 +207,173 @@ def test_parameters_survive_json():
     assert LiveConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     with pytest.raises(InvalidInputError, match="unknown parameter 'colour'"):
         LiveConfig.from_dict({**config.to_dict(), "colour": 1})
+
+
+WIDE = np.full((11, 6, 7), 100, "int32")
+WIDE[6, 2, 2] = -2_000_000
+
+
+def lax(monkeypatch, url, spool, stop_before=0, **options):
+    """A recording of a release whose gate took any value, as a kill leaves it; chunks from that one on are not encoded."""
+    from photon_gpu.live.gate import Gate
+
+    monkeypatch.setattr(Gate, "admit", lambda self, block, first_frame: None)
+    options = {"chunk_frames": 4, "publish_seconds": 0.0, "workers": 1, "durability": "frame", **options}
+    live = pg.LiveWriter(
+        url, frame_shape=(6, 7), dtype="int32", spool=spool, noise=pg.NoiseModel(variance=1.0), **options
+    )
+    submit = live._pipeline.submit
+    live._pipeline.submit = lambda chunk: submit(chunk) if chunk.number < stop_before else None
+    for t, frame in enumerate(WIDE):
+        live.append(frame, timestamp=t)
+    until = time.monotonic() + 30
+    while live.status().frames_stored < 4 * stop_before:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    live._journaling.stop()
+    live._pipeline.stop()
+    live._spool.release()
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("layout", ["compact", "plain"])
+def test_frames_no_layout_was_chosen_for_and_none_can_quantize_are_stored_lossless(
+    tmp_path, monkeypatch, layout
+):
+    lax(monkeypatch, tmp_path / "m.zarr", tmp_path / "fast", layout=layout)
+    report = pg.recover(tmp_path / "fast")
+    movie = pg.open(tmp_path / "m.zarr")
+    assert report.frames == 11 and movie.layout == "lossless" and np.array_equal(movie.counts[...], WIDE)
+    assert "every bit is kept, layout lossless" in str(report)
+
+
+def test_frames_that_a_chosen_layout_cannot_quantize_are_stored_as_they_are(tmp_path, monkeypatch):
+    lax(monkeypatch, tmp_path / "m.zarr", tmp_path / "fast", stop_before=1)
+    report = pg.recover(tmp_path / "fast")
+    movie = pg.open(tmp_path / "m.zarr")
+    assert movie.layout == "compact" and np.array_equal(movie.counts[4:8], WIDE[4:8])
+    assert len(movie) == 11 and pg.verify(tmp_path / "m.zarr", deep=True).ok
+    assert "frames 4 to 7 could not be quantized and are stored as they are" in str(report)
+
+
+def test_frames_that_plain_cannot_quantize_are_kept_beside_the_spool(tmp_path, monkeypatch):
+    lax(monkeypatch, tmp_path / "m.zarr", tmp_path / "fast", stop_before=1, layout="plain")
+    with pytest.raises(InvalidInputError, match="nothing was changed"):
+        pg.recover(tmp_path / "fast")
+    assert len(pending(tmp_path / "fast")) == 1
+    report = pg.recover(tmp_path / "fast", salvage=True)
+    assert report.lost == [(4, 8)] and "could not be quantized: they are in" in str(report)
+    (path,) = (tmp_path / "fast").glob("*-frames-4-7.npy")
+    assert np.array_equal(np.load(path), WIDE[4:8])
+    movie = pg.open(tmp_path / "m.zarr")
+    assert len(movie) == 11 and movie.timestamps.tolist() == list(range(11))
+    assert pg.verify(tmp_path / "m.zarr").lost == ((4, 7),)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"layout": "galvo"}, "own key"),
+        ({"predictor": "me"}, "own key"),
+        ({"recording_id": "x"}, "own key"),
+        ({"lost_frames": [[0, 3]]}, "own key"),
+        ({"noise_estimate": {}}, "own key"),
+        ({"a": object()}, "only what JSON holds"),
+        ({"a": float("nan")}, "only what JSON holds"),
+        ({("a", 1): 2}, "only what JSON holds"),
+        ({1: "a", "1": "b"}, "two keys become '1'"),
+        ([1], "a dictionary is needed"),
+        ({"a": "x" * (64 << 20)}, "bytes as JSON"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+@pytest.mark.parametrize("durability", ["frame", "chunk"])
+def test_attributes_that_could_not_be_read_back_begin_nothing(tmp_path, attributes, words, durability):
+    with pytest.raises(InvalidInputError, match=words):
+        pg.LiveWriter(
+            tmp_path / "m.zarr",
+            frame_shape=(6, 7),
+            dtype="uint16",
+            durability=durability,
+            attributes=attributes,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_attributes_with_keys_that_are_numbers_come_back_as_strings(tmp_path):
+    planes = {2: 0.0, 10: 5.0, 1: (1, 2)}
+    killed(tmp_path / "m.zarr", tmp_path / "fast", attributes={"planes": planes})
+    assert pg.recover(tmp_path / "fast").frames == 11 and exact(tmp_path / "m.zarr")
+    assert pg.open(tmp_path / "m.zarr").attrs["planes"] == {"2": 0.0, "10": 5.0, "1": [1, 2]}
+
+
+def test_a_recovery_goes_on_without_attributes_that_no_movie_can_have(tmp_path):
+    """As an earlier release took them."""
+    live = killed(tmp_path / "m.zarr", tmp_path / "fast", frames=3)
+    path = Path(live.spool) / RECORDING
+    sealed.write(path, {**sealed.read(path), "attributes": {"layout": "galvo", "mouse": 7}})
+    report = pg.recover(tmp_path / "fast")
+    assert report.frames == 3 and exact(tmp_path / "m.zarr", 3)
+    assert pg.open(tmp_path / "m.zarr").attrs["mouse"] == 7
+    assert "attributes left out, as these keys are photon_gpu's own: layout" in str(report)
+
+
+def test_a_recording_that_ended_before_its_estimate_is_estimated_by_its_recovery(tmp_path):
+    killed(tmp_path / "m.zarr", tmp_path / "fast", frames=3, noise="estimate", layout="compact")
+    report = pg.recover(tmp_path / "fast")
+    assert report.frames == 3 and exact(tmp_path / "m.zarr", 3)
+
+
+def test_a_forked_child_does_not_hold_its_parents_recording(tmp_path):
+    """The child of a recording that was killed lives on."""
+    code = f"""
+import os, sys, time
+import numpy as np, photon_gpu as pg
+live = pg.LiveWriter({str(tmp_path / "m.zarr")!r}, frame_shape=(6, 7), dtype="uint16", durability="frame",
+                     spool={str(tmp_path / "fast")!r}, noise=pg.NoiseModel())
+live.append(np.ones((3, 6, 7), "uint16"))
+child = os.fork()
+if child == 0:
+    os.close(1)
+    time.sleep(60)
+    os._exit(0)
+print(child, flush=True)
+sys.stdin.read()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    child = int(process.stdout.readline())
+    try:
+        with pytest.raises(InvalidInputError, match="still runs"):
+            pg.recover(tmp_path / "fast")
+        process.kill()
+        process.wait()
+        assert pg.recover(tmp_path / "fast").frames == 3
+        os.kill(child, 0)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        process.kill()
+
+
+def test_a_process_that_has_the_number_of_the_writer_does_not_keep_recovery_away(tmp_path):
+    killed(tmp_path / "m.zarr", tmp_path / "fast", stored=8)
+    shutil.rmtree(tmp_path / "fast")
+    path = tmp_path / "m.zarr" / MARKER
+    marker = json.loads(path.read_text())
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        path.write_text(json.dumps({**marker, "pid": other.pid, **_started(other.pid)}))
+        with pytest.raises(StoreExistsError, match="still runs"):
+            pg.recover(tmp_path / "m.zarr", discard_spool=True)
+        path.write_text(json.dumps({**marker, "pid": other.pid}))
+        assert pg.recover(tmp_path / "m.zarr", discard_spool=True).frames == 8
+    finally:
+        other.kill()
+        other.wait()
+
+
+def _started(pid):
+    from photon_gpu.marker import _process
+
+    return {"started": _process(pid)[1]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,26 @@ def test_what_is_no_sealed_file(tmp_path, content):
         sealed.read(tmp_path / "f.json")
 
 
-def test_a_copy_alone_is_nothing(tmp_path):
-    """``recording.json`` is removed first: what is left of a finished recording is none."""
+@pytest.mark.parametrize("gone", ["f.json", "f.json.copy"])
+def test_one_of_the_two_files_is_enough(tmp_path, gone):
     sealed.write(tmp_path / "f.json", FACTS)
-    (tmp_path / "f.json").unlink()
-    with pytest.raises(FileNotFoundError):
+    (tmp_path / gone).unlink()
+    assert sealed.read(tmp_path / "f.json") == FACTS
+    (tmp_path / ("f.json.copy" if gone == "f.json" else "f.json")).unlink()
+    with pytest.raises(FileNotFoundError, match="neither"):
+        sealed.read(tmp_path / "f.json")
+
+
+def test_keys_that_are_numbers_are_sealed_as_the_strings_they_become(tmp_path):
+    sealed.write(tmp_path / "f.json", {"planes": {2: 0.0, 10: 5.0}})
+    assert sealed.read(tmp_path / "f.json") == {"planes": {"2": 0.0, "10": 5.0}}
+
+
+def test_keys_that_were_sorted_as_numbers_are_read(tmp_path):
+    facts = {"planes": {2: 0.0, 10: {1.5: [{3: 1, 20: 2}]}}}
+    data = json.dumps({**facts, "crc32": sealed._crc(facts)}).encode()  # as earlier writers had it
+    (tmp_path / "f.json").write_bytes(data)
+    assert sealed.read(tmp_path / "f.json") == json.loads(json.dumps(facts))
+    (tmp_path / "f.json").write_bytes(data.replace(b"5", b"6"))
+    with pytest.raises(CorruptDataError):
         sealed.read(tmp_path / "f.json")

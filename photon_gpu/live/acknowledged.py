@@ -1,0 +1,101 @@
+"""The count of acknowledged frames, in a file of its own: it tells when the end of a journal is lost.
+
+FORMAT.md, "The spool of a recording", states every byte. The count is written before a frame is acknowledged, so a
+kill loses nothing of it, and synced at most once in a second, so that it costs an append nothing: after a power cut
+it may be older than the frames.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+from photon_gpu import durable
+from photon_gpu.crc import crc32
+
+NAME = "acknowledged"
+_MAGIC = b"PHAC"
+_SLOT = struct.Struct("<4s16sQ")
+_APART = 4096  # bytes between the two slots: one bad sector takes one
+_SYNC_SECONDS = 1.0
+
+
+class AcknowledgedCount:
+    """Writes the count; from any thread.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the recording's spool.
+    token : bytes
+        16 bytes, of the recording.
+    """
+
+    def __init__(self, folder: Path, token: bytes) -> None:
+        self._token, self._lock = token, threading.Lock()
+        self._frames, self._turn = read(folder, token) or 0, 0
+        self._synced, self._dirty = monotonic(), False
+        self._descriptor: int | None = durable.open_file(str(folder / NAME))
+        for _ in range(2):  # both slots are there from the start, so that no later write needs room
+            self._write()
+            self._sync()
+
+    def note(self, frames: int, *, synced: bool = False) -> None:
+        """Frames up to this count are about to be acknowledged."""
+        with self._lock:
+            if frames <= self._frames or self._descriptor is None:
+                return
+            self._frames, self._dirty = frames, True
+            self._write()
+            if synced:
+                self._sync()
+
+    @property
+    def due_seconds(self) -> float | None:
+        """Seconds until :meth:`sync` has something to do; None where all is synced."""
+        with self._lock:
+            return max(self._synced + _SYNC_SECONDS - monotonic(), 0.0) if self._dirty else None
+
+    def sync(self) -> None:
+        """Make the count last, where that was not done for a second."""
+        with self._lock:
+            if self._dirty and self._descriptor is not None and monotonic() >= self._synced + _SYNC_SECONDS:
+                self._sync()
+
+    def close(self) -> None:
+        """Nothing more is noted."""
+        with self._lock:
+            if self._descriptor is not None:
+                descriptor, self._descriptor = self._descriptor, None
+                os.close(descriptor)
+
+    def _write(self) -> None:
+        assert self._descriptor is not None
+        slot = _SLOT.pack(_MAGIC, self._token, self._frames)
+        durable.write_all(self._descriptor, slot + struct.pack("<I", crc32(slot)), self._turn * _APART)
+
+    def _sync(self) -> None:
+        assert self._descriptor is not None
+        self._synced = monotonic()  # after a failure, too, it is tried again in a second
+        durable.sync_data(self._descriptor)
+        self._dirty = False
+        self._turn ^= 1  # what was synced last is not written over before the next is
+
+
+def read(folder: Path, token: bytes) -> int | None:
+    """The count of a recording; None where the file is not there, or cannot be read."""
+    data = b""
+    with suppress(OSError):
+        data = (folder / NAME).read_bytes() if (folder / NAME).is_file() else b""
+    found = []
+    for start in (0, _APART):
+        slot, crc = data[start : start + _SLOT.size], data[start + _SLOT.size : start + _SLOT.size + 4]
+        if len(crc) == 4 and struct.unpack("<I", crc)[0] == crc32(slot):
+            magic, owner, frames = _SLOT.unpack(slot)
+            if magic == _MAGIC and owner == token:
+                found.append(frames)
+    return max(found, default=None)
