@@ -9,6 +9,7 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.sources.missing import without_lost
 
 from .sources.conftest import write_tiff
 
@@ -71,6 +72,21 @@ def test_a_source_with_lost_frames_is_not_deleted(tiff, tmp_path):
             tiff, tmp_path / "m.zarr", layout="lossless", missing="zero", check="full", delete_source=True
         )
     assert tiff.exists()
+
+
+def test_the_noise_is_estimated_from_frames_that_are_there(tmp_path):
+    movie = pg.simulate(frames=120, height=48, width=48, seed=3)
+    raw = np.asarray(movie)
+    path = write_tiff(tmp_path, raw, metadata=None)
+    without(path, [*range(30, 60), 7])
+    there = np.delete(raw, [*range(30, 60), 7], axis=0)
+    with pytest.warns(PhotonWarning), pg.open_source(path, missing="zero") as source:
+        found = pg.estimate_noise(source)
+        rest = without_lost(source)
+        assert rest.shape == there.shape
+        np.testing.assert_array_equal(rest.read(0, len(there)), there)
+        np.testing.assert_array_equal(rest.read(8, 9), there[8:9])
+    assert found.model == pg.estimate_noise(there).model
 
 
 def test_missing_is_for_sources_that_can_tell(tmp_path):

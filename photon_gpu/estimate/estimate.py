@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.noise import NoiseModel
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.missing import without_lost
 
 _SIGMAS = 1.96
 _CLIPPED = 3e-4  # share of clipped values that changes a variance by a thousandth
@@ -179,9 +180,11 @@ def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
     return _Fitted(problem=p, line=line, curve=drawn, bend=bend, correlation=rho)
 
 
-def _opened(source: Any) -> AbstractContextManager[Source]:
-    """The source: one that was opened here is closed here."""
-    return nullcontext(source) if isinstance(source, Source) else open_source(source)
+@contextmanager
+def _opened(source: Any) -> Iterator[Source]:
+    """The frames of a source that it does not lack; one that was opened here is closed here."""
+    with nullcontext(source) if isinstance(source, Source) else open_source(source) as movie:
+        yield without_lost(movie)
 
 
 def _dark_recording(source: Any, seed: int, budget_bytes: int) -> darkness.Dark:

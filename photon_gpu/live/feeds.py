@@ -172,13 +172,7 @@ class GrowingFile:
     def __init__(self, path: Any, *, idle_seconds: float = 10.0) -> None:
         self._path, self._idle = Path(path), idle_seconds
         with self._path.open("rb") as file:
-            begins = file.read(8)
-        for kind, signatures in _CONTAINERS.items():
-            if begins.startswith(signatures):
-                raise InvalidInputError(
-                    f"{path} is a {kind} file, not raw frames; give it the suffix of its kind to have it read as one. "
-                    "Raw frames that begin so by chance can be piped in"
-                )
+            self._refuse_container(file.read(8))
         self._file = self._path.open("rb", buffering=0)
         self._read = 0
 
@@ -191,8 +185,18 @@ class GrowingFile:
             if time.monotonic() > until:
                 return 0
             time.sleep(_LOOK_SECONDS)
+        if not self._read:  # the file was empty when it was opened
+            self._refuse_container(bytes(view[: min(got, 8)]))
         self._read += got
         return int(got)
+
+    def _refuse_container(self, begins: bytes) -> None:
+        for kind, signatures in _CONTAINERS.items():
+            if begins.startswith(signatures):
+                raise InvalidInputError(
+                    f"{self._path} is a {kind} file, not raw frames; give it the suffix of its kind to have it read as "
+                    "one. Raw frames that begin so by chance can be piped in"
+                )
 
     def close(self) -> None:
         """Close the file."""

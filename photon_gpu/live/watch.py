@@ -132,14 +132,7 @@ class WatchFeed(Feed):
             time.sleep(_LOOK_SECONDS)
 
     def _complete(self, path: Path) -> Source | None:
-        now, state = time.monotonic(), _state(path)
-        if state is None:
-            return None
-        if path not in self._seen or self._seen[path][0] != state:
-            self._seen[path] = (state, now)
-            self._quiet_since = now
-        if now - self._seen[path][1] < self._settle or not state[0]:
-            self._why.setdefault(path, "it is empty" if not state[0] else "it still changes")
+        if not self._settled(path):
             return None
         try:
             source = open_whole(path)
@@ -147,11 +140,30 @@ class WatchFeed(Feed):
         except (PhotonError, OSError) as error:
             self._why[path] = str(error)
             return None
+        settled = [
+            self._settled(part) for part in self._parts(source)
+        ]  # all of them, so that each begins to wait
+        if not all(settled):
+            source.close()
+            return None
         self._why.pop(path, None)
         return source
 
+    def _settled(self, path: Path) -> bool:
+        """Whether a file is there, holds something, and did not change for long enough."""
+        now, state = time.monotonic(), _state(path)
+        if state is None:
+            return False
+        if path not in self._seen or self._seen[path][0] != state:
+            self._seen[path] = (state, now)
+            self._quiet_since = now
+        if now - self._seen[path][1] < self._settle or not state[0]:
+            self._why.setdefault(path, "it is empty" if not state[0] else "it still changes")
+            return False
+        return True
+
     def _parts(self, source: Source) -> list[Path]:
-        """Other files of the folder that a source draws on: each is taken once."""
+        """Files of the folder that a source draws on: each is taken once."""
         parts = [Path(name) for name in getattr(source, "files", ())]
         here = self._folder.resolve()
         return [self._folder / part.name for part in parts if part.resolve().parent == here]

@@ -36,14 +36,34 @@ def find_gaps(dataset: Any) -> tuple[NDArray[Any], str]:
         If a virtual dataset is mapped without bounds, so that nobody can tell what it lacks.
     """
     with contextlib.ExitStack() as files:
-        return _gaps(dataset, files, {}, 0)
+        return _gaps(dataset, _Parts(files), 0)
 
 
-def _gaps(
-    dataset: Any, files: contextlib.ExitStack, opened: dict[str, Any], depth: int
-) -> tuple[NDArray[Any], str]:
+class _Parts:
+    """Files that were opened on the way, and what is known of their datasets."""
+
+    def __init__(self, files: contextlib.ExitStack) -> None:
+        self._files = files
+        self._opened: dict[str, Any] = {}
+        self._known: dict[tuple[str, str], tuple[NDArray[Any], str]] = {}
+
+    def open(self, path: Path) -> Any:
+        key = str(path.resolve())
+        if key not in self._opened:
+            self._opened[key] = self._files.enter_context(h5py.File(path, "r"))
+        return self._opened[key]
+
+    def gaps(self, dataset: Any, depth: int) -> tuple[NDArray[Any], str]:
+        """Of a dataset that may be mapped many times; HDF5 counts its chunks each time it is asked."""
+        key = (dataset.file.filename, dataset.name)
+        if key not in self._known:
+            self._known[key] = _gaps(dataset, self, depth)
+        return self._known[key]
+
+
+def _gaps(dataset: Any, parts: _Parts, depth: int) -> tuple[NDArray[Any], str]:
     if dataset.is_virtual:
-        return _Virtual(dataset, files, opened, depth).gaps()
+        return _Virtual(dataset, parts, depth).gaps()
     lacking = np.zeros(dataset.shape[0] if dataset.shape else 1, bool)
     if dataset.external or dataset.id.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED:
         return lacking, ""
@@ -67,8 +87,8 @@ def _gaps(
 class _Virtual:
     """The parts of one virtual dataset."""
 
-    def __init__(self, dataset: Any, files: contextlib.ExitStack, opened: dict[str, Any], depth: int) -> None:
-        self._dataset, self._files, self._opened, self._depth = dataset, files, opened, depth
+    def __init__(self, dataset: Any, parts: _Parts, depth: int) -> None:
+        self._dataset, self._parts, self._depth = dataset, parts, depth
         self._home = Path(dataset.file.filename).parent
         self._whole: Box = tuple((0, length) for length in dataset.shape[1:])
         self._covered = np.zeros(dataset.shape[0], bool)
@@ -144,7 +164,7 @@ class _Virtual:
             return None, f"{part.dset_name!r} of {where!r} has shape {node.shape}, less than is mapped"
         if self._depth >= _DEEPEST:
             return None, f"{where!r} is a virtual dataset of too many others"
-        lacking, problem = _gaps(node, self._files, self._opened, self._depth + 1)
+        lacking, problem = self._parts.gaps(node, self._depth + 1)
         if not lacking.any():
             return None, None
         exact = everything and node.shape[1:] == self._dataset.shape[1:]
@@ -155,12 +175,7 @@ class _Virtual:
             return self._dataset.file
         # HDF5 looks beside the file first, then where the process is.
         path = next((path for path in (self._home / name, Path(name)) if path.exists()), None)
-        if path is None:
-            return None
-        key = str(path.resolve())
-        if key not in self._opened:
-            self._opened[key] = self._files.enter_context(h5py.File(path, "r"))
-        return self._opened[key]
+        return None if path is None else self._parts.open(path)
 
     def _cover(self, boxes: frozenset[Box]) -> bool:
         """Whether boxes together cover a frame."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.sources.base import Source
 
 ERROR, ZERO, FILL = "error", "zero", "fill"
 
@@ -94,6 +95,37 @@ def lost_note(lost: Spans) -> str | None:
 def with_lost(attributes: dict[str, Any] | None, lost: Spans) -> dict[str, Any] | None:
     """Attributes of a movie, with the frames that its source lacked (FORMAT.md, ``lost_frames``)."""
     return {**(attributes or {}), "lost_frames": [list(span) for span in lost]} if lost else attributes
+
+
+def without_lost(source: Source) -> Source:
+    """The frames of a source that it does not lack: zeros in place of the others say nothing of a detector."""
+    return Present(source) if source.lost and sum(b - a for a, b in source.lost) < source.shape[0] else source
+
+
+class Present(Source):
+    """A source without the frames that it lacks.
+
+    Parameters
+    ----------
+    source : Source
+        Stays open, and is closed by who opened it.
+    """
+
+    def __init__(self, source: Source) -> None:
+        there = np.ones(source.shape[0], bool)
+        for first, end in source.lost:
+            there[first:end] = False
+        self._source, self._frames = source, np.flatnonzero(there)
+        self.name, self.dtype, self.device = source.name, source.dtype, source.device
+        self.shape = (len(self._frames), *source.shape[1:])
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Frames ``start:stop`` of those that are there."""
+        self._check_frames(start, stop)
+        numbers = self._frames[start:stop]
+        runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
+        parts = [self._source.read(int(run[0]), int(run[-1]) + 1) for run in runs]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _listed(lost: Spans) -> str:

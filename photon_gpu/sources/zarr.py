@@ -186,19 +186,24 @@ async def _find_gaps(array: Any) -> tuple[NDArray[Any], str]:
     keys = {array.metadata.encode_chunk_key(where): where for where in itertools.product(*map(range, grid))}
     there = np.zeros([parts * chunk for parts, chunk in zip(grid, per_shard, strict=True)], bool)
     codec = array.metadata.codecs[0] if array.shards else None
+    present = {key: where for key, where in keys.items() if key in stored}
 
-    async def look_at(key: str, where: tuple[int, ...]) -> None:
-        present: Any = True
-        if isinstance(codec, ShardingCodec):
-            try:
-                index = await codec._load_shard_index_maybe(place / key, per_shard)
-            except Exception:
-                index = None  # a damaged shard, which reading it names
-            if index is not None:
-                present = index.offsets_and_lengths[..., 0] != np.iinfo(np.uint64).max
-        there[tuple(slice(w * n, (w + 1) * n) for w, n in zip(where, per_shard, strict=True))] = present
+    def note(where: tuple[int, ...], found: Any) -> None:
+        there[tuple(slice(w * n, (w + 1) * n) for w, n in zip(where, per_shard, strict=True))] = found
 
-    await concurrent_map([(key, where) for key, where in keys.items() if key in stored], look_at, limit=16)
+    async def look_into(shard: ShardingCodec, key: str, where: tuple[int, ...]) -> None:
+        try:
+            index = await shard._load_shard_index_maybe(place / key, per_shard)
+        except Exception:
+            index = None  # a damaged shard, which reading it names
+        none = np.iinfo(np.uint64).max
+        note(where, index is None or index.offsets_and_lengths[..., 0] != none)
+
+    if isinstance(codec, ShardingCodec):
+        await concurrent_map([(codec, *item) for item in present.items()], look_into, limit=16)
+    else:
+        for where in present.values():
+            note(where, True)
     there = there[tuple(map(slice, chunks))]  # the last shards reach beyond the array
     lacking = ~there.reshape(len(there), -1).all(axis=1)
     frames = np.repeat(lacking, inner[0])[: array.shape[0]]

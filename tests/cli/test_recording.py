@@ -17,6 +17,7 @@ import pytest
 import tifffile
 
 import photon_gpu as pg
+from photon_gpu.errors import InvalidInputError
 from photon_gpu.live import WatchFeed, record
 from photon_gpu.live.feeds import GrowingFile, RawFeed
 from photon_gpu.live.spool import pending
@@ -292,6 +293,38 @@ def test_a_file_of_another_kind_is_not_recorded_as_raw_frames(cli, tmp_path, mov
     ran = cli("record", "m.npy", "m.zarr", "--shape", "16,12")
     assert ran.code == 2 and "--shape is for raw frames" in ran.err
     assert not (tmp_path / "m.zarr").exists()
+
+
+def test_a_file_that_becomes_a_tiff_is_not_recorded_as_raw_frames(tmp_path, movie):
+    path = tmp_path / "scan.raw"
+    path.write_bytes(b"")
+    growing = GrowingFile(path, idle_seconds=0.1)
+    _write(path, movie)
+    with pytest.raises(InvalidInputError, match="is a TIFF file, not raw frames"):
+        next(iter(RawFeed(growing, (16, 12), "uint16")))
+    growing.close()
+
+
+def test_a_movie_of_several_files_waits_until_each_is_complete(tmp_path, monkeypatch):
+    movie = make_movie((7, 12, 10))
+    write_two_files(tmp_path, movie)
+    whole = (tmp_path / "b.ome.tif").read_bytes()
+    data = whole.replace(movie[6].tobytes(), bytes(movie[6].nbytes))  # made, and not filled yet
+    assert data != whole
+    (tmp_path / "b.ome.tif").write_bytes(data)
+    os.utime(tmp_path / "a.ome.tif", (1, 1))
+
+    def fill():
+        time.sleep(0.3)
+        (tmp_path / "b.ome.tif").write_bytes(whole)
+
+    writing = threading.Thread(target=fill)
+    writing.start()
+    feed = WatchFeed(tmp_path, settle_seconds=0.6, idle_seconds=1)
+    frames = np.concatenate([batch.frames for batch in feed])
+    writing.join()
+    np.testing.assert_array_equal(frames, movie)
+    assert feed.unread == []
 
 
 def test_watch_of_nothing(cli, tmp_path):
