@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import uuid
 from collections.abc import Collection as Names
 from collections.abc import Iterable, Iterator
@@ -29,7 +28,7 @@ from photon_gpu.dj.references import (
     find_references,
     recorded_movies,
     schema_tables,
-    uncommitted_writes,
+    wait_for_writers,
 )
 from photon_gpu.dj.row import LOCK
 from photon_gpu.dj.stored_movies import SchemaFolder, StoredMovie, modified
@@ -180,12 +179,12 @@ def collect(
     tables = {folder_name(table) for table in schema_tables(connection, schema_name)}
     sections = [SchemaFolder(connection, name, schema_name) for name in _store_names(connection, stores)]
     unique = list({section.place: section for section in sections}.values())
+    # Listed before marks and rows are read: what is inserted from here on is not even considered.
+    movies = [movie for section in unique for movie in section.movies()]
     refusals = _refusals(unique, connection, ignored, only_this_database)
     if refusals and not dry_run:
         raise ReferencesUnknownError(f"{refusals[0]}. Nothing was deleted")
     with every_database(connection, ignored) as databases:
-        # Listed before the rows are read: what is inserted from here on is not even considered.
-        movies = [movie for section in unique for movie in section.movies()]
         references = find_references(*databases)
         rest = [movie for movie in movies if movie.path not in references]
         asked = None if stores is None else {section.store for section in sections}
@@ -277,7 +276,7 @@ def _delete(
                 yield movie, ("kept", "another collection is at it")
             else:
                 locks[movie] = lock
-        writing = _wait_for_writers(databases, wait_seconds) if locks else []
+        writing = wait_for_writers(*databases, seconds=wait_seconds) if locks else []
         references = find_references(*databases) if locks else References()
     except BaseException:
         for movie, lock in locks.items():
@@ -315,14 +314,6 @@ def _delete_one(movie: StoredMovie, lock: str, why: str) -> tuple[str, str]:
         fs.rm_file(f"{root}/{name}")
     _prune(movie)
     return "deleted", ""
-
-
-def _wait_for_writers(databases: tuple[Any, ...], seconds: float) -> list[str]:
-    """Tables that other sessions still write to once the time is over."""
-    deadline = time.monotonic() + seconds
-    while (writing := uncommitted_writes(*databases)) and time.monotonic() <= deadline:
-        time.sleep(0.2)
-    return writing
 
 
 def _lock(movie: StoredMovie, grace: timedelta) -> str | None:

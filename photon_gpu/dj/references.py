@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -55,7 +56,7 @@ _COLUMNS = {
 # Uncommitted rows hold their table locked; transactions that only read do not.
 _WRITERS = {
     "postgresql": """
-        SELECT DISTINCT n.nspname, c.relname
+        SELECT DISTINCT n.nspname, c.relname, l.virtualtransaction
         FROM pg_catalog.pg_locks l
         JOIN pg_catalog.pg_class c ON c.oid = l.relation
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -64,7 +65,7 @@ _WRITERS = {
           AND l.mode IN
             ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')""",
     "mysql": """
-        SELECT 'transaction', trx_mysql_thread_id FROM information_schema.innodb_trx
+        SELECT 'transaction', trx_mysql_thread_id, trx_id FROM information_schema.innodb_trx
         WHERE trx_mysql_thread_id <> connection_id() AND trx_rows_modified > 0""",
 }
 
@@ -169,13 +170,25 @@ def find_references(*connections: Any, needle: str = NEEDLE) -> References:
 
 def uncommitted_writes(*connections: Any) -> list[str]:
     """Tables that may hold paths, which other sessions have written to and not yet committed."""
-    try:
-        return sorted(".".join(name) for connection in connections for name in _written(connection))
-    except Exception as error:
-        raise ReferencesUnknownError(
-            f"transactions of other sessions could not be seen ({_first_line(error)}). "
-            "Nothing more is deleted. On MySQL, collect as a user with the PROCESS privilege"
-        ) from error
+    return _tables(_writers(connections))
+
+
+def wait_for_writers(*connections: Any, seconds: float) -> list[str]:
+    """Wait for the transactions that write now, and not for those that begin later.
+
+    What a later one can copy was committed before, so it is found among the references.
+
+    Returns
+    -------
+    list of str
+        Tables that these transactions still write to once the time is over.
+    """
+    deadline = time.monotonic() + seconds
+    writing = _writers(connections)
+    while writing and time.monotonic() <= deadline:
+        time.sleep(0.2)
+        writing &= _writers(connections)
+    return _tables(writing)
 
 
 def schema_tables(connection: Any, schema: str) -> set[str]:
@@ -204,12 +217,27 @@ def recorded_movies(connection: Any, schema: str) -> list[tuple[str | None, str]
     return found
 
 
-def _written(connection: Any) -> set[tuple[str, ...]]:
-    backend = connection.adapter.backend
-    held = {tuple(map(str, row)) for row in connection.query(_WRITERS[backend])}
-    if backend == "postgresql":
-        held &= {tuple(row[:2]) for row in connection.query(_COLUMNS[backend])}
-    return held
+def _writers(connections: tuple[Any, ...]) -> set[tuple[Any, ...]]:
+    """Database, schema, table and transaction of each uncommitted write."""
+    found: set[tuple[Any, ...]] = set()
+    try:
+        for number, connection in enumerate(connections):
+            backend = connection.adapter.backend
+            held = {tuple(map(str, row)) for row in connection.query(_WRITERS[backend])}
+            if held and backend == "postgresql":
+                tables = {tuple(row[:2]) for row in connection.query(_COLUMNS[backend])}
+                held = {row for row in held if row[:2] in tables}
+            found |= {(number, *row) for row in held}
+    except Exception as error:
+        raise ReferencesUnknownError(
+            f"transactions of other sessions could not be seen ({_first_line(error)}). "
+            "Nothing more is deleted. On MySQL, collect as a user with the PROCESS privilege"
+        ) from error
+    return found
+
+
+def _tables(writers: set[tuple[Any, ...]]) -> list[str]:
+    return sorted({f"{schema}.{table}" for _, schema, table, _ in writers})
 
 
 @contextmanager

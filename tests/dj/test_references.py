@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from conftest import declare
 
@@ -11,6 +13,7 @@ from photon_gpu.dj.references import (
     find_references,
     schema_tables,
     uncommitted_writes,
+    wait_for_writers,
 )
 
 PATH = "lab/recording/recording_id=42/movie.zarr"
@@ -130,3 +133,24 @@ def test_uncommitted_rows_are_noticed(dj, schema, table, another):
 def test_an_unknown_schema(dj, database):
     with pytest.raises(ReferencesUnknownError, match="no schema 'nowhere'"):
         schema_tables(dj.conn(), "nowhere")
+
+
+def test_only_transactions_that_write_already_are_waited_for(dj, schema, table, another):
+    """On a server that is always written to, somebody always writes; nobody would be collected."""
+    name = f"{schema.database}.recording"
+    other = another.FreeTable(table.full_table_name)
+    another.connection.start_transaction()
+    other.insert1({"i": 1, "note": {}})
+    assert wait_for_writers(dj.conn(), seconds=0.3) == [name]
+
+    def next_transaction():
+        another.connection.commit_transaction()
+        another.connection.start_transaction()
+        other.insert1({"i": 2, "note": {}})
+
+    timer = threading.Timer(0.5, next_transaction)
+    timer.start()
+    assert wait_for_writers(dj.conn(), seconds=30) == []
+    timer.join()
+    assert uncommitted_writes(dj.conn()) == [name]
+    another.connection.cancel_transaction()
