@@ -12,11 +12,12 @@ from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER, Claim
 from photon_gpu.dj.address import table_path
 from photon_gpu.dj.record import ENCODING, JOURNAL, Column, columns_of, insert_recorded
+from photon_gpu.dj.stored_movies import modified
 from photon_gpu.dj.stores import storage_at
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
-from photon_gpu.ownership import remove_own, some
+from photon_gpu.ownership import own_names, remove_own, some
 from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.writer import finish
@@ -147,7 +148,8 @@ def _finish(column: Column, journal: dict[str, Any], storage: Storage, files: di
         found = metadata.describe(told["zarray"].encode(), told["zattrs"].encode(), storage.url)
         layout = layout_for(found.encoding, get_backend("auto"))
         shape = (len(files) * found.chunks[0], *found.shape[1:])
-        for name in names - set(files) - {JOURNAL, ENCODING, MARKER}:
+        own = own_names(storage, names, ours=True)
+        for name in own - set(files) - {JOURNAL, ENCODING, MARKER}:
             storage.delete(name)
         texts = metadata.texts(shape, found.chunks, layout, {})
         finish(Claim(storage, overwrite=False), texts, files, Stages())
@@ -161,8 +163,6 @@ def _finish(column: Column, journal: dict[str, Any], storage: Storage, files: di
 
 
 def _quiet_seconds(storage: Storage) -> float:
-    from photon_gpu.dj.stored_movies import modified
-
     storage.fs.invalidate_cache()
     entries = storage.fs.find(storage.root, detail=True).values()
     return time.time() - max(modified(entry) for entry in entries).timestamp()

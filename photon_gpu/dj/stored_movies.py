@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from photon_gpu import manifest
+from photon_gpu import manifest, records
 from photon_gpu.claim import ARRAY, MARKER
 from photon_gpu.dj.address import folder_name
 from photon_gpu.dj.record import ENCODING, JOURNAL
@@ -16,6 +17,7 @@ from photon_gpu.dj.stores import storage_at, store_backend, store_errors
 from photon_gpu.durable import PARTIAL
 from photon_gpu.errors import ArchivedError, InvalidInputError, PhotonError
 from photon_gpu.metadata import ATTRIBUTES
+from photon_gpu.storage import Storage
 
 _CHUNK = re.compile(r"\d+(\.\d+)*")
 _BLOSC_HEADER = struct.Struct("<4B3I")
@@ -112,46 +114,66 @@ class StoredMovie:
 
     def examine(self) -> str:
         """Find the files that may be deleted with the movie; returns why there are none, if so."""
-        listed: set[str] = set()
-        if manifest.NAME in self.files:
-            try:
-                listed = set(manifest.unpack(self.storage.read(manifest.NAME), self.storage.url))
-            except PhotonError as error:
-                return f"its manifest, which says which files are its own, cannot be read: {error}"
-            listed.add(manifest.NAME)
-        locked = any(name.startswith(LOCK) for name in self.files)
-        begun = MARKER in self.files or locked
-        ours = begun or self._says_photon()
-        if ARRAY in self.files and not listed and not begun:
-            return "no manifest says which files are its own" if ours else "not written by photon_gpu"
-        if not ours and not listed:
-            return "not written by photon_gpu"
-        for name in self.files:
-            known = name in listed or name in (MARKER, ENCODING, ATTRIBUTES, ARRAY)
-            partial = name.startswith(PARTIAL)
-            if known or partial or (not name.startswith(LOCK) and self._unlisted_chunk(name, begun)):
-                self.own.append(name)
-        return ""
+        self.own, why = own_files(self.storage, self.files)
+        return why
 
     def strays(self) -> list[str]:
         """Files in the folder that are not known to be the movie's."""
         return sorted(name for name in self.files.keys() - set(self.own) if not name.startswith(LOCK))
 
-    def _says_photon(self) -> bool:
-        if ATTRIBUTES not in self.files:
-            return False
-        text = self.storage.read(ATTRIBUTES).decode(errors="replace")
-        return bool(re.search(r'"codec_name"\s*:\s*"photon"', text))
 
-    def _unlisted_chunk(self, name: str, begun: bool) -> bool:
-        """Whether a file is a chunk of a writer that was killed before it listed it: a Blosc frame of its size."""
-        if not _CHUNK.fullmatch(name) or not (begun or ARRAY not in self.files):
-            return False
+def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
+    """Files of a folder that are known to be photon_gpu's: those its manifest lists, and what a killed writer left.
+
+    Parameters
+    ----------
+    storage : Storage
+    names : iterable of str
+        Of all files in the folder.
+
+    Returns
+    -------
+    tuple of list and str
+        The names without locks of collections; and why there are none, if so.
+    """
+    names = set(names)
+    listed: set[str] = set()
+    if manifest.NAME in names:
         try:
-            data = self.storage.read(name)
-        except ArchivedError:
-            return False
-        return len(data) >= _BLOSC_HEADER.size and _BLOSC_HEADER.unpack_from(data)[-1] == len(data)
+            listed = {manifest.NAME, *manifest.unpack(storage.read(manifest.NAME), storage.url)}
+        except PhotonError as error:
+            return [], f"its manifest, which says which files are its own, cannot be read: {error}"
+    begun = not names.isdisjoint({MARKER, JOURNAL}) or any(name.startswith(LOCK) for name in names)
+    if not listed and not begun:
+        if ATTRIBUTES not in names or not _says_photon(storage):
+            return [], "not written by photon_gpu"
+        if ARRAY in names:
+            return [], "no manifest says which files are its own"
+    listed |= {MARKER, JOURNAL, ENCODING, ATTRIBUTES, ARRAY}
+    unlisted = begun or ARRAY not in names
+    return [
+        name
+        for name in sorted(names)
+        if name in listed or name.startswith(PARTIAL) or (unlisted and _is_chunk(storage, name))
+    ], ""
+
+
+def _says_photon(storage: Storage) -> bool:
+    text = storage.read(ATTRIBUTES).decode(errors="replace")
+    return bool(re.search(r'"codec_name"\s*:\s*"photon"', text))
+
+
+def _is_chunk(storage: Storage, name: str) -> bool:
+    """Whether a file that no manifest lists is a chunk (one Blosc frame, as long as the file) or records of one."""
+    if records.chunk_of(name) is not None:
+        return True
+    if not _CHUNK.fullmatch(name):
+        return False
+    try:
+        data = storage.read(name)
+    except ArchivedError:
+        return False
+    return len(data) >= _BLOSC_HEADER.size and _BLOSC_HEADER.unpack_from(data)[-1] == len(data)
 
 
 def modified(entry: dict[str, Any]) -> datetime:

@@ -10,7 +10,7 @@ from conftest import declare
 from movies import RECORDING, poisson
 
 from photon_gpu import blosc
-from photon_gpu.dj import collect
+from photon_gpu.dj import collect, record, recover
 from photon_gpu.dj.marks import MARK
 
 STRAYS = ["notes.txt", "7.0.0", "1.2.840.113", "12", "suite2p/ops.npy", "0.0.0.bak", ".nfs0001"]
@@ -105,3 +105,36 @@ def test_marks_of_databases_are_no_movies(orphan):
     run()
     assert run().unreferenced == ()
     assert [path for path in folder.parents[3].iterdir() if path.name.startswith(MARK)]
+
+
+def begun(schema, store):
+    """A recording that was killed, with a file of somebody else in its folder."""
+    backend = store()
+    table = declare(schema, RECORDING)
+    frames = poisson(1)
+    with pytest.raises(RuntimeError, match="killed"):  # noqa: SIM117
+        with record(
+            table, {"recording_id": 1}, "movie", frame_shape=frames.shape[1:], dtype=frames.dtype
+        ) as live:
+            live.append(frames)
+            raise RuntimeError("killed")
+    folder = Path(backend._full_path(live.path))
+    place(folder, ["notes.txt", "1.2.840.113"])
+    return table, folder
+
+
+def test_a_recording_that_is_removed_leaves_other_files(schema, store):
+    table, folder = begun(schema, store)
+    (removed,) = recover(table, action="remove", quiet_minutes=0)
+    assert (removed.done, removed.lost) == (
+        "removed", "'1.2.840.113', 'notes.txt' is no part of it and was kept",
+    )  # fmt: skip
+    assert left(folder) == ["1.2.840.113", "notes.txt"]
+
+
+def test_a_recording_that_is_finished_leaves_other_files(schema, store):
+    table, folder = begun(schema, store)
+    (finished,) = recover(table, action="finish", quiet_minutes=0)
+    assert (finished.done, finished.frames) == ("finished", 200)
+    assert {"1.2.840.113", "notes.txt"} < set(left(folder))
+    assert (table & "recording_id = 1").fetch1("movie").counts[:].shape[0] == 200
