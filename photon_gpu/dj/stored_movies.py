@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from photon_gpu import manifest, records
-from photon_gpu.claim import ARRAY, MARKER
 from photon_gpu.dj.address import folder_name
 from photon_gpu.dj.record import ENCODING, JOURNAL
 from photon_gpu.dj.row import LOCK
 from photon_gpu.dj.stores import storage_at, store_backend, store_errors
 from photon_gpu.durable import PARTIAL
 from photon_gpu.errors import ArchivedError, InvalidInputError, PhotonError
-from photon_gpu.metadata import ATTRIBUTES
+from photon_gpu.marker import MARKER
+from photon_gpu.metadata import ARRAY, ATTRIBUTES
 from photon_gpu.storage import Storage
 
 _CHUNK = re.compile(r"\d+(\.\d+)*")

@@ -100,6 +100,16 @@ def test_of_a_killed_insert_only_what_is_whole_and_a_chunk_goes(orphan, content)
     assert left(folder) == ["2.0.0"]
 
 
+def test_records_of_frames_go_with_a_killed_insert(orphan):
+    folder, run = orphan
+    for path in folder.iterdir():
+        path.unlink()
+    place(folder, [".photon-writing", ".frames/0.json"], b"{}")
+    place(folder, ["0.0.0"], frame())
+    assert run().count("deleted") == 1
+    assert not folder.exists()
+
+
 def test_marks_of_databases_are_no_movies(orphan):
     folder, run = orphan
     run()
