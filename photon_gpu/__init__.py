@@ -23,6 +23,7 @@ if not (_HERE / "kernels").exists():
 _HOMES = {
     "Compressor": "photon_gpu.blosc",
     "EncodeReport": "photon_gpu.report",
+    "FidelityWarning": "photon_gpu.errors",
     "LiveWriter": "photon_gpu.live.writer",
     "Movie": "photon_gpu.reader",
     "NoiseEstimate": "photon_gpu.estimate",
@@ -53,6 +54,7 @@ __all__ = [*_HOMES]
 if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor
     from photon_gpu.cluster import encode_many as encode_many
+    from photon_gpu.errors import FidelityWarning as FidelityWarning
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
     from photon_gpu.estimate import NoiseEstimate as NoiseEstimate

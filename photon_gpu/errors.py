@@ -72,3 +72,12 @@ class BatchError(PhotonError, RuntimeError):
 
 class PhotonWarning(UserWarning):
     """Something happened that the owner of the data should know."""
+
+
+class FidelityWarning(PhotonWarning):
+    """A movie fails the check that was made while it was stored; its ``.zattrs`` say so.
+
+    ``warnings.filterwarnings("error", category=photon_gpu.FidelityWarning)`` makes it an error: then
+    :func:`photon_gpu.encode` and DataJoint's insert keep nothing of the movie, and a recording, whose frames
+    exist nowhere else, is kept, marked as failing.
+    """

@@ -48,6 +48,7 @@ class FollowedMovie(Movie):
                 f"{self.url}: was {self.shape} in chunks of {self.chunks}, is {found.shape} in {found.chunks}: "
                 "another movie took its place; open it anew"
             )
+        self.attrs = dict(found.attributes)
         if found.shape[0] > len(self):
             with self._lock:
                 self._manifest = None

@@ -19,6 +19,9 @@ from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import Predictor
 
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
+CHECK = "fidelity_check"
+"""Key of ``.zattrs``: the lines on which the writer's own check failed; not there where none did."""
+
 _LAYOUT_BY_MAJOR = {"1": "plain", "2": "compact", "3": "lossless"}
 _LARGEST_JSON = 64 << 20
 _LARGEST_EXTRA = _LARGEST_JSON - (1 << 20)
@@ -36,6 +39,7 @@ _OURS = frozenset(
         "dither_seed",
         "exact_values",
         "predictor",
+        CHECK,
     ]
 )
 
@@ -98,11 +102,13 @@ def attributes_of(layout: Layout) -> dict[str, Any]:
     return attributes
 
 
-def attributes_json(layout: Layout, extra: dict[str, Any]) -> bytes:
-    """The bytes of ``.zattrs``, with what else is to be kept there."""
+def attributes_json(
+    layout: Layout, extra: dict[str, Any], failed_check: dict[str, Any] | None = None
+) -> bytes:
+    """The bytes of ``.zattrs``, with what else is to be kept there, and the check's verdict where it failed."""
     attributes = attributes_of(layout)
     check_extra(attributes, extra)
-    return _dump({**attributes, **extra})
+    return _dump({**attributes, **extra, **({CHECK: failed_check} if failed_check else {})})
 
 
 def check_extra(attributes: dict[str, Any], extra: dict[str, Any]) -> None:
@@ -156,10 +162,17 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def texts(
-    shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout, extra: dict[str, Any]
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    layout: Layout,
+    extra: dict[str, Any],
+    failed_check: dict[str, Any] | None = None,
 ) -> dict[str, bytes]:
     """Both files by name, in the order in which they are written."""
-    return {ATTRIBUTES: attributes_json(layout, extra), ARRAY: array_json(shape, chunks, layout)}
+    return {
+        ATTRIBUTES: attributes_json(layout, extra, failed_check),
+        ARRAY: array_json(shape, chunks, layout),
+    }
 
 
 def describe(array: bytes, attributes: bytes, url: str) -> Description:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu import manifest, metadata, records
+from photon_gpu import manifest, metadata, records, verdict
 from photon_gpu.backend import get_backend
 from photon_gpu.counts import Counts
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
@@ -184,6 +184,11 @@ class Movie:
         return Counts(self, np.dtype(self.encoding.dtype))
 
     @property
+    def failed_check(self) -> dict[str, str]:
+        """Lines on which the check failed while the movie was stored, and what was found; empty where none did."""
+        return verdict.kept(self.attrs)
+
+    @property
     def timestamps(self) -> NDArray | None:
         """Time of each frame as recorded, NaN where none was given; None where no frame has one."""
         return records.timestamps(self)
@@ -215,7 +220,11 @@ class Movie:
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
-        return f"<Movie {shape} {self.encoding.dtype}, {self.layout}, step {self.step}, {self.noise}, at {self.url}>"
+        failed = f", FAILS its own check: {', '.join(self.failed_check)}" if self.failed_check else ""
+        return (
+            f"<Movie {shape} {self.encoding.dtype}, {self.layout}, step {self.step}, {self.noise}, at {self.url}"
+            f"{failed}>"
+        )
 
     def read(self, key: Any, what: str | np.dtype) -> NDArray:
         """What ``movie[key]`` is made of: stabilized values, or a dtype in the movie's units."""

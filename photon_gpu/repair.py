@@ -189,7 +189,7 @@ class _Work:
         for problem in self.before.problems:
             if problem.kind in ("extra", "unfinished"):
                 self.left.append((problem.name, f"{problem.detail}; delete it by hand if nobody needs it"))
-            elif problem.kind == "lost":
+            elif problem.kind in ("lost", "failing"):
                 self.left.append(
                     (problem.name, f"{problem.detail}: nothing is damaged, encode the source again")
                 )

@@ -52,6 +52,21 @@ class EncodeReport:
     checks: tuple[dict[str, Any], ...] = field(default=())
 
     @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the lines of the check that fail."""
+        return tuple(line["name"] for line in self.checks if line["status"] == "FAIL")
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the movie was checked and nothing failed; None where it was not checked."""
+        return not self.failed if self.checked else None
+
+    @property
+    def exit_code(self) -> int:
+        """1 where the check fails: what the command line ends with."""
+        return 1 if self.failed else 0
+
+    @property
     def ratio(self) -> float:
         """Raw bytes over stored bytes."""
         return self.raw_bytes / self.stored_bytes
@@ -85,6 +100,8 @@ class EncodeReport:
             dither=encoding.dither,
             predictor=encoding.predictor.to_dict(),
             exact=encoding.exact,
+            passed=self.passed,
+            failed=list(self.failed),
             compressor=encoding.compressor.to_dict(),
             ratio=self.ratio,
             megabytes_per_second=self.megabytes_per_second,
@@ -114,6 +131,7 @@ class EncodeReport:
             ("backend", f"{self.backend} ({self.why}), {self.workers} threads"),
         ]
         rows += [("checked", self.checked)] if self.checked else []
+        rows += [("FAIL", f"{c['title']}: {c['found']}") for c in self.checks if c["status"] == "FAIL"]
         return rows + [("note", note) for note in self.notes]
 
     def __str__(self) -> str:

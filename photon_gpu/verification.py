@@ -6,7 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("missing", "truncated", "altered", "mismatched", "extra", "unreadable", "unfinished", "lost")
+from photon_gpu.metadata import CHECK
+from photon_gpu.verdict import kept
+
+KINDS = (
+    "missing",
+    "truncated",
+    "altered",
+    "mismatched",
+    "extra",
+    "unreadable",
+    "unfinished",
+    "lost",
+    "failing",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +33,7 @@ class Problem:
         bytes than written. ``mismatched``: whole, but contradicts another file, or is in another's
         place. ``extra``: nothing asks for it. ``unreadable``: the store gave an error.
         ``unfinished``: a writer's marker. ``lost``: a recovery put zeros there, and said so.
+        ``failing``: the check that was made while the movie was stored failed, and said so.
     name : str
         File, or first and last of several missing ones.
     detail : str
@@ -130,6 +144,8 @@ class Verification:
         if self.ok:
             known = "every file is what was written" if "manifest" in self.by else "every chunk decodes"
             return f"whole: {known}"
+        if all(problem.kind == "failing" for problem in self.problems):
+            return "whole, but it fails its own check: encode the source again, or compare with photon-gpu report"
         if not self.lost:
             every = any(problem.every_frame for problem in self.problems)
             return "lost: every frame" if every else "no frame is lost"
@@ -159,6 +175,17 @@ def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem
                 detail = f"they had been acknowledged, and the movie ends after {shape[0]:,} frames"
         problems.append(Problem(kind="lost", name="lost_frames", detail=detail, frames=frames))
     return problems
+
+
+def failing(attributes: dict[str, Any]) -> list[Problem]:
+    """A check that failed while the movie was stored: whole files that say too little of what was recorded.
+
+    >>> [str(p) for p in failing({"fidelity_check": {"failed": [{"name": "snr", "found": "44 % lost"}]}})]
+    ['failing     fidelity_check: it failed its check when it was stored: snr (44 % lost)']
+    """
+    failed = [f"{name} ({found})" for name, found in kept(attributes).items()]
+    detail = f"it failed its check when it was stored: {'; '.join(failed)}"
+    return [Problem(kind="failing", name=CHECK, detail=detail)] if failed else []
 
 
 def frames_text(runs: Iterable[tuple[int, int]]) -> str:

@@ -25,7 +25,7 @@ from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.pool import worker_count
 from photon_gpu.storage import Storage
 from photon_gpu.swap import left_behind_text
-from photon_gpu.verification import Problem, Verification, salvaged
+from photon_gpu.verification import Problem, Verification, failing, salvaged
 
 BUDGET_BYTES = 512 << 20
 _REMOTE_READS = 16
@@ -143,7 +143,7 @@ class Check:
         self.description = self._describe(content)
         attributes = self.description.attributes if self.description else {}
         if self.description is not None:
-            self.problems += salvaged(attributes, self.description.shape)
+            self.problems += [*salvaged(attributes, self.description.shape), *failing(attributes)]
         if manifest.NAME not in self.found:
             if "layout" in attributes:  # a key of photon_gpu's own, which never leaves the manifest out
                 self._add("missing", manifest.NAME, "no such file; chunks were decoded instead")
@@ -196,8 +196,8 @@ class Check:
         if self.index is None:
             return "", ""
         known = self.index.files.get(name)
-        if known is None and name == ARRAY and MARKER in self.found:
-            return "", ""  # of a recording it changes until the end
+        if known is None and name in (ARRAY, ATTRIBUTES) and MARKER in self.found:
+            return "", ""  # of a recording they change until the end
         if known is None:
             return "mismatched", "the manifest does not list it"
         found = manifest.entry(data)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from photon_gpu import auto_noise, manifest, metadata
+from photon_gpu import auto_noise, manifest, metadata, verdict
 from photon_gpu.backend import Backend
 from photon_gpu.blosc import Compressor, Map
 from photon_gpu.checking import Checker, check_mode
@@ -127,10 +127,13 @@ def encode(
         For fsspec.
     attributes : dict, optional
         More JSON to keep in ``.zattrs``, after photon_gpu's own keys.
-    check : {False, True, "full"}
+    check : {False, True, "full", "sample"}
         True: read every chunk back before the movie is published, and run the cheap lines of
         :func:`photon_gpu.fidelity` on a sample. "full": also hold every pixel against the source.
-        Damage is an error, and nothing is kept; a line that fails is a PhotonWarning.
+        "sample": only run the lines, on the bytes that go to the store.
+        Damage is an error, and nothing is kept. Where a line fails, the movie is kept and says so
+        (``report.failed``, ``.zattrs``), and a :class:`photon_gpu.FidelityWarning` names it; where that warning is
+        made an error, nothing is kept.
     delete_source : bool
         Delete the source file (.npy or TIFF) once a full check has found nothing. Refused where the file
         holds anything that the store would not (metadata, further images), or is a link.
@@ -187,6 +190,8 @@ def encode(
             attributes=attributes or {},
         )
         frames = accepted.chunk[0]
+        if mode == "sample" and movie.device is not None:
+            mode = False
         if mode and movie.device is not None:
             raise InvalidInputError(
                 "check holds frames against what was stored, and frames on a GPU are never sent down unasked: "
@@ -223,12 +228,18 @@ def encode(
                 if checker is not None:
                     with stages.timed("check"):
                         lines = checker.finish(run.files)
+                    # Before the movie is published: where the warning is an error, nothing of it is kept.
+                    verdict.warn(storage.url, lines, stacklevel=2)
+                    if failed := verdict.to_keep(lines):
+                        texts = metadata.texts(movie.shape, run.chunk, kind, attributes or {}, failed)
                 stored += finish(claim, texts, run.files, stages, run.written)
             seconds = time.perf_counter() - start
         notes = [auto_noise.note(attributes), little_light(choice.mean, choice.encoding), movie.note(frames)]
         notes += [lost_note(movie.lost), claim.note_of_link]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
+        if check == "sample" and not mode:
+            notes.append("not checked: frames on a GPU are never sent down unasked")
         if run.kept:
             notes.append(f"{run.kept} chunks were there already, and whole")
         if chunk_frames is None and frames < min(100, movie.shape[0]):

@@ -1,6 +1,7 @@
 """``encode(check=True)`` reads back what it wrote; a source goes only after every pixel was held against it."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -110,11 +111,102 @@ def test_what_the_user_chose_badly_is_a_warning(cells, tmp_path, options, name):
     raw, noise = cells
     if options.get("noise"):
         options = {"noise": pg.NoiseModel(gain=3 * noise.gain, offset=90, variance=900)}
-    with pytest.warns(PhotonWarning):
+    with pytest.warns(pg.FidelityWarning, match=f"a.zarr fails its own check: .*{name}"):
         report = pg.encode(raw, tmp_path / "a.zarr", check=True, **{"noise": noise, **options})
     assert f"a sample fails on: {'noise_model' if name == 'noise_model' else ''}" in report.checked
-    assert name in [line["name"] for line in report.checks if line["status"] == "FAIL"]
-    assert pg.verify(tmp_path / "a.zarr").ok
+    assert name in report.failed and report.passed is False and report.exit_code == 1
+    assert report.failed == tuple(line["name"] for line in report.checks if line["status"] == "FAIL")
+    movie = pg.open(tmp_path / "a.zarr")
+    assert tuple(movie.failed_check) == report.failed and f"FAILS its own check: {name}" in repr(movie)
+    found = pg.verify(tmp_path / "a.zarr")
+    assert [(p.kind, p.frames) for p in found.problems] == [("failing", None)] and not found.ok
+    assert "whole, but it fails its own check" in str(found) and found.frames_lost == 0
+    fixed = pg.repair(tmp_path / "a.zarr", raw)
+    assert not fixed.restored and "nothing is damaged" in str(fixed)
+
+
+def test_the_verdict_is_the_last_key_and_a_sound_movie_has_none(cells, tmp_path):
+    raw, noise = cells
+    own = {"attributes": {"mouse": "M1"}, "chunk_frames": 20, "noise": noise}
+    with pytest.warns(pg.FidelityWarning):
+        pg.encode(raw, tmp_path / "bad.zarr", step=4.0, check=True, **own)
+    pg.encode(raw, tmp_path / "unchecked.zarr", step=4.0, check=False, **own)
+    bad, plain = (
+        json.loads((tmp_path / f"{name}.zarr" / ".zattrs").read_text()) for name in ("bad", "unchecked")
+    )
+    assert list(bad) == [*plain, "fidelity_check"]
+    verdict = bad.pop("fidelity_check")
+    assert bad == plain and verdict["verdict"] == "FAIL"
+    (line, *_) = verdict["failed"]
+    assert line["name"] == "snr" and line["unit"] == "%" and line["value"] > line["fail_above"] == 13.5
+    for check in (True, "full", "sample"):
+        report = pg.encode(raw, tmp_path / "good.zarr", check=check, overwrite=True, **own)
+        assert report.passed is True and report.failed == () and report.exit_code == 0
+        good = {path.name: path.read_bytes() for path in (tmp_path / "good.zarr").iterdir()}
+        assert b"fidelity_check" not in good[".zattrs"] + good[".manifest.json"]
+        pg.encode(raw, tmp_path / "same.zarr", overwrite=True, check=False, **own)
+        assert good == {path.name: path.read_bytes() for path in (tmp_path / "same.zarr").iterdir()}
+    assert pg.encode(raw, tmp_path / "same.zarr", overwrite=True, check=False, **own).passed is None
+
+
+def test_a_warning_made_an_error_keeps_nothing_and_an_older_movie_stays(cells, tmp_path):
+    raw, noise = cells
+    pg.encode(raw, tmp_path / "old.zarr", noise=noise, check=True)
+    for check in (True, "full", "sample"):
+        for name, options in (("new.zarr", {}), ("old.zarr", {"overwrite": True})):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pg.FidelityWarning)
+                with pytest.raises(pg.FidelityWarning, match="snr"):
+                    pg.encode(raw, tmp_path / name, noise=noise, step=4.0, check=check, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.zarr"]
+    assert pg.open(tmp_path / "old.zarr").step == 0.5 and pg.verify(tmp_path / "old.zarr").ok
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_sample_of_what_is_encoded_needs_no_reading_back(cells, tmp_path, layout):
+    raw, noise = cells
+    store = Failing(Storage.at(tmp_path / "a.zarr").fs, str(tmp_path / "a.zarr"))
+    store.fault = lambda data: data[:-1]  # which the sample does not see
+    options = {"layout": layout, "chunk_frames": 20, "check": "sample"}
+    report = pg.encode(raw, store, noise=noise, **options)
+    assert "not what was stored; a sample passes" in report.checked
+    full = pg.encode(raw, tmp_path / "b.zarr", noise=noise, **{**options, "check": True})
+    assert [line["name"] for line in report.checks] == [line["name"] for line in full.checks]
+    if layout != "lossless":
+        wrong = pg.NoiseModel(gain=9 * noise.gain, offset=noise.offset, variance=noise.variance)
+        with pytest.warns(pg.FidelityWarning, match="noise_model"):
+            pg.encode(raw, tmp_path / "c.zarr", noise=wrong, **options)
+        assert "noise_model" in pg.open(tmp_path / "c.zarr").failed_check
+
+
+def test_a_movie_without_noise_is_not_judged_by_it(tmp_path):
+    still = np.full((20, 16, 16), 110, "uint16")
+    report = pg.encode(still, tmp_path / "a.zarr", noise=pg.NoiseModel(), check=True)
+    assert report.passed and {line["status"] for line in report.checks} == {"PASS", "SKIP"}
+
+
+def test_the_key_of_the_verdict_is_not_a_callers(cells, tmp_path):
+    with pytest.raises(InvalidInputError, match="'fidelity_check' is photon_gpu's own key"):
+        pg.encode(cells[0], tmp_path / "a.zarr", noise=cells[1], attributes={"fidelity_check": {}})
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_an_altered_verdict_is_told_and_breaks_nothing(cells, tmp_path):
+    pg.encode(cells[0], tmp_path / "a.zarr", noise=cells[1])
+    place = tmp_path / "a.zarr" / ".zattrs"
+    (tmp_path / "a.zarr" / ".manifest.json").unlink()
+    attributes = json.loads(place.read_text())
+    for verdict in (
+        None,
+        3,
+        [],
+        {"failed": 7},
+        {"failed": [{"name": "snr"}]},
+        {"failed": [{"name": 3, "found": []}]},
+    ):
+        place.write_text(json.dumps({**attributes, "fidelity_check": verdict}))
+        assert "FAILS its own check" in repr(pg.open(tmp_path / "a.zarr"))
+        assert "failing" in {problem.kind for problem in pg.verify(tmp_path / "a.zarr").problems}
 
 
 def test_lossless_without_a_model_and_floats_with_nan(tmp_path):

@@ -26,6 +26,17 @@ def test_every_listed_golden_store_is_there_and_every_case_is_listed():
         assert any(name.startswith(version) for name in LISTED)
 
 
+def test_a_check_that_failed_stays_with_the_movie_for_ever():
+    store = GOLDEN / "plain-1.0-failed-check" / "store"
+    movie = pg.open(store)
+    assert movie.failed_check == {"snr": "28.89 % measured, 34.53 % by theory for step 4"}
+    assert list(movie.attrs)[-2:] == ["mouse", "fidelity_check"]
+    assert [problem.kind for problem in pg.verify(store).problems] == ["failing"]
+    for name in LISTED:
+        failed = pg.open(GOLDEN / name / "store").failed_check
+        assert bool(failed) == (name == "plain-1.0-failed-check")
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", LISTED)
 def test_reads_the_same_values_for_ever(name, backend):

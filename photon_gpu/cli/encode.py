@@ -112,9 +112,10 @@ def encode(
     check: Annotated[
         str,
         typer.Option(
-            metavar="off|on|full",
+            metavar="off|on|full|sample",
             help="on: read every chunk back before it is done, and hold a sample against SRC. full: hold every "
-            "pixel against it.",
+            "pixel against it. sample: hold a sample of what is encoded against SRC, and read nothing back. "
+            "Where it fails, DST is kept, marked as failing, and the command ends with 1.",
         ),
     ] = "on",
     delete_source: Annotated[
@@ -181,9 +182,9 @@ def encode(
 
 
 def _check(text: str) -> bool | str:
-    modes: dict[str, bool | str] = {"off": False, "on": True, "full": "full"}
+    modes: dict[str, bool | str] = {"off": False, "on": True, "full": "full", "sample": "sample"}
     if text not in modes:
-        raise typer.BadParameter(f"--check is {text!r}; allowed are off, on, full")
+        raise typer.BadParameter(f"--check is {text!r}; allowed are off, on, full, sample")
     return modes[text]
 
 

@@ -64,7 +64,8 @@ class MovieInfo:
         """What the owner should know."""
         from photon_gpu import auto_noise
 
-        told = [spoken(finding) for finding in auto_noise.findings(self.movie.attrs)]
+        told = [f"FAIL {name}: {found}" for name, found in self.movie.failed_check.items()]
+        told += [spoken(finding) for finding in auto_noise.findings(self.movie.attrs)]
         if self.missing_chunks:
             told.append(f"{self.missing_chunks:,} chunks are missing: their frames cannot be read")
         return told
@@ -99,6 +100,7 @@ class MovieInfo:
             else None,
             "files": self.files,
             "missing_chunks": self.missing_chunks,
+            "failed_check": self.movie.failed_check,
             "attributes": movie.attrs,
             "notes": self.notes,
         }
@@ -138,6 +140,8 @@ class MovieInfo:
         if told["above_floor_percent"] is not None:
             rows.append(("above the noise floor", f"{told['above_floor_percent']:+.1f} %"))
         rows.append(("by", encoding.by))
+        if movie.failed_check:
+            rows.append(("check", f"FAILED when it was stored, on {', '.join(movie.failed_check)}"))
         return rows + [("note", line) for line in self.notes]
 
     def __str__(self) -> str:

@@ -153,19 +153,25 @@ def _compare(
 
 def cheap_lines(source: Source, movie: Movie, *, pixels: int, exact: Exact | None = None) -> list[Line]:
     """Lines that need no more than a small sample; ``exact`` where every pixel was counted already."""
+    return sample_lines(take(source, movie, pixels=pixels), exact)
+
+
+def sample_lines(sample: Sample, exact: Exact | None = None) -> list[Line]:
+    """Lines that a small sample allows; ``exact`` where every pixel was counted already."""
     from photon_gpu.fidelity.levels import group, level_lines, noise_line
 
-    sample = take(source, movie, pixels=pixels)
-    counted = exact or Exact(movie.encoding)
+    counted = exact or Exact(sample.encoding)
     if exact is None:
         for block in sample.blocks:
             counted.add(block.raw, block.counts, block.residual, first_frame=block.first_frame)
-    levels, _, groups = group(sample)
-    lines = [
-        noise_line(sample)[0],
-        *counted.lines("in the sample" if exact is None else "of the movie"),
-        *level_lines(sample, levels, groups),
-    ]
+    lines = counted.lines("in the sample" if exact is None else "of the movie")
+    longer = [block.raw for block in sample.blocks if len(block.raw) > 1]
+    if longer and all((raw[1:] == raw[:-1]).all() for raw in longer):  # a synthetic movie
+        by_noise = ("noise_model", "bias", "labels", "variance", "slope", "snr")
+        lines += [skipped(name, "the movie has no noise over time to measure") for name in by_noise]
+    else:
+        levels, _, groups = group(sample)
+        lines += [noise_line(sample)[0], *level_lines(sample, levels, groups)]
     return sorted(lines, key=lambda line: list(LIMITS).index(line.name))
 
 
@@ -255,5 +261,15 @@ def _facts(movie: Movie, looked_at: str) -> dict[str, Any]:
     }
 
 
-__all__ = ["LIMITS", "PIXELS", "Fidelity", "Line", "Sample", "cheap_lines", "every_pixel", "fidelity"]
+__all__ = [
+    "LIMITS",
+    "PIXELS",
+    "Fidelity",
+    "Line",
+    "Sample",
+    "cheap_lines",
+    "every_pixel",
+    "fidelity",
+    "sample_lines",
+]
 make_callable(__name__)

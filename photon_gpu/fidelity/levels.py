@@ -222,9 +222,12 @@ def noise_line(sample: Sample) -> tuple[Line, NDArray, NDArray]:
     edges = np.unique(np.quantile(light, np.linspace(0, 1, count + 1)[1:-1]))
     places = np.searchsorted(edges, light, side="right")
     photons, ratios, apart = [], [], []
+    timed = int(np.isfinite(over_time).sum()) >= 50
     for number in range(edges.size + 1):
         here = places == number
         kept = [values[here & np.isfinite(values)] for values in (over_time, over_rows)]
+        if timed and kept[0].size < 50:
+            continue  # rows alone cannot tell noise from structure
         both = [_noise_of(values) for values in kept if values.size >= 50]
         if both:
             middle = float(noise.photons(float(light[here].mean())))

@@ -1,0 +1,62 @@
+"""The verdict of the check that is made while a movie is stored: kept with the movie where it fails, and told."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from photon_gpu.errors import FidelityWarning
+from photon_gpu.metadata import CHECK
+
+if TYPE_CHECKING:
+    from photon_gpu.fidelity.lines import Line
+
+
+def failing(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """The lines that fail."""
+    return tuple(line for line in lines if line.status == "FAIL")
+
+
+def to_keep(lines: Iterable[Line]) -> dict[str, Any] | None:
+    """What ``.zattrs`` keeps of a check that failed; None of one that passed. FORMAT.md, ".zattrs"."""
+    failed = [line.to_dict() for line in failing(lines)]
+    keys = ("name", "value", "unit", "fail_above", "found")
+    return (
+        {"verdict": "FAIL", "failed": [{key: line[key] for key in keys} for line in failed]}
+        if failed
+        else None
+    )
+
+
+def kept(attributes: dict[str, Any]) -> dict[str, str]:
+    """Failing lines that a movie's attributes name, and what was found.
+
+    Attributes are read from stores, so nothing in them is trusted.
+
+    Examples
+    --------
+    >>> kept({"fidelity_check": {"verdict": "FAIL", "failed": [{"name": "snr", "found": "44 % lost"}]}})
+    {'snr': '44 % lost'}
+    >>> kept({})
+    {}
+    """
+    if CHECK not in attributes:
+        return {}
+    try:
+        return {str(line["name"])[:40]: str(line["found"])[:300] for line in attributes[CHECK]["failed"]}
+    except (KeyError, TypeError):
+        return {"unreadable": f"{CHECK} is {str(attributes[CHECK])[:80]}"}
+
+
+def warn(url: str, lines: Iterable[Line], *, stacklevel: int) -> None:
+    """A FidelityWarning that names every line that fails; nothing where none does."""
+    if not (failed := failing(lines)):
+        return
+    first = failed[0]
+    cause = f" ({first.cause})" if first.cause else ""
+    warnings.warn(
+        f"{url} fails its own check: {', '.join(line.name for line in failed)}. {first.title}: {first.found}{cause}",
+        FidelityWarning,
+        stacklevel=stacklevel + 1,
+    )
