@@ -59,6 +59,15 @@ def check(frames: int, timestamp: Any, metadata: Any) -> list[Record] | None:
     return [(_time(t), _json(m)) for t, m in zip(times, said, strict=True)]
 
 
+def skipped(record: Record) -> bool:
+    """Whether a frame stands in for one that was not taken: :meth:`photon_gpu.live.FrameStream.skip`.
+
+    >>> skipped((None, '{"skipped": true}')), skipped(NOTHING)
+    (True, False)
+    """
+    return record[1] is not None and json.loads(record[1]).get("skipped") is True
+
+
 def pack(first: int, records: list[Record]) -> bytes | None:
     """The file of a chunk whose first frame is ``first``; None where nothing was said."""
     if all(record == NOTHING for record in records):

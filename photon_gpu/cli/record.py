@@ -70,6 +70,7 @@ def record(
     durability: recording.Durability = "chunk",
     spool: recording.SpoolFolder = None,
     queue_bytes: recording.QueueBytes = 512e6,
+    check: recording.Check = "on",
     backend: options.Backend = "auto",
     workers: options.Workers = None,
     storage_option: options.StorageOption = None,
@@ -91,7 +92,7 @@ def record(
     given = recording.writer_options(
         gain=gain, offset=offset, variance=variance, noise_from=noise_from, dst=dst, storage_option=storage_option,
         step=step, layout=layout, preset=preset, chunk_frames=chunk_frames, durability=durability, spool=spool,
-        queue_bytes=queue_bytes, backend=backend, workers=workers,
+        queue_bytes=queue_bytes, check=check, backend=backend, workers=workers,
     )  # fmt: skip
     with _feed(src, shape, dtype, rate, frames, idle_seconds) as feed, recording.line() as tell:
         return record_feed(feed, dst, tell=tell, **given)

@@ -78,6 +78,14 @@ SpoolFolder = Annotated[
         show_default="for frame: beside DST",
     ),
 ]
+Check = Annotated[
+    str,
+    typer.Option(
+        metavar="on|off",
+        help="on: hold a sample of what is encoded against the frames. Where it fails, DST is kept, marked as failing, "
+        "and the command ends with 1.",
+    ),
+]
 QueueBytes = Annotated[
     float,
     typer.Option(parser=options.number, metavar="BYTES", help="Memory for frames that wait."),
@@ -92,6 +100,7 @@ def writer_options(
     noise_from: str | None,
     dst: str,
     storage_option: list[str] | None,
+    check: str,
     **others: Any,
 ) -> dict[str, Any]:
     """What the live writer takes."""
@@ -101,8 +110,11 @@ def writer_options(
     known = {name: value for name, value in given.items() if value is not None}
     if known and noise_from:
         raise InvalidInputError("--noise-from and --gain, --offset, --variance exclude each other")
+    if check not in ("on", "off"):
+        raise typer.BadParameter(f"--check is {check!r}; allowed are on, off")
     storage_options = options.pairs(storage_option, "--storage-option")
     return {
+        "check": check == "on",
         "noise": noise_from or (NoiseModel(**known) if known else None),
         "storage_options": storage_options if options.is_remote(dst) else None,
         **others,

@@ -56,4 +56,4 @@ def recover(
         where, url=url, salvage=salvage, discard_spool=discard_spool, backend=backend, workers=workers,
         storage_options=options.pairs(storage_option, "--storage-option") if remote else None,
     )  # fmt: skip
-    return console.Text(found, str(found), 1 if found.lost else 0)
+    return console.Text(found, str(found), 1 if found.lost or found.failed else 0)

@@ -41,6 +41,7 @@ def watch(
     durability: recording.Durability = "chunk",
     spool: recording.SpoolFolder = None,
     queue_bytes: recording.QueueBytes = 512e6,
+    check: recording.Check = "on",
     backend: options.Backend = "auto",
     workers: options.Workers = None,
     storage_option: options.StorageOption = None,
@@ -62,7 +63,7 @@ def watch(
     given = recording.writer_options(
         gain=gain, offset=offset, variance=variance, noise_from=noise_from, dst=dst, storage_option=storage_option,
         step=step, layout=layout, preset=preset, chunk_frames=chunk_frames, durability=durability, spool=spool,
-        queue_bytes=queue_bytes, backend=backend, workers=workers,
+        queue_bytes=queue_bytes, check=check, backend=backend, workers=workers,
     )  # fmt: skip
     feed = WatchFeed(folder, pattern=pattern, settle_seconds=settle_seconds, idle_seconds=idle_seconds)
     with recording.line() as tell:

@@ -54,6 +54,7 @@ class LiveConfig:
     estimate_frames: int = 100
     publish_seconds: float = 1.0
     close_seconds: float = 60.0
+    check: bool = True
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -73,6 +74,8 @@ class LiveConfig:
         put(self, "estimate_frames", int(_number(self.estimate_frames, "estimate_frames", 1, 1e9)))
         put(self, "publish_seconds", float(_number(self.publish_seconds, "publish_seconds", 0, 3600)))
         put(self, "close_seconds", float(_number(self.close_seconds, "close_seconds", 0, 1e9)))
+        if not isinstance(self.check, bool):
+            raise InvalidInputError(f"check is {self.check!r}; allowed are True and False while recording")
         put(self, "chunk_frames", self._chunk_frames())
 
     @property

@@ -14,6 +14,7 @@ from photon_gpu.backend import Backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.fidelity.chunk_sample import ChunkSample
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.live.chunks import Chunk
@@ -80,6 +81,8 @@ class Encoder:
         ``failed(error)``.
     noted : callable
         ``noted(text)``: something the owner should know.
+    sample : ChunkSample, optional
+        Compares some of what was encoded with the frames.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Encoder:
         released: Callable[[Chunk], None],
         failed: Callable[[BaseException], None],
         noted: Callable[[str], None],
+        sample: ChunkSample | None = None,
     ) -> None:
         self._config, self._noise, self._backend = config, noise, backend
         self._fits, self._chosen, self._done, self._released, self._failed = (
@@ -104,7 +108,7 @@ class Encoder:
             released,
             failed,
         )
-        self._noted = noted
+        self._noted, self._sample = noted, sample
         self.attributes: dict[str, Any] = {}  # what .zattrs keeps of an estimate
         self._layout: Layout | None = None
         self._chunk = config.chunk()
@@ -221,6 +225,9 @@ class Encoder:
                 data = self._encoded(values, first, stages)
                 said = records.pack(first, chunk.records[: chunk.filled])
                 number, frames = chunk.number, chunk.filled
+                assert self._layout is not None
+                if self._sample is not None and not any(map(records.skipped, chunk.records[: chunk.filled])):
+                    self._sample.add(number, self._layout, data, self._chunk, first, values)
                 del values
                 self._released(chunk)
                 self._done(number, frames, said, data)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from photon_gpu import metadata
+from photon_gpu import metadata, verdict
 from photon_gpu.backend import Backend
 from photon_gpu.errors import RecordingError, StoreUnavailableError
+from photon_gpu.fidelity.chunk_sample import ChunkSample
+from photon_gpu.fidelity.lines import Line
 from photon_gpu.layouts.base import Layout
 from photon_gpu.live.chunks import Buffers, Chunk
 from photon_gpu.live.config import LiveConfig
@@ -44,6 +46,13 @@ class Pipeline:
         ``fits(layout)``, before that is decided: InvalidInputError where frames that were taken do not fit it.
     published, files
         Frames, and manifest entries, that an earlier run published.
+    failed_check : dict, optional
+        What ``.zattrs`` says already of a check that failed.
+
+    Attributes
+    ----------
+    lines : tuple of Line
+        What the check found, once :meth:`finish` returned.
     """
 
     def __init__(
@@ -61,12 +70,15 @@ class Pipeline:
         fits: Callable[[Layout], None] | None = None,
         published: int = 0,
         files: dict[str, list[Any]] | None = None,
+        failed_check: dict[str, Any] | None = None,
     ) -> None:
         self.config, self._storage, self._spool = config, storage, spool
         self._attributes = attributes
         self.ledger = Ledger(config.durability, config.frames_per_chunk, published=published)
         self.buffers = Buffers(config)
         self.layout: Layout | None = None
+        self.lines: tuple[Line, ...] = ()
+        self._sample = ChunkSample() if config.check else None
         keeper = Keeper(self.ledger, spool)
         self._delivery = Delivery(
             storage, self.ledger, spool, keeper, dimensions=1 + len(config.frame_shape),
@@ -74,12 +86,12 @@ class Pipeline:
         )  # fmt: skip
         self._publisher = Publisher(
             storage, self.ledger, keeper, spool=spool, recycler=recycler, token=token, interval=config.publish_seconds,
-            files=files or {},
+            files=files or {}, failed_check=failed_check,
         )  # fmt: skip
         self._encoder = Encoder(
             config, noise, backend, workers, fits=fits, chosen=self._chosen, done=self._delivery.send,
             released=self.buffers.release, failed=self.ledger.fail,
-            noted=self.ledger.note,
+            noted=self.ledger.note, sample=self._sample,
         )  # fmt: skip
 
     def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:
@@ -125,6 +137,9 @@ class Pipeline:
                 f"{self._storage.url}: nothing could be stored for {limit:g} s ({trouble or 'no answer'}); "
                 f"{missing:,} frames of {frames:,} are not in the store"
             )
+        if self._sample is not None:
+            self.lines = self._sample.finish(frames, limit)
+            self._publisher.note_check(verdict.to_keep(self.lines))
         return self._complete(frames)
 
     def _complete(self, frames: int) -> int:

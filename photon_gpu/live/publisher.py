@@ -42,6 +42,8 @@ class Publisher:
         Seconds between two publications, at least.
     files : dict
         Manifest entries of what an earlier run published.
+    failed_check : dict or None
+        What ``.zattrs`` says already of a check that failed.
     """
 
     def __init__(
@@ -55,11 +57,14 @@ class Publisher:
         token: str,
         interval: float,
         files: dict[str, list[Any]],
+        failed_check: dict[str, Any] | None,
     ) -> None:
         self._storage, self._ledger, self._keeper = storage, ledger, keeper
         self._spool, self._recycler = spool, recycler
         self._token, self._interval = token, interval
         self._files = dict(files)
+        self._failed_check = failed_check
+        self._attributes_change = False
         self._layout: Layout | None = None
         self._chunk: tuple[int, ...] = ()
         self._attributes: dict[str, Any] = {}
@@ -71,6 +76,11 @@ class Publisher:
     def describe(self, layout: Layout, chunk: tuple[int, ...], attributes: dict[str, Any]) -> None:
         """What the metadata say; before the first chunk is sent."""
         self._layout, self._chunk, self._attributes = layout, chunk, attributes
+
+    def note_check(self, failed: dict[str, Any] | None) -> None:
+        """Keep the verdict of a check that failed; before :meth:`complete`."""
+        if failed is not None:
+            self._failed_check, self._attributes_change = failed, True
 
     def finish(self) -> None:
         """Publish what is left without waiting, then finish."""
@@ -84,11 +94,14 @@ class Publisher:
         assert self._layout is not None
         layout, shape = self._layout, (self._ledger.published, *self._chunk[1:])
         array = metadata.array_json(shape, self._chunk, layout)
-        attributes = metadata.attributes_json(layout, self._attributes)
+        attributes = metadata.attributes_json(layout, self._attributes, self._failed_check)
         index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
 
         def write() -> None:
             self._check_held()
+            if self._attributes_change:  # as for ``.zarray``: what changes is not listed meanwhile
+                self._storage.write(manifest.NAME, manifest.pack(self._files))
+                self._storage.write(metadata.ATTRIBUTES, attributes)
             self._storage.write(manifest.NAME, index)
             self._storage.write(metadata.ATTRIBUTES, attributes)
             self._storage.write(metadata.ARRAY, array)
@@ -141,7 +154,7 @@ class Publisher:
             self._files.update(files)
         first = self._ledger.published == 0
         array = metadata.array_json((frames, *self._chunk[1:]), self._chunk, self._layout)
-        attributes = metadata.attributes_json(self._layout, self._attributes)
+        attributes = metadata.attributes_json(self._layout, self._attributes, self._failed_check)
         # ``.zarray`` changes until the end, so until then the manifest does not list it.
         index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes})
 

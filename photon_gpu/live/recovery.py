@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import durable, metadata
+from photon_gpu import durable, metadata, verdict
 from photon_gpu.auto_noise import AUTO, KEY
 from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER, Claim, alive, read_marker
@@ -23,6 +23,7 @@ from photon_gpu.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
+from photon_gpu.fidelity.lines import Line
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.live.chunks import Chunk
@@ -71,6 +72,8 @@ class RecoverReport:
         Folders that interrupted overwrites left beside the movie; nothing is done to them.
     notes : list of str
         What else you should know: attributes that were left out, files that belong to no recording.
+    failed : tuple of str
+        Lines on which the check of what this call encoded fails; what was stored before is not looked at.
     seconds : float
     """
 
@@ -83,6 +86,7 @@ class RecoverReport:
     put_back: str | None = None
     beside: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failed: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,6 +103,8 @@ class RecoverReport:
             text += f"; an overwrite had been interrupted: {self.put_back} is at its name now"
         if self.beside:
             text += f"; left beside it by interrupted overwrites: {', '.join(self.beside)}"
+        if self.failed:
+            text += f"; CHECK FAILED: {', '.join(self.failed)}"
         if self.discarded:
             text += f"; {len(self.discarded)} chunks discarded, which were stored and never acknowledged"
         return "\n  note: ".join([text, *self.notes])
@@ -239,6 +245,7 @@ class _Recovery:
             self._storage, self._config, token=self._token, spool=self._spool, recycler=None,
             noise=self._known_noise(described), backend=self._backend, workers=self._workers,
             fits=lambda layout: self._admit(found, layout), attributes=attributes, published=seen, files=files,
+            failed_check=described.attributes.get(metadata.CHECK) if described is not None else None,
         )  # fmt: skip
         try:
             if layout is not None and described is not None:
@@ -250,7 +257,8 @@ class _Recovery:
             pipeline.stop()
         self._spool.remove()
         found.notes += pipeline.ledger.notes
-        return self._report(found, found.total - seen)
+        verdict.warn(self._storage.url, pipeline.lines, stacklevel=3)
+        return self._report(found, found.total - seen, pipeline.lines)
 
     def _attributes(self, found: Survey) -> dict[str, Any]:
         """The caller's, without those that an earlier release took and no movie can have."""
@@ -360,10 +368,11 @@ class _Recovery:
             )
         return NoiseModel.from_dict(facts["noise"]) if facts["noise"] else None
 
-    def _report(self, found: Survey, recovered: int) -> RecoverReport:
+    def _report(self, found: Survey, recovered: int, lines: tuple[Line, ...] = ()) -> RecoverReport:
         return RecoverReport(
             url=self._storage.url, frames=found.total, recovered=recovered, lost=found.lost,
-            doubtful=found.doubtful, discarded=self._discarded, notes=found.notes, seconds=monotonic() - self._began,
+            doubtful=found.doubtful, discarded=self._discarded, notes=found.notes,
+            failed=tuple(line.name for line in verdict.failing(lines)), seconds=monotonic() - self._began,
         )  # fmt: skip
 
 

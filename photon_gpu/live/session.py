@@ -28,6 +28,8 @@ class RecordReport:
         What came and could not be taken, and why.
     stopped : bool
         Whether it was interrupted rather than at its end.
+    checks : tuple of dict
+        Lines of the check; empty where it was off, or layout lossless has no noise model to check by.
     """
 
     source: str
@@ -36,17 +38,24 @@ class RecordReport:
     status: LiveStatus
     unread: tuple[str, ...]
     stopped: bool
+    checks: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the lines of the check that fail."""
+        return tuple(line["name"] for line in self.checks if line["status"] == "FAIL")
 
     @property
     def exit_code(self) -> int:
-        """1 where something could not be taken."""
-        return 1 if self.unread else 0
+        """1 where something could not be taken, or the check fails."""
+        return 1 if self.unread or self.failed else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that survives JSON."""
         return {
             "source": self.source, "url": self.url, "frames": self.frames, "stopped": self.stopped,
-            "unread": list(self.unread), **self.status.to_dict(),
+            "unread": list(self.unread), "checks": list(self.checks), "failed": list(self.failed),
+            **self.status.to_dict(),
         }  # fmt: skip
 
     def rows(self) -> list[tuple[str, str]]:
@@ -58,6 +67,7 @@ class RecordReport:
             ("ratio", f"{status.ratio:.2f}"),
             ("worst append", f"{status.worst_append_seconds * 1e3:,.1f} ms"),
             *([("tried again", f"{status.retries} times")] if status.retries else []),
+            *(("FAIL", f"{c['title']}: {c['found']}") for c in self.checks if c["status"] == "FAIL"),
             *(("note", note) for note in status.notes),
             *(("not taken", text) for text in self.unread),
         ]
@@ -100,5 +110,5 @@ def record(
                 batches.close()  # a feed says then what it did not take
     return RecordReport(
         source=feed.name, url=live.url, frames=live.acknowledged, status=live.status(),
-        unread=tuple(feed.unread), stopped=stopped,
+        unread=tuple(feed.unread), stopped=stopped, checks=tuple(line.to_dict() for line in live.checks),
     )  # fmt: skip

@@ -13,11 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu import metadata
+from photon_gpu import metadata, verdict
 from photon_gpu.backend import get_backend
 from photon_gpu.claim import Claim
 from photon_gpu.encoding import Encoding
-from photon_gpu.errors import InvalidInputError, PhotonError, QueueFullError, RecordingError
+from photon_gpu.errors import (
+    FidelityWarning,
+    InvalidInputError,
+    PhotonError,
+    QueueFullError,
+    RecordingError,
+)
+from photon_gpu.fidelity.lines import Line
 from photon_gpu.layouts import layout_for
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import OWN_ATTRIBUTES, LiveConfig
@@ -76,6 +83,10 @@ class LiveWriter:
         How long :meth:`close` goes on trying a store that takes nothing.
     attributes : dict, optional
         More JSON for ``.zattrs``.
+    check : bool
+        Decode a sample of what is encoded and compare it with the frames: up to 8 chunks, evenly spread. Where a
+        line fails, the movie is kept and says so (``failed``, ``.zattrs``), and :meth:`close` gives a
+        :class:`photon_gpu.FidelityWarning`. What the store made of the bytes is :func:`photon_gpu.verify`'s to find.
 
     Raises
     ------
@@ -121,6 +132,7 @@ class LiveWriter:
         close_seconds: float = 60.0,
         storage_options: dict[str, Any] | None = None,
         attributes: dict[str, Any] | None = None,
+        check: bool = True,
     ) -> None:
         self._storage = destination(url, storage_options)
         attributes = metadata.as_read(attributes or {})
@@ -129,7 +141,7 @@ class LiveWriter:
             frame_shape=frame_shape, dtype=np.dtype(dtype).name, layout=layout, step=step, preset=preset,
             predictor=predictor, compressor=compressor, dither=dither, chunk_frames=chunk_frames,
             durability=durability, on_full=on_full, queue_bytes=int(queue_bytes), estimate_frames=estimate_frames,
-            publish_seconds=publish_seconds, close_seconds=close_seconds,
+            publish_seconds=publish_seconds, close_seconds=close_seconds, check=check,
         )  # fmt: skip
         found = resolve_noise(noise, storage_options)
         if callable(found):
@@ -182,6 +194,16 @@ class LiveWriter:
         """Frames from the first on that are sure to survive."""
         with self._ledger.changed:
             return self._ledger.acknowledged
+
+    @property
+    def checks(self) -> tuple[Line, ...]:
+        """Lines of the check, once the recording was closed."""
+        return self._pipeline.lines
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the lines of the check that fail, once the recording was closed."""
+        return tuple(line.name for line in verdict.failing(self.checks))
 
     def append(self, frames: Any, *, timestamp: Any = None, metadata: Any = None, wait: bool = True) -> int:
         """Take one frame or a batch; from any thread.
@@ -262,6 +284,11 @@ class LiveWriter:
         ------
         StoreUnavailableError, RecordingError
             What went wrong, however long ago; the message says where the frames are.
+
+        Warns
+        -----
+        FidelityWarning
+            The check fails. The movie is finished and kept, also where the warning is made an error.
         """
         if not self._appending.acquire(timeout=self.config.close_seconds):
             self._abandoned.set()  # an append waits for room that does not come
@@ -284,6 +311,7 @@ class LiveWriter:
             self._ledger.fail(error)  # for whoever waits until frames are in the journal
             error.add_note(self._whereabouts(frames))
             raise
+        verdict.warn(self.url, self.checks, stacklevel=2)
 
     def __enter__(self) -> LiveWriter:
         return self
@@ -293,7 +321,7 @@ class LiveWriter:
     ) -> None:
         try:
             self.close()
-        except PhotonError as problem:
+        except (PhotonError, FidelityWarning) as problem:
             if error is None:
                 raise
             error.add_note(f"closing the recording failed too: {problem}")
