@@ -89,7 +89,9 @@ def encode_many(
     resume : bool
         Go on where an encode of the same movies was killed.
     check : bool
-        Read every chunk back once it is written.
+        Read every chunk back once it is written, and compare a sample with what was encoded: where a line fails,
+        the movie is kept and says so, and a :class:`photon_gpu.FidelityWarning` names it. Where that warning is made
+        an error, the movie counts as failed, and nothing of it is kept.
     step, layout, preset, predictor, compressor, dither, chunk_frames, backend, overwrite, storage_options, attributes
         As of :func:`photon_gpu.encode`, for all movies.
 

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from photon_gpu import manifest, metadata
+from photon_gpu import manifest, metadata, verdict
+from photon_gpu.checking import refuse_inexact, sentence
 from photon_gpu.claim import MARKER, Claim
 from photon_gpu.cluster.frames import Frames, travelling
 from photon_gpu.cluster.work import Job, Prepared, Settings, Written, prepare, write_chunk, writing
 from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.fidelity.chunk_sample import MOST_CHUNKS, lines_of
+from photon_gpu.fidelity.sample import Block
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
@@ -81,18 +84,22 @@ class MovieOnCluster:
                 job = Job(
                     frames=frames, target=claim.target, token=claim.token, encoding=ready.encoding, preset=preset,
                     shape=ready.shape, dtype=ready.dtype, chunk=ready.chunk, backend=settings.backend,
-                    threads=settings.threads, check=settings.check,
+                    threads=settings.threads, check=settings.check, sampled=self._sampled(ready),
                 )  # fmt: skip
                 files, crcs = dict(ready.stored.files), dict(ready.stored.frames)
                 try:
-                    self._all_chunks(job, here, files, crcs, stages, tick)
+                    blocks = self._all_chunks(job, here, files, crcs, stages, tick)
                 except BaseException:
                     self._given_up(claim, manifest.pack(files, frames=crcs) if resume else None)
                     raise
                 layout = layout_for(ready.encoding, settings.chosen())
                 stored = sum(size for size, _ in files.values())
+                lines = lines_of(layout, blocks, ready.shape[0])
+                refuse_inexact(storage.url, lines)
+                verdict.warn(storage.url, lines, stacklevel=1)
                 attributes = with_lost(settings.attributes, here.lost if here is not None else ())
-                texts = metadata.texts(ready.shape, ready.chunk, layout, attributes or {})
+                failed = verdict.to_keep(lines)
+                texts = metadata.texts(ready.shape, ready.chunk, layout, attributes or {}, failed)
                 stored += finish(claim, texts, files, stages)
                 seconds = time.perf_counter() - start
         finally:
@@ -106,7 +113,8 @@ class MovieOnCluster:
             chunk_frames=ready.chunk[0], raw_bytes=ready.raw_bytes, stored_bytes=stored, seconds=seconds,
             compile_seconds=0.0, stages=dict(stages.seconds), backend=ready.backend, why=ready.why,
             workers=threads_of(self.client), notes=tuple(note for note in notes if note),
-            checked="every chunk read back: whole" if settings.check else "",
+            checked=sentence("every chunk read back: whole", lines) if settings.check else "",
+            checks=tuple(line.to_dict() for line in lines),
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -135,6 +143,15 @@ class MovieOnCluster:
             )
         return f"{found.said(chunk_frames)}: they were rechunked on the way"
 
+    def _sampled(self, ready: Prepared) -> dict[int, bool]:
+        """Chunks that the check looks at, evenly spread over those that are to be written; the first at a run."""
+        if not self.settings.check or ready.encoding.noise is None:
+            return {}
+        count = -(-ready.shape[0] // ready.chunk[0])
+        new = [n for n in range(count) if chunk_name(n, len(ready.chunk)) not in ready.stored.files]
+        chosen = new[:: -(-len(new) // MOST_CHUNKS)] if new else []
+        return {n: n == chosen[0] for n in chosen}
+
     def _all_chunks(
         self,
         job: Job,
@@ -143,7 +160,9 @@ class MovieOnCluster:
         crcs: dict[str, str],
         stages: Stages,
         tick: Tick,
-    ) -> None:
+    ) -> list[Block]:
+        """Write what is missing; returns the blocks that the check looks at, in the order of frames."""
+        blocks: list[Block] = []
         total, frames = job.shape[0], job.chunk[0]
         numbers = [n for n in range(-(-total // frames)) if chunk_name(n, len(job.chunk)) not in files]
         done = total - sum(min(frames, total - n * frames) for n in numbers)
@@ -152,11 +171,14 @@ class MovieOnCluster:
         for written in self._written(job, here, numbers):
             files[written.name], crcs[written.name] = written.entry, written.frames_crc
             _add(stages, written.seconds)
+            blocks += written.blocks
             done += written.frames
             tick(done, total)
             if time.monotonic() - listed > _LIST_SECONDS:  # what resume trusts
                 job.target.write(manifest.NAME, manifest.pack(files, frames=crcs))
                 listed = time.monotonic()
+        first = min(job.sampled, default=0) * job.chunk[0]
+        return sorted(blocks, key=lambda block: (block.first_frame >= first + job.chunk[0], -len(block.raw)))
 
     def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:
         """Chunks as they are done, in any order."""

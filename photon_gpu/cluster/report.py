@@ -34,6 +34,11 @@ class ManyReport:
     lost_workers: int = 0
 
     @property
+    def failed(self) -> dict[str, tuple[str, ...]]:
+        """Lines on which the check of a movie failed, by URL, of movies that were stored nevertheless."""
+        return {report.url: report.failed for report in self.reports if report.failed}
+
+    @property
     def raw_bytes(self) -> int:
         """Of all movies that were stored."""
         return sum(report.raw_bytes for report in self.reports)
@@ -58,6 +63,7 @@ class ManyReport:
         return {
             "reports": [report.to_dict() for report in self.reports],
             "failures": dict(self.failures),
+            "failed": {url: list(names) for url, names in self.failed.items()},
             "seconds": self.seconds,
             "workers": self.workers,
             "threads": self.threads,
@@ -70,7 +76,7 @@ class ManyReport:
 
     def rows(self) -> list[tuple[str, ...]]:
         """Movie, raw MB, stored MB, ratio, seconds, notes: of each movie, then of all."""
-        rows = [_row(r.url, r.raw_bytes, r.stored_bytes, r.seconds, "; ".join(r.notes)) for r in self.reports]
+        rows = [_row(r.url, r.raw_bytes, r.stored_bytes, r.seconds, _said(r)) for r in self.reports]
         rows += [(url, "", "", "", "", f"FAILED: {message}") for url, message in self.failures.items()]
         said = f"{self.workers} workers, {self.threads} threads, {self.megabytes_per_second:,.0f} MB/s"
         if self.lost_workers:
@@ -88,6 +94,11 @@ class ManyReport:
             )
             lines.append("  ".join([first, *numbers, row[5]]).rstrip())
         return "\n".join(lines)
+
+
+def _said(report: EncodeReport) -> str:
+    failed = [f"CHECK FAILED: {', '.join(report.failed)}"] if report.failed else []
+    return "; ".join([*failed, *report.notes])
 
 
 def _row(name: str, raw: int, stored: int, seconds: float, said: str) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ from photon_gpu.claim import read_marker
 from photon_gpu.cluster.frames import Frames
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
+from photon_gpu.fidelity.chunk_sample import decoded, excerpts
+from photon_gpu.fidelity.sample import Block
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.noise import NoiseModel
@@ -83,6 +85,8 @@ class Job:
     threads: int
     check: bool
     preset: str
+    sampled: dict[int, bool] = field(default_factory=dict)
+    """Chunks of which the check looks at some rows; of those that say True at a run of frames too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +117,7 @@ class Written:
     frames: int
     frames_crc: str
     seconds: dict[str, float]
+    blocks: list[Block] = field(default_factory=list)
 
 
 def prepare(
@@ -162,15 +167,19 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
     run = parallel(job.threads)
     data = layout.encode(values, job.chunk, first_frame=start, run=run, stages=stages)
     name = chunk_name(number, len(job.chunk))
+    blocks: list[Block] = []
     with _noted(job.token), stages.timed("write"):
         check_claim(job.target, job.token)
         job.target.write(name, data)
     if job.check:
         with stages.timed("check"):
             _read_back(job.target, name, data, start, stop)
+            if number in job.sampled:
+                parts = excerpts(values, number, run=job.sampled[number])
+                blocks = decoded(layout, data, job.chunk, start, parts)
     return Written(
         name=name, entry=manifest.entry(data), frames=stop - start, frames_crc=frames_crc(values),
-        seconds=dict(stages.seconds),
+        seconds=dict(stages.seconds), blocks=blocks,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 
 import dask.array as da
 import numpy as np
@@ -239,3 +240,23 @@ def test_what_cannot_work_is_refused_at_once(tmp_path, monkeypatch, change, mess
     with pytest.raises(InvalidInputError, match=message):
         encode_many(asked.pop("sources"), asked.pop("urls"), **asked)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("where", ["here", "cluster"])
+@pytest.mark.parametrize("kind", ["path", "array"])
+def test_a_failing_check_is_told_stored_and_can_be_an_error(client, counts, on_disk, tmp_path, where, kind):
+    source, settings = on_disk if kind == "path" else counts, {**SETTINGS, "step": 4.0, "check": True}
+    client = client if where == "cluster" else None
+    with pytest.warns(pg.FidelityWarning, match="bad.zarr fails its own check: .*snr"):
+        report = encode_many([source], [tmp_path / "bad.zarr"], client=client, **settings)
+    (one,) = report.reports
+    assert "snr" in one.failed and report.failed == {one.url: one.failed}
+    assert "CHECK FAILED: " in str(report) and report.to_dict()["failed"] == {one.url: list(one.failed)}
+    assert "snr" in pg.open(tmp_path / "bad.zarr").failed_check
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pg.FidelityWarning)
+        with pytest.raises(BatchError, match="FidelityWarning"):
+            encode_many([source], [tmp_path / "none.zarr"], client=client, **settings)
+    assert not (tmp_path / "none.zarr").exists()
+    good = encode_many([source], [tmp_path / "good.zarr"], client=client, **{**settings, "step": 0.5})
+    assert good.failed == {} and good.reports[0].passed and "a sample passes" in good.reports[0].checked
