@@ -9,6 +9,7 @@ from typing import Any
 
 from photon_gpu.auto_noise import given
 from photon_gpu.blosc import Compressor
+from photon_gpu.checking import check_mode
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import Predictor
@@ -62,6 +63,7 @@ def movie(
     budget_bytes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     attributes: dict[str, Any] | None = None,
+    check: bool | str = "sample",
     **source_options: Any,
 ) -> MovieToInsert:
     """A movie to insert into a ``<photon@store>`` column: streamed from where it is, never loaded whole.
@@ -79,6 +81,9 @@ def movie(
         Quantization step, sigma.
     preset, predictor, compressor, dither, chunk_frames, backend, workers, budget_bytes, progress, attributes
         As for :func:`photon_gpu.encode`.
+    check : {"sample", False, True, "full"}
+        As for :func:`photon_gpu.encode`: what fails is a :class:`photon_gpu.FidelityWarning`, and where that is made
+        an error, neither movie nor row is stored.
     **source_options
         As for :func:`photon_gpu.open_source`, such as ``dataset`` or ``storage_options``.
 
@@ -104,10 +109,11 @@ def movie(
         raise InvalidInputError("this is a movie to insert already; insert it as it is")
     given(noise)
     check_step(step)
+    check_mode(check, delete_source=False)
     options = {
         "noise": noise, "step": step, "preset": preset, "predictor": predictor, "compressor": compressor,
         "dither": dither, "chunk_frames": chunk_frames, "backend": backend, "workers": workers,
-        "budget_bytes": budget_bytes, "progress": progress, "attributes": attributes,
+        "budget_bytes": budget_bytes, "progress": progress, "attributes": attributes, "check": check,
     }  # fmt: skip
     chosen = {name: value for name, value in options.items() if value is not None}
     return MovieToInsert(source=source, source_options=source_options, encode_options=chosen)

@@ -20,7 +20,7 @@ from photon_gpu.dj.address import movie_path
 from photon_gpu.dj.marks import mark_insert
 from photon_gpu.dj.row import Recorded, make_row, open_row
 from photon_gpu.dj.stores import storage_at, store_backend
-from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError, UnsupportedTypeError
+from photon_gpu.errors import FidelityWarning, InvalidInputError, StoreExistsError, UnsupportedTypeError
 from photon_gpu.insertion import MovieToInsert, movie
 from photon_gpu.noise_check import check_noise
 from photon_gpu.reader import Movie
@@ -157,14 +157,15 @@ def _wanted(value: Any) -> MovieToInsert:
             )
         # The same model and step give the same codes, so nothing is lost by copying.
         return movie(value.counts, noise=value.noise, step=value.step, dither=value.encoding.dither)
-    return movie(value)
+    # The documented counts are held against their own noise beforehand; finer than need be is no fault of theirs.
+    return movie(value, check=False)
 
 
 def _warn_if_coarse(frames: Source, wanted: MovieToInsert) -> None:
     noise = wanted.noise
     found = None if noise is None else check_noise(frames, noise, wanted.step)
     if noise is not None and found is not None and found.exceeds:
-        warnings.warn(found.message(noise, wanted.step), PhotonWarning, stacklevel=2)
+        warnings.warn(found.message(noise, wanted.step), FidelityWarning, stacklevel=2)
 
 
 def _check_place(value: Recorded, path: str, store: str) -> None:

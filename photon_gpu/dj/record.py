@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from photon_gpu import manifest, metadata
+from photon_gpu import manifest, metadata, verdict
 from photon_gpu.backend import get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
@@ -22,6 +22,7 @@ from photon_gpu.dj.row import Recorded, make_row
 from photon_gpu.dj.stores import storage_at, store_backend
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError, StoreExistsError
+from photon_gpu.fidelity.chunk_sample import ChunkSample
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.metadata import chunk_name
@@ -35,6 +36,8 @@ from photon_gpu.storage import Storage
 from photon_gpu.tuning import choose
 from photon_gpu.warmup import warm_up
 from photon_gpu.writer import finish
+
+_CHECK_SECONDS = 60.0
 
 #: In the folder of a movie whose recording has not come to its row: what is to become of it.
 JOURNAL = ".photon-recording"
@@ -123,7 +126,8 @@ def record(
     Notes
     -----
     An error inside the block inserts nothing and deletes nothing: the frames that were
-    stored stay, and :func:`photon_gpu.dj.recover` finishes or removes the recording.
+    stored stay, and :func:`photon_gpu.dj.recover` finishes or removes the recording. So does a
+    :class:`photon_gpu.FidelityWarning` that was made an error, where the check of a sample fails.
     """
     column = Column.of(table, field)
     try:
@@ -177,6 +181,7 @@ class Live:
         self._waiting: list[NDArray] = []
         self._files: dict[str, list[Any]] = {}
         self._stages = Stages()
+        self._sample = ChunkSample()
         self._layout: Layout | None = None
         # A recording has no length yet; the longest that could be gives the usual chunk.
         self._chunk_frames = layout_for(base, self._backend).chunk_frames(
@@ -247,6 +252,7 @@ class Live:
         name = chunk_name(len(self._files), len(self._chunk))
         self._storage.write(name, data)
         self._files[name] = manifest.entry(data)
+        self._sample.add(len(self._files) - 1, self._layout, data, self._chunk, self.frames_stored, values)
         self._waiting = [rest] if len(rest) else []
         self.frames_stored += len(values)
 
@@ -281,8 +287,10 @@ class Live:
             self._store(self.frames - self.frames_stored)
         assert self._layout is not None
         shape = (self.frames, *self._frame_shape)
-        texts = metadata.texts(shape, self._chunk, self._layout, {})
+        lines = self._sample.finish(self.frames, _CHECK_SECONDS)
+        texts = metadata.texts(shape, self._chunk, self._layout, {}, verdict.to_keep(lines))
         finish(self._claim, texts, self._files, self._stages)
+        verdict.warn(self._storage.url, lines, stacklevel=2)  # an error inserts nothing, as any other
         insert_recorded(self._column, self._row, self._storage, self.path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import warnings
 
 import numpy as np
@@ -253,8 +254,25 @@ def test_noise_assumed_too_large_is_told_with_numbers(schema, store):
     store()
     table = declare(schema, RECORDING)
     wrong = pg.movie(poisson(light=100), noise=pg.NoiseModel(gain=50.0))
-    with pytest.warns(PhotonWarning, match=r"bins 3\.\d times the measured noise \(sigma 1\d"):
+    with pytest.warns(pg.FidelityWarning) as told:
         table.insert1({"recording_id": 1, "movie": wrong})
+    first, second = (str(one.message) for one in told)
+    assert re.search(r"bins 3\.\d times the measured noise \(sigma 1\d", first)
+    assert "fails its own check: noise_model, snr" in second
+    assert set(table.fetch1("movie").failed_check) == {"noise_model", "snr"}
+
+
+def test_a_failing_movie_is_not_inserted_where_the_warning_is_an_error(schema, store):
+    backend = store()
+    table = declare(schema, RECORDING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pg.FidelityWarning)
+        warnings.filterwarnings("ignore", "the quantization is coarser", pg.FidelityWarning)
+        with pytest.raises(pg.FidelityWarning, match="fails its own check: snr"):
+            table.insert1({"recording_id": 1, "movie": pg.movie(poisson(), step=4.0)})
+    assert len(table()) == 0 and files(backend) == []
+    table.insert1({"recording_id": 1, "movie": pg.movie(poisson())})
+    assert table.fetch1("movie").failed_check == {}
 
 
 def test_noise_assumed_too_small_is_fine(schema, store):

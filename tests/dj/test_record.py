@@ -236,3 +236,27 @@ def test_recover_says_what_it_can_do(schema, store):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert recover(table) == []
+
+
+def test_a_failing_recording_has_its_verdict_and_no_row_where_that_is_an_error(schema, store):
+    store()
+    table = declare(schema, RECORDING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pg.FidelityWarning)
+        with (
+            pytest.raises(pg.FidelityWarning, match="fails its own check: snr"),
+            live(table, step=4.0) as recording,
+        ):
+            recording.append(A)
+    assert len(table()) == 0
+    (begun,) = recover(table, action="finish", quiet_minutes=0)
+    assert begun.done == "finished" and "snr" in table.fetch1("movie").failed_check
+    with (
+        pytest.warns(pg.FidelityWarning, match="snr"),
+        live(table, {"recording_id": 2}, step=4.0) as recording,
+    ):
+        recording.append(A)
+    assert len(table()) == 2
+    with live(table, {"recording_id": 3}) as recording:
+        recording.append(A)
+    assert (table & {"recording_id": 3}).fetch1("movie").failed_check == {}
