@@ -90,6 +90,20 @@ def test_a_batch_is_checked_chunk_by_chunk_and_taken_whole_or_not_at_all(tmp_pat
     assert len(pg.open(tmp_path / "n.zarr")) == 4
 
 
+def test_a_frame_is_checked_with_those_of_its_chunk_that_came_before(tmp_path):
+    frames = movie("int32")
+    high, low = frames[1].copy(), frames[1].copy()
+    high[0, 0], low[0, 0] = 2_000_000_000, -1_150_000  # each fits a chunk, and both together do not
+    with begin(tmp_path / "m.zarr", "int32") as live:
+        live.append(frames[0])
+        live.append(high)
+        with pytest.raises(InvalidInputError, match="frames from 2 do not fit a chunk"):
+            live.append(low)
+        live.append(frames[:2])
+        live.append(low)  # of the next chunk
+    assert len(pg.open(tmp_path / "m.zarr")) == 5
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16"])
 def test_a_model_that_no_value_of_a_narrow_dtype_fits_begins_nothing(tmp_path, dtype):
     absurd = pg.NoiseModel(gain=1e-6, offset=1e6, variance=0.0)
@@ -148,13 +162,16 @@ def _coded(layout, block):
         layout.encode(block, block.shape, stages=Stages())
 
 
+@pytest.mark.parametrize(
+    "bad", [2, 9]
+)  # of the first chunk, and of one that comes while the model is estimated
 @pytest.mark.parametrize("durability", ["frame", "chunk"])
 @pytest.mark.parametrize("dtype", ["int32", "float32"])
 def test_frames_taken_before_the_model_was_known_and_beyond_it_make_the_recording_lossless(
-    tmp_path, dtype, durability
+    tmp_path, dtype, durability, bad
 ):
     frames = movie(dtype, 20)
-    frames[2, 0, 0], frames[9, 1, 1] = -2_000_000, 2_000_000_000
+    frames[bad, 0, 0] = -2_000_000
     going = threading.Event()
 
     def model(sample):

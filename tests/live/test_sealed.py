@@ -68,8 +68,8 @@ def test_one_of_the_two_files_is_enough(tmp_path, gone):
 
 
 def test_keys_that_are_numbers_are_sealed_as_the_strings_they_become(tmp_path):
-    sealed.write(tmp_path / "f.json", {"planes": {2: 0.0, 10: 5.0}})
-    assert sealed.read(tmp_path / "f.json") == {"planes": {"2": 0.0, "10": 5.0}}
+    sealed.write(tmp_path / "f.json", {"planes": {2: 0.0, 10: 5.0, "x": 1}})
+    assert sealed.read(tmp_path / "f.json") == {"planes": {"2": 0.0, "10": 5.0, "x": 1}}
 
 
 def test_keys_that_were_sorted_as_numbers_are_read(tmp_path):
