@@ -240,6 +240,10 @@ def encode(
             notes.append(drop_source(goes, movie, storage, lines))
         if check == "sample" and not mode:
             notes.append("not checked: frames on a GPU are never sent down unasked")
+        if run.replaced:
+            notes.append(
+                f"{run.replaced} chunks that were there were not what the source gives now, and were replaced"
+            )
         if run.kept:
             notes.append(f"{run.kept} chunks were there already, and whole")
         if chunk_frames is None and frames < min(100, movie.shape[0]):
@@ -301,7 +305,7 @@ class _Run:
         self._outside = threading.Semaphore()
         self._events: SimpleQueue[tuple[int, int] | BaseException] = SimpleQueue()
         self._encoded: set[int] = set()  # and not written yet
-        self.kept = 0  # chunks that an earlier encode had written
+        self.kept = self.replaced = 0  # chunks that an earlier encode had written
         self._frames_crcs: dict[str, str] = {}
         self._present: frozenset[str] = frozenset()
         self._began = time.monotonic()
@@ -420,6 +424,8 @@ class _Run:
                         self.kept += 1
                 else:
                     self._target.write(name, data, listed=False)
+                    with self._lock:
+                        self.replaced += name in self._present
             if self.check is not None:
                 with self._stages.timed("check"):
                     self.check(name, start, data, values)
