@@ -80,12 +80,15 @@ class Checker:
                 self._every_pixel(found, start, values)
 
     def _every_pixel(self, data: bytes, start: int, values: NDArray) -> None:
+        number = start // self._chunk[0]
         encoding, frame = self._layout.encoding, max(values[0].size, 1)
         most = max(1, _PIECE_BYTES // (8 * frame)) if encoding.layout != "compact" else len(values)
         for first in range(0, len(values), most):
             last = min(first + most, len(values))
             raw = values[first:last].reshape(last - first, -1, values.shape[-1])
-            counts = self._layout.decode(data, self._chunk, first, last, values.dtype).reshape(raw.shape)
+            counts = self._layout.decode(data, self._chunk, first, last, values.dtype, number=number).reshape(
+                raw.shape
+            )
             if encoding.layout == "lossless" or encoding.exact:
                 if np.ascontiguousarray(raw).tobytes() != np.ascontiguousarray(counts).tobytes():
                     raise CorruptDataError(
@@ -93,7 +96,8 @@ class Checker:
                     )
                 self._exact.pixels += raw.size
                 continue
-            labels = self._layout.decode(data, self._chunk, first, last, STABILIZED).reshape(raw.shape)
+            labels = self._layout.decode(data, self._chunk, first, last, STABILIZED, number=number)
+            labels = labels.reshape(raw.shape)
             self._exact.add(raw, counts, labels - anscombe(raw, encoding.noise), first_frame=start + first)
 
     def finish(self, files: dict[str, list[Any]]) -> tuple[Line, ...]:

@@ -19,7 +19,7 @@ from photon_gpu.forward import Extent, Forward, extent, narrowest, span
 from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.kernels import cpu
 from photon_gpu.moving import fit_frames
-from photon_gpu.payload import Header, Need, block_shape, header_bytes, unpack
+from photon_gpu.payload import Header, Need, block_shape, check_place, header_bytes, identity, unpack
 from photon_gpu.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
 from photon_gpu.scratch import scratch
 from photon_gpu.stages import Stages
@@ -45,7 +45,7 @@ def encode(
     """Payload of one chunk: header, then the residuals of each band of rows."""
     with stages.timed("transform"):
         found = extent(values, backend, noise=encoding.noise, first_frame=first_frame)
-        plan = Plan(values.shape, chunk, encoding, found, backend)
+        plan = Plan(values.shape, chunk, encoding, found, backend, first_frame=first_frame)
     block = values.reshape(plan.frames, plan.rows, plan.columns)
 
     bands = range(0, plan.rows, plan.band)
@@ -81,7 +81,7 @@ def encode(
 
 
 def encode_raw(
-    values: NDArray, chunk: tuple[int, ...], encoding: Encoding, backend: Backend
+    values: NDArray, chunk: tuple[int, ...], encoding: Encoding, backend: Backend, *, first_frame: int = 0
 ) -> NDArray[np.uint8]:
     """Payload of a chunk that cannot be quantized: its values as they are, in any dtype."""
     frames, rows, columns = block_shape((len(values), *chunk[1:]))
@@ -92,11 +92,13 @@ def encode_raw(
     body.put(0, np.ascontiguousarray(values).view(f"u{width}"))
     payload, _ = body.finished()
     size = header_bytes(len(chunk))
+    number, movie = identity(encoding.movie_id, first_frame // chunk[0])
     header = Header(
         predictor=NAMES.index("none"), width=width, exact=False, raw=True, phases=encoding.phases,
         dtype=encoding.dtype, frames=frames, base=0, checksum=crc32(payload[size:]), band_rows=rows,
         seed=encoding.seed, rate=1, top=0, gain=noise.gain, offset=noise.offset, variance=noise.variance,
         step=encoding.step, weights_crc=body.weights_crc, shape=tuple(chunk),
+        number=number, movie=movie,
     )  # fmt: skip
     payload[:size] = np.frombuffer(header.pack(), np.uint8)
     return payload
@@ -105,8 +107,8 @@ def encode_raw(
 class Plan:
     """How one chunk is encoded, decided once its extent is known; holds the payload while it fills.
 
-    ``shape`` is that of the values, ``chunk`` that of a whole chunk; ``host`` are kernels that pack
-    what lies in host memory, where those of the backend do not.
+    ``shape`` is that of the values, ``chunk`` that of a whole chunk, ``first_frame`` their place in the
+    movie; ``host`` are kernels that pack what lies in host memory, where those of the backend do not.
     """
 
     def __init__(
@@ -117,8 +119,11 @@ class Plan:
         found: Extent,
         backend: Backend,
         host: ModuleType | None = None,
+        *,
+        first_frame: int = 0,
     ) -> None:
         self.chunk, self.encoding = tuple(chunk), encoding
+        self._number, self._movie = identity(encoding.movie_id, first_frame // chunk[0])
         self.frames = shape[0] if len(chunk) > 1 else 1
         _, self.rows, self.columns = block_shape(chunk)
         self.band = band_rows(self.rows, self.columns)
@@ -166,8 +171,9 @@ class Plan:
             phases=encoding.phases, dtype=encoding.dtype, frames=self.frames, base=forward.base,
             checksum=checksum % (1 << 64), band_rows=self.band, seed=encoding.seed, rate=self.predictor.rate,
             top=forward.top, gain=noise.gain, offset=noise.offset, variance=noise.variance, step=encoding.step,
-            packed=places.packed, coded=places.coded, levels=self.predictor.levels, weights_crc=self.body.weights_crc,
-            shape=self.chunk, weights=self._header_weights,
+            packed=places.packed, coded=places.coded, levels=self.predictor.levels,
+            weights_crc=self.body.weights_crc, shape=self.chunk, weights=self._header_weights,
+            number=self._number, movie=self._movie,
         )  # fmt: skip
         payload[: header.nbytes] = np.frombuffer(header.pack(), np.uint8)
         return payload
@@ -182,14 +188,16 @@ def decode(
     start: int = 0,
     stop: int | None = None,
     what: str | np.dtype = STABILIZED,
+    number: int | None = None,
     run: Map = map,
     out: NDArray | None = None,
 ) -> NDArray:
     """Frames ``start:stop`` of a payload, once all of it has passed its checksum, in ``out`` if given.
 
-    With no ``stop``, frames the chunk never had (the last one's, completed by Zarr) are zeros.
+    ``number`` is that of the chunk, if it is known: one that says it has another is an error. With no
+    ``stop``, frames the chunk never had (the last one's, completed by Zarr) are zeros.
     """
-    opened = Opened(payload, chunk, encoding, start, stop, what)
+    opened = Opened(payload, chunk, encoding, start, stop, what, number=number)
     if opened.header.raw:
         return opened.raw(encoding, out)
     header, rows, columns = opened.header, opened.rows, opened.columns
@@ -227,9 +235,12 @@ class Opened:
         stop: int | None,
         what: str | np.dtype,
         need: Need | None = None,
+        *,
+        number: int | None = None,
     ) -> None:
         self.header, self.body = unpack(payload, need)
         _check(self.header, chunk, encoding)
+        check_place(self.header, encoding.movie_id, number)
         total, self.rows, self.columns = block_shape(chunk)
         if len(chunk) < 2:
             total, start, stop = 1, 0, 1

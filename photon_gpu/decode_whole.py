@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from photon_gpu import blosc
 from photon_gpu.backend import get_backend
 from photon_gpu.encoding import Encoding
-from photon_gpu.errors import CorruptDataError
+from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import Description
@@ -24,7 +24,7 @@ def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
     layout = layout_for(encoding, get_backend())
     span = min(chunk[0], description.shape[0] - number * chunk[0])
     if encoding.layout == "compact":
-        counts = layout.decode(data, chunk, 0, span, np.dtype(encoding.dtype))
+        counts = layout.decode(data, chunk, 0, span, np.dtype(encoding.dtype), number=number)
         frames = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0]))[0].frames
         if frames != span:
             raise CorruptDataError(f"it holds {frames} frames, not the {span} that belong there")
@@ -41,6 +41,21 @@ def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
     if encoding.layout == "plain":
         _check_reach(whole[:span], encoding)
     return whole[:span]
+
+
+def proves_itself(data: bytes, number: int, description: Description) -> bool:
+    """Whether a chunk file alone shows that it is whole, of this movie, and in its place.
+
+    One of ``compact`` does, since format 2.4: its codes have a checksum, and it says what it is.
+    """
+    if description.encoding.movie_id is None:
+        return False
+    try:
+        decode_whole(data, number, description)
+    except PhotonError:
+        return False
+    header, _ = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0]))
+    return bool(header.number and header.movie)
 
 
 def _beyond(values: NDArray, encoding: Encoding) -> bool:

@@ -40,6 +40,9 @@ class Encoding:
     exact : bool
         ``compact`` only: store the values themselves where that is smaller than codes.
     compressor : Compressor
+    movie_id : str, optional
+        ``compact`` only: identity of the movie, eight hexadecimal digits, which every chunk carries beside
+        its number. None: chunks carry neither.
     """
 
     layout: str = "plain"
@@ -50,6 +53,7 @@ class Encoding:
     predictor: Predictor = _NO_PREDICTOR
     exact: bool = False
     compressor: Compressor = _DEFAULT
+    movie_id: str | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -71,6 +75,12 @@ class Encoding:
             object.__setattr__(self, "dither", int(seed))
         if self.exact and (self.layout != "compact" or np.dtype(self.dtype).kind == "f"):
             raise InvalidInputError("exact values are stored by layout 'compact', of integer movies only")
+
+        if self.movie_id is not None and not _is_movie_id(self.movie_id, self.layout):
+            raise InvalidInputError(
+                f"movie_id is {str(self.movie_id)[:40]!r}; eight hexadecimal digits are needed, not all zero, and "
+                "layout 'compact'"
+            )
 
     @property
     def phases(self) -> int:
@@ -109,6 +119,11 @@ class Encoding:
     def but(self, **changes: Any) -> Encoding:
         """A copy with some parameters changed."""
         return replace(self, **changes)
+
+
+def _is_movie_id(given: object, layout: str) -> bool:
+    digits = isinstance(given, str) and len(given) == 8 and set(given) <= set("0123456789abcdef")
+    return digits and given != "00000000" and layout == "compact"
 
 
 @lru_cache(maxsize=16)

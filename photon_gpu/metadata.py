@@ -21,6 +21,8 @@ from photon_gpu.predictors import Predictor
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
 CHECK = "fidelity_check"
 """Key of ``.zattrs``: the lines on which the writer's own check failed; not there where none did."""
+MOVIE_ID = "photon_movie_id"
+"""Key of ``.zattrs``: identity of the movie, which chunks of ``compact`` carry."""
 
 _LAYOUT_BY_MAJOR = {"1": "plain", "2": "compact", "3": "lossless"}
 _LARGEST_JSON = 64 << 20
@@ -40,6 +42,7 @@ _OURS = frozenset(
         "exact_values",
         "predictor",
         CHECK,
+        MOVIE_ID,
     ]
 )
 
@@ -99,6 +102,8 @@ def attributes_of(layout: Layout) -> dict[str, Any]:
     if encoding.layout == "compact":
         attributes["exact_values"] = encoding.exact
         attributes["predictor"] = encoding.predictor.to_dict()
+    if encoding.movie_id is not None:
+        attributes[MOVIE_ID] = encoding.movie_id
     return attributes
 
 
@@ -262,6 +267,7 @@ def _encoding(meta: dict[str, Any], attrs: dict[str, Any], layout: str) -> Encod
         predictor=predictor,
         exact=bool(attrs.get("exact_values", False)),
         compressor=Compressor.from_dict(meta["compressor"]),
+        movie_id=attrs.get(MOVIE_ID) if layout == "compact" else None,
     )
 
 

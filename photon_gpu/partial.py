@@ -33,6 +33,7 @@ def decode_part(
     stop: int,
     rows: tuple[int, int],
     what: str | np.dtype,
+    number: int | None = None,
     run: Map = map,
     out: NDArray | None = None,
 ) -> NDArray:
@@ -41,7 +42,7 @@ def decode_part(
     Only rows ``rows[0]`` to ``rows[1] - 1``, counted over all axes between the first and the last, are
     filled in, and those of their bands; what the others hold is not defined.
     """
-    opened = Opened(blocks.data, chunk, encoding, start, stop, what, blocks.open)
+    opened = Opened(blocks.data, chunk, encoding, start, stop, what, blocks.open, number=number)
     if opened.header.raw:
         blocks.open([slice(opened.header.nbytes, blocks.data.size)])
         return opened.raw(encoding, out)

@@ -24,13 +24,17 @@ DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint6
 
 Need = Callable[[Iterable[slice]], None]
 
-_FIXED = struct.Struct("<4s8BIqQIIIIddddI2B2xI4x")
+_FIXED = struct.Struct("<4s8BIqQIIIIddddI2BHII")
 _MAX_DIMENSIONS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """Header of one chunk. Fields in the order of the bytes; see FORMAT.md."""
+    """Header of one chunk. Fields in the order of the bytes; see FORMAT.md.
+
+    ``number`` is what :func:`number_field` makes of the chunk's number. It and ``movie`` are 0 where
+    they are not known.
+    """
 
     predictor: int
     width: int
@@ -52,7 +56,9 @@ class Header:
     packed: bool = False
     coded: bool = False
     levels: int = 0
+    number: int = 0
     weights_crc: int = 0
+    movie: int = 0
     shape: tuple[int, ...]
     weights: NDArray[np.int32] = field(default_factory=lambda: np.zeros((2, TERMS), np.int32), compare=False)
 
@@ -63,13 +69,13 @@ class Header:
         return self._fixed(zlib.crc32(tail, zlib.crc32(fixed))) + tail
 
     def _fixed(self, crc: int) -> bytes:
+        minor = 4 if self.number or self.movie else 3 if self.raw else 2 if self.coded else 1
         return _FIXED.pack(
-            MAGIC, MAJOR, 3 if self.raw else 2 if self.coded else 1, self.predictor, self.width,
-            2 if self.raw else int(self.exact), self.phases,
+            MAGIC, MAJOR, minor, self.predictor, self.width, 2 if self.raw else int(self.exact), self.phases,
             DTYPES.index(self.dtype), len(self.shape), self.frames, self.base, self.checksum,
             self.band_rows, self.seed, self.rate, self.top,
             self.gain, self.offset, self.variance, self.step, crc, int(self.packed) + 2 * int(self.coded), self.levels,
-            self.weights_crc,
+            self.number, self.weights_crc, self.movie,
         )  # fmt: skip
 
     @property
@@ -92,6 +98,34 @@ class Header:
         """Samples stored: those of the frames present."""
         _, rows, columns = self.block
         return self.frames * rows * columns
+
+
+def number_field(number: int) -> int:
+    """What a header says of the number of its chunk: 1 to 65535, since 0 is for one that is not known.
+
+    Examples
+    --------
+    >>> number_field(0), number_field(65534), number_field(65535)
+    (1, 65535, 1)
+    """
+    return number % 65535 + 1
+
+
+def identity(movie_id: str | None, number: int) -> tuple[int, int]:
+    """What the header of a chunk says of its number and its movie; both or none are known."""
+    return (0, 0) if movie_id is None else (number_field(number), int(movie_id, 16))
+
+
+def check_place(header: Header, movie_id: str | None, number: int | None) -> None:
+    """CorruptDataError where a chunk says that it is of another movie, or has another number; None is not known."""
+    if header.movie and movie_id is not None and header.movie != int(movie_id, 16):
+        raise CorruptDataError(
+            f"a chunk of movie {header.movie:08x} stands among those of movie {movie_id}: it comes from elsewhere"
+        )
+    if header.number and number is not None and header.number != number_field(number):
+        raise CorruptDataError(
+            f"a chunk stands as number {number} and was written as number {header.number - 1}: it is in the wrong place"
+        )
 
 
 def header_bytes(dimensions: int) -> int:
@@ -144,7 +178,7 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     if len(data) < _FIXED.size or data[:4] != MAGIC:
         raise CorruptDataError(f"a chunk of {payload.size} bytes does not begin with a photon header")
     (_, major, _, predictor, width, exact, phases, dtype, dimensions, frames, base, checksum,
-     band_rows, seed, rate, top, gain, offset, variance, step, crc, kind, levels, weights_crc,
+     band_rows, seed, rate, top, gain, offset, variance, step, crc, kind, levels, number, weights_crc, movie,
     ) = _FIXED.unpack_from(data)  # fmt: skip
     if major != MAJOR:
         raise UnsupportedVersionError(
@@ -178,8 +212,8 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     header = Header(
         predictor=predictor, width=width, exact=exact == 1, raw=raw, phases=phases, dtype=DTYPES[dtype], frames=frames,
         base=base, checksum=checksum, band_rows=band_rows, seed=seed, rate=rate, top=top, gain=gain, offset=offset,
-        variance=variance, step=step, packed=kind == 1, coded=kind == 2, levels=levels, weights_crc=weights_crc,
-        shape=shape, weights=weights,
+        variance=variance, step=step, packed=kind == 1, coded=kind == 2, levels=levels, number=number,
+        weights_crc=weights_crc, movie=movie, shape=shape, weights=weights,
     )  # fmt: skip
     if not (
         1 <= frames <= header.block[0] and band_rows >= 1 and 1 <= rate <= 128 and top < 1 << (8 * width)

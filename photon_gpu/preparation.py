@@ -12,6 +12,7 @@ from photon_gpu.blosc import Compressor
 from photon_gpu.encoding import Encoding
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
+from photon_gpu.movie_id import identified
 from photon_gpu.place import refuse_source
 from photon_gpu.pool import parallel
 from photon_gpu.predictors import Predictor
@@ -113,6 +114,7 @@ def tune(
             movie, accepted.encoding, accepted.backend, preset=preset, chunk_frames=accepted.chunk[0],
             predictor=predictor, compressor=compressor, run=parallel(threads),
         )  # fmt: skip
+    choice = replace(choice, encoding=identified(choice, movie.shape, accepted.chunk, accepted.backend))
     layout = layout_for(choice.encoding, accepted.backend)
     tuned = Tuned(choice=choice, layout=layout, movie=movie, chunk=accepted.chunk)
     if noted is None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from photon_gpu import blosc, coder
 from photon_gpu.backend import Backend
 from photon_gpu.blosc import Compressor, Map
+from photon_gpu.crc import crc32
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.forward import Forward, extent
@@ -100,11 +101,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Choice:
-    """The encoding chosen, every trial, and the sample's mean light."""
+    """The encoding chosen, every trial, the sample's mean light, and a CRC of its codes (layout ``compact``)."""
 
     encoding: Encoding
     trials: tuple[Trial, ...]
     mean: float
+    sample_crc: int = 0
 
 
 def check_choice(preset: str, predictor: str | Predictor | None) -> None:
@@ -203,10 +205,13 @@ def _choose_compact(
 
     candidates: list[Encoding] = []
     bits: dict[bool, float] = {}
+    sample_crc = 0
     for exact in kinds:
         kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
             codes = [_codes(block, kind, backend) for block in blocks]
+            if not exact:
+                sample_crc = _crc(codes)
             if exact and _entropy(codes, _COUNTED // 8) > _MOST_BITS * bits[False]:
                 continue  # few seem less varied than many do
             bits[exact] = _entropy(codes)
@@ -249,7 +254,7 @@ def _choose_compact(
     ]
     tried, sizes = [tried[order[0]], *slower], [sizes[order[0]], *sizes_of(slower)]
     best = tried[min(range(len(tried)), key=lambda i: (sizes[i], not tried[i].exact))]
-    return Choice(best, tuple(trials), mean)
+    return Choice(best, tuple(trials), mean, sample_crc)
 
 
 def sample(
@@ -327,6 +332,14 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray:
     forward(block.reshape(frames, -1), 0, rows * columns, out)
     wide = out.astype(np.int32 if abs(forward.base) + forward.top < 1 << 31 else np.int64)
     return np.add(wide, forward.base, out=wide).reshape(block.shape)
+
+
+def _crc(codes: list[NDArray]) -> int:
+    """Of codes, and not of values: floats that lie on a GPU are known by their codes alone."""
+    crc = 0
+    for block in codes:
+        crc = crc32(np.ascontiguousarray(block).data, crc)
+    return crc
 
 
 def _some(blocks: list[NDArray], count: int = _COUNTED) -> NDArray:

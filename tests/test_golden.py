@@ -22,7 +22,15 @@ def test_every_listed_golden_store_is_there_and_every_case_is_listed():
     present = {path.name for path in GOLDEN.iterdir() if (path / "store" / ".zarray").exists()}
     assert set(LISTED) == present
     assert set(CASES) <= set(LISTED)
-    for version in ("plain-1.0", "compact-2.0", "compact-2.1", "compact-2.2", "compact-2.3", "lossless-3.0"):
+    for version in (
+        "plain-1.0",
+        "compact-2.0",
+        "compact-2.1",
+        "compact-2.2",
+        "compact-2.3",
+        "compact-2.4",
+        "lossless-3.0",
+    ):
         assert any(name.startswith(version) for name in LISTED)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from photon_gpu.body import Places
 from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
-from photon_gpu.payload import DTYPES, Header, block_shape, header_bytes, unpack
+from photon_gpu.payload import DTYPES, Header, block_shape, header_bytes, number_field, unpack
 
 HEADER = Header(
     predictor=3, width=2, exact=False, phases=16, dtype="int16", frames=3, base=-1234567890123, checksum=2**64 - 5,
@@ -58,6 +58,7 @@ def test_it_comes_back_as_it_was():
             levels=0,
         ),
         replace(HEADER, packed=False, coded=True),
+        replace(HEADER, number=65535, movie=2**32 - 1),
     ):
         again, _ = unpack(payload(header))
         assert again == header
@@ -77,6 +78,13 @@ def test_the_bytes_are_where_format_md_says():
     assert np.frombuffer(data, "<u8", 4, 96).tolist() == [5, 2, 4, 6]
     assert np.frombuffer(data, "<i4", 22, 128).tolist() == list(range(-11, 11)) and len(data) == 128 + 88
     assert at(80, 84) == zlib.crc32(data[:80] + bytes(4) + data[84:])
+
+
+def test_number_and_movie_are_where_format_md_says():
+    data = replace(HEADER, number=0x1234, movie=0x89ABCDEF).pack()
+    assert data[5] == 4 and data[86:88] == b"\x34\x12" and data[92:96] == bytes.fromhex("efcdab89")
+    assert replace(HEADER, packed=False, coded=True).pack()[5] == 2  # neither is known
+    assert number_field(0) == 1 and number_field(70000) == 70000 - 65535 + 1
 
 
 def test_every_flipped_bit_of_the_header_is_found():

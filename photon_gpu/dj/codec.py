@@ -102,7 +102,7 @@ class PhotonCodec(_Codec):
 
 
 class PhotonCompactCodec(_Codec):
-    """Layout ``compact``: smaller, counts for readers that have photon_gpu, format 2.1 or 2.2."""
+    """Layout ``compact``: smaller, counts for readers that have photon_gpu, format 2.4."""
 
     name = "photon_compact"
     layout = "compact"

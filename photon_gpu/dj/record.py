@@ -26,6 +26,7 @@ from photon_gpu.fidelity.chunk_sample import ChunkSample
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.metadata import chunk_name
+from photon_gpu.movie_id import identified
 from photon_gpu.noise import NoiseModel
 from photon_gpu.ownership import remove_own
 from photon_gpu.pool import parallel, worker_count
@@ -263,7 +264,7 @@ class Live:
             ArraySource(values), self._base, self._backend, preset=self._preset, chunk_frames=frames,
             predictor=self._predictor, compressor=self._compressor,
         )  # fmt: skip
-        layout = layout_for(choice.encoding, self._backend)
+        layout = layout_for(identified(choice, self._chunk, self._chunk, self._backend), self._backend)
         told = {
             "zarray": metadata.array_json(self._chunk, self._chunk, layout).decode(),
             "zattrs": metadata.attributes_json(layout, {}).decode(),

@@ -132,8 +132,9 @@ def _whole_chunks(storage: Storage) -> tuple[dict[str, list[Any]], int, str]:
     files: dict[str, list[Any]] = {}
     while (name := chunk_name(len(files), len(found.chunks))) in names:
         data = storage.read(name)
+        number = len(files)
         try:
-            layout.decode(data, found.chunks, 0, found.chunks[0], found.encoding.dtype)
+            layout.decode(data, found.chunks, 0, found.chunks[0], found.encoding.dtype, number=number)
         except CorruptDataError as error:
             break_ = f"{name} is not whole: {error}"
             return files, len(files) * found.chunks[0], break_

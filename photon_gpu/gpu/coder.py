@@ -84,7 +84,9 @@ class Gpu:
                 pieces = _pieces(rows, band, row_bytes, piece_bytes)
                 loaded = _Loaded(slot, flat, columns)
                 found = _extent(loaded, pieces, encoding, values.shape, first_frame)
-                plan = Plan(values.shape, chunk, encoding, found, slot.lane.backend, host=cpu)
+                plan = Plan(
+                    values.shape, chunk, encoding, found, slot.lane.backend, host=cpu, first_frame=first_frame
+                )
                 if plan.predictor.name == "moving":
                     # Weights are fitted to all codes of the chunk, on the CPU: solving takes few numbers.
                     plan.fit(np.concatenate([_codes_of(loaded, plan, *piece) for piece in pieces], axis=1))
@@ -126,11 +128,12 @@ class Gpu:
         start: int = 0,
         stop: int | None = None,
         what: str | np.dtype = STABILIZED,
+        number: int | None = None,
         device: int | None = None,
         out: NDArray | None = None,
     ) -> Any:
         """As :func:`photon_gpu.coder.decode`; with ``device``, an array there instead of one here."""
-        opened = Opened(payload, chunk, encoding, start, stop, what)
+        opened = Opened(payload, chunk, encoding, start, stop, what, number=number)
         header, dtype = opened.header, opened.dtype
         if header.raw or beyond_tables(encoding, header.top):
             values = decode(

@@ -67,7 +67,7 @@ class Layout(ABC):
         """
         return 0, 0
 
-    def encode_raw(self, values: NDArray, chunk: tuple[int, ...]) -> bytes:
+    def encode_raw(self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0) -> bytes:
         """The bytes of a chunk that :meth:`encode` refuses, every value as it is."""
         raise InvalidInputError(
             f"layout {self.encoding.layout!r} has no place for values that it cannot quantize; 'compact' and "
@@ -84,12 +84,14 @@ class Layout(ABC):
         what: str | np.dtype,
         run: Map = map,
         *,
+        number: int | None = None,
         out: NDArray | None = None,
         beside: bool = False,
     ) -> NDArray:
         """Frames ``start:stop`` of a chunk, stabilized or as a dtype in the movie's units.
 
-        They are written to ``out``, contiguous and of that dtype, where it is given. ``beside``: other chunks
+        ``number`` is that of the chunk, where it is known; a chunk that says it has another is an error. Frames
+        are written to ``out``, contiguous and of that dtype, where it is given. ``beside``: other chunks
         are opened at the same time, and keep threads busy that this one does not.
         """
 
@@ -103,6 +105,7 @@ class Layout(ABC):
         what: str | np.dtype,
         run: Map = map,
         *,
+        number: int | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
         """As :meth:`decode`, at the least cost: only rows ``rows[0]`` to ``rows[1] - 1`` are filled in for certain.
@@ -110,14 +113,23 @@ class Layout(ABC):
         Rows are counted over all axes between the first and the last. What the others hold is not defined, and
         of a compact chunk only what is opened is checked: ``data`` must have passed the checksum of its file.
         """
-        return self.decode(data, chunk, start, stop, what, run, out=out)
+        return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
 
     def decode_on_gpu(
-        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
     ) -> Any:
         """As :meth:`decode`, as an array on the backend's first GPU."""
         gpu = self._gpu()
-        return gpu.upload(self.decode(data, chunk, start, stop, what, run), gpu.lanes[0].number)
+        decoded = self.decode(data, chunk, start, stop, what, run, number=number)
+        return gpu.upload(decoded, gpu.lanes[0].number)
 
     def _gpu(self) -> Gpu:
         """The devices of the backend."""

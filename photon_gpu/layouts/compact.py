@@ -1,4 +1,4 @@
-"""compact: the original dtype behind a photon filter: codes, predictor, residuals, Blosc (format 2.3)."""
+"""compact: the original dtype behind a photon filter: codes, predictor, residuals, Blosc (format 2.4)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from photon_gpu.stages import Stages
 
 
 class Compact(Layout):
-    """Format 2.3. Any Zarr reader in Python with photon_gpu installed sees the counts."""
+    """Format 2.4. Any Zarr reader in Python with photon_gpu installed sees the counts."""
 
     @property
     def version(self) -> str:  # type: ignore[override]
-        """The least version that reads it: 2.2 where residuals are coded, else 2.1.
+        """2.4 where chunks carry their number and movie; else 2.2 where residuals are coded, or 2.1.
 
         A chunk of values as they are (2.3) says so itself: it comes when the metadata are written already.
         """
+        if self.encoding.movie_id is not None:
+            return "2.4"
         return "2.2" if self.encoding.predictor.coded else "2.1"
 
     @property
@@ -64,9 +66,9 @@ class Compact(Layout):
         """See the base class."""
         return code_span(self.encoding, found)
 
-    def encode_raw(self, values: NDArray, chunk: tuple[int, ...]) -> bytes:
+    def encode_raw(self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0) -> bytes:
         """See the base class."""
-        payload = encode_raw(values, chunk, self.encoding, self.backend)
+        payload = encode_raw(values, chunk, self.encoding, self.backend, first_frame=first_frame)
         return blosc.compress(payload, self.encoding.compressor)
 
     def decode(
@@ -78,6 +80,7 @@ class Compact(Layout):
         what: str | np.dtype,
         run: Map = map,
         *,
+        number: int | None = None,
         out: NDArray | None = None,
         beside: bool = False,
     ) -> NDArray:
@@ -86,11 +89,20 @@ class Compact(Layout):
         payload = self._payload(data, chunk, map if beside else run)
         if self.backend.gpu is not None:
             decoded: NDArray = self.backend.gpu.decode(
-                payload, chunk, self.encoding, start=start, stop=stop, what=what, out=out
+                payload, chunk, self.encoding, start=start, stop=stop, what=what, number=number, out=out
             )
             return decoded
         return decode(
-            payload, chunk, self.encoding, self.backend, start=start, stop=stop, what=what, run=run, out=out
+            payload,
+            chunk,
+            self.encoding,
+            self.backend,
+            start=start,
+            stop=stop,
+            what=what,
+            number=number,
+            run=run,
+            out=out,
         )
 
     def decode_part(
@@ -103,24 +115,35 @@ class Compact(Layout):
         what: str | np.dtype,
         run: Map = map,
         *,
+        number: int | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
         """See the base class."""
         if self.backend.gpu is not None or len(chunk) < 2:
-            return self.decode(data, chunk, start, stop, what, run, out=out)
+            return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
         self._size(data, chunk)
         return decode_part(
             blosc.Blocks(data, run), chunk, self.encoding, self.backend,
-            start=start, stop=stop, rows=rows, what=what, run=run, out=out,
+            start=start, stop=stop, rows=rows, what=what, number=number, run=run, out=out,
         )  # fmt: skip
 
     def decode_on_gpu(
-        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
     ) -> Any:
         """See the base class."""
         gpu, payload = self._gpu(), self._payload(data, chunk, run)
         device = gpu.lanes[0].number
-        return gpu.decode(payload, chunk, self.encoding, start=start, stop=stop, what=what, device=device)
+        return gpu.decode(
+            payload, chunk, self.encoding, start=start, stop=stop, what=what, number=number, device=device
+        )
 
     def frames(self, data: bytes, chunk: tuple[int, ...]) -> int:
         """How many frames a chunk says that it holds; only the last of a movie holds fewer than ``chunk[0]``."""

@@ -63,6 +63,7 @@ class Lossless(Layout):
         what: str | np.dtype,
         run: Map = map,
         *,
+        number: int | None = None,
         out: NDArray | None = None,
         beside: bool = False,
     ) -> NDArray:

@@ -76,6 +76,7 @@ class Plain(Layout):
         what: str | np.dtype,
         run: Map = map,
         *,
+        number: int | None = None,
         out: NDArray | None = None,
         beside: bool = False,
     ) -> NDArray:
@@ -92,6 +93,7 @@ class Plain(Layout):
         what: str | np.dtype,
         run: Map = map,
         *,
+        number: int | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
         """See the base class. Blosc's blocks are opened whole, those that hold none of the rows not at all."""
@@ -129,7 +131,15 @@ class Plain(Layout):
         return out
 
     def decode_on_gpu(
-        self, data: bytes, chunk: tuple[int, ...], start: int, stop: int, what: str | np.dtype, run: Map = map
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
     ) -> Any:
         """See the base class. Labels go up as they are; they are narrower only once they are codes."""
         encoding = self.encoding

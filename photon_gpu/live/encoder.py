@@ -19,6 +19,7 @@ from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import LiveConfig
+from photon_gpu.movie_id import recorded
 from photon_gpu.noise import NoiseModel
 from photon_gpu.sources import open_source
 from photon_gpu.stages import Stages
@@ -71,6 +72,8 @@ class Encoder:
     workers : int
     fits : callable, optional
         ``fits(layout)``: InvalidInputError where that layout cannot hold frames that were taken.
+    token : str
+        Of the recording, which chunks are known by.
     chosen : callable
         ``chosen(layout, chunk_shape)``, once, before the first chunk is encoded.
     done : callable
@@ -92,6 +95,7 @@ class Encoder:
         backend: Backend,
         workers: int,
         *,
+        token: str,
         fits: Callable[[Layout], None] | None,
         chosen: Callable[[Layout, tuple[int, ...]], None],
         done: Callable[[int, int, bytes | None, bytes], None],
@@ -100,7 +104,7 @@ class Encoder:
         noted: Callable[[str], None],
         sample: ChunkSample | None = None,
     ) -> None:
-        self._config, self._noise, self._backend = config, noise, backend
+        self._config, self._noise, self._backend, self._token = config, noise, backend, token
         self._fits, self._chosen, self._done, self._released, self._failed = (
             fits,
             chosen,
@@ -209,7 +213,7 @@ class Encoder:
             predictor=config.predictor,
             compressor=Compressor.parse(config.compressor) if config.compressor else None,
         )
-        tuned = layout_for(choice.encoding, self._backend)
+        tuned = layout_for(recorded(choice.encoding, self._token), self._backend)
         if self._fits is not None:
             self._fits(tuned)
         return tuned
@@ -252,7 +256,7 @@ class Encoder:
         assert self._layout is not None
         where = f"frames {first} to {first + len(values) - 1}"
         try:
-            data = self._layout.encode_raw(values, self._chunk)
+            data = self._layout.encode_raw(values, self._chunk, first_frame=first)
         except InvalidInputError as none:
             raise InvalidInputError(f"{where} cannot be stored: {error}; {none}") from error
         self._noted(f"{where} could not be quantized and are stored as they are: {error}")

@@ -89,7 +89,7 @@ class Pipeline:
             files=files or {}, failed_check=failed_check,
         )  # fmt: skip
         self._encoder = Encoder(
-            config, noise, backend, workers, fits=fits, chosen=self._chosen, done=self._delivery.send,
+            config, noise, backend, workers, token=token, fits=fits, chosen=self._chosen, done=self._delivery.send,
             released=self.buffers.release, failed=self.ledger.fail,
             noted=self.ledger.note, sample=self._sample,
         )  # fmt: skip

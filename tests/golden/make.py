@@ -52,14 +52,14 @@ CASES: dict[str, dict] = {
     ),
     "plain-1.0-int16-dither": dict(dtype="int16", noise=PMT, photons=2.0, layout="plain", dither=7),
     "plain-1.0-float32": dict(dtype="float32", noise=CAMERA, photons=40.0, layout="plain"),
-    # Stores of compact 2.0 are read for ever, and not made again.
+    # Stores of compact 2.0 to 2.3 are read for ever, and not made again.
     **{
-        f"compact-2.1-{name}": dict(
+        f"compact-2.4-{name}": dict(
             dtype="int16", noise=PMT, photons=2.0, layout="compact", predictor=_predictor(name)
         )
         for name in ("none", "mean", "past", "full", "spatial")
     },
-    "compact-2.1-wide": dict(
+    "compact-2.4-wide": dict(
         dtype="uint16",
         noise=pg.NoiseModel(),
         photons=30000.0,
@@ -67,16 +67,16 @@ CASES: dict[str, dict] = {
         step=0.25,
         predictor=_predictor("past"),
     ),
-    "compact-2.1-uint32": dict(
+    "compact-2.4-uint32": dict(
         dtype="uint32", noise=CAMERA, photons=4e6, layout="compact", predictor=_predictor("mean")
     ),
-    "compact-2.1-exact-values": dict(
+    "compact-2.4-exact-values": dict(
         dtype="uint8", noise=pg.NoiseModel(), photons=0.3, layout="compact", preset="small"
     ),
-    "compact-2.1-dither": dict(
+    "compact-2.4-dither": dict(
         dtype="uint16", noise=CAMERA, photons=4.0, layout="compact", dither=99, predictor=_predictor("mean")
     ),
-    "compact-2.1-dim": dict(
+    "compact-2.4-dim": dict(
         dtype="uint16",
         noise=pg.NoiseModel(gain=1.8, offset=100.75, variance=0.81),
         photons=4.0,
@@ -84,7 +84,7 @@ CASES: dict[str, dict] = {
         predictor=_predictor("past"),
         shape=(9, 12, 16),
     ),
-    "compact-2.1-4d": dict(
+    "compact-2.4-4d": dict(
         dtype="uint16",
         noise=CAMERA,
         photons=40.0,
@@ -94,7 +94,7 @@ CASES: dict[str, dict] = {
     ),
     # Sorted, and of enough samples to be packed; some escape.
     **{
-        f"compact-2.1-sorted-{name}": dict(
+        f"compact-2.4-sorted-{name}": dict(
             dtype="uint8",
             noise=pg.NoiseModel(),
             photons=9.0,
@@ -104,7 +104,7 @@ CASES: dict[str, dict] = {
         )
         for name, levels in (("full", 64), ("spatial", 3))
     },
-    "compact-2.1-moving": dict(
+    "compact-2.4-moving": dict(
         dtype="int16",
         noise=PMT,
         photons=9.0,
@@ -112,7 +112,7 @@ CASES: dict[str, dict] = {
         predictor=_predictor("moving"),
         shape=(6, 40, 41),
     ),
-    "compact-2.1-sorted-moving": dict(
+    "compact-2.4-sorted-moving": dict(
         dtype="uint8",
         noise=pg.NoiseModel(),
         photons=9.0,
@@ -120,7 +120,7 @@ CASES: dict[str, dict] = {
         predictor=replace(_predictor("moving"), levels=16),
         shape=(6, 40, 41),
     ),
-    "compact-2.1-wide-packed": dict(
+    "compact-2.4-wide-packed": dict(
         dtype="uint16",
         noise=pg.NoiseModel(),
         photons=3000.0,
@@ -131,7 +131,7 @@ CASES: dict[str, dict] = {
     ),
     # Coded: of enough samples to be shorter so, in several bands, with residuals above those that are symbols.
     **{
-        f"compact-2.2-coded-{name}": dict(
+        f"compact-2.4-coded-{name}": dict(
             dtype=dtype,
             noise=pg.NoiseModel(),
             photons=photons,
@@ -147,7 +147,7 @@ CASES: dict[str, dict] = {
         )
     },
     # So few that planes of bytes are shorter.
-    "compact-2.2-coded-few": dict(
+    "compact-2.4-coded-few": dict(
         dtype="uint16",
         noise=pg.NoiseModel(),
         photons=3000.0,
@@ -157,7 +157,7 @@ CASES: dict[str, dict] = {
     ),
     # Its second chunk holds values as they are.
     **{
-        f"compact-2.3-raw-{dtype}": dict(
+        f"compact-2.4-raw-{dtype}": dict(
             dtype=dtype, noise=CAMERA, photons=40.0, layout="compact", predictor=_predictor("mean"), raw=4
         )
         for dtype in ("int16", "float64")
@@ -180,7 +180,7 @@ def make(name: str, folder: Path) -> None:
     def encode(self, values, chunk, *, first_frame=0, **options):
         """As a live writer does it where values cannot be quantized."""
         if first_frame == raw:
-            return self.encode_raw(values, chunk)
+            return self.encode_raw(values, chunk, first_frame=first_frame)
         return quantized(self, values, chunk, first_frame=first_frame, **options)
 
     with mock.patch.object(Compact, "encode", encode):

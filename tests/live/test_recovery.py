@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+from photon_gpu import blosc
 from photon_gpu.claim import MARKER
 from photon_gpu.errors import (
     CorruptDataError,
@@ -74,15 +75,21 @@ def test_a_recovered_movie_is_the_one_that_would_have_been(tmp_path):
         live.append(MOVIE[:11], timestamp=range(11))
     killed(tmp_path / "m.zarr", tmp_path / "fast", layout="compact")
     pg.recover(tmp_path / "fast")
+
+    def content(path):
+        data = path.read_bytes()
+        if path.suffix == ".json" or path.name == ".zarray":
+            return data
+        payload = blosc.decompress(data, blosc.frame_sizes(data)[0])
+        payload[80:84], payload[92:96] = 0, 0  # the movie's identity, and the CRC of the header
+        return payload.tobytes()
+
     for path in sorted((tmp_path / "whole.zarr").rglob("*")):
         if path.is_file() and path.name not in (
             ".zattrs",
             ".manifest.json",
         ):  # they hold the recording's token
-            assert (
-                path.read_bytes()
-                == (tmp_path / "m.zarr" / path.relative_to(tmp_path / "whole.zarr")).read_bytes()
-            )
+            assert content(path) == content(tmp_path / "m.zarr" / path.relative_to(tmp_path / "whole.zarr"))
 
 
 def test_while_it_runs_it_is_left_alone(tmp_path):

@@ -1,0 +1,42 @@
+"""The identity of a movie, which the chunks of layout ``compact`` carry: FORMAT.md, "Header of a payload".
+
+It is made before the first chunk is encoded, from nothing but the movie and its settings. So the same
+movie gives the same store on one machine, on a cluster, and when it is encoded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from photon_gpu import metadata
+from photon_gpu.backend import Backend
+from photon_gpu.encoding import Encoding
+from photon_gpu.layouts import layout_for
+from photon_gpu.tuning import Choice
+
+
+def identified(choice: Choice, shape: tuple[int, ...], chunks: tuple[int, ...], backend: Backend) -> Encoding:
+    """The encoding chosen, with the identity of its movie: made of the metadata and a sample of the codes."""
+    if choice.encoding.layout != "compact":
+        return choice.encoding
+    layout = layout_for(choice.encoding, backend)
+    array, attributes = metadata.array_of(shape, chunks, layout), metadata.attributes_of(layout)
+    return choice.encoding.but(movie_id=_digest(json.dumps([array, attributes, choice.sample_crc])))
+
+
+def recorded(encoding: Encoding, token: str) -> Encoding:
+    """An encoding with the identity of the recording that has this token.
+
+    Examples
+    --------
+    >>> from photon_gpu.noise import NoiseModel
+    >>> recorded(Encoding(layout="compact", noise=NoiseModel()), "7f").movie_id
+    '66f09da9'
+    """
+    return encoding.but(movie_id=_digest(token)) if encoding.layout == "compact" else encoding
+
+
+def _digest(text: str) -> str:
+    digits = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return digits if int(digits, 16) else "00000001"  # zero says that it is not known

@@ -1,0 +1,77 @@
+"""The identity of a movie: the same for the same movie, another for any other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import photon_gpu as pg
+from photon_gpu import blosc
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.payload import number_field, unpack
+from tests.test_writer import CAMERA, camera_movie
+
+VALUES = camera_movie(25, 17, 23)
+
+
+def identity(place):
+    """What ``.zattrs`` says; every chunk says the same, and its number."""
+    movie = pg.open(place)
+    told = movie.attrs["photon_movie_id"]
+    for number in range(-(-len(movie) // movie.chunks[0])):
+        data = movie.chunk_bytes(number)
+        header = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0]))[0]
+        assert f"{header.movie:08x}" == told and header.number == number_field(number)
+    return told
+
+
+def encoded(place, values=VALUES, **options):
+    pg.encode(values, place, **{"noise": CAMERA, "layout": "compact", "chunk_frames": 10, **options})
+    return identity(place)
+
+
+def test_the_same_movie_gives_the_same_bytes(tmp_path):
+    assert encoded(tmp_path / "a") == encoded(tmp_path / "b", workers=1)
+    np.save(tmp_path / "raw.npy", VALUES)
+    encoded(tmp_path / "c", str(tmp_path / "raw.npy"), backend="numpy")
+    for name in ("b", "c"):
+        for file in (tmp_path / "a").iterdir():
+            assert file.read_bytes() == (tmp_path / name / file.name).read_bytes()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_another_movie_or_other_settings_give_another(tmp_path, dtype):
+    values = VALUES.astype(dtype)
+    other = values.copy()
+    other[3, 4, 5] += 90
+    ids = [
+        encoded(tmp_path / "a", values, predictor="mean"),
+        encoded(tmp_path / "b", other, predictor="mean"),
+        encoded(tmp_path / "c", values, predictor="none"),
+        encoded(tmp_path / "d", values, predictor="mean", chunk_frames=5),
+        encoded(tmp_path / "e", values[:-1], predictor="mean"),
+        encoded(tmp_path / "f", values, predictor="mean", step=0.25),
+    ]
+    assert len(set(ids)) == len(ids)
+
+
+def test_two_recordings_of_the_same_frames_are_two_movies(tmp_path):
+    for name in ("a", "b"):
+        with pg.LiveWriter(
+            tmp_path / name, frame_shape=(17, 23), dtype="uint16", noise=CAMERA, chunk_frames=10
+        ) as live:
+            live.append(VALUES)
+    assert identity(tmp_path / "a") != identity(tmp_path / "b")
+
+
+@pytest.mark.parametrize("layout", ["plain", "lossless"])
+def test_layouts_whose_chunks_any_reader_opens_have_none(tmp_path, layout):
+    pg.encode(VALUES, tmp_path / "m", noise=CAMERA, layout=layout)
+    assert "photon_movie_id" not in pg.open(tmp_path / "m").attrs
+
+
+def test_it_is_photon_gpus_own_key(tmp_path):
+    with pytest.raises(InvalidInputError, match="photon_movie_id"):
+        pg.encode(VALUES, tmp_path / "m", attributes={"photon_movie_id": "12345678"})
+    pg.encode(VALUES, tmp_path / "m", layout="compact", attributes={"movie_id": "mouse 3"})
+    assert pg.open(tmp_path / "m").attrs["movie_id"] == "mouse 3"
