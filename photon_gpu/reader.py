@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -19,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from photon_gpu import manifest, metadata, records, verdict
 from photon_gpu.backend import get_backend
 from photon_gpu.counts import Counts
-from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, StoreNotFoundError
 from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.kept import STORED, Kept
@@ -135,6 +136,7 @@ class Movie:
         self._workers = worker_count(workers)
         self._run = parallel(self._workers)
         self._manifest = listed
+        self._missed = False
         self._kept = Kept()
         self._lock = threading.Lock()
 
@@ -325,17 +327,20 @@ class Movie:
             decode: Callable[..., Any] = self._layout.decode_on_gpu
         else:
             decode = partial(self._layout.decode, out=out, beside=beside)
+        decode = partial(decode, number=number)
         whole = self._kept.get(number, str(what))
         all_of_it = high - low == frames and rows in (None, (0, height))
         if whole is None and self._in_part(number, all_of_it):
             part = self._layout.decode_part
-            return part(data, self.chunks, low, high, rows or (0, height), what, self._run, out=out)
+            return part(
+                data, self.chunks, low, high, rows or (0, height), what, self._run, number=number, out=out
+            )
         if self.layout != "compact" or (out is not None and high - low == frames):
             return decode(data, self.chunks, low, high, what, self._run)
         # The last ones that were asked for again are kept whole.
         if whole is None:
             decode = self._layout.decode_on_gpu if self.device == "gpu" else self._layout.decode
-            whole = decode(data, self.chunks, 0, frames, what, self._run)
+            whole = decode(data, self.chunks, 0, frames, what, self._run, number=number)
             self._kept.put(number, str(what), whole, whole.nbytes)
         if out is None:
             return whole[low:high]
@@ -394,12 +399,31 @@ class Movie:
                 data = self.storage.read(manifest.NAME)
             except FileNotFoundError:
                 self._manifest = {}
+                self._miss_manifest()
             else:
                 files = manifest.unpack(data, self.url)
                 for name in self._opened:
                     manifest.check_opened(name, self._opened[name], files, self.storage)
                 self._manifest = files
         return self._manifest
+
+    def _miss_manifest(self) -> None:
+        """Say once that a store which had a manifest has lost it; other programs write none."""
+        with self._lock:
+            if self._missed or "layout" not in self.attrs:
+                return
+            self._missed = True
+        if self.layout != "compact":
+            left = "nothing shows whether its chunks are whole and in their places"
+        elif self.encoding.movie_id is None:
+            left = "its chunks show that they are whole, and not whether they are in their places"
+        else:
+            left = "its chunks are checked by what they say of themselves"
+        warnings.warn(
+            f"{self.url} has lost its {manifest.NAME}: {left}. See 'photon-gpu verify', then 'photon-gpu repair'",
+            PhotonWarning,
+            stacklevel=2,
+        )
 
     def _lost(self, number: int) -> str:
         first = number * self.chunks[0]

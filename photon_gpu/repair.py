@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import manifest
+from photon_gpu import manifest, records
 from photon_gpu.backend import get_backend
 from photon_gpu.callable_module import make_callable
-from photon_gpu.decode_whole import decode_whole
+from photon_gpu.decode_whole import decode_whole, proves_itself
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.layouts import layout_for
 from photon_gpu.manifest import Manifest
@@ -96,7 +96,8 @@ def repair(
     url : str, path or Storage
         Folder of the damaged movie.
     source : array, path, URL or Source, optional
-        The movie it was encoded from. Without it only metadata can be restored.
+        The movie it was encoded from. Without it only metadata can be restored, and a lost manifest only where
+        every chunk shows by itself that it is whole and in its place (layout ``compact``, since format 2.4).
     workers : int, optional
         For the verification before and after.
     progress : callable, optional
@@ -158,6 +159,9 @@ class _Work:
         self.index: Manifest | None = None
         self.done = 0
         self.compared = False
+        self.refused = (
+            "nothing proves that its chunks are whole and in their places: give the source of the movie"
+        )
 
     def run(self) -> None:
         check = Check(self.storage)
@@ -256,6 +260,7 @@ class _Work:
                 if witnesses
                 else "no chunk is whole that could prove that this source is the movie"
             )
+            self.refused = why
             for number in sorted(pending):
                 self.left.append((description.chunk_name(number), f"{why}; nothing was written for it"))
             return {}
@@ -297,16 +302,33 @@ class _Work:
         if any(description.chunk_name(n) not in restored for n in damaged):
             self.left.append((manifest.NAME, "chunks are damaged, and a manifest must not vouch for them"))
             return
-        names = [description.chunk_name(n) for n in range(_count(description))]
-        known = (
-            "equals the source"
-            if self.compared
-            else "decodes, which is all that can be known without the source"
-        )
-        self._index(
-            {name: manifest.entry(self.storage.read(name)) for name in names},
-            f"made anew from the files: every chunk {known}",
-        )
+        entries: dict[str, list[Any]] = {}
+        for number in range(_count(description)):
+            name = description.chunk_name(number)
+            data = self.storage.read(name)
+            if not self.compared and not proves_itself(data, number, description):
+                self.left.append((manifest.NAME, self.refused))
+                return
+            entries[name] = manifest.entry(data)
+        known = "equals the source" if self.compared else "shows by itself that it is whole and in its place"
+        entries.update(self._records(description))
+        self._index(entries, f"made anew from the files: every chunk {known}")
+
+    def _records(self, description: Description) -> dict[str, list[Any]]:
+        """Entries of the files of frame times and metadata; those that are none of this movie are left out."""
+        there, size, entries = set(self.storage.names()), description.chunks[0], {}
+        for number in range(_count(description)):
+            name, first = records.file_name(number), number * size
+            if name not in there:
+                continue
+            data = self.storage.read(name)
+            try:
+                records.unpack(data, first, min(size, description.shape[0] - first), self.storage.url)
+            except PhotonError as error:
+                self.left.append((name, f"not listed: {error}"))
+                continue
+            entries[name] = manifest.entry(data)
+        return entries
 
     def _index(self, files: dict[str, list[Any]], how: str) -> None:
         kept = {name: self.storage.read(name) for name in (ATTRIBUTES, ARRAY)}

@@ -18,11 +18,13 @@ from photon_gpu import manifest, metadata, records
 from photon_gpu.callable_module import make_callable
 from photon_gpu.claim import MARKER
 from photon_gpu.decode_whole import decode_whole
+from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreNotFoundError
 from photon_gpu.layouts.compact import filter_config
 from photon_gpu.manifest import Manifest
 from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.pool import worker_count
+from photon_gpu.predictors import Predictor
 from photon_gpu.storage import Storage
 from photon_gpu.swap import left_behind_text
 from photon_gpu.verification import Problem, Verification, failing, salvaged
@@ -74,7 +76,8 @@ def verify(
     -----
     A CRC-32 finds every change of up to 32 neighbouring bits, and any other with a chance
     of all but 1 in 4e9. Without a manifest, a change that still decodes is not found in layouts
-    ``plain`` and ``lossless`` (Blosc keeps no checksum); ``compact`` chunks have their own.
+    ``plain`` and ``lossless`` (Blosc keeps no checksum); ``compact`` chunks have their own and, since format
+    2.4, know their number and their movie.
 
     Examples
     --------
@@ -185,10 +188,9 @@ class Check:
             if whole:
                 self._add("mismatched", ARRAY, str(error), every_frame=True)
             return None
-        if found.encoding.layout == "compact":
-            filters = json.loads(texts[ARRAY])["filters"]
-            if filters != [filter_config(found.encoding)]:
-                self._add("mismatched", ARRAY, f"its filter is not what {ATTRIBUTES} says", every_frame=True)
+        filters = json.loads(texts[ARRAY]).get("filters")
+        if found.encoding.layout == "compact" and not _same_filter(filters, found.encoding):
+            self._add("mismatched", ARRAY, f"its filter is not what {ATTRIBUTES} says", every_frame=True)
         return found
 
     def _compare(self, name: str, data: bytes) -> tuple[str, str]:
@@ -250,6 +252,8 @@ class Check:
         if self.description is None:
             return listed if self.index else chunks
         count = -(-self.description.shape[0] // self.description.chunks[0])
+        if self.index is None:  # nothing lists the frames' times and metadata
+            listed = {n for n in self.found if (number := records.chunk_of(n)) is not None and number < count}
         names = {name for name in chunks if (n := chunk_number(name)) is not None and n < count}
         return listed | {
             name for name in names if name == self.description.chunk_name(chunk_number(name) or 0)
@@ -312,13 +316,16 @@ class Check:
             *(["manifest"] if self.index is not None else []),
             *(["decoding"] if decode and self.description is not None else []),
         ]
-        weak = (
-            self.index is None
-            and self.description is not None
-            and self.description.encoding.layout != "compact"
-        )
-        if weak:
-            self.notes.append("without a manifest, a change that still decodes is not found in this layout")
+        if self.index is None and self.description is not None:
+            encoding = self.description.encoding
+            if encoding.layout != "compact":
+                self.notes.append(
+                    "without a manifest, a change that still decodes is not found in this layout"
+                )
+            elif encoding.movie_id is None:
+                self.notes.append(
+                    "without a manifest, chunks in each other's places are not found before format 2.4"
+                )
         return Verification(
             url=self.storage.url,
             layout=self.description.encoding.layout if self.description else None,
@@ -359,6 +366,16 @@ def same_json(data: bytes, text: str) -> bool:
         return bool(json.loads(data) == json.loads(text))
     except (ValueError, RecursionError):
         return False
+
+
+def _same_filter(filters: Any, encoding: Encoding) -> bool:
+    """Whether ``.zarray`` names the filter of this encoding; that of format 2.0 has fewer keys."""
+    try:
+        (told,) = filters
+        predictor = Predictor.from_dict(told["predictor"]).to_dict()
+    except (PhotonError, ValueError, TypeError, KeyError, AttributeError):
+        return False
+    return bool({**told, "predictor": predictor} == filter_config(encoding))
 
 
 def _short(error: BaseException) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import blosc
-from photon_gpu.errors import UnsupportedVersionError
+from photon_gpu import blosc, metadata
+from photon_gpu.decode_whole import proves_itself
+from photon_gpu.errors import PhotonWarning, UnsupportedVersionError
 from tests.golden.make import CASES, make
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -53,6 +55,12 @@ def test_reads_the_same_values_for_ever(name, backend):
     assert movie.counts.dtype == counts.dtype
     np.testing.assert_array_equal(movie.counts[...], counts)
     np.testing.assert_array_equal(movie[...], stabilized)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_every_version_is_found_whole(name):
+    found = pg.verify(GOLDEN / name / "store", deep=True)
+    assert not found.lost and {problem.kind for problem in found.problems} <= {"failing"}
 
 
 @pytest.mark.parametrize("name", LISTED)
@@ -102,9 +110,23 @@ def test_a_later_minor_version_with_more_keys_is_read(tmp_path):
             data = data.replace(b'"1.0"', b'"1.7"').replace(b"{", b'{"something_new": [1],', 1)
         if file.name != ".manifest.json":
             (folder / file.name).write_bytes(data)
-    np.testing.assert_array_equal(
-        pg.open(folder).counts[...], np.load(GOLDEN / "plain-1.0-uint16" / "counts.npy")
+    with pytest.warns(PhotonWarning, match="has lost its .manifest.json"):
+        found = pg.open(folder).counts[...]
+    np.testing.assert_array_equal(found, np.load(GOLDEN / "plain-1.0-uint16" / "counts.npy"))
+
+
+@pytest.mark.parametrize("name", [name for name in LISTED if name.startswith("compact-2.4")])
+def test_chunks_of_2_4_are_missed_in_their_places(name, tmp_path):
+    folder = tmp_path / "store"
+    shutil.copytree(GOLDEN / name / "store", folder)
+    (folder / ".manifest.json").unlink()
+    chunks = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    described = metadata.describe(
+        (folder / ".zarray").read_bytes(), (folder / ".zattrs").read_bytes(), str(folder)
     )
+    for number, path in enumerate(chunks):
+        data = path.read_bytes()
+        assert proves_itself(data, number, described) and not proves_itself(data, number + 1, described)
 
 
 def test_a_store_with_only_the_documented_keys_is_read(tmp_path):

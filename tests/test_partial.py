@@ -10,7 +10,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu import blosc, coder
 from photon_gpu.body import SEGMENT
-from photon_gpu.errors import CorruptDataError
+from photon_gpu.errors import CorruptDataError, PhotonWarning
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
 from photon_gpu.partial import decode_part
@@ -176,7 +176,8 @@ def test_without_a_manifest_chunks_are_opened_whole_and_checked(tmp_path, monkey
     (tmp_path / "m.zarr" / ".manifest.json").unlink()
     opened = pg.open(tmp_path / "m.zarr")
     monkeypatch.setattr(opened._layout, "decode_part", None)
-    opened.counts[3]
+    with pytest.warns(PhotonWarning, match="has lost its .manifest.json"):
+        opened.counts[3]
     # A chunk whose codes are others than its checksum says, in a file that opens.
     layout, data = opened._layout, (tmp_path / "m.zarr" / "1.0.0").read_bytes()
     payload = layout._payload(data, opened.chunks, map)

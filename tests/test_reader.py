@@ -17,6 +17,7 @@ from photon_gpu.errors import (
     CorruptDataError,
     InvalidIndexError,
     InvalidInputError,
+    PhotonWarning,
     StoreNotFoundError,
     UnsupportedVersionError,
 )
@@ -159,6 +160,7 @@ def test_a_missing_chunk_is_an_error_never_fill_values(movie):
         pg.open(movie.url).counts[...]
 
 
+@pytest.mark.filterwarnings("ignore:.*has lost its .manifest.json")
 @pytest.mark.parametrize("with_manifest", [True, False])
 def test_a_truncated_chunk_is_an_error_at_every_length(movie, with_manifest):
     path = f"{movie.url}/0.0.0"
@@ -186,6 +188,47 @@ def test_a_flipped_byte_anywhere_in_a_chunk_is_found(movie):
             pg.open(movie.url)[24]
 
 
+def test_a_lost_manifest_is_said_once(movie):
+    expected = movie.counts[...]
+    os.unlink(f"{movie.url}/.manifest.json")
+    again = pg.open(movie.url)
+    with pytest.warns(PhotonWarning, match="has lost its .manifest.json.*photon-gpu repair") as said:
+        for _ in range(3):
+            np.testing.assert_array_equal(again.counts[...], expected)
+            _ = again[5], again.timestamps
+    assert len(said) == 1
+
+
+def test_a_store_that_never_had_a_manifest_is_read_without_a_word(movie):
+    os.unlink(f"{movie.url}/.manifest.json")
+    with open(f"{movie.url}/.zattrs") as file:
+        told = json.load(file)
+    del told["layout"]
+    with open(f"{movie.url}/.zattrs", "w") as file:
+        json.dump(told, file)
+    assert pg.open(movie.url).counts[...].shape == VALUES.shape and pg.open(movie.url).timestamps is None
+
+
+@pytest.mark.filterwarnings("ignore:.*has lost its .manifest.json")
+@pytest.mark.parametrize("key", [slice(None), 3, (slice(2, 5), slice(0, 4)), [1, 3]], ids=str)
+def test_without_a_manifest_a_compact_chunk_knows_its_place(tmp_path, key):
+    for name, values in (("a", VALUES), ("b", camera_movie(25, 17, 23, seed=5))):
+        pg.encode(values, tmp_path / name, noise=CAMERA, layout="compact", chunk_frames=10, predictor="mean")
+    ours, theirs = tmp_path / "a", tmp_path / "b"
+    (ours / ".manifest.json").unlink()
+    chunks = [(ours / f"{number}.0.0").read_bytes() for number in range(2)]
+    (ours / "0.0.0").write_bytes(chunks[1])
+    for read in (pg.open(ours), pg.open(ours).counts):
+        with pytest.raises(CorruptDataError, match="frames 0 to 9.*number 0 and was written as number 1"):
+            read[key]
+    (ours / "0.0.0").write_bytes((theirs / "0.0.0").read_bytes())
+    ids = [pg.open(place).attrs["photon_movie_id"] for place in (ours, theirs)]
+    for read in (pg.open(ours), pg.open(ours).counts):
+        with pytest.raises(CorruptDataError, match=f"of movie {ids[1]} stands among those of movie {ids[0]}"):
+            read[key]
+
+
+@pytest.mark.filterwarnings("ignore:.*has lost its .manifest.json")
 def test_without_a_manifest_a_compact_chunk_still_knows_itself(tmp_path):
     pg.encode(VALUES, tmp_path / "m", noise=CAMERA, layout="compact", chunk_frames=25, preset="fast")
     os.unlink(tmp_path / "m/.manifest.json")
@@ -239,6 +282,14 @@ def test_hostile_metadata_is_a_clear_error(movie, name, changes, error):
     _edit(movie.url, name, **changes)
     with pytest.raises(error, match=r"m\.zarr"):
         pg.open(movie.url)
+
+
+@pytest.mark.parametrize("given", [5, "0" * 8, "ABCDEF01", "12345678" * 9, ["12345678"], ""], ids=str)
+def test_an_identity_that_is_none_is_a_clear_error(tmp_path, given):
+    pg.encode(VALUES, tmp_path / "m.zarr", noise=CAMERA, layout="compact", preset="fast")
+    _edit(tmp_path / "m.zarr", ".zattrs", photon_movie_id=given)
+    with pytest.raises(CorruptDataError, match=r"m\.zarr.*movie_id"):
+        pg.open(tmp_path / "m.zarr")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"[" * 100000, b"\xff\xfe", b"null"])

@@ -1,6 +1,8 @@
 """Repair restores what can be proven, writes nothing else, and names what it leaves."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,17 +57,88 @@ def test_without_a_source_only_metadata_come_back(store):
     assert fixed.after.lost == ((4, 7),)
 
 
-def test_a_manifest_is_made_anew_from_files_that_decode(store):
+def test_a_lost_manifest_is_made_anew_only_where_chunks_prove_themselves(store):
     whole = contents(store)
     damaged = whole[".manifest.json"][:-9]
     (store / ".manifest.json").write_bytes(damaged)
     with pytest.raises(pg.PhotonError, match="photon-gpu repair"):
         pg.open(store).counts[0]
     fixed = pg.repair(store)
+    if json.loads(whole[".zattrs"])["layout"] != "compact":
+        assert not fixed.ok and not fixed.restored and contents(store) == {**whole, ".manifest.json": damaged}
+        assert fixed.left == ((".manifest.json", fixed.left[0][1]),) and "give the source" in fixed.left[0][1]
+        fixed = pg.repair(store, movie())
+    else:
+        assert "shows by itself that it is whole and in its place" in fixed.restored[0][1]
     assert fixed.ok and contents(store) == whole
-    assert "decodes, which is all" in fixed.restored[0][1]
     # What lay there before is kept, since nothing proves that it was worthless.
     assert pg.Storage.at(fixed.kept).read(".manifest.json") == damaged
+
+
+def test_a_chunk_in_the_place_of_another_is_not_blessed(store):
+    whole = contents(store)
+    (store / ".manifest.json").unlink()
+    (store / "0.0.0").write_bytes(whole["1.0.0"])
+    fixed = pg.repair(store)
+    assert not fixed.ok and not fixed.restored and ".manifest.json" in dict(fixed.left)
+    assert pg.repair(store, movie()).ok and contents(store) == whole
+
+
+def test_a_chunk_of_another_movie_is_not_blessed(tmp_path):
+    for name, values in (("a", movie()), ("b", movie()[::-1].copy())):
+        pg.encode(
+            values,
+            tmp_path / name,
+            noise=NOISE,
+            layout="compact",
+            chunk_frames=4,
+            predictor="mean",
+            compressor="zstd-1-none",
+        )
+    (tmp_path / "a/.manifest.json").unlink()
+    (tmp_path / "a/1.0.0").write_bytes((tmp_path / "b/1.0.0").read_bytes())
+    fixed = pg.repair(tmp_path / "a")
+    assert not fixed.ok and not fixed.restored and fixed.before.lost == ((4, 7),)
+    assert "comes from elsewhere" in str(fixed)
+
+
+def test_a_source_that_is_not_the_movie_blesses_nothing(tmp_path):
+    """The chunks of older stores do not know their places, and this source cannot tell them."""
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(), place, noise=NOISE, layout="lossless", chunk_frames=4)
+    (place / ".manifest.json").unlink()
+    fixed = pg.repair(place, movie() + 1)
+    assert (
+        not fixed.ok
+        and not fixed.restored
+        and "differ from this source" in dict(fixed.left)[".manifest.json"]
+    )
+
+
+@pytest.mark.parametrize("name", ["compact-2.0-mean", "compact-2.1-mean", "compact-2.2-coded-few"])
+def test_older_chunks_do_not_prove_their_places(tmp_path, name):
+    golden, place = Path(__file__).parent / "golden" / name, tmp_path / "movie.zarr"
+    shutil.copytree(golden / "store", place)
+    (place / ".manifest.json").unlink()
+    fixed = pg.repair(place)
+    assert not fixed.ok and not fixed.restored and "give the source" in dict(fixed.left)[".manifest.json"]
+    assert pg.repair(place, np.load(golden / "input.npy")).ok
+
+
+def test_times_of_frames_are_read_without_a_manifest_and_listed_again(tmp_path):
+    place = tmp_path / "movie.zarr"
+    with pg.LiveWriter(place, frame_shape=(8, 9), dtype="uint16", noise=NOISE, chunk_frames=4) as live:
+        live.append(np.ones((11, 8, 9), "uint16"), timestamp=range(11))
+    whole = (place / ".manifest.json").read_bytes()
+    (place / ".manifest.json").unlink()
+    with pytest.warns(pg.PhotonWarning, match="what they say of themselves"):
+        assert pg.open(place).timestamps.tolist() == list(range(11))
+    fixed = pg.repair(place)
+    assert fixed.ok and not fixed.left and (place / ".manifest.json").read_bytes() == whole
+    (place / ".manifest.json").unlink()
+    (place / ".frames/1.json").write_bytes((place / ".frames/0.json").read_bytes())
+    fixed = pg.repair(place)
+    assert not fixed.ok and fixed.left[0][0] == ".frames/1.json" and "not listed" in fixed.left[0][1]
 
 
 def test_without_a_manifest_the_source_finds_what_decoding_cannot(store):

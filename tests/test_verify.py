@@ -133,6 +133,30 @@ def test_a_flipped_byte_of_packed_and_sorted_residuals_is_found(tmp_path, name, 
     assert unread < 30
 
 
+def test_without_a_manifest_what_chunks_say_of_themselves_is_checked(tmp_path):
+    place = tmp_path / "movie.zarr"
+    pg.encode(movie(), place, noise=NOISE, layout="compact", chunk_frames=4)
+    without_manifest(place)
+    assert pg.verify(place).ok and not [note for note in pg.verify(place).notes if "not found" in note]
+    (place / "0.0.0").rename(place / "x")
+    (place / "1.0.0").rename(place / "0.0.0")
+    (place / "x").rename(place / "1.0.0")
+    found = pg.verify(place)
+    assert kinds(found) == [("altered", "0.0.0"), ("altered", "1.0.0")] and found.lost == ((0, 7),)
+    assert "stands as number 0 and was written as number 1" in str(found)
+
+
+def test_without_a_manifest_places_of_older_chunks_are_not_known():
+    store = Path(__file__).parent / "golden" / "compact-2.1-mean" / "store"
+    copy = pg.Storage.at("memory://older.zarr")
+    for file in store.iterdir():
+        if file.name != ".manifest.json":
+            copy.write(file.name, file.read_bytes())
+    found = pg.verify(copy)
+    assert kinds(found) == [("missing", ".manifest.json")]
+    assert any("each other's places" in note for note in found.notes)
+
+
 @pytest.mark.parametrize("layout", ["plain", "lossless"])
 def test_without_a_manifest_the_limits_of_decoding_are_said(tmp_path, layout):
     place = tmp_path / "movie.zarr"
@@ -187,7 +211,7 @@ def test_a_reader_does_not_complete_a_short_chunk_with_zeros(tmp_path):
     pg.encode(movie(), place, noise=NOISE, layout="compact", chunk_frames=4)
     without_manifest(place)
     shutil.copy(place / "2.0.0", place / "0.0.0")
-    with pytest.raises(pg.PhotonError, match=r"frames 0 to 3 cannot be read.*holds 3 frames"):
+    with pytest.raises(pg.PhotonError, match=r"frames 0 to 3 cannot be read.*was written as number 2"):
         pg.open(place).counts[3]
 
 
