@@ -1,13 +1,15 @@
-"""``noise="auto"``: the noise model to encode with is estimated from the movie itself, and kept with it."""
+"""The noise model to encode with: estimated from the movie and kept with it, or stated and held against it."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from photon_gpu.encoding import Encoding
-from photon_gpu.errors import InvalidInputError, PhotonWarning
+from photon_gpu.errors import InvalidInputError, NoiseContradictionError, PhotonWarning
 from photon_gpu.noise import NoiseModel
+from photon_gpu.noise_check import judge_noise
 from photon_gpu.sources.base import Source
 
 if TYPE_CHECKING:
@@ -16,6 +18,29 @@ if TYPE_CHECKING:
 AUTO = "auto"
 KEY = "noise_estimate"
 """Of ``.zattrs``: what :meth:`photon_gpu.NoiseEstimate.summary` says. FORMAT.md, ".zattrs"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What a movie will be encoded by.
+
+    Attributes
+    ----------
+    encoding : Encoding
+    attributes : dict
+        The caller's own, with the estimate where one was made.
+    warnings, notes : tuple of str
+    """
+
+    encoding: Encoding
+    attributes: dict[str, Any]
+    warnings: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
+
+    def warn(self) -> None:
+        """Tell the caller of encode what is doubtful."""
+        for text in self.warnings:
+            warnings.warn(text, PhotonWarning, stacklevel=3)
 
 
 def given(noise: NoiseModel | str | None) -> NoiseModel | None:
@@ -30,49 +55,72 @@ def given(noise: NoiseModel | str | None) -> NoiseModel | None:
         return None
     raise InvalidInputError(
         f"noise is {noise!r}; a NoiseModel(gain=..., offset=..., variance=...), 'auto' (estimate it from the movie) "
-        "or None (a photon counter) is needed"
+        "or None (estimate it, where anything depends on it) is needed"
     )
 
 
 def settle(
-    movie: Source, base: Encoding, attributes: dict[str, Any] | None
-) -> tuple[Encoding, dict[str, Any]]:
-    """Encoding and attributes with the estimated model in them.
+    movie: Source,
+    base: Encoding,
+    noise: NoiseModel | str | None,
+    attributes: dict[str, Any] | None,
+    *,
+    trust: bool = False,
+) -> Settled:
+    """Estimate the noise model where none was stated; hold it against the movie where one was.
 
     Parameters
     ----------
     movie : Source
         A sample of it is read.
     base : Encoding
-        Whose noise model is not known yet.
+        Before that.
+    noise : NoiseModel, "auto" or None
+        As the caller stated it. None is ``"auto"`` unless nothing is quantized.
     attributes : dict or None
         The caller's own.
+    trust : bool
+        Take a stated model as it is.
 
     Raises
     ------
     InvalidInputError
         The noise cannot be modelled, and the layout would quantize by it: the reason, its number, and
-        what can be done.
+        what can be done. A stated model that the movie contradicts is a NoiseContradictionError.
     """
+    quantized = base.layout != "lossless"
+    if noise == AUTO or (noise is None and quantized):
+        return _estimated(movie, base, attributes)
+    told: dict[str, Any] = {}
+    if base.step is not None and isinstance(noise, NoiseModel) and not trust:
+        severity, text = judge_noise(movie, noise, base.step)
+        if severity == "error":
+            raise NoiseContradictionError(text)
+        told = {"warn": {"warnings": (text,)}, "note": {"notes": (text,)}}.get(severity, {})
+    return Settled(encoding=base, attributes=attributes or {}, **told)
+
+
+def _estimated(movie: Source, base: Encoding, attributes: dict[str, Any] | None) -> Settled:
     if attributes and KEY in attributes:
         raise InvalidInputError(
             f"attributes: noise='auto' keeps its estimate as {KEY!r}; give yours another name"
         )
     if movie.device is not None:
         raise InvalidInputError(
-            "noise='auto' needs frames in host memory, and frames on a GPU are never sent down unasked: give "
-            "noise=NoiseModel(...), or estimate_noise(frames.get()).model"
+            "no noise model was stated, and noise='auto' needs frames in host memory; frames on a GPU are never sent "
+            "down unasked: give noise=NoiseModel(...), or estimate_noise(frames.get()).model"
         )
     from photon_gpu.estimate import estimate_noise
 
     found = estimate_noise(movie)
     if found.layout == "lossless" and base.layout != "lossless":
         raise InvalidInputError(refusal(found))
-    for finding in found.warnings:
-        if finding.severity == "WARN" and base.layout != "lossless":  # there nothing depends on it
-            warnings.warn(f"noise estimate: {finding.name}: {finding.message}", PhotonWarning, stacklevel=3)
-    model = None if found.verdict == "REFUSE" else found.model
-    return base.but(noise=model), {**(attributes or {}), KEY: found.summary()}
+    doubts = [f"noise estimate: {f.name}: {f.message}" for f in found.warnings if f.severity == "WARN"]
+    return Settled(
+        encoding=base.but(noise=None if found.verdict == "REFUSE" else found.model),
+        attributes={**(attributes or {}), KEY: found.summary()},
+        warnings=tuple(doubts if base.layout != "lossless" else ()),  # there nothing depends on it
+    )
 
 
 def refusal(found: NoiseEstimate) -> str:

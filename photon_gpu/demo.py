@@ -335,6 +335,7 @@ def _store(expected: Expected, place: Path, layout: str, preset: str, count: _Co
         "layout": layout,
         "preset": preset,
         "overwrite": True,
+        "check": False,  # every pixel is compared below
     }
     # A few frames first: what is loaded and compiled on first use is no part of the speeds.
     start = time.perf_counter()

@@ -22,6 +22,10 @@ class InvalidIndexError(InvalidInputError, IndexError):
     """An index that a movie, as the array that it is, does not have."""
 
 
+class NoiseContradictionError(InvalidInputError):
+    """A noise model was stated that the movie's own noise contradicts; ``trust_noise=True`` takes it all the same."""
+
+
 class UnsupportedTypeError(PhotonError, TypeError):
     """A dtype or object kind that is not a photon-limited movie."""
 

@@ -38,9 +38,8 @@ class MovieToInsert:
 
     @property
     def noise(self) -> NoiseModel | None:
-        """Noise model the movie will be encoded with; None where it is estimated first."""
-        noise = self.encode_options.get("noise")
-        return NoiseModel() if noise is None else given(noise)
+        """Noise model that was stated; None where it is estimated when the row is inserted."""
+        return given(self.encode_options.get("noise"))
 
     @property
     def step(self) -> float:
@@ -64,6 +63,7 @@ def movie(
     progress: Callable[[int, int], None] | None = None,
     attributes: dict[str, Any] | None = None,
     check: bool | str = "sample",
+    trust_noise: bool = False,
     **source_options: Any,
 ) -> MovieToInsert:
     """A movie to insert into a ``<photon@store>`` column: streamed from where it is, never loaded whole.
@@ -75,8 +75,8 @@ def movie(
     source : array, path, URL or Source
         As for :func:`photon_gpu.open_source`.
     noise : NoiseModel or "auto", optional
-        Of the detector; ``"auto"``: estimated when the row is inserted. Default: a photon
-        counter (gain 1, offset 0, variance 0).
+        Of the detector, held against the movie when the row is inserted. ``"auto"``, the default: estimated
+        then. (An array that is inserted as it is, without this function, is taken for photon counts.)
     step : float
         Quantization step, sigma.
     preset, predictor, compressor, dither, chunk_frames, backend, workers, budget_bytes, progress, attributes
@@ -84,6 +84,8 @@ def movie(
     check : {"sample", False, True, "full"}
         As for :func:`photon_gpu.encode`: what fails is a :class:`photon_gpu.FidelityWarning`, and where that is made
         an error, neither movie nor row is stored.
+    trust_noise : bool
+        Take a stated noise model as it is, unmeasured.
     **source_options
         As for :func:`photon_gpu.open_source`, such as ``dataset`` or ``storage_options``.
 
@@ -114,6 +116,7 @@ def movie(
         "noise": noise, "step": step, "preset": preset, "predictor": predictor, "compressor": compressor,
         "dither": dither, "chunk_frames": chunk_frames, "backend": backend, "workers": workers,
         "budget_bytes": budget_bytes, "progress": progress, "attributes": attributes, "check": check,
+        "trust_noise": trust_noise or None,
     }  # fmt: skip
     chosen = {name: value for name, value in options.items() if value is not None}
     return MovieToInsert(source=source, source_options=source_options, encode_options=chosen)

@@ -1,113 +1,323 @@
-"""Whether the quantization stays below the noise a movie really has.
+"""Whether a noise model that was stated agrees with the noise a movie has, level by level of light.
 
-The noise model says how wide the bins may be. Where it assumes more noise than
-there is, the bins are too wide and information is lost; a few pairs of frames show it.
+The noise model decides how wide the bins are. Where it assumes more noise than there is, the bins are
+too wide and information is lost; a few short runs of frames show it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.estimate.levels import survey
+from photon_gpu.estimate.sample import Window
 from photon_gpu.noise import NoiseModel
 from photon_gpu.sources.base import Source
-from photon_gpu.tables import MAX_CODES, CodeTable
+from photon_gpu.sources.missing import without_lost
+from photon_gpu.tables import MAX_CODES
 from photon_gpu.transform import anscombe
 
-_PAIRS = 4
-_PIXELS = 1 << 16
+WARN, ERROR = 0.05, 0.10
+"""Added variance above which a contradiction is a warning, and an error. docs/trust.md, "A model you state"."""
+ADVICE = "Give noise='auto', which measures it, or trust_noise=True to keep it"
+AT_STEP = 0.5  # the step these limits are for; above it they grow with what the step itself adds
+
+_RUNS, _RUN_FRAMES, _LEAST_FRAMES = 4, 6, 4
+_PIXELS = 1 << 15  # of a frame
+_READ_BYTES = 64 << 20  # at once
+_BANDS, _LEAST_ROWS = 4, 8
+_LEVELS = 10
+_LEAST_SAMPLES = 25  # of a group
+_FLOORED = 1e-3  # share of values at a floor that cuts noise off, beyond which a level is left out
+_SIGMAS = 3.0
+_WHITE = 0.2  # least share of the change between frames that neighbouring pixels do not have in common
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightLevel:
+    """What was measured at one level of light, a tenth of the pixels.
+
+    Attributes
+    ----------
+    signal : float
+        Mean value, ADU.
+    noise : float
+        Variance of the noise, ADU^2.
+    noise_error : float
+        Standard error of ``noise``, ADU^2.
+    modelled : float
+        Variance that the model assumes here, ADU^2.
+    error : float
+        Mean square of what decoding differs by, ADU^2.
+    """
+
+    signal: float
+    noise: float
+    noise_error: float
+    modelled: float
+    error: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseCheck:
-    """Measured noise and quantization error of a sample, in the movie's units.
+    """A stated noise model, held against the noise of a movie.
 
     Attributes
     ----------
-    noise_sigma : float
-        Root mean square of the noise, from differences of consecutive frames (ADU).
-    error_sigma : float
-        Root mean square of what decoding differs by (ADU).
+    noise : NoiseModel
+        Stated.
+    step : float
+        Sigma, under that model.
+    levels : tuple of LightLevel
+        From dim to bright, those in which the noise could be measured. At least one.
     """
 
-    noise_sigma: float
-    error_sigma: float
+    noise: NoiseModel
+    step: float
+    levels: tuple[LightLevel, ...]
 
     @property
-    def effective_step(self) -> float:
-        """Width of the uniform bins that make the same error, in measured sigmas."""
-        if self.error_sigma == 0.0:
-            return 0.0
-        return math.sqrt(12.0) * self.error_sigma / self.noise_sigma if self.noise_sigma else math.inf
+    def promised(self) -> float:
+        """Share that the step adds to the variance of the noise where the model is right: step^2/12."""
+        return self.step**2 / 12.0
 
     @property
-    def exceeds(self) -> bool:
-        """Whether the bins are wider than the noise; a fifth is left for the sample's own scatter."""
-        return self.effective_step > 1.2
+    def worst(self) -> LightLevel:
+        """The level to whose noise the quantization adds most."""
+        return max(self.levels, key=self._added)
 
-    def message(self, noise: NoiseModel, step: float) -> str:
-        """What to tell the owner of the movie."""
-        added = self.effective_step**2 / 12.0
+    @property
+    def added(self) -> float:
+        """Share of the noise's variance that the quantization adds at the worst level, at the least.
+
+        Below one photon even the right model adds more than ``promised``, since bins do not narrow any
+        further there; that is no fault of the model and is not counted. Nor is more than the decoded
+        values really differ by.
+        """
+        return self._added(self.worst)
+
+    @property
+    def severity(self) -> str:
+        """``"ok"``, ``"warn"`` or ``"error"``."""
+        scale = max(1.0, (self.step / AT_STEP) ** 2)
+        return "error" if self.added > ERROR * scale else "warn" if self.added > WARN * scale else "ok"
+
+    def message(self, name: str, advice: str) -> str:
+        """What was measured, what was stated, and ``advice``."""
+        at, noise = self.worst, self.noise
         return (
-            f"the quantization is coarser than the noise of this movie: step {step:g} under {noise} makes bins "
-            f"{self.effective_step:.2g} times the measured noise (sigma {self.noise_sigma:.3g} ADU, error "
-            f"{self.error_sigma:.3g} ADU), which adds {added:.0%} to its variance. Measure the noise model of "
-            "the detector, or take a smaller step"
+            f"{name[-60:]}: gain {noise.gain:g}, offset {noise.offset:g}, variance {noise.variance:g} contradict it: "
+            f"at {at.signal:.4g} ADU the noise has a variance of {at.noise:.3g} ADU^2, not {at.modelled:.3g}; step "
+            f"{self.step:g} adds {self.added:.0%} to it, not {self.promised:.1%}. {advice}"
         )
+
+    def _added(self, level: LightLevel) -> float:
+        # With the noise at the upper end of its interval: a contradiction is one that was measured with confidence.
+        noise = level.noise + _SIGMAS * level.noise_error
+        return min(self.promised * level.modelled, level.error) / noise
 
 
 def check_noise(source: Source, noise: NoiseModel, step: float) -> NoiseCheck | None:
-    """Compare quantization and noise on a few pairs of frames.
+    """Compare quantization and noise on a few runs of frames, at ten levels of light.
 
     Parameters
     ----------
     source : Source
+        At most 24 frames of it are read.
     noise : NoiseModel
-        Assumed.
+        Stated.
     step : float
         Sigma, under that model.
 
     Returns
     -------
     NoiseCheck or None
-        None where nothing can be said: a movie of one frame, or one that will be refused anyway.
+        None where no noise can be measured: fewer than 4 frames, frames on a GPU, values that do not
+        change or change as smoothly as no noise does, too few pixels; or where encoding will refuse.
+
+    Notes
+    -----
+    Noise is what second differences of three frames hold, less what they share with pixels two away
+    (motion, flicker). Pixels are sorted into levels by other frames, so noise does not choose its own level.
+    Pixels that never change (dead ones) and saturated ones are left out, and levels that are cut off at
+    the floor. A level is the median of up to 64 groups, each of one place and time: what moves in fewer
+    than half of them does not count.
 
     Examples
     --------
     >>> from photon_gpu.sources import open_source
     >>> movie = open_source(np.random.default_rng(0).poisson(50.0, (10, 64, 64)).astype("uint16"))
-    >>> check_noise(movie, NoiseModel(), 0.5).exceeds
-    False
-    >>> check_noise(movie, NoiseModel(gain=40.0), 0.5).exceeds
-    True
+    >>> check_noise(movie, NoiseModel(), 0.5).severity
+    'ok'
+    >>> check_noise(movie, NoiseModel(gain=40.0), 0.5).severity
+    'error'
     """
-    if source.shape[0] < 2:
+    source = without_lost(source)
+    if source.device is not None or source.shape[0] < _LEAST_FRAMES:
         return None
-    power = error = 0.0
-    samples = 0
-    starts = np.unique(np.linspace(0, source.shape[0] - 2, min(_PAIRS, source.shape[0] - 1)).astype(int))
-    for start in starts:
-        pair = source.read(int(start), int(start) + 2).reshape(2, -1)
-        pair = pair[:, :: -(-pair.shape[1] // _PIXELS)]
-        values = pair.astype(np.float64)
-        if not np.isfinite(values).all():
-            return None
-        try:
-            decoded = _decoded(pair, noise, step)
-        except InvalidInputError:
-            return None
-        power += float(((values[1] - values[0]) ** 2).sum() / 2.0)
-        error += float(((decoded - values) ** 2).sum() / 2.0)
-        samples += pair.shape[1]
-    return NoiseCheck(noise_sigma=math.sqrt(power / samples), error_sigma=math.sqrt(error / samples))
+    bands = list(_bands(source))
+    levels = survey([Window(start=0, plane=0, row=0, frames=run) for band, _ in bands for run in band])
+    # Where the model has no noise left at the lowest value, as at zero photons, nothing is cut off there.
+    cut = noise.sigma(levels.bottom) ** 2 > 0.1 * noise.gain**2 if np.isfinite(levels.bottom) else False
+    bottom = levels.bottom if cut else -np.inf
+    try:
+        parts = [
+            part for band, place in bands for part in _measured(band, place, noise, step, levels.top, bottom)
+        ]
+    except InvalidInputError:
+        return None
+    if not parts:
+        return None
+    samples = _Samples(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    found = tuple(_levels(samples, noise))
+    return NoiseCheck(noise=noise, step=step, levels=found) if found else None
 
 
-def _decoded(values: NDArray, noise: NoiseModel, step: float) -> NDArray[np.float64]:
-    table = CodeTable(noise, step=step, dtype=values.dtype)
+def judge_noise(source: Source, noise: NoiseModel, step: float, *, advice: str = ADVICE) -> tuple[str, str]:
+    """Severity and text of :func:`check_noise`: "ok", "note" where nothing was measured, "warn" or "error".
+
+    Examples
+    --------
+    >>> from photon_gpu.sources import open_source
+    >>> judge_noise(open_source(np.ones((5, 8, 8), "uint16")), NoiseModel(), 0.5)[0]
+    'note'
+    """
+    found = check_noise(source, noise, step)
+    if found is None:
+        return "note", "the noise of this movie could not be measured: the noise model was taken as stated"
+    return found.severity, "" if found.severity == "ok" else found.message(source.name, advice)
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """One pixel in one triple of frames each; all of shape (N,)."""
+
+    light: NDArray
+    signal: NDArray
+    square: NDArray
+    white: NDArray
+    error: NDArray
+    group: NDArray
+    floored: NDArray
+
+
+def _bands(source: Source) -> Iterator[tuple[NDArray[Any], int]]:
+    """Short runs of frames from all over the movie, shape (runs, frames, rows, columns), of one band of rows each.
+
+    Planes, and frames that are large, give a few bands; the number tells where in the image one lies.
+    """
+    frames, (height, width) = source.shape[0], source.shape[-2:]
+    length = min(_RUN_FRAMES, frames)
+    runs = min(_RUNS, frames // length)
+    planes = math.prod(source.shape[1:-2])
+    chosen = range(0, planes, -(-planes // _BANDS))
+    rows = max(_PIXELS // (width * len(chosen)), _LEAST_ROWS)
+    bands = 1 if rows >= height else _BANDS
+    rows = min(height, max(rows // bands, _LEAST_ROWS))
+    firsts = [round(band * (height - rows) / max(bands - 1, 1)) for band in range(bands)]
+    places = [(plane, band) for plane in chosen for band in range(bands)]
+    movie = np.empty((len(places), runs, length, rows, width), source.dtype)
+    step = max(1, min(length, _READ_BYTES // source.frame_nbytes))
+    for run in range(runs):
+        start = round(run * (frames - length) / max(runs - 1, 1))
+        for first in range(0, length, step):
+            last = min(first + step, length)
+            block = source.read(start + first, start + last).reshape(last - first, -1, height, width)
+            for n, (plane, band) in enumerate(places):
+                movie[n, run, first:last] = block[:, plane, firsts[band] : firsts[band] + rows]
+    for n, (_, band) in enumerate(places):
+        yield movie[n], band
+
+
+def _measured(
+    band: NDArray[Any], place: int, noise: NoiseModel, step: float, top: float, bottom: float
+) -> Iterator[tuple[NDArray, ...]]:
+    runs, length = band.shape[:2]
+    values = band.astype(np.float64)
+    finite = np.isfinite(values).all(axis=(0, 1))
+    sound = finite & (band < top).all(axis=(0, 1)) & (band != band[0, 0]).any(axis=(0, 1))
+    if not sound.any():
+        return
+    values = np.where(finite, values, values[:, :, sound].mean())
+    error = (_decoded(values.astype(band.dtype), noise, step) - values) ** 2
+    total = values.sum(axis=(0, 1))
+    # What pixels share with those two ahead: there must be some.
+    ahead = [axis for axis in (0, 1) if sound.shape[axis] > 4]
+    inner = tuple(slice(0, size - 2 if size > 4 else size) for size in sound.shape)
+    sound = sound[inner]
+    rows, columns = (np.arange(size) * 4 // size for size in sound.shape)
+    block = (rows[:, None] + place) % 4 * 4 + columns
+    for run in range(runs):
+        for start in range(0, length - 2, 3):
+            triple = values[run, start : start + 3]
+            change = triple[0] - 2.0 * triple[1] + triple[2]
+            square = change[inner] ** 2 / 6.0
+            shared = [change[inner] * np.roll(change, -2, axis)[inner] / 6.0 for axis in ahead]
+            # Light as all other frames tell it, those of the run as much as all others together.
+            floored: NDArray = np.any(band[run, start : start + 3] <= bottom, axis=0)
+            near = values[run].sum(axis=0) - triple.sum(axis=0)
+            light = near / (length - 3)
+            if runs > 1:
+                light = (light + (total - values[run].sum(axis=0)) / ((runs - 1) * length)) / 2.0
+            yield (
+                light[inner][sound],
+                triple.mean(axis=0)[inner][sound],
+                square[sound],
+                (square - sum(shared) / max(len(shared), 1))[sound],
+                error[run, start : start + 3].mean(axis=0)[inner][sound],
+                (run * 16 + block)[sound],
+                floored[inner][sound],
+            )
+
+
+def _levels(samples: _Samples, noise: NoiseModel) -> Iterator[LightLevel]:
+    # A group is a place in the image and a time, where there are enough samples, else a place.
+    many = len(samples.light) >= _LEVELS * 64 * _LEAST_SAMPLES
+    groups = 64 if many else 16
+    count = int(min(_LEVELS, len(samples.light) // (groups * _LEAST_SAMPLES)))
+    if not count:
+        return
+    edges = np.quantile(samples.light, np.linspace(0.0, 1.0, count + 1)[1:-1])
+    key = np.searchsorted(edges, samples.light) * groups + samples.group % groups
+    size = count * groups
+    number = np.bincount(key, minlength=size)
+
+    def means(form: NDArray) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(key, form, size) / np.maximum(number, 1))
+
+    columns = [means(form) for form in (samples.white, samples.square, samples.signal, samples.error,
+                                        samples.floored)]  # fmt: skip
+    for level in range(count):
+        mine = np.arange(level * groups, (level + 1) * groups)
+        mine = mine[number[mine] >= _LEAST_SAMPLES]
+        weight = number[mine]
+        white, square, signal, error, floored = (column[mine] for column in columns)
+        if len(mine) < 4 or float(np.average(floored, weights=weight)) > _FLOORED:
+            continue
+        variance = float(np.median(white))
+        doubt = 1.25 * 1.4826 * float(np.median(np.abs(white - variance))) / math.sqrt(len(mine))
+        if variance <= max(_SIGMAS * doubt, _WHITE * float(np.median(square))):
+            continue
+        mean = float(np.median(signal))
+        yield LightLevel(
+            signal=mean,
+            noise=variance,
+            noise_error=doubt,
+            # A mean below the offset contradicts the model as much as one above it.
+            modelled=noise.gain * abs(mean - noise.offset) + noise.variance,
+            error=float(np.median(error)),
+        )
+
+
+def _decoded(values: NDArray[Any], noise: NoiseModel, step: float) -> NDArray[np.float64]:
+    table = Encoding(noise=noise, step=step, dtype=values.dtype.name).table()
     codes = np.rint(anscombe(values, noise) / table.step).astype(np.int64)
     low, high = int(codes.min()), int(codes.max())
     if high - low >= MAX_CODES:

@@ -76,7 +76,8 @@ def encode(
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
     attributes: dict[str, Any] | None = None,
-    check: bool | str = False,
+    trust_noise: bool = False,
+    check: bool | str = True,
     delete_source: bool = False,
     missing: str | None = None,
 ) -> EncodeReport:
@@ -89,8 +90,10 @@ def encode(
     url : str, path or Storage
         Where to: any fsspec URL. Must not exist, unless ``overwrite``.
     noise : NoiseModel or "auto", optional
-        Of the detector. ``"auto"``: as :func:`photon_gpu.estimate_noise` finds it, kept with the movie; refused
-        where it cannot be modelled. Default: a photon counter (gain 1, offset 0, variance 0).
+        Of the detector. One that is stated is measured against the movie: where it would add more than
+        10 % to the variance of the noise at any level of light, it is refused; more than 5 % is a
+        PhotonWarning (docs/trust.md). ``"auto"``, the default of layouts that quantize: as
+        :func:`photon_gpu.estimate_noise` finds it, kept with the movie; refused where it finds none.
     step : float
         Quantization step, sigma. 0.5 adds 2.1 % to the noise's variance, 1.0 adds 8.3 %.
     layout : {"plain", "compact", "lossless"}
@@ -127,13 +130,15 @@ def encode(
         For fsspec.
     attributes : dict, optional
         More JSON to keep in ``.zattrs``, after photon_gpu's own keys.
+    trust_noise : bool
+        Take a stated noise model as it is, unmeasured.
     check : {False, True, "full", "sample"}
-        True: read every chunk back before the movie is published, and run the cheap lines of
+        True, the default: read every chunk back before the movie is published, and run the cheap lines of
         :func:`photon_gpu.fidelity` on a sample. "full": also hold every pixel against the source.
         "sample": only run the lines, on the bytes that go to the store.
         Damage is an error, and nothing is kept. Where a line fails, the movie is kept and says so
         (``report.failed``, ``.zattrs``), and a :class:`photon_gpu.FidelityWarning` names it; where that warning is
-        made an error, nothing is kept.
+        made an error, nothing is kept. Chunks of frames on a GPU are only read back.
     delete_source : bool
         Delete the source file (.npy or TIFF) once a full check has found nothing. Refused where the file
         holds anything that the store would not (metadata, further images), or is a link.
@@ -145,7 +150,8 @@ def encode(
     Raises
     ------
     InvalidInputError, UnsupportedTypeError
-        The movie or a parameter cannot be encoded as asked.
+        The movie or a parameter cannot be encoded as asked. NoiseContradictionError: the stated noise model
+        contradicts the movie.
     StoreExistsError
         Something is there already, or somebody else is writing there.
     CorruptDataError
@@ -181,29 +187,22 @@ def encode(
     try:
         goes = Deletable(movie) if delete_source else None
         accepted = accept(
-            movie,
-            storage,
-            base,
-            backend=backend,
-            preset=preset,
-            chunk_frames=chunk_frames,
-            attributes=attributes or {},
-        )
+            movie, storage, base, backend=backend, preset=preset, chunk_frames=chunk_frames, attributes=attributes or {}
+        )  # fmt: skip
         frames = accepted.chunk[0]
         if mode == "sample" and movie.device is not None:
             mode = False
-        if mode and movie.device is not None:
+        if mode == "full" and movie.device is not None:
             raise InvalidInputError(
-                "check holds frames against what was stored, and frames on a GPU are never sent down unasked: "
-                "pass frames.get(), or leave check out"
+                "check='full' compares every pixel, and frames on a GPU are never sent down unasked: frames.get() does"
             )
         with Claim(storage, overwrite=overwrite, resume=resume, noted=True) as claim:
             start = time.perf_counter()
             stages = Stages()
-            if noise == auto_noise.AUTO:
-                with stages.timed("estimate"):
-                    settled, attributes = auto_noise.settle(movie, accepted.encoding, attributes)
-                accepted = replace(accepted, encoding=settled)
+            with stages.timed("estimate"):
+                settled = auto_noise.settle(movie, accepted.encoding, noise, attributes, trust=trust_noise)
+            settled.warn()
+            accepted = replace(accepted, encoding=settled.encoding)
             tuned = tune(
                 movie, accepted, claim.target, claim.found.get("plan"), preset=preset, predictor=predictor,
                 compressor=fixed, threads=threads, stages=stages,
@@ -220,7 +219,7 @@ def encode(
             def note() -> None:
                 # Synced while the first chunks are encoded, before one is written: without it none is ever trusted.
                 claim.note(plan=tuned.plan)
-                texts.update(metadata.texts(movie.shape, run.chunk, kind, attributes or {}))
+                texts.update(metadata.texts(movie.shape, run.chunk, kind, settled.attributes))
 
             with lent("photon-band", threads) as bands, lent("photon-chunk", run.in_flight + 1) as chunks:
                 stored = run.all_chunks(chunks, Ranked(bands, threads), note)
@@ -231,10 +230,11 @@ def encode(
                     # Before the movie is published: where the warning is an error, nothing of it is kept.
                     verdict.warn(storage.url, lines, stacklevel=2)
                     if failed := verdict.to_keep(lines):
-                        texts = metadata.texts(movie.shape, run.chunk, kind, attributes or {}, failed)
+                        texts = metadata.texts(movie.shape, run.chunk, kind, settled.attributes, failed)
                 stored += finish(claim, texts, run.files, stages, run.written)
             seconds = time.perf_counter() - start
-        notes = [auto_noise.note(attributes), little_light(choice.mean, choice.encoding), movie.note(frames)]
+        notes = [auto_noise.note(settled.attributes), *settled.notes]
+        notes += [little_light(choice.mean, choice.encoding), movie.note(frames)]
         notes += [lost_note(movie.lost), claim.note_of_link]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))

@@ -58,7 +58,7 @@ def test_processed_data_is_refused_with_its_correlation(movie, tmp_path):
 
 def test_what_is_doubtful_is_a_warning(movie, tmp_path):
     with pytest.warns(pg.PhotonWarning, match="noise estimate: saturation"):
-        pg.encode(np.minimum(movie, 220), tmp_path / "m.zarr", noise="auto")
+        pg.encode(np.minimum(movie, 220), tmp_path / "m.zarr", noise="auto", check=False)
     assert auto_noise.findings(pg.open(tmp_path / "m.zarr").attrs)[0].startswith("WARN saturation")
 
 
@@ -75,10 +75,25 @@ def test_an_estimate_goes_on_where_it_was_killed(movie, tmp_path, monkeypatch):
 
 def test_a_movie_to_insert_may_leave_it_open(movie):
     assert pg.movie(movie, noise="auto").noise is None
-    assert pg.movie(movie).noise == pg.NoiseModel()
+    assert pg.movie(movie).noise is None
     for call in (pg.movie, lambda m, noise: pg.encode(m, "memory://never.zarr", noise=noise)):
         with pytest.raises(InvalidInputError, match="noise is 'Auto'"):
             call(movie, noise="Auto")
+
+
+def test_it_is_the_default_wherever_anything_is_quantized(movie, tmp_path):
+    """A photon counter is a camera like any other, and has to be stated."""
+    for layout in ("plain", "compact"):
+        pg.encode(movie, tmp_path / "m.zarr", layout=layout, overwrite=True)
+        opened = pg.open(tmp_path / "m.zarr")
+        assert opened.noise == pg.estimate_noise(movie).model
+        assert opened.attrs["noise_estimate"]["verdict"] == "PASS"
+    pg.encode(movie, tmp_path / "m.zarr", layout="lossless", overwrite=True)
+    assert pg.open(tmp_path / "m.zarr").noise is None
+    assert "noise_estimate" not in pg.open(tmp_path / "m.zarr").attrs
+    with pytest.raises(InvalidInputError, match="NoiseModel.*layout='lossless'"):
+        pg.encode(np.ones((9, 8, 8), "uint16"), tmp_path / "n.zarr")
+    assert not (tmp_path / "n.zarr").exists()
 
 
 def test_its_key_is_not_overwritten(movie):

@@ -89,7 +89,7 @@ COUNTS = np.random.default_rng(0).poisson(40.0, (250, 32, 32)).astype("uint16")
 
 
 def test_from_a_stored_movie(tmp_path):
-    report = pg.encode(COUNTS, tmp_path / "m.zarr")
+    report = pg.encode(COUNTS, tmp_path / "m.zarr", noise=pg.NoiseModel())
     cost = from_movie(tmp_path / "m.zarr", movies=7)
     assert cost.raw_bytes == COUNTS.nbytes
     assert cost.stored_bytes == report.stored_bytes
@@ -99,14 +99,17 @@ def test_from_a_stored_movie(tmp_path):
 
 @pytest.mark.parametrize("layout", ["plain", "compact"])
 def test_a_sample_foretells_the_movie(tmp_path, layout):
-    cost = from_source(COUNTS, frames=100, encode_options={"layout": layout})
-    report = pg.encode(COUNTS, tmp_path / "m.zarr", layout=layout)
+    cost = from_source(COUNTS, frames=100, encode_options={"layout": layout, "noise": pg.NoiseModel()})
+    report = pg.encode(COUNTS, tmp_path / "m.zarr", layout=layout, noise=pg.NoiseModel())
     assert cost.raw_bytes == COUNTS.nbytes
     assert cost.stored_bytes == pytest.approx(report.stored_bytes, rel=0.1)
     assert cost.measured == "frames 75 to 174 of array"
 
 
 def test_a_sample_longer_than_the_movie():
-    assert from_source(COUNTS[:1], frames=100).raw_bytes == COUNTS[:1].nbytes
+    assert (
+        from_source(COUNTS[:1], frames=100, encode_options={"noise": pg.NoiseModel()}).raw_bytes
+        == COUNTS[:1].nbytes
+    )
     with pytest.raises(InvalidInputError, match="at least 1"):
         from_source(COUNTS, frames=0)

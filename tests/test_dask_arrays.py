@@ -60,13 +60,20 @@ def test_nothing_is_read_before_it_is_computed(movie):
 def test_a_movie_that_takes_the_place_is_another_array(movie, tmp_path):
     name = movie.to_dask().name
     assert pg.open(movie.url).to_dask().name == name
-    pg.encode(COUNTS[::-1], tmp_path / "m.zarr", layout=movie.layout, chunk_frames=20, overwrite=True)
+    pg.encode(
+        COUNTS[::-1],
+        tmp_path / "m.zarr",
+        layout=movie.layout,
+        chunk_frames=20,
+        overwrite=True,
+        noise=pg.NoiseModel(),
+    )
     assert pg.open(movie.url).to_dask().name != name
 
 
 def test_what_travels_is_the_address_and_no_frames(tmp_path):
     many = np.random.default_rng(1).poisson(30.0, (200, 40, 40)).astype("uint16")
-    pg.encode(many, tmp_path / "m.zarr")
+    pg.encode(many, tmp_path / "m.zarr", noise=pg.NoiseModel())
     array = pg.open(tmp_path / "m.zarr").to_dask()
     sent = pickle.dumps(dict(array.dask))
     assert len(sent) < 20_000 < many.nbytes
@@ -93,12 +100,14 @@ def test_an_xarray_has_axes_units_and_the_noise_model(movie):
     ],
 )
 def test_further_axes_have_names(tmp_path, shape, dims):
-    pg.encode(np.ones(shape, "uint16"), tmp_path / "m.zarr")
+    pg.encode(np.ones(shape, "uint16"), tmp_path / "m.zarr", noise=pg.NoiseModel())
     assert pg.open(tmp_path / "m.zarr").to_xarray().dims == dims
 
 
 def test_recorded_times_are_a_coordinate(tmp_path):
-    with pg.LiveWriter(tmp_path / "m.zarr", frame_shape=(8, 8), dtype="uint16", chunk_frames=10) as live:
+    with pg.LiveWriter(
+        tmp_path / "m.zarr", frame_shape=(8, 8), dtype="uint16", chunk_frames=10, noise=pg.NoiseModel()
+    ) as live:
         live.append(np.ones((25, 8, 8), "uint16"), timestamp=np.arange(25) / 30)
     lazy = pg.open(tmp_path / "m.zarr").to_xarray()
     np.testing.assert_array_equal(lazy.time.values, np.arange(25) / 30)

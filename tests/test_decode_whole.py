@@ -12,7 +12,7 @@ COUNTS = np.random.default_rng(0).poisson(20, (7, 8, 9)).astype("uint16")
 
 
 def stored(folder, **options):
-    pg.encode(COUNTS, folder, chunk_frames=5, **options)
+    pg.encode(COUNTS, folder, chunk_frames=5, **{"noise": pg.NoiseModel(), **options})
     described = metadata.describe((folder / ".zarray").read_bytes(), (folder / ".zattrs").read_bytes(), "it")
     return [(folder / f"{n}.0.0").read_bytes() for n in (0, 1)], described
 

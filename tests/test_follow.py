@@ -17,6 +17,7 @@ MOVIE = np.random.default_rng(0).integers(0, 8, (60, 6, 7)).astype("uint16")
 
 def begin(url, **options):
     options = {"chunk_frames": 5, "publish_seconds": 0.0, "workers": 1, "layout": "lossless", **options}
+    options.setdefault("noise", pg.NoiseModel())
     return pg.LiveWriter(url, frame_shape=(6, 7), dtype="uint16", **options)
 
 
@@ -102,9 +103,9 @@ def test_waiting_ends_by_time_and_with_the_recording(tmp_path):
 
 
 def test_another_movie_in_its_place_is_an_error(tmp_path):
-    pg.encode(MOVIE[:20], tmp_path / "m.zarr", chunk_frames=5)
+    pg.encode(MOVIE[:20], tmp_path / "m.zarr", chunk_frames=5, noise=pg.NoiseModel())
     movie = pg.open(tmp_path / "m.zarr", follow=True)
-    pg.encode(MOVIE[:20], tmp_path / "m.zarr", chunk_frames=4, overwrite=True)
+    pg.encode(MOVIE[:20], tmp_path / "m.zarr", chunk_frames=4, overwrite=True, noise=pg.NoiseModel())
     with pytest.raises(CorruptDataError, match="another movie took its place"):
         movie.refresh()
 

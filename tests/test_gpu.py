@@ -357,7 +357,14 @@ def test_copies_and_kernels_are_timed_apart(tmp_path: Path) -> None:
     with standin.installed(0) as machine:
         import cupy
 
-        report = pg.encode(values, tmp_path / "movie", backend="cupy", layout="compact", chunk_frames=5)
+        report = pg.encode(
+            values,
+            tmp_path / "movie",
+            backend="cupy",
+            layout="compact",
+            chunk_frames=5,
+            noise=pg.NoiseModel(),
+        )
         gpu = get_backend("cupy").gpu
         assert gpu is not None
         for given in (values, cupy.asarray(values)):
@@ -438,8 +445,8 @@ def refuse_bad_input(cupy: Any, tmp_path: Path) -> None:
         pg.encode(array, tmp_path / "m", backend="numba", **encode)
     with pytest.raises(InvalidInputError, match="layout 'lossless' stores the frames themselves"):
         pg.encode(array, tmp_path / "m", layout="lossless", **encode)
-    with pytest.raises(InvalidInputError, match="check holds frames against what was stored"):
-        pg.encode(array, tmp_path / "m", check=True, **encode)
+    with pytest.raises(InvalidInputError, match="check=.full. compares every pixel"):
+        pg.encode(array, tmp_path / "m", check="full", **encode)
     for wrong in (array[:, ::2], array[:, :, ::3], array[:, :, :30], array[::-1]):
         with pytest.raises(InvalidInputError, match=r"pass cupy\.ascontiguousarray\(frames\)"):
             pg.encode(wrong, tmp_path / "m", **encode)

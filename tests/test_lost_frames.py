@@ -44,10 +44,12 @@ def array(tmp_path):
 def test_lost_frames_are_in_report_attributes_and_verify(request, tmp_path, kind, layout):
     path, url = request.getfixturevalue(kind), tmp_path / "m.zarr"
     with pytest.raises(CorruptDataError, match=r"\(frames 20 to 23\).*missing='zero'"):
-        pg.encode(path, url, layout=layout)
+        pg.encode(path, url, layout=layout, noise=pg.NoiseModel())
     assert not url.exists()
     with pytest.warns(PhotonWarning, match="lacks frames 20 to 23"):
-        report = pg.encode(path, url, layout=layout, missing="zero", attributes={"mouse": 12})
+        report = pg.encode(
+            path, url, layout=layout, missing="zero", attributes={"mouse": 12}, noise=pg.NoiseModel()
+        )
     assert any("lacks frames 20 to 23" in note for note in report.notes)
     movie = pg.open(url)
     assert movie.attrs["lost_frames"] == [[20, 24]] and movie.attrs["mouse"] == 12
@@ -91,13 +93,13 @@ def test_the_noise_is_estimated_from_frames_that_are_there(tmp_path):
 
 def test_missing_is_for_sources_that_can_tell(tmp_path):
     with pytest.raises(InvalidInputError, match="missing"):
-        pg.encode(MOVIE, tmp_path / "m.zarr", missing="zero")
+        pg.encode(MOVIE, tmp_path / "m.zarr", missing="zero", noise=pg.NoiseModel())
     np.save(tmp_path / "m.npy", MOVIE)
     with pytest.raises(InvalidInputError, match="'missing' is not known for NumPy"):
-        pg.encode(tmp_path / "m.npy", tmp_path / "m.zarr", missing="zero")
+        pg.encode(tmp_path / "m.npy", tmp_path / "m.zarr", missing="zero", noise=pg.NoiseModel())
 
 
 def test_attributes_are_json(tiff, tmp_path):
     with pytest.warns(PhotonWarning):
-        pg.encode(tiff, tmp_path / "m.zarr", missing="zero")
+        pg.encode(tiff, tmp_path / "m.zarr", missing="zero", noise=pg.NoiseModel())
     assert json.loads((tmp_path / "m.zarr" / ".zattrs").read_text())["lost_frames"] == [[20, 24]]

@@ -72,6 +72,8 @@ def test_layouts_whose_chunks_any_reader_opens_have_none(tmp_path, layout):
 
 def test_it_is_photon_gpus_own_key(tmp_path):
     with pytest.raises(InvalidInputError, match="photon_movie_id"):
-        pg.encode(VALUES, tmp_path / "m", attributes={"photon_movie_id": "12345678"})
-    pg.encode(VALUES, tmp_path / "m", layout="compact", attributes={"movie_id": "mouse 3"})
+        pg.encode(VALUES, tmp_path / "m", attributes={"photon_movie_id": "12345678"}, noise=pg.NoiseModel())
+    pg.encode(
+        VALUES, tmp_path / "m", layout="compact", attributes={"movie_id": "mouse 3"}, noise=pg.NoiseModel()
+    )
     assert pg.open(tmp_path / "m").attrs["movie_id"] == "mouse 3"

@@ -23,18 +23,18 @@ def paths(folder):
 
 @pytest.mark.parametrize("name", ["raw.tif", "sub/0.0.0", ".bashrc", "zarr.json", "0.0.0.tif", "c/0/0/0"])
 def test_overwriting_spares_a_folder_with_anything_else_in_it(name, tmp_path):
-    pg.encode(MOVIE, tmp_path / "m.zarr")
+    pg.encode(MOVIE, tmp_path / "m.zarr", noise=pg.NoiseModel())
     extra = tmp_path / "m.zarr" / name
     extra.parent.mkdir(parents=True, exist_ok=True)
     extra.write_text("precious")
     before = paths(tmp_path)
     with pytest.raises(StoreExistsError, match="only movies are replaced"):
-        pg.encode(MOVIE, tmp_path / "m.zarr", overwrite=True)
+        pg.encode(MOVIE, tmp_path / "m.zarr", overwrite=True, noise=pg.NoiseModel())
     assert paths(tmp_path) == before
 
 
 def test_overwriting_replaces_movies_exports_and_what_a_killed_writer_left(tmp_path):
-    pg.encode(MOVIE, tmp_path / "movie.zarr")
+    pg.encode(MOVIE, tmp_path / "movie.zarr", noise=pg.NoiseModel())
     export(pg.open(tmp_path / "movie.zarr"), tmp_path / "exported.zarr")
     killed = {
         ".photon-writing": '{"token": "0123", "pid": 1, "host": "another"}',
@@ -46,7 +46,7 @@ def test_overwriting_replaces_movies_exports_and_what_a_killed_writer_left(tmp_p
         for name, content in files.items():
             (tmp_path / f"{place}.zarr" / name).write_text(content)
     documented = tmp_path / "documented.zarr"
-    pg.encode(MOVIE, documented, chunk_frames=2)
+    pg.encode(MOVIE, documented, chunk_frames=2, noise=pg.NoiseModel())
     (documented / ".manifest.json").unlink()
     for name in ("movie", "exported", "killed", "at once", "documented"):
         pg.encode(MOVIE + 1, tmp_path / f"{name}.zarr", layout="lossless", overwrite=True)
@@ -61,7 +61,7 @@ def test_a_movie_is_not_written_over_its_source(inside, tmp_path, monkeypatch):
     for url in ("raw.zarr", tmp_path / "raw.zarr", "./x/../raw.zarr", "link.zarr"):
         (tmp_path / "x").mkdir(exist_ok=True)
         with pytest.raises(InvalidInputError, match="the movie that is read"):
-            pg.encode("raw.zarr" + inside, url, overwrite=True)
+            pg.encode("raw.zarr" + inside, url, overwrite=True, noise=pg.NoiseModel())
     assert (zarr.open("raw.zarr", mode="r")[...] == MOVIE).all()
 
 
@@ -69,7 +69,7 @@ def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("kept")
     for url in (tmp_path / "file", tmp_path / "file" / "deep" / "m.zarr"):
         with pytest.raises(StoreExistsError, match="file is a file"):
-            pg.encode(MOVIE, url, overwrite=True)
+            pg.encode(MOVIE, url, overwrite=True, noise=pg.NoiseModel())
     assert paths(tmp_path) == ["file"]
 
 
@@ -78,7 +78,7 @@ def test_folders_made_in_vain_are_removed_and_others_stay(tmp_path):
     bad = MOVIE.astype("float32")
     bad[5, 1, 1] = np.nan
     with pytest.raises(InvalidInputError):
-        pg.encode(bad, tmp_path / "there" / "a" / "b" / "m.zarr")
+        pg.encode(bad, tmp_path / "there" / "a" / "b" / "m.zarr", noise=pg.NoiseModel())
     assert paths(tmp_path) == ["there"]
 
 
@@ -86,7 +86,7 @@ def test_folders_made_in_vain_are_removed_and_others_stay(tmp_path):
 def test_where_nothing_may_be_written_nothing_is(tmp_path):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(PermissionError):
-        pg.encode(MOVIE, tmp_path / "a" / "m.zarr")
+        pg.encode(MOVIE, tmp_path / "a" / "m.zarr", noise=pg.NoiseModel())
     tmp_path.chmod(stat.S_IRWXU)
     assert paths(tmp_path) == []
 
@@ -148,7 +148,7 @@ def test_an_interrupt_leaves_another_writers_marker(tmp_path):
 
 
 def test_sizes_are_those_of_the_files(tmp_path):
-    pg.encode(MOVIE, tmp_path / "m.zarr", chunk_frames=2)
+    pg.encode(MOVIE, tmp_path / "m.zarr", chunk_frames=2, noise=pg.NoiseModel())
     sizes = Storage.at(tmp_path / "m.zarr").sizes()
     assert sizes == {path.name: path.stat().st_size for path in (tmp_path / "m.zarr").iterdir()}
     assert pg.open(tmp_path / "m.zarr").stored_bytes == sum(sizes.values())
@@ -162,9 +162,9 @@ def test_sizes_are_those_of_the_files(tmp_path):
 def test_a_destination_that_names_a_file_or_what_is_inside_of_one_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for write in (
-        lambda: pg.encode(MOVIE, name),
-        lambda: pg.encode(MOVIE, name, overwrite=True),
-        lambda: pg.LiveWriter(name, frame_shape=(4, 4), dtype="uint16"),
+        lambda: pg.encode(MOVIE, name, noise=pg.NoiseModel()),
+        lambda: pg.encode(MOVIE, name, overwrite=True, noise=pg.NoiseModel()),
+        lambda: pg.LiveWriter(name, frame_shape=(4, 4), dtype="uint16", noise=pg.NoiseModel()),
         lambda: encode_many([MOVIE], [name]),
     ):
         with pytest.raises(InvalidInputError, match="inside of a file|name of a file"):
@@ -178,7 +178,7 @@ def test_a_link_to_a_folder_stays_a_link_and_the_report_says_where_the_movie_is(
     real.mkdir(parents=True)
     link.symlink_to(real)
     if overwrite:
-        pg.encode(MOVIE + 1, real)
+        pg.encode(MOVIE + 1, real, noise=pg.NoiseModel())
     report = pg.encode(MOVIE, link, layout="lossless", overwrite=overwrite)
     assert any("symbolic link" in note and str(real) in note for note in report.notes)
     assert link.is_symlink() and (pg.open(real).counts[...] == MOVIE).all()
@@ -189,7 +189,7 @@ def test_a_link_that_leads_nowhere_is_refused(tmp_path):
     (tmp_path / "m.zarr").symlink_to(tmp_path / "unmounted" / "m.zarr")
     for overwrite in (False, True):
         with pytest.raises(StoreExistsError, match="symbolic link to .* is its disk mounted"):
-            pg.encode(MOVIE, tmp_path / "m.zarr", overwrite=overwrite)
+            pg.encode(MOVIE, tmp_path / "m.zarr", overwrite=overwrite, noise=pg.NoiseModel())
     assert paths(tmp_path) == ["m.zarr"]
 
 

@@ -67,7 +67,13 @@ def test_movies_read_and_written_in_turn_and_together_keep_to_themselves(tmp_pat
         name: rng.poisson(light, (frames, height, 130)).astype("uint16")
         for name, light, frames, height in (("a", 3, 61, 90), ("b", 30, 20, 300), ("c", 900, 45, 40))
     }
-    options = {"layout": layout, "preset": preset, "chunk_frames": 20, "overwrite": True}
+    options = {
+        "layout": layout,
+        "preset": preset,
+        "chunk_frames": 20,
+        "overwrite": True,
+        "noise": pg.NoiseModel(),
+    }
     alone, kept = {}, {}
     for name, values in movies.items():
         pg.encode(values, tmp_path / name, workers=1, **options)

@@ -77,7 +77,7 @@ def test_a_folder_that_is_no_movie_by_its_metadata_is_not_replaced(store, names)
     for name in names:
         store.write(name, b"precious " + name.encode())
     for write in (
-        lambda: pg.encode(MOVIE, store, overwrite=True),
+        lambda: pg.encode(MOVIE, store, overwrite=True, noise=pg.NoiseModel()),
         lambda: encode_many([MOVIE], [store], overwrite=True),
     ):
         with pytest.raises(PhotonError, match="only movies are replaced"):
@@ -92,7 +92,7 @@ def test_an_array_of_others_is_not_replaced(store):
     for name, data in files.items():
         store.write(name, data)
     with pytest.raises(StoreExistsError, match="only movies are replaced"):
-        pg.encode(MOVIE, store, overwrite=True)
+        pg.encode(MOVIE, store, overwrite=True, noise=pg.NoiseModel())
     assert {name: store.read(name) for name in store.names()} == files
 
 
@@ -101,7 +101,7 @@ def test_a_chunk_that_the_movie_does_not_have_is_foreign(store):
     for name in ("3.0.0", "0.0", ".frames/7.json"):
         store.write(name, b"precious")
         with pytest.raises(StoreExistsError, match=f"'{name}'"):
-            pg.encode(MOVIE + 1, store, overwrite=True)
+            pg.encode(MOVIE + 1, store, overwrite=True, noise=pg.NoiseModel())
         store.delete(name)
     pg.encode(MOVIE + 1, store, **SETTINGS, overwrite=True)
     assert (counts(store) == MOVIE + 1).all()
@@ -128,10 +128,12 @@ def test_a_file_that_came_during_the_encode_is_kept_and_named(store, name):
 
 
 def test_a_recording_of_a_living_process_is_not_replaced(store):
-    live = pg.LiveWriter(store, frame_shape=(8, 8), dtype="uint16", chunk_frames=2, publish_seconds=0.0)
+    live = pg.LiveWriter(
+        store, frame_shape=(8, 8), dtype="uint16", chunk_frames=2, publish_seconds=0.0, noise=pg.NoiseModel()
+    )
     live.append(MOVIE)
     for write in (
-        lambda: pg.encode(MOVIE, store, overwrite=True),
+        lambda: pg.encode(MOVIE, store, overwrite=True, noise=pg.NoiseModel()),
         lambda: encode_many([MOVIE], [store], overwrite=True),
     ):
         with pytest.raises(PhotonError, match="which still runs"):
@@ -169,7 +171,7 @@ def test_a_writer_of_this_process_is_not_replaced(store):
     with Claim(store, overwrite=False) as claim:
         claim.target.write("0.0.0", b"chunk")
         with pytest.raises(StoreExistsError, match="still runs"):
-            pg.encode(MOVIE, store, overwrite=True)
+            pg.encode(MOVIE, store, overwrite=True, noise=pg.NoiseModel())
     pg.encode(MOVIE, store, **SETTINGS)
     assert (counts(store) == MOVIE).all()
 

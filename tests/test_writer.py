@@ -62,7 +62,7 @@ def test_every_dtype_in_every_layout(layout, dtype, tmp_path):
 
 def test_plain_is_the_documented_structure_key_for_key(tmp_path):
     values = np.random.default_rng(0).poisson(9.0, (1000, 8, 8)).astype("uint16")
-    pg.encode(values, tmp_path / "movie.zarr", compressor="zstd-5-bitshuffle")
+    pg.encode(values, tmp_path / "movie.zarr", compressor="zstd-5-bitshuffle", noise=pg.NoiseModel())
     array = json.loads((tmp_path / "movie.zarr/.zarray").read_text(), object_pairs_hook=list)
     assert array == [
         ("chunks", [100, 8, 8]),
@@ -151,7 +151,7 @@ def test_dither_is_recorded_and_removes_the_bias_of_sparse_combs(tmp_path):
     values, noise = counts.astype("uint16"), pg.NoiseModel(gain=40.0)
     bias = {}
     for name, seed in (("without", None), ("with", 11)):
-        pg.encode(values, tmp_path / name, noise=noise, layout="plain", dither=seed)
+        pg.encode(values, tmp_path / name, noise=noise, layout="plain", dither=seed, check=False)
         movie = pg.open(tmp_path / name)
         assert movie.attrs["dither_seed"] == seed
         bias[name] = abs(movie.counts.astype("float64")[...].mean() - values.mean()) / (40 * 0.7**0.5)
@@ -179,7 +179,7 @@ def test_dither_is_recorded_and_removes_the_bias_of_sparse_combs(tmp_path):
 )
 def test_bad_movies_are_refused_and_nothing_is_written(values, error, words, tmp_path):
     with pytest.raises(error, match=words):
-        pg.encode(values, tmp_path / "m.zarr")
+        pg.encode(values, tmp_path / "m.zarr", noise=pg.NoiseModel())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -364,7 +364,11 @@ def test_the_report_says_what_was_done(tmp_path):
     assert {"read", "transform", "predict", "compress", "write", "tune"} <= set(report.stages)
     for word in ("ratio", "noise floor", "predictor", "backend"):
         assert word in str(report)
-    dim = pg.encode(np.random.default_rng(0).poisson(1.0, (5, 8, 8)).astype("uint8"), tmp_path / "dim")
+    dim = pg.encode(
+        np.random.default_rng(0).poisson(1.0, (5, 8, 8)).astype("uint8"),
+        tmp_path / "dim",
+        noise=pg.NoiseModel(),
+    )
     assert any("photons per pixel" in note for note in dim.notes)
 
 
@@ -376,8 +380,8 @@ def test_large_frames_get_fewer_per_chunk_and_the_report_says_so(tmp_path):
             return np.zeros((stop - start, 3000, 5000), "uint8")
 
     with pytest.raises(InvalidInputError, match="at most 17"):
-        pg.encode(Huge(), tmp_path / "m", chunk_frames=20)
-    report = pg.encode(Huge(), tmp_path / "m", preset="fast")
+        pg.encode(Huge(), tmp_path / "m", chunk_frames=20, noise=pg.NoiseModel())
+    report = pg.encode(Huge(), tmp_path / "m", preset="fast", noise=pg.NoiseModel(), check=False)
     assert report.chunk_frames == 17 and any("17 frames, not 100" in note for note in report.notes)
 
 
@@ -433,7 +437,10 @@ def test_the_number_of_chunks_in_flight_keeps_to_the_budget(tmp_path):
 
     raw = 10 * 256 * 256 * 2
     storage = Slow(Storage.at(tmp_path).fs, str(tmp_path / "m"))
-    pg.encode(Counting(300), storage, noise=CAMERA, chunk_frames=10, budget_bytes=2 * 3 * raw, workers=8)
+    pg.encode(
+        Counting(300), storage, noise=CAMERA, chunk_frames=10, budget_bytes=2 * 3 * raw, workers=8,
+        trust_noise=True, check=False,
+    )  # fmt: skip
     # Two that were read to tune by, one that is encoded, and one that is compressed and being written.
     assert len(reads) >= 30 and max(reads[2:]) <= 2 + 1 + 1
 
@@ -457,7 +464,7 @@ def test_the_thread_that_encodes_takes_no_lock_of_a_future(tmp_path):
 
     sys.setprofile(watch)
     try:
-        pg.encode(camera_movie(), tmp_path / "m.zarr", noise=CAMERA, chunk_frames=1)
+        pg.encode(camera_movie(), tmp_path / "m.zarr", noise=CAMERA, chunk_frames=1, check=False)
     finally:
         sys.setprofile(None)
     assert called <= {"__init__", "__enter__", "__exit__"}
@@ -477,7 +484,9 @@ def test_no_chunk_is_written_before_the_plan_is_noted(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Claim, "note", slow)
     monkeypatch.setattr(Storage, "write", seen)
-    pg.encode(np.ones((9, 8, 8), "uint8"), tmp_path / "m.zarr", chunk_frames=3, workers=2)
+    pg.encode(
+        np.ones((9, 8, 8), "uint8"), tmp_path / "m.zarr", chunk_frames=3, workers=2, noise=pg.NoiseModel()
+    )
     assert order[:2] == [".photon-writing", "noted"] and sorted(order[2:]) == ["0.0.0", "1.0.0", "2.0.0"]
 
 
@@ -513,7 +522,7 @@ def waiting_source(monkeypatch):
 def test_a_chunk_is_written_while_the_next_is_still_read(tmp_path, waiting_source):
     """Who reads would note the plan, and has no time to: the chunk that needs it does."""
     source = waiting_source((tmp_path / "m.zarr" / "0.0.0").exists)
-    pg.encode(source, tmp_path / "m.zarr", chunk_frames=3, workers=2)
+    pg.encode(source, tmp_path / "m.zarr", chunk_frames=3, workers=2, noise=pg.NoiseModel())
     assert (pg.open(tmp_path / "m.zarr").counts[...] == 1).all()
 
 
@@ -535,7 +544,7 @@ def test_a_plan_that_cannot_be_noted_is_an_error_and_no_chunk_is_written(
     monkeypatch.setattr(Storage, "write", seen)
     source = waiting_source(lambda: noted or by == "anybody")
     with pytest.raises(OSError, match="the disk is gone"):
-        pg.encode(source, tmp_path / "m.zarr", chunk_frames=3, workers=2)
+        pg.encode(source, tmp_path / "m.zarr", chunk_frames=3, workers=2, noise=pg.NoiseModel())
     assert len(noted) == 1 and not written and not (tmp_path / "m.zarr").exists()
     assert by == "anybody" or noted[0] is not threading.current_thread()
 
@@ -602,6 +611,7 @@ def test_while_one_chunk_is_written_the_next_is_encoded_however_small_the_budget
         layout="compact",
         chunk_frames=10,
         budget_bytes=1,
+        check=False,
     )
     assert pg.verify(tmp_path / "m", deep=True).ok
 

@@ -43,6 +43,8 @@ _SPOKEN = (
     ("chunk_frames is", "--chunk-frames is"),
     *((f"{give}NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)",
        "--gain ... --offset <value in the dark> --variance <its variance>") for give in ("noise=", "")),
+    ("Give noise='auto', which measures it, or trust_noise=True",
+     "Leave out --gain to have it measured, or give --trust-noise"),
     ("layout='lossless'", "--layout lossless"),
     ("pairs='space'", "photon-gpu estimate --pairs space"),
     ("(noise=...)", "(--gain, --offset, --variance)"),

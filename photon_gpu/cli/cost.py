@@ -27,13 +27,9 @@ def cost(
     savings: Annotated[
         str, typer.Option(metavar="SHARE", help="With --shape: share of the bytes that is saved.")
     ] = "0.75",
-    gain: Annotated[
-        str, typer.Option(metavar="ADU", help="Of a file to try: ADU per photon.", show_default=True)
-    ] = "1",
-    offset: Annotated[str, typer.Option(metavar="ADU", help="Of a file to try: value in the dark.")] = "0",
-    variance: Annotated[
-        str, typer.Option(metavar="ADU^2", help="Of a file to try: variance in the dark.")
-    ] = "0",
+    gain: options.TriedGain = None,
+    offset: options.TriedOffset = None,
+    variance: options.TriedVariance = None,
     step: Annotated[str, typer.Option(metavar="SIGMA", help="Of a file to try.")] = "0.5",
     layout: Annotated[str, typer.Option(metavar="plain|compact", help="Of a file to try.")] = "plain",
     units: Annotated[
@@ -67,7 +63,7 @@ def cost(
         found = costs.from_shape(sizes, dtype, savings=options.number(savings), **common)
     else:
         found = _measured(movie, options.pairs(storage_option, "--storage-option"), common, {
-            "noise": (options.number(gain), options.number(offset), options.number(variance)),
+            "noise": options.noise_model(gain, offset, variance),
             "step": options.number(step), "layout": layout,
         })  # fmt: skip
     return console.Text(found, found.text())
@@ -79,12 +75,9 @@ def _measured(
     """Cost of movies like a stored one, or like a file that is tried on a sample."""
     from photon_gpu import cost as costs
     from photon_gpu.errors import CorruptDataError, StoreNotFoundError
-    from photon_gpu.noise import NoiseModel
 
     try:
         remote = storage_options if options.is_remote(movie) else None
         return costs.from_movie(movie, storage_options=remote, **common)
     except (StoreNotFoundError, CorruptDataError):
-        gain, offset, variance = wanted.pop("noise")
-        noise = NoiseModel(gain=gain, offset=offset, variance=variance)
-        return costs.from_source(movie, encode_options={"noise": noise, **wanted}, **common)
+        return costs.from_source(movie, encode_options=wanted, **common)

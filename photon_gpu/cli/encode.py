@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from photon_gpu.cli import console, options
-from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from photon_gpu.noise import NoiseModel
     from photon_gpu.report import EncodeReport
 
 
@@ -58,6 +56,7 @@ def encode(
             show_default="with --gain: 0",
         ),
     ] = None,
+    trust_noise: options.TrustNoise = False,
     step: Annotated[
         float | None,
         typer.Option(
@@ -148,7 +147,8 @@ def encode(
 
     A pixel's noise grows with its light: variance = gain * (value - offset) + variance in
     the dark. That model is estimated from SRC, where --gain does not give it; what cannot
-    be modelled is refused. Values are kept to a step far below the noise, and none is clipped.
+    be modelled is refused. A model that is given is held against SRC, and refused if SRC
+    contradicts it. Values are kept to a step far below the noise, and none is clipped.
     DST is whole, or it is not there.
 
     For example:
@@ -166,10 +166,10 @@ def encode(
         console.progress("encoding", source.frame_nbytes) as tick,
     ):
         report = encode_movie(
-            source, dst, noise=_noise(gain, offset, variance, layout), step=0.5 if step is None else step,
-            layout=layout, preset=preset, predictor=predictor, compressor=compressor, dither=dither,
-            chunk_frames=chunk_frames, backend=backend, overwrite=overwrite, resume=resume,
-            workers=workers, progress=tick,
+            source, dst, noise=options.noise_model(gain, offset, variance), trust_noise=trust_noise,
+            step=0.5 if step is None else step, layout=layout, preset=preset, predictor=predictor,
+            compressor=compressor, dither=dither, chunk_frames=chunk_frames, backend=backend,
+            overwrite=overwrite, resume=resume, workers=workers, progress=tick,
             storage_options=storage_options if options.is_remote(dst) else None,
             check=_check(check), delete_source=delete_source,
         )  # fmt: skip
@@ -186,22 +186,6 @@ def _check(text: str) -> bool | str:
     if text not in modes:
         raise typer.BadParameter(f"--check is {text!r}; allowed are off, on, full, sample")
     return modes[text]
-
-
-def _noise(
-    gain: float | None, offset: float | None, variance: float | None, layout: str
-) -> NoiseModel | str | None:
-    """The model given; else it is estimated, where anything depends on it."""
-    from photon_gpu.noise import NoiseModel
-
-    given = {"gain": gain, "offset": offset, "variance": variance}
-    known = {name: value for name, value in given.items() if value is not None}
-    if known and gain is None:
-        raise InvalidInputError(
-            f"--{' and --'.join(known)} without --gain; give --gain too (1 for a photon counter), or none of the "
-            "three: then all are estimated"
-        )
-    return NoiseModel(**known) if known else None if layout == "lossless" else "auto"
 
 
 def remarks(report: EncodeReport, given: dict[str, Any]) -> list[str]:

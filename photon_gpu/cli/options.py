@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from photon_gpu.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from photon_gpu.noise import NoiseModel
 
 RUNNING = "Running"
 """Panel, in the help of a command, of the options that all commands have."""
@@ -78,6 +81,41 @@ SourceOption = Annotated[
         rich_help_panel=RUNNING,
     ),
 ]
+TrustNoise = Annotated[
+    bool,
+    typer.Option(
+        "--trust-noise",
+        metavar="",
+        help="Take --gain, --offset and --variance as they are, even if the movie's own noise contradicts them.",
+    ),
+]
+TriedGain = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="ADU/PHOTON",
+        help="Of a file that is tried: its gain.",
+        show_default="estimated from it",
+    ),
+]
+TriedOffset = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="ADU",
+        help="Of a file that is tried: value in the dark.",
+        show_default="with --gain: 0",
+    ),
+]
+TriedVariance = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="ADU^2",
+        help="Of a file that is tried: variance in the dark.",
+        show_default="with --gain: 0",
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option(
@@ -117,6 +155,20 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any]:
             raise InvalidInputError(f"{option}: {key!r} was given twice")
         found[key] = text if key in _TEXTS else _value(text)
     return found
+
+
+def noise_model(gain: float | None, offset: float | None, variance: float | None) -> NoiseModel | None:
+    """The model that was stated; None where none was."""
+    from photon_gpu.noise import NoiseModel
+
+    given = {"gain": gain, "offset": offset, "variance": variance}
+    known = {name: value for name, value in given.items() if value is not None}
+    if known and gain is None:
+        raise InvalidInputError(
+            f"--{' and --'.join(known)} without --gain; give --gain too (1 for a photon counter), or none of the "
+            "three: then all are estimated"
+        )
+    return NoiseModel(**known) if known else None
 
 
 def for_source(src: str, given: Sequence[str] | None) -> dict[str, Any]:

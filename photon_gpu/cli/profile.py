@@ -24,9 +24,9 @@ def profile(
     ] = None,
     dtype: Annotated[str, typer.Option(metavar="DTYPE", help="Of the camera's pixels.")] = "uint16",
     seconds: Annotated[str, typer.Option(metavar="S", help="How long to measure, about.")] = "30",
-    gain: Annotated[str, typer.Option(metavar="ADU", help="Of SRC: ADU per photon.")] = "1",
-    offset: Annotated[str, typer.Option(metavar="ADU", help="Of SRC: value in the dark.")] = "0",
-    variance: Annotated[str, typer.Option(metavar="ADU^2", help="Of SRC: variance in the dark.")] = "0",
+    gain: options.TriedGain = None,
+    offset: options.TriedOffset = None,
+    variance: options.TriedVariance = None,
     step: Annotated[str, typer.Option(metavar="SIGMA", help="Quantization step.")] = "0.5",
     layout: Annotated[
         list[str] | None,
@@ -69,7 +69,6 @@ def profile(
       photon-gpu profile --camera 512x512x30 --dtype uint16 --plot profile.png
       photon-gpu profile raw.tif --gain 100 --offset 92 --folder /data
     """
-    from photon_gpu.noise import NoiseModel
     from photon_gpu.profiling.camera import Camera
     from photon_gpu.profiling.profile import LAYOUTS
     from photon_gpu.profiling.profile import profile as measure
@@ -77,14 +76,11 @@ def profile(
     from photon_gpu.tuning import PRESETS
 
     wanted = Camera.parse(camera, dtype) if camera else None
-    noise = NoiseModel(
-        gain=options.number(gain), offset=options.number(offset), variance=options.number(variance)
-    )
     source = open_source(src, **options.for_source(src, source_option)) if src else None
     with console.progress("measuring", None) as tick:
         found = measure(
             source,
-            noise=noise if src else None,
+            noise=options.noise_model(gain, offset, variance),
             step=options.number(step),
             layouts=layout or LAYOUTS,
             presets=preset or PRESETS,

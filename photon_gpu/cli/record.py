@@ -63,6 +63,7 @@ def record(
     offset: recording.Offset = None,
     variance: recording.Variance = None,
     noise_from: recording.NoiseFrom = None,
+    trust_noise: options.TrustNoise = False,
     step: recording.Step = 0.5,
     layout: recording.LayoutOption = "compact",
     preset: recording.Preset = "fast",
@@ -91,8 +92,8 @@ def record(
 
     given = recording.writer_options(
         gain=gain, offset=offset, variance=variance, noise_from=noise_from, dst=dst, storage_option=storage_option,
-        step=step, layout=layout, preset=preset, chunk_frames=chunk_frames, durability=durability, spool=spool,
-        queue_bytes=queue_bytes, check=check, backend=backend, workers=workers,
+        trust_noise=trust_noise, step=step, layout=layout, preset=preset, chunk_frames=chunk_frames,
+        durability=durability, spool=spool, queue_bytes=queue_bytes, check=check, backend=backend, workers=workers,
     )  # fmt: skip
     with _feed(src, shape, dtype, rate, frames, idle_seconds) as feed, recording.line() as tell:
         return record_feed(feed, dst, tell=tell, **given)

@@ -28,26 +28,33 @@ Gain = Annotated[
         parser=options.number,
         metavar="ADU/PHOTON",
         help="The detector's gain.",
-        show_default="1, a photon counter",
+        show_default="estimated from the first frames, and kept with DST",
     ),
 ]
 Offset = Annotated[
     float | None,
     typer.Option(
-        parser=options.number, metavar="ADU", help="A pixel's mean value in the dark.", show_default="0"
+        parser=options.number,
+        metavar="ADU",
+        help="A pixel's mean value in the dark.",
+        show_default="with --gain: 0",
     ),
 ]
 Variance = Annotated[
     float | None,
     typer.Option(
-        parser=options.number, metavar="ADU^2", help="A pixel's variance in the dark.", show_default="0"
+        parser=options.number,
+        metavar="ADU^2",
+        help="A pixel's variance in the dark.",
+        show_default="with --gain: 0",
     ),
 ]
 NoiseFrom = Annotated[
     str | None,
     typer.Option(
         metavar="estimate|MOVIE",
-        help="Instead of --gain: estimate it from the first frames, or take it from an earlier movie.",
+        help="Instead of --gain: estimate it from the first frames (as without either), or take it from an earlier "
+        "movie.",
         show_default=False,
     ),
 ]
@@ -104,18 +111,15 @@ def writer_options(
     **others: Any,
 ) -> dict[str, Any]:
     """What the live writer takes."""
-    from photon_gpu.noise import NoiseModel
-
-    given = {"gain": gain, "offset": offset, "variance": variance}
-    known = {name: value for name, value in given.items() if value is not None}
-    if known and noise_from:
+    stated = options.noise_model(gain, offset, variance)
+    if stated is not None and noise_from:
         raise InvalidInputError("--noise-from and --gain, --offset, --variance exclude each other")
     if check not in ("on", "off"):
         raise typer.BadParameter(f"--check is {check!r}; allowed are on, off")
     storage_options = options.pairs(storage_option, "--storage-option")
     return {
         "check": check == "on",
-        "noise": noise_from or (NoiseModel(**known) if known else None),
+        "noise": noise_from or stated,
         "storage_options": storage_options if options.is_remote(dst) else None,
         **others,
     }

@@ -34,6 +34,7 @@ def watch(
     offset: recording.Offset = None,
     variance: recording.Variance = None,
     noise_from: recording.NoiseFrom = None,
+    trust_noise: options.TrustNoise = False,
     step: recording.Step = 0.5,
     layout: recording.LayoutOption = "compact",
     preset: recording.Preset = "fast",
@@ -62,8 +63,8 @@ def watch(
 
     given = recording.writer_options(
         gain=gain, offset=offset, variance=variance, noise_from=noise_from, dst=dst, storage_option=storage_option,
-        step=step, layout=layout, preset=preset, chunk_frames=chunk_frames, durability=durability, spool=spool,
-        queue_bytes=queue_bytes, check=check, backend=backend, workers=workers,
+        trust_noise=trust_noise, step=step, layout=layout, preset=preset, chunk_frames=chunk_frames,
+        durability=durability, spool=spool, queue_bytes=queue_bytes, check=check, backend=backend, workers=workers,
     )  # fmt: skip
     feed = WatchFeed(folder, pattern=pattern, settle_seconds=settle_seconds, idle_seconds=idle_seconds)
     with recording.line() as tell:

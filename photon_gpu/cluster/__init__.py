@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
 
+from photon_gpu.auto_noise import given
 from photon_gpu.blosc import Compressor
 from photon_gpu.cluster.movie import MovieOnCluster, threads_of
 from photon_gpu.cluster.report import ManyReport
@@ -33,13 +34,15 @@ Progress = Callable[[str, int, int], None]
 
 _MOST_AT_ONCE = 16
 
+Noise = NoiseModel | str | None
+
 
 def encode_many(
     sources: Sequence[Any],
     urls: Sequence[str | os.PathLike[str] | Storage],
     *,
     client: Any = None,
-    noise: NoiseModel | Sequence[NoiseModel | None] | None = None,
+    noise: NoiseModel | str | Sequence[NoiseModel | str | None] | None = None,
     step: float = 0.5,
     layout: str = "plain",
     preset: str = "balanced",
@@ -56,7 +59,8 @@ def encode_many(
     progress: Progress | bool = False,
     storage_options: dict[str, Any] | None = None,
     attributes: dict[str, Any] | None = None,
-    check: bool = False,
+    trust_noise: bool = False,
+    check: bool = True,
 ) -> ManyReport:
     """Encode many movies; over a cluster, each chunk by whichever worker is free.
 
@@ -75,7 +79,8 @@ def encode_many(
         Where to, one per source; places that all workers reach.
     client : distributed.Client, optional
         Default: this machine, one movie after the other, all cores on each.
-    noise : NoiseModel or one per movie, optional
+    noise : NoiseModel, "auto", or one per movie, optional
+        Default: each is estimated from its movie, as :func:`photon_gpu.encode` does.
     rechunk : bool
         Dask blocks that are not aligned with chunks of whole frames: rechunk them, and say in the
         movie's report how many; False refuses them.
@@ -89,10 +94,12 @@ def encode_many(
     resume : bool
         Go on where an encode of the same movies was killed.
     check : bool
-        Read every chunk back once it is written, and compare a sample with what was encoded: where a line fails,
-        the movie is kept and says so, and a :class:`photon_gpu.FidelityWarning` names it. Where that warning is made
-        an error, the movie counts as failed, and nothing of it is kept.
-    step, layout, preset, predictor, compressor, dither, chunk_frames, backend, overwrite, storage_options, attributes
+        Read every chunk back once it is written, and compare a sample with what was encoded (the default): where a
+        line fails, the movie is kept and says so, and a :class:`photon_gpu.FidelityWarning` names it. Where that
+        warning is made an error, the movie counts as failed, and nothing of it is kept.
+    step, layout, preset, predictor, compressor, dither, chunk_frames, backend, overwrite, trust_noise
+        As of :func:`photon_gpu.encode`, for all movies.
+    storage_options, attributes
         As of :func:`photon_gpu.encode`, for all movies.
 
     Returns
@@ -121,6 +128,7 @@ def encode_many(
     settings = Settings(
         step=step, layout=layout, preset=preset, predictor=predictor, compressor=fixed, dither=dither,
         chunk_frames=chunk_frames, backend=backend, check=_either(check, "check"), attributes=attributes or {},
+        trust_noise=_either(trust_noise, "trust_noise"),
         threads=worker_count(workers) if client is None or workers is not None else 1,
     )  # fmt: skip
     if resume and overwrite:
@@ -164,7 +172,7 @@ def encode_many(
 def _here(
     sources: Sequence[Any],
     places: list[Storage],
-    models: list[NoiseModel | None],
+    models: list[Noise],
     settings: Settings,
     rechunk: bool,
     tick: Progress,
@@ -192,6 +200,7 @@ def _here(
                     workers=settings.threads,
                     progress=lambda frames, total, url=place.url: tick(url, frames, total),  # type: ignore[misc]
                     attributes=settings.attributes,
+                    trust_noise=settings.trust_noise,
                     check=settings.check,
                     **way,
                 )
@@ -205,7 +214,7 @@ def _there(
     client: Any,
     sources: Sequence[Any],
     places: list[Storage],
-    models: list[NoiseModel | None],
+    models: list[Noise],
     settings: Settings,
     rechunk: bool,
     limit: int,
@@ -245,23 +254,23 @@ def _outcome(future: Future[EncodeReport]) -> EncodeReport | Exception:
     return RuntimeError(f"{type(error).__name__}: {error}")  # cancelled by the cluster
 
 
-def _refuse_misaligned(source: Any, model: NoiseModel | None, settings: Settings) -> None:
+def _refuse_misaligned(source: Any, model: Noise, settings: Settings) -> None:
     movie = open_source(source)
     if isinstance(movie, DaskSource):
-        frames = settings.chunk_of(movie, model)[0]
+        frames = settings.chunk_of(movie, given(model))[0]
         found = misaligned(movie.array.chunks, frames)
         if found.unaligned:
             raise InvalidInputError(f"{movie.name}: {found.said(frames)}; rechunk it, or give rechunk=True")
 
 
-def _one_each(noise: Any, movies: int) -> list[NoiseModel | None]:
-    if noise is None or isinstance(noise, NoiseModel):
-        return [noise] * movies
-    models = list(noise)
-    if len(models) != movies or any(m is not None and not isinstance(m, NoiseModel) for m in models):
+def _one_each(noise: Any, movies: int) -> list[Noise]:
+    models = [noise] * movies if noise is None or isinstance(noise, NoiseModel | str) else list(noise)
+    if len(models) != movies:
         raise InvalidInputError(
-            f"noise has {len(models)} entries for {movies} movies; one NoiseModel for all, or one (or None) per movie"
+            f"noise has {len(models)} entries for {movies} movies; one for all, or one per movie, is needed"
         )
+    for model in models:
+        given(model)
     return models
 
 

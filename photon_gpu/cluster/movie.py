@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from photon_gpu import manifest, metadata, verdict
+from photon_gpu import auto_noise, manifest, metadata, verdict
 from photon_gpu.checking import refuse_inexact, sentence
 from photon_gpu.claim import MARKER, Claim
 from photon_gpu.cluster.frames import Frames, travelling
@@ -54,7 +54,7 @@ class MovieOnCluster:
         self,
         source: Any,
         storage: Storage,
-        noise: NoiseModel | None,
+        noise: NoiseModel | str | None,
         *,
         overwrite: bool,
         resume: bool,
@@ -74,7 +74,9 @@ class MovieOnCluster:
                 ready = self._prepared(here or frames, claim, storage, noise)
                 _add(stages, ready.seconds)
                 claim.note(plan=ready.plan)
-                notes = [little_light(ready.mean, ready.encoding), self._fit(here, ready.chunk[0])]
+                ready.settled.warn()
+                notes = [auto_noise.note(ready.settled.attributes), *ready.settled.notes]
+                notes += [little_light(ready.mean, ready.encoding), self._fit(here, ready.chunk[0])]
                 if here is not None:
                     notes.append(lost_note(here.lost))
                 if here is not None and not isinstance(here, DaskSource):
@@ -97,7 +99,7 @@ class MovieOnCluster:
                 lines = lines_of(layout, blocks, ready.shape[0])
                 refuse_inexact(storage.url, lines)
                 verdict.warn(storage.url, lines, stacklevel=1)
-                attributes = with_lost(settings.attributes, here.lost if here is not None else ())
+                attributes = with_lost(ready.settled.attributes, here.lost if here is not None else ())
                 failed = verdict.to_keep(lines)
                 texts = metadata.texts(ready.shape, ready.chunk, layout, attributes or {}, failed)
                 stored += finish(claim, texts, files, stages)
@@ -123,7 +125,7 @@ class MovieOnCluster:
         self._cancel()
 
     def _prepared(
-        self, movie: Source | Frames | None, claim: Claim, storage: Storage, noise: NoiseModel | None
+        self, movie: Source | Frames | None, claim: Claim, storage: Storage, noise: NoiseModel | str | None
     ) -> Prepared:
         asked = (movie, claim.target, storage, claim.token, noise, self.settings, claim.found.get("plan"))
         if isinstance(movie, Frames):

@@ -7,13 +7,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import manifest
+from photon_gpu import auto_noise, manifest
+from photon_gpu.auto_noise import Settled
 from photon_gpu.backend import Backend, get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.claim import read_marker
@@ -51,7 +52,8 @@ class Settings:
     chunk_frames: int | None = None
     backend: str = "auto"
     threads: int = 1
-    check: bool = False
+    check: bool = True
+    trust_noise: bool = False
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def base(self, noise: NoiseModel | None, dtype: Any = "uint16") -> Encoding:
@@ -99,6 +101,7 @@ class Prepared:
     raw_bytes: int
     chunk: tuple[int, ...]
     encoding: Encoding
+    settled: Settled
     mean: float
     plan: dict[str, Any]
     stored: Stored
@@ -125,7 +128,7 @@ def prepare(
     target: Storage,
     url: Storage,
     token: str,
-    noise: NoiseModel | None,
+    noise: NoiseModel | str | None,
     settings: Settings,
     noted: dict[str, Any] | None,
 ) -> Prepared:
@@ -136,16 +139,21 @@ def prepare(
     check_claim(target, token)
     stages, preset = Stages(), settings.preset
     accepted = accept(
-        movie, url, settings.base(noise), backend=settings.backend, preset=preset, chunk_frames=settings.chunk_frames,
-        attributes=settings.attributes,
+        movie, url, settings.base(auto_noise.given(noise)), backend=settings.backend, preset=preset,
+        chunk_frames=settings.chunk_frames, attributes=settings.attributes,
     )  # fmt: skip
+    with stages.timed("estimate"):
+        settled = auto_noise.settle(
+            movie, accepted.encoding, noise, settings.attributes, trust=settings.trust_noise
+        )
+    accepted = replace(accepted, encoding=settled.encoding)
     tuned = tune(
         movie, accepted, target, noted, preset=preset, predictor=settings.predictor, compressor=settings.compressor,
         threads=settings.threads, stages=stages,
     )  # fmt: skip
     return Prepared(
         name=movie.name, shape=movie.shape, dtype=movie.dtype.name, raw_bytes=movie.nbytes, chunk=accepted.chunk,
-        encoding=tuned.choice.encoding, mean=tuned.choice.mean, plan=tuned.plan, stored=tuned.stored,
+        encoding=tuned.choice.encoding, settled=settled, mean=tuned.choice.mean, plan=tuned.plan, stored=tuned.stored,
         backend=accepted.backend.name, why=accepted.backend.why, compile_seconds=accepted.compile_seconds,
         seconds=dict(stages.seconds),
     )  # fmt: skip

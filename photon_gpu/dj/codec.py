@@ -20,13 +20,22 @@ from photon_gpu.dj.address import movie_path
 from photon_gpu.dj.marks import mark_insert
 from photon_gpu.dj.row import Recorded, make_row, open_row
 from photon_gpu.dj.stores import storage_at, store_backend
-from photon_gpu.errors import FidelityWarning, InvalidInputError, StoreExistsError, UnsupportedTypeError
+from photon_gpu.errors import (
+    InvalidInputError,
+    NoiseContradictionError,
+    PhotonWarning,
+    StoreExistsError,
+    UnsupportedTypeError,
+)
 from photon_gpu.insertion import MovieToInsert, movie
-from photon_gpu.noise_check import check_noise
+from photon_gpu.noise import NoiseModel
+from photon_gpu.noise_check import judge_noise
 from photon_gpu.reader import Movie
 from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage
 from photon_gpu.writer import encode
+
+_ADVICE = "Insert photon_gpu.movie(array, noise='auto'), which measures it, or noise=NoiseModel(...)"
 
 _log = logging.getLogger("photon_gpu")
 
@@ -74,7 +83,8 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
         wanted = _wanted(value)
         mark_insert(backend, store)
         with wanted.open() as frames:
-            _warn_if_coarse(frames, wanted)
+            if isinstance(value, np.ndarray):
+                _hold_counts(frames, wanted.step)
 
             def write(storage: Storage) -> None:
                 report = encode(frames, storage, layout=self.layout, **wanted.encode_options)
@@ -156,16 +166,20 @@ def _wanted(value: Any) -> MovieToInsert:
                 f"{value!r} is not quantized; photon_gpu.movie(it.counts, noise=..., step=...) says how to store it"
             )
         # The same model and step give the same codes, so nothing is lost by copying.
-        return movie(value.counts, noise=value.noise, step=value.step, dither=value.encoding.dither)
+        return movie(
+            value.counts, noise=value.noise, step=value.step, dither=value.encoding.dither, trust_noise=True
+        )
     # The documented counts are held against their own noise beforehand; finer than need be is no fault of theirs.
-    return movie(value, check=False)
+    return movie(value, noise=NoiseModel(), trust_noise=True, check=False)
 
 
-def _warn_if_coarse(frames: Source, wanted: MovieToInsert) -> None:
-    noise = wanted.noise
-    found = None if noise is None else check_noise(frames, noise, wanted.step)
-    if noise is not None and found is not None and found.exceeds:
-        warnings.warn(found.message(noise, wanted.step), FidelityWarning, stacklevel=2)
+def _hold_counts(frames: Source, step: float) -> None:
+    """Refuse an array that is no photon counts by its own noise; what has none is stored as documented."""
+    severity, text = judge_noise(frames, NoiseModel(), step, advice=_ADVICE)
+    if severity == "error":
+        raise NoiseContradictionError(text)
+    if severity == "warn":
+        warnings.warn(text, PhotonWarning, stacklevel=3)
 
 
 def _check_place(value: Recorded, path: str, store: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from photon_gpu import manifest, metadata, verdict
+from photon_gpu.auto_noise import AUTO, given, settle
 from photon_gpu.backend import get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
@@ -21,13 +23,14 @@ from photon_gpu.dj.marks import mark_location
 from photon_gpu.dj.row import Recorded, make_row
 from photon_gpu.dj.stores import storage_at, store_backend
 from photon_gpu.encoding import Encoding
-from photon_gpu.errors import InvalidInputError, StoreExistsError
+from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
 from photon_gpu.fidelity.chunk_sample import ChunkSample
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.metadata import chunk_name
 from photon_gpu.movie_id import identified
 from photon_gpu.noise import NoiseModel
+from photon_gpu.noise_check import judge_noise
 from photon_gpu.ownership import remove_own
 from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
@@ -93,7 +96,7 @@ def record(
     *,
     frame_shape: tuple[int, ...],
     dtype: DTypeLike,
-    noise: NoiseModel | None = None,
+    noise: NoiseModel | str | None = None,
     step: float = 0.5,
     preset: str = "balanced",
     predictor: str | Predictor | None = None,
@@ -102,6 +105,7 @@ def record(
     chunk_frames: int | None = None,
     backend: str = "auto",
     workers: int | None = None,
+    trust_noise: bool = False,
 ) -> Live:
     """Record a movie into its place, frame by frame, and insert the row on a clean exit.
 
@@ -117,7 +121,12 @@ def record(
     dtype : dtype-like
         Of the frames.
     noise, step, preset, predictor, compressor, dither, chunk_frames, backend, workers
-        As for :func:`photon_gpu.encode`; what is tried is tried on the first chunk.
+        As for :func:`photon_gpu.encode`; what is tried is tried on the first chunk. So is the noise model:
+        it is estimated there, unless it is stated. Where that cannot be done every bit is kept (layout
+        lossless); where the movie contradicts a stated model the recording goes on. Both are a PhotonWarning
+        once the row is inserted, and stand in ``warnings`` at once.
+    trust_noise : bool
+        Take a stated noise model as it is, unmeasured.
 
     Returns
     -------
@@ -140,10 +149,23 @@ def record(
     missing = [name for name in column.table.primary_key if name not in key]
     if missing:
         raise InvalidInputError(f"the primary key needs {', '.join(missing)} too")
-    base = Encoding(layout=column.layout, dtype=np.dtype(dtype).name, noise=noise, step=step, dither=dither)
+    base = Encoding(
+        layout=column.layout, dtype=np.dtype(dtype).name, noise=given(noise), step=step, dither=dither
+    )
+    stated = None if given(noise) is None else trust_noise
     fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
     return Live(
-        column, dict(key), tuple(frame_shape), base, preset, predictor, fixed, chunk_frames, backend, workers
+        column,
+        dict(key),
+        tuple(frame_shape),
+        base,
+        stated,
+        preset,
+        predictor,
+        fixed,
+        chunk_frames,
+        backend,
+        workers,
     )
 
 
@@ -158,6 +180,8 @@ class Live:
         Frames that lie in the store; a crash loses at most the others, less than a chunk.
     path : str
         Where, within the store.
+    warnings : list of str
+        What should be mended, such as a stated noise model that the movie contradicts.
     """
 
     def __init__(
@@ -166,6 +190,7 @@ class Live:
         row: dict[str, Any],
         frame_shape: tuple[int, ...],
         base: Encoding,
+        trusted: bool | None,
         preset: str,
         predictor: str | Predictor | None,
         compressor: Compressor | None,
@@ -174,6 +199,9 @@ class Live:
         workers: int | None,
     ) -> None:
         self._column, self._row, self._base = column, row, base
+        self._trusted = trusted  # None where no noise model was stated
+        self._attributes: dict[str, Any] = {}
+        self.warnings: list[str] = []
         self._preset, self._predictor, self._compressor = preset, predictor, compressor
         self._backend = get_backend(backend)
         self._map = parallel(worker_count(workers))
@@ -261,16 +289,34 @@ class Live:
         frames = min(self._chunk_frames, len(values)) if self._given is None else self._chunk_frames
         self._chunk = (frames, *self._frame_shape)
         choice = choose(
-            ArraySource(values), self._base, self._backend, preset=self._preset, chunk_frames=frames,
+            ArraySource(values), self._settled(values), self._backend, preset=self._preset, chunk_frames=frames,
             predictor=self._predictor, compressor=self._compressor,
         )  # fmt: skip
         layout = layout_for(identified(choice, self._chunk, self._chunk, self._backend), self._backend)
         told = {
             "zarray": metadata.array_json(self._chunk, self._chunk, layout).decode(),
-            "zattrs": metadata.attributes_json(layout, {}).decode(),
+            "zattrs": metadata.attributes_json(layout, self._attributes).decode(),
         }
         self._storage.create(ENCODING, json.dumps(told).encode())
         return layout
+
+    def _settled(self, values: NDArray) -> Encoding:
+        """The encoding with its noise model; frames are never refused for it."""
+        first, base = ArraySource(values, name=self._storage.url), self._base
+        if self._trusted is None:
+            # To a lossless layout no estimate is refused; it has no model where there is none.
+            found = settle(first, base.but(layout="lossless"), AUTO, None)
+            self._attributes = found.attributes
+            if found.encoding.noise is None:
+                self.warnings.append(
+                    f"{self._storage.url}: no noise model could be estimated: every bit is kept"
+                )
+                return found.encoding
+            return base.but(noise=found.encoding.noise)
+        if not self._trusted and base.noise is not None and base.step is not None:
+            severity, text = judge_noise(first, base.noise, base.step)
+            self.warnings += [text] if severity in ("warn", "error") else []
+        return base
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -289,10 +335,12 @@ class Live:
         assert self._layout is not None
         shape = (self.frames, *self._frame_shape)
         lines = self._sample.finish(self.frames, _CHECK_SECONDS)
-        texts = metadata.texts(shape, self._chunk, self._layout, {}, verdict.to_keep(lines))
+        texts = metadata.texts(shape, self._chunk, self._layout, self._attributes, verdict.to_keep(lines))
         finish(self._claim, texts, self._files, self._stages)
         verdict.warn(self._storage.url, lines, stacklevel=2)  # an error inserts nothing, as any other
         insert_recorded(self._column, self._row, self._storage, self.path)
+        for text in self.warnings:
+            warnings.warn(text, PhotonWarning, stacklevel=2)
 
 
 def insert_recorded(column: Column, row: Mapping[str, Any], storage: Storage, path: str) -> None:

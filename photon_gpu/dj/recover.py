@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from photon_gpu import manifest, metadata
+from photon_gpu.auto_noise import KEY
 from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER, Claim
 from photon_gpu.dj.address import table_path
@@ -152,7 +153,8 @@ def _finish(column: Column, journal: dict[str, Any], storage: Storage, files: di
         own = own_names(storage, names, ours=True)
         for name in own - set(files) - {JOURNAL, ENCODING, MARKER}:
             storage.delete(name)
-        texts = metadata.texts(shape, found.chunks, layout, {})
+        estimate = {KEY: found.attributes[KEY]} if KEY in found.attributes else {}
+        texts = metadata.texts(shape, found.chunks, layout, estimate)
         finish(Claim(storage, overwrite=False), texts, files, Stages())
     key = {name: journal["row"][name] for name in column.table.primary_key}
     if len(column.table & key):

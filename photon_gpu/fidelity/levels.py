@@ -228,6 +228,8 @@ def noise_line(sample: Sample) -> tuple[Line, NDArray, NDArray]:
         kept = [values[here & np.isfinite(values)] for values in (over_time, over_rows)]
         if timed and kept[0].size < 50:
             continue  # rows alone cannot tell noise from structure
+        if not any(values.any() for values in kept):
+            continue  # nothing ever changes here: there is no noise to measure
         both = [_noise_of(values) for values in kept if values.size >= 50]
         if both:
             middle = float(noise.photons(float(light[here].mean())))

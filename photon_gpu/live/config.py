@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,7 @@ class LiveConfig:
     on_full: str = "block"
     queue_bytes: int = 512_000_000
     estimate_frames: int = 100
+    trust_noise: bool = False
     publish_seconds: float = 1.0
     close_seconds: float = 60.0
     check: bool = True
@@ -111,6 +112,11 @@ class LiveConfig:
                 f"estimate_frames is {self.estimate_frames}; they wait in the queue, which holds {room} of them "
                 "beside a chunk that fills: take fewer, or a larger queue_bytes"
             )
+
+    def with_fewer(self) -> LiveConfig:
+        """The same, with no more ``estimate_frames`` than wait in the queue."""
+        room = (self.chunks - 1) * self.frames_per_chunk
+        return replace(self, estimate_frames=min(self.estimate_frames, room))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that survives JSON."""

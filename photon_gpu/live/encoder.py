@@ -14,6 +14,7 @@ from photon_gpu.backend import Backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.encoding import Encoding
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.estimate import estimate_noise
 from photon_gpu.fidelity.chunk_sample import ChunkSample
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
@@ -21,24 +22,28 @@ from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import LiveConfig
 from photon_gpu.movie_id import recorded
 from photon_gpu.noise import NoiseModel
+from photon_gpu.noise_check import judge_noise
 from photon_gpu.sources import open_source
+from photon_gpu.sources.array import ArraySource
 from photon_gpu.stages import Stages
 from photon_gpu.tuning import choose
+
+_ADVICE = "Record with noise='auto', or trust_noise=True"
 
 Noise = NoiseModel | Callable[[Any], Any] | None
 
 
-def resolve_noise(noise: Any, storage_options: dict[str, Any] | None = None) -> Noise:
+def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | None = None) -> Noise:
     """A noise model, a function that finds one, or None, from what the caller gave.
 
     A path, URL or :class:`~photon_gpu.Movie` is an earlier run, whose model is carried over;
-    ``"auto"`` or ``"estimate"`` is :func:`photon_gpu.estimate_noise`.
+    ``"auto"`` or ``"estimate"`` is :func:`photon_gpu.estimate_noise`, the default where anything is quantized.
     """
+    if noise is None and layout != "lossless":
+        noise = AUTO
     if noise is None or isinstance(noise, NoiseModel):
         return noise
     if isinstance(noise, str) and noise in ("estimate", AUTO):
-        from photon_gpu.estimate import estimate_noise
-
         return estimate_noise
     if isinstance(noise, (str, os.PathLike)):
         from photon_gpu.reader import open as open_movie
@@ -82,8 +87,8 @@ class Encoder:
         ``released(chunk)``: its frames are needed no more.
     failed : callable
         ``failed(error)``.
-    noted : callable
-        ``noted(text)``: something the owner should know.
+    noted, warned : callable
+        ``noted(text)``: something the owner should know; ``warned(text)``: something to be mended.
     sample : ChunkSample, optional
         Compares some of what was encoded with the frames.
     """
@@ -102,6 +107,7 @@ class Encoder:
         released: Callable[[Chunk], None],
         failed: Callable[[BaseException], None],
         noted: Callable[[str], None],
+        warned: Callable[[str], None],
         sample: ChunkSample | None = None,
     ) -> None:
         self._config, self._noise, self._backend, self._token = config, noise, backend, token
@@ -112,7 +118,7 @@ class Encoder:
             released,
             failed,
         )
-        self._noted, self._sample = noted, sample
+        self._noted, self._warned, self._sample = noted, warned, sample
         self.attributes: dict[str, Any] = {}  # what .zattrs keeps of an estimate
         self._layout: Layout | None = None
         self._chunk = config.chunk()
@@ -226,6 +232,7 @@ class Encoder:
                     continue
                 first = chunk.number * self._config.frames_per_chunk
                 values = chunk.values[: chunk.filled]
+                self._hold(chunk.number, values)
                 data = self._encoded(values, first, stages)
                 said = records.pack(first, chunk.records[: chunk.filled])
                 number, frames = chunk.number, chunk.filled
@@ -261,6 +268,24 @@ class Encoder:
             raise InvalidInputError(f"{where} cannot be stored: {error}; {none}") from error
         self._noted(f"{where} could not be quantized and are stored as they are: {error}")
         return data
+
+    def _hold(self, number: int, values: Any) -> None:
+        """Hold a stated model against the first chunk, and ever fewer later ones: light may come on late."""
+        noise, step = self._noise, self._config.step
+        if number & (number - 1) or not isinstance(noise, NoiseModel) or self._config.trust_noise:
+            return
+        if self._config.layout == "lossless":
+            return
+        try:
+            severity, text = judge_noise(
+                ArraySource(values, name=f"chunk {number}"), noise, step, advice=_ADVICE
+            )
+        except Exception as error:  # a recording must not end by a check
+            severity, text = "note", f"the noise model was not checked: {type(error).__name__}: {error}"
+        if severity in ("warn", "error"):
+            self._warned(text)
+        elif severity == "note" and number == 0:
+            self._noted(text)
 
 
 def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel | None, str, dict[str, Any]]:

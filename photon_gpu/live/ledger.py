@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import deque
 from time import monotonic
 from typing import Any
 
 import numpy as np
+
+from photon_gpu.errors import PhotonWarning
 
 _WINDOW_SECONDS = 3.0
 _LATENCIES = 10_000
@@ -45,6 +48,7 @@ class Ledger:
         self.trouble: str | None = None
         self.retries = 0
         self.notes: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
         self.raw_bytes = self.stored_bytes = 0
         self.worst_append_seconds = 0.0
         self._kept: dict[int, int] = {}
@@ -156,6 +160,16 @@ class Ledger:
         """Something the owner should know; it stays."""
         with self.changed:
             self.notes += (text,)
+
+    def warn(self, text: str) -> None:
+        """Something that should be mended; it stays, and is told again when the recording ends."""
+        with self.changed:
+            self.warnings += (text,)
+
+    def tell(self) -> None:
+        """Warn of what should be mended, once no frame can be lost by that."""
+        for text in self.warnings:
+            warnings.warn(text, PhotonWarning, stacklevel=3)
 
     def rate(self) -> float:
         """Bytes taken per second, lately."""

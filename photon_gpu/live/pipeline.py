@@ -91,7 +91,7 @@ class Pipeline:
         self._encoder = Encoder(
             config, noise, backend, workers, token=token, fits=fits, chosen=self._chosen, done=self._delivery.send,
             released=self.buffers.release, failed=self.ledger.fail,
-            noted=self.ledger.note, sample=self._sample,
+            noted=self.ledger.note, warned=self.ledger.warn, sample=self._sample,
         )  # fmt: skip
 
     def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:

@@ -132,7 +132,8 @@ def recover(
         Where the movie goes, if not where it was going (with options or credentials, say, which
         are never kept).
     noise : NoiseModel, optional
-        Where the recording ended before a function of the caller's had found its noise model.
+        Where the recording ended before a function of the caller's had found its noise model. Where that was to
+        be estimated, it still is.
     salvage : bool
         Go on although frames before others cannot be read (a damaged disk): zeros take their places,
         and report, ``.zattrs`` and verify name them. Otherwise that is an error, and nothing is changed.
@@ -257,6 +258,7 @@ class _Recovery:
             pipeline.stop()
         self._spool.remove()
         found.notes += pipeline.ledger.notes
+        pipeline.ledger.tell()
         verdict.warn(self._storage.url, pipeline.lines, stacklevel=3)
         return self._report(found, found.total - seen, pipeline.lines)
 
@@ -358,10 +360,10 @@ class _Recovery:
         if described is not None:
             return described.encoding.noise
         if self._noise is not None:
-            return resolve_noise(self._noise)
+            return resolve_noise(self._noise, self._config.layout)
         facts = self._spool.facts
         if facts.get("noise_estimated"):
-            return resolve_noise(AUTO)
+            return resolve_noise(AUTO, self._config.layout)
         if not facts["noise_known"]:
             raise InvalidInputError(
                 f"{self._spool.folder}: the recording ended before its noise model was estimated; give noise=..."

@@ -69,6 +69,7 @@ class RecordReport:
             *([("tried again", f"{status.retries} times")] if status.retries else []),
             *(("FAIL", f"{c['title']}: {c['found']}") for c in self.checks if c["status"] == "FAIL"),
             *(("note", note) for note in status.notes),
+            *(("warning", text) for text in status.warnings),
             *(("not taken", text) for text in self.unread),
         ]
 

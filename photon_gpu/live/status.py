@@ -32,6 +32,8 @@ class LiveStatus:
         What the store answered last, while it is away.
     notes : tuple of str
         What the owner should know, such as that no noise model could be estimated.
+    warnings : tuple of str
+        What should be mended: one for each chunk that was checked and contradicts the noise model stated.
     seconds : float
         Since the recording began.
     """
@@ -49,6 +51,7 @@ class LiveStatus:
     retries: int
     trouble: str | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,4 +74,6 @@ class LiveStatus:
         parts.append(f"worst append {self.worst_append_seconds * 1e3:,.0f} ms")
         if self.trouble:
             parts.append(f"store away, {self.retries} tries: {self.trouble[:80]}")
+        if self.warnings:
+            parts.append(f"{len(self.warnings)} warnings: {self.warnings[-1][:120]}")
         return " | ".join([*parts, *(note[:120] for note in self.notes)])

@@ -59,8 +59,9 @@ class LiveWriter:
     noise : NoiseModel, callable, str, path or Movie, optional
         The detector's model; or a function of the first ``estimate_frames`` frames that returns
         one; or an earlier run, whose model is carried over; or ``"auto"``: :func:`photon_gpu.estimate_noise`,
-        kept with the movie. Where none can be estimated it is stored lossless, and :meth:`status` says so.
-        Default: a photon counter.
+        kept with the movie, the default. Where none can be estimated it is stored lossless, and
+        :meth:`status` says so. One that is stated is held against the movie: where that contradicts it,
+        :meth:`status` and :meth:`close` warn, and the recording goes on.
     layout, step, preset, predictor, compressor, dither, backend, workers, storage_options
         As of :func:`photon_gpu.encode`; what the preset tries is tried on the first chunk.
     durability : {"frame", "chunk"}
@@ -76,7 +77,9 @@ class LiveWriter:
     on_full : {"block", "raise"}
         What :meth:`append` does when the queue is full.
     estimate_frames : int
-        Frames the noise model is estimated from.
+        Frames the noise model is estimated from; fewer where ``noise`` is left out and the queue holds fewer.
+    trust_noise : bool
+        Take a stated noise model as it is, unmeasured.
     publish_seconds : float
         Least time between two publications of a longer movie.
     close_seconds : float
@@ -99,7 +102,8 @@ class LiveWriter:
     --------
     >>> import numpy as np, photon_gpu as pg
     >>> frames = np.random.default_rng(0).poisson(20, (250, 16, 16)).astype("uint16")
-    >>> with pg.LiveWriter("memory://live.zarr", frame_shape=(16, 16), dtype="uint16") as live:
+    >>> counter = pg.NoiseModel()  # gain 1, offset 0, variance 0
+    >>> with pg.LiveWriter("memory://live.zarr", frame_shape=(16, 16), dtype="uint16", noise=counter) as live:
     ...     for t, frame in enumerate(frames):
     ...         acknowledged = live.append(frame, timestamp=t / 30)
     >>> movie = pg.open("memory://live.zarr")
@@ -128,6 +132,7 @@ class LiveWriter:
         queue_bytes: float = 512e6,
         on_full: str = "block",
         estimate_frames: int = 100,
+        trust_noise: bool = False,
         publish_seconds: float = 1.0,
         close_seconds: float = 60.0,
         storage_options: dict[str, Any] | None = None,
@@ -141,10 +146,12 @@ class LiveWriter:
             frame_shape=frame_shape, dtype=np.dtype(dtype).name, layout=layout, step=step, preset=preset,
             predictor=predictor, compressor=compressor, dither=dither, chunk_frames=chunk_frames,
             durability=durability, on_full=on_full, queue_bytes=int(queue_bytes), estimate_frames=estimate_frames,
-            publish_seconds=publish_seconds, close_seconds=close_seconds, check=check,
+            publish_seconds=publish_seconds, close_seconds=close_seconds, check=check, trust_noise=trust_noise,
         )  # fmt: skip
-        found = resolve_noise(noise, storage_options)
-        if callable(found):
+        found = resolve_noise(noise, layout, storage_options)
+        if callable(found) and noise is None:
+            self.config = config = config.with_fewer()
+        elif callable(found):
             config.check_estimate()
         chosen = get_backend(backend)
         known = found if isinstance(found, NoiseModel) or found is None else None
@@ -270,6 +277,7 @@ class LiveWriter:
                 retries=ledger.retries,
                 trouble=ledger.trouble,
                 notes=ledger.notes,
+                warnings=ledger.warnings,
                 seconds=monotonic() - ledger.began,
             )
 
@@ -287,6 +295,8 @@ class LiveWriter:
 
         Warns
         -----
+        PhotonWarning
+            The movie, which is whole, contradicts the noise model that was stated.
         FidelityWarning
             The check fails. The movie is finished and kept, also where the warning is made an error.
         """
@@ -311,6 +321,7 @@ class LiveWriter:
             self._ledger.fail(error)  # for whoever waits until frames are in the journal
             error.add_note(self._whereabouts(frames))
             raise
+        self._ledger.tell()
         verdict.warn(self.url, self.checks, stacklevel=2)
 
     def __enter__(self) -> LiveWriter:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu import auto_noise
+from photon_gpu.encoding import Encoding
 from photon_gpu.noise import NoiseModel
 from photon_gpu.profiling.camera import Camera
 from photon_gpu.sources import open_source
@@ -55,6 +57,9 @@ def movie_for(
                 f"the camera's frames are {camera.height} x {camera.width}, the movie's "
                 f"{movie.shape[-2]} x {movie.shape[-1]}: speed is taken per byte"
             )
+        if noise is None:
+            settled = auto_noise.settle(movie, Encoding(dtype=movie.dtype.name), None, None)
+            noise, notes = settled.encoding.noise, [*notes, *settled.warnings]
         return movie, noise, tuple(notes)
     from photon_gpu.simulate import simulate
 

@@ -217,7 +217,7 @@ def profile(
         What :func:`photon_gpu.open_source` takes; its first frames are encoded. Default: a simulated
         two-photon movie, of the camera's frames where one is given.
     noise : NoiseModel, optional
-        Of ``source``; the simulator knows its own.
+        Of ``source``; default: estimated from it. The simulator knows its own.
     backends : sequence of str, optional
         Default: numba, and cupy where a GPU is.
     cores : sequence of int, optional
@@ -239,7 +239,7 @@ def profile(
     --------
     >>> import numpy as np
     >>> counts = np.random.default_rng(0).poisson(20.0, (20, 64, 64)).astype("uint16")
-    >>> found = profile(counts, layouts=["compact"], presets=["fast"], cores=[1], seconds=0.1)
+    >>> found = profile(counts, noise=NoiseModel(), layouts=["compact"], presets=["fast"], cores=[1], seconds=0.1)
     >>> [(m.layout, m.preset, m.cores, m.ratio > 2) for m in found.measured]
     [('compact', 'fast', 1, True)]
     """
@@ -324,7 +324,7 @@ def _measure(
     """
     backend, layout, preset, cores = combination
     options: dict[str, Any] = {"noise": noise, "step": step, "layout": layout, "preset": preset, "backend": backend,
-                               "workers": cores, "overwrite": True}  # fmt: skip
+                               "workers": cores, "overwrite": True, "check": False, "trust_noise": True}  # fmt: skip
     unread = ("read",) if isinstance(movie, Repeated) else ()
     try:
         until = time.perf_counter() + share

@@ -25,7 +25,7 @@ def test_every_layout_is_timed_from_files_and_from_s3(tmp_path):
 
 def test_a_wrong_value_is_no_measurement(tmp_path):
     values = np.random.default_rng(0).poisson(20.0, (20, 16, 16)).astype("uint16")
-    pg.encode(values, tmp_path / "m.zarr", chunk_frames=10, layout="compact")
+    pg.encode(values, tmp_path / "m.zarr", chunk_frames=10, layout="compact", noise=pg.NoiseModel())
     whole = pg.open(tmp_path / "m.zarr").counts[...]
     whole[7, 6, 6] += 1
     with pytest.raises(AssertionError):

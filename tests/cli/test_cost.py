@@ -36,7 +36,7 @@ def test_the_documented_table(typed):
 
 
 def test_a_stored_movie(typed, tmp_path):
-    report = pg.encode(COUNTS, tmp_path / "m.zarr")
+    report = pg.encode(COUNTS, tmp_path / "m.zarr", noise=pg.NoiseModel())
     code, out, _ = typed(tmp_path / "m.zarr", "--json")
     assert code == 0
     assert json.loads(out)["movie_mb"]["stored"] == report.stored_bytes / 2**20
@@ -44,7 +44,7 @@ def test_a_stored_movie(typed, tmp_path):
 
 def test_a_file_is_tried(typed, tmp_path):
     np.save(tmp_path / "raw.npy", COUNTS)
-    code, out, _ = typed(tmp_path / "raw.npy", "--layout", "compact", "--step", "1", "--json")
+    code, out, _ = typed(tmp_path / "raw.npy", "--layout", "compact", "--step", "1", "--gain", "1", "--json")
     assert code == 0
     assert json.loads(out)["measured"] == f"frames 10 to 109 of {tmp_path / 'raw.npy'}"
 

@@ -154,7 +154,7 @@ def _damaged(counts, folder):
     (folder / "notes.txt").write_text("hello")
     (folder / "taken").mkdir()
     (folder / "taken" / "raw.tif").write_bytes(whole)
-    pg.encode(counts, folder / "movie.zarr")
+    pg.encode(counts, folder / "movie.zarr", noise=pg.NoiseModel())
 
 
 _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
@@ -285,3 +285,16 @@ def test_frames_that_the_source_lacks_are_told(cli, tmp_path):
     assert ran.code == 0 and any("lacks frames 20 to 23" in note for note in ran.json["notes"])
     ran = cli("verify", "m.zarr")
     assert ran.code == 1 and "loses frames 20 to 23" in ran.out
+
+
+def test_a_model_that_the_movie_contradicts_is_refused_in_the_words_of_the_shell(cli, tmp_path):
+    rng = np.random.default_rng(1)
+    light = 30 * np.exp(rng.normal(0, 1, (32, 32)))
+    np.save(tmp_path / "ccd.npy", np.rint(1000 + 0.667 * rng.poisson(light, (60, 32, 32))).astype("uint16"))
+    refused = cli("encode", "ccd.npy", "ccd.zarr", "--gain", 1)
+    assert refused.code == 2 and "contradict it: at" in refused.err and "not 2.1%" in refused.err
+    assert "Leave out --gain to have it measured, or give --trust-noise to keep it" in refused.err
+    assert not (tmp_path / "ccd.zarr").exists()
+    assert cli("encode", "ccd.npy", "ccd.zarr", "--gain", 1, "--trust-noise", "--check", "off").code == 0
+    assert cli("encode", "ccd.npy", "measured.zarr").code == 0
+    assert pg.open(tmp_path / "measured.zarr").noise.gain == pytest.approx(0.667, rel=0.1)

@@ -27,7 +27,7 @@ def typed(capsys):
 
 def test_a_movie_of_the_users_own(typed, tmp_path):
     np.save(tmp_path / "m.npy", COUNTS)
-    code, out, _ = typed(tmp_path / "m.npy", "--seconds", "0.1", "--layout", "compact", "--preset", "fast", "--cores", 1,
+    code, out, _ = typed(tmp_path / "m.npy", "--seconds", "0.1", "--layout", "compact", "--preset", "fast", "--cores", 1, "--gain", 1,
                          "--camera", "32x32x100", "--plot", tmp_path / "p.png", "--json")  # fmt: skip
     assert code == 0
     found = json.loads(out)

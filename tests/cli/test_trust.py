@@ -75,7 +75,9 @@ def test_verify_and_repair_on_a_real_s3_server(cli, stored, tmp_path):
     with servers.moto(tmp_path) as endpoint:
         reach = {"client_kwargs": {"endpoint_url": f"http://{endpoint}"}, "key": "a", "secret": "b"}
         url = "s3://imaging/trust/movie.zarr"
-        pg.encode(np.load("ok.npy"), url, chunk_frames=1, storage_options=reach, check="full")
+        pg.encode(
+            np.load("ok.npy"), url, chunk_frames=1, storage_options=reach, check="full", noise=pg.NoiseModel()
+        )
         seen = []
         found = pg.verify(url, deep=True, storage_options=reach, progress=lambda *done: seen.append(done))
         assert found.ok and seen == [(n, 30) for n in range(1, 31)]

@@ -17,6 +17,28 @@ from photon_gpu.errors import BatchError, InvalidInputError, StoreExistsError
 from tests.cluster.conftest import NOISE, SETTINGS, stored
 from tests.cluster.deadly import Deadly
 from tests.dj import servers
+from tests.test_noise_check import of
+
+
+@pytest.mark.parametrize("on", ["cluster", "machine"])
+def test_without_a_model_each_is_estimated_and_a_stated_one_is_held_against_each(client, tmp_path, on):
+    kept, right = of("CCD", frames=60)
+    client = client if on == "cluster" else None
+    report = encode_many([kept], [tmp_path / "m.zarr"], client=client, layout="compact")
+    movie = pg.open(tmp_path / "m.zarr")
+    assert movie.noise == pg.estimate_noise(kept).model
+    assert movie.attrs["noise_estimate"]["verdict"] == "PASS"
+    assert any("estimated from the movie" in note for note in report.reports[0].notes)
+    with pytest.raises(BatchError, match="NoiseContradictionError.*trust_noise=True"):
+        encode_many([kept], [tmp_path / "n.zarr"], client=client, noise=pg.NoiseModel())
+    assert not (tmp_path / "n.zarr").exists() or not list((tmp_path / "n.zarr").iterdir())
+    wide = pg.NoiseModel(gain=3.3 * right.gain, offset=right.offset, variance=3.3 * right.variance)
+    with pytest.warns(pg.PhotonWarning, match="contradict it"):
+        encode_many([kept], [tmp_path / "w.zarr"], client=client, noise=[wide], check=False)
+    encode_many(
+        [kept], [tmp_path / "t.zarr"], client=client, noise=pg.NoiseModel(), trust_noise=True, check=False
+    )
+    assert pg.open(tmp_path / "t.zarr").noise == pg.NoiseModel()
 
 
 def test_every_kind_of_source_is_stored_as_one_machine_stores_it(
@@ -153,7 +175,7 @@ def test_resume_goes_on_from_what_was_written(client, on_disk, one_machine, tmp_
 
 
 def test_what_exists_is_refused_or_replaced(client, on_disk, one_machine, tmp_path):
-    pg.encode(np.ones((5, 4, 4), "uint16"), tmp_path / "m.zarr")
+    pg.encode(np.ones((5, 4, 4), "uint16"), tmp_path / "m.zarr", noise=pg.NoiseModel())
     with pytest.raises(BatchError) as caught:
         encode_many([on_disk], [tmp_path / "m.zarr"], client=client, **SETTINGS)
     assert isinstance(caught.value.__cause__, StoreExistsError)

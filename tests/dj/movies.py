@@ -16,7 +16,7 @@ def poisson(seed=0, frames=250, height=8, width=12, light=20):
 
 def decoded(array, **options):
     """What the engine alone makes of a movie, by way of memory."""
-    pg.encode(array, "memory://expected.zarr", overwrite=True, **options)
+    pg.encode(array, "memory://expected.zarr", overwrite=True, **{"noise": pg.NoiseModel(), **options})
     return pg.open("memory://expected.zarr").counts[...]
 
 

@@ -14,7 +14,7 @@ from movies import RECORDING, check_rows, decoded, files, poisson
 
 import photon_gpu as pg
 from photon_gpu.dj import stores
-from photon_gpu.errors import InvalidInputError, PhotonWarning, UnsupportedTypeError
+from photon_gpu.errors import InvalidInputError, NoiseContradictionError, PhotonWarning, UnsupportedTypeError
 
 KINDS = ["file", "seaweed", "moto", "gcs"]
 COMPACT = RECORDING.replace("photon@", "photon_compact@")
@@ -53,7 +53,9 @@ def test_the_documented_metadata_key_for_key(schema, store):
     backend = store()
     table = declare(schema, RECORDING)
     data = np.lib.stride_tricks.as_strided(np.zeros(1, "uint16"), (1000, 512, 512), (0, 0, 0))
-    table.insert1({"recording_id": 42, "movie": pg.movie(data, compressor="zstd-5-bitshuffle")})
+    table.insert1(
+        {"recording_id": 42, "movie": pg.movie(data, compressor="zstd-5-bitshuffle", noise=pg.NoiseModel())}
+    )
     folder = f"{schema.database}/recording/recording_id=42/movie.zarr"
     array = json.loads(backend.get_buffer(f"{folder}/.zarray"))
     assert list(array.items()) == [
@@ -207,7 +209,11 @@ def test_files_are_streamed(schema, store, tmp_path, suffix):
     else:
         with h5py.File(path, "w") as file:
             file["imaging/raw"] = data
-    source = pg.movie(path, dataset="imaging/raw") if suffix == "h5" else pg.movie(path)
+    source = (
+        pg.movie(path, dataset="imaging/raw", noise=pg.NoiseModel())
+        if suffix == "h5"
+        else pg.movie(path, noise=pg.NoiseModel())
+    )
     table.insert1({"recording_id": 1, "movie": source})
     check_rows(table, {1: data})
 
@@ -220,7 +226,7 @@ def test_a_source_that_is_open(schema, store, tmp_path):
     tifffile.imwrite(tmp_path / "raw.tif", poisson())
     with pg.open_source(tmp_path / "raw.tif") as source:
         for i in (1, 2):
-            table.insert1({"recording_id": i, "movie": pg.movie(source)})
+            table.insert1({"recording_id": i, "movie": pg.movie(source, noise=pg.NoiseModel())})
     check_rows(table, {1: poisson(), 2: poisson()})
 
 
@@ -236,7 +242,7 @@ def test_a_movie_larger_than_what_it_may_hold_is_never_whole_in_memory(schema, s
             asked.append(frames.stop - frames.start)
             return poisson(frames.start, frames.stop - frames.start, 16, 16)
 
-    table.insert1({"recording_id": 1, "movie": pg.movie(Long(), chunk_frames=50)})
+    table.insert1({"recording_id": 1, "movie": pg.movie(Long(), chunk_frames=50, noise=pg.NoiseModel())})
     assert table.fetch1("movie").shape == (1000, 16, 16)
     assert max(asked) <= 64
 
@@ -245,7 +251,7 @@ def test_a_fetched_movie_can_be_inserted_elsewhere(schema, store):
     store()
     table, copy = declare(schema, RECORDING), declare(schema, COMPACT, "Copy")
     data = poisson()
-    table.insert1({"recording_id": 1, "movie": pg.movie(data, dither=7)})
+    table.insert1({"recording_id": 1, "movie": pg.movie(data, dither=7, noise=pg.NoiseModel())})
     copy.insert1({"recording_id": 1, "movie": table.fetch1("movie")})
     np.testing.assert_array_equal(copy.fetch1("movie")[...], table.fetch1("movie")[...])
 
@@ -254,12 +260,49 @@ def test_noise_assumed_too_large_is_told_with_numbers(schema, store):
     store()
     table = declare(schema, RECORDING)
     wrong = pg.movie(poisson(light=100), noise=pg.NoiseModel(gain=50.0))
-    with pytest.warns(pg.FidelityWarning) as told:
+    with pytest.raises(NoiseContradictionError, match=r"step 0.5 adds \d\d% to it, not 2.1%"):
         table.insert1({"recording_id": 1, "movie": wrong})
-    first, second = (str(one.message) for one in told)
-    assert re.search(r"bins 3\.\d times the measured noise \(sigma 1\d", first)
-    assert "fails its own check: noise_model, snr" in second
-    assert set(table.fetch1("movie").failed_check) == {"noise_model", "snr"}
+    assert len(table()) == 0
+    with pytest.warns(PhotonWarning, match=r"step 0.5 adds \d% to it"):
+        wrong = pg.movie(poisson(light=100), noise=pg.NoiseModel(gain=4.0), check=False)
+        table.insert1({"recording_id": 1, "movie": wrong})
+    table.insert1({"recording_id": 2, "movie": pg.movie(
+        poisson(light=100), noise=pg.NoiseModel(gain=50.0), trust_noise=True, check=False)})  # fmt: skip
+
+
+def test_an_array_is_taken_for_counts_unless_its_own_noise_contradicts_that(schema, store):
+    """No photons: a camera of 0.13 ADU per photon with an offset of 100 would have its noise doubled."""
+    backend = store()
+    table = declare(schema, RECORDING)
+    rng = np.random.default_rng(1)
+    light = 200 * np.exp(rng.normal(0, 1, (40, 40)))
+    camera = 100 + 0.133 * rng.poisson(light, (120, 40, 40)) + rng.normal(0, 0.8, (120, 40, 40))
+    data = np.rint(camera).astype("uint16")
+    with pytest.raises(NoiseContradictionError, match=r"noise='auto'") as error:
+        table.insert1({"recording_id": 1, "movie": data})
+    said = str(error.value)
+    assert len(said) <= 300 and "gain 1, offset 0" in said and re.search(r"adds \d\d+% to it, not 2.1%", said)
+    assert len(table()) == 0 and files(backend) == []
+    table.insert1({"recording_id": 1, "movie": pg.movie(data)})
+    movie = table.fetch1("movie")
+    assert movie.noise.gain == pytest.approx(0.133, rel=0.15)
+    assert movie.attrs["noise_estimate"]["verdict"] in ("PASS", "WARN")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [np.full((20, 16, 16), 1000, "uint16"), poisson(frames=3), np.ones((1, 4, 4), "uint16"),
+     np.arange(5000, 5000 + 20 * 64, dtype="uint16").reshape(20, 8, 8)],
+    ids=["constant", "three frames", "one frame", "synthetic"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["photon", "photon_compact"])
+def test_an_array_in_which_no_noise_can_be_measured_is_stored_as_documented(schema, store, data, kind):
+    store()
+    table = declare(schema, RECORDING.replace("photon", kind))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PhotonWarning)
+        table.insert1({"recording_id": 1, "movie": data})
+    assert list(table.fetch1("movie").attrs.items())[2:5] == list(ZATTRS.items())[2:5]
 
 
 def test_a_failing_movie_is_not_inserted_where_the_warning_is_an_error(schema, store):
@@ -267,11 +310,10 @@ def test_a_failing_movie_is_not_inserted_where_the_warning_is_an_error(schema, s
     table = declare(schema, RECORDING)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pg.FidelityWarning)
-        warnings.filterwarnings("ignore", "the quantization is coarser", pg.FidelityWarning)
         with pytest.raises(pg.FidelityWarning, match="fails its own check: snr"):
-            table.insert1({"recording_id": 1, "movie": pg.movie(poisson(), step=4.0)})
+            table.insert1({"recording_id": 1, "movie": pg.movie(poisson(), step=4.0, noise=pg.NoiseModel())})
     assert len(table()) == 0 and files(backend) == []
-    table.insert1({"recording_id": 1, "movie": pg.movie(poisson())})
+    table.insert1({"recording_id": 1, "movie": pg.movie(poisson(), noise=pg.NoiseModel())})
     assert table.fetch1("movie").failed_check == {}
 
 
@@ -388,7 +430,7 @@ def test_a_movie_that_was_replaced_behind_the_rows_back_is_noticed(schema, store
     table = declare(schema, RECORDING)
     table.insert1({"recording_id": 1, "movie": poisson()})
     place = backend._full_path(f"{schema.database}/recording/recording_id=1/movie.zarr")
-    pg.encode(poisson(5), place, overwrite=True)
+    pg.encode(poisson(5), place, overwrite=True, noise=pg.NoiseModel())
     with pytest.raises(pg.PhotonError, match="not what this row was inserted with"):
         table.fetch1("movie")[0]
 

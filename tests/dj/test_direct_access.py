@@ -208,10 +208,10 @@ def test_the_engine_takes_urls(dj, store, kind):
     else:
         url = f"s3://{path}"
         options = {"key": "AK", "secret": "SK", "endpoint_url": f"http://{backend.spec['endpoint']}"}
-    pg.encode(A, url, storage_options=options)
+    pg.encode(A, url, storage_options=options, noise=pg.NoiseModel())
     movie = pg.open(url, storage_options=options)
     assert movie.url == url
     np.testing.assert_allclose(movie[...], pg.anscombe(A), atol=0.25 + 1e-9)
     copy = f"{url.removesuffix('.zarr')}-compact.zarr"
-    pg.encode(movie.counts, copy, layout="compact", storage_options=options)
+    pg.encode(movie.counts, copy, layout="compact", storage_options=options, noise=pg.NoiseModel())
     np.testing.assert_array_equal(pg.open(copy, storage_options=options)[...], movie[...])

@@ -160,7 +160,7 @@ def test_insert_killed_midway(dj, database, schema, store, kind):
     process = run(database, dj.config.stores["imaging"], textwrap.dedent(table_code(schema)) + textwrap.dedent("""
         def die(done, total):
             os.kill(os.getpid(), signal.SIGKILL)
-        Recording.insert1({"recording_id": 1, "movie": pg.movie(A, chunk_frames=50, progress=die)})
+        Recording.insert1({"recording_id": 1, "movie": pg.movie(A, chunk_frames=50, progress=die, noise=pg.NoiseModel())})
     """))  # fmt: skip
     process.communicate(timeout=100)
     assert process.returncode == -9
@@ -315,7 +315,9 @@ def test_a_movie_that_loses_a_file_while_it_is_inserted_gets_no_row(schema, stor
                 backend.remove(name)
 
     with pytest.raises(pg.PhotonError, match="row was not inserted"):
-        table.insert1({"recording_id": 1, "movie": pg.movie(A, chunk_frames=50, progress=lose)})
+        table.insert1(
+            {"recording_id": 1, "movie": pg.movie(A, chunk_frames=50, progress=lose, noise=pg.NoiseModel())}
+        )
     assert len(table()) == 0
 
 

@@ -21,7 +21,7 @@ KEY = {"recording_id": 1}
 
 
 def live(table, key=KEY, **options):
-    options = {"frame_shape": (8, 12), "dtype": "uint16", **options}
+    options = {"frame_shape": (8, 12), "dtype": "uint16", "noise": pg.NoiseModel(), **options}
     return record(table, key, "movie", **options)
 
 
@@ -180,7 +180,7 @@ def test_a_recorder_that_was_killed(dj, database, schema, store, kind):
     table = declare(schema, RECORDING.replace("photon", "photon_compact"))
     code = textwrap.dedent(table_code(schema)).replace("<photon@", "<photon_compact@") + textwrap.dedent("""
         with pg.dj.record(Recording, {"recording_id": 1}, "movie", frame_shape=(8, 12), dtype="uint16",
-                          chunk_frames=50) as live:
+                          chunk_frames=50, noise=pg.NoiseModel()) as live:
             for frame in A[:230]:
                 live.append(frame)
                 if live.frames == 230:
@@ -193,6 +193,61 @@ def test_a_recorder_that_was_killed(dj, database, schema, store, kind):
     (begun,) = recover(table, action="finish", quiet_minutes=0)
     assert begun.frames == int(said) == 200
     np.testing.assert_allclose(table.fetch1("movie")[...], pg.anscombe(A[:200]), atol=0.25 + 1e-9)
+
+
+def camera(frames=120):
+    """A CCD of 0.67 ADU per photon with an offset of 1000: not what gain 1, offset 0 says."""
+    rng = np.random.default_rng(1)
+    light = 30 * np.exp(rng.normal(0, 1, (24, 24)))
+    counts = 1000 + 0.667 * rng.poisson(light, (frames, 24, 24)) + rng.normal(0, 3.0, (frames, 24, 24))
+    return np.rint(counts).astype("uint16")
+
+
+def test_without_a_model_one_is_estimated_from_the_first_chunk_and_kept(schema, store):
+    store()
+    table, data = declare(schema, RECORDING), camera()
+    with live(table, frame_shape=(24, 24), noise=None) as recording:
+        recording.append(data)
+    movie = table.fetch1("movie")
+    assert movie.noise == pg.estimate_noise(data[:100]).model
+    assert movie.attrs["noise_estimate"]["model"] == movie.noise.to_dict()
+    assert recording.warnings == []
+
+
+def test_where_none_can_be_estimated_every_bit_is_kept(schema, store):
+    store()
+    table = declare(schema, RECORDING)
+    with pytest.warns(pg.PhotonWarning, match="every bit is kept"), live(table, noise=None) as recording:
+        recording.append(A)
+    np.testing.assert_array_equal(table.fetch1("movie").counts[...], A)
+
+
+def test_a_model_that_the_frames_contradict_is_a_warning_once_the_row_is_there(schema, store):
+    store()
+    table, data = declare(schema, RECORDING), camera()
+    with pytest.raises(pg.PhotonWarning, match="trust_noise"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", pg.FidelityWarning)  # the check of what was encoded finds it, too
+        warnings.filterwarnings("error", ".*contradict it", pg.PhotonWarning)
+        with live(table, frame_shape=(24, 24)) as recording:
+            recording.append(data)
+    assert len(recording.warnings) == 1
+    assert table.fetch1("movie").shape == data.shape
+    with (
+        pytest.warns(pg.FidelityWarning),
+        live(table, {"recording_id": 2}, frame_shape=(24, 24), trust_noise=True) as trusted,
+    ):
+        trusted.append(data)
+    assert trusted.warnings == []
+
+
+def test_a_recording_that_was_broken_off_keeps_its_estimate(schema, store):
+    store()
+    table, data = declare(schema, RECORDING), camera()
+    with pytest.raises(RuntimeError), live(table, frame_shape=(24, 24), noise=None) as recording:
+        recording.append(data)
+        raise RuntimeError
+    recover(table, action="finish", quiet_minutes=0)
+    assert table.fetch1("movie").attrs["noise_estimate"]["verdict"] in ("PASS", "WARN")
 
 
 def broken_off(schema, store, frames=250):

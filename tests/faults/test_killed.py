@@ -127,7 +127,16 @@ def test_recovery_itself_may_be_killed(memory_disk):
 def _encode(connection, url, at):
     disk = Killing(at) if at else Disk()
     with disk.installed(), mock.patch("photon_gpu.writer._LIST_SECONDS", 0.0):
-        pg.encode(frames(0, 22), url, chunk_frames=4, layout="compact", preset="fast", workers=1)
+        pg.encode(
+            frames(0, 22),
+            url,
+            chunk_frames=4,
+            layout="compact",
+            preset="fast",
+            workers=1,
+            noise=pg.NoiseModel(),
+            check=False,
+        )
     connection.send(disk.calls)
 
 
@@ -157,7 +166,7 @@ def test_encode_killed_at_every_call_leaves_a_movie_or_none_and_resumes(memory_d
         report = pg.encode(
             frames(0, 22), url, chunk_frames=4, layout="compact", preset="fast", resume=begun,
             overwrite=whole and not begun,
-        )  # fmt: skip
+         noise=pg.NoiseModel(), check=False)  # fmt: skip
         assert np.array_equal(pg.open(url).counts[...], frames(0, 22))
         assert not (url / ".photon-writing").exists()
         assert _chunks(url).items() >= there.items()  # no whole chunk is done again
@@ -173,7 +182,7 @@ def test_check_prefix_can_fail(memory_disk):
         with pg.LiveWriter(
             memory_disk / f"{len(wrong)}{wrong[0, 0, 0]}{wrong[1, 0, 0]}{wrong[2, 0, 0]}.zarr",
             frame_shape=wrong.shape[1:], dtype="uint16",
-        ) as live:  # fmt: skip
+         noise=pg.NoiseModel(), check=False) as live:  # fmt: skip
             live.append(wrong, timestamp=list(range(len(wrong))))
         with pytest.raises(AssertionError):
             check_prefix(pg.open(live.url), 4, 4)

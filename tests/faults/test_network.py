@@ -151,13 +151,23 @@ def test_encode_through_a_network_that_fails_tells_and_can_be_repeated(proxy, se
                 chunk_frames=4,
                 storage_options=options(proxy.endpoint),
                 overwrite=attempt > 0,
+                noise=pg.NoiseModel(),
+                check=False,
             )
             break
         except Exception:
             proxy.rate /= 2
     else:
         proxy.rate = 0
-        pg.encode(frames(0, 12), url, chunk_frames=4, storage_options=options(proxy.endpoint), overwrite=True)
+        pg.encode(
+            frames(0, 12),
+            url,
+            chunk_frames=4,
+            storage_options=options(proxy.endpoint),
+            overwrite=True,
+            noise=pg.NoiseModel(),
+            check=False,
+        )
     assert np.array_equal(pg.open(url, storage_options=options(server)).counts[...], frames(0, 12))
 
 

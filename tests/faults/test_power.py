@@ -126,7 +126,15 @@ def test_the_model_sees_a_sync_that_is_left_out(memory_disk, monkeypatch):
 def test_encode_survives_a_power_cut_once_it_returned(memory_disk):
     disk = Powered(memory_disk / "disk")
     with disk.installed():
-        pg.encode(frames(0, 22), memory_disk / "disk/m.zarr", chunk_frames=4, preset="fast", workers=1)
+        pg.encode(
+            frames(0, 22),
+            memory_disk / "disk/m.zarr",
+            chunk_frames=4,
+            preset="fast",
+            workers=1,
+            noise=pg.NoiseModel(),
+            check=False,
+        )
     for seed in range(5):
         folder = memory_disk / str(seed)
         disk.after_power_cut(folder, seed)
@@ -140,12 +148,29 @@ def test_an_encode_that_a_power_cut_ended_goes_on_wherever_it_was(memory_disk, m
     note = Claim.note
     monkeypatch.setattr(Claim, "note", lambda self, **facts: (time.sleep(0.3), note(self, **facts))[1])
     with disk.installed():
-        pg.encode(frames(0, 22), memory_disk / "disk/m.zarr", chunk_frames=4, preset="fast", workers=2)
+        pg.encode(
+            frames(0, 22),
+            memory_disk / "disk/m.zarr",
+            chunk_frames=4,
+            preset="fast",
+            workers=2,
+            noise=pg.NoiseModel(),
+            check=False,
+        )
     monkeypatch.undo()
     assert len(disk.cuts) > 15
     for folder, _ in disk.cuts:
         url = folder / "m.zarr"
         if not (url / ".zarray").exists():
-            pg.encode(frames(0, 22), url, chunk_frames=4, preset="fast", workers=1, resume=True)
+            pg.encode(
+                frames(0, 22),
+                url,
+                chunk_frames=4,
+                preset="fast",
+                workers=1,
+                resume=True,
+                noise=pg.NoiseModel(),
+                check=False,
+            )
         assert np.array_equal(pg.open(url, workers=1).counts[...], frames(0, 22))
         shutil.rmtree(folder)

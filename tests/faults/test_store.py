@@ -66,7 +66,7 @@ def test_a_lost_answer_to_the_claim_is_known_to_be_ours(memory_disk):
     record(fs.storage(), None, [5])
     check_prefix(pg.open(fs.storage()), 5, 5)
     fs.faults = Script({("create", ".photon-writing", 0): "lost"})
-    pg.encode(frames(0, 5), fs.storage("other"))
+    pg.encode(frames(0, 5), fs.storage("other"), noise=pg.NoiseModel(), check=False)
     assert fs.injected["lost"] == 2 and len(pg.open(fs.storage("other"))) == 5
 
 
@@ -85,9 +85,9 @@ def test_two_writers_on_one_path(memory_disk):
         with pytest.raises(StoreExistsError, match="is being written"):
             pg.LiveWriter(fs.storage(), **settings())
         with pytest.raises(StoreExistsError):
-            pg.encode(frames(0, 5), fs.storage())
+            pg.encode(frames(0, 5), fs.storage(), noise=pg.NoiseModel(), check=False)
         with pytest.raises(StoreExistsError, match="recover"):
-            pg.encode(frames(0, 5), fs.storage(), resume=True)
+            pg.encode(frames(0, 5), fs.storage(), resume=True, noise=pg.NoiseModel(), check=False)
     check_prefix(pg.open(fs.storage()), 9, 9)
     with pytest.raises(StoreExistsError, match="holds an array"):
         pg.LiveWriter(fs.storage(), **settings())
@@ -483,17 +483,17 @@ def test_a_local_disk_that_fails_now_and_then(memory_disk):
 def test_encode_into_a_store_that_fails_leaves_no_movie_and_can_be_repeated(memory_disk, kind, name):
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", name, 0): kind}))
     with pytest.raises((OSError, PhotonError)):
-        pg.encode(frames(0, 20), fs.storage(), chunk_frames=CHUNK)
+        pg.encode(frames(0, 20), fs.storage(), chunk_frames=CHUNK, noise=pg.NoiseModel(), check=False)
     fs.faults = Chance(0, 0)
     assert not fs.storage().names()
-    pg.encode(frames(0, 20), fs.storage(), chunk_frames=CHUNK)
+    pg.encode(frames(0, 20), fs.storage(), chunk_frames=CHUNK, noise=pg.NoiseModel(), check=False)
     assert np.array_equal(pg.open(fs.storage()).counts[...], frames(0, 20))
 
 
 def test_encode_resumes_after_a_failure_without_doing_chunks_again(memory_disk, monkeypatch):
     monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 0.0)
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
-    options = {"chunk_frames": 2, "workers": 1, "resume": True}
+    options = {"chunk_frames": 2, "workers": 1, "resume": True, "noise": pg.NoiseModel(), "check": False}
     with pytest.raises(OSError) as caught:
         pg.encode(frames(0, 40), fs.storage(), **options)
     assert "resume=True goes on from there" in caught.value.__notes__[0]
@@ -518,10 +518,26 @@ def test_resume_does_a_chunk_again_that_was_altered(memory_disk, monkeypatch):
     monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 0.0)
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
     with pytest.raises(OSError):
-        pg.encode(frames(0, 40), fs.storage(), chunk_frames=2, workers=1, resume=True)
+        pg.encode(
+            frames(0, 40),
+            fs.storage(),
+            chunk_frames=2,
+            workers=1,
+            resume=True,
+            noise=pg.NoiseModel(),
+            check=False,
+        )
     path = memory_disk / "store/m.zarr/0.0.0"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    pg.encode(frames(0, 40), fs.storage(), chunk_frames=2, workers=1, resume=True)
+    pg.encode(
+        frames(0, 40),
+        fs.storage(),
+        chunk_frames=2,
+        workers=1,
+        resume=True,
+        noise=pg.NoiseModel(),
+        check=False,
+    )
     assert np.array_equal(pg.open(fs.storage()).counts[...], frames(0, 40))
 
 
@@ -529,7 +545,14 @@ def test_resume_does_a_chunk_again_that_was_altered(memory_disk, monkeypatch):
 def test_resume_keeps_a_chunk_that_is_not_listed_only_if_it_is_what_the_source_gives(memory_disk, layout):
     """A kill between a chunk and the next listing: such chunks are encoded again, and written if they differ."""
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
-    options = {"chunk_frames": 2, "workers": 1, "resume": True, "layout": layout}
+    options = {
+        "chunk_frames": 2,
+        "workers": 1,
+        "resume": True,
+        "layout": layout,
+        "noise": pg.NoiseModel(),
+        "check": False,
+    }
     with pytest.raises(OSError):
         pg.encode(frames(0, 40), fs.storage(), **options)
     folder = memory_disk / "store/m.zarr"
@@ -559,6 +582,9 @@ def test_resume_never_mixes_a_source_with_what_it_was_before(memory_disk, monkey
         "layout": layout,
         "compressor": "zstd-1-shuffle",
         "chunk_frames": 2,
+        "noise": pg.NoiseModel(),
+        "trust_noise": True,
+        "check": False,
     }  # else it is tuned otherwise
     fixed |= {"predictor": "none"} if layout == "compact" else {}
     options = {**fixed, "workers": 1, "resume": True}
@@ -590,7 +616,7 @@ def test_a_short_encode_pays_nothing_for_being_resumed(memory_disk, monkeypatch)
     monkeypatch.setattr("photon_gpu.writer._CRC_SECONDS", 60.0)
     monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 60.0)
     monkeypatch.setattr("photon_gpu.writer.frames_crc", never)
-    pg.encode(frames(0, 40), memory_disk / "m.zarr", chunk_frames=2)
+    pg.encode(frames(0, 40), memory_disk / "m.zarr", chunk_frames=2, noise=pg.NoiseModel(), check=False)
 
 
 def test_only_a_real_404_means_that_nothing_is_there(memory_disk):

@@ -18,7 +18,7 @@ from photon_gpu.live.recovery import recover
 
 NOISE = pg.NoiseModel(gain=20.0, offset=100.0, variance=100.0)
 WRONG = pg.NoiseModel(gain=400.0, offset=100.0)
-OPTIONS = {"frame_shape": (24, 32), "dtype": "int16", "chunk_frames": 20}
+OPTIONS = {"trust_noise": True, "frame_shape": (24, 32), "dtype": "int16", "chunk_frames": 20}
 
 
 def frames(count=100):

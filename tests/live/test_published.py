@@ -127,7 +127,7 @@ def test_where_nothing_was_published_the_place_is_given_back(tmp_path):
     assert pg.recover(storage).frames == 0 and not storage.names()
     pg.encode(frames(0, 3), storage, noise=pg.NoiseModel())
     with pytest.raises(StoreExistsError):
-        pg.encode(frames(0, 3), storage)
+        pg.encode(frames(0, 3), storage, noise=pg.NoiseModel())
 
 
 def test_only_chunks_after_the_published_ones_and_unseen_metadata_go():

@@ -94,7 +94,12 @@ def test_a_recovered_movie_is_the_one_that_would_have_been(tmp_path):
 
 def test_while_it_runs_it_is_left_alone(tmp_path):
     with pg.LiveWriter(
-        tmp_path / "m.zarr", frame_shape=(6, 7), dtype="uint16", durability="frame", spool=tmp_path / "fast"
+        tmp_path / "m.zarr",
+        frame_shape=(6, 7),
+        dtype="uint16",
+        durability="frame",
+        spool=tmp_path / "fast",
+        noise=pg.NoiseModel(),
     ) as live:
         live.append(MOVIE[0])
         for where in (tmp_path / "fast", tmp_path / "m.zarr"):
@@ -122,7 +127,7 @@ def test_to_another_place_when_nothing_was_published(tmp_path):
 def test_a_place_that_another_movie_took(tmp_path):
     killed(tmp_path / "m.zarr", tmp_path / "fast", frames=3)
     shutil.rmtree(tmp_path / "m.zarr")
-    pg.encode(MOVIE, tmp_path / "m.zarr")
+    pg.encode(MOVIE, tmp_path / "m.zarr", noise=pg.NoiseModel())
     with pytest.raises(StoreExistsError, match="holds another movie"):
         pg.recover(tmp_path / "fast")
     assert len(pg.open(tmp_path / "m.zarr")) == 30
@@ -303,6 +308,7 @@ def test_attributes_that_could_not_be_read_back_begin_nothing(tmp_path, attribut
             dtype="uint16",
             durability=durability,
             attributes=attributes,
+            noise=pg.NoiseModel(),
         )
     assert not list(tmp_path.iterdir())
 

@@ -315,7 +315,7 @@ def test_values_that_cannot_be_encoded_are_refused_before_they_are_acknowledged(
             live.append(movie[4:])
         assert len(pg.open(tmp_path / f"{n}.zarr")) == 8
     movie = camera(8)
-    with begin(tmp_path / "counter.zarr", movie, noise=None) as live:
+    with begin(tmp_path / "counter.zarr", movie, noise=pg.NoiseModel()) as live:
         live.append(movie[:7])
         with pytest.raises(InvalidInputError, match="-3 at frame 7"):
             live.append(np.full((9, 11), -3, "int16"))
@@ -372,7 +372,7 @@ def test_bad_parameters_begin_nothing(tmp_path, options, words):
 @pytest.mark.parametrize("shape", [(), (5,), (0, 5), (5, -1), "ab", (2.5, 3), 7])
 def test_bad_frame_shapes(tmp_path, shape):
     with pytest.raises(InvalidInputError, match="frame_shape"):
-        pg.LiveWriter(tmp_path / "m.zarr", frame_shape=shape, dtype="uint16")
+        pg.LiveWriter(tmp_path / "m.zarr", frame_shape=shape, dtype="uint16", noise=pg.NoiseModel())
 
 
 def test_frame_durability_needs_a_disk_of_this_machine():

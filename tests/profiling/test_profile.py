@@ -45,7 +45,12 @@ def test_every_combination_is_a_real_encode_of_the_movie(tmp_path):
     fixed = {m.layout: m for m in found.measured if m.preset == "fast"}
     for layout, m in fixed.items():
         report = pg.encode(
-            COUNTS[: m.frames], "memory://profile.zarr", layout=layout, preset="fast", overwrite=True
+            COUNTS[: m.frames],
+            "memory://profile.zarr",
+            layout=layout,
+            preset="fast",
+            overwrite=True,
+            noise=pg.NoiseModel(),
         )
         assert m.ratio == pytest.approx(report.ratio, rel=0.05)
 

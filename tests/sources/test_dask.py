@@ -67,7 +67,7 @@ def test_never_more_than_two_blocks_are_kept():
 
 
 def test_encoding_is_that_of_the_array_itself_and_says_what_was_misaligned(tmp_path):
-    settings = {"layout": "compact", "chunk_frames": 40}
+    settings = {"layout": "compact", "chunk_frames": 40, "noise": pg.NoiseModel(), "check": False}
     pg.encode(MOVIE, tmp_path / "a.zarr", **settings)
     report = pg.encode(counting((33, 3, 8))[0], tmp_path / "b.zarr", **settings)
     for path in (tmp_path / "a.zarr").iterdir():
