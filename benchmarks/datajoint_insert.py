@@ -41,7 +41,7 @@ def insert_against_encode(dj, schema, folder: Path, movie: np.ndarray, repeats: 
 
     def encode() -> None:
         shutil.rmtree(folder / "bare.zarr", ignore_errors=True)
-        pg.encode(movie, folder / "bare.zarr")
+        pg.encode(movie, folder / "bare.zarr", noise=pg.NoiseModel(), trust_noise=True)
 
     def insert() -> None:
         shutil.rmtree(store, ignore_errors=True)

@@ -103,7 +103,7 @@ def requests(client, sizes: tuple[int, int] = (4, 16)) -> tuple[dict[str, float]
                 pg.encode_many(
                     [Shifted(10 * chunks, 64)], [f"s3://imaging/petabyte/{chunks}.zarr"], client=client,
                     noise=NOISE, layout="compact", preset="fast", chunk_frames=10, storage_options=options,
-                )  # fmt: skip
+                 check=False, trust_noise=True)  # fmt: skip
                 counts.append(Counter(kind(line) for line in proxy.seen))
         finally:
             proxy.close()
@@ -141,7 +141,15 @@ def measure(repeats: int = 3, movies: int = 4, frames: int = 400, size: int = 51
             sources = [Shifted(frames, size, seed) for seed in range(movies)]
             urls = [Path(folder) / f"{n}.zarr" for n in range(movies)]
             report = pg.encode_many(
-                sources, urls, client=client, noise=NOISE, layout="compact", preset="fast", overwrite=True
+                sources,
+                urls,
+                client=client,
+                noise=NOISE,
+                layout="compact",
+                preset="fast",
+                overwrite=True,
+                check=False,
+                trust_noise=True,
             )
             best = report if best is None or report.seconds < best.seconds else best
         chunk, movie = requests(client)
