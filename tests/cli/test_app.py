@@ -145,7 +145,10 @@ def test_an_interrupted_decode_leaves_nothing_behind(name, tmp_path):
     pg.encode(movie, tmp_path / "m.zarr", layout="lossless", chunk_frames=1)
     before = tree(tmp_path)
     ended = interrupt(
-        ["decode", "m.zarr", name], signal.SIGINT, tmp_path, lambda: any(tmp_path.glob("*out*"))
+        ["decode", "m.zarr", name],
+        signal.SIGINT,
+        tmp_path,
+        lambda: any(tmp_path.glob(".partial-*")) or any(tmp_path.glob("*out*")),
     )
     assert (ended.returncode, ended.stdout) == (130, "")
     assert ended.stderr == "error: stopped before it was done\n"

@@ -128,7 +128,22 @@ def test_a_file_that_shrinks_is_an_error(cli, tmp_path, movie):
 
 def test_simulate_at_a_rate(cli, tmp_path):
     ran = cli(
-        "record", "simulate", "m.zarr", "--shape", "32,32", "--rate", "200", "--frames", "100", "--json"
+        "record",
+        "simulate",
+        "m.zarr",
+        "--gain",
+        100,
+        "--offset",
+        90,
+        "--variance",
+        900,
+        "--shape",
+        "32,32",
+        "--rate",
+        "200",
+        "--frames",
+        "100",
+        "--json",
     )
     assert ran.code == 0, ran.err
     assert ran.json["frames"] == 100 and ran.json["seconds"] >= 0.49
@@ -391,6 +406,12 @@ def test_one_line_on_a_terminal_tells_how_it_goes(tmp_path):
         "record",
         "simulate",
         str(tmp_path / "m.zarr"),
+        "--gain",
+        "100",
+        "--offset",
+        "90",
+        "--variance",
+        "900",
         "--shape",
         "32,32",
         "--rate",
