@@ -10,6 +10,7 @@ from photon_gpu import metadata
 from photon_gpu.backend import Backend, get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.encoding import Encoding
+from photon_gpu.errors import PhotonError
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.movie_id import identified
@@ -114,9 +115,18 @@ def tune(
             movie, accepted.encoding, accepted.backend, preset=preset, chunk_frames=accepted.chunk[0],
             predictor=predictor, compressor=compressor, run=parallel(threads),
         )  # fmt: skip
-    choice = replace(choice, encoding=identified(choice, movie.shape, accepted.chunk, accepted.backend))
+    encoding = identified(choice, movie.shape, accepted.chunk, accepted.backend)
+    choice = replace(choice, encoding=encoding if noted is None else _as_begun(encoding, noted))
     layout = layout_for(choice.encoding, accepted.backend)
     tuned = Tuned(choice=choice, layout=layout, movie=movie, chunk=accepted.chunk)
     if noted is None:
         return tuned
     return replace(tuned, stored=stored_chunks(target, noted, tuned.plan, movie))
+
+
+def _as_begun(encoding: Encoding, noted: dict[str, Any]) -> Encoding:
+    """The identity that chunks of an earlier encode have, or none: what it is made of may have changed since."""
+    try:
+        return encoding.but(movie_id=noted["attributes"].get(metadata.MOVIE_ID))
+    except (PhotonError, KeyError, AttributeError, TypeError):
+        return encoding  # what was noted is no plan, and is refused as such

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import warnings
+
 import numpy as np
 import pytest
 
 import photon_gpu as pg
 from photon_gpu import blosc
+from photon_gpu.claim import MARKER
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.payload import number_field, unpack
 from tests.test_writer import CAMERA, camera_movie
@@ -77,3 +81,32 @@ def test_it_is_photon_gpus_own_key(tmp_path):
         VALUES, tmp_path / "m", layout="compact", attributes={"movie_id": "mouse 3"}, noise=pg.NoiseModel()
     )
     assert pg.open(tmp_path / "m").attrs["movie_id"] == "mouse 3"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_resumed_encode_keeps_the_identity_it_began_with(tmp_path, monkeypatch, known):
+    """Also of one that began with a release that knew of none."""
+    options = {
+        "noise": CAMERA,
+        "layout": "compact",
+        "chunk_frames": 5,
+        "predictor": "mean",
+        "resume": True,
+        "workers": 1,
+    }
+    with monkeypatch.context() as broken:
+        if not known:
+            broken.setattr("photon_gpu.preparation.identified", lambda choice, *_: choice.encoding)
+        broken.setattr("photon_gpu.writer.finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            pg.encode(VALUES, tmp_path / "m", **options)
+    told = json.loads((tmp_path / "m" / MARKER).read_text())["plan"]["attributes"].get("photon_movie_id")
+    changed = VALUES.copy()
+    changed[7] += 9  # of another movie, if it were encoded by itself
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        pg.encode(changed, tmp_path / "m", **options)
+    movie = pg.open(tmp_path / "m")
+    assert movie.attrs.get("photon_movie_id") == told and (told is not None) == known
+    assert np.abs(movie[...] - pg.anscombe(changed, CAMERA)).max() <= 0.25 + 1e-9
+    assert pg.verify(tmp_path / "m", deep=True).ok and (not known or identity(tmp_path / "m") == told)
