@@ -10,15 +10,9 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-
-_HERE = Path(__file__).parent
-if not (_HERE / "kernels").exists():
-    # Run from a checkout: kernels/ lies beside this package; an installation has it inside.
-    __path__.append(str(_HERE.parent))
 
 _HOMES = {
     "Compressor": "photon_gpu.blosc",
