@@ -23,8 +23,8 @@ from benchmarks.contenders.anscombe_transform import AnscombeTransform
 from benchmarks.contenders.ours import Ours
 from photon_gpu.backend import get_backend
 from photon_gpu.body import SEGMENT
-from photon_gpu.crc import crc32
 from photon_gpu.durable import replacing
+from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.inverse import pairs
 from photon_gpu.predictors import mix, rates
 from photon_gpu.root import root_of

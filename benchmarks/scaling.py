@@ -23,7 +23,7 @@ import photon_gpu as pg
 from benchmarks.clock import Others, machine
 from benchmarks.memory import NOISE, Shifted
 from benchmarks.record import RESULTS, path_of, save
-from photon_gpu.pool import worker_count
+from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.profiling.profile import on_cores
 
 CORES = worker_count(None)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.runtime.stopwatch import Map
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.stages import Map
 
 __all__ = ["MAX_BYTES", "Blocks", "Compressor", "Map", "compress", "compress_blocks", "decompress", "decompress_span",
            "frame_sizes"]  # fmt: skip

@@ -12,10 +12,10 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels.cpu_open import restore_mean_packed
 from photon_gpu.kernels.cpu_rans import code_levels, most_words, open_levels
-from photon_gpu.scratch import scratch
 
 SEGMENT = 1 << 16
 """Residuals that are packed together: how many of them escape is known."""

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.durable import replacing
+from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
 from photon_gpu.noise import NoiseModel
-from photon_gpu.pool import worker_count
 from photon_gpu.reader import Movie
 from photon_gpu.reader import open as open_movie
 from photon_gpu.simulate import SimulatedMovie, simulate

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import cache, partial
 from typing import IO
 
-from photon_gpu.beside import Beside
+from photon_gpu.engine.runtime.background import Beside
 
 PARTIAL = ".partial-"
 """What the names of files that are being written begin with; one that is found was never finished."""

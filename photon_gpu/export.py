@@ -25,14 +25,14 @@ from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
 from photon_gpu.durable import replacing
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.runtime.pool import parallel, worker_count
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.place import destination, refuse_source
-from photon_gpu.pool import parallel, worker_count
 from photon_gpu.reader import Movie
-from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".zarr")

@@ -10,16 +10,16 @@ from photon_gpu import metadata
 from photon_gpu.backend import Backend, get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.runtime.pool import parallel
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.movie_id import identified
 from photon_gpu.place import refuse_source
-from photon_gpu.pool import parallel
 from photon_gpu.predictors import Predictor
 from photon_gpu.resume import Stored, plan_of, stored_chunks
 from photon_gpu.sources.base import Source
-from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.tuning import Choice, choose
 from photon_gpu.warmup import warm_up

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu import manifest, metadata
-from photon_gpu.crc import crc32
+from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, PhotonWarning, StoreExistsError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.sources.base import Source

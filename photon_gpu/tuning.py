@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from photon_gpu import blosc, coder
 from photon_gpu.backend import Backend
 from photon_gpu.blosc import Compressor, Map
-from photon_gpu.crc import crc32
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.forward import Forward, extent
 from photon_gpu.layouts import layout_for
 from photon_gpu.predictors import LEVELS, SORTABLE, Predictor, band_rows, fit
 from photon_gpu.sources.base import Source
-from photon_gpu.stages import Stages
 
 PRESETS = ("fast", "balanced", "small")
 

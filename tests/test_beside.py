@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from photon_gpu import beside
-from photon_gpu.beside import Beside
+from photon_gpu.engine.runtime import background
+from photon_gpu.engine.runtime.background import Beside
 
 
 def test_work_is_done_in_another_thread_and_its_error_is_kept():
@@ -79,7 +79,7 @@ def test_interrupted_while_it_begins_it_is_done_or_it_never_is(monkeypatch, give
         free.wait(30)
         done.append(1)
 
-    monkeypatch.setattr(beside, "_pool", Interrupted)
+    monkeypatch.setattr(background, "_pool", Interrupted)
     one = Beside(work)
     with pytest.raises(KeyboardInterrupt):
         one.begin()

@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
-from photon_gpu import crc
-from photon_gpu.crc import crc32
+from photon_gpu.engine.runtime import crc
+from photon_gpu.engine.runtime.crc import crc32
 
 DATA = np.random.default_rng(0).integers(0, 256, 1 << 20).astype("uint8")
 

@@ -355,7 +355,7 @@ def test_copies_of_one_chunk_run_among_those_of_another(tmp_path: Path) -> None:
 def test_copies_and_kernels_are_timed_apart(tmp_path: Path) -> None:
     """By events of the device, whose clock is the stand-in's here: it counts events."""
     from photon_gpu.backend import get_backend
-    from photon_gpu.stages import Stages
+    from photon_gpu.engine.runtime.stopwatch import Stages
 
     values = movie("uint16", (5, 40, 600))
     with standin.installed(0) as machine:
@@ -408,8 +408,8 @@ def test_damage_is_found(
 ) -> None:
     from photon_gpu import blosc, coder
     from photon_gpu.backend import get_backend
+    from photon_gpu.engine.runtime.stopwatch import Stages
     from photon_gpu.payload import unpack
-    from photon_gpu.stages import Stages
 
     values = movie("uint16", (13, 21, 31))  # an odd number of pixels: half of the last byte is not used
     options = {"layout": "compact", "predictor": predictor, "step": step, "compressor": "zstd-1-noshuffle"}

@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from photon_gpu.engine.runtime.pool import Ranked, bounded, lent, parallel, submitting, worker_count
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.pool import Ranked, bounded, lent, parallel, submitting, worker_count
 
 
 def test_one_worker_is_plain_map():
@@ -83,7 +83,7 @@ def test_a_forked_child_has_threads_of_its_own():
 
 
 def test_a_lock_held_while_forking_does_not_hang_the_child():
-    from photon_gpu import pool
+    from photon_gpu.engine.runtime import pool
 
     with pool._lock:
         child = os.fork()
@@ -145,7 +145,7 @@ def test_threads_are_kept_for_a_purpose_and_may_wait_for_those_of_compute():
 
 
 def test_a_copy_in_parts_is_whole_and_keeps_its_dtype(monkeypatch):
-    from photon_gpu import pool
+    from photon_gpu.engine.runtime import pool
 
     monkeypatch.setattr(pool, "worker_count", lambda workers: 3)
     rng = np.random.default_rng(0)

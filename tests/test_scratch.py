@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.scratch import MOST_BYTES, scratch
+from photon_gpu.engine.runtime.scratch import MOST_BYTES, scratch
 
 
 def address(array):

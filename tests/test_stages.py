@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from photon_gpu.stages import Stages
+from photon_gpu.engine.runtime.stopwatch import Stages
 
 
 def test_seconds_add_up_from_many_threads():

@@ -11,6 +11,7 @@ from photon_gpu.checking import refuse_inexact, sentence
 from photon_gpu.claim import MARKER, Claim
 from photon_gpu.cluster.frames import Frames, travelling
 from photon_gpu.cluster.work import Job, Prepared, Settings, Written, prepare, write_chunk, writing
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.fidelity.chunk_sample import MOST_CHUNKS, lines_of
 from photon_gpu.fidelity.sample import Block
@@ -22,7 +23,6 @@ from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.sources.missing import lost_note, with_lost
-from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.writer import finish
 

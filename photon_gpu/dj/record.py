@@ -23,6 +23,8 @@ from photon_gpu.dj.marks import mark_location
 from photon_gpu.dj.row import Recorded, make_row
 from photon_gpu.dj.stores import storage_at, store_backend
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.runtime.pool import parallel, worker_count
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
 from photon_gpu.fidelity.chunk_sample import ChunkSample
 from photon_gpu.layouts import layout_for
@@ -32,10 +34,8 @@ from photon_gpu.movie_id import identified
 from photon_gpu.noise import NoiseModel
 from photon_gpu.noise_check import judge_noise
 from photon_gpu.ownership import remove_own
-from photon_gpu.pool import parallel, worker_count
 from photon_gpu.predictors import Predictor
 from photon_gpu.sources.array import ArraySource
-from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.tuning import choose
 from photon_gpu.warmup import warm_up

@@ -15,11 +15,11 @@ from photon_gpu.dj.address import table_path
 from photon_gpu.dj.record import ENCODING, JOURNAL, Column, columns_of, insert_recorded
 from photon_gpu.dj.stored_movies import modified
 from photon_gpu.dj.stores import storage_at
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.ownership import own_names, remove_own, some
-from photon_gpu.stages import Stages
 from photon_gpu.storage import Storage
 from photon_gpu.writer import finish
 

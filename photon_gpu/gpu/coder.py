@@ -16,6 +16,8 @@ from numpy.typing import DTypeLike, NDArray
 from photon_gpu.backend import get_backend
 from photon_gpu.coder import Opened, Plan, decode, forward_for
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.runtime.pool import copy
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError, InvalidInputError
 from photon_gpu.forward import Extent, check_extent
 from photon_gpu.gpu.bands import bands, banks, extent, first_where, in_banks, predict, restore
@@ -25,9 +27,7 @@ from photon_gpu.gpu.slots import Lane, Slot, Slots
 from photon_gpu.inverse import STABILIZED, Render, beyond_tables, render
 from photon_gpu.kernels import cpu
 from photon_gpu.payload import block_shape
-from photon_gpu.pool import copy
 from photon_gpu.predictors import band_rows
-from photon_gpu.stages import Stages
 
 
 class Gpu:

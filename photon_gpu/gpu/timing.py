@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from photon_gpu.stages import Stages
+from photon_gpu.engine.runtime.stopwatch import Stages
 
 if TYPE_CHECKING:
     from photon_gpu.gpu.slots import Lane

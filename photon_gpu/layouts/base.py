@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from photon_gpu.backend import Backend
 from photon_gpu.blosc import MAX_BYTES, Map
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.forward import Extent
-from photon_gpu.stages import Stages
 
 if TYPE_CHECKING:
     from photon_gpu.gpu.coder import Gpu

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 from photon_gpu import durable
-from photon_gpu.crc import crc32
+from photon_gpu.engine.runtime.crc import crc32
 
 NAME = "acknowledged"
 _MAGIC = b"PHAC"

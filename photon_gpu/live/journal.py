@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu import durable
-from photon_gpu.crc import crc32
+from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.records import NOTHING, Record
 
 MAGIC, END = b"PHJR", b"PHJE"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_gpu import durable, metadata
-from photon_gpu.crc import crc32
+from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedVersionError
 from photon_gpu.live import acknowledged, journal, sealed
 from photon_gpu.live.acknowledged import AcknowledgedCount

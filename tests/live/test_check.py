@@ -153,8 +153,8 @@ def test_frames_that_were_skipped_are_not_judged(tmp_path):
 def test_few_chunks_are_kept_however_long_a_recording_gets():
     from photon_gpu.backend import get_backend
     from photon_gpu.encoding import Encoding
+    from photon_gpu.engine.runtime.stopwatch import Stages
     from photon_gpu.layouts import layout_for
-    from photon_gpu.stages import Stages
 
     layout = layout_for(Encoding(layout="lossless", dtype="int16", noise=NOISE), get_backend("numpy"))
     values, sample = frames(20), ChunkSample()

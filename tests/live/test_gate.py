@@ -11,11 +11,11 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.backend import get_backend
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.compact import Compact
 from photon_gpu.live.gate import Gate
-from photon_gpu.stages import Stages
 
 CAMERA = pg.NoiseModel(gain=1.0, offset=0.0, variance=1.0)
 CHUNK = 4
