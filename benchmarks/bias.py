@@ -10,7 +10,7 @@ Measured over read noises of 0.5 to 2 photons and offsets all over the unit (doc
 at most 1.7 % and integer output by at most 2.0 %, except where the gain is about 1.65 ADU/photon, the read noise half a
 photon, and the offset such that the dark's likeliest value shares its bin with the next: 2.5 and 3.0 % at a gain of
 1.65. No table of points within the bins could have less than 2.2 % there: ``least_worst`` finds the least by a linear
-program. Centres alone, without photon_gpu/representatives.py, would reach 5.5 and 4.9 %.
+program. Centres alone, without photon_gpu/engine/model/representatives.py, would reach 5.5 and 4.9 %.
 
 The other limit is a comb. Without read noise, values lie on teeth ``gain`` ADU apart; few photons fall on few teeth,
 each at its own place in a bin. Worst bias without read noise: 6, 24, 33, 35, 35 % of a sigma at gains of 2, 5, 30, 100,
@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from photon_gpu.durable import replacing
-from photon_gpu.noise import NoiseModel
-from photon_gpu.tables import PHASES, CodeTable
+from photon_gpu.engine.model.code_table import PHASES, CodeTable
+from photon_gpu.engine.model.noise import NoiseModel
 
 GAINS = (
     0.5,

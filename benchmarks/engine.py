@@ -24,11 +24,11 @@ from benchmarks.contenders.ours import Ours
 from photon_gpu.backend import get_backend
 from photon_gpu.body import SEGMENT
 from photon_gpu.durable import replacing
+from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.inverse import pairs
 from photon_gpu.predictors import mix, rates
 from photon_gpu.root import root_of
-from photon_gpu.tables import CodeTable
 
 
 def rivals(repeats: int, folder: Path) -> list[dict]:

@@ -32,10 +32,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from photon_gpu.durable import replacing
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.estimate.checks import DIM
 from photon_gpu.estimate.sample import Window, draw
-from photon_gpu.noise import NoiseModel
 from photon_gpu.simulate import SimulatedMovie, simulate
 from photon_gpu.sources import open_source
 

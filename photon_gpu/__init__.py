@@ -21,19 +21,19 @@ _HOMES = {
     "LiveWriter": "photon_gpu.live.writer",
     "Movie": "photon_gpu.reader",
     "NoiseEstimate": "photon_gpu.estimate",
-    "NoiseModel": "photon_gpu.noise",
+    "NoiseModel": "photon_gpu.engine.model.noise",
     "PhotonError": "photon_gpu.errors",
     "PhotonWarning": "photon_gpu.errors",
     "Predictor": "photon_gpu.predictors",
     "Simulation": "photon_gpu.simulation",
     "Storage": "photon_gpu.storage",
-    "anscombe": "photon_gpu.transform",
+    "anscombe": "photon_gpu.engine.model.anscombe",
     "encode": "photon_gpu.writer",
     "encode_many": "photon_gpu.cluster",
     "fidelity": "photon_gpu.fidelity",
     "estimate_noise": "photon_gpu.estimate",
-    "inverse_anscombe": "photon_gpu.transform",
-    "inverse_anscombe_unbiased": "photon_gpu.transform",
+    "inverse_anscombe": "photon_gpu.engine.model.anscombe",
+    "inverse_anscombe_unbiased": "photon_gpu.engine.model.anscombe",
     "movie": "photon_gpu.insertion",
     "open": "photon_gpu.reader",
     "open_source": "photon_gpu.sources",
@@ -48,6 +48,10 @@ __all__ = [*_HOMES]
 if TYPE_CHECKING:
     from photon_gpu.blosc import Compressor as Compressor
     from photon_gpu.cluster import encode_many as encode_many
+    from photon_gpu.engine.model.anscombe import anscombe as anscombe
+    from photon_gpu.engine.model.anscombe import inverse_anscombe as inverse_anscombe
+    from photon_gpu.engine.model.anscombe import inverse_anscombe_unbiased as inverse_anscombe_unbiased
+    from photon_gpu.engine.model.noise import NoiseModel as NoiseModel
     from photon_gpu.errors import FidelityWarning as FidelityWarning
     from photon_gpu.errors import PhotonError as PhotonError
     from photon_gpu.errors import PhotonWarning as PhotonWarning
@@ -57,7 +61,6 @@ if TYPE_CHECKING:
     from photon_gpu.insertion import movie as movie
     from photon_gpu.live.recovery import recover as recover
     from photon_gpu.live.writer import LiveWriter as LiveWriter
-    from photon_gpu.noise import NoiseModel as NoiseModel
     from photon_gpu.predictors import Predictor as Predictor
     from photon_gpu.reader import Movie as Movie
     from photon_gpu.reader import open as open
@@ -67,9 +70,6 @@ if TYPE_CHECKING:
     from photon_gpu.simulation import Simulation as Simulation
     from photon_gpu.sources import open_source as open_source
     from photon_gpu.storage import Storage as Storage
-    from photon_gpu.transform import anscombe as anscombe
-    from photon_gpu.transform import inverse_anscombe as inverse_anscombe
-    from photon_gpu.transform import inverse_anscombe_unbiased as inverse_anscombe_unbiased
     from photon_gpu.verify import verify as verify
     from photon_gpu.writer import encode as encode
 

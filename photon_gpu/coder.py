@@ -13,6 +13,7 @@ from photon_gpu.backend import Backend
 from photon_gpu.blosc import Map
 from photon_gpu.body import Places, Writer, from_planes
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.engine.runtime.stopwatch import Stages
@@ -23,7 +24,6 @@ from photon_gpu.kernels import cpu
 from photon_gpu.moving import fit_frames
 from photon_gpu.payload import Header, Need, block_shape, check_place, header_bytes, identity, unpack
 from photon_gpu.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
-from photon_gpu.transform import anscombe
 
 Empty = Callable[[tuple[int, ...], np.dtype], NDArray]
 

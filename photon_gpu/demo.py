@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.durable import replacing
+from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.engine.model.code_table import CodeTable
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
-from photon_gpu.noise import NoiseModel
 from photon_gpu.reader import Movie
 from photon_gpu.reader import open as open_movie
 from photon_gpu.simulate import SimulatedMovie, simulate
 from photon_gpu.simulation import Simulation
-from photon_gpu.tables import CodeTable
-from photon_gpu.transform import anscombe
 from photon_gpu.writer import encode
 
 if TYPE_CHECKING:

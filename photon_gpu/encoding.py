@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.blosc import Compressor
+from photon_gpu.engine.model.code_table import PHASES, CodeTable, check_step, dtype_name
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import Predictor
-from photon_gpu.tables import PHASES, CodeTable, check_step, dtype_name
 
 _NO_PREDICTOR = Predictor(name="none")
 _DEFAULT = Compressor()

@@ -10,12 +10,12 @@ from typing import Any
 from photon_gpu.auto_noise import given
 from photon_gpu.blosc import Compressor
 from photon_gpu.checking import check_mode
+from photon_gpu.engine.model.code_table import check_step
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import Predictor
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
-from photon_gpu.tables import check_step
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ def recorded(encoding: Encoding, token: str) -> Encoding:
 
     Examples
     --------
-    >>> from photon_gpu.noise import NoiseModel
+    >>> from photon_gpu.engine.model.noise import NoiseModel
     >>> recorded(Encoding(layout="compact", noise=NoiseModel()), "7f").movie_id
     '66f09da9'
     """

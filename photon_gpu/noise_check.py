@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.engine.model.code_table import MAX_CODES
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.levels import survey
 from photon_gpu.estimate.sample import Window
-from photon_gpu.noise import NoiseModel
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
-from photon_gpu.tables import MAX_CODES
-from photon_gpu.transform import anscombe
 
 WARN, ERROR = 0.05, 0.10
 """Added variance above which a contradiction is a warning, and an error. docs/trust.md, "A model you state"."""

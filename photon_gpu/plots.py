@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from photon_gpu.durable import replacing
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.noise import NoiseModel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from photon_gpu.engine.model.anscombe import stabilized_floor
+from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.kernels.cpu_root import forward_root
-from photon_gpu.tables import CodeTable
-from photon_gpu.transform import stabilized_floor
 
 
 class Root:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.noise import NoiseModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ import numpy as np
 
 from photon_gpu.backend import Backend
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.layouts import layout_for
-from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import NAMES, SORTABLE, Predictor
 
 _NEEDED = {"fast": ("mean",), "balanced": ("mean", "past"), "small": ("mean", "past", "full", "moving")}

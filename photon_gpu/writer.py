@@ -24,11 +24,11 @@ from photon_gpu.checking import Checker, check_mode
 from photon_gpu.claim import Claim
 from photon_gpu.deletion import Deletable, drop_source
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Ranked, lent, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts.base import Layout
-from photon_gpu.noise import NoiseModel
 from photon_gpu.place import destination
 from photon_gpu.predictors import Predictor
 from photon_gpu.preparation import accept, tune

@@ -8,9 +8,9 @@ import pytest
 import tifffile
 
 import photon_gpu as pg
+from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.storage import Storage
-from photon_gpu.tables import CodeTable
 
 LAYOUTS = ("plain", "compact", "lossless")
 

@@ -10,13 +10,13 @@ from rich.console import Console
 
 import photon_gpu.demo
 from photon_gpu.demo import STEP, Expected, demo
+from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.reader import Movie
 from photon_gpu.reader import open as open_movie
 from photon_gpu.report import noise_floor_bits
 from photon_gpu.simulate import Simulation, simulate
-from photon_gpu.transform import anscombe
 from photon_gpu.writer import encode
 
 SMALL = Simulation(frames=57, height=40, width=48)  # frames of a last, partial block

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from photon_gpu.encoding import LAYOUTS, Encoding
+from photon_gpu.engine.model.code_table import PHASES
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.noise import NoiseModel
-from photon_gpu.tables import PHASES
 
 
 def test_defaults():

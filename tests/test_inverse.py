@@ -8,9 +8,9 @@ from photon_gpu.kernels.reference import phase
 
 from photon_gpu.backend import get_backend
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.inverse import STABILIZED, pairs, render
-from photon_gpu.noise import NoiseModel
 
 NUMBA = get_backend("numba")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.noise import NoiseModel
 
 numbers = st.floats(-1e12, 1e12)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import NoiseContradictionError
-from photon_gpu.noise import NoiseModel
 from photon_gpu.noise_check import check_noise, judge_noise
 from photon_gpu.sources import open_source
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from photon_gpu.engine.model.anscombe import anscombe, inverse_anscombe
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.noise import NoiseModel
 from photon_gpu.plots import plot_bias, plot_demo
 from photon_gpu.simulate import simulate
-from photon_gpu.transform import anscombe, inverse_anscombe
 
 STEP = 0.5
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.encoding import Encoding
-from photon_gpu.noise import NoiseModel
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.report import EncodeReport, little_light, noise_floor_bits
 
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 import photon_gpu as pg
-from photon_gpu import representatives
-from photon_gpu.representatives import needed, reach, unbiased
-from photon_gpu.tables import CodeTable
+from photon_gpu.engine.model import representatives
+from photon_gpu.engine.model.code_table import CodeTable
+from photon_gpu.engine.model.representatives import needed, reach, unbiased
 
 CAMERA = pg.NoiseModel(gain=1.8, offset=100.75, variance=0.81)
 

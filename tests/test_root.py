@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from photon_gpu.backend import get_backend
+from photon_gpu.engine.model.code_table import CodeTable
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.forward import Extent, Forward
-from photon_gpu.noise import NoiseModel
 from photon_gpu.root import Root, root_of, runs
-from photon_gpu.tables import CodeTable
 
 NUMBA = get_backend("numba")
 DETECTORS = [

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.engine.model.code_table import MAX_CODES, PHASES, CodeTable, check_step, supported_dtype
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.noise import NoiseModel
-from photon_gpu.tables import MAX_CODES, PHASES, CodeTable, check_step, supported_dtype
-from photon_gpu.transform import anscombe
 
 
 def reached(z, k: int, noise: NoiseModel, step: float, phase: int = 0, phases: int = 1) -> bool:
@@ -167,7 +167,7 @@ def test_low_counts_at_gain_one_are_lossless():
 
 def test_representatives_of_wide_bins_are_the_algebraic_inverse_less_the_noise_of_rounding():
     """Where bins hold many values: the inverse of the label, less gain*step^2/48, and its mean is unbiased."""
-    from photon_gpu.transform import inverse_anscombe
+    from photon_gpu.engine.model.anscombe import inverse_anscombe
 
     noise = NoiseModel(gain=300.0, offset=50.0)
     for step in (0.25, 0.5, 1.0):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.bias import Detector, distribution
-from photon_gpu.noise import NoiseModel
-from photon_gpu.transform import anscombe, inverse_anscombe, inverse_anscombe_unbiased
+from photon_gpu.engine.model.anscombe import anscombe, inverse_anscombe, inverse_anscombe_unbiased
+from photon_gpu.engine.model.noise import NoiseModel
 
 MODELS = [
     NoiseModel(),

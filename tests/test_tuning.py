@@ -11,10 +11,10 @@ from photon_gpu import blosc, coder
 from photon_gpu.backend import get_backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts import layout_for
-from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import Predictor
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source

@@ -10,7 +10,7 @@ import pytest
 
 from photon_gpu.backend import get_backend
 from photon_gpu.encoding import Encoding
-from photon_gpu.noise import NoiseModel
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.warmup import warm_up
 
 

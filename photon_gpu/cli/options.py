@@ -12,7 +12,7 @@ import typer
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from photon_gpu.noise import NoiseModel
+    from photon_gpu.engine.model.noise import NoiseModel
 
 RUNNING = "Running"
 """Panel, in the help of a command, of the options that all commands have."""
@@ -159,7 +159,7 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any]:
 
 def noise_model(gain: float | None, offset: float | None, variance: float | None) -> NoiseModel | None:
     """The model that was stated; None where none was."""
-    from photon_gpu.noise import NoiseModel
+    from photon_gpu.engine.model.noise import NoiseModel
 
     given = {"gain": gain, "offset": offset, "variance": variance}
     known = {name: value for name, value in given.items() if value is not None}

@@ -16,9 +16,9 @@ from photon_gpu.blosc import Compressor
 from photon_gpu.cluster.movie import MovieOnCluster, threads_of
 from photon_gpu.cluster.report import ManyReport
 from photon_gpu.cluster.work import Settings
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import BatchError, InvalidInputError
-from photon_gpu.noise import NoiseModel
 from photon_gpu.place import destination
 from photon_gpu.predictors import Predictor
 from photon_gpu.report import EncodeReport

@@ -20,6 +20,7 @@ from photon_gpu.blosc import Compressor
 from photon_gpu.claim import read_marker
 from photon_gpu.cluster.frames import Frames
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
@@ -27,7 +28,6 @@ from photon_gpu.fidelity.chunk_sample import decoded, excerpts
 from photon_gpu.fidelity.sample import Block
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
-from photon_gpu.noise import NoiseModel
 from photon_gpu.predictors import Predictor
 from photon_gpu.preparation import accept, tune
 from photon_gpu.resume import Stored, frames_crc

@@ -20,6 +20,7 @@ from photon_gpu.dj.address import movie_path
 from photon_gpu.dj.marks import mark_insert
 from photon_gpu.dj.row import Recorded, make_row, open_row
 from photon_gpu.dj.stores import storage_at, store_backend
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import (
     InvalidInputError,
     NoiseContradictionError,
@@ -28,7 +29,6 @@ from photon_gpu.errors import (
     UnsupportedTypeError,
 )
 from photon_gpu.insertion import MovieToInsert, movie
-from photon_gpu.noise import NoiseModel
 from photon_gpu.noise_check import judge_noise
 from photon_gpu.reader import Movie
 from photon_gpu.sources.base import Source

@@ -15,12 +15,12 @@ from photon_gpu.cost import Cost
 from photon_gpu.dj.collect import Collection, collect
 from photon_gpu.dj.marks import MARK
 from photon_gpu.dj.stores import stores
+from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError
 from photon_gpu.insertion import movie
 from photon_gpu.reader import Movie
 from photon_gpu.simulate import simulate
 from photon_gpu.simulation import Simulation
-from photon_gpu.transform import anscombe
 
 SCHEMA = "calcium_imaging"
 DEFINITION = """

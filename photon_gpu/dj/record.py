@@ -23,6 +23,7 @@ from photon_gpu.dj.marks import mark_location
 from photon_gpu.dj.row import Recorded, make_row
 from photon_gpu.dj.stores import storage_at, store_backend
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
@@ -31,7 +32,6 @@ from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.metadata import chunk_name
 from photon_gpu.movie_id import identified
-from photon_gpu.noise import NoiseModel
 from photon_gpu.noise_check import judge_noise
 from photon_gpu.ownership import remove_own
 from photon_gpu.predictors import Predictor

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import checks, curve
 from photon_gpu.estimate import dark as darkness
@@ -21,7 +22,6 @@ from photon_gpu.estimate.line import Line, Problem, fit
 from photon_gpu.estimate.pairs import Cells, gather
 from photon_gpu.estimate.result import Diagnostics, Finding, Interval, NoiseEstimate
 from photon_gpu.estimate.sample import Window, draw
-from photon_gpu.noise import NoiseModel
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost

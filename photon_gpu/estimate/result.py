@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.levels import Levels
-from photon_gpu.noise import NoiseModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,19 +15,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from photon_gpu.callable_module import make_callable
+from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.fidelity.exact import Exact
 from photon_gpu.fidelity.lines import LIMITS, Line, measured, skipped
 from photon_gpu.fidelity.result import Fidelity
 from photon_gpu.fidelity.sample import Progress, Sample, pieces, take
-from photon_gpu.noise import NoiseModel
 from photon_gpu.reader import Movie
 from photon_gpu.reader import open as open_movie
 from photon_gpu.report import noise_floor_bits
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage
-from photon_gpu.transform import anscombe
 
 PIXELS = 1 << 24
 """Samples of a movie that a report looks at, unless told otherwise."""

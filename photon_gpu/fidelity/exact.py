@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.fidelity.lines import Line, measured, skipped
 from photon_gpu.fidelity.sample import difference
-from photon_gpu.transform import anscombe
 
 _ROUNDING = 1e-6
 _SLAB = 1 << 21

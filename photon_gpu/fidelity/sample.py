@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.noise import NoiseModel
 from photon_gpu.reader import Movie
 from photon_gpu.sources.base import Source
-from photon_gpu.transform import anscombe
 
 RUN_FRAMES = 1000
 _SHORT_FRAMES = 5

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from photon_gpu.blosc import Map, compress_blocks, decompress_span
 from photon_gpu.blosc import decompress as open_frame
+from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts.base import Layout, placed
-from photon_gpu.transform import anscombe
 
 
 class Lossless(Layout):

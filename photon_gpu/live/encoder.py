@@ -13,6 +13,7 @@ from photon_gpu.auto_noise import AUTO, KEY
 from photon_gpu.backend import Backend
 from photon_gpu.blosc import Compressor
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
@@ -22,7 +23,6 @@ from photon_gpu.layouts.base import Layout
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import LiveConfig
 from photon_gpu.movie_id import recorded
-from photon_gpu.noise import NoiseModel
 from photon_gpu.noise_check import judge_noise
 from photon_gpu.sources import open_source
 from photon_gpu.sources.array import ArraySource

@@ -13,11 +13,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import SingleImageError
-from photon_gpu.tables import supported_dtype
 
 _BATCH_BYTES = 4 << 20
 _FILE_BATCH_BYTES = 32 << 20

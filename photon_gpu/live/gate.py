@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.backend import Backend
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.forward import Extent, extent
 from photon_gpu.layouts.base import Layout
-from photon_gpu.noise import NoiseModel
 
 _LARGEST_CODE = 1 << 31
 _PHOTON_COUNTER = NoiseModel()

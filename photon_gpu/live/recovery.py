@@ -16,6 +16,7 @@ from photon_gpu import durable, metadata, verdict
 from photon_gpu.auto_noise import AUTO, KEY
 from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER, Claim, alive, read_marker
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import (
     CorruptDataError,
@@ -43,7 +44,6 @@ from photon_gpu.live.spool import RECORDING, Spool, pending
 from photon_gpu.live.survey import Held, Range, Survey, first_number, named, survey
 from photon_gpu.live.unpublished import unpublished
 from photon_gpu.marker import started
-from photon_gpu.noise import NoiseModel
 from photon_gpu.storage import Storage
 from photon_gpu.swap import left_behind, put_back
 

@@ -17,6 +17,7 @@ from photon_gpu import metadata, verdict
 from photon_gpu.backend import get_backend
 from photon_gpu.claim import Claim
 from photon_gpu.encoding import Encoding
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import (
     FidelityWarning,
@@ -36,7 +37,6 @@ from photon_gpu.live.pipeline import Pipeline
 from photon_gpu.live.retrying import told
 from photon_gpu.live.spool import Spool
 from photon_gpu.live.status import LiveStatus
-from photon_gpu.noise import NoiseModel
 from photon_gpu.place import destination
 from photon_gpu.records import Record, check
 from photon_gpu.storage import Storage

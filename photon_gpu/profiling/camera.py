@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.tables import supported_dtype
 
 if TYPE_CHECKING:
     from photon_gpu.profiling.profile import Measured

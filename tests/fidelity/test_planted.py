@@ -7,10 +7,10 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu import encoding
+from photon_gpu.engine.model.anscombe import inverse_anscombe, inverse_anscombe_unbiased
+from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.fidelity.lines import LIMITS
 from photon_gpu.reader import Movie
-from photon_gpu.tables import CodeTable
-from photon_gpu.transform import inverse_anscombe, inverse_anscombe_unbiased
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
+from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.model.representatives import needed, reach, unbiased
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.noise import NoiseModel
-from photon_gpu.representatives import needed, reach, unbiased
-from photon_gpu.transform import anscombe, stabilized_floor
 
 PHASES = 16
 """Shifts of the dither grid, and rounding offsets of integer output."""
@@ -205,7 +205,7 @@ class CodeTable:
     def representatives(self, low: int, high: int, phase: int = 0) -> NDArray[np.float64]:
         """Value each code ``low..high`` stands for, before any rounding to integers.
 
-        Bins of few integers, at low light, have the points of :mod:`photon_gpu.representatives`. Others
+        Bins of few integers, at low light, have the points of :mod:`photon_gpu.engine.model.representatives`. Others
         have the bin's centre, less ``gain*step^2/12`` where the square root rules and the
         bin holds more than one value (a wider bin above than below pulls the centre up
         by that much; for wide bins this equals the algebraic inverse less

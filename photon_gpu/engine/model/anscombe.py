@@ -1,7 +1,7 @@
 """The variance-stabilizing transform and its two inverses, on plain arrays.
 
 These are the textbook functions, in float64. What is stored is decided by
-:mod:`photon_gpu.tables`, in exact arithmetic; these agree with it to rounding.
+:mod:`photon_gpu.engine.model.code_table`, in exact arithmetic; these agree with it to rounding.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from photon_gpu.noise import NoiseModel
+from photon_gpu.engine.model.noise import NoiseModel
 
 
 def anscombe(values: ArrayLike, noise: NoiseModel | None = None) -> NDArray[np.float64]:

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
-from photon_gpu.noise import NoiseModel
-from photon_gpu.transform import stabilized_floor
+from photon_gpu.engine.model.anscombe import stabilized_floor
+from photon_gpu.engine.model.noise import NoiseModel
 
 _WIDE = 5.0  # ADU, of a photon or of the dark's sigma
 _LIGHTS = 25

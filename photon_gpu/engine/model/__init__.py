@@ -1,0 +1,1 @@
+"""The noise model, its transform, and the integer tables that decide every code."""
