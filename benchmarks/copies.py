@@ -27,7 +27,7 @@ import photon_gpu as pg
 from benchmarks.clock import interleaved, machine
 from benchmarks.compare import sized
 from photon_gpu import manifest
-from photon_gpu.backend import get_backend
+from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.layouts import layout_for
 

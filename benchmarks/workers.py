@@ -27,12 +27,12 @@ import photon_gpu as pg
 from benchmarks.clock import interleaved, machine
 from benchmarks.memory import NOISE, Shifted
 from benchmarks.record import RESULTS, path_of, save
-from photon_gpu.backend import get_backend
-from photon_gpu.blosc import Compressor
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.layouts import layout_for
-from photon_gpu.predictors import Predictor
 
 COLUMNS = ("date", "machine", "load", "by", "workers", "raw_bytes", "rounds", "seconds", "min_seconds", "max_seconds",
            "mb_s", "speed_up", "stages")  # fmt: skip

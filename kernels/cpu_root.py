@@ -12,7 +12,8 @@ def forward_root(values: NDArray, pitch: int, model: NDArray[np.float32], base: 
     """Codes less ``base``, ``out (T, n)``, of frames that begin ``pitch`` values apart in ``values``, 1-D.
 
     Under the root stands ``value*model[0] + model[1]``, where that is ``model[2]`` or more; else the code
-    is on the line ``value*model[3] + model[4]``. :mod:`photon_gpu.root` says for which values that is exact.
+    is on the line ``value*model[3] + model[4]``. For which values that is exact,
+    :mod:`photon_gpu.engine.codec.sqrt_quantize` says.
     """
     scale, shift, bend, slope, dark = model[0], model[1], model[2], model[3], model[4]
     least = np.int32(base)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Compressor": "photon_gpu.blosc",
+    "Compressor": "photon_gpu.engine.codec.blosc",
     "EncodeReport": "photon_gpu.report",
     "FidelityWarning": "photon_gpu.errors",
     "LiveWriter": "photon_gpu.live.writer",
@@ -24,7 +24,7 @@ _HOMES = {
     "NoiseModel": "photon_gpu.engine.model.noise",
     "PhotonError": "photon_gpu.errors",
     "PhotonWarning": "photon_gpu.errors",
-    "Predictor": "photon_gpu.predictors",
+    "Predictor": "photon_gpu.engine.codec.predictors",
     "Simulation": "photon_gpu.simulation",
     "Storage": "photon_gpu.storage",
     "anscombe": "photon_gpu.engine.model.anscombe",
@@ -46,8 +46,9 @@ _HOMES = {
 __all__ = [*_HOMES]
 
 if TYPE_CHECKING:
-    from photon_gpu.blosc import Compressor as Compressor
     from photon_gpu.cluster import encode_many as encode_many
+    from photon_gpu.engine.codec.blosc import Compressor as Compressor
+    from photon_gpu.engine.codec.predictors import Predictor as Predictor
     from photon_gpu.engine.model.anscombe import anscombe as anscombe
     from photon_gpu.engine.model.anscombe import inverse_anscombe as inverse_anscombe
     from photon_gpu.engine.model.anscombe import inverse_anscombe_unbiased as inverse_anscombe_unbiased
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
     from photon_gpu.insertion import movie as movie
     from photon_gpu.live.recovery import recover as recover
     from photon_gpu.live.writer import LiveWriter as LiveWriter
-    from photon_gpu.predictors import Predictor as Predictor
     from photon_gpu.reader import Movie as Movie
     from photon_gpu.reader import open as open
     from photon_gpu.repair import repair as repair

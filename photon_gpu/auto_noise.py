@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, NoiseContradictionError, PhotonWarning
 from photon_gpu.noise_check import judge_noise

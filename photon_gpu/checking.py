@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu import metadata
+from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts.base import Layout
 from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.errors import BackendUnavailableError, InvalidInputError
-from photon_gpu.inverse import STABILIZED
 from photon_gpu.metadata import Description
 from photon_gpu.storage import Storage
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import blosc
-from photon_gpu.backend import get_backend
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec import blosc
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.header import unpack
 from photon_gpu.errors import CorruptDataError, PhotonError
-from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import Description
-from photon_gpu.payload import unpack
 
 
 def decode_whole(data: bytes, number: int, description: Description) -> NDArray:

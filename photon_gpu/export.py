@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu import manifest, metadata
-from photon_gpu.backend import get_backend
-from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
 from photon_gpu.durable import replacing
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
-from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.place import destination, refuse_source

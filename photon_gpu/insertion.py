@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from photon_gpu.auto_noise import given
-from photon_gpu.blosc import Compressor
 from photon_gpu.checking import check_mode
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.code_table import check_step
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.predictors import Predictor
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 

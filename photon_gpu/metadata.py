@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu.blosc import MAX_BYTES, Compressor
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.blosc import MAX_BYTES, Compressor
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
 from photon_gpu.layouts.base import Layout
-from photon_gpu.predictors import Predictor
 
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
 CHECK = "fidelity_check"

@@ -10,8 +10,8 @@ import hashlib
 import json
 
 from photon_gpu import metadata
-from photon_gpu.backend import Backend
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.layouts import layout_for
 from photon_gpu.tuning import Choice
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.engine.model.noise import NoiseModel

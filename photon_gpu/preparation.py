@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from photon_gpu import metadata
-from photon_gpu.backend import Backend, get_backend
-from photon_gpu.blosc import Compressor
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend, get_backend
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError
@@ -17,7 +18,6 @@ from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.base import Layout
 from photon_gpu.movie_id import identified
 from photon_gpu.place import refuse_source
-from photon_gpu.predictors import Predictor
 from photon_gpu.resume import Stored, plan_of, stored_chunks
 from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu import manifest, records
-from photon_gpu.backend import get_backend
 from photon_gpu.callable_module import make_callable
 from photon_gpu.decode_whole import decode_whole, proves_itself
+from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.layouts import layout_for

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.encoding import Encoding
 
 
 def noise_floor_bits(step: float) -> float:

@@ -13,16 +13,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import blosc, coder
-from photon_gpu.backend import Backend
-from photon_gpu.blosc import Compressor, Map
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec import blosc
+from photon_gpu.engine.codec import chunk as coder
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.blosc import Compressor, Map
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import LEVELS, SORTABLE, Predictor, band_rows, fit
+from photon_gpu.engine.codec.quantize import Forward, extent
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.forward import Forward, extent
 from photon_gpu.layouts import layout_for
-from photon_gpu.predictors import LEVELS, SORTABLE, Predictor, band_rows, fit
 from photon_gpu.sources.base import Source
 
 PRESETS = ("fast", "balanced", "small")

@@ -18,13 +18,13 @@ from photon_gpu import manifest, metadata, records
 from photon_gpu.callable_module import make_callable
 from photon_gpu.claim import MARKER
 from photon_gpu.decode_whole import decode_whole
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreNotFoundError
 from photon_gpu.layouts.compact import filter_config
 from photon_gpu.manifest import Manifest
 from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
-from photon_gpu.predictors import Predictor
 from photon_gpu.storage import Storage
 from photon_gpu.swap import left_behind_text
 from photon_gpu.verification import Problem, Verification, failing, salvaged

@@ -7,12 +7,12 @@ from functools import cache
 
 import numpy as np
 
-from photon_gpu.backend import Backend
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import NAMES, SORTABLE, Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.layouts import layout_for
-from photon_gpu.predictors import NAMES, SORTABLE, Predictor
 
 _NEEDED = {"fast": ("mean",), "balanced": ("mean", "past"), "small": ("mean", "past", "full", "moving")}
 
@@ -29,7 +29,7 @@ def warm_up(backend: Backend, encoding: Encoding, preset: str) -> float:
 
 @cache
 def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) -> None:
-    from photon_gpu.backend import get_backend
+    from photon_gpu.engine.codec.backend import get_backend
 
     values = np.zeros((2, 2, 2), dtype)
     encoding = Encoding(

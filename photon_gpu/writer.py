@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from photon_gpu import auto_noise, manifest, metadata, verdict
-from photon_gpu.backend import Backend
-from photon_gpu.blosc import Compressor, Map
 from photon_gpu.checking import Checker, check_mode
 from photon_gpu.claim import Claim
 from photon_gpu.deletion import Deletable, drop_source
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.blosc import Compressor, Map
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Ranked, lent, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts.base import Layout
 from photon_gpu.place import destination
-from photon_gpu.predictors import Predictor
 from photon_gpu.preparation import accept, tune
 from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.resume import Stored, frames_crc

@@ -12,8 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photon_gpu import blosc
-from photon_gpu.blosc import Compressor, compress, compress_blocks, decompress, decompress_span, frame_sizes
+from photon_gpu.engine.codec import blosc
+from photon_gpu.engine.codec.blosc import (
+    Compressor,
+    compress,
+    compress_blocks,
+    decompress,
+    decompress_span,
+    frame_sizes,
+)
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 

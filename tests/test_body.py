@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from photon_gpu.kernels import cpu, reference
 
-from photon_gpu.body import SEGMENT, Places, Reader, Writer, from_planes, to_planes
+from photon_gpu.engine.codec.bands import SEGMENT, Places, Reader, Writer, from_planes, to_planes
 from photon_gpu.errors import CorruptDataError
 
 SHAPES = [  # frames, rows, columns, rows per band

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import blosc, metadata
+from photon_gpu import metadata
 from photon_gpu.decode_whole import decode_whole
+from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import CorruptDataError
 
 COUNTS = np.random.default_rng(0).poisson(20, (7, 8, 9)).astype("uint16")

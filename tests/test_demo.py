@@ -10,9 +10,9 @@ from rich.console import Console
 
 import photon_gpu.demo
 from photon_gpu.demo import STEP, Expected, demo
+from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
-from photon_gpu.inverse import STABILIZED
 from photon_gpu.reader import Movie
 from photon_gpu.reader import open as open_movie
 from photon_gpu.report import noise_floor_bits

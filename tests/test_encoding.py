@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from photon_gpu.encoding import LAYOUTS, Encoding
+from photon_gpu.engine.codec.encoding import LAYOUTS, Encoding
 from photon_gpu.engine.model.code_table import PHASES
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_gpu.backend import get_backend
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.quantize import Extent, Forward, extent, narrowest, span
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.forward import Extent, Forward, extent, narrowest, span
 
 NUMBA, NUMPY = get_backend("numba"), get_backend("numpy")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import blosc, metadata
+from photon_gpu import metadata
 from photon_gpu.decode_whole import proves_itself
+from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import PhotonWarning, UnsupportedVersionError
 from tests.golden.make import CASES, make
 

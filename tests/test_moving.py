@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from photon_gpu.kernels import cpu
 
-from photon_gpu.moving import fit_frames
-from photon_gpu.predictors import MIX, fit, mix, rates, within_limits
+from photon_gpu.engine.codec.frame_weights import fit_frames
+from photon_gpu.engine.codec.predictors import MIX, fit, mix, rates, within_limits
 
 
 def scene(shape, seed=0):
@@ -89,10 +89,10 @@ def test_a_large_frame_is_sampled_and_fitted_as_well():
 
 
 def _of_all(codes):
-    from photon_gpu import moving
+    from photon_gpu.engine.codec import frame_weights
 
-    kept, moving._MOST = moving._MOST, 1 << 16
+    kept, frame_weights._MOST = frame_weights._MOST, 1 << 16
     try:
         return fit_frames(codes, 16, 255)
     finally:
-        moving._MOST = kept
+        frame_weights._MOST = kept

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import blosc, coder
-from photon_gpu.body import SEGMENT
+from photon_gpu.engine.codec import blosc
+from photon_gpu.engine.codec import chunk as coder
+from photon_gpu.engine.codec.bands import SEGMENT
+from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.header import block_shape
+from photon_gpu.engine.codec.random_access import decode_part
 from photon_gpu.errors import CorruptDataError, PhotonWarning
-from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
-from photon_gpu.partial import decode_part
-from photon_gpu.payload import block_shape
 from tests.test_coder import CAMERA, DTYPES, MADE, NUMBA, NUMPY, Encoding, encoded, movie
 from tests.test_golden import LISTED
 

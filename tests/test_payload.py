@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from photon_gpu.body import Places
+from photon_gpu.engine.codec.bands import Places
+from photon_gpu.engine.codec.header import DTYPES, Header, block_shape, header_bytes, number_field, unpack
 from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
-from photon_gpu.payload import DTYPES, Header, block_shape, header_bytes, number_field, unpack
 
 HEADER = Header(
     predictor=3, width=2, exact=False, phases=16, dtype="int16", frames=3, base=-1234567890123, checksum=2**64 - 5,

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photon_gpu import coder
-from photon_gpu.backend import get_backend
-from photon_gpu.errors import InvalidInputError
-from photon_gpu.predictors import (
+from photon_gpu.engine.codec import chunk as coder
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.predictors import (
     MULTIPLICITY,
     NAMES,
     TERMS,
@@ -25,6 +24,7 @@ from photon_gpu.predictors import (
     fit,
     rates,
 )
+from photon_gpu.errors import InvalidInputError
 
 FITTED = ["past", "full", "spatial"]
 

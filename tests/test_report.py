@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.report import EncodeReport, little_light, noise_floor_bits
 

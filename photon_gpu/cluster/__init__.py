@@ -12,15 +12,15 @@ from contextvars import copy_context
 from typing import Any
 
 from photon_gpu.auto_noise import given
-from photon_gpu.blosc import Compressor
 from photon_gpu.cluster.movie import MovieOnCluster, threads_of
 from photon_gpu.cluster.report import ManyReport
 from photon_gpu.cluster.work import Settings
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import BatchError, InvalidInputError
 from photon_gpu.place import destination
-from photon_gpu.predictors import Predictor
 from photon_gpu.report import EncodeReport
 from photon_gpu.sources import open_source
 from photon_gpu.sources.dask import DaskSource, misaligned

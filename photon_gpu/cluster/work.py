@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from photon_gpu import auto_noise, manifest
 from photon_gpu.auto_noise import Settled
-from photon_gpu.backend import Backend, get_backend
-from photon_gpu.blosc import Compressor
 from photon_gpu.claim import read_marker
 from photon_gpu.cluster.frames import Frames
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend, get_backend
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
@@ -28,7 +29,6 @@ from photon_gpu.fidelity.chunk_sample import decoded, excerpts
 from photon_gpu.fidelity.sample import Block
 from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
-from photon_gpu.predictors import Predictor
 from photon_gpu.preparation import accept, tune
 from photon_gpu.resume import Stored, frames_crc
 from photon_gpu.sources.base import Source

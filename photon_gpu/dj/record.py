@@ -14,15 +14,16 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from photon_gpu import manifest, metadata, verdict
 from photon_gpu.auto_noise import AUTO, given, settle
-from photon_gpu.backend import get_backend
-from photon_gpu.blosc import Compressor
 from photon_gpu.claim import Claim
 from photon_gpu.dj.address import movie_path
 from photon_gpu.dj.codec import PhotonCodec, PhotonCompactCodec, resolve_store
 from photon_gpu.dj.marks import mark_location
 from photon_gpu.dj.row import Recorded, make_row
 from photon_gpu.dj.stores import storage_at, store_backend
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
@@ -34,7 +35,6 @@ from photon_gpu.metadata import chunk_name
 from photon_gpu.movie_id import identified
 from photon_gpu.noise_check import judge_noise
 from photon_gpu.ownership import remove_own
-from photon_gpu.predictors import Predictor
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.storage import Storage
 from photon_gpu.tuning import choose

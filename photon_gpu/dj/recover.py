@@ -9,12 +9,12 @@ from typing import Any
 
 from photon_gpu import manifest, metadata
 from photon_gpu.auto_noise import KEY
-from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER, Claim
 from photon_gpu.dj.address import table_path
 from photon_gpu.dj.record import ENCODING, JOURNAL, Column, columns_of, insert_recorded
 from photon_gpu.dj.stored_movies import modified
 from photon_gpu.dj.stores import storage_at
+from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.layouts import layout_for

@@ -76,7 +76,7 @@ def _least(size: int, reached: Any) -> int:
 def predict(
     slot: Slot, name: str, codes: Any, weights: NDArray[np.int32], steps: NDArray[np.int32], band_rows: int
 ) -> Any:
-    """Residuals of banded codes ``(T, rows, columns)``; as :func:`photon_gpu.coder.encode` has them by band."""
+    """Residuals of banded codes ``(T, rows, columns)``, by band, as in :mod:`photon_gpu.engine.codec.chunk`."""
     if name == "none":
         return codes
     return _through(slot, f"predict_{_KERNEL.get(name, name)}", codes, weights, steps, band_rows, "predicted")

@@ -1,4 +1,4 @@
-"""Chunks through a GPU: the twin of :mod:`photon_gpu.coder`, byte for byte.
+"""Chunks through a GPU: the twin of :mod:`photon_gpu.engine.codec.chunk`, byte for byte.
 
 Bands do not depend on each other, so a chunk goes through in pieces of whole bands, as many at a
 time as a slot holds: usually one piece. Threads that call this at once use different slots; that is
@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.backend import get_backend
-from photon_gpu.coder import Opened, Plan, decode, forward_for
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.chunk import Opened, Plan, decode, forward_for
+from photon_gpu.engine.codec.dequantize import STABILIZED, Render, beyond_tables, render
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.header import block_shape
+from photon_gpu.engine.codec.predictors import band_rows
+from photon_gpu.engine.codec.quantize import Extent, check_extent
 from photon_gpu.engine.runtime.pool import copy
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError, InvalidInputError
-from photon_gpu.forward import Extent, check_extent
 from photon_gpu.gpu.bands import bands, banks, extent, first_where, in_banks, predict, restore
 from photon_gpu.gpu.devices import chosen_devices
 from photon_gpu.gpu.packing import bring_down, bring_up, check_unpacked, restored_here
 from photon_gpu.gpu.slots import Lane, Slot, Slots
-from photon_gpu.inverse import STABILIZED, Render, beyond_tables, render
 from photon_gpu.kernels import cpu
-from photon_gpu.payload import block_shape
-from photon_gpu.predictors import band_rows
 
 
 class Gpu:
@@ -72,7 +72,7 @@ class Gpu:
     def encode(
         self, values: Any, chunk: tuple[int, ...], encoding: Encoding, *, first_frame: int = 0, stages: Stages
     ) -> NDArray[np.uint8]:
-        """As :func:`photon_gpu.coder.encode`."""
+        """As :func:`photon_gpu.engine.codec.chunk.encode`."""
         frames = values.shape[0] if len(chunk) > 1 else 1
         _, rows, columns = block_shape(chunk)
         band = band_rows(rows, columns)
@@ -132,7 +132,7 @@ class Gpu:
         device: int | None = None,
         out: NDArray | None = None,
     ) -> Any:
-        """As :func:`photon_gpu.coder.decode`; with ``device``, an array there instead of one here."""
+        """As :func:`photon_gpu.engine.codec.chunk.decode`; with ``device``, an array there instead of one here."""
         opened = Opened(payload, chunk, encoding, start, stop, what, number=number)
         header, dtype = opened.header, opened.dtype
         if header.raw or beyond_tables(encoding, header.top):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.backend import get_backend
-from photon_gpu.body import SEGMENT
-from photon_gpu.coder import ALTERED, Opened, Plan
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.bands import SEGMENT
+from photon_gpu.engine.codec.chunk import ALTERED, Opened, Plan
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.gpu.bands import bands
 from photon_gpu.gpu.slots import Slot

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.backend import Backend
+from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError
 from photon_gpu.gpu.devices import load_cupy

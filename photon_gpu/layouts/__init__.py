@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from photon_gpu.backend import Backend
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.layouts.base import Layout
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.backend import Backend
-from photon_gpu.blosc import MAX_BYTES, Map
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.blosc import MAX_BYTES, Map
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.quantize import Extent
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.forward import Extent
 
 if TYPE_CHECKING:
     from photon_gpu.gpu.coder import Gpu

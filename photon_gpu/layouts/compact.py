@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import blosc
-from photon_gpu.blosc import Map
-from photon_gpu.coder import code_span, decode, encode, encode_raw
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec import blosc
+from photon_gpu.engine.codec.blosc import Map
+from photon_gpu.engine.codec.chunk import code_span, decode, encode, encode_raw
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.header import most_bytes, unpack
+from photon_gpu.engine.codec.quantize import Extent
+from photon_gpu.engine.codec.random_access import decode_part
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.forward import Extent
 from photon_gpu.layouts.base import Layout
-from photon_gpu.partial import decode_part
-from photon_gpu.payload import most_bytes, unpack
 
 
 class Compact(Layout):

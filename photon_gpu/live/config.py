@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.auto_noise import KEY
-from photon_gpu.blosc import Compressor
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts import layout_for
-from photon_gpu.predictors import Predictor
 from photon_gpu.tuning import PRESETS
 
 OWN_ATTRIBUTES = ("recording_id", "lost_frames", KEY)
@@ -131,7 +131,7 @@ class LiveConfig:
         return cls(**data)
 
     def _chunk_frames(self) -> int:
-        from photon_gpu.backend import get_backend
+        from photon_gpu.engine.codec.backend import get_backend
 
         layout = layout_for(Encoding(layout=self.layout, dtype=self.dtype), get_backend("numpy"))
         most = self.queue_bytes // (_FEWEST_CHUNKS * self.frame_nbytes)

@@ -10,9 +10,9 @@ from typing import Any
 
 from photon_gpu import records
 from photon_gpu.auto_noise import AUTO, KEY
-from photon_gpu.backend import Backend
-from photon_gpu.blosc import Compressor
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from photon_gpu import metadata, verdict
-from photon_gpu.backend import Backend
+from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.errors import RecordingError, StoreUnavailableError
 from photon_gpu.fidelity.chunk_sample import ChunkSample
 from photon_gpu.fidelity.lines import Line

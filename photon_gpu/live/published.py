@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from photon_gpu import manifest, metadata
-from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER
+from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.layouts import layout_for
 from photon_gpu.live.unpublished import unpublished

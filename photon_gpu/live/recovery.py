@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from photon_gpu import durable, metadata, verdict
 from photon_gpu.auto_noise import AUTO, KEY
-from photon_gpu.backend import get_backend
 from photon_gpu.claim import MARKER, Claim, alive, read_marker
+from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import (

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from photon_gpu import manifest, records
-from photon_gpu.backend import get_backend
 from photon_gpu.decode_whole import decode_whole
+from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.layouts import layout_for
 from photon_gpu.layouts.compact import Compact

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu import metadata, verdict
-from photon_gpu.backend import get_backend
 from photon_gpu.claim import Claim
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import (

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu import auto_noise
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.profiling.camera import Camera
 from photon_gpu.sources import open_source

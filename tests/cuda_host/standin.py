@@ -486,7 +486,8 @@ def installed(seed: int = 0, *, devices: int = 1, memory: int = 1 << 30) -> Iter
 
 
 def _forget_backends() -> None:
-    from photon_gpu import backend, kernels, warmup
+    from photon_gpu import kernels, warmup
+    from photon_gpu.engine.codec import backend
 
     backend._cupy.cache_clear()
     warmup._warm.cache_clear()

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from photon_gpu.kernels import cpu, reference
 
+from photon_gpu.engine.codec.predictors import MULTIPLICITY, mix, rates
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.predictors import MULTIPLICITY, mix, rates
 from tests.kernels.vectors import weights_of
 
 TWINS = {"cpu": cpu}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from photon_gpu.kernels import reference
 
-from photon_gpu.predictors import mix
+from photon_gpu.engine.codec.predictors import mix
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 

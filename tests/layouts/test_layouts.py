@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from photon_gpu import metadata
-from photon_gpu.backend import get_backend
-from photon_gpu.blosc import Compressor
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.inverse import STABILIZED
 from photon_gpu.layouts import layout_for
-from photon_gpu.predictors import Predictor
 
 NUMBA, NUMPY = get_backend("numba"), get_backend("numpy")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
@@ -121,7 +121,7 @@ def test_plain_holds_multiples_of_the_step_with_dither_too():
     for dither in (None, 3):
         kind = made("plain", step=0.3, dither=dither)
         values = movie("uint16", (3, 8, 8))
-        from photon_gpu.blosc import decompress
+        from photon_gpu.engine.codec.blosc import decompress
 
         labels = (
             decompress(kind.encode(values, (4, 8, 8), stages=Stages()), 4 * 64 * 8)
@@ -134,7 +134,7 @@ def test_plain_holds_multiples_of_the_step_with_dither_too():
 
 def test_labels_off_the_grid_are_damage():
     kind = made("plain")
-    from photon_gpu.blosc import compress
+    from photon_gpu.engine.codec.blosc import compress
 
     labels = np.full((2, 4, 4), 7.25)
     with pytest.raises(CorruptDataError, match="32 of 32 values.*multiple of the step"):
@@ -142,7 +142,7 @@ def test_labels_off_the_grid_are_damage():
 
 
 def test_labels_too_far_apart_for_a_table_are_damage():
-    from photon_gpu.blosc import compress
+    from photon_gpu.engine.codec.blosc import compress
 
     labels = np.zeros((1, 2, 2))
     labels[0, 0, 0] = 2.0**29
@@ -169,7 +169,7 @@ def test_what_plain_could_not_read_back_is_refused_when_it_is_stored():
 
 
 def test_an_unquantized_store_is_read_by_the_algebraic_inverse():
-    from photon_gpu.blosc import compress
+    from photon_gpu.engine.codec.blosc import compress
 
     values = movie("uint16", (3, 6, 7))
     kind = layout_for(Encoding(layout="plain", noise=CAMERA, step=None), NUMBA)

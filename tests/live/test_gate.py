@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.backend import get_backend
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.layouts import layout_for
@@ -155,7 +155,7 @@ def test_the_gate_and_the_encoder_agree_on_random_ranges(layout, dtype):
 
 def _coded(layout, block):
     """Encode a chunk; of one whose table of thresholds would take long, only what may refuse it."""
-    from photon_gpu.forward import extent
+    from photon_gpu.engine.codec.quantize import extent
 
     _, top = layout.check(extent(block, layout.backend, noise=layout.encoding.noise))
     if layout.encoding.table().has_lut or top < 10_000:

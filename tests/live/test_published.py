@@ -10,7 +10,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu import metadata
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.errors import StoreExistsError
 from photon_gpu.live.published import discard_unpublished
 from photon_gpu.storage import Storage

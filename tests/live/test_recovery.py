@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import blosc
 from photon_gpu.claim import MARKER
+from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import (
     CorruptDataError,
     InvalidInputError,

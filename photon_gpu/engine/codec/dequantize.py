@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.backend import Backend, get_backend
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend, get_backend
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.quantize import Extent, Forward
 from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.forward import Extent, Forward
 
 STABILIZED = "stabilized"
 

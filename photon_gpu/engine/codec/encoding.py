@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu.blosc import Compressor
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.code_table import PHASES, CodeTable, check_step, dtype_name
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.predictors import Predictor
 
 _NO_PREDICTOR = Predictor(name="none")
 _DEFAULT = Compressor()

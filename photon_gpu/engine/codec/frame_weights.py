@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.codec.predictors import MIX, MIX_MULTIPLICITY, ONE, rates, within_limits
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.kernels.cpu_fit import TERMS, mix_sums
-from photon_gpu.predictors import MIX, MIX_MULTIPLICITY, ONE, rates, within_limits
 
 _MOST = 1 << 13  # samples of a frame, about: enough for 16 weights
 _PER_WEIGHT = 50

@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.backend import Backend
-from photon_gpu.blosc import Blocks, Map
-from photon_gpu.body import SEGMENT, Reader, from_planes
-from photon_gpu.coder import Opened, restore, restore_sorted
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.bands import SEGMENT, Reader, from_planes
+from photon_gpu.engine.codec.blosc import Blocks, Map
+from photon_gpu.engine.codec.chunk import Opened, restore, restore_sorted
+from photon_gpu.engine.codec.dequantize import render
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.header import Header
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.inverse import render
-from photon_gpu.payload import Header
 
 _ALONE = ("none", "spatial")
 """Predictors that need no frame before."""

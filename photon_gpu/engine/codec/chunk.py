@@ -9,21 +9,29 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.backend import Backend
-from photon_gpu.blosc import Map
-from photon_gpu.body import Places, Writer, from_planes
-from photon_gpu.encoding import Encoding
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.bands import Places, Writer, from_planes
+from photon_gpu.engine.codec.blosc import Map
+from photon_gpu.engine.codec.dequantize import STABILIZED, render
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.frame_weights import fit_frames
+from photon_gpu.engine.codec.header import (
+    Header,
+    Need,
+    block_shape,
+    check_place,
+    header_bytes,
+    identity,
+    unpack,
+)
+from photon_gpu.engine.codec.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
+from photon_gpu.engine.codec.quantize import Extent, Forward, extent, narrowest, span
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.forward import Extent, Forward, extent, narrowest, span
-from photon_gpu.inverse import STABILIZED, render
 from photon_gpu.kernels import cpu
-from photon_gpu.moving import fit_frames
-from photon_gpu.payload import Header, Need, block_shape, check_place, header_bytes, identity, unpack
-from photon_gpu.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
 
 Empty = Callable[[tuple[int, ...], np.dtype], NDArray]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.body import SEGMENT, Places, Reader
+from photon_gpu.engine.codec.bands import SEGMENT, Places, Reader
+from photon_gpu.engine.codec.predictors import MAX_LEVELS, MIX, NAMES, SORTABLE, TERMS, within_limits
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
-from photon_gpu.predictors import MAX_LEVELS, MIX, NAMES, SORTABLE, TERMS, within_limits
 
 MAGIC = b"PHTN"
 MAJOR = 2

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.backend import Backend
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.sqrt_quantize import Root, root_of, runs
 from photon_gpu.engine.model.anscombe import stabilized_floor
 from photon_gpu.engine.model.code_table import MAX_CODES, CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.kernels import cpu
-from photon_gpu.root import Root, root_of, runs
 
 _LARGEST_INTEGER = 1 << 53
 _PHOTON_COUNTER = NoiseModel()
