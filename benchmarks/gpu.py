@@ -127,7 +127,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
 
 def overlap_figures(cupy: Any, megabytes: int = 256) -> dict[str, float]:
     """Copies up, kernels and copies down, alone and together: how much of the shorter ones is hidden."""
-    from photon_gpu.gpu.slots import Lane
+    from photon_gpu.engine.gpu.slots import Lane
 
     lane = Lane(0, "benchmark")
     host_up, host_down = (lane.slots[0].pinned(name, (megabytes << 20,), np.uint8) for name in ("up", "down"))
@@ -217,7 +217,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=2000, help="of 512 x 512 pixels, for whole encodes")
     asked = parser.parse_args()
     try:
-        from photon_gpu.gpu.devices import device_count, load_cupy
+        from photon_gpu.engine.gpu.devices import device_count, load_cupy
 
         device_count()
         cupy = load_cupy()

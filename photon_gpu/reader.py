@@ -32,7 +32,7 @@ from photon_gpu.storage import Storage
 from photon_gpu.swap import left_behind_text
 
 if TYPE_CHECKING:
-    from photon_gpu.gpu.coder import Gpu
+    from photon_gpu.engine.gpu.coder import Gpu
 
 _FETCHES = 4
 _IN_FLIGHT_BYTES = 512 << 20

@@ -265,7 +265,7 @@ def sample(
 
     Parts are two bands of rows, from the start of the first and of the middle chunk, of as few rows as
     it takes to have 32 frames: a running mean that has seen two is no running mean yet. Of frames on a
-    GPU, values with the same codes (see :meth:`photon_gpu.gpu.coder.Gpu.sample`).
+    GPU, values with the same codes (see :meth:`photon_gpu.engine.gpu.coder.Gpu.sample`).
     """
     frames, *middle, columns = source.shape
     rows = math.prod(middle)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 SKIPPED = (
     "photon_gpu.__main__",
     "photon_gpu.dj",
-    "photon_gpu.gpu",
+    "photon_gpu.engine.gpu",
     "photon_gpu.kernels.cuda",
     "photon_gpu.cli",
 )

@@ -17,7 +17,7 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from photon_gpu.gpu.coder import Gpu
+    from photon_gpu.engine.gpu.coder import Gpu
 
 
 def placed(values: NDArray, out: NDArray) -> NDArray:

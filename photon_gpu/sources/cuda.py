@@ -38,7 +38,7 @@ class CudaSource(Source):
     """
 
     def __init__(self, array: Any) -> None:
-        from photon_gpu.gpu.devices import load_cupy
+        from photon_gpu.engine.gpu.devices import load_cupy
 
         cupy = load_cupy()
         self.name = f"{type(array).__name__} on a GPU"

@@ -21,8 +21,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CU, PC, RC = "kernels/photon.cu", "kernels/predictors.cu", "kernels/residuals.cu"
 TWIN, LAUNCH = "kernels/cuda.py", "kernels/cuda_launch.py"
-SLOTS, CODER, BANDS = "photon_gpu/gpu/slots.py", "photon_gpu/gpu/coder.py", "photon_gpu/gpu/bands.py"
-PACKING = "photon_gpu/gpu/packing.py"
+SLOTS, CODER, BANDS = (
+    "photon_gpu/engine/gpu/slots.py",
+    "photon_gpu/engine/gpu/coder.py",
+    "photon_gpu/engine/gpu/bands.py",
+)
+PACKING = "photon_gpu/engine/gpu/packing.py"
 KERNELS = ("tests/kernels/test_cuda.py",)
 RESIDUALS = ("tests/kernels/test_cuda_residuals.py",)
 PIPELINE = ("tests/test_gpu.py",)

@@ -470,7 +470,7 @@ def installed(seed: int = 0, *, devices: int = 1, memory: int = 1 << 30) -> Iter
     """Put the stand-in into ``sys.modules``; modules that import CuPy are loaded anew within."""
     machine = Machine(seed, devices, memory)
     fake = module(machine)
-    ours = ("cupy", "photon_gpu.kernels.cuda", "photon_gpu.gpu")
+    ours = ("cupy", "photon_gpu.kernels.cuda", "photon_gpu.engine.gpu")
     _forget_backends()
     saved = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith(ours)}
     sys.modules.update({"cupy": fake, "cupy.cuda": fake.cuda, "cupy.cuda.runtime": fake.cuda.runtime})

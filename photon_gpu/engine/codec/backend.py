@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from photon_gpu.errors import BackendUnavailableError, InvalidInputError
 
 if TYPE_CHECKING:
-    from photon_gpu.gpu.coder import Gpu
+    from photon_gpu.engine.gpu.coder import Gpu
 
 NAMES = ("auto", "numba", "cupy", "numpy")
 
@@ -66,7 +66,7 @@ def get_backend(name: str = "auto", *, on_gpu: bool = False) -> Backend:
 
 @cache
 def _cupy(name: str, why: str) -> Backend:
-    gpu = importlib.import_module("photon_gpu.gpu.coder").Gpu(name, why)
+    gpu = importlib.import_module("photon_gpu.engine.gpu.coder").Gpu(name, why)
     return Backend(name, _on_cpu("auto").kernels, why, gpu=gpu)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from photon_gpu.engine.runtime.stopwatch import Stages
 
 if TYPE_CHECKING:
-    from photon_gpu.gpu.slots import Lane
+    from photon_gpu.engine.gpu.slots import Lane
 
 
 class Timeline:

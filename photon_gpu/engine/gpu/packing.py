@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.bands import SEGMENT
 from photon_gpu.engine.codec.chunk import ALTERED, Opened, Plan
+from photon_gpu.engine.gpu.bands import bands
+from photon_gpu.engine.gpu.slots import Slot
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.gpu.bands import bands
-from photon_gpu.gpu.slots import Slot
 from photon_gpu.kernels import cpu
 
 

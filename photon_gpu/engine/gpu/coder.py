@@ -20,13 +20,13 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import block_shape
 from photon_gpu.engine.codec.predictors import band_rows
 from photon_gpu.engine.codec.quantize import Extent, check_extent
+from photon_gpu.engine.gpu.bands import bands, banks, extent, first_where, in_banks, predict, restore
+from photon_gpu.engine.gpu.devices import chosen_devices
+from photon_gpu.engine.gpu.packing import bring_down, bring_up, check_unpacked, restored_here
+from photon_gpu.engine.gpu.slots import Lane, Slot, Slots
 from photon_gpu.engine.runtime.pool import copy
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError, InvalidInputError
-from photon_gpu.gpu.bands import bands, banks, extent, first_where, in_banks, predict, restore
-from photon_gpu.gpu.devices import chosen_devices
-from photon_gpu.gpu.packing import bring_down, bring_up, check_unpacked, restored_here
-from photon_gpu.gpu.slots import Lane, Slot, Slots
 from photon_gpu.kernels import cpu
 
 

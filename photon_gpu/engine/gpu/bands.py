@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.gpu.slots import Slot
+from photon_gpu.engine.gpu.slots import Slot
 
 _KERNEL = {"moving": "full"}
 

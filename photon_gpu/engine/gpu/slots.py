@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.gpu.devices import load_cupy
+from photon_gpu.engine.gpu.timing import Timeline
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError
-from photon_gpu.gpu.devices import load_cupy
-from photon_gpu.gpu.timing import Timeline
 
 SLOTS = 3
 """Chunks in flight per device."""
