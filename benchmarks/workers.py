@@ -31,8 +31,8 @@ from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
-from photon_gpu.layouts import layout_for
 
 COLUMNS = ("date", "machine", "load", "by", "workers", "raw_bytes", "rounds", "seconds", "min_seconds", "max_seconds",
            "mb_s", "speed_up", "stages")  # fmt: skip

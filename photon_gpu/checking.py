@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from photon_gpu import metadata
 from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.layouts.base import Layout
 from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage
 

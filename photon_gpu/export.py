@@ -26,10 +26,10 @@ from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
-from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.place import destination, refuse_source
 from photon_gpu.reader import Movie

@@ -14,9 +14,9 @@ import numpy as np
 from photon_gpu.engine.codec.blosc import MAX_BYTES, Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
-from photon_gpu.layouts.base import Layout
 
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
 CHECK = "fidelity_check"

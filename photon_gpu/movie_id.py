@@ -12,7 +12,7 @@ import json
 from photon_gpu import metadata
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.layouts import layout_for
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.tuning import Choice
 
 

@@ -11,11 +11,11 @@ from photon_gpu.engine.codec.backend import Backend, get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.base import Layout
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError
-from photon_gpu.layouts import layout_for
-from photon_gpu.layouts.base import Layout
 from photon_gpu.movie_id import identified
 from photon_gpu.place import refuse_source
 from photon_gpu.resume import Stored, plan_of, stored_chunks

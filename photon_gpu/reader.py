@@ -21,12 +21,12 @@ from photon_gpu import manifest, metadata, records, verdict
 from photon_gpu.counts import Counts
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel, submitting, worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, StoreNotFoundError
 from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.kept import STORED, Kept
-from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.storage import Storage
 from photon_gpu.swap import left_behind_text

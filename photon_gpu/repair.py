@@ -19,9 +19,9 @@ from photon_gpu import manifest, records
 from photon_gpu.callable_module import make_callable
 from photon_gpu.decode_whole import decode_whole, proves_itself
 from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
-from photon_gpu.layouts import layout_for
 from photon_gpu.manifest import Manifest
 from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.sources import open_source

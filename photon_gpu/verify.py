@@ -20,9 +20,9 @@ from photon_gpu.claim import MARKER
 from photon_gpu.decode_whole import decode_whole
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.compact import filter_config
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreNotFoundError
-from photon_gpu.layouts.compact import filter_config
 from photon_gpu.manifest import Manifest
 from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.storage import Storage

@@ -10,9 +10,9 @@ import numpy as np
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import NAMES, SORTABLE, Predictor
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
-from photon_gpu.layouts import layout_for
 
 _NEEDED = {"fast": ("mean",), "balanced": ("mean", "past"), "small": ("mean", "past", "full", "moving")}
 

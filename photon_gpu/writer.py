@@ -25,11 +25,11 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor, Map
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Ranked, lent, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.layouts.base import Layout
 from photon_gpu.place import destination
 from photon_gpu.preparation import accept, tune
 from photon_gpu.report import EncodeReport, little_light

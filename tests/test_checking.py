@@ -86,7 +86,7 @@ def test_a_broken_decoder_is_an_error_and_nothing_is_kept(cells, tmp_path, monke
 
 def test_one_wrong_pixel_anywhere_is_found_by_the_full_check_alone(tmp_path, monkeypatch):
     """A sample of a large movie misses it."""
-    from photon_gpu.layouts.plain import Plain
+    from photon_gpu.engine.layouts.plain import Plain
 
     monkeypatch.setattr("photon_gpu.checking.SAMPLE_PIXELS", 50_000)
     movie = pg.simulate(frames=200, height=48, width=48, seed=3)

@@ -14,9 +14,9 @@ from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
-from photon_gpu.layouts import layout_for
 
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 SHAPE, CHUNKS = (1000, 16, 24), (100, 16, 24)

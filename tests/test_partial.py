@@ -14,8 +14,8 @@ from photon_gpu.engine.codec.bands import SEGMENT
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.header import block_shape
 from photon_gpu.engine.codec.random_access import decode_part
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, PhotonWarning
-from photon_gpu.layouts import layout_for
 from tests.test_coder import CAMERA, DTYPES, MADE, NUMBA, NUMPY, Encoding, encoded, movie
 from tests.test_golden import LISTED
 
@@ -126,7 +126,7 @@ def test_of_plain_chunks_only_blocks_with_the_rows_are_opened(monkeypatch):
     layout = layout_for(encoding, NUMBA)
     data = layout.encode(values, values.shape, stages=coder.Stages())
     whole, opened = layout.decode(data, values.shape, 0, 4, np.dtype("uint16")), []
-    span = "photon_gpu.layouts.plain.decompress_span"
+    span = "photon_gpu.engine.layouts.plain.decompress_span"
     monkeypatch.setattr(span, lambda *a, f=blosc.decompress_span: opened.append(a[2] - a[1]) or f(*a))
     for rows in ((0, 1), (250, 262), (599, 600), (0, 600)):
         opened.clear()

@@ -13,10 +13,10 @@ from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.layouts import layout_for
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.tuning import PRESETS, choose, sample

@@ -19,6 +19,7 @@ import zarr
 import photon_gpu as pg
 from photon_gpu import metadata, tuning, writer
 from photon_gpu.claim import MARKER, Claim
+from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.errors import (
     InvalidInputError,
     PhotonError,
@@ -26,7 +27,6 @@ from photon_gpu.errors import (
     StoreNotFoundError,
     UnsupportedTypeError,
 )
-from photon_gpu.layouts.compact import Compact
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
 from photon_gpu.storage import Storage

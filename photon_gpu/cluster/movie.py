@@ -11,12 +11,12 @@ from photon_gpu.checking import refuse_inexact, sentence
 from photon_gpu.claim import MARKER, Claim
 from photon_gpu.cluster.frames import Frames, travelling
 from photon_gpu.cluster.work import Job, Prepared, Settings, Written, prepare, write_chunk, writing
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.fidelity.chunk_sample import MOST_CHUNKS, lines_of
 from photon_gpu.fidelity.sample import Block
-from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.sources import open_source

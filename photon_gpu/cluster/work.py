@@ -21,13 +21,13 @@ from photon_gpu.engine.codec.backend import Backend, get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.fidelity.chunk_sample import decoded, excerpts
 from photon_gpu.fidelity.sample import Block
-from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.preparation import accept, tune
 from photon_gpu.resume import Stored, frames_crc

@@ -20,10 +20,10 @@ from photon_gpu.engine.codec.blosc import MAX_BYTES
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.compact import filter_config
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
-from photon_gpu.layouts.compact import filter_config
 
 
 class Photon(Codec):

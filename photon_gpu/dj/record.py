@@ -24,13 +24,13 @@ from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.base import Layout
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
 from photon_gpu.fidelity.chunk_sample import ChunkSample
-from photon_gpu.layouts import layout_for
-from photon_gpu.layouts.base import Layout
 from photon_gpu.metadata import chunk_name
 from photon_gpu.movie_id import identified
 from photon_gpu.noise_check import judge_noise

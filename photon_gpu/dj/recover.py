@@ -15,9 +15,9 @@ from photon_gpu.dj.record import ENCODING, JOURNAL, Column, columns_of, insert_r
 from photon_gpu.dj.stored_movies import modified
 from photon_gpu.dj.stores import storage_at
 from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.layouts import layout_for
 from photon_gpu.metadata import chunk_name
 from photon_gpu.ownership import own_names, remove_own, some
 from photon_gpu.storage import Storage

@@ -13,13 +13,13 @@ from photon_gpu.auto_noise import AUTO, KEY
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.layouts.base import Layout
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.fidelity.chunk_sample import ChunkSample
-from photon_gpu.layouts import layout_for
-from photon_gpu.layouts.base import Layout
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import LiveConfig
 from photon_gpu.movie_id import recorded

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.quantize import Extent, extent
+from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.layouts.base import Layout
 
 _LARGEST_CODE = 1 << 31
 _PHOTON_COUNTER = NoiseModel()

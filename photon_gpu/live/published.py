@@ -9,8 +9,8 @@ from typing import Any
 from photon_gpu import manifest, metadata
 from photon_gpu.claim import MARKER
 from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import StoreNotFoundError
-from photon_gpu.layouts import layout_for
 from photon_gpu.live.unpublished import unpublished
 from photon_gpu.metadata import chunk_name
 from photon_gpu.records import chunk_of, file_name

@@ -9,8 +9,8 @@ from typing import Any
 
 from photon_gpu import manifest, metadata
 from photon_gpu.claim import MARKER, Claim, read_marker
+from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError
-from photon_gpu.layouts.base import Layout
 from photon_gpu.live.journal import Journal
 from photon_gpu.live.keeping import Keeper
 from photon_gpu.live.ledger import Ledger

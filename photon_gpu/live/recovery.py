@@ -16,6 +16,8 @@ from photon_gpu import durable, metadata, verdict
 from photon_gpu.auto_noise import AUTO, KEY
 from photon_gpu.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.layouts.base import Layout
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import (
@@ -26,8 +28,6 @@ from photon_gpu.errors import (
     StoreNotFoundError,
 )
 from photon_gpu.fidelity.lines import Line
-from photon_gpu.layouts import layout_for
-from photon_gpu.layouts.base import Layout
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import OWN_ATTRIBUTES
 from photon_gpu.live.encoder import resolve_noise

@@ -9,9 +9,9 @@ from typing import Any
 from photon_gpu import manifest, records
 from photon_gpu.decode_whole import decode_whole
 from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.layouts.compact import Compact
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, PhotonError
-from photon_gpu.layouts import layout_for
-from photon_gpu.layouts.compact import Compact
 from photon_gpu.metadata import Description
 from photon_gpu.storage import Storage
 

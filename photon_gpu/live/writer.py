@@ -17,6 +17,7 @@ from photon_gpu import metadata, verdict
 from photon_gpu.claim import Claim
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import (
@@ -27,7 +28,6 @@ from photon_gpu.errors import (
     RecordingError,
 )
 from photon_gpu.fidelity.lines import Line
-from photon_gpu.layouts import layout_for
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import OWN_ATTRIBUTES, LiveConfig
 from photon_gpu.live.encoder import is_estimate, resolve_noise

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.layouts import layout_for
 from photon_gpu.profiling.camera import Camera, said_cores
 from photon_gpu.profiling.ceilings import ceilings, has_gpu
 from photon_gpu.profiling.movie import Part, Repeated, corner, movie_for

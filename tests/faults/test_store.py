@@ -13,6 +13,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu import manifest
+from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.errors import (
     CorruptDataError,
     PhotonError,
@@ -21,7 +22,6 @@ from photon_gpu.errors import (
     StoreExistsError,
     StoreUnavailableError,
 )
-from photon_gpu.layouts.compact import Compact
 from photon_gpu.live.spool import pending
 from tests.faults.disk import Failing
 from tests.faults.filesystem import ERRORS, KINDS, Chance, FaultyFileSystem, Script

@@ -15,7 +15,7 @@ import numpy as np
 
 import photon_gpu as pg
 from photon_gpu.engine.codec.predictors import Predictor
-from photon_gpu.layouts.compact import Compact
+from photon_gpu.engine.layouts.compact import Compact
 
 HERE = Path(__file__).parent
 CAMERA = pg.NoiseModel(gain=2.3, offset=95.0, variance=8.0)

@@ -13,11 +13,11 @@ from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.layouts import layout_for
 
 NUMBA, NUMPY = get_backend("numba"), get_backend("numpy")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)

@@ -10,9 +10,9 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu import metadata
+from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.fidelity.chunk_sample import MOST_CHUNKS, ChunkSample
-from photon_gpu.layouts.compact import Compact
 from photon_gpu.live import FrameStream
 from photon_gpu.live.recovery import recover
 
@@ -153,8 +153,8 @@ def test_frames_that_were_skipped_are_not_judged(tmp_path):
 def test_few_chunks_are_kept_however_long_a_recording_gets():
     from photon_gpu.engine.codec.backend import get_backend
     from photon_gpu.engine.codec.encoding import Encoding
+    from photon_gpu.engine.layouts.registry import layout_for
     from photon_gpu.engine.runtime.stopwatch import Stages
-    from photon_gpu.layouts import layout_for
 
     layout = layout_for(Encoding(layout="lossless", dtype="int16", noise=NOISE), get_backend("numpy"))
     values, sample = frames(20), ChunkSample()

@@ -11,10 +11,10 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.layouts.compact import Compact
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.layouts import layout_for
-from photon_gpu.layouts.compact import Compact
 from photon_gpu.live.gate import Gate
 
 CAMERA = pg.NoiseModel(gain=1.0, offset=0.0, variance=1.0)

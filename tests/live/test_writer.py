@@ -381,7 +381,7 @@ def test_frame_durability_needs_a_disk_of_this_machine():
 
 
 def test_an_error_while_encoding_is_told_by_append_and_by_close(tmp_path, monkeypatch):
-    from photon_gpu.layouts.compact import Compact
+    from photon_gpu.engine.layouts.compact import Compact
 
     movie = camera(200)
     live = begin(tmp_path / "m.zarr", movie, durability="frame")

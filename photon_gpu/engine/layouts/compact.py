@@ -14,10 +14,10 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import most_bytes, unpack
 from photon_gpu.engine.codec.quantize import Extent
 from photon_gpu.engine.codec.random_access import decode_part
+from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.layouts.base import Layout
 
 
 class Compact(Layout):

@@ -1,0 +1,1 @@
+"""The three layouts of a chunk in Zarr: plain, compact, lossless."""
