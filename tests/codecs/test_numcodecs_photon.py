@@ -13,10 +13,10 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu.codecs.numcodecs_photon import Photon
 from photon_gpu.engine.codec.header import header_bytes, unpack
 from photon_gpu.engine.codec.predictors import NAMES
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedTypeError
+from photon_gpu.plugins.numcodecs_photon import Photon
 from tests.test_payload import sealed
 
 CAMERA = dict(gain=2.0, offset=100.0, variance=4.0)

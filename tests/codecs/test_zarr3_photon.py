@@ -13,8 +13,8 @@ import zarr
 from zarr.codecs import TransposeCodec, ZstdCodec
 
 import photon_gpu as pg
-from photon_gpu.codecs.zarr3_photon import NAME, PhotonZarr3
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
+from photon_gpu.plugins.zarr3_photon import NAME, PhotonZarr3
 from tests.codecs.test_numcodecs_photon import CAMERA, movie
 
 

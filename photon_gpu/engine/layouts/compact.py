@@ -45,7 +45,7 @@ class Compact(Layout):
 
     @property
     def filters(self) -> list[dict[str, Any]]:
-        """One filter, with the parameters :class:`photon_gpu.codecs.numcodecs_photon.Photon` takes."""
+        """One filter, with the parameters :class:`photon_gpu.plugins.numcodecs_photon.Photon` takes."""
         return [filter_config(self.encoding)]
 
     def encode(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from zarr.abc.codec import ArrayBytesCodec
 
-from photon_gpu.codecs.numcodecs_photon import Photon
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.plugins.numcodecs_photon import Photon
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
