@@ -34,9 +34,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from photon_gpu.durable import replacing
 from photon_gpu.engine.model.code_table import PHASES, CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.store.durable import replacing
 
 GAINS = (
     0.5,

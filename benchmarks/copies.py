@@ -26,10 +26,10 @@ import zarr
 import photon_gpu as pg
 from benchmarks.clock import interleaved, machine
 from benchmarks.compare import sized
-from photon_gpu import manifest
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.store import manifest
 
 _HOME = str(Path(pg.__file__).parent)
 _LEAST = 1 << 12

@@ -31,13 +31,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from photon_gpu.durable import replacing
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.estimate.checks import DIM
 from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.simulate import SimulatedMovie, simulate
 from photon_gpu.sources import open_source
+from photon_gpu.store.durable import replacing
 
 GAINS = (0.5, 1.0, 2.5, 10.0, 30.0, 100.0, 300.0)
 PHOTONS = (0.1, 1.0, 10.0, 100.0, 300.0)

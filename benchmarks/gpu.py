@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 import photon_gpu as pg
-from photon_gpu.durable import replacing
 from photon_gpu.errors import PhotonError
+from photon_gpu.store.durable import replacing
 
 REPEATS, REPEATS_WHOLE = 20, 4
 NOISE = pg.NoiseModel(gain=2.3, offset=100.0, variance=9.0)

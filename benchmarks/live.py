@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 import photon_gpu as pg
 from benchmarks.clock import machine
 from benchmarks.recorders import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, stored_frames, worst_error
-from photon_gpu.durable import replacing
+from photon_gpu.store.durable import replacing
 
 FRAME_BYTES = 2 * SHAPE[0] * SHAPE[1]
 _KEPT = 50  # of the latest chunks, and every so manieth before: what ``hours`` leaves on the disk

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clock import machine
-from photon_gpu.durable import replacing
+from photon_gpu.store.durable import replacing
 
 RESULTS = Path(__file__).parent / "results"
 

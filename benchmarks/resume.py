@@ -23,8 +23,8 @@ import photon_gpu as pg
 from benchmarks.clock import machine
 from benchmarks.live import FRAME_BYTES, made
 from benchmarks.recorders import CHUNK, NOISE, SHAPE, worst_error
-from photon_gpu.durable import replacing
 from photon_gpu.sources.base import Source
+from photon_gpu.store.durable import replacing
 
 PROCESSES = multiprocessing.get_context("spawn")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks import petabyte, scaling, workers
 from benchmarks.record import RESULTS, gathered, load, newest
-from photon_gpu.durable import replacing
 from photon_gpu.plots import save_figure
+from photon_gpu.store.durable import replacing
 
 ROOT = Path(__file__).parent.parent
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"

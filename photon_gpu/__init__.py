@@ -26,7 +26,7 @@ _HOMES = {
     "PhotonWarning": "photon_gpu.errors",
     "Predictor": "photon_gpu.engine.codec.predictors",
     "Simulation": "photon_gpu.simulation",
-    "Storage": "photon_gpu.storage",
+    "Storage": "photon_gpu.store.storage",
     "anscombe": "photon_gpu.engine.model.anscombe",
     "encode": "photon_gpu.writer",
     "encode_many": "photon_gpu.cluster",
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from photon_gpu.simulate import simulate as simulate
     from photon_gpu.simulation import Simulation as Simulation
     from photon_gpu.sources import open_source as open_source
-    from photon_gpu.storage import Storage as Storage
+    from photon_gpu.store.storage import Storage as Storage
     from photon_gpu.verify import verify as verify
     from photon_gpu.writer import encode as encode
 

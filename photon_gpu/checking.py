@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import metadata
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
-from photon_gpu.storage import Storage
+from photon_gpu.store import metadata
+from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
     from photon_gpu.fidelity.lines import Line

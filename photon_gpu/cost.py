@@ -244,7 +244,7 @@ def from_source(
     import uuid
 
     from photon_gpu.sources import open_source
-    from photon_gpu.storage import Storage
+    from photon_gpu.store.storage import Storage
     from photon_gpu.writer import encode
 
     with open_source(source) as movie:

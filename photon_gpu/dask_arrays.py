@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.errors import BackendUnavailableError, InvalidInputError
-from photon_gpu.metadata import Description
-from photon_gpu.storage import Storage
+from photon_gpu.store.metadata import Description
+from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
     from photon_gpu.reader import Movie

@@ -28,7 +28,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note
 from photon_gpu.sources.rawfile import RawFile
 from photon_gpu.sources.tiff_bytes import Directory, Tag, TiffBytes, hidden_pages
-from photon_gpu.storage import Storage
+from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
     from photon_gpu.fidelity.lines import Line

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.durable import replacing
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
@@ -24,6 +23,7 @@ from photon_gpu.reader import Movie
 from photon_gpu.reader import open as open_movie
 from photon_gpu.simulate import SimulatedMovie, simulate
 from photon_gpu.simulation import Simulation
+from photon_gpu.store.durable import replacing
 from photon_gpu.writer import encode
 
 if TYPE_CHECKING:

@@ -19,9 +19,6 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import manifest, metadata
-from photon_gpu.claim import Claim
-from photon_gpu.durable import replacing
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.dequantize import STABILIZED
@@ -30,10 +27,13 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
-from photon_gpu.metadata import chunk_name
-from photon_gpu.place import destination, refuse_source
 from photon_gpu.reader import Movie
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest, metadata
+from photon_gpu.store.claim import Claim
+from photon_gpu.store.destination import destination, refuse_source
+from photon_gpu.store.durable import replacing
+from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.storage import Storage
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".zarr")
 

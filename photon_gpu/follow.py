@@ -7,10 +7,10 @@ from time import monotonic, sleep
 
 from numpy.typing import NDArray
 
-from photon_gpu import metadata
-from photon_gpu.claim import MARKER
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.reader import Movie
+from photon_gpu.store import metadata
+from photon_gpu.store.claim import MARKER
 
 
 class FollowedMovie(Movie):

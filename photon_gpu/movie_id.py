@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 
-from photon_gpu import metadata
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.registry import layout_for
+from photon_gpu.store import metadata
 from photon_gpu.tuning import Choice
 
 

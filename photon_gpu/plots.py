@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from photon_gpu.durable import replacing
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.store.durable import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

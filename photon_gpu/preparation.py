@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from photon_gpu import metadata
 from photon_gpu.engine.codec.backend import Backend, get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
@@ -17,10 +16,11 @@ from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError
 from photon_gpu.movie_id import identified
-from photon_gpu.place import refuse_source
 from photon_gpu.resume import Stored, plan_of, stored_chunks
 from photon_gpu.sources.base import Source
-from photon_gpu.storage import Storage
+from photon_gpu.store import metadata
+from photon_gpu.store.destination import refuse_source
+from photon_gpu.store.storage import Storage
 from photon_gpu.tuning import Choice, choose
 from photon_gpu.warmup import warm_up
 

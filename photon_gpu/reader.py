@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu import manifest, metadata, records, verdict
+from photon_gpu import verdict
 from photon_gpu.counts import Counts
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.dequantize import STABILIZED
@@ -27,9 +27,10 @@ from photon_gpu.engine.runtime.pool import parallel, submitting, worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, StoreNotFoundError
 from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.kept import STORED, Kept
-from photon_gpu.metadata import chunk_name
-from photon_gpu.storage import Storage
-from photon_gpu.swap import left_behind_text
+from photon_gpu.store import frame_records, manifest, metadata
+from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.storage import Storage
+from photon_gpu.store.swap import left_behind_text
 
 if TYPE_CHECKING:
     from photon_gpu.engine.gpu.coder import Gpu
@@ -193,11 +194,11 @@ class Movie:
     @property
     def timestamps(self) -> NDArray | None:
         """Time of each frame as recorded, NaN where none was given; None where no frame has one."""
-        return records.timestamps(self)
+        return frame_records.timestamps(self)
 
     def frame_metadata(self, frame: int) -> dict[str, Any] | None:
         """What was recorded of one frame, or None."""
-        return records.metadata_of(self, frame)
+        return frame_records.metadata_of(self, frame)
 
     def to_dask(self, what: str = "counts") -> Any:
         """As a lazy dask array, one block per chunk: :func:`photon_gpu.dask_arrays.to_dask`."""

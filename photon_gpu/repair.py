@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import manifest, records
 from photon_gpu.callable_module import make_callable
-from photon_gpu.decode_whole import decode_whole, proves_itself
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
-from photon_gpu.manifest import Manifest
-from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
-from photon_gpu.storage import Storage
+from photon_gpu.store import frame_records, manifest
+from photon_gpu.store.chunk_check import decode_whole, proves_itself
+from photon_gpu.store.manifest import Manifest
+from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
+from photon_gpu.store.storage import Storage
 from photon_gpu.verification import Verification
 from photon_gpu.verify import Check, verify
 
@@ -318,12 +318,12 @@ class _Work:
         """Entries of the files of frame times and metadata; those that are none of this movie are left out."""
         there, size, entries = set(self.storage.names()), description.chunks[0], {}
         for number in range(_count(description)):
-            name, first = records.file_name(number), number * size
+            name, first = frame_records.file_name(number), number * size
             if name not in there:
                 continue
             data = self.storage.read(name)
             try:
-                records.unpack(data, first, min(size, description.shape[0] - first), self.storage.url)
+                frame_records.unpack(data, first, min(size, description.shape[0] - first), self.storage.url)
             except PhotonError as error:
                 self.left.append((name, f"not listed: {error}"))
                 continue

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu import manifest, metadata
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, PhotonWarning, StoreExistsError
 from photon_gpu.sources.base import Source
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest, metadata
+from photon_gpu.store.storage import Storage
 
 _READERS = 4
 _SOURCE = "source"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from photon_gpu.errors import FidelityWarning
-from photon_gpu.metadata import CHECK
+from photon_gpu.store.metadata import CHECK
 
 if TYPE_CHECKING:
     from photon_gpu.fidelity.lines import Line

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from photon_gpu.metadata import CHECK
+from photon_gpu.store.metadata import CHECK
 from photon_gpu.verdict import kept
 
 KINDS = (

@@ -14,19 +14,19 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from photon_gpu import manifest, metadata, records
 from photon_gpu.callable_module import make_callable
-from photon_gpu.claim import MARKER
-from photon_gpu.decode_whole import decode_whole
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.compact import filter_config
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreNotFoundError
-from photon_gpu.manifest import Manifest
-from photon_gpu.metadata import ARRAY, ATTRIBUTES, Description
-from photon_gpu.storage import Storage
-from photon_gpu.swap import left_behind_text
+from photon_gpu.store import frame_records, manifest, metadata
+from photon_gpu.store.chunk_check import decode_whole
+from photon_gpu.store.claim import MARKER
+from photon_gpu.store.manifest import Manifest
+from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
+from photon_gpu.store.storage import Storage
+from photon_gpu.store.swap import left_behind_text
 from photon_gpu.verification import Problem, Verification, failing, salvaged
 
 BUDGET_BYTES = 512 << 20
@@ -157,7 +157,9 @@ class Check:
         if self.description is None:
             self.notes.append("without a description of the movie its chunks cannot be decoded")
         self._list(chunks)
-        said = sorted(name for name in self.found & self._listed() if records.chunk_of(name) is not None)
+        said = sorted(
+            name for name in self.found & self._listed() if frame_records.chunk_of(name) is not None
+        )
         return [*sorted(chunks & self._expected(chunks), key=lambda name: (chunk_number(name), name)), *said]
 
     def _describe(self, content: dict[str, bytes | None]) -> Description | None:
@@ -226,7 +228,7 @@ class Check:
             return
         frames, per_chunk = self.description.shape[0], self.description.chunks[0]
         for name in sorted(self._listed() - self.found):
-            if (number := records.chunk_of(name)) is not None:
+            if (number := frame_records.chunk_of(name)) is not None:
                 self._add("missing", name, f"times and metadata of frames from {number * per_chunk}")
         there = sorted(chunk_number(name) or 0 for name in chunks & expected)
         for first, last in gaps(there, -(-frames // per_chunk)):
@@ -253,7 +255,9 @@ class Check:
             return listed if self.index else chunks
         count = -(-self.description.shape[0] // self.description.chunks[0])
         if self.index is None:  # nothing lists the frames' times and metadata
-            listed = {n for n in self.found if (number := records.chunk_of(n)) is not None and number < count}
+            listed = {
+                n for n in self.found if (number := frame_records.chunk_of(n)) is not None and number < count
+            }
         names = {name for name in chunks if (n := chunk_number(name)) is not None and n < count}
         return listed | {
             name for name in names if name == self.description.chunk_name(chunk_number(name) or 0)

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from photon_gpu import auto_noise, manifest, metadata, verdict
+from photon_gpu import auto_noise, verdict
 from photon_gpu.checking import Checker, check_mode
-from photon_gpu.claim import Claim
 from photon_gpu.deletion import Deletable, drop_source
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor, Map
@@ -30,14 +29,16 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Ranked, lent, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.place import destination
 from photon_gpu.preparation import accept, tune
 from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.resume import Stored, frames_crc
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note, with_lost
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest, metadata
+from photon_gpu.store.claim import Claim
+from photon_gpu.store.destination import destination
+from photon_gpu.store.storage import Storage
 from photon_gpu.tuning import check_choice
 
 if TYPE_CHECKING:
@@ -268,7 +269,7 @@ def finish(
     stages: Stages,
     written: Callable[[], object] | None = None,
 ) -> int:
-    """Write manifest and :func:`photon_gpu.metadata.texts`, once ``written`` returned; returns their bytes."""
+    """Write manifest and :func:`photon_gpu.store.metadata.texts`, once ``written`` returned; returns their bytes."""
     last = {manifest.NAME: manifest.pack(files, texts), **texts}
     with stages.timed("write"):
         claim.publish(list(last.items()), written)

@@ -10,7 +10,7 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
-from photon_gpu.storage import Storage
+from photon_gpu.store.storage import Storage
 
 LAYOUTS = ("plain", "compact", "lossless")
 

@@ -10,11 +10,11 @@ import sys
 
 import pytest
 
-from photon_gpu import durable, manifest
-from photon_gpu.claim import ARRAY, MARKER, Claim
 from photon_gpu.errors import StoreExistsError
-from photon_gpu.marker import _process, alive
-from photon_gpu.storage import Storage
+from photon_gpu.store import durable, manifest
+from photon_gpu.store.claim import ARRAY, MARKER, Claim
+from photon_gpu.store.marker import _process, alive
+from photon_gpu.store.storage import Storage
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -105,7 +105,7 @@ def test_foreign_files_are_never_overwritten(store):
 
 def test_a_marker_that_will_be_noted_is_synced_with_the_note(tmp_path, monkeypatch):
     """And until then it keeps other writers away as any other does."""
-    from photon_gpu import durable
+    from photon_gpu.store import durable
 
     synced = []
     monkeypatch.setattr(durable, "sync_folder", synced.append)
@@ -143,7 +143,7 @@ def test_a_noted_claim_has_synced_every_folder_made_for_it(tmp_path, monkeypatch
     synced, sync = [], durable.sync_folder
     seen = lambda path: (synced.append(os.path.realpath(path)), sync(path))[1]  # noqa: E731
     monkeypatch.setattr(durable, "sync_folder", seen)
-    monkeypatch.setattr("photon_gpu.claim.sync_folder", seen)
+    monkeypatch.setattr("photon_gpu.store.claim.sync_folder", seen)
     with Claim(Storage.at(tmp_path / made), overwrite=False, noted=True) as claim:
         assert not synced
         claim.note(plan={})

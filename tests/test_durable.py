@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from photon_gpu import durable
-from photon_gpu.storage import Storage
+from photon_gpu.store import durable
+from photon_gpu.store.storage import Storage
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import metadata
-from photon_gpu.decode_whole import proves_itself
 from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import PhotonWarning, UnsupportedVersionError
+from photon_gpu.store import metadata
+from photon_gpu.store.chunk_check import proves_itself
 from tests.golden.make import CASES, make
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from photon_gpu import manifest
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
+from photon_gpu.store import manifest
 
 FILES = {"0.0.0": manifest.entry(b"abc"), "1.0.0": manifest.entry(b"defg")}
 TEXTS = {".zarray": b'{"shape": [2, 1, 1]}', ".zattrs": '{"name": "größer"}'.encode()}

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photon_gpu import metadata
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
@@ -17,6 +16,7 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
+from photon_gpu.store import metadata
 
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 SHAPE, CHUNKS = (1000, 16, 24), (100, 16, 24)

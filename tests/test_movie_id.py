@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.claim import MARKER
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.header import number_field, unpack
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.store.claim import MARKER
 from tests.test_writer import CAMERA, camera_movie
 
 VALUES = camera_movie(25, 17, 23)

@@ -8,11 +8,11 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu.claim import Claim
 from photon_gpu.cluster import encode_many
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.export import export
-from photon_gpu.storage import Storage
+from photon_gpu.store.claim import Claim
+from photon_gpu.store.storage import Storage
 
 MOVIE = np.random.default_rng(0).poisson(9, (6, 4, 4)).astype("uint16")
 

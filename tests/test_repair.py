@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import manifest
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.store import manifest
 from tests.test_verify import LAYOUTS, NOISE, movie, without_manifest
 
 

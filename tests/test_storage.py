@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from fsspec.core import url_to_fs
 
-from photon_gpu import durable
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.storage import Storage, _reach, read_required
+from photon_gpu.store import durable
+from photon_gpu.store.storage import Storage, _reach, read_required
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import durable, manifest, swap
-from photon_gpu.claim import ARRAY, MARKER, Claim
 from photon_gpu.cluster import encode_many
 from photon_gpu.errors import PhotonError, PhotonWarning, StoreExistsError, StoreNotFoundError
 from photon_gpu.export import export
-from photon_gpu.ownership import own_names, remove_own
-from photon_gpu.storage import Storage
+from photon_gpu.store import durable, manifest, swap
+from photon_gpu.store.claim import ARRAY, MARKER, Claim
+from photon_gpu.store.ownership import own_names, remove_own
+from photon_gpu.store.storage import Storage
 
 MOVIE = np.random.default_rng(0).poisson(9, (6, 8, 8)).astype("uint16")
 SETTINGS = {"layout": "lossless", "chunk_frames": 2}
@@ -277,7 +277,7 @@ KILLED = """
 import os, sys
 import numpy as np, photon_gpu as pg
 from photon_gpu import durable, swap
-from photon_gpu.storage import Storage
+from photon_gpu.store.storage import Storage
 url, at, exchange = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "exchange"
 if not exchange:
     durable._exchange_call = lambda: None

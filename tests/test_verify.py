@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import manifest
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError
+from photon_gpu.store import manifest
 from photon_gpu.verification import merge
 
 LAYOUTS = ("plain", "compact", "lossless")

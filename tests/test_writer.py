@@ -17,8 +17,7 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu import metadata, tuning, writer
-from photon_gpu.claim import MARKER, Claim
+from photon_gpu import tuning, writer
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.errors import (
     InvalidInputError,
@@ -29,7 +28,9 @@ from photon_gpu.errors import (
 )
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
-from photon_gpu.storage import Storage
+from photon_gpu.store import metadata
+from photon_gpu.store.claim import MARKER, Claim
+from photon_gpu.store.storage import Storage
 
 CAMERA = pg.NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TextIO
 
 from photon_gpu import errors
-from photon_gpu.storage import without_credentials
+from photon_gpu.store.storage import without_credentials
 
 Tick = Callable[[int, int], None]
 """``tick(frames_done, frames_in_all)``."""

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from photon_gpu import auto_noise, manifest, metadata, verdict
+from photon_gpu import auto_noise, verdict
 from photon_gpu.checking import refuse_inexact, sentence
-from photon_gpu.claim import MARKER, Claim
 from photon_gpu.cluster.frames import Frames, travelling
 from photon_gpu.cluster.work import Job, Prepared, Settings, Written, prepare, write_chunk, writing
 from photon_gpu.engine.layouts.registry import layout_for
@@ -17,13 +16,15 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.fidelity.chunk_sample import MOST_CHUNKS, lines_of
 from photon_gpu.fidelity.sample import Block
-from photon_gpu.metadata import chunk_name
 from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.sources.missing import lost_note, with_lost
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest, metadata
+from photon_gpu.store.claim import MARKER, Claim
+from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.storage import Storage
 from photon_gpu.writer import finish
 
 _LIST_SECONDS = 2.0

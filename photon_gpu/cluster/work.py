@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import auto_noise, manifest
+from photon_gpu import auto_noise
 from photon_gpu.auto_noise import Settled
-from photon_gpu.claim import read_marker
 from photon_gpu.cluster.frames import Frames
 from photon_gpu.engine.codec.backend import Backend, get_backend
 from photon_gpu.engine.codec.blosc import Compressor
@@ -28,11 +27,13 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.fidelity.chunk_sample import decoded, excerpts
 from photon_gpu.fidelity.sample import Block
-from photon_gpu.metadata import chunk_name
 from photon_gpu.preparation import accept, tune
 from photon_gpu.resume import Stored, frames_crc
 from photon_gpu.sources.base import Source
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest
+from photon_gpu.store.claim import read_marker
+from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.storage import Storage
 from photon_gpu.warmup import warm_up
 
 _writing: Counter[str] = Counter()

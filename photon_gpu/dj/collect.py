@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from photon_gpu import durable, records
 from photon_gpu.dj.address import folder_name
 from photon_gpu.dj.databases import every_database, identify
 from photon_gpu.dj.marks import refusal, take_over
@@ -33,8 +32,9 @@ from photon_gpu.dj.references import (
 from photon_gpu.dj.row import LOCK
 from photon_gpu.dj.stored_movies import SchemaFolder, StoredMovie, modified
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.manifest import NAME as MANIFEST
-from photon_gpu.metadata import ARRAY, ATTRIBUTES
+from photon_gpu.store import durable, frame_records
+from photon_gpu.store.manifest import NAME as MANIFEST
+from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 
 #: Movies that are locked, and whose references are then looked up again, at once.
 _AT_ONCE = 100
@@ -353,7 +353,7 @@ def _prune(movie: StoredMovie) -> None:
     """Remove the folders that became empty on a local disk, up to the table's."""
     if movie.section.backend.protocol != "file":
         return
-    durable.remove_folder_if_empty(movie.storage.path(records.FOLDER))
+    durable.remove_folder_if_empty(movie.storage.path(frame_records.FOLDER))
     folder = movie.root
     while folder.count("/") > movie.section.root.count("/") + 1:
         try:

@@ -18,7 +18,7 @@ from typing import Any
 
 from photon_gpu.dj.databases import Identity, identify
 from photon_gpu.dj.stores import storage_at, store_errors
-from photon_gpu.storage import Storage
+from photon_gpu.store.storage import Storage
 
 #: Beginning of a mark's name.
 MARK = ".photon-database-"

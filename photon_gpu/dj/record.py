@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from photon_gpu import manifest, metadata, verdict
+from photon_gpu import verdict
 from photon_gpu.auto_noise import AUTO, given, settle
-from photon_gpu.claim import Claim
 from photon_gpu.dj.address import movie_path
 from photon_gpu.dj.codec import PhotonCodec, PhotonCompactCodec, resolve_store
 from photon_gpu.dj.marks import mark_location
@@ -31,12 +30,14 @@ from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
 from photon_gpu.fidelity.chunk_sample import ChunkSample
-from photon_gpu.metadata import chunk_name
 from photon_gpu.movie_id import identified
 from photon_gpu.noise_check import judge_noise
-from photon_gpu.ownership import remove_own
 from photon_gpu.sources.array import ArraySource
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest, metadata
+from photon_gpu.store.claim import Claim
+from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.ownership import remove_own
+from photon_gpu.store.storage import Storage
 from photon_gpu.tuning import choose
 from photon_gpu.warmup import warm_up
 from photon_gpu.writer import finish

@@ -7,9 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from photon_gpu import manifest, metadata
 from photon_gpu.auto_noise import KEY
-from photon_gpu.claim import MARKER, Claim
 from photon_gpu.dj.address import table_path
 from photon_gpu.dj.record import ENCODING, JOURNAL, Column, columns_of, insert_recorded
 from photon_gpu.dj.stored_movies import modified
@@ -18,9 +16,11 @@ from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.metadata import chunk_name
-from photon_gpu.ownership import own_names, remove_own, some
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest, metadata
+from photon_gpu.store.claim import MARKER, Claim
+from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.ownership import own_names, remove_own, some
+from photon_gpu.store.storage import Storage
 from photon_gpu.writer import finish
 
 _ACTIONS = ("list", "finish", "remove")

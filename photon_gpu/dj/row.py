@@ -7,11 +7,11 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-from photon_gpu import manifest, metadata
 from photon_gpu.dj.stores import StoreStorage
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.reader import Movie
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest, metadata
+from photon_gpu.store.storage import Storage
 
 #: Files a collection leaves in a folder for moments, which belong to no movie.
 LOCK = ".collecting-"

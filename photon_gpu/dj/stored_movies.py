@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from photon_gpu import manifest, records
 from photon_gpu.dj.address import folder_name
 from photon_gpu.dj.record import ENCODING, JOURNAL
 from photon_gpu.dj.row import LOCK
 from photon_gpu.dj.stores import storage_at, store_backend, store_errors
-from photon_gpu.durable import PARTIAL
 from photon_gpu.errors import ArchivedError, InvalidInputError, PhotonError
-from photon_gpu.marker import MARKER
-from photon_gpu.metadata import ARRAY, ATTRIBUTES
-from photon_gpu.storage import Storage
+from photon_gpu.store import frame_records, manifest
+from photon_gpu.store.durable import PARTIAL
+from photon_gpu.store.marker import MARKER
+from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
+from photon_gpu.store.storage import Storage
 
 _CHUNK = re.compile(r"\d+(\.\d+)*")
 _BLOSC_HEADER = struct.Struct("<4B3I")
@@ -165,7 +165,7 @@ def _says_photon(storage: Storage) -> bool:
 
 def _is_chunk(storage: Storage, name: str) -> bool:
     """Whether a file that no manifest lists is a chunk (one Blosc frame, as long as the file) or records of one."""
-    if records.chunk_of(name) is not None:
+    if frame_records.chunk_of(name) is not None:
         return True
     if not _CHUNK.fullmatch(name):
         return False

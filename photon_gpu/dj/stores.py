@@ -17,7 +17,7 @@ import fsspec
 from datajoint.storage_adapter import StorageAdapter
 
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreUnavailableError
-from photon_gpu.storage import Storage, without_credentials
+from photon_gpu.store.storage import Storage, without_credentials
 
 #: What S3 calls its storage classes.
 STORAGE_CLASSES = (
@@ -262,7 +262,7 @@ class StoreStorage(Storage):
     Parameters
     ----------
     fs, root, write_options
-        As for :class:`photon_gpu.storage.Storage`.
+        As for :class:`photon_gpu.store.storage.Storage`.
     store : str
         Name of the store.
     """

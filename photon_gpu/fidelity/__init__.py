@@ -27,7 +27,7 @@ from photon_gpu.reader import open as open_movie
 from photon_gpu.report import noise_floor_bits
 from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
-from photon_gpu.storage import Storage
+from photon_gpu.store.storage import Storage
 
 PIXELS = 1 << 24
 """Samples of a movie that a report looks at, unless told otherwise."""

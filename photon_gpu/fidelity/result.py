@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from photon_gpu.durable import replacing
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.fidelity.lines import Line, verdict
 from photon_gpu.plots import save_figure
+from photon_gpu.store.durable import replacing
 
 if TYPE_CHECKING:
     from photon_gpu.fidelity.pictures import Pictures

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from photon_gpu import durable
 from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.store import durable
 
 NAME = "acknowledged"
 _MAGIC = b"PHAC"

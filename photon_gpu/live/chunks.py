@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.live.config import LiveConfig
-from photon_gpu.records import NOTHING, Record
+from photon_gpu.store.frame_records import NOTHING, Record
 
 
 class Chunk:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 import threading
 
-from photon_gpu import manifest, records
 from photon_gpu.live.keeping import Keeper, Parcel
 from photon_gpu.live.ledger import Ledger
 from photon_gpu.live.retrying import Patience, again, told
 from photon_gpu.live.spool import Spool
-from photon_gpu.metadata import chunk_name
-from photon_gpu.storage import Storage
+from photon_gpu.store import frame_records, manifest
+from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.storage import Storage
 
 _SENDERS = 4
 _PATIENCE_SECONDS = 5.0  # for a request that hangs; its thread does not keep the process
@@ -108,7 +108,7 @@ class Delivery:
                 _, said, data = self._spool.load_chunk(parcel.chunk)
             files = {}
             if said is not None:
-                name = records.file_name(parcel.chunk)
+                name = frame_records.file_name(parcel.chunk)
                 self._storage.write(name, said)
                 files[name] = manifest.entry(said)
             name = chunk_name(parcel.chunk, self._dimensions)

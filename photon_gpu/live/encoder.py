@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from photon_gpu import records
 from photon_gpu.auto_noise import AUTO, KEY
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
@@ -26,6 +25,7 @@ from photon_gpu.movie_id import recorded
 from photon_gpu.noise_check import judge_noise
 from photon_gpu.sources import open_source
 from photon_gpu.sources.array import ArraySource
+from photon_gpu.store import frame_records
 from photon_gpu.tuning import choose
 
 _ADVICE = "Record with noise='auto', or trust_noise=True"
@@ -234,10 +234,12 @@ class Encoder:
                 values = chunk.values[: chunk.filled]
                 self._hold(chunk.number, values)
                 data = self._encoded(values, first, stages)
-                said = records.pack(first, chunk.records[: chunk.filled])
+                said = frame_records.pack(first, chunk.records[: chunk.filled])
                 number, frames = chunk.number, chunk.filled
                 assert self._layout is not None
-                if self._sample is not None and not any(map(records.skipped, chunk.records[: chunk.filled])):
+                if self._sample is not None and not any(
+                    map(frame_records.skipped, chunk.records[: chunk.filled])
+                ):
                     self._sample.add(number, self._layout, data, self._chunk, first, values)
                 del values
                 self._released(chunk)

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import durable
 from photon_gpu.engine.runtime.crc import crc32
-from photon_gpu.records import NOTHING, Record
+from photon_gpu.store import durable
+from photon_gpu.store.frame_records import NOTHING, Record
 
 MAGIC, END = b"PHJR", b"PHJE"
 _HEAD = struct.Struct("<4s16sQIIIQII")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from photon_gpu import metadata, verdict
+from photon_gpu import verdict
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError, StoreUnavailableError
@@ -23,7 +23,8 @@ from photon_gpu.live.ledger import Ledger
 from photon_gpu.live.publisher import Publisher
 from photon_gpu.live.retrying import told
 from photon_gpu.live.spool import Spool
-from photon_gpu.storage import Storage
+from photon_gpu.store import metadata
+from photon_gpu.store.storage import Storage
 
 
 class Pipeline:

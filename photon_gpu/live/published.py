@@ -6,15 +6,15 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from photon_gpu import manifest, metadata
-from photon_gpu.claim import MARKER
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.unpublished import unpublished
-from photon_gpu.metadata import chunk_name
-from photon_gpu.records import chunk_of, file_name
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest, metadata
+from photon_gpu.store.claim import MARKER
+from photon_gpu.store.frame_records import chunk_of, file_name
+from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.storage import Storage
 
 
 def describe(storage: Storage) -> metadata.Description:

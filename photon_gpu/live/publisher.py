@@ -7,8 +7,6 @@ import threading
 from time import monotonic
 from typing import Any
 
-from photon_gpu import manifest, metadata
-from photon_gpu.claim import MARKER, Claim, read_marker
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError
 from photon_gpu.live.journal import Journal
@@ -16,7 +14,9 @@ from photon_gpu.live.keeping import Keeper
 from photon_gpu.live.ledger import Ledger
 from photon_gpu.live.retrying import Patience, again, told
 from photon_gpu.live.spool import Spool
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest, metadata
+from photon_gpu.store.claim import MARKER, Claim, read_marker
+from photon_gpu.store.storage import Storage
 
 _PATIENCE_SECONDS = 5.0
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import durable, metadata, verdict
+from photon_gpu import verdict
 from photon_gpu.auto_noise import AUTO, KEY
-from photon_gpu.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
@@ -43,9 +42,11 @@ from photon_gpu.live.published import (
 from photon_gpu.live.spool import RECORDING, Spool, pending
 from photon_gpu.live.survey import Held, Range, Survey, first_number, named, survey
 from photon_gpu.live.unpublished import unpublished
-from photon_gpu.marker import started
-from photon_gpu.storage import Storage
-from photon_gpu.swap import left_behind, put_back
+from photon_gpu.store import durable, metadata
+from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
+from photon_gpu.store.marker import started
+from photon_gpu.store.storage import Storage
+from photon_gpu.store.swap import left_behind, put_back
 
 
 @dataclass(frozen=True, kw_only=True)

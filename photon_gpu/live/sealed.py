@@ -7,8 +7,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from photon_gpu import durable
 from photon_gpu.errors import CorruptDataError
+from photon_gpu.store import durable
 
 _CRC = "crc32"
 _COPY = ".copy"

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from photon_gpu import manifest
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.journal import Found, covered, journaled, ranges, scan
 from photon_gpu.live.spool import Spool
 from photon_gpu.live.unpublished import Stored, unpublished
-from photon_gpu.metadata import Description
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest
+from photon_gpu.store.metadata import Description
+from photon_gpu.store.storage import Storage
 
 Range = tuple[int, int]
 _MOST_MISSING = 10_000  # chunks that may be missing in a row before one that is there

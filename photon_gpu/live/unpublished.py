@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from photon_gpu import manifest, records
-from photon_gpu.decode_whole import decode_whole
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, PhotonError
-from photon_gpu.metadata import Description
-from photon_gpu.storage import Storage
+from photon_gpu.store import frame_records, manifest
+from photon_gpu.store.chunk_check import decode_whole
+from photon_gpu.store.metadata import Description
+from photon_gpu.store.storage import Storage
 
 Stored = tuple[int, dict[str, list[Any]]]
 """Frames of a chunk, and the manifest entries of its files."""
@@ -47,8 +47,8 @@ def _whole(
         raise CorruptDataError(f"{storage.url}: {name} says that it holds {frames} frames")
     decode_whole(data, number, replace(description, shape=(first + frames, *description.shape[1:])))
     files = {name: manifest.entry(data)}
-    if (said := records.file_name(number)) in names:
+    if (said := frame_records.file_name(number)) in names:
         content = storage.read(said)
-        records.unpack(content, first, frames, f"{storage.url}: {said}")
+        frame_records.unpack(content, first, frames, f"{storage.url}: {said}")
         files[said] = manifest.entry(content)
     return frames, files

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu import metadata, verdict
-from photon_gpu.claim import Claim
+from photon_gpu import verdict
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.registry import layout_for
@@ -37,9 +36,11 @@ from photon_gpu.live.pipeline import Pipeline
 from photon_gpu.live.retrying import told
 from photon_gpu.live.spool import Spool
 from photon_gpu.live.status import LiveStatus
-from photon_gpu.place import destination
-from photon_gpu.records import Record, check
-from photon_gpu.storage import Storage
+from photon_gpu.store import metadata
+from photon_gpu.store.claim import Claim
+from photon_gpu.store.destination import destination
+from photon_gpu.store.frame_records import Record, check
+from photon_gpu.store.storage import Storage
 from photon_gpu.warmup import warm_up
 
 _DRAIN_SECONDS = 10.0  # for frames on their way to the journal, when a recording ends early

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from photon_gpu import durable
 from photon_gpu.engine.runtime.pool import bounded
 from photon_gpu.errors import BackendUnavailableError
+from photon_gpu.store import durable
 
 _MIB = 1 << 20
 _COPIED = 32 * _MIB

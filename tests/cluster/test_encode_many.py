@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import manifest
 from photon_gpu.cluster import encode_many
 from photon_gpu.errors import BatchError, InvalidInputError, StoreExistsError
+from photon_gpu.store import manifest
 from tests.cluster.conftest import NOISE, SETTINGS, stored
 from tests.cluster.deadly import Deadly
 from tests.dj import servers

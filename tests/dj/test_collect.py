@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from conftest import declare
 
-from photon_gpu import manifest
-from photon_gpu.claim import Claim
 from photon_gpu.dj import collect
 from photon_gpu.dj.marks import mark_location
 from photon_gpu.dj.references import ReferencesUnknownError
 from photon_gpu.dj.stored_movies import StoredMovie
 from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import InvalidInputError, StoreExistsError, StoreUnavailableError
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest
+from photon_gpu.store.claim import Claim
+from photon_gpu.store.storage import Storage
 
 MODULE = sys.modules["photon_gpu.dj.collect"]  # the package's `collect` is the function
 CHUNK = blosc.compress(np.arange(100.0), blosc.Compressor.parse("zstd-1-shuffle"))

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from photon_gpu.claim import Claim
 from photon_gpu.dj.stores import storage_at
 from photon_gpu.errors import StoreExistsError
+from photon_gpu.store.claim import Claim
 
 
 @pytest.mark.parametrize("kind", ["file", "seaweed", "moto", "gcs"])

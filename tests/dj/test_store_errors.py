@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_written_is_named(dj, schema, store, monkeypatch
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("photon_gpu.durable.create_file", full)
+    monkeypatch.setattr("photon_gpu.store.durable.create_file", full)
     with pytest.raises(
         StoreUnavailableError, match="store 'imaging': creating .* failed .*No space left"
     ) as caught:

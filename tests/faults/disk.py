@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 from unittest import mock
 
-from photon_gpu import durable
 from photon_gpu.live import journal
+from photon_gpu.store import durable
 
 CHANGES = (
     "open",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fsspec.spec import AbstractFileSystem
 
-from photon_gpu.storage import Storage
+from photon_gpu.store.storage import Storage
 
 ERRORS = {
     "eio": lambda path: OSError(errno.EIO, "Input/output error", path),

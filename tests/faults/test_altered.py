@@ -285,7 +285,7 @@ def test_the_last_kept_chunk_gone_is_named(memory_disk):
 def test_verify_names_lost_frames_behind_the_end_of_the_movie(store):
     """As a recovery of an earlier release left it, that did not know how many frames there had been."""
     attributes = json.loads((store / ".zattrs").read_bytes())
-    from photon_gpu import manifest
+    from photon_gpu.store import manifest
 
     text = json.dumps({**attributes, "lost_frames": [[APPENDED, APPENDED + CHUNK]]}).encode()
     (store / ".zattrs").write_bytes(text)

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import photon_gpu as pg
-from photon_gpu.claim import MARKER
 from photon_gpu.errors import PhotonError
+from photon_gpu.store.claim import MARKER
 from tests.faults.recordings import frames
 from tests.faults.recordings import settings as recording
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import durable
-from photon_gpu.claim import Claim
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool import pending
+from photon_gpu.store import durable
+from photon_gpu.store.claim import Claim
 from tests.faults.disk import Powered
 from tests.faults.filesystem import FaultyFileSystem
 from tests.faults.recordings import check_prefix, frames, record, recovered, whole_chunks_acknowledged

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import manifest
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.errors import (
     CorruptDataError,
@@ -23,6 +22,7 @@ from photon_gpu.errors import (
     StoreUnavailableError,
 )
 from photon_gpu.live.spool import pending
+from photon_gpu.store import manifest
 from tests.faults.disk import Failing
 from tests.faults.filesystem import ERRORS, KINDS, Chance, FaultyFileSystem, Script
 from tests.faults.recordings import CHUNK, SHAPE, check_prefix, frames, in_child, record, recovered, settings

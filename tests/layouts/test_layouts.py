@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from photon_gpu import metadata
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.dequantize import STABILIZED
@@ -18,6 +17,7 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.store import metadata
 
 NUMBA, NUMPY = get_backend("numba"), get_backend("numpy")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import metadata
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.fidelity.chunk_sample import MOST_CHUNKS, ChunkSample
 from photon_gpu.live import FrameStream
 from photon_gpu.live.recovery import recover
+from photon_gpu.store import metadata
 
 NOISE = pg.NoiseModel(gain=20.0, offset=100.0, variance=100.0)
 WRONG = pg.NoiseModel(gain=400.0, offset=100.0)
@@ -79,7 +79,7 @@ def test_a_warning_made_an_error_comes_after_the_movie_is_finished(tmp_path):
 
 def test_a_kill_while_the_verdict_is_written_leaves_a_movie_that_recovers(tmp_path, monkeypatch):
     """After each of the last writes the process dies: readers open the movie, and recovery finishes it."""
-    from photon_gpu.storage import Storage
+    from photon_gpu.store.storage import Storage
 
     class Killed(BaseException):
         pass

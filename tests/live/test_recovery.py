@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.claim import MARKER
 from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import (
     CorruptDataError,
@@ -26,6 +25,7 @@ from photon_gpu.errors import (
 )
 from photon_gpu.live import LiveConfig, pending, sealed
 from photon_gpu.live.spool import RECORDING
+from photon_gpu.store.claim import MARKER
 
 MOVIE = np.random.default_rng(0).integers(0, 8, (30, 6, 7)).astype("uint16")
 COUNTER = pg.NoiseModel()
@@ -387,6 +387,6 @@ def test_a_process_that_has_the_number_of_the_writer_does_not_keep_recovery_away
 
 
 def _started(pid):
-    from photon_gpu.marker import _process
+    from photon_gpu.store.marker import _process
 
     return {"started": _process(pid)[1]}

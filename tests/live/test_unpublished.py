@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import manifest
 from photon_gpu.live.published import describe
 from photon_gpu.live.unpublished import unpublished
-from photon_gpu.storage import Storage
+from photon_gpu.store import manifest
+from photon_gpu.store.storage import Storage
 from tests.faults.recordings import CHUNK, NOISE, frames
 
 LENGTH = 2 * CHUNK + 2

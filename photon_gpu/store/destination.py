@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_gpu.errors import InvalidInputError, StoreExistsError
-from photon_gpu.storage import Storage, without_credentials
+from photon_gpu.store.storage import Storage, without_credentials
 
 # Names that say to everybody that a place is one file.
 _FILES = (".tif", ".tiff", ".btf", ".npy", ".npz", ".h5", ".hdf5", ".nwb")

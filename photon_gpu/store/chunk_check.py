@@ -12,7 +12,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, PhotonError
-from photon_gpu.metadata import Description
+from photon_gpu.store.metadata import Description
 
 
 def decode_whole(data: bytes, number: int, description: Description) -> NDArray:

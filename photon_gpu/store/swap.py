@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photon_gpu import durable, manifest
 from photon_gpu.errors import InvalidInputError, PhotonError, PhotonWarning, StoreExistsError
-from photon_gpu.marker import HELD, MARKER, SUCCESSOR, alive, known_dead, read_marker
-from photon_gpu.metadata import ARRAY, ATTRIBUTES
-from photon_gpu.ownership import own_names, remove_own, some
-from photon_gpu.place import remove_empty
-from photon_gpu.storage import Storage
+from photon_gpu.store import durable, manifest
+from photon_gpu.store.destination import remove_empty
+from photon_gpu.store.marker import HELD, MARKER, SUCCESSOR, alive, known_dead, read_marker
+from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
+from photon_gpu.store.ownership import own_names, remove_own, some
+from photon_gpu.store.storage import Storage
 
 NEW, OLD = "new", "old"
 _IN_ORDER = {manifest.NAME: 1, ATTRIBUTES: 2, ARRAY: 3}

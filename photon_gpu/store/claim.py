@@ -13,14 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from photon_gpu.durable import sync_folder
 from photon_gpu.errors import PhotonError, StoreExistsError
-from photon_gpu.marker import HELD, MARKER, SUCCESSOR, alive, read_marker, started
-from photon_gpu.metadata import ARRAY
-from photon_gpu.ownership import remove_own, some
-from photon_gpu.place import linked, missing_folders, remove_empty
-from photon_gpu.storage import Storage
-from photon_gpu.swap import NEW, Replaceable, check_replaceable
+from photon_gpu.store.destination import linked, missing_folders, remove_empty
+from photon_gpu.store.durable import sync_folder
+from photon_gpu.store.marker import HELD, MARKER, SUCCESSOR, alive, read_marker, started
+from photon_gpu.store.metadata import ARRAY
+from photon_gpu.store.ownership import remove_own, some
+from photon_gpu.store.storage import Storage
+from photon_gpu.store.swap import NEW, Replaceable, check_replaceable
 
 
 class Claim:

@@ -15,7 +15,7 @@ from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
 
 if TYPE_CHECKING:
-    from photon_gpu.storage import Storage
+    from photon_gpu.store.storage import Storage
 
 NAME = ".manifest.json"
 VERSION = 1

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import manifest
 from photon_gpu.errors import CorruptDataError, InvalidIndexError, InvalidInputError
-from photon_gpu.storage import read_required
+from photon_gpu.store import manifest
+from photon_gpu.store.storage import read_required
 
 if TYPE_CHECKING:
     from photon_gpu.reader import Movie

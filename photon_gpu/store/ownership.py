@@ -7,11 +7,11 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from photon_gpu import durable, manifest, records
 from photon_gpu.errors import PhotonError
-from photon_gpu.marker import MARKER, read_marker
-from photon_gpu.metadata import ARRAY, ATTRIBUTES
-from photon_gpu.storage import Storage
+from photon_gpu.store import durable, frame_records, manifest
+from photon_gpu.store.marker import MARKER, read_marker
+from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
+from photon_gpu.store.storage import Storage
 
 _METADATA = frozenset([ARRAY, ATTRIBUTES, manifest.NAME])
 _CHUNK = re.compile(r"([0-9]{1,18})(?:\.0)+")
@@ -88,7 +88,7 @@ def remove_own(storage: Storage, *, ours: bool = False, also: Collection[str] = 
         storage.delete(name)
     if not storage.local:
         return [name for name in names if name not in own]
-    durable.remove_folder_if_empty(storage.path(records.FOLDER))
+    durable.remove_folder_if_empty(storage.path(frame_records.FOLDER))
     return durable.remove_folder_if_empty(storage.root)
 
 
@@ -105,7 +105,7 @@ def some(names: Sequence[str]) -> str:
 def _number(name: str) -> int | None:
     """The chunk that a file name says it holds, or holds the records of."""
     chunk = _CHUNK.fullmatch(name)
-    return int(chunk[1]) if chunk else records.chunk_of(name)
+    return int(chunk[1]) if chunk else frame_records.chunk_of(name)
 
 
 def _listed(storage: Storage) -> set[str] | None:

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from photon_gpu.storage import Storage
+from photon_gpu.store.storage import Storage
 
 MARKER = ".photon-writing"
 SUCCESSOR = "replaced_by"

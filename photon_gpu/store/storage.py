@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from photon_gpu import durable
 from photon_gpu.errors import ArchivedError, CorruptDataError, InvalidInputError
+from photon_gpu.store import durable
 
 # What s3fs makes of a refused exclusive create: 412 is EINVAL, 409 (two at once) is EBUSY.
 _TAKEN = (errno.EINVAL, errno.EBUSY, errno.EEXIST)
@@ -164,7 +164,7 @@ class Storage:
     def names(self) -> list[str]:
         """Names of all files below the root, sorted; never from a cache.
 
-        Files that a killed process never finished writing (:func:`photon_gpu.durable.is_partial`) are
+        Files that a killed process never finished writing (:func:`photon_gpu.store.durable.is_partial`) are
         part of no movie and are left out.
         """
         if self.local:

@@ -1,0 +1,1 @@
+"""A movie folder on any storage: its files, metadata, manifest and claims."""
