@@ -36,7 +36,7 @@ _HOMES = {
     "inverse_anscombe_unbiased": "photon_gpu.engine.model.anscombe",
     "movie": "photon_gpu.insertion",
     "open": "photon_gpu.reader",
-    "open_source": "photon_gpu.sources",
+    "open_source": "photon_gpu.sources.open",
     "recover": "photon_gpu.live.recovery",
     "repair": "photon_gpu.repair",
     "simulate": "photon_gpu.simulate",
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from photon_gpu.report import EncodeReport as EncodeReport
     from photon_gpu.simulate import simulate as simulate
     from photon_gpu.simulation import Simulation as Simulation
-    from photon_gpu.sources import open_source as open_source
+    from photon_gpu.sources.open import open_source as open_source
     from photon_gpu.store.storage import Storage as Storage
     from photon_gpu.verify import verify as verify
     from photon_gpu.writer import encode as encode

@@ -243,7 +243,7 @@ def from_source(
     """
     import uuid
 
-    from photon_gpu.sources import open_source
+    from photon_gpu.sources.open import open_source
     from photon_gpu.store.storage import Storage
     from photon_gpu.writer import encode
 

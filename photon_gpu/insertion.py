@@ -14,8 +14,8 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.code_table import check_step
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.open import open_source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,7 +152,7 @@ def check_noise(source: Source, noise: NoiseModel, step: float) -> NoiseCheck | 
 
     Examples
     --------
-    >>> from photon_gpu.sources import open_source
+    >>> from photon_gpu.sources.open import open_source
     >>> movie = open_source(np.random.default_rng(0).poisson(50.0, (10, 64, 64)).astype("uint16"))
     >>> check_noise(movie, NoiseModel(), 0.5).severity
     'ok'
@@ -185,7 +185,7 @@ def judge_noise(source: Source, noise: NoiseModel, step: float, *, advice: str =
 
     Examples
     --------
-    >>> from photon_gpu.sources import open_source
+    >>> from photon_gpu.sources.open import open_source
     >>> judge_noise(open_source(np.ones((5, 8, 8), "uint16")), NoiseModel(), 0.5)[0]
     'note'
     """

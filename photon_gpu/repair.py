@@ -20,8 +20,8 @@ from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
-from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records, manifest
 from photon_gpu.store.chunk_check import decode_whole, proves_itself
 from photon_gpu.store.manifest import Manifest

@@ -32,9 +32,9 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.preparation import accept, tune
 from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.resume import Stored, frames_crc
-from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note, with_lost
+from photon_gpu.sources.open import open_source
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination

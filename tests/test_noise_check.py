@@ -7,7 +7,7 @@ import photon_gpu as pg
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import NoiseContradictionError
 from photon_gpu.noise_check import check_noise, judge_noise
-from photon_gpu.sources import open_source
+from photon_gpu.sources.open import open_source
 
 # Cameras that labs have: gain, offset, read noise (ADU) and photons of the middle of the field.
 CAMERAS = {

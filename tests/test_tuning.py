@@ -17,8 +17,8 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.open import open_source
 from photon_gpu.tuning import PRESETS, choose, sample
 
 NUMBA = get_backend("numba")

@@ -157,7 +157,7 @@ def encode(
       photon-gpu encode run.h5::/data run.zarr --gain 2.1 --offset 100 --layout compact
       photon-gpu encode processed.tif processed.zarr --layout lossless
     """
-    from photon_gpu.sources import open_source
+    from photon_gpu.sources.open import open_source
     from photon_gpu.writer import encode as encode_movie
 
     storage_options = options.pairs(storage_option, "--storage-option")

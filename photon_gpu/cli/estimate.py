@@ -76,7 +76,7 @@ def estimate(
       photon-gpu estimate slide.npy --pairs space --json
     """
     from photon_gpu.estimate import estimate_noise
-    from photon_gpu.sources import open_source
+    from photon_gpu.sources.open import open_source
 
     if plot is not None and Path(plot).suffix.lower() not in _PICTURES:
         raise InvalidInputError(f"--plot is {plot!r}; a picture is kept as {', '.join(_PICTURES)}")

@@ -72,7 +72,7 @@ def profile(
     from photon_gpu.profiling.camera import Camera
     from photon_gpu.profiling.profile import LAYOUTS
     from photon_gpu.profiling.profile import profile as measure
-    from photon_gpu.sources import open_source
+    from photon_gpu.sources.open import open_source
     from photon_gpu.tuning import PRESETS
 
     wanted = Camera.parse(camera, dtype) if camera else None

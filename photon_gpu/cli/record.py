@@ -104,7 +104,7 @@ def _feed(
     src: str, shape: str | None, dtype: str | None, rate: float | None, frames: int, idle_seconds: float
 ) -> Iterator[Feed]:
     from photon_gpu.live.feeds import GrowingFile, PacedFeed, RawFeed, SourceFeed, open_whole
-    from photon_gpu.sources import is_container
+    from photon_gpu.sources.open import is_container
 
     stated = {"--shape": shape, "--dtype": dtype}
     frame, pixel = _shape(shape or "512,512"), dtype or "uint16"

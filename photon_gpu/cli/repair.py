@@ -38,7 +38,7 @@ def repair(
     from contextlib import nullcontext
 
     from photon_gpu.repair import repair as repair_movie
-    from photon_gpu.sources import open_source
+    from photon_gpu.sources.open import open_source
 
     storage_options = options.pairs(storage_option, "--storage-option")
     opened = open_source(src, **options.for_source(src, source_option)) if src else nullcontext()

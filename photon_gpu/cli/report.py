@@ -47,7 +47,7 @@ def report(
     """
     from photon_gpu.fidelity import fidelity
     from photon_gpu.reader import open as open_movie
-    from photon_gpu.sources import open_source
+    from photon_gpu.sources.open import open_source
 
     for name in out or ():
         if Path(name).suffix.lower() not in (".html", ".htm", ".png", ".json"):

@@ -21,8 +21,8 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import BatchError, InvalidInputError
 from photon_gpu.report import EncodeReport
-from photon_gpu.sources import open_source
 from photon_gpu.sources.dask import DaskSource, misaligned
+from photon_gpu.sources.open import open_source
 from photon_gpu.store.destination import destination
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import encode

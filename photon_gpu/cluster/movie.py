@@ -17,10 +17,10 @@ from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.fidelity.chunk_sample import MOST_CHUNKS, lines_of
 from photon_gpu.fidelity.sample import Block
 from photon_gpu.report import EncodeReport, little_light
-from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.sources.missing import lost_note, with_lost
+from photon_gpu.sources.open import open_source
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.metadata import chunk_name

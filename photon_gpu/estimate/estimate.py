@@ -22,9 +22,9 @@ from photon_gpu.estimate.line import Line, Problem, fit
 from photon_gpu.estimate.pairs import Cells, gather
 from photon_gpu.estimate.result import Diagnostics, Finding, Interval, NoiseEstimate
 from photon_gpu.estimate.sample import Window, draw
-from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
+from photon_gpu.sources.open import open_source
 
 _SIGMAS = 1.96
 _CLIPPED = 3e-4  # share of clipped values that changes a variance by a thousandth

@@ -25,8 +25,8 @@ from photon_gpu.fidelity.sample import Progress, Sample, pieces, take
 from photon_gpu.reader import Movie
 from photon_gpu.reader import open as open_movie
 from photon_gpu.report import noise_floor_bits
-from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.open import open_source
 from photon_gpu.store.storage import Storage
 
 PIXELS = 1 << 24

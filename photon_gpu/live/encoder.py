@@ -23,8 +23,8 @@ from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import LiveConfig
 from photon_gpu.movie_id import recorded
 from photon_gpu.noise_check import judge_noise
-from photon_gpu.sources import open_source
 from photon_gpu.sources.array import ArraySource
+from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records
 from photon_gpu.tuning import choose
 

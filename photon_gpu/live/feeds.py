@@ -15,9 +15,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import SingleImageError
+from photon_gpu.sources.open import open_source
 
 _BATCH_BYTES = 4 << 20
 _FILE_BATCH_BYTES = 32 << 20
@@ -123,7 +123,7 @@ class SourceFeed(Feed):
 
     Examples
     --------
-    >>> from photon_gpu.sources import open_source
+    >>> from photon_gpu.sources.open import open_source
     >>> feed = SourceFeed(open_source(np.zeros((9, 4, 4), "uint16")))
     >>> sum(len(batch.frames) for batch in feed)
     9

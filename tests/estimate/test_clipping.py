@@ -6,7 +6,7 @@ import pytest
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.clipping import clipped_dark
 from photon_gpu.estimate.sample import draw
-from photon_gpu.sources import open_source
+from photon_gpu.sources.open import open_source
 
 from .conftest import detect, still
 

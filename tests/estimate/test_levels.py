@@ -3,7 +3,7 @@ import pytest
 
 from photon_gpu.estimate.levels import survey
 from photon_gpu.estimate.sample import draw
-from photon_gpu.sources import open_source
+from photon_gpu.sources.open import open_source
 
 from .conftest import detect, still
 

@@ -11,7 +11,7 @@ from photon_gpu.estimate.light import around, box, halves, pooled
 from photon_gpu.estimate.line import Problem, fit
 from photon_gpu.estimate.pairs import gather
 from photon_gpu.estimate.sample import Window, draw
-from photon_gpu.sources import open_source
+from photon_gpu.sources.open import open_source
 
 from .conftest import detect, scene, still
 

@@ -5,7 +5,7 @@ from photon_gpu.estimate.light import halves
 from photon_gpu.estimate.line import Problem, fit
 from photon_gpu.estimate.pairs import Reference, gather
 from photon_gpu.estimate.sample import draw
-from photon_gpu.sources import open_source
+from photon_gpu.sources.open import open_source
 
 from .conftest import detect, scene, still
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from photon_gpu.estimate.sample import WINDOW_FRAMES, draw
-from photon_gpu.sources import open_source
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.open import open_source
 
 
 class Counted(Source):

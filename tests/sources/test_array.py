@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.sources import open_source
 from photon_gpu.sources.array import ArraySource
+from photon_gpu.sources.open import open_source
 
 from .conftest import make_movie
 

@@ -7,8 +7,8 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.sources import open_source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
+from photon_gpu.sources.open import open_source
 
 dask = pytest.importorskip("dask", reason="pip install 'photon-gpu[dask]'")
 da = pytest.importorskip("dask.array", reason="pip install 'photon-gpu[dask]'")

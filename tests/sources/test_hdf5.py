@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, UnsupportedTypeError
-from photon_gpu.sources import open_source
+from photon_gpu.sources.open import open_source
 
 from .conftest import make_movie
 
@@ -286,7 +286,7 @@ def test_a_file_being_written_is_refused(path, movie):
         file["movie"] = movie
         file.flush()
         # The same process shares its handle, so another one has to look.
-        code = f"from photon_gpu.sources import open_source; open_source({str(path)!r})"
+        code = f"from photon_gpu.sources.open import open_source; open_source({str(path)!r})"
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode != 0
     assert "another program has the file open for writing" in result.stderr

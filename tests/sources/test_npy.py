@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
-from photon_gpu.sources import open_source
+from photon_gpu.sources.open import open_source
 
 from .conftest import make_movie
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import photon_gpu
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
-from photon_gpu.sources import Source, open_source
+from photon_gpu.sources.open import Source, open_source
 
 from .conftest import KINDS, make_movie
 
@@ -293,7 +293,7 @@ def test_things_that_are_no_movie(thing):
 
 def test_heavy_libraries_load_only_when_they_are_needed():
     code = (
-        "import sys, numpy as np; from photon_gpu.sources import open_source; "
+        "import sys, numpy as np; from photon_gpu.sources.open import open_source; "
         "open_source(np.zeros((2, 2, 2), 'uint16')).read(0, 1); "
         "print([name for name in ('tifffile', 'h5py', 'zarr', 'fsspec') if name in sys.modules])"
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.sources import open_source
+from photon_gpu.sources.open import open_source
 from photon_gpu.sources.sliceable import SliceableSource
 
 from .conftest import make_movie

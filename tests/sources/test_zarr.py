@@ -16,7 +16,7 @@ from photon_gpu.errors import (
     StoreNotFoundError,
     UnsupportedTypeError,
 )
-from photon_gpu.sources import open_source
+from photon_gpu.sources.open import open_source
 from photon_gpu.sources.zarr import refuse_photon_movie
 
 from .conftest import make_movie

@@ -1,0 +1,270 @@
+"""Sources of frames: whatever holds a movie, read frame range by frame range.
+
+:func:`open_source` picks the kind by type and suffix. Each kind is a module of
+its own, imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from photon_gpu.errors import InvalidInputError, StoreNotFoundError, UnsupportedTypeError
+from photon_gpu.sources.base import Source
+from photon_gpu.sources.check import check_movie
+
+__all__ = ["Source", "check_movie", "open_source"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    name: str
+    suffixes: tuple[str, ...]
+    module: str
+    opener: str
+    options: tuple[str, ...]
+    inner: str | None = None  # the option that stands behind "::" in "file.h5::/data/movie"
+    remote: bool = False
+
+
+_KINDS = (
+    _Kind(
+        name="TIFF",
+        suffixes=(".tif", ".tiff", ".btf", ".tf8"),
+        module="tiff",
+        opener="TiffSource",
+        options=("series", "as_pages", "missing"),
+    ),
+    _Kind(
+        name="NumPy",
+        suffixes=(".npy",),
+        module="npy",
+        opener="open_npy",
+        options=("storage_options",),
+        remote=True,
+    ),
+    _Kind(
+        name="NumPy archive",
+        suffixes=(".npz",),
+        module="npy",
+        opener="NpzSource",
+        options=("key",),
+        inner="key",
+    ),
+    _Kind(
+        name="HDF5",
+        suffixes=(".h5", ".hdf5", ".hdf", ".he5", ".nwb"),
+        module="hdf5",
+        opener="open_hdf5",
+        options=("dataset", "missing"),
+        inner="dataset",
+    ),
+    _Kind(
+        name="Zarr",
+        suffixes=(".zarr",),
+        module="zarr",
+        opener="open_zarr",
+        options=("path", "missing", "storage_options"),
+        inner="path",
+        remote=True,
+    ),
+)
+_ZARR = _KINDS[-1]
+_ZARR_METADATA = (".zarray", ".zgroup", "zarr.json")
+
+
+def open_source(obj: Any, **options: Any) -> Source:
+    """Open anything that holds a movie ``(T, ..., H, W)``.
+
+    Parameters
+    ----------
+    obj : str, path-like, array-like or Source
+        - a path or URL: TIFF (``.tif``, ``.tiff``, ``.btf``), NumPy (``.npy``,
+          ``.npz``), HDF5 (``.h5``, ``.hdf5``, ``.nwb``), Zarr (``.zarr`` or any
+          folder that is one). ``.npy`` and Zarr may lie behind an fsspec URL.
+          ``"file.h5::/data/movie"`` names what is inside of HDF5, ``.npz``, Zarr;
+        - an array, a memory map, or what turns into one;
+        - an array on a GPU (``__cuda_array_interface__`` or DLPack), which stays there;
+        - an object with ``shape``, ``dtype`` and slices over frames
+          (``movie.counts``, h5py, zarr, xarray), never loaded whole;
+        - a dask array (also within xarray), computed block by block;
+        - a :class:`Source`, which passes through.
+    **options
+        For TIFF ``series`` and ``as_pages``, for ``.npz`` ``key``, for HDF5
+        ``dataset``, for Zarr ``path``; ``storage_options`` for URLs.
+        For TIFF, HDF5 and Zarr, also for open datasets and arrays, ``missing``: what to do about frames
+        that the source lacks, wholly or in part. ``"error"`` (default); ``"zero"``: zeros, and
+        :attr:`Source.lost` names the frames; for HDF5 and Zarr ``"fill"``: the fill value is the data.
+
+    Returns
+    -------
+    Source
+        Close it, or use it in a ``with`` block.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If nothing lies at the path.
+    InvalidInputError
+        If it is not one movie, or an option is not known.
+    UnsupportedTypeError
+        If the object or its dtype cannot be a movie.
+    CorruptDataError
+        If the file is truncated or damaged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> with open_source(np.zeros((5, 2, 2), "uint16")) as movie:
+    ...     movie.shape, movie.read(0, 2).shape
+    ((5, 2, 2), (2, 2, 2))
+    """
+    options = {name: value for name, value in options.items() if value is not None}
+    if isinstance(obj, str | os.PathLike):
+        return _open_location(os.fspath(obj), options)
+    zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
+    opened = (zarr is not None and isinstance(obj, zarr.Array)) or (
+        h5py is not None and isinstance(obj, h5py.Dataset)
+    )
+    if options.keys() - ({"missing"} if opened else set()):
+        raise InvalidInputError(
+            f"options {sorted(options)} were given; a {type(obj).__name__} takes "
+            f"{'missing alone' if opened else 'none'}, only paths and URLs do"
+        )
+    if isinstance(obj, Source):
+        return obj
+    return _wrap(obj, options)
+
+
+def is_container(location: str) -> bool:
+    """Whether a path or URL has the suffix of a kind of file that :func:`open_source` reads.
+
+    Examples
+    --------
+    >>> is_container("run.h5::/data"), is_container("scan.raw")
+    (True, False)
+    """
+    outer = location.rpartition("::")[0] or location
+    return any(_kind(text, _local(text)) is not None for text in (location, outer))
+
+
+def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
+    import numpy as np
+
+    from photon_gpu.sources.array import ArraySource
+    from photon_gpu.sources.cuda import CudaSource, lies_on_gpu
+    from photon_gpu.sources.sliceable import SliceableSource
+
+    if hasattr(obj, "counts") and hasattr(obj, "noise"):
+        raise InvalidInputError(
+            "this is a photon movie, whose slices are stabilized values; pass movie.counts to read its counts"
+        )
+    if isinstance(obj, np.ndarray | list | tuple):
+        return ArraySource(obj)
+    if lies_on_gpu(obj):
+        return CudaSource(obj)
+    # What a library made can only be at hand if that library was imported.
+    zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
+    if (dask := sys.modules.get("dask.array")) is not None:
+        # Of an xarray; asked of its blocks first, since .data loads what is not dask's.
+        blocks = hasattr(obj, "dims") and getattr(obj, "chunks", None) is not None
+        held = getattr(obj, "data", obj) if blocks else obj  # h5py's datasets have the first two
+        if isinstance(held, dask.Array):
+            source = import_module("photon_gpu.sources.dask").DaskSource(
+                held, name=getattr(obj, "name", None)
+            )
+            return _as_source(source)
+    if zarr is not None and isinstance(obj, zarr.Array):
+        return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj, **options))
+    if h5py is not None and isinstance(obj, h5py.Dataset):
+        return _as_source(import_module("photon_gpu.sources.hdf5").Hdf5Source(obj, **options))
+    if all(hasattr(obj, name) for name in ("shape", "dtype", "__getitem__")) and _is_numpy_dtype(obj.dtype):
+        return SliceableSource(obj)
+    if hasattr(obj, "__array__") or hasattr(obj, "__array_interface__") or isinstance(obj, memoryview):
+        return ArraySource(obj, name=type(obj).__name__)
+    raise UnsupportedTypeError(
+        f"a {type(obj).__name__} arrived; a movie comes as an array, as an object with shape, dtype and "
+        f"slices over frames, as a Source, or as a path: {_understood()}"
+    )
+
+
+def _is_numpy_dtype(dtype: Any) -> bool:
+    import numpy as np
+
+    try:
+        np.dtype(dtype)
+    except TypeError:
+        return False  # torch has dtypes of its own; its tensors turn into arrays
+    return True
+
+
+def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
+    if isinstance(text, bytes):
+        raise UnsupportedTypeError(f"the path {text!r} is bytes; give it as str")
+    options = dict(options)
+    local = _local(text)
+    outer, split, inner = text.rpartition("::")
+    if split and "://" not in inner and not (local is not None and local.exists()):
+        kind = _kind(outer, _local(outer))
+        if kind is not None and kind.inner is not None:
+            if kind.inner in options:
+                raise InvalidInputError(
+                    f"{text}: {inner!r} is named behind '::' and {options[kind.inner]!r} by {kind.inner}=; "
+                    "give one of them"
+                )
+            text, local, options[kind.inner] = outer, _local(outer), inner
+    if local is not None and not local.exists():
+        raise StoreNotFoundError(f"{local}: there is no such file or folder")
+    kind = _kind(text, local)
+    if kind is None:
+        what = "folder" if local is not None and local.is_dir() else "file"
+        raise InvalidInputError(f"{text}: this kind of {what} is not understood; what is: {_understood()}")
+    unknown = sorted(set(options) - set(kind.options))
+    if unknown:
+        raise InvalidInputError(
+            f"{text}: option {unknown[0]!r} is not known for {kind.name}; it takes {', '.join(kind.options)}"
+        )
+    if local is None and not kind.remote:
+        raise InvalidInputError(
+            f"{text}: {kind.name} is read from local files only; copy it here, or convert it to Zarr or .npy"
+        )
+    opener = getattr(import_module(f"photon_gpu.sources.{kind.module}"), kind.opener)
+    if local is None:
+        return _as_source(opener(text, **options))
+    options.pop("storage_options", None)  # a local file needs none
+    return _as_source(opener(str(local), **options))
+
+
+def _as_source(made: Any) -> Source:
+    assert isinstance(made, Source)
+    return made
+
+
+def _kind(text: str, local: Path | None) -> _Kind | None:
+    if local is not None and local.is_dir():
+        is_zarr = local.suffix == ".zarr" or any((local / name).exists() for name in _ZARR_METADATA)
+        return _ZARR if is_zarr else None
+    path = PurePosixPath(text.lower()) if local is None else PurePosixPath(local.name.lower())
+    if any(part.endswith(".zarr") for part in path.parts):
+        return _ZARR  # s3://bucket/movie.zarr/group/array
+    return next((kind for kind in _KINDS if path.suffix in kind.suffixes), None)
+
+
+def _local(text: str) -> Path | None:
+    """The local path that ``text`` means, or None for a remote URL."""
+    if "://" not in text:
+        return Path(text)
+    if text.startswith(("file://", "local://")):
+        from fsspec.implementations.local import LocalFileSystem
+
+        return Path(LocalFileSystem._strip_protocol(text))
+    return None
+
+
+def _understood() -> str:
+    return "; ".join(f"{kind.name} ({', '.join(kind.suffixes)})" for kind in _KINDS)
