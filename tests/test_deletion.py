@@ -11,7 +11,7 @@ from photon_gpu import deletion
 from photon_gpu.deletion import account_tiff
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.array import ArraySource
-from photon_gpu.sources.tiff import TiffSource
+from photon_gpu.sources.tiff.reader import TiffSource
 
 from .sources.conftest import make_movie, write_scanimage, write_tiff
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.sources.rawfile import RawFile
+from photon_gpu.sources.tiff.rawfile import RawFile
 
 BYTES = bytes(range(256)) * 8
 

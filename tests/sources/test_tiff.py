@@ -11,7 +11,7 @@ import tifffile
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, UnsupportedTypeError
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.tiff import TiffSource
+from photon_gpu.sources.tiff.reader import TiffSource
 
 from .conftest import make_movie, write_scanimage, write_tiff
 

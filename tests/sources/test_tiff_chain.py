@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.sources.rawfile import RawFile
-from photon_gpu.sources.tiff_chain import read_chain
+from photon_gpu.sources.tiff.chain import read_chain
+from photon_gpu.sources.tiff.rawfile import RawFile
 
 from .conftest import make_movie, write_scanimage, write_tiff
 

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
-from photon_gpu.sources.tiff import TiffSource
-from photon_gpu.sources.tiff_plan import frame_axis, plan_movie, scanimage_channels
+from photon_gpu.sources.tiff.plan import frame_axis, plan_movie, scanimage_channels
+from photon_gpu.sources.tiff.reader import TiffSource
 
 from .conftest import make_movie, write_tiff
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.sources.rawfile import RawFile
+from photon_gpu.sources.tiff.rawfile import RawFile
 
 _TYPE_NBYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_NBYTES |= {16: 8, 17: 8, 18: 8}

@@ -17,7 +17,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.missing import ERROR, check_missing, settle, spans
-from photon_gpu.sources.tiff_plan import Plan, plan_movie
+from photon_gpu.sources.tiff.plan import Plan, plan_movie
 
 _DECODERS = min(8, os.cpu_count() or 1)
 

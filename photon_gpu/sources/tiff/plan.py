@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.missing import ERROR
-from photon_gpu.sources.rawfile import RawFile
-from photon_gpu.sources.tiff_chain import Page, read_chain
-from photon_gpu.sources.tiff_promise import more_pages
+from photon_gpu.sources.tiff.chain import Page, read_chain
+from photon_gpu.sources.tiff.promised_frames import more_pages
+from photon_gpu.sources.tiff.rawfile import RawFile
 
 _AS_PAGES = "pass as_pages=True to take every page as a frame, in file order"
 _ZERO = "missing='zero' reads zeros in place of missing pages and records their frames as lost"

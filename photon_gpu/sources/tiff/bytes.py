@@ -1,6 +1,6 @@
 """Where each byte of a TIFF file belongs: header, directories, values of tags, image data, or nothing.
 
-This walk is written apart from the reader (:mod:`photon_gpu.sources.tiff_chain` and tifffile), so that
+This walk is written apart from the reader (:mod:`photon_gpu.sources.tiff.chain` and tifffile), so that
 a mistake there shows as bytes that are left over here.
 
 Source: TIFF 6.0 (Adobe, 1992), section 2; BigTIFF (Aware Systems, 2007).
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.sources.rawfile import RawFile
+from photon_gpu.sources.tiff.rawfile import RawFile
 
 _NBYTES = dict(zip(range(1, 14), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), strict=True))
 _NBYTES |= {16: 8, 17: 8, 18: 8}
