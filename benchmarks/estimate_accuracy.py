@@ -35,8 +35,8 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.estimate.checks import DIM
 from photon_gpu.estimate.sample import Window, draw
-from photon_gpu.simulate import SimulatedMovie, simulate
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.simulated.movie import SimulatedMovie, simulate
 from photon_gpu.store.durable import replacing
 
 GAINS = (0.5, 1.0, 2.5, 10.0, 30.0, 100.0, 300.0)

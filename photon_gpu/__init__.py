@@ -25,7 +25,7 @@ _HOMES = {
     "PhotonError": "photon_gpu.errors",
     "PhotonWarning": "photon_gpu.errors",
     "Predictor": "photon_gpu.engine.codec.predictors",
-    "Simulation": "photon_gpu.simulation",
+    "Simulation": "photon_gpu.sources.simulated.parameters",
     "Storage": "photon_gpu.store.storage",
     "anscombe": "photon_gpu.engine.model.anscombe",
     "encode": "photon_gpu.writer",
@@ -39,7 +39,7 @@ _HOMES = {
     "open_source": "photon_gpu.sources.open",
     "recover": "photon_gpu.live.recovery",
     "repair": "photon_gpu.repair",
-    "simulate": "photon_gpu.simulate",
+    "simulate": "photon_gpu.sources.simulated.movie",
     "verify": "photon_gpu.verify",
 }
 
@@ -66,9 +66,9 @@ if TYPE_CHECKING:
     from photon_gpu.reader import open as open
     from photon_gpu.repair import repair as repair
     from photon_gpu.report import EncodeReport as EncodeReport
-    from photon_gpu.simulate import simulate as simulate
-    from photon_gpu.simulation import Simulation as Simulation
     from photon_gpu.sources.open import open_source as open_source
+    from photon_gpu.sources.simulated.movie import simulate as simulate
+    from photon_gpu.sources.simulated.parameters import Simulation as Simulation
     from photon_gpu.store.storage import Storage as Storage
     from photon_gpu.verify import verify as verify
     from photon_gpu.writer import encode as encode

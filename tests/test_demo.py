@@ -16,7 +16,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsEr
 from photon_gpu.reader import Movie
 from photon_gpu.reader import open as open_movie
 from photon_gpu.report import noise_floor_bits
-from photon_gpu.simulate import Simulation, simulate
+from photon_gpu.sources.simulated.movie import Simulation, simulate
 from photon_gpu.writer import encode
 
 SMALL = Simulation(frames=57, height=40, width=48)  # frames of a last, partial block

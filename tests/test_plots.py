@@ -10,7 +10,7 @@ from photon_gpu.engine.model.anscombe import anscombe, inverse_anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.plots import plot_bias, plot_demo
-from photon_gpu.simulate import simulate
+from photon_gpu.sources.simulated.movie import simulate
 
 STEP = 0.5
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from photon_gpu.scene import draw_scene
+from photon_gpu.sources.simulated.scene import draw_scene
 
 USUAL = {"height": 90, "width": 130, "margin": 3, "contrast": 0.4, "cells": 12, "cell_radius": 5.0}
 

@@ -9,7 +9,7 @@ import pytest
 
 import photon_gpu
 from photon_gpu.errors import InvalidIndexError, InvalidInputError, PhotonWarning, UnsupportedTypeError
-from photon_gpu.simulate import Simulation, simulate
+from photon_gpu.sources.simulated.movie import Simulation, simulate
 
 DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"]
 # A bound of five standard errors: seeded, so it passes always or never; wide enough for 100 such tests.
@@ -101,7 +101,7 @@ def test_a_frame_is_the_same_in_whichever_range_it_is_read():
 
 def test_a_movie_is_the_same_in_another_process():
     code = (
-        "from photon_gpu.simulate import simulate\n"
+        "from photon_gpu.sources.simulated.movie import simulate\n"
         "print(int(simulate(frames=9, seed=4)[8].astype(int).sum()))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -104,7 +104,7 @@ def demo(
         return console.Text(run_datajoint(say=lines.append), "\n".join(lines))
     from photon_gpu.demo import FOLDER
     from photon_gpu.demo import demo as run_demo
-    from photon_gpu.simulation import Simulation
+    from photon_gpu.sources.simulated.parameters import Simulation
 
     movie = Simulation(
         frames=frames, height=size, width=size, photons=photons, gain=gain, offset=offset,

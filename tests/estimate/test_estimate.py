@@ -9,7 +9,7 @@ from scipy import ndimage
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
-from photon_gpu.simulate import simulate
+from photon_gpu.sources.simulated.movie import simulate
 
 from .conftest import detect, scene, still
 

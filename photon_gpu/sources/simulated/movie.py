@@ -26,9 +26,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.errors import InvalidInputError, PhotonWarning
 from photon_gpu.indexing import Selection
-from photon_gpu.scene import Scene, draw_scene
-from photon_gpu.simulation import Simulation, limits, refuse_unknown
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.simulated.parameters import Simulation, limits, refuse_unknown
+from photon_gpu.sources.simulated.scene import Scene, draw_scene
 
 _RISE_S = 0.05  # rise time of a transient
 _KERNEL_DECAYS = 20.0  # a transient is over after so many decay times (2e-9 of its peak)

@@ -1,0 +1,1 @@
+"""Simulated two-photon movies with a known noise model."""
