@@ -19,7 +19,7 @@ _HOMES = {
     "EncodeReport": "photon_gpu.report",
     "FidelityWarning": "photon_gpu.errors",
     "LiveWriter": "photon_gpu.live.writer",
-    "Movie": "photon_gpu.reader",
+    "Movie": "photon_gpu.reader.movie",
     "NoiseEstimate": "photon_gpu.estimate",
     "NoiseModel": "photon_gpu.engine.model.noise",
     "PhotonError": "photon_gpu.errors",
@@ -35,7 +35,7 @@ _HOMES = {
     "inverse_anscombe": "photon_gpu.engine.model.anscombe",
     "inverse_anscombe_unbiased": "photon_gpu.engine.model.anscombe",
     "movie": "photon_gpu.insertion",
-    "open": "photon_gpu.reader",
+    "open": "photon_gpu.reader.movie",
     "open_source": "photon_gpu.sources.open",
     "recover": "photon_gpu.live.recovery",
     "repair": "photon_gpu.repair",
@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     from photon_gpu.insertion import movie as movie
     from photon_gpu.live.recovery import recover as recover
     from photon_gpu.live.writer import LiveWriter as LiveWriter
-    from photon_gpu.reader import Movie as Movie
-    from photon_gpu.reader import open as open
+    from photon_gpu.reader.movie import Movie as Movie
+    from photon_gpu.reader.movie import open as open
     from photon_gpu.repair import repair as repair
     from photon_gpu.report import EncodeReport as EncodeReport
     from photon_gpu.sources.open import open_source as open_source

@@ -103,7 +103,7 @@ class Checker:
     def finish(self, files: dict[str, list[Any]]) -> tuple[Line, ...]:
         """Lines of the sample; what must hold for every pixel is an error where it does not."""
         from photon_gpu.fidelity import cheap_lines
-        from photon_gpu.reader import Movie
+        from photon_gpu.reader.movie import Movie
 
         shape = self._source.shape
         lines: list[Line] = []

@@ -208,8 +208,8 @@ def from_movie(url: Any, *, storage_options: dict[str, Any] | None = None, **opt
     **options
         As for :class:`Cost`.
     """
-    from photon_gpu.reader import Movie
-    from photon_gpu.reader import open as open_movie
+    from photon_gpu.reader.movie import Movie
+    from photon_gpu.reader.movie import open as open_movie
 
     movie = url if isinstance(url, Movie) else open_movie(url, storage_options=storage_options)
     return Cost(

@@ -13,8 +13,8 @@ from photon_gpu.demo import STEP, Expected, demo
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
-from photon_gpu.reader import Movie
-from photon_gpu.reader import open as open_movie
+from photon_gpu.reader.movie import Movie
+from photon_gpu.reader.movie import open as open_movie
 from photon_gpu.report import noise_floor_bits
 from photon_gpu.sources.simulated.movie import Simulation, simulate
 from photon_gpu.writer import encode

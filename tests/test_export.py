@@ -11,7 +11,7 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError, StoreExistsError
-from photon_gpu.export import _CLASSIC_TIFF_BYTES, ExportReport, _is_big, _Job, export
+from photon_gpu.reader.export import _CLASSIC_TIFF_BYTES, ExportReport, _is_big, _Job, export
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 SHAPES = (
@@ -167,7 +167,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
     movie_of(np.random.default_rng(0).poisson(9, (64, 64, 64)).astype("uint8"), tmp_path, chunk_frames=8)
     for suffix in (".npy", ".tif", ".zarr"):
         program = (
-            "import sys, signal, resource, photon_gpu as pg\nfrom photon_gpu.export import export\n"
+            "import sys, signal, resource, photon_gpu as pg\nfrom photon_gpu.reader.export import export\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"  # then write() fails as on a full disk
             "movie = pg.open(sys.argv[1])\nmovie.counts[0]\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), -1))\n"
@@ -187,7 +187,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
 def test_memory_does_not_grow_with_the_movie(tmp_path):
     """Peak memory of a process that exports 20 and then 160 MB, 2 MB per chunk."""
     program = (
-        "import sys, resource, photon_gpu as pg\nfrom photon_gpu.export import export\n"
+        "import sys, resource, photon_gpu as pg\nfrom photon_gpu.reader.export import export\n"
         "movie = pg.open(sys.argv[1])\npeaks = []\n"
         "for end in (80, 640):\n"
         "    export(movie, sys.argv[2], frames=(0, end), overwrite=True)\n"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.export import export
+from photon_gpu.reader.export import export
 
 ROOT = Path(__file__).parent.parent
 OLD = b"what was there before"

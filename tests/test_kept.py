@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from photon_gpu.kept import MOST_BYTES, STORED, Kept
+from photon_gpu.reader.chunk_cache import MOST_BYTES, STORED, Kept
 
 
 def test_the_oldest_of_a_kind_goes_first():

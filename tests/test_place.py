@@ -10,7 +10,7 @@ import zarr
 import photon_gpu as pg
 from photon_gpu.cluster import encode_many
 from photon_gpu.errors import InvalidInputError, StoreExistsError
-from photon_gpu.export import export
+from photon_gpu.reader.export import export
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.storage import Storage
 

@@ -21,7 +21,7 @@ from photon_gpu.errors import (
     StoreNotFoundError,
     UnsupportedVersionError,
 )
-from photon_gpu.reader import Movie
+from photon_gpu.reader.movie import Movie
 from tests.test_indexing import as_numpy_does, indices
 from tests.test_writer import CAMERA, camera_movie
 

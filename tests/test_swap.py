@@ -16,7 +16,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.cluster import encode_many
 from photon_gpu.errors import PhotonError, PhotonWarning, StoreExistsError, StoreNotFoundError
-from photon_gpu.export import export
+from photon_gpu.reader.export import export
 from photon_gpu.store import durable, manifest, swap
 from photon_gpu.store.claim import ARRAY, MARKER, Claim
 from photon_gpu.store.ownership import own_names, remove_own

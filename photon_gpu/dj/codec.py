@@ -30,7 +30,7 @@ from photon_gpu.errors import (
 )
 from photon_gpu.insertion import MovieToInsert, movie
 from photon_gpu.noise_check import judge_noise
-from photon_gpu.reader import Movie
+from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.base import Source
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import encode

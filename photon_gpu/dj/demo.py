@@ -18,7 +18,7 @@ from photon_gpu.dj.stores import stores
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError
 from photon_gpu.insertion import movie
-from photon_gpu.reader import Movie
+from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.simulated.movie import simulate
 from photon_gpu.sources.simulated.parameters import Simulation
 

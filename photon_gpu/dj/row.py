@@ -9,7 +9,7 @@ from typing import Any
 
 from photon_gpu.dj.stores import StoreStorage
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.reader import Movie
+from photon_gpu.reader.movie import Movie
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.storage import Storage
 

@@ -22,8 +22,8 @@ from photon_gpu.fidelity.exact import Exact
 from photon_gpu.fidelity.lines import LIMITS, Line, measured, skipped
 from photon_gpu.fidelity.result import Fidelity
 from photon_gpu.fidelity.sample import Progress, Sample, pieces, take
-from photon_gpu.reader import Movie
-from photon_gpu.reader import open as open_movie
+from photon_gpu.reader.movie import Movie
+from photon_gpu.reader.movie import open as open_movie
 from photon_gpu.report import noise_floor_bits
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source

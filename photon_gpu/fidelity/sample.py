@@ -14,7 +14,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.reader import Movie
+from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.base import Source
 
 RUN_FRAMES = 1000

@@ -36,7 +36,7 @@ def destination(
         if text.rstrip("/").lower().endswith(_FILES):
             raise InvalidInputError(
                 f"{shown} is the name of a file, and a movie is a folder: give a name such as movie.zarr. "
-                "photon_gpu.export writes stored movies as files"
+                "photon_gpu.reader.export writes stored movies as files"
             )
     return Storage.at(url, storage_options)
 

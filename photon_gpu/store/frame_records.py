@@ -18,7 +18,7 @@ from photon_gpu.store import manifest
 from photon_gpu.store.storage import read_required
 
 if TYPE_CHECKING:
-    from photon_gpu.reader import Movie
+    from photon_gpu.reader.movie import Movie
 
 VERSION = 1
 FOLDER = ".frames"

@@ -11,7 +11,7 @@ import numpy as np
 import photon_gpu as pg
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool import pending
-from photon_gpu.reader import Movie
+from photon_gpu.reader.movie import Movie
 from photon_gpu.store.storage import Storage
 
 NOISE = pg.NoiseModel(gain=1.0)

@@ -10,7 +10,7 @@ from photon_gpu.engine.codec import encoding
 from photon_gpu.engine.model.anscombe import inverse_anscombe, inverse_anscombe_unbiased
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.fidelity.lines import LIMITS
-from photon_gpu.reader import Movie
+from photon_gpu.reader.movie import Movie
 
 
 @pytest.fixture(scope="module")

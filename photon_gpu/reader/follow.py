@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.reader import Movie
+from photon_gpu.reader.movie import Movie
 from photon_gpu.store import metadata
 from photon_gpu.store.claim import MARKER
 

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu import verdict
-from photon_gpu.counts import Counts
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.layouts.registry import layout_for
@@ -26,7 +25,8 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel, submitting, worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, StoreNotFoundError
 from photon_gpu.indexing import Selection, Share, shares
-from photon_gpu.kept import STORED, Kept
+from photon_gpu.reader.chunk_cache import STORED, Kept
+from photon_gpu.reader.counts import Counts
 from photon_gpu.store import frame_records, manifest, metadata
 from photon_gpu.store.metadata import chunk_name
 from photon_gpu.store.storage import Storage
@@ -61,7 +61,7 @@ def open(
     workers : int, optional
         Threads. Default: one per core.
     follow : bool
-        Of a movie that is being recorded: one that grows, a :class:`photon_gpu.follow.FollowedMovie`.
+        Of a movie that is being recorded: one that grows, a :class:`photon_gpu.reader.follow.FollowedMovie`.
     storage_options : dict, optional
         For fsspec.
 
@@ -87,7 +87,7 @@ def open(
             raise StoreNotFoundError(_absent(storage, name)) from error
     description = metadata.describe(files[metadata.ARRAY], files[metadata.ATTRIBUTES], storage.url)
     if follow:
-        from photon_gpu.follow import FollowedMovie
+        from photon_gpu.reader.follow import FollowedMovie
 
         return FollowedMovie(storage, description, backend=backend, workers=workers)
     return Movie(storage, description, backend=backend, device=device, workers=workers)
@@ -201,12 +201,12 @@ class Movie:
         return frame_records.metadata_of(self, frame)
 
     def to_dask(self, what: str = "counts") -> Any:
-        """As a lazy dask array, one block per chunk: :func:`photon_gpu.dask_arrays.to_dask`."""
-        return import_module("photon_gpu.dask_arrays").to_dask(self, what)
+        """As a lazy dask array, one block per chunk: :func:`photon_gpu.reader.dask_arrays.to_dask`."""
+        return import_module("photon_gpu.reader.dask_arrays").to_dask(self, what)
 
     def to_xarray(self, what: str = "counts") -> Any:
-        """As a lazy xarray with named axes and units: :func:`photon_gpu.dask_arrays.to_xarray`."""
-        return import_module("photon_gpu.dask_arrays").to_xarray(self, what)
+        """As a lazy xarray with named axes and units: :func:`photon_gpu.reader.dask_arrays.to_xarray`."""
+        return import_module("photon_gpu.reader.dask_arrays").to_xarray(self, what)
 
     def __len__(self) -> int:
         return self.shape[0]

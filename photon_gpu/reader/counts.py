@@ -12,7 +12,7 @@ from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from photon_gpu.reader import Movie
+    from photon_gpu.reader.movie import Movie
 
 
 class Counts:

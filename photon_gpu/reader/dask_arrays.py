@@ -13,7 +13,7 @@ from photon_gpu.store.metadata import Description
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
-    from photon_gpu.reader import Movie
+    from photon_gpu.reader.movie import Movie
 
 DIMS = {3: ("t", "y", "x"), 4: ("t", "z", "y", "x"), 5: ("t", "c", "z", "y", "x")}
 """Names of a movie's axes, by their number."""
@@ -114,7 +114,7 @@ class Remote:
     def __init__(
         self, storage: Storage, description: Description, what: str, listed: dict[str, list[Any]]
     ) -> None:
-        from photon_gpu.reader import Movie
+        from photon_gpu.reader.movie import Movie
 
         self._facts = storage, description, what, listed
         # One thread: dask keeps the cores busy with blocks.

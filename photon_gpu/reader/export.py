@@ -27,7 +27,7 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
-from photon_gpu.reader import Movie
+from photon_gpu.reader.movie import Movie
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source

@@ -1,0 +1,1 @@
+"""Open a stored movie and read it: stabilized values, counts, frame times, export."""
