@@ -30,7 +30,7 @@ _HOMES = {
     "anscombe": "photon_gpu.engine.model.anscombe",
     "encode": "photon_gpu.writer",
     "encode_many": "photon_gpu.cluster",
-    "fidelity": "photon_gpu.fidelity",
+    "fidelity": "photon_gpu.check.fidelity.fidelity",
     "estimate_noise": "photon_gpu.estimate",
     "inverse_anscombe": "photon_gpu.engine.model.anscombe",
     "inverse_anscombe_unbiased": "photon_gpu.engine.model.anscombe",
@@ -46,6 +46,7 @@ _HOMES = {
 __all__ = [*_HOMES]
 
 if TYPE_CHECKING:
+    from photon_gpu.check.fidelity.fidelity import fidelity as fidelity
     from photon_gpu.cluster import encode_many as encode_many
     from photon_gpu.engine.codec.blosc import Compressor as Compressor
     from photon_gpu.engine.codec.predictors import Predictor as Predictor
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from photon_gpu.errors import PhotonWarning as PhotonWarning
     from photon_gpu.estimate import NoiseEstimate as NoiseEstimate
     from photon_gpu.estimate import estimate_noise as estimate_noise
-    from photon_gpu.fidelity import fidelity as fidelity
     from photon_gpu.insertion import movie as movie
     from photon_gpu.live.recovery import recover as recover
     from photon_gpu.live.writer import LiveWriter as LiveWriter

@@ -24,7 +24,7 @@ from photon_gpu.store import metadata
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
-    from photon_gpu.fidelity.lines import Line
+    from photon_gpu.check.fidelity.lines import Line
 
 SAMPLE_PIXELS = 1 << 18
 MODES = (False, True, "full", "sample")
@@ -49,8 +49,8 @@ class Checker:
     def __init__(
         self, mode: bool | str, layout: Layout, target: Storage, source: Source, chunk: tuple[int, ...]
     ) -> None:
-        from photon_gpu.fidelity.chunk_sample import ChunkSample
-        from photon_gpu.fidelity.exact import Exact
+        from photon_gpu.check.fidelity.chunk_sample import ChunkSample
+        from photon_gpu.check.fidelity.exact import Exact
 
         self.full = mode == "full"
         self._sample = ChunkSample() if mode == "sample" else None
@@ -102,7 +102,7 @@ class Checker:
 
     def finish(self, files: dict[str, list[Any]]) -> tuple[Line, ...]:
         """Lines of the sample; what must hold for every pixel is an error where it does not."""
-        from photon_gpu.fidelity import cheap_lines
+        from photon_gpu.check.fidelity.fidelity import cheap_lines
         from photon_gpu.reader.movie import Movie
 
         shape = self._source.shape

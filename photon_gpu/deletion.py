@@ -31,7 +31,7 @@ from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
-    from photon_gpu.fidelity.lines import Line
+    from photon_gpu.check.fidelity.lines import Line
 
 _TIFF = (".tif", ".tiff", ".btf", ".tf8")
 _NAMED = 3  # losses that a message names

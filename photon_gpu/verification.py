@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from photon_gpu.check.verdict import kept
 from photon_gpu.store.metadata import CHECK
-from photon_gpu.verdict import kept
 
 KINDS = (
     "missing",

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from photon_gpu import auto_noise, verdict
+from photon_gpu import auto_noise
+from photon_gpu.check import verdict
 from photon_gpu.checking import Checker, check_mode
 from photon_gpu.deletion import Deletable, drop_source
 from photon_gpu.engine.codec.backend import Backend
@@ -44,7 +45,7 @@ from photon_gpu.tuning import check_choice
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-    from photon_gpu.fidelity.lines import Line
+    from photon_gpu.check.fidelity.lines import Line
 
 BUDGET_BYTES = 512 << 20
 _LIST_SECONDS = 2.0  # between two listings at most; less where they are quick

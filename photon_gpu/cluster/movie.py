@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from photon_gpu import auto_noise, verdict
+from photon_gpu import auto_noise
+from photon_gpu.check import verdict
+from photon_gpu.check.fidelity.chunk_sample import MOST_CHUNKS, lines_of
+from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.checking import refuse_inexact, sentence
 from photon_gpu.cluster.frames import Frames, travelling
 from photon_gpu.cluster.work import Job, Prepared, Settings, Written, prepare, write_chunk, writing
@@ -14,8 +17,6 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
-from photon_gpu.fidelity.chunk_sample import MOST_CHUNKS, lines_of
-from photon_gpu.fidelity.sample import Block
 from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from photon_gpu import auto_noise
 from photon_gpu.auto_noise import Settled
+from photon_gpu.check.fidelity.chunk_sample import decoded, excerpts
+from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.cluster.frames import Frames
 from photon_gpu.engine.codec.backend import Backend, get_backend
 from photon_gpu.engine.codec.blosc import Compressor
@@ -25,8 +27,6 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
-from photon_gpu.fidelity.chunk_sample import decoded, excerpts
-from photon_gpu.fidelity.sample import Block
 from photon_gpu.preparation import accept, tune
 from photon_gpu.resume import Stored, frames_crc
 from photon_gpu.sources.base import Source

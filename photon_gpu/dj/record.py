@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from photon_gpu import verdict
 from photon_gpu.auto_noise import AUTO, given, settle
+from photon_gpu.check import verdict
+from photon_gpu.check.fidelity.chunk_sample import ChunkSample
 from photon_gpu.dj.address import movie_path
 from photon_gpu.dj.codec import PhotonCodec, PhotonCompactCodec, resolve_store
 from photon_gpu.dj.marks import mark_location
@@ -29,7 +30,6 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
-from photon_gpu.fidelity.chunk_sample import ChunkSample
 from photon_gpu.movie_id import identified
 from photon_gpu.noise_check import judge_noise
 from photon_gpu.sources.array import ArraySource

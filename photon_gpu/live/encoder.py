@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from photon_gpu.auto_noise import AUTO, KEY
+from photon_gpu.check.fidelity.chunk_sample import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
@@ -18,7 +19,6 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
-from photon_gpu.fidelity.chunk_sample import ChunkSample
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import LiveConfig
 from photon_gpu.movie_id import recorded

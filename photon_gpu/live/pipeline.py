@@ -7,12 +7,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from photon_gpu import verdict
+from photon_gpu.check import verdict
+from photon_gpu.check.fidelity.chunk_sample import ChunkSample
+from photon_gpu.check.fidelity.lines import Line
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError, StoreUnavailableError
-from photon_gpu.fidelity.chunk_sample import ChunkSample
-from photon_gpu.fidelity.lines import Line
 from photon_gpu.live.chunks import Buffers, Chunk
 from photon_gpu.live.config import LiveConfig
 from photon_gpu.live.delivery import Delivery

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu import verdict
 from photon_gpu.auto_noise import AUTO, KEY
+from photon_gpu.check import verdict
+from photon_gpu.check.fidelity.lines import Line
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
@@ -26,7 +27,6 @@ from photon_gpu.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from photon_gpu.fidelity.lines import Line
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import OWN_ATTRIBUTES
 from photon_gpu.live.encoder import resolve_noise

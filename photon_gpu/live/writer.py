@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu import verdict
+from photon_gpu.check import verdict
+from photon_gpu.check.fidelity.lines import Line
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.registry import layout_for
@@ -26,7 +27,6 @@ from photon_gpu.errors import (
     QueueFullError,
     RecordingError,
 )
-from photon_gpu.fidelity.lines import Line
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import OWN_ATTRIBUTES, LiveConfig
 from photon_gpu.live.encoder import is_estimate, resolve_noise

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+from photon_gpu.check.fidelity import lines as line_module
+from photon_gpu.check.fidelity.figures import PANELS, svg
+from photon_gpu.check.fidelity.levels import expected_variance
+from photon_gpu.check.fidelity.lines import LIMITS, Limit, Line, verdict
+from photon_gpu.check.fidelity.sample import neighbours, plan
+from photon_gpu.check.fidelity.traces import agreement, smooth
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.fidelity import lines as line_module
-from photon_gpu.fidelity.figures import PANELS, svg
-from photon_gpu.fidelity.levels import expected_variance
-from photon_gpu.fidelity.lines import LIMITS, Limit, Line, verdict
-from photon_gpu.fidelity.sample import neighbours, plan
-from photon_gpu.fidelity.traces import agreement, smooth
 
 
 @pytest.fixture(scope="module")

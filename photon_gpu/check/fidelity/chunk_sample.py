@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.check.fidelity.fidelity import sample_lines
+from photon_gpu.check.fidelity.lines import FAIL, Line, skipped
+from photon_gpu.check.fidelity.sample import Block, Sample, plan
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.anscombe import anscombe
-from photon_gpu.fidelity import sample_lines
-from photon_gpu.fidelity.lines import FAIL, Line, skipped
-from photon_gpu.fidelity.sample import Block, Sample, plan
 
 RUN_PIXELS = 1 << 18
 _SHORT_FRAMES = 6

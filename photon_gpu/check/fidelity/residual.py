@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.check.fidelity.lines import Line, measured, skipped
+from photon_gpu.check.fidelity.sample import Sample
 from photon_gpu.engine.model.anscombe import stabilized_floor
-from photon_gpu.fidelity.lines import Line, measured, skipped
-from photon_gpu.fidelity.sample import Sample
 
 _ERRORS = 3.0
 _WIDE_BIN = 16.0

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.check.fidelity.lines import Line, measured, skipped
+from photon_gpu.check.fidelity.sample import Block, Sample
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.fidelity.lines import Line, measured, skipped
-from photon_gpu.fidelity.sample import Block, Sample
 
 _REGIONS = 40
 _SIDE = 8

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from photon_gpu.fidelity.figures import STATUS, svg
-from photon_gpu.fidelity.lines import Line
-from photon_gpu.fidelity.result import Fidelity
+from photon_gpu.check.fidelity.figures import STATUS, svg
+from photon_gpu.check.fidelity.lines import Line
+from photon_gpu.check.fidelity.result import Fidelity
 
 _GROUPS = (
     ("Is it the right model and step?", ("noise_model", "snr", "efficiency")),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.fidelity.levels import Levels
-from photon_gpu.fidelity.residual import correlation
-from photon_gpu.fidelity.sample import Sample
-from photon_gpu.fidelity.traces import Traces, relative
+from photon_gpu.check.fidelity.levels import Levels
+from photon_gpu.check.fidelity.residual import correlation
+from photon_gpu.check.fidelity.sample import Sample
+from photon_gpu.check.fidelity.traces import Traces, relative
 
 _LAGS = 5
 _BINS = 60

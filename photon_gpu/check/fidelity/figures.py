@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.fidelity.lines import LIMITS
-from photon_gpu.fidelity.pictures import Pictures
-from photon_gpu.fidelity.result import Fidelity
+from photon_gpu.check.fidelity.lines import LIMITS
+from photon_gpu.check.fidelity.pictures import Pictures
+from photon_gpu.check.fidelity.result import Fidelity
 from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from photon_gpu.errors import FidelityWarning
 from photon_gpu.store.metadata import CHECK
 
 if TYPE_CHECKING:
-    from photon_gpu.fidelity.lines import Line
+    from photon_gpu.check.fidelity.lines import Line
 
 
 def failing(lines: Iterable[Line]) -> tuple[Line, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.check.fidelity.sample import Sample
 from photon_gpu.engine.model.anscombe import anscombe, inverse_anscombe, inverse_anscombe_unbiased
-from photon_gpu.fidelity.sample import Sample
 
 _LOOKED_AT = 400_000
 _SOUND = "a sound decoder"

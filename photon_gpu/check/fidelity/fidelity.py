@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from photon_gpu.callable_module import make_callable
+from photon_gpu.check.fidelity.exact import Exact
+from photon_gpu.check.fidelity.lines import LIMITS, Line, measured, skipped
+from photon_gpu.check.fidelity.result import Fidelity
+from photon_gpu.check.fidelity.sample import Progress, Sample, pieces, take
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.fidelity.exact import Exact
-from photon_gpu.fidelity.lines import LIMITS, Line, measured, skipped
-from photon_gpu.fidelity.result import Fidelity
-from photon_gpu.fidelity.sample import Progress, Sample, pieces, take
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.movie import open as open_movie
 from photon_gpu.report import noise_floor_bits
@@ -115,10 +115,10 @@ def _compare(
     seed: int,
     progress: Progress | None,
 ) -> tuple[list[Line], dict[str, Any], Any]:
-    from photon_gpu.fidelity.levels import group, level_lines, noise_line
-    from photon_gpu.fidelity.pictures import draw
-    from photon_gpu.fidelity.residual import residual_lines
-    from photon_gpu.fidelity.traces import trace_lines, traces
+    from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
+    from photon_gpu.check.fidelity.pictures import draw
+    from photon_gpu.check.fidelity.residual import residual_lines
+    from photon_gpu.check.fidelity.traces import trace_lines, traces
 
     if movie.noise is None:
         lines, looked_at = _identical(raw, movie, progress)
@@ -158,7 +158,7 @@ def cheap_lines(source: Source, movie: Movie, *, pixels: int, exact: Exact | Non
 
 def sample_lines(sample: Sample, exact: Exact | None = None) -> list[Line]:
     """Lines that a small sample allows; ``exact`` where every pixel was counted already."""
-    from photon_gpu.fidelity.levels import group, level_lines, noise_line
+    from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
 
     counted = exact or Exact(sample.encoding)
     if exact is None:

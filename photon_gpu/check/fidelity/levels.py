@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.check.fidelity.causes import likely_cause
+from photon_gpu.check.fidelity.lines import LIMITS, Line, measured, skipped
+from photon_gpu.check.fidelity.sample import Block, Sample
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.fidelity.causes import likely_cause
-from photon_gpu.fidelity.lines import LIMITS, Line, measured, skipped
-from photon_gpu.fidelity.sample import Block, Sample
 
 GROUPS = 20
 _LEAST = 2000

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.check.fidelity.lines import Line, measured, skipped
+from photon_gpu.check.fidelity.sample import difference
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.anscombe import anscombe
-from photon_gpu.fidelity.lines import Line, measured, skipped
-from photon_gpu.fidelity.sample import difference
 
 _ROUNDING = 1e-6
 _SLAB = 1 << 21

@@ -1,0 +1,1 @@
+"""Compare a stored movie with its source (fidelity) and with its manifest (integrity)."""
