@@ -38,15 +38,17 @@ _HOMES = {
     "open": "photon_gpu.reader.movie",
     "open_source": "photon_gpu.sources.open",
     "recover": "photon_gpu.live.recovery",
-    "repair": "photon_gpu.repair",
+    "repair": "photon_gpu.check.integrity.repair",
     "simulate": "photon_gpu.sources.simulated.movie",
-    "verify": "photon_gpu.verify",
+    "verify": "photon_gpu.check.integrity.verify",
 }
 
 __all__ = [*_HOMES]
 
 if TYPE_CHECKING:
     from photon_gpu.check.fidelity.fidelity import fidelity as fidelity
+    from photon_gpu.check.integrity.repair import repair as repair
+    from photon_gpu.check.integrity.verify import verify as verify
     from photon_gpu.cluster import encode_many as encode_many
     from photon_gpu.engine.codec.blosc import Compressor as Compressor
     from photon_gpu.engine.codec.predictors import Predictor as Predictor
@@ -64,13 +66,11 @@ if TYPE_CHECKING:
     from photon_gpu.live.writer import LiveWriter as LiveWriter
     from photon_gpu.reader.movie import Movie as Movie
     from photon_gpu.reader.movie import open as open
-    from photon_gpu.repair import repair as repair
     from photon_gpu.report import EncodeReport as EncodeReport
     from photon_gpu.sources.open import open_source as open_source
     from photon_gpu.sources.simulated.movie import simulate as simulate
     from photon_gpu.sources.simulated.parameters import Simulation as Simulation
     from photon_gpu.store.storage import Storage as Storage
-    from photon_gpu.verify import verify as verify
     from photon_gpu.writer import encode as encode
 
 

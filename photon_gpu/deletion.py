@@ -119,7 +119,7 @@ class Deletable:
 
     def delete(self, storage: Storage) -> None:
         """Delete the file, once the finished movie has passed verification and no page of it is missing there."""
-        from photon_gpu.verify import verify
+        from photon_gpu.check.integrity.verify import verify
 
         found = verify(storage)
         if not found.ok:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from photon_gpu.check.fidelity.lines import LIMITS
+from photon_gpu.check.integrity.result import KINDS
 from photon_gpu.estimate import checks
-from photon_gpu.verification import KINDS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "trust.md").read_text()

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+from photon_gpu.check.integrity.result import merge
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError
 from photon_gpu.store import manifest
-from photon_gpu.verification import merge
 
 LAYOUTS = ("plain", "compact", "lossless")
 NOISE = pg.NoiseModel(gain=4.0, offset=10.0, variance=3.0)

@@ -37,7 +37,7 @@ def repair(
     """
     from contextlib import nullcontext
 
-    from photon_gpu.repair import repair as repair_movie
+    from photon_gpu.check.integrity.repair import repair as repair_movie
     from photon_gpu.sources.open import open_source
 
     storage_options = options.pairs(storage_option, "--storage-option")

@@ -29,7 +29,7 @@ def verify(
       photon-gpu verify movie.zarr
       photon-gpu verify s3://bucket/movie.zarr --deep
     """
-    from photon_gpu.verify import verify as verify_movie
+    from photon_gpu.check.integrity.verify import verify as verify_movie
 
     storage_options = options.pairs(storage_option, "--storage-option")
     with console.progress("verifying", None) as tick:

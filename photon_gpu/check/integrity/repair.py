@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.callable_module import make_callable
+from photon_gpu.check.integrity.result import Verification
+from photon_gpu.check.integrity.verify import Check, verify
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
@@ -27,8 +29,6 @@ from photon_gpu.store.chunk_check import decode_whole, proves_itself
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.storage import Storage
-from photon_gpu.verification import Verification
-from photon_gpu.verify import Check, verify
 
 _WITNESSES = 8
 

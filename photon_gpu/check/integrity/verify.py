@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from photon_gpu.callable_module import make_callable
+from photon_gpu.check.integrity.result import Problem, Verification, failing, salvaged
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.compact import filter_config
@@ -27,7 +28,6 @@ from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind_text
-from photon_gpu.verification import Problem, Verification, failing, salvaged
 
 BUDGET_BYTES = 512 << 20
 _REMOTE_READS = 16

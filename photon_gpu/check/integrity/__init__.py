@@ -1,0 +1,1 @@
+"""Verify and repair the stored files of a movie."""
