@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Compressor": "photon_gpu.engine.codec.blosc",
-    "EncodeReport": "photon_gpu.report",
+    "EncodeReport": "photon_gpu.writer.report",
     "FidelityWarning": "photon_gpu.errors",
     "LiveWriter": "photon_gpu.live.writer",
     "Movie": "photon_gpu.reader.movie",
@@ -28,13 +28,13 @@ _HOMES = {
     "Simulation": "photon_gpu.sources.simulated.parameters",
     "Storage": "photon_gpu.store.storage",
     "anscombe": "photon_gpu.engine.model.anscombe",
-    "encode": "photon_gpu.writer",
+    "encode": "photon_gpu.writer.encode",
     "encode_many": "photon_gpu.cluster",
     "fidelity": "photon_gpu.check.fidelity.fidelity",
     "estimate_noise": "photon_gpu.estimate",
     "inverse_anscombe": "photon_gpu.engine.model.anscombe",
     "inverse_anscombe_unbiased": "photon_gpu.engine.model.anscombe",
-    "movie": "photon_gpu.insertion",
+    "movie": "photon_gpu.writer.insertion",
     "open": "photon_gpu.reader.movie",
     "open_source": "photon_gpu.sources.open",
     "recover": "photon_gpu.live.recovery",
@@ -61,17 +61,17 @@ if TYPE_CHECKING:
     from photon_gpu.errors import PhotonWarning as PhotonWarning
     from photon_gpu.estimate import NoiseEstimate as NoiseEstimate
     from photon_gpu.estimate import estimate_noise as estimate_noise
-    from photon_gpu.insertion import movie as movie
     from photon_gpu.live.recovery import recover as recover
     from photon_gpu.live.writer import LiveWriter as LiveWriter
     from photon_gpu.reader.movie import Movie as Movie
     from photon_gpu.reader.movie import open as open
-    from photon_gpu.report import EncodeReport as EncodeReport
     from photon_gpu.sources.open import open_source as open_source
     from photon_gpu.sources.simulated.movie import simulate as simulate
     from photon_gpu.sources.simulated.parameters import Simulation as Simulation
     from photon_gpu.store.storage import Storage as Storage
-    from photon_gpu.writer import encode as encode
+    from photon_gpu.writer.encode import encode as encode
+    from photon_gpu.writer.insertion import movie as movie
+    from photon_gpu.writer.report import EncodeReport as EncodeReport
 
 
 def __getattr__(name: str) -> Any:

@@ -245,7 +245,7 @@ def from_source(
 
     from photon_gpu.sources.open import open_source
     from photon_gpu.store.storage import Storage
-    from photon_gpu.writer import encode
+    from photon_gpu.writer.encode import encode
 
     with open_source(source) as movie:
         count = min(frames, movie.shape[0])

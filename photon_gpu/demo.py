@@ -24,7 +24,7 @@ from photon_gpu.reader.movie import open as open_movie
 from photon_gpu.sources.simulated.movie import SimulatedMovie, simulate
 from photon_gpu.sources.simulated.parameters import Simulation
 from photon_gpu.store.durable import replacing
-from photon_gpu.writer import encode
+from photon_gpu.writer.encode import encode
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu import auto_noise
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.writer import auto_noise
 from tests.estimate.conftest import detect, still
 
 LIT = detect(still(frames=40, low=9, high=9))
@@ -63,8 +63,10 @@ def test_what_is_doubtful_is_a_warning(movie, tmp_path):
 
 
 def test_an_estimate_goes_on_where_it_was_killed(movie, tmp_path, monkeypatch):
-    monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 0.0)
-    monkeypatch.setattr("photon_gpu.writer.finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("photon_gpu.writer.encode._LIST_SECONDS", 0.0)
+    monkeypatch.setattr(
+        "photon_gpu.writer.encode.finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         pg.encode(movie, tmp_path / "m.zarr", noise="auto", chunk_frames=30, resume=True)
     monkeypatch.undo()

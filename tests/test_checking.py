@@ -88,7 +88,7 @@ def test_one_wrong_pixel_anywhere_is_found_by_the_full_check_alone(tmp_path, mon
     """A sample of a large movie misses it."""
     from photon_gpu.engine.layouts.plain import Plain
 
-    monkeypatch.setattr("photon_gpu.checking.SAMPLE_PIXELS", 50_000)
+    monkeypatch.setattr("photon_gpu.writer.read_back.SAMPLE_PIXELS", 50_000)
     movie = pg.simulate(frames=200, height=48, width=48, seed=3)
     raw = np.asarray(movie)
     right = Plain.encode
@@ -257,16 +257,16 @@ def test_a_source_stays_where_a_line_fails(cells, file, tmp_path):
 
 
 def test_a_source_stays_where_it_changed_or_the_movie_did(cells, file, tmp_path, monkeypatch):
-    from photon_gpu import checking
+    from photon_gpu.writer import read_back
 
-    finish = checking.Checker.finish
+    finish = read_back.Checker.finish
 
     def later(self, files):
         with file.open("ab") as stream:
             stream.write(b"more")
         return finish(self, files)
 
-    monkeypatch.setattr(checking.Checker, "finish", later)
+    monkeypatch.setattr(read_back.Checker, "finish", later)
     with pytest.raises(CorruptDataError, match="changed while it was being encoded"):
         pg.encode(str(file), tmp_path / "a.zarr", noise=cells[1], check="full", delete_source=True)
     assert file.exists() and pg.verify(tmp_path / "a.zarr").ok

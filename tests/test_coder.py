@@ -19,7 +19,7 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.tuning import _codes
+from photon_gpu.writer.tuning import _codes
 
 NUMBA, NUMPY = get_backend("numba"), get_backend("numpy")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)

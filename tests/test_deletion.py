@@ -7,11 +7,11 @@ import pytest
 import tifffile
 
 import photon_gpu as pg
-from photon_gpu import deletion
-from photon_gpu.deletion import account_tiff
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.tiff.reader import TiffSource
+from photon_gpu.writer import deletion
+from photon_gpu.writer.deletion import account_tiff
 
 from .sources.conftest import make_movie, write_scanimage, write_tiff
 

@@ -15,9 +15,9 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.movie import open as open_movie
-from photon_gpu.report import noise_floor_bits
 from photon_gpu.sources.simulated.movie import Simulation, simulate
-from photon_gpu.writer import encode
+from photon_gpu.writer.encode import encode
+from photon_gpu.writer.report import noise_floor_bits
 
 SMALL = Simulation(frames=57, height=40, width=48)  # frames of a last, partial block
 LAYOUTS = ["plain", "compact", "lossless"]

@@ -8,7 +8,7 @@ import tifffile
 
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.insertion import MovieToInsert
+from photon_gpu.writer.insertion import MovieToInsert
 
 
 def test_nothing_is_read_before():

@@ -96,8 +96,8 @@ def test_a_resumed_encode_keeps_the_identity_it_began_with(tmp_path, monkeypatch
     }
     with monkeypatch.context() as broken:
         if not known:
-            broken.setattr("photon_gpu.preparation.identified", lambda choice, *_: choice.encoding)
-        broken.setattr("photon_gpu.writer.finish", lambda *_: 1 / 0)
+            broken.setattr("photon_gpu.writer.preparation.identified", lambda choice, *_: choice.encoding)
+        broken.setattr("photon_gpu.writer.encode.finish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             pg.encode(VALUES, tmp_path / "m", **options)
     told = json.loads((tmp_path / "m" / MARKER).read_text())["plan"]["attributes"].get("photon_movie_id")

@@ -9,9 +9,9 @@ import photon_gpu as pg
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.preparation import accept, tune
-from photon_gpu.resume import Stored
 from photon_gpu.sources.open import open_source
+from photon_gpu.writer.preparation import accept, tune
+from photon_gpu.writer.resume import Stored
 from tests.test_writer import CAMERA, camera_movie
 
 VALUES = camera_movie(25, 17, 23)

@@ -10,7 +10,7 @@ import pytest
 
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.report import EncodeReport, little_light, noise_floor_bits
+from photon_gpu.writer.report import EncodeReport, little_light, noise_floor_bits
 
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 

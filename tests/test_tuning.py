@@ -19,7 +19,7 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
-from photon_gpu.tuning import PRESETS, choose, sample
+from photon_gpu.writer.tuning import PRESETS, choose, sample
 
 NUMBA = get_backend("numba")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)

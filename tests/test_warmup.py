@@ -11,7 +11,7 @@ import pytest
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.warmup import warm_up
+from photon_gpu.writer.warmup import warm_up
 
 
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
@@ -32,7 +32,7 @@ def test_an_encode_compiles_nothing_after_it():
         from photon_gpu.engine.codec.backend import get_backend
         from photon_gpu.engine.codec.encoding import Encoding
         from photon_gpu.kernels import cpu
-        from photon_gpu.warmup import warm_up
+        from photon_gpu.writer.warmup import warm_up
         def compiled():
             return {n: len(f.signatures) for n, f in vars(cpu).items() if hasattr(f, "signatures")}
         noise = pg.NoiseModel(gain=2.0, offset=100.0)

@@ -17,7 +17,6 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu import tuning, writer
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.errors import (
     InvalidInputError,
@@ -31,6 +30,8 @@ from photon_gpu.sources.base import Source
 from photon_gpu.store import metadata
 from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.storage import Storage
+from photon_gpu.writer import encode as writer
+from photon_gpu.writer import tuning
 
 CAMERA = pg.NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 
@@ -623,7 +624,7 @@ def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying
     alive, held, late, tuned = set(), [], [], []
     choose, encode = tuning.choose, Compact.encode
     monkeypatch.setattr(
-        "photon_gpu.preparation.choose", lambda *a, **k: (choose(*a, **k), tuned.append(1))[0]
+        "photon_gpu.writer.preparation.choose", lambda *a, **k: (choose(*a, **k), tuned.append(1))[0]
     )
     monkeypatch.setattr(Compact, "encode", lambda *a, **k: (time.sleep(0.03), encode(*a, **k))[1])
 
@@ -652,7 +653,7 @@ def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying
 @pytest.mark.parametrize("budget_bytes", [1, 1 << 29])
 def test_chunks_are_listed_once_they_are_written(tmp_path, monkeypatch, budget_bytes):
     """FORMAT.md: while an encode runs, the manifest lists those that are whole."""
-    monkeypatch.setattr("photon_gpu.writer._LIST_SECONDS", 0.0)
+    monkeypatch.setattr("photon_gpu.writer.encode._LIST_SECONDS", 0.0)
     lists, write = [], Storage.write
 
     def seen(self, name, data, **options):

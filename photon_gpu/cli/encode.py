@@ -10,7 +10,7 @@ import typer
 from photon_gpu.cli import console, options
 
 if TYPE_CHECKING:
-    from photon_gpu.report import EncodeReport
+    from photon_gpu.writer.report import EncodeReport
 
 
 def encode(
@@ -158,7 +158,7 @@ def encode(
       photon-gpu encode processed.tif processed.zarr --layout lossless
     """
     from photon_gpu.sources.open import open_source
-    from photon_gpu.writer import encode as encode_movie
+    from photon_gpu.writer.encode import encode as encode_movie
 
     storage_options = options.pairs(storage_option, "--storage-option")
     with (

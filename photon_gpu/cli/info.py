@@ -62,7 +62,7 @@ class MovieInfo:
     @property
     def notes(self) -> list[str]:
         """What the owner should know."""
-        from photon_gpu import auto_noise
+        from photon_gpu.writer import auto_noise
 
         told = [f"FAIL {name}: {found}" for name, found in self.movie.failed_check.items()]
         told += [spoken(finding) for finding in auto_noise.findings(self.movie.attrs)]
@@ -72,8 +72,8 @@ class MovieInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that survives JSON."""
-        from photon_gpu.auto_noise import KEY
-        from photon_gpu.report import noise_floor_bits
+        from photon_gpu.writer.auto_noise import KEY
+        from photon_gpu.writer.report import noise_floor_bits
 
         movie, encoding = self.movie, self.movie.encoding
         bits = 8.0 * self.stored_bytes / movie.size
@@ -107,7 +107,7 @@ class MovieInfo:
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of each line for people."""
-        from photon_gpu.auto_noise import note
+        from photon_gpu.writer.auto_noise import note
 
         told = self.to_dict()
         movie, encoding, noise = self.movie, self.movie.encoding, self.movie.noise

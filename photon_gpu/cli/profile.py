@@ -73,7 +73,7 @@ def profile(
     from photon_gpu.profiling.profile import LAYOUTS
     from photon_gpu.profiling.profile import profile as measure
     from photon_gpu.sources.open import open_source
-    from photon_gpu.tuning import PRESETS
+    from photon_gpu.writer.tuning import PRESETS
 
     wanted = Camera.parse(camera, dtype) if camera else None
     source = open_source(src, **options.for_source(src, source_option)) if src else None

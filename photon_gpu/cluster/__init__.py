@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
 
-from photon_gpu.auto_noise import given
 from photon_gpu.cluster.movie import MovieOnCluster, threads_of
 from photon_gpu.cluster.report import ManyReport
 from photon_gpu.cluster.work import Settings
@@ -20,12 +19,13 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import BatchError, InvalidInputError
-from photon_gpu.report import EncodeReport
 from photon_gpu.sources.dask import DaskSource, misaligned
 from photon_gpu.sources.open import open_source
 from photon_gpu.store.destination import destination
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer import encode
+from photon_gpu.writer.auto_noise import given
+from photon_gpu.writer.encode import encode
+from photon_gpu.writer.report import EncodeReport
 
 __all__ = ["ManyReport", "encode_many"]
 

@@ -6,18 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from photon_gpu import auto_noise
 from photon_gpu.check import verdict
 from photon_gpu.check.fidelity.chunk_sample import MOST_CHUNKS, lines_of
 from photon_gpu.check.fidelity.sample import Block
-from photon_gpu.checking import refuse_inexact, sentence
 from photon_gpu.cluster.frames import Frames, travelling
 from photon_gpu.cluster.work import Job, Prepared, Settings, Written, prepare, write_chunk, writing
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
-from photon_gpu.report import EncodeReport, little_light
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.sources.missing import lost_note, with_lost
@@ -26,7 +23,10 @@ from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.metadata import chunk_name
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer import finish
+from photon_gpu.writer import auto_noise
+from photon_gpu.writer.encode import finish
+from photon_gpu.writer.read_back import refuse_inexact, sentence
+from photon_gpu.writer.report import EncodeReport, little_light
 
 _LIST_SECONDS = 2.0
 _QUIET_SECONDS = 60.0

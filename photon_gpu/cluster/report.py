@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from photon_gpu.report import EncodeReport
+from photon_gpu.writer.report import EncodeReport
 
 
 @dataclass(frozen=True, kw_only=True)

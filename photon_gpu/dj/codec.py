@@ -28,12 +28,12 @@ from photon_gpu.errors import (
     StoreExistsError,
     UnsupportedTypeError,
 )
-from photon_gpu.insertion import MovieToInsert, movie
 from photon_gpu.noise_check import judge_noise
 from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.base import Source
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer import encode
+from photon_gpu.writer.encode import encode
+from photon_gpu.writer.insertion import MovieToInsert, movie
 
 _ADVICE = "Insert photon_gpu.movie(array, noise='auto'), which measures it, or noise=NoiseModel(...)"
 

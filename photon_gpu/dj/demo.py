@@ -17,10 +17,10 @@ from photon_gpu.dj.marks import MARK
 from photon_gpu.dj.stores import stores
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError
-from photon_gpu.insertion import movie
 from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.simulated.movie import simulate
 from photon_gpu.sources.simulated.parameters import Simulation
+from photon_gpu.writer.insertion import movie
 
 SCHEMA = "calcium_imaging"
 DEFINITION = """

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from photon_gpu.auto_noise import AUTO, given, settle
 from photon_gpu.check import verdict
 from photon_gpu.check.fidelity.chunk_sample import ChunkSample
 from photon_gpu.dj.address import movie_path
@@ -30,7 +29,6 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
-from photon_gpu.movie_id import identified
 from photon_gpu.noise_check import judge_noise
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.store import manifest, metadata
@@ -38,9 +36,11 @@ from photon_gpu.store.claim import Claim
 from photon_gpu.store.metadata import chunk_name
 from photon_gpu.store.ownership import remove_own
 from photon_gpu.store.storage import Storage
-from photon_gpu.tuning import choose
-from photon_gpu.warmup import warm_up
-from photon_gpu.writer import finish
+from photon_gpu.writer.auto_noise import AUTO, given, settle
+from photon_gpu.writer.encode import finish
+from photon_gpu.writer.movie_id import identified
+from photon_gpu.writer.tuning import choose
+from photon_gpu.writer.warmup import warm_up
 
 _CHECK_SECONDS = 60.0
 

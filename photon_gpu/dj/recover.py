@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from photon_gpu.auto_noise import KEY
 from photon_gpu.dj.address import table_path
 from photon_gpu.dj.record import ENCODING, JOURNAL, Column, columns_of, insert_recorded
 from photon_gpu.dj.stored_movies import modified
@@ -21,7 +20,8 @@ from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.metadata import chunk_name
 from photon_gpu.store.ownership import own_names, remove_own, some
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer import finish
+from photon_gpu.writer.auto_noise import KEY
+from photon_gpu.writer.encode import finish
 
 _ACTIONS = ("list", "finish", "remove")
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu.auto_noise import KEY
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.tuning import PRESETS
+from photon_gpu.writer.auto_noise import KEY
+from photon_gpu.writer.tuning import PRESETS
 
 OWN_ATTRIBUTES = ("recording_id", "lost_frames", KEY)
 """Keys of ``.zattrs`` that only recordings have."""

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from photon_gpu.auto_noise import AUTO, KEY
 from photon_gpu.check.fidelity.chunk_sample import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
@@ -21,12 +20,13 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.live.chunks import Chunk
 from photon_gpu.live.config import LiveConfig
-from photon_gpu.movie_id import recorded
 from photon_gpu.noise_check import judge_noise
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records
-from photon_gpu.tuning import choose
+from photon_gpu.writer.auto_noise import AUTO, KEY
+from photon_gpu.writer.movie_id import recorded
+from photon_gpu.writer.tuning import choose
 
 _ADVICE = "Record with noise='auto', or trust_noise=True"
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.auto_noise import AUTO, KEY
 from photon_gpu.check import verdict
 from photon_gpu.check.fidelity.lines import Line
 from photon_gpu.engine.codec.backend import get_backend
@@ -47,6 +46,7 @@ from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.store.marker import started
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind, put_back
+from photon_gpu.writer.auto_noise import AUTO, KEY
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
 from photon_gpu.store.frame_records import Record, check
 from photon_gpu.store.storage import Storage
-from photon_gpu.warmup import warm_up
+from photon_gpu.writer.warmup import warm_up
 
 _DRAIN_SECONDS = 10.0  # for frames on their way to the journal, when a recording ends early
 

@@ -25,10 +25,10 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.profiling.camera import Camera, said_cores
 from photon_gpu.profiling.ceilings import ceilings, has_gpu
 from photon_gpu.profiling.movie import Part, Repeated, corner, movie_for
-from photon_gpu.report import EncodeReport
 from photon_gpu.sources.base import Source
-from photon_gpu.tuning import PRESETS
-from photon_gpu.writer import encode
+from photon_gpu.writer.encode import encode
+from photon_gpu.writer.report import EncodeReport
+from photon_gpu.writer.tuning import PRESETS
 
 LAYOUTS = ("compact", "plain", "lossless")
 WRITE_UNIT = "write of stored bytes, all others of raw ones"

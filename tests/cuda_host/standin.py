@@ -486,8 +486,9 @@ def installed(seed: int = 0, *, devices: int = 1, memory: int = 1 << 30) -> Iter
 
 
 def _forget_backends() -> None:
-    from photon_gpu import kernels, warmup
+    from photon_gpu import kernels
     from photon_gpu.engine.codec import backend
+    from photon_gpu.writer import warmup
 
     backend._cupy.cache_clear()
     warmup._warm.cache_clear()

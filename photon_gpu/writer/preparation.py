@@ -15,14 +15,14 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError
-from photon_gpu.movie_id import identified
-from photon_gpu.resume import Stored, plan_of, stored_chunks
 from photon_gpu.sources.base import Source
 from photon_gpu.store import metadata
 from photon_gpu.store.destination import refuse_source
 from photon_gpu.store.storage import Storage
-from photon_gpu.tuning import Choice, choose
-from photon_gpu.warmup import warm_up
+from photon_gpu.writer.movie_id import identified
+from photon_gpu.writer.resume import Stored, plan_of, stored_chunks
+from photon_gpu.writer.tuning import Choice, choose
+from photon_gpu.writer.warmup import warm_up
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from photon_gpu.auto_noise import given
-from photon_gpu.checking import check_mode
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.code_table import check_step
@@ -16,6 +14,8 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
+from photon_gpu.writer.auto_noise import given
+from photon_gpu.writer.read_back import check_mode
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from photon_gpu import auto_noise
 from photon_gpu.check import verdict
-from photon_gpu.checking import Checker, check_mode
-from photon_gpu.deletion import Deletable, drop_source
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor, Map
 from photon_gpu.engine.codec.encoding import Encoding
@@ -30,9 +27,6 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Ranked, lent, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.preparation import accept, tune
-from photon_gpu.report import EncodeReport, little_light
-from photon_gpu.resume import Stored, frames_crc
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
@@ -40,7 +34,13 @@ from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
 from photon_gpu.store.storage import Storage
-from photon_gpu.tuning import check_choice
+from photon_gpu.writer import auto_noise
+from photon_gpu.writer.deletion import Deletable, drop_source
+from photon_gpu.writer.preparation import accept, tune
+from photon_gpu.writer.read_back import Checker, check_mode
+from photon_gpu.writer.report import EncodeReport, little_light
+from photon_gpu.writer.resume import Stored, frames_crc
+from photon_gpu.writer.tuning import check_choice
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor

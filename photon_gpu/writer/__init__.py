@@ -1,0 +1,1 @@
+"""Encode a movie: prepare, tune, write chunks in order, read back, report."""
