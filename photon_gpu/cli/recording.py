@@ -14,7 +14,7 @@ from photon_gpu.cli import options
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from photon_gpu.live.status import LiveStatus
+    from photon_gpu.live.state.status import LiveStatus
 
 Dst = Annotated[
     str,

@@ -6,9 +6,9 @@ import heapq
 import threading
 
 from photon_gpu.live.keeping import Keeper, Parcel
-from photon_gpu.live.ledger import Ledger
-from photon_gpu.live.retrying import Patience, again, told
 from photon_gpu.live.spool import Spool
+from photon_gpu.live.state.ledger import Ledger
+from photon_gpu.live.state.retrying import Patience, again, told
 from photon_gpu.store import frame_records, manifest
 from photon_gpu.store.metadata import chunk_name
 from photon_gpu.store.storage import Storage

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 
 from photon_gpu.live.acknowledged import AcknowledgedCount
-from photon_gpu.live.chunks import Buffers, Chunk
 from photon_gpu.live.journal import Journal
-from photon_gpu.live.ledger import Ledger
-from photon_gpu.live.retrying import Patience, again, told
+from photon_gpu.live.state.chunks import Buffers, Chunk
+from photon_gpu.live.state.ledger import Ledger
+from photon_gpu.live.state.retrying import Patience, again, told
 
 _MOST_BYTES = 32 << 20  # per record: a longer one would let the next frame wait
 _WAIT_SECONDS = 0.5  # between tries, at most: a disk answers at once, and a camera waits

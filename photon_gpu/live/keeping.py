@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from photon_gpu.live.ledger import Ledger
-from photon_gpu.live.retrying import told
 from photon_gpu.live.spool import Spool
+from photon_gpu.live.state.ledger import Ledger
+from photon_gpu.live.state.retrying import told
 
 
 @dataclass(order=True)

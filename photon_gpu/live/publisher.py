@@ -11,9 +11,9 @@ from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError
 from photon_gpu.live.journal import Journal
 from photon_gpu.live.keeping import Keeper
-from photon_gpu.live.ledger import Ledger
-from photon_gpu.live.retrying import Patience, again, told
 from photon_gpu.live.spool import Spool
+from photon_gpu.live.state.ledger import Ledger
+from photon_gpu.live.state.retrying import Patience, again, told
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import MARKER, Claim, read_marker
 from photon_gpu.store.storage import Storage

@@ -26,8 +26,6 @@ from photon_gpu.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from photon_gpu.live.chunks import Chunk
-from photon_gpu.live.config import OWN_ATTRIBUTES
 from photon_gpu.live.encoder import resolve_noise
 from photon_gpu.live.gate import Gate
 from photon_gpu.live.pipeline import Pipeline
@@ -39,6 +37,8 @@ from photon_gpu.live.published import (
     published,
 )
 from photon_gpu.live.spool import RECORDING, Spool, pending
+from photon_gpu.live.state.chunks import Chunk
+from photon_gpu.live.state.config import OWN_ATTRIBUTES
 from photon_gpu.live.survey import Held, Range, Survey, first_number, named, survey
 from photon_gpu.live.unpublished import unpublished
 from photon_gpu.store import durable, metadata

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from photon_gpu.live.feeds import Feed
-from photon_gpu.live.status import LiveStatus
+from photon_gpu.live.state.status import LiveStatus
 from photon_gpu.live.writer import LiveWriter
 
 _TELL_SECONDS = 0.5

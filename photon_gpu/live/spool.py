@@ -16,8 +16,8 @@ from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedVersionError
 from photon_gpu.live import acknowledged, journal, sealed
 from photon_gpu.live.acknowledged import AcknowledgedCount
-from photon_gpu.live.config import LiveConfig
 from photon_gpu.live.journal import SEGMENT_NAME, SPARE_NAME, Journal
+from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.store import durable, metadata
 
 VERSION = 1

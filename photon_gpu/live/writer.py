@@ -27,15 +27,15 @@ from photon_gpu.errors import (
     QueueFullError,
     RecordingError,
 )
-from photon_gpu.live.chunks import Chunk
-from photon_gpu.live.config import OWN_ATTRIBUTES, LiveConfig
 from photon_gpu.live.encoder import is_estimate, resolve_noise
 from photon_gpu.live.gate import Gate
 from photon_gpu.live.journaling import Journaling
 from photon_gpu.live.pipeline import Pipeline
-from photon_gpu.live.retrying import told
 from photon_gpu.live.spool import Spool
-from photon_gpu.live.status import LiveStatus
+from photon_gpu.live.state.chunks import Chunk
+from photon_gpu.live.state.config import OWN_ATTRIBUTES, LiveConfig
+from photon_gpu.live.state.retrying import told
+from photon_gpu.live.state.status import LiveStatus
 from photon_gpu.store import metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination

@@ -6,10 +6,10 @@ from unittest import mock
 
 import pytest
 
-from photon_gpu.live.config import LiveConfig
 from photon_gpu.live.keeping import Keeper, Parcel
-from photon_gpu.live.ledger import Ledger
 from photon_gpu.live.spool import Spool
+from photon_gpu.live.state.config import LiveConfig
+from photon_gpu.live.state.ledger import Ledger
 
 CHUNK = 4
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from photon_gpu.errors import RecordingError
-from photon_gpu.live.retrying import Patience, again
+from photon_gpu.live.state.retrying import Patience, again
 
 
 class Recorded(Patience):

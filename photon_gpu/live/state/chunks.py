@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.live.config import LiveConfig
+from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.store.frame_records import NOTHING, Record
 
 
