@@ -19,7 +19,7 @@ _HOMES = {
     "RecoverReport": "photon_gpu.live.recovery",
     "SourceFeed": "photon_gpu.live.feeds",
     "WatchFeed": "photon_gpu.live.watch",
-    "pending": "photon_gpu.live.spool",
+    "pending": "photon_gpu.live.spool.spool",
     "record": "photon_gpu.live.session",
     "recover": "photon_gpu.live.recovery",
 }

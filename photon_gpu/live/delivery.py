@@ -6,7 +6,7 @@ import heapq
 import threading
 
 from photon_gpu.live.keeping import Keeper, Parcel
-from photon_gpu.live.spool import Spool
+from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, told
 from photon_gpu.store import frame_records, manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from photon_gpu.live.spool import Spool
+from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import told
 

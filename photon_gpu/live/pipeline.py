@@ -15,10 +15,10 @@ from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError, StoreUnavailableError
 from photon_gpu.live.delivery import Delivery
 from photon_gpu.live.encoder import Encoder, Noise
-from photon_gpu.live.journal import Journal
 from photon_gpu.live.keeping import Keeper
 from photon_gpu.live.publisher import Publisher
-from photon_gpu.live.spool import Spool
+from photon_gpu.live.spool.journal import Journal
+from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.chunks import Buffers, Chunk
 from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.live.state.ledger import Ledger

@@ -9,9 +9,9 @@ from typing import Any
 
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError
-from photon_gpu.live.journal import Journal
 from photon_gpu.live.keeping import Keeper
-from photon_gpu.live.spool import Spool
+from photon_gpu.live.spool.journal import Journal
+from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, told
 from photon_gpu.store import manifest, metadata

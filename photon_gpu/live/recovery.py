@@ -36,7 +36,7 @@ from photon_gpu.live.published import (
     finished_frames,
     published,
 )
-from photon_gpu.live.spool import RECORDING, Spool, pending
+from photon_gpu.live.spool.spool import RECORDING, Spool, pending
 from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
 from photon_gpu.live.survey import Held, Range, Survey, first_number, named, survey

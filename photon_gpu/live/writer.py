@@ -29,9 +29,9 @@ from photon_gpu.errors import (
 )
 from photon_gpu.live.encoder import is_estimate, resolve_noise
 from photon_gpu.live.gate import Gate
-from photon_gpu.live.journaling import Journaling
 from photon_gpu.live.pipeline import Pipeline
-from photon_gpu.live.spool import Spool
+from photon_gpu.live.spool.journaling import Journaling
+from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import OWN_ATTRIBUTES, LiveConfig
 from photon_gpu.live.state.retrying import told

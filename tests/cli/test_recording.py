@@ -20,7 +20,7 @@ import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live import WatchFeed, record
 from photon_gpu.live.feeds import GrowingFile, RawFeed
-from photon_gpu.live.spool import pending
+from photon_gpu.live.spool.spool import pending
 
 from ..sources.conftest import make_movie, write_scanimage
 from ..sources.test_tiff_plan import write_two_files

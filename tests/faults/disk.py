@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from unittest import mock
 
-from photon_gpu.live import journal
+from photon_gpu.live.spool import journal
 from photon_gpu.store import durable
 
 CHANGES = (

@@ -10,7 +10,7 @@ import numpy as np
 
 import photon_gpu as pg
 from photon_gpu.errors import StoreNotFoundError
-from photon_gpu.live.spool import pending
+from photon_gpu.live.spool.spool import pending
 from photon_gpu.reader.movie import Movie
 from photon_gpu.store.storage import Storage
 

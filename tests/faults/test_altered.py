@@ -12,9 +12,9 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, PhotonError
-from photon_gpu.live import acknowledged
-from photon_gpu.live.journal import scan, segments
-from photon_gpu.live.spool import Spool, pending
+from photon_gpu.live.spool import acknowledged
+from photon_gpu.live.spool.journal import scan, segments
+from photon_gpu.live.spool.spool import Spool, pending
 from tests.faults.filesystem import FaultyFileSystem
 from tests.faults.recordings import CHUNK, SHAPE, frames, settings
 

@@ -13,7 +13,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.errors import StoreNotFoundError
-from photon_gpu.live.spool import pending
+from photon_gpu.live.spool.spool import pending
 from tests.faults.disk import Disk, Killing
 from tests.faults.recordings import (
     check_prefix,

@@ -12,7 +12,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.errors import StoreExistsError, StoreUnavailableError
-from photon_gpu.live.spool import pending
+from photon_gpu.live.spool.spool import pending
 from photon_gpu.live.state.retrying import told
 from tests.dj import servers
 from tests.faults.proxy import KEY, SECRET, Proxy, options

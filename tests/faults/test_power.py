@@ -11,7 +11,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.errors import StoreNotFoundError
-from photon_gpu.live.spool import pending
+from photon_gpu.live.spool.spool import pending
 from photon_gpu.store import durable
 from photon_gpu.store.claim import Claim
 from tests.faults.disk import Powered

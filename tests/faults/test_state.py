@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, PhotonError, StoreNotFoundError
-from photon_gpu.live.spool import pending
+from photon_gpu.live.spool.spool import pending
 from tests.faults.disk import Failing
 from tests.faults.filesystem import ERRORS, Chance, FaultyFileSystem
 from tests.faults.recordings import SHAPE, frames, in_child

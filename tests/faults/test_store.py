@@ -21,7 +21,7 @@ from photon_gpu.errors import (
     StoreExistsError,
     StoreUnavailableError,
 )
-from photon_gpu.live.spool import pending
+from photon_gpu.live.spool.spool import pending
 from photon_gpu.store import manifest
 from tests.faults.disk import Failing
 from tests.faults.filesystem import ERRORS, KINDS, Chance, FaultyFileSystem, Script

@@ -23,8 +23,9 @@ from photon_gpu.errors import (
     StoreNotFoundError,
     UnsupportedVersionError,
 )
-from photon_gpu.live import LiveConfig, pending, sealed
-from photon_gpu.live.spool import RECORDING
+from photon_gpu.live import LiveConfig, pending
+from photon_gpu.live.spool import sealed
+from photon_gpu.live.spool.spool import RECORDING
 from photon_gpu.store.claim import MARKER
 
 MOVIE = np.random.default_rng(0).integers(0, 8, (30, 6, 7)).astype("uint16")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.live import sealed
+from photon_gpu.live.spool import sealed
 
 FACTS = {"token": "00ff", "gain": 1.5, "noise": None, "shape": [6, 7], "name": "µ"}
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedVersionError
-from photon_gpu.live import acknowledged, journal, sealed
-from photon_gpu.live.acknowledged import AcknowledgedCount
-from photon_gpu.live.journal import SEGMENT_NAME, SPARE_NAME, Journal
+from photon_gpu.live.spool import acknowledged, journal, sealed
+from photon_gpu.live.spool.acknowledged import AcknowledgedCount
+from photon_gpu.live.spool.journal import SEGMENT_NAME, SPARE_NAME, Journal
 from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.store import durable, metadata
 

@@ -1,0 +1,1 @@
+"""The journal on local disk that makes acknowledged frames durable."""
