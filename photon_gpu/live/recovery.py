@@ -26,9 +26,9 @@ from photon_gpu.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from photon_gpu.live.encoder import resolve_noise
 from photon_gpu.live.gate import Gate
-from photon_gpu.live.pipeline import Pipeline
+from photon_gpu.live.pipeline.encoder import resolve_noise
+from photon_gpu.live.pipeline.pipeline import Pipeline
 from photon_gpu.live.published import (
     describe,
     discard_unpublished,

@@ -27,9 +27,9 @@ from photon_gpu.errors import (
     QueueFullError,
     RecordingError,
 )
-from photon_gpu.live.encoder import is_estimate, resolve_noise
 from photon_gpu.live.gate import Gate
-from photon_gpu.live.pipeline import Pipeline
+from photon_gpu.live.pipeline.encoder import is_estimate, resolve_noise
+from photon_gpu.live.pipeline.pipeline import Pipeline
 from photon_gpu.live.spool.journaling import Journaling
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.chunks import Chunk

@@ -468,7 +468,7 @@ def test_memory_is_bounded_by_the_queue(tmp_path):
 
 def test_the_first_chunk_is_published_at_once_however_young_the_clock(tmp_path, monkeypatch):
     began = time.monotonic()
-    monkeypatch.setattr("photon_gpu.live.publisher.monotonic", lambda: time.monotonic() - began)
+    monkeypatch.setattr("photon_gpu.live.pipeline.publisher.monotonic", lambda: time.monotonic() - began)
     movie = camera(16)
     live = begin(tmp_path / "m.zarr", movie, publish_seconds=3000.0)
     live.append(movie[:8])

@@ -13,10 +13,10 @@ from photon_gpu.check.fidelity.lines import Line
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError, StoreUnavailableError
-from photon_gpu.live.delivery import Delivery
-from photon_gpu.live.encoder import Encoder, Noise
-from photon_gpu.live.keeping import Keeper
-from photon_gpu.live.publisher import Publisher
+from photon_gpu.live.pipeline.delivery import Delivery
+from photon_gpu.live.pipeline.encoder import Encoder, Noise
+from photon_gpu.live.pipeline.keeping import Keeper
+from photon_gpu.live.pipeline.publisher import Publisher
 from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.chunks import Buffers, Chunk
@@ -40,7 +40,7 @@ class Pipeline:
     spool : Spool or None
     recycler : Journal or None
     noise, backend, workers
-        See :class:`~photon_gpu.live.encoder.Encoder`.
+        See :class:`~photon_gpu.live.pipeline.encoder.Encoder`.
     attributes : dict
         For ``.zattrs``.
     fits : callable, optional

@@ -9,7 +9,7 @@ from typing import Any
 
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError
-from photon_gpu.live.keeping import Keeper
+from photon_gpu.live.pipeline.keeping import Keeper
 from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 5.0
 class Publisher:
     """Publishes what is stored, in order, and then lets go of what the spool holds of it.
 
-    Order of writing: chunks (:class:`~photon_gpu.live.delivery.Delivery`), manifest, ``.zattrs``
+    Order of writing: chunks (:class:`~photon_gpu.live.pipeline.delivery.Delivery`), manifest, ``.zattrs``
     (once), ``.zarray``. A reader that sees a length finds every chunk of it, and its checksum.
 
     Parameters

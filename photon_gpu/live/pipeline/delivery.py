@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 
-from photon_gpu.live.keeping import Keeper, Parcel
+from photon_gpu.live.pipeline.keeping import Keeper, Parcel
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, told

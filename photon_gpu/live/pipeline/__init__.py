@@ -1,0 +1,1 @@
+"""Frames to the store while they arrive: encode, deliver, publish."""
