@@ -37,7 +37,7 @@ _HOMES = {
     "movie": "photon_gpu.writer.insertion",
     "open": "photon_gpu.reader.movie",
     "open_source": "photon_gpu.sources.open",
-    "recover": "photon_gpu.live.recovery",
+    "recover": "photon_gpu.live.recovery.recover",
     "repair": "photon_gpu.check.integrity.repair",
     "simulate": "photon_gpu.sources.simulated.movie",
     "verify": "photon_gpu.check.integrity.verify",
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from photon_gpu.errors import PhotonWarning as PhotonWarning
     from photon_gpu.estimate import NoiseEstimate as NoiseEstimate
     from photon_gpu.estimate import estimate_noise as estimate_noise
-    from photon_gpu.live.recovery import recover as recover
+    from photon_gpu.live.recovery.recover import recover as recover
     from photon_gpu.live.writer import LiveWriter as LiveWriter
     from photon_gpu.reader.movie import Movie as Movie
     from photon_gpu.reader.movie import open as open

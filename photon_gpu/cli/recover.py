@@ -49,7 +49,7 @@ def recover(
       photon-gpu recover /fast/run.zarr.spool
       photon-gpu recover s3://bucket/run.zarr
     """
-    from photon_gpu.live.recovery import recover as recover_recording
+    from photon_gpu.live.recovery.recover import recover as recover_recording
 
     remote = options.is_remote(url or where)
     found = recover_recording(

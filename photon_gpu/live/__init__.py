@@ -16,12 +16,12 @@ _HOMES = {
     "PacedFeed": "photon_gpu.live.feeds",
     "RawFeed": "photon_gpu.live.feeds",
     "RecordReport": "photon_gpu.live.session",
-    "RecoverReport": "photon_gpu.live.recovery",
+    "RecoverReport": "photon_gpu.live.recovery.recover",
     "SourceFeed": "photon_gpu.live.feeds",
     "WatchFeed": "photon_gpu.live.watch",
     "pending": "photon_gpu.live.spool.spool",
     "record": "photon_gpu.live.session",
-    "recover": "photon_gpu.live.recovery",
+    "recover": "photon_gpu.live.recovery.recover",
 }
 
 __all__ = [*_HOMES]

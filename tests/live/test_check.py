@@ -13,7 +13,7 @@ from photon_gpu.check.fidelity.chunk_sample import MOST_CHUNKS, ChunkSample
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live import FrameStream
-from photon_gpu.live.recovery import recover
+from photon_gpu.live.recovery.recover import recover
 from photon_gpu.store import metadata
 
 NOISE = pg.NoiseModel(gain=20.0, offset=100.0, variance=100.0)

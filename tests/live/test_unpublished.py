@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.live.published import describe
-from photon_gpu.live.unpublished import unpublished
+from photon_gpu.live.recovery.published import describe
+from photon_gpu.live.recovery.unpublished import unpublished
 from photon_gpu.store import manifest
 from photon_gpu.store.storage import Storage
 from tests.faults.recordings import CHUNK, NOISE, frames

@@ -29,18 +29,18 @@ from photon_gpu.errors import (
 from photon_gpu.live.gate import Gate
 from photon_gpu.live.pipeline.encoder import resolve_noise
 from photon_gpu.live.pipeline.pipeline import Pipeline
-from photon_gpu.live.published import (
+from photon_gpu.live.recovery.published import (
     describe,
     discard_unpublished,
     finish_published,
     finished_frames,
     published,
 )
+from photon_gpu.live.recovery.survey import Held, Range, Survey, first_number, named, survey
+from photon_gpu.live.recovery.unpublished import unpublished
 from photon_gpu.live.spool.spool import RECORDING, Spool, pending
 from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
-from photon_gpu.live.survey import Held, Range, Survey, first_number, named, survey
-from photon_gpu.live.unpublished import unpublished
 from photon_gpu.store import durable, metadata
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.store.marker import started

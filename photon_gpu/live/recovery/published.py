@@ -9,7 +9,7 @@ from typing import Any
 from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import StoreNotFoundError
-from photon_gpu.live.unpublished import unpublished
+from photon_gpu.live.recovery.unpublished import unpublished
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.frame_records import chunk_of, file_name

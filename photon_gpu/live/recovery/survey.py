@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from photon_gpu.errors import CorruptDataError
+from photon_gpu.live.recovery.unpublished import Stored, unpublished
 from photon_gpu.live.spool.journal import Found, covered, journaled, ranges, scan
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.chunks import Chunk
-from photon_gpu.live.unpublished import Stored, unpublished
 from photon_gpu.store import manifest
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.storage import Storage

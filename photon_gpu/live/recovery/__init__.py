@@ -1,0 +1,1 @@
+"""Finish a recording that was interrupted."""
