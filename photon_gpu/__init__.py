@@ -29,7 +29,7 @@ _HOMES = {
     "Storage": "photon_gpu.store.storage",
     "anscombe": "photon_gpu.engine.model.anscombe",
     "encode": "photon_gpu.writer.encode",
-    "encode_many": "photon_gpu.cluster",
+    "encode_many": "photon_gpu.cluster.encode_many",
     "fidelity": "photon_gpu.check.fidelity.fidelity",
     "estimate_noise": "photon_gpu.estimate",
     "inverse_anscombe": "photon_gpu.engine.model.anscombe",
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from photon_gpu.check.fidelity.fidelity import fidelity as fidelity
     from photon_gpu.check.integrity.repair import repair as repair
     from photon_gpu.check.integrity.verify import verify as verify
-    from photon_gpu.cluster import encode_many as encode_many
+    from photon_gpu.cluster.encode_many import encode_many as encode_many
     from photon_gpu.engine.codec.blosc import Compressor as Compressor
     from photon_gpu.engine.codec.predictors import Predictor as Predictor
     from photon_gpu.engine.model.anscombe import anscombe as anscombe

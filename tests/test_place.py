@@ -8,7 +8,7 @@ import pytest
 import zarr
 
 import photon_gpu as pg
-from photon_gpu.cluster import encode_many
+from photon_gpu.cluster.encode_many import encode_many
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.reader.export import export
 from photon_gpu.store.claim import Claim

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.cluster import encode_many
+from photon_gpu.cluster.encode_many import encode_many
 from photon_gpu.errors import PhotonError, PhotonWarning, StoreExistsError, StoreNotFoundError
 from photon_gpu.reader.export import export
 from photon_gpu.store import durable, manifest, swap

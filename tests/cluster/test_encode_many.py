@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.cluster import encode_many
+from photon_gpu.cluster.encode_many import encode_many
 from photon_gpu.errors import BatchError, InvalidInputError, StoreExistsError
 from photon_gpu.store import manifest
 from tests.cluster.conftest import NOISE, SETTINGS, stored

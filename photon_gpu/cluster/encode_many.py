@@ -1,0 +1,335 @@
+"""Many movies, on this machine or over a dask cluster: each tuned once, its chunks written by any worker."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any
+
+from photon_gpu.cluster.movie import MovieOnCluster, threads_of
+from photon_gpu.cluster.report import ManyReport
+from photon_gpu.cluster.work import Settings
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.pool import worker_count
+from photon_gpu.errors import BatchError, InvalidInputError
+from photon_gpu.sources.dask import DaskSource, misaligned
+from photon_gpu.sources.open import open_source
+from photon_gpu.store.destination import destination
+from photon_gpu.store.storage import Storage
+from photon_gpu.writer.auto_noise import given
+from photon_gpu.writer.encode import encode
+from photon_gpu.writer.report import EncodeReport
+
+__all__ = ["ManyReport", "encode_many"]
+
+Progress = Callable[[str, int, int], None]
+"""``progress(url, frames_done, frames_in_all)``, one call at a time."""
+
+_MOST_AT_ONCE = 16
+
+Noise = NoiseModel | str | None
+
+
+def encode_many(
+    sources: Sequence[Any],
+    urls: Sequence[str | os.PathLike[str] | Storage],
+    *,
+    client: Any = None,
+    noise: NoiseModel | str | Sequence[NoiseModel | str | None] | None = None,
+    step: float = 0.5,
+    layout: str = "plain",
+    preset: str = "balanced",
+    predictor: str | Predictor | None = None,
+    compressor: str | Compressor | None = None,
+    dither: int | None = None,
+    chunk_frames: int | None = None,
+    backend: str = "auto",
+    overwrite: bool = False,
+    resume: bool = False,
+    rechunk: bool = True,
+    workers: int | None = None,
+    at_once: int | None = None,
+    progress: Progress | bool = False,
+    storage_options: dict[str, Any] | None = None,
+    attributes: dict[str, Any] | None = None,
+    trust_noise: bool = False,
+    check: bool = True,
+) -> ManyReport:
+    """Encode many movies; over a cluster, each chunk by whichever worker is free.
+
+    Each movie is claimed, tuned once, written chunk by chunk, and published when its last chunk is
+    there: what is stored is, to the byte, what :func:`photon_gpu.encode` stores on one machine. A
+    worker that dies costs the chunks it was at, which others then write. A movie that fails leaves
+    nothing behind, and the others go on.
+
+    Parameters
+    ----------
+    sources : sequence
+        Of what :func:`photon_gpu.open_source` takes. Paths and URLs (which all workers must reach) and
+        simulated movies are opened by the workers; blocks of dask arrays stay on the cluster; frames of
+        anything else are read here and sent.
+    urls : sequence of str, path or Storage
+        Where to, one per source; places that all workers reach.
+    client : distributed.Client, optional
+        Default: this machine, one movie after the other, all cores on each.
+    noise : NoiseModel, "auto", or one per movie, optional
+        Default: each is estimated from its movie, as :func:`photon_gpu.encode` does.
+    rechunk : bool
+        Dask blocks that are not aligned with chunks of whole frames: rechunk them, and say in the
+        movie's report how many; False refuses them.
+    workers : int, optional
+        Threads per chunk. Default: 1 with a client, which keeps all cores busy with chunks; else one per core.
+    at_once : int, optional
+        Movies that are under way together, with a client. Default: two more than the cluster has threads, at most
+        16: while one is begun or published, the chunks of others keep all workers busy.
+    progress : callable or bool
+        ``progress(url, frames_done, frames_in_all)``; True draws bars on stderr.
+    resume : bool
+        Go on where an encode of the same movies was killed.
+    check : bool
+        Read every chunk back once it is written, and compare a sample with what was encoded (the default): where a
+        line fails, the movie is kept and says so, and a :class:`photon_gpu.FidelityWarning` names it. Where that
+        warning is made an error, the movie counts as failed, and nothing of it is kept.
+    step, layout, preset, predictor, compressor, dither, chunk_frames, backend, overwrite, trust_noise
+        As of :func:`photon_gpu.encode`, for all movies.
+    storage_options, attributes
+        As of :func:`photon_gpu.encode`, for all movies.
+
+    Returns
+    -------
+    ManyReport
+
+    Raises
+    ------
+    BatchError
+        Some movies could not be stored; its ``report`` says which and why, and has those that were.
+    InvalidInputError
+        What cannot work for any movie.
+
+    Examples
+    --------
+    >>> import photon_gpu as pg
+    >>> movies = [pg.simulate(frames=20, height=16, width=16, seed=n) for n in range(2)]
+    >>> report = pg.encode_many(movies, ["memory://many0.zarr", "memory://many1.zarr"], noise=movies[0].noise)
+    >>> len(report.reports), report.raw_bytes
+    (2, 20480)
+    """
+    places = [destination(url, storage_options) for url in urls]
+    models = _one_each(noise, len(sources))
+    _check_places(sources, places)
+    fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
+    settings = Settings(
+        step=step, layout=layout, preset=preset, predictor=predictor, compressor=fixed, dither=dither,
+        chunk_frames=chunk_frames, backend=backend, check=_either(check, "check"), attributes=attributes or {},
+        trust_noise=_either(trust_noise, "trust_noise"),
+        threads=worker_count(workers) if client is None or workers is not None else 1,
+    )  # fmt: skip
+    if resume and overwrite:
+        raise InvalidInputError("resume goes on from what is there, overwrite replaces it: give one of them")
+    if at_once is not None and (isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1):
+        raise InvalidInputError(f"at_once is {at_once!r}; a whole number of movies is needed")
+    settings.base(None)  # refused before the work, not after it
+    way: dict[str, Any] = {"overwrite": overwrite, "resume": resume}
+    start = time.perf_counter()
+    with _ticks(progress, len(places)) as tick:
+        if client is None:
+            facts = {"workers": 1, "threads": settings.threads}
+            done = _here(sources, places, models, settings, rechunk, tick, way)
+        else:
+            before = set(client.scheduler_info(n_workers=-1)["workers"])
+            facts = {"workers": len(before), "threads": threads_of(client)}
+            limit = at_once or min(facts["threads"] + 2, _MOST_AT_ONCE)
+            # Entered once, here: it changes settings of the whole process, which threads would not restore in order.
+            with client.as_current():
+                done = _there(client, sources, places, models, settings, rechunk, limit, tick, way)
+            facts["lost_workers"] = len(before - set(client.scheduler_info(n_workers=-1)["workers"]))
+    report = ManyReport(
+        reports=tuple(found for found in done if isinstance(found, EncodeReport)),
+        failures={
+            place.url: f"{type(found).__name__}: {found}"
+            for place, found in zip(places, done, strict=True)
+            if not isinstance(found, EncodeReport)
+        },
+        seconds=time.perf_counter() - start,
+        **facts,
+    )
+    if report.failures:
+        errors = [found for found in done if isinstance(found, BaseException)]
+        url, message = next(iter(report.failures.items()))
+        raise BatchError(
+            f"{len(errors)} of {len(done)} movies were not stored; the first: {url}: {message}", report
+        ) from errors[0]
+    return report
+
+
+def _here(
+    sources: Sequence[Any],
+    places: list[Storage],
+    models: list[Noise],
+    settings: Settings,
+    rechunk: bool,
+    tick: Progress,
+    way: dict[str, Any],
+) -> list[EncodeReport | Exception]:
+    """One movie after the other, all cores on each."""
+    done: list[EncodeReport | Exception] = []
+    for source, place, model in zip(sources, places, models, strict=True):
+        try:
+            if not rechunk:
+                _refuse_misaligned(source, model, settings)
+            done.append(
+                encode(
+                    source,
+                    place,
+                    noise=model,
+                    step=settings.step,
+                    layout=settings.layout,
+                    preset=settings.preset,
+                    predictor=settings.predictor,
+                    compressor=settings.compressor,
+                    dither=settings.dither,
+                    chunk_frames=settings.chunk_frames,
+                    backend=settings.backend,
+                    workers=settings.threads,
+                    progress=lambda frames, total, url=place.url: tick(url, frames, total),  # type: ignore[misc]
+                    attributes=settings.attributes,
+                    trust_noise=settings.trust_noise,
+                    check=settings.check,
+                    **way,
+                )
+            )
+        except Exception as error:
+            done.append(error)
+    return done
+
+
+def _there(
+    client: Any,
+    sources: Sequence[Any],
+    places: list[Storage],
+    models: list[Noise],
+    settings: Settings,
+    rechunk: bool,
+    limit: int,
+    tick: Progress,
+    way: dict[str, Any],
+) -> list[EncodeReport | Exception]:
+    """A thread here per movie under way; the work is done by the cluster."""
+    ahead = max(2, -(-2 * threads_of(client) // min(limit, len(places))))
+    runs = [MovieOnCluster(client, settings, ahead=ahead, rechunk=rechunk) for _ in places]
+
+    def one(n: int) -> EncodeReport:
+        url = places[n].url
+        return runs[n].encode(
+            sources[n], places[n], models[n], tick=lambda frames, total: tick(url, frames, total), **way
+        )
+
+    with ThreadPoolExecutor(limit, thread_name_prefix="photon-movie") as movies:
+        futures = [movies.submit(copy_context().run, one, n) for n in range(len(places))]
+        try:
+            pending: set[Future[EncodeReport]] = set(futures)
+            while pending:
+                _, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+        except BaseException:
+            movies.shutdown(wait=False, cancel_futures=True)
+            for run in runs:
+                run.stop()
+            raise
+    return [_outcome(future) for future in futures]
+
+
+def _outcome(future: Future[EncodeReport]) -> EncodeReport | Exception:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, Exception):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")  # cancelled by the cluster
+
+
+def _refuse_misaligned(source: Any, model: Noise, settings: Settings) -> None:
+    movie = open_source(source)
+    if isinstance(movie, DaskSource):
+        frames = settings.chunk_of(movie, given(model))[0]
+        found = misaligned(movie.array.chunks, frames)
+        if found.unaligned:
+            raise InvalidInputError(f"{movie.name}: {found.said(frames)}; rechunk it, or give rechunk=True")
+
+
+def _one_each(noise: Any, movies: int) -> list[Noise]:
+    models = [noise] * movies if noise is None or isinstance(noise, NoiseModel | str) else list(noise)
+    if len(models) != movies:
+        raise InvalidInputError(
+            f"noise has {len(models)} entries for {movies} movies; one for all, or one per movie, is needed"
+        )
+    for model in models:
+        given(model)
+    return models
+
+
+def _check_places(sources: Sequence[Any], places: list[Storage]) -> None:
+    if (
+        isinstance(sources, str | bytes | os.PathLike)
+        or not hasattr(sources, "__len__")
+        or hasattr(sources, "shape")
+    ):
+        raise InvalidInputError(
+            f"sources is a {type(sources).__name__}; a list of movies is needed, [movie] for one alone"
+        )
+    if len(sources) != len(places) or not places:
+        raise InvalidInputError(
+            f"{len(sources)} sources and {len(places)} urls; one url per source is needed"
+        )
+    seen: set[str] = set()
+    for place in places:
+        if place.url in seen:
+            raise InvalidInputError(f"{place.url} was given twice; each movie needs a place of its own")
+        seen.add(place.url)
+
+
+def _either(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInputError(
+            f"{name} is {value!r}; allowed are True and False here (photon_gpu.fidelity compares with the source)"
+        )
+    return value
+
+
+@contextmanager
+def _ticks(progress: Progress | bool, movies: int) -> Iterator[Progress]:
+    """What to call with frames done: the caller's own, or bars."""
+    lock = threading.Lock()
+    if callable(progress):
+
+        def one_at_a_time(url: str, frames: int, total: int) -> None:
+            with lock:
+                progress(url, frames, total)
+
+        yield one_at_a_time
+        return
+    if not progress:
+        yield lambda url, frames, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    with Bars(console=Console(stderr=True)) as bars:
+        whole = bars.add_task(f"{movies} movies", total=movies)
+        tasks: dict[str, Any] = {}
+
+        def draw(url: str, frames: int, total: int) -> None:
+            with lock:
+                if url not in tasks:
+                    tasks[url] = bars.add_task(url.rpartition("/")[2], total=total)
+                bars.update(tasks[url], completed=frames, visible=frames < total)
+                if frames == total:
+                    bars.advance(whole)
+
+        yield draw
