@@ -18,8 +18,8 @@ import photon_gpu as pg
 from benchmarks.clock import machine
 from benchmarks.memory import NOISE, Shifted
 from benchmarks.record import RESULTS, path_of, save
-from photon_gpu.cost import load_prices
 from photon_gpu.engine.runtime.pool import worker_count
+from photon_gpu.tools.cost import load_prices
 
 PUT_USD = 0.005 / 1000
 GET_USD = 0.0004 / 1000

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.cost import Cost, from_movie, from_shape, from_source, load_prices
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.tools.cost import Cost, from_movie, from_shape, from_source, load_prices
 
 
 def test_the_documented_table_from_the_documented_shape():

@@ -8,14 +8,14 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-import photon_gpu.demo
-from photon_gpu.demo import STEP, Expected, demo
+import photon_gpu.tools.demo
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.movie import open as open_movie
 from photon_gpu.sources.simulated.movie import Simulation, simulate
+from photon_gpu.tools.demo import STEP, Expected, demo
 from photon_gpu.writer.encode import encode
 from photon_gpu.writer.report import noise_floor_bits
 
@@ -199,7 +199,7 @@ def test_a_demo_whose_check_fails_fails_and_reports_nothing(tmp_path, monkeypatc
     def careless(raw, *args, **options):
         return encode(np.where(raw > 1500, 1500, raw).astype(raw.dtype), *args, **options)
 
-    monkeypatch.setattr(photon_gpu.demo, "encode", careless)
+    monkeypatch.setattr(photon_gpu.tools.demo, "encode", careless)
     with pytest.raises(CorruptDataError, match=r"plain\.zarr: \d+ codes differ"):
         demo(folder=tmp_path / "demo", simulation=SMALL)
     assert not (tmp_path / "demo" / "demo.json").exists()

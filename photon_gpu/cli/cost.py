@@ -51,7 +51,7 @@ def cost(
       photon-gpu cost raw.tif --gain 100 --offset 92 --movies 1000
       photon-gpu cost --shape 1000x512x512 --savings 0.75 --movies 1000 --units documented
     """
-    from photon_gpu import cost as costs
+    from photon_gpu.tools import cost as costs
 
     common: dict[str, Any] = {
         "movies": options.whole(movies), "units": units, "prices": costs.load_prices(prices),
@@ -73,8 +73,8 @@ def _measured(
     movie: str, storage_options: dict[str, Any], common: dict[str, Any], wanted: dict[str, Any]
 ) -> Any:
     """Cost of movies like a stored one, or like a file that is tried on a sample."""
-    from photon_gpu import cost as costs
     from photon_gpu.errors import CorruptDataError, StoreNotFoundError
+    from photon_gpu.tools import cost as costs
 
     try:
         remote = storage_options if options.is_remote(movie) else None

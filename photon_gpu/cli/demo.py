@@ -102,9 +102,9 @@ def demo(
 
         lines: list[str] = []
         return console.Text(run_datajoint(say=lines.append), "\n".join(lines))
-    from photon_gpu.demo import FOLDER
-    from photon_gpu.demo import demo as run_demo
     from photon_gpu.sources.simulated.parameters import Simulation
+    from photon_gpu.tools.demo import FOLDER
+    from photon_gpu.tools.demo import demo as run_demo
 
     movie = Simulation(
         frames=frames, height=size, width=size, photons=photons, gain=gain, offset=offset,

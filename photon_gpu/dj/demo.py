@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu.cost import Cost
 from photon_gpu.dj.collect import Collection, collect
 from photon_gpu.dj.marks import MARK
 from photon_gpu.dj.stores import stores
@@ -20,6 +19,7 @@ from photon_gpu.errors import BackendUnavailableError, CorruptDataError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.simulated.movie import simulate
 from photon_gpu.sources.simulated.parameters import Simulation
+from photon_gpu.tools.cost import Cost
 from photon_gpu.writer.insertion import movie
 
 SCHEMA = "calcium_imaging"

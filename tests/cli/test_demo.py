@@ -1,4 +1,4 @@
-"""``photon-gpu demo``: the command around :func:`photon_gpu.demo.demo`."""
+"""``photon-gpu demo``: the command around :func:`photon_gpu.tools.demo.demo`."""
 
 import json
 
