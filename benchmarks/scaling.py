@@ -24,7 +24,7 @@ from benchmarks.clock import Others, machine
 from benchmarks.memory import NOISE, Shifted
 from benchmarks.record import RESULTS, path_of, save
 from photon_gpu.engine.runtime.pool import worker_count
-from photon_gpu.profiling.profile import on_cores
+from photon_gpu.tools.profiling.profile import on_cores
 
 CORES = worker_count(None)
 POINT = {"frames": 400, "size": 512, "cores": CORES, "chunk_frames": 100, "movies": 1, "workers": 0,

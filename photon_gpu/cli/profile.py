@@ -69,10 +69,10 @@ def profile(
       photon-gpu profile --camera 512x512x30 --dtype uint16 --plot profile.png
       photon-gpu profile raw.tif --gain 100 --offset 92 --folder /data
     """
-    from photon_gpu.profiling.camera import Camera
-    from photon_gpu.profiling.profile import LAYOUTS
-    from photon_gpu.profiling.profile import profile as measure
     from photon_gpu.sources.open import open_source
+    from photon_gpu.tools.profiling.camera import Camera
+    from photon_gpu.tools.profiling.profile import LAYOUTS
+    from photon_gpu.tools.profiling.profile import profile as measure
     from photon_gpu.writer.tuning import PRESETS
 
     wanted = Camera.parse(camera, dtype) if camera else None
@@ -93,7 +93,7 @@ def profile(
         )
     if plot:
         from photon_gpu.plots import save_figure
-        from photon_gpu.profiling.plot import plot_profile
+        from photon_gpu.tools.profiling.plot import plot_profile
 
         save_figure(plot_profile(found), plot, dpi=150)
     return found

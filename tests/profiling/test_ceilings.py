@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from photon_gpu.profiling.ceilings import ceilings, has_gpu
+from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
 
 
 def test_every_ceiling_is_measured_and_nothing_is_left(tmp_path):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from photon_gpu.profiling.camera import Camera
-from photon_gpu.profiling.plot import pareto, plot_profile
-from photon_gpu.profiling.profile import Profile
+from photon_gpu.tools.profiling.camera import Camera
+from photon_gpu.tools.profiling.plot import pareto, plot_profile
+from photon_gpu.tools.profiling.profile import Profile
 from tests.profiling.test_profile import measured
 
 FAST, SMALL = measured(preset="fast", seconds=0.01), measured(preset="small", stored_bytes=1_500_000)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION
-from photon_gpu.profiling.camera import said_cores
+from photon_gpu.tools.profiling.camera import said_cores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from photon_gpu.profiling.profile import Measured, Profile
+    from photon_gpu.tools.profiling.profile import Measured, Profile
 
 _COLORS = {"compact": BLUE, "plain": ORANGE, "lossless": GREEN}
 _MARKERS = {"fast": "^", "balanced": "o", "small": "s"}
@@ -23,7 +23,7 @@ def plot_profile(profile: Profile) -> Figure:
     Examples
     --------
     >>> import numpy as np
-    >>> from photon_gpu.profiling.profile import profile
+    >>> from photon_gpu.tools.profiling.profile import profile
     >>> counts = np.random.default_rng(0).poisson(20.0, (10, 32, 32)).astype("uint16")
     >>> found = profile(counts, layouts=["compact"], presets=["fast"], cores=[1], seconds=0.05)
     >>> len(plot_profile(found).axes)
@@ -49,7 +49,7 @@ def pareto(measured: list[Measured]) -> list[Measured]:
 
 
 def _bars(axes: Axes, profile: Profile) -> None:
-    from photon_gpu.profiling.profile import STAGES, WRITE_UNIT
+    from photon_gpu.tools.profiling.profile import STAGES, WRITE_UNIT
 
     shown = [m for m in profile.measured if m.cores == profile.cores]
     stages = [s for s in STAGES if any(s in m.stages for m in shown)]

@@ -12,7 +12,7 @@ from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from photon_gpu.profiling.profile import Measured
+    from photon_gpu.tools.profiling.profile import Measured
 
 HEADROOM = 1.5
 """How much faster than the camera an encoder must be measured to be advised."""
