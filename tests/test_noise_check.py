@@ -6,7 +6,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import NoiseContradictionError
-from photon_gpu.noise_check import check_noise, judge_noise
+from photon_gpu.estimate.noise_check import check_noise, judge_noise
 from photon_gpu.sources.open import open_source
 
 # Cameras that labs have: gain, offset, read noise (ADU) and photons of the middle of the field.
@@ -211,7 +211,7 @@ def test_it_reads_a_few_frames_of_a_long_movie():
 
 
 def test_a_few_frames_that_are_huge_are_not_held_at_once(monkeypatch):
-    monkeypatch.setattr("photon_gpu.noise_check._READ_BYTES", 1)
+    monkeypatch.setattr("photon_gpu.estimate.noise_check._READ_BYTES", 1)
     test_it_reads_a_few_frames_of_a_long_movie()
 
 

@@ -28,7 +28,7 @@ from photon_gpu.errors import (
     StoreExistsError,
     UnsupportedTypeError,
 )
-from photon_gpu.noise_check import judge_noise
+from photon_gpu.estimate.noise_check import judge_noise
 from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.base import Source
 from photon_gpu.store.storage import Storage

@@ -29,7 +29,7 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
-from photon_gpu.noise_check import judge_noise
+from photon_gpu.estimate.noise_check import judge_noise
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import Claim

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, NoiseContradictionError, PhotonWarning
-from photon_gpu.noise_check import judge_noise
+from photon_gpu.estimate.noise_check import judge_noise
 from photon_gpu.sources.base import Source
 
 if TYPE_CHECKING:

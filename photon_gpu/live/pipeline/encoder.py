@@ -18,9 +18,9 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
+from photon_gpu.estimate.noise_check import judge_noise
 from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import LiveConfig
-from photon_gpu.noise_check import judge_noise
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records
