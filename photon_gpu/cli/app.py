@@ -31,32 +31,45 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command(
-        "photon_gpu.cli.demo", "Simulate a movie, store it in every layout, and check each pixel."
+        "photon_gpu.cli.commands.demo", "Simulate a movie, store it in every layout, and check each pixel."
     ),
     "estimate": Command(
-        "photon_gpu.cli.estimate", "Estimate the noise of a raw movie, or say why that cannot be done."
+        "photon_gpu.cli.commands.estimate",
+        "Estimate the noise of a raw movie, or say why that cannot be done.",
     ),
-    "encode": Command("photon_gpu.cli.encode", "Store a movie at a fraction of its size."),
+    "encode": Command("photon_gpu.cli.commands.encode", "Store a movie at a fraction of its size."),
     "report": Command(
-        "photon_gpu.cli.report", "Hold a stored movie against its source: PASS, WARN or FAIL, by line."
+        "photon_gpu.cli.commands.report",
+        "Hold a stored movie against its source: PASS, WARN or FAIL, by line.",
     ),
     "verify": Command(
-        "photon_gpu.cli.verify", "Check every file of a stored movie; name the frames that are lost."
+        "photon_gpu.cli.commands.verify", "Check every file of a stored movie; name the frames that are lost."
     ),
-    "repair": Command("photon_gpu.cli.repair", "Restore what a source and the manifest can restore."),
-    "info": Command("photon_gpu.cli.info", "Tell what a stored movie is, and how small it got."),
-    "decode": Command("photon_gpu.cli.decode", "Write a stored movie back as TIFF, NumPy or plain Zarr."),
+    "repair": Command(
+        "photon_gpu.cli.commands.repair", "Restore what a source and the manifest can restore."
+    ),
+    "info": Command("photon_gpu.cli.commands.info", "Tell what a stored movie is, and how small it got."),
+    "decode": Command(
+        "photon_gpu.cli.commands.decode", "Write a stored movie back as TIFF, NumPy or plain Zarr."
+    ),
     "record": Command(
-        "photon_gpu.cli.record", "Record frames as they come: from a pipe, a socket, a file that grows."
+        "photon_gpu.cli.commands.record",
+        "Record frames as they come: from a pipe, a socket, a file that grows.",
     ),
-    "watch": Command("photon_gpu.cli.watch", "Record the TIFFs that arrive in a folder as one movie."),
-    "recover": Command("photon_gpu.cli.recover", "Finish a recording that was killed, or lost power."),
+    "watch": Command(
+        "photon_gpu.cli.commands.watch", "Record the TIFFs that arrive in a folder as one movie."
+    ),
+    "recover": Command(
+        "photon_gpu.cli.commands.recover", "Finish a recording that was killed, or lost power."
+    ),
     "profile": Command(
-        "photon_gpu.cli.profile",
+        "photon_gpu.cli.commands.profile",
         "Measure this machine by stage, layout, preset and cores, beside its ceilings.",
     ),
-    "cost": Command("photon_gpu.cli.cost", "Tell what movies cost to keep, by storage class."),
-    "gc": Command("photon_gpu.cli.gc", "Find movies no DataJoint row refers to; delete them if told to."),
+    "cost": Command("photon_gpu.cli.commands.cost", "Tell what movies cost to keep, by storage class."),
+    "gc": Command(
+        "photon_gpu.cli.commands.gc", "Find movies no DataJoint row refers to; delete them if told to."
+    ),
 }
 """Each is a function of the command's name in its module."""
 

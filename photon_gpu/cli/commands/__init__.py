@@ -1,0 +1,1 @@
+"""One module per command of ``photon-gpu``; each loads when it runs."""
