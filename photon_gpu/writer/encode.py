@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from photon_gpu.check import verdict
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.blosc import Compressor, Map
+from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Ranked, lent, worker_count
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note, with_lost

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.blosc import Compressor, Map
+from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import LEVELS, SORTABLE, Predictor, band_rows, fit
 from photon_gpu.engine.codec.quantize import Forward, extent
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.crc import crc32
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.base import Source
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.runtime.stopwatch import Map
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
-__all__ = ["MAX_BYTES", "Blocks", "Compressor", "Map", "compress", "compress_blocks", "decompress", "decompress_span",
+__all__ = ["MAX_BYTES", "Blocks", "Compressor", "compress", "compress_blocks", "decompress", "decompress_span",
            "frame_sizes"]  # fmt: skip
 
 MAX_BYTES = 2**31 - 17

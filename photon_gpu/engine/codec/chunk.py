@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.bands import Places, Writer, from_planes
-from photon_gpu.engine.codec.blosc import Map
 from photon_gpu.engine.codec.dequantize import STABILIZED, render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.frame_weights import fit_frames
@@ -29,7 +28,7 @@ from photon_gpu.engine.codec.quantize import Extent, Forward, extent, narrowest,
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.scratch import scratch
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.kernels import cpu
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.blosc import MAX_BYTES, Map
+from photon_gpu.engine.codec.blosc import MAX_BYTES
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:

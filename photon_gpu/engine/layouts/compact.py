@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import blosc
-from photon_gpu.engine.codec.blosc import Map
 from photon_gpu.engine.codec.chunk import code_span, decode, encode, encode_raw
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import most_bytes, unpack
@@ -16,7 +15,7 @@ from photon_gpu.engine.codec.quantize import Extent
 from photon_gpu.engine.codec.random_access import decode_part
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.runtime.scratch import scratch
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import CorruptDataError
 
 

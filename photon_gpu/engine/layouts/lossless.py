@@ -7,12 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.blosc import Map, compress_blocks, decompress_span
+from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span
 from photon_gpu.engine.codec.blosc import decompress as open_frame
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.layouts.base import Layout, placed
 from photon_gpu.engine.model.anscombe import anscombe
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.blosc import Map, compress_blocks, decompress_span, frame_sizes
+from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span, frame_sizes
 from photon_gpu.engine.codec.dequantize import STABILIZED, render
 from photon_gpu.engine.codec.header import block_shape
 from photon_gpu.engine.codec.quantize import Extent, Forward, extent, span
@@ -17,7 +17,7 @@ from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import inverse_anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.scratch import scratch
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 

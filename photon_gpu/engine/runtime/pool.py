@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.blosc import Map
+from photon_gpu.engine.runtime.stopwatch import Map
 from photon_gpu.errors import InvalidInputError
 
 Submit = Callable[..., "Future[Any]"]
