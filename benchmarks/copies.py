@@ -26,7 +26,7 @@ import zarr
 import photon_gpu as pg
 from benchmarks.clock import interleaved, machine
 from benchmarks.compare import sized
-from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.store import manifest

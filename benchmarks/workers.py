@@ -27,10 +27,10 @@ import photon_gpu as pg
 from benchmarks.clock import interleaved, machine
 from benchmarks.memory import NOISE, Shifted
 from benchmarks.record import RESULTS, path_of, save
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 

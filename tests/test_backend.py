@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from photon_gpu.kernels import cpu, reference
 
-from photon_gpu.engine.codec.backend import NAMES, get_backend
+from photon_gpu.engine.dispatch import NAMES, get_backend
 from photon_gpu.errors import InvalidInputError
 
 
@@ -30,7 +30,7 @@ def test_without_numba_auto_is_the_slow_reference_and_numba_says_what_to_install
     code = """
         import sys
         sys.modules["numba"] = None
-        from photon_gpu.engine.codec.backend import get_backend
+        from photon_gpu.engine.dispatch import get_backend
         from photon_gpu.errors import BackendUnavailableError
         print(get_backend("auto").name, "numba cannot be loaded" in get_backend("auto").why)
         try:

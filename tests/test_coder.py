@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photon_gpu.engine.codec import chunk as coder
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.codec.predictors import NAMES, SORTABLE, Predictor, fit
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.engine.codec import backend as backends
+from photon_gpu.engine import dispatch as backends
 from photon_gpu.errors import (
     BackendUnavailableError,
     CorruptDataError,
@@ -354,7 +354,7 @@ def test_copies_of_one_chunk_run_among_those_of_another(tmp_path: Path) -> None:
 
 def test_copies_and_kernels_are_timed_apart(tmp_path: Path) -> None:
     """By events of the device, whose clock is the stand-in's here: it counts events."""
-    from photon_gpu.engine.codec.backend import get_backend
+    from photon_gpu.engine.dispatch import get_backend
     from photon_gpu.engine.runtime.stopwatch import Stages
 
     values = movie("uint16", (5, 40, 600))
@@ -408,8 +408,8 @@ def test_damage_is_found(
 ) -> None:
     from photon_gpu.engine.codec import blosc
     from photon_gpu.engine.codec import chunk as coder
-    from photon_gpu.engine.codec.backend import get_backend
     from photon_gpu.engine.codec.header import unpack
+    from photon_gpu.engine.dispatch import get_backend
     from photon_gpu.engine.runtime.stopwatch import Stages
 
     values = movie("uint16", (13, 21, 31))  # an odd number of pixels: half of the last byte is not used
@@ -546,7 +546,7 @@ def _raises(message: str) -> Any:
 def test_no_usable_gpu_is_told_with_a_cure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cupy: Any, message: str
 ) -> None:
-    backends._cupy.cache_clear()
+    backends._gpu_backend.cache_clear()
     if cupy is None:
         monkeypatch.setattr(sys, "meta_path", [_Absent(), *sys.meta_path])
         for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
@@ -573,7 +573,7 @@ def test_a_cupy_for_another_cuda_is_told_with_a_cure(monkeypatch: pytest.MonkeyP
     (package / "__init__.py").write_text(
         "raise ImportError('libcudart.so.11.0: cannot open shared object file')"
     )
-    backends._cupy.cache_clear()
+    backends._gpu_backend.cache_clear()
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
         monkeypatch.delitem(sys.modules, name)
@@ -587,7 +587,7 @@ def test_the_real_cupy_without_a_device_is_told() -> None:
 
     if cupy.cuda.is_available():
         pytest.skip("there is a CUDA device; tests/test_on_gpu.py runs on it")
-    backends._cupy.cache_clear()
+    backends._gpu_backend.cache_clear()
     with pytest.raises(BackendUnavailableError, match="no CUDA device can be used"):
         backends.get_backend("cupy")
 

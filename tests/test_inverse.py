@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from photon_gpu.kernels.reference import phase
 
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.dequantize import STABILIZED, pairs, render
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photon_gpu.engine.codec import chunk as coder
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.predictors import (
     MULTIPLICITY,
     NAMES,
@@ -24,6 +23,7 @@ from photon_gpu.engine.codec.predictors import (
     fit,
     rates,
 )
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.errors import InvalidInputError
 
 FITTED = ["past", "full", "spatial"]

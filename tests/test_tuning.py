@@ -9,10 +9,10 @@ import pytest
 
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec import chunk as coder
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages

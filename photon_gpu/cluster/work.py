@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from photon_gpu.check.fidelity.chunk_sample import decoded, excerpts
 from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.cluster.frames import Frames
-from photon_gpu.engine.codec.backend import Backend, get_backend
+from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel

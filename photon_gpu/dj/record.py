@@ -19,10 +19,10 @@ from photon_gpu.dj.codec import PhotonCodec, PhotonCompactCodec, resolve_store
 from photon_gpu.dj.marks import mark_location
 from photon_gpu.dj.row import Recorded, make_row
 from photon_gpu.dj.stores import storage_at, store_backend
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel

@@ -11,7 +11,7 @@ from photon_gpu.dj.address import table_path
 from photon_gpu.dj.record import ENCODING, JOURNAL, Column, columns_of, insert_recorded
 from photon_gpu.dj.stored_movies import modified
 from photon_gpu.dj.stores import storage_at
-from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError

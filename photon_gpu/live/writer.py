@@ -15,8 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.check import verdict
 from photon_gpu.check.fidelity.lines import Line
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count

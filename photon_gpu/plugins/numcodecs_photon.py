@@ -15,11 +15,11 @@ from numcodecs.compat import ensure_ndarray, ndarray_copy
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import chunk as coder
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import MAX_BYTES
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.compact import filter_config
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages

@@ -19,10 +19,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages

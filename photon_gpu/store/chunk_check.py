@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import blosc
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.store.metadata import Description

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from photon_gpu.engine.codec.backend import Backend, get_backend
+from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import parallel

@@ -29,7 +29,7 @@ def warm_up(backend: Backend, encoding: Encoding, preset: str) -> float:
 
 @cache
 def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) -> None:
-    from photon_gpu.engine.codec.backend import get_backend
+    from photon_gpu.engine.dispatch import get_backend
 
     values = np.zeros((2, 2, 2), dtype)
     encoding = Encoding(

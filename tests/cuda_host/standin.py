@@ -487,10 +487,10 @@ def installed(seed: int = 0, *, devices: int = 1, memory: int = 1 << 30) -> Iter
 
 def _forget_backends() -> None:
     from photon_gpu import kernels
-    from photon_gpu.engine.codec import backend
+    from photon_gpu.engine import dispatch
     from photon_gpu.writer import warmup
 
-    backend._cupy.cache_clear()
+    dispatch._gpu_backend.cache_clear()
     warmup._warm.cache_clear()
     if hasattr(kernels, "cuda"):
         del kernels.cuda

@@ -151,8 +151,8 @@ def test_frames_that_were_skipped_are_not_judged(tmp_path):
 
 
 def test_few_chunks_are_kept_however_long_a_recording_gets():
-    from photon_gpu.engine.codec.backend import get_backend
     from photon_gpu.engine.codec.encoding import Encoding
+    from photon_gpu.engine.dispatch import get_backend
     from photon_gpu.engine.layouts.registry import layout_for
     from photon_gpu.engine.runtime.stopwatch import Stages
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from photon_gpu.check.fidelity.fidelity import sample_lines
 from photon_gpu.check.fidelity.lines import FAIL, Line, skipped
 from photon_gpu.check.fidelity.sample import Block, Sample, plan
-from photon_gpu.engine.codec.backend import get_backend
 from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.anscombe import anscombe

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from photon_gpu.callable_module import make_callable
 from photon_gpu.check.integrity.result import Verification
 from photon_gpu.check.integrity.verify import Check, verify
-from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError

@@ -1,4 +1,4 @@
-"""Which kernels run: one dispatcher over the twins in :mod:`photon_gpu.kernels`."""
+"""The kernels that run a chunk: a backend, and the CPU's."""
 
 from __future__ import annotations
 
@@ -7,14 +7,69 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from photon_gpu.errors import BackendUnavailableError, InvalidInputError
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
-if TYPE_CHECKING:
-    from photon_gpu.engine.gpu.coder import Gpu
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.errors import BackendUnavailableError
 
-NAMES = ("auto", "numba", "cupy", "numpy")
+
+class GpuCoder(Protocol):
+    """What a backend needs of its GPUs; :class:`photon_gpu.engine.gpu.coder.Gpu` provides it.
+
+    The engine below ``gpu`` knows GPUs by this protocol alone, so it imports nothing of CUDA.
+    """
+
+    lanes: list[Any]
+
+    @property
+    def chunks_in_flight(self) -> int:
+        """How many chunks the devices hold at once."""
+
+    def encode(
+        self, values: Any, chunk: tuple[int, ...], encoding: Encoding, *, first_frame: int = 0, stages: Stages
+    ) -> NDArray[np.uint8]:
+        """Encode a chunk to its payload."""
+
+    def codes(
+        self, values: Any, encoding: Encoding, *, first_frame: int = 0, stages: Stages
+    ) -> tuple[NDArray, int]:
+        """Codes of a chunk in C order, and the base they are counted from."""
+
+    def decode(
+        self,
+        payload: NDArray[np.uint8],
+        chunk: tuple[int, ...],
+        encoding: Encoding,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        what: str | np.dtype = ...,
+        number: int | None = None,
+        device: int | None = None,
+        out: NDArray | None = None,
+    ) -> Any:
+        """Decode frames ``start`` to ``stop`` of a payload."""
+
+    def counts_from_labels(
+        self, labels: NDArray[np.float64], start: int, encoding: Encoding, what: str | np.dtype, device: int
+    ) -> Any:
+        """Decode the labels of layout plain on a device."""
+
+    def upload(self, values: NDArray, device: int) -> Any:
+        """Copy a host array to a device."""
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+        """Allocate an array on the first device."""
+
+    def copy_frames(self, out: Any, where: NDArray[np.int64], source: Any, inside: NDArray[np.int64]) -> None:
+        """Copy frames between arrays of the first device."""
+
+    def sample(self, values: Any, encoding: Encoding, *, first_frame: int = 0) -> NDArray:
+        """Host values that have the codes of a few frames on a device."""
 
 
 def _as_it_is(table: Any) -> Any:
@@ -33,45 +88,27 @@ class Backend:
     kernels: ModuleType
     why: str
     place: Callable[[Any], Any] = _as_it_is
-    gpu: Gpu | None = None
+    gpu: GpuCoder | None = None
 
 
-def get_backend(name: str = "auto", *, on_gpu: bool = False) -> Backend:
-    """The backend ``name``.
+def cpu_backend(name: str = "auto") -> Backend:
+    """Return the CPU's backend.
 
-    ``"numba"`` runs compiled kernels on the CPU, ``"cupy"`` on all CUDA devices (``"cupy:0,2"``: on
-    those), ``"numpy"`` the slow reference. ``"auto"`` takes what suits and says in ``why``: a GPU
-    where frames lie there, or are wanted there (``on_gpu``), else the CPU.
+    Parameters
+    ----------
+    name : {"auto", "numba", "numpy"}
+        ``"auto"`` is ``"numba"`` where it can be loaded, else the slow ``"numpy"`` reference.
 
     Raises
     ------
     BackendUnavailableError
-        A backend was named that cannot run here; the message says what to install.
+        ``"numba"`` was named and cannot be loaded; the message says what to install.
     """
-    if name not in NAMES and not (isinstance(name, str) and name.startswith("cupy:")):
-        raise InvalidInputError(
-            f"backend is {name!r}; allowed are {', '.join(NAMES)}, and 'cupy:0,1' for some GPUs"
-        )
-    if on_gpu and name in ("numba", "numpy"):
-        raise InvalidInputError(
-            f"backend {name!r} works on frames in host memory, and frames on a GPU were given or asked for; "
-            "use backend='cupy' (or 'auto'), or bring frames down yourself with frames.get()"
-        )
-    if name == "auto" and on_gpu:
-        return _cupy("cupy", "frames lie, or are wanted, on a GPU")
-    if name.startswith("cupy"):
-        return _cupy(name, "asked for by name")
-    return _on_cpu(name)
+    return _loaded(name)
 
 
 @cache
-def _cupy(name: str, why: str) -> Backend:
-    gpu = importlib.import_module("photon_gpu.engine.gpu.coder").Gpu(name, why)
-    return Backend(name, _on_cpu("auto").kernels, why, gpu=gpu)
-
-
-@cache
-def _on_cpu(name: str) -> Backend:
+def _loaded(name: str) -> Backend:
     if name == "numpy":
         return Backend(name, importlib.import_module("photon_gpu.kernels.reference"), "asked for by name")
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.backend import Backend, get_backend
+from photon_gpu.engine.codec.backend import Backend, cpu_backend
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent, Forward
 from photon_gpu.engine.model.code_table import MAX_CODES
@@ -115,7 +115,7 @@ def _stabilized(encoding: Encoding, values: NDArray) -> NDArray[np.float64]:
     if not values.size:
         return np.empty(values.shape)
     table = encoding.table()
-    forward = Forward(table, Extent(int(values.min()), int(values.max())), get_backend(), 0)
+    forward = Forward(table, Extent(int(values.min()), int(values.max())), cpu_backend(), 0)
     codes = np.empty(values.shape, forward.dtype)
     forward(values, 0, 0, codes)
     return np.multiply(codes.astype(np.int64) + forward.base, table.step, dtype=np.float64)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.backend import cpu_backend
 from photon_gpu.engine.codec.chunk import Opened, Plan, decode, forward_for
 from photon_gpu.engine.codec.dequantize import STABILIZED, Render, beyond_tables, render
 from photon_gpu.engine.codec.encoding import Encoding
@@ -137,7 +137,7 @@ class Gpu:
         header, dtype = opened.header, opened.dtype
         if header.raw or beyond_tables(encoding, header.top):
             values = decode(
-                payload, chunk, encoding, get_backend(), start=start, stop=stop, what=what, out=out
+                payload, chunk, encoding, cpu_backend(), start=start, stop=stop, what=what, out=out
             )
             return values if device is None else self.upload(values, device)
         row_bytes = header.frames * opened.columns * max(header.width, dtype.itemsize)

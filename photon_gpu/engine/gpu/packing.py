@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.codec.backend import cpu_backend
 from photon_gpu.engine.codec.bands import SEGMENT
 from photon_gpu.engine.codec.chunk import ALTERED, Opened, Plan
 from photon_gpu.engine.gpu.bands import bands
@@ -112,7 +112,7 @@ def restored_here(slot: Slot, opened: Opened, first: int, stop: int) -> Any:
     header = opened.header
     pinned = slot.pinned("codes", (header.frames, stop - first, opened.columns), f"u{header.width}")
     for low, high, band in bands(pinned, header.band_rows):
-        opened.restore(first + low, band.reshape(header.frames, high - low, opened.columns), get_backend())
+        opened.restore(first + low, band.reshape(header.frames, high - low, opened.columns), cpu_backend())
     return slot.upload("codes", pinned)
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.backend import Backend, GpuCoder
 from photon_gpu.engine.codec.blosc import MAX_BYTES
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from photon_gpu.engine.gpu.coder import Gpu
 
 
 def placed(values: NDArray, out: NDArray) -> NDArray:
@@ -131,7 +128,7 @@ class Layout(ABC):
         decoded = self.decode(data, chunk, start, stop, what, run, number=number)
         return gpu.upload(decoded, gpu.lanes[0].number)
 
-    def _gpu(self) -> Gpu:
+    def _gpu(self) -> GpuCoder:
         """The devices of the backend."""
         if self.backend.gpu is None:
             raise InvalidInputError(f"backend {self.backend.name!r} has no GPU; use backend='cupy'")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.recovery.unpublished import unpublished

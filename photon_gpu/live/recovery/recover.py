@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.check import verdict
 from photon_gpu.check.fidelity.lines import Line
-from photon_gpu.engine.codec.backend import get_backend
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel

@@ -131,7 +131,7 @@ class LiveConfig:
         return cls(**data)
 
     def _chunk_frames(self) -> int:
-        from photon_gpu.engine.codec.backend import get_backend
+        from photon_gpu.engine.dispatch import get_backend
 
         layout = layout_for(Encoding(layout=self.layout, dtype=self.dtype), get_backend("numpy"))
         most = self.queue_bytes // (_FEWEST_CHUNKS * self.frame_nbytes)
