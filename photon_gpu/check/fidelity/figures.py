@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.lines import LIMITS
-from photon_gpu.check.fidelity.pictures import Pictures
-from photon_gpu.check.fidelity.result import Fidelity
+from photon_gpu.check.fidelity.pictures import Pictures, Report
 from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION
 
 if TYPE_CHECKING:
@@ -24,24 +23,24 @@ STATUS = {"PASS": GREEN, "WARN": "#D98E04", "FAIL": "#B3261E", "SKIP": PALE}
 _FONT: Any = {"font.size": 10, "axes.titlesize": 11.5, "svg.fonttype": "path", "svg.hashsalt": "photon_gpu"}
 
 
-def raw_frame(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def raw_frame(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """One frame as recorded."""
     _image(ax, p.raw, _reach(p.raw), f"Raw, frame {p.frame}", "ADU", "gray")
 
 
-def decoded_frame(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def decoded_frame(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """The same frame, read back."""
     title = f"Decoded, {fidelity.facts['ratio']:.1f}x smaller"
     _image(ax, p.decoded, _reach(p.raw), title, "ADU", "gray")
 
 
-def residual_frame(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def residual_frame(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """What was lost in it."""
     half = 0.5 * (fidelity.facts["step"] or 1.0)
     _image(ax, p.residual, (-half, half), "Residual: should be structureless", "sigma", "PuOr_r")
 
 
-def transfer(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def transfer(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """Photon-transfer curve before and after."""
     levels, noise = p.levels, fidelity.facts["noise"]
     light = levels.light
@@ -56,7 +55,7 @@ def transfer(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
     _legend(ax, "upper left")
 
 
-def bias(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def bias(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """Bias at every light, with what is allowed."""
     levels, limit = p.levels, LIMITS["bias"]
     photons = _positive(levels.photons)
@@ -74,7 +73,7 @@ def bias(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
     _legend(ax, "lower right")
 
 
-def variance(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def variance(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """Decoded over raw variance, with theory."""
     levels = p.levels
     raw = np.maximum(levels.raw_variance, 1e-30)
@@ -91,7 +90,7 @@ def variance(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
     _legend(ax, "upper right")
 
 
-def residual_histogram(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def residual_histogram(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """Distribution of the residual in steps."""
     ax.stairs(p.residual_density, p.residual_edges, fill=True, color=BLUE, alpha=0.35)
     ax.stairs(p.residual_density, p.residual_edges, color=BLUE, lw=1.2, label="measured")
@@ -102,7 +101,7 @@ def residual_histogram(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
     _legend(ax, "upper right")
 
 
-def whiteness(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def whiteness(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """Correlation of the residual along every axis."""
     limit = LIMITS["white"]
     top = 1.6 * limit.fail
@@ -124,7 +123,7 @@ def whiteness(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
         _nothing(ax, "every pixel is decoded exactly")
 
 
-def values(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def values(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """Histograms of values, raw and decoded."""
     top = max(float(p.raw_values.max()), 1.0)
     ax.stairs(p.raw_values / top, p.value_edges, color=INK, lw=1, label="raw")
@@ -135,7 +134,7 @@ def values(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
     _legend(ax, "upper right")
 
 
-def noise_model(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def noise_model(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """Whether the raw movie's noise is what the model says."""
     limit = LIMITS["noise_model"]
     if not p.photons.size:
@@ -152,7 +151,7 @@ def noise_model(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
     _axes(ax, "Raw noise against the model", "light (photons per pixel)", "measured / modelled variance")
 
 
-def traces(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
+def traces(ax: Axes, p: Pictures, fidelity: Report) -> None:
     """dF/F of the liveliest regions, raw and decoded, and the spread of redrawn noise."""
     _axes(
         ax, "dF/F of the liveliest regions: raw, decoded, and the spread of redrawn noise (band)", "frame", ""
@@ -182,7 +181,7 @@ def traces(ax: Axes, p: Pictures, fidelity: Fidelity) -> None:
     _legend(ax, "upper right", columns=2)
 
 
-PANELS: dict[str, tuple[Callable[[Any, Pictures, Fidelity], None], tuple[float, float]]] = {
+PANELS: dict[str, tuple[Callable[[Any, Pictures, Report], None], tuple[float, float]]] = {
     "raw": (raw_frame, (4.0, 3.6)),
     "decoded": (decoded_frame, (4.0, 3.6)),
     "residual": (residual_frame, (4.0, 3.6)),
@@ -197,7 +196,7 @@ PANELS: dict[str, tuple[Callable[[Any, Pictures, Fidelity], None], tuple[float, 
 }
 
 
-def svg(name: str, fidelity: Fidelity) -> str:
+def svg(name: str, fidelity: Report) -> str:
     """One panel as an ``<svg>`` element to stand in a page."""
     from matplotlib import rc_context
 
@@ -221,7 +220,7 @@ def _own_ids(body: str, name: str) -> str:
     return body.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
 
 
-def overview(fidelity: Fidelity) -> Figure:
+def overview(fidelity: Report) -> Figure:
     """Verdict, lines and all panels on one sheet."""
     from matplotlib import rc_context
 
@@ -244,7 +243,7 @@ def overview(fidelity: Fidelity) -> Figure:
     return figure
 
 
-def _table(figure: Any, fidelity: Fidelity) -> None:
+def _table(figure: Any, fidelity: Report) -> None:
     ax = figure.subplots()
     ax.axis("off")
     ax.set_xlim(0, 1)

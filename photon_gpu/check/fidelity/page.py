@@ -6,7 +6,7 @@ from html import escape
 
 from photon_gpu.check.fidelity.figures import STATUS, svg
 from photon_gpu.check.fidelity.lines import Line
-from photon_gpu.check.fidelity.result import Fidelity
+from photon_gpu.check.fidelity.pictures import Report
 
 _GROUPS = (
     ("Is it the right model and step?", ("noise_model", "snr", "efficiency")),
@@ -59,7 +59,7 @@ td:first-child { color: var(--soft); white-space: nowrap; }
 """
 
 
-def page(fidelity: Fidelity) -> str:
+def page(fidelity: Report) -> str:
     """The whole page, as text."""
     facts = fidelity.facts
     colour = STATUS[fidelity.verdict]
@@ -88,7 +88,7 @@ def page(fidelity: Fidelity) -> str:
 """
 
 
-def _group(title: str, names: tuple[str, ...], fidelity: Fidelity) -> str:
+def _group(title: str, names: tuple[str, ...], fidelity: Report) -> str:
     rows = "".join(_row(line) for name in names for line in fidelity.lines if line.name == name)
     return _card(title, rows) if rows else ""
 
@@ -107,7 +107,7 @@ def _row(line: Line) -> str:
     )
 
 
-def _plots(fidelity: Fidelity) -> str:
+def _plots(fidelity: Report) -> str:
     if fidelity.pictures is None:
         return ""
 
@@ -127,7 +127,7 @@ def _plots(fidelity: Fidelity) -> str:
     )
 
 
-def _facts(fidelity: Fidelity) -> str:
+def _facts(fidelity: Report) -> str:
     facts, noise = fidelity.facts, fidelity.facts["noise"]
     model = "none" if noise is None else (
         f"gain {noise['gain']:g} ADU/photon, offset {noise['offset']:g} ADU, variance {noise['variance']:g} ADU²"
@@ -146,6 +146,6 @@ def _facts(fidelity: Fidelity) -> str:
     return "".join(f"<tr><td>{name}</td><td>{escape(text)}</td></tr>" for name, text in rows.items())
 
 
-def _number(fidelity: Fidelity, name: str, form: str) -> str:
+def _number(fidelity: Report, name: str, form: str) -> str:
     values = [line.value for line in fidelity.lines if line.name == name and line.value is not None]
     return form.format(values[0]) if values else "n/a"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.levels import Levels
+from photon_gpu.check.fidelity.lines import Line
 from photon_gpu.check.fidelity.residual import correlation
 from photon_gpu.check.fidelity.sample import Sample
 from photon_gpu.check.fidelity.traces import Traces, relative
@@ -57,6 +60,34 @@ class Pictures:
     raw_traces: NDArray
     decoded_traces: NDArray
     trace_spread: NDArray
+
+
+class Report(Protocol):
+    """What figures and pages read of a finished report."""
+
+    @property
+    def source(self) -> str:
+        """What was stored."""
+
+    @property
+    def url(self) -> str:
+        """Where it is stored."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Shape, noise model, layout, sizes, and what was looked at."""
+
+    @property
+    def verdict(self) -> str:
+        """The worst status of all lines."""
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """The lines of the report."""
+
+    @property
+    def pictures(self) -> Pictures | None:
+        """What to draw; None where nothing was sampled."""
 
 
 def draw(sample: Sample, levels: Levels, photons: NDArray, noise: NDArray, found: Traces | None) -> Pictures:

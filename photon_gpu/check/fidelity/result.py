@@ -6,15 +6,15 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from photon_gpu.check.fidelity.figures import overview
 from photon_gpu.check.fidelity.lines import Line, verdict
+from photon_gpu.check.fidelity.page import page
+from photon_gpu.check.fidelity.pictures import Pictures
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.plots import save_figure
 from photon_gpu.store.durable import replacing
-
-if TYPE_CHECKING:
-    from photon_gpu.check.fidelity.pictures import Pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +80,8 @@ class Fidelity:
         if kind == ".json":
             data = (json.dumps(self.to_dict(), indent=2) + "\n").encode()
         elif kind in (".html", ".htm"):
-            from photon_gpu.check.fidelity.page import page
-
             data = page(self).encode()
         elif kind == ".png":
-            from photon_gpu.check.fidelity.figures import overview
-
             save_figure(overview(self), place, dpi=110, bbox_inches="tight", pad_inches=0.25)
             return place
         else:
