@@ -1,6 +1,7 @@
 """The noise model of a movie, estimated from the movie itself."""
 
+from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
 from photon_gpu.estimate.estimate import estimate_noise
-from photon_gpu.estimate.result import Diagnostics, Finding, Interval, NoiseEstimate
+from photon_gpu.estimate.result import NoiseEstimate
 
 __all__ = ["Diagnostics", "Finding", "Interval", "NoiseEstimate", "estimate_noise"]

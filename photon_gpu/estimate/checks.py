@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from photon_gpu.estimate.curve import Correlation, Curve
+from photon_gpu.estimate.diagnostics import Finding, Severity
 from photon_gpu.estimate.levels import Levels
 from photon_gpu.estimate.line import Line
-from photon_gpu.estimate.result import Finding, Severity
 
 LEAST_FRAMES = 4
 FEW_FRAMES = 16

@@ -16,11 +16,12 @@ from photon_gpu.estimate import checks, curve
 from photon_gpu.estimate import dark as darkness
 from photon_gpu.estimate.clipping import clipped_dark
 from photon_gpu.estimate.curve import Correlation, Curve
+from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
 from photon_gpu.estimate.levels import Levels, survey
 from photon_gpu.estimate.light import pooled
 from photon_gpu.estimate.line import Line, Problem, fit
 from photon_gpu.estimate.pairs import Cells, gather
-from photon_gpu.estimate.result import Diagnostics, Finding, Interval, NoiseEstimate
+from photon_gpu.estimate.result import NoiseEstimate
 from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost

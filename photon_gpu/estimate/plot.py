@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.estimate.result import NoiseEstimate
+from photon_gpu.estimate.diagnostics import Estimated
 from photon_gpu.plots import BLUE, GREEN, INK, PALE, VERMILION, save_figure
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _VERDICT = {"PASS": GREEN, "WARN": VERMILION, "REFUSE": VERMILION}
 
 
-def plot_estimate(estimate: NoiseEstimate, path: str | Path | None = None) -> Figure:
+def plot_estimate(estimate: Estimated, path: str | Path | None = None) -> Figure:
     """Draw the photon-transfer curve of an estimate.
 
     Above: variance per level with standard errors, the line with its 95 % band, the variance before
@@ -117,7 +117,7 @@ def plot_estimate(estimate: NoiseEstimate, path: str | Path | None = None) -> Fi
     return figure
 
 
-def _summary(estimate: NoiseEstimate) -> str:
+def _summary(estimate: Estimated) -> str:
     if estimate.model is None or estimate.interval is None:
         return ""
     low, high = estimate.interval.gain
