@@ -25,9 +25,9 @@ import photon_gpu as pg
 from benchmarks.cases import Case, corpus, simulated
 from benchmarks.contenders import anscombe_transform
 from benchmarks.contenders.bounded import bounded_contenders
+from photon_gpu.engine.model.noise import noise_floor_bits
 from photon_gpu.plots import save_figure
 from photon_gpu.store.durable import replacing
-from photon_gpu.writer.report import noise_floor_bits
 
 STEPS = (0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Labels of the plain layout are float64, which compress well for powers of two, worse for 0.375, badly for 0.35."""

@@ -11,13 +11,13 @@ from rich.console import Console
 import photon_gpu.tools.demo
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.engine.model.noise import noise_floor_bits
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.movie import open as open_movie
 from photon_gpu.sources.simulated.movie import Simulation, simulate
 from photon_gpu.tools.demo import STEP, Expected, demo
 from photon_gpu.writer.encode import encode
-from photon_gpu.writer.report import noise_floor_bits
 
 SMALL = Simulation(frames=57, height=40, width=48)  # frames of a last, partial block
 LAYOUTS = ["plain", "compact", "lossless"]

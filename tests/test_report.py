@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.writer.report import EncodeReport, little_light, noise_floor_bits
+from photon_gpu.engine.model.noise import NoiseModel, noise_floor_bits
+from photon_gpu.writer.report import EncodeReport, little_light
 
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 

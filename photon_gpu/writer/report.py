@@ -9,20 +9,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.engine.codec.encoding import Encoding
-
-
-def noise_floor_bits(step: float) -> float:
-    """Bits per sample that noise of sigma 1 alone carries at a step: ``log2(sqrt(2*pi*e)/step)``.
-
-    The entropy of a Gaussian in bins of ``step`` (Cover and Thomas, *Elements of Information
-    Theory*, theorem 8.3.1); no predictor gets below it.
-
-    Examples
-    --------
-    >>> round(noise_floor_bits(0.5), 2)
-    3.05
-    """
-    return math.log2(math.sqrt(2.0 * math.pi * math.e) / step)
+from photon_gpu.engine.model.noise import noise_floor_bits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import pytest
 import photon_gpu as pg
 from benchmarks import floor
 from benchmarks.cases import simulated
-from photon_gpu.writer.report import noise_floor_bits
+from photon_gpu.engine.model.noise import noise_floor_bits
 
 
 def test_preset_small_comes_closest(monkeypatch, capsys):

@@ -20,14 +20,13 @@ from photon_gpu.check.fidelity.lines import LIMITS, Line, measured, skipped
 from photon_gpu.check.fidelity.result import Fidelity
 from photon_gpu.check.fidelity.sample import Progress, Sample, pieces, take
 from photon_gpu.engine.model.anscombe import anscombe
-from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.model.noise import NoiseModel, noise_floor_bits
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.movie import open as open_movie
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer.report import noise_floor_bits
 
 PIXELS = 1 << 24
 """Samples of a movie that a report looks at, unless told otherwise."""

@@ -72,8 +72,8 @@ class MovieInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that survives JSON."""
+        from photon_gpu.engine.model.noise import noise_floor_bits
         from photon_gpu.writer.auto_noise import KEY
-        from photon_gpu.writer.report import noise_floor_bits
 
         movie, encoding = self.movie, self.movie.encoding
         bits = 8.0 * self.stored_bytes / movie.size

@@ -91,3 +91,17 @@ class NoiseModel:
                 f"noise model: unknown key {sorted(unknown)[0]!r}; allowed are gain, offset, variance"
             )
         return cls(**data)
+
+
+def noise_floor_bits(step: float) -> float:
+    """Bits per sample that noise of sigma 1 alone carries at a step: ``log2(sqrt(2*pi*e)/step)``.
+
+    The entropy of a Gaussian in bins of ``step`` (Cover and Thomas, *Elements of Information
+    Theory*, theorem 8.3.1); no predictor gets below it.
+
+    Examples
+    --------
+    >>> round(noise_floor_bits(0.5), 2)
+    3.05
+    """
+    return math.log2(math.sqrt(2.0 * math.pi * math.e) / step)
