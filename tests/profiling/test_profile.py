@@ -13,7 +13,8 @@ import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.tools.profiling.camera import Camera
-from photon_gpu.tools.profiling.profile import Measured, Profile, on_cores, profile
+from photon_gpu.tools.profiling.measured import Measured
+from photon_gpu.tools.profiling.profile import Profile, on_cores, profile
 
 COUNTS = np.random.default_rng(0).poisson(20.0, (24, 32, 48)).astype("uint16")
 QUICK = {"presets": ["fast"], "seconds": 0.1, "cores": [1]}

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from photon_gpu.tools.profiling.profile import Measured
+from photon_gpu.tools.profiling.measured import Measured
 
 HEADROOM = 1.5
 """How much faster than the camera an encoder must be measured to be advised."""

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from photon_gpu.tools.profiling.profile import Measured, Profile
+    from photon_gpu.tools.profiling.measured import Measured
+    from photon_gpu.tools.profiling.profile import Profile
 
 _COLORS = {"compact": BLUE, "plain": ORANGE, "lossless": GREEN}
 _MARKERS = {"fast": "^", "balanced": "o", "small": "s"}
@@ -49,7 +50,8 @@ def pareto(measured: list[Measured]) -> list[Measured]:
 
 
 def _bars(axes: Axes, profile: Profile) -> None:
-    from photon_gpu.tools.profiling.profile import STAGES, WRITE_UNIT
+    from photon_gpu.tools.profiling.measured import STAGES
+    from photon_gpu.tools.profiling.profile import WRITE_UNIT
 
     shown = [m for m in profile.measured if m.cores == profile.cores]
     stages = [s for s in STAGES if any(s in m.stages for m in shown)]
