@@ -9,13 +9,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version as installed_version
 from types import FrameType
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
-from photon_gpu import __version__
 from photon_gpu.cli import console
 
 NAME = "photon-gpu"
@@ -140,7 +140,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"{NAME} {__version__}")
+        typer.echo(f"{NAME} {installed_version(NAME)}")
         raise typer.Exit
 
 
