@@ -78,9 +78,7 @@ def __getattr__(name: str) -> Any:
     """Public names load their module when they are first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'photon_gpu' has no attribute {name!r}")
-    module = importlib.import_module(_HOMES[name])
-    # A module of the name itself is callable, and is what `import photon_gpu.simulate` puts here.
-    value = module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
+    value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from photon_gpu.callable_module import make_callable
 from photon_gpu.check.fidelity.exact import Exact
 from photon_gpu.check.fidelity.lines import LIMITS, Line, measured, skipped
 from photon_gpu.check.fidelity.result import Fidelity
@@ -271,4 +270,3 @@ __all__ = [
     "fidelity",
     "sample_lines",
 ]
-make_callable(__name__)

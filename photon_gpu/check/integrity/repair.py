@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.callable_module import make_callable
 from photon_gpu.check.integrity.result import Verification
 from photon_gpu.check.integrity.verify import Check, verify
 from photon_gpu.engine.dispatch import get_backend
@@ -359,4 +358,3 @@ def _equal(one: NDArray, two: NDArray) -> bool:
 
 
 __all__ = ["Repair", "repair"]
-make_callable(__name__)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from photon_gpu.callable_module import make_callable
 from photon_gpu.check.integrity.result import Problem, Verification, failing, salvaged
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
@@ -384,6 +383,3 @@ def _same_filter(filters: Any, encoding: Encoding) -> bool:
 
 def _short(error: BaseException) -> str:
     return f"{error}"[:300] or type(error).__name__
-
-
-make_callable(__name__)
