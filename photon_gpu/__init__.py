@@ -35,7 +35,7 @@ _HOMES = {
     "inverse_anscombe": "photon_gpu.engine.model.anscombe",
     "inverse_anscombe_unbiased": "photon_gpu.engine.model.anscombe",
     "movie": "photon_gpu.writer.insertion",
-    "open": "photon_gpu.reader.movie",
+    "open": "photon_gpu.reader.open",
     "open_source": "photon_gpu.sources.open",
     "recover": "photon_gpu.live.recovery.recover",
     "repair": "photon_gpu.check.integrity.repair",
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from photon_gpu.live.recovery.recover import recover as recover
     from photon_gpu.live.writer import LiveWriter as LiveWriter
     from photon_gpu.reader.movie import Movie as Movie
-    from photon_gpu.reader.movie import open as open
+    from photon_gpu.reader.open import open as open
     from photon_gpu.sources.open import open_source as open_source
     from photon_gpu.sources.simulated.movie import simulate as simulate
     from photon_gpu.sources.simulated.parameters import Simulation as Simulation

@@ -14,7 +14,7 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import noise_floor_bits
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
 from photon_gpu.reader.movie import Movie
-from photon_gpu.reader.movie import open as open_movie
+from photon_gpu.reader.open import open as open_movie
 from photon_gpu.sources.simulated.movie import Simulation, simulate
 from photon_gpu.tools.demo import STEP, Expected, demo
 from photon_gpu.writer.encode import encode

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
 
-if TYPE_CHECKING:
-    from photon_gpu.reader.movie import Movie
+
+class Readable(Protocol):
+    """What counts need of the movie they belong to."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def url(self) -> str:
+        """Where the movie is stored."""
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of a chunk."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the movie is stored."""
+
+    def read(self, key: Any, what: Any) -> NDArray:
+        """Read what ``key`` selects, as a dtype."""
 
 
 class Counts:
     """The movie in its original units; ``astype`` to a float dtype leaves out the rounding to integers."""
 
-    def __init__(self, movie: Movie, dtype: np.dtype) -> None:
+    def __init__(self, movie: Readable, dtype: np.dtype) -> None:
         self._movie = movie
         self.dtype = dtype
         self.shape = movie.shape

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import warnings
 from collections import deque
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,74 +21,19 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel, submitting, worker_count
-from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, StoreNotFoundError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.reader.chunk_cache import STORED, Kept
 from photon_gpu.reader.counts import Counts
 from photon_gpu.store import frame_records, manifest, metadata
 from photon_gpu.store.metadata import chunk_name
 from photon_gpu.store.storage import Storage
-from photon_gpu.store.swap import left_behind_text
 
 if TYPE_CHECKING:
-    from photon_gpu.engine.gpu.coder import Gpu
+    from photon_gpu.engine.codec.backend import GpuCoder
 
 _FETCHES = 4
 _IN_FLIGHT_BYTES = 512 << 20
-
-
-def open(
-    url: str | os.PathLike[str] | Storage,
-    *,
-    backend: str = "auto",
-    device: str = "cpu",
-    workers: int | None = None,
-    follow: bool = False,
-    storage_options: dict[str, Any] | None = None,
-) -> Movie:
-    """Open a movie in any layout.
-
-    Parameters
-    ----------
-    url : str, path or Storage
-        Folder of the movie, any fsspec URL.
-    backend : {"auto", "numba", "cupy", "numpy"}
-    device : {"cpu", "gpu"}
-        ``"gpu"`` decodes onto the backend's first GPU: ``movie[...]`` and ``movie.counts[...]`` are
-        CuPy arrays.
-    workers : int, optional
-        Threads. Default: one per core.
-    follow : bool
-        Of a movie that is being recorded: one that grows, a :class:`photon_gpu.reader.follow.FollowedMovie`.
-    storage_options : dict, optional
-        For fsspec.
-
-    Returns
-    -------
-    Movie
-
-    Raises
-    ------
-    StoreNotFoundError
-        No movie is there.
-    UnsupportedVersionError
-        A newer format.
-    CorruptDataError
-        Metadata that do not describe a movie.
-    """
-    storage = Storage.at(url, storage_options)
-    files = {}
-    for name in (metadata.ARRAY, metadata.ATTRIBUTES):
-        try:
-            files[name] = storage.read(name)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise StoreNotFoundError(_absent(storage, name)) from error
-    description = metadata.describe(files[metadata.ARRAY], files[metadata.ATTRIBUTES], storage.url)
-    if follow:
-        from photon_gpu.reader.follow import FollowedMovie
-
-        return FollowedMovie(storage, description, backend=backend, workers=workers)
-    return Movie(storage, description, backend=backend, device=device, workers=workers)
 
 
 class Movie:
@@ -264,7 +207,7 @@ class Movie:
         for _ in self._each_chunk(frames, place):
             pass
 
-    def _read_on_gpu(self, gpu: Gpu, selection: Selection, what: str | np.dtype, dtype: np.dtype) -> Any:
+    def _read_on_gpu(self, gpu: GpuCoder, selection: Selection, what: str | np.dtype, dtype: np.dtype) -> Any:
         if not math.prod(selection.shape):
             return gpu.empty(selection.shape, dtype)
         frames, places = selection.needed()
@@ -430,22 +373,3 @@ class Movie:
         first = number * self.chunks[0]
         last = min(first + self.chunks[0], len(self)) - 1
         return f"{self.url}: frames {first} to {last} cannot be read"
-
-
-def _absent(storage: Storage, name: str) -> str:
-    found = storage.names()
-    if not found and storage.local and Path(storage.root).is_file():
-        return f"{storage.url} is a file; a movie is a folder, made by photon_gpu.encode"
-    if beside := left_behind_text(storage):
-        beside = f"; {beside}"
-    if not found:
-        return f"{storage.url}: nothing is there{beside}"
-    if "zarr.json" in found:
-        return f"{storage.url} is a Zarr v3 array; photon movies are Zarr v2 (open it with zarr.open)"
-    if name == metadata.ATTRIBUTES:
-        return (
-            f"{storage.url}: {metadata.ATTRIBUTES} is missing, so this is no photon movie, or a damaged one"
-        )
-    if any(part.split(".")[0].isdigit() for part in found):
-        return f"{storage.url} holds chunks but no .zarray: a movie never finished, or being written{beside}"
-    return f"{storage.url} holds {len(found)} files but no .zarray: no movie"

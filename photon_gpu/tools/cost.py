@@ -209,7 +209,7 @@ def from_movie(url: Any, *, storage_options: dict[str, Any] | None = None, **opt
         As for :class:`Cost`.
     """
     from photon_gpu.reader.movie import Movie
-    from photon_gpu.reader.movie import open as open_movie
+    from photon_gpu.reader.open import open as open_movie
 
     movie = url if isinstance(url, Movie) else open_movie(url, storage_options=storage_options)
     return Cost(

@@ -121,7 +121,7 @@ def test_an_error_nobody_foresaw_is_one_line_too(cli, stored, monkeypatch):
     def broken(*args, **options):
         raise RuntimeError("first line\nsecond \x1b[31mline")
 
-    monkeypatch.setattr("photon_gpu.reader.movie.open", broken)
+    monkeypatch.setattr("photon_gpu.reader.open.open", broken)
     ran = cli("info", "ok.zarr")
     assert ran.code == 1
     assert ran.err == "error: RuntimeError: first line second \\x1b[31mline (--debug shows where)\n"

@@ -22,7 +22,7 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel, noise_floor_bits
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.movie import Movie
-from photon_gpu.reader.movie import open as open_movie
+from photon_gpu.reader.open import open as open_movie
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.store.storage import Storage

@@ -54,7 +54,7 @@ def decode(
       photon-gpu decode s3://bucket/movie.zarr stabilized.zarr --stabilized
     """
     from photon_gpu.reader.export import export
-    from photon_gpu.reader.movie import open as open_movie
+    from photon_gpu.reader.open import open as open_movie
 
     storage_options = options.pairs(storage_option, "--storage-option")
     opened = open_movie(

@@ -27,7 +27,7 @@ def info(
       photon-gpu info movie.zarr
       photon-gpu info s3://bucket/movie.zarr --json
     """
-    from photon_gpu.reader.movie import open as open_movie
+    from photon_gpu.reader.open import open as open_movie
 
     storage_options = options.pairs(storage_option, "--storage-option")
     return MovieInfo.of(

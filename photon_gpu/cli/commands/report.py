@@ -46,7 +46,7 @@ def report(
       photon-gpu report cortex.tif movie.zarr -o report.png --json
     """
     from photon_gpu.check.fidelity.fidelity import fidelity
-    from photon_gpu.reader.movie import open as open_movie
+    from photon_gpu.reader.open import open as open_movie
     from photon_gpu.sources.open import open_source
 
     for name in out or ():

@@ -46,7 +46,7 @@ def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | Non
     if isinstance(noise, str) and noise in ("estimate", AUTO):
         return estimate_noise
     if isinstance(noise, (str, os.PathLike)):
-        from photon_gpu.reader.movie import open as open_movie
+        from photon_gpu.reader.open import open as open_movie
 
         noise = open_movie(noise, storage_options=storage_options)
     if isinstance(carried := getattr(noise, "noise", None), NoiseModel):

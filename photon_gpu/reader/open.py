@@ -1,0 +1,88 @@
+"""Open a stored movie by its path or URL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from photon_gpu.errors import StoreNotFoundError
+from photon_gpu.store import metadata
+from photon_gpu.store.storage import Storage
+from photon_gpu.store.swap import left_behind_text
+
+if TYPE_CHECKING:
+    pass
+from photon_gpu.reader.follow import FollowedMovie
+from photon_gpu.reader.movie import Movie
+
+
+def open(
+    url: str | os.PathLike[str] | Storage,
+    *,
+    backend: str = "auto",
+    device: str = "cpu",
+    workers: int | None = None,
+    follow: bool = False,
+    storage_options: dict[str, Any] | None = None,
+) -> Movie:
+    """Open a movie in any layout.
+
+    Parameters
+    ----------
+    url : str, path or Storage
+        Folder of the movie, any fsspec URL.
+    backend : {"auto", "numba", "cupy", "numpy"}
+    device : {"cpu", "gpu"}
+        ``"gpu"`` decodes onto the backend's first GPU: ``movie[...]`` and ``movie.counts[...]`` are
+        CuPy arrays.
+    workers : int, optional
+        Threads. Default: one per core.
+    follow : bool
+        Of a movie that is being recorded: one that grows, a :class:`photon_gpu.reader.follow.FollowedMovie`.
+    storage_options : dict, optional
+        For fsspec.
+
+    Returns
+    -------
+    Movie
+
+    Raises
+    ------
+    StoreNotFoundError
+        No movie is there.
+    UnsupportedVersionError
+        A newer format.
+    CorruptDataError
+        Metadata that do not describe a movie.
+    """
+    storage = Storage.at(url, storage_options)
+    files = {}
+    for name in (metadata.ARRAY, metadata.ATTRIBUTES):
+        try:
+            files[name] = storage.read(name)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StoreNotFoundError(_absent(storage, name)) from error
+    description = metadata.describe(files[metadata.ARRAY], files[metadata.ATTRIBUTES], storage.url)
+    if follow:
+        return FollowedMovie(storage, description, backend=backend, workers=workers)
+    return Movie(storage, description, backend=backend, device=device, workers=workers)
+
+
+def _absent(storage: Storage, name: str) -> str:
+    found = storage.names()
+    if not found and storage.local and Path(storage.root).is_file():
+        return f"{storage.url} is a file; a movie is a folder, made by photon_gpu.encode"
+    if beside := left_behind_text(storage):
+        beside = f"; {beside}"
+    if not found:
+        return f"{storage.url}: nothing is there{beside}"
+    if "zarr.json" in found:
+        return f"{storage.url} is a Zarr v3 array; photon movies are Zarr v2 (open it with zarr.open)"
+    if name == metadata.ATTRIBUTES:
+        return (
+            f"{storage.url}: {metadata.ATTRIBUTES} is missing, so this is no photon movie, or a damaged one"
+        )
+    if any(part.split(".")[0].isdigit() for part in found):
+        return f"{storage.url} holds chunks but no .zarray: a movie never finished, or being written{beside}"
+    return f"{storage.url} holds {len(found)} files but no .zarray: no movie"
