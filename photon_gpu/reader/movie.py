@@ -25,7 +25,8 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.reader.chunk_cache import STORED, Kept
 from photon_gpu.reader.counts import Counts
-from photon_gpu.store import frame_records, manifest, metadata
+from photon_gpu.reader.frame_times import FrameTimes
+from photon_gpu.store import manifest, metadata
 from photon_gpu.store.metadata import chunk_name
 from photon_gpu.store.storage import Storage
 
@@ -137,11 +138,15 @@ class Movie:
     @property
     def timestamps(self) -> NDArray | None:
         """Time of each frame as recorded, NaN where none was given; None where no frame has one."""
-        return frame_records.timestamps(self)
+        return self._frame_times.timestamps()
 
     def frame_metadata(self, frame: int) -> dict[str, Any] | None:
         """What was recorded of one frame, or None."""
-        return frame_records.metadata_of(self, frame)
+        return self._frame_times.metadata(frame)
+
+    @property
+    def _frame_times(self) -> FrameTimes:
+        return FrameTimes(self.storage, self.manifest, len(self), self.chunks[0])
 
     def to_dask(self, what: str = "counts") -> Any:
         """As a lazy dask array, one block per chunk: :func:`photon_gpu.reader.dask_arrays.to_dask`."""

@@ -8,17 +8,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from photon_gpu.errors import CorruptDataError, InvalidIndexError, InvalidInputError
-from photon_gpu.store import manifest
-from photon_gpu.store.storage import read_required
-
-if TYPE_CHECKING:
-    from photon_gpu.reader.movie import Movie
+from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 VERSION = 1
 FOLDER = ".frames"
@@ -101,47 +95,6 @@ def unpack(data: bytes, first: int, frames: int, where: str) -> tuple[list[Any],
             f"{where}: not the records, version {VERSION}, of {frames} frames from {first}"
         )
     return list(times), list(said)
-
-
-def timestamps(movie: Movie) -> NDArray | None:
-    """Of every frame of an open movie: int64 where all are integers, else float64 with NaN for none."""
-    found: list[Any] = []
-    for chunk in range(-(-len(movie) // movie.chunks[0])):
-        found += _read(movie, chunk)[0]
-    if all(t is None for t in found):
-        return None
-    if all(isinstance(t, int) and abs(t) < 1 << 63 for t in found):
-        return np.array(found, np.int64)
-    return np.array([math.nan if t is None else t for t in found], np.float64)
-
-
-def metadata_of(movie: Movie, frame: int) -> dict[str, Any] | None:
-    """Of one frame of an open movie."""
-    try:
-        number = range(len(movie))[frame]
-    except (IndexError, TypeError) as error:
-        raise InvalidIndexError(
-            f"frame {str(frame)[:80]!r} of a movie of {len(movie)}; a whole number from {-len(movie)} to "
-            f"{len(movie) - 1} is needed"
-        ) from error
-    chunk, inside = divmod(number, movie.chunks[0])
-    said: dict[str, Any] | None = _read(movie, chunk)[1][inside]
-    return said
-
-
-def _read(movie: Movie, chunk: int) -> tuple[list[Any], list[Any]]:
-    first = chunk * movie.chunks[0]
-    frames = min(movie.chunks[0], len(movie) - first)
-    name = file_name(chunk)
-    files = movie.manifest
-    # A store that has lost its manifest may have records all the same.
-    there = name in files or (not files and "layout" in movie.attrs and movie.storage.exists(name))
-    if not there:
-        return [None] * frames, [None] * frames
-    data = read_required(movie.storage, name, f"times and metadata of frames {first} to {first + frames - 1}")
-    if files:
-        manifest.check(name, data, files, movie.url)
-    return unpack(data, first, frames, f"{movie.url}: {name}")
 
 
 def _spread(frames: int, given: Any, name: str, single: bool) -> list[Any]:
