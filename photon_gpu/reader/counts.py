@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
-
-
-class Readable(Protocol):
-    """What counts need of the movie they belong to."""
-
-    shape: tuple[int, ...]
-
-    @property
-    def url(self) -> str:
-        """Where the movie is stored."""
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Shape of a chunk."""
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-
-    @property
-    def encoding(self) -> Encoding:
-        """How the movie is stored."""
-
-    def read(self, key: Any, what: Any) -> NDArray:
-        """Read what ``key`` selects, as a dtype."""
+from photon_gpu.reader.readable import Readable
 
 
 class Counts:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.errors import BackendUnavailableError, InvalidInputError
-from photon_gpu.store.metadata import Description
-from photon_gpu.store.storage import Storage
-
-if TYPE_CHECKING:
-    from photon_gpu.reader.movie import Movie
+from photon_gpu.reader.readable import Readable
 
 DIMS = {3: ("t", "y", "x"), 4: ("t", "z", "y", "x"), 5: ("t", "c", "z", "y", "x")}
 """Names of a movie's axes, by their number."""
@@ -21,7 +17,7 @@ DIMS = {3: ("t", "y", "x"), 4: ("t", "z", "y", "x"), 5: ("t", "c", "z", "y", "x"
 UNITS = {"counts": "ADU", "stabilized": "sigma"}
 
 
-def to_dask(movie: Movie, what: str = "counts") -> Any:
+def to_dask(movie: Readable, what: str = "counts") -> Any:
     """The movie as a dask array, one block per chunk, read when it is computed.
 
     Parameters
@@ -58,18 +54,17 @@ def to_dask(movie: Movie, what: str = "counts") -> Any:
         from dask.base import tokenize
     except ImportError as error:
         raise BackendUnavailableError(f"{error}; install it with: pip install 'photon-gpu[dask]'") from error
-    listed = movie.manifest
-    described = Description(movie.shape, movie.chunks, movie.encoding, movie.attrs, movie._opened)
-    remote = Remote(movie.storage, described, what, listed)
+    # One thread: dask keeps the cores busy with blocks.
+    remote = Remote(movie.with_workers(1), what)
     # The checksums of all chunks are part of the name: a movie that takes this one's place is another array.
-    name = f"photon-{what}-{tokenize(movie.url, described.opened, sorted(listed.items()))}"
+    name = f"photon-{what}-{tokenize(movie.url, movie.fingerprint)}"
     empty = np.empty((0,) * movie.ndim, remote.dtype)
     return da.from_array(
         remote, chunks=movie.chunks, name=name, meta=empty, inline_array=False, asarray=False
     )
 
 
-def to_xarray(movie: Movie, what: str = "counts") -> Any:
+def to_xarray(movie: Readable, what: str = "counts") -> Any:
     """The movie as a lazy :class:`xarray.DataArray` with named axes and units.
 
     Axes are ``t, y, x``; ``t, z, y, x`` of four; ``t, c, z, y, x`` of five; further ones before those
@@ -109,22 +104,13 @@ def to_xarray(movie: Movie, what: str = "counts") -> Any:
 
 
 class Remote:
-    """Where a movie lies and how it is read: what travels to the workers in place of its frames."""
+    """A movie and what to read of it, as an array: what travels to the workers in place of frames."""
 
-    def __init__(
-        self, storage: Storage, description: Description, what: str, listed: dict[str, list[Any]]
-    ) -> None:
-        from photon_gpu.reader.movie import Movie
-
-        self._facts = storage, description, what, listed
-        # One thread: dask keeps the cores busy with blocks.
-        self._movie = Movie(storage, description, workers=1, listed=listed)
-        self._read_as = STABILIZED if what == "stabilized" else np.dtype(description.encoding.dtype)
+    def __init__(self, movie: Readable, what: str) -> None:
+        self._movie = movie
+        self._read_as = STABILIZED if what == "stabilized" else np.dtype(movie.encoding.dtype)
         self.dtype = np.dtype(np.float64) if what == "stabilized" else self._read_as
-        self.shape, self.ndim = description.shape, len(description.shape)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Remote, self._facts
+        self.shape, self.ndim = movie.shape, movie.ndim
 
     def __getitem__(self, key: Any) -> NDArray:
         return self._movie.read(key, self._read_as)

@@ -27,7 +27,7 @@ from photon_gpu.reader.chunk_cache import STORED, Kept
 from photon_gpu.reader.counts import Counts
 from photon_gpu.reader.frame_times import FrameTimes
 from photon_gpu.store import manifest, metadata
-from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.metadata import Description, chunk_name
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
@@ -147,6 +147,20 @@ class Movie:
     @property
     def _frame_times(self) -> FrameTimes:
         return FrameTimes(self.storage, self.manifest, len(self), self.chunks[0])
+
+    @property
+    def fingerprint(self) -> tuple[Any, ...]:
+        """The checksums of all files: another movie at this address has others."""
+        return self._opened, sorted(self.manifest.items())
+
+    def with_workers(self, workers: int) -> Movie:
+        """The same movie, read by so many threads on the CPU."""
+        described = Description(self.shape, self.chunks, self.encoding, self.attrs, self._opened)
+        return Movie(self.storage, described, workers=workers, listed=self.manifest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        described = Description(self.shape, self.chunks, self.encoding, self.attrs, self._opened)
+        return _reopened, (self.storage, described, self._workers, self.manifest)
 
     def to_dask(self, what: str = "counts") -> Any:
         """As a lazy dask array, one block per chunk: :func:`photon_gpu.reader.dask_arrays.to_dask`."""
@@ -378,3 +392,9 @@ class Movie:
         first = number * self.chunks[0]
         last = min(first + self.chunks[0], len(self)) - 1
         return f"{self.url}: frames {first} to {last} cannot be read"
+
+
+def _reopened(
+    storage: Storage, described: Description, workers: int | None, listed: dict[str, list[Any]]
+) -> Movie:
+    return Movie(storage, described, workers=workers, listed=listed)
