@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from photon_gpu.errors import FidelityWarning
-from photon_gpu.store.metadata import CHECK
 
 if TYPE_CHECKING:
     from photon_gpu.check.fidelity.lines import Line
@@ -27,26 +26,6 @@ def to_keep(lines: Iterable[Line]) -> dict[str, Any] | None:
         if failed
         else None
     )
-
-
-def kept(attributes: dict[str, Any]) -> dict[str, str]:
-    """Failing lines that a movie's attributes name, and what was found.
-
-    Attributes are read from stores, so nothing in them is trusted.
-
-    Examples
-    --------
-    >>> kept({"fidelity_check": {"verdict": "FAIL", "failed": [{"name": "snr", "found": "44 % lost"}]}})
-    {'snr': '44 % lost'}
-    >>> kept({})
-    {}
-    """
-    if CHECK not in attributes:
-        return {}
-    try:
-        return {str(line["name"])[:40]: str(line["found"])[:300] for line in attributes[CHECK]["failed"]}
-    except (KeyError, TypeError):
-        return {"unreadable": f"{CHECK} is {str(attributes[CHECK])[:80]}"}
 
 
 def warn(url: str, lines: Iterable[Line], *, stacklevel: int) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.check import verdict
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
@@ -133,7 +132,7 @@ class Movie:
     @property
     def failed_check(self) -> dict[str, str]:
         """Lines on which the check failed while the movie was stored, and what was found; empty where none did."""
-        return verdict.kept(self.attrs)
+        return metadata.failed_check(self.attrs)
 
     @property
     def timestamps(self) -> NDArray | None:

@@ -298,3 +298,23 @@ def _check_memory(chunks: tuple[int, ...], encoding: Encoding, url: str) -> None
             f"{url}: one chunk of {list(chunks)} takes {nbytes:,} bytes; at most {min(MAX_BYTES, memory_bytes()):,} "
             "are possible here"
         )
+
+
+def failed_check(attributes: dict[str, Any]) -> dict[str, str]:
+    """Return the failed lines of the check that a movie was stored with, and what each found.
+
+    Attributes are read from stores, so nothing in them is trusted.
+
+    Examples
+    --------
+    >>> failed_check({"fidelity_check": {"verdict": "FAIL", "failed": [{"name": "snr", "found": "44 % lost"}]}})
+    {'snr': '44 % lost'}
+    >>> failed_check({})
+    {}
+    """
+    if CHECK not in attributes:
+        return {}
+    try:
+        return {str(line["name"])[:40]: str(line["found"])[:300] for line in attributes[CHECK]["failed"]}
+    except (KeyError, TypeError):
+        return {"unreadable": f"{CHECK} is {str(attributes[CHECK])[:80]}"}

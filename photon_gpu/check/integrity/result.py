@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from photon_gpu.check.verdict import kept
-from photon_gpu.store.metadata import CHECK
+from photon_gpu.store.metadata import CHECK, failed_check
 
 KINDS = (
     "missing",
@@ -183,7 +182,7 @@ def failing(attributes: dict[str, Any]) -> list[Problem]:
     >>> [str(p) for p in failing({"fidelity_check": {"failed": [{"name": "snr", "found": "44 % lost"}]}})]
     ['failing     fidelity_check: it failed its check when it was stored: snr (44 % lost)']
     """
-    failed = [f"{name} ({found})" for name, found in kept(attributes).items()]
+    failed = [f"{name} ({found})" for name, found in failed_check(attributes).items()]
     detail = f"it failed its check when it was stored: {'; '.join(failed)}"
     return [Problem(kind="failing", name=CHECK, detail=detail)] if failed else []
 
