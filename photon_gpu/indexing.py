@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.runtime.memory import memory_bytes
 from photon_gpu.errors import InvalidIndexError
-from photon_gpu.store.metadata import memory_bytes
 
 _Label = tuple[str, int]
 """An axis of a result: ``("axis", n)`` of the movie, ``("point", n)`` of advanced indices, ``("new", n)``."""

@@ -19,6 +19,7 @@ from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.memory import memory_bytes
 from photon_gpu.engine.runtime.pool import parallel, submitting, worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.indexing import Selection, Share, shares
@@ -195,10 +196,10 @@ class Movie:
         selection = Selection(key, self.shape)
         dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         nbytes = math.prod(selection.shape) * dtype.itemsize
-        if nbytes > metadata.memory_bytes():
+        if nbytes > memory_bytes():
             raise InvalidInputError(
                 f"{selection.shape} values as {dtype.name} take {nbytes:,} bytes; this machine has "
-                f"{metadata.memory_bytes():,}: read fewer frames at a time"
+                f"{memory_bytes():,}: read fewer frames at a time"
             )
         gpu = self._layout.backend.gpu if self.device == "gpu" else None
         if gpu is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.memory import memory_bytes
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
 
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
@@ -210,14 +210,6 @@ def describe(array: bytes, attributes: bytes, url: str) -> Description:
     _check_array(meta, encoding, url)
     _check_memory(chunks, encoding, url)
     return Description(shape, chunks, encoding, attrs, {ARRAY: array, ATTRIBUTES: attributes})
-
-
-def memory_bytes() -> int:
-    """Physical memory of this machine."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):  # pragma: no cover - not every platform tells
-        return 1 << 62
 
 
 def _dump(content: dict[str, Any]) -> bytes:
