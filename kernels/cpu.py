@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from photon_gpu.kernels import cpu_halves as halves
 from photon_gpu.kernels import cpu_terms as terms
-from photon_gpu.kernels.cpu_terms import jit
+from photon_gpu.kernels.cpu_cache import jit
 
 FRACTION, WEIGHT, ESCAPE, TERMS, MIX = 7, 8, 15, 11, 16
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from photon_gpu.kernels.cpu_terms import jit
+from photon_gpu.kernels.cpu_cache import jit
 
 TERMS = 17
 """Of a sample: those of :data:`photon_gpu.kernels.reference.MIX`, and what they should add up to."""

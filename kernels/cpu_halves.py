@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from photon_gpu.kernels.cpu_terms import jit
+from photon_gpu.kernels.cpu_cache import jit
 
 _FEW = 16
 _LOWEST = np.uint64(0x1111111111111111)

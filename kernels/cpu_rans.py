@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from photon_gpu.kernels.cpu_terms import jit
+from photon_gpu.kernels.cpu_cache import jit
 
 DIRECT = 32
 """Residuals below have a symbol each; above, every half of an octave has one, and the rest is bits as they are."""

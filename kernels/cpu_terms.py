@@ -1,22 +1,19 @@
 """What the compiled predictors add up: the terms of a prediction, and the state they are taken from.
 
-Called by the kernels of :mod:`photon_gpu.kernels.cpu` and inlined there. After a change here, Numba's cached
-kernels must go (touch cpu.py): it looks at the file of a kernel, not at those it calls.
+Called by the kernels of :mod:`photon_gpu.kernels.cpu` and inlined there.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numba.extending import overload
 from numpy.typing import NDArray
+from photon_gpu.kernels.cpu_cache import jit
 
 LARGE = 64
 """Rates, in 1/128, from which on a step of the mean does not fit 16 bits."""
-
-jit = numba.njit(nogil=True, cache=True, fastmath=False, error_model="numpy")
 
 
 def _cast(value, codes):  # type: ignore[no-untyped-def]  # numba compares signatures
