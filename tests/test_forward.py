@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_gpu.engine.codec.quantize import Extent, Forward, extent, narrowest, span
+from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, narrowest, span
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
@@ -29,7 +29,7 @@ def values_of(dtype, seed=0, shape=(3, 40)):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_codes_are_those_of_the_exact_table(dtype, backend, phases):
     values, table = values_of(dtype), CodeTable(CAMERA, step=0.5, dtype=dtype, phases=phases)
-    forward = Forward(table, extent(values, backend, noise=CAMERA), backend, seed=7)
+    forward = Quantizer(table, extent(values, backend, noise=CAMERA), backend, seed=7)
     out = np.empty(values.shape, forward.dtype)
     forward(values, 11, 1000, out)
     from photon_gpu.kernels.reference import phase
@@ -87,7 +87,7 @@ def test_codes_at_the_ends_of_a_width_come_out_whole(top):
     table = CodeTable(NoiseModel(), step=0.5, dtype="float64")
     ends = table.thresholds(2, 2 + top)
     values = np.array([[ends[0], ends[-1]]])
-    forward = Forward(table, extent(values, NUMBA), NUMBA, 0)
+    forward = Quantizer(table, extent(values, NUMBA), NUMBA, 0)
     out = np.empty((1, 2), forward.dtype)
     forward(values, 0, 0, out)
     assert out.tolist() == [[0, top]] and forward.dtype == narrowest(top)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_gpu.engine.codec.quantize import Extent, Forward
+from photon_gpu.engine.codec.quantize import Extent, Quantizer
 from photon_gpu.engine.codec.sqrt_quantize import Root, root_of, runs
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.code_table import CodeTable
@@ -63,22 +63,22 @@ def test_a_chunk_with_a_wrong_value_is_looked_up():
     table = CodeTable(DETECTORS[4], step=0.5, dtype="int16")
     first = int(root_of(table).wrong[0])
     values = np.arange(first - 20, first + 21, dtype=np.int16)[None]
-    forward = Forward(table, Extent(first - 20, first + 20), NUMBA, 0)
+    forward = Quantizer(table, Extent(first - 20, first + 20), NUMBA, 0)
     out = np.empty(values.shape, forward.dtype)
     forward(values, 0, 0, out)
     assert [int(code) + forward.base for code in out[0]] == [table.code(int(value)) for value in values[0]]
-    assert forward._root is None and Forward(table, Extent(0, 500), NUMBA, 0)._root is not None
+    assert forward._root is None and Quantizer(table, Extent(0, 500), NUMBA, 0)._root is not None
 
 
 @pytest.mark.parametrize("dither", [1, 16])
 @pytest.mark.parametrize("dtype", ["int32", "float32"])
 def test_wide_values_and_dithered_ones_are_not_its_business(dtype, dither):
     assert (
-        Forward(CodeTable(NoiseModel(), step=0.5, dtype=dtype, phases=dither), Extent(0, 9), NUMBA, 0)._root
+        Quantizer(CodeTable(NoiseModel(), step=0.5, dtype=dtype, phases=dither), Extent(0, 9), NUMBA, 0)._root
         is None
     )
     assert (
-        Forward(CodeTable(NoiseModel(), step=0.5, dtype="int16", phases=16), Extent(0, 9), NUMBA, 0)._root
+        Quantizer(CodeTable(NoiseModel(), step=0.5, dtype="int16", phases=16), Extent(0, 9), NUMBA, 0)._root
         is None
     )
 
@@ -95,7 +95,7 @@ def test_frames_that_are_no_runs_are_looked_up():
     expected = {"columns": False, "turned": False, "mirrored": False, "again": False}
     for name, piece in pieces.items():
         assert runs(piece) == expected.get(name, True), name
-        forward = Forward(table, Extent(0, 3000), NUMBA, 0)
+        forward = Quantizer(table, Extent(0, 3000), NUMBA, 0)
         out = np.empty(piece.shape, forward.dtype)
         forward(piece, 0, 0, out)
         np.testing.assert_array_equal(out + forward.base, table.luts()[0, piece], err_msg=name)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from photon_gpu.errors import FidelityWarning
 
 if TYPE_CHECKING:
-    from photon_gpu.check.fidelity.lines import Line
+    from photon_gpu.check.fidelity.lines import ReportLine
 
 
-def failing(lines: Iterable[Line]) -> tuple[Line, ...]:
+def failing(lines: Iterable[ReportLine]) -> tuple[ReportLine, ...]:
     """The lines that fail."""
     return tuple(line for line in lines if line.status == "FAIL")
 
 
-def to_keep(lines: Iterable[Line]) -> dict[str, Any] | None:
+def to_keep(lines: Iterable[ReportLine]) -> dict[str, Any] | None:
     """What ``.zattrs`` keeps of a check that failed; None of one that passed. FORMAT.md, ".zattrs"."""
     failed = [line.to_dict() for line in failing(lines)]
     keys = ("name", "value", "unit", "fail_above", "found")
@@ -28,7 +28,7 @@ def to_keep(lines: Iterable[Line]) -> dict[str, Any] | None:
     )
 
 
-def warn(url: str, lines: Iterable[Line], *, stacklevel: int) -> None:
+def warn(url: str, lines: Iterable[ReportLine], *, stacklevel: int) -> None:
     """A FidelityWarning that names every line that fails; nothing where none does."""
     if not (failed := failing(lines)):
         return

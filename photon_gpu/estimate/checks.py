@@ -8,8 +8,8 @@ import numpy as np
 
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Finding, Severity
-from photon_gpu.estimate.levels import Levels
-from photon_gpu.estimate.line import Line
+from photon_gpu.estimate.levels import HistogramLevels
+from photon_gpu.estimate.line import NoiseLine
 
 LEAST_FRAMES = 4
 FEW_FRAMES = 16
@@ -44,7 +44,7 @@ def frames(count: int, pairs: str) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def precision(line: Line, pairs: int, shot_share: float, half: float) -> Iterator[Finding]:
+def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> Iterator[Finding]:
     """Read-noise-limited data, or too little data or range of light."""
     relative = half / abs(line.gain)
     if line.gain <= 0 or relative > USELESS:
@@ -94,7 +94,7 @@ def correlations(c: Correlation) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def levels(found: Levels, gain: float, sigma: float, clipped_floor: bool) -> Iterator[Finding]:
+def levels(found: HistogramLevels, gain: float, sigma: float, clipped_floor: bool) -> Iterator[Finding]:
     """Saturation, clipping, rescaling."""
     if np.isfinite(found.top):
         severity: Severity = "WARN" if found.saturated_share > 1e-5 else "NOTE"
@@ -145,7 +145,7 @@ def structure(share: float, kept_share: float, subtracted: float) -> Iterator[Fi
         )  # fmt: skip
 
 
-def _ranges(curve: Curve, line: Line) -> tuple[list[str], float, float, float]:
+def _ranges(curve: Curve, line: NoiseLine) -> tuple[list[str], float, float, float]:
     level, variance = np.array(curve.level), np.array(curve.variance)
     error, samples = np.array(curve.error), np.array(curve.samples)
     expected = np.maximum(line.variance(level), 1e-12)
@@ -169,7 +169,7 @@ def _ranges(curve: Curve, line: Line) -> tuple[list[str], float, float, float]:
     return ranges, worst, top, float(samples[far].sum()) / max(float(samples.sum()), 1.0)
 
 
-def straightness(curve: Curve, line: Line, bend: float, error: float) -> Iterator[Finding]:
+def straightness(curve: Curve, line: NoiseLine, bend: float, error: float) -> Iterator[Finding]:
     """A curve that is not a line, where it is not, and what bends it."""
     ranges, worst, top, share = _ranges(curve, line)
     if not ranges:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.estimate.line import Line, Problem, group, nugget
+from photon_gpu.estimate.line import LineFit, NoiseLine, group, nugget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Correlation:
     t_error: float
 
 
-def points(p: Problem, line: Line) -> Curve:
+def points(p: LineFit, line: NoiseLine) -> Curve:
     """Means per level of kept and of all cells, with standard errors from the scatter of cells."""
     cells, plain = p.cells, p.square
     value = p.value - line.jitter * cells.form("contrast")
@@ -80,7 +80,7 @@ def points(p: Problem, line: Line) -> Curve:
     )
 
 
-def bend(p: Problem, line: Line) -> tuple[float, float]:
+def bend(p: LineFit, line: NoiseLine) -> tuple[float, float]:
     """Coefficient of ``(z - pivot)^2`` beside the line, and its standard error, 1/1 (ADU^2 per ADU^2)."""
     w = np.where(line.kept, p.weight(line.gain, line.intercept, line.jitter) * p.count, 0.0)
     level, dz = p.z_stratum[p.cells.stratum], p.light
@@ -101,7 +101,7 @@ def bend(p: Problem, line: Line) -> tuple[float, float]:
     return float(solution[2]) / scale**2, error / scale**2
 
 
-def skewness(p: Problem, line: Line) -> tuple[float, float]:
+def skewness(p: LineFit, line: NoiseLine) -> tuple[float, float]:
     """Slope of the third cumulant over the gain squared, and its standard error.
 
     1 for photons all amplified alike (Poisson), more where each photon's charge varies: a detector
@@ -113,7 +113,7 @@ def skewness(p: Problem, line: Line) -> tuple[float, float]:
     return float(solution[0]) / scale, float(np.sqrt(p.scatter(influence, line.kept)[0, 0])) / scale
 
 
-def correlation(p: Problem, line: Line) -> Correlation:
+def correlation(p: LineFit, line: NoiseLine) -> Correlation:
     """Correlations of the noise, over the cells the line rests on."""
     sigma2 = p.sigma2(line.gain, line.intercept)
     w = np.where(line.kept, p.count / sigma2, 0.0)
@@ -130,7 +130,7 @@ def correlation(p: Problem, line: Line) -> Correlation:
     )
 
 
-def _flat(p: Problem, line: Line, value: NDArray) -> NDArray:
+def _flat(p: LineFit, line: NoiseLine, value: NDArray) -> NDArray:
     """``value`` less the part of it that goes with the contrast between neighbours."""
     if p.scheme == "none":
         return value
@@ -138,7 +138,7 @@ def _flat(p: Problem, line: Line, value: NDArray) -> NDArray:
     return value - solution[2] * p.cells.form("contrast")
 
 
-def _ratio(p: Problem, line: Line, numerator: NDArray, denominator: NDArray) -> tuple[float, float]:
+def _ratio(p: LineFit, line: NoiseLine, numerator: NDArray, denominator: NDArray) -> tuple[float, float]:
     total = denominator.sum()
     if not total > 0:
         return 0.0, float("inf")
@@ -147,7 +147,7 @@ def _ratio(p: Problem, line: Line, numerator: NDArray, denominator: NDArray) -> 
     return ratio, float(np.sqrt(p.scatter(influence, line.kept)[0, 0]))
 
 
-def structure_share(p: Problem) -> float:
+def structure_share(p: LineFit) -> float:
     """Share of all frame-to-frame change that neighbours have in common: structure, not noise."""
     total = float((p.count * p.square).sum())
     return float((p.count * (p.square - nugget(p.cells, "near"))).sum()) / total if total > 0 else 0.0

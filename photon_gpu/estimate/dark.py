@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photon_gpu.estimate.levels import Levels
-from photon_gpu.estimate.line import Line, Problem, group
+from photon_gpu.estimate.levels import HistogramLevels
+from photon_gpu.estimate.line import LineFit, NoiseLine, group
 from photon_gpu.estimate.pairs import Cells
 
 
@@ -40,7 +40,7 @@ class Dark:
 
 def recording(cells: Cells) -> Dark:
     """Mean and variance of a recording taken with no light."""
-    p = Problem(cells, cells.count > 0, "none")
+    p = LineFit(cells, cells.count > 0, "none")
     offset, offset_error = _mean(p, "signal", p.usable)
     variance, variance_error = _mean(p, "square", p.usable)
     return Dark(
@@ -52,14 +52,14 @@ def recording(cells: Cells) -> Dark:
     )
 
 
-def _mean(p: Problem, form: str, chosen: np.ndarray) -> tuple[float, float]:
+def _mean(p: LineFit, form: str, chosen: np.ndarray) -> tuple[float, float]:
     weight = np.where(chosen, p.count, 0.0) / p.count[chosen].sum()
     value = float((weight * p.cells.form(form)).sum())
     influence = (weight * (p.cells.form(form) - value))[None, :]
     return value, float(np.sqrt(p.scatter(influence, chosen)[0, 0]))
 
 
-def floor(line: Line, levels: Levels) -> Dark | None:
+def floor(line: NoiseLine, levels: HistogramLevels) -> Dark | None:
     """A lowest level at which many samples lie, none below, and where the line says there is no noise."""
     if not np.isfinite(levels.bottom):
         return None
@@ -78,7 +78,7 @@ def floor(line: Line, levels: Levels) -> Dark | None:
     )
 
 
-def pixels(p: Problem, line: Line) -> Dark | None:
+def pixels(p: LineFit, line: NoiseLine) -> Dark | None:
     """Tiles that share the lowest level, do not differ among each other, and whose noise is not skewed.
 
     Light would skew it: its third cumulant is at least ``gain^2 * (z - offset)`` (equality for pulses
@@ -123,7 +123,7 @@ def pixels(p: Problem, line: Line) -> Dark | None:
     )
 
 
-def combine(line: Line, dark: Dark) -> tuple[float, float, np.ndarray, float]:
+def combine(line: NoiseLine, dark: Dark) -> tuple[float, float, np.ndarray, float]:
     """Gain, intercept and covariance of the line drawn through the dark point too, and how far off it lay.
 
     The distance is in standard errors of the difference.

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.estimate.curve import Correlation, Curve
-from photon_gpu.estimate.levels import Levels
+from photon_gpu.estimate.levels import HistogramLevels
 
 Verdict = Literal["PASS", "WARN", "REFUSE"]
 Severity = Literal["NOTE", "WARN", "REFUSE"]
@@ -92,7 +92,7 @@ class Diagnostics:
         Samples left out because nothing ever changes there, or because they are NaN or infinite.
     correlation : Correlation
         Of the noise with its neighbours.
-    levels : Levels
+    levels : HistogramLevels
         What the histogram says.
     curve : Curve
         The photon-transfer curve.
@@ -114,7 +114,7 @@ class Diagnostics:
     constant_share: float
     nonfinite_share: float
     correlation: Correlation
-    levels: Levels
+    levels: HistogramLevels
     curve: Curve
 
 

@@ -17,9 +17,9 @@ from photon_gpu.estimate import dark as darkness
 from photon_gpu.estimate.clipping import clipped_dark
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
-from photon_gpu.estimate.levels import Levels, survey
+from photon_gpu.estimate.levels import HistogramLevels, survey
 from photon_gpu.estimate.light import pooled
-from photon_gpu.estimate.line import Line, Problem, fit
+from photon_gpu.estimate.line import LineFit, NoiseLine, fit
 from photon_gpu.estimate.pairs import Cells, gather
 from photon_gpu.estimate.result import NoiseEstimate
 from photon_gpu.estimate.sample import Window, draw
@@ -119,14 +119,14 @@ def estimate_noise(
 
 @dataclass(frozen=True, kw_only=True)
 class _Fitted:
-    problem: Problem
-    line: Line
+    problem: LineFit
+    line: NoiseLine
     curve: Curve
     bend: tuple[float, float]
     correlation: Correlation
 
 
-def _usable(cells: Cells, levels: Levels) -> tuple[NDArray, bool]:
+def _usable(cells: Cells, levels: HistogramLevels) -> tuple[NDArray, bool]:
     """Cells of levels that are not clipped, and whether the floor cuts noise off (it need not)."""
     size = len(cells.edges) + 1
 
@@ -138,13 +138,13 @@ def _usable(cells: Cells, levels: Levels) -> tuple[NDArray, bool]:
     unsaturated = clean("full")
     if not np.isfinite(levels.bottom):
         return unsaturated, False
-    everything = fit(Problem(cells, unsaturated, "near")) if unsaturated.any() else None
+    everything = fit(LineFit(cells, unsaturated, "near")) if unsaturated.any() else None
     if everything is None:
         return unsaturated, False
     above = unsaturated & clean("floor")
     line = None
     if above.any() and cells.count[above].sum() > 0.05 * cells.count[unsaturated].sum():
-        line = fit(Problem(cells, above, "near"))
+        line = fit(LineFit(cells, above, "near"))
     # photon counts end at zero of themselves: there the line goes on to the floor and has no noise left
     error = float(np.sqrt([levels.bottom, 1.0] @ everything.covariance @ [levels.bottom, 1.0]))
     empty = abs(float(everything.variance(levels.bottom))) < 0.1 * everything.gain**2 + 4 * error
@@ -157,7 +157,7 @@ def _usable(cells: Cells, levels: Levels) -> tuple[NDArray, bool]:
 
 def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
     scheme = "near" if pairs == "time" else "none"
-    p = Problem(cells, usable, scheme)
+    p = LineFit(cells, usable, scheme)
     line = fit(p)
     if line is None:
         return None
@@ -171,7 +171,7 @@ def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
         ]
         better = {(): "near", ("x",): "y", ("y",): "x", ("y", "x"): "far"}[tuple(whole)]
         if better != scheme:
-            other = Problem(cells, usable, better)
+            other = LineFit(cells, usable, better)
             again = fit(other)
             if again is not None:
                 p, line = other, again
@@ -207,7 +207,7 @@ def _dark_recording(source: Any, seed: int, budget_bytes: int) -> darkness.Dark:
 def _judge(
     name: str,
     cells: Cells,
-    levels: Levels,
+    levels: HistogramLevels,
     fitted: _Fitted,
     point: darkness.Dark | None,
     found: list[Finding],
@@ -305,7 +305,7 @@ def _model(
     )
 
 
-def _planes(p: Problem, windows: list[Window]) -> tuple[list[float], list[float]]:
+def _planes(p: LineFit, windows: list[Window]) -> tuple[list[float], list[float]]:
     plane = np.array([w.plane for w in windows])[p.cells.window]
     count = int(plane.max()) + 1
     gains: list[float] = []
@@ -314,7 +314,7 @@ def _planes(p: Problem, windows: list[Window]) -> tuple[list[float], list[float]
         return gains, errors
     for k in range(count):
         mine = p.usable & (plane == k)
-        line = fit(Problem(p.cells, mine, p.scheme)) if mine.any() else None
+        line = fit(LineFit(p.cells, mine, p.scheme)) if mine.any() else None
         if line is not None:
             gains.append(line.gain)
             errors.append(float(np.sqrt(line.covariance[0, 0])))
@@ -327,7 +327,7 @@ def _quantiles(values: NDArray, weights: NDArray, shares: Iterable[float]) -> li
     return [float(values[order][min(int(np.searchsorted(cumulative, s)), len(order) - 1)]) for s in shares]
 
 
-def _flat(levels: Levels) -> Finding:
+def _flat(levels: HistogramLevels) -> Finding:
     return Finding(
         name="range",
         severity="REFUSE",

@@ -16,7 +16,7 @@ _ENOUGH = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Levels:
+class HistogramLevels:
     """What the histogram says.
 
     Attributes
@@ -77,12 +77,12 @@ def _piles(counts: NDArray) -> bool:
     return len(counts) > 8 and counts[0] >= _ENOUGH and counts[0] > _PILE * np.median(counts[1:9])
 
 
-def survey(windows: Sequence[Window]) -> Levels:
+def survey(windows: Sequence[Window]) -> HistogramLevels:
     """Histogram the sample and judge its levels."""
     values, counts = _count(windows)
     total = float(sum(w.frames.size for w in windows))
     if len(values) == 0:
-        return Levels(
+        return HistogramLevels(
             lowest=math.nan, highest=math.nan, top=math.inf, bottom=-math.inf, saturated_share=0.0,
             floor_share=0.0, step=0, roughness=0.0, missing_share=0.0, spacing=0.0,
         )  # fmt: skip
@@ -95,7 +95,7 @@ def survey(windows: Sequence[Window]) -> Levels:
         whole = values.astype(np.int64)
         step = int(np.gcd.reduce(np.diff(whole))) if len(whole) > 1 else 1
         roughness, missing, spacing = _unevenness(whole, counts, max(step, 1))
-    return Levels(
+    return HistogramLevels(
         lowest=float(values[0]),
         highest=float(values[-1]),
         top=float(values[-1]) if full else math.inf,

@@ -62,7 +62,7 @@ def overlap(count: int) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class NoiseLine:
     """``var = gain*z + intercept``.
 
     Attributes
@@ -100,7 +100,7 @@ def group(index: NDArray, values: NDArray, size: int | None = None) -> NDArray:
     return np.bincount(index, values, int(index.max()) + 1 if size is None else size)
 
 
-class Problem:
+class LineFit:
     """The cells arranged for fitting: what stays the same from round to round.
 
     Parameters
@@ -224,7 +224,7 @@ def _inverse(design: NDArray) -> NDArray:
     return np.linalg.inv(scaled) / np.outer(size, size)
 
 
-def _first(p: Problem) -> tuple[float, float]:
+def _first(p: LineFit) -> tuple[float, float]:
     """A start: the line through the lower third of about 16 large groups of every level."""
     cells = p.cells
     windows, tiles = int(cells.window.max()) + 1, int(cells.tile.max()) + 1
@@ -247,7 +247,7 @@ def _first(p: Problem) -> tuple[float, float]:
 class _Units:
     """Sums per space-time unit, with weights frozen: selecting and solving take no more than these."""
 
-    def __init__(self, p: Problem, gain: float, intercept: float, jitter: float) -> None:
+    def __init__(self, p: LineFit, gain: float, intercept: float, jitter: float) -> None:
         self.p = p
         sigma2, root = p.sigma2(gain, intercept), np.sqrt(p.information(gain, intercept))
         usable = np.where(p.usable, p.count, 0.0)
@@ -302,8 +302,8 @@ class _Units:
 
 
 def _fit_at(
-    p: Problem, bound: float, start: tuple[float, float, float], units: _Units | None = None
-) -> Line | None:
+    p: LineFit, bound: float, start: tuple[float, float, float], units: _Units | None = None
+) -> NoiseLine | None:
     gain, intercept, jitter = start
     kept_units = np.zeros(0, bool)
     for _ in range(_ROUNDS):
@@ -325,7 +325,7 @@ def _fit_at(
     return _finish(p, p.usable & kept_units[p.unit], (gain, intercept, jitter), bound)
 
 
-def _finish(p: Problem, kept: NDArray, state: tuple[float, float, float], bound: float) -> Line:
+def _finish(p: LineFit, kept: NDArray, state: tuple[float, float, float], bound: float) -> NoiseLine:
     contrast = p.scheme != "none"
     weight = p.weight(*state)
     solution, influence = p.solve(p.value, weight, kept, contrast=contrast)
@@ -337,7 +337,7 @@ def _finish(p: Problem, kept: NDArray, state: tuple[float, float, float], bound:
         systematic.append(_DISAGREED * (far[:2] - solution[:2]))
     for left in systematic:
         covariance = covariance + np.outer(left, left)
-    return Line(
+    return NoiseLine(
         gain=float(solution[0]),
         intercept=float(solution[1]),
         jitter=float(solution[2]) if contrast else 0.0,
@@ -348,9 +348,9 @@ def _finish(p: Problem, kept: NDArray, state: tuple[float, float, float], bound:
     )
 
 
-def fit(p: Problem) -> Line | None:
+def fit(p: LineFit) -> NoiseLine | None:
     """The line with the least expected gain error over a ladder of strictness; None if there is none."""
-    best: Line | None = None
+    best: NoiseLine | None = None
     start = (*_first(p), 0.0)
     units = _Units(p, *start)
     everything = float(p.count[p.usable].sum())

@@ -11,7 +11,7 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval, Verdict
-from photon_gpu.estimate.levels import Levels
+from photon_gpu.estimate.levels import HistogramLevels
 from photon_gpu.estimate.plot import plot_estimate
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _restore(cls: type[NoiseEstimate], data: Mapping[str, Any]) -> NoiseEstimate
             diagnostics,
             separated_by=diagnostics["separated_by"],
             correlation=build(Correlation, diagnostics["correlation"]),
-            levels=build(Levels, diagnostics["levels"]),
+            levels=build(HistogramLevels, diagnostics["levels"]),
             curve=build(Curve, diagnostics["curve"]),
         )
     return cls(

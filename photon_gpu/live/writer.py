@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.check import verdict
-from photon_gpu.check.fidelity.lines import Line
+from photon_gpu.check.fidelity.lines import ReportLine
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
@@ -204,7 +204,7 @@ class LiveWriter:
             return self._ledger.acknowledged
 
     @property
-    def checks(self) -> tuple[Line, ...]:
+    def checks(self) -> tuple[ReportLine, ...]:
         """Lines of the check, once the recording was closed."""
         return self._pipeline.lines
 

@@ -31,7 +31,7 @@ from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
-    from photon_gpu.check.fidelity.lines import Line
+    from photon_gpu.check.fidelity.lines import ReportLine
 
 _TIFF = (".tif", ".tiff", ".btf", ".tf8")
 _NAMED = 3  # losses that a message names
@@ -172,7 +172,7 @@ class Deletable:
         return found.st_ino, found.st_size, found.st_mtime_ns, found.st_nlink
 
 
-def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[Line, ...]) -> str:
+def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[ReportLine, ...]) -> str:
     """Delete the source, or say why it was kept."""
     failed = [line.name for line in lines if line.status == "FAIL"]
     if failed:

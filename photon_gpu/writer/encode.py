@@ -45,7 +45,7 @@ from photon_gpu.writer.tuning import check_choice
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-    from photon_gpu.check.fidelity.lines import Line
+    from photon_gpu.check.fidelity.lines import ReportLine
 
 BUDGET_BYTES = 512 << 20
 _LIST_SECONDS = 2.0  # between two listings at most; less where they are quick
@@ -225,7 +225,7 @@ def encode(
 
             with lent("photon-band", threads) as bands, lent("photon-chunk", run.in_flight + 1) as chunks:
                 stored = run.all_chunks(chunks, Ranked(bands, threads), note)
-                lines: tuple[Line, ...] = ()
+                lines: tuple[ReportLine, ...] = ()
                 if checker is not None:
                     with stages.timed("check"):
                         lines = checker.finish(run.files)

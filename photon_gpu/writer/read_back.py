@@ -24,7 +24,7 @@ from photon_gpu.store import metadata
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
-    from photon_gpu.check.fidelity.lines import Line
+    from photon_gpu.check.fidelity.lines import ReportLine
 
 SAMPLE_PIXELS = 1 << 18
 MODES = (False, True, "full", "sample")
@@ -50,12 +50,12 @@ class Checker:
         self, mode: bool | str, layout: Layout, target: Storage, source: Source, chunk: tuple[int, ...]
     ) -> None:
         from photon_gpu.check.fidelity.chunk_sample import ChunkSample
-        from photon_gpu.check.fidelity.exact import Exact
+        from photon_gpu.check.fidelity.exact import PixelComparison
 
         self.full = mode == "full"
         self._sample = ChunkSample() if mode == "sample" else None
         self._layout, self._target, self._source, self._chunk = layout, target, source, chunk
-        self._exact = Exact(layout.encoding)
+        self._exact = PixelComparison(layout.encoding)
         self._lock = threading.Lock()
 
     def chunk(self, name: str, start: int, data: bytes, values: NDArray) -> None:
@@ -100,13 +100,13 @@ class Checker:
             labels = labels.reshape(raw.shape)
             self._exact.add(raw, counts, labels - anscombe(raw, encoding.noise), first_frame=start + first)
 
-    def finish(self, files: dict[str, list[Any]]) -> tuple[Line, ...]:
+    def finish(self, files: dict[str, list[Any]]) -> tuple[ReportLine, ...]:
         """Lines of the sample; what must hold for every pixel is an error where it does not."""
         from photon_gpu.check.fidelity.fidelity import cheap_lines
         from photon_gpu.reader.movie import Movie
 
         shape = self._source.shape
-        lines: list[Line] = []
+        lines: list[ReportLine] = []
         # Zeros in place of lost frames would fail every line, and frames on a GPU are not sent down unasked.
         sampled = self._source.device is None and not self._source.lost
         if self._sample is not None:
@@ -123,7 +123,7 @@ class Checker:
         refuse_inexact(self._target.url, lines)
         return tuple(lines)
 
-    def said(self, lines: tuple[Line, ...]) -> str:
+    def said(self, lines: tuple[ReportLine, ...]) -> str:
         """One sentence for the report."""
         if self._sample is not None:
             return sentence("what was encoded, not what was stored", lines)
@@ -131,14 +131,14 @@ class Checker:
         return sentence(f"{done}: whole", lines)
 
 
-def refuse_inexact(url: str, lines: Iterable[Line]) -> None:
+def refuse_inexact(url: str, lines: Iterable[ReportLine]) -> None:
     """CorruptDataError where a line fails that must hold for every pixel, whatever the noise model."""
     for line in lines:
         if line.status == "FAIL" and line.name in _EXACT:
             raise CorruptDataError(f"{url}: {line.title}: {line.found}; nothing was kept")
 
 
-def sentence(done: str, lines: tuple[Line, ...]) -> str:
+def sentence(done: str, lines: tuple[ReportLine, ...]) -> str:
     """What was done, and what a sample came to."""
     if not lines:
         return done

@@ -19,7 +19,7 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import LEVELS, SORTABLE, Predictor, band_rows, fit
-from photon_gpu.engine.codec.quantize import Forward, extent
+from photon_gpu.engine.codec.quantize import Quantizer, extent
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
@@ -327,7 +327,7 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray:
     if encoding.exact:
         return block
     found = extent(block, backend, noise=encoding.noise)
-    forward = Forward(encoding.table(), found, backend, encoding.seed)
+    forward = Quantizer(encoding.table(), found, backend, encoding.seed)
     frames, rows, columns = block.shape
     out = np.empty((frames, rows * columns), forward.dtype)
     forward(block.reshape(frames, -1), 0, rows * columns, out)

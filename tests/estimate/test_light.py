@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.light import around, box, halves, pooled
-from photon_gpu.estimate.line import Problem, fit
+from photon_gpu.estimate.line import LineFit, fit
 from photon_gpu.estimate.pairs import gather
 from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.sources.open import open_source
@@ -29,7 +29,7 @@ def dim(frames=96, size=96, seed=0, high=1.5, **options):
 def line_of(frames, pool):
     windows = windows_of(frames)
     cells = gather(windows, top=np.inf, bottom=-np.inf, pooled=pooled(windows) if pool else None)
-    return fit(Problem(cells, cells.count > 0, "near"))
+    return fit(LineFit(cells, cells.count > 0, "near"))
 
 
 @pytest.mark.parametrize("length", [4, 5, 6, 7, 16, 31])
@@ -124,7 +124,7 @@ def test_variances_about_a_straight_line_are_unbiased_and_scatter_as_said():
     assert np.average(cells.form("square"), weights=cells.count) == pytest.approx(25, rel=0.01)
     for form in ("y1", "y2", "x1", "x3"):
         assert abs(np.average(cells.form(form), weights=cells.count)) < 0.1
-    p = Problem(cells, cells.count > 0, "near")
+    p = LineFit(cells, cells.count > 0, "near")
     spread = np.average((p.square - 25) ** 2 * p.count, weights=p.count > 0)
     assert spread == pytest.approx(2 * 25**2 * p.share, rel=0.1)
 

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.estimate.line import Problem, fit, nugget, overlap
+from photon_gpu.estimate.line import LineFit, fit, nugget, overlap
 
 from .conftest import detect, scene, still
 from .test_pairs import cells_of
@@ -11,7 +11,7 @@ from .test_pairs import cells_of
 
 def problem(frames, scheme="near"):
     cells = cells_of(frames)
-    return Problem(cells, cells.count > 0, scheme)
+    return LineFit(cells, cells.count > 0, scheme)
 
 
 def z(line, gain, intercept):
@@ -51,7 +51,7 @@ def moved(jitter, frames=120, size=96):
 
 def test_jitter_of_every_frame_is_subtracted():
     p = problem(detect(moved(0.4)))
-    line, plain = fit(p), fit(Problem(p.cells, p.usable, "none"))
+    line, plain = fit(p), fit(LineFit(p.cells, p.usable, "none"))
     assert plain.gain > 1.1 * 8
     assert line.gain == pytest.approx(8, rel=0.04)
     assert z(line, 8.0, 0)[0] < 3
@@ -93,14 +93,14 @@ def test_the_nugget_of_a_parabola_of_covariance_is_nothing():
 def test_one_level_gives_no_line():
     rng = np.random.default_rng(0)
     cells = cells_of(rng.normal(100, 5, (64, 32, 32)))
-    line = fit(Problem(cells, cells.count > 0, "near"))
+    line = fit(LineFit(cells, cells.count > 0, "near"))
     assert line is None or line.covariance[0, 0] ** 0.5 > 0.3 * abs(line.gain)
 
 
 def test_nothing_usable_is_an_error():
     cells = cells_of(detect(still(frames=20, size=32)))
     with pytest.raises(InvalidInputError, match="no sample"):
-        Problem(cells, cells.count < 0, "near")
+        LineFit(cells, cells.count < 0, "near")
 
 
 def test_jitter_of_structure_as_fine_as_a_pixel_goes_with_the_contrast():

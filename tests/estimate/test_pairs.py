@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.estimate.light import halves
-from photon_gpu.estimate.line import Problem, fit
+from photon_gpu.estimate.line import LineFit, fit
 from photon_gpu.estimate.pairs import Reference, gather
 from photon_gpu.estimate.sample import draw
 from photon_gpu.sources.open import open_source
@@ -119,7 +119,7 @@ def test_fading_costs_the_line_nothing():
     errors = []
     for light in (fading(), np.broadcast_to(fading().mean(axis=0), fading().shape)):
         cells = cells_of(detect(light, read=24.0))
-        line = fit(Problem(cells, cells.count > 0, "near"))
+        line = fit(LineFit(cells, cells.count > 0, "near"))
         errors.append(line.covariance[0, 0] ** 0.5)
         assert abs(line.gain - 8) < 3 * errors[-1]
     assert errors[0] < 1.25 * errors[1] < 0.1 * 8

@@ -12,7 +12,7 @@ import photon_gpu as pg
 from photon_gpu.check.fidelity import lines as line_module
 from photon_gpu.check.fidelity.figures import PANELS, svg
 from photon_gpu.check.fidelity.levels import expected_variance
-from photon_gpu.check.fidelity.lines import LIMITS, Limit, Line, verdict
+from photon_gpu.check.fidelity.lines import LIMITS, Limit, ReportLine, verdict
 from photon_gpu.check.fidelity.sample import neighbours, plan
 from photon_gpu.check.fidelity.traces import agreement, smooth
 from photon_gpu.errors import CorruptDataError, InvalidInputError
@@ -201,7 +201,7 @@ def test_limits_grade_and_say_so():
         "PASS", "PASS", "WARN", "WARN", "FAIL", "FAIL", "FAIL"
     ]  # fmt: skip
     assert limit.text() == "PASS up to 1 %, FAIL above 2 %"
-    line = Line(name="bias", status="SKIP", value=None, found="")
+    line = ReportLine(name="bias", status="SKIP", value=None, found="")
     assert verdict((line,)) == "PASS"
     assert verdict((line, line_module.measured("bias", 4, ""))) == "WARN"
     assert verdict((line_module.measured("bias", 4, ""), line_module.measured("bias", 9, ""))) == "FAIL"

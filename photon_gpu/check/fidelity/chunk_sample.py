@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.fidelity import sample_lines
-from photon_gpu.check.fidelity.lines import FAIL, Line, skipped
+from photon_gpu.check.fidelity.lines import FAIL, ReportLine, skipped
 from photon_gpu.check.fidelity.sample import Block, Sample, plan
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.dispatch import get_backend
@@ -87,7 +87,7 @@ def decoded(
     ]  # fmt: skip
 
 
-def lines_of(layout: Layout, blocks: Sequence[Block], frames: int) -> tuple[Line, ...]:
+def lines_of(layout: Layout, blocks: Sequence[Block], frames: int) -> tuple[ReportLine, ...]:
     """Lines of the report that blocks of a movie of ``frames`` frames allow."""
     encoding = layout.encoding
     if encoding.noise is None or not blocks:
@@ -108,7 +108,7 @@ class ChunkSample:
         self._every = 1
         self._run: int | None = None
         self._blocks: dict[int, list[Block]] = {}
-        self._damaged: list[Line] = []
+        self._damaged: list[ReportLine] = []
         self._layout: Layout | None = None
         self._waiting: queue.SimpleQueue[
             tuple[int, Layout, bytes, tuple[int, ...], int, list[Excerpt]] | None
@@ -146,7 +146,7 @@ class ChunkSample:
         elif run:
             self._run = None
 
-    def finish(self, frames: int, wait_seconds: float | None = None) -> tuple[Line, ...]:
+    def finish(self, frames: int, wait_seconds: float | None = None) -> tuple[ReportLine, ...]:
         """Lines of the report; none where there is no noise model, or where no chunk came."""
         if self._thread is None or self._layout is None:
             return ()
@@ -165,7 +165,7 @@ class ChunkSample:
                 found = decoded(layout, data, chunk, first_frame, parts)
             except Exception as error:
                 said = f"the chunk that begins with frame {first_frame} does not decode: {error}"
-                self._damaged.append(Line(name="inverse", status=FAIL, value=None, found=said))
+                self._damaged.append(ReportLine(name="inverse", status=FAIL, value=None, found=said))
                 continue
             with self._lock:
                 self._blocks[number] = found

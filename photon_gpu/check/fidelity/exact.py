@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.lines import Line, measured, skipped
+from photon_gpu.check.fidelity.lines import ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import difference
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.anscombe import anscombe
@@ -17,7 +17,7 @@ _SLAB = 1 << 21
 
 
 @dataclass
-class Exact:
+class PixelComparison:
     """Counts and extremes, added up block by block.
 
     Attributes
@@ -80,7 +80,7 @@ class Exact:
             place = np.unravel_index(int(away.argmax()), away.shape)
             self.where = (first_frame + int(place[0]), *(int(i) for i in place[1:]))
 
-    def lines(self, scope: str) -> list[Line]:
+    def lines(self, scope: str) -> list[ReportLine]:
         """The four lines; ``scope`` says what was looked at."""
         step = self.encoding.step or 0.0
         of = f"of {self.pixels:,} pixels {scope}"

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from photon_gpu.check.fidelity.exact import Exact
-from photon_gpu.check.fidelity.lines import LIMITS, Line, measured, skipped
+from photon_gpu.check.fidelity.exact import PixelComparison
+from photon_gpu.check.fidelity.lines import LIMITS, ReportLine, measured, skipped
 from photon_gpu.check.fidelity.result import Fidelity
 from photon_gpu.check.fidelity.sample import Progress, Sample, pieces, take
 from photon_gpu.engine.model.anscombe import anscombe
@@ -112,7 +112,7 @@ def _compare(
     regions: Any,
     seed: int,
     progress: Progress | None,
-) -> tuple[list[Line], dict[str, Any], Any]:
+) -> tuple[list[ReportLine], dict[str, Any], Any]:
     from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
     from photon_gpu.check.fidelity.pictures import draw
     from photon_gpu.check.fidelity.residual import residual_lines
@@ -122,7 +122,7 @@ def _compare(
         lines, looked_at = _identical(raw, movie, progress)
         return lines, _facts(movie, looked_at), None
     sample = take(raw, movie, pixels=pixels, progress=None if full else progress)
-    exact = Exact(movie.encoding)
+    exact = PixelComparison(movie.encoding)
     if full:
         every_pixel(raw, movie, exact, progress)
     else:
@@ -149,16 +149,18 @@ def _compare(
     return lines, _facts(movie, looked_at), draw(sample, levels, photons, ratios, found)
 
 
-def cheap_lines(source: Source, movie: Movie, *, pixels: int, exact: Exact | None = None) -> list[Line]:
+def cheap_lines(
+    source: Source, movie: Movie, *, pixels: int, exact: PixelComparison | None = None
+) -> list[ReportLine]:
     """Lines that need no more than a small sample; ``exact`` where every pixel was counted already."""
     return sample_lines(take(source, movie, pixels=pixels), exact)
 
 
-def sample_lines(sample: Sample, exact: Exact | None = None) -> list[Line]:
+def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[ReportLine]:
     """Lines that a small sample allows; ``exact`` where every pixel was counted already."""
     from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
 
-    counted = exact or Exact(sample.encoding)
+    counted = exact or PixelComparison(sample.encoding)
     if exact is None:
         for block in sample.blocks:
             counted.add(block.raw, block.counts, block.residual, first_frame=block.first_frame)
@@ -173,7 +175,7 @@ def sample_lines(sample: Sample, exact: Exact | None = None) -> list[Line]:
     return sorted(lines, key=lambda line: list(LIMITS).index(line.name))
 
 
-def every_pixel(raw: Source, movie: Movie, exact: Exact, progress: Progress | None = None) -> None:
+def every_pixel(raw: Source, movie: Movie, exact: PixelComparison, progress: Progress | None = None) -> None:
     """Add the whole movie to ``exact``, a few frames at a time."""
     columns = raw.shape[-1]
     for first, last in pieces(0, raw.shape[0], movie):
@@ -185,7 +187,7 @@ def every_pixel(raw: Source, movie: Movie, exact: Exact, progress: Progress | No
             progress(last, raw.shape[0])
 
 
-def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[list[Line], str]:
+def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[list[ReportLine], str]:
     """A lossless movie without a noise model: every value must be the same, bit for bit."""
     if raw.shape != movie.shape or raw.dtype.name != movie.encoding.dtype:
         raise InvalidInputError(
@@ -208,7 +210,7 @@ def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[li
     return [*lines, efficiency(movie)], f"all {raw.shape[0]:,} frames"
 
 
-def efficiency(movie: Movie) -> Line:
+def efficiency(movie: Movie) -> ReportLine:
     """Stored bits against the bits that noise alone carries."""
     stored = movie.stored_bytes
     ratio, bits = movie.nbytes / stored, 8 * stored / movie.size
@@ -263,7 +265,7 @@ __all__ = [
     "LIMITS",
     "PIXELS",
     "Fidelity",
-    "Line",
+    "ReportLine",
     "Sample",
     "cheap_lines",
     "every_pixel",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.lines import LIMITS
-from photon_gpu.check.fidelity.pictures import Pictures, Report
+from photon_gpu.check.fidelity.pictures import FidelityFacts, Pictures
 from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION
 
 if TYPE_CHECKING:
@@ -23,24 +23,24 @@ STATUS = {"PASS": GREEN, "WARN": "#D98E04", "FAIL": "#B3261E", "SKIP": PALE}
 _FONT: Any = {"font.size": 10, "axes.titlesize": 11.5, "svg.fonttype": "path", "svg.hashsalt": "photon_gpu"}
 
 
-def raw_frame(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def raw_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """One frame as recorded."""
     _image(ax, p.raw, _reach(p.raw), f"Raw, frame {p.frame}", "ADU", "gray")
 
 
-def decoded_frame(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def decoded_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """The same frame, read back."""
     title = f"Decoded, {fidelity.facts['ratio']:.1f}x smaller"
     _image(ax, p.decoded, _reach(p.raw), title, "ADU", "gray")
 
 
-def residual_frame(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def residual_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """What was lost in it."""
     half = 0.5 * (fidelity.facts["step"] or 1.0)
     _image(ax, p.residual, (-half, half), "Residual: should be structureless", "sigma", "PuOr_r")
 
 
-def transfer(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def transfer(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Photon-transfer curve before and after."""
     levels, noise = p.levels, fidelity.facts["noise"]
     light = levels.light
@@ -55,7 +55,7 @@ def transfer(ax: Axes, p: Pictures, fidelity: Report) -> None:
     _legend(ax, "upper left")
 
 
-def bias(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def bias(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Bias at every light, with what is allowed."""
     levels, limit = p.levels, LIMITS["bias"]
     photons = _positive(levels.photons)
@@ -73,7 +73,7 @@ def bias(ax: Axes, p: Pictures, fidelity: Report) -> None:
     _legend(ax, "lower right")
 
 
-def variance(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def variance(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Decoded over raw variance, with theory."""
     levels = p.levels
     raw = np.maximum(levels.raw_variance, 1e-30)
@@ -90,7 +90,7 @@ def variance(ax: Axes, p: Pictures, fidelity: Report) -> None:
     _legend(ax, "upper right")
 
 
-def residual_histogram(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def residual_histogram(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Distribution of the residual in steps."""
     ax.stairs(p.residual_density, p.residual_edges, fill=True, color=BLUE, alpha=0.35)
     ax.stairs(p.residual_density, p.residual_edges, color=BLUE, lw=1.2, label="measured")
@@ -101,7 +101,7 @@ def residual_histogram(ax: Axes, p: Pictures, fidelity: Report) -> None:
     _legend(ax, "upper right")
 
 
-def whiteness(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def whiteness(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Correlation of the residual along every axis."""
     limit = LIMITS["white"]
     top = 1.6 * limit.fail
@@ -123,7 +123,7 @@ def whiteness(ax: Axes, p: Pictures, fidelity: Report) -> None:
         _nothing(ax, "every pixel is decoded exactly")
 
 
-def values(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def values(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Histograms of values, raw and decoded."""
     top = max(float(p.raw_values.max()), 1.0)
     ax.stairs(p.raw_values / top, p.value_edges, color=INK, lw=1, label="raw")
@@ -134,7 +134,7 @@ def values(ax: Axes, p: Pictures, fidelity: Report) -> None:
     _legend(ax, "upper right")
 
 
-def noise_model(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def noise_model(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Whether the raw movie's noise is what the model says."""
     limit = LIMITS["noise_model"]
     if not p.photons.size:
@@ -151,7 +151,7 @@ def noise_model(ax: Axes, p: Pictures, fidelity: Report) -> None:
     _axes(ax, "Raw noise against the model", "light (photons per pixel)", "measured / modelled variance")
 
 
-def traces(ax: Axes, p: Pictures, fidelity: Report) -> None:
+def traces(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """dF/F of the liveliest regions, raw and decoded, and the spread of redrawn noise."""
     _axes(
         ax, "dF/F of the liveliest regions: raw, decoded, and the spread of redrawn noise (band)", "frame", ""
@@ -181,7 +181,7 @@ def traces(ax: Axes, p: Pictures, fidelity: Report) -> None:
     _legend(ax, "upper right", columns=2)
 
 
-PANELS: dict[str, tuple[Callable[[Any, Pictures, Report], None], tuple[float, float]]] = {
+PANELS: dict[str, tuple[Callable[[Any, Pictures, FidelityFacts], None], tuple[float, float]]] = {
     "raw": (raw_frame, (4.0, 3.6)),
     "decoded": (decoded_frame, (4.0, 3.6)),
     "residual": (residual_frame, (4.0, 3.6)),
@@ -196,7 +196,7 @@ PANELS: dict[str, tuple[Callable[[Any, Pictures, Report], None], tuple[float, fl
 }
 
 
-def svg(name: str, fidelity: Report) -> str:
+def svg(name: str, fidelity: FidelityFacts) -> str:
     """One panel as an ``<svg>`` element to stand in a page."""
     from matplotlib import rc_context
 
@@ -220,7 +220,7 @@ def _own_ids(body: str, name: str) -> str:
     return body.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
 
 
-def overview(fidelity: Report) -> Figure:
+def overview(fidelity: FidelityFacts) -> Figure:
     """Verdict, lines and all panels on one sheet."""
     from matplotlib import rc_context
 
@@ -243,7 +243,7 @@ def overview(fidelity: Report) -> Figure:
     return figure
 
 
-def _table(figure: Any, fidelity: Report) -> None:
+def _table(figure: Any, fidelity: FidelityFacts) -> None:
     ax = figure.subplots()
     ax.axis("off")
     ax.set_xlim(0, 1)

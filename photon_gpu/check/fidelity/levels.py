@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.causes import likely_cause
-from photon_gpu.check.fidelity.lines import LIMITS, Line, measured, skipped
+from photon_gpu.check.fidelity.lines import LIMITS, ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import Block, Sample
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
 from photon_gpu.engine.model.noise import NoiseModel
@@ -24,7 +24,7 @@ _STRUCTURE = 1.5
 
 
 @dataclass(frozen=True)
-class Levels:
+class LightLevels:
     """Groups of pixels by light, all arrays ``(groups,)``.
 
     Attributes
@@ -57,7 +57,7 @@ class Levels:
     ratio_error: NDArray
 
 
-def group(sample: Sample) -> tuple[Levels, NDArray, NDArray]:
+def group(sample: Sample) -> tuple[LightLevels, NDArray, NDArray]:
     """Levels of a sample; also the edges of the groups, and the group of every pixel, flat."""
     light = sample.flat("light")
     every = light[:: max(1, light.size // 200_000)]
@@ -77,7 +77,7 @@ def group(sample: Sample) -> tuple[Levels, NDArray, NDArray]:
     raw, decoded, cross, pairs = _differences(sample, edges)
     noise, step = sample.noise, sample.step
     added = step**2 / 12 * (noise.gain * np.maximum(middle - noise.offset, 0) + stabilized_floor(noise))
-    levels = Levels(
+    levels = LightLevels(
         light=middle,
         photons=(middle - noise.offset) / noise.gain,
         share=size / light.size,
@@ -113,7 +113,7 @@ def _differences(sample: Sample, edges: NDArray) -> tuple[NDArray, NDArray, NDAr
     return raw, decoded, 0.25 * sums[2] / pairs, pairs
 
 
-def level_lines(sample: Sample, levels: Levels, groups: NDArray) -> list[Line]:
+def level_lines(sample: Sample, levels: LightLevels, groups: NDArray) -> list[ReportLine]:
     """Bias, labels, variance, slope and the cost of the step."""
     if sample.pixels < _ENOUGH:
         why = f"{sample.pixels:,} pixels are too few to measure it"
@@ -125,7 +125,7 @@ def level_lines(sample: Sample, levels: Levels, groups: NDArray) -> list[Line]:
     ]
 
 
-def _bias(sample: Sample, levels: Levels, groups: NDArray) -> Line:
+def _bias(sample: Sample, levels: LightLevels, groups: NDArray) -> ReportLine:
     integer = sample.encoding.dtype[0] in "iu"
     pairs = [("float", levels.float_bias)] + ([("integer", levels.bias)] if integer else [])
     worst, text = 0.0, []
@@ -138,7 +138,7 @@ def _bias(sample: Sample, levels: Levels, groups: NDArray) -> Line:
     return measured("bias", worst, ", ".join(text) + f"; worst of {levels.light.size} levels", cause)
 
 
-def _labels(sample: Sample, levels: Levels) -> Line:
+def _labels(sample: Sample, levels: LightLevels) -> ReportLine:
     beyond = 100 * np.maximum(np.abs(levels.label_bias) - _ERRORS * levels.label_error, 0)
     at = int(np.abs(levels.label_bias).argmax())
     found = f"{100 * levels.label_bias[at]:+.2f} % at {levels.photons[at]:.3g} photons"
@@ -148,7 +148,7 @@ def _labels(sample: Sample, levels: Levels) -> Line:
     return measured("labels", float(beyond.max()), found, cause)
 
 
-def _variances(sample: Sample, levels: Levels) -> list[Line]:
+def _variances(sample: Sample, levels: LightLevels) -> list[ReportLine]:
     step = sample.step
     raw, decoded, expected = levels.raw_variance, levels.decoded_variance, levels.expected_variance
     good = raw > 0
@@ -190,7 +190,7 @@ def _variances(sample: Sample, levels: Levels) -> list[Line]:
     return lines
 
 
-def _slope(levels: Levels, good: NDArray) -> Line:
+def _slope(levels: LightLevels, good: NDArray) -> ReportLine:
     light, weight = levels.light[good], levels.share[good]
     middle = (weight * light).sum() / weight.sum()
     spread = (weight * (light - middle) ** 2).sum()
@@ -210,7 +210,7 @@ def _slope(levels: Levels, good: NDArray) -> Line:
     )
 
 
-def noise_line(sample: Sample) -> tuple[Line, NDArray, NDArray]:
+def noise_line(sample: Sample) -> tuple[ReportLine, NDArray, NDArray]:
     """Whether stabilized raw noise has the variance it should; also photons and ratios, for the plot."""
     noise = sample.noise
     found = [_stabilized_noise(block) for block in sample.blocks]
@@ -245,7 +245,7 @@ def noise_line(sample: Sample) -> tuple[Line, NDArray, NDArray]:
 
 def _grade_noise(
     noise: NoiseModel, photons: NDArray, ratios: NDArray, apart: NDArray
-) -> tuple[Line, NDArray, NDArray]:
+) -> tuple[ReportLine, NDArray, NDArray]:
     bright = photons >= min(2.0, float(photons.max()))
     at = int(np.flatnonzero(bright)[np.abs(ratios[bright] - 1).argmax()])
     middle = float(np.median(ratios[bright]))

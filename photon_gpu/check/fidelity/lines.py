@@ -186,7 +186,7 @@ LIMITS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class ReportLine:
     """One line of a report.
 
     Attributes
@@ -238,19 +238,21 @@ class Line:
         return f"{self.status:<4}  {self.title}: {self.found}{cause}"
 
 
-def measured(name: str, value: float, found: str, cause: str = "") -> Line:
+def measured(name: str, value: float, found: str, cause: str = "") -> ReportLine:
     """A line graded by its limit."""
     value = float(value)
     status = LIMITS[name].grade(value)
-    return Line(name=name, status=status, value=value, found=found, cause="" if status == PASS else cause)
+    return ReportLine(
+        name=name, status=status, value=value, found=found, cause="" if status == PASS else cause
+    )
 
 
-def skipped(name: str, why: str) -> Line:
+def skipped(name: str, why: str) -> ReportLine:
     """A line with nothing to measure it on."""
-    return Line(name=name, status=SKIP, value=None, found=why)
+    return ReportLine(name=name, status=SKIP, value=None, found=why)
 
 
-def verdict(lines: tuple[Line, ...]) -> str:
+def verdict(lines: tuple[ReportLine, ...]) -> str:
     """The worst status of all lines."""
     found = {line.status for line in lines}
     return FAIL if FAIL in found else WARN if WARN in found else PASS

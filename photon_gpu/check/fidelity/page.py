@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 
 from photon_gpu.check.fidelity.figures import STATUS, svg
-from photon_gpu.check.fidelity.lines import Line
-from photon_gpu.check.fidelity.pictures import Report
+from photon_gpu.check.fidelity.lines import ReportLine
+from photon_gpu.check.fidelity.pictures import FidelityFacts
 
 _GROUPS = (
     ("Is it the right model and step?", ("noise_model", "snr", "efficiency")),
@@ -59,7 +59,7 @@ td:first-child { color: var(--soft); white-space: nowrap; }
 """
 
 
-def page(fidelity: Report) -> str:
+def page(fidelity: FidelityFacts) -> str:
     """The whole page, as text."""
     facts = fidelity.facts
     colour = STATUS[fidelity.verdict]
@@ -88,7 +88,7 @@ def page(fidelity: Report) -> str:
 """
 
 
-def _group(title: str, names: tuple[str, ...], fidelity: Report) -> str:
+def _group(title: str, names: tuple[str, ...], fidelity: FidelityFacts) -> str:
     rows = "".join(_row(line) for name in names for line in fidelity.lines if line.name == name)
     return _card(title, rows) if rows else ""
 
@@ -97,7 +97,7 @@ def _card(title: str, body: str) -> str:
     return f'<section class="card"><h2>{title}</h2>{body}</section>'
 
 
-def _row(line: Line) -> str:
+def _row(line: ReportLine) -> str:
     cause = f'<span class="cause">{escape(line.cause)}</span>' if line.cause else ""
     return (
         f'<div class="row" data-line="{line.name}" data-status="{line.status}">'
@@ -107,7 +107,7 @@ def _row(line: Line) -> str:
     )
 
 
-def _plots(fidelity: Report) -> str:
+def _plots(fidelity: FidelityFacts) -> str:
     if fidelity.pictures is None:
         return ""
 
@@ -127,7 +127,7 @@ def _plots(fidelity: Report) -> str:
     )
 
 
-def _facts(fidelity: Report) -> str:
+def _facts(fidelity: FidelityFacts) -> str:
     facts, noise = fidelity.facts, fidelity.facts["noise"]
     model = "none" if noise is None else (
         f"gain {noise['gain']:g} ADU/photon, offset {noise['offset']:g} ADU, variance {noise['variance']:g} ADU²"
@@ -146,6 +146,6 @@ def _facts(fidelity: Report) -> str:
     return "".join(f"<tr><td>{name}</td><td>{escape(text)}</td></tr>" for name, text in rows.items())
 
 
-def _number(fidelity: Report, name: str, form: str) -> str:
+def _number(fidelity: FidelityFacts, name: str, form: str) -> str:
     values = [line.value for line in fidelity.lines if line.name == name and line.value is not None]
     return form.format(values[0]) if values else "n/a"

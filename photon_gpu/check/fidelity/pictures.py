@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.levels import Levels
-from photon_gpu.check.fidelity.lines import Line
+from photon_gpu.check.fidelity.levels import LightLevels
+from photon_gpu.check.fidelity.lines import ReportLine
 from photon_gpu.check.fidelity.residual import correlation
 from photon_gpu.check.fidelity.sample import Sample
 from photon_gpu.check.fidelity.traces import Traces, relative
@@ -29,7 +29,7 @@ class Pictures:
     raw, decoded, residual : ndarray
         One frame ``(rows, columns)``: ADU, ADU, sigma.
     frame : int
-    levels : Levels
+    levels : LightLevels
     photons, noise : ndarray
         Light, and variance of stabilized raw noise over what it should be.
     residual_edges, residual_density : ndarray
@@ -48,7 +48,7 @@ class Pictures:
     decoded: NDArray
     residual: NDArray
     frame: int
-    levels: Levels
+    levels: LightLevels
     photons: NDArray
     noise: NDArray
     residual_edges: NDArray
@@ -62,7 +62,7 @@ class Pictures:
     trace_spread: NDArray
 
 
-class Report(Protocol):
+class FidelityFacts(Protocol):
     """What figures and pages read of a finished report."""
 
     @property
@@ -82,7 +82,7 @@ class Report(Protocol):
         """The worst status of all lines."""
 
     @property
-    def lines(self) -> Sequence[Line]:
+    def lines(self) -> Sequence[ReportLine]:
         """The lines of the report."""
 
     @property
@@ -90,7 +90,9 @@ class Report(Protocol):
         """What to draw; None where nothing was sampled."""
 
 
-def draw(sample: Sample, levels: Levels, photons: NDArray, noise: NDArray, found: Traces | None) -> Pictures:
+def draw(
+    sample: Sample, levels: LightLevels, photons: NDArray, noise: NDArray, found: Traces | None
+) -> Pictures:
     """Everything a report shows of a sample."""
     block = sample.run
     middle = len(block.raw) // 2

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.lines import Line, measured, skipped
+from photon_gpu.check.fidelity.lines import ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import Sample
 from photon_gpu.engine.model.anscombe import stabilized_floor
 
@@ -17,7 +17,7 @@ _LEAST = 5000
 _REGION = 8
 
 
-def residual_lines(sample: Sample) -> list[Line]:
+def residual_lines(sample: Sample) -> list[ReportLine]:
     """Uniform, white, uncorrelated, averages."""
     return [_uniform(sample), _white(sample), _uncorrelated(sample), _averages(sample)]
 
@@ -33,7 +33,7 @@ def resolved(sample: Sample) -> NDArray:
     return np.asarray(width < _WIDE_BIN)
 
 
-def _uniform(sample: Sample) -> Line:
+def _uniform(sample: Sample) -> ReportLine:
     step = sample.step
     if not step:
         return skipped("uniform", "nothing was quantized")
@@ -55,7 +55,7 @@ def _uniform(sample: Sample) -> Line:
     )
 
 
-def _white(sample: Sample) -> Line:
+def _white(sample: Sample) -> ReportLine:
     worst, text = 0.0, []
     for axis, name in enumerate(("time", "rows", "columns")):
         found = correlation(sample, axis)
@@ -85,7 +85,7 @@ def correlation(sample: Sample, axis: int, lag: int = 1) -> tuple[float, int] | 
     return (total / square, int(count)) if square > 1e-9 * max(count, 1) else None
 
 
-def _uncorrelated(sample: Sample) -> Line:
+def _uncorrelated(sample: Sample) -> ReportLine:
     error, light = sample.flat("error"), sample.flat("light").astype(np.float64)
     if not float(error.std()) > 1e-6:
         return skipped("uncorrelated", "every pixel is decoded exactly: there is no residual")
@@ -98,7 +98,7 @@ def _uncorrelated(sample: Sample) -> Line:
     )
 
 
-def _averages(sample: Sample) -> Line:
+def _averages(sample: Sample) -> ReportLine:
     """What is left of the error in averages beyond what noise of the same size would leave."""
     error = sample.run.error
     frames, rows, columns = error.shape

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_gpu.check.fidelity.figures import overview
-from photon_gpu.check.fidelity.lines import Line, verdict
+from photon_gpu.check.fidelity.lines import ReportLine, verdict
 from photon_gpu.check.fidelity.page import page
 from photon_gpu.check.fidelity.pictures import Pictures
 from photon_gpu.errors import InvalidInputError
@@ -25,7 +25,7 @@ class Fidelity:
     ----------
     verdict : {"PASS", "WARN", "FAIL"}
         The worst of all lines.
-    lines : tuple of Line
+    lines : tuple of ReportLine
     source, url : str
     facts : dict
         Shape, dtype, noise model, step, layout, sizes, what was looked at.
@@ -34,7 +34,7 @@ class Fidelity:
 
     source: str
     url: str
-    lines: tuple[Line, ...]
+    lines: tuple[ReportLine, ...]
     facts: dict[str, Any]
     seconds: float
     pictures: Pictures | None = field(default=None, repr=False, compare=False)
@@ -49,7 +49,7 @@ class Fidelity:
         """Whether nothing failed."""
         return self.verdict != "FAIL"
 
-    def __getitem__(self, name: str) -> Line:
+    def __getitem__(self, name: str) -> ReportLine:
         for line in self.lines:
             if line.name == name:
                 return line

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.lines import Line, measured, skipped
+from photon_gpu.check.fidelity.lines import ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import Block, Sample
 from photon_gpu.errors import InvalidInputError
 
@@ -112,7 +112,7 @@ def relative(trace: NDArray) -> NDArray:
         return np.asarray(trace / rest - 1)
 
 
-def trace_lines(found: Traces | None) -> list[Line]:
+def trace_lines(found: Traces | None) -> list[ReportLine]:
     """Percentiles, dF/F, events."""
     if found is None:
         why = f"fewer than {_LEAST_FRAMES} frames: no traces over time"
@@ -120,7 +120,7 @@ def trace_lines(found: Traces | None) -> list[Line]:
     return [_percentiles(found), _dff(found), _events(found)]
 
 
-def _percentiles(found: Traces) -> Line:
+def _percentiles(found: Traces) -> ReportLine:
     before, after = (np.percentile(values, _PERCENTILES, axis=0) for values in (found.raw, found.decoded))
     off = 100 * (after - before) / found.sigma
     means = off.mean(1)
@@ -131,7 +131,7 @@ def _percentiles(found: Traces) -> Line:
     return measured("percentiles", abs(means[at]), text, "a bias, or a step too coarse for these regions")
 
 
-def _dff(found: Traces) -> Line:
+def _dff(found: Traces) -> ReportLine:
     bright = np.percentile(found.raw, 20, axis=0) > 0.5 * found.sigma * 0.2
     if not bright.any():
         return skipped("dff", "no region is bright enough for an F0")
@@ -148,7 +148,7 @@ def _dff(found: Traces) -> Line:
     )
 
 
-def _events(found: Traces) -> Line:
+def _events(found: Traces) -> ReportLine:
     raw, decoded = events(found.raw), events(found.decoded)
     number = sum(len(region) for region in raw)
     if number < 10:

@@ -24,7 +24,7 @@ from photon_gpu.engine.codec.header import (
     unpack,
 )
 from photon_gpu.engine.codec.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
-from photon_gpu.engine.codec.quantize import Extent, Forward, extent, narrowest, span
+from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, narrowest, span
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.scratch import scratch
@@ -52,7 +52,7 @@ def encode(
     """Payload of one chunk: header, then the residuals of each band of rows."""
     with stages.timed("transform"):
         found = extent(values, backend, noise=encoding.noise, first_frame=first_frame)
-        plan = Plan(values.shape, chunk, encoding, found, backend, first_frame=first_frame)
+        plan = ChunkPlan(values.shape, chunk, encoding, found, backend, first_frame=first_frame)
     block = values.reshape(plan.frames, plan.rows, plan.columns)
 
     bands = range(0, plan.rows, plan.band)
@@ -111,7 +111,7 @@ def encode_raw(
     return payload
 
 
-class Plan:
+class ChunkPlan:
     """How one chunk is encoded, decided once its extent is known; holds the payload while it fills.
 
     ``shape`` is that of the values, ``chunk`` that of a whole chunk, ``first_frame`` their place in the
@@ -136,7 +136,7 @@ class Plan:
         self.band = band_rows(self.rows, self.columns)
         if encoding.exact:
             code_span(encoding, found)  # that stabilized values can be read, too
-        self.forward = forward_for(encoding, found, backend)
+        self.forward = quantizer_for(encoding, found, backend)
         self.dtype, self.width = self.forward.dtype, self.forward.dtype.itemsize
         # Codes of 32 bits are beyond the predictors' arithmetic, and beyond any detector's.
         self.predictor = encoding.predictor if self.width < 4 else Predictor(name="none")
@@ -328,15 +328,15 @@ def code_span(encoding: Encoding, found: Extent) -> tuple[int, int]:
     return codes
 
 
-def forward_for(encoding: Encoding, found: Extent, backend: Backend) -> Forward | Exact:
+def quantizer_for(encoding: Encoding, found: Extent, backend: Backend) -> Quantizer | ExactQuantizer:
     """What turns values of an extent into codes."""
     if encoding.exact:
-        return Exact(found, backend)
-    return Forward(encoding.table(), found, backend, encoding.seed)
+        return ExactQuantizer(found, backend)
+    return Quantizer(encoding.table(), found, backend, encoding.seed)
 
 
-class Exact:
-    """Stands in for :class:`Forward` where the values themselves are stored."""
+class ExactQuantizer:
+    """Stands in for :class:`Quantizer` where the values themselves are stored."""
 
     def __init__(self, found: Extent, backend: Backend) -> None:
         self.base, self.top = int(found.low), int(found.high) - int(found.low)

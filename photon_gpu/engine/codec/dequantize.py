@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend, cpu_backend
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.quantize import Extent, Forward
+from photon_gpu.engine.codec.quantize import Extent, Quantizer
 from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.errors import CorruptDataError
 
@@ -115,7 +115,7 @@ def _stabilized(encoding: Encoding, values: NDArray) -> NDArray[np.float64]:
     if not values.size:
         return np.empty(values.shape)
     table = encoding.table()
-    forward = Forward(table, Extent(int(values.min()), int(values.max())), cpu_backend(), 0)
+    forward = Quantizer(table, Extent(int(values.min()), int(values.max())), cpu_backend(), 0)
     codes = np.empty(values.shape, forward.dtype)
     forward(values, 0, 0, codes)
     return np.multiply(codes.astype(np.int64) + forward.base, table.step, dtype=np.float64)

@@ -87,7 +87,7 @@ def _luts(table: CodeTable, base: int, dtype: np.dtype) -> NDArray:
     return np.subtract(table.luts(), base, dtype=np.int32).astype(dtype)
 
 
-class Forward:
+class Quantizer:
     """Codes of values within an extent, counted from ``base``, as the narrowest unsigned integer.
 
     Attributes

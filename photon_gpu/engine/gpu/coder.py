@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.codec.backend import cpu_backend
-from photon_gpu.engine.codec.chunk import Opened, Plan, decode, forward_for
+from photon_gpu.engine.codec.chunk import ChunkPlan, Opened, decode, quantizer_for
 from photon_gpu.engine.codec.dequantize import STABILIZED, Render, beyond_tables, render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import block_shape
@@ -84,7 +84,7 @@ class Gpu:
                 pieces = _pieces(rows, band, row_bytes, piece_bytes)
                 loaded = _Loaded(slot, flat, columns)
                 found = _extent(loaded, pieces, encoding, values.shape, first_frame)
-                plan = Plan(
+                plan = ChunkPlan(
                     values.shape, chunk, encoding, found, slot.lane.backend, host=cpu, first_frame=first_frame
                 )
                 if plan.predictor.name == "moving":
@@ -108,7 +108,7 @@ class Gpu:
                 pieces = _pieces(frames, 1, row_bytes, piece_bytes)
                 loaded = _Loaded(slot, values.reshape(frames, pixels), None)
                 found = _extent(loaded, pieces, encoding, values.shape, first_frame)
-                forward = forward_for(encoding, found, slot.lane.backend)
+                forward = quantizer_for(encoding, found, slot.lane.backend)
                 out = np.empty((frames, pixels), forward.dtype)
                 for first, stop in pieces:
                     source = loaded.piece(first, stop)
@@ -225,7 +225,7 @@ class Gpu:
             exact = encoding.dtype.startswith(("int", "uint"))
             kind = encoding.but(layout="compact", step=encoding.step or 0.5, exact=exact)
             found = _extent(loaded, [(0, frames)], kind, values.shape, first_frame)
-            forward = forward_for(kind, found, slot.lane.backend)
+            forward = quantizer_for(kind, found, slot.lane.backend)
             codes = slot.device("codes", (frames, pixels), forward.dtype)
             forward(loaded.piece(0, frames), 0, pixels, codes)
             (fetched,) = slot.fetch(codes=codes)
@@ -296,7 +296,7 @@ def _extent(
     return check_extent(out, locate, noise=encoding.noise, first_frame=first_frame)
 
 
-def _encode_piece(loaded: _Loaded, plan: Plan, first: int, stop: int) -> int:
+def _encode_piece(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> int:
     """Residuals of rows ``first:stop`` into the plan's payload; returns the sum for the checksum."""
     slot, kernels = loaded.slot, loaded.slot.lane.backend.kernels
     codes, total = _coded(loaded, plan, first, stop), slot.lane.zeros((1,), np.uint64)
@@ -306,7 +306,7 @@ def _encode_piece(loaded: _Loaded, plan: Plan, first: int, stop: int) -> int:
     return bring_down(slot, plan, first, codes, residuals, total)
 
 
-def _coded(loaded: _Loaded, plan: Plan, first: int, stop: int) -> Any:
+def _coded(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> Any:
     """Codes ``(T, rows, columns)`` of rows ``first:stop`` on the device, band after band."""
     columns, source = plan.columns, loaded.piece(first, stop)
     codes = loaded.slot.device("codes", (plan.frames, stop - first, columns), plan.dtype)
@@ -316,7 +316,7 @@ def _coded(loaded: _Loaded, plan: Plan, first: int, stop: int) -> Any:
     return codes
 
 
-def _codes_of(loaded: _Loaded, plan: Plan, first: int, stop: int) -> NDArray:
+def _codes_of(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> NDArray:
     """Codes ``(T, rows, columns)`` of rows ``first:stop``, here."""
     (fetched,) = loaded.slot.fetch(codes=_coded(loaded, plan, first, stop))
     parts = bands(fetched, plan.band)

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import cpu_backend
 from photon_gpu.engine.codec.bands import SEGMENT
-from photon_gpu.engine.codec.chunk import ALTERED, Opened, Plan
+from photon_gpu.engine.codec.chunk import ALTERED, ChunkPlan, Opened
 from photon_gpu.engine.gpu.bands import bands
 from photon_gpu.engine.gpu.slots import Slot
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels import cpu
 
 
-def bring_down(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any, total: Any) -> int:
+def bring_down(slot: Slot, plan: ChunkPlan, first: int, codes: Any, residuals: Any, total: Any) -> int:
     """Residuals ``(T, rows, columns)``, band after band, from row ``first`` on, into the plan's payload.
 
     Returns ``total``, which comes down with them.
@@ -55,7 +55,9 @@ def bring_down(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any, t
     return int(summed[0])
 
 
-def _sorted(slot: Slot, plan: Plan, first: int, codes: Any, residuals: Any) -> tuple[Any, NDArray[np.int64]]:
+def _sorted(
+    slot: Slot, plan: ChunkPlan, first: int, codes: Any, residuals: Any
+) -> tuple[Any, NDArray[np.int64]]:
     """The residuals of each band by level, and how many each level has, which the plan's payload is told."""
     kernels = slot.lane.backend.kernels
     parts = list(zip(bands(codes, plan.band), bands(residuals, plan.band), strict=True))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span, frame_sizes
 from photon_gpu.engine.codec.dequantize import STABILIZED, render
 from photon_gpu.engine.codec.header import block_shape
-from photon_gpu.engine.codec.quantize import Extent, Forward, extent, span
+from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import inverse_anscombe
 from photon_gpu.engine.model.noise import NoiseModel
@@ -180,7 +180,7 @@ class Labels:
         table = encoding.table()
         self._step, self._phases = table.step, table.phases
         self._luts = table.label_luts() if table.has_lut else None
-        self._forward = None if table.has_lut else Forward(table, found, layout.backend, self._seed)
+        self._forward = None if table.has_lut else Quantizer(table, found, layout.backend, self._seed)
         layout.check(found)
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:

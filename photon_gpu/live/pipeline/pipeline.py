@@ -9,7 +9,7 @@ from typing import Any
 
 from photon_gpu.check import verdict
 from photon_gpu.check.fidelity.chunk_sample import ChunkSample
-from photon_gpu.check.fidelity.lines import Line
+from photon_gpu.check.fidelity.lines import ReportLine
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError, StoreUnavailableError
@@ -52,7 +52,7 @@ class Pipeline:
 
     Attributes
     ----------
-    lines : tuple of Line
+    lines : tuple of ReportLine
         What the check found, once :meth:`finish` returned.
     """
 
@@ -78,7 +78,7 @@ class Pipeline:
         self.ledger = Ledger(config.durability, config.frames_per_chunk, published=published)
         self.buffers = Buffers(config)
         self.layout: Layout | None = None
-        self.lines: tuple[Line, ...] = ()
+        self.lines: tuple[ReportLine, ...] = ()
         self._sample = ChunkSample() if config.check else None
         keeper = Keeper(self.ledger, spool)
         self._delivery = Delivery(

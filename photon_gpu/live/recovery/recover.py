@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check import verdict
-from photon_gpu.check.fidelity.lines import Line
+from photon_gpu.check.fidelity.lines import ReportLine
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
@@ -371,7 +371,7 @@ class _Recovery:
             )
         return NoiseModel.from_dict(facts["noise"]) if facts["noise"] else None
 
-    def _report(self, found: Survey, recovered: int, lines: tuple[Line, ...] = ()) -> RecoverReport:
+    def _report(self, found: Survey, recovered: int, lines: tuple[ReportLine, ...] = ()) -> RecoverReport:
         return RecoverReport(
             url=self._storage.url, frames=found.total, recovered=recovered, lost=found.lost,
             doubtful=found.doubtful, discarded=self._discarded, notes=found.notes,

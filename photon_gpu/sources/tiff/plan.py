@@ -34,7 +34,7 @@ _JPEG = {6, 7, 34892, 33007}
 
 
 @dataclass(frozen=True)
-class Plan:
+class SegmentMap:
     """Where each frame's segments (strips, tiles, or whole pages) lie.
 
     Attributes
@@ -66,7 +66,7 @@ _Listed = tuple[str, Page] | None
 """File and page; None for a page that is missing."""
 
 
-def plan_movie(path: str, *, series: int | None, as_pages: bool, missing: str = ERROR) -> Plan:
+def plan_movie(path: str, *, series: int | None, as_pages: bool, missing: str = ERROR) -> SegmentMap:
     """Walk the file, ask tifffile for the order of its pages, and compare the two.
 
     Parameters
@@ -105,7 +105,7 @@ class _Planner:
             self.chains[path] = read_chain(self.files[path])
         return self.chains[path]
 
-    def plan(self, series: int | None, as_pages: bool) -> Plan:
+    def plan(self, series: int | None, as_pages: bool) -> SegmentMap:
         chain = self.chain(self.path)
         if as_pages and series is not None:
             raise InvalidInputError(f"{self.path}: series and as_pages exclude each other; give one of them")
@@ -145,12 +145,12 @@ class _Planner:
             return "; read it with the program that wrote it, and pass the array"
         return f"; if the pages themselves are sound, {_AS_PAGES}"
 
-    def in_file_order(self, tif: Any, lead: tuple[int, ...]) -> Plan:
+    def in_file_order(self, tif: Any, lead: tuple[int, ...]) -> SegmentMap:
         pages: list[_Listed] = [(self.path, page) for page in self.chain(self.path)]
         pages += [None] * (math.prod(lead) - len(pages))
         return self.build(tif.pages.first, pages, np.arange(len(pages)).reshape(lead))
 
-    def scanimage(self, tif: Any) -> Plan:
+    def scanimage(self, tif: Any) -> SegmentMap:
         """ScanImage: pages in the order of acquisition, channels innermost.
 
         Its frame and slice counts are what was asked for, not what was
@@ -167,7 +167,7 @@ class _Planner:
             self.one_page(tif.pages.first)
         return self.in_file_order(tif, (-(-number // channels), channels) if channels > 1 else (number,))
 
-    def series(self, tif: Any, wanted: int | None) -> Plan:
+    def series(self, tif: Any, wanted: int | None) -> SegmentMap:
         found = tif.series
         if wanted is not None:
             if not 0 <= wanted < len(found):
@@ -188,7 +188,7 @@ class _Planner:
             f"{self.path}: the TIFF holds {len(found)} series: {_listed(found)}; choose one by series={advice}"
         )
 
-    def one_series(self, series: Any, *, every_page: bool) -> Plan:
+    def one_series(self, series: Any, *, every_page: bool) -> SegmentMap:
         keyframe = series.keyframe
         if len(keyframe.treeindex) > 1:
             raise InvalidInputError(
@@ -268,7 +268,7 @@ class _Planner:
                 f"{left[0]}){self.if_sound()}"
             )
 
-    def build(self, keyframe: Any, pages: list[_Listed], order: NDArray[Any]) -> Plan:
+    def build(self, keyframe: Any, pages: list[_Listed], order: NDArray[Any]) -> SegmentMap:
         own = keyframe.parent.root is keyframe.parent
         form = (self.chain(self.path)[keyframe.index] if own else next(filter(None, pages))[1]).form
         segments = math.prod(keyframe.chunked)
@@ -293,7 +293,7 @@ class _Planner:
             strips = len(page.offsets)
         names = list(self.files)
         none = (0,) * strips
-        return Plan(
+        return SegmentMap(
             keyframe=keyframe,
             pages=order,
             files=list(self.files.values()),

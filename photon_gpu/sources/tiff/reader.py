@@ -17,7 +17,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.missing import ERROR, check_missing, settle, spans
-from photon_gpu.sources.tiff.plan import Plan, plan_movie
+from photon_gpu.sources.tiff.plan import SegmentMap, plan_movie
 
 _DECODERS = min(8, os.cpu_count() or 1)
 
@@ -85,7 +85,7 @@ class TiffSource(Source):
             self.close()
             raise
 
-    def _prepare(self, plan: Plan) -> None:
+    def _prepare(self, plan: SegmentMap) -> None:
         keyframe = plan.keyframe
         planes, depth, height, width, samples = keyframe.shaped
         # One page as it is handed out: samples first, however they are stored.
@@ -104,7 +104,7 @@ class TiffSource(Source):
             )
         self._check_segments(plan)
 
-    def _settle_missing(self, plan: Plan) -> NDArray[Any]:
+    def _settle_missing(self, plan: SegmentMap) -> NDArray[Any]:
         """Pages of which the file lacks anything; they are read as zeros, if that was allowed."""
         absent = np.asarray(((plan.offsets == 0) | (plan.counts == 0)).any(axis=1))
         frames = absent[plan.pages].reshape(len(plan.pages), -1).any(axis=1)
@@ -114,7 +114,7 @@ class TiffSource(Source):
             plan.offsets[absent] = plan.counts[absent] = 0
         return absent
 
-    def _is_raw(self, plan: Plan) -> bool:
+    def _is_raw(self, plan: SegmentMap) -> bool:
         """Whether a page's pixels are simply one stretch of bytes, on every page."""
         keyframe = plan.keyframe
         if not keyframe.is_final or keyframe.bitspersample != self.dtype.itemsize * 8:
@@ -122,7 +122,7 @@ class TiffSource(Source):
         gaps = plan.offsets[:, 1:] - (plan.offsets[:, :-1] + plan.counts[:, :-1])
         return not gaps.any()
 
-    def _check_segments(self, plan: Plan) -> None:
+    def _check_segments(self, plan: SegmentMap) -> None:
         offsets, counts = plan.offsets, plan.counts
         if self._raw:
             short = (counts.sum(axis=1) < self._page_nbytes) & ~self._absent
