@@ -227,9 +227,13 @@ def main() -> None:
 
     options.plot.parent.mkdir(parents=True, exist_ok=True)
     figure = plot_bias(
-        photons=LIGHT, float_bias=float_lines, integer_bias=integer_lines, float_bar=FLOAT_BAR,
-        integer_bar=INTEGER_BAR, title="Bias of the decoded mean at step 0.5, worst of all detectors of a gain",
-    )  # fmt: skip
+        photons=LIGHT,
+        float_bias=float_lines,
+        integer_bias=integer_lines,
+        float_bar=FLOAT_BAR,
+        integer_bar=INTEGER_BAR,
+        title="Bias of the decoded mean at step 0.5, worst of all detectors of a gain",
+    )
     save_figure(figure, options.plot, dpi=110)
 
 

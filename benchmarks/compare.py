@@ -40,10 +40,24 @@ SIZES_MB = (16, 64, 256)
 LOCAL, REMOTE = ("encode", "decode", "frame", "trace"), ("s3_frame", "s3_trace")
 ACTIONS = LOCAL + REMOTE
 COLUMNS = (
-    "date", "machine", "photon_gpu", "case", "shape", "dtype", "raw_bytes", "contender", "problem", "lossless",
-    "stored_bytes", "ratio", "bits_per_pixel", "worst_error_sigma", "added_variance_percent", "runs",
+    "date",
+    "machine",
+    "photon_gpu",
+    "case",
+    "shape",
+    "dtype",
+    "raw_bytes",
+    "contender",
+    "problem",
+    "lossless",
+    "stored_bytes",
+    "ratio",
+    "bits_per_pixel",
+    "worst_error_sigma",
+    "added_variance_percent",
+    "runs",
     *(f"{action}_{what}_s" for action in ACTIONS for what in ("median", "min", "max")),
-)  # fmt: skip
+)
 RAM = "/dev/shm"
 _FREE_BYTES = 15 << 30
 
@@ -81,9 +95,13 @@ def measure(
     region = slice(height // 3, height // 3 + 12), slice(width // 3, width // 3 + 12)
     for number, contender in enumerate(contenders):
         row = {
-            "case": case.name, "shape": "x".join(map(str, case.values.shape)), "dtype": case.values.dtype.name,
-            "raw_bytes": case.values.nbytes, "contender": contender.name, "lossless": contender.lossless,
-        }  # fmt: skip
+            "case": case.name,
+            "shape": "x".join(map(str, case.values.shape)),
+            "dtype": case.values.dtype.name,
+            "raw_bytes": case.values.nbytes,
+            "contender": contender.name,
+            "lossless": contender.lossless,
+        }
         rows.append(row)
         place, there = folder / str(number), bucket / str(number) if bucket and contender.remote else None
         problem = (
@@ -199,9 +217,12 @@ def verified(
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
     nbytes = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     row.update(
-        stored_bytes=nbytes, ratio=case.values.nbytes / nbytes, bits_per_pixel=8 * nbytes / case.values.size,
-        worst_error_sigma=worst, added_variance_percent=added,
-    )  # fmt: skip
+        stored_bytes=nbytes,
+        ratio=case.values.nbytes / nbytes,
+        bits_per_pixel=8 * nbytes / case.values.size,
+        worst_error_sigma=worst,
+        added_variance_percent=added,
+    )
     if worst > contender.worst:
         shutil.rmtree(place, ignore_errors=True)
         return f"errs by {worst:.3g} sigma, {contender.worst:g} promised: not timed"

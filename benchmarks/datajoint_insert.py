@@ -64,8 +64,15 @@ def requests_of_a_fetch(dj, schema, folder: Path, movie: np.ndarray) -> dict:
 
     with servers.moto(folder) as upstream:
         proxy = servers.FaultyS3(upstream)
-        spec = {"protocol": "s3", "endpoint": proxy.endpoint, "bucket": "imaging", "location": "bench",
-                "access_key": "AK", "secret_key": "SK", "secure": False}  # fmt: skip
+        spec = {
+            "protocol": "s3",
+            "endpoint": proxy.endpoint,
+            "bucket": "imaging",
+            "location": "bench",
+            "access_key": "AK",
+            "secret_key": "SK",
+            "secure": False,
+        }
         photon_gpu.dj.stores({"remote": spec})
         definition = DEFINITION.replace("@imaging", "@remote")
         table = schema(type("Remote", (dj.Manual,), {"definition": definition}), context={})

@@ -203,11 +203,15 @@ def recordings(folder: Path) -> list[dict]:
         )
         rows.append(
             {
-                "case": case.name, "ratio": chosen.ratio, "above_floor_percent": chosen.above_floor_percent,
-                "predictor": chosen.encoding.predictor.name, "exact": chosen.encoding.exact,
-                "lossless_ratio": lossless.ratio, "sizes": sizes,
+                "case": case.name,
+                "ratio": chosen.ratio,
+                "above_floor_percent": chosen.above_floor_percent,
+                "predictor": chosen.encoding.predictor.name,
+                "exact": chosen.encoding.exact,
+                "lossless_ratio": lossless.ratio,
+                "sizes": sizes,
             }
-        )  # fmt: skip
+        )
     if rows:
         print(
             "\n| recording | ratio | above floor | chosen | best fixed / chosen, bytes | lossless |\n"

@@ -49,14 +49,34 @@ TROUBLES: dict[str, dict[str, float]] = {
     "activity": {"activity": 0.5, "motion": 0.0},
     "bleaching": {"activity": 0.1, "motion": 0.2, "bleaching": 0.6},
     "everything": {
-        "activity": 0.3, "motion": 0.5, "bleaching": 0.4, "flashes": 0.01, "lines": 0.002,
+        "activity": 0.3,
+        "motion": 0.5,
+        "bleaching": 0.4,
+        "flashes": 0.01,
+        "lines": 0.002,
     },
-}  # fmt: skip
+}
 HEADER = (
-    "gain", "photons", "read", "frames", "trouble", "pairs", "verdict", "shot share", "gain error %",
-    "gain +- %", "gain held", "gain bound %", "intercept error", "intercept +-", "intercept held", "intercept bound",
-    "rival gain error %", "rival intercept error", "seconds",
-)  # fmt: skip
+    "gain",
+    "photons",
+    "read",
+    "frames",
+    "trouble",
+    "pairs",
+    "verdict",
+    "shot share",
+    "gain error %",
+    "gain +- %",
+    "gain held",
+    "gain bound %",
+    "intercept error",
+    "intercept +-",
+    "intercept held",
+    "intercept bound",
+    "rival gain error %",
+    "rival intercept error",
+    "seconds",
+)
 LARGE = 5e6  # pairs
 SAMPLE: dict[str, Any] = {"pairs": "time", "seed": 0, "budget_bytes": 1 << 26}  # as by default
 
@@ -96,10 +116,18 @@ def _case(
     wide = gain * photons * 12 + 200 > 30000
     dtype = ("int32" if wide else "int16") if rounded else "float32"
     settings = {
-        "gain": gain, "photons": photons, "read_noise_adu": read * gain, "offset": 100.0, "frames": frames,
-        "height": size, "width": size, "dtype": dtype, "seed": seed, "cells": max(4, size * size // 1100),
+        "gain": gain,
+        "photons": photons,
+        "read_noise_adu": read * gain,
+        "offset": 100.0,
+        "frames": frames,
+        "height": size,
+        "width": size,
+        "dtype": dtype,
+        "seed": seed,
+        "cells": max(4, size * size // 1100),
         **TROUBLES[trouble],
-    }  # fmt: skip
+    }
     return {"read": read, "trouble": trouble, "settings": settings, "rival": True}
 
 
@@ -141,9 +169,14 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     settings = case["settings"]
     row: dict[str, Any] = dict.fromkeys(HEADER, "")
     row.update(
-        gain=settings["gain"], photons=settings["photons"], read=case["read"], frames=settings["frames"],
-        trouble=case["trouble"], verdict=estimate.verdict, seconds=round(seconds, 2),
-    )  # fmt: skip
+        gain=settings["gain"],
+        photons=settings["photons"],
+        read=case["read"],
+        frames=settings["frames"],
+        trouble=case["trouble"],
+        verdict=estimate.verdict,
+        seconds=round(seconds, 2),
+    )
     row["rival gain error %"], row["rival intercept error"] = rival
     row.update(_ours(estimate, truth))
     gain, zero = bounds(movie, draw(open_source(frames), **SAMPLE))
@@ -162,14 +195,15 @@ def _ours(estimate: NoiseEstimate, truth: NoiseModel) -> dict[str, Any]:
     towards = np.array([-zero, -1.0]) / model.gain
     spread = 1.96 * float(np.sqrt(towards @ np.array(facts.covariance) @ towards))
     return {
-        "pairs": facts.pairs_kept, "shot share": round(facts.shot_share, 3),
+        "pairs": facts.pairs_kept,
+        "shot share": round(facts.shot_share, 3),
         "gain error %": round(gain_error, 3),
         "gain +- %": round(50 * (interval.gain[1] - interval.gain[0]) / truth.gain, 3),
         "gain held": interval.gain[0] <= truth.gain <= interval.gain[1],
         "intercept error": round(zero_error, 4),
         "intercept +-": round(spread / _dark_sigma(truth), 4),
         "intercept held": interval.intercept[0] <= intercept <= interval.intercept[1],
-    }  # fmt: skip
+    }
 
 
 def _rival(frames: np.ndarray, truth: NoiseModel) -> tuple[Any, Any]:
@@ -212,15 +246,18 @@ def summary(rows: list[dict[str, Any]], small: list[dict[str, Any]]) -> list[str
     ]
     lit = [r for r in large if r["shot share"] >= DIM]
     kinds = {
-        "5e6 pairs or more": large, f"the same where light makes {DIM:.0%} of the variance": lit,
+        "5e6 pairs or more": large,
+        f"the same where light makes {DIM:.0%} of the variance": lit,
         "fewer pairs": [r for r in given if r not in large],
-    }  # fmt: skip
+    }
     for what, some in kinds.items():
         lines += [line for figure in (GAIN, INTERCEPT) for line in _reach(what, some, figure)]
     groups = {
-        "all movies": [*rows, *small], "5e6 pairs or more": large, "2 to 14 million samples": rows,
+        "all movies": [*rows, *small],
+        "5e6 pairs or more": large,
+        "2 to 14 million samples": rows,
         "small movies": small,
-    }  # fmt: skip
+    }
     for what, found in groups.items():
         judged = [r for r in found if r["gain held"] != "" and r["verdict"] != "REFUSE"]
         for trouble in ("all", *(TROUBLES if found in (rows, small) else ())):

@@ -38,9 +38,16 @@ def block() -> NDArray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pg.PhotonWarning)
         movie = pg.simulate(
-            frames=BLOCK, height=SIZE, width=SIZE, photons=5, gain=TRUTH.gain, offset=TRUTH.offset,
-            read_noise_adu=30.0, cells=200, seed=3,
-        )  # fmt: skip
+            frames=BLOCK,
+            height=SIZE,
+            width=SIZE,
+            photons=5,
+            gain=TRUTH.gain,
+            offset=TRUTH.offset,
+            read_noise_adu=30.0,
+            cells=200,
+            seed=3,
+        )
         return np.asarray(movie)
 
 

@@ -174,8 +174,10 @@ def end_to_end_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]
     for layout, predictor in (("compact", "mean"), ("compact", "past"), ("compact", "full"), ("plain", None)):
         stores = {}
         for where, source, backend in (
-            ("host, numba", host, "numba"), ("host, cupy", host, "cupy"), ("GPU, cupy", there, "cupy"),
-        ):  # fmt: skip
+            ("host, numba", host, "numba"),
+            ("host, cupy", host, "cupy"),
+            ("GPU, cupy", there, "cupy"),
+        ):
             url = f"memory://benchmark-{layout}-{predictor}-{where}"
             options = {
                 "layout": layout,
@@ -203,10 +205,17 @@ def end_to_end_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]
             storage = pg.open(url).storage
             stores[where] = {name: storage.read(name) for name in storage.names()}
             rows.append(
-                {"layout": layout, "predictor": predictor or "", "frames in": where,
-                 "encode GB/s": host.nbytes / 1e9 / report.seconds, "decode GB/s": opened, "ratio": report.ratio,
-                 "same store": stores[where] == stores["host, numba"], "stages": report.stages}
-            )  # fmt: skip
+                {
+                    "layout": layout,
+                    "predictor": predictor or "",
+                    "frames in": where,
+                    "encode GB/s": host.nbytes / 1e9 / report.seconds,
+                    "decode GB/s": opened,
+                    "ratio": report.ratio,
+                    "same store": stores[where] == stores["host, numba"],
+                    "stages": report.stages,
+                }
+            )
     return rows
 
 

@@ -34,8 +34,18 @@ SETTINGS = (
     ("lossless", "fast"),
 )
 ACTIONS = ("open", "frame", "other_chunk", "again", "third", "trace")
-COLUMNS = ("date", "machine", "store", "layout", "preset", "shape", "chunk_frames", "ratio", "reads",
-           *(f"{action}_{what}_ms" for action in ACTIONS for what in ("median", "min", "max")))  # fmt: skip
+COLUMNS = (
+    "date",
+    "machine",
+    "store",
+    "layout",
+    "preset",
+    "shape",
+    "chunk_frames",
+    "ratio",
+    "reads",
+    *(f"{action}_{what}_ms" for action in ACTIONS for what in ("median", "min", "max")),
+)
 
 
 def measure(
@@ -64,8 +74,15 @@ def measure(
             there.take(place)
             stores["S3"] = there.url, {"storage_options": there.options}
         for store, (url, options) in stores.items():
-            row = {"store": store, "layout": layout, "preset": preset, "shape": "x".join(map(str, values.shape)),
-                   "chunk_frames": chunk, "ratio": report.ratio, "reads": reads}  # fmt: skip
+            row = {
+                "store": store,
+                "layout": layout,
+                "preset": preset,
+                "shape": "x".join(map(str, values.shape)),
+                "chunk_frames": chunk,
+                "ratio": report.ratio,
+                "reads": reads,
+            }
             rows.append(row)
             places[len(rows) - 1] = url, options, wholes[place.name]
     took: list[dict[str, list[float]]] = [{action: [] for action in ACTIONS} for _ in rows]

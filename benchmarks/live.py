@@ -147,10 +147,14 @@ def rivals(seconds: float, rounds: int, where: str | None) -> list[dict[str, Any
     for name, found in rows.items():
         rates = [rate for rate, _, _ in found]
         row = {
-            "writer": name, "mb_s": float(np.median(rates)), "lowest_mb_s": min(rates), "highest_mb_s": max(rates),
-            "of_first": float(np.median(rates)) / first, "ratio": found[0][1],
+            "writer": name,
+            "mb_s": float(np.median(rates)),
+            "lowest_mb_s": min(rates),
+            "highest_mb_s": max(rates),
+            "of_first": float(np.median(rates)) / first,
+            "ratio": found[0][1],
             "worst_error_sigma": max(error for _, _, error in found),
-        }  # fmt: skip
+        }
         out.append(row)
         print(
             f"| {name} | {row['mb_s']:,.0f} | {min(rates):,.0f} to {max(rates):,.0f} | {row['of_first']:.2f} | "
@@ -180,16 +184,22 @@ def paced(seconds: float, rounds: int, rate: float, where: str | None) -> list[d
         return took, late
 
     rows = _turns(where, rounds, list(PACED), one)
-    print(f"\nappends of one frame at {rate:g} MB/s, {seconds:g} s each, {rounds} rounds; {machine()}; "
-          f"load {os.getloadavg()[0]:.1f}\n")  # fmt: skip
+    print(
+        f"\nappends of one frame at {rate:g} MB/s, {seconds:g} s each, {rounds} rounds; {machine()}; "
+        f"load {os.getloadavg()[0]:.1f}\n"
+    )
     print("| writer | p50 ms | p99 ms | worst ms | late by over 100 ms |\n|---|---|---|---|---|")
     out = []
     for name, found in rows.items():
         took = [ms for one_took, _ in found for ms in one_took]
         row = {
-            "writer": name, "p50_ms": float(np.median(took)), "p99_ms": float(np.quantile(took, 0.99)),
-            "worst_ms": max(took), "late": sum(late for _, late in found), "appends": len(took),
-        }  # fmt: skip
+            "writer": name,
+            "p50_ms": float(np.median(took)),
+            "p99_ms": float(np.quantile(took, 0.99)),
+            "worst_ms": max(took),
+            "late": sum(late for _, late in found),
+            "appends": len(took),
+        }
         out.append(row)
         print(
             f"| {name} | {row['p50_ms']:.2f} | {row['p99_ms']:.2f} | {row['worst_ms']:.1f} | "
@@ -227,10 +237,13 @@ def hours(hours: float, seconds: float, where: str | None) -> dict[str, Any]:
     shutil.rmtree(folder)
     settled, half = len(memory) // 10, len(memory) // 2  # the queue fills first
     row = {
-        "frames": frames, "hours_at_30_hz": frames / 30 / 3600, "mb_s": frames * FRAME_BYTES / 1e6 / spent,
-        "most_bytes_first_half": max(memory[settled:half]), "most_bytes_second_half": max(memory[half:]),
+        "frames": frames,
+        "hours_at_30_hz": frames / 30 / 3600,
+        "mb_s": frames * FRAME_BYTES / 1e6 / spent,
+        "most_bytes_first_half": max(memory[settled:half]),
+        "most_bytes_second_half": max(memory[half:]),
         "worst_error_sigma": error,
-    }  # fmt: skip
+    }
     print(
         f"\n{frames:,} frames, {row['hours_at_30_hz']:.2f} hours at 30 Hz, in {spent:.0f} s ({row['mb_s']:,.0f} MB/s): "
         f"memory at most {row['most_bytes_first_half'] / 1e6:,.0f} MB in the first half (after its first fifth), "

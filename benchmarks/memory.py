@@ -74,8 +74,13 @@ def measure(layout: str, gigabytes: float) -> dict:
             trust_noise=True,
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"layout": layout, "raw_bytes": movie.nbytes, "peak_bytes": peak, "ratio": report.ratio,
-            "mb_s": report.megabytes_per_second}  # fmt: skip
+    return {
+        "layout": layout,
+        "raw_bytes": movie.nbytes,
+        "peak_bytes": peak,
+        "ratio": report.ratio,
+        "mb_s": report.megabytes_per_second,
+    }
 
 
 def main() -> None:

@@ -83,10 +83,16 @@ def estimate(
     gets = sum(count for kind, count in every.items() if kind in ("GET", "HEAD"))
     month = load_prices()["STANDARD"]["price"] * raw_bytes / 2**30
     return Estimate(
-        hours=hours, chunks=chunks, movies=movies, puts=puts, gets=gets,
-        compute_usd=hours * workers * core_hour_usd, requests_usd=puts * put_usd + gets * get_usd,
-        month_raw_usd=month, month_stored_usd=month / measured.ratio,
-    )  # fmt: skip
+        hours=hours,
+        chunks=chunks,
+        movies=movies,
+        puts=puts,
+        gets=gets,
+        compute_usd=hours * workers * core_hour_usd,
+        requests_usd=puts * put_usd + gets * get_usd,
+        month_raw_usd=month,
+        month_stored_usd=month / measured.ratio,
+    )
 
 
 def requests(client, sizes: tuple[int, int] = (4, 16)) -> tuple[dict[str, float], dict[str, float]]:
@@ -101,9 +107,17 @@ def requests(client, sizes: tuple[int, int] = (4, 16)) -> tuple[dict[str, float]
             for chunks in (1, *sizes):  # the first pays for what is done once per process
                 proxy.seen.clear()
                 pg.encode_many(
-                    [Shifted(10 * chunks, 64)], [f"s3://imaging/petabyte/{chunks}.zarr"], client=client,
-                    noise=NOISE, layout="compact", preset="fast", chunk_frames=10, storage_options=options,
-                 check=False, trust_noise=True)  # fmt: skip
+                    [Shifted(10 * chunks, 64)],
+                    [f"s3://imaging/petabyte/{chunks}.zarr"],
+                    client=client,
+                    noise=NOISE,
+                    layout="compact",
+                    preset="fast",
+                    chunk_frames=10,
+                    storage_options=options,
+                    check=False,
+                    trust_noise=True,
+                )
                 counts.append(Counter(kind(line) for line in proxy.seen))
         finally:
             proxy.close()
@@ -154,9 +168,12 @@ def measure(repeats: int = 3, movies: int = 4, frames: int = 400, size: int = 51
             best = report if best is None or report.seconds < best.seconds else best
         chunk, movie = requests(client)
     return Measured(
-        ratio=best.ratio, megabytes_per_second=best.megabytes_per_second / workers, per_chunk=chunk,
-        per_movie=movie, machine=machine(),
-    )  # fmt: skip
+        ratio=best.ratio,
+        megabytes_per_second=best.megabytes_per_second / workers,
+        per_chunk=chunk,
+        per_movie=movie,
+        machine=machine(),
+    )
 
 
 def told(measured: Measured, found: Estimate, terabytes: float, workers: int) -> str:
@@ -193,9 +210,12 @@ def page(
 ) -> str:
     """The estimate, as Markdown."""
     found = estimate(
-        measured, raw_bytes=terabytes * 1e12, movie_bytes=movie_gigabytes * 1e9, chunk_bytes=chunk_megabytes * 1e6,
+        measured,
+        raw_bytes=terabytes * 1e12,
+        movie_bytes=movie_gigabytes * 1e9,
+        chunk_bytes=chunk_megabytes * 1e6,
         workers=workers,
-    )  # fmt: skip
+    )
     return told(measured, found, terabytes, workers)
 
 
@@ -237,9 +257,12 @@ def main(arguments: list[str] | None = None) -> Path:
 def measured_in(row: dict[str, str]) -> Measured:
     """What a row of the CSV says."""
     return Measured(
-        ratio=float(row["ratio"]), megabytes_per_second=float(row["megabytes_per_second"]),
-        per_chunk=json.loads(row["per_chunk"]), per_movie=json.loads(row["per_movie"]), machine=row["machine"],
-    )  # fmt: skip
+        ratio=float(row["ratio"]),
+        megabytes_per_second=float(row["megabytes_per_second"]),
+        per_chunk=json.loads(row["per_chunk"]),
+        per_movie=json.loads(row["per_movie"]),
+        machine=row["machine"],
+    )
 
 
 if __name__ == "__main__":

@@ -61,10 +61,15 @@ def measure(case: Case, frames: int, steps: tuple[float, ...] = STEPS) -> list[P
         error = np.asarray(stabilized, np.float64) - truth
         points.append(
             Point(
-                case.name, contender, step, 8 * nbytes / values.size, values.nbytes / nbytes,
-                100 * float((error**2).mean()), float(np.abs(error).max()),
+                case.name,
+                contender,
+                step,
+                8 * nbytes / values.size,
+                values.nbytes / nbytes,
+                100 * float((error**2).mean()),
+                float(np.abs(error).max()),
             )
-        )  # fmt: skip
+        )
 
     for layout, preset in (("compact", "small"), ("compact", "fast"), ("plain", "balanced")):
         for step in steps:
@@ -142,8 +147,17 @@ def table(points: list[Point]) -> str:
 
 
 COLOURS = (
-    "#0072B2", "#56B4E9", "#004466", "#D55E00", "#E69F00", "#CC79A7", "#882255", "#009E73", "#888888", "#000000",
-)  # fmt: skip
+    "#0072B2",
+    "#56B4E9",
+    "#004466",
+    "#D55E00",
+    "#E69F00",
+    "#CC79A7",
+    "#882255",
+    "#009E73",
+    "#888888",
+    "#000000",
+)
 
 
 def plot(points: list[Point], place: Path) -> None:
@@ -169,16 +183,27 @@ def plot(points: list[Point], place: Path) -> None:
 def _panel(ax: Any, points: list[Point], names: list[str]) -> None:
     floor = np.geomspace(0.3, 60, 100)
     ax.fill_between(
-        floor, 0, [noise_floor_bits(math.sqrt(12 * f / 100)) for f in floor], color="black", alpha=0.07, lw=0,
+        floor,
+        0,
+        [noise_floor_bits(math.sqrt(12 * f / 100)) for f in floor],
+        color="black",
+        alpha=0.07,
+        lw=0,
         label="below the noise floor",
-    )  # fmt: skip
+    )
     for name, colour in zip(names, COLOURS, strict=False):
         own = sorted((p for p in points if p.contender == name), key=lambda p: p.added_variance_percent)
         ours = name.startswith("photon_gpu")
         ax.plot(
-            [p.added_variance_percent for p in own], [p.bits_per_pixel for p in own], "o-" if ours else "s--",
-            color=colour, lw=2.4 if ours else 1.1, ms=5 if ours else 4, label=name, zorder=3 if ours else 2,
-        )  # fmt: skip
+            [p.added_variance_percent for p in own],
+            [p.bits_per_pixel for p in own],
+            "o-" if ours else "s--",
+            color=colour,
+            lw=2.4 if ours else 1.1,
+            ms=5 if ours else 4,
+            label=name,
+            zorder=3 if ours else 2,
+        )
     for step in (0.25, 0.5, 1.0, 2.0):
         ax.axvline(100 * step**2 / 12, color="black", alpha=0.15, lw=0.8)
         ax.text(100 * step**2 / 12, 0.12, f" step {step:g}", fontsize=8, color="#666666")

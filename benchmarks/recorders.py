@@ -33,9 +33,14 @@ def ours(durability: str, layout: str = "compact", *, wait: bool = True) -> Begi
     class Ours:
         def __init__(self, folder: Path) -> None:
             self.live = pg.LiveWriter(
-                folder / "m.zarr", frame_shape=SHAPE, dtype="int16", noise=NOISE, layout=layout,
-                durability=durability, spool=folder / "spool",
-            )  # fmt: skip
+                folder / "m.zarr",
+                frame_shape=SHAPE,
+                dtype="int16",
+                noise=NOISE,
+                layout=layout,
+                durability=durability,
+                spool=folder / "spool",
+            )
 
         def append(self, frames: NDArray[np.int16]) -> int:
             return self.live.append(frames, wait=wait)
@@ -93,9 +98,13 @@ def by_hand(compressed: bool) -> Begin:
 
             compressor = numcodecs.Blosc(cname="zstd", clevel=1, shuffle=2) if compressed else None
             self.array = zarr.create_array(
-                str(folder / "m.zarr"), shape=(0, *SHAPE), chunks=(CHUNK, *SHAPE), dtype="int16", zarr_format=2,
+                str(folder / "m.zarr"),
+                shape=(0, *SHAPE),
+                chunks=(CHUNK, *SHAPE),
+                dtype="int16",
+                zarr_format=2,
                 compressors=compressor,
-            )  # fmt: skip
+            )
             self.chunk, self.filled = np.empty((CHUNK, *SHAPE), np.int16), 0
 
         def append(self, frames: NDArray[np.int16]) -> None:

@@ -92,9 +92,14 @@ def measure(gigabytes: float, kills: int, seed: int, where: str | None) -> dict[
     finally:
         shutil.rmtree(folder.parent)
     row = {
-        "gigabytes": frames * FRAME_BYTES / 1e9, "frames": frames, "chunks": chunks, "kills": killed,
-        "chunks_done_again": again, "seconds": spent, "worst_error_sigma": worst,
-    }  # fmt: skip
+        "gigabytes": frames * FRAME_BYTES / 1e9,
+        "frames": frames,
+        "chunks": chunks,
+        "kills": killed,
+        "chunks_done_again": again,
+        "seconds": spent,
+        "worst_error_sigma": worst,
+    }
     print(
         f"{row['gigabytes']:.1f} GB in {chunks:,} chunks, killed {killed} times: {again} chunks done again, "
         f"{spent:.0f} s in all; {machine()}; load {os.getloadavg()[0]:.1f}"

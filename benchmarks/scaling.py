@@ -27,8 +27,16 @@ from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.tools.profiling.profile import on_cores
 
 CORES = worker_count(None)
-POINT = {"frames": 400, "size": 512, "cores": CORES, "chunk_frames": 100, "movies": 1, "workers": 0,
-         "layout": "compact", "preset": "fast"}  # fmt: skip
+POINT = {
+    "frames": 400,
+    "size": 512,
+    "cores": CORES,
+    "chunk_frames": 100,
+    "movies": 1,
+    "workers": 0,
+    "layout": "compact",
+    "preset": "fast",
+}
 AXES: dict[str, list[dict]] = {
     "length": [{"frames": n} for n in (100, 200, 400, 800, 1600, 3200)],
     "frame size": [{"size": n, "frames": 200} for n in (128, 256, 512, 1024, 2048)],
@@ -36,12 +44,25 @@ AXES: dict[str, list[dict]] = {
     "chunk_frames": [{"chunk_frames": n} for n in (10, 25, 50, 100, 200, 400)],
     "movies": [{"movies": n, "frames": 100, "size": 256} for n in (1, 2, 4, 8, 16, 32)],
     "dask workers": [{"workers": n, "movies": 4, "cores": CORES} for n in sorted({1, 2, CORES})],
-}  # fmt: skip
+}
 VARIES = {"length": "frames", "frame size": "size", "dask workers": "workers"}
 LIMIT = 1.15
 """Exponents of time above this are told as a defect; below, they are within what timing scatters."""
-COLUMNS = ("date", "machine", "axis", "value", "raw_bytes", "seconds", "min_seconds", "max_seconds", "mb_s",
-           "cpu_seconds", "others_percent", "peak_bytes", "frame_ms")  # fmt: skip
+COLUMNS = (
+    "date",
+    "machine",
+    "axis",
+    "value",
+    "raw_bytes",
+    "seconds",
+    "min_seconds",
+    "max_seconds",
+    "mb_s",
+    "cpu_seconds",
+    "others_percent",
+    "peak_bytes",
+    "frame_ms",
+)
 _LONGEST = 300.0
 
 
@@ -53,8 +74,13 @@ def point(facts: dict, repeats: int) -> dict:
     cpu: list[float] = []
     others = Others()
     movies = [Shifted(facts["frames"], facts["size"], seed) for seed in range(facts["movies"])]
-    options = {"noise": NOISE, "layout": facts["layout"], "preset": facts["preset"],
-               "chunk_frames": facts["chunk_frames"], "overwrite": True}  # fmt: skip
+    options = {
+        "noise": NOISE,
+        "layout": facts["layout"],
+        "preset": facts["preset"],
+        "chunk_frames": facts["chunk_frames"],
+        "overwrite": True,
+    }
     out = {"raw_bytes": sum(movie.nbytes for movie in movies)}
     with tempfile.TemporaryDirectory() as folder:
         urls = [Path(folder) / f"{n}.zarr" for n in range(len(movies))]
@@ -218,8 +244,11 @@ def measure(axis: str, until: float, repeats: int, points: int) -> list[dict]:
         row["mb_s"] = row["raw_bytes"] / 1e6 / row["seconds"]
         rows.append(row)
         frame = f", frame {row['frame_ms']:.1f} ms" if "frame_ms" in row else ""
-        print(f"  {axis} {row['value']}: {row['seconds']:.2f} s, {row['mb_s']:,.0f} MB/s, "
-              f"{row['peak_bytes'] / 1e6:,.0f} MB peak{frame}", flush=True)  # fmt: skip
+        print(
+            f"  {axis} {row['value']}: {row['seconds']:.2f} s, {row['mb_s']:,.0f} MB/s, "
+            f"{row['peak_bytes'] / 1e6:,.0f} MB peak{frame}",
+            flush=True,
+        )
     return rows
 
 

@@ -365,9 +365,11 @@ def main(arguments: list[str] | None = None) -> None:
                 fill(scale, name, text)
         made += 1
     pages: dict[str, tuple[str, Callable[[Rows], str]]] = {
-        "latency": ("latency", frames), "workers": ("workers", many_workers), "scaling": ("scaling", growth),
+        "latency": ("latency", frames),
+        "workers": ("workers", many_workers),
+        "scaling": ("scaling", growth),
         "petabyte": ("petabyte", lambda rows: petabyte.page(petabyte.measured_in(rows[-1]))),
-    }  # fmt: skip
+    }
     for kind, (name, page) in pages.items():
         if found := newest(kind, options.results):
             fill(scale, name, page(load(found)))

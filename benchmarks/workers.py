@@ -34,13 +34,29 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 
-COLUMNS = ("date", "machine", "load", "by", "workers", "raw_bytes", "rounds", "seconds", "min_seconds", "max_seconds",
-           "mb_s", "speed_up", "stages")  # fmt: skip
+COLUMNS = (
+    "date",
+    "machine",
+    "load",
+    "by",
+    "workers",
+    "raw_bytes",
+    "rounds",
+    "seconds",
+    "min_seconds",
+    "max_seconds",
+    "mb_s",
+    "speed_up",
+    "stages",
+)
 SETTINGS: dict[str, Any] = {"noise": NOISE, "layout": "compact", "preset": "fast", "overwrite": True}
 _FIXED = Encoding(
-    layout="compact", dtype="int16", noise=NOISE, predictor=Predictor(name="mean"),
+    layout="compact",
+    dtype="int16",
+    noise=NOISE,
+    predictor=Predictor(name="mean"),
     compressor=Compressor(cname="zstd", clevel=1, shuffle=0),
-)  # fmt: skip
+)
 SHM = Path("/dev/shm")
 
 
@@ -130,9 +146,11 @@ def measure(
                     print(f"  {row['workers']} workers' time, %: {row['stages']}", flush=True)
                 rows.append(row)
         rows += table(
-            "compute alone", raw,
-            {f"bare {n}": lambda n=n: bare[n].run(compute, [(s,) for s in sources]) for n in counts}, rounds,
-        )  # fmt: skip
+            "compute alone",
+            raw,
+            {f"bare {n}": lambda n=n: bare[n].run(compute, [(s,) for s in sources]) for n in counts},
+            rounds,
+        )
     return rows
 
 
@@ -155,11 +173,18 @@ def table(load: str, raw: int, actions: dict[str, Callable[[], object]], rounds:
         first.setdefault(by, timing.median)
         rows.append(
             {
-                "load": load, "by": by, "workers": int(workers), "raw_bytes": raw, "rounds": rounds,
-                "seconds": timing.median, "min_seconds": min(timing.seconds), "max_seconds": max(timing.seconds),
-                "mb_s": raw / 1e6 / timing.median, "speed_up": first[by] / timing.median,
+                "load": load,
+                "by": by,
+                "workers": int(workers),
+                "raw_bytes": raw,
+                "rounds": rounds,
+                "seconds": timing.median,
+                "min_seconds": min(timing.seconds),
+                "max_seconds": max(timing.seconds),
+                "mb_s": raw / 1e6 / timing.median,
+                "speed_up": first[by] / timing.median,
             }
-        )  # fmt: skip
+        )
         print(
             f"  {load}, {by}, {workers} workers: {timing.rate(raw)} MB/s, {rows[-1]['speed_up']:.2f} times one",
             flush=True,

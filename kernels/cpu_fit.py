@@ -18,9 +18,14 @@ LIMIT = 1 << 17
 
 @jit
 def mix_sums(
-    codes: NDArray, rates: NDArray[np.int32], kept: NDArray[np.int64], centre: int, mean: NDArray[np.int32],
-    terms: NDArray[np.int32], out: NDArray[np.int64],
-) -> None:  # fmt: skip
+    codes: NDArray,
+    rates: NDArray[np.int32],
+    kept: NDArray[np.int64],
+    centre: int,
+    mean: NDArray[np.int32],
+    terms: NDArray[np.int32],
+    out: NDArray[np.int64],
+) -> None:
     """Products of every two terms, summed over the rows ``kept`` of each frame of ``codes (T, R, C)``.
 
     ``mean (R, C)`` and ``terms (TERMS, C)`` are scratch, ``out (T, TERMS, TERMS)``. All terms are in 1/128

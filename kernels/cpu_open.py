@@ -11,9 +11,15 @@ from photon_gpu.kernels.cpu_cache import jit
 
 @jit
 def restore_mean_packed(
-    nibbles: NDArray[np.uint8], escapes: NDArray, starts: NDArray[np.int64], segment: int, rates: NDArray[np.int32],
-    first: int, state: NDArray, out: NDArray,
-) -> int:  # fmt: skip
+    nibbles: NDArray[np.uint8],
+    escapes: NDArray,
+    starts: NDArray[np.int64],
+    segment: int,
+    rates: NDArray[np.int32],
+    first: int,
+    state: NDArray,
+    out: NDArray,
+) -> int:
     """As ``unpack`` and then ``restore_mean``, of 8-bit codes ``out (T, n)``; returns what ``unpack`` does.
 
     Residuals are unpacked a segment at a time to where their codes will be, and restored there frame by frame.

@@ -115,9 +115,12 @@ def _put_value(
 
 @jit
 def _tables(
-    residuals: NDArray, counts: NDArray[np.int64], ranks: NDArray[np.uint8], shares: NDArray[np.int64],
+    residuals: NDArray,
+    counts: NDArray[np.int64],
+    ranks: NDArray[np.uint8],
+    shares: NDArray[np.int64],
     starts: NDArray[np.int64],
-) -> None:  # fmt: skip
+) -> None:
     """Ranks, frequencies and their sums of every level's symbols, ``(levels, symbols)``."""
     symbols, begin, seen = ranks.shape[1], 0, np.empty(ranks.shape[1], np.int64)
     for level in range(counts.size):
@@ -217,9 +220,13 @@ def code_levels(residuals: NDArray, counts: NDArray[np.int64], words: NDArray[np
 
 @jit
 def _code_run(
-    residuals: NDArray, starts: NDArray[np.int64], shares: NDArray[np.int64], x: NDArray[np.uint64],
-    words: NDArray[np.uint16], at: int,
-) -> int:  # fmt: skip
+    residuals: NDArray,
+    starts: NDArray[np.int64],
+    shares: NDArray[np.int64],
+    x: NDArray[np.uint64],
+    words: NDArray[np.uint16],
+    at: int,
+) -> int:
     """Residuals of one level, backwards: sample ``i`` goes into state ``i % LANES``."""
     for i in range(residuals.size - 1, -1, -1):
         lane = np.uint64(i & (LANES - 1))

@@ -105,9 +105,21 @@ def test_its_key_is_not_overwritten(movie):
 
 @pytest.mark.parametrize(
     "found",
-    [None, 3, [], {}, {"verdict": "FINE"}, {"verdict": "PASS", "model": None, "interval": {"gain": "ab"}},
-     {"verdict": "PASS", "interval": {"gain": [1, 2]}, "model": {"gain": "x"}, "warnings": [1, {"name": 2}]}],
-)  # fmt: skip
+    [
+        None,
+        3,
+        [],
+        {},
+        {"verdict": "FINE"},
+        {"verdict": "PASS", "model": None, "interval": {"gain": "ab"}},
+        {
+            "verdict": "PASS",
+            "interval": {"gain": [1, 2]},
+            "model": {"gain": "x"},
+            "warnings": [1, {"name": 2}],
+        },
+    ],
+)
 def test_hostile_attributes_are_not_trusted(found):
     assert auto_noise.note({"noise_estimate": found}) in (None, "estimated from the movie: PASS")
     assert auto_noise.findings({"noise_estimate": found}) == []

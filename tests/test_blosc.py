@@ -49,11 +49,14 @@ KINDS = ["photons", "noise", "half", "zeros"]
 
 
 @given(
-    cname=st.sampled_from(["zstd", "lz4", "zlib", "blosclz", "lz4hc"]), clevel=st.sampled_from([0, 1, 5, 9]),
-    shuffle=st.sampled_from([0, 1, 2]), blocksize=st.sampled_from([0, 1024, 4096, 1 << 14, 1 << 16, 10_000]),
-    dtype=st.sampled_from(["u1", "<u2", "<f8", "<i4"]), kind=st.sampled_from(KINDS),
+    cname=st.sampled_from(["zstd", "lz4", "zlib", "blosclz", "lz4hc"]),
+    clevel=st.sampled_from([0, 1, 5, 9]),
+    shuffle=st.sampled_from([0, 1, 2]),
+    blocksize=st.sampled_from([0, 1024, 4096, 1 << 14, 1 << 16, 10_000]),
+    dtype=st.sampled_from(["u1", "<u2", "<f8", "<i4"]),
+    kind=st.sampled_from(KINDS),
     count=st.integers(1, 40_000) | st.sampled_from([1 << 13, 1 << 14, (1 << 14) + 1, 1 << 16, (1 << 16) + 7]),
-)  # fmt: skip
+)
 @settings(deadline=None, max_examples=250, derandomize=True)
 def test_the_bytes_are_those_of_numcodecs(cname, clevel, shuffle, blocksize, dtype, kind, count):
     data = contents(kind, count, dtype)
@@ -177,11 +180,15 @@ def test_a_damaged_frame_is_an_error_or_the_right_length_never_a_crash(kind):
 @pytest.mark.parametrize(
     "nbytes, size, length, words",
     [
-        (2**31 - 1, 1 << 16, None, "cannot hold"), (-5, 1 << 16, None, "opening to"), (100_000, 0, None, "blocks of 0"),
-        (100_000, -1, None, "opening to"), (100_000, 1, None, "cannot hold"), (100_000, 1 << 14, 5, "says it has 5"),
+        (2**31 - 1, 1 << 16, None, "cannot hold"),
+        (-5, 1 << 16, None, "opening to"),
+        (100_000, 0, None, "blocks of 0"),
+        (100_000, -1, None, "opening to"),
+        (100_000, 1, None, "cannot hold"),
+        (100_000, 1 << 14, 5, "says it has 5"),
         (99_999, 1 << 14, None, "asks for"),
     ],
-)  # fmt: skip
+)
 def test_hostile_headers_are_refused_before_memory_is_taken(nbytes, size, length, words):
     frame = bytearray(compress(contents("photons", 100_000, "u1"), Compressor(blocksize=1 << 14, shuffle=0)))
     struct.pack_into("<iii", frame, 4, nbytes, size, len(frame) if length is None else length)
@@ -205,23 +212,47 @@ def test_settings_round_trip_and_parse():
         assert found == expected and Compressor.from_dict(found.to_dict()) == found
     assert "blocksize" not in Compressor(blocksize=0).to_dict()
     assert Compressor().to_dict() == {
-        "id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 1, "blocksize": 1 << 20,
-    }  # fmt: skip
+        "id": "blosc",
+        "cname": "zstd",
+        "clevel": 1,
+        "shuffle": 1,
+        "blocksize": 1 << 20,
+    }
 
 
 @pytest.mark.parametrize(
-    "text", ["", "zstd", "zstd-1", "zstd-1-byte-big", "zstd-1-byte-1-1", "gzip-1-none", "zstd-10-none", "zstd-x-none", "zstd-1-up"]
-)  # fmt: skip
+    "text",
+    [
+        "",
+        "zstd",
+        "zstd-1",
+        "zstd-1-byte-big",
+        "zstd-1-byte-1-1",
+        "gzip-1-none",
+        "zstd-10-none",
+        "zstd-x-none",
+        "zstd-1-up",
+    ],
+)
 def test_unreadable_settings_are_refused(text):
     with pytest.raises(InvalidInputError, match="compressor"):
         Compressor.parse(text)
 
 
 @pytest.mark.parametrize(
-    "entry", [None, {}, {"id": "pickle"}, {"id": "blosc", "more": 1}, {"id": "blosc", "clevel": 11},
-              {"id": "blosc", "shuffle": True}, {"id": "blosc", "blocksize": 7}, {"id": "blosc", "cname": "snappy"},
-              []],
-)  # fmt: skip
+    "entry",
+    [
+        None,
+        {},
+        {"id": "pickle"},
+        {"id": "blosc", "more": 1},
+        {"id": "blosc", "clevel": 11},
+        {"id": "blosc", "shuffle": True},
+        {"id": "blosc", "blocksize": 7},
+        {"id": "blosc", "cname": "snappy"},
+        [],
+    ],
+)
 def test_unreadable_entries_are_refused(entry):
     with pytest.raises(InvalidInputError, match="compressor"):
         Compressor.from_dict(entry)

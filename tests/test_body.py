@@ -12,16 +12,28 @@ from photon_gpu.engine.codec.bands import SEGMENT, Places, Reader, Writer, from_
 from photon_gpu.errors import CorruptDataError
 
 SHAPES = [  # frames, rows, columns, rows per band
-    (1, 1, 1, 1), (3, 1, 1, 4), (3, 5, 7, 2), (2, 9, 4, 3), (1, 40, 3, 16), (9, 17, 1001, 8), (70, 33, 40, 32),
-]  # fmt: skip
+    (1, 1, 1, 1),
+    (3, 1, 1, 4),
+    (3, 5, 7, 2),
+    (2, 9, 4, 3),
+    (1, 40, 3, 16),
+    (9, 17, 1001, 8),
+    (70, 33, 40, 32),
+]
 
 
 def places(shape, *, width=1, packed=True, levels=0, coded=False) -> Places:
     frames, rows, columns, band = shape
     return Places(
-        frames=frames, rows=rows, columns=columns, band=band, width=width, packed=packed and not coded,
-        coded=coded, levels=levels,
-    )  # fmt: skip
+        frames=frames,
+        rows=rows,
+        columns=columns,
+        band=band,
+        width=width,
+        packed=packed and not coded,
+        coded=coded,
+        levels=levels,
+    )
 
 
 def bands(shape, width, spread, seed=0) -> dict[int, np.ndarray]:

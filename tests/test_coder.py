@@ -87,11 +87,17 @@ def test_within_half_a_step_in_every_dtype(dtype, dither, name):
 
 
 @given(
-    gain=st.floats(0.05, 500), offset=st.floats(-500, 500), read=st.floats(0, 5), step=st.floats(0.05, 4),
-    photons=st.floats(0, 3000), dither=st.sampled_from([None, 0, 2**32 - 1]), name=st.sampled_from(list(MADE)),
+    gain=st.floats(0.05, 500),
+    offset=st.floats(-500, 500),
+    read=st.floats(0, 5),
+    step=st.floats(0.05, 4),
+    photons=st.floats(0, 3000),
+    dither=st.sampled_from([None, 0, 2**32 - 1]),
+    name=st.sampled_from(list(MADE)),
     dtype=st.sampled_from(["int16", "uint16", "int32", "float32", "float64"]),
-    shape=st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 20)), seed=st.integers(0, 99),
-)  # fmt: skip
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 20)),
+    seed=st.integers(0, 99),
+)
 @settings(deadline=None, max_examples=120, derandomize=True)
 def test_within_half_a_step_under_any_model(
     gain, offset, read, step, photons, dither, name, dtype, shape, seed
@@ -230,9 +236,15 @@ def test_an_altered_residual_anywhere_is_found():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"step": 0.25}, {"noise": NoiseModel(gain=2.0, offset=100.0, variance=5.0)}, {"dtype": "int16"}, {"exact": True},
-     {"dither": 0}, {"noise": NoiseModel(gain=2.1, offset=100.0, variance=4.0)}],
-)  # fmt: skip
+    [
+        {"step": 0.25},
+        {"noise": NoiseModel(gain=2.0, offset=100.0, variance=5.0)},
+        {"dtype": "int16"},
+        {"exact": True},
+        {"dither": 0},
+        {"noise": NoiseModel(gain=2.1, offset=100.0, variance=4.0)},
+    ],
+)
 def test_a_chunk_of_another_movie_is_refused(changes):
     values = movie("uint16", (4, 6, 7))
     encoding = Encoding(layout="compact", noise=CAMERA)

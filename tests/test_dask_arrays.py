@@ -39,9 +39,13 @@ def test_any_index_that_dask_takes_gives_what_it_gives_of_the_array(tmp_path):
     ours = pg.open(tmp_path / "m.zarr").to_dask()
     theirs = da.from_array(values, chunks=ours.chunks)
     keys = [
-        (slice(None), [0, 2], slice(None), 3), (2, slice(None), [1, 2]), ([8, 1, 1], ..., 2), (None, 3, ..., [0, 1]),
-        (values.max((1, 2, 3)) > 40, slice(None), -1), (slice(None, None, -2), [2, 0]),
-    ]  # fmt: skip
+        (slice(None), [0, 2], slice(None), 3),
+        (2, slice(None), [1, 2]),
+        ([8, 1, 1], ..., 2),
+        (None, 3, ..., [0, 1]),
+        (values.max((1, 2, 3)) > 40, slice(None), -1),
+        (slice(None, None, -2), [2, 0]),
+    ]
     for key in keys:
         np.testing.assert_array_equal(ours[key].compute(), theirs[key].compute())
     np.testing.assert_array_equal(ours[:, [0, 2]][..., 3].compute(), values[:, [0, 2]][..., 3])

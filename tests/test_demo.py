@@ -45,8 +45,11 @@ def stored(raw, noise, layout, tmp_path):
 def test_every_layout_is_written_where_the_report_says_and_is_as_small_as_it_says(ran):
     folder, report, _ = ran
     assert [(row.layout, row.preset) for row in report.rows] == [
-        ("plain", "balanced"), ("compact", "fast"), ("compact", "small"), ("lossless", "balanced"),
-    ]  # fmt: skip
+        ("plain", "balanced"),
+        ("compact", "fast"),
+        ("compact", "small"),
+        ("lossless", "balanced"),
+    ]
     assert report.raw_bytes == 57 * 40 * 48 * 2
     for row in report.rows:
         movie = open_movie(row.path)

@@ -16,8 +16,12 @@ from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 def test_defaults():
     encoding = Encoding()
     assert (encoding.layout, encoding.step, encoding.noise, encoding.phases, encoding.seed) == (
-        "plain", 0.5, NoiseModel(), 1, 0,
-    )  # fmt: skip
+        "plain",
+        0.5,
+        NoiseModel(),
+        1,
+        0,
+    )
     assert set(LAYOUTS) == {"plain", "compact", "lossless"}
 
 
@@ -40,12 +44,18 @@ def test_dither_has_sixteen_phases_and_exact_values_none():
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"layout": "flat"}, "plain, compact, lossless"), ({"step": 0}, "step is 0"),
-        ({"layout": "compact", "step": None}, "0.5 is the default"), ({"dither": -1}, "dither is -1"),
-        ({"dither": 2**32}, "dither"), ({"dither": True}, "dither"), ({"dither": 1.0}, "dither"), ({"dither": "7"}, "dither"),
-        ({"exact": True}, "compact"), ({"layout": "compact", "exact": True, "dtype": "float32"}, "integer"),
+        ({"layout": "flat"}, "plain, compact, lossless"),
+        ({"step": 0}, "step is 0"),
+        ({"layout": "compact", "step": None}, "0.5 is the default"),
+        ({"dither": -1}, "dither is -1"),
+        ({"dither": 2**32}, "dither"),
+        ({"dither": True}, "dither"),
+        ({"dither": 1.0}, "dither"),
+        ({"dither": "7"}, "dither"),
+        ({"exact": True}, "compact"),
+        ({"layout": "compact", "exact": True, "dtype": "float32"}, "integer"),
     ],
-)  # fmt: skip
+)
 def test_contradictions_are_refused(changes, words):
     with pytest.raises(InvalidInputError, match=words):
         Encoding(**changes)

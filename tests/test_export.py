@@ -15,8 +15,15 @@ from photon_gpu.reader.export import _CLASSIC_TIFF_BYTES, ExportReport, _is_big,
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 SHAPES = (
-    (1, 5, 7), (5, 1, 4), (5, 4, 3), (5, 3, 2), (4, 2, 5, 3), (1, 1, 4, 4), (2, 3, 2, 5, 6), (3, 4, 4, 3),
-)  # fmt: skip
+    (1, 5, 7),
+    (5, 1, 4),
+    (5, 4, 3),
+    (5, 3, 2),
+    (4, 2, 5, 3),
+    (1, 1, 4, 4),
+    (2, 3, 2, 5, 6),
+    (3, 4, 4, 3),
+)
 
 
 def load(path):
@@ -177,9 +184,18 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
         # Large enough for what is kept beside, too small for the file (or a chunk of the .zarr).
         limit = 900 if suffix == ".zarr" else 300_000
         done = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / "movie.zarr"), str(tmp_path / f"o{suffix}"), str(limit)],
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-c",
+                program,
+                str(tmp_path / "movie.zarr"),
+                str(tmp_path / f"o{suffix}"),
+                str(limit),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert ("File too large" in done.stdout) or ("is the disk full?" in done.stdout), done
         assert os.listdir(tmp_path) == ["movie.zarr"]
 

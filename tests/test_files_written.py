@@ -48,8 +48,12 @@ def test_a_full_disk_leaves_the_old_file(stored, tmp_path, name):
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *(part.format(out) for part in COMMANDS[name])],
-        capture_output=True, text=True, timeout=300, cwd=stored, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=stored,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 1 and "error:" in done.stderr, done
     assert "Traceback" not in done.stderr
     assert out.read_bytes() == OLD and os.listdir(tmp_path) == [name]

@@ -78,8 +78,13 @@ def test_negatives_are_refused_by_the_default_model_alone():
 
 def test_the_narrowest_dtype_holds_the_codes():
     assert [narrowest(top).name for top in (0, 255, 256, 65535, 65536, 2**32 - 1)] == [
-        "uint8", "uint8", "uint16", "uint16", "uint32", "uint32",
-    ]  # fmt: skip
+        "uint8",
+        "uint8",
+        "uint16",
+        "uint16",
+        "uint32",
+        "uint32",
+    ]
 
 
 @pytest.mark.parametrize("top", [255, 256, 65535, 65536])

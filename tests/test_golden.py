@@ -137,13 +137,23 @@ def test_a_store_with_only_the_documented_keys_is_read(tmp_path):
     from numcodecs import Blosc
 
     array = zarr.create_array(
-        str(tmp_path / "old.zarr"), shape=values.shape, chunks=(5, 8, 8), dtype="<f8", fill_value=None,
-        compressors=Blosc(cname="zstd", clevel=5, shuffle=2), filters=None, zarr_format=2,
+        str(tmp_path / "old.zarr"),
+        shape=values.shape,
+        chunks=(5, 8, 8),
+        dtype="<f8",
+        fill_value=None,
+        compressors=Blosc(cname="zstd", clevel=5, shuffle=2),
+        filters=None,
+        zarr_format=2,
         attributes={
-            "codec_version": "1.0", "codec_name": "photon", "anscombe_gain": 1.0, "anscombe_offset": 0.0,
-            "anscombe_variance": 0.0, "original_dtype": "uint16",
+            "codec_version": "1.0",
+            "codec_name": "photon",
+            "anscombe_gain": 1.0,
+            "anscombe_offset": 0.0,
+            "anscombe_variance": 0.0,
+            "original_dtype": "uint16",
         },
-    )  # fmt: skip
+    )
     array[:] = 2 * np.sqrt(values + 0.375)
     movie = pg.open(tmp_path / "old.zarr")
     assert movie.step is None

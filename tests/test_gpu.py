@@ -173,8 +173,15 @@ def test_half_of_the_bytes_come_down_and_go_up(
     """Residuals cross the bus two to a byte, and those of sorted ones go up as codes, restored on the CPU."""
     values = movie("uint16", (20, 70, 520))
     machine.copied.clear()
-    both(tmp_path, values, values, layout="compact", predictor=predictor, chunk_frames=20,
-         compressor="zstd-1-noshuffle")  # fmt: skip
+    both(
+        tmp_path,
+        values,
+        values,
+        layout="compact",
+        predictor=predictor,
+        chunk_frames=20,
+        compressor="zstd-1-noshuffle",
+    )
     down = sum(copy.size * copy.dtype.itemsize for copy in machine.copied if copy.way == "down")
     fitted = getattr(predictor, "name", "") == "moving"  # to all codes of the chunk, which come down for it
     assert (fitted + 0.5) * values.size <= down < (fitted + 0.6) * values.size
@@ -342,8 +349,16 @@ def test_copies_of_one_chunk_run_among_those_of_another(tmp_path: Path) -> None:
     overlapped = 0
     for seed in range(4):
         with standin.installed(seed) as machine:
-            pg.encode(values, tmp_path / "m", backend="cupy", noise=NOISE, chunk_frames=4, workers=4, overwrite=True,
-                      compressor="zstd-1-shuffle")  # fmt: skip
+            pg.encode(
+                values,
+                tmp_path / "m",
+                backend="cupy",
+                noise=NOISE,
+                chunk_frames=4,
+                workers=4,
+                overwrite=True,
+                compressor="zstd-1-shuffle",
+            )
             size = 4 * 30 * 41
             ways = [way for way, count in machine.ran if count == size]
             assert all(copy.pinned for copy in machine.copied if copy.size == size)
@@ -393,9 +408,15 @@ def test_what_cannot_be_encoded_is_told_as_by_numba(machine: standin.Machine, tm
         for source, name in ((values, "numba"), (values, "cupy"), (cupy.asarray(values), "cupy")):
             with pytest.raises(InvalidInputError) as error:
                 pg.encode(
-                    source, tmp_path / "m", backend=name, noise=noise, chunk_frames=5, workers=1, overwrite=True,
+                    source,
+                    tmp_path / "m",
+                    backend=name,
+                    noise=noise,
+                    chunk_frames=5,
+                    workers=1,
+                    overwrite=True,
                     compressor="zstd-1-shuffle",
-                )  # fmt: skip
+                )
             messages.append(str(error.value))
         assert messages[0] == messages[1] == messages[2]
         assert "frame 7, pixel (3, 4)" in messages[0] or "frame 8, pixel (2, 1)" in messages[0]

@@ -10,8 +10,24 @@ import pytest
 
 import photon_gpu as pg
 
-HEAVY = ["numba", "zarr", "cupy", "datajoint", "dask", "matplotlib", "h5py", "tifffile", "imagecodecs", "numcodecs",
-         "fsspec", "rich", "typer", "scipy", "s3fs", "gcsfs"]  # fmt: skip
+HEAVY = [
+    "numba",
+    "zarr",
+    "cupy",
+    "datajoint",
+    "dask",
+    "matplotlib",
+    "h5py",
+    "tifffile",
+    "imagecodecs",
+    "numcodecs",
+    "fsspec",
+    "rich",
+    "typer",
+    "scipy",
+    "s3fs",
+    "gcsfs",
+]
 
 
 def loaded_after(code: str) -> set[str]:

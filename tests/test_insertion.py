@@ -45,8 +45,11 @@ def test_source_options_go_to_the_source(tmp_path):
 def test_defaults_are_those_of_encode():
     value = pg.movie(np.zeros((2, 3, 4), "uint8"))
     assert value.encode_options == {
-        "step": 0.5, "preset": "balanced", "backend": "auto", "check": "sample",
-    }  # fmt: skip
+        "step": 0.5,
+        "preset": "balanced",
+        "backend": "auto",
+        "check": "sample",
+    }
     assert value.noise is None  # estimated when it is inserted
 
 

@@ -21,12 +21,14 @@ from photon_gpu.store import metadata
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 SHAPE, CHUNKS = (1000, 16, 24), (100, 16, 24)
 ENCODINGS = [
-    Encoding(noise=CAMERA), Encoding(noise=CAMERA, dither=7, step=1 / 3, dtype="float32"),
+    Encoding(noise=CAMERA),
+    Encoding(noise=CAMERA, dither=7, step=1 / 3, dtype="float32"),
     Encoding(layout="plain", noise=CAMERA, step=None),
     Encoding(layout="compact", noise=CAMERA, dtype="int16", predictor=Predictor(name="full", rate=3)),
     Encoding(layout="compact", dtype="uint8", exact=True, compressor=Compressor(blocksize=0)),
-    Encoding(layout="lossless", dtype="float64"), Encoding(layout="lossless", noise=CAMERA, dtype="int64"),
-]  # fmt: skip
+    Encoding(layout="lossless", dtype="float64"),
+    Encoding(layout="lossless", noise=CAMERA, dtype="int64"),
+]
 
 
 def files(encoding=ENCODINGS[3], **extra):
@@ -45,12 +47,29 @@ def test_what_is_written_is_read(encoding):
 def test_keys_stand_in_the_documented_order(encoding):
     array, attributes = (json.loads(data, object_pairs_hook=list) for data in files(encoding, mine=1))
     assert [key for key, _ in array] == [
-        "chunks", "compressor", "dtype", "fill_value", "filters", "order", "shape", "zarr_format",
-    ]  # fmt: skip
+        "chunks",
+        "compressor",
+        "dtype",
+        "fill_value",
+        "filters",
+        "order",
+        "shape",
+        "zarr_format",
+    ]
     documented = [
-        "codec_version", "codec_name", "anscombe_gain", "anscombe_offset", "anscombe_variance", "original_dtype", "layout",
-        "quantization_step", "dither_seed", "exact_values", "predictor", "mine",
-    ]  # fmt: skip
+        "codec_version",
+        "codec_name",
+        "anscombe_gain",
+        "anscombe_offset",
+        "anscombe_variance",
+        "original_dtype",
+        "layout",
+        "quantization_step",
+        "dither_seed",
+        "exact_values",
+        "predictor",
+        "mine",
+    ]
     keys = [key for key, _ in attributes]
     assert keys == [key for key in documented if key in keys] and keys[-1] == "mine"
 
@@ -73,24 +92,53 @@ def test_what_json_cannot_hold_is_refused(value):
 @pytest.mark.parametrize(
     "array, attributes",
     [
-        ({"shape": [1000, 16]}, {}), ({"shape": None}, {}), ({"shape": [1000, 16, True]}, {}), ({"shape": [1000, 16, 24.0]}, {}),
-        ({"shape": [0, 16, 24]}, {}), ({"shape": [10, 24], "chunks": [10, 24]}, {}), ({"chunks": [100, 8, 24]}, {}),
-        ({"chunks": [10**9, 16, 24]}, {}), ({"shape": [9, 2**40, 9], "chunks": [9, 2**40, 9]}, {}),
-        ({"shape": [1] * 33, "chunks": [1] * 33}, {}), ({"dtype": ">i2"}, {}), ({"dtype": "<f8"}, {}), ({"dtype": "|O"}, {}),
-        ({"order": "F"}, {}), ({"dimension_separator": "/"}, {}), ({"filters": None}, {}), ({"filters": [{"id": "pickle"}]}, {}),
-        ({"filters": [{"id": "photon"}, {"id": "pickle"}]}, {}), ({"filters": "photon"}, {}), ({"filters": ["photon"]}, {}),
-        ({"compressor": {"id": "zstd"}}, {}), ({"compressor": {"id": "blosc", "clevel": 99}}, {}), ({"compressor": []}, {}),
-        ({}, {"anscombe_gain": 0}), ({}, {"anscombe_gain": "2"}), ({}, {"anscombe_gain": True}), ({}, {"anscombe_offset": None}),
-        ({}, {"anscombe_variance": -1}), ({}, {"anscombe_gain": 1e300}), ({}, {"quantization_step": -1}),
-        ({}, {"quantization_step": "0.5"}), ({}, {"quantization_step": []}), ({}, {"dither_seed": -1}),
-        ({}, {"dither_seed": 0.5}), ({}, {"original_dtype": "object"}), ({}, {"original_dtype": 7}),
-        ({}, {"original_dtype": "uint16"}), ({}, {"predictor": None}), ({}, {"predictor": {}}), ({}, {"predictor": {"name": "x"}}),
+        ({"shape": [1000, 16]}, {}),
+        ({"shape": None}, {}),
+        ({"shape": [1000, 16, True]}, {}),
+        ({"shape": [1000, 16, 24.0]}, {}),
+        ({"shape": [0, 16, 24]}, {}),
+        ({"shape": [10, 24], "chunks": [10, 24]}, {}),
+        ({"chunks": [100, 8, 24]}, {}),
+        ({"chunks": [10**9, 16, 24]}, {}),
+        ({"shape": [9, 2**40, 9], "chunks": [9, 2**40, 9]}, {}),
+        ({"shape": [1] * 33, "chunks": [1] * 33}, {}),
+        ({"dtype": ">i2"}, {}),
+        ({"dtype": "<f8"}, {}),
+        ({"dtype": "|O"}, {}),
+        ({"order": "F"}, {}),
+        ({"dimension_separator": "/"}, {}),
+        ({"filters": None}, {}),
+        ({"filters": [{"id": "pickle"}]}, {}),
+        ({"filters": [{"id": "photon"}, {"id": "pickle"}]}, {}),
+        ({"filters": "photon"}, {}),
+        ({"filters": ["photon"]}, {}),
+        ({"compressor": {"id": "zstd"}}, {}),
+        ({"compressor": {"id": "blosc", "clevel": 99}}, {}),
+        ({"compressor": []}, {}),
+        ({}, {"anscombe_gain": 0}),
+        ({}, {"anscombe_gain": "2"}),
+        ({}, {"anscombe_gain": True}),
+        ({}, {"anscombe_offset": None}),
+        ({}, {"anscombe_variance": -1}),
+        ({}, {"anscombe_gain": 1e300}),
+        ({}, {"quantization_step": -1}),
+        ({}, {"quantization_step": "0.5"}),
+        ({}, {"quantization_step": []}),
+        ({}, {"dither_seed": -1}),
+        ({}, {"dither_seed": 0.5}),
+        ({}, {"original_dtype": "object"}),
+        ({}, {"original_dtype": 7}),
+        ({}, {"original_dtype": "uint16"}),
+        ({}, {"predictor": None}),
+        ({}, {"predictor": {}}),
+        ({}, {"predictor": {"name": "x"}}),
         ({}, {"predictor": {"name": "mean", "rate": 8, "weights": [[1e300] * 11] * 2}}),
         ({}, {"predictor": {"name": "mean", "rate": 8, "weights": [["a"] * 11] * 2}}),
-        ({}, {"predictor": {"name": "mean", "rate": 8, "weights": 5, "more": 1}}), ({}, {"codec_name": "other"}),
+        ({}, {"predictor": {"name": "mean", "rate": 8, "weights": 5, "more": 1}}),
+        ({}, {"codec_name": "other"}),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_hostile_metadata_are_damage_and_named(array, attributes):
     good = [json.loads(data) for data in files()]
     bad = [json.dumps({**old, **new}).encode() for old, new in zip(good, (array, attributes), strict=True)]
@@ -124,8 +172,9 @@ def test_a_missing_key_is_an_error(missing):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3), max_leaves=6,
-)  # fmt: skip
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
 
 
 @given(data=st.data(), value=JSON)

@@ -149,8 +149,10 @@ def test_levels_cut_off_at_zero_contradict_no_right_model():
 @pytest.mark.parametrize("gain", [1.0, 30.0])
 def test_hardly_any_light_contradicts_no_right_model(photons, gain):
     """Below one photon bins are wider than the noise of any model; that is not its fault."""
-    found = check(movie(gain=gain, offset=100.0, read=0.05 * gain, photons=photons),
-                  NoiseModel(gain=gain, offset=100.0, variance=(0.05 * gain) ** 2))  # fmt: skip
+    found = check(
+        movie(gain=gain, offset=100.0, read=0.05 * gain, photons=photons),
+        NoiseModel(gain=gain, offset=100.0, variance=(0.05 * gain) ** 2),
+    )
     assert found is None or found.severity == "ok"
 
 
@@ -173,11 +175,19 @@ WAVES = 100 * np.sin(RAMP / 977.0).astype("float32") + 200
 
 @pytest.mark.parametrize(
     "data",
-    [np.zeros((5, 8, 8), "uint16"), np.full((60, 64, 64), 300, "uint16"), movie(frames=3), movie(frames=1),
-     movie(size=6, frames=8), RAMP, WAVES, np.full((5, 64, 64), np.nan),
-     np.repeat(movie(frames=1), 30, axis=0)],
+    [
+        np.zeros((5, 8, 8), "uint16"),
+        np.full((60, 64, 64), 300, "uint16"),
+        movie(frames=3),
+        movie(frames=1),
+        movie(size=6, frames=8),
+        RAMP,
+        WAVES,
+        np.full((5, 64, 64), np.nan),
+        np.repeat(movie(frames=1), 30, axis=0),
+    ],
     ids=["zeros", "constant", "three frames", "one frame", "few pixels", "ramp", "waves", "nan", "one image"],
-)  # fmt: skip
+)
 def test_where_no_noise_can_be_measured_there_is_a_note(data, tmp_path):
     assert check(data, NoiseModel()) is None
     assert judge_noise(open_source(data), NoiseModel(), 0.5)[0] == "note"
@@ -234,8 +244,12 @@ def test_encode_refuses_warns_and_trusts(tmp_path):
     report = pg.encode(data, tmp_path / "m.zarr", noise=right, overwrite=True)
     assert not any("noise" in note for note in report.notes)
     with pytest.warns(pg.PhotonWarning, match=r"adds \d% to it, not 2.1%"):
-        pg.encode(movie(gain=20.0, offset=500.0, read=4.0, photons=20.0), tmp_path / "w.zarr",
-                  noise=NoiseModel(gain=70.0, offset=500.0), check=False)  # fmt: skip
+        pg.encode(
+            movie(gain=20.0, offset=500.0, read=4.0, photons=20.0),
+            tmp_path / "w.zarr",
+            noise=NoiseModel(gain=70.0, offset=500.0),
+            check=False,
+        )
     assert (
         pg.encode(data, tmp_path / "l.zarr", noise=NoiseModel(), layout="lossless", check=False).encoding.step
         is None

@@ -40,8 +40,16 @@ def parts(payload, shape, encoding, backend=NUMBA, what=STABILIZED, seed=0):
         low, high = np.add(np.sort(rng.integers(0, rows, 2)), (0, 1))
         for top, bottom in ((0, rows), (int(low), int(high))):
             blocks = blosc.Blocks(frame)
-            found = decode_part(blocks, shape, encoding, backend, start=int(start), stop=int(stop),
-                                rows=(top, bottom), what=what)  # fmt: skip
+            found = decode_part(
+                blocks,
+                shape,
+                encoding,
+                backend,
+                start=int(start),
+                stop=int(stop),
+                rows=(top, bottom),
+                what=what,
+            )
             assert found.shape == (stop - start, *shape[1:])
             as_rows = (found.reshape(-1, rows, columns), whole[start:stop].reshape(-1, rows, columns))
             yield blocks, *(block[:, top:bottom] for block in as_rows)

@@ -13,19 +13,42 @@ from photon_gpu.engine.codec.header import DTYPES, Header, block_shape, header_b
 from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
 
 HEADER = Header(
-    predictor=3, width=2, exact=False, phases=16, dtype="int16", frames=3, base=-1234567890123, checksum=2**64 - 5,
-    band_rows=7, seed=2**32 - 1, rate=16, top=65535, gain=2.5, offset=-100.25, variance=1e-9, step=0.5, packed=True, levels=64,
-    shape=(5, 2, 4, 6), weights=np.arange(-11, 11, dtype=np.int32).reshape(2, 11),
-)  # fmt: skip
+    predictor=3,
+    width=2,
+    exact=False,
+    phases=16,
+    dtype="int16",
+    frames=3,
+    base=-1234567890123,
+    checksum=2**64 - 5,
+    band_rows=7,
+    seed=2**32 - 1,
+    rate=16,
+    top=65535,
+    gain=2.5,
+    offset=-100.25,
+    variance=1e-9,
+    step=0.5,
+    packed=True,
+    levels=64,
+    shape=(5, 2, 4, 6),
+    weights=np.arange(-11, 11, dtype=np.int32).reshape(2, 11),
+)
 
 
 def payload(header: Header) -> np.ndarray:
     """A header and a body of zeros, with the tables it needs."""
     frames, rows, columns = header.frames, *header.block[1:]
     places = Places(
-        frames=frames, rows=rows, columns=columns, band=header.band_rows, width=header.width,
-        packed=header.packed, coded=header.coded, levels=header.levels,
-    )  # fmt: skip
+        frames=frames,
+        rows=rows,
+        columns=columns,
+        band=header.band_rows,
+        width=header.width,
+        packed=header.packed,
+        coded=header.coded,
+        levels=header.levels,
+    )
     body = np.zeros(places.fixed, np.uint8)
     levels = body[: places.counts_at].view("<u4").reshape(places.bands, -1)
     for band in range(places.bands if header.levels and not header.coded else 0):
@@ -108,11 +131,33 @@ def test_every_truncation_is_found(length):
 @pytest.mark.parametrize(
     "place, size, value",
     [
-        (6, 1, 5), (7, 1, 0), (7, 1, 3), (7, 1, 8), (8, 1, 2), (9, 1, 0), (9, 1, 2), (10, 1, 10), (12, 4, 0),
-        (12, 4, 6), (84, 1, 3), (85, 1, 1), (6, 1, 2), (7, 1, 4), (32, 4, 0), (40, 4, 0), (40, 4, 129), (40, 4, 2**32 - 1), (44, 4, 65536), (96, 8, 0), (96, 8, 2**64 - 1),
-        (96, 8, 2**63), (104, 8, 2**40), (112, 8, 2**32), (120, 8, 2**62),
+        (6, 1, 5),
+        (7, 1, 0),
+        (7, 1, 3),
+        (7, 1, 8),
+        (8, 1, 2),
+        (9, 1, 0),
+        (9, 1, 2),
+        (10, 1, 10),
+        (12, 4, 0),
+        (12, 4, 6),
+        (84, 1, 3),
+        (85, 1, 1),
+        (6, 1, 2),
+        (7, 1, 4),
+        (32, 4, 0),
+        (40, 4, 0),
+        (40, 4, 129),
+        (40, 4, 2**32 - 1),
+        (44, 4, 65536),
+        (96, 8, 0),
+        (96, 8, 2**64 - 1),
+        (96, 8, 2**63),
+        (104, 8, 2**40),
+        (112, 8, 2**32),
+        (120, 8, 2**62),
     ],
-)  # fmt: skip
+)
 def test_values_no_release_writes_are_refused_even_with_a_right_checksum(place, size, value):
     bad = payload(HEADER)
     bad[place : place + size] = np.frombuffer(value.to_bytes(size, "little"), np.uint8)

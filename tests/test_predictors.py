@@ -101,13 +101,21 @@ def test_elimination_is_exact():
 @pytest.mark.parametrize(
     "blocks",
     [
-        [np.zeros((1, 1, 1), int)], [np.full((5, 3, 3), 7)], [np.full((30, 20, 20), -3)], [np.zeros((2, 1, 400), int)],
-        [np.arange(400).reshape(400, 1, 1)], [np.tile(np.arange(40), (9, 30, 1))], [scene(1)], [scene(2), scene(1)],
-        [10**6 * scene(9)], [np.where(scene() == 40, 2**31, scene())], [-(10**7) + scene()],
+        [np.zeros((1, 1, 1), int)],
+        [np.full((5, 3, 3), 7)],
+        [np.full((30, 20, 20), -3)],
+        [np.zeros((2, 1, 400), int)],
+        [np.arange(400).reshape(400, 1, 1)],
+        [np.tile(np.arange(40), (9, 30, 1))],
+        [scene(1)],
+        [scene(2), scene(1)],
+        [10**6 * scene(9)],
+        [np.where(scene() == 40, 2**31, scene())],
+        [-(10**7) + scene()],
         [np.random.default_rng(0).integers(0, 2**16, (9, 20, 20))],
     ],
     ids=range(12),
-)  # fmt: skip
+)
 def test_samples_that_determine_nothing_still_give_a_valid_predictor(name, blocks):
     predictor = fit(blocks, name, 16)
     assert predictor.name == name and predictor.rate == 16
@@ -119,10 +127,15 @@ WEIGHTS = st.tuples(*[st.lists(st.integers(-150, 150), min_size=10, max_size=10)
 
 
 @given(
-    name=st.sampled_from(NAMES), weights=WEIGHTS, constant=st.integers(-(2**30), 2**30), rate=st.integers(1, 128),
-    base=st.integers(-(2**33), 2**33), top=st.sampled_from([0, 3, 255, 256, 65535]),
-    shape=st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9)), seed=st.integers(0, 99),
-)  # fmt: skip
+    name=st.sampled_from(NAMES),
+    weights=WEIGHTS,
+    constant=st.integers(-(2**30), 2**30),
+    rate=st.integers(1, 128),
+    base=st.integers(-(2**33), 2**33),
+    top=st.sampled_from([0, 3, 255, 256, 65535]),
+    shape=st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9)),
+    seed=st.integers(0, 99),
+)
 @settings(deadline=None, max_examples=150, derandomize=True)
 def test_whatever_was_predicted_is_restored(name, weights, constant, rate, base, top, shape, seed):
     predictor = Predictor(name=name, rate=rate, weights=tuple((*row, constant) for row in weights))
@@ -161,13 +174,17 @@ def test_a_predictor_survives_json():
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"name": "lucky"}, "spatial"), ({"rate": 0}, "rate"), ({"rate": 129}, "rate"), ({"rate": 8.0}, "rate"),
-        ({"weights": ((0,) * TERMS,)}, "two rows"), ({"weights": ((0,) * 10, (0,) * TERMS)}, "two rows"),
+        ({"name": "lucky"}, "spatial"),
+        ({"rate": 0}, "rate"),
+        ({"rate": 129}, "rate"),
+        ({"rate": 8.0}, "rate"),
+        ({"weights": ((0,) * TERMS,)}, "two rows"),
+        ({"weights": ((0,) * 10, (0,) * TERMS)}, "two rows"),
         ({"weights": ((4097,) + (0,) * 10, (0,) * TERMS)}, "more than 16"),
         ({"weights": ((0, 0, 0, -1025) + (0,) * 7, (0,) * TERMS)}, "more than 16"),
         ({"weights": ((0,) * 10 + (1 << 40,), (0,) * TERMS)}, "constant"),
     ],
-)  # fmt: skip
+)
 def test_bad_parameters_are_refused(changes, words):
     with pytest.raises(InvalidInputError, match=words):
         Predictor(**changes)

@@ -32,9 +32,13 @@ def test_the_movie_gives_its_dtype_and_its_chunks(tmp_path):
 
 @pytest.mark.parametrize(
     "changes, message",
-    [({"chunk_frames": 0}, "chunk_frames is 0"), ({"attributes": {"step": {1}}}, "attributes"),
-     ({"attributes": {"codec_version": "9"}}, "codec_version"), ({"backend": "quantum"}, "quantum")],
-)  # fmt: skip
+    [
+        ({"chunk_frames": 0}, "chunk_frames is 0"),
+        ({"attributes": {"step": {1}}}, "attributes"),
+        ({"attributes": {"codec_version": "9"}}, "codec_version"),
+        ({"backend": "quantum"}, "quantum"),
+    ],
+)
 def test_what_cannot_be_is_refused_before_the_work(tmp_path, changes, message):
     with pytest.raises(InvalidInputError, match=message):
         accepted(VALUES, tmp_path / "m.zarr", **changes)

@@ -35,10 +35,28 @@ def movie(request, tmp_path):
 
 
 KEYS = [
-    3, -1, np.int64(4), slice(None), slice(5, 12), slice(None, None, 3), slice(20, 4, -2), slice(7, 7), slice(30, 40),
-    ..., (..., 2), (2, ..., 3), (slice(3, 9), 4, slice(1, None, 2)), (slice(8, 12), slice(2, 5)), [1, 24, 1], [],
-    np.array([[0, 11], [24, 3]]), np.arange(25) % 4 == 0, (np.arange(25) % 4 == 0, 3, 3), (5, slice(None), -1), (),
-]  # fmt: skip
+    3,
+    -1,
+    np.int64(4),
+    slice(None),
+    slice(5, 12),
+    slice(None, None, 3),
+    slice(20, 4, -2),
+    slice(7, 7),
+    slice(30, 40),
+    ...,
+    (..., 2),
+    (2, ..., 3),
+    (slice(3, 9), 4, slice(1, None, 2)),
+    (slice(8, 12), slice(2, 5)),
+    [1, 24, 1],
+    [],
+    np.array([[0, 11], [24, 3]]),
+    np.arange(25) % 4 == 0,
+    (np.arange(25) % 4 == 0, 3, 3),
+    (5, slice(None), -1),
+    (),
+]
 
 
 @pytest.mark.parametrize("key", KEYS, ids=str)

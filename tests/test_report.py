@@ -17,10 +17,21 @@ CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 
 def report(**changes):
     options = dict(
-        source="movie.tif", url="movie.zarr", shape=(100, 20, 30), encoding=Encoding(layout="compact", noise=CAMERA),
-        preset="balanced", chunk_frames=50, raw_bytes=120_000, stored_bytes=30_000, seconds=0.5, compile_seconds=0.0,
-        stages={"read": 0.1}, backend="numba", why="asked for by name", workers=2,
-    )  # fmt: skip
+        source="movie.tif",
+        url="movie.zarr",
+        shape=(100, 20, 30),
+        encoding=Encoding(layout="compact", noise=CAMERA),
+        preset="balanced",
+        chunk_frames=50,
+        raw_bytes=120_000,
+        stored_bytes=30_000,
+        seconds=0.5,
+        compile_seconds=0.0,
+        stages={"read": 0.1},
+        backend="numba",
+        why="asked for by name",
+        workers=2,
+    )
     return EncodeReport(**{**options, **changes})
 
 

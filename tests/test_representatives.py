@@ -49,9 +49,12 @@ def test_they_are_these_to_the_last_bit():
 
 
 @given(
-    gain=st.floats(0.3, 4.99), read_noise=st.floats(0.0, 2.5), offset=st.floats(-50.0, 300.0),
-    step=st.sampled_from([0.25, 0.5, 1.0, 2.0]), dtype=st.sampled_from(["uint8", "uint16", "int16", "int32"]),
-)  # fmt: skip
+    gain=st.floats(0.3, 4.99),
+    read_noise=st.floats(0.0, 2.5),
+    offset=st.floats(-50.0, 300.0),
+    step=st.sampled_from([0.25, 0.5, 1.0, 2.0]),
+    dtype=st.sampled_from(["uint8", "uint16", "int16", "int32"]),
+)
 @settings(deadline=None, max_examples=25, derandomize=True)
 def test_they_lie_within_their_bins_and_single_integers_stay(gain, read_noise, offset, step, dtype):
     noise = pg.NoiseModel(gain=gain, offset=offset, variance=(gain * read_noise) ** 2)

@@ -87,11 +87,17 @@ def test_frames_that_are_no_runs_are_looked_up():
     whole = np.random.default_rng(0).integers(0, 3000, (6, 8, 10)).astype(np.uint16)
     table = CodeTable(NoiseModel(gain=4.0), step=0.5, dtype="uint16")
     pieces = {
-        "whole": whole.reshape(6, -1), "rows": whole[:, 2:5].reshape(6, -1), "every other frame": whole[::2].reshape(3, -1),
-        "backwards": whole[::-1].reshape(6, -1)[::-1], "columns": whole[:, 0, ::2], "turned": whole[0].T,
-        "one frame": whole[:1].reshape(1, -1), "one pixel": whole[:, 3, 4:5], "mirrored": whole[:, 0, ::-1],
+        "whole": whole.reshape(6, -1),
+        "rows": whole[:, 2:5].reshape(6, -1),
+        "every other frame": whole[::2].reshape(3, -1),
+        "backwards": whole[::-1].reshape(6, -1)[::-1],
+        "columns": whole[:, 0, ::2],
+        "turned": whole[0].T,
+        "one frame": whole[:1].reshape(1, -1),
+        "one pixel": whole[:, 3, 4:5],
+        "mirrored": whole[:, 0, ::-1],
         "again": np.broadcast_to(whole[0, 0], (4, 10)),
-    }  # fmt: skip
+    }
     expected = {"columns": False, "turned": False, "mirrored": False, "again": False}
     for name, piece in pieces.items():
         assert runs(piece) == expected.get(name, True), name

@@ -97,9 +97,13 @@ def test_the_lookup_table_says_what_the_thresholds_say_for_every_value(noise, st
 
 
 @given(
-    gain=st.floats(1e-3, 1e4), offset=st.floats(-1e4, 1e4), variance=st.floats(0, 1e6), step=st.floats(0.01, 16),
-    value=st.integers(-(2**15), 2**15 - 1), phase=st.sampled_from([None, 0, 7, 15]),
-)  # fmt: skip
+    gain=st.floats(1e-3, 1e4),
+    offset=st.floats(-1e4, 1e4),
+    variance=st.floats(0, 1e6),
+    step=st.floats(0.01, 16),
+    value=st.integers(-(2**15), 2**15 - 1),
+    phase=st.sampled_from([None, 0, 7, 15]),
+)
 @settings(deadline=None, max_examples=300, derandomize=True)
 def test_the_code_of_any_value_is_the_definition(gain, offset, variance, step, value, phase):
     noise, phases = NoiseModel(gain=gain, offset=offset, variance=variance), 1 if phase is None else PHASES

@@ -69,14 +69,22 @@ def test_plain_is_the_documented_structure_key_for_key(tmp_path):
     assert array == [
         ("chunks", [100, 8, 8]),
         ("compressor", [("id", "blosc"), ("cname", "zstd"), ("clevel", 5), ("shuffle", 2)]),
-        ("dtype", "<f8"), ("fill_value", None), ("filters", None), ("order", "C"),
-        ("shape", [1000, 8, 8]), ("zarr_format", 2),
-    ]  # fmt: skip
+        ("dtype", "<f8"),
+        ("fill_value", None),
+        ("filters", None),
+        ("order", "C"),
+        ("shape", [1000, 8, 8]),
+        ("zarr_format", 2),
+    ]
     attributes = json.loads((tmp_path / "movie.zarr/.zattrs").read_text(), object_pairs_hook=list)
     assert attributes[:6] == [
-        ("codec_version", "1.0"), ("codec_name", "photon"), ("anscombe_gain", 1.0), ("anscombe_offset", 0.0),
-        ("anscombe_variance", 0.0), ("original_dtype", "uint16"),
-    ]  # fmt: skip
+        ("codec_version", "1.0"),
+        ("codec_name", "photon"),
+        ("anscombe_gain", 1.0),
+        ("anscombe_offset", 0.0),
+        ("anscombe_variance", 0.0),
+        ("original_dtype", "uint16"),
+    ]
     chunks = [path.name for path in (tmp_path / "movie.zarr").iterdir() if not path.name.startswith(".")]
     assert sorted(chunks, key=lambda name: int(name.split(".")[0])) == [f"{i}.0.0" for i in range(10)]
 
@@ -90,9 +98,15 @@ def test_chunks_are_byte_for_byte_what_zarr_python_would_write(tmp_path):
     numcodecs.blosc.use_threads = False
     compressor = numcodecs.get_codec(ours.encoding.compressor.to_dict())
     theirs = zarr.create_array(
-        str(tmp_path / "theirs.zarr"), shape=values.shape, chunks=(20, 64, 64), dtype="<f8", fill_value=None,
-        compressors=compressor, filters=None, zarr_format=2,
-    )  # fmt: skip
+        str(tmp_path / "theirs.zarr"),
+        shape=values.shape,
+        chunks=(20, 64, 64),
+        dtype="<f8",
+        fill_value=None,
+        compressors=compressor,
+        filters=None,
+        zarr_format=2,
+    )
     theirs[:] = ours[...]
     for name in ("0.0.0", "1.0.0"):
         assert (tmp_path / "ours.zarr" / name).read_bytes() == (tmp_path / "theirs.zarr" / name).read_bytes()
@@ -188,14 +202,23 @@ def test_bad_movies_are_refused_and_nothing_is_written(values, error, words, tmp
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"step": 0}, "step is 0"), ({"step": -1.0}, "step"), ({"step": 1e9}, "step"), ({"step": "much"}, "step"),
-        ({"step": float("nan")}, "step"), ({"chunk_frames": 0}, "chunk_frames is 0"), ({"layout": "flat"}, "plain"),
-        ({"preset": "best"}, "balanced"), ({"predictor": "lucky", "layout": "compact"}, "spatial"),
-        ({"compressor": "gzip-1-none"}, "zstd"), ({"compressor": "zstd"}, "NAME-LEVEL-SHUFFLE"),
-        ({"backend": "tpu"}, "numba"), ({"workers": 0}, "workers"), ({"dither": -1}, "dither"),
+        ({"step": 0}, "step is 0"),
+        ({"step": -1.0}, "step"),
+        ({"step": 1e9}, "step"),
+        ({"step": "much"}, "step"),
+        ({"step": float("nan")}, "step"),
+        ({"chunk_frames": 0}, "chunk_frames is 0"),
+        ({"layout": "flat"}, "plain"),
+        ({"preset": "best"}, "balanced"),
+        ({"predictor": "lucky", "layout": "compact"}, "spatial"),
+        ({"compressor": "gzip-1-none"}, "zstd"),
+        ({"compressor": "zstd"}, "NAME-LEVEL-SHUFFLE"),
+        ({"backend": "tpu"}, "numba"),
+        ({"workers": 0}, "workers"),
+        ({"dither": -1}, "dither"),
         ({"budget_bytes": 0}, "budget_bytes"),
     ],
-)  # fmt: skip
+)
 def test_bad_parameters_are_refused_and_nothing_is_written(options, words, tmp_path):
     with pytest.raises(InvalidInputError, match=words):
         pg.encode(camera_movie(), tmp_path / "m.zarr", **{"noise": CAMERA, **options})
@@ -415,9 +438,12 @@ def test_memory_does_not_grow_with_the_movie(layout, tmp_path):
         print(peak() - short)
     """
     out = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
         cwd=Path(__file__).parent.parent,
-    )  # fmt: skip
+    )
     # 3600 more frames are 472 MB; what is in flight is bounded by the budget, whatever the length.
     assert int(out.stdout) < 60 << 20
 
@@ -440,9 +466,15 @@ def test_the_number_of_chunks_in_flight_keeps_to_the_budget(tmp_path):
     raw = 10 * 256 * 256 * 2
     storage = Slow(Storage.at(tmp_path).fs, str(tmp_path / "m"))
     pg.encode(
-        Counting(300), storage, noise=CAMERA, chunk_frames=10, budget_bytes=2 * 3 * raw, workers=8,
-        trust_noise=True, check=False,
-    )  # fmt: skip
+        Counting(300),
+        storage,
+        noise=CAMERA,
+        chunk_frames=10,
+        budget_bytes=2 * 3 * raw,
+        workers=8,
+        trust_noise=True,
+        check=False,
+    )
     # Two that were read to tune by, one that is encoded, and one that is compressed and being written.
     assert len(reads) >= 30 and max(reads[2:]) <= 2 + 1 + 1
 
@@ -643,9 +675,16 @@ def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying
         late.extend({10 * int(name.split(".")[0])} & alive)
 
     pg.encode(
-        Counted(200), Watched(tmp_path / "m", during), noise=CAMERA, layout="compact", preset="fast", chunk_frames=10,
-        budget_bytes=flying * 3 * 10 * 256 * 256 * 2, workers=8, check=check,
-    )  # fmt: skip
+        Counted(200),
+        Watched(tmp_path / "m", during),
+        noise=CAMERA,
+        layout="compact",
+        preset="fast",
+        chunk_frames=10,
+        budget_bytes=flying * 3 * 10 * 256 * 256 * 2,
+        workers=8,
+        check=check,
+    )
     assert len(held) >= 20 and bool(late) == check and not alive
     assert max(held[:20]) == most
 

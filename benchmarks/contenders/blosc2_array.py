@@ -38,10 +38,16 @@ class Blosc2(Contender):
         import blosc2
 
         blosc2.asarray(
-            values, urlpath=str(folder / "movie.b2nd"), chunks=(min(CHUNK_FRAMES, len(values)), *values.shape[1:]),
-            cparams={"codec": blosc2.Codec.ZSTD, "clevel": self.level, "nthreads": CORES,
-                     "filters": [blosc2.Filter.BITSHUFFLE if self.bits else blosc2.Filter.NOFILTER]},
-        )  # fmt: skip
+            values,
+            urlpath=str(folder / "movie.b2nd"),
+            chunks=(min(CHUNK_FRAMES, len(values)), *values.shape[1:]),
+            cparams={
+                "codec": blosc2.Codec.ZSTD,
+                "clevel": self.level,
+                "nthreads": CORES,
+                "filters": [blosc2.Filter.BITSHUFFLE if self.bits else blosc2.Filter.NOFILTER],
+            },
+        )
 
     def _open(self, folder: Path | Bucket) -> Any:
         import blosc2

@@ -21,10 +21,12 @@ class Precision(Bounded):
         array = blosc2.asarray(
             stabilized,
             cparams={
-                "codec": blosc2.Codec.ZSTD, "clevel": 5,
-                "filters": [blosc2.Filter.TRUNC_PREC, blosc2.Filter.BITSHUFFLE], "filters_meta": [bits, 0],
+                "codec": blosc2.Codec.ZSTD,
+                "clevel": 5,
+                "filters": [blosc2.Filter.TRUNC_PREC, blosc2.Filter.BITSHUFFLE],
+                "filters_meta": [bits, 0],
             },
-        )  # fmt: skip
+        )
         return Stored(int(array.schunk.cbytes), array[...])
 
     @staticmethod

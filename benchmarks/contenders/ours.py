@@ -30,9 +30,17 @@ class Ours(Contender):
 
     def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         pg.encode(
-            values, folder, noise=noise, layout=self.layout, preset=self.preset, step=self.step,
-            predictor=self.predictor, compressor=self.compressor,
-         check=False, trust_noise=True)  # fmt: skip
+            values,
+            folder,
+            noise=noise,
+            layout=self.layout,
+            preset=self.preset,
+            step=self.step,
+            predictor=self.predictor,
+            compressor=self.compressor,
+            check=False,
+            trust_noise=True,
+        )
 
     def errors(
         self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path | Bucket

@@ -55,8 +55,14 @@ class TensorStore(Contender):
         place: dict[str, Any] = {"driver": "file", "path": str(folder)}
         if isinstance(folder, Bucket):
             bucket, _, key = folder.root.partition("/")
-            place = {"driver": "s3", "bucket": bucket, "path": key, "endpoint": f"http://{folder.endpoint}",
-                     "aws_region": "us-east-1", "aws_credentials": {"type": "anonymous"}}  # fmt: skip
+            place = {
+                "driver": "s3",
+                "bucket": bucket,
+                "path": key,
+                "endpoint": f"http://{folder.endpoint}",
+                "aws_region": "us-east-1",
+                "aws_credentials": {"type": "anonymous"},
+            }
         return tensorstore.open({"driver": "zarr", "kvstore": place}, read=True).result()
 
 

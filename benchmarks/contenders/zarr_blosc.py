@@ -22,10 +22,13 @@ class ZarrBlosc(Contender):
 
     def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         array = zarr.create_array(
-            str(folder), shape=values.shape, dtype=values.dtype, zarr_format=2,
+            str(folder),
+            shape=values.shape,
+            dtype=values.dtype,
+            zarr_format=2,
             chunks=(min(100, len(values)), *values.shape[1:]),
             compressors=Blosc(cname="zstd", clevel=self.clevel, shuffle=self.shuffle),
-        )  # fmt: skip
+        )
         for span in spans(values):
             array[span] = values[span]
 
@@ -54,11 +57,15 @@ class ZarrAnscombe(Contender):
 
     def write(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> None:
         array = zarr.create_array(
-            str(folder), shape=values.shape, dtype="<f8", zarr_format=2,
+            str(folder),
+            shape=values.shape,
+            dtype="<f8",
+            zarr_format=2,
             chunks=(min(100, len(values)), *values.shape[1:]),
-            fill_value=None, compressors=Blosc(cname="zstd", clevel=5, shuffle=Blosc.BITSHUFFLE),
+            fill_value=None,
+            compressors=Blosc(cname="zstd", clevel=5, shuffle=Blosc.BITSHUFFLE),
             attributes={"dtype": values.dtype.name, "noise": noise.to_dict()},
-        )  # fmt: skip
+        )
         for span in spans(values):
             array[span] = pg.anscombe(values[span], noise)
 

@@ -22,10 +22,12 @@ class Zarrs(Contender):
 
         with self._pipeline():
             array = zarr.create_array(
-                str(folder), shape=values.shape, chunks=(min(CHUNK_FRAMES, len(values)), *values.shape[1:]),
+                str(folder),
+                shape=values.shape,
+                chunks=(min(CHUNK_FRAMES, len(values)), *values.shape[1:]),
                 dtype=values.dtype,
                 compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"),
-            )  # fmt: skip
+            )
             for span in spans(values):
                 array[span] = values[span]
 

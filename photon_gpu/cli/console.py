@@ -41,10 +41,17 @@ _SPOKEN = (
     *((f"missing={mode!r}", f"--source-option missing={mode}") for mode in ("zero", "fill")),
     ("backend='numba'", "--backend numba"),
     ("chunk_frames is", "--chunk-frames is"),
-    *((f"{give}NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)",
-       "--gain ... --offset <value in the dark> --variance <its variance>") for give in ("noise=", "")),
-    ("Give noise='auto', which measures it, or trust_noise=True",
-     "Leave out --gain to have it measured, or give --trust-noise"),
+    *(
+        (
+            f"{give}NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)",
+            "--gain ... --offset <value in the dark> --variance <its variance>",
+        )
+        for give in ("noise=", "")
+    ),
+    (
+        "Give noise='auto', which measures it, or trust_noise=True",
+        "Leave out --gain to have it measured, or give --trust-noise",
+    ),
     ("layout='lossless'", "--layout lossless"),
     ("pairs='space'", "photon-gpu estimate --pairs space"),
     ("(noise=...)", "(--gain, --offset, --variance)"),
@@ -52,7 +59,7 @@ _SPOKEN = (
     ("photon_gpu.open(url).counts", "photon-gpu decode"),
     ("photon_gpu.reader.export writes", "photon-gpu decode writes"),
     ("photon_gpu.recover ", "photon-gpu recover "),
-)  # fmt: skip
+)
 
 
 class Report(Protocol):
@@ -199,9 +206,13 @@ def collected_warnings(as_json: bool) -> Iterator[list[str]]:
     warned: list[str] = []
 
     def hear(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int,
-        file: TextIO | None = None, line: str | None = None,
-    ) -> None:  # fmt: skip
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         text = one_line(str(message))
         if text not in warned:
             warned.append(text)
@@ -224,7 +235,7 @@ def progress(what: str, frame_nbytes: int | None) -> Iterator[Tick | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import (  # fmt: skip
+    from rich.progress import (
         BarColumn,
         DownloadColumn,
         MofNCompleteColumn,
@@ -236,10 +247,13 @@ def progress(what: str, frame_nbytes: int | None) -> Iterator[Tick | None]:
     )
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
         *([MofNCompleteColumn()] if frame_nbytes is None else [DownloadColumn(), TransferSpeedColumn()]),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     unit = frame_nbytes or 1
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("preparing (the first use compiles)", total=None)

@@ -126,11 +126,19 @@ def encode_many(
     _check_places(sources, places)
     fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
     settings = Settings(
-        step=step, layout=layout, preset=preset, predictor=predictor, compressor=fixed, dither=dither,
-        chunk_frames=chunk_frames, backend=backend, check=_either(check, "check"), attributes=attributes or {},
+        step=step,
+        layout=layout,
+        preset=preset,
+        predictor=predictor,
+        compressor=fixed,
+        dither=dither,
+        chunk_frames=chunk_frames,
+        backend=backend,
+        check=_either(check, "check"),
+        attributes=attributes or {},
         trust_noise=_either(trust_noise, "trust_noise"),
         threads=worker_count(workers) if client is None or workers is not None else 1,
-    )  # fmt: skip
+    )
     if resume and overwrite:
         raise InvalidInputError("resume goes on from what is there, overwrite replaces it: give one of them")
     if at_once is not None and (isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1):

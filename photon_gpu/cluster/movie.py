@@ -86,10 +86,19 @@ class MovieOnCluster:
                         "frames were read by one machine and sent to the workers; a path they open is faster"
                     )
                 job = Job(
-                    frames=frames, target=claim.target, token=claim.token, encoding=ready.encoding, preset=preset,
-                    shape=ready.shape, dtype=ready.dtype, chunk=ready.chunk, backend=settings.backend,
-                    threads=settings.threads, check=settings.check, sampled=self._sampled(ready),
-                )  # fmt: skip
+                    frames=frames,
+                    target=claim.target,
+                    token=claim.token,
+                    encoding=ready.encoding,
+                    preset=preset,
+                    shape=ready.shape,
+                    dtype=ready.dtype,
+                    chunk=ready.chunk,
+                    backend=settings.backend,
+                    threads=settings.threads,
+                    check=settings.check,
+                    sampled=self._sampled(ready),
+                )
                 files, crcs = dict(ready.stored.files), dict(ready.stored.frames)
                 try:
                     blocks = self._all_chunks(job, here, files, crcs, stages, tick)
@@ -113,13 +122,24 @@ class MovieOnCluster:
         if ready.stored.files:
             notes.append(f"{len(ready.stored.files)} chunks were there already, and whole")
         return EncodeReport(
-            source=ready.name, url=storage.url, shape=ready.shape, encoding=ready.encoding, preset=preset,
-            chunk_frames=ready.chunk[0], raw_bytes=ready.raw_bytes, stored_bytes=stored, seconds=seconds,
-            compile_seconds=0.0, stages=dict(stages.seconds), backend=ready.backend, why=ready.why,
-            workers=threads_of(self.client), notes=tuple(note for note in notes if note),
+            source=ready.name,
+            url=storage.url,
+            shape=ready.shape,
+            encoding=ready.encoding,
+            preset=preset,
+            chunk_frames=ready.chunk[0],
+            raw_bytes=ready.raw_bytes,
+            stored_bytes=stored,
+            seconds=seconds,
+            compile_seconds=0.0,
+            stages=dict(stages.seconds),
+            backend=ready.backend,
+            why=ready.why,
+            workers=threads_of(self.client),
+            notes=tuple(note for note in notes if note),
             checked=sentence("every chunk read back: whole", lines) if settings.check else "",
             checks=tuple(line.to_dict() for line in lines),
-        )  # fmt: skip
+        )
 
     def stop(self) -> None:
         """Begin nothing more; what is under way ends with an error."""

@@ -141,24 +141,46 @@ def prepare(
     check_claim(target, token)
     stages, preset = Stages(), settings.preset
     accepted = accept(
-        movie, url, settings.base(auto_noise.given(noise)), backend=settings.backend, preset=preset,
-        chunk_frames=settings.chunk_frames, attributes=settings.attributes,
-    )  # fmt: skip
+        movie,
+        url,
+        settings.base(auto_noise.given(noise)),
+        backend=settings.backend,
+        preset=preset,
+        chunk_frames=settings.chunk_frames,
+        attributes=settings.attributes,
+    )
     with stages.timed("estimate"):
         settled = auto_noise.settle(
             movie, accepted.encoding, noise, settings.attributes, trust=settings.trust_noise
         )
     accepted = replace(accepted, encoding=settled.encoding)
     tuned = tune(
-        movie, accepted, target, noted, preset=preset, predictor=settings.predictor, compressor=settings.compressor,
-        threads=settings.threads, stages=stages,
-    )  # fmt: skip
+        movie,
+        accepted,
+        target,
+        noted,
+        preset=preset,
+        predictor=settings.predictor,
+        compressor=settings.compressor,
+        threads=settings.threads,
+        stages=stages,
+    )
     return Prepared(
-        name=movie.name, shape=movie.shape, dtype=movie.dtype.name, raw_bytes=movie.nbytes, chunk=accepted.chunk,
-        encoding=tuned.choice.encoding, settled=settled, mean=tuned.choice.mean, plan=tuned.plan, stored=tuned.stored,
-        backend=accepted.backend.name, why=accepted.backend.why, compile_seconds=accepted.compile_seconds,
+        name=movie.name,
+        shape=movie.shape,
+        dtype=movie.dtype.name,
+        raw_bytes=movie.nbytes,
+        chunk=accepted.chunk,
+        encoding=tuned.choice.encoding,
+        settled=settled,
+        mean=tuned.choice.mean,
+        plan=tuned.plan,
+        stored=tuned.stored,
+        backend=accepted.backend.name,
+        why=accepted.backend.why,
+        compile_seconds=accepted.compile_seconds,
         seconds=dict(stages.seconds),
-    )  # fmt: skip
+    )
 
 
 def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written:
@@ -188,9 +210,13 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
                 parts = excerpts(values, number, run=job.sampled[number])
                 blocks = decoded(layout, data, job.chunk, start, parts)
     return Written(
-        name=name, entry=manifest.entry(data), frames=stop - start, frames_crc=frames_crc(values),
-        seconds=dict(stages.seconds), blocks=blocks,
-    )  # fmt: skip
+        name=name,
+        entry=manifest.entry(data),
+        frames=stop - start,
+        frames_crc=frames_crc(values),
+        seconds=dict(stages.seconds),
+        blocks=blocks,
+    )
 
 
 def check_claim(target: Storage, token: str) -> None:

@@ -73,9 +73,14 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
 
         def path(token: str | None = None) -> str:
             return movie_path(
-                schema, table, primary_key, field, token=token,
-                prefix=backend.spec["schema_prefix"], partition=backend.spec.get("partition_pattern"),
-            )  # fmt: skip
+                schema,
+                table,
+                primary_key,
+                field,
+                token=token,
+                prefix=backend.spec["schema_prefix"],
+                partition=backend.spec.get("partition_pattern"),
+            )
 
         if isinstance(value, Recorded):
             _check_place(value, path(), store)

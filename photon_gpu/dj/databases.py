@@ -114,9 +114,15 @@ def _connect(connection: Any, database: str) -> Any:
 
     info = connection.conn_info
     return Connection(
-        info["host"], info["user"], info["passwd"], info["port"], info["ssl_input"],
-        database_name=database, backend="postgresql", config_override=connection._config,
-    )  # fmt: skip
+        info["host"],
+        info["user"],
+        info["passwd"],
+        info["port"],
+        info["ssl_input"],
+        database_name=database,
+        backend="postgresql",
+        config_override=connection._config,
+    )
 
 
 def _require_all_schemas(connection: Any) -> None:

@@ -114,9 +114,14 @@ def _run(
     import datajoint
 
     instance = datajoint.Instance(
-        host=str(database.socket_dir), port=database.port or 5432, user="postgres", password="none",
-        use_tls=False, backend="postgresql", safemode=False,
-    )  # fmt: skip
+        host=str(database.socket_dir),
+        port=database.port or 5432,
+        user="postgres",
+        password="none",
+        use_tls=False,
+        backend="postgresql",
+        safemode=False,
+    )
     stores({"imaging": {"protocol": "file", "location": str(store)}}, config=instance.config)
     schema = instance.Schema(SCHEMA)
     table = schema(type("Recording", (datajoint.Manual,), {"definition": DEFINITION}), context={})
@@ -144,9 +149,16 @@ def _run(
     say(f"\ncollect({SCHEMA!r}, dry_run=False):\n{done.text()}\nfiles left in the store: {len(left)}")
     instance.connection.close()
     return DataJointDemo(
-        files=files, zarray=zarray, zattrs=zattrs, raw_bytes=source.nbytes, stored_bytes=sum(files.values()),
-        worst_error_sigma=worst, dry_run=dry, collected=done, left=left,
-    )  # fmt: skip
+        files=files,
+        zarray=zarray,
+        zattrs=zattrs,
+        raw_bytes=source.nbytes,
+        stored_bytes=sum(files.values()),
+        worst_error_sigma=worst,
+        dry_run=dry,
+        collected=done,
+        left=left,
+    )
 
 
 def _worst_error(fetched: Movie, source: Any, step: float) -> float:

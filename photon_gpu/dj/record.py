@@ -77,9 +77,14 @@ class Column:
     def path(self, key: Mapping[str, Any], token: str | None = None) -> str:
         """Path of a row's movie."""
         return movie_path(
-            self.table.database, self.table.table_name, key, self.field, token=token,
-            prefix=self.backend.spec["schema_prefix"], partition=self.backend.spec.get("partition_pattern"),
-        )  # fmt: skip
+            self.table.database,
+            self.table.table_name,
+            key,
+            self.field,
+            token=token,
+            prefix=self.backend.spec["schema_prefix"],
+            partition=self.backend.spec.get("partition_pattern"),
+        )
 
 
 def columns_of(table: Any) -> list[str]:
@@ -290,9 +295,14 @@ class Live:
         frames = min(self._chunk_frames, len(values)) if self._given is None else self._chunk_frames
         self._chunk = (frames, *self._frame_shape)
         choice = choose(
-            ArraySource(values), self._settled(values), self._backend, preset=self._preset, chunk_frames=frames,
-            predictor=self._predictor, compressor=self._compressor,
-        )  # fmt: skip
+            ArraySource(values),
+            self._settled(values),
+            self._backend,
+            preset=self._preset,
+            chunk_frames=frames,
+            predictor=self._predictor,
+            compressor=self._compressor,
+        )
         layout = layout_for(identified(choice, self._chunk, self._chunk, self._backend), self._backend)
         told = {
             "zarray": metadata.array_json(self._chunk, self._chunk, layout).decode(),

@@ -111,9 +111,15 @@ def _handle(table: Any, column: Column, path: str, action: str, quiet: float) ->
         else:
             done, lost = "listed", lost or "no chunk is whole; action='remove' deletes the rest"
     return Begun(
-        path=path, store=column.store, field=column.field, row=journal["row"], frames=frames, lost=lost,
-        quiet_seconds=seconds, done=done,
-    )  # fmt: skip
+        path=path,
+        store=column.store,
+        field=column.field,
+        row=journal["row"],
+        frames=frames,
+        lost=lost,
+        quiet_seconds=seconds,
+        done=done,
+    )
 
 
 def _whole_chunks(storage: Storage) -> tuple[dict[str, list[Any]], int, str]:

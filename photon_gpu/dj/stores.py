@@ -21,20 +21,46 @@ from photon_gpu.store.storage import Storage, without_credentials
 
 #: What S3 calls its storage classes.
 STORAGE_CLASSES = (
-    "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING",
-    "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE", "EXPRESS_ONEZONE", "OUTPOSTS", "SNOW",
-)  # fmt: skip
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER_IR",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "EXPRESS_ONEZONE",
+    "OUTPOSTS",
+    "SNOW",
+)
 
 _LAYOUT = {
-    "hash_prefix", "schema_prefix", "filepath_prefix", "subfolding", "partition_pattern", "token_length",
+    "hash_prefix",
+    "schema_prefix",
+    "filepath_prefix",
+    "subfolding",
+    "partition_pattern",
+    "token_length",
     "stage",
-}  # fmt: skip
+}
 _ALLOWED = {
     "file": {"protocol", "location", *_LAYOUT},
-    "s3": {"protocol", "endpoint", "bucket", "location", "access_key", "secret_key", "session_token",
-           "region", "secure", "storage_class", "options", *_LAYOUT},
+    "s3": {
+        "protocol",
+        "endpoint",
+        "bucket",
+        "location",
+        "access_key",
+        "secret_key",
+        "session_token",
+        "region",
+        "secure",
+        "storage_class",
+        "options",
+        *_LAYOUT,
+    },
     "gs": {"protocol", "endpoint", "bucket", "location", "token", "project", "options", *_LAYOUT},
-}  # fmt: skip
+}
 _REQUIRED = {"file": ("location",), "s3": ("bucket",), "gs": ("bucket",)}
 _PROTOCOL = {"file": "file", "s3": "photon-s3", "photon-s3": "photon-s3", "gs": "gs", "gcs": "gs"}
 

@@ -32,16 +32,20 @@ def frames(count: int, pairs: str) -> Iterator[Finding]:
     unit = "frames" if pairs == "time" else "rows"
     if count < LEAST_FRAMES:
         yield _found(
-            "frames", "REFUSE", count,
+            "frames",
+            "REFUSE",
+            count,
             f"{count} {unit}; noise is measured between {unit}, at least {LEAST_FRAMES} are needed "
             f"(and {FEW_FRAMES} to trust it). A single image of smooth light can be tried with pairs='space'.",
-        )  # fmt: skip
+        )
     elif count < FEW_FRAMES:
         yield _found(
-            "frames", "WARN", count,
+            "frames",
+            "WARN",
+            count,
             f"only {count} {unit}: structure that changes cannot be told from noise well; "
             f"{FEW_FRAMES} or more are advised.",
-        )  # fmt: skip
+        )
 
 
 def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> Iterator[Finding]:
@@ -50,23 +54,29 @@ def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> It
     if line.gain <= 0 or relative > USELESS:
         what = "the data is limited by read noise or lit evenly" if shot_share < DIM else "too little data"
         yield _found(
-            "precision", "REFUSE", relative,
+            "precision",
+            "REFUSE",
+            relative,
             f"gain {line.gain:.4g} +- {half:.2g} ADU/photon from {pairs} pairs: {what} (light makes "
             f"{max(shot_share, 0):.1%} of the variance at the bright end). Give the model of the detector "
             "(noise=...), or store with layout='lossless'.",
-        )  # fmt: skip
+        )
     elif relative > WIDE:
         yield _found(
-            "precision", "WARN", relative,
+            "precision",
+            "WARN",
+            relative,
             f"the 95 % interval of the gain is +-{relative:.0%} wide ({pairs} pairs; light makes "
             f"{max(shot_share, 0):.1%} of the variance at the bright end): sample more frames.",
-        )  # fmt: skip
+        )
     if shot_share < DIM and line.gain > 0:
         yield _found(
-            "read noise", "WARN", shot_share,
+            "read noise",
+            "WARN",
+            shot_share,
             f"read-noise-limited or evenly lit: light makes only {max(shot_share, 0):.1%} of the variance at the "
             f"bright end, so the gain rests on little ({DIM:.0%} or more is wanted).",
-        )  # fmt: skip
+        )
 
 
 def correlations(c: Correlation) -> Iterator[Finding]:
@@ -87,11 +97,13 @@ def correlations(c: Correlation) -> Iterator[Finding]:
         refused = abs(rho) > PROCESSED and (axis != "x" or abs(c.y) > CORRELATED or abs(rho) > 0.35)
         along = {"y": "rows", "x": "columns", "t": "frames"}[axis]
         yield _found(
-            f"correlation {axis}", "REFUSE" if refused else "WARN", rho,
+            f"correlation {axis}",
+            "REFUSE" if refused else "WARN",
+            rho,
             f"the noise of neighbouring {along} correlates by {rho:.2f} (raw data: under {CORRELATED}): "
             f"the data looks {reason}. Estimate and store the raw recording"
             + (", or use layout='lossless'." if refused else "."),
-        )  # fmt: skip
+        )
 
 
 def levels(found: HistogramLevels, gain: float, sigma: float, clipped_floor: bool) -> Iterator[Finding]:
@@ -99,50 +111,64 @@ def levels(found: HistogramLevels, gain: float, sigma: float, clipped_floor: boo
     if np.isfinite(found.top):
         severity: Severity = "WARN" if found.saturated_share > 1e-5 else "NOTE"
         yield _found(
-            "saturation", severity, found.saturated_share,
+            "saturation",
+            severity,
+            found.saturated_share,
             f"{found.saturated_share:.2%} of the values lie at the highest level, {found.top:g} ADU, where they "
             "pile up; the levels they reach were left out of the fit.",
-        )  # fmt: skip
+        )
     if clipped_floor:
         yield _found(
-            "clipping", "WARN", found.floor_share,
+            "clipping",
+            "WARN",
+            found.floor_share,
             f"{found.floor_share:.2%} of the values are cut off at the lowest level, {found.bottom:g} ADU: the dark "
             "half of the noise is missing there, and those levels were left out of the fit.",
-        )  # fmt: skip
+        )
     photon_comb = abs(found.spacing - gain) < 0.1 * gain
     if sigma >= 2 * max(found.step, 1) and found.roughness > UNEVEN and not photon_comb:
         yield _found(
-            "uneven levels", "WARN", found.roughness,
+            "uneven levels",
+            "WARN",
+            found.roughness,
             f"counts of neighbouring levels differ by {found.roughness:.0%} beyond chance and "
             f"{found.missing_share:.0%} of the levels are missing: the values were rescaled after digitization "
             "(a straight line does not prove rawness). The line holds for them; the raw recording is better.",
-        )  # fmt: skip
+        )
     if found.step > 1 and not abs(found.step - gain) < 0.1 * gain:
         yield _found(
-            "level step", "NOTE", found.step,
+            "level step",
+            "NOTE",
+            found.step,
             f"all levels are multiples of {found.step} ADU apart (shifted bits or an integer factor): harmless.",
-        )  # fmt: skip
+        )
 
 
 def structure(share: float, kept_share: float, subtracted: float) -> Iterator[Finding]:
     """Changes between frames that are not noise."""
     if share > MOVING:
         yield _found(
-            "structure", "WARN", share,
+            "structure",
+            "WARN",
+            share,
             f"{share:.0%} of what changes from frame to frame is shared by neighbouring pixels: structure, not "
             "noise. Either everything moves, or axis 0 is not time (a z-stack, a series of exposures). "
             "For the latter compare with pairs='space'.",
-        )  # fmt: skip
+        )
     if kept_share < 0.05:
         yield _found(
-            "quiet samples", "WARN", kept_share,
+            "quiet samples",
+            "WARN",
+            kept_share,
             f"only {kept_share:.1%} of the samples are quiet enough to measure noise on.",
-        )  # fmt: skip
+        )
     if abs(subtracted) > 0.3:
         yield _found(
-            "subtracted structure", "WARN", subtracted,
+            "subtracted structure",
+            "WARN",
+            subtracted,
             f"structure that had to be subtracted would have raised the gain by {subtracted:.0%}.",
-        )  # fmt: skip
+        )
 
 
 def _ranges(curve: Curve, line: NoiseLine) -> tuple[list[str], float, float, float]:
@@ -185,10 +211,12 @@ def straightness(curve: Curve, line: NoiseLine, bend: float, error: float) -> It
         kind = " It bends downwards, as saturation, dead time, compression or a gamma curve do."
     severity: Severity = "REFUSE" if worst > NO_LINE and share > 0.1 else "WARN" if share > 0.01 else "NOTE"
     yield _found(
-        "curve", severity, worst,
+        "curve",
+        severity,
+        worst,
         f"the photon-transfer curve is not a line: variance {', '.join(ranges[:4])}"
         f"{' ...' if len(ranges) > 4 else ''} ({share:.1%} of the samples).{kind}",
-    )  # fmt: skip
+    )
 
 
 def excess(
@@ -202,26 +230,32 @@ def excess(
         return
     factor = 1 / max(2 - skewness, 0.25)
     yield _found(
-        "excess noise", "NOTE", factor,
+        "excess noise",
+        "NOTE",
+        factor,
         f"the noise is {skewness:.2f} times as skewed as equal pulses per photon would make it: multiplicative "
         f"excess noise of a PMT or EMCCD, factor about {factor:.1f} (gamma-distributed charge). The gain counts "
         f"effective photons, each worth about {factor:.1f} detected ones; the stored noise is modelled all the same.",
-    )  # fmt: skip
+    )
 
 
 def leftovers(constant: float, nonfinite: float) -> Iterator[Finding]:
     """Samples that never change or are no numbers."""
     if nonfinite > 0:
         yield _found(
-            "not finite", "WARN", nonfinite,
+            "not finite",
+            "WARN",
+            nonfinite,
             f"{nonfinite:.2%} of the pixels hold NaN or infinity within a window and were left out.",
-        )  # fmt: skip
+        )
     if constant > 0.01:
         yield _found(
-            "constant pixels", "WARN", constant,
+            "constant pixels",
+            "WARN",
+            constant,
             f"{constant:.1%} of the samples lie where nothing ever changes (padding, masks: a sign of "
             "motion correction or of other processing); they were left out.",
-        )  # fmt: skip
+        )
 
 
 def planes(gains: list[float], errors: list[float]) -> Iterator[Finding]:
@@ -233,7 +267,9 @@ def planes(gains: list[float], errors: list[float]) -> Iterator[Finding]:
     mean = sum(gains) / len(gains)
     if gap > 0.1 * abs(mean) and gap > 4 * float(np.hypot(errors[low], errors[high])):
         yield _found(
-            "planes", "WARN", gap / mean,
+            "planes",
+            "WARN",
+            gap / mean,
             f"the planes of the extra axes differ: gain {gains[low]:.4g} in plane {low}, {gains[high]:.4g} in plane "
             f"{high}. Encode channels apart, each with its own model.",
-        )  # fmt: skip
+        )

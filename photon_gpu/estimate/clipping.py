@@ -120,8 +120,11 @@ def _fit(
             ]
         )
         information = total * (slopes / shares) @ slopes.T
-        if not np.isfinite(information).all() or np.linalg.cond(information / np.sqrt(
-            np.outer(np.diag(information), np.diag(information)))) > 1e10:  # fmt: skip
+        if (
+            not np.isfinite(information).all()
+            or np.linalg.cond(information / np.sqrt(np.outer(np.diag(information), np.diag(information))))
+            > 1e10
+        ):
             return None
         inverse = np.linalg.inv(information)
         move = inverse @ (slopes @ (counts / shares - total))

@@ -275,7 +275,7 @@ def _judge(
         correlation=fitted.correlation,
         levels=levels,
         curve=fitted.curve,
-    )  # fmt: skip
+    )
     model, interval = _model(gain, intercept, covariance, point)
     return _verdict(name, found, model, interval, diagnostics)
 

@@ -83,9 +83,17 @@ def survey(windows: Sequence[Window]) -> HistogramLevels:
     total = float(sum(w.frames.size for w in windows))
     if len(values) == 0:
         return HistogramLevels(
-            lowest=math.nan, highest=math.nan, top=math.inf, bottom=-math.inf, saturated_share=0.0,
-            floor_share=0.0, step=0, roughness=0.0, missing_share=0.0, spacing=0.0,
-        )  # fmt: skip
+            lowest=math.nan,
+            highest=math.nan,
+            top=math.inf,
+            bottom=-math.inf,
+            saturated_share=0.0,
+            floor_share=0.0,
+            step=0,
+            roughness=0.0,
+            missing_share=0.0,
+            spacing=0.0,
+        )
     dtype = windows[0].frames.dtype
     at_limit = dtype.kind in "iu" and values[-1] == np.iinfo(dtype).max
     full = _piles(counts[::-1]) or (at_limit and counts[-1] >= _ENOUGH)

@@ -292,8 +292,10 @@ def _levels(samples: _Samples, noise: NoiseModel) -> Iterator[LightLevel]:
     def means(form: NDArray) -> NDArray[np.float64]:
         return np.asarray(np.bincount(key, form, size) / np.maximum(number, 1))
 
-    columns = [means(form) for form in (samples.white, samples.square, samples.signal, samples.error,
-                                        samples.floored)]  # fmt: skip
+    columns = [
+        means(form)
+        for form in (samples.white, samples.square, samples.signal, samples.error, samples.floored)
+    ]
     for level in range(count):
         mine = np.arange(level * groups, (level + 1) * groups)
         mine = mine[number[mine] >= _LEAST_SAMPLES]

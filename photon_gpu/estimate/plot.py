@@ -73,9 +73,15 @@ def plot_estimate(estimate: Estimated, path: str | Path | None = None) -> Figure
         upper.fill_between(span, drawn - half, drawn + half, color=BLUE, alpha=0.18, lw=0, label="95 % band")
         upper.plot(span, drawn, color=BLUE, lw=1.6, label=f"{gain:.4g} z {intercept:+.4g}")
     upper.errorbar(
-        level[used], variance[used], 2 * error[used], fmt="o", color=INK, ms=4, lw=1,
+        level[used],
+        variance[used],
+        2 * error[used],
+        fmt="o",
+        color=INK,
+        ms=4,
+        lw=1,
         label="samples kept, 2 standard errors",
-    )  # fmt: skip
+    )
     # the line decides the height: what moves may stand far above it
     ceiling = 1.35 * float(np.nanmax(np.concatenate([drawn, variance[used]])))
     for where, marker, colour, label in (

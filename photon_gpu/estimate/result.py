@@ -18,9 +18,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHORT = (
-    "intercept", "separated_by", "frames_sampled", "pairs", "pairs_kept", "structure_share", "shot_share", "bend",
+    "intercept",
+    "separated_by",
+    "frames_sampled",
+    "pairs",
+    "pairs_kept",
+    "structure_share",
+    "shot_share",
+    "bend",
     "skewness",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True)

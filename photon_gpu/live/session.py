@@ -53,10 +53,15 @@ class RecordReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that survives JSON."""
         return {
-            "source": self.source, "url": self.url, "frames": self.frames, "stopped": self.stopped,
-            "unread": list(self.unread), "checks": list(self.checks), "failed": list(self.failed),
+            "source": self.source,
+            "url": self.url,
+            "frames": self.frames,
+            "stopped": self.stopped,
+            "unread": list(self.unread),
+            "checks": list(self.checks),
+            "failed": list(self.failed),
             **self.status.to_dict(),
-        }  # fmt: skip
+        }
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of each line of the table."""
@@ -110,6 +115,11 @@ def record(
             if isinstance(batches, Generator):
                 batches.close()  # a feed says then what it did not take
     return RecordReport(
-        source=feed.name, url=live.url, frames=live.acknowledged, status=live.status(),
-        unread=tuple(feed.unread), stopped=stopped, checks=tuple(line.to_dict() for line in live.checks),
-    )  # fmt: skip
+        source=feed.name,
+        url=live.url,
+        frames=live.acknowledged,
+        status=live.status(),
+        unread=tuple(feed.unread),
+        stopped=stopped,
+        checks=tuple(line.to_dict() for line in live.checks),
+    )

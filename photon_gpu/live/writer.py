@@ -144,11 +144,24 @@ class LiveWriter:
         attributes = metadata.as_read(attributes or {})
         metadata.check_extra(dict.fromkeys(OWN_ATTRIBUTES), attributes)
         self.config = config = LiveConfig(
-            frame_shape=frame_shape, dtype=np.dtype(dtype).name, layout=layout, step=step, preset=preset,
-            predictor=predictor, compressor=compressor, dither=dither, chunk_frames=chunk_frames,
-            durability=durability, on_full=on_full, queue_bytes=int(queue_bytes), estimate_frames=estimate_frames,
-            publish_seconds=publish_seconds, close_seconds=close_seconds, check=check, trust_noise=trust_noise,
-        )  # fmt: skip
+            frame_shape=frame_shape,
+            dtype=np.dtype(dtype).name,
+            layout=layout,
+            step=step,
+            preset=preset,
+            predictor=predictor,
+            compressor=compressor,
+            dither=dither,
+            chunk_frames=chunk_frames,
+            durability=durability,
+            on_full=on_full,
+            queue_bytes=int(queue_bytes),
+            estimate_frames=estimate_frames,
+            publish_seconds=publish_seconds,
+            close_seconds=close_seconds,
+            check=check,
+            trust_noise=trust_noise,
+        )
         found = resolve_noise(noise, layout, storage_options)
         if callable(found) and noise is None:
             self.config = config = config.with_fewer()
@@ -166,10 +179,17 @@ class LiveWriter:
             token = self._claim(spool, found, attributes)
             self._journal = self._spool.journal() if self._spool and durability == "frame" else None
             self._pipeline = Pipeline(
-                self._storage, config, token=token, spool=self._spool, recycler=self._journal, noise=found,
-                backend=chosen, workers=worker_count(workers), attributes={**attributes, "recording_id": token},
+                self._storage,
+                config,
+                token=token,
+                spool=self._spool,
+                recycler=self._journal,
+                noise=found,
+                backend=chosen,
+                workers=worker_count(workers),
+                attributes={**attributes, "recording_id": token},
                 fits=self._gate.expect,
-            )  # fmt: skip
+            )
         except BaseException:
             if self._spool is not None:
                 self._spool.remove()
@@ -352,10 +372,14 @@ class LiveWriter:
         token = uuid.uuid4().hex
         if spool is not None:
             facts = {
-                "token": token, "url": self._storage.url, "config": self.config.to_dict(),
+                "token": token,
+                "url": self._storage.url,
+                "config": self.config.to_dict(),
                 "noise": noise.to_dict() if isinstance(noise, NoiseModel) else None,
-                "noise_known": not callable(noise), "noise_estimated": is_estimate(noise), "attributes": attributes,
-            }  # fmt: skip
+                "noise_known": not callable(noise),
+                "noise_estimated": is_estimate(noise),
+                "attributes": attributes,
+            }
             self._spool = Spool.begin(spool, self._storage.root.split("/")[-1], facts)
         folder = str(self._spool.folder) if self._spool else None
         noted = {"token": token, "recording": True, "spool": folder}

@@ -193,11 +193,19 @@ def export(
         target = Path(text).resolve() if Path(text).is_symlink() else Path(text)  # the link stays
         stored, url = _write_file(job, target, write, overwrite), str(target)
     return ExportReport(
-        source=movie.url, url=url, format=kind, what="stabilized" if stabilized else "counts",
-        unit="sigma" if stabilized else "ADU", shape=job.shape, dtype=dtype.name, frames=(first, end),
-        raw_bytes=job.nbytes, stored_bytes=stored, first_frame_seconds=start - begin,
+        source=movie.url,
+        url=url,
+        format=kind,
+        what="stabilized" if stabilized else "counts",
+        unit="sigma" if stabilized else "ADU",
+        shape=job.shape,
+        dtype=dtype.name,
+        frames=(first, end),
+        raw_bytes=job.nbytes,
+        stored_bytes=stored,
+        first_frame_seconds=start - begin,
         seconds=time.perf_counter() - start,
-    )  # fmt: skip
+    )
 
 
 class _Job:

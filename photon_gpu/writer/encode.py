@@ -189,8 +189,14 @@ def encode(
     try:
         goes = Deletable(movie) if delete_source else None
         accepted = accept(
-            movie, storage, base, backend=backend, preset=preset, chunk_frames=chunk_frames, attributes=attributes or {}
-        )  # fmt: skip
+            movie,
+            storage,
+            base,
+            backend=backend,
+            preset=preset,
+            chunk_frames=chunk_frames,
+            attributes=attributes or {},
+        )
         frames = accepted.chunk[0]
         if mode == "sample" and movie.device is not None:
             mode = False
@@ -206,9 +212,16 @@ def encode(
             settled.warn()
             accepted = replace(accepted, encoding=settled.encoding)
             tuned = tune(
-                movie, accepted, claim.target, claim.found.get("plan"), preset=preset, predictor=predictor,
-                compressor=fixed, threads=threads, stages=stages,
-            )  # fmt: skip
+                movie,
+                accepted,
+                claim.target,
+                claim.found.get("plan"),
+                preset=preset,
+                predictor=predictor,
+                compressor=fixed,
+                threads=threads,
+                stages=stages,
+            )
             choice, kind = tuned.choice, tuned.layout
             run = _Run(movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress)
             checker = Checker(mode, kind, claim.target, movie, run.chunk) if mode else None
@@ -251,13 +264,24 @@ def encode(
         if chunk_frames is None and frames < min(100, movie.shape[0]):
             notes.append(f"chunks hold {frames} frames, not 100: one Blosc frame holds at most 2 GiB")
         return EncodeReport(
-            source=movie.name, url=storage.url, shape=movie.shape, encoding=choice.encoding, preset=preset,
-            chunk_frames=frames, raw_bytes=movie.nbytes, stored_bytes=stored, seconds=seconds,
-            compile_seconds=accepted.compile_seconds, stages=dict(stages.seconds), backend=accepted.backend.name,
+            source=movie.name,
+            url=storage.url,
+            shape=movie.shape,
+            encoding=choice.encoding,
+            preset=preset,
+            chunk_frames=frames,
+            raw_bytes=movie.nbytes,
+            stored_bytes=stored,
+            seconds=seconds,
+            compile_seconds=accepted.compile_seconds,
+            stages=dict(stages.seconds),
+            backend=accepted.backend.name,
             why=accepted.backend.why,
-            workers=threads, notes=tuple(note for note in notes if note),
-            checked=checker.said(lines) if checker else "", checks=tuple(line.to_dict() for line in lines),
-        )  # fmt: skip
+            workers=threads,
+            notes=tuple(note for note in notes if note),
+            checked=checker.said(lines) if checker else "",
+            checks=tuple(line.to_dict() for line in lines),
+        )
     finally:
         if not given:
             movie.close()

@@ -113,10 +113,20 @@ def movie(
     check_step(step)
     check_mode(check, delete_source=False)
     options = {
-        "noise": noise, "step": step, "preset": preset, "predictor": predictor, "compressor": compressor,
-        "dither": dither, "chunk_frames": chunk_frames, "backend": backend, "workers": workers,
-        "budget_bytes": budget_bytes, "progress": progress, "attributes": attributes, "check": check,
+        "noise": noise,
+        "step": step,
+        "preset": preset,
+        "predictor": predictor,
+        "compressor": compressor,
+        "dither": dither,
+        "chunk_frames": chunk_frames,
+        "backend": backend,
+        "workers": workers,
+        "budget_bytes": budget_bytes,
+        "progress": progress,
+        "attributes": attributes,
+        "check": check,
         "trust_noise": trust_noise or None,
-    }  # fmt: skip
+    }
     chosen = {name: value for name, value in options.items() if value is not None}
     return MovieToInsert(source=source, source_options=source_options, encode_options=chosen)

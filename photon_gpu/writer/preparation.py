@@ -113,9 +113,15 @@ def tune(
     """Choose what was left open, and look at what an earlier encode, whose plan was ``noted``, has stored."""
     with stages.timed("tune"):
         choice = choose(
-            movie, accepted.encoding, accepted.backend, preset=preset, chunk_frames=accepted.chunk[0],
-            predictor=predictor, compressor=compressor, run=parallel(threads),
-        )  # fmt: skip
+            movie,
+            accepted.encoding,
+            accepted.backend,
+            preset=preset,
+            chunk_frames=accepted.chunk[0],
+            predictor=predictor,
+            compressor=compressor,
+            run=parallel(threads),
+        )
     encoding = identified(choice, movie.shape, accepted.chunk, accepted.backend)
     choice = replace(choice, encoding=encoding if noted is None else _as_begun(encoding, noted))
     layout = layout_for(choice.encoding, accepted.backend)

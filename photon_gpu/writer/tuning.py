@@ -85,7 +85,7 @@ _PRESETS = {
         (_BY_BIT, _BY_BYTE, _zstd(5, 2), _zstd(9, 2), _zstd(9, 1), _zstd(9, 0)),
         coded=(LEVELS, 16),
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,12 @@ def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) ->
 
     values = np.zeros((2, 2, 2), dtype)
     encoding = Encoding(
-        layout=layout, dtype=dtype, noise=NoiseModel(), predictor=Predictor(name=predictor),
+        layout=layout,
+        dtype=dtype,
+        noise=NoiseModel(),
+        predictor=Predictor(name=predictor),
         dither=0 if phases > 1 and layout != "lossless" else None,
-    )  # fmt: skip
+    )
     kinds = [encoding]
     if layout == "compact" and phases == 1 and values.dtype.kind in "iu":
         kinds.append(encoding.but(exact=True))  # which tuning tries, too

@@ -25,16 +25,25 @@ def test_only_arithmetic_on_whole_vectors_counts():
 def test_a_loop_is_counted_without_those_within_it():
     nested = ".L0:\n vpxor %ymm0, %ymm0, %ymm0\n" + VECTOR + " decq %rdx\n jne .L0\n"
     assert sorted(assembly.loops(nested), key=lambda loop: loop.bits) == [
-        assembly.Loop(3, 1, 256), assembly.Loop(4, 2, 512),
-    ]  # fmt: skip
+        assembly.Loop(3, 1, 256),
+        assembly.Loop(4, 2, 512),
+    ]
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions looked for are those of x86-64")
 def test_the_kernels_that_can_be_are_vectorized():
     if "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this machine has no vectors of 256 bits")
-    names = ["subtract", "checksum", "predict_mean", "restore_mean", "predict_past", "restore_past", "extent",
-             "forward_root"]  # fmt: skip
+    names = [
+        "subtract",
+        "checksum",
+        "predict_mean",
+        "restore_mean",
+        "predict_past",
+        "restore_past",
+        "extent",
+        "forward_root",
+    ]
     for name, loop in assembly.inspected(names).items():
         assert loop.bits >= 256 and loop.packed >= 0.4 * loop.instructions, (name, loop)
 
@@ -44,6 +53,13 @@ def test_every_kernel_that_encodes_or_decodes_is_looked_at():
 
     helpers = {name for name in vars(cpu) if name.startswith("_")}
     kernels = {name for name, value in vars(cpu).items() if hasattr(value, "inspect_asm")} - helpers
-    rest = {"phase", "moments", "forward_thresholds", "forward_thresholds_phased", "count_levels", "sort_levels",
-            "restore_full_sorted"}  # fmt: skip
+    rest = {
+        "phase",
+        "moments",
+        "forward_thresholds",
+        "forward_thresholds_phased",
+        "count_levels",
+        "sort_levels",
+        "restore_full_sorted",
+    }
     assert (kernels - rest) | {"forward_root"} == set(assembly.calls())

@@ -83,11 +83,26 @@ def test_what_is_rounded_still_has_the_true_line(gain, read):
 
 def row(**changes: Any) -> dict[str, Any]:
     return {
-        "gain": 10.0, "photons": 1.0, "read": 1.0, "frames": 20, "trouble": "still", "pairs": 6_000_000, "shot share": 0.6,
-        "verdict": "PASS", "gain error %": 0.5, "gain +- %": 1.96, "gain held": True, "gain bound %": 0.5,
-        "intercept error": 0.01, "intercept +-": 0.0392, "intercept held": True, "intercept bound": 0.01,
-        "rival gain error %": "", "rival intercept error": "", **changes,
-    }  # fmt: skip
+        "gain": 10.0,
+        "photons": 1.0,
+        "read": 1.0,
+        "frames": 20,
+        "trouble": "still",
+        "pairs": 6_000_000,
+        "shot share": 0.6,
+        "verdict": "PASS",
+        "gain error %": 0.5,
+        "gain +- %": 1.96,
+        "gain held": True,
+        "gain bound %": 0.5,
+        "intercept error": 0.01,
+        "intercept +-": 0.0392,
+        "intercept held": True,
+        "intercept bound": 0.01,
+        "rival gain error %": "",
+        "rival intercept error": "",
+        **changes,
+    }
 
 
 def test_the_summary_tells_what_the_oracle_could_have_had():

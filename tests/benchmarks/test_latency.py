@@ -11,8 +11,21 @@ from benchmarks import latency, record
 
 def test_every_layout_is_timed_from_files_and_from_s3(tmp_path):
     pytest.importorskip("s3fs", reason="pip install 'photon-gpu[s3]'")
-    target = latency.main(["--reads", "2", "--frames", "30", "--size", "64", "--chunk-frames", "10", "--s3",
-                           "--results", str(tmp_path)])  # fmt: skip
+    target = latency.main(
+        [
+            "--reads",
+            "2",
+            "--frames",
+            "30",
+            "--size",
+            "64",
+            "--chunk-frames",
+            "10",
+            "--s3",
+            "--results",
+            str(tmp_path),
+        ]
+    )
     rows = record.load(target)
     assert [(row["layout"], row["preset"], row["store"]) for row in rows] == [
         (*setting, store) for setting in latency.SETTINGS for store in ("disk", "S3")

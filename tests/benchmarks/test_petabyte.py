@@ -7,9 +7,12 @@ import pytest
 from benchmarks import petabyte
 
 MEASURED = petabyte.Measured(
-    ratio=5.0, megabytes_per_second=200.0, per_chunk={"PUT": 1, "GET": 2}, per_movie={"PUT": 5, "LIST": 3, "HEAD": 1},
+    ratio=5.0,
+    megabytes_per_second=200.0,
+    per_chunk={"PUT": 1, "GET": 2},
+    per_movie={"PUT": 5, "LIST": 3, "HEAD": 1},
     machine="a machine",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,10 @@ from benchmarks.memory import Shifted
 
 
 def rows(values, power, **more):
-    return [{"value": v, "seconds": 0.1 * v**power, "peak_bytes": 1e8, "raw_bytes": 1e6 * v, "mb_s": 10.0, **more}
-            for v in values]  # fmt: skip
+    return [
+        {"value": v, "seconds": 0.1 * v**power, "peak_bytes": 1e8, "raw_bytes": 1e6 * v, "mb_s": 10.0, **more}
+        for v in values
+    ]
 
 
 @pytest.mark.parametrize("power", [0.0, 0.9, 1.0, 1.5])
@@ -27,9 +29,12 @@ def test_exponents_are_found(power):
 
 
 def test_speed_up_is_of_the_first_point():
-    assert "2 are 1.90 times as fast as 1" in scaling.findings(
-        "dask workers", [{**rows([1], 1)[0], "seconds": 1.9}, {**rows([2], 1)[0], "seconds": 1.0}]
-    )[0]  # fmt: skip
+    assert (
+        "2 are 1.90 times as fast as 1"
+        in scaling.findings(
+            "dask workers", [{**rows([1], 1)[0], "seconds": 1.9}, {**rows([2], 1)[0], "seconds": 1.0}]
+        )[0]
+    )
 
 
 def test_points_are_measured_and_told(tmp_path, monkeypatch):

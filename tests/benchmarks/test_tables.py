@@ -47,8 +47,11 @@ def results(tmp_path):
         for n in (1, 2)
     ]
     record.save(record.path_of("workers", folder), workers.COLUMNS, ran, "load")
-    grown = [row(scaling.COLUMNS, axis=axis, value=2**n, seconds=2.0**n, raw_bytes=2**n, frame_ms=3.0 * n)
-             for axis in ("length", "chunk_frames", "cores") for n in (1, 2, 3)]  # fmt: skip
+    grown = [
+        row(scaling.COLUMNS, axis=axis, value=2**n, seconds=2.0**n, raw_bytes=2**n, frame_ms=3.0 * n)
+        for axis in ("length", "chunk_frames", "cores")
+        for n in (1, 2, 3)
+    ]
     record.save(record.path_of("scaling", folder), scaling.COLUMNS, grown, "axis")
     requests = {"per_chunk": '{"PUT": 1}', "per_movie": '{"GET": 2}', "megabytes_per_second": 200.0}
     record.save(

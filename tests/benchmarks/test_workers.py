@@ -10,8 +10,22 @@ pytest.importorskip("distributed", reason="pip install 'photon-gpu[dask]'")
 
 
 def test_every_load_is_measured_by_every_way(tmp_path):
-    target = workers.main(["--rounds", "1", "--movies", "2", "--frames", "20", "--size", "32", "--results",
-                           str(tmp_path), "--folder", str(tmp_path)])  # fmt: skip
+    target = workers.main(
+        [
+            "--rounds",
+            "1",
+            "--movies",
+            "2",
+            "--frames",
+            "20",
+            "--size",
+            "32",
+            "--results",
+            str(tmp_path),
+            "--folder",
+            str(tmp_path),
+        ]
+    )
     rows = record.load(target)
     loads = list(dict.fromkeys(row["load"] for row in rows))
     assert loads in (["disk", "memory", "compute alone"], ["disk", "compute alone"])

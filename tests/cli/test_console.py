@@ -23,9 +23,12 @@ def on_a_terminal(words, folder, **streams):
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         environment.pop(name, None)
     child = subprocess.Popen(
-        [sys.executable, "-m", "photon_gpu", *words], cwd=folder, env=environment, stdin=outer,
+        [sys.executable, "-m", "photon_gpu", *words],
+        cwd=folder,
+        env=environment,
+        stdin=outer,
         **{"stdout": outer, "stderr": outer, **streams},
-    )  # fmt: skip
+    )
     os.close(outer)
     shown = b""
     while True:
@@ -113,7 +116,9 @@ def test_a_name_that_is_no_text_is_shown_all_the_same(tmp_path):
     np.save(tmp_path / name, np.zeros((3, 4, 4), "uint16"))
     done = subprocess.run(
         [sys.executable, "-m", "photon_gpu", "encode", name, "a.zarr", "--layout", "lossless", "--json"],
-        cwd=tmp_path, capture_output=True, timeout=60,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["source"] == name

@@ -46,9 +46,17 @@ def test_people_get_a_table(cli, stored):
 
 @pytest.mark.parametrize(
     ("text", "range_"),
-    [(":", (0, 30)), ("4:9", (4, 9)), (":9", (0, 9)), ("9:", (9, 30)), ("7", (7, 8)), ("-3:", (27, 30)),
-     ("-1", (29, 30)), (":-28", (0, 2))],
-)  # fmt: skip
+    [
+        (":", (0, 30)),
+        ("4:9", (4, 9)),
+        (":9", (0, 9)),
+        ("9:", (9, 30)),
+        ("7", (7, 8)),
+        ("-3:", (27, 30)),
+        ("-1", (29, 30)),
+        (":-28", (0, 2)),
+    ],
+)
 def test_frames_are_given_as_in_python(text, range_):
     assert frame_range(text, 30) == range_
 

@@ -43,10 +43,33 @@ def test_json_is_the_report_and_nothing_else(cli, stored):
 
 def test_every_option_reaches_the_store(cli, stored):
     words = [
-        "--gain", 2, "--offset", "-5", "--variance", 1.5, "--step", 1, "--layout", "compact", "--preset", "fast",
-        "--predictor", "mean", "--compressor", "zstd-3-bitshuffle", "--dither", 7, "--chunk-frames", 4, "--backend",
-        "numpy", "--workers", 1, "--check", "off",
-    ]  # fmt: skip
+        "--gain",
+        2,
+        "--offset",
+        "-5",
+        "--variance",
+        1.5,
+        "--step",
+        1,
+        "--layout",
+        "compact",
+        "--preset",
+        "fast",
+        "--predictor",
+        "mean",
+        "--compressor",
+        "zstd-3-bitshuffle",
+        "--dither",
+        7,
+        "--chunk-frames",
+        4,
+        "--backend",
+        "numpy",
+        "--workers",
+        1,
+        "--check",
+        "off",
+    ]
     ran = cli("encode", "ok.npy", "all.zarr", *words, "--json")
     assert ran.code == 0, ran.err
     assert ran.json["backend"] == "numpy"
@@ -107,9 +130,19 @@ def test_an_option_without_effect_is_said(words, said, cli, stored):
 def test_a_step_that_exact_values_make_idle_is_said(cli, tmp_path):
     np.save(tmp_path / "dark.npy", np.random.default_rng(1).poisson(0.02, (30, 32, 32)).astype("uint8"))
     told = cli(
-        "encode", "dark.npy", "d.zarr", "--gain", 0.05, "--layout", "compact", "--step", 0.1, "--check",
-        "off", "--json",
-    ).json  # fmt: skip
+        "encode",
+        "dark.npy",
+        "d.zarr",
+        "--gain",
+        0.05,
+        "--layout",
+        "compact",
+        "--step",
+        0.1,
+        "--check",
+        "off",
+        "--json",
+    ).json
     assert told["exact"]
     assert [note.startswith("--step had no effect") for note in told["notes"]] == [True]
 
@@ -171,7 +204,11 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
         (["encode", "object.npy", "out.zarr"], 2, ["object", "float32"]),
         (["encode", "nan.npy", "new/out.zarr", "--gain", 1], 2, ["nan at frame 25, pixel (3, 4)", "finite"]),
         (["encode", "inf.npy", "new/out.zarr", "--gain", 1], 2, ["inf at frame 25, pixel (3, 4)", "finite"]),
-        (["encode", "negative.npy", "new/out.zarr", "--gain", 1], 2, ["-5 at frame 25", "--offset <value in the dark>"]),
+        (
+            ["encode", "negative.npy", "new/out.zarr", "--gain", 1],
+            2,
+            ["-5 at frame 25", "--offset <value in the dark>"],
+        ),
         (["encode", "truncated.tif", "out.zarr"], 1, ["truncated", "whole page"]),
         (["encode", "garbage.tif", "out.zarr"], 1, ["b'hell'", "TIFF begins with"]),
         (["encode", "notes.txt", "out.zarr"], 2, ["not understood", ".tif"]),
@@ -206,7 +243,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
         (["encode", "good.npy", ""], 2, ["no place"]),
         (["encode", "good.npy", "ftpx://host/x"], 2, ["no place photon_gpu can reach"]),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_one_line_and_nothing_is_written(words, code, said, cli, counts, tmp_path):
     _damaged(counts, tmp_path)
     before = tree(tmp_path)

@@ -16,9 +16,21 @@ def test_what_encode_reported_is_what_info_tells(layout, cli, stored):
     assert told.err == ""
     shared = set(written) & set(told.json) - {"notes"}
     assert shared >= {
-        "url", "layout", "shape", "dtype", "noise", "step", "predictor", "compressor", "raw_bytes", "stored_bytes",
-        "ratio", "bits_per_pixel", "above_floor_percent", "chunk_frames",
-    }  # fmt: skip
+        "url",
+        "layout",
+        "shape",
+        "dtype",
+        "noise",
+        "step",
+        "predictor",
+        "compressor",
+        "raw_bytes",
+        "stored_bytes",
+        "ratio",
+        "bits_per_pixel",
+        "above_floor_percent",
+        "chunk_frames",
+    }
     assert {key: told.json[key] for key in shared} == {key: written[key] for key in shared}
     shown = cli("info", "i.zarr").out
     assert f"{written['ratio']:.2f}" in shown

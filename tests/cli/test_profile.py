@@ -27,8 +27,24 @@ def typed(capsys):
 
 def test_a_movie_of_the_users_own(typed, tmp_path):
     np.save(tmp_path / "m.npy", COUNTS)
-    code, out, _ = typed(tmp_path / "m.npy", "--seconds", "0.1", "--layout", "compact", "--preset", "fast", "--cores", 1, "--gain", 1,
-                         "--camera", "32x32x100", "--plot", tmp_path / "p.png", "--json")  # fmt: skip
+    code, out, _ = typed(
+        tmp_path / "m.npy",
+        "--seconds",
+        "0.1",
+        "--layout",
+        "compact",
+        "--preset",
+        "fast",
+        "--cores",
+        1,
+        "--gain",
+        1,
+        "--camera",
+        "32x32x100",
+        "--plot",
+        tmp_path / "p.png",
+        "--json",
+    )
     assert code == 0
     found = json.loads(out)
     assert [(m["layout"], m["preset"], m["cores"]) for m in found["measured"]] == [("compact", "fast", 1)]
@@ -48,9 +64,13 @@ def test_the_table(typed):
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [(["--camera", "512"], "HEIGHTxWIDTHxRATE"), (["--seconds", "soon"], "no number"),
-     (["absent.tif"], "no such file"), (["--layout", "tight"], "tight")],
-)  # fmt: skip
+    [
+        (["--camera", "512"], "HEIGHTxWIDTHxRATE"),
+        (["--seconds", "soon"], "no number"),
+        (["absent.tif"], "no such file"),
+        (["--layout", "tight"], "tight"),
+    ],
+)
 def test_bad_input(typed, arguments, message):
     code, _, err = typed(*arguments)
     assert code == 2 and message in err

@@ -160,9 +160,17 @@ def test_a_folder_that_fills_with_tiffs(tmp_path, movie):
     folder.mkdir()
     _write(folder / "x2.tif", movie[:10])
     ran = shell(
-        "watch", folder, tmp_path / "m.zarr", "--layout", "lossless", "--settle-seconds", "0.3", "--idle-seconds", "2",
+        "watch",
+        folder,
+        tmp_path / "m.zarr",
+        "--layout",
+        "lossless",
+        "--settle-seconds",
+        "0.3",
+        "--idle-seconds",
+        "2",
         "--json",
-    )  # fmt: skip
+    )
     time.sleep(0.5)
     whole = tmp_path / "x10.tif"
     _write(whole, movie[10:30])
@@ -378,9 +386,17 @@ def test_an_interrupt_ends_a_recording_in_good_order(tmp_path, movie):
 def test_recover_after_a_kill(cli, tmp_path, movie):
     spool = tmp_path / "fast"
     ran = shell(
-        "record", "-", tmp_path / "m.zarr", "--shape", "16,12", "--durability", "frame", "--spool", spool,
+        "record",
+        "-",
+        tmp_path / "m.zarr",
+        "--shape",
+        "16,12",
+        "--durability",
+        "frame",
+        "--spool",
+        spool,
         stdin=subprocess.PIPE,
-    )  # fmt: skip
+    )
     ran.stdin.write(movie.tobytes())
     ran.stdin.flush()
     until = time.monotonic() + 60

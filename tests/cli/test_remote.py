@@ -14,8 +14,10 @@ pytest.importorskip("s3fs")
 def bucket(tmp_path_factory):
     with servers.moto(tmp_path_factory.mktemp("moto")) as endpoint:
         yield [
-            f'client_kwargs={{"endpoint_url": "http://{endpoint}"}}', "key=12345", "secret=hush-hush-42",
-        ]  # fmt: skip
+            f'client_kwargs={{"endpoint_url": "http://{endpoint}"}}',
+            "key=12345",
+            "secret=hush-hush-42",
+        ]
 
 
 def options(name, pairs):

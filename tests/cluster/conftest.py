@@ -15,10 +15,11 @@ SETTINGS = {"layout": "compact", "preset": "fast", "chunk_frames": 20, "noise": 
 def client():
     distributed = pytest.importorskip("distributed", reason="pip install 'photon-gpu[dask]'")
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
-                                 host="127.0.0.1") as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+        ) as cluster,
         distributed.Client(cluster) as connected,
-    ):  # fmt: skip
+    ):
         yield connected
 
 

@@ -88,8 +88,13 @@ def test_a_worker_killed_midway_costs_its_chunk_and_nothing_else(
 ):
     deadly = Deadly(tmp_path, on_disk, killer=85)
     ticks = []
-    report = encode_many([deadly], [tmp_path / "m.zarr"], client=client,
-                         progress=lambda url, done, total: ticks.append((done, total)), **SETTINGS)  # fmt: skip
+    report = encode_many(
+        [deadly],
+        [tmp_path / "m.zarr"],
+        client=client,
+        progress=lambda url, done, total: ticks.append((done, total)),
+        **SETTINGS,
+    )
     assert (tmp_path / "killed").exists(), "nobody was killed: this test shows nothing"
     assert stored(tmp_path / "m.zarr") == one_machine
     assert deadly.reads(20) == list(range(0, 200, 20))  # the dead worker's own read was never finished
@@ -123,8 +128,12 @@ def test_a_worker_killed_while_dask_computes_costs_only_what_it_held(client, cou
                 os.kill(os.getpid(), 9)
         return counts[start:stop]
 
-    array = da.map_blocks(deadly_block, chunks=((50, 50, 50, 60), (40,), (48,)), dtype=counts.dtype,
-                          meta=np.empty((0, 0, 0), counts.dtype))  # fmt: skip
+    array = da.map_blocks(
+        deadly_block,
+        chunks=((50, 50, 50, 60), (40,), (48,)),
+        dtype=counts.dtype,
+        meta=np.empty((0, 0, 0), counts.dtype),
+    )
     encode_many([array], [tmp_path / "m.zarr"], client=client, **SETTINGS)
     assert (tmp_path / "killed").exists()
     assert stored(tmp_path / "m.zarr") == one_machine
@@ -188,8 +197,13 @@ def test_misaligned_blocks_can_be_refused(client, counts, tmp_path):
         with pytest.raises(
             BatchError, match="7 of 7 dask blocks are not aligned with chunks of 20 whole frames"
         ):
-            encode_many([da.from_array(counts, chunks=(33, 40, 48))], [tmp_path / "m.zarr"], rechunk=False,
-                        **way, **SETTINGS)  # fmt: skip
+            encode_many(
+                [da.from_array(counts, chunks=(33, 40, 48))],
+                [tmp_path / "m.zarr"],
+                rechunk=False,
+                **way,
+                **SETTINGS,
+            )
         assert not (tmp_path / "m.zarr").exists()
 
 
@@ -210,8 +224,13 @@ def test_to_s3_with_a_worker_killed(client, on_disk, one_machine, counts, bucket
     options = {"key": "AK", "secret": "SK", "endpoint_url": f"http://{bucket}"}
     deadly = Deadly(tmp_path, on_disk, killer=45)
     url = "s3://imaging/cluster/m.zarr"
-    encode_many([deadly, on_disk], [url, "s3://imaging/cluster/n.zarr"], client=client, storage_options=options,
-                **SETTINGS)  # fmt: skip
+    encode_many(
+        [deadly, on_disk],
+        [url, "s3://imaging/cluster/n.zarr"],
+        client=client,
+        storage_options=options,
+        **SETTINGS,
+    )
     assert (tmp_path / "killed").exists()
     for name in ("m", "n"):
         place = pg.Storage.at(f"s3://imaging/cluster/{name}.zarr", options)
@@ -225,8 +244,12 @@ def test_to_s3_with_a_worker_killed(client, on_disk, one_machine, counts, bucket
 def test_without_a_client_it_is_this_machine(on_disk, counts, one_machine, tmp_path):
     urls = [tmp_path / f"{n}.zarr" for n in range(2)]
     ticks = []
-    report = pg.encode_many([on_disk, da.from_array(counts, chunks=(33, 40, 48))], urls,
-                            progress=lambda *tick: ticks.append(tick), **SETTINGS)  # fmt: skip
+    report = pg.encode_many(
+        [on_disk, da.from_array(counts, chunks=(33, 40, 48))],
+        urls,
+        progress=lambda *tick: ticks.append(tick),
+        **SETTINGS,
+    )
     assert stored(urls[0]) == stored(urls[1]) == one_machine
     assert ticks[-1] == (str(urls[1]), 210, 210)
     table = str(report).splitlines()

@@ -51,9 +51,15 @@ def test_a_filter_in_anyones_zarr_v2_array(dtype, name):
     values = movie(dtype=dtype)
     photon = Photon(**CAMERA, dtype=dtype, predictor=name)
     array = zarr.create_array(
-        {}, shape=values.shape, chunks=(10, 17, 23), dtype=dtype, zarr_format=2, filters=[photon], fill_value=None,
+        {},
+        shape=values.shape,
+        chunks=(10, 17, 23),
+        dtype=dtype,
+        zarr_format=2,
+        filters=[photon],
+        fill_value=None,
         compressors=numcodecs.Zstd(1),
-    )  # fmt: skip
+    )
     array[:] = values
     off = np.abs(
         pg.anscombe(array[:], pg.NoiseModel(**CAMERA)) - pg.anscombe(values, pg.NoiseModel(**CAMERA))
@@ -86,9 +92,15 @@ def test_chunks_of_any_shape_even_cut_frames(chunks):
 def test_fortran_order_is_refused_instead_of_scrambled():
     values = movie((4, 6, 8))
     array = zarr.create_array(
-        {}, shape=values.shape, chunks=(2, 6, 8), dtype="uint16", zarr_format=2, filters=[Photon(exact=True)],
-        fill_value=None, order="F",
-    )  # fmt: skip
+        {},
+        shape=values.shape,
+        chunks=(2, 6, 8),
+        dtype="uint16",
+        zarr_format=2,
+        filters=[Photon(exact=True)],
+        fill_value=None,
+        order="F",
+    )
     with pytest.raises(InvalidInputError, match="order='C'"):
         array[:] = values
     photon = Photon(exact=True)
@@ -99,9 +111,10 @@ def test_fortran_order_is_refused_instead_of_scrambled():
 
 def test_the_configuration_survives_json_and_makes_the_same_filter():
     for photon in (
-        Photon(), Photon(**CAMERA, step=0.25, dtype="float32", dither=7, predictor="full"),
+        Photon(),
+        Photon(**CAMERA, step=0.25, dtype="float32", dither=7, predictor="full"),
         Photon(exact=True, predictor={"name": "past", "rate": 3, "weights": [[1] * 11, [2] * 11]}),
-    ):  # fmt: skip
+    ):
         config = json.loads(json.dumps(photon.get_config()))
         assert config["id"] == "photon"
         again = numcodecs.get_codec(config)
@@ -134,19 +147,28 @@ def test_bytes_and_out_are_what_numcodecs_hands_over():
 @pytest.mark.parametrize(
     "values, error",
     [
-        (np.zeros((2, 3, 4), "int16"), UnsupportedTypeError), (np.zeros((2, 3, 4), ">u2"), UnsupportedTypeError),
-        (np.zeros((0, 3, 4), "uint16"), InvalidInputError), (np.zeros((), "uint16"), InvalidInputError),
+        (np.zeros((2, 3, 4), "int16"), UnsupportedTypeError),
+        (np.zeros((2, 3, 4), ">u2"), UnsupportedTypeError),
+        (np.zeros((0, 3, 4), "uint16"), InvalidInputError),
+        (np.zeros((), "uint16"), InvalidInputError),
     ],
-)  # fmt: skip
+)
 def test_what_it_cannot_encode_is_refused(values, error):
     with pytest.raises(error):
         Photon(dtype="uint16").encode(values)
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"gain": 0}, {"step": 99}, {"dtype": "bool"}, {"predictor": "lucky"}, {"dither": -1},
-                   {"predictor": {"name": "mean", "rate": 8, "weights": [[0] * 11]}}],
-)  # fmt: skip
+    "parameters",
+    [
+        {"gain": 0},
+        {"step": 99},
+        {"dtype": "bool"},
+        {"predictor": "lucky"},
+        {"dither": -1},
+        {"predictor": {"name": "mean", "rate": 8, "weights": [[0] * 11]}},
+    ],
+)
 def test_bad_parameters_are_refused(parameters):
     with pytest.raises(PhotonError):
         Photon(**parameters)

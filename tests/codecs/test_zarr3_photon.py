@@ -21,10 +21,16 @@ from tests.codecs.test_numcodecs_photon import CAMERA, movie
 def created(store, values, **options):
     parameters = options.pop("parameters", {})
     array = zarr.create_array(
-        store, shape=values.shape, chunks=options.pop("chunks", (10, 17, 23)), dtype=values.dtype, fill_value=0,
+        store,
+        shape=values.shape,
+        chunks=options.pop("chunks", (10, 17, 23)),
+        dtype=values.dtype,
+        fill_value=0,
         serializer=PhotonZarr3(**CAMERA, dtype=values.dtype.name, **parameters),
-        compressors=ZstdCodec(level=1), zarr_format=3, **options,
-    )  # fmt: skip
+        compressors=ZstdCodec(level=1),
+        zarr_format=3,
+        **options,
+    )
     array[:] = values
     return array
 
@@ -87,9 +93,15 @@ def test_its_entry_in_zarr_json_makes_it_again(tmp_path):
 
 def test_damage_is_an_error(tmp_path):
     array = zarr.create_array(
-        str(tmp_path / "m.zarr"), shape=(4, 6, 8), chunks=(4, 6, 8), dtype="uint16", fill_value=0,
-        serializer=PhotonZarr3(**CAMERA), compressors=None, zarr_format=3,
-    )  # fmt: skip
+        str(tmp_path / "m.zarr"),
+        shape=(4, 6, 8),
+        chunks=(4, 6, 8),
+        dtype="uint16",
+        fill_value=0,
+        serializer=PhotonZarr3(**CAMERA),
+        compressors=None,
+        zarr_format=3,
+    )
     array[:] = movie((4, 6, 8))
     path = tmp_path / "m.zarr/c/0/0/0"
     whole = bytearray(path.read_bytes())

@@ -285,9 +285,13 @@ class ndarray:
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         return {
-            "shape": self.shape, "typestr": self.dtype.str, "data": (self._address(), False), "version": 3,
-            "strides": None if self.flags.c_contiguous else self.strides, "stream": 1,
-        }  # fmt: skip
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self._address(), False),
+            "version": 3,
+            "strides": None if self.flags.c_contiguous else self.strides,
+            "stream": 1,
+        }
 
     def set(self, source: np.ndarray, stream: Stream | None = None) -> None:
         if not isinstance(source, np.ndarray) or source.dtype != self.dtype or source.shape != self.shape:

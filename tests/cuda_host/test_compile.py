@@ -153,8 +153,11 @@ def test_registers_are_bounded_and_nothing_spills(
     assert len(names) == len(registers) == len(spills) == len(host_module(SOURCE, "").names) and binary
     most = max(zip(registers, names, strict=True))
     with capsys.disabled():
-        print(f" sm_{architecture}: {len(names)} kernels, {min(registers)} to {most[0]} registers ({most[1]}), "
-              f"spills {sum(int(s[1]) for s in spills)} bytes, shared {max(shared)} bytes", end="")  # fmt: skip
+        print(
+            f" sm_{architecture}: {len(names)} kernels, {min(registers)} to {most[0]} registers ({most[1]}), "
+            f"spills {sum(int(s[1]) for s in spills)} bytes, shared {max(shared)} bytes",
+            end="",
+        )
     assert most[0] <= MOST_REGISTERS and max(shared) <= 48 << 10
     assert set(spills) == {("0", "0", "0")}
 
@@ -164,10 +167,23 @@ def test_registers_are_bounded_and_nothing_spills(
 def test_nvcc_compiles_it_too(architecture: str, tmp_path: Path) -> None:
     (tmp_path / "photon.cu").write_text(SOURCE)
     run = subprocess.run(
-        ["nvcc", "-cubin", "-std=c++17", "--fmad=false", "-ftz=true", f"-arch=sm_{architecture}", "-Werror",
-         "all-warnings", "-o", str(tmp_path / "photon.cubin"), str(tmp_path / "photon.cu")],
-        capture_output=True, text=True, env={**__import__("os").environ, "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
+        [
+            "nvcc",
+            "-cubin",
+            "-std=c++17",
+            "--fmad=false",
+            "-ftz=true",
+            f"-arch=sm_{architecture}",
+            "-Werror",
+            "all-warnings",
+            "-o",
+            str(tmp_path / "photon.cubin"),
+            str(tmp_path / "photon.cu"),
+        ],
+        capture_output=True,
+        text=True,
+        env={**__import__("os").environ, "TMPDIR": str(tmp_path)},
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     if shutil.which("nvdisasm") is None:
         return

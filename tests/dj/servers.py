@@ -78,11 +78,27 @@ def seaweed(folder: Path) -> Iterator[str]:
     free = free_ports(2 * len(names))
     ports = dict(zip(names, free, strict=False))
     grpc = {f"{name}.grpc": port for name, port in zip(names, free[len(names) :], strict=True)}
-    flags = [f"-{name}.port{'.grpc' if '.grpc' in key else ''}={port}"
-             for key, port in {**ports, **grpc}.items() for name in [key.split(".")[0]]]  # fmt: skip
-    command = [weed, "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}",
-               "-volume.max=20", "-master.volumeSizeLimitMB=64", "-master.volumePreallocate=false",
-               "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false", *flags]  # fmt: skip
+    flags = [
+        f"-{name}.port{'.grpc' if '.grpc' in key else ''}={port}"
+        for key, port in {**ports, **grpc}.items()
+        for name in [key.split(".")[0]]
+    ]
+    command = [
+        weed,
+        "server",
+        "-s3",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        f"-dir={folder}",
+        "-volume.max=20",
+        "-master.volumeSizeLimitMB=64",
+        "-master.volumePreallocate=false",
+        "-s3.iam=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-master.telemetry=false",
+        *flags,
+    ]
     endpoint = f"127.0.0.1:{ports['s3']}"
     with running(command, folder, f"http://{endpoint}/"):
         make_bucket(endpoint)
@@ -132,9 +148,13 @@ def s3(endpoint: str, **kwargs):
     import s3fs
 
     return s3fs.S3FileSystem(
-        key="AK", secret="SK", endpoint_url=f"http://{endpoint}", skip_instance_cache=True,
-        use_listings_cache=False, **kwargs,
-    )  # fmt: skip
+        key="AK",
+        secret="SK",
+        endpoint_url=f"http://{endpoint}",
+        skip_instance_cache=True,
+        use_listings_cache=False,
+        **kwargs,
+    )
 
 
 @contextlib.contextmanager

@@ -266,8 +266,14 @@ def test_noise_assumed_too_large_is_told_with_numbers(schema, store):
     with pytest.warns(PhotonWarning, match=r"step 0.5 adds \d% to it"):
         wrong = pg.movie(poisson(light=100), noise=pg.NoiseModel(gain=4.0), check=False)
         table.insert1({"recording_id": 1, "movie": wrong})
-    table.insert1({"recording_id": 2, "movie": pg.movie(
-        poisson(light=100), noise=pg.NoiseModel(gain=50.0), trust_noise=True, check=False)})  # fmt: skip
+    table.insert1(
+        {
+            "recording_id": 2,
+            "movie": pg.movie(
+                poisson(light=100), noise=pg.NoiseModel(gain=50.0), trust_noise=True, check=False
+            ),
+        }
+    )
 
 
 def test_an_array_is_taken_for_counts_unless_its_own_noise_contradicts_that(schema, store):
@@ -291,10 +297,14 @@ def test_an_array_is_taken_for_counts_unless_its_own_noise_contradicts_that(sche
 
 @pytest.mark.parametrize(
     "data",
-    [np.full((20, 16, 16), 1000, "uint16"), poisson(frames=3), np.ones((1, 4, 4), "uint16"),
-     np.arange(5000, 5000 + 20 * 64, dtype="uint16").reshape(20, 8, 8)],
+    [
+        np.full((20, 16, 16), 1000, "uint16"),
+        poisson(frames=3),
+        np.ones((1, 4, 4), "uint16"),
+        np.arange(5000, 5000 + 20 * 64, dtype="uint16").reshape(20, 8, 8),
+    ],
     ids=["constant", "three frames", "one frame", "synthetic"],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("kind", ["photon", "photon_compact"])
 def test_an_array_in_which_no_noise_can_be_measured_is_stored_as_documented(schema, store, data, kind):
     store()

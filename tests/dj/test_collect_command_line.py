@@ -37,9 +37,13 @@ def lab(dj, database, schema, store, tmp_path):
         del environment["DJ_IGNORE_CONFIG_FILE"]
         words = shlex.split(line.replace("calcium_imaging", schema.database))
         return subprocess.run(
-            [sys.executable, "-m", "photon_gpu", *words[1:]], env={**servers.environment(environment),
-            "DJ_LOG_LEVEL": "INFO"}, capture_output=True, text=True, timeout=100, cwd=tmp_path,
-        )  # fmt: skip
+            [sys.executable, "-m", "photon_gpu", *words[1:]],
+            env={**servers.environment(environment), "DJ_LOG_LEVEL": "INFO"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            cwd=tmp_path,
+        )
 
     return table, run
 

@@ -27,9 +27,14 @@ def connect(database, dj, name=None, user="postgres", **config):
     os.environ["DJ_DATABASE_NAME"] = name or ""
     try:
         instance = dj.Instance(
-            host=database["DJ_HOST"], user=user, password="none", port=int(database["DJ_PORT"]),
-            use_tls=False, backend="postgresql", safemode=False,
-        )  # fmt: skip
+            host=database["DJ_HOST"],
+            user=user,
+            password="none",
+            port=int(database["DJ_PORT"]),
+            use_tls=False,
+            backend="postgresql",
+            safemode=False,
+        )
     finally:
         dj.config["database.name"] = made
         del os.environ["DJ_DATABASE_NAME"]
@@ -292,8 +297,10 @@ def test_every_store_is_marked_once_and_before_its_first_movie(dj, schema, store
     assert len(found) == 1
     mark = json.loads(backend.fs.cat_file(found[0]))
     assert (mark["server"], mark["database"], mark["first"]) == (
-        identify(dj.conn()).server, "postgres", True,
-    )  # fmt: skip
+        identify(dj.conn()).server,
+        "postgres",
+        True,
+    )
     assert emptied(schema).count("deleted") == 2
 
 
@@ -310,9 +317,14 @@ def test_the_mark_is_of_the_connection_that_inserts(dj, database, schema, store,
     store()
     name = second()
     other = dj.Connection(
-        database["DJ_HOST"], "postgres", "none", int(database["DJ_PORT"]), False,
-        database_name=name, backend="postgresql",
-    )  # fmt: skip
+        database["DJ_HOST"],
+        "postgres",
+        "none",
+        int(database["DJ_PORT"]),
+        False,
+        database_name=name,
+        backend="postgresql",
+    )
     assert other._config is dj.conn()._config
     declare(dj.Schema(schema.database, connection=other), RECORDING).insert1({"recording_id": 1, "movie": A})
     (mark,) = marks(dj.config.stores["imaging"]["location"])
@@ -324,9 +336,14 @@ def test_the_mark_is_of_the_connection_that_inserts(dj, database, schema, store,
 def mysql(dj, mysql_port):
     """An instance on MariaDB or MySQL, and a schema that is dropped afterwards."""
     instance = dj.Instance(
-        host="127.0.0.1", port=mysql_port, user="root", password="", use_tls=False, backend="mysql",
+        host="127.0.0.1",
+        port=mysql_port,
+        user="root",
+        password="",
+        use_tls=False,
+        backend="mysql",
         safemode=False,
-    )  # fmt: skip
+    )
     made = instance.Schema("calcium")
     yield instance, made
     made.drop(prompt=False)
@@ -377,8 +394,13 @@ class TestMySQL:
         connection.query("GRANT ALL PRIVILEGES ON calcium.* TO lab@'127.0.0.1'")
         try:
             lab = dj.Instance(
-                host="127.0.0.1", port=mysql_port, user="lab", password="pw", use_tls=False, backend="mysql",
-            )  # fmt: skip
+                host="127.0.0.1",
+                port=mysql_port,
+                user="lab",
+                password="pw",
+                use_tls=False,
+                backend="mysql",
+            )
             lab.config.stores = dict(connection._config.stores)
             with pytest.raises(ReferencesUnknownError, match="GRANT SELECT, PROCESS ON"):
                 emptied(schema, connection=lab.connection)

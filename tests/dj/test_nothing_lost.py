@@ -157,11 +157,16 @@ def table_code(schema):
 def test_insert_killed_midway(dj, database, schema, store, kind):
     backend = store(kind)
     table = declare(schema, RECORDING)
-    process = run(database, dj.config.stores["imaging"], textwrap.dedent(table_code(schema)) + textwrap.dedent("""
+    process = run(
+        database,
+        dj.config.stores["imaging"],
+        textwrap.dedent(table_code(schema))
+        + textwrap.dedent("""
         def die(done, total):
             os.kill(os.getpid(), signal.SIGKILL)
         Recording.insert1({"recording_id": 1, "movie": pg.movie(A, chunk_frames=50, progress=die, noise=pg.NoiseModel())})
-    """))  # fmt: skip
+    """),
+    )
     process.communicate(timeout=100)
     assert process.returncode == -9
     assert len(table()) == 0

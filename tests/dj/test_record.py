@@ -186,7 +186,7 @@ def test_a_recorder_that_was_killed(dj, database, schema, store, kind):
                 if live.frames == 230:
                     print(live.frames_stored, flush=True)
                     os.kill(os.getpid(), signal.SIGKILL)
-    """)  # fmt: skip
+    """)
     process = run(database, dj.config.stores["imaging"], code)
     said = process.communicate(timeout=100)[0]
     assert process.returncode == -9, said

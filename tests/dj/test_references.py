@@ -94,9 +94,13 @@ def test_a_table_that_may_not_be_read_ends_the_search(dj, database, table):
     conn.query("CREATE ROLE reader LOGIN")
     try:
         reader = dj.Instance(
-            host=database["DJ_HOST"], user="reader", password="none",
-            port=int(database["DJ_PORT"]), use_tls=False, backend="postgresql",
-        )  # fmt: skip
+            host=database["DJ_HOST"],
+            user="reader",
+            password="none",
+            port=int(database["DJ_PORT"]),
+            use_tls=False,
+            backend="postgresql",
+        )
         with pytest.raises(ReferencesUnknownError, match="permission denied"):
             find_references(reader.connection)
         assert not reader.connection.in_transaction

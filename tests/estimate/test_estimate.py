@@ -188,9 +188,17 @@ def test_multiplicative_noise_bends_the_curve_and_is_named():
 @pytest.mark.parametrize(("photons", "frames", "size"), [(0.1, 600, 96), (0.1, 20, 256), (100, 300, 96)])
 def test_a_straight_curve_has_no_bend(photons, frames, size):
     movie = simulate(
-        frames=frames, height=size, width=size, photons=photons, gain=10, read_noise_adu=0, motion=0, activity=0,
-        dtype="int32", cells=10,
-    )  # fmt: skip
+        frames=frames,
+        height=size,
+        width=size,
+        photons=photons,
+        gain=10,
+        read_noise_adu=0,
+        motion=0,
+        activity=0,
+        dtype="int32",
+        cells=10,
+    )
     found = estimate_noise(movie).diagnostics
     assert abs(found.bend) < 3.5 * found.bend_error
 
@@ -208,9 +216,18 @@ def test_a_compressed_curve_is_told_and_where():
 @pytest.mark.parametrize("factor", [1.0, 1.5, 2.0])
 def test_excess_noise_is_named_and_its_factor_found(factor):
     movie = simulate(
-        frames=150, height=128, width=128, photons=4, gain=30, read_noise_adu=6, offset=200, dtype="int32",
-        excess_noise=factor, motion=0, activity=0,
-    )  # fmt: skip
+        frames=150,
+        height=128,
+        width=128,
+        photons=4,
+        gain=30,
+        read_noise_adu=6,
+        offset=200,
+        dtype="int32",
+        excess_noise=factor,
+        motion=0,
+        activity=0,
+    )
     found = estimate_noise(movie)
     assert found.model.gain == pytest.approx(30 * factor, rel=0.03)
     assert ("excess noise" in named(found)) == (factor > 1)

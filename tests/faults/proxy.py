@@ -15,10 +15,13 @@ KEY, SECRET = "AKIAPHOTONGPUTEST00", "sEcReT/of+photon0gpu1tests2abcdefghijkl"
 def options(endpoint):
     """What s3fs needs; retries and waits small, so that faults are felt."""
     return {
-        "key": KEY, "secret": SECRET, "endpoint_url": f"http://{endpoint}", "skip_instance_cache": True,
+        "key": KEY,
+        "secret": SECRET,
+        "endpoint_url": f"http://{endpoint}",
+        "skip_instance_cache": True,
         "use_listings_cache": False,
         "config_kwargs": {"connect_timeout": 2, "read_timeout": 3, "retries": {"max_attempts": 1}},
-    }  # fmt: skip
+    }
 
 
 class Proxy:

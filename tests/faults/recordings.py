@@ -35,16 +35,28 @@ def frames(start, stop):
 
 def settings(**changes):
     return {
-        "frame_shape": SHAPE, "dtype": "uint16", "noise": NOISE, "chunk_frames": CHUNK, "workers": 1,
-        "publish_seconds": 0.0, "close_seconds": 10.0, **changes,
-    }  # fmt: skip
+        "frame_shape": SHAPE,
+        "dtype": "uint16",
+        "noise": NOISE,
+        "chunk_frames": CHUNK,
+        "workers": 1,
+        "publish_seconds": 0.0,
+        "close_seconds": 10.0,
+        **changes,
+    }
 
 
 # Children are forked with kernels and tables loaded.
 for _layout in ("compact", "plain", "lossless"):
     pg.encode(
-        frames(0, 5), f"memory://warm-{_layout}", layout=_layout, noise=NOISE, preset="fast", workers=1, overwrite=True
-    )  # fmt: skip
+        frames(0, 5),
+        f"memory://warm-{_layout}",
+        layout=_layout,
+        noise=NOISE,
+        preset="fast",
+        workers=1,
+        overwrite=True,
+    )
 
 
 def record(url, spool, batches, tell=lambda count: None, between=lambda live: None, **changes):

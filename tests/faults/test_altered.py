@@ -310,9 +310,18 @@ def test_one_file_of_facts_gone_changes_nothing(memory_disk, name):
 
 
 STRANGE = [
-    "chunk-0000000001.bak", "chunk-0000000001~", "journal-0000000001-0.bak", "stored-backupcopy", "chunk-9999999999",
-    "journal-9999999999-0", "stored-9999999999", "journal-x-0", "notes.txt", "spare-me", "chunk-0000000003",
-]  # fmt: skip
+    "chunk-0000000001.bak",
+    "chunk-0000000001~",
+    "journal-0000000001-0.bak",
+    "stored-backupcopy",
+    "chunk-9999999999",
+    "journal-9999999999-0",
+    "stored-9999999999",
+    "journal-x-0",
+    "notes.txt",
+    "spare-me",
+    "chunk-0000000003",
+]
 
 
 @pytest.mark.parametrize("content", ["empty", "copy", "folder", "pipe"])

@@ -80,15 +80,19 @@ def test_the_corpus_of_hostile_metadata(copy, case, memory_disk):
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
+    lambda children: (
+        st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4)
+    ),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 @settings(
-    max_examples=int(os.environ.get("EXAMPLES", "150")), deadline=None, derandomize="EXAMPLES" not in os.environ,
+    max_examples=int(os.environ.get("EXAMPLES", "150")),
+    deadline=None,
+    derandomize="EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+)
 @given(data=st.data())
 def test_any_value_in_any_place_of_any_metadata(store, tmp_path_factory, data):
     name = data.draw(st.sampled_from([".zarray", ".zattrs", ".manifest.json", ".frames/0.json", MARKER]))
@@ -111,9 +115,11 @@ def test_any_value_in_any_place_of_any_metadata(store, tmp_path_factory, data):
 
 
 @settings(
-    max_examples=int(os.environ.get("EXAMPLES", "150")), deadline=None, derandomize="EXAMPLES" not in os.environ,
+    max_examples=int(os.environ.get("EXAMPLES", "150")),
+    deadline=None,
+    derandomize="EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+)
 @given(data=st.data())
 def test_any_bytes_as_any_file(store, tmp_path_factory, data):
     name = data.draw(

@@ -84,9 +84,13 @@ def test_killed_without_a_spool_keeps_what_was_published(memory_disk):
 def _record_slowly(connection, url, spool, seed):
     chance = random.Random(seed)
     record(
-        url, spool, [chance.randint(1, 9) for _ in range(500)], connection.send,
-        between=lambda live: time.sleep(chance.random() * 0.004), durability="frame",
-    )  # fmt: skip
+        url,
+        spool,
+        [chance.randint(1, 9) for _ in range(500)],
+        connection.send,
+        between=lambda live: time.sleep(chance.random() * 0.004),
+        durability="frame",
+    )
 
 
 def test_killed_at_random(memory_disk):
@@ -164,9 +168,16 @@ def test_encode_killed_at_every_call_leaves_a_movie_or_none_and_resumes(memory_d
         begun, whole = (url / ".photon-writing").exists(), (url / ".zarray").exists()
         there = _chunks(url) if begun else {}
         report = pg.encode(
-            frames(0, 22), url, chunk_frames=4, layout="compact", preset="fast", resume=begun,
+            frames(0, 22),
+            url,
+            chunk_frames=4,
+            layout="compact",
+            preset="fast",
+            resume=begun,
             overwrite=whole and not begun,
-         noise=pg.NoiseModel(), check=False)  # fmt: skip
+            noise=pg.NoiseModel(),
+            check=False,
+        )
         assert np.array_equal(pg.open(url).counts[...], frames(0, 22))
         assert not (url / ".photon-writing").exists()
         assert _chunks(url).items() >= there.items()  # no whole chunk is done again
@@ -181,8 +192,11 @@ def test_check_prefix_can_fail(memory_disk):
     for wrong in (frames(0, 3), np.concatenate([frames(0, 2), frames(1, 3)]), frames(0, 4)[::-1]):
         with pg.LiveWriter(
             memory_disk / f"{len(wrong)}{wrong[0, 0, 0]}{wrong[1, 0, 0]}{wrong[2, 0, 0]}.zarr",
-            frame_shape=wrong.shape[1:], dtype="uint16",
-         noise=pg.NoiseModel(), check=False) as live:  # fmt: skip
+            frame_shape=wrong.shape[1:],
+            dtype="uint16",
+            noise=pg.NoiseModel(),
+            check=False,
+        ) as live:
             live.append(wrong, timestamp=list(range(len(wrong))))
         with pytest.raises(AssertionError):
             check_prefix(pg.open(live.url), 4, 4)

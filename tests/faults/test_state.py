@@ -30,9 +30,10 @@ def _serve(connection, folder, name, durability, with_spool):
     chance, rate = random.Random(0), [0.0]
     disk = Failing(lambda number, call: chance.choice([5, 28]) if chance.random() < rate[0] else 0)
     live = pg.LiveWriter(
-        fs.storage(name), spool=spool,
+        fs.storage(name),
+        spool=spool,
         **recording(durability=durability, close_seconds=0.5, on_full="raise", queue_bytes=queue),
-    )  # fmt: skip
+    )
     connection.send(0)
     with disk.installed():
         _obey(connection, live, fs, rate)
@@ -180,6 +181,9 @@ class Recordings(RuleBasedStateMachine):
 
 TestRecordings = Recordings.TestCase
 TestRecordings.settings = settings(
-    max_examples=int(os.environ.get("EXAMPLES", "8")), stateful_step_count=15, deadline=None, derandomize="CI_RANDOM" not in os.environ,
+    max_examples=int(os.environ.get("EXAMPLES", "8")),
+    stateful_step_count=15,
+    deadline=None,
+    derandomize="CI_RANDOM" not in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
+)

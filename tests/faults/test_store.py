@@ -433,9 +433,12 @@ def test_a_spool_whose_disk_fails_now_and_then(memory_disk, code, seed):
     faults = Chance(seed, 0.2)
     with disk.installed():
         record(
-            fs.storage(), memory_disk / "spool", [1, 2, 3, 4] * 8, durability="frame",
+            fs.storage(),
+            memory_disk / "spool",
+            [1, 2, 3, 4] * 8,
+            durability="frame",
             between=lambda live: began.append(setattr(fs, "faults", faults)),
-        )  # fmt: skip
+        )
     assert disk.failed > 3
     fs.faults = Chance(0, 0)
     check_prefix(pg.open(fs.storage()), 80, 80)
@@ -472,8 +475,12 @@ def test_a_local_disk_that_fails_now_and_then(memory_disk):
     disk = Failing(lambda number, name: 28 if began and chance.random() < 0.05 else 0)
     with disk.installed():
         record(
-            memory_disk / "m.zarr", memory_disk / "spool", [1, 2, 3, 4] * 8, durability="frame", between=began.append
-        )  # fmt: skip
+            memory_disk / "m.zarr",
+            memory_disk / "spool",
+            [1, 2, 3, 4] * 8,
+            durability="frame",
+            between=began.append,
+        )
     assert disk.failed > 5
     check_prefix(pg.open(memory_disk / "m.zarr"), 80, 80)
 

@@ -254,14 +254,24 @@ def test_a_store_larger_than_its_movie_fails_on_efficiency():
     raw = np.asarray(movie)
     memory = pg.Storage.at("memory://literal.zarr")
     group = zarr.create_array(
-        zarr.storage.FsspecStore.from_url("memory://literal.zarr"), shape=raw.shape, chunks=(100, 96, 96), dtype="<f8",
-        fill_value=None, filters=None, zarr_format=2, overwrite=True,
+        zarr.storage.FsspecStore.from_url("memory://literal.zarr"),
+        shape=raw.shape,
+        chunks=(100, 96, 96),
+        dtype="<f8",
+        fill_value=None,
+        filters=None,
+        zarr_format=2,
+        overwrite=True,
         compressors=__import__("numcodecs").Blosc(cname="zstd", clevel=5, shuffle=2),
         attributes={
-            "codec_version": "1.0", "codec_name": "photon", "anscombe_gain": 100.0, "anscombe_offset": 90.0,
-            "anscombe_variance": 900.0, "original_dtype": "int16",
+            "codec_version": "1.0",
+            "codec_name": "photon",
+            "anscombe_gain": 100.0,
+            "anscombe_offset": 90.0,
+            "anscombe_variance": 900.0,
+            "original_dtype": "int16",
         },
-    )  # fmt: skip
+    )
     group[:] = pg.anscombe(raw, pg.NoiseModel(gain=100, offset=90, variance=900))
     found = pg.fidelity(raw, memory)
     assert found["efficiency"].status == "FAIL" and "larger than the raw one" in found["efficiency"].cause

@@ -62,9 +62,15 @@ def test_what_comes_from_files_cannot_steer_the_page(cells, tmp_path):
 def test_a_real_browser_shows_it_with_no_network(found, tmp_path):
     page = found.save(tmp_path / "r.html")
     command = [
-        chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,3600",
-        "--proxy-server=127.0.0.1:9", f"--user-data-dir={tmp_path / 'profile'}",
-    ]  # fmt: skip
+        chromium(),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--window-size=1200,3600",
+        "--proxy-server=127.0.0.1:9",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
     picture = tmp_path / "shot.png"
     subprocess.run(
         [*command, f"--screenshot={picture}", page.as_uri()], capture_output=True, timeout=120, check=True
@@ -198,8 +204,14 @@ def test_regions_may_be_given(cells):
 def test_limits_grade_and_say_so():
     limit = Limit(title="t", warn=1, fail=2, unit=" %", reason="r")
     assert [limit.grade(v) for v in (0, 1, 1.5, 2, 2.1, float("nan"), float("inf"))] == [
-        "PASS", "PASS", "WARN", "WARN", "FAIL", "FAIL", "FAIL"
-    ]  # fmt: skip
+        "PASS",
+        "PASS",
+        "WARN",
+        "WARN",
+        "FAIL",
+        "FAIL",
+        "FAIL",
+    ]
     assert limit.text() == "PASS up to 1 %, FAIL above 2 %"
     line = ReportLine(name="bias", status="SKIP", value=None, found="")
     assert verdict((line,)) == "PASS"

@@ -384,9 +384,12 @@ def test_what_cannot_be_launched_is_refused(device: Device) -> None:
         kernels.inverse(codes, put(np.zeros(256)), device.empty((4, 6), np.float32))
     with pytest.raises(ValueError, match="do not fit codes"):
         kernels.predict_past(
-            put(np.zeros((4, 2, 3), np.uint8)), put(np.zeros((2, 11), np.int32)), put(np.zeros(3, np.int32)),
-            put(np.zeros(12, np.int32)), device.empty((4, 2, 3), np.uint8),
-        )  # fmt: skip
+            put(np.zeros((4, 2, 3), np.uint8)),
+            put(np.zeros((2, 11), np.int32)),
+            put(np.zeros(3, np.int32)),
+            put(np.zeros(12, np.int32)),
+            device.empty((4, 2, 3), np.uint8),
+        )
     with pytest.raises(ValueError, match="1 to 1024"):
         kernels.moments(codes, 0, 0, put(np.zeros((3, 1025), np.int64)))
     kernels.checksum(codes, 0, 6)
@@ -430,8 +433,12 @@ def test_the_shim_sees_what_a_gpu_would_not_forgive() -> None:
     ):
         with pytest.raises(HostLaunchError, match=message):
             broken.launch(name, (1,), (256,), [at])
-    for grid, block, message in (((0,), (256,), "invalid grid"), ((1, 70000), (256,), "invalid grid"),
-                                 ((1,), (512,), "512 threads"), ((1,), (0,), "0 threads")):  # fmt: skip
+    for grid, block, message in (
+        ((0,), (256,), "invalid grid"),
+        ((1, 70000), (256,), "invalid grid"),
+        ((1,), (512,), "512 threads"),
+        ((1,), (0,), "0 threads"),
+    ):
         with pytest.raises(HostLaunchError, match=message):
             broken.launch("fine", grid, block, [at, np.uint32(3)])
     for arguments, message in (

@@ -68,9 +68,14 @@ def test_unpack_of_what_was_altered(device: Device, codes: str) -> None:
     beyond[5:] += 10**12
     backwards[3], backwards[4] = starts[4], starts[3]
     for wrong, begin, strange in (
-        (more, starts, 2), (fewer, starts, 2), (last, starts, 1), (nibbles, beyond, 7), (nibbles, backwards, 3),
-        (np.full_like(nibbles, 255), starts, 11), (nibbles, np.zeros_like(starts), 11),
-    ):  # fmt: skip
+        (more, starts, 2),
+        (fewer, starts, 2),
+        (last, starts, 1),
+        (nibbles, beyond, 7),
+        (nibbles, backwards, 3),
+        (np.full_like(nibbles, 255), starts, 11),
+        (nibbles, np.zeros_like(starts), 11),
+    ):
         expected, out = np.empty(residuals.shape, codes), device.empty(residuals.shape, codes)
         found = device.kernels.unpack(device.put(wrong), device.put(escapes), device.put(begin), segment, out)
         assert found == strange == reference.unpack(wrong, escapes, begin, segment, expected)

@@ -185,9 +185,13 @@ def phased_thresholds(rng) -> Iterator[tuple]:
 
 def inverses(rng) -> Iterator[tuple]:
     for code, values in (
-        ("uint8", "uint16"), ("uint16", "int16"), ("uint16", "float64"), ("uint32", "int64"), ("uint8", "uint8"),
+        ("uint8", "uint16"),
+        ("uint16", "int16"),
+        ("uint16", "float64"),
+        ("uint32", "int64"),
+        ("uint8", "uint8"),
         ("uint8", "float32"),
-    ):  # fmt: skip
+    ):
         size = 256 if code == "uint8" else 1 << 16
         table = rng.integers(0, 100, size).astype(values)
         codes = np.arange(size, dtype=code).reshape(4, -1)

@@ -38,8 +38,13 @@ def _crash(names):
     """The recording of the page's first block, as a kill leaves it."""
     shutil.rmtree("run.zarr")
     live = pg.LiveWriter(
-        "run.zarr", frame_shape=(64, 64), dtype="int16", noise=names["model"], durability="frame", spool="fast-disk"
-    )  # fmt: skip
+        "run.zarr",
+        frame_shape=(64, 64),
+        dtype="int16",
+        noise=names["model"],
+        durability="frame",
+        spool="fast-disk",
+    )
     live.append(names["frames"])
     live._journaling.stop()
     live._pipeline.stop()

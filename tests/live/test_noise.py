@@ -113,8 +113,12 @@ def test_the_report_of_a_recording_has_the_warnings(tmp_path):
 
 def test_a_model_carried_over_from_another_camera_is_held_against_the_frames(tmp_path):
     data, right = of("CCD", frames=40)
-    pg.encode(movie(gain=30.0, offset=900.0), tmp_path / "other.zarr",
-              noise=pg.NoiseModel(gain=30.0, offset=900.0), check=False)  # fmt: skip
+    pg.encode(
+        movie(gain=30.0, offset=900.0),
+        tmp_path / "other.zarr",
+        noise=pg.NoiseModel(gain=30.0, offset=900.0),
+        check=False,
+    )
     with (
         pytest.warns(pg.PhotonWarning),
         begin(tmp_path / "m.zarr", data, noise=tmp_path / "other.zarr") as live,

@@ -35,9 +35,14 @@ COUNTER = pg.NoiseModel()
 def killed(url, spool, frames=11, stored=0, **options):
     """A recording as a kill leaves it: threads stop, nothing is finished, the lock goes with the process."""
     options = {
-        "chunk_frames": 4, "publish_seconds": 0.0, "workers": 1, "layout": "lossless", "durability": "frame",
-        "noise": COUNTER, **options,
-    }  # fmt: skip
+        "chunk_frames": 4,
+        "publish_seconds": 0.0,
+        "workers": 1,
+        "layout": "lossless",
+        "durability": "frame",
+        "noise": COUNTER,
+        **options,
+    }
     live = pg.LiveWriter(url, frame_shape=(6, 7), dtype="uint16", spool=spool, **options)
     for t in range(frames):
         live.append(MOVIE[t], timestamp=t)

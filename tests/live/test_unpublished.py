@@ -17,8 +17,15 @@ LENGTH = 2 * CHUNK + 2
 def stored(layout="compact", *, name):
     storage = Storage.at(f"memory://unpublished-{name}.zarr")
     pg.encode(
-        frames(0, LENGTH), storage, chunk_frames=CHUNK, layout=layout, noise=NOISE, preset="fast", workers=1, overwrite=True
-    )  # fmt: skip
+        frames(0, LENGTH),
+        storage,
+        chunk_frames=CHUNK,
+        layout=layout,
+        noise=NOISE,
+        preset="fast",
+        workers=1,
+        overwrite=True,
+    )
     return storage, describe(storage)
 
 

@@ -10,8 +10,9 @@ from tests.profiling.test_profile import measured
 
 
 def at(megabytes_per_second, ratio, **changes):
-    return measured(raw_bytes=8_000_000, stored_bytes=int(8_000_000 / ratio), seconds=8 / megabytes_per_second,
-                    **changes)  # fmt: skip
+    return measured(
+        raw_bytes=8_000_000, stored_bytes=int(8_000_000 / ratio), seconds=8 / megabytes_per_second, **changes
+    )
 
 
 def test_what_a_camera_gives():

@@ -18,9 +18,16 @@ def test_the_front_holds_what_nothing_beats():
 def test_bars_ceilings_and_points_are_drawn(tmp_path):
     camera = Camera.parse("100x100x50")
     found = Profile(
-        machine="a machine", movie="a movie", shape=(10, 5, 5), dtype="uint16", step=0.5, seconds=1.0, camera=camera,
-        ceilings={"memcpy, 1 core": 9000.0, "disk write": 500.0}, measured=(FAST, SMALL, WORSE),
-    )  # fmt: skip
+        machine="a machine",
+        movie="a movie",
+        shape=(10, 5, 5),
+        dtype="uint16",
+        step=0.5,
+        seconds=1.0,
+        camera=camera,
+        ceilings={"memcpy, 1 core": 9000.0, "disk write": 500.0},
+        measured=(FAST, SMALL, WORSE),
+    )
     figure = plot_profile(found)
     bars, points = figure.axes
     heights = sorted(bar.get_height() for bar in bars.patches)

@@ -22,18 +22,31 @@ QUICK = {"presets": ["fast"], "seconds": 0.1, "cores": [1]}
 
 def measured(**changes):
     given = {
-        "backend": "numba", "layout": "compact", "preset": "fast", "cores": 2, "frames": 10, "raw_bytes": 8_000_000,
-        "stored_bytes": 2_000_000, "seconds": 0.1, "settings": "",
+        "backend": "numba",
+        "layout": "compact",
+        "preset": "fast",
+        "cores": 2,
+        "frames": 10,
+        "raw_bytes": 8_000_000,
+        "stored_bytes": 2_000_000,
+        "seconds": 0.1,
+        "settings": "",
         "stages": {"read": 0.01, "transform": 0.02, "predict": 0.04, "compress": 0.1, "write": 0.01},
-    }  # fmt: skip
+    }
     return Measured(**{**given, **changes})
 
 
 def test_every_combination_is_a_real_encode_of_the_movie(tmp_path):
     np.save(tmp_path / "m.npy", COUNTS)
     ticks = []
-    found = profile(tmp_path / "m.npy", presets=["fast", "balanced"], cores=[1, 2], seconds=0.5, folder=tmp_path,
-                    progress=lambda done, total: ticks.append((done, total)))  # fmt: skip
+    found = profile(
+        tmp_path / "m.npy",
+        presets=["fast", "balanced"],
+        cores=[1, 2],
+        seconds=0.5,
+        folder=tmp_path,
+        progress=lambda done, total: ticks.append((done, total)),
+    )
     assert {(m.layout, m.preset, m.cores) for m in found.measured} == {
         (lay, p, n) for lay in ("compact", "plain", "lossless") for p in ("fast", "balanced") for n in (1, 2)
     }
@@ -143,9 +156,13 @@ def test_cores_are_really_those():
 
 @pytest.mark.parametrize(
     "change, message",
-    [({"layouts": ["tight"]}, "tight"), ({"presets": []}, "presets are"), ({"seconds": 0}, "seconds is 0"),
-     ({"cores": [0]}, "workers is 0")],
-)  # fmt: skip
+    [
+        ({"layouts": ["tight"]}, "tight"),
+        ({"presets": []}, "presets are"),
+        ({"seconds": 0}, "seconds is 0"),
+        ({"cores": [0]}, "workers is 0"),
+    ],
+)
 def test_what_cannot_be_measured_is_refused(change, message):
     with pytest.raises(InvalidInputError, match=message):
         profile(COUNTS, **{**QUICK, **change})

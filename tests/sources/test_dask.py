@@ -32,8 +32,12 @@ def counting(blocks):
         seen.append(tuple(where[0]))
         return MOVIE[tuple(slice(*axis) for axis in where)]
 
-    array = da.map_blocks(block, chunks=da.core.normalize_chunks(blocks, MOVIE.shape), dtype=MOVIE.dtype,
-                          meta=np.empty((0, 0, 0), MOVIE.dtype))  # fmt: skip
+    array = da.map_blocks(
+        block,
+        chunks=da.core.normalize_chunks(blocks, MOVIE.shape),
+        dtype=MOVIE.dtype,
+        meta=np.empty((0, 0, 0), MOVIE.dtype),
+    )
     return array, seen
 
 
@@ -89,14 +93,17 @@ def test_an_xarray_is_taken_by_its_blocks():
     np.testing.assert_array_equal(in_memory.read(3, 5), MOVIE[3:5])
 
 
-@pytest.mark.parametrize("blocks, count", [
-    (((40, 40, 40, 10), (6,), (8,)), 0),
-    (((80, 50), (6,), (8,)), 0),
-    (((130,), (6,), (8,)), 0),
-    (((100, 30), (6,), (8,)), 2),
-    (((40, 40, 40, 10), (3, 3), (8,)), 8),
-    (((20, 20, 40, 40, 10), (6,), (8,)), 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "blocks, count",
+    [
+        (((40, 40, 40, 10), (6,), (8,)), 0),
+        (((80, 50), (6,), (8,)), 0),
+        (((130,), (6,), (8,)), 0),
+        (((100, 30), (6,), (8,)), 2),
+        (((40, 40, 40, 10), (3, 3), (8,)), 8),
+        (((20, 20, 40, 40, 10), (6,), (8,)), 2),
+    ],
+)
 def test_misaligned_blocks_are_counted(blocks, count):
     assert misaligned(blocks, 40).unaligned == count
     array = aligned(da.zeros(MOVIE.shape, chunks=blocks), 40)

@@ -79,12 +79,16 @@ def decoded(
 
     return [
         Block(
-            first_frame + part.start, part.top, part.raw, read(part, part.raw.dtype),
+            first_frame + part.start,
+            part.top,
+            part.raw,
+            read(part, part.raw.dtype),
             (read(part, np.dtype(np.float64)) - part.raw).astype(np.float32),
-            (read(part, STABILIZED) - anscombe(part.raw, noise)).astype(np.float32), noise,
+            (read(part, STABILIZED) - anscombe(part.raw, noise)).astype(np.float32),
+            noise,
         )
         for part in parts
-    ]  # fmt: skip
+    ]
 
 
 def lines_of(layout: Layout, blocks: Sequence[Block], frames: int) -> tuple[ReportLine, ...]:

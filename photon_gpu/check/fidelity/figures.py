@@ -60,8 +60,16 @@ def bias(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     levels, limit = p.levels, LIMITS["bias"]
     photons = _positive(levels.photons)
     _bands(ax, limit.warn, limit.fail)
-    ax.errorbar(photons, 100 * levels.bias, 300 * levels.bias_error, fmt="s-", color=BLUE, ms=3.5, lw=1,
-                label="counts")  # fmt: skip
+    ax.errorbar(
+        photons,
+        100 * levels.bias,
+        300 * levels.bias_error,
+        fmt="s-",
+        color=BLUE,
+        ms=3.5,
+        lw=1,
+        label="counts",
+    )
     ax.plot(
         photons, 100 * levels.float_bias, "o-", color=INK, ms=3.5, lw=1, mfc="white", label="before rounding"
     )

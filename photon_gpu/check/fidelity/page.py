@@ -129,9 +129,13 @@ def _plots(fidelity: FidelityFacts) -> str:
 
 def _facts(fidelity: FidelityFacts) -> str:
     facts, noise = fidelity.facts, fidelity.facts["noise"]
-    model = "none" if noise is None else (
-        f"gain {noise['gain']:g} ADU/photon, offset {noise['offset']:g} ADU, variance {noise['variance']:g} ADU²"
-    )  # fmt: skip
+    model = (
+        "none"
+        if noise is None
+        else (
+            f"gain {noise['gain']:g} ADU/photon, offset {noise['offset']:g} ADU, variance {noise['variance']:g} ADU²"
+        )
+    )
     rows = {
         "source": fidelity.source,
         "movie": fidelity.url,

@@ -37,13 +37,16 @@ def cost(
     ] = "binary",
     prices: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help='JSON of prices per GB and month: {"STANDARD": 0.023}.',
-                     show_default="the packaged list"),
+        typer.Option(
+            metavar="FILE",
+            help='JSON of prices per GB and month: {"STANDARD": 0.023}.',
+            show_default="the packaged list",
+        ),
     ] = None,
     storage_option: options.StorageOption = None,
     json: options.Json = False,
     debug: options.Debug = False,
-) -> console.Report:  # fmt: skip
+) -> console.Report:
     """Tell what movies cost to keep, by storage class.
 
     For example:
@@ -54,18 +57,26 @@ def cost(
     from photon_gpu.tools import cost as costs
 
     common: dict[str, Any] = {
-        "movies": options.whole(movies), "units": units, "prices": costs.load_prices(prices),
-    }  # fmt: skip
+        "movies": options.whole(movies),
+        "units": units,
+        "prices": costs.load_prices(prices),
+    }
     if (movie is None) == (shape is None):
         raise typer.BadParameter("give either a MOVIE or --shape TxHxW")
     if movie is None:
         sizes = tuple(options.whole(part) for part in str(shape).split("x"))
         found = costs.from_shape(sizes, dtype, savings=options.number(savings), **common)
     else:
-        found = _measured(movie, options.pairs(storage_option, "--storage-option"), common, {
-            "noise": options.noise_model(gain, offset, variance),
-            "step": options.number(step), "layout": layout,
-        })  # fmt: skip
+        found = _measured(
+            movie,
+            options.pairs(storage_option, "--storage-option"),
+            common,
+            {
+                "noise": options.noise_model(gain, offset, variance),
+                "step": options.number(step),
+                "layout": layout,
+            },
+        )
     return console.Text(found, found.text())
 
 

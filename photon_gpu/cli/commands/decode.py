@@ -66,9 +66,14 @@ def decode(
     itemsize = 8 if stabilized else opened.counts.dtype.itemsize
     with console.progress("decoding", opened.size // len(opened) * itemsize) as tick:
         return export(
-            opened, out, stabilized=stabilized, frames=frame_range(frames, len(opened)), overwrite=overwrite,
-            progress=tick, storage_options=storage_options if options.is_remote(out) else None,
-        )  # fmt: skip
+            opened,
+            out,
+            stabilized=stabilized,
+            frames=frame_range(frames, len(opened)),
+            overwrite=overwrite,
+            progress=tick,
+            storage_options=storage_options if options.is_remote(out) else None,
+        )
 
 
 def frame_range(text: str | None, frames: int) -> tuple[int, int] | None:

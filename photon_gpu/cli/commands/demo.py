@@ -107,9 +107,15 @@ def demo(
     from photon_gpu.tools.demo import demo as run_demo
 
     movie = Simulation(
-        frames=frames, height=size, width=size, photons=photons, gain=gain, offset=offset,
-        read_noise_adu=read_noise, seed=seed,
-    )  # fmt: skip
+        frames=frames,
+        height=size,
+        width=size,
+        photons=photons,
+        gain=gain,
+        offset=offset,
+        read_noise_adu=read_noise,
+        seed=seed,
+    )
     frame_nbytes = movie.height * movie.width * 2
     with console.progress("working", frame_nbytes) as tick:
         return run_demo(folder=folder or FOLDER, simulation=movie, progress=tick)

@@ -166,17 +166,34 @@ def encode(
         console.progress("encoding", source.frame_nbytes) as tick,
     ):
         report = encode_movie(
-            source, dst, noise=options.noise_model(gain, offset, variance), trust_noise=trust_noise,
-            step=0.5 if step is None else step, layout=layout, preset=preset, predictor=predictor,
-            compressor=compressor, dither=dither, chunk_frames=chunk_frames, backend=backend,
-            overwrite=overwrite, resume=resume, workers=workers, progress=tick,
+            source,
+            dst,
+            noise=options.noise_model(gain, offset, variance),
+            trust_noise=trust_noise,
+            step=0.5 if step is None else step,
+            layout=layout,
+            preset=preset,
+            predictor=predictor,
+            compressor=compressor,
+            dither=dither,
+            chunk_frames=chunk_frames,
+            backend=backend,
+            overwrite=overwrite,
+            resume=resume,
+            workers=workers,
+            progress=tick,
             storage_options=storage_options if options.is_remote(dst) else None,
-            check=_check(check), delete_source=delete_source,
-        )  # fmt: skip
+            check=_check(check),
+            delete_source=delete_source,
+        )
     given = {
-        "--step": step, "--dither": dither, "--predictor": predictor, "--compressor": compressor,
-        "--chunk-frames": chunk_frames, "--storage-option": None if options.is_remote(dst) else storage_option,
-    }  # fmt: skip
+        "--step": step,
+        "--dither": dither,
+        "--predictor": predictor,
+        "--compressor": compressor,
+        "--chunk-frames": chunk_frames,
+        "--storage-option": None if options.is_remote(dst) else storage_option,
+    }
     given = {option: value for option, value in given.items() if value is not None}
     return replace(report, notes=(*report.notes, *remarks(report, given)))
 

@@ -91,10 +91,24 @@ def record(
     from photon_gpu.live.session import record as record_feed
 
     given = recording.writer_options(
-        gain=gain, offset=offset, variance=variance, noise_from=noise_from, dst=dst, storage_option=storage_option,
-        trust_noise=trust_noise, step=step, layout=layout, preset=preset, chunk_frames=chunk_frames,
-        durability=durability, spool=spool, queue_bytes=queue_bytes, check=check, backend=backend, workers=workers,
-    )  # fmt: skip
+        gain=gain,
+        offset=offset,
+        variance=variance,
+        noise_from=noise_from,
+        dst=dst,
+        storage_option=storage_option,
+        trust_noise=trust_noise,
+        step=step,
+        layout=layout,
+        preset=preset,
+        chunk_frames=chunk_frames,
+        durability=durability,
+        spool=spool,
+        queue_bytes=queue_bytes,
+        check=check,
+        backend=backend,
+        workers=workers,
+    )
     with _feed(src, shape, dtype, rate, frames, idle_seconds) as feed, recording.line() as tell:
         return record_feed(feed, dst, tell=tell, **given)
 

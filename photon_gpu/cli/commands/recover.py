@@ -53,7 +53,12 @@ def recover(
 
     remote = options.is_remote(url or where)
     found = recover_recording(
-        where, url=url, salvage=salvage, discard_spool=discard_spool, backend=backend, workers=workers,
+        where,
+        url=url,
+        salvage=salvage,
+        discard_spool=discard_spool,
+        backend=backend,
+        workers=workers,
         storage_options=options.pairs(storage_option, "--storage-option") if remote else None,
-    )  # fmt: skip
+    )
     return console.Text(found, str(found), 1 if found.lost or found.failed else 0)

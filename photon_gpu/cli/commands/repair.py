@@ -44,7 +44,10 @@ def repair(
     opened = open_source(src, **options.for_source(src, source_option)) if src else nullcontext()
     with opened as source, console.progress("repairing", None) as tick:
         found = repair_movie(
-            movie, source, workers=workers, progress=tick,
+            movie,
+            source,
+            workers=workers,
+            progress=tick,
             storage_options=storage_options if options.is_remote(movie) else None,
-        )  # fmt: skip
+        )
     return console.Text(found, str(found), 0 if found.ok else 1)

@@ -62,8 +62,9 @@ def report(
     ):
         found = fidelity(source, stored, full=full, progress=tick)
     kept = [str(found.save(name)) for name in out or ()]
-    return console.Text(_With(found, kept), "\n".join([str(found), *(f"saved {name}" for name in kept)]),
-                        0 if found.ok else 1)  # fmt: skip
+    return console.Text(
+        _With(found, kept), "\n".join([str(found), *(f"saved {name}" for name in kept)]), 0 if found.ok else 1
+    )
 
 
 class _With:

@@ -34,7 +34,10 @@ def verify(
     storage_options = options.pairs(storage_option, "--storage-option")
     with console.progress("verifying", None) as tick:
         found = verify_movie(
-            movie, deep=deep, workers=workers, progress=tick,
+            movie,
+            deep=deep,
+            workers=workers,
+            progress=tick,
             storage_options=storage_options if options.is_remote(movie) else None,
-        )  # fmt: skip
+        )
     return console.Text(found, str(found), 0 if found.ok else 1)

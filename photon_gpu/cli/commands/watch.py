@@ -62,10 +62,24 @@ def watch(
     from photon_gpu.live.watch import WatchFeed
 
     given = recording.writer_options(
-        gain=gain, offset=offset, variance=variance, noise_from=noise_from, dst=dst, storage_option=storage_option,
-        trust_noise=trust_noise, step=step, layout=layout, preset=preset, chunk_frames=chunk_frames,
-        durability=durability, spool=spool, queue_bytes=queue_bytes, check=check, backend=backend, workers=workers,
-    )  # fmt: skip
+        gain=gain,
+        offset=offset,
+        variance=variance,
+        noise_from=noise_from,
+        dst=dst,
+        storage_option=storage_option,
+        trust_noise=trust_noise,
+        step=step,
+        layout=layout,
+        preset=preset,
+        chunk_frames=chunk_frames,
+        durability=durability,
+        spool=spool,
+        queue_bytes=queue_bytes,
+        check=check,
+        backend=backend,
+        workers=workers,
+    )
     feed = WatchFeed(folder, pattern=pattern, settle_seconds=settle_seconds, idle_seconds=idle_seconds)
     with recording.line() as tell:
         return record(feed, dst, tell=tell, **given)

@@ -93,9 +93,15 @@ class Places:
     def unpacked(self) -> Places:
         """Of the same chunk, neither packed nor coded."""
         return Places(
-            frames=1, rows=self.rows, columns=self._row, band=self.band, width=self.width, packed=False,
-            levels=self.levels, weights=self.weights,
-        )  # fmt: skip
+            frames=1,
+            rows=self.rows,
+            columns=self._row,
+            band=self.band,
+            width=self.width,
+            packed=False,
+            levels=self.levels,
+            weights=self.weights,
+        )
 
 
 class Writer:

@@ -21,8 +21,16 @@ from numpy.typing import NDArray
 from photon_gpu.engine.runtime.stopwatch import Map
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
-__all__ = ["MAX_BYTES", "Blocks", "Compressor", "compress", "compress_blocks", "decompress", "decompress_span",
-           "frame_sizes"]  # fmt: skip
+__all__ = [
+    "MAX_BYTES",
+    "Blocks",
+    "Compressor",
+    "compress",
+    "compress_blocks",
+    "decompress",
+    "decompress_span",
+    "frame_sizes",
+]
 
 MAX_BYTES = 2**31 - 17
 """Largest buffer one Blosc frame can hold."""

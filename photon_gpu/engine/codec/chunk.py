@@ -101,12 +101,28 @@ def encode_raw(
     size = header_bytes(len(chunk))
     number, movie = identity(encoding.movie_id, first_frame // chunk[0])
     header = Header(
-        predictor=NAMES.index("none"), width=width, exact=False, raw=True, phases=encoding.phases,
-        dtype=encoding.dtype, frames=frames, base=0, checksum=crc32(payload[size:]), band_rows=rows,
-        seed=encoding.seed, rate=1, top=0, gain=noise.gain, offset=noise.offset, variance=noise.variance,
-        step=encoding.step, weights_crc=body.weights_crc, shape=tuple(chunk),
-        number=number, movie=movie,
-    )  # fmt: skip
+        predictor=NAMES.index("none"),
+        width=width,
+        exact=False,
+        raw=True,
+        phases=encoding.phases,
+        dtype=encoding.dtype,
+        frames=frames,
+        base=0,
+        checksum=crc32(payload[size:]),
+        band_rows=rows,
+        seed=encoding.seed,
+        rate=1,
+        top=0,
+        gain=noise.gain,
+        offset=noise.offset,
+        variance=noise.variance,
+        step=encoding.step,
+        weights_crc=body.weights_crc,
+        shape=tuple(chunk),
+        number=number,
+        movie=movie,
+    )
     payload[:size] = np.frombuffer(header.pack(), np.uint8)
     return payload
 
@@ -144,11 +160,16 @@ class ChunkPlan:
         self.weights = kernel_weights(self.predictor.name, self._header_weights, self.frames)
         self.steps = rates(self.frames, self.predictor.rate)
         places = Places(
-            frames=self.frames, rows=self.rows, columns=self.columns, band=self.band, width=self.width,
-            packed=self.width < 4 and not self.predictor.coded, coded=self.predictor.coded,
+            frames=self.frames,
+            rows=self.rows,
+            columns=self.columns,
+            band=self.band,
+            width=self.width,
+            packed=self.width < 4 and not self.predictor.coded,
+            coded=self.predictor.coded,
             levels=self.predictor.levels,
             weights=self.frames * MIX if self.predictor.name == "moving" else 0,
-        )  # fmt: skip
+        )
         self._host = host or backend.kernels
         self.body = Writer(places, header_bytes(len(chunk)), self._host)
 
@@ -174,14 +195,31 @@ class ChunkPlan:
         assert noise is not None and encoding.step is not None
         payload, places = self.body.finished()
         header = Header(
-            predictor=NAMES.index(self.predictor.name), width=self.width, exact=encoding.exact,
-            phases=encoding.phases, dtype=encoding.dtype, frames=self.frames, base=forward.base,
-            checksum=checksum % (1 << 64), band_rows=self.band, seed=encoding.seed, rate=self.predictor.rate,
-            top=forward.top, gain=noise.gain, offset=noise.offset, variance=noise.variance, step=encoding.step,
-            packed=places.packed, coded=places.coded, levels=self.predictor.levels,
-            weights_crc=self.body.weights_crc, shape=self.chunk, weights=self._header_weights,
-            number=self._number, movie=self._movie,
-        )  # fmt: skip
+            predictor=NAMES.index(self.predictor.name),
+            width=self.width,
+            exact=encoding.exact,
+            phases=encoding.phases,
+            dtype=encoding.dtype,
+            frames=self.frames,
+            base=forward.base,
+            checksum=checksum % (1 << 64),
+            band_rows=self.band,
+            seed=encoding.seed,
+            rate=self.predictor.rate,
+            top=forward.top,
+            gain=noise.gain,
+            offset=noise.offset,
+            variance=noise.variance,
+            step=encoding.step,
+            packed=places.packed,
+            coded=places.coded,
+            levels=self.predictor.levels,
+            weights_crc=self.body.weights_crc,
+            shape=self.chunk,
+            weights=self._header_weights,
+            number=self._number,
+            movie=self._movie,
+        )
         payload[: header.nbytes] = np.frombuffer(header.pack(), np.uint8)
         return payload
 
@@ -440,7 +478,13 @@ def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
         encoding.exact and not header.raw,  # any chunk of a movie may hold values as they are
     )
     found = (
-        header.shape, header.dtype, header.gain, header.offset, header.variance, header.step, header.exact,
-    )  # fmt: skip
+        header.shape,
+        header.dtype,
+        header.gain,
+        header.offset,
+        header.variance,
+        header.step,
+        header.exact,
+    )
     if told != found or (header.phases, header.seed) != (encoding.phases, encoding.seed):
         raise CorruptDataError(f"a chunk was encoded as {found}, seed {header.seed}; its store says {told}")

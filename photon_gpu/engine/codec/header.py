@@ -71,12 +71,33 @@ class Header:
     def _fixed(self, crc: int) -> bytes:
         minor = 4 if self.number or self.movie else 3 if self.raw else 2 if self.coded else 1
         return _FIXED.pack(
-            MAGIC, MAJOR, minor, self.predictor, self.width, 2 if self.raw else int(self.exact), self.phases,
-            DTYPES.index(self.dtype), len(self.shape), self.frames, self.base, self.checksum,
-            self.band_rows, self.seed, self.rate, self.top,
-            self.gain, self.offset, self.variance, self.step, crc, int(self.packed) + 2 * int(self.coded), self.levels,
-            self.number, self.weights_crc, self.movie,
-        )  # fmt: skip
+            MAGIC,
+            MAJOR,
+            minor,
+            self.predictor,
+            self.width,
+            2 if self.raw else int(self.exact),
+            self.phases,
+            DTYPES.index(self.dtype),
+            len(self.shape),
+            self.frames,
+            self.base,
+            self.checksum,
+            self.band_rows,
+            self.seed,
+            self.rate,
+            self.top,
+            self.gain,
+            self.offset,
+            self.variance,
+            self.step,
+            crc,
+            int(self.packed) + 2 * int(self.coded),
+            self.levels,
+            self.number,
+            self.weights_crc,
+            self.movie,
+        )
 
     @property
     def nbytes(self) -> int:
@@ -159,10 +180,16 @@ def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header
     header = _header(payload)
     _, rows, columns = header.block
     places = Places(
-        frames=header.frames, rows=rows, columns=columns, band=header.band_rows, width=header.width,
-        packed=header.packed, coded=header.coded, levels=header.levels,
+        frames=header.frames,
+        rows=rows,
+        columns=columns,
+        band=header.band_rows,
+        width=header.width,
+        packed=header.packed,
+        coded=header.coded,
+        levels=header.levels,
         weights=header.frames * MIX if header.moving else 0,
-    )  # fmt: skip
+    )
     if need is not None:
         need([slice(header.nbytes, min(header.nbytes + places.nibbles_at, payload.size))])
     body = Reader(places, payload[header.nbytes :])
@@ -177,9 +204,34 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     data = payload[: header_bytes(_MAX_DIMENSIONS)].tobytes()
     if len(data) < _FIXED.size or data[:4] != MAGIC:
         raise CorruptDataError(f"a chunk of {payload.size} bytes does not begin with a photon header")
-    (_, major, _, predictor, width, exact, phases, dtype, dimensions, frames, base, checksum,
-     band_rows, seed, rate, top, gain, offset, variance, step, crc, kind, levels, number, weights_crc, movie,
-    ) = _FIXED.unpack_from(data)  # fmt: skip
+    (
+        _,
+        major,
+        _,
+        predictor,
+        width,
+        exact,
+        phases,
+        dtype,
+        dimensions,
+        frames,
+        base,
+        checksum,
+        band_rows,
+        seed,
+        rate,
+        top,
+        gain,
+        offset,
+        variance,
+        step,
+        crc,
+        kind,
+        levels,
+        number,
+        weights_crc,
+        movie,
+    ) = _FIXED.unpack_from(data)
     if major != MAJOR:
         raise UnsupportedVersionError(
             f"a chunk has format {major}; this release reads compact chunks of {MAJOR}.x"
@@ -210,11 +262,32 @@ def _header(payload: NDArray[np.uint8]) -> Header:
             "the header of a chunk says its residuals are coded by level, and has no levels"
         )
     header = Header(
-        predictor=predictor, width=width, exact=exact == 1, raw=raw, phases=phases, dtype=DTYPES[dtype], frames=frames,
-        base=base, checksum=checksum, band_rows=band_rows, seed=seed, rate=rate, top=top, gain=gain, offset=offset,
-        variance=variance, step=step, packed=kind == 1, coded=kind == 2, levels=levels, number=number,
-        weights_crc=weights_crc, movie=movie, shape=shape, weights=weights,
-    )  # fmt: skip
+        predictor=predictor,
+        width=width,
+        exact=exact == 1,
+        raw=raw,
+        phases=phases,
+        dtype=DTYPES[dtype],
+        frames=frames,
+        base=base,
+        checksum=checksum,
+        band_rows=band_rows,
+        seed=seed,
+        rate=rate,
+        top=top,
+        gain=gain,
+        offset=offset,
+        variance=variance,
+        step=step,
+        packed=kind == 1,
+        coded=kind == 2,
+        levels=levels,
+        number=number,
+        weights_crc=weights_crc,
+        movie=movie,
+        shape=shape,
+        weights=weights,
+    )
     if not (
         1 <= frames <= header.block[0] and band_rows >= 1 and 1 <= rate <= 128 and top < 1 << (8 * width)
     ):

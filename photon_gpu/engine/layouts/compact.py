@@ -122,9 +122,18 @@ class Compact(Layout):
             return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
         self._size(data, chunk)
         return decode_part(
-            blosc.Blocks(data, run), chunk, self.encoding, self.backend,
-            start=start, stop=stop, rows=rows, what=what, number=number, run=run, out=out,
-        )  # fmt: skip
+            blosc.Blocks(data, run),
+            chunk,
+            self.encoding,
+            self.backend,
+            start=start,
+            stop=stop,
+            rows=rows,
+            what=what,
+            number=number,
+            run=run,
+            out=out,
+        )
 
     def decode_on_gpu(
         self,

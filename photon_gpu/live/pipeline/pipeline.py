@@ -82,18 +82,39 @@ class Pipeline:
         self._sample = ChunkSample() if config.check else None
         keeper = Keeper(self.ledger, spool)
         self._delivery = Delivery(
-            storage, self.ledger, spool, keeper, dimensions=1 + len(config.frame_shape),
+            storage,
+            self.ledger,
+            spool,
+            keeper,
+            dimensions=1 + len(config.frame_shape),
             frame_nbytes=config.frame_nbytes,
-        )  # fmt: skip
+        )
         self._publisher = Publisher(
-            storage, self.ledger, keeper, spool=spool, recycler=recycler, token=token, interval=config.publish_seconds,
-            files=files or {}, failed_check=failed_check,
-        )  # fmt: skip
+            storage,
+            self.ledger,
+            keeper,
+            spool=spool,
+            recycler=recycler,
+            token=token,
+            interval=config.publish_seconds,
+            files=files or {},
+            failed_check=failed_check,
+        )
         self._encoder = Encoder(
-            config, noise, backend, workers, token=token, fits=fits, chosen=self._chosen, done=self._delivery.send,
-            released=self.buffers.release, failed=self.ledger.fail,
-            noted=self.ledger.note, warned=self.ledger.warn, sample=self._sample,
-        )  # fmt: skip
+            config,
+            noise,
+            backend,
+            workers,
+            token=token,
+            fits=fits,
+            chosen=self._chosen,
+            done=self._delivery.send,
+            released=self.buffers.release,
+            failed=self.ledger.fail,
+            noted=self.ledger.note,
+            warned=self.ledger.warn,
+            sample=self._sample,
+        )
 
     def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:
         """Go on as an earlier run began."""

@@ -169,9 +169,13 @@ def recover(
         except FileNotFoundError:
             frames = finished_frames(storage)
             return RecoverReport(
-                url=storage.url, frames=frames, recovered=0, put_back=restored, beside=beside,
+                url=storage.url,
+                frames=frames,
+                recovered=0,
+                put_back=restored,
+                beside=beside,
                 seconds=monotonic() - began,
-            )  # fmt: skip
+            )
         _refuse(storage, marker)
         folder = None if discard_spool else _noted_spool(storage, marker)
         if folder is None:
@@ -244,11 +248,20 @@ class _Recovery:
         if found.lost:
             attributes["lost_frames"] = [list(span) for span in found.lost]
         pipeline = Pipeline(
-            self._storage, self._config, token=self._token, spool=self._spool, recycler=None,
-            noise=self._known_noise(described), backend=self._backend, workers=self._workers,
-            fits=lambda layout: self._admit(found, layout), attributes=attributes, published=seen, files=files,
+            self._storage,
+            self._config,
+            token=self._token,
+            spool=self._spool,
+            recycler=None,
+            noise=self._known_noise(described),
+            backend=self._backend,
+            workers=self._workers,
+            fits=lambda layout: self._admit(found, layout),
+            attributes=attributes,
+            published=seen,
+            files=files,
             failed_check=described.attributes.get(metadata.CHECK) if described is not None else None,
-        )  # fmt: skip
+        )
         try:
             if layout is not None and described is not None:
                 pipeline.describe(layout, described.chunks)
@@ -373,10 +386,16 @@ class _Recovery:
 
     def _report(self, found: Survey, recovered: int, lines: tuple[ReportLine, ...] = ()) -> RecoverReport:
         return RecoverReport(
-            url=self._storage.url, frames=found.total, recovered=recovered, lost=found.lost,
-            doubtful=found.doubtful, discarded=self._discarded, notes=found.notes,
-            failed=tuple(line.name for line in verdict.failing(lines)), seconds=monotonic() - self._began,
-        )  # fmt: skip
+            url=self._storage.url,
+            frames=found.total,
+            recovered=recovered,
+            lost=found.lost,
+            doubtful=found.doubtful,
+            discarded=self._discarded,
+            notes=found.notes,
+            failed=tuple(line.name for line in verdict.failing(lines)),
+            seconds=monotonic() - self._began,
+        )
 
 
 def _refuse(storage: Storage, marker: dict[str, Any]) -> None:

@@ -77,9 +77,11 @@ def movie_for(
         read_noise_adu=gain / 3,
     )
     values = made.read(0, frames)
-    return Repeated(values, 1 << 20, "simulated two-photon movie"), made.noise, (
-        f"the movie was simulated before ({frames} frames, in memory): reading costs nothing here",
-    )  # fmt: skip
+    return (
+        Repeated(values, 1 << 20, "simulated two-photon movie"),
+        made.noise,
+        (f"the movie was simulated before ({frames} frames, in memory): reading costs nothing here",),
+    )
 
 
 def corner(movie: Source) -> NDArray:

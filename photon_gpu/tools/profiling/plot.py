@@ -59,11 +59,20 @@ def _bars(axes: Axes, profile: Profile) -> None:
     for n, m in enumerate(shown):
         places = [stages.index(s) - 0.4 + (n + 0.5) * width for s in m.stages]
         alpha = {"fast": 0.45, "balanced": 0.7, "small": 1.0}.get(m.preset, 1.0)
-        axes.bar(places, [m.stage_rate(s) for s in m.stages], width, color=_COLORS.get(m.layout, PALE), alpha=alpha,
-                 label=f"{m.layout}, {m.preset}" + (f", {m.backend}" if m.backend != "numba" else ""))  # fmt: skip
+        axes.bar(
+            places,
+            [m.stage_rate(s) for s in m.stages],
+            width,
+            color=_COLORS.get(m.layout, PALE),
+            alpha=alpha,
+            label=f"{m.layout}, {m.preset}" + (f", {m.backend}" if m.backend != "numba" else ""),
+        )
     for name, rate in profile.ceilings.items():
-        first, last = (stages.index("write") - 0.45, stages.index("write") + 0.45) if name == "disk write" else (
-            -0.5, len(stages) - 1.5)  # fmt: skip
+        first, last = (
+            (stages.index("write") - 0.45, stages.index("write") + 0.45)
+            if name == "disk write"
+            else (-0.5, len(stages) - 1.5)
+        )
         axes.hlines(rate, first, last, colors=VERMILION, linestyles="--", linewidth=1)
         axes.annotate(name, (first, rate), fontsize=7, color=VERMILION, va="bottom")
     axes.set_yscale("log")
@@ -74,17 +83,29 @@ def _bars(axes: Axes, profile: Profile) -> None:
 
 def _pareto(axes: Axes, profile: Profile) -> None:
     for m in profile.measured:
-        axes.scatter(m.megabytes_per_second, m.ratio, color=_COLORS.get(m.layout, PALE),
-                     marker=_MARKERS.get(m.preset, "o"), s=20 + 20 * m.cores / profile.cores)  # fmt: skip
+        axes.scatter(
+            m.megabytes_per_second,
+            m.ratio,
+            color=_COLORS.get(m.layout, PALE),
+            marker=_MARKERS.get(m.preset, "o"),
+            s=20 + 20 * m.cores / profile.cores,
+        )
     front = pareto(list(profile.measured))
     axes.plot(
         [m.megabytes_per_second for m in front], [m.ratio for m in front], color=PALE, linewidth=1, zorder=0
     )
     # Names in a column at the side, with lines to their points: beside these they would lie on each other.
     for place, m in enumerate(reversed(front)):
-        axes.annotate(f"{m.layout}, {m.preset}, {said_cores(m.cores)}", (m.megabytes_per_second, m.ratio), fontsize=8,
-                      xytext=(0.03, 0.95 - 0.055 * place), textcoords="axes fraction", va="center", color=INK,
-                      arrowprops={"arrowstyle": "-", "color": PALE, "lw": 0.6, "shrinkB": 4})  # fmt: skip
+        axes.annotate(
+            f"{m.layout}, {m.preset}, {said_cores(m.cores)}",
+            (m.megabytes_per_second, m.ratio),
+            fontsize=8,
+            xytext=(0.03, 0.95 - 0.055 * place),
+            textcoords="axes fraction",
+            va="center",
+            color=INK,
+            arrowprops={"arrowstyle": "-", "color": PALE, "lw": 0.6, "shrinkB": 4},
+        )
     for layout in dict.fromkeys(m.layout for m in profile.measured):
         axes.scatter([], [], color=_COLORS.get(layout, PALE), marker="s", label=layout)
     for preset in dict.fromkeys(m.preset for m in profile.measured):
@@ -92,8 +113,13 @@ def _pareto(axes: Axes, profile: Profile) -> None:
     axes.legend(fontsize=7, ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     if profile.camera is not None:
         axes.axvline(profile.camera.megabytes_per_second, color=VERMILION, linestyle="--", linewidth=1)
-        axes.annotate(" your camera", (profile.camera.megabytes_per_second, 0.02), fontsize=8, color=VERMILION,
-                      xycoords=("data", "axes fraction"))  # fmt: skip
+        axes.annotate(
+            " your camera",
+            (profile.camera.megabytes_per_second, 0.02),
+            fontsize=8,
+            color=VERMILION,
+            xycoords=("data", "axes fraction"),
+        )
     axes.set_xscale("log")
     axes.margins(y=0.12)
     axes.set_xlabel("MB/s of raw movie, wall time; larger marks: more cores")

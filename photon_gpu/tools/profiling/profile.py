@@ -201,14 +201,29 @@ def profile(
             share = max(left, 0.0) / (len(combinations) - done)
             with on_cores(n):
                 measured.append(
-                    _measure(movie, Path(place) / "movie.zarr", noise, step, (backend, layout, preset, n),
-                             share, limits["disk write"], settings)
-                )  # fmt: skip
+                    _measure(
+                        movie,
+                        Path(place) / "movie.zarr",
+                        noise,
+                        step,
+                        (backend, layout, preset, n),
+                        share,
+                        limits["disk write"],
+                        settings,
+                    )
+                )
     return Profile(
-        machine=machine(), movie=movie.name, shape=movie.shape, dtype=movie.dtype.name, step=step,
-        ceilings=limits, measured=tuple(measured), camera=camera, notes=notes,
+        machine=machine(),
+        movie=movie.name,
+        shape=movie.shape,
+        dtype=movie.dtype.name,
+        step=step,
+        ceilings=limits,
+        measured=tuple(measured),
+        camera=camera,
+        notes=notes,
         seconds=time.perf_counter() - start,
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -257,8 +272,17 @@ def _measure(
     ``disk`` is its ceiling, MB/s.
     """
     backend, layout, preset, cores = combination
-    options: dict[str, Any] = {"noise": noise, "step": step, "layout": layout, "preset": preset, "backend": backend,
-                               "workers": cores, "overwrite": True, "check": False, "trust_noise": True}  # fmt: skip
+    options: dict[str, Any] = {
+        "noise": noise,
+        "step": step,
+        "layout": layout,
+        "preset": preset,
+        "backend": backend,
+        "workers": cores,
+        "overwrite": True,
+        "check": False,
+        "trust_noise": True,
+    }
     unread = ("read",) if isinstance(movie, Repeated) else ()
     try:
         until = time.perf_counter() + share
@@ -301,12 +325,20 @@ def _result(
     c = report.encoding.compressor
     predicted = f"{report.encoding.predictor.name}, " if layout == "compact" else ""
     return Measured(
-        backend=backend, layout=layout, preset=preset, cores=cores, frames=report.shape[0],
-        raw_bytes=report.raw_bytes, stored_bytes=report.stored_bytes, seconds=max(_wall(report), 1e-6),
-        stages={stage: spent for stage, spent in report.stages.items() if stage in STAGES and stage not in unread},
+        backend=backend,
+        layout=layout,
+        preset=preset,
+        cores=cores,
+        frames=report.shape[0],
+        raw_bytes=report.raw_bytes,
+        stored_bytes=report.stored_bytes,
+        seconds=max(_wall(report), 1e-6),
+        stages={
+            stage: spent for stage, spent in report.stages.items() if stage in STAGES and stage not in unread
+        },
         whole_chunks=report.shape[0] >= chunk_frames,
         settings=f"{predicted}{c.cname} {c.clevel} {('no', 'byte', 'bit')[c.shuffle]} shuffle",
-    )  # fmt: skip
+    )
 
 
 def _doubles(most: int) -> tuple[int, ...]:
