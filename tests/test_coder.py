@@ -14,16 +14,12 @@ from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.codec.predictors import NAMES, SORTABLE, Predictor, fit
-from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.writer.tuning import _codes
+from tests.support.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
 
-NUMBA, NUMPY = get_backend("numba"), get_backend("numpy")
-CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
-DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 SHAPES = [
     (6, 5, 7),
     (1, 5, 7),
@@ -37,7 +33,6 @@ SHAPES = [
 ]
 
 
-MADE = {name: Predictor(name=name) for name in NAMES}
 MADE |= {
     f"{name}, sorted": Predictor(name=name, levels=levels)
     for name, levels in zip(SORTABLE, (64, 2, 255), strict=True)
@@ -46,19 +41,6 @@ MADE |= {
     f"{name}, coded": Predictor(name=name, levels=levels, coded=True)
     for name, levels in zip(SORTABLE, (255, 64, 2), strict=True)
 }
-
-
-def movie(dtype, shape, seed=0, photons=20.0):
-    rng = np.random.default_rng(seed)
-    values = 100 + 2 * rng.poisson(photons, shape) + rng.normal(0, 2, shape)
-    if np.dtype(dtype).kind == "f":
-        return values.astype(dtype)
-    info = np.iinfo(dtype)
-    return np.clip(np.rint(values), info.min, info.max).astype(dtype)
-
-
-def encoded(values, encoding, chunk=None, backend=NUMBA, **options):
-    return coder.encode(values, chunk or values.shape, encoding, backend, stages=Stages(), **options)
 
 
 def away(decoded, values, noise=CAMERA):

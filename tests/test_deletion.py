@@ -12,8 +12,7 @@ from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.tiff.reader import TiffSource
 from photon_gpu.writer import deletion
 from photon_gpu.writer.deletion import account_tiff
-
-from .sources.conftest import make_movie, write_scanimage, write_tiff
+from tests.support.tiff_files import make_movie, write_scanimage, write_tiff
 
 MOVIE = make_movie((30, 32, 32), "uint16")
 
@@ -168,7 +167,7 @@ def test_links_are_refused(tmp_path):
 
 def test_one_file_of_a_movie_of_several_is_refused(tmp_path):
     """As it would be if the store kept its OME-XML."""
-    from .sources.test_tiff_plan import write_two_files
+    from tests.support.tiff_files import write_two_files
 
     write_two_files(tmp_path, make_movie((7, 12, 10)))
     refused(tmp_path / "a.ome.tif", tmp_path, "OME-XML")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +13,8 @@ from photon_gpu.errors import PhotonWarning, UnsupportedVersionError
 from photon_gpu.store import metadata
 from photon_gpu.store.chunk_check import proves_itself
 from tests.golden.make import CASES, make
+from tests.support.golden import GOLDEN, LISTED
 
-GOLDEN = Path(__file__).parent / "golden"
-LISTED = json.loads((GOLDEN / "index.json").read_text())
 BACKENDS = ("numba", "numpy")
 
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photon_gpu import indexing
-from photon_gpu.errors import InvalidIndexError, PhotonError
+from photon_gpu.errors import InvalidIndexError
 from photon_gpu.indexing import Selection, shares
+from tests.support.indices import as_numpy_does, indices
 
 
 @given(st.lists(st.integers(0, 99), max_size=60), st.integers(1, 30))
@@ -37,75 +38,6 @@ def test_a_million_frames_are_shared_out_at_once():
 
 
 SHAPES = [(7, 5, 6), (6, 3, 4, 5), (5, 2, 3, 4, 3), (5, 1, 1)]
-
-
-@st.composite
-def indices(draw, shape):
-    """Any index, most of them of the array: all kinds of parts in any order, with arrays that mostly go together."""
-    block = draw(st.sampled_from([(1,), (2,), (3,), (2, 3), (0,), (3, 1, 2)]))
-
-    def chance():  # places one by one are too much to draw
-        return np.random.default_rng(draw(st.integers(0, 99)))
-
-    def array(size):
-        dims = [draw(st.sampled_from([n, n, 1])) for n in block[draw(st.integers(0, len(block) - 1)) :]]
-        return chance().integers(-size, size, dims)
-
-    def part(size):
-        kind = draw(st.integers(0, 11))
-        if kind < 3:
-            return draw(st.integers(-size, size - 1))
-        if kind < 6:
-            bound = st.none() | st.integers(-size - 2, size + 2)
-            return slice(draw(bound), draw(bound), draw(st.sampled_from([None, 1, 2, -1, -3, 10**30])))
-        if kind < 8:
-            return array(size)
-        if kind == 8:
-            return array(size).tolist()
-        if kind == 9:
-            return chance().random(size) < 0.5
-        if kind == 10:
-            return draw(
-                st.sampled_from([np.int64(-1), np.array(0), size, [], [True] * size, range(size), "x", 0.5])
-            )
-        return slice(None)
-
-    parts, axis = [], 0
-    while axis < len(shape):
-        kind = draw(st.integers(0, 19))
-        if kind == 0:
-            break
-        if kind == 1:
-            parts.append(None)
-        elif kind == 2:
-            parts.append(draw(st.sampled_from([True, False, np.True_])))
-        elif kind == 3:
-            parts.append(Ellipsis)
-            axis += draw(st.integers(0, 2))
-        elif kind == 4:
-            several = shape[axis : axis + draw(st.integers(1, len(shape) - axis))]
-            parts.append(chance().random(several) < 0.3)
-            axis += len(several)
-        else:
-            parts.append(part(shape[axis]))
-            axis += 1
-    return parts[0] if len(parts) == 1 and draw(st.booleans()) else tuple(parts)
-
-
-def as_numpy_does(array, read, key):
-    """Both give the same, or both refuse; what NumPy refuses as an index, so do we."""
-    try:
-        expected, refused = array[key], None
-    except (IndexError, ValueError, TypeError) as error:
-        expected, refused = None, error
-    if refused is not None:
-        with pytest.raises(PhotonError) as told:
-            read(key)
-        assert isinstance(told.value, (IndexError, ValueError)) and len(str(told.value)) < 301
-        return
-    found = read(key)
-    assert type(found) is type(expected) and found.shape == expected.shape and found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
 
 
 def in_chunks(array, size):

@@ -25,7 +25,7 @@ from tests.kernels.vectors import (
     thresholds_for,
     weights_of,
 )
-from tests.test_gpu import (
+from tests.support.gpu_movies import (
     ALIGNED_BANDS,
     NOISE,
     SORTED,
@@ -35,7 +35,7 @@ from tests.test_gpu import (
     read_in_parts,
     refuse_bad_input,
 )
-from tests.test_gpu import DTYPES as MOVIE_DTYPES
+from tests.support.gpu_movies import DTYPES as MOVIE_DTYPES
 
 pytestmark = pytest.mark.gpu
 

@@ -12,12 +12,13 @@ from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.bands import SEGMENT
 from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import block_shape
 from photon_gpu.engine.codec.random_access import decode_part
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, PhotonWarning
-from tests.test_coder import CAMERA, DTYPES, MADE, NUMBA, NUMPY, Encoding, encoded, movie
-from tests.test_golden import LISTED
+from tests.support.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
+from tests.support.golden import LISTED
 
 GOLDEN = Path(__file__).parent / "golden"
 COMPRESSOR = blosc.Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=4096)

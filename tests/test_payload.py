@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from photon_gpu.engine.codec.bands import Places
-from photon_gpu.engine.codec.header import DTYPES, Header, block_shape, header_bytes, number_field, unpack
+from photon_gpu.engine.codec.header import DTYPES, Header, block_shape, number_field, unpack
 from photon_gpu.errors import CorruptDataError, PhotonError, UnsupportedVersionError
+from tests.support.payloads import sealed
 
 HEADER = Header(
     predictor=3,
@@ -54,16 +55,6 @@ def payload(header: Header) -> np.ndarray:
     for band in range(places.bands if header.levels and not header.coded else 0):
         levels[band, 0] = places.band_samples(band * header.band_rows)
     return np.concatenate([np.frombuffer(header.pack(), np.uint8), body])
-
-
-def sealed(data: np.ndarray) -> np.ndarray:
-    """As somebody writes it who means harm: with the checksum set right."""
-    out = data.copy()
-    size = header_bytes(int(out[11]))
-    out[80:84] = 0
-    crc = zlib.crc32(out[:size].tobytes())
-    out[80:84] = np.frombuffer(crc.to_bytes(4, "little"), np.uint8)
-    return out
 
 
 def test_it_comes_back_as_it_was():

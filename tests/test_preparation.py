@@ -12,7 +12,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.open import open_source
 from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.resume import Stored
-from tests.test_writer import CAMERA, camera_movie
+from tests.support.camera import CAMERA, camera_movie
 
 VALUES = camera_movie(25, 17, 23)
 TUNED = {"preset": "fast", "predictor": None, "compressor": None, "threads": 1}

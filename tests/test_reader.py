@@ -22,8 +22,8 @@ from photon_gpu.errors import (
     UnsupportedVersionError,
 )
 from photon_gpu.reader.movie import Movie
-from tests.test_indexing import as_numpy_does, indices
-from tests.test_writer import CAMERA, camera_movie
+from tests.support.camera import CAMERA, camera_movie
+from tests.support.indices import as_numpy_does, indices
 
 VALUES = camera_movie(25, 17, 23)
 

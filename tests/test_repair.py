@@ -10,7 +10,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.store import manifest
-from tests.test_verify import LAYOUTS, NOISE, movie, without_manifest
+from tests.support.stored_movies import LAYOUTS, NOISE, movie, without_manifest
 
 
 @pytest.fixture(params=LAYOUTS)

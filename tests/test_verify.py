@@ -1,5 +1,7 @@
 """Every damaged byte, missing file and stranger in a store is found, and the lost frames are named."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import subprocess
@@ -13,16 +15,7 @@ import photon_gpu as pg
 from photon_gpu.check.integrity.result import merge
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError
 from photon_gpu.store import manifest
-
-LAYOUTS = ("plain", "compact", "lossless")
-NOISE = pg.NoiseModel(gain=4.0, offset=10.0, variance=3.0)
-
-
-def movie(frames=11, height=6, width=7, seed=0):
-    rng = np.random.default_rng(seed)
-    return (
-        10 + 4 * rng.poisson(6.0, (frames, height, width)) + rng.normal(0, 1.7, (frames, height, width))
-    ).astype("int16")
+from tests.support.stored_movies import LAYOUTS, NOISE, movie, without_manifest
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -31,14 +24,6 @@ def store(request, tmp_path):
     place = tmp_path / "movie.zarr"
     pg.encode(movie(), place, noise=NOISE, layout=request.param, chunk_frames=4)
     return place
-
-
-def without_manifest(place):
-    """As another program, which knows neither manifest nor the attribute ``layout``, would leave it."""
-    (place / ".manifest.json").unlink()
-    attributes = json.loads((place / ".zattrs").read_text())
-    del attributes["layout"]
-    (place / ".zattrs").write_text(json.dumps(attributes))
 
 
 def kinds(found):

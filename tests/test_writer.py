@@ -32,14 +32,7 @@ from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import encode as writer
 from photon_gpu.writer import tuning
-
-CAMERA = pg.NoiseModel(gain=2.0, offset=100.0, variance=4.0)
-
-
-def camera_movie(frames=25, height=17, width=23, dtype="uint16", seed=0):
-    rng = np.random.default_rng(seed)
-    light = rng.poisson(20.0, (frames, height, width))
-    return np.rint(100 + 2.0 * light + rng.normal(0, 2, light.shape)).astype(dtype)
+from tests.support.camera import CAMERA, Endless, camera_movie
 
 
 @pytest.mark.parametrize(
@@ -410,25 +403,12 @@ def test_large_frames_get_fewer_per_chunk_and_the_report_says_so(tmp_path):
     assert report.chunk_frames == 17 and any("17 frames, not 100" in note for note in report.notes)
 
 
-class Endless(Source):
-    """A movie far larger than memory allows: every frame is made when it is read."""
-
-    name = "endless"
-
-    def __init__(self, frames):
-        self.shape, self.dtype = (frames, 256, 256), np.dtype("uint16")
-        self._frame = camera_movie(1, 256, 256)[0]
-
-    def read(self, start, stop):
-        return np.stack([np.roll(self._frame, t, axis=1) for t in range(start, stop)])
-
-
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
 def test_memory_does_not_grow_with_the_movie(layout, tmp_path):
     code = f"""
         import resource, sys
         import photon_gpu as pg
-        from tests.test_writer import Endless, CAMERA
+        from tests.support.camera import Endless, CAMERA
         def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         pg.encode(Endless(400), {str(tmp_path)!r} + "/short", noise=CAMERA, layout={layout!r}, preset="fast",
                   budget_bytes=60 << 20)

@@ -1,8 +1,9 @@
 """A shell for the tests: the real entry point in this process, and real files."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,11 +48,3 @@ def stored(cli, counts, tmp_path):
     ran = cli("encode", "ok.npy", "ok.zarr", "--layout", "compact", "--gain", "1", "--chunk-frames", "10")
     assert ran.code == 0, ran.err
     return tmp_path / "ok.zarr"
-
-
-def tree(folder: Path) -> dict:
-    """Everything below a folder: bytes of files, None for folders."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }

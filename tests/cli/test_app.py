@@ -13,7 +13,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.cli.app import COMMANDS, _holds_a_lock, load
-from tests.cli.conftest import tree
+from tests.support.folders import tree
 
 _HEAVY = (
     "numpy",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.conftest import tree
+from tests.support.folders import tree
 
 _SMALL = ["--frames", 20, "--size", 32]
 

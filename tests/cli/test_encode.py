@@ -12,7 +12,7 @@ import tifffile
 import zarr
 
 import photon_gpu as pg
-from tests.cli.conftest import tree
+from tests.support.folders import tree
 
 
 def test_a_tiff_goes_in_and_its_counts_come_back(cli, counts, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.estimate import NoiseEstimate
-from tests.estimate.conftest import detect, still
+from tests.support.detectors import detect, still
 
 
 @pytest.fixture

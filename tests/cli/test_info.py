@@ -5,7 +5,7 @@ import json
 import pytest
 import zarr
 
-from tests.cli.conftest import tree
+from tests.support.folders import tree
 
 
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-
-NOISE = pg.NoiseModel(gain=20.0, offset=90.0, variance=100.0)
-SETTINGS = {"layout": "compact", "preset": "fast", "chunk_frames": 20, "noise": NOISE}
+from tests.support.clusters import SETTINGS, stored
 
 
 @pytest.fixture(scope="package")  # closed then: it is the default one of all that dask computes meanwhile
@@ -45,10 +43,6 @@ def one_machine(counts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one") / "m.zarr"
     pg.encode(counts, folder, **SETTINGS)
     return stored(folder)
-
-
-def stored(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

@@ -17,14 +17,8 @@ from photon_gpu.engine.codec.header import header_bytes, unpack
 from photon_gpu.engine.codec.predictors import NAMES
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedTypeError
 from photon_gpu.plugins.numcodecs_photon import Photon
-from tests.test_payload import sealed
-
-CAMERA = dict(gain=2.0, offset=100.0, variance=4.0)
-
-
-def movie(shape=(25, 17, 23), dtype="uint16", seed=0):
-    rng = np.random.default_rng(seed)
-    return np.rint(100 + 2 * rng.poisson(20.0, shape) + rng.normal(0, 2, shape)).astype(dtype)
+from tests.support.codec_movies import CAMERA, movie
+from tests.support.payloads import sealed
 
 
 def test_zarr_open_reads_counts_in_a_process_that_does_not_import_photon_gpu(tmp_path):

@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import servers
+
+from tests.dj import servers
 
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # asks the bucket's layout of emulators that stall
 os.environ["DJ_IGNORE_CONFIG_FILE"] = "true"

@@ -9,12 +9,12 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import declare
-from movies import RECORDING, check_rows, decoded, files, poisson
 
 import photon_gpu as pg
 from photon_gpu.dj import stores
 from photon_gpu.errors import InvalidInputError, NoiseContradictionError, PhotonWarning, UnsupportedTypeError
+from tests.dj.conftest import declare
+from tests.dj.movies import RECORDING, check_rows, decoded, files, poisson
 
 KINDS = ["file", "seaweed", "moto", "gcs"]
 COMPACT = RECORDING.replace("photon@", "photon_compact@")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import declare
 
 from photon_gpu.dj import collect
 from photon_gpu.dj.marks import mark_location
@@ -22,6 +21,7 @@ from photon_gpu.errors import InvalidInputError, StoreExistsError, StoreUnavaila
 from photon_gpu.store import manifest
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.storage import Storage
+from tests.dj.conftest import declare
 
 MODULE = sys.modules["photon_gpu.dj.collect"]  # the package's `collect` is the function
 CHUNK = blosc.compress(np.arange(100.0), blosc.Compressor.parse("zstd-1-shuffle"))

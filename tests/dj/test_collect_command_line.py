@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import servers
-from conftest import declare
-from movies import RECORDING, check_rows, poisson
 
 from photon_gpu.dj.marks import MARK
+from tests.dj import servers
+from tests.dj.conftest import declare
+from tests.dj.movies import RECORDING, check_rows, poisson
 
 PAGE = Path(__file__).parents[2] / "docs" / "datajoint.md"
 A = poisson(1)[:20]

@@ -8,14 +8,14 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import declare
-from movies import RECORDING, check_rows, files, poisson
 
 from photon_gpu.dj import collect, record, stores
 from photon_gpu.dj.databases import every_database, identify
 from photon_gpu.dj.marks import MARK
 from photon_gpu.dj.references import ReferencesUnknownError, find_references
 from photon_gpu.errors import InvalidInputError
+from tests.dj.conftest import declare
+from tests.dj.movies import RECORDING, check_rows, files, poisson
 
 A = poisson(1)[:20]
 PATH = "lab/recording/recording_id=42/movie.zarr"

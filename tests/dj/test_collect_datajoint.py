@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from conftest import declare
-from movies import RECORDING, files, poisson
 
 import photon_gpu as pg
 from photon_gpu.dj import collect
+from tests.dj.conftest import declare
+from tests.dj.movies import RECORDING, files, poisson
 
 A = poisson(1)[:20]
 

@@ -8,9 +8,10 @@ import sys
 
 import numpy as np
 import pytest
-import servers
-from conftest import declare
-from movies import RECORDING, check_rows, decoded, files, poisson
+
+from tests.dj import servers
+from tests.dj.conftest import declare
+from tests.dj.movies import RECORDING, check_rows, decoded, files, poisson
 
 
 @pytest.fixture

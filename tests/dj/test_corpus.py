@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import declare
-from movies import RECORDING, files
 
 import photon_gpu as pg
+from tests.dj.conftest import declare
+from tests.dj.movies import RECORDING, files
 
 CORPUS = os.environ.get("PHOTON_GPU_CORPUS")
 NOISE = pg.NoiseModel(gain=100.0, offset=92.0)

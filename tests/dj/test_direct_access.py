@@ -10,10 +10,10 @@ import textwrap
 
 import numpy as np
 import pytest
-from conftest import declare
-from movies import RECORDING, poisson
 
 import photon_gpu as pg
+from tests.dj.conftest import declare
+from tests.dj.movies import RECORDING, poisson
 
 A = poisson(3)
 

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
-import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
-from unittest import mock
 
 import pytest
-from conftest import declare
 from fsspec.implementations.local import LocalFileSystem
-from movies import RECORDING, check_rows, poisson
-from test_nothing_lost import run
 
 from photon_gpu.dj import collect
+from tests.dj.conftest import declare
+from tests.dj.movies import RECORDING, check_rows, poisson
 from tests.faults.disk import Failing
+from tests.support.dj_programs import run
+from tests.support.old_locks import old_locks, watched
 
 A, B = poisson(1)[:100], poisson(2)[:100]  # of one chunk: fewer calls
-CHANGES = ("rm_file", "rmdir", "rm", "mv", "pipe_file", "touch", "makedirs", "put_file")
-
-
-def watched(disk):
-    """All that changes a local store: through photon_gpu's own writing, and through fsspec."""
-    stack = ExitStack()
-    stack.enter_context(disk.installed())
-    for name in CHANGES:
-        real = getattr(LocalFileSystem, name)
-
-        def seen(*args, name=name, real=real, **options):
-            with disk.lock:
-                disk.calls += 1
-            return disk.changed(name, lambda *passed: real(*passed, **options), args)
-
-        stack.enter_context(mock.patch.object(LocalFileSystem, name, seen))
-    return stack
 
 
 def calls_of(action):
@@ -97,15 +78,9 @@ def test_a_disk_that_fails_at_any_call_of_a_collection(dj, schema, store):
     assert not collected().unreferenced
 
 
-def old_locks(location):
-    """As if an hour had gone by: the owner of a lock of now might still be at it."""
-    for path in Path(location).rglob("*.collecting*"):
-        os.utime(path, (time.time() - 7200,) * 2)
-
-
 # The process connects anew in each of its children, one for each call at which one dies.
 DYING = """
-    from tests.dj.test_disk import old_locks, watched
+    from tests.support.old_locks import old_locks, watched
     from tests.faults.disk import Killing
     pg.encode(A, "memory://warm.zarr")
     for at in range(1, 200):

@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from movies import poisson
+
+from tests.dj.movies import poisson
 
 PAGE = Path(__file__).parents[2] / "docs" / "datajoint.md"
 

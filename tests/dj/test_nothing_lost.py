@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import psutil
 import pytest
-import servers
-from conftest import declare, s3_spec
-from movies import RECORDING, check_rows, decoded, files, poisson
 
 import photon_gpu as pg
 from photon_gpu.dj import collect, stores
+from tests.dj import servers
+from tests.dj.conftest import declare, s3_spec
+from tests.dj.movies import RECORDING, check_rows, decoded, files, poisson
+from tests.support.dj_programs import run, table_code
 
 KINDS = ["file", "seaweed", "gcs"]
 A, B = poisson(1), poisson(2)
@@ -122,35 +121,6 @@ def test_delete_and_insert_again_while_a_collection_runs(schema, store, monkeypa
     check_rows(table, {1: B})
     collect(schema.database, dry_run=False, grace_hours=0)
     check_rows(table, {1: B})
-
-
-def run(database, spec, code, **more):
-    """A process of its own, which finds database and store in its environment."""
-    head = """
-        import warnings; warnings.simplefilter("ignore")
-        import os, signal, sys, time
-        import datajoint as dj, numpy as np, photon_gpu as pg, photon_gpu.dj
-        dj.config["safemode"] = False
-    """
-    text = textwrap.dedent(head) + textwrap.dedent(code)
-    environment = {**database, "DJ_STORES": json.dumps({"imaging": spec}), **more}
-    return subprocess.Popen(
-        [sys.executable, "-c", text],
-        env=servers.environment(environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def table_code(schema):
-    return f"""
-        schema = dj.Schema({schema.database!r})
-        class Recording(dj.Manual):
-            definition = {RECORDING!r}
-        schema(Recording, context={{}})
-        A = np.random.default_rng(1).poisson(20, (250, 8, 12)).astype("uint16")
-    """
 
 
 @pytest.mark.parametrize("kind", ["file", "seaweed"])

@@ -8,13 +8,13 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import declare
-from movies import RECORDING, check_rows, files, poisson
-from test_nothing_lost import run, table_code
 
 import photon_gpu as pg
 from photon_gpu.dj import collect, record, recover
 from photon_gpu.errors import InvalidInputError, StoreExistsError
+from tests.dj.conftest import declare
+from tests.dj.movies import RECORDING, check_rows, files, poisson
+from tests.support.dj_programs import run, table_code
 
 A = poisson(1)
 KEY = {"recording_id": 1}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 import pytest
-from conftest import declare
 
 from photon_gpu.dj.references import (
     References,
@@ -15,6 +14,7 @@ from photon_gpu.dj.references import (
     uncommitted_writes,
     wait_for_writers,
 )
+from tests.dj.conftest import declare
 
 PATH = "lab/recording/recording_id=42/movie.zarr"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from conftest import declare, s3_spec
-from movies import RECORDING, poisson
-from servers import free_port
 
 from photon_gpu.dj import collect, record, recover, stores
 from photon_gpu.errors import StoreUnavailableError
+from tests.dj.conftest import declare, s3_spec
+from tests.dj.movies import RECORDING, poisson
+from tests.dj.servers import free_port
 
 A = poisson(1)[:20]
 

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from servers import environment
+
+from tests.dj.servers import environment
 
 datajoint = pytest.importorskip("datajoint", reason="pip install 'photon-gpu[datajoint]'")
 

@@ -10,8 +10,7 @@ import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.estimate import NoiseEstimate, estimate_noise
 from photon_gpu.sources.simulated.movie import simulate
-
-from .conftest import detect, scene, still
+from tests.support.detectors import detect, scene, still
 
 
 def named(estimate):

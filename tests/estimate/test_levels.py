@@ -4,8 +4,7 @@ import pytest
 from photon_gpu.estimate.levels import survey
 from photon_gpu.estimate.sample import draw
 from photon_gpu.sources.open import open_source
-
-from .conftest import detect, still
+from tests.support.detectors import detect, still
 
 
 def levels_of(frames):

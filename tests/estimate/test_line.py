@@ -4,9 +4,7 @@ from scipy import ndimage
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.line import LineFit, fit, nugget, overlap
-
-from .conftest import detect, scene, still
-from .test_pairs import cells_of
+from tests.support.detectors import cells_of, detect, scene, still
 
 
 def problem(frames, scheme="near"):

@@ -1,18 +1,14 @@
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
 from photon_gpu.estimate.light import halves
 from photon_gpu.estimate.line import LineFit, fit
-from photon_gpu.estimate.pairs import Reference, gather
+from photon_gpu.estimate.pairs import Reference
 from photon_gpu.estimate.sample import draw
 from photon_gpu.sources.open import open_source
-
-from .conftest import detect, scene, still
-
-
-def cells_of(frames, **options):
-    windows = draw(open_source(frames), pairs="time", seed=0, budget_bytes=1 << 26)
-    return gather(windows, top=options.pop("top", np.inf), bottom=options.pop("bottom", -np.inf), **options)
+from tests.support.detectors import cells_of, detect, scene, still
 
 
 def mean(cells, form, weight=None):

@@ -6,7 +6,7 @@ import pytest
 
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.tools.profiling.camera import Camera
-from tests.profiling.test_profile import measured
+from tests.support.measurements import measured
 
 
 def at(megabytes_per_second, ratio, **changes):

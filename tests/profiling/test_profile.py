@@ -13,27 +13,11 @@ import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.tools.profiling.camera import Camera
-from photon_gpu.tools.profiling.measured import Measured
 from photon_gpu.tools.profiling.profile import Profile, on_cores, profile
+from tests.support.measurements import measured
 
 COUNTS = np.random.default_rng(0).poisson(20.0, (24, 32, 48)).astype("uint16")
 QUICK = {"presets": ["fast"], "seconds": 0.1, "cores": [1]}
-
-
-def measured(**changes):
-    given = {
-        "backend": "numba",
-        "layout": "compact",
-        "preset": "fast",
-        "cores": 2,
-        "frames": 10,
-        "raw_bytes": 8_000_000,
-        "stored_bytes": 2_000_000,
-        "seconds": 0.1,
-        "settings": "",
-        "stages": {"read": 0.01, "transform": 0.02, "predict": 0.04, "compress": 0.1, "write": 0.01},
-    }
-    return Measured(**{**given, **changes})
 
 
 def test_every_combination_is_a_real_encode_of_the_movie(tmp_path):

@@ -12,8 +12,7 @@ import pytest
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, UnsupportedTypeError
 from photon_gpu.sources.open import open_source
-
-from .conftest import make_movie
+from tests.support.tiff_files import make_movie
 
 
 @pytest.fixture

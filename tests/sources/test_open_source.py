@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 import photon_gpu
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.sources.open import Source, open_source
-
-from .conftest import KINDS, make_movie
+from tests.support.tiff_files import KINDS, make_movie
 
 
 def test_every_kind_gives_back_every_frame_in_native_order(kind, tmp_path, movie):

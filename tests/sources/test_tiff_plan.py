@@ -11,8 +11,7 @@ import tifffile
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.sources.tiff.plan import frame_axis, plan_movie, scanimage_channels
 from photon_gpu.sources.tiff.reader import TiffSource
-
-from .conftest import make_movie, write_tiff
+from tests.support.tiff_files import OME, make_movie, write_tiff, write_two_files
 
 
 @pytest.mark.parametrize(
@@ -116,34 +115,6 @@ def test_a_page_of_another_height_or_compression_inside_a_series_is_no_frame(tmp
     assert tifffile.imread(path).shape == movie.shape
     with pytest.raises(InvalidInputError, match="page 2 differs from the first in ImageLength"):
         TiffSource(path)
-
-
-OME = (
-    '<?xml version="1.0" encoding="UTF-8"?>'
-    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{own}">'
-    '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="int16" '
-    'SizeX="10" SizeY="12" SizeC="1" SizeZ="1" SizeT="{frames}">'
-    '<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
-)
-PLANES = (
-    '<TiffData FirstT="{first}" FirstC="0" FirstZ="0" IFD="0" PlaneCount="{count}">'
-    '<UUID FileName="{name}">urn:uuid:{own}</UUID></TiffData>'
-)
-
-
-def write_two_files(tmp_path, movie, **options):
-    parts = {"a.ome.tif": (0, 4), "b.ome.tif": (4, 7)}
-    data = "".join(
-        PLANES.format(first=start, count=stop - start, name=name, own=name)
-        for name, (start, stop) in parts.items()
-    )
-    for name, (start, stop) in parts.items():
-        text = OME.format(own=name, frames=7, data=data)
-        swapped = {"byteorder": options.get("second", "<")} if name.startswith("b") else {}
-        others = {key: value for key, value in options.items() if key != "second"} | swapped
-        path = write_tiff(tmp_path, movie[start:stop], description=text, metadata=None, **others)
-        path.rename(tmp_path / name)
-    return parts
 
 
 def test_files_of_differing_byte_order(tmp_path):

@@ -1,0 +1,1 @@
+"""What tests share: movies, files, servers, and things that fail on purpose."""
