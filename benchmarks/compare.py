@@ -249,7 +249,7 @@ def main(arguments: list[str] | None = None) -> Path:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=RAM if options.ram else None)))
         bucket = None
         if options.s3:
-            from tests.dj import servers
+            from tests.support import servers
 
             (folder / "s3").mkdir()
             bucket = Bucket(stack.enter_context(servers.seaweed(folder / "s3")), "imaging/compare")

@@ -97,7 +97,7 @@ def estimate(
 
 def requests(client, sizes: tuple[int, int] = (4, 16)) -> tuple[dict[str, float], dict[str, float]]:
     """Requests per chunk and per movie, by kind, from two movies of so many chunks."""
-    from tests.dj import servers
+    from tests.support import servers
 
     counts: list[Counter[str]] = []
     with tempfile.TemporaryDirectory() as folder, servers.seaweed(Path(folder)) as endpoint:

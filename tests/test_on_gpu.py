@@ -13,18 +13,6 @@ import pytest
 from photon_gpu.kernels import reference
 
 import photon_gpu as pg
-from tests.kernels.vectors import (
-    DTYPES,
-    each_frame,
-    every_value,
-    full_range,
-    mixes,
-    packed,
-    residuals_to_pack,
-    sorted_by_level,
-    thresholds_for,
-    weights_of,
-)
 from tests.support.gpu_movies import (
     ALIGNED_BANDS,
     NOISE,
@@ -36,6 +24,18 @@ from tests.support.gpu_movies import (
     refuse_bad_input,
 )
 from tests.support.gpu_movies import DTYPES as MOVIE_DTYPES
+from tests.support.kernel_vectors import (
+    DTYPES,
+    each_frame,
+    every_value,
+    full_range,
+    mixes,
+    packed,
+    residuals_to_pack,
+    sorted_by_level,
+    thresholds_for,
+    weights_of,
+)
 
 pytestmark = pytest.mark.gpu
 

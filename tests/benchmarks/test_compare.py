@@ -11,7 +11,7 @@ from benchmarks import compare, record
 from benchmarks.contenders import every_contender
 from benchmarks.contenders.place import Bucket, Made
 from benchmarks.contenders.zstd import Zstandard
-from tests.dj import servers
+from tests.support import servers
 
 
 @pytest.fixture(scope="module")

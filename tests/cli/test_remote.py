@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.dj import servers
+from tests.support import servers
 
 pytest.importorskip("s3fs")
 

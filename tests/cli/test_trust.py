@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.dj import servers
+from tests.support import servers
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from photon_gpu.kernels import reference
 
-from tests.cuda_host import standin
-from tests.cuda_host.host import host_module
-from tests.kernels.vectors import (
+from tests.support import cupy_standin as standin
+from tests.support.cuda_on_cpu import host_module
+from tests.support.kernel_vectors import (
     DTYPES,
     each_frame,
     full_range,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cuda_host.host import host_module
+from tests.support.cuda_on_cpu import host_module
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 SOURCE = "".join((KERNELS / name).read_text() for name in ("photon.cu", "predictors.cu", "residuals.cu"))

@@ -87,7 +87,7 @@ def test_every_kernel_is_clean(kind: str) -> None:
 def test_the_sanitizers_see(kind: str, broken: str, message: str) -> None:
     """What each is there for, planted: past the end of global and shared memory, races within and between blocks."""
     program = (
-        "import ctypes, numpy as np; from tests.cuda_host.host import HostModule\n"
+        "import ctypes, numpy as np; from tests.support.cuda_on_cpu import HostModule\n"
         "memory = ctypes.CDLL(None).malloc; memory.restype = ctypes.c_void_p; at = memory(1024)\n"
         "kernel = '#define THREADS 256\\nextern \"C\" __global__ void __launch_bounds__(256, 1) k(int* out) { %s }'\n"
         f"HostModule(kernel % {broken!r}, {kind!r}).launch('k', (2,), (256,), [at])"

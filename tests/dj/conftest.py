@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dj import servers
+from tests.support import servers
 
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # asks the bucket's layout of emulators that stall
 os.environ["DJ_IGNORE_CONFIG_FILE"] = "true"

@@ -15,7 +15,7 @@ from photon_gpu.dj.marks import MARK
 from photon_gpu.dj.references import ReferencesUnknownError, find_references
 from photon_gpu.errors import InvalidInputError
 from tests.dj.conftest import declare
-from tests.dj.movies import RECORDING, check_rows, files, poisson
+from tests.support.dj_movies import RECORDING, check_rows, files, poisson
 
 A = poisson(1)[:20]
 PATH = "lab/recording/recording_id=42/movie.zarr"

@@ -7,7 +7,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.dj import collect
 from tests.dj.conftest import declare
-from tests.dj.movies import RECORDING, files, poisson
+from tests.support.dj_movies import RECORDING, files, poisson
 
 A = poisson(1)[:20]
 

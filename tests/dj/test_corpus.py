@@ -10,7 +10,7 @@ import pytest
 
 import photon_gpu as pg
 from tests.dj.conftest import declare
-from tests.dj.movies import RECORDING, files
+from tests.support.dj_movies import RECORDING, files
 
 CORPUS = os.environ.get("PHOTON_GPU_CORPUS")
 NOISE = pg.NoiseModel(gain=100.0, offset=92.0)

@@ -13,7 +13,7 @@ import pytest
 
 import photon_gpu as pg
 from tests.dj.conftest import declare
-from tests.dj.movies import RECORDING, poisson
+from tests.support.dj_movies import RECORDING, poisson
 
 A = poisson(3)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.dj.movies import poisson
+from tests.support.dj_movies import poisson
 
 PAGE = Path(__file__).parents[2] / "docs" / "datajoint.md"
 

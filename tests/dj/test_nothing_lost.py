@@ -11,9 +11,9 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.dj import collect, stores
-from tests.dj import servers
 from tests.dj.conftest import declare, s3_spec
-from tests.dj.movies import RECORDING, check_rows, decoded, files, poisson
+from tests.support import servers
+from tests.support.dj_movies import RECORDING, check_rows, decoded, files, poisson
 from tests.support.dj_programs import run, table_code
 
 KINDS = ["file", "seaweed", "gcs"]

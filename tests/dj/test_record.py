@@ -13,7 +13,7 @@ import photon_gpu as pg
 from photon_gpu.dj import collect, record, recover
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from tests.dj.conftest import declare
-from tests.dj.movies import RECORDING, check_rows, files, poisson
+from tests.support.dj_movies import RECORDING, check_rows, files, poisson
 from tests.support.dj_programs import run, table_code
 
 A = poisson(1)

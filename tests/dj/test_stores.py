@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.dj.servers import environment
+from tests.support.servers import environment
 
 datajoint = pytest.importorskip("datajoint", reason="pip install 'photon-gpu[datajoint]'")
 

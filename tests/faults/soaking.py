@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import photon_gpu as pg
-from tests.faults.disk import Failing
-from tests.faults.filesystem import ERRORS, Chance, FaultyFileSystem
-from tests.faults.recordings import frames, settings
+from tests.support.faulty_disk import Failing
+from tests.support.faulty_filesystem import ERRORS, Chance, FaultyFileSystem
+from tests.support.recordings import frames, settings
 
 
 def record_badly(connection, folder, name, spool, seed):

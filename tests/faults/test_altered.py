@@ -15,8 +15,8 @@ from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.live.spool import acknowledged
 from photon_gpu.live.spool.journal import scan, segments
 from photon_gpu.live.spool.spool import Spool, pending
-from tests.faults.filesystem import FaultyFileSystem
-from tests.faults.recordings import CHUNK, SHAPE, frames, settings
+from tests.support.faulty_filesystem import FaultyFileSystem
+from tests.support.recordings import CHUNK, SHAPE, frames, settings
 
 APPENDED = 6  # one whole chunk, and half of one
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import photon_gpu as pg
 from photon_gpu.errors import PhotonError
 from photon_gpu.store.claim import MARKER
-from tests.faults.recordings import frames
-from tests.faults.recordings import settings as recording
+from tests.support.recordings import frames
+from tests.support.recordings import settings as recording
 
 CORPUS = Path(__file__).parent / "corpus"
 

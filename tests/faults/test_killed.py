@@ -14,8 +14,8 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool.spool import pending
-from tests.faults.disk import Disk, Killing
-from tests.faults.recordings import (
+from tests.support.faulty_disk import Disk, Killing
+from tests.support.recordings import (
     check_prefix,
     frames,
     in_child,

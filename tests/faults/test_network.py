@@ -14,9 +14,9 @@ import photon_gpu as pg
 from photon_gpu.errors import StoreExistsError, StoreUnavailableError
 from photon_gpu.live.spool.spool import pending
 from photon_gpu.live.state.retrying import told
-from tests.dj import servers
-from tests.faults.proxy import KEY, SECRET, Proxy, options
-from tests.faults.recordings import check_prefix, frames, settings
+from tests.support import servers
+from tests.support.faulty_network import KEY, SECRET, Proxy, options
+from tests.support.recordings import check_prefix, frames, settings
 
 pytest.importorskip("s3fs", reason="pip install 'photon-gpu[s3]'")
 

@@ -14,9 +14,9 @@ from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool.spool import pending
 from photon_gpu.store import durable
 from photon_gpu.store.claim import Claim
-from tests.faults.disk import Powered
-from tests.faults.filesystem import FaultyFileSystem
-from tests.faults.recordings import check_prefix, frames, record, recovered, whole_chunks_acknowledged
+from tests.support.faulty_disk import Powered
+from tests.support.faulty_filesystem import FaultyFileSystem
+from tests.support.recordings import check_prefix, frames, record, recovered, whole_chunks_acknowledged
 
 BATCHES = [1, 2, 3, 4, 4]
 FRAMES = sum(BATCHES)

@@ -23,9 +23,9 @@ from photon_gpu.errors import (
 )
 from photon_gpu.live.spool.spool import pending
 from photon_gpu.store import manifest
-from tests.faults.disk import Failing
-from tests.faults.filesystem import ERRORS, KINDS, Chance, FaultyFileSystem, Script
-from tests.faults.recordings import CHUNK, SHAPE, check_prefix, frames, in_child, record, recovered, settings
+from tests.support.faulty_disk import Failing
+from tests.support.faulty_filesystem import ERRORS, KINDS, Chance, FaultyFileSystem, Script
+from tests.support.recordings import CHUNK, SHAPE, check_prefix, frames, in_child, record, recovered, settings
 
 FAST = [*ERRORS, "lost", "torn"]
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from photon_gpu.kernels import cpu, reference
 
-from tests.cuda_host import standin
-from tests.cuda_host.host import HostLaunchError, HostModule, host_module
-from tests.kernels.device import Device, equal
-from tests.kernels.vectors import DTYPES, every_value, full_range, mixes, thresholds_for, weights_of
+from tests.support import cupy_standin as standin
+from tests.support.cuda_on_cpu import HostLaunchError, HostModule, host_module
+from tests.support.kernel_device import Device, equal
+from tests.support.kernel_vectors import DTYPES, every_value, full_range, mixes, thresholds_for, weights_of
 
 KERNELS = Path(reference.__file__).parent
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from photon_gpu.kernels import reference
 
-from tests.kernels.device import Device, equal
-from tests.kernels.vectors import (
+from tests.support.kernel_device import Device, equal
+from tests.support.kernel_vectors import (
     each_frame,
     frames_with_levels,
     mixes,

@@ -17,7 +17,7 @@ from photon_gpu.errors import (
     StoreNotFoundError,
     UnsupportedTypeError,
 )
-from tests.cuda_host import standin
+from tests.support import cupy_standin as standin
 
 CAMERA = pg.NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 

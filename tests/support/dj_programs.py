@@ -7,8 +7,8 @@ import subprocess
 import sys
 import textwrap
 
-from tests.dj import servers
-from tests.dj.movies import RECORDING
+from tests.support import servers
+from tests.support.dj_movies import RECORDING
 
 
 def run(database, spec, code, **more):

@@ -21,7 +21,7 @@ CHUNK = 4
 # Blosc's own threads do not live through a fork, and children of the fork server use it.
 numcodecs.blosc.use_threads = False
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["pytest", "tests.faults.recordings", "tests.faults.disk"])
+PROCESSES.set_forkserver_preload(["pytest", "tests.support.recordings", "tests.support.faulty_disk"])
 
 
 def frame(number):
