@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-STAND_IN = ("tests/test_gpu.py", "tests/kernels/test_cuda", "tests/cuda_host/")
+STAND_IN = ("tests/engine/gpu/test_coder.py", "tests/kernels/test_cuda", "tests/kernels/cuda/")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

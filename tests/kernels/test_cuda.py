@@ -1,6 +1,6 @@
 """The CUDA kernels, executed by g++ behind a shim, against the reference, bit for bit.
 
-No GPU code is run here (tests/test_on_gpu.py does, where there is one): the same source, compiled for
+No GPU code is run here (tests/engine/gpu/test_on_gpu.py does, where there is one): the same source, compiled for
 the host, every thread of every block in several orders, launched by the very ``kernels/cuda.py``.
 """
 

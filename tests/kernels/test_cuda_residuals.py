@@ -1,6 +1,6 @@
 """The CUDA kernels that store residuals in less room, executed by g++ behind a shim, against the reference.
 
-No GPU code is run here (tests/test_on_gpu.py does, where there is one).
+No GPU code is run here (tests/engine/gpu/test_on_gpu.py does, where there is one).
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from tests.live.test_recovery import killed as kill
-from tests.test_noise_check import CAMERAS, movie, of
+from tests.estimate.test_noise_check import CAMERAS, movie, of
+from tests.live.recovery.test_recover import killed as kill
 
 
 def begin(url, data, **options):

@@ -9,7 +9,7 @@ from photon_gpu.check.fidelity.lines import LIMITS
 from photon_gpu.check.integrity.result import KINDS
 from photon_gpu.estimate import checks
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "trust.md").read_text()
 
 

@@ -1,6 +1,6 @@
 """Plants bugs in the CUDA source, its launcher and the GPU pipeline, and reports which tests kill each.
 
-``python -m tests.cuda_host.mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only WORD`` and
+``python -m tests.kernels.cuda.mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only WORD`` and
 ``--file WORD`` those whose name or file has the word. Exits 0 only if the control survives and every mutant dies.
 No GPU code is run.
 """
@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CU, PC, RC = "kernels/photon.cu", "kernels/predictors.cu", "kernels/residuals.cu"
 TWIN, LAUNCH = "kernels/cuda.py", "kernels/cuda_launch.py"
 SLOTS, CODER, BANDS = (
@@ -29,8 +29,8 @@ SLOTS, CODER, BANDS = (
 PACKING = "photon_gpu/engine/gpu/packing.py"
 KERNELS = ("tests/kernels/test_cuda.py",)
 RESIDUALS = ("tests/kernels/test_cuda_residuals.py",)
-PIPELINE = ("tests/test_gpu.py",)
-RACES = ("tests/cuda_host/test_sanitizers.py::test_every_kernel_is_clean",)
+PIPELINE = ("tests/engine/gpu/test_coder.py",)
+RACES = ("tests/kernels/cuda/test_sanitizers.py::test_every_kernel_is_clean",)
 
 
 @dataclass(frozen=True)
@@ -738,7 +738,7 @@ def killer(folder: Path, tests: tuple[str, ...], only: str = "") -> str:
 FEW = {
     "tests/kernels/test_cuda.py": "not order1 and not order2",
     "tests/kernels/test_cuda_residuals.py": "not order2",
-    "tests/test_gpu.py": (
+    "tests/engine/gpu/test_coder.py": (
         "(every_dtype and (uint16 or float32)) or several_bands or smaller_pieces or share_the_chunks "
         "or damage or decoding or told_as_by_numba or copies_of_one or never_sent or leaves_out or sorted "
         "or longer_packed or every_shape"

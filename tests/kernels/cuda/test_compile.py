@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.cuda_on_cpu import host_module
 
-KERNELS = Path(__file__).parents[2] / "kernels"
+KERNELS = Path(__file__).parents[3] / "kernels"
 SOURCE = "".join((KERNELS / name).read_text() for name in ("photon.cu", "predictors.cu", "residuals.cu"))
 ARCHITECTURES = ("75", "80", "89", "90", "100", "120")
 MOST_REGISTERS = 80

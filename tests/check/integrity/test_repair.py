@@ -117,7 +117,7 @@ def test_a_source_that_is_not_the_movie_blesses_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", ["compact-2.0-mean", "compact-2.1-mean", "compact-2.2-coded-few"])
 def test_older_chunks_do_not_prove_their_places(tmp_path, name):
-    golden, place = Path(__file__).parent / "golden" / name, tmp_path / "movie.zarr"
+    golden, place = Path(__file__).parents[2] / "golden" / name, tmp_path / "movie.zarr"
     shutil.copytree(golden / "store", place)
     (place / ".manifest.json").unlink()
     fixed = pg.repair(place)

@@ -514,7 +514,7 @@ def test_the_real_cupy_without_a_device_is_told() -> None:
     import cupy
 
     if cupy.cuda.is_available():
-        pytest.skip("there is a CUDA device; tests/test_on_gpu.py runs on it")
+        pytest.skip("there is a CUDA device; tests/engine/gpu/test_on_gpu.py runs on it")
     backends._gpu_backend.cache_clear()
     with pytest.raises(BackendUnavailableError, match="no CUDA device can be used"):
         backends.get_backend("cupy")

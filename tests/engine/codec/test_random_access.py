@@ -20,7 +20,7 @@ from photon_gpu.errors import CorruptDataError, PhotonWarning
 from tests.support.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
 from tests.support.golden import LISTED
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 COMPRESSOR = blosc.Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=4096)
 SHAPES = [(6, 5, 7), (1, 5, 7), (5, 2, 4, 5), (9, 7), (4, 200, 300), (40, 70, 300)]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RUNTIMES = {"address": ("libasan.so", "libubsan.so"), "thread": ("libtsan.so",)}
 
 
@@ -44,7 +44,7 @@ def run_sanitized(kind: str, *arguments: str) -> subprocess.CompletedProcess[str
 @pytest.mark.parametrize("kind", ["address", "thread"])
 def test_every_kernel_is_clean(kind: str) -> None:
     brief = ["--brief"] if kind == "thread" else []
-    run = run_sanitized(kind, "-m", "tests.cuda_host.every_kernel", *brief)
+    run = run_sanitized(kind, "-m", "tests.kernels.cuda.every_kernel", *brief)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
     assert "kernels ran clean" in run.stdout
 

@@ -1,1 +1,0 @@
-"""Running the CUDA kernels, and the CuPy host code, where there is no GPU."""
