@@ -1,8 +1,8 @@
 """What LLVM made of the kernels: ``python -m benchmarks.assembly [--kernel checksum]``.
 
 Compiles every kernel anew for the types that a 16-bit movie gives it, and looks at its loops: how many of the
-instructions of its best one work on vectors, and how wide these are. A lookup in a table is a load per sample, which no
-vector instruction of x86 makes faster: there the loop is scalar, and shown as such.
+instructions of its best one work on vectors, and how wide these are. A lookup in a table is a load per
+sample, which no vector instruction of x86 makes faster: there the loop is scalar, and shown as such.
 """
 
 from __future__ import annotations
@@ -164,7 +164,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Loop]:
         return {}
     found = inspected(options.kernel or list(calls()))
     print(
-        f"{machine()}\n\n| kernel | widest vectors, bits | of the instructions in the loop, on vectors |\n|---|---|---|"
+        f"{machine()}\n\n| kernel | widest vectors, bits | of the instructions in the loop, on "
+        f"vectors |\n|---|---|---|"
     )
     for name, loop in found.items():
         width = f"{loop.bits}" if loop.packed else "none: scalar"

@@ -1,23 +1,27 @@
-"""What decoding adds to the mean, exactly: ``python -m benchmarks.bias [--csv docs/bias.csv] [--plot docs/bias.png]``.
+"""Print the bias of decoding: ``python -m benchmarks.bias [--csv docs/bias.csv] [--plot docs/bias.png]``.
 
-A pixel of ``light`` photons reads ``round(offset + gain*N + gain*read_noise*G)`` ADU, ``N`` Poisson, ``G`` Gaussian.
-The distribution is summed, not drawn, so a bias has no error bar; it is given in per cent of the pixel's sigma,
-``sqrt(gain^2*light + variance)``. Integer output is the mean over the 16 rows of its decode tables.
+A pixel of ``light`` photons reads ``round(offset + gain*N + gain*read_noise*G)`` ADU, ``N`` Poisson, ``G``
+Gaussian. The distribution is summed, not drawn, so a bias has no error bar; it is given in per cent of the
+pixel's sigma, ``sqrt(gain^2*light + variance)``. Integer output is the mean over the 16 rows of its decode
+tables.
 
-The bar, at step 0.5: under 2 % for float and under 3 % for integer output, from 0.1 to 100 photons, at gains of 0.5
-to 300 ADU/photon with a read noise of half a photon or more, and for photon counts themselves (gain 1, no read noise).
-Measured over read noises of 0.5 to 2 photons and offsets all over the unit (docs/bias.csv), float output is biased by
-at most 1.7 % and integer output by at most 2.0 %, except where the gain is about 1.65 ADU/photon, the read noise half a
-photon, and the offset such that the dark's likeliest value shares its bin with the next: 2.5 and 3.0 % at a gain of
-1.65. No table of points within the bins could have less than 2.2 % there: ``least_worst`` finds the least by a linear
-program. Centres alone, without photon_gpu/engine/model/representatives.py, would reach 5.5 and 4.9 %.
+The bar, at step 0.5: under 2 % for float and under 3 % for integer output, from 0.1 to 100 photons, at gains
+of 0.5 to 300 ADU/photon with a read noise of half a photon or more, and for photon counts themselves (gain 1,
+no read noise). Measured over read noises of 0.5 to 2 photons and offsets all over the unit (docs/bias.csv),
+float output is biased by at most 1.7 % and integer output by at most 2.0 %, except where the gain is about
+1.65 ADU/photon, the read noise half a photon, and the offset such that the dark's likeliest value shares its
+bin with the next: 2.5 and 3.0 % at a gain of
+1.65. No table of points within the bins could have less than 2.2 % there: ``least_worst`` finds the least by
+a linear program. Centres alone, without photon_gpu/engine/model/representatives.py, would reach 5.5 and 4.9
+%.
 
-The other limit is a comb. Without read noise, values lie on teeth ``gain`` ADU apart; few photons fall on few teeth,
-each at its own place in a bin. Worst bias without read noise: 6, 24, 33, 35, 35 % of a sigma at gains of 2, 5, 30, 100,
-300; 9 % with 0.1, 4 % with 0.2 and 1 % with 0.3 photons of read noise at gains from 30. Subtractive dither brings
-these to 1.1, 2.1, 1.4, 1.3, 1.2 % (integers: up to 3.6 %, at gain 5), and below 0.3 % with read noise at gains from 30.
-``compact``'s exact values have none at all; tuning chooses them where they are smaller, as on combs of gain 2 and 5,
-but not on those of gain 30 and more (measured at 0.5 to 3 photons): there, take the photon filter with ``exact=True``.
+The other limit is a comb. Without read noise, values lie on teeth ``gain`` ADU apart; few photons fall on few
+teeth, each at its own place in a bin. Worst bias without read noise: 6, 24, 33, 35, 35 % of a sigma at gains
+of 2, 5, 30, 100, 300; 9 % with 0.1, 4 % with 0.2 and 1 % with 0.3 photons of read noise at gains from 30.
+Subtractive dither brings these to 1.1, 2.1, 1.4, 1.3, 1.2 % (integers: up to 3.6 %, at gain 5), and below 0.3
+% with read noise at gains from 30. ``compact``'s exact values have none at all; tuning chooses them where
+they are smaller, as on combs of gain 2 and 5, but not on those of gain 30 and more (measured at 0.5 to 3
+photons): there, take the photon filter with ``exact=True``.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Timing:
 
 
 def interleaved(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
-    """Time every action once per round, so that a busy moment hits all alike; the first round is not counted."""
+    """Time every action once per round, so that a busy moment hits all alike; skip the first round."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for turn in range(repeats + 1):
         for name, action in actions.items():

@@ -1,17 +1,17 @@
-"""Every contender on every case: ``python -m benchmarks.compare [--minutes 10] [--cases sim-2,size-64] [--s3]``.
+"""Encode every case with every contender: ``python -m benchmarks.compare [--minutes 10] [--cases sim-2]``.
 
 photon_gpu flushes every file before it says that a movie is there, which no other contender does; with --ram
 the stores of all lie on a RAM disk (Linux), so that no disk is measured.
 
 Each contender stores each movie and is held against it, pixel by pixel, before it is timed; one that errs by
 more than it promised is listed and not timed. Then all take turns: encode (to files), decode (all of it), a
-random frame, and the mean of one small region in every frame; with --s3 the last two also from a real S3 server
-on this machine (SeaweedFS), held against what the files gave. As many rounds as fit the time, at least one, so
-the time given is a wish (see --limit and --cases).
+random frame, and the mean of one small region in every frame; with --s3 the last two also from a real S3
+server on this machine (SeaweedFS), held against what the files gave. As many rounds as fit the time, at least
+one, so the time given is a wish (see --limit and --cases).
 Results go to benchmarks/results/ as CSV, by machine and date, the cases of a day in one file;
 ``python -m benchmarks.tables`` draws them.
-Cases: the recordings of PHOTON_GPU_CORPUS, the simulator at several light levels, and sizes in MB (size-20000 is
-20 GB). Movies larger than memory are made as they are read, by those contenders that can store such.
+Cases: the recordings of PHOTON_GPU_CORPUS, the simulator at several light levels, and sizes in MB (size-20000
+is 20 GB). Movies larger than memory are made as they are read, by those contenders that can store such.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Every buffer between a movie's frames and the bytes on disk, counted: ``python -m benchmarks.copies [--frames 100]``.
+"""Count every buffer between a movie's frames and the disk: ``python -m benchmarks.copies [--frames 100]``.
 
-One chunk is encoded and written, and read back, on one thread, while each line of photon_gpu that makes buffers is
-watched (tracemalloc): how many bytes it allocates, per byte of the raw chunk. A buffer is written once at most, so
-this is what is copied or computed, at most; passes over what is there already are no copies. Blosc's own buffer is as
-long as what it is given, and is filled as far as what it returns. Also the time that zarr-python takes for the
-same frames of the same stores.
+One chunk is encoded and written, and read back, on one thread, while each line of photon_gpu that makes
+buffers is watched (tracemalloc): how many bytes it allocates, per byte of the raw chunk. A buffer is written
+once at most, so this is what is copied or computed, at most; passes over what is there already are no copies.
+Blosc's own buffer is as long as what it is given, and is filled as far as what it returns. Also the time that
+zarr-python takes for the same frames of the same stores.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ markdown and one CSV file.
 Intercept errors are in dark sigma: the error of the level at which the line reaches zero,
 divided by ``sqrt(variance + 3/8 gain^2)``.
 
-*Bounds* are standard errors of an oracle: the best fit of ``var = gain*z + c`` to the squared deviations of every
-pixel sampled, by one who knows its true mean in every frame and the true weights. No estimate that rests on
-variances gets below; where read noise is low and single photons stand apart, their spacing would tell more. A
-figure is within the oracle's reach where three of its standard errors are.
+*Bounds* are standard errors of an oracle: the best fit of ``var = gain*z + c`` to the squared deviations of
+every pixel sampled, by one who knows its true mean in every frame and the true weights. No estimate that
+rests on variances gets below; where read noise is low and single photons stand apart, their spacing would
+tell more. A figure is within the oracle's reach where three of its standard errors are.
 """
 
 from __future__ import annotations
@@ -110,8 +110,9 @@ def cases(deal: int) -> list[dict[str, Any]]:
 def _case(
     gain: float, photons: float, read: float, frames: int, size: int, trouble: str, seed: int
 ) -> dict[str, Any]:
-    # below 0.6 ADU of noise rounding is no longer noise and bends the line itself (gain 0.5, noise 0.5 ADU: its
-    # slope at 0.1 to 1 photons is 5 to 0.9 % above the gain), so such movies stay floats, as they come unrounded
+    # below 0.6 ADU of noise rounding is no longer noise and bends the line itself (gain 0.5, noise 0.5 ADU:
+    # its slope at 0.1 to 1 photons is 5 to 0.9 % above the gain), so such movies stay floats, as they come
+    # unrounded
     rounded = read * gain >= 0.6 or (read == 0 and gain.is_integer())
     wide = gain * photons * 12 + 200 > 30000
     dtype = ("int32" if wide else "int16") if rounded else "float32"
@@ -241,7 +242,8 @@ def summary(rows: list[dict[str, Any]], small: list[dict[str, Any]]) -> list[str
     large = [r for r in given if r["pairs"] >= LARGE]
     within = sum(_allowed(r, GAIN) for r in refused)
     lines = [
-        f"- {len(rows)} movies: {len(refused)} refused, {within} of them within the oracle's reach of the gain; "
+        f"- {len(rows)} movies: {len(refused)} refused, {within} of them within the oracle's reach of "
+        f"the gain; "
         f"{len(large)} estimated from 5e6 pairs or more, {len(given) - len(large)} from fewer.",
     ]
     lit = [r for r in large if r["shot share"] >= DIM]
@@ -292,7 +294,8 @@ def _reach(what: str, rows: list[dict[str, Any]], figure: Figure) -> list[str]:
         ]
         lines.append(
             f"{reach}{len(some)} of {len(rows)} movies, error median {np.median(errors):.2g}, "
-            f"worst {errors.max():.3g} {unit}; {len(missed)} above {figure.limit:g} {unit}; the interval holds "
+            f"worst {errors.max():.3g} {unit}; {len(missed)} above {figure.limit:g} {unit}; the "
+            f"interval holds "
             f"the truth in {sum(r[figure.held] for r in some)}; "
             f"our standard error is {wide:.1f} times the oracle's (median)."
         )
@@ -320,8 +323,10 @@ def _rivalry(rows: list[dict[str, Any]], usable: list[dict[str, Any]]) -> list[s
     ours = np.abs([r["gain error %"] for r in rival])
     failed = sum(isinstance(r["rival gain error %"], str) for r in both)
     return [
-        f"- anscombe-transform on the {len(rival)} movies of the first deal of 5e6 pairs or more and within the "
-        f"oracle's reach that it estimates: gain error median {np.median(errors):.1f} %, worst {errors.max():.0f} % "
+        f"- anscombe-transform on the {len(rival)} movies of the first deal of 5e6 pairs or more and "
+        f"within the "
+        f"oracle's reach that it estimates: gain error median {np.median(errors):.1f} %, worst "
+        f"{errors.max():.0f} % "
         f"(ours on the same: {np.median(ours):.2f} and {ours.max():.2f} %); intercept error median "
         f"{np.median(zeros):.2f}, worst {zeros.max():.1f} dark sigma; it fails on {failed} of {len(both)}."
     ]

@@ -1,9 +1,9 @@
 """The noise estimate of a movie larger than memory: ``python -m benchmarks.estimate_size [--gigabytes 60]``.
 
-A simulated block is written again and again to one file, as .npy or as BigTIFF page by page, forced to disk and
-dropped from the page cache; a fresh process then estimates it. Seconds are of that estimate, opening included;
-bytes are what came from the disk, as the kernel counts them; memory is the process's peak. 15 GB of disk are left
-free: where less is, the movie is made smaller. It is deleted at once.
+A simulated block is written again and again to one file, as .npy or as BigTIFF page by page, forced to disk
+and dropped from the page cache; a fresh process then estimates it. Seconds are of that estimate, opening
+included; bytes are what came from the disk, as the kernel counts them; memory is the process's peak. 15 GB of
+disk are left free: where less is, the movie is made smaller. It is deleted at once.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def main() -> None:
         return
     frames = block()
     print(
-        "| file | GB | frames | seconds | MB from disk | peak memory MB | verdict | gain (truth 40) | frames sampled |"
+        "| file | GB | frames | seconds | MB from disk | peak memory MB | verdict | gain (truth 40) | "
+        "frames sampled |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name in options.format:

@@ -1,11 +1,12 @@
-"""How long one frame takes, and one region of all frames: ``python -m benchmarks.latency [--reads 15] [--s3]``.
+"""Time reading one frame, and one region of all frames: ``python -m benchmarks.latency [--reads 15]``.
 
-A movie of 400 frames of 512 x 512 (two-photon simulator), in chunks of 100, for each layout and preset: the first
-random frame of a movie that was just opened, a frame of another chunk of a movie that is open, one more of a chunk
-that was just read (then the whole chunk is opened and kept), a third one, and the mean of 12 x 12 pixels in every
-frame.
-Nothing is cached by photon_gpu before; files lie in the system's page cache, or, with --s3, at a real S3 server on
-this machine. Every value is held against the whole decoded movie. All take turns; CSV in benchmarks/results/.
+A movie of 400 frames of 512 x 512 (two-photon simulator), in chunks of 100, for each layout and preset: the
+first random frame of a movie that was just opened, a frame of another chunk of a movie that is open, one more
+of a chunk that was just read (then the whole chunk is opened and kept), a third one, and the mean of 12 x 12
+pixels in every frame.
+Nothing is cached by photon_gpu before; files lie in the system's page cache, or, with --s3, at a real S3
+server on this machine. Every value is held against the whole decoded movie. All take turns; CSV in
+benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -159,7 +160,8 @@ def main(arguments: list[str] | None = None) -> Path:
     print(machine())
     for row in rows:
         found = ", ".join(
-            f"{action} {row[f'{action}_median_ms']:.1f} ({row[f'{action}_min_ms']:.1f}-{row[f'{action}_max_ms']:.1f})"
+            f"{action} {row[f'{action}_median_ms']:.1f} "
+            f"({row[f'{action}_min_ms']:.1f}-{row[f'{action}_max_ms']:.1f})"
             for action in ACTIONS
         )
         print(f"{row['store']}, {row['layout']}, {row['preset']}: ms {found}")

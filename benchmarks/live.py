@@ -1,9 +1,10 @@
-"""Recording at speed: ``python -m benchmarks.live [rivals|paced|hours|soak|all] [--minutes M | --seconds S]``.
+"""Record at speed: ``python -m benchmarks.live [rivals|paced|hours|soak|all] [--minutes M | --seconds S]``.
 
-``rivals``  sustained append to local disk: ours, acquire-zarr and plain zarr-python, raw and with Blosc, in turns.
-``paced``   p50, p99 and worst latency of appends of one frame at a set rate, the same rivals in turns.
+``rivals`` sustained append to local disk: ours, acquire-zarr and plain zarr-python, raw and with Blosc, in
+turns. ``paced``   p50, p99 and worst latency of appends of one frame at a set rate, the same rivals in turns.
 ``hours``   8 hours of 512 x 512 at 30 Hz, as fast as they go, and what memory does meanwhile.
-``soak``    faults of every kind at random, processes killed, for a set time: frames acknowledged, frames lost.
+``soak`` faults of every kind at random, processes killed, for a set time: frames acknowledged, frames lost.
+
 
 Every movie is opened and compared with what was appended before a figure is printed.
 """
@@ -35,7 +36,7 @@ _KEPT = 50  # of the latest chunks, and every so manieth before: what ``hours`` 
 
 
 def made(frames: int) -> NDArray[np.int16]:
-    """The two-photon recording of the corpus, side by side until a frame is full; without one, simulated frames.
+    """Tile the corpus's two-photon recording until a frame is full; simulate frames where there is none.
 
     Each tile is at another time of the recording, so that none repeats its neighbour.
     """
@@ -87,7 +88,7 @@ def _turns(
 
 
 def disk_rate(where: str | None, seconds: float, threads: int = 4, nbytes: int = 12 << 20) -> float:
-    """MB/s of files written and synced by themselves, several at once: what any durable writer is bound by."""
+    """Measure MB/s of files written and synced alone, several at once: the bound of any durable writer."""
     folder, content = Path(tempfile.mkdtemp(dir=where, prefix="photon-bench-")), os.urandom(nbytes)
     began = time.perf_counter()
 
@@ -139,7 +140,8 @@ def rivals(seconds: float, rounds: int, where: str | None) -> list[dict[str, Any
         f"512 x 512 int16, {seconds:g} s each, {rounds} rounds; {machine()}; load {os.getloadavg()[0]:.1f}\n"
     )
     print(
-        f"the disk takes {disk_rate(where, min(seconds, 4.0)):,.0f} MB/s of files of 12 MB, written and synced\n"
+        f"the disk takes {disk_rate(where, min(seconds, 4.0)):,.0f} MB/s of files of 12 MB, written "
+        f"and synced\n"
     )
     print("| writer | MB/s | lowest to highest | of the first | ratio | worst error, sigma |")
     print("|---|---|---|---|---|---|")
@@ -157,7 +159,8 @@ def rivals(seconds: float, rounds: int, where: str | None) -> list[dict[str, Any
         }
         out.append(row)
         print(
-            f"| {name} | {row['mb_s']:,.0f} | {min(rates):,.0f} to {max(rates):,.0f} | {row['of_first']:.2f} | "
+            f"| {name} | {row['mb_s']:,.0f} | {min(rates):,.0f} to {max(rates):,.0f} | "
+            f"{row['of_first']:.2f} | "
             f"{row['ratio']:.2f} | {row['worst_error_sigma']:.2f} |"
         )
     return out
@@ -245,9 +248,12 @@ def hours(hours: float, seconds: float, where: str | None) -> dict[str, Any]:
         "worst_error_sigma": error,
     }
     print(
-        f"\n{frames:,} frames, {row['hours_at_30_hz']:.2f} hours at 30 Hz, in {spent:.0f} s ({row['mb_s']:,.0f} MB/s): "
-        f"memory at most {row['most_bytes_first_half'] / 1e6:,.0f} MB in the first half (after its first fifth), "
-        f"{row['most_bytes_second_half'] / 1e6:,.0f} MB in the second; {machine()}; load {os.getloadavg()[0]:.1f}"
+        f"\n{frames:,} frames, {row['hours_at_30_hz']:.2f} hours at 30 Hz, in {spent:.0f} s "
+        f"({row['mb_s']:,.0f} MB/s): "
+        f"memory at most {row['most_bytes_first_half'] / 1e6:,.0f} MB in the first half (after its "
+        f"first fifth), "
+        f"{row['most_bytes_second_half'] / 1e6:,.0f} MB in the second; {machine()}; load "
+        f"{os.getloadavg()[0]:.1f}"
     )
     return row
 
@@ -300,8 +306,10 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
         shutil.rmtree(folder / "store" / name, ignore_errors=True)
     shutil.rmtree(folder)
     print(
-        f"\nsoak of {seconds:g} s, seed {seed}: {counts['recordings']:,} recordings, {counts['kills']:,} killed, "
-        f"{counts['faults']:,} faults injected, {counts['acknowledged']:,} frames acknowledged, {counts['lost']} lost"
+        f"\nsoak of {seconds:g} s, seed {seed}: {counts['recordings']:,} recordings, "
+        f"{counts['kills']:,} killed, "
+        f"{counts['faults']:,} faults injected, {counts['acknowledged']:,} frames acknowledged, "
+        f"{counts['lost']} lost"
     )
     return {"seconds": seconds, "seed": seed, **counts}
 

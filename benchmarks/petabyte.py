@@ -1,8 +1,8 @@
 """What a petabyte takes: ``python -m benchmarks.petabyte [--terabytes 1000] [--workers 100]``.
 
 Speed per worker and ratio come from movies encoded over a dask cluster of as many workers as this machine has
-cores; requests from two movies written to a real S3 server (SeaweedFS, on this machine) through a proxy that counts
-them. From these, hours, requests and costs follow by the formulas printed beside them. About a minute.
+cores; requests from two movies written to a real S3 server (SeaweedFS, on this machine) through a proxy that
+counts them. From these, hours, requests and costs follow by the formulas printed beside them. About a minute.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from photon_gpu.tools.cost import load_prices
 PUT_USD = 0.005 / 1000
 GET_USD = 0.0004 / 1000
 CORE_HOUR_USD = 0.04
-"""Amazon's list for S3 Standard and, roughly, for a core of a general machine, us-east-1, 2024: put in your own."""
+"""Amazon's list price of S3 Standard and, roughly, of one core, us-east-1, 2024: put in your own."""
 COLUMNS = ("date", "machine", "ratio", "megabytes_per_second", "per_chunk", "per_movie")
 _PAID_AS_PUT = ("PUT", "POST", "LIST")
 
@@ -69,7 +69,8 @@ def estimate(
 ) -> Estimate:
     """The formulas.
 
-    >>> m = Measured(ratio=5.0, megabytes_per_second=200.0, per_chunk={"PUT": 1, "GET": 2}, per_movie={"PUT": 6},
+    >>> m = Measured(ratio=5.0, megabytes_per_second=200.0, per_chunk={"PUT": 1, "GET": 2}, per_movie={"PUT":
+    6},
     ...              machine="")
     >>> e = estimate(m, raw_bytes=1e15, movie_bytes=1e10, chunk_bytes=5e7, workers=100)
     >>> round(e.hours, 1), e.puts, e.gets
@@ -183,7 +184,8 @@ def told(measured: Measured, found: Estimate, terabytes: float, workers: int) ->
     return "\n".join(
         [
             f"Measured on {measured.machine}, one worker of one thread per core: "
-            f"**{measured.megabytes_per_second:,.0f} MB/s per worker** at ratio {measured.ratio:.2f} (compact, fast, "
+            f"**{measured.megabytes_per_second:,.0f} MB/s per worker** at ratio {measured.ratio:.2f} "
+            f"(compact, fast, "
             f"step 0.5, even field of two-photon noise, local disk). "
             f"Requests to S3 per chunk: {each}; per movie besides: {once}.",
             "",
@@ -191,10 +193,13 @@ def told(measured: Measured, found: Estimate, terabytes: float, workers: int) ->
             "|---|---|---|",
             f"| hours | raw bytes / (workers x MB/s) | {found.hours:,.1f} |",
             f"| chunks, movies | raw bytes / bytes of each | {found.chunks:,.0f}, {found.movies:,.0f} |",
-            f"| writing and listing requests | chunks x {{per chunk}} + movies x {{per movie}} | {found.puts:,.0f} |",
+            f"| writing and listing requests | chunks x {{per chunk}} + movies x {{per movie}} | "
+            f"{found.puts:,.0f} |",
             f"| reading requests | likewise | {found.gets:,.0f} |",
-            f"| requests, USD | at {1000 * PUT_USD:g} and {1000 * GET_USD:g} per 1000 | {found.requests_usd:,.0f} |",
-            f"| computing, USD | workers x hours x {CORE_HOUR_USD:g} per core and hour | {found.compute_usd:,.0f} |",
+            f"| requests, USD | at {1000 * PUT_USD:g} and {1000 * GET_USD:g} per 1000 | "
+            f"{found.requests_usd:,.0f} |",
+            f"| computing, USD | workers x hours x {CORE_HOUR_USD:g} per core and hour | "
+            f"{found.compute_usd:,.0f} |",
             f"| keeping it raw, USD a month | S3 Standard | {found.month_raw_usd:,.0f} |",
             f"| keeping it stored, USD a month | the same / ratio | {found.month_stored_usd:,.0f} |",
         ]

@@ -1,4 +1,4 @@
-"""Size against error, ours and rivals': ``python -m benchmarks.rate_distortion [--out docs/rate_distortion.png]``.
+"""Compare size against error, ours and rivals': ``python -m benchmarks.rate_distortion [--out FILE.png]``.
 
 Error is the mean square difference of stabilized values, in per cent of the noise's own variance, so that
 every rival is compared at equal error: each is opened again and measured, none is believed. The line
@@ -30,7 +30,7 @@ from photon_gpu.plots import save_figure
 from photon_gpu.store.durable import replacing
 
 STEPS = (0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0)
-"""Labels of the plain layout are float64, which compress well for powers of two, worse for 0.375, badly for 0.35."""
+"""Float64 labels of the plain layout compress well for powers of two, worse for 0.375, badly for 0.35."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ def table(points: list[Point]) -> str:
         rows.sort(key=lambda row: row[1] or 99)
         out += [
             f"\n{movie}\n",
-            "| contender | bits per pixel at +2.1 % variance | ratio | at +8.3 % | ratio |\n|---|---|---|---|---|",
+            "| contender | bits per pixel at +2.1 % variance | ratio | at +8.3 % | ratio "
+            "|\n|---|---|---|---|---|",
         ]
         raw = next(p.bits_per_pixel * p.ratio for p in points if p.movie == movie)
         for name, *bits in rows:

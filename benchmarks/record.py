@@ -27,7 +27,7 @@ def path_of(kind: str, folder: Path = RESULTS) -> Path:
 
 
 def save(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], key: str) -> None:
-    """Write rows; those that the file has already stay, unless one of ``rows`` has the same value of ``key``."""
+    """Write rows; keep those of the file unless one of ``rows`` has the same value of ``key``."""
     new = {str(row[key]) for row in rows}
     kept = [row for row in load(path) if row[key] not in new] if path.exists() else []
     path.parent.mkdir(parents=True, exist_ok=True)

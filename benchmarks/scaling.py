@@ -1,9 +1,10 @@
 """How cost grows: ``python -m benchmarks.scaling [--minutes 6] [--only length,cores] [--repeats 3]``.
 
-Time, the processor's time and peak memory of encoding against movie length, frame size, cores, chunk_frames, number
-of movies and dask workers, with the exponents fitted (1 is linear; what grows faster is told), and the latency of
-one random frame against chunk_frames. Each point runs in a process of its own, on frames that are made as they are
-read; the CSV goes to benchmarks/results/. Points are measured from small to large until the time is up.
+Time, the processor's time and peak memory of encoding against movie length, frame size, cores, chunk_frames,
+number of movies and dask workers, with the exponents fitted (1 is linear; what grows faster is told), and the
+latency of one random frame against chunk_frames. Each point runs in a process of its own, on frames that are
+made as they are read; the CSV goes to benchmarks/results/. Points are measured from small to large until the
+time is up.
 """
 
 from __future__ import annotations
@@ -173,8 +174,8 @@ def findings(axis: str, rows: list[dict]) -> list[str]:
         axis = "frame size (pixels)"
     time_, memory = (exponent(work, [row[what] for row in rows]) for what in ("seconds", "peak_bytes"))
     told = f"{axis}: time ** {time_:.2f}"
-    # Start-up is part of small runs, so growth is judged between the two largest, by the processor's time: a busy
-    # machine makes no code worse than linear.
+    # Start-up is part of small runs, so growth is judged between the two largest, by the processor's time: a
+    # busy machine makes no code worse than linear.
     last = time_
     if all(row.get("cpu_seconds") for row in rows):
         cpu = [row["cpu_seconds"] for row in rows]

@@ -1,8 +1,8 @@
 """All tables and plots of README and docs: ``python -m benchmarks.tables [--case 2p_cortex]``.
 
-From the newest results of each case. Fills what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in README.md
-(benchmarks) and docs/scale.md (latency, s3, sizes, every, workers, scaling, petabyte), and draws docs/compare.png and
-docs/scaling.png. What was not measured is left as it is, and told.
+From the newest results of each case. Fills what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in
+README.md (benchmarks) and docs/scale.md (latency, s3, sizes, every, workers, scaling, petabyte), and draws
+docs/compare.png and docs/scaling.png. What was not measured is left as it is, and told.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _EQUAL = ("of our codes", "equal error")
 
 
 def leads(contender: str) -> bool:
-    """Whether a contender is in the README's table: ours, those of equal error, and what a lab has without us."""
+    """Whether the README's table shows a contender: ours, equal in error, or common in labs."""
     return contender.startswith(_BRIEF) or any(part in contender for part in _EQUAL)
 
 
@@ -51,7 +51,8 @@ def table(rows: Rows) -> str:
     able.sort(key=lambda row: (not row["contender"].startswith("photon_gpu"), -float(row["ratio"])))
     first = rows[0]
     lines = [
-        f"| {first['case']}, {first['shape'].replace('x', ' x ')} {first['dtype']} | ratio | encode MB/s | decode MB/s "
+        f"| {first['case']}, {first['shape'].replace('x', ' x ')} {first['dtype']} | ratio | encode "
+        f"MB/s | decode MB/s "
         "| frame ms | region ms | noise added |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -72,7 +73,8 @@ def without_disk(rows: Rows, case: str) -> str:
     """What ours and its peer do where no disk is measured; nothing if that was not measured."""
     timed = [row for row in rows if row["case"] == case and not row["problem"]]
     told = [
-        f"{row['contender'].partition(' (')[0]} encodes {rate(row, 'encode')} and decodes {rate(row, 'decode')} MB/s"
+        f"{row['contender'].partition(' (')[0]} encodes {rate(row, 'encode')} and decodes "
+        f"{rate(row, 'decode')} MB/s"
         for row in timed
         if row["contender"] == MAIN or row["contender"].startswith(PEER)
     ]
@@ -88,7 +90,8 @@ def section(rows: Rows, case: str, csv_name: str, ram: Rows) -> str:
             table([row for row in chosen if leads(row["contender"])]),
             "",
             f"Movie in memory to files and back; medians (and ranges) of at least {runs} interleaved runs on "
-            f'{chosen[0]["machine"]}, {chosen[0]["date"]}; every pixel verified before. "frame" is a random frame, '
+            f'{chosen[0]["machine"]}, {chosen[0]["date"]}; every pixel verified before. "frame" is a '
+            f"random frame, "
             '"region" the mean of 12 x 12 pixels in every frame. What photon_gpu writes is flushed to disk '
             "(it survives a power cut), and choosing settings is part of its time; the others do neither. "
             f"{without_disk(ram, case)}"
@@ -120,7 +123,7 @@ def fill(path: Path, name: str, text: str) -> None:
 
 
 def plot(rows: Rows, path: Path) -> None:
-    """Ratio against encoding speed, a panel per case; numbers stand for those that are not ours, by name below."""
+    """Plot ratio against encoding speed, a panel per case; rivals are numbers, named below."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(row["case"] for row in rows))
@@ -255,7 +258,8 @@ def many_workers(rows: Rows) -> str:
     for row in rows:
         low, high = (float(row["raw_bytes"]) / 1e6 / float(row[f"{end}_seconds"]) for end in ("max", "min"))
         lines.append(
-            f"| {row['load']}, {row['by']} | {row['workers']} | {float(row['mb_s']):,.0f} ({low:,.0f}-{high:,.0f}) "
+            f"| {row['load']}, {row['by']} | {row['workers']} | {float(row['mb_s']):,.0f} "
+            f"({low:,.0f}-{high:,.0f}) "
             f"| {float(row['speed_up']):.2f} | {row['stages']} |"
         )
     numbers = [{**row, "speed_up": float(row["speed_up"]), "mb_s": float(row["mb_s"])} for row in rows]
@@ -279,11 +283,15 @@ def growth(rows: Rows) -> str:
     if points := axes.get("chunk_frames"):
         lines += ["", "| chunk_frames | encode MB/s | one random frame, ms |", "|---|---|---|"]
         lines += [f"| {r['value']} | {float(r['mb_s']):,.0f} | {float(r['frame_ms']):.1f} |" for r in points]
-    said = "compact, preset fast, frames of 512 x 512 int16 unless said otherwise, read from memory, written to disk"
+    said = (
+        "compact, preset fast, frames of 512 x 512 int16 unless said otherwise, read from memory, "
+        "written to disk"
+    )
     busy = [row["others_percent"] for row in as_numbers(rows) if "others_percent" in row]
     if busy and max(busy) >= 5:
         said += (
-            f". **Others used {min(busy):.0f} to {max(busy):.0f} % of the machine meanwhile**: MB/s and seconds are "
+            f". **Others used {min(busy):.0f} to {max(busy):.0f} % of the machine meanwhile**: MB/s "
+            f"and seconds are "
             "not what it does alone; the processor's time and memory are"
         )
     return "\n".join(

@@ -1,10 +1,11 @@
-"""Whether two dask workers do twice what one does, and if not, why: ``python -m benchmarks.workers [--rounds 5]``.
+"""Measure whether two dask workers do twice what one does: ``python -m benchmarks.workers [--rounds 5]``.
 
-One worker process of one thread against two, on the same movies: by dask (``encode_many``), and by bare processes
-that share nothing and know nothing of dask (``encode`` with one thread each). What two bare processes reach is
-this machine's own limit; what dask loses against it is ours. Three loads: movies on disk to a disk (chunks flushed),
-the same to memory (/dev/shm, nothing is flushed), and the compute alone (chunks made and encoded, none stored).
-All take turns, so a busy moment hits all alike. The CSV goes to benchmarks/results/.
+One worker process of one thread against two, on the same movies: by dask (``encode_many``), and by bare
+processes that share nothing and know nothing of dask (``encode`` with one thread each). What two bare
+processes reach is this machine's own limit; what dask loses against it is ours. Three loads: movies on disk
+to a disk (chunks flushed), the same to memory (/dev/shm, nothing is flushed), and the compute alone (chunks
+made and encoded, none stored). All take turns, so a busy moment hits all alike. The CSV goes to
+benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -186,7 +187,8 @@ def table(load: str, raw: int, actions: dict[str, Callable[[], object]], rounds:
             }
         )
         print(
-            f"  {load}, {by}, {workers} workers: {timing.rate(raw)} MB/s, {rows[-1]['speed_up']:.2f} times one",
+            f"  {load}, {by}, {workers} workers: {timing.rate(raw)} MB/s, {rows[-1]['speed_up']:.2f} "
+            f"times one",
             flush=True,
         )
     return rows

@@ -1,4 +1,4 @@
-"""What the weights of frames that move are solved from: compiled, without the GIL, on the CPU for every backend.
+"""Sums for the weights of moving frames: compiled, without the GIL, on the CPU for every backend.
 
 It decides nothing: sums of products of integers, which do not depend on their order.
 """

@@ -1,6 +1,7 @@
-"""Half bytes, two residuals in each, and which sixteen of them hold an escape: no branch is taken on what is rare.
+"""Half bytes: pack two residuals into each byte without a branch on rare values.
 
-Called by the kernels of :mod:`photon_gpu.kernels.cpu` and inlined there; see :mod:`photon_gpu.kernels.cpu_terms`.
+Called by the kernels of :mod:`photon_gpu.kernels.cpu` and inlined there; see
+:mod:`photon_gpu.kernels.cpu_terms`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def take(residuals: NDArray, found: NDArray[np.int32], escapes: NDArray) -> int:
 
 @jit
 def take_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
-    """What exceeds 15 in any of them, behind the ``count`` escapes there are; returns how many there are then."""
+    """List the excess over 15 of 16 residuals after ``count`` escapes; return the new count."""
     for i in range(residuals.size):
         if residuals[i] >= 15:
             escapes[count] = residuals[i] - 15
@@ -69,7 +70,7 @@ def take_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
 
 @jit
 def give(residuals: NDArray, found: NDArray[np.int32], escapes: NDArray) -> int:
-    """Add escapes where 15 stands in the sixteens ``found``; returns how many it took, had there been enough."""
+    """Add escapes where 15 stands in 16 half bytes; return how many escapes that needs."""
     count = 0
     for i in range(found.size):
         few = residuals[_FEW * found[i] : _FEW * found[i] + _FEW]

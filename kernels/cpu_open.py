@@ -22,7 +22,8 @@ def restore_mean_packed(
 ) -> int:
     """As ``unpack`` and then ``restore_mean``, of 8-bit codes ``out (T, n)``; returns what ``unpack`` does.
 
-    Residuals are unpacked a segment at a time to where their codes will be, and restored there frame by frame.
+    Residuals are unpacked a segment at a time to where their codes will be, and restored there frame by
+    frame.
     """
     pixels, flat, unpacked, strange = out.shape[1], out.reshape(-1), 0, 0
     mean = terms.short_means(state, pixels, first)

@@ -1,7 +1,7 @@
 """Sorted residuals to a stream of 16-bit words and back: a range coder with one table for each level.
 
-Asymmetric numeral systems (Duda 2013, arXiv 1311.2540) with four states. Compiled, without the GIL, on the CPU
-for every backend, as Blosc is. FORMAT.md, "Coded", states every bit; it is all integer arithmetic.
+Asymmetric numeral systems (Duda 2013, arXiv 1311.2540) with four states. Compiled, without the GIL, on the
+CPU for every backend, as Blosc is. FORMAT.md, "Coded", states every bit; it is all integer arithmetic.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from photon_gpu.kernels.cpu_cache import jit
 
 DIRECT = 32
-"""Residuals below have a symbol each; above, every half of an octave has one, and the rest is bits as they are."""
+"""Residuals below this have a symbol each; above, each half octave has one, followed by raw bits."""
 
 SYMBOLS = DIRECT + 22
 """Symbols of all residuals of 16 bits."""
@@ -158,7 +158,7 @@ def _changes(ranks: NDArray[np.uint8], counts: NDArray[np.int64], out: NDArray[n
 
 @jit
 def _put_sizes(counts: NDArray[np.int64], x: Any, words: NDArray[np.uint16], at: int) -> Any:
-    """How many residuals each level has: seven bits to a byte, the lowest first; its highest bit: more follow."""
+    """Lengths of the levels, seven bits to a byte, lowest first; the highest bit says that more follow."""
     for level in range(counts.size - 1, -1, -1):
         size, shift = counts[level], 7
         while size >> shift:
@@ -266,7 +266,7 @@ def _take_value(x: Any, slots: NDArray[np.uint32], words: NDArray[np.uint16], at
 
 @jit
 def _fill_slots(ranks: NDArray[np.uint8], slots: NDArray[np.uint32]) -> int:
-    """For each of 4096 slots its symbol (6 bits), frequency less 1 (12) and place in it (12); 0 if there are none."""
+    """Per slot of 4096: symbol (6 bits), frequency less 1 (12), position in it (12); 0 without symbols."""
     shares, at = np.empty(ranks.size, np.int64), 0
     if not _frequencies(ranks, shares):
         return 0

@@ -97,7 +97,7 @@ def short_unzigzag(residual: Any) -> Any:
 
 @jit
 def short_means(state: NDArray, pixels: int, first: int) -> NDArray[np.int16]:
-    """Running means of 8-bit codes in the state's memory, begun with a code, which may wrap: codes do, too."""
+    """Predict 8-bit codes by running means, in the state's memory; the means wrap as codes do."""
     mean = state.reshape(-1).view(np.int16)[:pixels]
     mean[:] = np.int16(first << 7)
     return mean
@@ -240,6 +240,6 @@ def prediction(total: Any, codes: NDArray) -> Any:
 
 @jit
 def level(predicted: Any, codes: NDArray, last: Any) -> Any:
-    """A prediction, wrapped to the width of a code, as a level; unsigned, so that no index counts from the end."""
+    """Level of a prediction wrapped to a code's width; unsigned, so no index counts from the end."""
     mask = np.int32(255) if codes.itemsize == 1 else np.int32(65535)
     return np.uint64(min(np.int32(predicted & mask), np.int32(last)))

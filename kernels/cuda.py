@@ -210,7 +210,8 @@ def _mix(
     needed = (2, TERMS) if terms == TERMS else (frames, MIX)
     if weights.shape != needed or rates.size < frames or state.size < planes:
         raise ValueError(
-            f"weights {weights.shape}, rates {rates.shape}, state {state.shape} do not fit codes {codes.shape}"
+            f"weights {weights.shape}, rates {rates.shape}, state {state.shape} do not fit codes "
+            f"{codes.shape}"
         )
     shape = (np.uint32(frames), np.uint32(rows), np.uint32(columns), np.uint32(band_rows or max(rows, 1)))
     return (codes, *shape, weights, rates, state, out)
@@ -286,7 +287,8 @@ def pack(residuals: Any, segment: int, nibbles: Any, escapes: Any, counts: Any) 
     size = residuals.size
     if nibbles.size != -(-size // 2) or counts.size != segments or escapes.shape != (segments, segment):
         raise ValueError(
-            f"nibbles {nibbles.shape}, escapes {escapes.shape}, counts {counts.shape} do not fit {size:,} residuals "
+            f"nibbles {nibbles.shape}, escapes {escapes.shape}, counts {counts.shape} do not fit "
+            f"{size:,} residuals "
             f"in segments of {segment:,}"
         )
     if size:
@@ -295,7 +297,7 @@ def pack(residuals: Any, segment: int, nibbles: Any, escapes: Any, counts: Any) 
 
 
 def join_escapes(escapes: Any, starts: Any, out: Any) -> None:
-    """What :func:`pack` put into rows of ``escapes``, one after the other: ``out[starts[s] : starts[s + 1]]``."""
+    """Gather the escapes of :func:`pack` without gaps, as ``out[starts[s] : starts[s + 1]]``."""
     segments, segment = escapes.shape
     _packs(out, escapes, segment)
     check(starts, "starts", "int64")
@@ -326,7 +328,8 @@ def add_unpacked(nibbles: Any, escapes: Any, starts: Any, segment: int, out: Any
     size = out.size
     if nibbles.size != -(-size // 2) or starts.size != segments + 1:
         raise ValueError(
-            f"nibbles {nibbles.shape}, starts {starts.shape} do not fit {size:,} residuals in segments of {segment:,}"
+            f"nibbles {nibbles.shape}, starts {starts.shape} do not fit {size:,} residuals in "
+            f"segments of {segment:,}"
         )
     if size:
         given = (nibbles, escapes, np.uint64(escapes.size), starts, np.uint64(size), np.uint32(segment))

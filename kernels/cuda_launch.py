@@ -111,7 +111,7 @@ class Rows(NamedTuple):
 
 
 def rows_of(one: Any, other: Any, *strides: int) -> Rows:
-    """What lies where in two arrays ``(T, n)`` or ``(bands, T, n)``; one long row where nothing lies between frames.
+    """Strides and counts of two arrays ``(T, n)`` or ``(bands, T, n)``; one long row where frames touch.
 
     ``strides`` are steps of a sample's number from frame to frame, for kernels that count samples.
     """

@@ -23,7 +23,7 @@ class InvalidIndexError(InvalidInputError, IndexError):
 
 
 class NoiseContradictionError(InvalidInputError):
-    """A noise model was stated that the movie's own noise contradicts; ``trust_noise=True`` takes it all the same."""
+    """The movie's own noise contradicts the stated noise model; ``trust_noise=True`` overrides this."""
 
 
 class UnsupportedTypeError(PhotonError, TypeError):

@@ -205,7 +205,7 @@ class Selection:
             out[to] = decoded[self._at(where, inside)]
 
     def needed(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Frames of a block that :meth:`taken` takes the result from, and where in it those of :attr:`frames` are."""
+        """Frames of a block that :meth:`taken` reads, and where among them :attr:`frames` are."""
         if self._coupled:
             return np.unique(self.frames, return_inverse=True)
         return self.frames, np.arange(len(self.frames))
@@ -223,7 +223,7 @@ class Selection:
         return (inside.reshape(-1, *self._across), *rest)
 
     def arranged(self, out: Any) -> Any:
-        """The result, unless it is empty, of an array that was filled in: axes in NumPy's order, new ones added."""
+        """The result from a filled array, unless it is empty: axes in NumPy's order, new ones added."""
         return out.reshape(self._sizes).transpose(*self._order).reshape(self.shape)
 
 
@@ -292,7 +292,7 @@ def _entries(key: Any, shape: tuple[int, ...]) -> list[_Entry]:
 
 
 def _value(part: Any) -> Any:
-    """A part of an index as None, ``...``, a slice, a bool, an int, or an array of whole numbers or booleans."""
+    """Normalise a part of an index: None, ``...``, a slice, a bool, an int, or a whole-number array."""
     if part is None or part is Ellipsis:
         return part
     if isinstance(part, slice):
@@ -357,7 +357,8 @@ def _within(value: Any, axis: int, size: int) -> Any:
         low, high = (int(value.min()), int(value.max())) if value.size else (0, -1)
     if low < -size or high >= size:
         raise InvalidIndexError(
-            f"{'frame' if axis == 0 else 'index'} {low if low < -size else high} of axis {axis}, which has {size}"
+            f"{'frame' if axis == 0 else 'index'} {low if low < -size else high} of axis {axis}, "
+            f"which has {size}"
         )
     if low >= 0:
         return value
@@ -372,7 +373,8 @@ def _broadcast(entries: list[_Entry]) -> tuple[int, ...] | None:
         return np.broadcast_shapes(*arrays) if arrays else None
     except ValueError as error:
         raise InvalidIndexError(
-            f"lists and arrays of an index have shapes {', '.join(map(str, arrays))}, which do not go together"
+            f"lists and arrays of an index have shapes {', '.join(map(str, arrays))}, which do not go "
+            f"together"
         ) from error
 
 

@@ -29,7 +29,7 @@ INK, PALE = "#333333", "#999999"
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], **options: Any) -> None:
-    """Write a figure to a file, in the format that its suffix names; an error leaves an earlier file as it was.
+    """Write a figure to a file, in the format of its suffix; an error keeps the earlier file.
 
     Parameters
     ----------

@@ -58,7 +58,8 @@ def below(name: str) -> str | None:
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """Line and name of every module of the house that a file imports.
 
-    Imports for type checkers, inside functions, and by ``import_module("photon_gpu.x")`` count like any other.
+    Imports for type checkers, inside functions, and by ``import_module("photon_gpu.x")`` count like any
+    other.
     """
     for node in ast.walk(ast.parse(path.read_text())):
         found: list[str] = []
@@ -98,7 +99,8 @@ def test_imports_run_downward(path):
     for line, other in imports(path):
         theirs, from_folder = layer(other)
         assert from_folder == folder or theirs < number, (
-            f"{path.relative_to(ROOT)}:{line}: {folder or 'photon_gpu'} imports {other}, which is not below it"
+            f"{path.relative_to(ROOT)}:{line}: {folder or 'photon_gpu'} imports {other}, which is not "
+            f"below it"
         )
 
 

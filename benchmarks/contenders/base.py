@@ -19,8 +19,9 @@ __all__ = ["CHUNK_FRAMES", "Contender"]
 class Contender(ABC):
     """Stores a movie and gives its counts back.
 
-    ``worst`` is the largest error allowed, sigma: what was promised, checked before any timing. ``remote`` says
-    whether it reads from an object store, ``streams`` whether it stores movies that do not fit into memory.
+    ``worst`` is the largest error allowed, sigma: what was promised, checked before any timing. ``remote``
+    says whether it reads from an object store, ``streams`` whether it stores movies that do not fit into
+    memory.
     """
 
     name: str

@@ -77,7 +77,7 @@ def for_zarr(folder: Path | Bucket) -> dict[str, Any]:
 
 
 class Made(Source):
-    """A movie of any length: chunks after the first are the first one rolled, which no chunk can profit from."""
+    """Build a movie of any length: later chunks are the first one rolled, which no chunk can profit from."""
 
     def __init__(self, first: NDArray, frames: int, name: str) -> None:
         self._first, self.name = first, name

@@ -1,4 +1,4 @@
-"""The verdict of the check that is made while a movie is stored: kept with the movie where it fails, and told."""
+"""The verdict of the check that runs while a movie is stored; a failed one is kept with the movie."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def warn(url: str, lines: Iterable[ReportLine], *, stacklevel: int) -> None:
     first = failed[0]
     cause = f" ({first.cause})" if first.cause else ""
     warnings.warn(
-        f"{url} fails its own check: {', '.join(line.name for line in failed)}. {first.title}: {first.found}{cause}",
+        f"{url} fails its own check: {', '.join(line.name for line in failed)}. {first.title}: "
+        f"{first.found}{cause}",
         FidelityWarning,
         stacklevel=stacklevel + 1,
     )

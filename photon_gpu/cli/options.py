@@ -74,7 +74,8 @@ SourceOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="For SRC: dataset=/data (HDF5), path=raw (Zarr), key=arr_0 (.npz), series=1 (TIFF), as_pages=true "
+        help="For SRC: dataset=/data (HDF5), path=raw (Zarr), key=arr_0 (.npz), series=1 (TIFF), "
+        "as_pages=true "
         "(TIFF), missing=zero (frames that SRC lacks become zeros, and are recorded as lost); for a URL also "
         "what fsspec takes. Repeat it.",
         show_default=False,
@@ -86,7 +87,8 @@ TrustNoise = Annotated[
     typer.Option(
         "--trust-noise",
         metavar="",
-        help="Take --gain, --offset and --variance as they are, even if the movie's own noise contradicts them.",
+        help="Take --gain, --offset and --variance as they are, even if the movie's own noise "
+        "contradicts them.",
     ),
 ]
 TriedGain = Annotated[
@@ -165,7 +167,8 @@ def noise_model(gain: float | None, offset: float | None, variance: float | None
     known = {name: value for name, value in given.items() if value is not None}
     if known and gain is None:
         raise InvalidInputError(
-            f"--{' and --'.join(known)} without --gain; give --gain too (1 for a photon counter), or none of the "
+            f"--{' and --'.join(known)} without --gain; give --gain too (1 for a photon counter), or "
+            f"none of the "
             "three: then all are estimated"
         )
     return NoiseModel(**known) if known else None

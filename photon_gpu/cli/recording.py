@@ -53,7 +53,8 @@ NoiseFrom = Annotated[
     str | None,
     typer.Option(
         metavar="estimate|MOVIE",
-        help="Instead of --gain: estimate it from the first frames (as without either), or take it from an earlier "
+        help="Instead of --gain: estimate it from the first frames (as without either), or take it "
+        "from an earlier "
         "movie.",
         show_default=False,
     ),
@@ -74,7 +75,8 @@ Durability = Annotated[
     str,
     typer.Option(
         metavar="frame|chunk",
-        help="frame: each frame is on the spool's disk before it counts, and survives a power cut. chunk: each chunk.",
+        help="frame: each frame is on the spool's disk before it counts, and survives a power cut. "
+        "chunk: each chunk.",
     ),
 ]
 SpoolFolder = Annotated[
@@ -89,7 +91,8 @@ Check = Annotated[
     str,
     typer.Option(
         metavar="on|off",
-        help="on: hold a sample of what is encoded against the frames. Where it fails, DST is kept, marked as failing, "
+        help="on: hold a sample of what is encoded against the frames. Where it fails, DST is kept, "
+        "marked as failing, "
         "and the command ends with 1.",
     ),
 ]

@@ -85,18 +85,19 @@ def encode_many(
         Dask blocks that are not aligned with chunks of whole frames: rechunk them, and say in the
         movie's report how many; False refuses them.
     workers : int, optional
-        Threads per chunk. Default: 1 with a client, which keeps all cores busy with chunks; else one per core.
+        Threads per chunk. Default: 1 with a client, which keeps all cores busy with chunks; else one per
+        core.
     at_once : int, optional
-        Movies that are under way together, with a client. Default: two more than the cluster has threads, at most
-        16: while one is begun or published, the chunks of others keep all workers busy.
+        Movies that are under way together, with a client. Default: two more than the cluster has threads, at
+        most 16: while one is begun or published, the chunks of others keep all workers busy.
     progress : callable or bool
         ``progress(url, frames_done, frames_in_all)``; True draws bars on stderr.
     resume : bool
         Go on where an encode of the same movies was killed.
     check : bool
-        Read every chunk back once it is written, and compare a sample with what was encoded (the default): where a
-        line fails, the movie is kept and says so, and a :class:`photon_gpu.FidelityWarning` names it. Where that
-        warning is made an error, the movie counts as failed, and nothing of it is kept.
+        Read every chunk back once it is written, and compare a sample with what was encoded (the default):
+        where a line fails, the movie is kept and says so, and a :class:`photon_gpu.FidelityWarning` names it.
+        Where that warning is made an error, the movie counts as failed, and nothing of it is kept.
     step, layout, preset, predictor, compressor, dither, chunk_frames, backend, overwrite, trust_noise
         As of :func:`photon_gpu.encode`, for all movies.
     storage_options, attributes
@@ -154,7 +155,8 @@ def encode_many(
             before = set(client.scheduler_info(n_workers=-1)["workers"])
             facts = {"workers": len(before), "threads": threads_of(client)}
             limit = at_once or min(facts["threads"] + 2, _MOST_AT_ONCE)
-            # Entered once, here: it changes settings of the whole process, which threads would not restore in order.
+            # Entered once, here: it changes settings of the whole process, which threads would not restore in
+            # order.
             with client.as_current():
                 done = _there(client, sources, places, models, settings, rechunk, limit, tick, way)
             facts["lost_workers"] = len(before - set(client.scheduler_info(n_workers=-1)["workers"]))
@@ -305,7 +307,8 @@ def _check_places(sources: Sequence[Any], places: list[Storage]) -> None:
 def _either(value: Any, name: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidInputError(
-            f"{name} is {value!r}; allowed are True and False here (photon_gpu.fidelity compares with the source)"
+            f"{name} is {value!r}; allowed are True and False here (photon_gpu.fidelity compares with "
+            f"the source)"
         )
     return value
 

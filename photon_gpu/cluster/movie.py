@@ -162,13 +162,14 @@ class MovieOnCluster:
             return None
         if not self._rechunk:
             raise InvalidInputError(
-                f"{here.name}: {found.said(chunk_frames)}; rechunk it, give chunk_frames that fit, or let it be done: "
+                f"{here.name}: {found.said(chunk_frames)}; rechunk it, give chunk_frames that fit, or "
+                f"let it be done: "
                 "rechunk=True"
             )
         return f"{found.said(chunk_frames)}: they were rechunked on the way"
 
     def _sampled(self, ready: Prepared) -> dict[int, bool]:
-        """Chunks that the check looks at, evenly spread over those that are to be written; the first at a run."""
+        """Chunks that the check looks at, evenly spread over those to be written; the first at a run."""
         if not self.settings.check or ready.encoding.noise is None:
             return {}
         count = -(-ready.shape[0] // ready.chunk[0])
@@ -260,7 +261,7 @@ class MovieOnCluster:
         self.client.cancel(list(self._futures))
 
     def _given_up(self, claim: Claim, index: bytes | None) -> None:
-        """Nobody writes there any more when this returns, so that what was written can be removed, or resumed."""
+        """Return once nobody writes there any more, so that the movie can be removed or resumed."""
         self._cancel()
         if index is None:
             claim.target.delete(MARKER)  # from here on no chunk is begun

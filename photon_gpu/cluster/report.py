@@ -80,7 +80,10 @@ class ManyReport:
         rows += [(url, "", "", "", "", f"FAILED: {message}") for url, message in self.failures.items()]
         said = f"{self.workers} workers, {self.threads} threads, {self.megabytes_per_second:,.0f} MB/s"
         if self.lost_workers:
-            said += f"; {self.lost_workers} workers were lost on the way, their unfinished chunks written by others"
+            said += (
+                f"; {self.lost_workers} workers were lost on the way, their unfinished chunks "
+                f"written by others"
+            )
         stored = f"{len(self.reports)} of {len(self.reports) + len(self.failures)} movies"
         return [*rows, _row(stored, self.raw_bytes, self.stored_bytes, self.seconds, said)]
 

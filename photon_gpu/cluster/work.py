@@ -233,8 +233,10 @@ def check_claim(target: Storage, token: str) -> None:
         found = None
     if found != token:
         raise PhotonError(
-            f"{target.url}: worker {socket.gethostname()} does not find there the claim of who gave it this chunk: "
-            "nothing was written. Either the movie was given up, or the place is not the same for all machines: use an "
+            f"{target.url}: worker {socket.gethostname()} does not find there the claim of who gave "
+            f"it this chunk: "
+            "nothing was written. Either the movie was given up, or the place is not the same for all "
+            "machines: use an "
             "object store, or a folder that all of them mount"
         )
 
@@ -263,7 +265,8 @@ def _as_promised(values: Any, job: Job, start: int, stop: int) -> NDArray:
     expected = (stop - start, *job.shape[1:])
     if array.shape != expected or array.dtype.newbyteorder("=") != np.dtype(job.dtype):
         raise InvalidInputError(
-            f"frames {start} to {stop - 1} came as {array.dtype} {array.shape}; {job.dtype} {expected} were promised"
+            f"frames {start} to {stop - 1} came as {array.dtype} {array.shape}; {job.dtype} "
+            f"{expected} were promised"
         )
     return np.ascontiguousarray(array, dtype=job.dtype)
 
@@ -271,5 +274,6 @@ def _as_promised(values: Any, job: Job, start: int, stop: int) -> NDArray:
 def _read_back(target: Storage, name: str, data: bytes, start: int, stop: int) -> None:
     if target.read(name) != data:
         raise CorruptDataError(
-            f"{target.url}: {name} (frames {start} to {stop - 1}) does not read back as written: nothing was kept"
+            f"{target.url}: {name} (frames {start} to {stop - 1}) does not read back as written: "
+            f"nothing was kept"
         )

@@ -168,13 +168,15 @@ def _wanted(value: Any) -> MovieToInsert:
     if isinstance(value, Movie):
         if value.step is None:
             raise InvalidInputError(
-                f"{value!r} is not quantized; photon_gpu.movie(it.counts, noise=..., step=...) says how to store it"
+                f"{value!r} is not quantized; photon_gpu.movie(it.counts, noise=..., step=...) says "
+                f"how to store it"
             )
         # The same model and step give the same codes, so nothing is lost by copying.
         return movie(
             value.counts, noise=value.noise, step=value.step, dither=value.encoding.dither, trust_noise=True
         )
-    # The documented counts are held against their own noise beforehand; finer than need be is no fault of theirs.
+    # The documented counts are held against their own noise beforehand; finer than need be is no fault of
+    # theirs.
     return movie(value, noise=NoiseModel(), trust_noise=True, check=False)
 
 
@@ -191,6 +193,7 @@ def _check_place(value: Recorded, path: str, store: str) -> None:
     folder = path.rsplit("/", 1)[0]
     if value.row["path"].rsplit("/", 1)[0] != folder or value.row["store"] != store:
         raise InvalidInputError(
-            f"this movie was recorded at {value.row['store']}:{value.row['path']}; it cannot become the row of "
+            f"this movie was recorded at {value.row['store']}:{value.row['path']}; it cannot become "
+            f"the row of "
             f"{store}:{path}"
         )

@@ -236,7 +236,8 @@ def _nothing_found(sections: list[SchemaFolder], schema: str, missing: list[tupl
     looked = "; ".join(f"store {section.store!r}: {section.storage.url}" for section in sections)
     store, path = missing[0]
     return (
-        f"{len(missing)} rows of {schema!r} have movies, and none lies where it was looked for ({looked}). A row says "
+        f"{len(missing)} rows of {schema!r} have movies, and none lies where it was looked for "
+        f"({looked}). A row says "
         f"{store}:{path}. Set the store's location and schema_prefix as at the insert: schema_prefix '' for "
         "photon_gpu.dj.stores (in datajoint.json, or by --stores-file)"
     )

@@ -24,8 +24,10 @@ _PROVIDERS = {"rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"}
 
 # A statement that failed would abort the transaction an insert may run in.
 _MAY_IDENTIFY = """
-    SELECT coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), false)
-      AND coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_control_checkpoint()'), 'EXECUTE'), false)"""
+    SELECT coalesce(has_function_privilege(
+        to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), false)
+      AND coalesce(has_function_privilege(
+        to_regprocedure('pg_catalog.pg_control_checkpoint()'), 'EXECUTE'), false)"""
 _IDENTIFY = """
     SELECT system_identifier, timeline_id
     FROM pg_catalog.pg_control_system(), pg_catalog.pg_control_checkpoint()"""
@@ -101,7 +103,8 @@ def every_database(connection: Any, ignored: Collection[str] = ()) -> Iterator[t
             except Exception as error:
                 raise ReferencesUnknownError(
                     f"database {name!r} of this server may refer to movies and cannot be asked "
-                    f"({str(error).strip().splitlines()[0]}). Nothing was deleted. Collect as a user who may read it, "
+                    f"({str(error).strip().splitlines()[0]}). Nothing was deleted. "
+                    "Collect as a user who may read it, "
                     "or name it in ignore_databases if none of its rows refers to a movie"
                 ) from error
             opened.callback(other.close)
@@ -133,6 +136,7 @@ def _require_all_schemas(connection: Any) -> None:
     )
     if not everywhere or any(re.match(r"REVOKE .*\bSELECT\b", grant) for grant in grants):
         raise ReferencesUnknownError(
-            "this user may not read every schema of the MySQL server, and rows of the others may refer to movies. "
+            "this user may not read every schema of the MySQL server, "
+            "and rows of the others may refer to movies. "
             "Nothing was deleted. Collect as a user with GRANT SELECT, PROCESS ON *.*"
         )

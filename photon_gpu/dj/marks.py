@@ -92,8 +92,10 @@ def refusal(backend: Any, store: str, identity: Identity, ignored: Collection[st
             return f"{where}: database {other.database!r} is to be ignored, and stores movies here"
     if folders and not any(mark.first for mark in marks if mark):
         return (
-            f"{where}: movies here may be of another database, since they may be older than the marks photon_gpu "
-            "leaves. If only databases of this server store movies here, say so once with only_this_database=True"
+            f"{where}: movies here may be of another database, since they may be older than the marks "
+            f"photon_gpu "
+            "leaves. If only databases of this server store movies here, say so once with "
+            "only_this_database=True"
         )
     return ""
 

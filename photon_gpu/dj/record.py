@@ -266,7 +266,8 @@ class Live:
             block = block[np.newaxis]
         if block.shape[1:] != self._frame_shape or block.ndim != len(self._frame_shape) + 1:
             raise InvalidInputError(
-                f"frames of shape {block.shape} arrived; {self._frame_shape} or (n, *{self._frame_shape}) is recorded"
+                f"frames of shape {block.shape} arrived; {self._frame_shape} or (n, "
+                f"*{self._frame_shape}) is recorded"
             )
         if block.dtype != np.dtype(self._base.dtype):
             raise InvalidInputError(f"frames of {block.dtype} arrived; {self._base.dtype} is recorded")

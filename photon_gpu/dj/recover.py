@@ -165,7 +165,8 @@ def _finish(column: Column, journal: dict[str, Any], storage: Storage, files: di
     key = {name: journal["row"][name] for name in column.table.primary_key}
     if len(column.table & key):
         raise InvalidInputError(
-            f"{column.table.full_table_name} has a row {key} by now; the recording is whole at {storage.url}: "
+            f"{column.table.full_table_name} has a row {key} by now; the recording is whole at "
+            f"{storage.url}: "
             "delete the row to finish it, or remove the recording"
         )
     insert_recorded(column, journal["row"], storage, journal["path"])

@@ -32,13 +32,15 @@ _COLUMNS = {
         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
         LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
         WHERE a.attnum > 0 AND NOT a.attisdropped
-          AND c.relkind IN ('r', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+          AND c.relkind IN ('r', 'm', 'f')
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
           AND coalesce(e.typtype, t.typtype) <> 'e'
           AND NOT (coalesce(e.typnamespace, t.typnamespace) = 'pg_catalog'::regnamespace
             AND coalesce(e.typname, t.typname) IN (
-              'bool', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'money', 'oid', 'date', 'time', 'timetz',
-              'timestamp', 'timestamptz', 'interval', 'uuid', 'inet', 'cidr', 'macaddr', 'macaddr8', 'bit', 'varbit',
-              'point', 'line', 'lseg', 'box', 'path', 'polygon', 'circle', 'xid', 'xid8', 'cid', 'tid', 'pg_lsn'))
+              'bool', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'money', 'oid', 'date', 'time',
+              'timetz', 'timestamp', 'timestamptz', 'interval', 'uuid', 'inet', 'cidr', 'macaddr', 'macaddr8',
+              'bit', 'varbit', 'point', 'line', 'lseg', 'box', 'path', 'polygon', 'circle', 'xid', 'xid8',
+              'cid', 'tid', 'pg_lsn'))
         ORDER BY 1, 2, 3""",
     # MariaDB keeps JSON as longtext. To test the length of a longer blob, MySQL would read all of it.
     "mysql": """

@@ -92,7 +92,8 @@ class _RowStorage(StoreStorage):
             raise CorruptDataError(f"{self.url}: {name} is missing; nothing there can be checked") from error
         if _crc(index) != self._crc:
             raise CorruptDataError(
-                f"{self.url}: what lies there is not what this row was inserted with (manifest CRC {_crc(index)}, "
+                f"{self.url}: what lies there is not what this row was inserted with (manifest CRC "
+                f"{_crc(index)}, "
                 f"the row has {self._crc}). photon_gpu.open() reads what is there now"
             )
         return index

@@ -123,7 +123,7 @@ class StoredMovie:
 
 
 def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
-    """Files of a folder that are known to be photon_gpu's: those its manifest lists, and what a killed writer left.
+    """Files of a folder that are known to be photon_gpu's: listed ones, and those a killed writer left.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def _says_photon(storage: Storage) -> bool:
 
 
 def _is_chunk(storage: Storage, name: str) -> bool:
-    """Whether a file that no manifest lists is a chunk (one Blosc frame, as long as the file) or records of one."""
+    """Whether an unlisted file is a chunk (one Blosc frame, as long as the file) or its records."""
     if frame_records.chunk_of(name) is not None:
         return True
     if not _CHUNK.fullmatch(name):

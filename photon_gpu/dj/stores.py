@@ -246,7 +246,8 @@ def store_backend(store: str, config: Any) -> Any:
         return get_store_backend(store, config=config)
     except OSError as error:
         raise StoreUnavailableError(
-            f"store {store!r} cannot be reached: {error}. Is the disk mounted, and the store's location right?"
+            f"store {store!r} cannot be reached: {error}. Is the disk mounted, and the store's "
+            f"location right?"
         ) from error
 
 

@@ -19,7 +19,8 @@ UNEVEN = 0.25
 WIDE, USELESS = 0.1, 0.4
 OFF_LINE, NO_LINE = 0.05, 0.5
 MOVING, SKEWED = 0.3, 1.25
-# Light's share of the variance. Of 241 large simulated movies the gain was at worst 1.8 % off above it, 38 % below.
+# Light's share of the variance. Of 241 large simulated movies the gain was at worst 1.8 % off above it, 38 %
+# below.
 DIM = 0.2
 
 
@@ -36,7 +37,8 @@ def frames(count: int, pairs: str) -> Iterator[Finding]:
             "REFUSE",
             count,
             f"{count} {unit}; noise is measured between {unit}, at least {LEAST_FRAMES} are needed "
-            f"(and {FEW_FRAMES} to trust it). A single image of smooth light can be tried with pairs='space'.",
+            f"(and {FEW_FRAMES} to trust it). A single image of smooth light can be tried with "
+            f"pairs='space'.",
         )
     elif count < FEW_FRAMES:
         yield _found(
@@ -74,7 +76,8 @@ def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> It
             "read noise",
             "WARN",
             shot_share,
-            f"read-noise-limited or evenly lit: light makes only {max(shot_share, 0):.1%} of the variance at the "
+            f"read-noise-limited or evenly lit: light makes only {max(shot_share, 0):.1%} of the "
+            f"variance at the "
             f"bright end, so the gain rests on little ({DIM:.0%} or more is wanted).",
         )
 
@@ -114,7 +117,8 @@ def levels(found: HistogramLevels, gain: float, sigma: float, clipped_floor: boo
             "saturation",
             severity,
             found.saturated_share,
-            f"{found.saturated_share:.2%} of the values lie at the highest level, {found.top:g} ADU, where they "
+            f"{found.saturated_share:.2%} of the values lie at the highest level, {found.top:g} ADU, "
+            f"where they "
             "pile up; the levels they reach were left out of the fit.",
         )
     if clipped_floor:
@@ -122,7 +126,8 @@ def levels(found: HistogramLevels, gain: float, sigma: float, clipped_floor: boo
             "clipping",
             "WARN",
             found.floor_share,
-            f"{found.floor_share:.2%} of the values are cut off at the lowest level, {found.bottom:g} ADU: the dark "
+            f"{found.floor_share:.2%} of the values are cut off at the lowest level, {found.bottom:g} "
+            f"ADU: the dark "
             "half of the noise is missing there, and those levels were left out of the fit.",
         )
     photon_comb = abs(found.spacing - gain) < 0.1 * gain
@@ -132,7 +137,8 @@ def levels(found: HistogramLevels, gain: float, sigma: float, clipped_floor: boo
             "WARN",
             found.roughness,
             f"counts of neighbouring levels differ by {found.roughness:.0%} beyond chance and "
-            f"{found.missing_share:.0%} of the levels are missing: the values were rescaled after digitization "
+            f"{found.missing_share:.0%} of the levels are missing: the values were rescaled after "
+            f"digitization "
             "(a straight line does not prove rawness). The line holds for them; the raw recording is better.",
         )
     if found.step > 1 and not abs(found.step - gain) < 0.1 * gain:
@@ -140,7 +146,8 @@ def levels(found: HistogramLevels, gain: float, sigma: float, clipped_floor: boo
             "level step",
             "NOTE",
             found.step,
-            f"all levels are multiples of {found.step} ADU apart (shifted bits or an integer factor): harmless.",
+            f"all levels are multiples of {found.step} ADU apart (shifted bits or an integer factor): "
+            f"harmless.",
         )
 
 
@@ -151,7 +158,8 @@ def structure(share: float, kept_share: float, subtracted: float) -> Iterator[Fi
             "structure",
             "WARN",
             share,
-            f"{share:.0%} of what changes from frame to frame is shared by neighbouring pixels: structure, not "
+            f"{share:.0%} of what changes from frame to frame is shared by neighbouring pixels: "
+            f"structure, not "
             "noise. Either everything moves, or axis 0 is not time (a z-stack, a series of exposures). "
             "For the latter compare with pairs='space'.",
         )
@@ -233,9 +241,12 @@ def excess(
         "excess noise",
         "NOTE",
         factor,
-        f"the noise is {skewness:.2f} times as skewed as equal pulses per photon would make it: multiplicative "
-        f"excess noise of a PMT or EMCCD, factor about {factor:.1f} (gamma-distributed charge). The gain counts "
-        f"effective photons, each worth about {factor:.1f} detected ones; the stored noise is modelled all the same.",
+        f"the noise is {skewness:.2f} times as skewed as equal pulses per photon would make it: "
+        f"multiplicative "
+        f"excess noise of a PMT or EMCCD, factor about {factor:.1f} (gamma-distributed charge). The "
+        f"gain counts "
+        f"effective photons, each worth about {factor:.1f} detected ones; the stored noise is "
+        f"modelled all the same.",
     )
 
 
@@ -270,6 +281,7 @@ def planes(gains: list[float], errors: list[float]) -> Iterator[Finding]:
             "planes",
             "WARN",
             gap / mean,
-            f"the planes of the extra axes differ: gain {gains[low]:.4g} in plane {low}, {gains[high]:.4g} in plane "
+            f"the planes of the extra axes differ: gain {gains[low]:.4g} in plane {low}, "
+            f"{gains[high]:.4g} in plane "
             f"{high}. Encode channels apart, each with its own model.",
         )

@@ -25,7 +25,7 @@ _normal = np.frompyfunc(lambda x: 0.5 * math.erfc(-x / math.sqrt(2)), 1, 1)
 
 
 def clipped_dark(windows: Sequence[Window], bottom: float, gain: float) -> Dark | None:
-    """Middle and variance of the noise of the darkest pixels, cut off at ``bottom`` ADU; None if that is not clear.
+    """Middle and variance of the darkest pixels' noise, cut off at ``bottom`` ADU; None if unclear.
 
     Parameters
     ----------

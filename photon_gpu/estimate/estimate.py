@@ -332,7 +332,8 @@ def _flat(levels: HistogramLevels) -> Finding:
         name="range",
         severity="REFUSE",
         value=levels.highest - levels.lowest,
-        message=f"values from {levels.lowest:g} to {levels.highest:g} ADU give no two levels that differ and are "
+        message=f"values from {levels.lowest:g} to {levels.highest:g} ADU give no two levels that "
+        f"differ and are "
         "not clipped, so no line can be drawn. Give the model of the detector (noise=...), or store with "
         "layout='lossless'.",
     )
@@ -343,8 +344,10 @@ def _disagree(point: darkness.Dark, expected: float) -> Finding:
         name="dark",
         severity="WARN",
         value=expected - point.variance,
-        message=f"the {point.how} has a variance of {point.variance:.4g} ADU^2 at {point.offset:.4g} ADU, where the "
-        f"movie's line gives {expected:.4g}: another setting of the detector, or processing. The movie's line is kept.",
+        message=f"the {point.how} has a variance of {point.variance:.4g} ADU^2 at {point.offset:.4g} "
+        f"ADU, where the "
+        f"movie's line gives {expected:.4g}: another setting of the detector, or processing. The "
+        f"movie's line is kept.",
     )
 
 

@@ -25,7 +25,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 
 WARN, ERROR = 0.05, 0.10
-"""Added variance above which a contradiction is a warning, and an error. docs/trust.md, "A model you state"."""
+"""Excess variance for a warning, and for an error; see docs/trust.md, "A model you state"."""
 ADVICE = "Give noise='auto', which measures it, or trust_noise=True to keep it"
 AT_STEP = 0.5  # the step these limits are for; above it they grow with what the step itself adds
 
@@ -113,13 +113,16 @@ class NoiseCheck:
         """What was measured, what was stated, and ``advice``."""
         at, noise = self.worst, self.noise
         return (
-            f"{name[-60:]}: gain {noise.gain:g}, offset {noise.offset:g}, variance {noise.variance:g} contradict it: "
-            f"at {at.signal:.4g} ADU the noise has a variance of {at.noise:.3g} ADU^2, not {at.modelled:.3g}; step "
+            f"{name[-60:]}: gain {noise.gain:g}, offset {noise.offset:g}, variance {noise.variance:g} "
+            f"contradict it: "
+            f"at {at.signal:.4g} ADU the noise has a variance of {at.noise:.3g} ADU^2, not "
+            f"{at.modelled:.3g}; step "
             f"{self.step:g} adds {self.added:.0%} to it, not {self.promised:.1%}. {advice}"
         )
 
     def _added(self, level: LightLevel) -> float:
-        # With the noise at the upper end of its interval: a contradiction is one that was measured with confidence.
+        # With the noise at the upper end of its interval: a contradiction is one that was measured with
+        # confidence.
         noise = level.noise + _SIGMAS * level.noise_error
         return min(self.promised * level.modelled, level.error) / noise
 
@@ -209,7 +212,7 @@ class _Samples:
 
 
 def _bands(source: Source) -> Iterator[tuple[NDArray[Any], int]]:
-    """Short runs of frames from all over the movie, shape (runs, frames, rows, columns), of one band of rows each.
+    """Short runs from all over the movie, shape (runs, frames, rows, columns), a band of rows each.
 
     Planes, and frames that are large, give a few bands; the number tells where in the image one lies.
     """

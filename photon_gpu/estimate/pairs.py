@@ -257,7 +257,7 @@ class Reference:
 
 
 def _followed(light: NDArray, measured: NDArray) -> tuple[NDArray, float]:
-    """``light`` at the level and of the spread of what is measured, and the factor: two numbers for all pixels.
+    """Fit level and spread of ``light`` to the measurement: two numbers for all pixels.
 
     Both are means of about as many frames, so noise spreads them alike.
     """
@@ -315,8 +315,8 @@ def gather(
     smooth : bool
         Average the instrument over 3 x 3 pixels (not where rows are other images).
     pooled : Pooled or None
-        Light of movies in which 3 x 3 pixels of half a window tell too little; their variances are those about
-        a straight line in time.
+        Light of movies in which 3 x 3 pixels of half a window tell too little; their variances are those
+        about a straight line in time.
     """
     reference = Reference(windows=windows, smooth=smooth, pooled=pooled)
     sorting, trend = strata(reference), pooled is not None

@@ -1,4 +1,4 @@
-"""Recording while frames arrive: :class:`LiveWriter`, :func:`recover`, and what drives them. One idea, one file."""
+"""Record while frames arrive: :class:`LiveWriter`, :func:`recover`, and what feeds them."""
 
 import lazy_loader
 

@@ -47,9 +47,9 @@ class Gate:
 
     Notes
     -----
-    The gate refuses whatever encoding would refuse: other shapes and dtypes, NaN and infinity, negatives under
-    a photon counter's model, and values that span more codes than a chunk can hold. Until a layout is known it
-    refuses what no quantizing layout could hold, and notes the range of values of each chunk.
+    The gate refuses whatever encoding would refuse: other shapes and dtypes, NaN and infinity, negatives
+    under a photon counter's model, and values that span more codes than a chunk can hold. Until a layout is
+    known it refuses what no quantizing layout could hold, and notes the range of values of each chunk.
     """
 
     def __init__(

@@ -88,9 +88,10 @@ class LiveWriter:
     attributes : dict, optional
         More JSON for ``.zattrs``.
     check : bool
-        Decode a sample of what is encoded and compare it with the frames: up to 8 chunks, evenly spread. Where a
-        line fails, the movie is kept and says so (``failed``, ``.zattrs``), and :meth:`close` gives a
-        :class:`photon_gpu.FidelityWarning`. What the store made of the bytes is :func:`photon_gpu.verify`'s to find.
+        Decode a sample of what is encoded and compare it with the frames: up to 8 chunks, evenly spread.
+        Where a line fails, the movie is kept and says so (``failed``, ``.zattrs``), and :meth:`close` gives a
+        :class:`photon_gpu.FidelityWarning`. What the store made of the bytes is :func:`photon_gpu.verify`'s
+        to find.
 
     Raises
     ------
@@ -366,7 +367,8 @@ class LiveWriter:
         if spool is None and self.config.durability == "frame":
             if not self._storage.local:
                 raise InvalidInputError(
-                    "durability='frame' keeps frames on a local disk until they are stored: give a folder as spool"
+                    "durability='frame' keeps frames on a local disk until they are stored: give a "
+                    "folder as spool"
                 )
             spool = f"{self._storage.root}.spool"
         token = uuid.uuid4().hex
@@ -402,7 +404,8 @@ class LiveWriter:
         most = self.config.chunks * self.config.frames_per_chunk
         advice = "append them again" if frames <= most else f"so many never fit: append {most} at most"
         raise QueueFullError(
-            f"{frames} frames arrived, the queue has room for {room} ({self.config.queue_bytes:,} bytes in all); "
+            f"{frames} frames arrived, the queue has room for {room} ({self.config.queue_bytes:,} "
+            f"bytes in all); "
             f"none was taken: {advice}, or give a larger queue_bytes or on_full='block'"
         )
 
@@ -449,7 +452,8 @@ class LiveWriter:
         where = f"{stored:,} of {frames:,} frames are in the store"
         if self._spool is not None:
             return (
-                f"{where}, {safe:,} are safe; photon_gpu.recover({str(self._spool.folder)!r}) stores the rest, "
+                f"{where}, {safe:,} are safe; photon_gpu.recover({str(self._spool.folder)!r}) stores "
+                f"the rest, "
                 f"{frames - safe:,} are lost"
             )
         return f"{where}; the others are lost: there was no spool to keep them"

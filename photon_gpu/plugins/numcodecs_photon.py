@@ -90,7 +90,8 @@ class Photon(Codec):
             raise InvalidInputError(f"a chunk of shape {values.shape} has nothing to encode")
         if not values.flags.c_contiguous and values.flags.f_contiguous:
             raise InvalidInputError(
-                "a chunk in Fortran order: its values would come back in another order; create the array with order='C'"
+                "a chunk in Fortran order: its values would come back in another order; create the "
+                "array with order='C'"
             )
         native = values.astype(self.encoding.dtype, copy=False)
         return coder.encode(native, native.shape, self.encoding, get_backend(), stages=Stages())

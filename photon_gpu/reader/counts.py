@@ -28,7 +28,8 @@ class Counts:
         wanted = supported_dtype(dtype)
         if wanted.kind != "f" and wanted != self._movie.encoding.dtype:
             raise InvalidInputError(
-                f"counts are {self._movie.encoding.dtype}; astype gives that, float32 or float64, not {wanted.name}"
+                f"counts are {self._movie.encoding.dtype}; astype gives that, float32 or float64, not "
+                f"{wanted.name}"
             )
         return Counts(self._movie, wanted)
 

@@ -126,7 +126,8 @@ def export(
     frames : (first, end), optional
         Only these, ``end`` not among them.
     overwrite : bool
-        Replace the file, or the export or movie, that is there, once the new one is whole. A symbolic link stays.
+        Replace the file, or the export or movie, that is there, once the new one is whole. A symbolic link
+        stays.
     progress : callable, optional
         ``progress(frames_done, frames_in_all)``.
     storage_options : dict, optional

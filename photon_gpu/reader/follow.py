@@ -45,7 +45,8 @@ class FollowedMovie(Movie):
         )
         if (found.encoding, found.chunks) != (self.encoding, self.chunks) or found.shape[0] < len(self):
             raise CorruptDataError(
-                f"{self.url}: was {self.shape} in chunks of {self.chunks}, is {found.shape} in {found.chunks}: "
+                f"{self.url}: was {self.shape} in chunks of {self.chunks}, is {found.shape} in "
+                f"{found.chunks}: "
                 "another movie took its place; open it anew"
             )
         self.attrs = dict(found.attributes)

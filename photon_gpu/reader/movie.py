@@ -132,7 +132,7 @@ class Movie:
 
     @property
     def failed_check(self) -> dict[str, str]:
-        """Lines on which the check failed while the movie was stored, and what was found; empty where none did."""
+        """Lines that failed the check while the movie was stored; empty if none did."""
         return metadata.failed_check(self.attrs)
 
     @property
@@ -187,7 +187,8 @@ class Movie:
         shape = " x ".join(map(str, self.shape))
         failed = f", FAILS its own check: {', '.join(self.failed_check)}" if self.failed_check else ""
         return (
-            f"<Movie {shape} {self.encoding.dtype}, {self.layout}, step {self.step}, {self.noise}, at {self.url}"
+            f"<Movie {shape} {self.encoding.dtype}, {self.layout}, step {self.step}, {self.noise}, at "
+            f"{self.url}"
             f"{failed}>"
         )
 
@@ -279,7 +280,7 @@ class Movie:
         rows: tuple[int, int] | None = None,
         beside: bool = False,
     ) -> Any:
-        """The frames of a share's span, in ``out`` if given; ``rows`` are those needed, the others are not defined.
+        """The frames of a share's span, in ``out`` if given; only rows in ``rows`` are defined.
 
         ``beside``: there is a chunk for every thread.
         """
@@ -311,7 +312,7 @@ class Movie:
         return out
 
     def _in_part(self, number: int, all_of_it: bool) -> bool:
-        """Whether to open no more of a chunk than was asked for: not where the rest is likely to be wanted next."""
+        """Whether to open only the needed part of a chunk: not if the rest is likely wanted next."""
         if self.device == "gpu" or all_of_it or self.ndim < 2:
             return False
         if self.layout != "compact":
@@ -383,7 +384,8 @@ class Movie:
         else:
             left = "its chunks are checked by what they say of themselves"
         warnings.warn(
-            f"{self.url} has lost its {manifest.NAME}: {left}. See 'photon-gpu verify', then 'photon-gpu repair'",
+            f"{self.url} has lost its {manifest.NAME}: {left}. See 'photon-gpu verify', then "
+            f"'photon-gpu repair'",
             PhotonWarning,
             stacklevel=2,
         )

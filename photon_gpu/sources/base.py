@@ -45,7 +45,7 @@ class Source(ABC):
         """
 
     def note(self, chunk_frames: int) -> str | None:
-        """What a report should say of how these frames fit chunks of so many; None where nothing is to be said."""
+        """What a report says of how these frames fit such chunks; None if nothing."""
         return None
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open

@@ -60,13 +60,15 @@ class CudaSource(Source):
         for size, stride in zip(self.shape[:0:-1], self._array.strides[:0:-1], strict=True):
             if size > 1 and stride != expected:
                 raise InvalidInputError(
-                    f"{self.name}: shape {self.shape} has strides {tuple(self._array.strides)}; the pixels of a frame "
+                    f"{self.name}: shape {self.shape} has strides {tuple(self._array.strides)}; the "
+                    f"pixels of a frame "
                     "must be contiguous: pass cupy.ascontiguousarray(frames)"
                 )
             expected *= size
         if self.shape[0] > 1 and self._array.strides[0] < expected:
             raise InvalidInputError(
-                f"{self.name}: shape {self.shape} has strides {tuple(self._array.strides)}; frames must follow each "
+                f"{self.name}: shape {self.shape} has strides {tuple(self._array.strides)}; frames "
+                f"must follow each "
                 "other in memory: pass cupy.ascontiguousarray(frames)"
             )
 

@@ -49,7 +49,8 @@ class DaskSource(Source):
         self.name = name or "dask array"
         if any(length != length for length in array.shape):
             raise InvalidInputError(
-                f"{self.name}: its shape is {array.shape}; a movie's is known: array.compute_chunk_sizes() finds it"
+                f"{self.name}: its shape is {array.shape}; a movie's is known: "
+                f"array.compute_chunk_sizes() finds it"
             )
         self.dtype = check_movie(array.shape, array.dtype, self.name)
         self.shape = tuple(int(length) for length in array.shape)
@@ -93,7 +94,8 @@ class DaskSource(Source):
         expected = (last - first, *self.shape[1:])
         if values.shape != expected or values.dtype.newbyteorder("=") != self.dtype:
             raise InvalidInputError(
-                f"{self.name}: block {number} came as {values.dtype} {values.shape}; dask promised {self.dtype} "
+                f"{self.name}: block {number} came as {values.dtype} {values.shape}; dask promised "
+                f"{self.dtype} "
                 f"{expected}: give the right meta= where the array is made"
             )
         self._cut[number] = values

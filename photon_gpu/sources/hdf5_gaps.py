@@ -133,8 +133,10 @@ class _Virtual:
             blocks = space.get_select_hyper_blocklist()
         except (NotImplementedError, ValueError, RuntimeError) as error:
             raise InvalidInputError(
-                f"{self._dataset.file.filename}::{self._dataset.name}: this virtual dataset is mapped without bounds, "
-                "so nobody can tell what it lacks. missing='fill' takes what HDF5 finds, and fill values elsewhere"
+                f"{self._dataset.file.filename}::{self._dataset.name}: this virtual dataset is mapped "
+                f"without bounds, "
+                "so nobody can tell what it lacks. missing='fill' takes what HDF5 finds, and fill "
+                "values elsewhere"
             ) from error
         return [
             tuple((int(a), int(b) + 1) for a, b in zip(first, last, strict=True)) for first, last in blocks

@@ -85,11 +85,15 @@ def lost_note(lost: Spans) -> str | None:
     Examples
     --------
     >>> lost_note(((3, 5), (9, 10)))
-    'the source lacks frames 3 to 4, 9, wholly or in part: zeros (or fill values) stand there; recorded as lost'
+    'the source lacks frames 3 to 4, 9, wholly or in part: zeros (or fill values) stand there; recorded as
+    lost'
     """
     if not lost:
         return None
-    return f"the source lacks {_listed(lost)}, wholly or in part: zeros (or fill values) stand there; recorded as lost"
+    return (
+        f"the source lacks {_listed(lost)}, wholly or in part: zeros (or fill values) stand there; "
+        f"recorded as lost"
+    )
 
 
 def with_lost(attributes: dict[str, Any] | None, lost: Spans) -> dict[str, Any] | None:
@@ -98,7 +102,7 @@ def with_lost(attributes: dict[str, Any] | None, lost: Spans) -> dict[str, Any] 
 
 
 def without_lost(source: Source) -> Source:
-    """The frames of a source that it does not lack: zeros in place of the others say nothing of a detector."""
+    """The frames of a source that it does not lack; filled-in zeros tell nothing about a detector."""
     return Present(source) if source.lost and sum(b - a for a, b in source.lost) < source.shape[0] else source
 
 

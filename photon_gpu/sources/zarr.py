@@ -30,8 +30,8 @@ class ZarrSource(SliceableSource):
         What to call it in messages; its URL unless given.
     missing : {"error", "zero", "fill"}
         What to do where chunks, shards or chunks within shards are missing. Zarr reads its fill value
-        there. ``"error"`` refuses; ``"zero"`` allows it, and ``lost`` names the frames; ``"fill"`` takes it for
-        data, as is right for an array whose writer leaves out empty chunks.
+        there. ``"error"`` refuses; ``"zero"`` allows it, and ``lost`` names the frames; ``"fill"`` takes it
+        for data, as is right for an array whose writer leaves out empty chunks.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The right to write at a place: nobody else is, nothing is overwritten unasked, a failure leaves no movie."""
+"""The right to write a movie: one writer, no overwriting unasked, no movie after a failure."""
 
 from __future__ import annotations
 
@@ -213,7 +213,10 @@ class Claim:
             if kept and error is not None:
                 error.add_note(f"{some(kept)} in {self.target.url} is no part of a movie and was kept")
         except Exception as problem:
-            note = f"the unfinished files at {self.target.url} could not be removed ({problem}); delete that folder"
+            note = (
+                f"the unfinished files at {self.target.url} could not be removed ({problem}); "
+                f"delete that folder"
+            )
             if error is None:
                 raise PhotonError(note) from problem
             error.add_note(note)
@@ -246,7 +249,8 @@ def _taken(storage: Storage, found: list[str]) -> str:
         )
     if MARKER in found:
         return (
-            f"{storage.url} is being written, or its writer was killed; if nobody is writing there, resume=True goes "
+            f"{storage.url} is being written, or its writer was killed; if nobody is writing there, "
+            f"resume=True goes "
             "on, photon_gpu.recover finishes a recording, overwrite=True begins anew"
         )
     if ARRAY in found:

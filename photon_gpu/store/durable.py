@@ -52,8 +52,8 @@ def write_unlisted(path: str, data: bytes | memoryview) -> None:
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file that replaces ``path`` once it is complete and synced; an error leaves ``path`` as it was.
 
-    A symbolic link keeps pointing where it does, and an existing file keeps its permissions. What is no regular
-    file (a pipe, ``/dev/stdout``) cannot be replaced and is written to directly.
+    A symbolic link keeps pointing where it does, and an existing file keeps its permissions. What is no
+    regular file (a pipe, ``/dev/stdout``) cannot be replaced and is written to directly.
 
     Examples
     --------

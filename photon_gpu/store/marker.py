@@ -59,7 +59,8 @@ def started() -> dict[str, str]:
 def _process(pid: int) -> tuple[str, str] | None:
     """State and start of a process; None where the system does not tell (no ``/proc``).
 
-    The start is counted from the boot that is named with it, so no change of the clock alters it. Source: proc(5).
+    The start is counted from the boot that is named with it, so no change of the clock alters it. Source:
+    proc(5).
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

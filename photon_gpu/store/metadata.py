@@ -110,7 +110,7 @@ def attributes_of(layout: Layout) -> dict[str, Any]:
 def attributes_json(
     layout: Layout, extra: dict[str, Any], failed_check: dict[str, Any] | None = None
 ) -> bytes:
-    """The bytes of ``.zattrs``, with what else is to be kept there, and the check's verdict where it failed."""
+    """The bytes of ``.zattrs``, with further attributes, and the check's verdict if it failed."""
     attributes = attributes_of(layout)
     check_extra(attributes, extra)
     return _dump({**attributes, **extra, **({CHECK: failed_check} if failed_check else {})})
@@ -135,7 +135,8 @@ def as_read(extra: Any) -> dict[str, Any]:
     Raises
     ------
     InvalidInputError
-        They are no dictionary, JSON does not hold them, two keys become one, or they are too large to be read back.
+        They are no dictionary, JSON does not hold them, two keys become one, or they are too large to be read
+        back.
 
     Examples
     --------
@@ -195,7 +196,8 @@ def describe(array: bytes, attributes: bytes, url: str) -> Description:
     major = version.split(".")[0] if isinstance(version, str) else None
     if major not in _LAYOUT_BY_MAJOR:
         raise UnsupportedVersionError(
-            f"{url}: codec_version {version!r}; this release reads 1.x (plain), 2.x (compact) and 3.x (lossless): "
+            f"{url}: codec_version {version!r}; this release reads 1.x (plain), 2.x (compact) and 3.x "
+            f"(lossless): "
             "a newer photon_gpu may read it"
         )
     shape, chunks = _sizes(meta, "shape", url), _sizes(meta, "chunks", url)
@@ -287,7 +289,8 @@ def _check_memory(chunks: tuple[int, ...], encoding: Encoding, url: str) -> None
     nbytes = math.prod(chunks) * itemsize
     if nbytes > MAX_BYTES or nbytes > memory_bytes():
         raise CorruptDataError(
-            f"{url}: one chunk of {list(chunks)} takes {nbytes:,} bytes; at most {min(MAX_BYTES, memory_bytes()):,} "
+            f"{url}: one chunk of {list(chunks)} takes {nbytes:,} bytes; at most "
+            f"{min(MAX_BYTES, memory_bytes()):,} "
             "are possible here"
         )
 
@@ -299,8 +302,8 @@ def failed_check(attributes: dict[str, Any]) -> dict[str, str]:
 
     Examples
     --------
-    >>> failed_check({"fidelity_check": {"verdict": "FAIL", "failed": [{"name": "snr", "found": "44 % lost"}]}})
-    {'snr': '44 % lost'}
+    >>> failed_check({"fidelity_check": {"verdict": "FAIL", "failed": [{"name": "snr", "found": "44 %
+    lost"}]}}) {'snr': '44 % lost'}
     >>> failed_check({})
     {}
     """

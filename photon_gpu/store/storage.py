@@ -111,8 +111,10 @@ class Storage:
     def _restore(self, name: str) -> str:
         bucket, _, key = self.path(name).partition("/")
         return (
-            f"{self.url}/{name} lies in an archive storage class (GLACIER or DEEP_ARCHIVE) and cannot be read until it "
-            f"is restored, which takes minutes to hours. Ask for it with: aws s3api restore-object --bucket {bucket} "
+            f"{self.url}/{name} lies in an archive storage class (GLACIER or DEEP_ARCHIVE) and cannot "
+            f"be read until it "
+            f"is restored, which takes minutes to hours. Ask for it with: aws s3api restore-object "
+            f"--bucket {bucket} "
             f"--key '{key}' --restore-request Days=7; the other chunks of the movie likewise"
         )
 
@@ -229,7 +231,7 @@ class Storage:
 
 
 def _reach(text: str, storage_options: dict[str, Any]) -> tuple[Any, str]:
-    """Filesystem and path, as ``fsspec.core.url_to_fs`` has them; for a plain path without what that costs."""
+    """Filesystem and path as of ``fsspec.core.url_to_fs``; faster for a plain path."""
     if not storage_options and "://" not in text and "::" not in text:
         return _disk(), _disk()._strip_protocol(text)
     from fsspec.core import url_to_fs
@@ -256,7 +258,7 @@ def without_credentials(text: str) -> str:
 
 
 def _names_below(root: str) -> Iterator[str]:
-    """Of all that is no folder; links to folders are not followed. Without the ``stat`` of each that fsspec does."""
+    """Sizes of all files below a folder, links to folders not followed; no ``stat`` per file."""
     for folder, folders, files in os.walk(root):
         below = Path(folder).relative_to(root).as_posix() + "/" if folder != root else ""
         links = [name for name in folders if (Path(folder) / name).is_symlink()]

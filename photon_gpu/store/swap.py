@@ -47,7 +47,8 @@ class Replaceable:
         check_replaceable(self.storage, names, foreign_too=True)
         if _identity(self.storage) != self.identity:
             raise StoreExistsError(
-                f"{self.storage.url}: somebody else replaced it meanwhile; theirs stays, and the movie that was "
+                f"{self.storage.url}: somebody else replaced it meanwhile; theirs stays, and the "
+                f"movie that was "
                 "written here is removed"
             )
 
@@ -81,7 +82,8 @@ class Replaceable:
         except OSError as error:
             remedy = "move it there by hand" if self.storage.local else "photon_gpu.recover goes on"
             raise PhotonError(
-                f"the new movie is whole at {new.url}, but could not be put in the place of {self.storage.url} "
+                f"the new movie is whole at {new.url}, but could not be put in the place of "
+                f"{self.storage.url} "
                 f"({error}); {remedy}, or encode again with overwrite=True"
             ) from error
 
@@ -127,7 +129,8 @@ def check_replaceable(storage: Storage, names: list[str], *, foreign_too: bool =
     foreign = [name for name in names if name not in own]
     if not own:
         raise StoreExistsError(
-            f"{storage.url} holds {some(names)} and is no movie: it lacks a .zarray with photon_gpu's .zattrs or "
+            f"{storage.url} holds {some(names)} and is no movie: it lacks a .zarray with photon_gpu's "
+            f".zattrs or "
             "manifest; only movies are replaced. Give another name, or move that folder away"
         )
     if foreign and not foreign_too:
@@ -165,7 +168,8 @@ def left_behind_text(storage: Storage) -> str:
     whole = [place.root.split("/")[-1] for place in found if is_whole(place)]
     if storage.names():
         return (
-            f"interrupted overwrites left {some([place.root.split('/')[-1] for place in found])} beside it: delete "
+            f"interrupted overwrites left {some([place.root.split('/')[-1] for place in found])} "
+            f"beside it: delete "
             "them once nobody writes there"
         )
     if whole:
@@ -217,7 +221,8 @@ def put_back(storage: Storage) -> str | None:
         return None
     if len(newest) > 1:
         raise InvalidInputError(
-            f"{storage.url}: nothing is there, and {some([p.root.split('/')[-1] for p in newest])} are whole movies: "
+            f"{storage.url}: nothing is there, and {some([p.root.split('/')[-1] for p in newest])} "
+            f"are whole movies: "
             "rename the one you want"
         )
     if storage.local:
@@ -293,7 +298,8 @@ def _remove_replaced(old: Storage, url: str) -> None:
         kept = remove_own(old)
     except OSError as error:
         warnings.warn(
-            f"the new movie is at {url}; the one it replaced could not be removed ({error}): delete {old.url}",
+            f"the new movie is at {url}; the one it replaced could not be removed ({error}): delete "
+            f"{old.url}",
             PhotonWarning,
             stacklevel=2,
         )
@@ -304,7 +310,8 @@ def _remove_replaced(old: Storage, url: str) -> None:
 
 def _warn_kept(url: str, kept: list[str]) -> None:
     warnings.warn(
-        f"{some(kept)} came into the folder while the movie there was being replaced, and no movie lists them: they "
+        f"{some(kept)} came into the folder while the movie there was being replaced, and no movie "
+        f"lists them: they "
         f"were kept in {url}",
         PhotonWarning,
         stacklevel=2,

@@ -1,4 +1,4 @@
-"""The noise model to encode with: estimated from the movie and kept with it, or stated and held against it."""
+"""The noise model to encode with: estimated from the movie, or stated and checked against it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def given(noise: NoiseModel | str | None) -> NoiseModel | None:
     if isinstance(noise, str) and noise == AUTO:
         return None
     raise InvalidInputError(
-        f"noise is {noise!r}; a NoiseModel(gain=..., offset=..., variance=...), 'auto' (estimate it from the movie) "
+        f"noise is {noise!r}; a NoiseModel(gain=..., offset=..., variance=...), 'auto' (estimate it "
+        f"from the movie) "
         "or None (estimate it, where anything depends on it) is needed"
     )
 
@@ -107,7 +108,8 @@ def _estimated(movie: Source, base: Encoding, attributes: dict[str, Any] | None)
         )
     if movie.device is not None:
         raise InvalidInputError(
-            "no noise model was stated, and noise='auto' needs frames in host memory; frames on a GPU are never sent "
+            "no noise model was stated, and noise='auto' needs frames in host memory; frames on a GPU "
+            "are never sent "
             "down unasked: give noise=NoiseModel(...), or estimate_noise(frames.get()).model"
         )
     from photon_gpu.estimate import estimate_noise
@@ -128,7 +130,8 @@ def refusal(found: NoiseEstimate) -> str:
     why = "; ".join(f"{f.name}: {f.message}" for f in found.warnings if f.severity == "REFUSE")
     return (
         f"{found.source}: its noise cannot be modelled from the movie itself, so nothing was written: {why} "
-        "Either give the model of the detector by hand, noise=NoiseModel(gain=..., offset=<value in the dark>, "
+        "Either give the model of the detector by hand, noise=NoiseModel(gain=..., offset=<value in "
+        "the dark>, "
         "variance=<its variance>), or keep every bit, layout='lossless'"
     )
 
@@ -138,8 +141,8 @@ def note(attributes: dict[str, Any] | None) -> str | None:
 
     Attributes are read from stores, so nothing in them is trusted.
 
-    >>> note({"noise_estimate": {"verdict": "PASS", "model": {"gain": 8.0}, "interval": {"gain": [7.9, 8.1]}}})
-    'estimated from the movie: PASS, gain 8 ADU/photon (95 %: 7.9 to 8.1)'
+    >>> note({"noise_estimate": {"verdict": "PASS", "model": {"gain": 8.0}, "interval": {"gain": [7.9,
+    8.1]}}}) 'estimated from the movie: PASS, gain 8 ADU/photon (95 %: 7.9 to 8.1)'
     >>> note({}) is None
     True
     """

@@ -62,7 +62,8 @@ class Account:
     hidden : (int, int)
         Start of pages that have no directory of their own, and how many they are.
     known : set of bytes
-        Values of tags of the first page of which nothing is lost. tifffile repeats them, unused, at other pages.
+        Values of tags of the first page of which nothing is lost. tifffile repeats them, unused, at other
+        pages.
     """
 
     pixels: int = 0
@@ -90,7 +91,8 @@ class Deletable:
         kind = path.suffix.lower()
         if not path.is_file() or kind not in (".npy", *_TIFF):
             raise InvalidInputError(
-                f"{source.name}: only a .npy or TIFF file is deleted after encoding; others may hold more than "
+                f"{source.name}: only a .npy or TIFF file is deleted after encoding; others may hold "
+                f"more than "
                 "this movie: delete it by hand"
             )
         if source.lost:
@@ -118,7 +120,7 @@ class Deletable:
         return checked
 
     def delete(self, storage: Storage) -> None:
-        """Delete the file, once the finished movie has passed verification and no page of it is missing there."""
+        """Delete the source once the finished movie has passed verification and covers all its pages."""
         from photon_gpu.check.integrity.verify import verify
 
         found = verify(storage)
@@ -183,7 +185,8 @@ def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[
     source.close()
     goes.delete(storage)
     return (
-        f"{goes.path} was deleted: every byte of it was image data or structure, every page was compared with "
+        f"{goes.path} was deleted: every byte of it was image data or structure, every page was "
+        f"compared with "
         "the movie, and the finished movie verified"
     )
 
@@ -303,12 +306,14 @@ def _gap(file: RawFile, start: int, stop: int, pages: list[Directory], found: Ac
 def _refuse_links(path: Path) -> None:
     if path.is_symlink():
         raise InvalidInputError(
-            f"{path} is a symbolic link to {path.resolve()}: deleting it would leave the data there; encode the "
+            f"{path} is a symbolic link to {path.resolve()}: deleting it would leave the data there; "
+            f"encode the "
             "file itself, or delete both by hand"
         )
     if (names := path.stat().st_nlink) > 1:
         raise InvalidInputError(
-            f"{path} has {names} names (hard links): deleting one would leave the data under the others; delete "
+            f"{path} has {names} names (hard links): deleting one would leave the data under the "
+            f"others; delete "
             "them by hand"
         )
 
@@ -318,7 +323,8 @@ def _refuse_losses(path: Path, found: Account, stored: int) -> None:
         listed = [f"{name} ({nbytes:,} bytes)" for name, nbytes in found.lost.most_common(_NAMED)]
         more = f" and {len(found.lost) - _NAMED} more" if len(found.lost) > _NAMED else ""
         raise InvalidInputError(
-            f"{path} is not deleted: the store does not keep its {', '.join(listed)}{more}. Leave out delete_source, "
+            f"{path} is not deleted: the store does not keep its {', '.join(listed)}{more}. Leave out "
+            f"delete_source, "
             "and delete it by hand if none of this is needed"
         )
     if found.pixels == stored:

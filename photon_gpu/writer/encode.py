@@ -114,13 +114,14 @@ def encode(
     backend : {"auto", "numba", "cupy", "numpy"}
         ``"cupy"`` takes all GPUs, ``"cupy:0,2"`` those; ``"auto"`` one where the frames lie there.
     overwrite : bool
-        Replace the movie that is there; the old one goes once the new one is whole. A folder that is no movie, holds
-        other files too, or is being written is refused. A symbolic link stays, and the movie it leads to is replaced.
+        Replace the movie that is there; the old one goes once the new one is whole. A folder that is no
+        movie, holds other files too, or is being written is refused. A symbolic link stays, and the movie it
+        leads to is replaced.
     resume : bool
-        Go on where an encode of the same movie with the same settings was killed. A chunk that it finished is kept
-        if its file is whole and the source's frames have the checksum they had then; if the source was changed, its
-        chunks are encoded again, and a PhotonWarning says so. Nothing there: begin. A failure then leaves what was
-        written, to be resumed again.
+        Go on where an encode of the same movie with the same settings was killed. A chunk that it finished is
+        kept if its file is whole and the source's frames have the checksum they had then; if the source was
+        changed, its chunks are encoded again, and a PhotonWarning says so. Nothing there: begin. A failure
+        then leaves what was written, to be resumed again.
     workers : int, optional
         Threads. Default: one per core.
     budget_bytes : int
@@ -139,8 +140,8 @@ def encode(
         :func:`photon_gpu.fidelity` on a sample. "full": also hold every pixel against the source.
         "sample": only run the lines, on the bytes that go to the store.
         Damage is an error, and nothing is kept. Where a line fails, the movie is kept and says so
-        (``report.failed``, ``.zattrs``), and a :class:`photon_gpu.FidelityWarning` names it; where that warning is
-        made an error, nothing is kept. Chunks of frames on a GPU are only read back.
+        (``report.failed``, ``.zattrs``), and a :class:`photon_gpu.FidelityWarning` names it; where that
+        warning is made an error, nothing is kept. Chunks of frames on a GPU are only read back.
     delete_source : bool
         Delete the source file (.npy or TIFF) once a full check has found nothing. Refused where the file
         holds anything that the store would not (metadata, further images), or is a link.
@@ -202,7 +203,8 @@ def encode(
             mode = False
         if mode == "full" and movie.device is not None:
             raise InvalidInputError(
-                "check='full' compares every pixel, and frames on a GPU are never sent down unasked: frames.get() does"
+                "check='full' compares every pixel, and frames on a GPU are never sent down unasked: "
+                "frames.get() does"
             )
         with Claim(storage, overwrite=overwrite, resume=resume, noted=True) as claim:
             start = time.perf_counter()
@@ -232,7 +234,8 @@ def encode(
             texts: dict[str, bytes] = {}
 
             def note() -> None:
-                # Synced while the first chunks are encoded, before one is written: without it none is ever trusted.
+                # Synced while the first chunks are encoded, before one is written: without it none is ever
+                # trusted.
                 claim.note(plan=tuned.plan)
                 texts.update(metadata.texts(movie.shape, run.chunk, kind, settled.attributes))
 
@@ -294,7 +297,7 @@ def finish(
     stages: Stages,
     written: Callable[[], object] | None = None,
 ) -> int:
-    """Write manifest and :func:`photon_gpu.store.metadata.texts`, once ``written`` returned; returns their bytes."""
+    """Write manifest and :func:`photon_gpu.store.metadata.texts` after ``written``; return their bytes."""
     last = {manifest.NAME: manifest.pack(files, texts), **texts}
     with stages.timed("write"):
         claim.publish(list(last.items()), written)
@@ -349,7 +352,8 @@ class _Run:
         """Encode every chunk, and write all but the last ones; returns the bytes stored.
 
         ``note`` is called once, as soon as somebody has time for it; no chunk is written before it returned.
-        A chunk makes room for the next once it is encoded, if none else is being written outside of that room.
+        A chunk makes room for the next once it is encoded, if none else is being written outside of that
+        room.
         """
         total, self._note = self._movie.shape[0], note
         self._last = -(-total // self._frames) - self.in_flight
@@ -359,7 +363,8 @@ class _Run:
                 self._done += min(self._frames, total - start)
                 self._stored += known[0]
                 continue
-            # A single chunk, unless it is checked, takes less than twice its raw size: the next is read meanwhile.
+            # A single chunk, unless it is checked, takes less than twice its raw size: the next is read
+            # meanwhile.
             if self.in_flight > 1 or self.check is not None:
                 self._make_room(pending, self.in_flight)
             with self._stages.timed("read"):
@@ -375,7 +380,7 @@ class _Run:
         return self._stored
 
     def _noted(self) -> None:
-        """Return once the note is made: by the thread that reads, when it would wait, or by who needs it before."""
+        """Ensure the resume plan is saved; the first caller saves it."""
         with self._noting:
             if self._note_error is not None:
                 raise self._note_error
@@ -465,7 +470,7 @@ class _Run:
                 self._outside.release()
 
     def _frames_crc(self, values: NDArray) -> str | None:
-        """CRC of a chunk's raw frames, unless no listing will need it: of a short encode, or of frames on a GPU."""
+        """CRC of a chunk's raw frames; None for a short encode or frames on a GPU, which list none."""
         if self._movie.device is not None or time.monotonic() - self._began < min(
             _CRC_SECONDS, _LIST_SECONDS
         ):

@@ -82,8 +82,8 @@ def movie(
     preset, predictor, compressor, dither, chunk_frames, backend, workers, budget_bytes, progress, attributes
         As for :func:`photon_gpu.encode`.
     check : {"sample", False, True, "full"}
-        As for :func:`photon_gpu.encode`: what fails is a :class:`photon_gpu.FidelityWarning`, and where that is made
-        an error, neither movie nor row is stored.
+        As for :func:`photon_gpu.encode`: what fails is a :class:`photon_gpu.FidelityWarning`, and where that
+        is made an error, neither movie nor row is stored.
     trust_noise : bool
         Take a stated noise model as it is, unmeasured.
     **source_options

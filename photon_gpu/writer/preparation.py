@@ -1,4 +1,4 @@
-"""What happens to a movie before its first chunk, on one machine and on a cluster alike: refused, or tuned."""
+"""Prepare a movie before its first chunk, on one machine or a cluster: refuse it or tune."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def tune(
 
 
 def _as_begun(encoding: Encoding, noted: dict[str, Any]) -> Encoding:
-    """The identity that chunks of an earlier encode have, or none: what it is made of may have changed since."""
+    """The identity of an earlier encode's chunks, or none: its ingredients may have changed."""
     try:
         return encoding.but(movie_id=noted["attributes"].get(metadata.MOVIE_ID))
     except (PhotonError, KeyError, AttributeError, TypeError):

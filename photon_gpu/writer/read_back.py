@@ -2,8 +2,8 @@
 
 ``check=True`` compares the bytes of every chunk in the store with those encoded, and runs the
 cheap lines of the fidelity report on a sample. ``check="full"`` also decodes every chunk and holds
-every pixel against the source, which alone allows the source to be deleted. ``check="sample"`` reads nothing back: it
-runs the lines on the bytes that go to the store, where that is slow to read or cannot be read yet.
+every pixel against the source, which alone allows the source to be deleted. ``check="sample"`` reads nothing
+back: it runs the lines on the bytes that go to the store, where that is slow to read or cannot be read yet.
 """
 
 from __future__ import annotations

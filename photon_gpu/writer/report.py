@@ -133,6 +133,7 @@ def little_light(mean: float, encoding: Encoding) -> str | None:
     if encoding.layout != "plain" or noise is None or not np.isfinite(mean) or noise.photons(mean) >= 5.0:
         return None
     return (
-        f"about {max(noise.photons(mean), 0.0):.1f} photons per pixel: below 5, labels of plain are up to 0.14 sigma "
+        f"about {max(noise.photons(mean), 0.0):.1f} photons per pixel: below 5, labels of plain are "
+        f"up to 0.14 sigma "
         "off where photons are resolved (movie.counts is not); layout 'compact' or 'lossless' may be smaller"
     )

@@ -81,7 +81,8 @@ def stored_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any],
     changed = sorted(key for key in {*noted, *plan} - {_SOURCE} if noted.get(key) != plan.get(key))
     if changed:
         raise StoreExistsError(
-            f"{storage.url}: what was begun there is another movie, or was given other settings ({', '.join(changed)} "
+            f"{storage.url}: what was begun there is another movie, or was given other settings "
+            f"({', '.join(changed)} "
             "differ); give the same source and settings, or overwrite=True to begin anew"
         )
     try:
@@ -110,7 +111,7 @@ def stored_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any],
 
 
 def _file_of(source: Source) -> dict[str, int] | None:
-    """Size and time of the last change of the file that a movie is read from; None where it is no local file."""
+    """Size and last change of a movie's source file; None if it is no local file."""
     path = Path(source.name.rpartition("::")[0] or source.name)
     try:
         found = path.stat()
@@ -125,7 +126,8 @@ def _warn_changed(source: Source, noted: dict[str, Any], plan: dict[str, Any], c
     if isinstance(before, dict) and isinstance(now, dict) and before != now:
         how = f" (its size was {before.get('size')} bytes and is {now.get('size')}; it was written to since)"
     warnings.warn(
-        f"{source.name} was changed after this encode began{how}: the frames of {changed} of {of} stored chunks are "
+        f"{source.name} was changed after this encode began{how}: the frames of {changed} of {of} "
+        f"stored chunks are "
         "others now, and those chunks are encoded again",
         PhotonWarning,
         stacklevel=2,

@@ -51,7 +51,8 @@ def _zstd(level: int, shuffle: int) -> Compressor:
 class _Preset:
     """Candidates in order of preference (a tie goes to the first), and how much of the movie to try.
 
-    ``coded``: levels by which residuals are sorted and coded; fewer, whose tables are smaller, for small bands.
+    ``coded``: levels by which residuals are sorted and coded; fewer, whose tables are smaller, for small
+    bands.
     """
 
     pixels: int
@@ -102,7 +103,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Choice:
-    """The encoding chosen, every trial, the sample's mean light, and a CRC of its codes (layout ``compact``)."""
+    """The encoding chosen, every trial, the sample's mean light, and a CRC of its ``compact`` codes."""
 
     encoding: Encoding
     trials: tuple[Trial, ...]
@@ -237,7 +238,8 @@ def _choose_compact(
     alone = [one for one in tried if one.predictor.name == "none"]
     tried = [one for one in tried if one.predictor.name != "none"]
     sizes = sizes_of(tried)
-    # In noise zstd finds no matches: what is not predicted takes its entropy, and need not be tried to know that.
+    # In noise zstd finds no matches: what is not predicted takes its entropy, and need not be tried to know
+    # that.
     most = _CLOSE * 8 * min(sizes) / sum(block.size for block in blocks) if tried else np.inf
     alone = [one for one in alone if bits[one.exact] < max(most, _NOISE_BITS)]
     tried, sizes = tried + alone, sizes + sizes_of(alone)
@@ -277,7 +279,8 @@ def sample(
             [values.reshape(-1, rows, columns) for values in whole], source, encoding, backend
         )
     starts = sorted({0, (chunks // 2) * chunk_frames if chunks > 1 else 0})
-    # A small sample is one band of each chunk: what every trial costs apart from its size would count for more.
+    # A small sample is one band of each chunk: what every trial costs apart from its size would count for
+    # more.
     bands = [(0.3, 0.7)] * len(starts) if pixels >= _SHARED or len(starts) < 2 else [(0.3,), (0.7,)]
     per_block = max(pixels // sum(map(len, bands)), 1)
     most = max(1, min(chunk_frames, _MOST_READ * pixels // (rows * columns)))
@@ -290,7 +293,8 @@ def sample(
         places = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in shares})
         blocks += [values[:, place : place + band] for place in places]
     if pixels < _SHARED and len({block.shape for block in blocks}) == 1:
-        # Candidates of small samples are of pixels each by itself, so parts may lie side by side: half the calls.
+        # Candidates of small samples are of pixels each by itself, so parts may lie side by side: half the
+        # calls.
         blocks = [np.concatenate(blocks, axis=1)]
     return _brought_here(blocks, source, encoding, backend)
 

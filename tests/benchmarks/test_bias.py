@@ -1,4 +1,4 @@
-"""How far decoding moves the mean, summed exactly over the distribution of a pixel; see benchmarks/bias.py."""
+"""Decoding moves the mean by little, summed exactly over a pixel's distribution; see benchmarks/bias.py."""
 
 from __future__ import annotations
 

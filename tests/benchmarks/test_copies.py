@@ -18,8 +18,8 @@ def test_what_a_line_allocates_is_counted_to_it_even_if_it_is_gone_at_once():
     assert 2 * 800_000 < sum(watch.lines.values()) < 6 * 800_000
 
 
-# Bytes allocated per raw byte of a chunk of two-byte samples, beside memory that threads keep; each figure is of
-# buffers that are named beside it.
+# Bytes allocated per raw byte of a chunk of two-byte samples, beside memory that threads keep; each figure is
+# of buffers that are named beside it.
 MOST = {
     ("compact", "write"): 1.05,  # payload of half a byte; compressed bytes twice
     ("compact", "read"): 1.55,  # the result; compressed bytes twice

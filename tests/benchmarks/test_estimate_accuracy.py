@@ -117,7 +117,10 @@ def test_the_summary_tells_what_the_oracle_could_have_had():
     ]
     text = "\n".join(summary(rows, [row(trouble="motion")] * 3))
     assert "7 movies: 2 refused, 1 of them within the oracle's reach of the gain; 4 estimated" in text
-    within = "- Gain, 5e6 pairs or more, within the oracle's reach: 3 of 4 movies, error median 0.5, worst 3.5 %; 1 above 3 %"
+    within = (
+        "- Gain, 5e6 pairs or more, within the oracle's reach: 3 of 4 movies, error median 0.5, "
+        "worst 3.5 %; 1 above 3 %"
+    )
     assert f"{within}; the interval holds the truth in 2; our standard error is 2.0 times" in text
     assert "  - 10 ADU, 7 photons, read noise 1, 20 frames, still, PASS: -3.5, oracle 0.5, outside" in text
     assert (

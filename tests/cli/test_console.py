@@ -16,7 +16,7 @@ from photon_gpu.cli.console import _finite, fail, one_line
 
 
 def on_a_terminal(words, folder, **streams):
-    """Run a command whose streams are a terminal of 100 columns, unless given; returns it and what was shown."""
+    """Run a command on a terminal of 100 columns, or given streams; return it and what it showed."""
     inner, outer = pty.openpty()
     fcntl.ioctl(outer, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color"}

@@ -1,4 +1,4 @@
-"""Whatever database refers to a movie, and in whatever column, the movie stays; where that cannot be known, all stay."""
+"""A movie stays if any database refers to it in any column; if that cannot be known, all stay."""
 
 from __future__ import annotations
 
@@ -211,7 +211,8 @@ def test_a_view_copied_to_a_table_protects(dj, schema, store, made):
     table.insert1({"recording_id": 1, "movie": A})
     name, conn = f'"{schema.database}"', dj.conn()
     conn.query(
-        f"CREATE VIEW {name}.seen AS SELECT recording_id, movie #>> '{{}}' AS movie FROM {table.full_table_name}"
+        f"CREATE VIEW {name}.seen AS SELECT recording_id, movie #>> '{{}}' AS movie FROM "
+        f"{table.full_table_name}"
     )
     conn.query(f"CREATE {made} {name}.copied AS SELECT * FROM {name}.seen")
     table.delete()

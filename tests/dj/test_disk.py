@@ -1,4 +1,4 @@
-"""Insert and collection on a disk that fails, or in a process that is killed, at every call that changes the disk."""
+"""Insert and collect on a disk that fails, or in a process that is killed, at every disk call."""
 
 from __future__ import annotations
 

@@ -134,7 +134,8 @@ def test_insert_killed_midway(dj, database, schema, store, kind):
         + textwrap.dedent("""
         def die(done, total):
             os.kill(os.getpid(), signal.SIGKILL)
-        Recording.insert1({"recording_id": 1, "movie": pg.movie(A, chunk_frames=50, progress=die, noise=pg.NoiseModel())})
+        movie = pg.movie(A, chunk_frames=50, progress=die, noise=pg.NoiseModel())
+        Recording.insert1({"recording_id": 1, "movie": movie})
     """),
     )
     process.communicate(timeout=100)

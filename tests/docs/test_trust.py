@@ -1,4 +1,4 @@
-"""docs/trust.md says what the code does: every line and limit of the report, every finding of the estimate."""
+"""docs/trust.md says what the code does: every line and limit of the report, every finding."""
 
 import re
 from pathlib import Path

@@ -27,7 +27,7 @@ def test_two_photon_cortex():
 
 
 def test_two_photon_cortex_by_hand():
-    """Plain photon transfer, pixel by pixel, of the pixels that are neither bright nor steep; and the dark level."""
+    """Pixelwise photon transfer of pixels that are neither bright nor steep; and the dark level."""
     with pg.open_source(recording("2p_cortex.tif")) as source:
         movie = source.read(0, source.shape[0]).astype(float)
     level = movie.mean(axis=0)

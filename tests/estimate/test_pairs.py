@@ -111,7 +111,7 @@ def test_light_that_fades_within_a_window_is_at_the_level_of_the_measured_half()
 
 
 def test_fading_costs_the_line_nothing():
-    """Sorted by light that is not theirs, samples of both halves shared strata, and the error was 9 times as large."""
+    """Sorted by another light, both halves' samples shared strata, and the error was 9 times as large."""
     errors = []
     for light in (fading(), np.broadcast_to(fading().mean(axis=0), fading().shape)):
         cells = cells_of(detect(light, read=24.0))

@@ -1,1 +1,1 @@
-"""Faults of every kind, by schedule and seed. Invariant: an acknowledged frame decodes exactly, or is named as lost."""
+"""Faults of every kind, by schedule and seed: an acknowledged frame decodes, or is named as lost."""

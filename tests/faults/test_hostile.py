@@ -1,4 +1,4 @@
-"""Metadata made to hurt: petabytes, negatives, no JSON, nests, pickles, tricks with paths. A clear error, quickly, in little memory."""
+"""Hostile metadata (petabytes, negatives, pickles, path tricks): a clear, quick error in little memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGKILL at every call that changes a disk, and at random times: nothing acknowledged is lost, twice is once."""
+"""SIGKILL at every disk call and at random times: nothing acknowledged is lost or doubled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any order of appends, outages, kills, recoveries and closes. The model is a dictionary of acknowledged frames."""
+"""Any order of appends, outages, kills, recoveries and closes, against a dictionary as model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store that fails, by schedule and by chance: frames wait in the spool, and nothing is missing when it is back."""
+"""A store that fails, by schedule and by chance: frames wait in the spool, and none is missing after."""
 
 from __future__ import annotations
 
@@ -550,7 +550,7 @@ def test_resume_does_a_chunk_again_that_was_altered(memory_disk, monkeypatch):
 
 @pytest.mark.parametrize("layout", ["compact", "plain", "lossless"])
 def test_resume_keeps_a_chunk_that_is_not_listed_only_if_it_is_what_the_source_gives(memory_disk, layout):
-    """A kill between a chunk and the next listing: such chunks are encoded again, and written if they differ."""
+    """A kill between a chunk and the next listing: such chunks are encoded again, written if changed."""
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
     options = {
         "chunk_frames": 2,

@@ -129,7 +129,8 @@ CASES: dict[str, dict] = {
         predictor=replace(_predictor("full"), levels=255),
         shape=(6, 30, 31),
     ),
-    # Coded: of enough samples to be shorter so, in several bands, with residuals above those that are symbols.
+    # Coded: of enough samples to be shorter so, in several bands, with residuals above those that are
+    # symbols.
     **{
         f"compact-2.4-coded-{name}": dict(
             dtype=dtype,

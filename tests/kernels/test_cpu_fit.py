@@ -10,7 +10,7 @@ from photon_gpu.engine.codec.predictors import rates
 
 
 def terms_of(mean, previous, now, centre, kept, alone):
-    """Terms ``(17, n)`` of every pixel of the rows ``kept``, from whole frames with their edges replicated."""
+    """Terms ``(17, n)`` of every pixel of the rows ``kept``, from frames with replicated edges."""
 
     def around(frame):
         padded = np.pad(frame, 1, mode="edge")

@@ -1,4 +1,4 @@
-"""The coder of sorted residuals: word for word what FORMAT.md says, and nothing it is given makes it stumble."""
+"""The coder of sorted residuals: word for word as in FORMAT.md, and safe with any input."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The CUDA kernels, executed by g++ behind a shim, against the reference, bit for bit.
 
-No GPU code is run here (tests/engine/gpu/test_on_gpu.py does, where there is one): the same source, compiled for
-the host, every thread of every block in several orders, launched by the very ``kernels/cuda.py``.
+No GPU code is run here (tests/engine/gpu/test_on_gpu.py does, where there is one): the same source, compiled
+for the host, every thread of every block in several orders, launched by the very ``kernels/cuda.py``.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ def test_mixes(device: Device, codes: str, shape: tuple[int, int, int], name: st
 
 
 def in_bands(device: Device, host: np.ndarray, bands: int, *, apart: int) -> tuple[Any, np.ndarray]:
-    """Frames ``(T, n)`` on the device as views ``(bands, T, n / bands)`` of rows that lie apart; and the same here."""
+    """Device frames ``(T, n)`` as views ``(bands, T, n / bands)`` of separate rows; and their twins here."""
     frames, pixels = host.shape
     there = device.put(host, apart=apart).reshape(frames, bands, pixels // bands).transpose(1, 0, 2)
     return there, host.reshape(frames, bands, -1).transpose(1, 0, 2)

@@ -57,7 +57,7 @@ def test_unpack(device: Device, codes: str, skew: int) -> None:
 
 @pytest.mark.parametrize("codes", CODES)
 def test_unpack_of_what_was_altered(device: Device, codes: str) -> None:
-    """Counted as by the reference, segments without fault right, and nothing read or written beyond the arrays."""
+    """Counted as by the reference, segments right, and nothing accessed beyond the arrays."""
     residuals, segment = np.random.default_rng(1).integers(0, 40, 5001).astype(codes), 500
     nibbles, escapes, starts = packed(residuals, segment)
     more, fewer, last = nibbles.copy(), nibbles.copy(), nibbles.copy()

@@ -1,4 +1,4 @@
-"""The gate refuses what the encoder would refuse, no more; what passed it is stored, in one way or another."""
+"""The gate refuses what the encoder would refuse, and no more; what passed is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recording without a noise model estimates one; one that was stated is held against the frames, which are never lost."""
+"""A recording without a noise model estimates one; a stated one is checked, and no frame is lost."""
 
 import warnings
 

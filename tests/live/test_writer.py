@@ -442,7 +442,7 @@ def test_a_recording_of_no_frame_leaves_no_trace(tmp_path):
 
 
 def test_memory_is_bounded_by_the_queue(tmp_path):
-    """Twenty times the queue goes through; what numpy and Python hold grows by no more than the queue and chunks in hand."""
+    """Twenty times the queue goes through; memory grows by no more than the queue and open chunks."""
     import psutil
 
     frame = camera(1, (512, 512))[0]

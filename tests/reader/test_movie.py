@@ -257,7 +257,8 @@ def test_without_a_manifest_a_compact_chunk_still_knows_itself(tmp_path):
         flipped[place] ^= 0x10
         (tmp_path / "m/0.0.0").write_bytes(flipped)
         try:
-            # A flip that changes no value (an unused bit of the Blosc header) may pass; a wrong value may not.
+            # A flip that changes no value (an unused bit of the Blosc header) may pass; a wrong value may
+            # not.
             np.testing.assert_array_equal(pg.open(tmp_path / "m").counts[...], expected)
             unnoticed += 1
         except CorruptDataError:

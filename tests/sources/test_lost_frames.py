@@ -1,4 +1,4 @@
-"""Frames that a source lacks are an error; zeros that were asked for are named wherever the movie is looked at."""
+"""Frames that a source lacks are an error; requested zeros are named wherever the movie is shown."""
 
 import json
 

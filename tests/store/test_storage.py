@@ -159,7 +159,7 @@ def test_a_required_file_names_itself_when_it_is_missing(store):
 
 
 def test_names_of_a_disk_are_those_that_fsspec_finds(tmp_path):
-    """Folders in folders, links to a file and to a folder, which is not followed; what is half written is left out."""
+    """Nested folders, links to a file and to a folder, which is not followed; partial files are left out."""
     root, elsewhere = tmp_path / "m.zarr", tmp_path / "elsewhere"
     for folder in (root / "deep" / "deeper", root / "empty", elsewhere):
         folder.mkdir(parents=True)

@@ -96,7 +96,7 @@ class HostModule:
         self._library.set_poison(ctypes.c_ubyte(poison))
 
     def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: list) -> None:
-        """Run a kernel. An argument is an address (int) for a pointer, or a NumPy scalar of the exact type."""
+        """Run a kernel. A pointer argument is an address (int), others NumPy scalars of the exact type."""
         wanted = self.signatures[name]
         if len(arguments) != len(wanted):
             raise HostLaunchError(f"{name}: {len(arguments)} arguments, the kernel takes {len(wanted)}")

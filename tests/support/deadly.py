@@ -16,8 +16,8 @@ from photon_gpu.sources.base import Source
 class Deadly(Source):
     """Notes every read of a chunk in ``folder``; the first worker that reads frame ``killer`` dies of it.
 
-    ``killer`` None kills nobody; ``broken`` names a frame whose reading is an error. Frames that are looked at
-    to tune, however many at once, do no harm and are not noted.
+    ``killer`` None kills nobody; ``broken`` names a frame whose reading is an error. Frames that are looked
+    at to tune, however many at once, do no harm and are not noted.
     """
 
     name = "deadly"

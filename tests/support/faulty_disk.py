@@ -1,4 +1,4 @@
-"""Stands between photon_gpu and the disk: counts system calls, kills the process at one, remembers what was synced."""
+"""Stands between photon_gpu and the disk: counts system calls, kills at one, remembers syncs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An fsspec filesystem that fails as stores do, by schedule or by chance and seed, above a folder that does not."""
+"""An fsspec filesystem that fails as stores do, by schedule or by seed, above one that does not."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Chance:
 
 
 class Script:
-    """The ``n``-th (from 0) operation of a kind on a name that ends so fails: ``{("write", "1.0.0", 0): "503"}``."""
+    """Fail the ``n``-th (from 0) operation on names that end so: ``{("write", "1.0.0", 0): "503"}``."""
 
     def __init__(self, plan):
         self.plan = dict(plan)

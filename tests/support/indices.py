@@ -11,7 +11,7 @@ from photon_gpu.errors import PhotonError
 
 @st.composite
 def indices(draw, shape):
-    """Any index, most of them of the array: all kinds of parts in any order, with arrays that mostly go together."""
+    """Any index, most of them valid: all parts in any order, with arrays that mostly broadcast."""
     block = draw(st.sampled_from([(1,), (2,), (3,), (2, 3), (0,), (3, 1, 2)]))
 
     def chance():  # places one by one are too much to draw

@@ -86,7 +86,7 @@ def mixes(codes: str, shape: tuple[int, int, int]) -> Iterator[tuple[np.ndarray,
 
 
 def each_frame(weights: np.ndarray, frames: int) -> np.ndarray:
-    """Two rows of 11 weights as the full kernels take them: 16 for each frame, its neighbours turned by one."""
+    """Two rows of 11 weights as full kernels take them: 16 per frame, neighbours turned by one."""
     rows = mix(weights, frames)
     for t, row in enumerate(rows):
         row[1:9] = np.roll(row[1:9], t)
@@ -99,7 +99,7 @@ def weights_of(name: str, weights: np.ndarray, frames: int) -> np.ndarray:
 
 
 def residuals_to_pack(codes: str) -> Iterator[tuple[np.ndarray, int]]:
-    """Residuals and lengths of segments: every value; tiles and runs of every odd size; all, none and few escaped."""
+    """Residuals and segment lengths: every value; odd tiles and runs; all, none and few escaped."""
     top = np.iinfo(codes).max
     everything = every_value(codes)
     for segment in (20_006, 1 << 16):
@@ -151,7 +151,7 @@ def packed(residuals: np.ndarray, segment: int) -> tuple[np.ndarray, np.ndarray,
 def sorted_by_level(
     codes: np.ndarray, weights: np.ndarray, rates: np.ndarray, levels: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals by ``full`` in the order of their levels, and where each level begins and ends, by the reference."""
+    """Residuals by ``full`` in the order of their levels, and each level's bounds, by the reference."""
     frames, rows, columns = codes.shape
     state, residuals = np.empty((3, rows + 2, columns + 2), np.int32), np.empty_like(codes)
     reference.predict_full(codes, weights, rates, state, residuals)

@@ -1,4 +1,4 @@
-"""Real servers on 127.0.0.1 and free ports: PostgreSQL, two S3 and GCS from pip, MariaDB or MySQL from the system."""
+"""Real servers on free local ports: PostgreSQL, two S3 and GCS from pip, MariaDB or MySQL."""
 
 from __future__ import annotations
 

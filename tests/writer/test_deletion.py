@@ -186,7 +186,7 @@ def test_a_movie_of_fewer_frames_than_the_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize("layout", ["plain", "zlib", "one directory", "big-endian", "npy"])
 def test_a_reader_that_reads_other_pixels_deletes_nothing(tmp_path, monkeypatch, layout):
-    """What a full check cannot see: the stored movie agrees with what was read, which is not what is there."""
+    """What a full check cannot see: the movie agrees with what was read, not with what is there."""
     if layout == "npy":
         path = tmp_path / "m.npy"
         np.save(path, MOVIE)

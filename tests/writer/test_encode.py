@@ -506,7 +506,7 @@ def test_no_chunk_is_written_before_the_plan_is_noted(tmp_path, monkeypatch):
 
 @pytest.fixture
 def waiting_source(monkeypatch):
-    """Makes sources of 9 frames; once they are encoded, who reads more than the first chunk waits for ``ready``."""
+    """Make sources of 9 frames; after encoding, reads beyond the first chunk wait for ``ready``."""
     tuned, reader = writer.tune, threading.current_thread()
 
     class Waiting(ArraySource):
@@ -632,7 +632,7 @@ def test_while_one_chunk_is_written_the_next_is_encoded_however_small_the_budget
 
 @pytest.mark.parametrize(("flying", "check", "most"), [(1, False, 1), (3, False, 2), (1, True, 0)])
 def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying, check, most):
-    """Of a single chunk the next one is read meanwhile, and no more; one that is checked is held until it was."""
+    """Behind a single chunk only the next one is read; a checked chunk is kept until checked."""
     alive, held, late, tuned = set(), [], [], []
     choose, encode = tuning.choose, Compact.encode
     monkeypatch.setattr(

@@ -60,6 +60,7 @@ def test_tuning_is_that_of_encode_and_finds_the_chunks_that_are_there(tmp_path):
     assert first.choice.encoding == report.encoding == first.layout.encoding
     assert list(stages.seconds) == ["tune"]
     again = tune(open_source(VALUES), begun, place, first.plan, stages=stages, **TUNED)
-    # They are looked at one by one as they are written: the manifest of a finished movie has no CRC of raw frames.
+    # They are looked at one by one as they are written: the manifest of a finished movie has no CRC of raw
+    # frames.
     assert first.stored == Stored()
     assert again.stored == Stored(present=frozenset({"0.0.0", "1.0.0", "2.0.0"}))

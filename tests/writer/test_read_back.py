@@ -1,4 +1,4 @@
-"""``encode(check=True)`` reads back what it wrote; a source goes only after every pixel was held against it."""
+"""``encode(check=True)`` reads back what it wrote; a source goes only after every pixel matched."""
 
 import json
 import warnings

@@ -1,4 +1,4 @@
-"""The choice of predictor and compressor: by size alone, the same every time, never worse than what was tried."""
+"""The choice of predictor and compressor: by size alone, repeatable, never worse than a trial."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_sample_is_small_whatever_the_movie(shape, pixels):
 
 
 def test_few_levels_are_tried_only_where_tables_count():
-    """Of 40 frames of 48 x 64 tables are a good part; of bands of a quarter of a million samples they are not."""
+    """Tables are a good part of 40 frames of 48 x 64, and not of bands of 250,000 samples."""
     values, noise = MOVIES["steady scene"]
     large = np.concatenate([values, values, values])
     for movie, levels in ((values, {0, 64, 16}), (large, {0, 64})):
@@ -206,7 +206,7 @@ def test_where_levels_differ_coding_by_them_is_smallest():
 
 
 def test_a_small_sample_is_one_block_of_parts_that_lie_side_by_side():
-    """Rows of the first and of the middle chunk, in the same columns; a short middle chunk stays a block of its own."""
+    """Rows of the first and middle chunk, in the same columns; a short middle chunk stays a block."""
     values = np.arange(80)[:, None, None] * 1000 + np.arange(600)[:, None] + np.zeros(64)
     encoding = Encoding(layout="compact")
     [block] = sample(open_source(values.astype("float32")), encoding, NUMBA, 40, 1 << 17)

@@ -26,7 +26,7 @@ def test_the_second_time_is_free(layout, dtype, dither):
 
 
 def test_an_encode_compiles_nothing_after_it():
-    """In a fresh process without numba's cache: every signature that an encode of 8-bit codes needs is there."""
+    """In a fresh process without Numba's cache: every signature that an 8-bit encode needs is there."""
     code = """
         import numpy as np, photon_gpu as pg
         from photon_gpu.engine.dispatch import get_backend

@@ -31,7 +31,7 @@ _PIECE_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Raw values of some rows of an encoded chunk: frames ``start...`` of the chunk, rows ``top...`` of a frame."""
+    """Raw values of some rows of an encoded chunk: frames from ``start``, rows from ``top``."""
 
     start: int
     top: int
@@ -103,8 +103,8 @@ def lines_of(layout: Layout, blocks: Sequence[Block], frames: int) -> tuple[Repo
 class ChunkSample:
     """Compares some chunks, evenly spread over a movie of unknown length, with what they were encoded from.
 
-    Chunks are decoded from the bytes that go to the store, on a thread of its own: whoever encodes waits for a
-    copy of a few rows, and for nothing else.
+    Chunks are decoded from the bytes that go to the store, on a thread of its own: whoever encodes waits for
+    a copy of a few rows, and for nothing else.
     """
 
     def __init__(self) -> None:

@@ -116,6 +116,7 @@ class PixelComparison:
             measured(
                 "worst",
                 self.worst_steps,
-                f"{self.worst_steps:.2f} steps, {self.worst_steps * step:.2f} sigma; {self.worst_adu:g} ADU ({at})",
+                f"{self.worst_steps:.2f} steps, {self.worst_steps * step:.2f} sigma; "
+                f"{self.worst_adu:g} ADU ({at})",
             ),
         ]

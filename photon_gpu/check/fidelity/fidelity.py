@@ -191,7 +191,8 @@ def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[li
     """A lossless movie without a noise model: every value must be the same, bit for bit."""
     if raw.shape != movie.shape or raw.dtype.name != movie.encoding.dtype:
         raise InvalidInputError(
-            f"{raw.name} is {raw.dtype.name} of shape {raw.shape}; the movie is {movie.encoding.dtype} of shape "
+            f"{raw.name} is {raw.dtype.name} of shape {raw.shape}; the movie is "
+            f"{movie.encoding.dtype} of shape "
             f"{movie.shape}: they are not the same recording"
         )
     differing = 0

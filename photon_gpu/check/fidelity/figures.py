@@ -260,7 +260,10 @@ def _table(figure: Any, fidelity: FidelityFacts) -> None:
     facts = fidelity.facts
     box = {"boxstyle": "round,pad=0.45", "fc": STATUS[fidelity.verdict], "ec": "none"}
     ax.text(0.01, 0.8, fidelity.verdict, color="white", fontsize=20, weight="bold", va="center", bbox=box)
-    head = f"{facts['ratio']:.2f} times smaller · {facts['bits_per_pixel']:.2f} bits per pixel · step {facts['step']}"
+    head = (
+        f"{facts['ratio']:.2f} times smaller · {facts['bits_per_pixel']:.2f} bits per pixel · step "
+        f"{facts['step']}"
+    )
     ax.text(
         0.12, 0.5, f"Fidelity of {_end(fidelity.url)}", fontsize=16, weight="bold", color=INK, va="center"
     )

@@ -183,7 +183,8 @@ def _variances(sample: Sample, levels: LightLevels) -> list[ReportLine]:
         measured(
             "snr",
             max(cost, 0.0),
-            f"{max(cost, 0.0):.2f} % measured, {100 * (1 - 1 / math.sqrt(ideal)):.2f} % by theory for step {step:g}",
+            f"{max(cost, 0.0):.2f} % measured, {100 * (1 - 1 / math.sqrt(ideal)):.2f} % by theory for "
+            f"step {step:g}",
             f"the step of {step:g} sigma is coarse; 0.5 costs 1 %" if step > 1 else "",
         )
     )
@@ -249,7 +250,10 @@ def _grade_noise(
     bright = photons >= min(2.0, float(photons.max()))
     at = int(np.flatnonzero(bright)[np.abs(ratios[bright] - 1).argmax()])
     middle = float(np.median(ratios[bright]))
-    text = f"{middle:.2f} (median), {ratios[at]:.2f} at {photons[at]:.3g} photons, farthest of {len(photons)} levels"
+    text = (
+        f"{middle:.2f} (median), {ratios[at]:.2f} at {photons[at]:.3g} photons, farthest of "
+        f"{len(photons)} levels"
+    )
     cause = (
         f"the model's gain or offset is wrong: the variance is {middle:.2f} times what it says, so gain is "
         f"nearer to {noise.gain * middle:.3g}; photon-gpu estimate measures it"

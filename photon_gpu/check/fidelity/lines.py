@@ -51,7 +51,8 @@ LIMITS = {
         warn=25.0,
         fail=50.0,
         unit=" %",
-        reason="the step is counted in sigma of the model: a variance 50 % off makes every step 1.2 times too "
+        reason="the step is counted in sigma of the model: a variance 50 % off makes every step 1.2 "
+        "times too "
         "coarse or too fine. 25 % leaves room for excess noise and weak correlations of real detectors",
     ),
     "snr": Limit(
@@ -89,14 +90,16 @@ LIMITS = {
         warn=1.0,
         fail=1.25,
         unit=" steps",
-        reason="a value decodes to somewhere in its bin, so at most one bin's width away; integers add their rounding",
+        reason="a value decodes to somewhere in its bin, so at most one bin's width away; integers "
+        "add their rounding",
     ),
     "bias": Limit(
         title="Bias of single pixels, at every light",
         warn=3.0,
         fail=5.0,
         unit=" % of a sigma",
-        reason="3 % is the bar of the decoder at step 0.5 for integers (2 % for floats); rounding always down, "
+        reason="3 % is the bar of the decoder at step 0.5 for integers (2 % for floats); rounding "
+        "always down, "
         "or an inverse made for averages, costs 5 to 40 %",
     ),
     "labels": Limit(
@@ -104,7 +107,8 @@ LIMITS = {
         warn=3.0,
         fail=50.0,
         unit=" % of a sigma",
-        reason="labels lie on the grid of the step, and where single photons are resolved they cannot follow the "
+        reason="labels lie on the grid of the step, and where single photons are resolved they cannot "
+        "follow the "
         "curve of the transform: up to 22 % at no light. movie.counts is not affected",
     ),
     "averages": Limit(
@@ -119,7 +123,8 @@ LIMITS = {
         warn=3.0,
         fail=5.0,
         unit=" %",
-        reason="quantization adds step^2/12 and nothing else; more is noise nobody planned, less is smoothing",
+        reason="quantization adds step^2/12 and nothing else; more is noise nobody planned, less is "
+        "smoothing",
     ),
     "slope": Limit(
         title="Slope of the mean-variance line, before and after",
@@ -133,7 +138,8 @@ LIMITS = {
         warn=5.0,
         fail=10.0,
         unit=" %",
-        reason="greatest distance of its distribution from the uniform one; noise wider than a step makes it uniform, "
+        reason="greatest distance of its distribution from the uniform one; noise wider than a step "
+        "makes it uniform, "
         "and theory (the cost of the step, no bias) rests on that. Resolved photon peaks leave up to 4 %",
     ),
     "white": Limit(
@@ -148,7 +154,8 @@ LIMITS = {
         warn=0.1,
         fail=0.2,
         unit="",
-        reason="a residual that follows the light has taken some of it, or added to it; a correlation of 0.1 is 1.4 % "
+        reason="a residual that follows the light has taken some of it, or added to it; a correlation "
+        "of 0.1 is 1.4 % "
         "of a sigma at step 0.5, half of what the bar on bias allows",
     ),
     "percentiles": Limit(
@@ -163,7 +170,8 @@ LIMITS = {
         warn=0.3,
         fail=0.6,
         unit=" of the spread",
-        reason="control: the same movie with fresh noise of the modelled size. 0.3 of its spread adds 4 % to the "
+        reason="control: the same movie with fresh noise of the modelled size. 0.3 of its spread adds "
+        "4 % to the "
         "error bars, 0.6 adds 17 %; theory says step/sqrt(12)",
     ),
     "events": Limit(
@@ -171,7 +179,8 @@ LIMITS = {
         warn=0.0,
         fail=5.0,
         unit=" % fewer agree",
-        reason="events of the decoded movie must agree with those of the raw one at least as well as those of two "
+        reason="events of the decoded movie must agree with those of the raw one at least as well as "
+        "those of two "
         "redrawings of the same movie agree with each other",
     ),
     "efficiency": Limit(
@@ -179,7 +188,8 @@ LIMITS = {
         warn=100.0,
         fail=900.0,
         unit=" %",
-        reason="noise alone carries log2(4.133/step) bits per pixel, which no codec gets below; far above it, another "
+        reason="noise alone carries log2(4.133/step) bits per pixel, which no codec gets below; far "
+        "above it, another "
         "layout or preset would do better. Larger than the raw movie fails",
     ),
 }

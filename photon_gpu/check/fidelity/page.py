@@ -32,7 +32,8 @@ h2 { font-size: 16px; margin: 0; padding: 14px 18px 10px; border-bottom: 1px sol
 .soft { color: var(--soft); }
 .verdict { color: #fff; font-size: 26px; font-weight: 700; letter-spacing: .04em; padding: 12px 22px;
   border-radius: 12px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 14px; margin-bottom: 18px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 14px;
+  margin-bottom: 18px; }
 .tile, .card { background: #fff; border: 1px solid var(--line); border-radius: 12px; }
 .tile { padding: 12px 16px; }
 .tile b { display: block; font-size: 22px; font-weight: 650; }
@@ -41,7 +42,8 @@ h2 { font-size: 16px; margin: 0; padding: 14px 18px 10px; border-bottom: 1px sol
 .row { display: grid; grid-template-columns: 64px minmax(240px, 5fr) minmax(260px, 6fr); gap: 6px 16px;
   padding: 10px 18px; border-top: 1px solid var(--line); align-items: baseline; }
 h2 + .row { border-top: 0; }
-.pill { color: #fff; font-size: 11.5px; font-weight: 700; letter-spacing: .05em; border-radius: 999px; padding: 3px 0;
+.pill { color: #fff; font-size: 11.5px; font-weight: 700; letter-spacing: .05em; border-radius: 999px;
+  padding: 3px 0;
   text-align: center; }
 .row strong { font-weight: 600; }
 .cause { display: block; color: #a33c00; font-weight: 600; }
@@ -74,12 +76,14 @@ def page(fidelity: FidelityFacts) -> str:
     ]
     shown = "".join(f'<div class="tile"><b>{value}</b><span>{what}</span></div>' for value, what in tiles)
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="photon_gpu"><title>{fidelity.verdict}: {escape(fidelity.url)}</title>
 <style>{_STYLE}</style></head><body><main>
 <header><div class="verdict" style="background:{colour}">{fidelity.verdict}</div>
 <div><h1>Fidelity of {escape(fidelity.url)}</h1>
-<div class="soft">{_WORDS[fidelity.verdict]} {summary}. Looked at {escape(facts["looked_at"])}.</div></div></header>
+<div class="soft">{_WORDS[fidelity.verdict]} {summary}. Looked at {escape(facts["looked_at"])}.</div>
+</div></header>
 <section class="tiles">{shown}</section>
 {"".join(_group(title, names, fidelity) for title, names in _GROUPS)}
 {_plots(fidelity)}
@@ -133,7 +137,8 @@ def _facts(fidelity: FidelityFacts) -> str:
         "none"
         if noise is None
         else (
-            f"gain {noise['gain']:g} ADU/photon, offset {noise['offset']:g} ADU, variance {noise['variance']:g} ADU²"
+            f"gain {noise['gain']:g} ADU/photon, offset {noise['offset']:g} ADU, "
+            f"variance {noise['variance']:g} ADU²"
         )
     )
     rows = {

@@ -105,7 +105,8 @@ def take(source: Source, movie: Movie, *, pixels: int, progress: Progress | None
     shape = source.shape
     if shape != movie.shape or source.dtype.name != movie.encoding.dtype:
         raise InvalidInputError(
-            f"{source.name} is {source.dtype.name} of shape {shape}; the movie is {movie.encoding.dtype} of shape "
+            f"{source.name} is {source.dtype.name} of shape {shape}; the movie is "
+            f"{movie.encoding.dtype} of shape "
             f"{movie.shape}: they are not the same recording"
         )
     spans = plan(shape, pixels)

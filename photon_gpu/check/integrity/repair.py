@@ -95,8 +95,9 @@ def repair(
     url : str, path or Storage
         Folder of the damaged movie.
     source : array, path, URL or Source, optional
-        The movie it was encoded from. Without it only metadata can be restored, and a lost manifest only where
-        every chunk shows by itself that it is whole and in its place (layout ``compact``, since format 2.4).
+        The movie it was encoded from. Without it only metadata can be restored, and a lost manifest only
+        where every chunk shows by itself that it is whole and in its place (layout ``compact``, since format
+        2.4).
     workers : int, optional
         For the verification before and after.
     progress : callable, optional
@@ -314,7 +315,7 @@ class _Work:
         self._index(entries, f"made anew from the files: every chunk {known}")
 
     def _records(self, description: Description) -> dict[str, list[Any]]:
-        """Entries of the files of frame times and metadata; those that are none of this movie are left out."""
+        """Entries of the files of frame times and metadata; foreign ones are left out."""
         there, size, entries = set(self.storage.names()), description.chunks[0], {}
         for number in range(_count(description)):
             name, first = frame_records.file_name(number), number * size

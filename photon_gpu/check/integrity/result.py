@@ -144,7 +144,10 @@ class Verification:
             known = "every file is what was written" if "manifest" in self.by else "every chunk decodes"
             return f"whole: {known}"
         if all(problem.kind == "failing" for problem in self.problems):
-            return "whole, but it fails its own check: encode the source again, or compare with photon-gpu report"
+            return (
+                "whole, but it fails its own check: encode the source again, or compare with "
+                "photon-gpu report"
+            )
         if not self.lost:
             every = any(problem.every_frame for problem in self.problems)
             return "lost: every frame" if every else "no frame is lost"

@@ -128,7 +128,8 @@ class Check:
         if not chunks and not self.found & {ARRAY, ATTRIBUTES, manifest.NAME}:
             beside = left_behind_text(self.storage)
             raise StoreNotFoundError(
-                f"{self.storage.url}: no movie is there ({len(self.found)} files){'; ' if beside else ''}{beside}"
+                f"{self.storage.url}: no movie is there ({len(self.found)} "
+                f"files){'; ' if beside else ''}{beside}"
             )
         if beside := left_behind_text(self.storage):
             self.notes.append(beside)

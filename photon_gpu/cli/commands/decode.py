@@ -25,7 +25,8 @@ def decode(
         typer.Option(
             "--stabilized",
             metavar="",
-            help="Values whose noise is 1 everywhere, float64, in sigma; not counts in the original dtype, in ADU.",
+            help="Values whose noise is 1 everywhere, float64, in sigma; not counts in the original "
+            "dtype, in ADU.",
         ),
     ] = False,
     frames: Annotated[

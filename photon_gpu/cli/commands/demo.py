@@ -25,7 +25,8 @@ def demo(
         typer.Option(
             "--datajoint",
             metavar="",
-            help="Instead: insert, fetch, delete and collect a movie of a DataJoint table, on an embedded database.",
+            help="Instead: insert, fetch, delete and collect a movie of a DataJoint table, on an "
+            "embedded database.",
         ),
     ] = False,
     frames: Annotated[

@@ -18,7 +18,8 @@ def encode(
         str,
         typer.Argument(
             metavar="SRC",
-            help="The movie, (T, ..., H, W): TIFF, BigTIFF, .npy, .npz, HDF5 or Zarr. FILE.h5::/data/movie names "
+            help="The movie, (T, ..., H, W): TIFF, BigTIFF, .npy, .npz, HDF5 or Zarr. "
+            "FILE.h5::/data/movie names "
             "what is inside of a file.",
             show_default=False,
         ),
@@ -62,7 +63,8 @@ def encode(
         typer.Option(
             parser=options.number,
             metavar="SIGMA",
-            help="How finely values are kept, in units of their own noise. 0.5 adds 2 % to the noise's variance, "
+            help="How finely values are kept, in units of their own noise. 0.5 adds 2 % to the "
+            "noise's variance, "
             "1.0 adds 8 %; smaller is finer and larger.",
             show_default="0.5",
         ),
@@ -71,7 +73,8 @@ def encode(
         str,
         typer.Option(
             metavar="plain|compact|lossless",
-            help="plain: any Zarr reader opens it, as values of noise 1. compact: smaller and faster, any Python "
+            help="plain: any Zarr reader opens it, as values of noise 1. compact: smaller and faster, "
+            "any Python "
             "with photon_gpu opens it, as counts. lossless: every bit is kept.",
         ),
     ] = "plain",
@@ -100,7 +103,8 @@ def encode(
         typer.Option(
             parser=options.whole,
             metavar="SEED",
-            help="Add a known pattern before rounding, subtract it after: averages of many frames have no bias then.",
+            help="Add a known pattern before rounding, subtract it after: averages of many frames "
+            "have no bias then.",
             show_default="off",
         ),
     ] = None,
@@ -112,7 +116,8 @@ def encode(
         str,
         typer.Option(
             metavar="off|on|full|sample",
-            help="on: read every chunk back before it is done, and hold a sample against SRC. full: hold every "
+            help="on: read every chunk back before it is done, and hold a sample against SRC. full: "
+            "hold every "
             "pixel against it. sample: hold a sample of what is encoded against SRC, and read nothing back. "
             "Where it fails, DST is kept, marked as failing, and the command ends with 1.",
         ),
@@ -122,7 +127,8 @@ def encode(
         typer.Option(
             "--delete-source",
             metavar="",
-            help="Delete SRC (.npy or TIFF) once --check full has found nothing. Refused where SRC holds more than "
+            help="Delete SRC (.npy or TIFF) once --check full has found nothing. Refused where SRC "
+            "holds more than "
             "pixels: headers, times, units.",
         ),
     ] = False,

@@ -21,7 +21,8 @@ def estimate(
         str,
         typer.Argument(
             metavar="SRC",
-            help="The raw movie, (T, ..., H, W): TIFF, BigTIFF, .npy, .npz, HDF5 or Zarr. FILE.h5::/data/movie names "
+            help="The raw movie, (T, ..., H, W): TIFF, BigTIFF, .npy, .npz, HDF5 or Zarr. "
+            "FILE.h5::/data/movie names "
             "what is inside of a file.",
             show_default=False,
         ),
@@ -38,7 +39,8 @@ def estimate(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Frames of the same detector, same settings, with no light: they tell its offset from its read noise.",
+            help="Frames of the same detector, same settings, with no light: they tell its offset "
+            "from its read noise.",
             show_default=False,
         ),
     ] = None,
@@ -46,7 +48,8 @@ def estimate(
         str,
         typer.Option(
             metavar="time|space",
-            help="What is compared: a pixel with itself in the next frames; or with its neighbours, for a uniform "
+            help="What is compared: a pixel with itself in the next frames; or with its neighbours, "
+            "for a uniform "
             "slide, or where axis 0 is not time.",
         ),
     ] = "time",
@@ -104,7 +107,8 @@ def _advice(found: NoiseEstimate, src: str) -> list[str]:
         return ["  if you know the detector, encode with --gain, --offset and --variance instead"]
     read = f" --variance {model.variance:.5g}" if model.variance else ""
     return [
-        f"  to encode with it: photon-gpu encode {src} DST --gain {model.gain:.5g} --offset {model.offset:.5g}{read}"
+        f"  to encode with it: photon-gpu encode {src} DST --gain {model.gain:.5g} --offset "
+        f"{model.offset:.5g}{read}"
     ]
 
 

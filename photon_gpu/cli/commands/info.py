@@ -21,7 +21,8 @@ def info(
     """Tell what a stored movie is, and how small it got.
 
     Shape, sizes, step in sigma, and the noise model: gain in ADU per photon, offset in
-    ADU, variance in ADU^2; where it was estimated, how well. Chunks are counted, not read; a missing one is told.
+    ADU, variance in ADU^2; where it was estimated, how well. Chunks are counted, not read; a missing one is
+    told.
 
     For example:
       photon-gpu info movie.zarr
@@ -121,7 +122,8 @@ class MovieInfo:
             rows.append(
                 (
                     "noise model",
-                    f"gain {noise.gain:g} ADU/photon, offset {noise.offset:g} ADU, variance {noise.variance:g} ADU^2",
+                    f"gain {noise.gain:g} ADU/photon, offset {noise.offset:g} ADU, variance "
+                    f"{noise.variance:g} ADU^2",
                 )
             )
         if estimated := note(movie.attrs):

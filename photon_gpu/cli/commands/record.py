@@ -21,7 +21,8 @@ def record(
         str,
         typer.Argument(
             metavar="SRC",
-            help="Raw frames, one after another: - (what is piped in), tcp://HOST:PORT, or a file that grows. "
+            help="Raw frames, one after another: - (what is piped in), tcp://HOST:PORT, or a file "
+            "that grows. "
             "Or a TIFF, .npy, HDF5 or Zarr that is complete. Or simulate.",
             show_default=False,
         ),

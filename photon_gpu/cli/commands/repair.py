@@ -29,8 +29,8 @@ def repair(
 
     Only damaged files are written, and only with what is proven: byte for byte what the
     manifest says, or from a source that agrees with the chunks that are whole. Nothing is
-    deleted, and what is left is named; what cannot be proven worthless is kept beside the movie. Ends with 1 where
-    damage is left.
+    deleted, and what is left is named; what cannot be proven worthless is kept beside the movie. Ends with 1
+    where damage is left.
 
     For example:
       photon-gpu repair movie.zarr cortex.tif

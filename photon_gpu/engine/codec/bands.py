@@ -129,7 +129,7 @@ class Writer:
         return zlib.crc32(self.weights.astype("<i4").tobytes())
 
     def put(self, first: int, residuals: NDArray, levels: NDArray[np.int64] | None = None) -> None:
-        """Residuals of the band that begins with row ``first``, contiguous; of sorted ones, how many each level has."""
+        """Residuals of the band from row ``first``, contiguous; the length of each level if sorted."""
         places, flat = self.places, residuals.reshape(-1)
         if levels is not None:
             self.put_levels(first, levels)
@@ -156,7 +156,7 @@ class Writer:
         self._levels[first // self.places.band] = levels
 
     def put_escapes(self, first: int, escapes: Sequence[NDArray], counts: NDArray[np.int64]) -> None:
-        """What the kernel ``pack`` left beside the half bytes of a band: rows, and how much of each counts."""
+        """Output of the kernel ``pack`` for a band, beside the half bytes: rows, and their counts."""
         places = self.places
         self._counts[places.band_segments(first)] = counts
         parts = [row[:count] for row, count in zip(escapes, counts.tolist(), strict=True)]
@@ -287,7 +287,7 @@ class Reader:
     def restore_mean(
         self, first: int, escapes: NDArray, steps: NDArray[np.int32], start: int, codes: NDArray[np.uint8]
     ) -> bool:
-        """Codes ``(T, rows, columns)`` of a packed band of predictor mean in one pass; whether its tables fit."""
+        """Codes ``(T, rows, columns)`` of a packed mean-predicted band ; whether its tables fit."""
         segments, flat = self.places.band_segments(first), codes.reshape(len(codes), -1)
         starts = self.starts[segments.start : segments.stop + 1]
         state = scratch("state", (flat.shape[1],), np.int32)

@@ -118,7 +118,8 @@ def compress(data: NDArray, compressor: Compressor, run: Map = map) -> bytes:
     """One Blosc frame of a contiguous array, equal to ``numcodecs.Blosc(...).encode(data)``."""
     if data.nbytes > MAX_BYTES:
         raise InvalidInputError(
-            f"a chunk of {data.nbytes:,} bytes does not fit Blosc's limit of {MAX_BYTES:,}; take fewer chunk_frames"
+            f"a chunk of {data.nbytes:,} bytes does not fit Blosc's limit of {MAX_BYTES:,}; take "
+            f"fewer chunk_frames"
         )
     flat = data.reshape(-1)
     return compress_blocks(
@@ -169,7 +170,8 @@ def frame_sizes(frame: bytes) -> tuple[int, int]:
     count = -(-nbytes // size) if size > 0 and nbytes > 0 else 0
     if length != len(frame) or nbytes < 0 or (nbytes and size <= 0):
         raise CorruptDataError(
-            f"a Blosc frame of {len(frame)} bytes says it has {length}, opening to {nbytes} in blocks of {size}"
+            f"a Blosc frame of {len(frame)} bytes says it has {length}, opening to {nbytes} in blocks "
+            f"of {size}"
         )
     if not flags & _MEMCPYED and _HEADER.size + 4 * count > len(frame):
         raise CorruptDataError(f"a Blosc frame of {len(frame)} bytes cannot hold {count} blocks")

@@ -305,7 +305,7 @@ class Opened:
         self.escapes = self.body.escapes if whole else np.empty(0, np.uint8)
 
     def residuals(self, first: int, kernels: ModuleType) -> NDArray:
-        """Residuals of the band that begins with row ``first``, 1-D, as they are stored; scratch of the thread."""
+        """Residuals of the band from row ``first``, 1-D, as they are stored, in scratch of the thread."""
         found = self.body.residuals(first, self.escapes, kernels)
         if found is None:
             raise CorruptDataError(ALTERED)
@@ -339,7 +339,7 @@ class Opened:
             raise CorruptDataError(ALTERED)
 
     def raw(self, encoding: Encoding, out: NDArray | None) -> NDArray:
-        """What is asked for of a chunk that holds values as they are; stabilized values are then not quantized."""
+        """Check a request for a chunk that holds exact values; stabilized values are then not quantized."""
         header, body = self.header, self.body.band(0)
         self.check(crc32(body))
         values = from_planes(body, header.width).view(encoding.dtype).reshape(header.frames, -1)
@@ -357,11 +357,12 @@ class Opened:
 
 
 def code_span(encoding: Encoding, found: Extent) -> tuple[int, int]:
-    """Least code of an extent, and the greatest less that; InvalidInputError where a chunk cannot hold both."""
+    """Least code of an extent, and its width; InvalidInputError where a chunk cannot hold both ends."""
     codes = span(encoding.table(), found)
     if encoding.exact and int(found.high) - int(found.low) >= _MOST_VALUES:
         raise InvalidInputError(
-            f"a chunk spans {int(found.high) - int(found.low):,} values; at most 2**32 fit: use layout='lossless'"
+            f"a chunk spans {int(found.high) - int(found.low):,} values; at most 2**32 fit: use "
+            f"layout='lossless'"
         )
     return codes
 
@@ -449,7 +450,7 @@ def restore_sorted(
     out: NDArray,
     backend: Backend,
 ) -> tuple[int, int]:
-    """As :func:`restore`, of all residuals of a band, sorted; returns how many were missing, and how many are left.
+    """Restore a sorted band like :func:`restore`; return the counts of residuals missing and left.
 
     ``levels`` says how many residuals each level has; ``out`` may have fewer frames than the band.
     """

@@ -78,7 +78,8 @@ class Encoding:
 
         if self.movie_id is not None and not _is_movie_id(self.movie_id, self.layout):
             raise InvalidInputError(
-                f"movie_id is {str(self.movie_id)[:40]!r}; eight hexadecimal digits are needed, not all zero, and "
+                f"movie_id is {str(self.movie_id)[:40]!r}; eight hexadecimal digits are needed, not "
+                f"all zero, and "
                 "layout 'compact'"
             )
 

@@ -138,14 +138,16 @@ def identity(movie_id: str | None, number: int) -> tuple[int, int]:
 
 
 def check_place(header: Header, movie_id: str | None, number: int | None) -> None:
-    """CorruptDataError where a chunk says that it is of another movie, or has another number; None is not known."""
+    """Raise CorruptDataError for a chunk of another movie or number; None stands for unknown."""
     if header.movie and movie_id is not None and header.movie != int(movie_id, 16):
         raise CorruptDataError(
-            f"a chunk of movie {header.movie:08x} stands among those of movie {movie_id}: it comes from elsewhere"
+            f"a chunk of movie {header.movie:08x} stands among those of movie {movie_id}: it comes "
+            f"from elsewhere"
         )
     if header.number and number is not None and header.number != number_field(number):
         raise CorruptDataError(
-            f"a chunk stands as number {number} and was written as number {header.number - 1}: it is in the wrong place"
+            f"a chunk stands as number {number} and was written as number {header.number - 1}: it is "
+            f"in the wrong place"
         )
 
 
@@ -155,7 +157,7 @@ def header_bytes(dimensions: int) -> int:
 
 
 def most_bytes(shape: tuple[int, ...], itemsize: int = 4) -> int:
-    """Bytes that no payload of a chunk exceeds: ``itemsize`` per sample (at least 4), header, and every table."""
+    """Most bytes of a payload: ``itemsize`` per sample (at least 4), the header, and every table."""
     frames, rows, _ = (int(size) for size in block_shape(shape))
     samples = math.prod(int(size) for size in shape)
     # A row is the least that a band holds, and each band has its levels and at least one segment.

@@ -83,11 +83,13 @@ class Predictor:
             )
         if self.levels and self.name not in SORTABLE:
             raise InvalidInputError(
-                f"predictor {self.name!r} has levels={self.levels}; only {' and '.join(SORTABLE)} sort residuals"
+                f"predictor {self.name!r} has levels={self.levels}; only {' and '.join(SORTABLE)} "
+                f"sort residuals"
             )
         if not isinstance(self.coded, bool) or (self.coded and not self.levels):
             raise InvalidInputError(
-                f"predictor: coded is {self.coded!r} with levels={self.levels}; True needs levels, 2 to {MAX_LEVELS}"
+                f"predictor: coded is {self.coded!r} with levels={self.levels}; True needs levels, 2 "
+                f"to {MAX_LEVELS}"
             )
         rows = tuple(tuple(int(weight) for weight in row) for row in self.weights)
         if len(rows) != 2 or any(len(row) != TERMS for row in rows):

@@ -75,15 +75,17 @@ def check_extent(
         (t, *pixel), _ = locate(False)
         raise InvalidInputError(
             f"{low} at frame {first_frame + int(t)}, pixel {tuple(int(i) for i in pixel)}: a photon count "
-            "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is a photon counter's; "
-            "give the detector's own, such as NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)"
+            "cannot be negative, and the default noise model (gain 1, offset 0, variance 0) is a "
+            "photon counter's; "
+            "give the detector's own, such as NoiseModel(gain=..., offset=<value in the dark>, "
+            "variance=<its variance>)"
         )
     return Extent(low, high)
 
 
 @lru_cache(maxsize=16)
 def _luts(table: CodeTable, base: int, dtype: np.dtype) -> NDArray:
-    """Codes counted from ``base``; entries outside the extent may wrap: no value of the chunk looks them up."""
+    """Codes counted from ``base``; entries outside the extent may wrap, since no value looks them up."""
     return np.subtract(table.luts(), base, dtype=np.int32).astype(dtype)
 
 
@@ -141,7 +143,7 @@ class Quantizer:
 
 
 def span(table: CodeTable, found: Extent) -> tuple[int, int]:
-    """Least code of an extent, and the greatest less that; more codes than a decoder tabulates are an error."""
+    """Least code of an extent, and its width; an error where a decoder's table has no room for it."""
     if table.has_lut:
         patterns = np.array([found.low, found.high], table.dtype).view(f"u{table.dtype.itemsize}")
         ends = table.luts()[:, patterns].tolist()
@@ -151,7 +153,8 @@ def span(table: CodeTable, found: Extent) -> tuple[int, int]:
     top = max(high for _, high in ends) - base
     if top >= MAX_CODES - 1:
         raise InvalidInputError(
-            f"values {found.low:g} to {found.high:g} of one chunk span {top + 1:,} codes under {table.noise} at step "
+            f"values {found.low:g} to {found.high:g} of one chunk span {top + 1:,} codes under "
+            f"{table.noise} at step "
             f"{table.step:g}; fewer than {MAX_CODES:,} are supported: check gain, take a larger step, or use "
             "layout='lossless'"
         )

@@ -1,1 +1,1 @@
-"""The backend ``cupy``: chunks through CUDA devices, several at once. CuPy loads when a device is asked for."""
+"""The backend ``cupy``: several chunks at once on CUDA devices. CuPy loads with the first device."""

@@ -24,7 +24,7 @@ def bands(banded: Any, band_rows: int) -> Iterator[tuple[int, int, Any]]:
 
 
 def banks(banded: Any, band_rows: int) -> Iterator[tuple[int, int, Any]]:
-    """First row, end row, and ``(bands, T, n)``: all whole bands at once, then the last one if it is a part."""
+    """First row, end row, and ``(bands, T, n)``: all whole bands, then the last one if it is partial."""
     frames, rows, columns = banded.shape
     flat, whole = banded.reshape(-1), rows // band_rows * band_rows
     for first, stop, height in ((0, whole, band_rows), (whole, rows, rows - whole)):
@@ -34,7 +34,7 @@ def banks(banded: Any, band_rows: int) -> Iterator[tuple[int, int, Any]]:
 
 
 def in_banks(flat: Any, columns: int, first: int, bank: Any) -> Any:
-    """Where the pixels of a bank from row ``first`` on lie in frames ``(T, n)``, as a view of the bank's shape."""
+    """View of a bank's shape on frames ``(T, n)``, from row ``first`` on."""
     count, _, pixels = bank.shape
     begin = first * columns
     part = flat[:, begin : begin + count * pixels]
@@ -76,7 +76,7 @@ def _least(size: int, reached: Any) -> int:
 def predict(
     slot: Slot, name: str, codes: Any, weights: NDArray[np.int32], steps: NDArray[np.int32], band_rows: int
 ) -> Any:
-    """Residuals of banded codes ``(T, rows, columns)``, by band, as in :mod:`photon_gpu.engine.codec.chunk`."""
+    """Residuals of banded codes ``(T, rows, columns)``, in the order of the CPU's chunks."""
     if name == "none":
         return codes
     return _through(slot, f"predict_{_KERNEL.get(name, name)}", codes, weights, steps, band_rows, "predicted")

@@ -65,7 +65,8 @@ class Gpu:
         if number not in [lane.number for lane in self.lanes]:
             here = ", ".join(str(lane.number) for lane in self.lanes)
             raise InvalidInputError(
-                f"the frames lie on GPU {number}, and this backend uses GPU {here}; name it: backend='cupy:{number}'"
+                f"the frames lie on GPU {number}, and this backend uses GPU {here}; name it: "
+                f"backend='cupy:{number}'"
             )
         return number
 
@@ -132,7 +133,7 @@ class Gpu:
         device: int | None = None,
         out: NDArray | None = None,
     ) -> Any:
-        """As :func:`photon_gpu.engine.codec.chunk.decode`; with ``device``, an array there instead of one here."""
+        """Decode like :func:`photon_gpu.engine.codec.chunk.decode`; ``device`` asks for an array there."""
         opened = Opened(payload, chunk, encoding, start, stop, what, number=number)
         header, dtype = opened.header, opened.dtype
         if header.raw or beyond_tables(encoding, header.top):
@@ -265,7 +266,7 @@ class _Loaded:
 
 
 def _pieces(rows: int, band: int, row_bytes: int, piece_bytes: int) -> list[tuple[int, int]]:
-    """Row ranges of whole bands, each within ``piece_bytes`` unless one band alone is more; one where all fit."""
+    """Row ranges of whole bands, each within ``piece_bytes`` unless one band is larger."""
     if rows * row_bytes <= piece_bytes:
         return [(0, rows)]
     each = max(1, piece_bytes // max(band * row_bytes, 1)) * band
@@ -361,10 +362,13 @@ def _check_kernels(lane: Lane) -> None:
         raise
     except Exception as error:  # what NVRTC, the driver, or a missing library make CuPy raise
         raise BackendUnavailableError(
-            f"the kernels cannot be compiled or run on GPU {lane.number} ({type(error).__name__}: {error}); CuPy and "
-            "NVRTC must fit the driver: pip install 'photon-gpu[cu12]' or 'photon-gpu[cu13]', and only one of them"
+            f"the kernels cannot be compiled or run on GPU {lane.number} ({type(error).__name__}: "
+            f"{error}); CuPy and "
+            "NVRTC must fit the driver: pip install 'photon-gpu[cu12]' or 'photon-gpu[cu13]', and "
+            "only one of them"
         ) from error
     if found != expected:
         raise BackendUnavailableError(
-            f"GPU {lane.number} computes a checksum of {found:#x} where the CPU has {expected:#x}; it cannot be trusted"
+            f"GPU {lane.number} computes a checksum of {found:#x} where the CPU has {expected:#x}; it "
+            f"cannot be trusted"
         )

@@ -1,4 +1,4 @@
-"""Residuals between a payload and a device: sorted and packed there, so that half the bytes or fewer cross the bus."""
+"""Residuals between a payload and a device, packed there: at most half the bytes cross the bus."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def check_unpacked(strange: NDArray[np.uint64]) -> None:
 
 
 def _together(residuals: Any, parts: list[tuple[int, int, Any]]) -> Iterator[tuple[int, int, Any]]:
-    """Bands ``i:j`` that are packed as one run of residuals: all that end where a segment does, else one by one."""
+    """Bands ``i:j`` packed as one run: all if each ends where a segment does, else one by one."""
     flat, sizes = residuals.reshape(-1), [part.size for _, _, part in parts]
     i = begin = 0
     for j in range(1, len(parts) + 1):

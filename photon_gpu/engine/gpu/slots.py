@@ -71,7 +71,8 @@ class Lane:
                 yield
         except self.cupy.cuda.runtime.CUDARuntimeError as error:
             raise BackendUnavailableError(
-                f"GPU {self.number} failed ({error}); nothing of this chunk was kept. backend='numba' works without it"
+                f"GPU {self.number} failed ({error}); nothing of this chunk was kept. backend='numba' "
+                f"works without it"
             ) from error
 
     def shrinking(self, slot: Slot, whole: int, smallest: int, work: Callable[[int], _T]) -> _T:
@@ -81,7 +82,8 @@ class Lane:
         """
         piece = min(self.piece_bytes, whole)
         while True:
-            # Past the except clause the error is gone, and with it the frames whose variables hold device memory.
+            # Past the except clause the error is gone, and with it the frames whose variables hold device
+            # memory.
             with suppress(*_full(self.cupy)):
                 return work(piece)
             slot.release()
@@ -251,9 +253,10 @@ class Timeline:
 
     Counts what one slot does towards the stages ``upload``, ``kernel`` and ``download``.
 
-    ``kernel`` runs from the last copy up, or from where the host goes on after a result, to the end of what was
-    queued, on a stream that all slots of a device share: seconds of a slot, as other stages are seconds of a
-    thread. The rest of the time in which a chunk has the slot is ``gpu``: the host's copies, launches and fits.
+    ``kernel`` runs from the last copy up, or from where the host goes on after a result, to the end of what
+    was queued, on a stream that all slots of a device share: seconds of a slot, as other stages are seconds
+    of a thread. The rest of the time in which a chunk has the slot is ``gpu``: the host's copies, launches
+    and fits.
     """
 
     def __init__(self, lane: Lane, stages: Stages) -> None:

@@ -55,7 +55,7 @@ class Layout(ABC):
         """The bytes of one chunk file. ``values (t, ..., H, W)``, ``1 <= t <= chunk[0]``."""
 
     def check(self, found: Extent) -> tuple[int, int]:
-        """Least code of a chunk of such values, and the greatest less that; of a layout without codes 0 and 0.
+        """Least code of a chunk of such values, and the width of its codes; 0 and 0 without codes.
 
         Raises
         ------
@@ -87,9 +87,9 @@ class Layout(ABC):
     ) -> NDArray:
         """Frames ``start:stop`` of a chunk, stabilized or as a dtype in the movie's units.
 
-        ``number`` is that of the chunk, where it is known; a chunk that says it has another is an error. Frames
-        are written to ``out``, contiguous and of that dtype, where it is given. ``beside``: other chunks
-        are opened at the same time, and keep threads busy that this one does not.
+        ``number`` is that of the chunk, where it is known; a chunk that says it has another is an error.
+        Frames are written to ``out``, contiguous and of that dtype, where it is given. ``beside``: other
+        chunks are opened at the same time, and keep threads busy that this one does not.
         """
 
     def decode_part(
@@ -105,10 +105,11 @@ class Layout(ABC):
         number: int | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
-        """As :meth:`decode`, at the least cost: only rows ``rows[0]`` to ``rows[1] - 1`` are filled in for certain.
+        """Decode like :meth:`decode`, at least cost: only rows ``rows[0]`` to ``rows[1] - 1`` are defined.
 
-        Rows are counted over all axes between the first and the last. What the others hold is not defined, and
-        of a compact chunk only what is opened is checked: ``data`` must have passed the checksum of its file.
+        Rows are counted over all axes between the first and the last. What the others hold is not defined,
+        and of a compact chunk only what is opened is checked: ``data`` must have passed the checksum of its
+        file.
         """
         return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
 
@@ -148,6 +149,7 @@ class Layout(ABC):
             raise InvalidInputError(f"chunk_frames is {asked!r}; a whole number of at least 1 is needed")
         if asked > most and min(int(asked), shape[0]) > most:
             raise InvalidInputError(
-                f"chunk_frames is {asked}; frames of shape {shape[1:]} allow at most {most} (Blosc holds 2 GiB)"
+                f"chunk_frames is {asked}; frames of shape {shape[1:]} allow at most {most} (Blosc "
+                f"holds 2 GiB)"
             )
         return min(int(asked), shape[0])

@@ -34,7 +34,7 @@ class Compact(Layout):
 
     @property
     def itemsize(self) -> int:  # type: ignore[override]
-        """Bytes per sample of the widest codes, or of the values that Zarr's readers hold, if those are wider."""
+        """Bytes per sample of the widest codes, or of the values that Zarr readers get, if wider."""
         return max(4, np.dtype(self.encoding.dtype).itemsize)
 
     @property
@@ -154,7 +154,7 @@ class Compact(Layout):
         )
 
     def frames(self, data: bytes, chunk: tuple[int, ...]) -> int:
-        """How many frames a chunk says that it holds; only the last of a movie holds fewer than ``chunk[0]``."""
+        """Number of frames that a chunk states; only a movie's last has fewer than ``chunk[0]``."""
         return unpack(self._payload(data, chunk, map))[0].frames
 
     def _payload(self, data: bytes, chunk: tuple[int, ...], run: Map) -> NDArray[np.uint8]:

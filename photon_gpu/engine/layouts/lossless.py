@@ -37,7 +37,8 @@ class Lossless(Layout):
         """See the base class."""
         if not isinstance(values, np.ndarray):
             raise InvalidInputError(
-                "layout 'lossless' stores the frames themselves, and these lie on a GPU, from where raw frames are "
+                "layout 'lossless' stores the frames themselves, and these lie on a GPU, from where "
+                "raw frames are "
                 "never sent down unasked: pass frames.get(), or take layout 'plain' or 'compact'"
             )
         flat = np.ascontiguousarray(values).reshape(-1)
@@ -83,7 +84,8 @@ class Lossless(Layout):
             return counts if out is None else placed(counts, out)
         if self.encoding.noise is None:
             raise InvalidInputError(
-                "this movie was stored losslessly without a noise model, so there is nothing to stabilize by; "
+                "this movie was stored losslessly without a noise model, so there is nothing to "
+                "stabilize by; "
                 "read movie.counts[...], or give the model to photon_gpu.anscombe"
             )
         stabilized = anscombe(values, self.encoding.noise)

@@ -96,7 +96,7 @@ class Plain(Layout):
         number: int | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
-        """See the base class. Blosc's blocks are opened whole, those that hold none of the rows not at all."""
+        """Decode some rows. Blosc opens a block whole, and skips blocks that hold none of the rows."""
         pixels, columns = math.prod(chunk[1:]), chunk[-1]
         nbytes, size = frame_sizes(data)
         if nbytes != pixels * chunk[0] * 8:
@@ -203,7 +203,8 @@ class Labels:
 def _check_codes(base: int, top: int) -> None:
     if max(abs(base), abs(base + top)) >= 1 << 31:
         raise InvalidInputError(
-            f"a chunk has codes {base:,} to {base + top:,}; layout 'plain' reads back codes below 2**31: check the "
+            f"a chunk has codes {base:,} to {base + top:,}; layout 'plain' reads back codes below "
+            f"2**31: check the "
             "noise model, take a larger step, or use layout='lossless'"
         )
 

@@ -92,8 +92,9 @@ def inverse_anscombe_unbiased(denoised: ArrayLike, noise: NoiseModel | None = No
     -----
     Closed form of M. Makitalo and A. Foi, IEEE Trans. Image Process. 20 (2011) 2697 and
     22 (2013) 91: ``D^2/4 + sqrt(3/2)/4/D - 11/8/D^2 + 5/8*sqrt(3/2)/D^3 - 1/8 - variance/gain^2``.
-    Against the exact inverse of light to ``E[A]``: within 0.02 photons without read noise and from 10 photons on;
-    at less light too high by up to 0.05, 0.12, 0.17 photons at a read noise of 0.5, 1, 3 photons (0.27 at no light).
+    Against the exact inverse of light to ``E[A]``: within 0.02 photons without read noise and from 10 photons
+    on; at less light too high by up to 0.05, 0.12, 0.17 photons at a read noise of 0.5, 1, 3 photons (0.27 at
+    no light).
 
     Examples
     --------

@@ -205,8 +205,8 @@ class CodeTable:
     def representatives(self, low: int, high: int, phase: int = 0) -> NDArray[np.float64]:
         """Value each code ``low..high`` stands for, before any rounding to integers.
 
-        Bins of few integers, at low light, have the points of :mod:`photon_gpu.engine.model.representatives`. Others
-        have the bin's centre, less ``gain*step^2/12`` where the square root rules and the
+        Bins of few integers, at low light, have the points of :mod:`photon_gpu.engine.model.representatives`.
+        Others have the bin's centre, less ``gain*step^2/12`` where the square root rules and the
         bin holds more than one value (a wider bin above than below pulls the centre up
         by that much; for wide bins this equals the algebraic inverse less
         ``gain*step^2/48``), clamped into the bin. A bin of one integer is that integer.

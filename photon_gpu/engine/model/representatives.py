@@ -78,7 +78,7 @@ def unbiased(
 def _expected(
     noise: NoiseModel, spans: list[tuple[int, int]], least: float
 ) -> tuple[list[list[float]], list[float]]:
-    """At each light, in sigmas: how much of each bin's point enters the mean, and what the bins should add up to."""
+    """Share of each bin's point in the mean at each light, in sigmas, and the target of the sum."""
     sigma = max(math.sqrt(noise.variance), _LEAST_READ_NOISE * noise.gain)
     chances, moments = [], []
     for photons in range(_PHOTONS + 1):
@@ -114,7 +114,7 @@ def _expected(
 def _fit(
     share: list[list[float]], wanted: list[float], spans: list[tuple[int, int]], start: list[float]
 ) -> list[float]:
-    """Least squares within the bins and near the start; lights that are off by too much weigh more each round."""
+    """Fit by least squares near the start and within the bins; each round, lights far off weigh more."""
     count, lights = len(start), len(wanted)
     hold = [_RIDGE / ((high - low) * (high - low)) for low, high in spans]
     weights = [1.0] * lights

@@ -1,4 +1,4 @@
-"""CRC-32 at the speed of memory: zlib-ng where the installed imagecodecs has it, zlib elsewhere; the same number."""
+"""CRC-32 at memory speed: zlib-ng where imagecodecs has it, zlib elsewhere, with the same result."""
 
 from __future__ import annotations
 

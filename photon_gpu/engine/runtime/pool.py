@@ -44,7 +44,7 @@ def parallel(workers: int) -> Map:
 
 
 def _helped(workers: int, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """The caller does not sit idle: from the front it does what no thread has begun, with its cache still warm."""
+    """Run, in the calling thread and from the front, what no thread has begun; its cache is warm."""
     given = list(items)
     pool = _pool("photon", workers)
     others = [pool.submit(work, item) for item in given[1:]]
@@ -61,7 +61,7 @@ def _helped(workers: int, work: Callable[[Any], Any], items: Iterable[Any]) -> l
 
 
 def bounded(workers: int) -> Map:
-    """As :func:`parallel`, and never more than so many at once, however many threads call: one has a thread, too."""
+    """Run like :func:`parallel`, with at most so many at once over all calls; a lone item has a thread."""
     return _pool("photon", workers).map
 
 
@@ -107,7 +107,7 @@ class Ranked:
 
 
 class _Batch:
-    """Items of one call. Who waits for them is woken once, not for each; after an error the rest is left out."""
+    """Items of one call. The caller wakes once, not for each; an error drops the rest."""
 
     def __init__(self, work: Callable[[Any], Any], items: list[Any]) -> None:
         self.results: list[Any] = items
@@ -178,7 +178,7 @@ def submitting(purpose: str, threads: int) -> Iterator[Submit]:
 
 
 def copy(to: NDArray, given: NDArray) -> None:
-    """``to[...] = given`` of the same shape and dtype, by several threads: one alone leaves memory waiting."""
+    """Copy with several threads, same shape and dtype; one thread cannot keep the memory busy."""
     if to.shape != given.shape:
         raise ValueError(f"shapes {given.shape} and {to.shape} differ")
     threads = min(_COPIERS, worker_count(None), len(to))

@@ -1,4 +1,4 @@
-"""Memory that a thread uses again and again: fresh pages, zeroed by the kernel, cost as much as a pass of work."""
+"""Per-thread memory that is reused: fresh pages, zeroed by the kernel, cost as much as a pass."""
 
 from __future__ import annotations
 

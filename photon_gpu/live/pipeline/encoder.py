@@ -37,7 +37,8 @@ def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | Non
     """A noise model, a function that finds one, or None, from what the caller gave.
 
     A path, URL or :class:`~photon_gpu.Movie` is an earlier run, whose model is carried over;
-    ``"auto"`` or ``"estimate"`` is :func:`photon_gpu.estimate_noise`, the default where anything is quantized.
+    ``"auto"`` or ``"estimate"`` is :func:`photon_gpu.estimate_noise`, the default where anything is
+    quantized.
     """
     if noise is None and layout != "lossless":
         noise = AUTO
@@ -54,7 +55,8 @@ def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | Non
     if callable(noise):
         return noise
     raise InvalidInputError(
-        f"noise is {noise!r}; a NoiseModel, a function of frames that returns one, or an earlier movie is needed"
+        f"noise is {noise!r}; a NoiseModel, a function of frames that returns one, or an earlier "
+        f"movie is needed"
     )
 
 
@@ -157,7 +159,7 @@ class Encoder:
 
     @property
     def busy(self) -> bool:
-        """Whether frames wait for this encoder, not for the store: a chunk is encoded, or its layout chosen."""
+        """Whether frames wait for this encoder, not the store: it encodes a chunk or chooses a layout."""
         with self._lock:
             return self._encoding > 0 or (self._deciding and not self._ready)
 
@@ -261,7 +263,7 @@ class Encoder:
                 self._encoding -= 1
 
     def _raw(self, values: Any, first: int, error: InvalidInputError) -> bytes:
-        """A chunk that passed the gate, or that of an earlier release, and cannot be quantized all the same."""
+        """A chunk that passed this gate, or an earlier release's, and still cannot be quantized."""
         assert self._layout is not None
         where = f"frames {first} to {first + len(values) - 1}"
         try:

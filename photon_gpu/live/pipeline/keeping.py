@@ -1,4 +1,4 @@
-"""Encoded chunks that are not in the store yet: in memory, and, when they must wait, in the spool, in order."""
+"""Encoded chunks that the store does not have yet: in memory, or in the spool, in order."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Parcel:
 class Keeper:
     """Moves chunks from memory to the spool, each only after all before it.
 
-    A chunk counts once those before it are safe, and a kill takes what is in memory: were a later one kept first,
-    recovery would find frames behind a gap. So what is missing in a spool was damaged.
+    A chunk counts once those before it are safe, and a kill takes what is in memory: were a later one kept
+    first, recovery would find frames behind a gap. So what is missing in a spool was damaged.
 
     Parameters
     ----------

@@ -44,7 +44,8 @@ class Pipeline:
     attributes : dict
         For ``.zattrs``.
     fits : callable, optional
-        ``fits(layout)``, before that is decided: InvalidInputError where frames that were taken do not fit it.
+        ``fits(layout)``, before that is decided: InvalidInputError where frames that were taken do not fit
+        it.
     published, files
         Frames, and manifest entries, that an earlier run published.
     failed_check : dict, optional
@@ -174,7 +175,8 @@ class Pipeline:
             raise
         except Exception as error:
             raise StoreUnavailableError(
-                f"{self._storage.url}: every frame is in the store, but the last metadata could not be written "
+                f"{self._storage.url}: every frame is in the store, but the last metadata could not "
+                f"be written "
                 f"({told(error)})"
             ) from error
         finally:

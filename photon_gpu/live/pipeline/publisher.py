@@ -90,7 +90,7 @@ class Publisher:
             self._ledger.changed.notify_all()
 
     def complete(self) -> int:
-        """Write manifest and ``.zarray`` for good and take the marker away; returns the bytes of the metadata."""
+        """Write the final manifest and ``.zarray``, remove the marker, and return the metadata's bytes."""
         assert self._layout is not None
         layout, shape = self._layout, (self._ledger.published, *self._chunk[1:])
         array = metadata.array_json(shape, self._chunk, layout)
@@ -192,5 +192,6 @@ class Publisher:
             found = "nobody"
         if found != self._token:
             raise RecordingError(
-                f"{self._storage.url}: somebody else took this recording over, or removed it; nothing more is written"
+                f"{self._storage.url}: somebody else took this recording over, or removed it; nothing "
+                f"more is written"
             )

@@ -1,4 +1,4 @@
-"""What readers can see of a recording that ended early, and finishing a movie with what is in the store alone."""
+"""The published part of a recording that ended early, and how to finish a movie from it alone."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def discard_unpublished(
 ) -> list[str]:
     """Delete what is left of chunks after the ``published`` frames, but for files to keep.
 
-    Of a movie that nobody saw (``description`` is None) what metadata there are go, too. Returns the names of the
-    chunks. Files that no recording writes stay.
+    Of a movie that nobody saw (``description`` is None) what metadata there are go, too. Returns the names of
+    the chunks. Files that no recording writes stay.
     """
     first = -(-published // description.chunks[0]) if description is not None else 0
     left = {manifest.NAME, metadata.ATTRIBUTES} if description is None else set()

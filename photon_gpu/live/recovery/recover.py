@@ -95,7 +95,10 @@ class RecoverReport:
         return asdict(self)
 
     def __str__(self) -> str:
-        text = f"{self.url}: {self.frames:,} frames, {self.recovered:,} of them recovered in {self.seconds:.1f} s"
+        text = (
+            f"{self.url}: {self.frames:,} frames, {self.recovered:,} of them recovered in "
+            f"{self.seconds:.1f} s"
+        )
         if self.lost:
             text += f"; LOST: {named(self.lost)}"
         if self.doubtful:
@@ -133,8 +136,8 @@ def recover(
         Where the movie goes, if not where it was going (with options or credentials, say, which
         are never kept).
     noise : NoiseModel, optional
-        Where the recording ended before a function of the caller's had found its noise model. Where that was to
-        be estimated, it still is.
+        Where the recording ended before a function of the caller's had found its noise model. Where that was
+        to be estimated, it still is.
     salvage : bool
         Go on although frames before others cannot be read (a damaged disk): zeros take their places,
         and report, ``.zattrs`` and verify name them. Otherwise that is an error, and nothing is changed.
@@ -226,7 +229,8 @@ class _Recovery:
         found = survey(self._spool, self._storage, seen, described)
         if found.lost and not self._salvage:
             raise CorruptDataError(
-                f"{self._spool.folder}: {named(found.lost)} had been acknowledged and cannot be read; nothing was "
+                f"{self._spool.folder}: {named(found.lost)} had been acknowledged and cannot be read; "
+                f"nothing was "
                 "changed. salvage=True stores all others, with zeros in their place"
             )
         layout = layout_for(described.encoding, self._backend) if described is not None else None
@@ -292,7 +296,7 @@ class _Recovery:
                 gate.admit(self._frames_of(held), held.number * self._config.frames_per_chunk)
 
     def _set_aside(self, found: Survey, layout: Layout) -> None:
-        """Keep chunks that layout plain has no place for, and that passed an earlier release's gate, as files."""
+        """Keep as files the chunks that an earlier gate passed and layout plain cannot hold."""
         gate = self._gate(layout)
         for place, held in enumerate(found.chunks):
             if held.records is None:
@@ -303,8 +307,10 @@ class _Recovery:
             except InvalidInputError as error:
                 if not self._salvage:
                     raise InvalidInputError(
-                        f"{self._spool.folder}: {error}; nothing was changed. salvage=True keeps these frames as a "
-                        ".npy file beside the spool, with zeros in their place, as layout 'plain' cannot hold them"
+                        f"{self._spool.folder}: {error}; nothing was changed. salvage=True keeps "
+                        f"these frames as a "
+                        ".npy file beside the spool, with zeros in their place, as layout 'plain' "
+                        "cannot hold them"
                     ) from error
                 path = f"{self._spool.folder}-frames-{first}-{first + held.frames - 1}.npy"
                 data = io.BytesIO()
@@ -348,7 +354,8 @@ class _Recovery:
         if names or first_number(self._spool) > 0:
             raise StoreNotFoundError(
                 f"{self._storage.url}: chunks that had been published there are gone; the spool at "
-                f"{self._spool.folder} holds frames from {first_number(self._spool) * self._config.frames_per_chunk} on"
+                f"{self._spool.folder} holds frames from "
+                f"{first_number(self._spool) * self._config.frames_per_chunk} on"
             )
         self._storage.create(MARKER, _marker(self._token, self._spool))
         return None
@@ -380,7 +387,8 @@ class _Recovery:
             return resolve_noise(AUTO, self._config.layout)
         if not facts["noise_known"]:
             raise InvalidInputError(
-                f"{self._spool.folder}: the recording ended before its noise model was estimated; give noise=..."
+                f"{self._spool.folder}: the recording ended before its noise model was estimated; "
+                f"give noise=..."
             )
         return NoiseModel.from_dict(facts["noise"]) if facts["noise"] else None
 
@@ -420,7 +428,8 @@ def _noted_spool(storage: Storage, marker: dict[str, Any]) -> Path | None:
     folder = Path(noted)
     if not (folder / RECORDING).is_file():
         raise StoreNotFoundError(
-            f"{storage.url}: its frames are at {noted} on {marker.get('host')}, and that is not here; recover there, "
+            f"{storage.url}: its frames are at {noted} on {marker.get('host')}, and that is not here; "
+            f"recover there, "
             "or give discard_spool=True to finish the movie with what is in the store"
         )
     return folder

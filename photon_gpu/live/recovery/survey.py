@@ -62,8 +62,8 @@ class Survey:
     chunks : list of Held
         In order.
     lost : list of (int, int)
-        Ranges of frames that had been acknowledged and cannot be read: the count of acknowledged frames says so,
-        or others after them are there (chunks are kept in order).
+        Ranges of frames that had been acknowledged and cannot be read: the count of acknowledged frames says
+        so, or others after them are there (chunks are kept in order).
     doubtful : list of (int, int)
         Ranges after the last whole frame that were being written when the recording ended.
     notes : list of str
@@ -77,7 +77,7 @@ class Survey:
     notes: list[str] = field(default_factory=list)
 
     def follow(self, stored: Iterable[Stored]) -> None:
-        """Chunks that are in the store come after those that were found, or in the last one's place if longer."""
+        """Add chunks of the store after those that were found, or over the last one if longer."""
         for frames, files in stored:
             number = int(next(iter(files)).split(".")[0])
             if self.chunks and self.chunks[-1].number == number:

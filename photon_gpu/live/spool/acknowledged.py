@@ -1,8 +1,8 @@
 """The count of acknowledged frames, in a file of its own: it tells when the end of a journal is lost.
 
-FORMAT.md, "The spool of a recording", states every byte. The count is written before a frame is acknowledged, so a
-kill loses nothing of it, and synced at most once in a second, so that it costs an append nothing: after a power cut
-it may be older than the frames.
+FORMAT.md, "The spool of a recording", states every byte. The count is written before a frame is acknowledged,
+so a kill loses nothing of it, and synced at most once in a second, so that it costs an append nothing: after
+a power cut it may be older than the frames.
 """
 
 from __future__ import annotations

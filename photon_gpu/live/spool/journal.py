@@ -75,7 +75,7 @@ class Journal:
         self._attempts: dict[int, int] = {}
 
     def begin(self, chunk: int) -> None:
-        """Open a segment for a chunk; after a failure a new one, since a failed sync is never to be trusted."""
+        """Open a segment for a chunk; after a failed sync a new one, since the old is not trusted."""
         self.end()
         attempt = self._attempts.get(chunk, 0)
         self._attempts = {chunk: attempt + 1}

@@ -1,4 +1,4 @@
-"""The folder of one recording on a fast local disk: what it is, its journal, and chunks the store would not take."""
+"""The spool: a recording's folder on a fast local disk, its journal, and chunks not yet stored."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ def pending(parent: str | os.PathLike[str]) -> list[Path]:
 
 
 def _is_recording(folder: Path) -> bool:
-    """Whether frames may be there: a copy alone is one where frames are, else it was never begun or is removed."""
+    """Whether frames may be there: a lone copy is one where frames are, else nothing was begun."""
     if (folder / RECORDING).is_file():
         return True
     if not (folder / f"{RECORDING}.copy").is_file():
@@ -300,7 +300,7 @@ def _own(path: Path) -> bool:
 
 
 def _head_of(content: bytes) -> tuple[int, int, int, int, int] | None:
-    """Frames, bytes of records and of data, CRC and number of a kept chunk; None where its head is damaged."""
+    """Frames, bytes of records and data, CRC and number of a kept chunk; None if its head is damaged."""
     if len(content) < _CHUNK_HEAD.size + 4:
         return None
     head = content[: _CHUNK_HEAD.size]

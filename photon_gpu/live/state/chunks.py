@@ -47,7 +47,7 @@ class Chunk:
 
 
 class Buffers:
-    """At most ``config.chunks`` chunk buffers, used again, the last one first, so that few are ever touched."""
+    """At most ``config.chunks`` reused chunk buffers, last one first, so that few are ever touched."""
 
     def __init__(self, config: LiveConfig) -> None:
         self._shape, self._dtype = config.chunk(), np.dtype(config.dtype)

@@ -109,7 +109,8 @@ class LiveConfig:
         room = (self.chunks - 1) * self.frames_per_chunk
         if self.estimate_frames > room:
             raise InvalidInputError(
-                f"estimate_frames is {self.estimate_frames}; they wait in the queue, which holds {room} of them "
+                f"estimate_frames is {self.estimate_frames}; they wait in the queue, which holds "
+                f"{room} of them "
                 "beside a chunk that fills: take fewer, or a larger queue_bytes"
             )
 
@@ -144,7 +145,8 @@ class LiveConfig:
         if frames > most:
             raise InvalidInputError(
                 f"queue_bytes is {self.queue_bytes:,}; {_FEWEST_CHUNKS} chunks of {frames} frames must fit, "
-                f"{_FEWEST_CHUNKS * frames * self.frame_nbytes:,} bytes: take fewer chunk_frames, or a larger queue"
+                f"{_FEWEST_CHUNKS * frames * self.frame_nbytes:,} bytes: take fewer chunk_frames, or "
+                f"a larger queue"
             )
         return frames
 

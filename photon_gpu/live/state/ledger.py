@@ -63,7 +63,7 @@ class Ledger:
         return max(self.journaled, self._safe, self.published)
 
     def first_unsafe(self) -> tuple[int, tuple[int, dict[str, list[Any]]] | None]:
-        """Least number of a chunk that a kill would take, and what is known of it where it is in the store."""
+        """Least number of a chunk that a kill would lose, and what the store is known to have of it."""
         with self.changed:
             return self._safe_chunks, self.stored.get(self._safe_chunks)
 

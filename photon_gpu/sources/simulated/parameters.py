@@ -119,8 +119,8 @@ class Simulation:
         """The true noise model: ``var(z) = gain * (z - offset) + variance``.
 
         The slope is ``gain * excess_noise``. The variance is ``read_noise_adu**2``, and 1/12 ADU^2 for
-        integers, which are rounded (Sheppard; within 1 % from ``read_noise_adu`` of 0.6 on). Without read noise and
-        with whole gain and offset nothing is rounded and nothing added.
+        integers, which are rounded (Sheppard; within 1 % from ``read_noise_adu`` of 0.6 on). Without read
+        noise and with whole gain and offset nothing is rounded and nothing added.
         """
         exact = self.read_noise_adu == 0 and self.excess_noise == 1
         exact = exact and self.gain.is_integer() and self.offset.is_integer()

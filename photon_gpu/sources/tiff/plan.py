@@ -130,7 +130,8 @@ class _Planner:
         scanimage = tif.is_scanimage and not tif.is_shaped
         if more := more_pages(self.path, None if scanimage else lambda: tif.series):
             raise InvalidInputError(
-                f"{self.path}: as_pages takes each directory as a frame, and would lose frames: {more}. Leave it out"
+                f"{self.path}: as_pages takes each directory as a frame, and would lose frames: "
+                f"{more}. Leave it out"
             )
         if scanimage and (channels := _channels(tif)) > 1:
             warnings.warn(
@@ -185,7 +186,8 @@ class _Planner:
             return self.in_file_order(tif, (len(found),))
         advice = "" if more_pages(self.path) else f", or {_AS_PAGES}"
         raise InvalidInputError(
-            f"{self.path}: the TIFF holds {len(found)} series: {_listed(found)}; choose one by series={advice}"
+            f"{self.path}: the TIFF holds {len(found)} series: {_listed(found)}; choose one by "
+            f"series={advice}"
         )
 
     def one_series(self, series: Any, *, every_page: bool) -> SegmentMap:
@@ -238,7 +240,8 @@ class _Planner:
         missing = pages.count(None)
         if missing and self.missing == ERROR:
             raise CorruptDataError(
-                f"{self.path}: {missing} of {len(pages)} pages that the metadata promises are missing; the file is "
+                f"{self.path}: {missing} of {len(pages)} pages that the metadata promises are "
+                f"missing; the file is "
                 f"truncated, or other files of a multi-file OME movie are not beside it. {_ZERO}"
             )
         if len(pages) < number and self.missing != ERROR:

@@ -48,7 +48,8 @@ def more_pages(path: str, series: Any = None) -> str | None:
         if number == 1 and first is not None and (hidden := hidden_pages(first, tiff.unclaimed())):
             return (
                 f"behind its only page, at byte {first.end}, lie bytes for {hidden} more that no metadata "
-                f"describe (np.memmap(path, dtype, 'r', {first.end - (first.page_nbytes or 0)}, (T, H, W)) reads them)"
+                f"describe (np.memmap(path, dtype, 'r', {first.end - (first.page_nbytes or 0)}, (T, "
+                f"H, W)) reads them)"
             )
     return _by_series(number, series)
 

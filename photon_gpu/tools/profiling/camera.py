@@ -92,7 +92,8 @@ class Advice:
         times = best.megabytes_per_second / camera.megabytes_per_second
         return (
             f"{needs}. Use layout {best.layout}, preset {best.preset}, on {said_cores(best.cores)}: "
-            f"ratio {best.ratio:.2f} at {best.megabytes_per_second:,.0f} MB/s, {times:,.1f} times what the camera needs"
+            f"ratio {best.ratio:.2f} at {best.megabytes_per_second:,.0f} MB/s, {times:,.1f} times "
+            f"what the camera needs"
         )
 
     def to_dict(self) -> dict[str, Any]:

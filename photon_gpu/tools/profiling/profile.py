@@ -77,8 +77,10 @@ class Profile:
         short = sum(not m.whole_chunks for m in self.measured)
         if short:
             said.append(
-                f"~ {short} of {len(self.measured)} were too slow to encode a whole chunk in the time given: what "
-                "happens once weighs more there than it would; take more --seconds, or fewer presets and layouts"
+                f"~ {short} of {len(self.measured)} were too slow to encode a whole chunk in the time "
+                f"given: what "
+                "happens once weighs more there than it would; take more --seconds, or fewer presets "
+                "and layouts"
             )
         return (*said, *self.notes)
 
@@ -173,7 +175,8 @@ def profile(
     --------
     >>> import numpy as np
     >>> counts = np.random.default_rng(0).poisson(20.0, (20, 64, 64)).astype("uint16")
-    >>> found = profile(counts, noise=NoiseModel(), layouts=["compact"], presets=["fast"], cores=[1], seconds=0.1)
+    >>> found = profile(counts, noise=NoiseModel(), layouts=["compact"], presets=["fast"], cores=[1],
+    seconds=0.1)
     >>> [(m.layout, m.preset, m.cores, m.ratio > 2) for m in found.measured]
     [('compact', 'fast', 1, True)]
     """
@@ -267,7 +270,7 @@ def _measure(
     disk: float,
     settings: dict[tuple[str, ...], dict[str, Any]],
 ) -> Measured:
-    """Settings are chosen once, on a part of a few frames; then as many whole chunks as fit the share are encoded.
+    """Choose settings once, on a part of a few frames; encode the whole chunks that fit the share.
 
     ``disk`` is its ceiling, MB/s.
     """

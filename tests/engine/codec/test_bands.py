@@ -1,4 +1,4 @@
-"""The body of a compact payload: bands apart, packed where that is shorter, and of the length its tables say."""
+"""The body of a compact payload: separate bands, packed where shorter, as long as the tables say."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def bands(shape, width, spread, seed=0) -> dict[int, np.ndarray]:
 
 
 def written(shape, residuals, *, levels=0, head=5, kernels=cpu, width=1, run=map, coded=False):
-    """A body, and whether it is packed, or coded if that is asked for; each band has all in its first level."""
+    """A body, and whether it is packed, or coded if asked for; all of a band is in its first level."""
     writer = Writer(places(shape, width=width, levels=levels, coded=coded), head, kernels)
     table = np.zeros(levels, np.int64) if levels else None
 

@@ -26,7 +26,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """numcodecs' own threads write blocks in the order they finish; without them the bytes are the same each time."""
+    """numcodecs' threads write blocks in the order they finish; without them the bytes repeat."""
     before, numcodecs.blosc.use_threads = numcodecs.blosc.use_threads, False
     yield
     numcodecs.blosc.use_threads = before

@@ -1,4 +1,4 @@
-"""Chunks to payloads and back: every dtype, predictor, dither, shape; bands, partial chunks, widths of codes."""
+"""Chunks to payloads and back: every dtype, predictor, dither and shape; bands, code widths."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_a_scene_that_moves_is_predicted_better_than_by_one_mix_for_all_frames()
 
 
 def test_a_shift_by_one_pixel_is_found_exactly():
-    """Noiseless, and seen before: the neighbour it came from says what comes, but at the edge it came in by."""
+    """Noiseless and seen before: the neighbour it came from predicts it, except at the entry edge."""
     large = np.random.default_rng(1).integers(40, 200, (50, 50)).astype("uint8")
     still = np.repeat(large[None, :, :-1], 9, 0)
     codes = np.concatenate([still, large[None, :, 1:]])

@@ -71,7 +71,7 @@ def test_richer_predictors_fit_better():
 
 
 def test_the_solution_is_least_squares():
-    """Against NumPy's solver in float64, on the terms the kernels see; the ridge is a thousandth of a code."""
+    """Against NumPy's float64 solver on the kernels' terms; the ridge is a thousandth of a code."""
     codes = scene(32, 40, 40)
     predictor = fit([codes], "past", 16)
     terms, target = _gather(codes, 16, 0, alone=False)

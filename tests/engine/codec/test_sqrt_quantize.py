@@ -40,7 +40,7 @@ def test_every_value_has_the_tables_code_but_those_it_names(noise, step, dtype):
 
 
 def test_it_is_worth_having():
-    """Of detectors as they are, hardly any value falls so close to a boundary; of one, several do, all dark."""
+    """Real detectors have hardly any value so close to a boundary; one has several, all dark."""
     shares = [Root(CodeTable(noise, step=0.5, dtype="uint16")).wrong.size for noise in DETECTORS[:5]]
     assert sum(shares) < 20
     signed = Root(CodeTable(DETECTORS[4], step=0.5, dtype="int16"))

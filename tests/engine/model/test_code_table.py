@@ -1,7 +1,8 @@
 """Codes, thresholds and representatives against an oracle that knows only the definition.
 
-The oracle compares ``A(z)`` with the boundary ``(k - 1/2 + u)*step`` in decimal arithmetic of 400 digits, in which
-every float64 is exact and so is every square root that could make a tie. It shares no line with the tables.
+The oracle compares ``A(z)`` with the boundary ``(k - 1/2 + u)*step`` in decimal arithmetic of 400 digits, in
+which every float64 is exact and so is every square root that could make a tie. It shares no line with the
+tables.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def test_low_counts_at_gain_one_are_lossless():
 
 
 def test_representatives_of_wide_bins_are_the_algebraic_inverse_less_the_noise_of_rounding():
-    """Where bins hold many values: the inverse of the label, less gain*step^2/48, and its mean is unbiased."""
+    """In wide bins: the inverse of the label, less gain*step^2/48, whose mean is unbiased."""
     from photon_gpu.engine.model.anscombe import inverse_anscombe
 
     noise = NoiseModel(gain=300.0, offset=50.0)
@@ -222,7 +223,7 @@ def test_codes_of_numpy_scalars_are_those_of_python_numbers():
 
 
 def test_ranges_far_apart_do_not_fill_the_gap_between_them():
-    """A chunk at one end of a wide dtype after one at the other: neither slow, nor refused, nor another result."""
+    """A chunk at one end of a wide dtype after one at the other: quick, accepted, same result."""
     for dtype in ("uint32", "float64"):
         table = CodeTable(NoiseModel(), step=0.01, dtype=dtype)
         near, far = table.code(5), table.code(4e9)

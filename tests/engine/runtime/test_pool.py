@@ -256,7 +256,7 @@ def test_ranked_work_of_many_is_never_more_at_once_and_comes_back_in_order(worke
 
 
 def test_after_an_error_the_rest_is_left_out_and_nothing_runs_any_more():
-    """One item fails while another is at work: the error comes once that is done, and a third is never begun."""
+    """One item fails while another runs: the error comes after it, and a third is never begun."""
     both, done = threading.Barrier(2, timeout=30), []
 
     def work(item):

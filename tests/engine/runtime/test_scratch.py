@@ -61,7 +61,7 @@ def test_threads_share_none():
 @pytest.mark.parametrize("layout", ["plain", "compact", "lossless"])
 @pytest.mark.parametrize("preset", ["fast", "balanced", "small"])
 def test_movies_read_and_written_in_turn_and_together_keep_to_themselves(tmp_path, layout, preset):
-    """Every chunk of each is what it is alone: nobody reads what another call left, or overwrites what is in use."""
+    """Every chunk equals its lone result: nobody reads leftovers or overwrites memory in use."""
     rng = np.random.default_rng(4)
     movies = {
         name: rng.poisson(light, (frames, height, 130)).astype("uint16")

@@ -1,7 +1,8 @@
 """Runs every kernel once or more, with unaligned, strided and odd-sized memory, and checks the results.
 
 ``python -m tests.kernels.cuda.every_kernel`` is what the sanitizers watch; it fails if a kernel was left out.
-With ``--brief``, for the slow thread sanitizer, each kernel runs for some of its types: they share a template.
+With ``--brief``, for the slow thread sanitizer, each kernel runs for some of its types: they share a
+template.
 """
 
 from __future__ import annotations

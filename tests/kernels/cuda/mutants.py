@@ -1,8 +1,8 @@
 """Plants bugs in the CUDA source, its launcher and the GPU pipeline, and reports which tests kill each.
 
-``python -m tests.kernels.cuda.mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only WORD`` and
-``--file WORD`` those whose name or file has the word. Exits 0 only if the control survives and every mutant dies.
-No GPU code is run.
+``python -m tests.kernels.cuda.mutants`` runs all of them beside a clean control, ``--quick`` some, ``--only
+WORD`` and ``--file WORD`` those whose name or file has the word. Exits 0 only if the control survives and
+every mutant dies. No GPU code is run.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ MUTANTS = (
     Mutant(
         "missing barrier after the table is cached",
         CU,
-        "    __syncthreads();\n    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from",
+        "    __syncthreads();\n    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        "
+        "const In* from",
         "    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from",
         K,
         quick="forward_lut_of_every_input and order0",
@@ -349,8 +350,10 @@ MUTANTS = (
     Mutant(
         "segments walked by all blocks",
         RC,
-        "s * segment < size; s += gridDim.x) {\n        const u64 first = s * segment;\n        const u32 length = size - first < segment ? (u32)(size - first) : segment;\n        u32 count = 0;",
-        "s * segment < size; s += 2 * gridDim.x) {\n        const u64 first = s * segment;\n        const u32 length = size - first < segment ? (u32)(size - first) : segment;\n        u32 count = 0;",
+        "s * segment < size; s += gridDim.x) {\n        const u64 first = s * segment;\n        const "
+        "u32 length = size - first < segment ? (u32)(size - first) : segment;\n        u32 count = 0;",
+        "s * segment < size; s += 2 * gridDim.x) {\n        const u64 first = s * segment;\n        "
+        "const u32 length = size - first < segment ? (u32)(size - first) : segment;\n        u32 count = 0;",
         Z,
     ),
     Mutant(
@@ -460,7 +463,8 @@ MUTANTS = (
     Mutant(
         "means follow before the walk",
         RC,
-        "                    }\n                __syncthreads();\n                if (threadIdx.x < count && t + 1 < frames)",
+        "                    }\n                __syncthreads();\n                if (threadIdx.x < "
+        "count && t + 1 < frames)",
         "                    }\n                if (threadIdx.x < count && t + 1 < frames)",
         Z,
     ),
@@ -591,13 +595,15 @@ MUTANTS = (
         "checksum of one band only",
         CODER,
         "    for low, _, bank in banks(codes, plan.band):\n        kernels.add_checksum(",
-        "    for low, _, bank in banks(codes, plan.band):\n        total = slot.lane.zeros((1,), np.uint64)\n        kernels.add_checksum(",
+        "    for low, _, bank in banks(codes, plan.band):\n        total = slot.lane.zeros((1,), "
+        "np.uint64)\n        kernels.add_checksum(",
         P,
     ),
     Mutant(
         "part of a band left over",
         BANDS,
-        "for first, stop, height in ((0, whole, band_rows), (whole, rows, rows - whole)):\n        if first < stop:\n            part",
+        "for first, stop, height in ((0, whole, band_rows), (whole, rows, rows - whole)):\n        if "
+        "first < stop:\n            part",
         "for first, stop, height in ((0, whole, band_rows),):\n        if first < stop:\n            part",
         P,
     ),
@@ -678,7 +684,8 @@ MUTANTS = (
         "unpacked before it is there",
         PACKING,
         'nibbles, escapes = slot.upload("nibbles", short), slot.upload("escapes", long)',
-        'escapes, nibbles = slot.upload("escapes", long), slot.device("nibbles", short.shape, short.dtype)\n    nibbles.set(short, stream=slot.lane.up)',
+        'escapes, nibbles = slot.upload("escapes", long), slot.device("nibbles", short.shape, '
+        "short.dtype)\n    nibbles.set(short, stream=slot.lane.up)",
         P,
     ),
     Mutant(

@@ -32,7 +32,7 @@ except Exception as error:  # CuPy's own ImportError or RuntimeError, as the lib
 
 @functools.cache
 def product_options() -> tuple[str, ...]:
-    """Options of ``kernels/cuda_launch.py`` and those that CuPy's ``RawModule`` adds, asked from CuPy itself."""
+    """Options of ``kernels/cuda_launch.py`` and those that CuPy's ``RawModule`` adds, from CuPy itself."""
     from cupy.cuda import compiler
 
     text = (KERNELS / "cuda_launch.py").read_text()

@@ -65,7 +65,8 @@ def test_every_kernel_is_clean(kind: str) -> None:
         ("thread", "if (threadIdx.x == 0) out[0] += 1;", "data race"),
         (
             "thread",
-            "SHARED(int, a, 8); if (threadIdx.x < 8) a[threadIdx.x] = 0; __syncthreads(); a[threadIdx.x % 8] += 1; __syncthreads();"
+            "SHARED(int, a, 8); if (threadIdx.x < 8) a[threadIdx.x] = 0; __syncthreads(); "
+            "a[threadIdx.x % 8] += 1; __syncthreads();"
             " out[threadIdx.x] = a[0];",
             "data race",
         ),
@@ -79,17 +80,19 @@ def test_every_kernel_is_clean(kind: str) -> None:
         # A shuffle orders nothing but what it exchanges.
         (
             "thread",
-            "SHARED(int, a, 256); a[threadIdx.x] = 1; int v = __shfl_down_sync(~0u, 1, 1); out[threadIdx.x] = v + a[threadIdx.x ^ 1];",
+            "SHARED(int, a, 256); a[threadIdx.x] = 1; int v = __shfl_down_sync(~0u, 1, 1); "
+            "out[threadIdx.x] = v + a[threadIdx.x ^ 1];",
             "data race",
         ),
     ],
 )
 def test_the_sanitizers_see(kind: str, broken: str, message: str) -> None:
-    """What each is there for, planted: past the end of global and shared memory, races within and between blocks."""
+    """Planted faults for each sanitizer: past global and shared memory, races within and between blocks."""
     program = (
         "import ctypes, numpy as np; from tests.support.cuda_on_cpu import HostModule\n"
         "memory = ctypes.CDLL(None).malloc; memory.restype = ctypes.c_void_p; at = memory(1024)\n"
-        "kernel = '#define THREADS 256\\nextern \"C\" __global__ void __launch_bounds__(256, 1) k(int* out) { %s }'\n"
+        'kernel = \'#define THREADS 256\\nextern "C" __global__ void __launch_bounds__(256, 1) '
+        "k(int* out) { %s }'\n"
         f"HostModule(kernel % {broken!r}, {kind!r}).launch('k', (2,), (256,), [at])"
     )
     run = run_sanitized(kind, "-c", program)

@@ -1,4 +1,4 @@
-"""What readers saw of a recording that ended early is what it is finished with; the rest is discarded, and counted."""
+"""A recording that ended early is finished with what readers saw; the rest is discarded and counted."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ WIDE[6, 2, 2] = -2_000_000
 
 
 def lax(monkeypatch, url, spool, stop_before=0, **options):
-    """A recording of a release whose gate took any value, as a kill leaves it; chunks from that one on are not encoded."""
+    """A killed recording of a release whose gate took any value; chunks from that one on are not encoded."""
     from photon_gpu.live.gate import Gate
 
     monkeypatch.setattr(Gate, "admit", lambda self, block, first_frame: None)

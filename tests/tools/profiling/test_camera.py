@@ -45,8 +45,10 @@ def test_the_best_ratio_that_keeps_up_is_advised():
     advice = CAMERA.advice([fast, small, slow])
     assert advice.best is small and advice.fastest is fast
     assert advice.text == (
-        "your camera: 1000 x 1000 x 50 Hz uint16 needs 100.0 MB/s; this machine does 900 (compact, fast, 2 cores). "
-        "Use layout compact, preset balanced, on 2 cores: ratio 5.00 at 200 MB/s, 2.0 times what the camera needs"
+        "your camera: 1000 x 1000 x 50 Hz uint16 needs 100.0 MB/s; this machine does 900 (compact, "
+        "fast, 2 cores). "
+        "Use layout compact, preset balanced, on 2 cores: ratio 5.00 at 200 MB/s, 2.0 times what the "
+        "camera needs"
     )
 
 
