@@ -32,7 +32,7 @@ def test_it_survives_json_bit_for_bit(gain, offset, variance):
 @pytest.mark.parametrize("name", ["gain", "offset", "variance"])
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), -float("inf"), 1e13, "2", b"2", True, None, [1.0, 2.0], 1j, object()],
+    [float("nan"), float("inf"), -float("inf"), 1e13, "2", b"2", True, None, [1.0, 2.0], 1j, object],
     ids=repr,
 )
 def test_what_is_no_number_is_refused_by_name(name, value):
