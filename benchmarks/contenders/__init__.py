@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from benchmarks.contenders.base import Contender
+from benchmarks.contenders.bounded import Bounded
 
 MODULES = (
     "ours",
@@ -35,3 +36,18 @@ def engine_contenders() -> list[Contender]:
 
     chosen = [*ours.contenders(), *anscombe_transform.contenders(), *zarr_blosc.contenders()]
     return [one for one in chosen if one.missing() is None]
+
+
+def bounded_contenders() -> list[Bounded]:
+    """Error-bounded compressors whose packages are installed."""
+    from benchmarks.contenders import blosc2_precision, jpegls, jpegxl, sz3, zfp
+
+    every = [
+        sz3.Sz3(),
+        zfp.Zfp(),
+        jpegls.Codes(),
+        jpegls.Near(),
+        jpegxl.JpegXl(),
+        blosc2_precision.Precision(),
+    ]
+    return [contender for contender in every if contender.installed()]

@@ -51,18 +51,3 @@ class Frames(Bounded):
     @abstractmethod
     def opened(self, data: bytes) -> NDArray:
         """And back."""
-
-
-def bounded_contenders() -> list[Bounded]:
-    """Those whose packages are installed."""
-    from benchmarks.contenders import blosc2_precision, jpegls, jpegxl, sz3, zfp
-
-    every = [
-        sz3.Sz3(),
-        zfp.Zfp(),
-        jpegls.Codes(),
-        jpegls.Near(),
-        jpegxl.JpegXl(),
-        blosc2_precision.Precision(),
-    ]
-    return [contender for contender in every if contender.installed()]
