@@ -58,8 +58,7 @@ def below(name: str) -> str | None:
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """Line and name of every module of the house that a file imports.
 
-    Imports for type checkers, inside functions, and by ``import_module("photon_gpu.x")`` count like any
-    other.
+    Imports for type checkers, inside functions, and by a name in a string count like any other.
     """
     for node in ast.walk(ast.parse(path.read_text())):
         found: list[str] = []
@@ -69,9 +68,8 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
             deeper = [f"{node.module}.{alias.name}" for alias in node.names]
             found = [name if below(name) in NAMES else str(node.module) for name in deeper]
-        elif isinstance(node, ast.Call) and node.args and "import_module" in ast.unparse(node.func):
-            argument = node.args[0]
-            found = [argument.value] if isinstance(argument, ast.Constant) else []
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found = [node.value] if "." in node.value else []  # of a module that is loaded by its name
         for name in found:
             if (module := below(name)) in NAMES:
                 yield node.lineno, module

@@ -36,14 +36,14 @@ _KINDS = (
     _Kind(
         name="TIFF",
         suffixes=(".tif", ".tiff", ".btf", ".tf8"),
-        module="tiff",
+        module="photon_gpu.sources.tiff.reader",
         opener="TiffSource",
         options=("series", "as_pages", "missing"),
     ),
     _Kind(
         name="NumPy",
         suffixes=(".npy",),
-        module="npy",
+        module="photon_gpu.sources.npy",
         opener="open_npy",
         options=("storage_options",),
         remote=True,
@@ -51,7 +51,7 @@ _KINDS = (
     _Kind(
         name="NumPy archive",
         suffixes=(".npz",),
-        module="npy",
+        module="photon_gpu.sources.npy",
         opener="NpzSource",
         options=("key",),
         inner="key",
@@ -59,7 +59,7 @@ _KINDS = (
     _Kind(
         name="HDF5",
         suffixes=(".h5", ".hdf5", ".hdf", ".he5", ".nwb"),
-        module="hdf5",
+        module="photon_gpu.sources.hdf5",
         opener="open_hdf5",
         options=("dataset", "missing"),
         inner="dataset",
@@ -67,7 +67,7 @@ _KINDS = (
     _Kind(
         name="Zarr",
         suffixes=(".zarr",),
-        module="zarr",
+        module="photon_gpu.sources.zarr",
         opener="open_zarr",
         options=("path", "missing", "storage_options"),
         inner="path",
@@ -233,7 +233,7 @@ def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
         raise InvalidInputError(
             f"{text}: {kind.name} is read from local files only; copy it here, or convert it to Zarr or .npy"
         )
-    opener = getattr(import_module(f"photon_gpu.sources.{kind.module}"), kind.opener)
+    opener = getattr(import_module(kind.module), kind.opener)
     if local is None:
         return _as_source(opener(text, **options))
     options.pop("storage_options", None)  # a local file needs none

@@ -6,9 +6,17 @@ import uuid
 
 import pytest
 
-from tests.support.tiff_files import (
-    write_scanimage,
-)
+from tests.support.tiff_files import KINDS, make_movie, write_scanimage
+
+
+@pytest.fixture
+def movie():
+    return make_movie()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
 
 
 @pytest.fixture

@@ -83,7 +83,9 @@ def test_a_callers_attributes_cannot_replace_the_formats(key):
             files(encoding, **{key: 1})
 
 
-@pytest.mark.parametrize("value", [np.arange(3), {1, 2}, float("nan"), b"x", object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [np.arange(3), {1, 2}, float("nan"), b"x", object()], ids=lambda value: type(value).__name__
+)
 def test_what_json_cannot_hold_is_refused(value):
     with pytest.raises(InvalidInputError, match="attributes"):
         files(mine=value)

@@ -11,7 +11,6 @@ from typing import Any
 import fsspec
 import h5py
 import numpy as np
-import pytest
 import tifffile
 import zarr
 
@@ -26,11 +25,6 @@ def make_movie(shape=(20, 12, 16), dtype="int16", seed=0):
         return values.astype(dtype)
     info = np.iinfo(dtype)
     return np.clip(np.rint(values), info.min, info.max).astype(dtype)
-
-
-@pytest.fixture
-def movie():
-    return make_movie()
 
 
 def write_tiff(folder, movie, **options):
@@ -169,11 +163,6 @@ KINDS: dict[str, Writer] = {
     ),
     "zarr url": _remote_zarr,
 }
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return KINDS[request.param]
 
 
 OME = (
