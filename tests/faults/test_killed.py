@@ -130,7 +130,7 @@ def test_recovery_itself_may_be_killed(memory_disk):
 
 def _encode(connection, url, at):
     disk = Killing(at) if at else Disk()
-    with disk.installed(), mock.patch("photon_gpu.writer.encode._LIST_SECONDS", 0.0):
+    with disk.installed(), mock.patch("photon_gpu.writer.scheduler._LIST_SECONDS", 0.0):
         pg.encode(
             frames(0, 22),
             url,

@@ -498,7 +498,7 @@ def test_encode_into_a_store_that_fails_leaves_no_movie_and_can_be_repeated(memo
 
 
 def test_encode_resumes_after_a_failure_without_doing_chunks_again(memory_disk, monkeypatch):
-    monkeypatch.setattr("photon_gpu.writer.encode._LIST_SECONDS", 0.0)
+    monkeypatch.setattr("photon_gpu.writer.scheduler._LIST_SECONDS", 0.0)
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
     options = {"chunk_frames": 2, "workers": 1, "resume": True, "noise": pg.NoiseModel(), "check": False}
     with pytest.raises(OSError) as caught:
@@ -522,7 +522,7 @@ def test_encode_resumes_after_a_failure_without_doing_chunks_again(memory_disk, 
 
 
 def test_resume_does_a_chunk_again_that_was_altered(memory_disk, monkeypatch):
-    monkeypatch.setattr("photon_gpu.writer.encode._LIST_SECONDS", 0.0)
+    monkeypatch.setattr("photon_gpu.writer.scheduler._LIST_SECONDS", 0.0)
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
     with pytest.raises(OSError):
         pg.encode(
@@ -581,7 +581,7 @@ def test_resume_keeps_a_chunk_that_is_not_listed_only_if_it_is_what_the_source_g
 @pytest.mark.parametrize("listed", [True, False])
 def test_resume_never_mixes_a_source_with_what_it_was_before(memory_disk, monkeypatch, layout, listed):
     """The file was exported again: its first, middle and last frames are the same, others are not."""
-    monkeypatch.setattr("photon_gpu.writer.encode._LIST_SECONDS", 0.0)
+    monkeypatch.setattr("photon_gpu.writer.scheduler._LIST_SECONDS", 0.0)
     path = memory_disk / "raw.npy"
     np.save(path, frames(0, 40))
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
@@ -620,9 +620,9 @@ def test_a_short_encode_pays_nothing_for_being_resumed(memory_disk, monkeypatch)
     def never(values):
         raise AssertionError("no listing would need it")
 
-    monkeypatch.setattr("photon_gpu.writer.encode._CRC_SECONDS", 60.0)
-    monkeypatch.setattr("photon_gpu.writer.encode._LIST_SECONDS", 60.0)
-    monkeypatch.setattr("photon_gpu.writer.encode.frames_crc", never)
+    monkeypatch.setattr("photon_gpu.writer.scheduler._CRC_SECONDS", 60.0)
+    monkeypatch.setattr("photon_gpu.writer.scheduler._LIST_SECONDS", 60.0)
+    monkeypatch.setattr("photon_gpu.writer.scheduler.frames_crc", never)
     pg.encode(frames(0, 40), memory_disk / "m.zarr", chunk_frames=2, noise=pg.NoiseModel(), check=False)
 
 

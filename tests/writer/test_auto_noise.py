@@ -63,7 +63,7 @@ def test_what_is_doubtful_is_a_warning(movie, tmp_path):
 
 
 def test_an_estimate_goes_on_where_it_was_killed(movie, tmp_path, monkeypatch):
-    monkeypatch.setattr("photon_gpu.writer.encode._LIST_SECONDS", 0.0)
+    monkeypatch.setattr("photon_gpu.writer.scheduler._LIST_SECONDS", 0.0)
     monkeypatch.setattr(
         "photon_gpu.writer.encode.finish", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt)
     )

@@ -672,7 +672,7 @@ def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying
 @pytest.mark.parametrize("budget_bytes", [1, 1 << 29])
 def test_chunks_are_listed_once_they_are_written(tmp_path, monkeypatch, budget_bytes):
     """FORMAT.md: while an encode runs, the manifest lists those that are whole."""
-    monkeypatch.setattr("photon_gpu.writer.encode._LIST_SECONDS", 0.0)
+    monkeypatch.setattr("photon_gpu.writer.scheduler._LIST_SECONDS", 0.0)
     lists, write = [], Storage.write
 
     def seen(self, name, data, **options):
