@@ -42,7 +42,7 @@ def load_prices(path: str | PathLike[str] | None = None) -> dict[str, dict[str, 
     >>> load_prices()["STANDARD"]["price"]
     0.023
     """
-    text = Path(path).read_text() if path else (files("photon_gpu") / "prices.json").read_text()
+    text = Path(path).read_text() if path else (files("photon_gpu.tools") / "prices.json").read_text()
     try:
         read = json.loads(text)
         entries = read.get("classes", read)
