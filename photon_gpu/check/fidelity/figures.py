@@ -160,26 +160,26 @@ def noise_model(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def traces(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """dF/F of the liveliest regions, raw and decoded, and the spread of redrawn noise."""
-    _axes(
-        ax, "dF/F of the liveliest regions: raw, decoded, and the spread of redrawn noise (band)", "frame", ""
-    )
+    """dF/F of the liveliest regions, raw and decoded."""
+    _axes(ax, "dF/F of the liveliest regions", "frame", "")
     if not p.raw_traces.size:
         _nothing(ax, "too few frames for traces")
         return
     shown = slice(0, 600)
-    frames = np.arange(len(p.raw_traces[shown]))
+    raw, decoded = p.raw_traces[shown], p.decoded_traces[shown]
+    frames = np.arange(len(raw))
     lift, ticks = 0.0, []
-    for region in range(p.raw_traces.shape[1]):
-        raw, decoded = p.raw_traces[shown, region], p.decoded_traces[shown, region]
-        spread = p.trace_spread[region]
-        base = lift - float(min(raw.min(), decoded.min()))
-        ax.fill_between(frames, base + raw - spread, base + raw + spread, color=PALE, alpha=0.35, lw=0)
-        # thin on thick: where they agree both are seen
-        ax.plot(frames, base + raw, color=INK, lw=2.4, alpha=0.4, label="raw" if region == 0 else None)
-        ax.plot(frames, base + decoded, color=BLUE, lw=0.9, label="decoded" if region == 0 else None)
+    for region in range(raw.shape[1]):
+        base = lift - float(min(raw[:, region].min(), decoded[:, region].min()))
+        # The raw line is thick and the decoded one thin, so both are visible where they agree.
+        ax.plot(
+            frames, base + raw[:, region], color=INK, lw=2.4, alpha=0.4, label="raw" if region == 0 else None
+        )
+        ax.plot(
+            frames, base + decoded[:, region], color=BLUE, lw=0.9, label="decoded" if region == 0 else None
+        )
         ticks.append(base)
-        lift = base + float(max(raw.max(), decoded.max())) + 0.15
+        lift = base + float(max(raw[:, region].max(), decoded[:, region].max())) + 0.15
     ax.set_yticks(ticks, [f"region {n + 1}" for n in range(len(ticks))])
     ax.set_xlim(0, max(len(frames) - 1, 1))
     height = float(np.ptp(p.raw_traces[shown]))
@@ -189,11 +189,30 @@ def traces(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     _legend(ax, "upper right", columns=2)
 
 
+def trace_errors(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
+    """Error of dF/F in the same regions; the band is the spread of fresh noise."""
+    _axes(ax, "Error of dF/F; band: fresh noise", "frame", "")
+    if not p.raw_traces.size:
+        _nothing(ax, "too few frames for traces")
+        return
+    shown = slice(0, 600)
+    errors = (p.decoded_traces[shown] - p.raw_traces[shown]) / np.maximum(p.trace_spread, 1e-12)
+    frames, regions = np.arange(len(errors)), range(errors.shape[1])
+    apart = 2.0 * max(1.3, float(np.abs(errors).max()))
+    for region in regions:
+        base = apart * region
+        ax.fill_between(frames, base - 1, base + 1, color=ORANGE, alpha=0.3, lw=0)
+        ax.plot(frames, base + errors[:, region], color=BLUE, lw=0.9)
+    ax.set_yticks([apart * region for region in regions], [f"region {region + 1}" for region in regions])
+    ax.set_xlim(0, max(len(frames) - 1, 1))
+
+
 PANELS: dict[str, tuple[Callable[[Any, Pictures, FidelityFacts], None], tuple[float, float]]] = {
     "raw": (raw_frame, (4.0, 3.6)),
     "decoded": (decoded_frame, (4.0, 3.6)),
     "residual": (residual_frame, (4.0, 3.6)),
     "traces": (traces, (8.3, 3.3)),
+    "trace_errors": (trace_errors, (4.0, 3.3)),
     "transfer": (transfer, (4.0, 3.3)),
     "bias": (bias, (4.0, 3.3)),
     "variance": (variance, (4.0, 3.3)),
@@ -239,15 +258,16 @@ def overview(fidelity: FidelityFacts) -> Figure:
         _table(top, fidelity)
         if fidelity.pictures is None:
             return figure
-        rows = [
-            ["raw", "decoded", "residual"],
-            ["traces", "traces", "values"],
-            ["transfer", "bias", "variance"],
-            ["noise", "histogram", "whiteness"],
-        ]
-        axes = bottom.subplot_mosaic(rows, height_ratios=(1.15, 1, 1, 1))
-        for name, ax in axes.items():
-            PANELS[name][0](ax, fidelity.pictures, fidelity)
+        rows: Any = (
+            ("raw", "decoded", "residual"),
+            ("traces", "trace_errors", "values"),
+            ("transfer", "bias", "variance"),
+            ("noise", "histogram", "whiteness"),
+        )
+        for names, part in zip(rows, bottom.subfigures(4, 1, height_ratios=(1.15, 1, 1, 1)), strict=True):
+            widths = (2, 1, 1) if "traces" in names else (1, 1, 1)
+            for name, ax in zip(names, part.subplots(1, 3, width_ratios=widths), strict=True):
+                PANELS[name][0](ax, fidelity.pictures, fidelity)
     return figure
 
 

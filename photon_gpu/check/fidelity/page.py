@@ -124,7 +124,7 @@ def _plots(fidelity: FidelityFacts) -> str:
     parts = {
         "One frame": ("raw", "decoded", "residual"),
         "Light and noise": ("transfer", "bias", "variance", "noise", "histogram", "whiteness"),
-        "Traces and values": ("traces", "values"),
+        "Traces and values": ("traces", "trace_errors", "values"),
     }
     return "".join(
         _card(title, f'<div class="plots">{figures(*names)}</div>') for title, names in parts.items()
