@@ -143,18 +143,20 @@ def plot_bias(
     integer_bar: float = 3.0,
     title: str = "",
 ) -> Figure:
-    """Bias of the decoded mean against light, one line per gain, with the bars it must stay under.
+    """Bias of the decoded mean as heat maps: one row per gain, one column per light level.
+
+    A black dot marks each cell above the limit.
 
     Parameters
     ----------
     photons : array_like
-        ``(N,)``, mean photons per pixel, positive.
+        ``(N,)``, mean photons per pixel, positive and rising.
     float_bias, integer_bias : mapping
         From gain (ADU/photon) to ``(N,)`` biases, per cent of a sigma, for float and for integer output.
     step : float
         Quantization step, sigma.
     float_bar, integer_bar : float
-        What is allowed, per cent of a sigma.
+        Limits, per cent of a sigma.
     title : str
         Above the figure.
 
@@ -165,58 +167,48 @@ def plot_bias(
     Raises
     ------
     InvalidInputError
-        If a line and ``photons`` differ in length.
+        If a row and ``photons`` differ in length.
     """
-    from matplotlib import colormaps
-
     light = np.asarray(photons, np.float64)
     panels = (("Float output", float_bias, float_bar), ("Integer output", integer_bias, integer_bar))
-    figure = _figure(12, 5, title or f"What decoding adds to the mean at step {step:g}")
-    axes = figure.subplots(1, 2, sharey=True)
-    gains = sorted({*float_bias, *integer_bias})
-    shades = colormaps["viridis"](np.linspace(0, 0.88, max(len(gains), 2)))
-    colour = dict(zip(gains, shades, strict=False))
-    top = 1.35 * max(float_bar, integer_bar)
-    for ax, (name, lines, bar) in zip(axes, panels, strict=True):
-        worst, at = 0.0, ""
-        for gain in sorted(lines):
-            bias = np.asarray(lines[gain], np.float64)
-            if bias.shape != light.shape:
-                raise InvalidInputError(
-                    f"plot_bias: {bias.shape} biases at gain {gain:g} for {light.shape} light levels"
-                )
-            ax.plot(light, bias, color=colour[gain], lw=1.6, label=f"{gain:g}")
-            peak = int(np.abs(bias).argmax())
-            top = max(top, 1.1 * float(np.abs(bias[peak])))
-            if abs(bias[peak]) > worst:
-                worst, at = float(abs(bias[peak])), f" (gain {gain:g}, {light[peak]:.2g} photons)"
-        ax.axhspan(-bar, bar, color=GREEN, alpha=0.08, lw=0)
-        for edge in (-bar, bar):
-            ax.axhline(edge, color=VERMILION, lw=1.4, ls=(0, (5, 3)))
-        ax.axhline(0, color=PALE, lw=0.8, zorder=0)
-        ax.annotate(
-            f"allowed: {bar:g} %",
-            (light.max(), bar),
-            xytext=(-4, 4),
-            textcoords="offset points",
-            ha="right",
-            color=VERMILION,
+    rows = {name: _bias_rows(biases, light) for name, biases, _ in panels}
+    reach = max(float_bar, integer_bar, *(float(np.abs(biases).max()) for biases in rows.values()))
+    figure = _figure(12, 5.4, title or f"Bias of the decoded mean at step {step:g}")
+    axes = figure.subplots(1, 2)
+    for ax, (name, biases, bar) in zip(axes, panels, strict=True):
+        gains, drawn = sorted(biases), rows[name]
+        mesh = ax.pcolormesh(
+            light, np.arange(len(gains)), drawn, cmap="PuOr_r", vmin=-reach, vmax=reach, shading="nearest"
         )
+        above = np.argwhere(np.abs(drawn) > bar)
+        ax.scatter(light[above[:, 1]], above[:, 0], color="black", s=14, zorder=3)
+        row, column = np.unravel_index(int(np.abs(drawn).argmax()), drawn.shape)
+        worst = f"{abs(drawn[row, column]):.2g} % (gain {gains[row]:g}, {light[column]:.2g} photons)"
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter("{x:g}")
-        ax.set_xlim(light.min(), light.max())
+        ax.set_yticks(np.arange(len(gains)), [f"{gain:g}" for gain in gains])
         ax.set_xlabel("mean light (photons per pixel)")
-        _frame(ax, f"{name}: worst {worst:.2g} % of a sigma{at}")
-    axes[0].set_ylabel("bias of the decoded mean (% of a sigma)")
-    axes[0].set_ylim(-top, top)
-    axes[1].legend(
-        title="gain\n(ADU/photon)",
-        loc="center left",
-        bbox_to_anchor=(1.01, 0.5),
-        frameon=False,
-        alignment="left",
-    )
+        ax.set_title(f"{name}: limit {bar:g} %, worst {worst}", fontsize=11, color=INK, loc="left")
+        ax.tick_params(colors=INK, labelsize=9)
+        ax.spines[:].set_visible(False)
+    axes[0].set_ylabel("gain (ADU per photon)")
+    colours = figure.colorbar(mesh, ax=axes, shrink=0.9, pad=0.02)
+    colours.set_label("bias (% of a sigma); black dot: above the limit", color=INK)
+    colours.outline.set_visible(False)
     return figure
+
+
+def _bias_rows(biases: Mapping[float, ArrayLike], light: NDArray) -> NDArray:
+    """Biases as ``(gains, light levels)``, gains rising."""
+    rows = []
+    for gain in sorted(biases):
+        row = np.asarray(biases[gain], np.float64)
+        if row.shape != light.shape:
+            raise InvalidInputError(
+                f"plot_bias: {row.shape} biases at gain {gain:g} for {light.shape} light levels"
+            )
+        rows.append(row)
+    return np.stack(rows)
 
 
 def _figure(width: float, height: float, title: str) -> Figure:

@@ -115,25 +115,27 @@ def test_movies_that_do_not_match_are_refused():
         plot_demo(**{**arrays, **one})
 
 
-def test_biases_are_drawn_with_their_bars_and_the_worst_is_named():
+def test_biases_are_drawn_with_their_limits_and_the_worst_is_named():
     light = np.geomspace(0.1, 100, 40)
-    float_bias = {1.0: np.sin(light), 10.0: 0.5 * np.cos(light)}
+    float_bias = {10.0: 0.5 * np.cos(light), 1.0: np.sin(light)}
     integer_bias = {1.0: np.linspace(0, -2.5, 40), 10.0: np.zeros(40)}
     figure = plot_bias(photons=light, float_bias=float_bias, integer_bias=integer_bias)
-    assert drawn(figure).shape[:2] == (300, 720)
-    left, right = figure.axes
-    assert np.array_equal(left.lines[0].get_ydata(), float_bias[1.0])
-    for ax, bar in ((left, 2.0), (right, 3.0)):
-        heights = [line.get_ydata()[0] for line in ax.lines]
-        assert bar in heights and -bar in heights
-        assert ax.get_ylim()[1] > 3
-    assert "worst 2.5 % of a sigma (gain 1, 1e+02 photons)" in right.get_title(loc="left")
-    assert {text.get_text() for text in right.get_legend().get_texts()} == {"1", "10"}
+    assert drawn(figure).shape[:2] == (324, 720)
+    left, right, _ = figure.axes
+    shown = left.collections[0].get_array()
+    np.testing.assert_array_equal(np.reshape(shown, (2, 40)), [float_bias[1.0], float_bias[10.0]])
+    assert [text.get_text() for text in left.get_yticklabels()] == ["1", "10"]
+    assert "limit 2 %, worst 0.99 %" in left.get_title(loc="left")
+    assert "limit 3 %, worst 2.5 % (gain 1, 1e+02 photons)" in right.get_title(loc="left")
+    dots = [len(ax.collections[1].get_offsets()) for ax in (left, right)]
+    assert dots == [0, 0], "no cell is above its limit"
 
 
-def test_a_bias_beyond_its_bar_is_not_cut_off():
+def test_a_bias_above_its_limit_is_within_the_colours_and_has_a_dot():
     figure = plot_bias(photons=[1, 10], float_bias={1.0: [0, -40]}, integer_bias={1.0: [0, 1]})
-    assert figure.axes[0].get_ylim()[0] < -40
+    mesh, dots = figure.axes[0].collections
+    assert mesh.get_clim() == (-40, 40)
+    assert dots.get_offsets().tolist() == [[10, 0]]
 
 
 def test_biases_of_another_length_are_refused():
@@ -153,4 +155,4 @@ assert "matplotlib.pyplot" not in sys.modules
 assert {key: matplotlib.rcParams[key] for key in watched} == before
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "bias.png")], check=True)
-    assert imread(tmp_path / "bias.png").shape == (500, 1200, 4)
+    assert imread(tmp_path / "bias.png").shape == (540, 1200, 4)
