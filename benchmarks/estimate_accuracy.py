@@ -345,6 +345,7 @@ def _run(job: Callable[[Any], Any], items: Iterable[Any], workers: int) -> list[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--pages", type=Path, default=Path("docs/measured"))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--deals", type=int, nargs="*", default=[11, 12, 13, 14], help="seeds of the cases")
     parser.add_argument("--movies", type=int, default=300, help="small movies for the coverage")
@@ -366,7 +367,8 @@ def main() -> None:
     table += ["| " + " | ".join(str(row[name]) for name in HEADER) + " |" for row in rows]
     command = " ".join(["python -m benchmarks.estimate_accuracy", *sys.argv[1:]])
     text = f"# Accuracy of the noise estimate\n\n`{command}`\n\n" + "\n".join([*lines, "", *table]) + "\n"
-    with replacing(options.out / "estimate_accuracy.md") as file:
+    options.pages.mkdir(parents=True, exist_ok=True)
+    with replacing(options.pages / "estimate_accuracy.md") as file:
         file.write(text.encode())
     print("\n".join(lines))
 

@@ -1,10 +1,10 @@
-"""Compare size against error, ours and rivals': ``python -m benchmarks.rate_distortion [--out FILE.png]``.
+"""Measure size against error, ours and rivals': ``python -m benchmarks.rate_distortion [--out FILE.png]``.
 
 Error is the mean square difference of stabilized values, in per cent of the noise's own variance, so that
 every rival is compared at equal error: each is opened again and measured, none is believed. The line
 drawn in is the noise floor: the entropy of unit noise in bins of that error, below which no codec of
-single frames of noise gets. Set PHOTON_GPU_CORPUS to measure on real recordings. Beside the picture its
-numbers go into a CSV file of the same name; the table of the README is printed.
+single frames of noise gets. Set PHOTON_GPU_CORPUS to measure on real recordings. Its numbers go into a CSV
+file of the picture's name, from which ``python -m benchmarks.tables`` makes docs/measured/rate_distortion.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from photon_gpu.plots import save_figure
 from photon_gpu.store.durable import replacing
 
 STEPS = (0.25, 0.375, 0.5, 0.75, 1.0, 1.5, 2.0)
-"""Float64 labels of the plain layout compress well for powers of two, worse for 0.375, badly for 0.35."""
+"""Labels of the plain layout are float64: they compress well for powers of two, worse for 0.375."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,10 @@ def table(points: list[Point]) -> str:
         rows.sort(key=lambda row: row[1] or 99)
         out += [
             f"\n{movie}\n",
-            "| contender | bits per pixel at +2.1 % variance | ratio | at +8.3 % | ratio "
-            "|\n|---|---|---|---|---|",
+            (
+                "| contender | bits per pixel at +2.1 % variance | ratio | at +8.3 % | ratio"
+                " |\n|---|---|---|---|---|"
+            ),
         ]
         raw = next(p.bits_per_pixel * p.ratio for p in points if p.movie == movie)
         for name, *bits in rows:
@@ -144,6 +146,55 @@ def table(points: list[Point]) -> str:
         floors = [noise_floor_bits(step) for step in (0.5, 1.0)]
         out.append(f"| *noise floor* | {' | '.join(f'{b:.2f} | {raw / b:.2f}' for b in floors)} |")
     return "\n".join(out)
+
+
+RECORDINGS = {
+    "2p_cortex": "cortex, two-photon",
+    "lattice_lightsheet_z": "light-sheet stack",
+    "camera_single_molecule": "single molecules",
+    "photoncount_flim_ptu": "photon counts, 5 frames",
+    "photoncount_flim_sdt": "sparse photon counts",
+}
+"""Names of the corpus, in words."""
+
+GARBAGE_SIGMA = 10.0
+
+
+def read(path: Path) -> list[Point]:
+    """Points of a CSV that :func:`main` wrote."""
+    numbers = ("bits_per_pixel", "ratio", "added_variance_percent", "worst_error_sigma")
+    with path.open(newline="") as file:
+        return [
+            Point(
+                row["movie"],
+                row["contender"],
+                float(row["step"]) if row["step"] else None,
+                *(float(row[name]) for name in numbers),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def by_recording(points: list[Point], percent: float = 100 * 0.5**2 / 12) -> str:
+    """Markdown: bits per pixel (ratio) at one error, a row per contender, a column per recording."""
+    movies = [name for name in RECORDINGS if any(p.movie == name for p in points)]
+    lines = [f"| | {' | '.join(RECORDINGS[name] for name in movies)} |", f"|---{'|---' * len(movies)}|"]
+    for contender in dict.fromkeys(p.contender for p in points):
+        cells = []
+        for movie in movies:
+            own = [p for p in points if (p.movie, p.contender) == (movie, contender)]
+            bits = bits_at(own, percent) if own else None
+            if not own:
+                cells.append("cannot write it")
+            elif len(own) == 1 and own[0].worst_error_sigma > GARBAGE_SIGMA:
+                cells.append("wraps: garbage")
+            elif bits is None:
+                cells.append("more error only")
+            else:
+                cells.append(f"{bits:.2f} ({own[0].bits_per_pixel * own[0].ratio / bits:.2f})")
+        name = f"**{contender}**" if contender.startswith("photon_gpu") else contender
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 COLOURS = (
@@ -224,7 +275,7 @@ def main() -> None:
     """Measure, print the table, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=40, help="of each movie")
-    parser.add_argument("--out", type=Path, default=Path("docs/rate_distortion.png"))
+    parser.add_argument("--out", type=Path, default=Path("docs/measured/rate_distortion.png"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--movies", nargs="*", help="names of the corpus; all by default")
     arguments = parser.parse_args()

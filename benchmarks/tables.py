@@ -1,25 +1,44 @@
-"""All tables and plots of README and docs: ``python -m benchmarks.tables [--case 2p_cortex]``.
+"""Write the measured tables and plots of README and docs: ``python -m benchmarks.tables [--case 2p_cortex]``.
 
-From the newest results of each case. Fills what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in
-README.md (benchmarks) and docs/scale.md (latency, s3, sizes, every, workers, scaling, petabyte), and draws
-docs/compare.png and docs/scaling.png. What was not measured is left as it is, and told.
+Reads the newest results of each benchmark. Writes the pages and pictures under docs/measured/, and the table
+between ``<!-- benchmarks -->`` and ``<!-- /benchmarks -->`` in README.md. A page whose benchmark has no
+results stays as it is, and the command says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from benchmarks import petabyte, scaling, workers
+from benchmarks import bias, petabyte, rate_distortion, scaling, workers
+from benchmarks.figures import draw_comparison, draw_scaling
 from benchmarks.record import RESULTS, gathered, load, newest
-from photon_gpu.plots import save_figure
 from photon_gpu.store.durable import replacing
 
 ROOT = Path(__file__).parent.parent
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 
 MAIN, PEER = "photon_gpu compact, fast", "anscombe-transform"
+
+BRIEF = {
+    "photon_gpu compact, small": "compact, small",
+    "photon_gpu compact, fast": "compact, fast",
+    "photon_gpu plain, fast": "plain, fast",
+    "photon_gpu lossless, balanced": "lossless",
+    "SZ3 of stabilized values": "SZ3",
+    "JPEG-XL lossless e3 of our codes": "JPEG-XL",
+    "JPEG-LS of our codes": "JPEG-LS",
+    "pcodec of our codes": "pcodec",
+    "zstd 1 of our codes": "zstd 1",
+    "anscombe-transform": "anscombe-transform",
+    "zfp of stabilized values": "zfp",
+    "Zarr, raw, Blosc zstd 5 bitshuffle": "Zarr, raw",
+}
+"""Contenders of the README, by the beginning of their name, with their names in the plot: ours, and eight."""
 
 Rows = list[dict[str, str]]
 
@@ -36,13 +55,15 @@ def latency(row: dict[str, str], action: str) -> str:
     return f"{1e3 * float(row[f'{action}_median_s']):,.1f}"
 
 
-_BRIEF = ("photon_gpu", "anscombe-transform", "Zarr, raw, Blosc zstd 5 bitshuffle", "Zarr, float64 Anscombe")
-_EQUAL = ("of our codes", "equal error")
+def brief(rows: Rows) -> Rows:
+    """The contenders of the README that ran, in the order of :data:`BRIEF`."""
+    able = [row for row in rows if not row["problem"]]
+    return [row for name in BRIEF for row in able if is_contender(row, name)]
 
 
-def leads(contender: str) -> bool:
-    """Whether the README's table shows a contender: ours, equal in error, or common in labs."""
-    return contender.startswith(_BRIEF) or any(part in contender for part in _EQUAL)
+def is_contender(row: dict[str, str], name: str) -> bool:
+    """Whether a row is of the contender that ``name`` begins; another setting is another contender."""
+    return row["contender"] == name or row["contender"].startswith(f"{name} ")
 
 
 def table(rows: Rows) -> str:
@@ -51,9 +72,10 @@ def table(rows: Rows) -> str:
     able.sort(key=lambda row: (not row["contender"].startswith("photon_gpu"), -float(row["ratio"])))
     first = rows[0]
     lines = [
-        f"| {first['case']}, {first['shape'].replace('x', ' x ')} {first['dtype']} | ratio | encode "
-        f"MB/s | decode MB/s "
-        "| frame ms | region ms | noise added |",
+        (
+            f"| {first['case']}, {first['shape'].replace('x', ' x ')} {first['dtype']} | ratio | encode MB/s"
+            " | decode MB/s | frame ms | region ms | noise added |"
+        ),
         "|---|---|---|---|---|---|---|",
     ]
     for row in able:
@@ -70,36 +92,60 @@ def table(rows: Rows) -> str:
 
 
 def without_disk(rows: Rows, case: str) -> str:
-    """What ours and its peer do where no disk is measured; nothing if that was not measured."""
+    """Speed of ours and of its peer on a RAM disk; empty if not measured."""
     timed = [row for row in rows if row["case"] == case and not row["problem"]]
     told = [
-        f"{row['contender'].partition(' (')[0]} encodes {rate(row, 'encode')} and decodes "
-        f"{rate(row, 'decode')} MB/s"
+        f"{row['contender'].partition(' (')[0]} encodes {rate(row, 'encode')} and decodes"
+        f" {rate(row, 'decode')} MB/s"
         for row in timed
         if row["contender"] == MAIN or row["contender"].startswith(PEER)
     ]
-    return f"With all stores on a RAM disk (`--ram`), {', '.join(told)}. " if told else ""
+    return f"With all stores on a RAM disk (`--ram`), {', '.join(told)}." if told else ""
 
 
-def section(rows: Rows, case: str, csv_name: str, ram: Rows) -> str:
-    """What goes into the README; ``csv_name`` is that of a results file as far as its date."""
-    chosen = [row for row in rows if row["case"] == case]
-    runs = min(int(row["runs"]) for row in chosen if row["runs"])
+def section(rows: Rows, case: str) -> str:
+    """The table of the README."""
+    chosen = brief([row for row in rows if row["case"] == case])
+    first = chosen[0]
+    lines = [
+        (
+            f"| {case}, {first['shape'].replace('x', ' x ')} {first['dtype']} | ratio | encode MB/s | decode"
+            " MB/s | noise variance added |"
+        ),
+        "|---|---|---|---|---|",
+    ]
+    for row in chosen:
+        added = float(row["added_variance_percent"])
+        lines.append(
+            f"| {named(row)} | {float(row['ratio']):.2f} | {speed(row, 'encode'):,.0f} "
+            f"| {speed(row, 'decode'):,.0f} | {f'{added:.1f} %' if added else 'none'} |"
+        )
     return "\n".join(
         [
-            table([row for row in chosen if leads(row["contender"])]),
+            *lines,
             "",
-            f"Movie in memory to files and back; medians (and ranges) of at least {runs} interleaved runs on "
-            f'{chosen[0]["machine"]}, {chosen[0]["date"]}; every pixel verified before. "frame" is a '
-            f"random frame, "
-            '"region" the mean of 12 x 12 pixels in every frame. What photon_gpu writes is flushed to disk '
-            "(it survives a power cut), and choosing settings is part of its time; the others do neither. "
-            f"{without_disk(ram, case)}"
-            "All cases and contenders: [docs/scale.md](docs/scale.md#every-contender), "
-            f"benchmarks/results/{csv_name}{chosen[0]['date']}.csv, by `python -m benchmarks.compare` and "
-            "`python -m benchmarks.tables`.",
+            f"Medians of interleaved runs on {hardware(chosen)}",
+            "photon_gpu also chooses its settings and syncs its files within the measured time.",
+            "[All recordings, all contenders](docs/measured/comparison.md).",
             "",
-            "![Ratio against encoding speed, every contender](docs/compare.png)",
+            "![Compression ratio against speed](docs/measured/compare.png)",
+        ]
+    )
+
+
+def comparison(rows: Rows, case: str, ram: Rows) -> str:
+    """How the comparison is made, and all its tables."""
+    runs = min(int(row["runs"]) for row in rows if row["case"] == case and row["runs"])
+    return "\n\n".join(
+        [
+            "![Compression ratio against speed](compare.png)",
+            f"Each contender writes the movie from memory to files and reads it back. The {case} figures are"
+            f" medians (and ranges) of at least {runs} interleaved runs; every contender is decoded and"
+            ' checked before it is timed. "frame" is the time of one random frame, "region" that of the mean'
+            " of 12 x 12 pixels in every frame. photon_gpu syncs its files to disk (they survive a power"
+            " cut) and chooses its settings within the measured time; the others do neither."
+            f" {without_disk(ram, case)}".strip(),
+            every(rows),
         ]
     )
 
@@ -122,39 +168,13 @@ def fill(path: Path, name: str, text: str) -> None:
         file.write((head + begin + text + end + tail).encode())
 
 
-def plot(rows: Rows, path: Path) -> None:
-    """Plot ratio against encoding speed, a panel per case; rivals are numbers, named below."""
-    from matplotlib.figure import Figure
-
-    names = list(dict.fromkeys(row["case"] for row in rows))
-    others = list(dict.fromkeys(r["contender"] for r in rows if not r["contender"].startswith("photon_gpu")))
-    across = min(3, len(names))
-    down = -(-len(names) // across)
-    figure = Figure(figsize=(5 * across, 3.6 * down), layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False)
-    for axes, name in zip(grid.flat, names, strict=False):
-        for row in (row for row in rows if row["case"] == name and not row["problem"]):
-            x, y, contender = speed(row, "encode"), float(row["ratio"]), row["contender"]
-            ours = contender.startswith("photon_gpu")
-            color = BLUE if ours else GREY if row["lossless"] == "True" else ORANGE
-            label = contender.removeprefix("photon_gpu ") if ours else str(1 + others.index(contender))
-            axes.scatter(x, y, color=color, s=36 if ours else 18, zorder=3 if ours else 2)
-            axes.annotate(label, (x, y), fontsize=6.5, textcoords="offset points", xytext=(4, 3), color=color)
-        axes.set_xscale("log")
-        axes.margins(x=0.25, y=0.1)
-        axes.set_title(name, fontsize=9)
-        axes.set_xlabel("encode MB/s")
-        axes.set_ylabel("ratio")
-    for axes in grid.flat[len(names) :]:
-        axes.set_visible(False)
-    listed = [f"{n + 1} {name}" for n, name in enumerate(others)]
-    columns = max(2, across)
-    each = -(-len(listed) // columns)
-    parts = ["\n".join(listed[n * each : (n + 1) * each]) for n in range(columns)]
-    figure.suptitle("blue: photon_gpu; orange: equal error; grey: lossless", fontsize=9)
-    for n, part in enumerate(parts):
-        figure.text(0.02 + 0.96 * n / columns, -0.01, part, fontsize=7, va="top", color=GREY)
-    save_figure(figure, path, dpi=110, bbox_inches="tight")
+def point(row: dict[str, str]) -> dict[str, Any]:
+    """A row as the plot takes it."""
+    return {
+        "name": next(label for name, label in BRIEF.items() if is_contender(row, name)),
+        "ratio": float(row["ratio"]), "encode": speed(row, "encode"), "decode": speed(row, "decode"),
+        "ours": row["contender"].startswith("photon_gpu"), "lossless": row["lossless"] == "True",
+    }  # fmt: skip
 
 
 def s3(rows: Rows) -> str | None:
@@ -165,8 +185,10 @@ def s3(rows: Rows) -> str | None:
         chosen.sort(key=lambda row: float(row["s3_frame_median_s"]))
         first = chosen[0]
         parts += [
-            f"| {case}, {first['shape'].replace('x', ' x ')} {first['dtype']} | ratio | frame from S3, ms "
-            "| region from S3, ms | frame from disk, ms | region from disk, ms |",
+            (
+                f"| {case}, {first['shape'].replace('x', ' x ')} {first['dtype']} | ratio | frame from S3, ms"
+                " | region from S3, ms | frame from disk, ms | region from disk, ms |"
+            ),
             "|---|---|---|---|---|---|",
         ]
         for row in chosen:
@@ -228,8 +250,10 @@ def hardware(rows: Rows) -> str:
 def frames(rows: Rows) -> str:
     """Milliseconds to a frame and to a region."""
     lines = [
-        "| ms, medians (and ranges) | ratio | a frame of a movie just opened | of another chunk "
-        "| once more, the same chunk | and again | 12 x 12 pixels of all frames |",
+        (
+            "| ms, medians (and ranges) | ratio | a frame of a movie just opened | of another chunk "
+            "| once more, the same chunk | and again | 12 x 12 pixels of all frames |"
+        ),
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -246,8 +270,10 @@ def frames(rows: Rows) -> str:
         [
             *lines,
             "",
-            f"{first['shape'].replace('x', ' x ')} frames, {first['chunk_frames']} a chunk, "
-            f"{first['reads']} reads each; {hardware(rows)}",
+            (
+                f"{first['shape'].replace('x', ' x ')} frames, {first['chunk_frames']} a chunk, "
+                f"{first['reads']} reads each; {hardware(rows)}"
+            ),
         ]
     )
 
@@ -258,9 +284,8 @@ def many_workers(rows: Rows) -> str:
     for row in rows:
         low, high = (float(row["raw_bytes"]) / 1e6 / float(row[f"{end}_seconds"]) for end in ("max", "min"))
         lines.append(
-            f"| {row['load']}, {row['by']} | {row['workers']} | {float(row['mb_s']):,.0f} "
-            f"({low:,.0f}-{high:,.0f}) "
-            f"| {float(row['speed_up']):.2f} | {row['stages']} |"
+            f"| {row['load']}, {row['by']} | {row['workers']} | {float(row['mb_s']):,.0f}"
+            f" ({low:,.0f}-{high:,.0f}) | {float(row['speed_up']):.2f} | {row['stages']} |"
         )
     numbers = [{**row, "speed_up": float(row["speed_up"]), "mb_s": float(row["mb_s"])} for row in rows]
     return "\n".join([*lines, "", *(f"- {line}" for line in workers.findings(numbers)), "", hardware(rows)])
@@ -284,18 +309,17 @@ def growth(rows: Rows) -> str:
         lines += ["", "| chunk_frames | encode MB/s | one random frame, ms |", "|---|---|---|"]
         lines += [f"| {r['value']} | {float(r['mb_s']):,.0f} | {float(r['frame_ms']):.1f} |" for r in points]
     said = (
-        "compact, preset fast, frames of 512 x 512 int16 unless said otherwise, read from memory, "
-        "written to disk"
+        "Layout compact, preset fast, frames of 512 x 512 int16 unless the table says otherwise; memory to"
+        " disk."
     )
     busy = [row["others_percent"] for row in as_numbers(rows) if "others_percent" in row]
     if busy and max(busy) >= 5:
         said += (
-            f". **Others used {min(busy):.0f} to {max(busy):.0f} % of the machine meanwhile**: MB/s "
-            f"and seconds are "
-            "not what it does alone; the processor's time and memory are"
+            f" **Other programs used {min(busy):.0f} to {max(busy):.0f} % of the machine**: MB/s and seconds"
+            " are lower than on an idle machine; processor time and memory are not affected."
         )
     return "\n".join(
-        [*lines, "", f"{said}. {hardware(rows)}", "", "![Time and memory against size](scaling.png)"]
+        [*lines, "", f"{said} {hardware(rows)}", "", "![Time and memory against size](scaling.png)"]
     )
 
 
@@ -307,45 +331,133 @@ def as_numbers(points: Rows) -> list[dict]:
     return [{key: float(row[key]) for key in _FIGURES if row.get(key)} for row in points]
 
 
-def plot_growth(rows: Rows, path: Path) -> None:
-    """Seconds, and memory, against what grows, a panel each; a dotted line is linear."""
-    from matplotlib.figure import Figure
+def rates(folder: Path) -> str | None:
+    """Bits per pixel at the error of step 0.5, from rate_distortion.csv."""
+    path = folder / "rate_distortion.csv"
+    if not path.exists():
+        return None
+    points = rate_distortion.read(path)
+    return "\n\n".join(
+        [
+            (
+                "Bits per pixel (compression ratio) where each contender adds 2.1 % to the variance of the"
+                " noise, as a step of 0.5 does. Gaussian noise alone carries 3.05 bits."
+            ),
+            rate_distortion.by_recording(points),
+            (
+                "The first 40 frames of each recording. Every rival is decoded and its error measured. The"
+                " sizes are those of the chunks alone. Our stores hold 5 kB more of noise model, settings and"
+                " checksums: 0.26 bits per pixel of a movie of 10 frames of 128 x 128 (4.00 in all), 0.03 of"
+                " the first 40 frames of the cortex."
+            ),
+            (
+                "The noise floor is that of Gaussian noise. Counts of a few photons or less have less entropy"
+                " and lie below it. The bumps of `plain` are steps that are no power of two."
+            ),
+            "![Bits per pixel against the variance added, with the noise floor](rate_distortion.png)",
+            "All points: [rate_distortion.csv](rate_distortion.csv).",
+        ]
+    )
 
-    names = list(dict.fromkeys(row["axis"] for row in rows))
-    across = min(3, len(names))
-    down = -(-len(names) // across)
-    figure = Figure(figsize=(4.2 * across, 3.2 * down), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False).flat
-    for axes, name in zip(panels, names, strict=False):
-        points = as_numbers([row for row in rows if row["axis"] == name])
-        x, y = [row["value"] for row in points], [row["seconds"] for row in points]
-        axes.plot(x, y, "o-", color=BLUE, markersize=4, label="seconds")
-        if name in ("length", "movies"):
-            axes.plot(x, [y[-1] * v / x[-1] for v in x], ":", color=GREY, label="linear")
-        if name == "frame size":
-            axes.plot(x, [y[-1] * (v / x[-1]) ** 2 for v in x], ":", color=GREY, label="linear in pixels")
-        if name in ("cores", "dask workers"):
-            axes.plot(x, [y[0] * x[0] / v for v in x], ":", color=GREY, label="ideal")
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.set_xticks(x, [f"{v:g}" for v in x])
-        axes.minorticks_off()
-        low, high = min(y) / 2, max(y) * 2  # what hardly changes is to look so
-        axes.set_ylim(low, high)
-        ticks = [m * 10.0**n for n in range(-3, 4) for m in (1, 2, 5) if low <= m * 10.0**n <= high]
-        axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
-        axes.set_xlabel(name)
-        axes.set_ylabel("seconds", color=BLUE)
-        memory = axes.twinx()
-        memory.plot(
-            x, [row["peak_bytes"] / 1e6 for row in points], "s--", color=ORANGE, markersize=3, linewidth=1
+
+def biases(folder: Path) -> str | None:
+    """The worst bias of each gain, from bias.csv."""
+    path = folder / "bias.csv"
+    if not path.exists():
+        return None
+    lines = [
+        (
+            "| gain, ADU/photon | float output, % of a sigma | at photons | integer output, % of a sigma | at"
+            " photons |"
+        ),
+        "|---|---|---|---|---|",
+    ]
+    with path.open(newline="") as file:
+        lines += [
+            f"| {float(row['gain']):g} | {float(row['float_percent']):.2f} |"
+            f" {float(row['float_photons']):.3g} | {float(row['integer_percent']):.2f} |"
+            f" {float(row['integer_photons']):.3g} |"
+            for row in csv.DictReader(file)
+        ]
+    return "\n".join(
+        [
+            (
+                "Bias of the mean of decoded pixels at step 0.5, 0.1 to 100 photons, for the worst detector"
+                " of each gain (read noise 0.5 to 2 photons, all offsets). It is computed exactly, not"
+                f" sampled. The limits are {bias.FLOAT_BAR:g} % for float and {bias.INTEGER_BAR:g} % for"
+                " integer output."
+            ),
+            "",
+            *lines,
+            "",
+            "![Bias by gain and light](bias.png)",
+        ]
+    )
+
+
+def gpu(path: Path) -> str:
+    """Kernels and whole movies on a GPU, from the JSON of benchmarks.gpu."""
+    told = json.loads(path.read_text())
+    overlap = told["overlap"]
+    lines = [
+        f"{told['device']}, CuPy {told['cupy']}, {path.stem[-10:]}.",
+        "",
+        "Kernels over 100 frames of 512 x 512: bytes that a kernel must move, divided by its time.",
+        "",
+        "| kernel | GB/s | share of a copy within the device | ms |",
+        "|---|---|---|---|",
+    ]
+    for row in told["kernels"]:
+        gb, share = row["GB/s"], 100 * row["share of copy"]
+        lines.append(
+            f"| {row['kernel']} | {f'{gb:,.0f}' if gb >= 1 else f'{gb:.3f}'} |"
+            f" {f'{share:.0f} %' if share >= 0.5 else 'under 1 %'} |"
+            f" {row['ms']:,.{1 if row['ms'] > 100 else 2}f} |"
         )
-        memory.set_ylim(0, 1.15 * max(row["peak_bytes"] for row in points) / 1e6)
-        memory.set_ylabel("peak MB", color=ORANGE)
-        axes.legend(fontsize=7, frameon=False)
-    for axes in list(panels)[len(names) :]:
-        axes.set_visible(False)
-    save_figure(figure, path, dpi=110)
+    lines += [
+        "",
+        (
+            "Whole movies between arrays and memory, raw GB/s, the best of four. Every store equals the CPU's"
+            " byte for byte. `numba` has all cores of the machine."
+        ),
+        "",
+        "| layout, predictor | frames in | write | read |",
+        "|---|---|---|---|",
+    ]
+    for row in told["end to end"]:
+        lines.append(
+            f"| {' '.join(filter(None, (row['layout'], row['predictor'])))} | {row['frames in']} "
+            f"| {row['encode GB/s']:.2f} | {row['decode GB/s']:.2f} |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            (
+                f"Copies reach {overlap['up GB/s']:.0f} GB/s up and {overlap['down GB/s']:.0f} down;"
+                f" {100 * overlap['hidden share']:.0f} % of the shorter of three overlapping operations is"
+                " hidden."
+            ),
+        ]
+    )
+
+
+def write(path: Path, title: str, command: str, text: str) -> None:
+    """Write one page of docs/measured/."""
+    page = (
+        f"# {title}\n\nWritten by `python -m benchmarks.tables` from `python -m"
+        f" {command}`.\n\n{wrapped(text)}\n"
+    )
+    with replacing(path) as file:
+        file.write(page.encode())
+
+
+def wrapped(text: str) -> str:
+    """Text with its prose in lines of at most 100 characters; tables, lists and pictures stay as they are."""
+    return "\n".join(
+        line if line.startswith(("|", "!", "-")) else textwrap.fill(line, 100, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -356,38 +468,70 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--root", type=Path, default=ROOT, help="where README.md and docs/ are")
     options = parser.parse_args(arguments)
-    scale = options.root / "docs" / "scale.md"
+    folder = options.root / "docs" / "measured"
+    folder.mkdir(parents=True, exist_ok=True)
     made = 0
     if found := newest("compare", options.results):
-        rows = gathered("compare", "case", options.results)
-        remote = gathered("compare", "case", options.results, having="s3_frame_median_s")
-        names = list(dict.fromkeys(row["case"] for row in rows))
-        case = options.case or ("2p_cortex" if "2p_cortex" in names else names[0])
-        if case not in names:
-            raise SystemExit(f"{found} has no case {case!r}; it has {', '.join(names)}")
-        ram = gathered("ram", "case", options.results)
-        fill(options.root / "README.md", "benchmarks", section(rows, case, found.stem[:-10], ram))
-        plot(rows, options.root / "docs" / "compare.png")
-        for name, text in (("s3", s3(remote)), ("sizes", sizes(rows)), ("every", every(rows))):
-            if text:
-                fill(scale, name, text)
+        write_comparison(found, options.root, options.results, options.case)
         made += 1
     pages: dict[str, tuple[str, Callable[[Rows], str]]] = {
-        "latency": ("latency", frames),
-        "workers": ("workers", many_workers),
-        "scaling": ("scaling", growth),
-        "petabyte": ("petabyte", lambda rows: petabyte.page(petabyte.measured_in(rows[-1]))),
+        "latency": ("Time to one frame or region", frames),
+        "workers": ("Dask workers", many_workers),
+        "scaling": ("How cost grows", growth),
+        "petabyte": ("A petabyte", lambda rows: petabyte.page(petabyte.measured_in(rows[-1]))),
     }
-    for kind, (name, page) in pages.items():
+    for kind, (title, page) in pages.items():
+        command = "benchmarks.latency --s3" if kind == "latency" else f"benchmarks.{kind}"
         if found := newest(kind, options.results):
-            fill(scale, name, page(load(found)))
+            write(folder / f"{kind}.md", title, command, page(load(found)))
             made += 1
-            if kind == "scaling":
-                plot_growth(load(found), options.root / "docs" / "scaling.png")
         else:
-            print(f"{kind}: not measured, left as it is: python -m benchmarks.{kind}")
+            print(f"{kind}: no results, page left as it is; measure with python -m benchmarks.{kind}")
+    if found := newest("scaling", options.results):
+        axes: dict[str, list[dict]] = {}
+        for row in load(found):
+            axes.setdefault(row["axis"], []).extend(as_numbers([row]))
+        draw_scaling(axes, "Encoding time and peak memory (compact, fast)", folder / "scaling.png")
+    if devices := sorted(options.results.glob("gpu_*.json"), key=lambda path: path.stem[-10:]):
+        write(folder / "gpu.md", "GPU speed", "benchmarks.gpu", gpu(devices[-1]))
+        made += 1
+    for name, title, text in (
+        ("rate_distortion", "Size against error", rates(folder)),
+        ("bias", "Bias of decoded means", biases(folder)),
+    ):
+        if text:
+            write(folder / f"{name}.md", title, f"benchmarks.{name}", text)
     if not made:
         raise SystemExit(f"no results in {options.results}: run python -m benchmarks.compare")
+
+
+def write_comparison(found: Path, root: Path, results: Path, case: str | None) -> None:
+    """Write the README's table and plot, and the pages of benchmarks.compare."""
+    folder = root / "docs" / "measured"
+    rows = gathered("compare", "case", results)
+    names = list(dict.fromkeys(row["case"] for row in rows))
+    case = case or ("2p_cortex" if "2p_cortex" in names else names[0])
+    if case not in names:
+        raise SystemExit(f"{found} has no case {case!r}; it has {', '.join(names)}")
+    fill(root / "README.md", "benchmarks", section(rows, case))
+    chosen = brief([row for row in rows if row["case"] == case])
+    title = f"{case}: {chosen[0]['shape'].replace('x', ' x ')} {chosen[0]['dtype']}, step 0.5"
+    draw_comparison([point(row) for row in chosen], title, folder / "compare.png")
+    ram = gathered("ram", "case", results)
+    remote = gathered("compare", "case", results, having="s3_frame_median_s")
+    command = "benchmarks.compare"
+    for name, heading, by, text in (
+        ("comparison", "Every recording, every contender", command, comparison(rows, case, ram)),
+        ("s3", "Frames and regions from S3", f"{command} --s3", s3(remote)),
+        (
+            "sizes",
+            "Speed against the size of a movie",
+            f"{command} --cases size-16,size-64,size-256",
+            sizes(rows),
+        ),
+    ):
+        if text:
+            write(folder / f"{name}.md", heading, by, text)
 
 
 if __name__ == "__main__":

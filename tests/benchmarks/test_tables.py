@@ -1,12 +1,36 @@
-"""README and docs are made from the CSVs, all of them, by one command."""
+"""One command writes the README's table and docs/measured/ from the stored results."""
 
 from __future__ import annotations
+
+import json
+import shutil
 
 import pytest
 
 from benchmarks import compare, latency, petabyte, record, scaling, tables, workers
 
-DOCS = ("s3", "sizes", "every", "latency", "workers", "scaling", "petabyte")
+PAGES = ("comparison", "s3", "sizes", "latency", "workers", "scaling", "petabyte", "gpu")
+"""Pages of docs/measured/ whose figures lie under benchmarks/results/."""
+
+
+GPU = {
+    "device": "some device",
+    "cupy": "1.0",
+    "kernels": [
+        {"kernel": "checksum", "GB/s": 424.0, "share of copy": 0.13, "ms": 0.06},
+        {"kernel": "slow", "GB/s": 0.076, "share of copy": 0.00002, "ms": 3774.4},
+    ],
+    "overlap": {"up GB/s": 55.0, "down GB/s": 55.0, "hidden share": 0.9},
+    "end to end": [
+        {
+            "layout": "plain",
+            "predictor": None,
+            "frames in": "GPU, cupy",
+            "encode GB/s": 1.25,
+            "decode GB/s": 2.5,
+        }
+    ],
+}
 
 
 def row(columns, **known):
@@ -16,10 +40,7 @@ def row(columns, **known):
 
 @pytest.fixture
 def root(tmp_path):
-    (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("before\n<!-- benchmarks -->\nold\n<!-- /benchmarks -->\nafter\n")
-    places = "\n".join(f"<!-- {name} -->\nold\n<!-- /{name} -->" for name in DOCS)
-    (tmp_path / "docs" / "scale.md").write_text(f"above\n{places}\nbelow\n")
     return tmp_path
 
 
@@ -62,7 +83,7 @@ def results(tmp_path):
 
 def test_what_was_measured_without_a_disk_is_told_of_ours_and_its_peer(root, results):
     tables.main(["--root", str(root), "--results", str(results)])
-    assert "RAM disk" not in (root / "README.md").read_text()
+    assert "RAM disk" not in page(root, "comparison")
     one = {"shape": "2x3x4", "dtype": "int16", "problem": "", "lossless": False, "runs": 3, "raw_bytes": 4e6}
     names = (
         "photon_gpu compact, fast",
@@ -83,7 +104,7 @@ def test_what_was_measured_without_a_disk_is_told_of_ours_and_its_peer(root, res
     ]
     record.save(record.path_of("ram", results), compare.COLUMNS, rows, "case")
     tables.main(["--root", str(root), "--results", str(results)])
-    (told,) = (line for line in (root / "README.md").read_text().splitlines() if "RAM disk" in line)
+    told = page(root, "comparison").replace("\n", " ")
     assert (
         "photon_gpu compact, fast encodes 4,000 (2-2) and decodes 8,000 (2-2) MB/s, anscombe-transform 1 enc"
         in told
@@ -91,41 +112,55 @@ def test_what_was_measured_without_a_disk_is_told_of_ours_and_its_peer(root, res
     assert "step 1 encodes" not in told and "other encodes" not in told
 
 
+def page(root, name):
+    return (root / "docs" / "measured" / f"{name}.md").read_text()
+
+
 def test_every_table_and_plot_is_made_and_made_again_the_same(root, results):
+    (results / "gpu_some-device_2026-01-02.json").write_text(json.dumps(GPU))
     tables.main(["--root", str(root), "--results", str(results)])
-    readme, scale = (root / "README.md").read_text(), (root / "docs" / "scale.md").read_text()
-    assert readme.startswith("before\n") and readme.endswith("after\n") and "old" not in readme + scale
-    assert (
-        "| **photon_gpu compact, fast** | 2.00 | 400 (2-2) |" in readme
-        and "Not timed: broken (errs)." in scale
+    readme, pages = (root / "README.md").read_text(), {name: page(root, name) for name in PAGES}
+    assert readme.startswith("before\n") and readme.endswith("after\n") and "old" not in readme
+    assert "| **photon_gpu compact, fast** | 2.00 | 400 | 2 | 2.0 % |" in readme
+    assert "| **photon_gpu compact, fast** | 2.00 | 400 (2-2) |" in pages["comparison"]
+    assert "Not timed: broken (errs)." in pages["comparison"]
+    # The README names ours and at most eight others; the docs name all.
+    assert "| other |" not in readme and "| other | 2.00 | 8 (2-2) |" in pages["comparison"]
+    assert "| other | 2.00 | 250.0 |" in pages["s3"]
+    assert "| encode / decode, MB/s | 16 MB | 20 GB |" in pages["sizes"]
+    assert "| disk, plain, fast | 2.00 | 7.2 (2.0-2.0) |" in pages["latency"]
+    assert "| disk, dask | 2 | 2 (2-2) | 2.00 | write 9 |" in pages["workers"]
+    assert "| length | 2, 4, 8 |" in pages["scaling"] and "time ** 1.00" in pages["scaling"]
+    assert "| 4 | 2 | 6.0 |" in pages["scaling"] and "**200 MB/s per worker**" in pages["petabyte"].replace(
+        "\n", " "
     )
-    # The README has those of equal error and what a lab has without us; the docs have all.
-    assert "| other |" not in readme and "| other | 2.00 | 8 (2-2) |" in scale
-    assert "| other | 2.00 | 250.0 |" in scale, "s3"
-    assert "| encode / decode, MB/s | 16 MB | 20 GB |" in scale
-    assert "| disk, plain, fast | 2.00 | 7.2 (2.0-2.0) |" in scale
-    assert "| disk, dask | 2 | 2 (2-2) | 2.00 | write 9 |" in scale
-    assert "| length | 2, 4, 8 |" in scale and "time ** 1.00" in scale and "| 4 | 2 | 6.0 |" in scale
-    assert "**200 MB/s per worker**" in scale
+    assert (
+        "| checksum | 424 | 13 % | 0.06 |" in pages["gpu"] and "| slow | 0.076 | under 1 % |" in pages["gpu"]
+    )
+    assert "| plain | GPU, cupy | 1.25 | 2.50 |" in pages["gpu"]
+    assert all("Written by `python -m benchmarks.tables`" in text for text in pages.values())
     for name in ("compare.png", "scaling.png"):
-        assert (root / "docs" / name).stat().st_size > 5000
+        assert (root / "docs" / "measured" / name).stat().st_size > 5000
     tables.main(["--root", str(root), "--results", str(results)])
-    assert ((root / "README.md").read_text(), (root / "docs" / "scale.md").read_text()) == (readme, scale)
+    assert ((root / "README.md").read_text(), {name: page(root, name) for name in PAGES}) == (readme, pages)
 
 
-def test_what_was_not_measured_is_left_as_it_is(root, results, capsys):
+def test_pages_without_results_stay_as_they_are(root, results, capsys):
+    tables.main(["--root", str(root), "--results", str(results)])
     for path in results.glob("[lw]*.csv"):
         path.unlink()
+    for name in ("latency", "workers"):
+        (root / "docs" / "measured" / f"{name}.md").write_text("old")
     tables.main(["--root", str(root), "--results", str(results)])
-    scale = (root / "docs" / "scale.md").read_text()
-    assert scale.count("\nold\n") == 2 and "latency: not measured" in capsys.readouterr().out
+    assert page(root, "latency") == page(root, "workers") == "old"
+    assert "latency: no results" in capsys.readouterr().out
     for path in results.iterdir():
         path.unlink()
     with pytest.raises(SystemExit, match="no results"):
         tables.main(["--root", str(root), "--results", str(results)])
 
 
-def test_pages_without_a_place_for_it_are_refused(root, results):
+def test_a_readme_without_a_place_for_the_table_is_refused(root, results):
     (root / "README.md").write_text("no place")
     with pytest.raises(SystemExit, match="has no <!-- benchmarks -->"):
         tables.main(["--root", str(root), "--results", str(results)])
@@ -133,8 +168,14 @@ def test_pages_without_a_place_for_it_are_refused(root, results):
         tables.main(["--case", "nothing", "--root", str(root), "--results", str(results)])
 
 
-def test_the_pages_of_the_repository_have_their_places():
-    for page, names in (("README.md", ("benchmarks",)), ("docs/scale.md", DOCS)):
-        text = (tables.ROOT / page).read_text()
-        for name in names:
-            assert text.count(f"<!-- {name} -->\n") == text.count(f"\n<!-- /{name} -->") == 1, (page, name)
+def test_the_readme_has_at_most_eight_others():
+    assert sum(not name.startswith("photon_gpu") for name in tables.BRIEF) <= 8
+
+
+def test_the_pages_of_the_repository_are_those_of_the_stored_results(tmp_path):
+    """Whoever changes a table by hand, or stores results without the pages, sees it here."""
+    shutil.copytree(tables.ROOT / "docs" / "measured", tmp_path / "docs" / "measured")
+    shutil.copy(tables.ROOT / "README.md", tmp_path)
+    tables.main(["--root", str(tmp_path)])
+    for path in sorted(tmp_path.rglob("*.md")):
+        assert path.read_text() == (tables.ROOT / path.relative_to(tmp_path)).read_text(), path.name
