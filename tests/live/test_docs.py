@@ -53,7 +53,7 @@ def _crash(names):
 
 
 def test_every_field_of_the_status_is_explained():
-    named = set(re.findall(r"`(\w+)`", TEXT.split("## Is it well?")[1].split("## After a crash")[0]))
+    named = set(re.findall(r"`(\w+)`", TEXT.split("## Watch a recording")[1].split("## After a crash")[0]))
     assert {field.name for field in fields(LiveStatus)} - named == {"seconds"}
 
 
