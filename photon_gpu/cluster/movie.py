@@ -20,8 +20,9 @@ from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import manifest, metadata
+from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.claim import MARKER, Claim
-from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise
 from photon_gpu.writer.encode import finish
@@ -87,13 +88,11 @@ class MovieOnCluster:
                     )
                 job = Job(
                     frames=frames,
-                    target=claim.target,
+                    folder=MovieFolder(ready.shape, ready.chunk, claim.target),
                     token=claim.token,
                     encoding=ready.encoding,
                     preset=preset,
-                    shape=ready.shape,
                     dtype=ready.dtype,
-                    chunk=ready.chunk,
                     backend=settings.backend,
                     threads=settings.threads,
                     check=settings.check,
@@ -172,8 +171,8 @@ class MovieOnCluster:
         """Chunks that the check looks at, evenly spread over those to be written; the first at a run."""
         if not self.settings.check or ready.encoding.noise is None:
             return {}
-        count = -(-ready.shape[0] // ready.chunk[0])
-        new = [n for n in range(count) if chunk_name(n, len(ready.chunk)) not in ready.stored.files]
+        grid = ChunkGrid(ready.shape, ready.chunk)
+        new = [n for n in range(grid.chunk_count) if grid.chunk_name(n) not in ready.stored.files]
         chosen = new[:: -(-len(new) // MOST_CHUNKS)] if new else []
         return {n: n == chosen[0] for n in chosen}
 
@@ -188,22 +187,23 @@ class MovieOnCluster:
     ) -> list[Block]:
         """Write what is missing; returns the blocks that the check looks at, in the order of frames."""
         blocks: list[Block] = []
-        total, frames = job.shape[0], job.chunk[0]
-        numbers = [n for n in range(-(-total // frames)) if chunk_name(n, len(job.chunk)) not in files]
-        done = total - sum(min(frames, total - n * frames) for n in numbers)
+        folder, total = job.folder, job.folder.shape[0]
+        numbers = [n for n in range(folder.chunk_count) if folder.chunk_name(n) not in files]
+        done = total - sum(len(folder.frames_of(n)) for n in numbers)
         listed = time.monotonic()
         tick(done, total)
         for written in self._written(job, here, numbers):
-            files[written.name], crcs[written.name] = written.entry, written.frames_crc
+            files |= written.files
+            crcs |= dict.fromkeys(written.files, written.frames_crc)
             _add(stages, written.seconds)
             blocks += written.blocks
             done += written.frames
             tick(done, total)
             if time.monotonic() - listed > _LIST_SECONDS:  # what resume trusts
-                job.target.write(manifest.NAME, manifest.pack(files, frames=crcs))
+                folder.storage.write(manifest.NAME, manifest.pack(files, frames=crcs))
                 listed = time.monotonic()
-        first = min(job.sampled, default=0) * job.chunk[0]
-        return sorted(blocks, key=lambda block: (block.first_frame >= first + job.chunk[0], -len(block.raw)))
+        run = folder.frames_of(min(job.sampled, default=0))  # its chunk also gives a run of frames
+        return sorted(blocks, key=lambda block: (block.first_frame >= run.stop, -len(block.raw)))
 
     def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:
         """Chunks as they are done, in any order."""
@@ -230,7 +230,7 @@ class MovieOnCluster:
         """Each block goes from the worker that has it straight to the one that writes it."""
         from dask import delayed
 
-        blocks = aligned(array, job.chunk[0]).to_delayed(optimize_graph=True).reshape(-1)
+        blocks = aligned(array, job.folder.chunks[0]).to_delayed(optimize_graph=True).reshape(-1)
         write = delayed(write_chunk, pure=False, traverse=False)
         futures = self.client.compute([write(job, n, blocks[n]) for n in numbers])
         self._futures.update(futures)
@@ -238,10 +238,8 @@ class MovieOnCluster:
 
     def _sent(self, job: Job, here: Source | None, number: int) -> Any:
         assert here is not None
-        start = number * job.chunk[0]
-        return self._submit(
-            write_chunk, job, number, here.read(start, min(start + job.chunk[0], job.shape[0]))
-        )
+        frames = job.folder.frames_of(number)
+        return self._submit(write_chunk, job, number, here.read(frames.start, frames.stop))
 
     def _submit(self, function: Any, *arguments: Any) -> Any:
         if self._stopped:

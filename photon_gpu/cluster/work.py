@@ -27,9 +27,8 @@ from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.sources.base import Source
-from photon_gpu.store import manifest
 from photon_gpu.store.claim import read_marker
-from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise
 from photon_gpu.writer.auto_noise import Settled
@@ -79,12 +78,10 @@ class Job:
     """All it takes to write any chunk of a movie: small, since it is sent with every chunk."""
 
     frames: Frames | None
-    target: Storage
+    folder: MovieFolder
     token: str
     encoding: Encoding
-    shape: tuple[int, ...]
     dtype: str
-    chunk: tuple[int, ...]
     backend: str
     threads: int
     check: bool
@@ -117,8 +114,8 @@ class Prepared:
 class Written:
     """One chunk that is stored."""
 
-    name: str
-    entry: list[Any]
+    files: dict[str, list[Any]]
+    """Its manifest entry, by file name."""
     frames: int
     frames_crc: str
     seconds: dict[str, float]
@@ -186,33 +183,30 @@ def prepare(
 def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written:
     """Read the frames of a chunk (or take those that were sent), encode and store them."""
     stages, chosen = Stages(), get_backend(job.backend)
-    check_claim(job.target, job.token)  # of a movie that was given up nothing is begun
-    start = number * job.chunk[0]
-    stop = min(start + job.chunk[0], job.shape[0])
+    target, chunk, span = job.folder.storage, job.folder.chunks, job.folder.frames_of(number)
+    check_claim(target, job.token)  # of a movie that was given up nothing is begun
     if values is None:
         assert job.frames is not None
         with stages.timed("read"):
-            values = job.frames.opened().read(start, stop)
-    values = _as_promised(values, job, start, stop)
+            values = job.frames.opened().read(span.start, span.stop)
+    values = _as_promised(values, job, span)
     warm_up(chosen, job.encoding, job.preset)
     layout = layout_for(job.encoding, chosen)
     run = parallel(job.threads)
-    data = layout.encode(values, job.chunk, first_frame=start, run=run, stages=stages)
-    name = chunk_name(number, len(job.chunk))
+    data = layout.encode(values, chunk, first_frame=span.start, run=run, stages=stages)
     blocks: list[Block] = []
     with _noted(job.token), stages.timed("write"):
-        check_claim(job.target, job.token)
-        job.target.write(name, data)
+        check_claim(target, job.token)
+        files = job.folder.write_chunk(number, data)
     if job.check:
         with stages.timed("check"):
-            _read_back(job.target, name, data, start, stop)
+            _read_back(job.folder, number, data)
             if number in job.sampled:
                 parts = excerpts(values, number, run=job.sampled[number])
-                blocks = decoded(layout, data, job.chunk, start, parts)
+                blocks = decoded(layout, data, chunk, span.start, parts)
     return Written(
-        name=name,
-        entry=manifest.entry(data),
-        frames=stop - start,
+        files=files,
+        frames=len(span),
         frames_crc=frames_crc(values),
         seconds=dict(stages.seconds),
         blocks=blocks,
@@ -260,20 +254,21 @@ def _noted(token: str) -> Iterator[None]:
                 del _writing[token]
 
 
-def _as_promised(values: Any, job: Job, start: int, stop: int) -> NDArray:
+def _as_promised(values: Any, job: Job, span: range) -> NDArray:
     array = np.asarray(values)
-    expected = (stop - start, *job.shape[1:])
+    expected = (len(span), *job.folder.shape[1:])
     if array.shape != expected or array.dtype.newbyteorder("=") != np.dtype(job.dtype):
         raise InvalidInputError(
-            f"frames {start} to {stop - 1} came as {array.dtype} {array.shape}; {job.dtype} "
-            f"{expected} were promised"
+            f"frames {span[0]} to {span[-1]} came as {array.dtype} {array.shape}; "
+            f"{job.dtype} {expected} were promised"
         )
     return np.ascontiguousarray(array, dtype=job.dtype)
 
 
-def _read_back(target: Storage, name: str, data: bytes, start: int, stop: int) -> None:
-    if target.read(name) != data:
+def _read_back(folder: MovieFolder, number: int, data: bytes) -> None:
+    name, frames = folder.chunk_name(number), folder.frames_of(number)
+    if folder.storage.read(name) != data:
         raise CorruptDataError(
-            f"{target.url}: {name} (frames {start} to {stop - 1}) does not read back as written: "
-            f"nothing was kept"
+            f"{folder.storage.url}: {name} (frames {frames[0]} to {frames[-1]}) does not read back as "
+            "written: nothing was kept"
         )

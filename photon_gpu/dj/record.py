@@ -32,8 +32,8 @@ from photon_gpu.errors import InvalidInputError, PhotonWarning, StoreExistsError
 from photon_gpu.estimate.noise_check import judge_noise
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.store import manifest, metadata
+from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import Claim
-from photon_gpu.store.metadata import chunk_name
 from photon_gpu.store.ownership import remove_own
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.auto_noise import AUTO, given, settle

@@ -16,8 +16,8 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.store import manifest, metadata
+from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim
-from photon_gpu.store.metadata import chunk_name
 from photon_gpu.store.ownership import own_names, remove_own, some
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.auto_noise import KEY

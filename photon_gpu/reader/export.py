@@ -32,7 +32,7 @@ from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source
 from photon_gpu.store.durable import replacing
-from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".zarr")
@@ -312,12 +312,12 @@ def _write_zarr(job: _Job, storage: Storage, overwrite: bool) -> int:
     )
     frames = min(job.movie.chunks[0], layout.chunk_frames(None, job.shape))
     chunk, run = (frames, *job.shape[1:]), parallel(worker_count(None))
-    files = {}
+    files: dict[str, list[Any]] = {}
     with Claim(storage, overwrite=overwrite) as claim:
+        folder = MovieFolder(job.shape, chunk, claim.target)
         for number, block in enumerate(job.blocks(frames, job.first)):
             data = layout.encode(block, chunk, run=run, stages=Stages())
-            claim.target.write(name := chunk_name(number, len(chunk)), data)
-            files[name] = manifest.entry(data)
+            files |= folder.write_chunk(number, data)
         array = metadata.array_json(job.shape, chunk, layout)
         # Zarr readers do not see a manifest; by it photon_gpu knows what it may replace.
         index = manifest.pack(files, {metadata.ARRAY: array})

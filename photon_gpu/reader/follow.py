@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.reader.movie import Movie
-from photon_gpu.store import metadata
-from photon_gpu.store.claim import MARKER
+from photon_gpu.store.marker import MARKER
+from photon_gpu.store.movie_folder import read_description
 
 
 class FollowedMovie(Movie):
@@ -40,9 +40,7 @@ class FollowedMovie(Movie):
 
     def refresh(self) -> int:
         """Look again; returns the count of frames there are."""
-        found = metadata.describe(
-            self.storage.read(metadata.ARRAY), self.storage.read(metadata.ATTRIBUTES), self.url
-        )
+        found = read_description(self.storage)
         if (found.encoding, found.chunks) != (self.encoding, self.chunks) or found.shape[0] < len(self):
             raise CorruptDataError(
                 f"{self.url}: was {self.shape} in chunks of {self.chunks}, is {found.shape} in "
@@ -53,7 +51,7 @@ class FollowedMovie(Movie):
         if found.shape[0] > len(self):
             with self._lock:
                 self._manifest = None
-            self.shape, self._opened = found.shape, found.opened
+            self._take(found)
         return len(self)
 
     def wait(self, frames: int, *, timeout: float | None = None, interval: float = 0.2) -> bool:

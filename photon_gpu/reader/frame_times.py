@@ -9,32 +9,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.errors import InvalidIndexError
 from photon_gpu.store import frame_records, manifest
-from photon_gpu.store.storage import Storage, read_required
+from photon_gpu.store.movie_folder import MovieFolder
+from photon_gpu.store.storage import read_required
 
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """Reads the frame records of one movie.
+    """The frame records of one movie, read from its folder.
 
     Attributes
     ----------
-    storage : Storage
+    folder : MovieFolder
     files : dict
-        The movie's manifest.
-    frames, chunk_frames : int
-        Frames of the movie, and of a chunk.
+        Manifest entries by file name; empty where the movie has no manifest.
+    unlisted : bool
+        Whether to look for records that no manifest lists, where there is none.
     """
 
-    storage: Storage
+    folder: MovieFolder
     files: dict[str, list[Any]]
-    frames: int
-    chunk_frames: int
+    unlisted: bool
 
     def timestamps(self) -> NDArray | None:
         """Time of every frame: int64 where all are integers, else float64 with NaN for none."""
         found: list[Any] = []
-        for chunk in range(-(-self.frames // self.chunk_frames)):
+        for chunk in range(self.folder.chunk_count):
             found += self._read(chunk)[0]
         if all(t is None for t in found):
             return None
@@ -44,18 +45,25 @@ class FrameTimes:
 
     def metadata(self, frame: int) -> dict[str, Any] | None:
         """Metadata of one frame, None where it has none."""
-        number = range(self.frames)[frame]
-        chunk, inside = divmod(number, self.chunk_frames)
+        frames = self.folder.shape[0]
+        try:
+            number = range(frames)[frame]
+        except (IndexError, TypeError) as error:
+            raise InvalidIndexError(
+                f"frame {str(frame)[:80]!r} of a movie of {frames}; a whole number from {-frames} to "
+                f"{frames - 1} is needed"
+            ) from error
+        chunk, inside = divmod(number, self.folder.chunks[0])
         found: dict[str, Any] | None = self._read(chunk)[1][inside]
         return found
 
     def _read(self, chunk: int) -> tuple[list[Any], list[Any]]:
-        first = chunk * self.chunk_frames
-        frames = min(self.chunk_frames, self.frames - first)
+        storage, frames = self.folder.storage, self.folder.frames_of(chunk)
         name = frame_records.file_name(chunk)
-        if name not in self.files:
-            return [None] * frames, [None] * frames
-        what = f"times and metadata of frames {first} to {first + frames - 1}"
-        data = read_required(self.storage, name, what)
-        manifest.check(name, data, self.files, self.storage.url)
-        return frame_records.unpack(data, first, frames, f"{self.storage.url}: {name}")
+        listed = name in self.files
+        if not listed and (self.files or not self.unlisted or not storage.exists(name)):
+            return [None] * len(frames), [None] * len(frames)
+        data = read_required(storage, name, f"times and metadata of frames {frames[0]} to {frames[-1]}")
+        if listed:
+            manifest.check(name, data, self.files, storage.url)
+        return frame_records.unpack(data, frames, f"{storage.url}: {name}")

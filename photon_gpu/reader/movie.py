@@ -8,6 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ from photon_gpu.reader.chunk_cache import STORED, Kept
 from photon_gpu.reader.counts import Counts
 from photon_gpu.reader.frame_times import FrameTimes
 from photon_gpu.store import manifest, metadata
-from photon_gpu.store.metadata import Description, chunk_name
+from photon_gpu.store.metadata import Description
+from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
@@ -70,10 +72,7 @@ class Movie:
         listed: dict[str, list[Any]] | None = None,
     ) -> None:
         self.storage = storage
-        self.shape, self.chunks = description.shape, description.chunks
-        self.encoding = description.encoding
-        self.attrs = dict(description.attributes)
-        self._opened = description.opened
+        self._take(description)
         if device not in ("cpu", "gpu"):
             raise InvalidInputError(f"device is {device!r}; allowed are 'cpu' and 'gpu'")
         self.device = device
@@ -84,6 +83,13 @@ class Movie:
         self._missed = False
         self._kept = Kept()
         self._lock = threading.Lock()
+
+    def _take(self, description: Description) -> None:
+        """Set everything that the movie's metadata say."""
+        self._description = description
+        self.shape, self.chunks, self.encoding = description.shape, description.chunks, description.encoding
+        self.attrs = dict(description.attributes)
+        self.folder = MovieFolder(self.shape, self.chunks, self.storage)
 
     @property
     def url(self) -> str:
@@ -146,20 +152,21 @@ class Movie:
 
     @property
     def _frame_times(self) -> FrameTimes:
-        return FrameTimes(self.storage, self.manifest, len(self), self.chunks[0])
+        # Only photon_gpu writes records, and it writes the key "layout" too.
+        return FrameTimes(self.folder, self.manifest, unlisted="layout" in self.attrs)
 
     @property
     def fingerprint(self) -> tuple[Any, ...]:
         """The checksums of all files: another movie at this address has others."""
-        return self._opened, sorted(self.manifest.items())
+        return self._description.opened, sorted(self.manifest.items())
 
     def with_workers(self, workers: int) -> Movie:
         """The same movie, read by so many threads on the CPU."""
-        described = Description(self.shape, self.chunks, self.encoding, self.attrs, self._opened)
+        described = replace(self._description, attributes=self.attrs)
         return Movie(self.storage, described, workers=workers, listed=self.manifest)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        described = Description(self.shape, self.chunks, self.encoding, self.attrs, self._opened)
+        described = replace(self._description, attributes=self.attrs)
         return _reopened, (self.storage, described, self._workers, self.manifest)
 
     def to_dask(self, what: str = "counts") -> Any:
@@ -247,7 +254,7 @@ class Movie:
             try:
                 return work(share, data)
             except CorruptDataError as error:
-                raise CorruptDataError(f"{self._lost(share.number)}: {error}") from error
+                raise CorruptDataError(f"{self.folder.unreadable(share.number)}: {error}") from error
 
         if len(needed) == 1:
             yield needed[0], one(needed[0])
@@ -286,7 +293,7 @@ class Movie:
         """
         low, high = share.span
         number, height = share.number, math.prod(self.shape[1:-1])
-        frames = min(self.chunks[0], len(self) - number * self.chunks[0])
+        frames = len(self.folder.frames_of(number))
         if self.device == "gpu":
             decode: Callable[..., Any] = self._layout.decode_on_gpu
         else:
@@ -341,17 +348,7 @@ class Movie:
         known = self._kept.get(number, STORED)
         if known is not None:
             return bytes(known)
-        name = chunk_name(number, self.ndim)
-        try:
-            data = self.storage.read(name)
-        except FileNotFoundError as error:
-            raise CorruptDataError(f"{self._lost(number)}: {name} is missing") from error
-        files = self.manifest
-        if files:
-            try:
-                manifest.check(name, data, files, self.url)
-            except CorruptDataError as error:
-                raise CorruptDataError(f"{self._lost(number)}: {error}") from error
+        data = self.folder.read_chunk(number, self.manifest)
         self._kept.put(number, STORED, data, len(data))
         return data
 
@@ -366,8 +363,8 @@ class Movie:
                 self._miss_manifest()
             else:
                 files = manifest.unpack(data, self.url)
-                for name in self._opened:
-                    manifest.check_opened(name, self._opened[name], files, self.storage)
+                for name, opened in self._description.opened.items():
+                    manifest.check_opened(name, opened, files, self.storage)
                 self._manifest = files
         return self._manifest
 
@@ -389,11 +386,6 @@ class Movie:
             PhotonWarning,
             stacklevel=2,
         )
-
-    def _lost(self, number: int) -> str:
-        first = number * self.chunks[0]
-        last = min(first + self.chunks[0], len(self)) - 1
-        return f"{self.url}: frames {first} to {last} cannot be read"
 
 
 def _reopened(

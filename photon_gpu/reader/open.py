@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from photon_gpu.errors import StoreNotFoundError
+from photon_gpu.reader.follow import FollowedMovie
+from photon_gpu.reader.movie import Movie
 from photon_gpu.store import metadata
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind_text
-
-if TYPE_CHECKING:
-    pass
-from photon_gpu.reader.follow import FollowedMovie
-from photon_gpu.reader.movie import Movie
 
 
 def open(

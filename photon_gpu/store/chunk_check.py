@@ -22,7 +22,7 @@ def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
     """
     encoding, chunk = description.encoding, description.chunks
     layout = layout_for(encoding, get_backend())
-    span = min(chunk[0], description.shape[0] - number * chunk[0])
+    span = len(description.frames_of(number))
     if encoding.layout == "compact":
         counts = layout.decode(data, chunk, 0, span, np.dtype(encoding.dtype), number=number)
         frames = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0]))[0].frames

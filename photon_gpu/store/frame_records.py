@@ -78,21 +78,21 @@ def pack(first: int, records: list[Record]) -> bytes | None:
     return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
 
 
-def unpack(data: bytes, first: int, frames: int, where: str) -> tuple[list[Any], list[Any]]:
-    """Timestamps and metadata, one each per frame, None where nothing was said."""
+def unpack(data: bytes, frames: range, where: str) -> tuple[list[Any], list[Any]]:
+    """Return the timestamps and the metadata of a chunk's frames, None for those without."""
     try:
         found = json.loads(data)
         version = found["records_version"]
         times = found["timestamps"] or [None] * found["frames"]
         said = found["metadata"] or [None] * found["frames"]
-        fits = found["first_frame"] == first and len(times) == len(said) == frames
+        fits = found["first_frame"] == frames.start and len(times) == len(said) == len(frames)
         fits = fits and all(t is None or isinstance(t, (int, float)) for t in times)
         fits = fits and all(m is None or isinstance(m, dict) for m in said)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptDataError(f"{where}: not frame records ({error})") from error
     if version != VERSION or not fits:
         raise CorruptDataError(
-            f"{where}: not the records, version {VERSION}, of {frames} frames from {first}"
+            f"{where}: not the records, version {VERSION}, of {len(frames)} frames from {frames.start}"
         )
     return list(times), list(said)
 

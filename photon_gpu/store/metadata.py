@@ -17,6 +17,8 @@ from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.memory import memory_bytes
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
+from photon_gpu.store.chunk_grid import ChunkGrid
+from photon_gpu.store.chunk_grid import chunk_name as chunk_name
 
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
 CHECK = "fidelity_check"
@@ -47,24 +49,23 @@ _OURS = frozenset(
 )
 
 
-def chunk_name(number: int, dimensions: int) -> str:
-    """File name of a chunk of whole frames: ``3.0.0``."""
-    return ".".join([str(number), *["0"] * (dimensions - 1)])
-
-
 @dataclass(frozen=True)
-class Description:
-    """What the two metadata files say."""
+class Description(ChunkGrid):
+    """What the two metadata files say of a movie.
 
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
+    Attributes
+    ----------
+    shape, chunks : tuple of int
+    encoding : Encoding
+    attributes : dict
+        All of ``.zattrs``.
+    opened : dict
+        The bytes of both files, by name.
+    """
+
     encoding: Encoding
     attributes: dict[str, Any]
     opened: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
-
-    def chunk_name(self, number: int) -> str:
-        """File name of one of its chunks."""
-        return chunk_name(number, len(self.shape))
 
 
 def array_of(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) -> dict[str, Any]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from photon_gpu.errors import PhotonError
 from photon_gpu.store import durable, frame_records, manifest
+from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.marker import MARKER, read_marker
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 from photon_gpu.store.storage import Storage
 
 _METADATA = frozenset([ARRAY, ATTRIBUTES, manifest.NAME])
-_CHUNK = re.compile(r"([0-9]{1,18})(?:\.0)+")
 
 
 def own_names(storage: Storage, names: Collection[str], *, ours: bool = False) -> set[str]:
@@ -104,8 +103,8 @@ def some(names: Sequence[str]) -> str:
 
 def _number(name: str) -> int | None:
     """The chunk that a file name says it holds, or holds the records of."""
-    chunk = _CHUNK.fullmatch(name)
-    return int(chunk[1]) if chunk else frame_records.chunk_of(name)
+    number = chunk_number(name)
+    return frame_records.chunk_of(name) if number is None else number
 
 
 def _listed(storage: Storage) -> set[str] | None:
@@ -131,4 +130,4 @@ def _chunks(array: dict[str, Any]) -> tuple[int, int]:
     frames, size = shape[0], chunks[0]
     if not (isinstance(frames, int) and isinstance(size, int) and size > 0):
         return 0, 0
-    return -(-frames // size), len(shape)
+    return chunk_count(frames, size), len(shape)

@@ -16,6 +16,7 @@ from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, PhotonWarning, StoreExistsError
 from photon_gpu.sources.base import Source
 from photon_gpu.store import manifest, metadata
+from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.storage import Storage
 
 _READERS = 4
@@ -89,8 +90,8 @@ def stored_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any],
         index = manifest.read(storage.read(manifest.NAME), storage.url)
     except (FileNotFoundError, CorruptDataError):
         index = manifest.Manifest()
-    frames, size = source.shape[0], plan["array"]["chunks"][0]
-    names = {metadata.chunk_name(number, len(source.shape)): number for number in range(-(-frames // size))}
+    grid = ChunkGrid(source.shape, tuple(plan["array"]["chunks"]))
+    names = {grid.chunk_name(number): number for number in range(grid.chunk_count)}
     present = frozenset(names.keys() & set(storage.names()))
     asked = sorted(present & index.files.keys() & index.frames.keys(), key=names.__getitem__)
 
@@ -101,8 +102,8 @@ def stored_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any],
         agreeing = [name for name, agrees in zip(asked, readers.map(whole, asked), strict=True) if agrees]
     kept: dict[str, str] = {}
     for name in agreeing:
-        first = names[name] * size
-        crc = frames_crc(source.read(first, min(first + size, frames)))
+        frames = grid.frames_of(names[name])
+        crc = frames_crc(source.read(frames.start, frames.stop))
         if crc == index.frames[name]:
             kept[name] = crc
     if len(kept) < len(agreeing):

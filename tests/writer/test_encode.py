@@ -27,7 +27,6 @@ from photon_gpu.errors import (
 )
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
-from photon_gpu.store import metadata
 from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import encode as writer
@@ -457,10 +456,6 @@ def test_the_number_of_chunks_in_flight_keeps_to_the_budget(tmp_path):
     )
     # Two that were read to tune by, one that is encoded, and one that is compressed and being written.
     assert len(reads) >= 30 and max(reads[2:]) <= 2 + 1 + 1
-
-
-def test_chunk_names_have_one_number_per_axis():
-    assert metadata.chunk_name(3, 3) == "3.0.0" and metadata.chunk_name(12, 5) == "12.0.0.0.0"
 
 
 def test_a_url_without_its_package_says_what_to_install(tmp_path):

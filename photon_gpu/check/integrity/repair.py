@@ -238,7 +238,7 @@ class _Work:
     def _chunks(self, description: Description, damaged: set[int]) -> dict[str, list[Any]]:
         """Encode damaged chunks again; returns entries the manifest must get."""
         pending: dict[int, bytes] = {}
-        whole = [n for n in range(_count(description)) if n not in damaged]
+        whole = [n for n in range(description.chunk_count) if n not in damaged]
         witnesses = whole if self.index is None else whole[:: max(1, len(whole) // _WITNESSES)]
         total = len(damaged) + len(witnesses)
         for number in sorted(damaged):
@@ -272,10 +272,10 @@ class _Work:
 
     def _encode(self, number: int, description: Description) -> bytes:
         assert self.movie is not None
-        first = number * description.chunks[0]
-        values = self.movie.read(first, min(first + description.chunks[0], description.shape[0]))
+        frames = description.frames_of(number)
+        values = self.movie.read(frames.start, frames.stop)
         layout = layout_for(description.encoding, get_backend())
-        return layout.encode(values, description.chunks, first_frame=first, stages=Stages())
+        return layout.encode(values, description.chunks, first_frame=frames.start, stages=Stages())
 
     def _differs(self, number: int, description: Description, total: int) -> bytes | None:
         """The chunk encoded from the source, where the stored one decodes to something else."""
@@ -303,7 +303,7 @@ class _Work:
             self.left.append((manifest.NAME, "chunks are damaged, and a manifest must not vouch for them"))
             return
         entries: dict[str, list[Any]] = {}
-        for number in range(_count(description)):
+        for number in range(description.chunk_count):
             name = description.chunk_name(number)
             data = self.storage.read(name)
             if not self.compared and not proves_itself(data, number, description):
@@ -316,14 +316,14 @@ class _Work:
 
     def _records(self, description: Description) -> dict[str, list[Any]]:
         """Entries of the files of frame times and metadata; foreign ones are left out."""
-        there, size, entries = set(self.storage.names()), description.chunks[0], {}
-        for number in range(_count(description)):
-            name, first = frame_records.file_name(number), number * size
+        there, entries = set(self.storage.names()), {}
+        for number in range(description.chunk_count):
+            name = frame_records.file_name(number)
             if name not in there:
                 continue
             data = self.storage.read(name)
             try:
-                frame_records.unpack(data, first, min(size, description.shape[0] - first), self.storage.url)
+                frame_records.unpack(data, description.frames_of(number), self.storage.url)
             except PhotonError as error:
                 self.left.append((name, f"not listed: {error}"))
                 continue
@@ -348,10 +348,6 @@ class _Work:
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, total)
-
-
-def _count(description: Description) -> int:
-    return -(-description.shape[0] // description.chunks[0])
 
 
 def _equal(one: NDArray, two: NDArray) -> bool:

@@ -22,6 +22,7 @@ from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreNotFoundError
 from photon_gpu.store import frame_records, manifest, metadata
 from photon_gpu.store.chunk_check import decode_whole
+from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
@@ -226,21 +227,23 @@ class Check:
             for name in sorted(expected - self.found - {ARRAY, ATTRIBUTES}):
                 self._add("missing", name, "the manifest lists it")
             return
-        frames, per_chunk = self.description.shape[0], self.description.chunks[0]
+        grid = self.description
         for name in sorted(self._listed() - self.found):
             if (number := frame_records.chunk_of(name)) is not None:
-                self._add("missing", name, f"times and metadata of frames from {number * per_chunk}")
+                start = grid.frames_of(number).start
+                self._add("missing", name, f"times and metadata of frames from {start}")
         there = sorted(chunk_number(name) or 0 for name in chunks & expected)
-        for first, last in gaps(there, -(-frames // per_chunk)):
-            names = [self.description.chunk_name(n) for n in dict.fromkeys((first, last))]
-            lost = (first * per_chunk, min((last + 1) * per_chunk, frames) - 1)
+        for first, last in gaps(there, grid.chunk_count):
+            names = [grid.chunk_name(n) for n in dict.fromkeys((first, last))]
+            lost = (grid.frames_of(first)[0], grid.frames_of(last)[-1])
             self.problems.append(
                 Problem(kind="missing", name=" to ".join(names), detail="no such file", frames=lost)
             )
         if self.index is not None:
             listed = {n for name in self.index.files if (n := chunk_number(name)) is not None}
-            if listed != set(range(-(-frames // per_chunk))) and not self._damaged_metadata():
-                self._add("mismatched", manifest.NAME, f"it lists other chunks than the {frames} frames need")
+            if listed != set(range(grid.chunk_count)) and not self._damaged_metadata():
+                what = f"it lists other chunks than the {grid.shape[0]} frames need"
+                self._add("mismatched", manifest.NAME, what)
 
     def _damaged_metadata(self) -> bool:
         return any(problem.name in (ARRAY, ATTRIBUTES) for problem in self.problems)
@@ -253,7 +256,7 @@ class Check:
         listed = self._listed()
         if self.description is None:
             return listed if self.index else chunks
-        count = -(-self.description.shape[0] // self.description.chunks[0])
+        count = self.description.chunk_count
         if self.index is None:  # nothing lists the frames' times and metadata
             listed = {
                 n for n in self.found if (number := frame_records.chunk_of(n)) is not None and number < count
@@ -294,8 +297,8 @@ class Check:
         """First and last frame of a chunk."""
         if self.description is None:
             return None
-        per_chunk = self.description.chunks[0]
-        return number * per_chunk, min((number + 1) * per_chunk, self.description.shape[0]) - 1
+        frames = self.description.frames_of(number)
+        return frames.start, frames.stop - 1
 
     def _read(self, name: str) -> bytes | None:
         try:
@@ -342,13 +345,6 @@ class Check:
             notes=tuple(self.notes),
             seconds=seconds,
         )
-
-
-def chunk_number(name: str) -> int | None:
-    """Number of a chunk file, or None for another file's name."""
-    first, *rest = name.split(".")
-    plain = first.isascii() and first.isdigit() and len(first) < 18 and first == str(int(first))
-    return int(first) if plain and rest and all(part == "0" for part in rest) else None
 
 
 def gaps(numbers: list[int], count: int) -> Iterable[tuple[int, int]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from photon_gpu.cli import console, options
 from photon_gpu.cli.console import spoken
+from photon_gpu.store.chunk_grid import chunk_number
 
 if TYPE_CHECKING:
     from photon_gpu.reader.movie import Movie
@@ -49,10 +50,9 @@ class MovieInfo:
     def of(cls, movie: Movie) -> MovieInfo:
         """From one listing of the movie's files."""
         sizes = movie.storage.sizes()
-        expected = -(-movie.shape[0] // movie.chunks[0])
-        tail = ".0" * (movie.ndim - 1)
-        numbers = {name.removesuffix(tail) for name in sizes if name.endswith(tail)}
-        present = sum(number.isascii() and number.isdigit() and int(number) < expected for number in numbers)
+        expected = movie.folder.chunk_count
+        numbers = {number for name in sizes if (number := chunk_number(name)) is not None}
+        present = sum(number < expected for number in numbers)
         return cls(
             movie=movie,
             stored_bytes=sum(sizes.values()),

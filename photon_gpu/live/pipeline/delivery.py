@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import heapq
 import threading
+from typing import Any
 
 from photon_gpu.live.pipeline.keeping import Keeper, Parcel
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, told
-from photon_gpu.store import frame_records, manifest
-from photon_gpu.store.metadata import chunk_name
-from photon_gpu.store.storage import Storage
+from photon_gpu.store.movie_folder import MovieFolder
 
 _SENDERS = 4
 _PATIENCE_SECONDS = 5.0  # for a request that hangs; its thread does not keep the process
@@ -24,28 +23,25 @@ class Delivery:
 
     Parameters
     ----------
-    storage : Storage
+    folder : MovieFolder
     ledger : Ledger
     spool : Spool or None
         Takes chunks while the store is away; without one :meth:`send` waits.
     keeper : Keeper
-    dimensions : int
-        Of the movie.
     frame_nbytes : int
     """
 
     def __init__(
         self,
-        storage: Storage,
+        folder: MovieFolder,
         ledger: Ledger,
         spool: Spool | None,
         keeper: Keeper,
         *,
-        dimensions: int,
         frame_nbytes: int,
     ) -> None:
-        self._storage, self._ledger, self._spool, self._keeper = storage, ledger, spool, keeper
-        self._dimensions, self._frame_nbytes = dimensions, frame_nbytes
+        self._folder, self._ledger, self._spool, self._keeper = folder, ledger, spool, keeper
+        self._frame_nbytes = frame_nbytes
         self._waiting: list[Parcel] = []
         self._ready = threading.Condition()
         self._away = threading.Event()  # the last answer of the store was a failure
@@ -100,21 +96,13 @@ class Delivery:
                 self._ledger.fail(error)
 
     def _deliver(self, parcel: Parcel) -> None:
-        def attempt() -> dict[str, list[object]]:
+        def attempt() -> dict[str, list[Any]]:
             with parcel.lock:
                 said, data = parcel.said, parcel.data
             if data is None:
                 assert self._spool is not None
                 _, said, data = self._spool.load_chunk(parcel.chunk)
-            files = {}
-            if said is not None:
-                name = frame_records.file_name(parcel.chunk)
-                self._storage.write(name, said)
-                files[name] = manifest.entry(said)
-            name = chunk_name(parcel.chunk, self._dimensions)
-            self._storage.write(name, data)
-            files[name] = manifest.entry(data)
-            return files
+            return self._folder.write_chunk(parcel.chunk, data, said)
 
         def failed(error: Exception) -> None:
             self._ledger.note_trouble(told(error))

@@ -24,6 +24,7 @@ from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import told
 from photon_gpu.store import metadata
+from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
 
 
@@ -83,11 +84,10 @@ class Pipeline:
         self._sample = ChunkSample() if config.check else None
         keeper = Keeper(self.ledger, spool)
         self._delivery = Delivery(
-            storage,
+            MovieFolder((published, *config.frame_shape), config.chunk(), storage),
             self.ledger,
             spool,
             keeper,
-            dimensions=1 + len(config.frame_shape),
             frame_nbytes=config.frame_nbytes,
         )
         self._publisher = Publisher(

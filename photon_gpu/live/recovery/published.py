@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 from photon_gpu.engine.dispatch import get_backend
@@ -11,19 +10,19 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.recovery.unpublished import unpublished
 from photon_gpu.store import manifest, metadata
+from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.claim import MARKER
-from photon_gpu.store.frame_records import chunk_of, file_name
-from photon_gpu.store.metadata import chunk_name
+from photon_gpu.store.frame_records import chunk_of
+from photon_gpu.store.movie_folder import read_description
 from photon_gpu.store.storage import Storage
 
 
 def describe(storage: Storage) -> metadata.Description:
     """What was published last."""
     try:
-        array, attributes = storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES)
+        return read_description(storage)
     except FileNotFoundError as error:
         raise StoreNotFoundError(f"{storage.url}: nothing was published there") from error
-    return metadata.describe(array, attributes, storage.url)
 
 
 def published(storage: Storage) -> tuple[int, dict[str, list[Any]], metadata.Description | None]:
@@ -32,11 +31,9 @@ def published(storage: Storage) -> tuple[int, dict[str, list[Any]], metadata.Des
         description = describe(storage)
     except StoreNotFoundError:
         return 0, {}, None
-    frames, size = description.shape[0], description.chunks[0]
     listed = manifest.unpack(storage.read(manifest.NAME), storage.url)
-    names = set(_names_of(-(-frames // size), len(description.shape)))
-    files = {name: entry for name, entry in listed.items() if name in names}
-    return frames, files, description
+    files = {name: entry for name, entry in listed.items() if 0 <= _chunk_of(name) < description.chunk_count}
+    return description.shape[0], files, description
 
 
 def finished_frames(storage: Storage) -> int:
@@ -84,7 +81,7 @@ def discard_unpublished(
     Of a movie that nobody saw (``description`` is None) what metadata there are go, too. Returns the names of
     the chunks. Files that no recording writes stay.
     """
-    first = -(-published // description.chunks[0]) if description is not None else 0
+    first = chunk_count(published, description.chunks[0]) if description is not None else 0
     left = {manifest.NAME, metadata.ATTRIBUTES} if description is None else set()
     names = [name for name in storage.names() if name not in keep]
     gone = [name for name in names if name in left or _chunk_of(name) >= first]
@@ -95,13 +92,6 @@ def discard_unpublished(
 
 def _chunk_of(name: str) -> int:
     """The chunk that a file is of, or holds the records of; -1 for any other."""
-    if re.fullmatch(r"\d{1,18}(\.0)+", name):
-        return int(name.split(".")[0])
-    number = chunk_of(name)
+    number = chunk_number(name)
+    number = chunk_of(name) if number is None else number
     return -1 if number is None else number
-
-
-def _names_of(chunks: int, dimensions: int) -> Iterator[str]:
-    for number in range(chunks):
-        yield chunk_name(number, dimensions)
-        yield file_name(number)

@@ -42,6 +42,7 @@ from photon_gpu.live.spool.spool import RECORDING, Spool, pending
 from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
 from photon_gpu.store import durable, metadata
+from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.store.marker import started
 from photon_gpu.store.storage import Storage
@@ -239,7 +240,7 @@ class _Recovery:
         size = self._config.frames_per_chunk
         if described is not None and seen % size == 0:  # else the last, partial chunk is published
             found.follow(unpublished(self._storage, found.total // size * size, described))
-        here = {metadata.chunk_name(held.number, 1 + len(self._config.frame_shape)) for held in found.chunks}
+        here = {chunk_name(held.number, 1 + len(self._config.frame_shape)) for held in found.chunks}
         noted = (name for held in found.chunks for name in held.files or ())
         self._discarded = discard_unpublished(self._storage, {*files, *here, *noted}, seen, description)
         if found.total == 0:

@@ -12,6 +12,7 @@ from photon_gpu.live.spool.journal import Found, covered, journaled, ranges, sca
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.store import manifest
+from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.storage import Storage
 
@@ -79,7 +80,7 @@ class Survey:
     def follow(self, stored: Iterable[Stored]) -> None:
         """Add chunks of the store after those that were found, or over the last one if longer."""
         for frames, files in stored:
-            number = int(next(iter(files)).split(".")[0])
+            number = next(n for name in files if (n := chunk_number(name)) is not None)
             if self.chunks and self.chunks[-1].number == number:
                 if frames <= self.chunks[-1].frames:
                     return
@@ -128,7 +129,7 @@ def _last_chunk(spool: Spool, first: int, count: int | None) -> int:
     Chunks follow on each other, so a file far behind the others was put there by somebody else.
     """
     proven, named = spool.chunks()
-    last = first - 1 if count is None else max(first, -(-count // spool.config.frames_per_chunk)) - 1
+    last = first - 1 if count is None else max(first, chunk_count(count, spool.config.frames_per_chunk)) - 1
     for number in proven:
         if last < number <= last + _MOST_MISSING:
             last = number

@@ -40,7 +40,7 @@ def unpublished(storage: Storage, frames: int, description: Description) -> Iter
 def _whole(
     storage: Storage, number: int, description: Description, layout: Compact, names: set[str]
 ) -> Stored:
-    name, first = description.chunk_name(number), number * description.chunks[0]
+    name, first = description.chunk_name(number), description.frames_of(number).start
     data = storage.read(name)
     frames = layout.frames(data, description.chunks)
     if not 1 <= frames <= description.chunks[0]:
@@ -49,6 +49,6 @@ def _whole(
     files = {name: manifest.entry(data)}
     if (said := frame_records.file_name(number)) in names:
         content = storage.read(said)
-        frame_records.unpack(content, first, frames, f"{storage.url}: {said}")
+        frame_records.unpack(content, range(first, first + frames), f"{storage.url}: {said}")
         files[said] = manifest.entry(content)
     return frames, files

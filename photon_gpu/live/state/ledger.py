@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.errors import PhotonWarning
+from photon_gpu.store.chunk_grid import chunk_count
 
 _WINDOW_SECONDS = 3.0
 _LATENCIES = 10_000
@@ -42,7 +43,7 @@ class Ledger:
         self.frames_in = published
         self.journaled = published if durability == "frame" else 0
         self.published = published
-        self.published_chunks = -(-published // chunk_frames)
+        self.published_chunks = chunk_count(published, chunk_frames)
         self.stored: dict[int, tuple[int, dict[str, list[Any]]]] = {}
         self.error: BaseException | None = None
         self.trouble: str | None = None
