@@ -69,9 +69,8 @@ def estimate(
 ) -> Estimate:
     """The formulas.
 
-    >>> m = Measured(ratio=5.0, megabytes_per_second=200.0, per_chunk={"PUT": 1, "GET": 2}, per_movie={"PUT":
-    6},
-    ...              machine="")
+    >>> m = Measured(ratio=5.0, megabytes_per_second=200.0, per_chunk={"PUT": 1, "GET": 2},
+    ...              per_movie={"PUT": 6}, machine="")
     >>> e = estimate(m, raw_bytes=1e15, movie_bytes=1e10, chunk_bytes=5e7, workers=100)
     >>> round(e.hours, 1), e.puts, e.gets
     (13.9, 20600000.0, 40000000.0)

@@ -27,10 +27,9 @@ class PhotonZarr3(ArrayBytesCodec):
     --------
     >>> import numpy as np, zarr
     >>> movie = np.random.default_rng(0).poisson(30, (40, 16, 16)).astype("uint16")
-    >>> array = zarr.create_array({}, shape=movie.shape, chunks=(10, 16, 16), shards=(20, 16, 16),
-    dtype="uint16",
-    ... serializer=PhotonZarr3(dtype="uint16"), compressors=zarr.codecs.ZstdCodec(level=1))
-
+    >>> array = zarr.create_array(
+    ...     {}, shape=movie.shape, chunks=(10, 16, 16), shards=(20, 16, 16), dtype="uint16",
+    ...     serializer=PhotonZarr3(dtype="uint16"), compressors=zarr.codecs.ZstdCodec(level=1))
     >>> array[:] = movie
     >>> bool(abs(array[5:15].astype(int) - movie[5:15]).max() <= 3)
     True

@@ -303,8 +303,9 @@ def failed_check(attributes: dict[str, Any]) -> dict[str, str]:
 
     Examples
     --------
-    >>> failed_check({"fidelity_check": {"verdict": "FAIL", "failed": [{"name": "snr", "found": "44 %
-    lost"}]}}) {'snr': '44 % lost'}
+    >>> check = {"verdict": "FAIL", "failed": [{"name": "snr", "found": "44 % lost"}]}
+    >>> failed_check({"fidelity_check": check})
+    {'snr': '44 % lost'}
     >>> failed_check({})
     {}
     """

@@ -141,8 +141,9 @@ def note(attributes: dict[str, Any] | None) -> str | None:
 
     Attributes are read from stores, so nothing in them is trusted.
 
-    >>> note({"noise_estimate": {"verdict": "PASS", "model": {"gain": 8.0}, "interval": {"gain": [7.9,
-    8.1]}}}) 'estimated from the movie: PASS, gain 8 ADU/photon (95 %: 7.9 to 8.1)'
+    >>> estimated = {"verdict": "PASS", "model": {"gain": 8.0}, "interval": {"gain": [7.9, 8.1]}}
+    >>> note({"noise_estimate": estimated})
+    'estimated from the movie: PASS, gain 8 ADU/photon (95 %: 7.9 to 8.1)'
     >>> note({}) is None
     True
     """

@@ -175,8 +175,8 @@ def profile(
     --------
     >>> import numpy as np
     >>> counts = np.random.default_rng(0).poisson(20.0, (20, 64, 64)).astype("uint16")
-    >>> found = profile(counts, noise=NoiseModel(), layouts=["compact"], presets=["fast"], cores=[1],
-    seconds=0.1)
+    >>> found = profile(counts, noise=NoiseModel(), layouts=["compact"], presets=["fast"],
+    ...                 cores=[1], seconds=0.1)
     >>> [(m.layout, m.preset, m.cores, m.ratio > 2) for m in found.measured]
     [('compact', 'fast', 1, True)]
     """
