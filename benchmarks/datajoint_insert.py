@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -20,11 +19,7 @@ import numpy as np
 
 from benchmarks.cases import NOISE
 from benchmarks.clock import interleaved, machine
-
-# The tests' servers serve here too.
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "dj"))
-
-import servers
+from tests.support import servers
 
 DEFINITION = "recording_id : int32\n---\nmovie : <photon@imaging>"
 
