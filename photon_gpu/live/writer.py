@@ -168,6 +168,7 @@ class LiveWriter:
             self.config = config = config.with_fewer()
         elif callable(found):
             config.check_estimate()
+        self._frames_before_encoding = config.estimate_frames if callable(found) else 1
         chosen = get_backend(backend)
         known = found if isinstance(found, NoiseModel) or found is None else None
         base = Encoding(layout=layout, dtype=config.dtype, noise=known, step=step, dither=dither)
@@ -343,8 +344,9 @@ class LiveWriter:
             self._ledger.fail(error)  # for whoever waits until frames are in the journal
             error.add_note(self._whereabouts(frames))
             raise
-        self._ledger.tell()
         verdict.warn(self.url, self.checks, stacklevel=2)
+        self._on_finished()
+        self._ledger.tell()
 
     def __enter__(self) -> LiveWriter:
         return self
@@ -358,6 +360,9 @@ class LiveWriter:
             if error is None:
                 raise
             error.add_note(f"closing the recording failed too: {problem}")
+
+    def _on_finished(self) -> None:
+        """Act on the finished movie; for subclasses."""
 
     def __repr__(self) -> str:
         return f"<LiveWriter {self.config.frame_shape} {self.config.dtype} to {self.url}: {self.status()}>"

@@ -181,7 +181,7 @@ def recover(
                 seconds=monotonic() - began,
             )
         _refuse(storage, marker)
-        folder = None if discard_spool else _noted_spool(storage, marker)
+        folder = None if discard_spool else spool_of(storage, marker)
         if folder is None:
             frames, unseen, discarded = finish_published(storage)
             return RecoverReport(
@@ -418,7 +418,8 @@ def _refuse(storage: Storage, marker: dict[str, Any]) -> None:
         )
 
 
-def _noted_spool(storage: Storage, marker: dict[str, Any]) -> Path | None:
+def spool_of(storage: Storage, marker: dict[str, Any]) -> Path | None:
+    """Find the spool that a recording's marker names; None where it names none."""
     noted = marker.get("spool")
     if noted is None:
         return None
