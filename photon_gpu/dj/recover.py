@@ -1,27 +1,29 @@
-"""After a crash: the recordings that never came to their row."""
+"""Finish or remove recordings that have no row, after a crash or an error."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from photon_gpu.dj.address import table_path
-from photon_gpu.dj.record import ENCODING, JOURNAL, Column, columns_of, insert_recorded
+from photon_gpu.dj.column import Column, columns_of
+from photon_gpu.dj.pending_row import ENCODING, PENDING_ROW, PendingRow
 from photon_gpu.dj.stored_movies import modified
-from photon_gpu.dj.stores import storage_at
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.live.recovery.published import discard_unpublished, published
+from photon_gpu.live.recovery.recover import recover as recover_movie
+from photon_gpu.live.recovery.recover import spool_of
+from photon_gpu.live.spool.spool import Spool
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.chunk_grid import chunk_name
-from photon_gpu.store.claim import MARKER, Claim
-from photon_gpu.store.ownership import own_names, remove_own, some
+from photon_gpu.store.claim import MARKER, alive, read_marker
+from photon_gpu.store.ownership import remove_own, some
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.auto_noise import KEY
-from photon_gpu.writer.encode import finish
 
 _ACTIONS = ("list", "finish", "remove")
 
@@ -35,13 +37,14 @@ class Begun:
     row : dict
         The row it was begun for, without the movie.
     frames : int
-        Frames that are whole in the store.
+        Frames in the store. Finishing a recording that has a spool adds those in the spool.
     lost : str
-        What is not, and why; empty if nothing is.
+        Which frames or files could not be kept, and why; empty if all were.
     quiet_seconds : float
-        Time since anything was written, by this machine's clock.
+        Time since anything was written to the store, by this machine's clock.
     done : str
-        ``listed``, ``finished``, ``removed``, or ``busy``: written to a moment ago, so left alone.
+        ``listed``, ``finished``, ``removed``, or ``busy``: written to a moment ago, or its process still runs,
+        so it was left alone.
     """
 
     path: str
@@ -54,17 +57,19 @@ class Begun:
     done: str
 
 
-def recover(table: Any, *, action: str = "list", quiet_minutes: float = 10) -> list[Begun]:
+def recover(table: Any, *, action: str = "list", quiet_minutes: float = 10, **options: Any) -> list[Begun]:
     """List recordings that were begun and have no row; finish or remove them if told to.
 
     Parameters
     ----------
     table : datajoint table
     action : {"list", "finish", "remove"}
-        ``finish`` makes a movie of the chunks that are whole and inserts the row;
-        ``remove`` deletes what was recorded.
+        ``finish`` completes the movie from the store and the spool and inserts the row. ``remove`` deletes
+        what was recorded.
     quiet_minutes : float
         A recording written to within this time is left alone: it may still be going on.
+    **options
+        Of :func:`photon_gpu.recover`, such as ``salvage`` or ``discard_spool``.
 
     Returns
     -------
@@ -72,104 +77,132 @@ def recover(table: Any, *, action: str = "list", quiet_minutes: float = 10) -> l
 
     Notes
     -----
-    To be run by one person at a time.
+    Run it on the machine that recorded if there is a spool, and by one person at a time. Running it twice
+    changes nothing more.
     """
     if action not in _ACTIONS:
         raise InvalidInputError(f"action={action!r}; allowed: {', '.join(map(repr, _ACTIONS))}")
     table = table() if isinstance(table, type) else table
-    fields = columns_of(table)
-    found = []
-    for store in {column.store: column for column in (Column.of(table, field) for field in fields)}.values():
-        for path in _begun(store):
-            found.append(_handle(table, store, path, action, quiet_minutes * 60))
-    return found
+    columns = {column.store: column for column in (Column.of(table, field) for field in columns_of(table))}
+    return [
+        _handle(PendingRow.read(table, column.storage(path)), action, quiet_minutes * 60, options)
+        for column in columns.values()
+        for path in _paths(column)
+    ]
 
 
-def _begun(column: Column) -> list[str]:
-    """Paths within the store that hold a journal."""
+def _paths(column: Column) -> list[str]:
+    """Paths within the store of movies that have a pending row."""
     prefix = str(column.backend.spec["schema_prefix"] or "").strip("/")
     folder = table_path(column.table.database, column.table.table_name)
-    root = storage_at(column.backend, f"{prefix}/{folder}" if prefix else folder, column.store)
-    ends = [name.removesuffix("/" + JOURNAL) for name in root.names() if name.endswith("/" + JOURNAL)]
-    return [f"{prefix}/{folder}/{end}" if prefix else f"{folder}/{end}" for end in ends]
+    folder = f"{prefix}/{folder}" if prefix else folder
+    end = "/" + PENDING_ROW
+    return [
+        f"{folder}/{name.removesuffix(end)}" for name in column.storage(folder).names() if name.endswith(end)
+    ]
 
 
-def _handle(table: Any, column: Column, path: str, action: str, quiet: float) -> Begun:
-    storage = storage_at(column.backend, path, column.store)
-    journal = json.loads(storage.read(JOURNAL))
-    column = Column.of(table, journal["field"])
-    seconds = _quiet_seconds(storage)
-    files, frames, lost = _whole_chunks(storage)
-    done = "listed" if action == "list" else "busy"
-    if action != "list" and seconds >= quiet:
-        if action == "remove":
-            kept = remove_own(storage, ours=True, also=(JOURNAL, ENCODING))
-            done, lost = "removed", f"{some(kept)} is no part of it and was kept" if kept else lost
-        elif frames:
-            _finish(column, journal, storage, files)
-            done = "finished"
-        else:
-            done, lost = "listed", lost or "no chunk is whole; action='remove' deletes the rest"
-    return Begun(
-        path=path,
-        store=column.store,
-        field=column.field,
-        row=journal["row"],
+def _handle(row: PendingRow, action: str, quiet_seconds: float, options: dict[str, Any]) -> Begun:
+    storage = row.storage
+    marker = read_marker(storage) if storage.exists(MARKER) else {}
+    if unfinished := row.version == 1 and not storage.exists(metadata.ARRAY):
+        files, frames, lost = _unfinished_chunks(storage)
+    else:
+        frames, lost = published(storage)[0], ""
+    begun = Begun(
+        path=row.path,
+        store=row.column.store,
+        field=row.column.field,
+        row=row.row,
         frames=frames,
         lost=lost,
-        quiet_seconds=seconds,
-        done=done,
+        quiet_seconds=_quiet_seconds(storage),
+        done="listed",
+    )
+    if action == "list":
+        return begun
+    if begun.quiet_seconds < quiet_seconds or alive(marker):
+        return replace(begun, done="busy")
+    if action == "remove":
+        kept = _remove(storage, marker, **options)
+        return replace(
+            begun, done="removed", lost=f"{some(kept)} is no part of it and was kept" if kept else lost
+        )
+    if unfinished and frames:
+        _publish_unfinished(storage, files)
+    elif marker.get("recording"):
+        report = recover_movie(storage, **options)
+        begun = replace(begun, frames=report.frames)
+        if report.lost or report.doubtful or report.discarded:
+            begun = replace(begun, lost=str(report))
+    if not begun.frames:
+        return replace(begun, lost=lost or "no chunk is whole; action='remove' deletes the rest")
+    if not _has_row(row):
+        row.insert()
+    row.delete()
+    return replace(begun, done="finished")
+
+
+def _has_row(row: PendingRow) -> bool:
+    """Whether the row was inserted already; another row with the same key is an error."""
+    existing = row.column.table & row.key
+    if not len(existing):
+        return False
+    if getattr(existing.fetch1(row.column.field), "url", None) == row.storage.url:
+        return True
+    raise InvalidInputError(
+        f"{row.column.table.full_table_name} has a row {row.key} by now; the recording is whole at "
+        f"{row.storage.url}: delete the row to finish it, or remove the recording"
     )
 
 
-def _whole_chunks(storage: Storage) -> tuple[dict[str, list[Any]], int, str]:
-    """Manifest entries of the chunks up to the first that is not whole, their frames, and what is lost."""
-    names = set(storage.names())
-    if metadata.ARRAY in names:
-        found = metadata.describe(
-            storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES), storage.url
-        )
-        listed = manifest.unpack(storage.read(manifest.NAME), storage.url)
-        return listed, found.shape[0], ""
-    if ENCODING not in names:
+def _remove(storage: Storage, marker: dict[str, Any], *, discard_spool: bool = False, **_: Any) -> list[str]:
+    """Delete a recording and its spool; returns the files in its folder that are no part of it."""
+    folder = None if discard_spool else spool_of(storage, marker)
+    if folder is not None:
+        Spool.open(folder).remove()
+    return remove_own(storage, ours=True, also=(PENDING_ROW, ENCODING))
+
+
+def _unfinished_chunks(storage: Storage) -> tuple[dict[str, list[Any]], int, str]:
+    """Find the whole chunks of an unfinished recording of the previous release, whose recorder published nothing.
+
+    Returns
+    -------
+    dict, int, str
+        Manifest entries of the chunks before the first damaged one, their frames, and why that one is damaged.
+    """
+    if not storage.exists(ENCODING):
         return {}, 0, ""
-    told = json.loads(storage.read(ENCODING))
-    found = metadata.describe(told["zarray"].encode(), told["zattrs"].encode(), storage.url)
+    found, names = _kept_encoding(storage), set(storage.names())
     layout = layout_for(found.encoding, get_backend("auto"))
-    files: dict[str, list[Any]] = {}
+    size, files = found.chunks[0], dict[str, list[Any]]()
     while (name := chunk_name(len(files), len(found.chunks))) in names:
         data = storage.read(name)
-        number = len(files)
         try:
-            layout.decode(data, found.chunks, 0, found.chunks[0], found.encoding.dtype, number=number)
+            layout.decode(data, found.chunks, 0, size, found.encoding.dtype, number=len(files))
         except CorruptDataError as error:
-            break_ = f"{name} is not whole: {error}"
-            return files, len(files) * found.chunks[0], break_
+            return files, len(files) * size, f"{name} is not whole: {error}"
         files[name] = manifest.entry(data)
-    return files, len(files) * found.chunks[0], ""
+    return files, len(files) * size, ""
 
 
-def _finish(column: Column, journal: dict[str, Any], storage: Storage, files: dict[str, list[Any]]) -> None:
-    names = set(storage.names())
-    if metadata.ARRAY not in names:
-        told = json.loads(storage.read(ENCODING))
-        found = metadata.describe(told["zarray"].encode(), told["zattrs"].encode(), storage.url)
-        layout = layout_for(found.encoding, get_backend("auto"))
-        shape = (len(files) * found.chunks[0], *found.shape[1:])
-        own = own_names(storage, names, ours=True)
-        for name in own - set(files) - {JOURNAL, ENCODING, MARKER}:
-            storage.delete(name)
-        estimate = {KEY: found.attributes[KEY]} if KEY in found.attributes else {}
-        texts = metadata.texts(shape, found.chunks, layout, estimate)
-        finish(Claim(storage, overwrite=False), texts, files, Stages())
-    key = {name: journal["row"][name] for name in column.table.primary_key}
-    if len(column.table & key):
-        raise InvalidInputError(
-            f"{column.table.full_table_name} has a row {key} by now; the recording is whole at "
-            f"{storage.url}: "
-            "delete the row to finish it, or remove the recording"
-        )
-    insert_recorded(column, journal["row"], storage, journal["path"])
+def _publish_unfinished(storage: Storage, files: dict[str, list[Any]]) -> None:
+    """Make a movie of these chunks of the previous release's recorder, and delete the chunks after them."""
+    found = _kept_encoding(storage)
+    frames = len(files) * found.chunks[0]
+    discard_unpublished(storage, files, frames, found)
+    estimate = {KEY: found.attributes[KEY]} if KEY in found.attributes else {}
+    layout = layout_for(found.encoding, get_backend("auto"))
+    texts = metadata.texts((frames, *found.shape[1:]), found.chunks, layout, estimate)
+    storage.write_in_order([(manifest.NAME, manifest.pack(files, texts)), *texts.items()])
+    storage.delete(MARKER)
+
+
+def _kept_encoding(storage: Storage) -> metadata.Description:
+    """Read the metadata that the previous release's recorder kept before the first chunk."""
+    content = json.loads(storage.read(ENCODING))
+    return metadata.describe(content["zarray"].encode(), content["zattrs"].encode(), storage.url)
 
 
 def _quiet_seconds(storage: Storage) -> float:

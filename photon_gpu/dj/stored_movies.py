@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from photon_gpu.dj.address import folder_name
-from photon_gpu.dj.record import ENCODING, JOURNAL
+from photon_gpu.dj.pending_row import ENCODING, PENDING_ROW
 from photon_gpu.dj.row import LOCK
 from photon_gpu.dj.stores import storage_at, store_backend, store_errors
 from photon_gpu.errors import ArchivedError, InvalidInputError, PhotonError
@@ -100,7 +100,7 @@ class StoredMovie:
 
     def doubt(self, tables: set[str], grace: timedelta, dropped_tables: bool) -> str:
         """Why the movie must stay; empty if it may go."""
-        if JOURNAL in self.files:
+        if PENDING_ROW in self.files:
             return "an unfinished recording; photon_gpu.dj.recover finishes or removes it"
         table = self.folder.split("/", 1)[0]
         if table not in tables and not dropped_tables:
@@ -143,13 +143,13 @@ def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
             listed = {manifest.NAME, *manifest.unpack(storage.read(manifest.NAME), storage.url)}
         except PhotonError as error:
             return [], f"its manifest, which says which files are its own, cannot be read: {error}"
-    begun = not names.isdisjoint({MARKER, JOURNAL}) or any(name.startswith(LOCK) for name in names)
+    begun = not names.isdisjoint({MARKER, PENDING_ROW}) or any(name.startswith(LOCK) for name in names)
     if not listed and not begun:
         if ATTRIBUTES not in names or not _says_photon(storage):
             return [], "not written by photon_gpu"
         if ARRAY in names:
             return [], "no manifest says which files are its own"
-    listed |= {MARKER, JOURNAL, ENCODING, ATTRIBUTES, ARRAY}
+    listed |= {MARKER, PENDING_ROW, ENCODING, ATTRIBUTES, ARRAY}
     unlisted = begun or ARRAY not in names
     return [
         name

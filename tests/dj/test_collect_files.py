@@ -146,6 +146,6 @@ def test_a_recording_that_is_removed_leaves_other_files(schema, store):
 def test_a_recording_that_is_finished_leaves_other_files(schema, store):
     table, folder = begun(schema, store)
     (finished,) = recover(table, action="finish", quiet_minutes=0)
-    assert (finished.done, finished.frames) == ("finished", 200)
+    assert (finished.done, finished.frames) == ("finished", 250)
     assert {"1.2.840.113", "notes.txt"} < set(left(folder))
-    assert (table & "recording_id = 1").fetch1("movie").counts[:].shape[0] == 200
+    assert (table & "recording_id = 1").fetch1("movie").counts[:].shape[0] == 250

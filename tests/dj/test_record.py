@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import datetime
+import decimal
+import json
+import os
 import textwrap
+import uuid
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import photon_gpu as pg
 from photon_gpu.dj import collect, record, recover
-from photon_gpu.errors import InvalidInputError, StoreExistsError
+from photon_gpu.dj.pending_row import PENDING_ROW, PendingRow
+from photon_gpu.dj.stores import StoreStorage
+from photon_gpu.errors import (
+    CorruptDataError,
+    InvalidInputError,
+    StoreExistsError,
+    StoreNotFoundError,
+    UnsupportedTypeError,
+)
+from photon_gpu.store.marker import MARKER
 from tests.dj.conftest import declare
 from tests.support.dj_movies import RECORDING, check_rows, files, poisson
 from tests.support.dj_programs import run, table_code
@@ -90,19 +104,20 @@ def test_other_attributes_and_noise(schema, store):
 
 
 @pytest.mark.parametrize(
-    ("frames", "says"),
+    ("frames", "error", "says"),
     [
-        (np.zeros((8, 13), "uint16"), r"\(8, 13\) arrived; \(8, 12\)"),
-        (np.zeros((8, 12), "int32"), "int32 arrived; uint16 is recorded"),
-        (np.zeros(3, "uint16"), "arrived"),
+        (np.zeros((8, 13), "uint16"), InvalidInputError, r"\(8, 13\); this recording takes \(8, 12\)"),
+        (np.zeros((8, 12), "int32"), UnsupportedTypeError, "int32; this recording is of uint16"),
+        (np.zeros(3, "uint16"), InvalidInputError, "this recording takes"),
     ],
 )
-def test_frames_that_do_not_fit(schema, store, frames, says):
-    store()
+def test_frames_that_do_not_fit(schema, store, frames, error, says):
+    backend = store()
     table = declare(schema, RECORDING)
-    with pytest.raises(InvalidInputError, match=says), live(table) as recording:
+    with pytest.raises(error, match=says), live(table) as recording:
         recording.append(frames)
     assert len(table()) == 0
+    assert files(backend) == []
 
 
 def test_what_cannot_begin(schema, store):
@@ -133,16 +148,16 @@ def test_an_error_while_recording_keeps_the_frames(schema, store):
     with pytest.raises(RuntimeError) as caught, live(table, chunk_frames=100) as recording:
         recording.append(A)
         raise RuntimeError("the camera is gone")
-    assert "200 of 250 frames of this recording lie at" in caught.value.__notes__[0]
+    assert "250 of 250 frames of this recording lie at" in caught.value.__notes__[0]
     assert len(table()) == 0
     assert collect(schema.database, dry_run=False, grace_hours=0).count("kept") == 1
     (begun,) = recover(table)
-    assert (begun.frames, begun.row, begun.lost, begun.done) == (200, KEY, "", "listed")
+    assert (begun.frames, begun.row, begun.lost, begun.done) == (250, KEY, "", "listed")
     (begun,) = recover(table, action="finish")
     assert begun.done == "busy"
     (begun,) = recover(table, action="finish", quiet_minutes=0)
     assert begun.done == "finished"
-    np.testing.assert_allclose(table.fetch1("movie")[...], pg.anscombe(A[:200]), atol=0.25 + 1e-9)
+    check_rows(table, {1: A})
     assert recover(table) == []
     assert not any("photon-" in name for name in files(backend))
 
@@ -250,23 +265,34 @@ def test_a_recording_that_was_broken_off_keeps_its_estimate(schema, store):
     assert table.fetch1("movie").attrs["noise_estimate"]["verdict"] in ("PASS", "WARN")
 
 
-def broken_off(schema, store, frames=250):
+def crash(recording):
+    """Leave everything as a kill would, without waiting for what is under way."""
+    recording._end(finished=False)
+
+
+def broken_off(schema, store, frames=250, definition=RECORDING, **options):
+    """A recording whose process was killed: its store, its table and the folder of its movie."""
     backend = store()
-    table = declare(schema, RECORDING)
-    with pytest.raises(RuntimeError), live(table, chunk_frames=50) as recording:
-        recording.append(A[:frames])
-        raise RuntimeError
+    table = declare(schema, definition)
+    recording = live(table, chunk_frames=50, **options)
+    recording.append(A[:frames])
+    crash(recording)
     return backend, table, f"{schema.database}/recording/recording_id=1/movie.zarr"
 
 
-def test_a_chunk_cut_short_is_named_and_what_is_before_it_saved(schema, store):
+def cut_short(backend, path):
+    whole = backend.get_buffer(path)
+    backend.fs.pipe_file(backend._full_path(path), whole[: len(whole) // 2])
+
+
+def test_a_chunk_cut_short_is_named_and_nothing_is_deleted(schema, store):
     backend, table, place = broken_off(schema, store)
-    whole = backend.get_buffer(f"{place}/3.0.0")
-    backend.fs.pipe_file(backend._full_path(f"{place}/3.0.0"), whole[: len(whole) // 2])
-    (begun,) = recover(table, action="finish", quiet_minutes=0)
-    assert begun.frames == 150
-    assert begun.lost.startswith("3.0.0 is not whole")
-    np.testing.assert_allclose(table.fetch1("movie")[...], pg.anscombe(A[:150]), atol=0.25 + 1e-9)
+    cut_short(backend, f"{place}/3.0.0")
+    with pytest.raises(CorruptDataError, match=r"3\.0\.0 for one, are not as they were written"):
+        recover(table, action="finish", quiet_minutes=0)
+    assert len(table()) == 0
+    assert {f"{place}/{number}.0.0" for number in range(5)} < set(files(backend))
+    assert len(recover(table)) == 1
 
 
 def test_removing_what_was_begun(schema, store):
@@ -278,9 +304,220 @@ def test_removing_what_was_begun(schema, store):
 
 def test_nothing_stored_yet(schema, store):
     _, table, _ = broken_off(schema, store, frames=10)
+    for _ in range(2):
+        (begun,) = recover(table, action="finish", quiet_minutes=0)
+        assert (begun.frames, begun.done) == (0, "listed")
+        assert "no chunk is whole" in begun.lost
+
+
+@pytest.mark.parametrize("frames", [10, 230])
+def test_a_spool_keeps_every_frame_of_a_recording_that_was_killed(schema, store, frames):
+    backend, table, place = broken_off(schema, store, frames=frames, durability="frame")
+    assert [name for name in files(backend) if name.startswith(f"{place}.spool/")]
     (begun,) = recover(table, action="finish", quiet_minutes=0)
-    assert (begun.frames, begun.done) == (0, "listed")
-    assert "no chunk is whole" in begun.lost
+    assert (begun.frames, begun.lost, begun.done) == (frames, "", "finished")
+    check_rows(table, {1: A[:frames]}, chunk_frames=50)
+    assert not [name for name in files(backend) if "photon-" in name or ".spool/" in name]
+
+
+def test_removing_a_recording_removes_its_spool(schema, store, tmp_path):
+    backend, table, _ = broken_off(schema, store, durability="frame", spool=tmp_path / "spool")
+    assert list((tmp_path / "spool").iterdir())
+    assert [begun.done for begun in recover(table, action="remove", quiet_minutes=0)] == ["removed"]
+    assert files(backend) == [] and not (tmp_path / "spool").exists()
+
+
+def test_a_spool_that_is_elsewhere_is_named(schema, store, tmp_path):
+    _, table, _ = broken_off(schema, store, durability="frame", spool=tmp_path / "spool")
+    (tmp_path / "spool").rename(tmp_path / "elsewhere")
+    for action in ("finish", "remove"):
+        with pytest.raises(StoreNotFoundError, match="discard_spool=True"):
+            recover(table, action=action, quiet_minutes=0)
+    (begun,) = recover(table, action="finish", quiet_minutes=0, discard_spool=True)
+    assert begun.done == "finished" and table.fetch1("movie").shape == (begun.frames, 8, 12)
+
+
+def test_a_recording_whose_process_still_runs_is_left_alone(schema, store):
+    backend, table, place = broken_off(schema, store)
+    marker = json.loads(backend.get_buffer(f"{place}/{MARKER}"))
+    marker["pid"] = os.getppid()
+    del marker["started"]
+    backend.fs.pipe_file(backend._full_path(f"{place}/{MARKER}"), json.dumps(marker).encode())
+    for action in ("finish", "remove"):
+        assert [begun.done for begun in recover(table, action=action, quiet_minutes=0)] == ["busy"]
+
+
+def test_a_row_that_cannot_be_inserted_leaves_the_movie_and_says_how_to_go_on(schema, store, monkeypatch):
+    store()
+    table = declare(schema, RECORDING)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            PendingRow, "insert", lambda row: (_ for _ in ()).throw(OSError("the server went away"))
+        )
+        with pytest.raises(OSError, match="went away") as caught, live(table) as recording:
+            recording.append(A)
+    (note,) = caught.value.__notes__
+    assert "no row was inserted; 250 of 250 frames" in note and "photon_gpu.dj.recover" in note
+    assert pg.open(recording.url).shape == A.shape
+    assert [begun.done for begun in recover(table, action="finish", quiet_minutes=0)] == ["finished"]
+    check_rows(table, {1: A})
+    assert recover(table) == []
+
+
+def test_a_row_that_was_inserted_before_the_crash_is_not_inserted_twice(schema, store):
+    backend = store()
+    table = declare(schema, RECORDING)
+    with live(table) as recording:
+        recording.append(A)
+        pending = backend.get_buffer(f"{recording.path}/{PENDING_ROW}")
+    backend.put_buffer(pending, f"{recording.path}/{PENDING_ROW}")
+    assert [begun.done for begun in recover(table, action="finish", quiet_minutes=0)] == ["finished"]
+    check_rows(table, {1: A})
+    assert recover(table) == []
+
+
+def test_every_value_of_a_row_is_recovered_as_it_was(schema, store):
+    definition = """
+        recording_id : int32
+        ---
+        started : datetime
+        weight : decimal(5, 2)
+        settings : json
+        trace : <blob>
+        planes : <blob>
+        secret : bytes
+        movie : <photon@imaging>
+    """
+    row = {
+        **KEY,
+        "started": datetime.datetime(2024, 1, 15, 10, 0, 5),
+        "weight": decimal.Decimal("21.50"),
+        "settings": {"laser": [1, 2.5, None]},
+        "trace": np.arange(2000, dtype="float32").reshape(4, 500),
+        "planes": {
+            2: (1.0, float("nan")),
+            "animal": uuid.UUID(int=7),
+            "at": datetime.date(2024, 1, 15),
+            "raw": b"\x00\xff",
+        },
+        "secret": b"\x00\x01\xff",
+    }
+    _, table, _ = broken_off(schema, store, definition=definition, key=row)
+    (begun,) = recover(table)
+    assert begun.row.keys() == row.keys()
+    recover(table, action="finish", quiet_minutes=0)
+    stored = table.fetch1()
+    assert stored.pop("movie").shape == (250, 8, 12)
+    trace = row.pop("trace")
+    np.testing.assert_array_equal(stored.pop("trace"), trace, strict=True)
+    assert repr(stored.pop("planes")) == repr(row.pop("planes"))
+    assert {**stored, "secret": bytes(stored["secret"])} == row
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        {"camera": object()},
+        datetime.datetime(2024, 1, 15, tzinfo=datetime.UTC),  # a blob would drop the time zone
+        bytearray(b"a"),
+    ],
+)
+def test_a_value_that_would_come_back_changed_is_refused_before_anything_is_begun(schema, store, value):
+    backend = store()
+    table = declare(schema, RECORDING)
+    with pytest.raises(InvalidInputError, match="cannot be kept as JSON until it is inserted: note is a"):
+        live(table, {**KEY, "note": value})
+    assert files(backend) == []
+
+
+@pytest.mark.parametrize(
+    "option", [{"attributes": {"codec_name": "x"}}, {"durability": "film"}, {"queue_bytes": 1}]
+)
+def test_an_option_of_the_live_writer_is_checked_before_anything_is_begun(schema, store, option):
+    backend = store()
+    table = declare(schema, RECORDING)
+    with pytest.raises(InvalidInputError):
+        live(table, **option)
+    assert files(backend) == []
+
+
+def test_times_metadata_and_attributes_as_of_the_live_writer(schema, store):
+    store()
+    table = declare(schema, RECORDING)
+    with live(table, attributes={"lens": "16x"}) as recording:
+        for number, frame in enumerate(A[:120]):
+            recording.append(frame, timestamp=number / 30, metadata={"plane": number % 3})
+        assert recording.status().frames_in == 120
+    movie = table.fetch1("movie")
+    assert (movie.attrs["lens"], movie.timestamps[119], movie.frame_metadata(7)) == (
+        "16x",
+        119 / 30,
+        {"plane": 1},
+    )
+
+
+def test_an_append_does_not_wait_for_a_store_that_is_away(schema, store, monkeypatch):
+    store()
+    table = declare(schema, RECORDING)
+    recording = live(table, chunk_frames=50)
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreStorage, "write", lambda *_, **__: (_ for _ in ()).throw(OSError("away")))
+        for start in range(0, 200, 50):
+            recording.append(A[start : start + 50])
+        assert (recording.frames, recording.frames_stored) == (200, 0)
+        assert "away" in recording.status().trouble
+    recording.append(A[200:])
+    recording.close()
+    assert recording.frames_stored == 250
+    check_rows(table, {1: A}, chunk_frames=50)
+
+
+PREVIOUS_RELEASE = Path(__file__).parent / "previous_release"
+
+
+def previous(schema, store, name):
+    """A recording that the previous release's recorder left without a row."""
+    backend = store()
+    definition = "recording_id : int32\n---\nat : datetime(6)\nmovie : <photon@imaging>"
+    table = declare(schema, definition.replace("photon", "photon_compact" if "compact" in name else "photon"))
+    place = f"{schema.database}/recording/recording_id=1/movie.zarr"
+    for path in (PREVIOUS_RELEASE / name).iterdir():
+        backend.put_buffer(
+            path.read_bytes().replace(b"lab0/", f"{schema.database}/".encode()), f"{place}/{path.name}"
+        )
+    return backend, table, place
+
+
+@pytest.mark.parametrize("name", ["begun_plain", "begun_compact", "whole_plain"])
+def test_a_recording_of_the_previous_release_is_finished(schema, store, name):
+    backend, table, place = previous(schema, store, name)
+    (begun,) = recover(table)
+    assert (begun.frames, begun.lost, begun.done) == (250, "", "listed")
+    (begun,) = recover(table, action="finish", quiet_minutes=0)
+    assert begun.done == "finished"
+    row = table.fetch1()
+    assert row["at"] == datetime.datetime(2024, 1, 15, 10, 0, 0, 5)
+    np.testing.assert_allclose(row["movie"][...], pg.anscombe(A), atol=0.25 + 1e-9)
+    assert pg.verify(f"{schema.connection._config.stores['imaging']['location']}/{place}").ok
+    assert recover(table) == []
+    assert not any("photon-" in name for name in files(backend))
+
+
+def test_a_chunk_of_the_previous_release_cut_short_is_named_and_what_is_before_it_saved(schema, store):
+    backend, table, place = previous(schema, store, "begun_plain")
+    cut_short(backend, f"{place}/3.0.0")
+    (begun,) = recover(table, action="finish", quiet_minutes=0)
+    assert begun.frames == 150
+    assert begun.lost.startswith("3.0.0 is not whole")
+    np.testing.assert_allclose(table.fetch1("movie")[...], pg.anscombe(A[:150]), atol=0.25 + 1e-9)
+    assert not [name for name in files(backend) if name.endswith(("3.0.0", "4.0.0"))]
+
+
+def test_a_recording_of_the_previous_release_is_removed(schema, store):
+    backend, table, _ = previous(schema, store, "begun_compact")
+    assert [begun.done for begun in recover(table, action="remove", quiet_minutes=0)] == ["removed"]
+    assert files(backend) == []
 
 
 def test_recover_says_what_it_can_do(schema, store):
