@@ -19,7 +19,7 @@ PENDING_ROW = ".photon-recording"
 """Name of the file."""
 
 ENCODING = ".photon-encoding"
-"""A second file, which the previous release wrote beside it: metadata of the movie being recorded."""
+"""A second file, which photon_gpu 0.1.0 wrote beside it: metadata of the movie being recorded."""
 
 _VERSION = 2
 
@@ -37,7 +37,8 @@ class PendingRow:
     path : str
         Path of the movie within the store.
     version : int
-        1: begun by the previous release, whose recorder was no :class:`~photon_gpu.LiveWriter`. 2: begun by this one.
+        1: begun by photon_gpu 0.1.0, whose recorder was no :class:`~photon_gpu.LiveWriter`.
+        2: begun by a later release.
     """
 
     column: Column
@@ -86,7 +87,7 @@ class PendingRow:
 
     @classmethod
     def read(cls, table: Any, storage: StoreStorage) -> PendingRow:
-        """Read the file in a movie's folder; those of the previous release have neither version nor blob."""
+        """Read the file in a movie's folder; those of photon_gpu 0.1.0 have neither version nor blob."""
         content = json.loads(storage.read(PENDING_ROW))
         row = content["row"]
         if content.get("blob"):

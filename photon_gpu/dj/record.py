@@ -43,9 +43,9 @@ def record(
     preset : {"fast", "balanced", "small"}
         How much to try on the first chunk.
     **options
-        Any other option of :class:`photon_gpu.LiveWriter`, except ``layout``, which the column sets, and
-        ``storage_options``, which the store sets: ``noise``, ``step``, ``predictor``, ``compressor``, ``dither``,
-        ``chunk_frames``, ``backend``, ``workers``, ``trust_noise``, ``durability``, ``spool``, ``attributes`` and more.
+        Other options of :class:`photon_gpu.LiveWriter`: ``noise``, ``step``, ``predictor``, ``compressor``,
+        ``dither``, ``chunk_frames``, ``backend``, ``workers``, ``trust_noise``, ``durability``, ``spool``,
+        ``attributes`` and more. The column sets ``layout``, and the store ``storage_options``.
 
     Returns
     -------
@@ -61,9 +61,10 @@ def record(
 
     Notes
     -----
-    After an error inside the block every frame that was appended is stored, as far as the store allows, and no row
-    is inserted. The same happens where a :class:`photon_gpu.FidelityWarning` is made an error and the check
-    of a sample fails. Then, and after a crash, :func:`photon_gpu.dj.recover` inserts the row or removes the recording.
+    After an error inside the block the movie is finished with every frame that was appended, and no row is
+    inserted. The same happens if a :class:`photon_gpu.FidelityWarning` is made an error and the check of a
+    sample fails. Then, and after a crash, :func:`photon_gpu.dj.recover` inserts the row or removes the
+    recording.
 
     If no noise model can be estimated, every bit is kept. If the frames contradict a stated model, the
     recording goes on. Both give a PhotonWarning once the row is inserted, and stand in ``warnings`` at once.
@@ -127,12 +128,12 @@ class Recorder(LiveWriter):
 
     @property
     def frames_stored(self) -> int:
-        """Frames in the store, which a crash leaves there; see ``acknowledged`` for those in the spool too."""
+        """Frames in the store, which survive a crash; ``acknowledged`` counts those in the spool too."""
         return self._ledger.published
 
     @property
     def warnings(self) -> list[str]:
-        """What should be mended: the frames contradict the stated noise model, or every bit had to be kept."""
+        """Problems: the frames contradict the stated noise model, or every bit had to be kept."""
         return [*self.status().warnings[:1], *self._fallback()]
 
     def _fallback(self) -> list[str]:

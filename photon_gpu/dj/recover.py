@@ -43,8 +43,8 @@ class Begun:
     quiet_seconds : float
         Time since anything was written to the store, by this machine's clock.
     done : str
-        ``listed``, ``finished``, ``removed``, or ``busy``: written to a moment ago, or its process still runs,
-        so it was left alone.
+        ``listed``, ``finished``, ``removed``, or ``busy``: written to a moment ago or by a process that still
+        runs, so it was left alone.
     """
 
     path: str
@@ -165,12 +165,13 @@ def _remove(storage: Storage, marker: dict[str, Any], *, discard_spool: bool = F
 
 
 def _unfinished_chunks(storage: Storage) -> tuple[dict[str, list[Any]], int, str]:
-    """Find the whole chunks of an unfinished recording of the previous release, whose recorder published nothing.
+    """Find the whole chunks of an unfinished recording by photon_gpu 0.1.0, which published nothing.
 
     Returns
     -------
     dict, int, str
-        Manifest entries of the chunks before the first damaged one, their frames, and why that one is damaged.
+        Manifest entries of the chunks before the first damaged one, their count of frames, and the
+        damage.
     """
     if not storage.exists(ENCODING):
         return {}, 0, ""
@@ -188,7 +189,7 @@ def _unfinished_chunks(storage: Storage) -> tuple[dict[str, list[Any]], int, str
 
 
 def _publish_unfinished(storage: Storage, files: dict[str, list[Any]]) -> None:
-    """Make a movie of these chunks of the previous release's recorder, and delete the chunks after them."""
+    """Make a movie of these chunks, which photon_gpu 0.1.0 recorded, and delete the chunks after them."""
     found = _kept_encoding(storage)
     frames = len(files) * found.chunks[0]
     discard_unpublished(storage, files, frames, found)
@@ -200,7 +201,7 @@ def _publish_unfinished(storage: Storage, files: dict[str, list[Any]]) -> None:
 
 
 def _kept_encoding(storage: Storage) -> metadata.Description:
-    """Read the metadata that the previous release's recorder kept before the first chunk."""
+    """Read the metadata that photon_gpu 0.1.0 kept before the first chunk."""
     content = json.loads(storage.read(ENCODING))
     return metadata.describe(content["zarray"].encode(), content["zattrs"].encode(), storage.url)
 

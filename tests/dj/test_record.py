@@ -473,16 +473,16 @@ def test_an_append_does_not_wait_for_a_store_that_is_away(schema, store, monkeyp
     check_rows(table, {1: A}, chunk_frames=50)
 
 
-PREVIOUS_RELEASE = Path(__file__).parent / "previous_release"
+RECORDED_BY_0_1_0 = Path(__file__).parent / "recorded_by_0.1.0"
 
 
-def previous(schema, store, name):
-    """A recording that the previous release's recorder left without a row."""
+def recorded_by_0_1_0(schema, store, name):
+    """A recording that photon_gpu 0.1.0 left without a row."""
     backend = store()
     definition = "recording_id : int32\n---\nat : datetime(6)\nmovie : <photon@imaging>"
     table = declare(schema, definition.replace("photon", "photon_compact" if "compact" in name else "photon"))
     place = f"{schema.database}/recording/recording_id=1/movie.zarr"
-    for path in (PREVIOUS_RELEASE / name).iterdir():
+    for path in (RECORDED_BY_0_1_0 / name).iterdir():
         backend.put_buffer(
             path.read_bytes().replace(b"lab0/", f"{schema.database}/".encode()), f"{place}/{path.name}"
         )
@@ -490,8 +490,8 @@ def previous(schema, store, name):
 
 
 @pytest.mark.parametrize("name", ["begun_plain", "begun_compact", "whole_plain"])
-def test_a_recording_of_the_previous_release_is_finished(schema, store, name):
-    backend, table, place = previous(schema, store, name)
+def test_a_recording_of_release_0_1_0_is_finished(schema, store, name):
+    backend, table, place = recorded_by_0_1_0(schema, store, name)
     (begun,) = recover(table)
     assert (begun.frames, begun.lost, begun.done) == (250, "", "listed")
     (begun,) = recover(table, action="finish", quiet_minutes=0)
@@ -504,8 +504,8 @@ def test_a_recording_of_the_previous_release_is_finished(schema, store, name):
     assert not any("photon-" in name for name in files(backend))
 
 
-def test_a_chunk_of_the_previous_release_cut_short_is_named_and_what_is_before_it_saved(schema, store):
-    backend, table, place = previous(schema, store, "begun_plain")
+def test_a_chunk_of_release_0_1_0_cut_short_is_named_and_what_is_before_it_saved(schema, store):
+    backend, table, place = recorded_by_0_1_0(schema, store, "begun_plain")
     cut_short(backend, f"{place}/3.0.0")
     (begun,) = recover(table, action="finish", quiet_minutes=0)
     assert begun.frames == 150
@@ -514,8 +514,8 @@ def test_a_chunk_of_the_previous_release_cut_short_is_named_and_what_is_before_i
     assert not [name for name in files(backend) if name.endswith(("3.0.0", "4.0.0"))]
 
 
-def test_a_recording_of_the_previous_release_is_removed(schema, store):
-    backend, table, _ = previous(schema, store, "begun_compact")
+def test_a_recording_of_release_0_1_0_is_removed(schema, store):
+    backend, table, _ = recorded_by_0_1_0(schema, store, "begun_compact")
     assert [begun.done for begun in recover(table, action="remove", quiet_minutes=0)] == ["removed"]
     assert files(backend) == []
 
