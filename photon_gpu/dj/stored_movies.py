@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,15 +11,13 @@ from photon_gpu.dj.address import folder_name
 from photon_gpu.dj.pending_row import ENCODING, PENDING_ROW
 from photon_gpu.dj.row import LOCK
 from photon_gpu.dj.stores import storage_at, store_backend, store_errors
-from photon_gpu.errors import ArchivedError, InvalidInputError, PhotonError
-from photon_gpu.store import frame_records, manifest
-from photon_gpu.store.durable import PARTIAL
+from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.store import manifest
+from photon_gpu.store.durable import is_partial
 from photon_gpu.store.marker import MARKER
-from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
+from photon_gpu.store.metadata import ARRAY
+from photon_gpu.store.ownership import own_names
 from photon_gpu.store.storage import Storage
-
-_CHUNK = re.compile(r"\d+(\.\d+)*")
-_BLOSC_HEADER = struct.Struct("<4B3I")
 
 
 class SchemaFolder:
@@ -123,7 +120,9 @@ class StoredMovie:
 
 
 def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
-    """Files of a folder that are known to be photon_gpu's: listed ones, and those a killed writer left.
+    """Return the files of a folder that a collection may delete, by the rule that overwriting follows too.
+
+    Nobody names the folder that a collection deletes, so a movie whose manifest is missing or damaged stays.
 
     Parameters
     ----------
@@ -137,43 +136,19 @@ def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
         The names without locks of collections; and why there are none, if so.
     """
     names = set(names)
-    listed: set[str] = set()
     if manifest.NAME in names:
         try:
-            listed = {manifest.NAME, *manifest.unpack(storage.read(manifest.NAME), storage.url)}
+            manifest.unpack(storage.read(manifest.NAME), storage.url)
         except PhotonError as error:
             return [], f"its manifest, which says which files are its own, cannot be read: {error}"
-    begun = not names.isdisjoint({MARKER, PENDING_ROW}) or any(name.startswith(LOCK) for name in names)
-    if not listed and not begun:
-        if ATTRIBUTES not in names or not _says_photon(storage):
-            return [], "not written by photon_gpu"
-        if ARRAY in names:
-            return [], "no manifest says which files are its own"
-    listed |= {MARKER, PENDING_ROW, ENCODING, ATTRIBUTES, ARRAY}
-    unlisted = begun or ARRAY not in names
-    return [
-        name
-        for name in sorted(names)
-        if name in listed or name.startswith(PARTIAL) or (unlisted and _is_chunk(storage, name))
-    ], ""
-
-
-def _says_photon(storage: Storage) -> bool:
-    text = storage.read(ATTRIBUTES).decode(errors="replace")
-    return bool(re.search(r'"codec_name"\s*:\s*"photon"', text))
-
-
-def _is_chunk(storage: Storage, name: str) -> bool:
-    """Whether an unlisted file is a chunk (one Blosc frame, as long as the file) or its records."""
-    if frame_records.chunk_of(name) is not None:
-        return True
-    if not _CHUNK.fullmatch(name):
-        return False
-    try:
-        data = storage.read(name)
-    except ArchivedError:
-        return False
-    return len(data) >= _BLOSC_HEADER.size and _BLOSC_HEADER.unpack_from(data)[-1] == len(data)
+    half_deleted = any(name.startswith(LOCK) for name in names)
+    partial = {name for name in names if is_partial(name)}
+    own = own_names(storage, names - partial, unfinished=half_deleted)
+    if not own:
+        return [], "not written by photon_gpu"
+    if ARRAY in own and manifest.NAME not in own and MARKER not in own and not half_deleted:
+        return [], "no manifest says which files are its own"
+    return sorted(own | partial | (names & {PENDING_ROW, ENCODING})), ""
 
 
 def modified(entry: dict[str, Any]) -> datetime:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import PhotonError
 from photon_gpu.store import durable, frame_records, manifest
 from photon_gpu.store.chunk_grid import chunk_count, chunk_number
@@ -16,11 +17,15 @@ from photon_gpu.store.storage import Storage
 _METADATA = frozenset([ARRAY, ATTRIBUTES, manifest.NAME])
 
 
-def own_names(storage: Storage, names: Collection[str], *, ours: bool = False) -> set[str]:
-    """The files of a movie, finished or not, that lie in a folder.
+def own_names(
+    storage: Storage, names: Collection[str], *, ours: bool = False, unfinished: bool = False
+) -> set[str]:
+    """Return the files of a movie, finished or not, that lie in a folder.
 
-    A finished movie has a manifest that lists ``.zarray``, or a ``.zarray`` beside a ``.zattrs`` whose
-    ``codec_name`` is ``"photon"``. An unfinished one has the marker of its writer.
+    A finished movie has a manifest that lists ``.zarray``, and its files are those listed. Without a
+    readable manifest it has a ``.zarray`` beside a ``.zattrs`` whose ``codec_name`` is ``"photon"``, and
+    its chunks are those that ``.zarray`` requires. An unfinished movie has the marker of its writer; a
+    file that no manifest lists is a chunk of it if it holds one whole Blosc frame.
 
     Parameters
     ----------
@@ -28,37 +33,41 @@ def own_names(storage: Storage, names: Collection[str], *, ours: bool = False) -
     names : collection of str
         All files of the folder.
     ours : bool
-        This process made the folder's marker, so chunks there are its own.
+        This process made the folder's marker, so chunks there are its own, even damaged ones.
+    unfinished : bool
+        The caller knows that the movie is unfinished, or half deleted, without a marker.
 
     Returns
     -------
     set of str
         Empty where the folder is no movie.
     """
-    found = set(names)
-    begun = ours
+    present = set(names)
     own = set()
-    if MARKER in found:
-        begun = begun or "token" in read_marker(storage)
-        if begun or found == {MARKER}:  # a kill may leave an empty marker, and then nothing else
+    unfinished = unfinished or ours
+    if MARKER in present:
+        unfinished = unfinished or "token" in read_marker(storage)
+        if unfinished or present == {MARKER}:  # a kill may leave an empty marker, and then nothing else
             own.add(MARKER)
-    if begun:
-        own |= {name for name in found if name in _METADATA or _number(name) is not None}
-    listed = _listed(storage) if manifest.NAME in found else None
-    array = _json(storage, ARRAY) if ARRAY in found else {}
-    encoded = ATTRIBUTES in found and _json(storage, ATTRIBUTES).get("codec_name") == "photon"
-    if listed is not None and ARRAY in listed:
-        own |= _METADATA | listed
-    elif array.get("zarr_format") == 2 and encoded:
+    listed = _listed(storage) if manifest.NAME in present else None
+    array = _json(storage, ARRAY) if ARRAY in present else {}
+    encoded = ATTRIBUTES in present and _json(storage, ATTRIBUTES).get("codec_name") == "photon"
+    finished = listed is not None and ARRAY in listed
+    described = array.get("zarr_format") == 2 and encoded
+    if finished or described:
         own |= _METADATA | (listed or set())
-    else:
-        return own & found
-    count, dimensions = _chunks(array)
-    for name in found - own:
-        number = _number(name)
-        if number is not None and number < count and (name[0] == "." or name.count(".") + 1 == dimensions):
-            own.add(name)
-    return own & found
+    if unfinished:
+        chunks = {name for name in present - own if _number(name) is not None}
+        known = chunks if ours else chunks & (listed or set())
+        own |= _METADATA | known | {name for name in chunks - known if _is_chunk(storage, name)}
+    elif described and not finished:
+        count, dimensions = _chunks(array)
+        for name in present - own:
+            number = _number(name)
+            right_axes = name[0] == "." or name.count(".") + 1 == dimensions
+            if number is not None and number < count and right_axes:
+                own.add(name)
+    return own & present
 
 
 def remove_own(storage: Storage, *, ours: bool = False, also: Collection[str] = ()) -> list[str]:
@@ -82,8 +91,8 @@ def remove_own(storage: Storage, *, ours: bool = False, also: Collection[str] = 
     own |= set(also) & set(names)
     if own:
         storage.delete_partial()
-    # The manifest goes last: it says what is left to be deleted, should this be interrupted.
-    for name in sorted(own, key=lambda name: (name == manifest.NAME, name != ARRAY, name)):
+    # The manifest and the marker go last: should this be interrupted, they say what is left to be deleted.
+    for name in sorted(own, key=lambda name: (name == manifest.NAME, name == MARKER, name != ARRAY, name)):
         storage.delete(name)
     if not storage.local:
         return [name for name in names if name not in own]
@@ -105,6 +114,17 @@ def _number(name: str) -> int | None:
     """The chunk that a file name says it holds, or holds the records of."""
     number = chunk_number(name)
     return frame_records.chunk_of(name) if number is None else number
+
+
+def _is_chunk(storage: Storage, name: str) -> bool:
+    """Whether a file with the name of a chunk is one Blosc frame, as long as the file; records always are."""
+    if chunk_number(name) is None:
+        return True
+    try:
+        blosc.frame_sizes(storage.read(name))
+    except PhotonError:
+        return False
+    return True
 
 
 def _listed(storage: Storage) -> set[str] | None:

@@ -413,16 +413,22 @@ def test_what_others_wrote_stays(lab):
 @pytest.mark.parametrize(
     "files",
     [
-        {".photon-writing": b"{}", "0.0.0": CHUNK},
+        {".photon-writing": b'{"token": "0"}', "0.0.0": CHUNK},
         {".photon-writing": b"{}"},
         {".photon-writing": b"{}", ".partial-0123456789ab": b"half"},
-        {".zattrs": FILES[".zattrs"], "0.0.0": CHUNK},
     ],
 )
 def test_remains_of_a_killed_insert_go(lab, files):
     lab.use().place(1, files)
     assert only(lab.collect()).status == "deleted"
     assert lab.left() == set()
+
+
+@pytest.mark.parametrize("metadata", [{".zattrs": FILES[".zattrs"]}, {".photon-writing": b"{}"}])
+def test_chunks_that_neither_a_manifest_nor_a_writer_names_stay(lab, metadata):
+    lab.use().place(1, {**metadata, "0.0.0": CHUNK})
+    assert only(lab.collect()).why == "not written by photon_gpu"
+    assert len(lab.left()) == 2
 
 
 def test_other_schemas_and_other_files_are_never_touched(lab):

@@ -92,19 +92,19 @@ def test_of_a_killed_insert_only_what_is_whole_and_a_chunk_goes(orphan, content)
     folder, run = orphan
     for path in folder.iterdir():
         path.unlink()
-    place(folder, [".photon-writing"], b"{}")
+    place(folder, [".photon-writing"], b'{"token": "0"}')
     place(folder, ["0.0.0", "1.0.0", "1.2.840.113"], frame())
     place(folder, ["2.0.0"], content)
     (movie,) = run().unreferenced
-    assert (movie.status, movie.why) == ("deleted", "not the movie's own, stays: 2.0.0")
-    assert left(folder) == ["2.0.0"]
+    assert (movie.status, movie.why) == ("deleted", "not the movie's own, stays: 1.2.840.113, 2.0.0")
+    assert left(folder) == ["1.2.840.113", "2.0.0"]
 
 
 def test_records_of_frames_go_with_a_killed_insert(orphan):
     folder, run = orphan
     for path in folder.iterdir():
         path.unlink()
-    place(folder, [".photon-writing", ".frames/0.json"], b"{}")
+    place(folder, [".photon-writing", ".frames/0.json"], b'{"token": "0"}')
     place(folder, ["0.0.0"], frame())
     assert run().count("deleted") == 1
     assert not folder.exists()

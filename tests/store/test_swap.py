@@ -15,10 +15,12 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.cluster.encode_many import encode_many
+from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import PhotonError, PhotonWarning, StoreExistsError, StoreNotFoundError
 from photon_gpu.reader.export import export
 from photon_gpu.store import durable, manifest, swap
 from photon_gpu.store.claim import ARRAY, MARKER, Claim
+from photon_gpu.store.metadata import ATTRIBUTES
 from photon_gpu.store.ownership import own_names, remove_own
 from photon_gpu.store.storage import Storage
 
@@ -105,6 +107,38 @@ def test_a_chunk_that_the_movie_does_not_have_is_foreign(store):
         store.delete(name)
     pg.encode(MOVIE + 1, store, **SETTINGS, overwrite=True)
     assert (counts(store) == MOVIE + 1).all()
+
+
+def test_a_chunk_that_a_whole_manifest_does_not_list_is_foreign(store):
+    pg.encode(MOVIE, store, **SETTINGS)
+    files = manifest.unpack(store.read(manifest.NAME), "")
+    texts = {name: store.read(name) for name in (ARRAY, ATTRIBUTES)}
+    listed = {name: entry for name, entry in files.items() if name not in {*texts, "1.0.0"}}
+    store.write(manifest.NAME, manifest.pack(listed, texts))
+    assert {*store.names()} - own_names(store, store.names()) == {"1.0.0"}
+    store.delete(manifest.NAME)  # without one the shape tells
+    assert own_names(store, store.names()) == {*store.names()}
+
+
+def test_an_unlisted_file_of_an_unfinished_movie_is_a_chunk_if_it_is_whole(store):
+    chunk = blosc.compress(np.arange(100.0), blosc.Compressor())
+    files = {MARKER: b'{"token": "0"}', "0.0.0": chunk, "1.0.0": chunk[:-1], "2.0.0": b"", "notes.0": chunk}
+    for name, data in files.items():
+        store.write(name, data)
+    assert own_names(store, store.names()) == {MARKER, "0.0.0"}
+    store.write(manifest.NAME, manifest.pack({"1.0.0": manifest.entry(chunk)}))
+    assert own_names(store, store.names()) == {MARKER, manifest.NAME, "0.0.0", "1.0.0"}
+    assert own_names(store, store.names(), ours=True) == {*store.names()} - {"notes.0"}
+
+
+def test_a_deletion_that_is_interrupted_leaves_what_says_which_files_are_left(store, monkeypatch):
+    chunk = blosc.compress(np.arange(100.0), blosc.Compressor())
+    for name, data in {MARKER: b'{"token": "0"}', "0.0.0": chunk, "1.0.0": chunk}.items():
+        store.write(name, data)
+    deleted = []
+    monkeypatch.setattr(Storage, "delete", lambda self, name: deleted.append(name))
+    remove_own(store)
+    assert deleted == ["0.0.0", "1.0.0", MARKER]
 
 
 def test_a_damaged_movie_is_replaced(store):
@@ -276,7 +310,7 @@ def test_a_replaced_movie_that_cannot_be_removed_is_named(tmp_path, monkeypatch)
 KILLED = """
 import os, sys
 import numpy as np, photon_gpu as pg
-from photon_gpu import durable, swap
+from photon_gpu.store import durable, swap
 from photon_gpu.store.storage import Storage
 url, at, exchange = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "exchange"
 if not exchange:
