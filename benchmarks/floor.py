@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import photon_gpu as pg
 from benchmarks.cases import Case, main_case, simulated
-from photon_gpu.writer.tuning import PRESETS
+from photon_gpu.settings import PRESETS
 
 
 def cases(frames: int, photons: list[float]) -> Iterator[Case]:

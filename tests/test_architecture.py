@@ -26,6 +26,7 @@ LAYERS = [
     ["engine.gpu"],
     ["engine.layouts"],
     ["engine"],
+    ["settings"],
     ["indexing"],
     ["plugins", "store", "sources"],
     ["plots"],

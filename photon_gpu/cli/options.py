@@ -159,6 +159,12 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any]:
     return found
 
 
+def storage_options(given: Sequence[str] | None, url: str) -> dict[str, Any] | None:
+    """What ``--storage-option`` says; None for a local folder, where it has no effect."""
+    found = pairs(given, "--storage-option")
+    return found if is_remote(url) else None
+
+
 def noise_model(gain: float | None, offset: float | None, variance: float | None) -> NoiseModel | None:
     """The model that was stated; None where none was."""
     from photon_gpu.engine.model.noise import NoiseModel

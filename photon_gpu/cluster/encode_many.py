@@ -13,18 +13,18 @@ from typing import Any
 
 from photon_gpu.cluster.movie import MovieOnCluster, threads_of
 from photon_gpu.cluster.report import ManyReport
-from photon_gpu.cluster.work import Settings
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import BatchError, InvalidInputError
+from photon_gpu.settings import EncodeSettings, check_noise, flag, progress_call, whole_number
 from photon_gpu.sources.dask import DaskSource, misaligned
 from photon_gpu.sources.open import open_source
-from photon_gpu.store.destination import destination
+from photon_gpu.store.destination import check_target, destination
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer.auto_noise import given
-from photon_gpu.writer.encode import encode
+from photon_gpu.writer.encode import encode_with
 from photon_gpu.writer.report import EncodeReport
 
 __all__ = ["ManyReport", "encode_many"]
@@ -122,35 +122,36 @@ def encode_many(
     >>> len(report.reports), report.raw_bytes
     (2, 20480)
     """
-    places = [destination(url, storage_options) for url in urls]
+    targets = [destination(url, storage_options) for url in urls]
     models = _one_each(noise, len(sources))
-    _check_places(sources, places)
-    fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
-    settings = Settings(
+    _check_targets(sources, targets)
+    check_target(overwrite=overwrite, resume=resume)
+    flag("rechunk", rechunk)
+    progress = progress if isinstance(progress, bool) else progress_call(progress) or False
+    shared = EncodeSettings(
         step=step,
         layout=layout,
         preset=preset,
         predictor=predictor,
-        compressor=fixed,
+        compressor=compressor,
         dither=dither,
         chunk_frames=chunk_frames,
         backend=backend,
-        check=_either(check, "check"),
-        attributes=attributes or {},
-        trust_noise=_either(trust_noise, "trust_noise"),
-        threads=worker_count(workers) if client is None or workers is not None else 1,
+        # On a cluster, chunks that are written at the same time keep the cores busy.
+        workers=workers if client is None or workers is not None else 1,
+        trust_noise=trust_noise,
+        check=flag("check", check),
+        attributes={} if attributes is None else attributes,
     )
-    if resume and overwrite:
-        raise InvalidInputError("resume goes on from what is there, overwrite replaces it: give one of them")
-    if at_once is not None and (isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1):
-        raise InvalidInputError(f"at_once is {at_once!r}; a whole number of movies is needed")
-    settings.base(None)  # refused before the work, not after it
+    settings = [shared.replace(noise=model) for model in models]
+    if at_once is not None:
+        whole_number("at_once", at_once, 1)
     way: dict[str, Any] = {"overwrite": overwrite, "resume": resume}
     start = time.perf_counter()
-    with _ticks(progress, len(places)) as tick:
+    with _ticks(progress, len(targets)) as tick:
         if client is None:
-            facts = {"workers": 1, "threads": settings.threads}
-            done = _here(sources, places, models, settings, rechunk, tick, way)
+            facts = {"workers": 1, "threads": shared.threads}
+            done = _here(sources, targets, settings, rechunk, tick, way)
         else:
             before = set(client.scheduler_info(n_workers=-1)["workers"])
             facts = {"workers": len(before), "threads": threads_of(client)}
@@ -158,20 +159,20 @@ def encode_many(
             # Entered once, here: it changes settings of the whole process, which threads would not restore in
             # order.
             with client.as_current():
-                done = _there(client, sources, places, models, settings, rechunk, limit, tick, way)
+                done = _there(client, sources, targets, settings, rechunk, limit, tick, way)
             facts["lost_workers"] = len(before - set(client.scheduler_info(n_workers=-1)["workers"]))
     report = ManyReport(
-        reports=tuple(found for found in done if isinstance(found, EncodeReport)),
+        reports=tuple(outcome for outcome in done if isinstance(outcome, EncodeReport)),
         failures={
-            place.url: f"{type(found).__name__}: {found}"
-            for place, found in zip(places, done, strict=True)
-            if not isinstance(found, EncodeReport)
+            target.url: f"{type(outcome).__name__}: {outcome}"
+            for target, outcome in zip(targets, done, strict=True)
+            if not isinstance(outcome, EncodeReport)
         },
         seconds=time.perf_counter() - start,
         **facts,
     )
     if report.failures:
-        errors = [found for found in done if isinstance(found, BaseException)]
+        errors = [outcome for outcome in done if isinstance(outcome, BaseException)]
         url, message = next(iter(report.failures.items()))
         raise BatchError(
             f"{len(errors)} of {len(done)} movies were not stored; the first: {url}: {message}", report
@@ -181,40 +182,23 @@ def encode_many(
 
 def _here(
     sources: Sequence[Any],
-    places: list[Storage],
-    models: list[Noise],
-    settings: Settings,
+    targets: list[Storage],
+    settings: list[EncodeSettings],
     rechunk: bool,
     tick: Progress,
     way: dict[str, Any],
 ) -> list[EncodeReport | Exception]:
     """One movie after the other, all cores on each."""
     done: list[EncodeReport | Exception] = []
-    for source, place, model in zip(sources, places, models, strict=True):
+    for source, target, own in zip(sources, targets, settings, strict=True):
+
+        def progress(frames: int, total: int, url: str = target.url) -> None:
+            tick(url, frames, total)
+
         try:
             if not rechunk:
-                _refuse_misaligned(source, model, settings)
-            done.append(
-                encode(
-                    source,
-                    place,
-                    noise=model,
-                    step=settings.step,
-                    layout=settings.layout,
-                    preset=settings.preset,
-                    predictor=settings.predictor,
-                    compressor=settings.compressor,
-                    dither=settings.dither,
-                    chunk_frames=settings.chunk_frames,
-                    backend=settings.backend,
-                    workers=settings.threads,
-                    progress=lambda frames, total, url=place.url: tick(url, frames, total),  # type: ignore[misc]
-                    attributes=settings.attributes,
-                    trust_noise=settings.trust_noise,
-                    check=settings.check,
-                    **way,
-                )
-            )
+                _refuse_misaligned(source, own)
+            done.append(encode_with(own, source, target, progress=progress, **way))
         except Exception as error:
             done.append(error)
     return done
@@ -223,26 +207,25 @@ def _here(
 def _there(
     client: Any,
     sources: Sequence[Any],
-    places: list[Storage],
-    models: list[Noise],
-    settings: Settings,
+    targets: list[Storage],
+    settings: list[EncodeSettings],
     rechunk: bool,
     limit: int,
     tick: Progress,
     way: dict[str, Any],
 ) -> list[EncodeReport | Exception]:
     """A thread here per movie under way; the work is done by the cluster."""
-    ahead = max(2, -(-2 * threads_of(client) // min(limit, len(places))))
-    runs = [MovieOnCluster(client, settings, ahead=ahead, rechunk=rechunk) for _ in places]
+    ahead = max(2, -(-2 * threads_of(client) // min(limit, len(targets))))
+    runs = [MovieOnCluster(client, own, ahead=ahead, rechunk=rechunk) for own in settings]
 
     def one(n: int) -> EncodeReport:
-        url = places[n].url
+        url = targets[n].url
         return runs[n].encode(
-            sources[n], places[n], models[n], tick=lambda frames, total: tick(url, frames, total), **way
+            sources[n], targets[n], tick=lambda frames, total: tick(url, frames, total), **way
         )
 
     with ThreadPoolExecutor(limit, thread_name_prefix="photon-movie") as movies:
-        futures = [movies.submit(copy_context().run, one, n) for n in range(len(places))]
+        futures = [movies.submit(copy_context().run, one, n) for n in range(len(targets))]
         try:
             pending: set[Future[EncodeReport]] = set(futures)
             while pending:
@@ -264,13 +247,14 @@ def _outcome(future: Future[EncodeReport]) -> EncodeReport | Exception:
     return RuntimeError(f"{type(error).__name__}: {error}")  # cancelled by the cluster
 
 
-def _refuse_misaligned(source: Any, model: Noise, settings: Settings) -> None:
+def _refuse_misaligned(source: Any, settings: EncodeSettings) -> None:
     movie = open_source(source)
     if isinstance(movie, DaskSource):
-        frames = settings.chunk_of(movie, given(model))[0]
-        found = misaligned(movie.array.chunks, frames)
-        if found.unaligned:
-            raise InvalidInputError(f"{movie.name}: {found.said(frames)}; rechunk it, or give rechunk=True")
+        layout = layout_for(settings.encoding(movie.dtype.name), get_backend(settings.backend))
+        frames = layout.chunk_frames(settings.chunk_frames, movie.shape)
+        blocks = misaligned(movie.array.chunks, frames)
+        if blocks.unaligned:
+            raise InvalidInputError(f"{movie.name}: {blocks.said(frames)}; rechunk it, or give rechunk=True")
 
 
 def _one_each(noise: Any, movies: int) -> list[Noise]:
@@ -280,11 +264,11 @@ def _one_each(noise: Any, movies: int) -> list[Noise]:
             f"noise has {len(models)} entries for {movies} movies; one for all, or one per movie, is needed"
         )
     for model in models:
-        given(model)
+        check_noise(model)
     return models
 
 
-def _check_places(sources: Sequence[Any], places: list[Storage]) -> None:
+def _check_targets(sources: Sequence[Any], targets: list[Storage]) -> None:
     if (
         isinstance(sources, str | bytes | os.PathLike)
         or not hasattr(sources, "__len__")
@@ -293,24 +277,15 @@ def _check_places(sources: Sequence[Any], places: list[Storage]) -> None:
         raise InvalidInputError(
             f"sources is a {type(sources).__name__}; a list of movies is needed, [movie] for one alone"
         )
-    if len(sources) != len(places) or not places:
+    if len(sources) != len(targets) or not targets:
         raise InvalidInputError(
-            f"{len(sources)} sources and {len(places)} urls; one url per source is needed"
+            f"{len(sources)} sources and {len(targets)} urls; one url per source is needed"
         )
     seen: set[str] = set()
-    for place in places:
-        if place.url in seen:
-            raise InvalidInputError(f"{place.url} was given twice; each movie needs a place of its own")
-        seen.add(place.url)
-
-
-def _either(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidInputError(
-            f"{name} is {value!r}; allowed are True and False here (photon_gpu.fidelity compares with "
-            f"the source)"
-        )
-    return value
+    for target in targets:
+        if target.url in seen:
+            raise InvalidInputError(f"{target.url} was given twice; each movie needs a place of its own")
+        seen.add(target.url)
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from photon_gpu.check import verdict
 from photon_gpu.check.fidelity.chunk_sample import MOST_CHUNKS, lines_of
 from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.cluster.frames import Frames, travelling
-from photon_gpu.cluster.work import Job, Prepared, Settings, Written, prepare, write_chunk, writing
+from photon_gpu.cluster.work import Job, Prepared, Written, prepare, write_chunk, writing
+from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.sources.missing import lost_note, with_lost
@@ -41,14 +42,14 @@ class MovieOnCluster:
     Parameters
     ----------
     client : distributed.Client
-    settings : Settings
+    settings : EncodeSettings
     ahead : int
         Chunks, of one movie, whose frames may be on their way from here to workers.
     rechunk : bool
         Whether dask blocks that do not fit chunks are rechunked, or refused.
     """
 
-    def __init__(self, client: Any, settings: Settings, *, ahead: int, rechunk: bool) -> None:
+    def __init__(self, client: Any, settings: EncodeSettings, *, ahead: int, rechunk: bool) -> None:
         self.client, self.settings, self._ahead, self._rechunk = client, settings, ahead, rechunk
         self._futures: set[Any] = set()
         self._stopped = False
@@ -57,7 +58,6 @@ class MovieOnCluster:
         self,
         source: Any,
         storage: Storage,
-        noise: NoiseModel | str | None,
         *,
         overwrite: bool,
         resume: bool,
@@ -69,12 +69,12 @@ class MovieOnCluster:
         """
         frames = travelling(source)
         here = None if frames is not None else open_source(source)
-        settings, preset = self.settings, self.settings.preset
+        settings = self.settings
         try:
             with Claim(storage, overwrite=overwrite, resume=resume) as claim:
                 assert claim.token is not None
                 start, stages = time.perf_counter(), Stages()
-                ready = self._prepared(here or frames, claim, storage, noise)
+                ready = self._prepared(here or frames, claim, storage)
                 _add(stages, ready.seconds)
                 claim.note(plan=ready.plan)
                 ready.settled.warn()
@@ -91,11 +91,8 @@ class MovieOnCluster:
                     folder=MovieFolder(ready.shape, ready.chunk, claim.target),
                     token=claim.token,
                     encoding=ready.encoding,
-                    preset=preset,
                     dtype=ready.dtype,
-                    backend=settings.backend,
-                    threads=settings.threads,
-                    check=settings.check,
+                    settings=settings.replace(attributes={}),  # they are not needed, and may be large
                     sampled=self._sampled(ready),
                 )
                 files, crcs = dict(ready.stored.files), dict(ready.stored.frames)
@@ -104,7 +101,7 @@ class MovieOnCluster:
                 except BaseException:
                     self._given_up(claim, manifest.pack(files, frames=crcs) if resume else None)
                     raise
-                layout = layout_for(ready.encoding, settings.chosen())
+                layout = layout_for(ready.encoding, get_backend(settings.backend))
                 stored = sum(size for size, _ in files.values())
                 lines = lines_of(layout, blocks, ready.shape[0])
                 refuse_inexact(storage.url, lines)
@@ -125,7 +122,7 @@ class MovieOnCluster:
             url=storage.url,
             shape=ready.shape,
             encoding=ready.encoding,
-            preset=preset,
+            preset=settings.preset,
             chunk_frames=ready.chunk[0],
             raw_bytes=ready.raw_bytes,
             stored_bytes=stored,
@@ -145,10 +142,8 @@ class MovieOnCluster:
         self._stopped = True
         self._cancel()
 
-    def _prepared(
-        self, movie: Source | Frames | None, claim: Claim, storage: Storage, noise: NoiseModel | str | None
-    ) -> Prepared:
-        asked = (movie, claim.target, storage, claim.token, noise, self.settings, claim.found.get("plan"))
+    def _prepared(self, movie: Source | Frames | None, claim: Claim, storage: Storage) -> Prepared:
+        asked = (movie, claim.target, storage, claim.token, self.settings, claim.found.get("plan"))
         if isinstance(movie, Frames):
             return self._result(self._submit(prepare, *asked))
         return prepare(*asked)  # type: ignore[arg-type]

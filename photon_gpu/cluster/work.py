@@ -16,16 +16,13 @@ from numpy.typing import NDArray
 from photon_gpu.check.fidelity.chunk_sample import decoded, excerpts
 from photon_gpu.check.fidelity.sample import Block
 from photon_gpu.cluster.frames import Frames
-from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
+from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.store.claim import read_marker
 from photon_gpu.store.movie_folder import MovieFolder
@@ -41,39 +38,6 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What all movies of one call share; the words are those of :func:`photon_gpu.encode`."""
-
-    step: float = 0.5
-    layout: str = "plain"
-    preset: str = "balanced"
-    predictor: str | Predictor | None = None
-    compressor: Compressor | None = None
-    dither: int | None = None
-    chunk_frames: int | None = None
-    backend: str = "auto"
-    threads: int = 1
-    check: bool = True
-    trust_noise: bool = False
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-    def base(self, noise: NoiseModel | None, dtype: Any = "uint16") -> Encoding:
-        """The encoding before it is tuned."""
-        return Encoding(
-            layout=self.layout, noise=noise, step=self.step, dither=self.dither, dtype=np.dtype(dtype).name
-        )
-
-    def chunk_of(self, movie: Source, noise: NoiseModel | None) -> tuple[int, ...]:
-        """Shape of a chunk of a movie."""
-        kind = layout_for(self.base(noise, movie.dtype), self.chosen())
-        return (kind.chunk_frames(self.chunk_frames, movie.shape), *movie.shape[1:])
-
-    def chosen(self) -> Backend:
-        """The backend, where this is called."""
-        return get_backend(self.backend)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Job:
     """All it takes to write any chunk of a movie: small, since it is sent with every chunk."""
 
@@ -82,10 +46,7 @@ class Job:
     token: str
     encoding: Encoding
     dtype: str
-    backend: str
-    threads: int
-    check: bool
-    preset: str
+    settings: EncodeSettings
     sampled: dict[int, bool] = field(default_factory=dict)
     """Chunks of which the check looks at some rows; of those that say True at a run of frames too."""
 
@@ -127,41 +88,20 @@ def prepare(
     target: Storage,
     url: Storage,
     token: str,
-    noise: NoiseModel | str | None,
-    settings: Settings,
-    noted: dict[str, Any] | None,
+    settings: EncodeSettings,
+    earlier_plan: dict[str, Any] | None,
 ) -> Prepared:
     """Open, check and tune, as :func:`photon_gpu.encode` does before the first chunk."""
     movie = movie.opened() if isinstance(movie, Frames) else movie
     if movie.device is not None:
         raise InvalidInputError(f"{movie.name}: frames on a GPU are not sent to a cluster; pass frames.get()")
     check_claim(target, token)
-    stages, preset = Stages(), settings.preset
-    accepted = accept(
-        movie,
-        url,
-        settings.base(auto_noise.given(noise)),
-        backend=settings.backend,
-        preset=preset,
-        chunk_frames=settings.chunk_frames,
-        attributes=settings.attributes,
-    )
+    stages = Stages()
+    accepted = accept(movie, url, settings)
     with stages.timed("estimate"):
-        settled = auto_noise.settle(
-            movie, accepted.encoding, noise, settings.attributes, trust=settings.trust_noise
-        )
+        settled = auto_noise.settle(movie, accepted.encoding, settings)
     accepted = replace(accepted, encoding=settled.encoding)
-    tuned = tune(
-        movie,
-        accepted,
-        target,
-        noted,
-        preset=preset,
-        predictor=settings.predictor,
-        compressor=settings.compressor,
-        threads=settings.threads,
-        stages=stages,
-    )
+    tuned = tune(movie, accepted, settings, target, earlier_plan, stages=stages)
     return Prepared(
         name=movie.name,
         shape=movie.shape,
@@ -182,7 +122,7 @@ def prepare(
 
 def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written:
     """Read the frames of a chunk (or take those that were sent), encode and store them."""
-    stages, chosen = Stages(), get_backend(job.backend)
+    stages, backend = Stages(), get_backend(job.settings.backend)
     target, chunk, span = job.folder.storage, job.folder.chunks, job.folder.frames_of(number)
     check_claim(target, job.token)  # of a movie that was given up nothing is begun
     if values is None:
@@ -190,15 +130,15 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
         with stages.timed("read"):
             values = job.frames.opened().read(span.start, span.stop)
     values = _as_promised(values, job, span)
-    warm_up(chosen, job.encoding, job.preset)
-    layout = layout_for(job.encoding, chosen)
-    run = parallel(job.threads)
+    warm_up(backend, job.encoding, job.settings.preset)
+    layout = layout_for(job.encoding, backend)
+    run = parallel(job.settings.threads)
     data = layout.encode(values, chunk, first_frame=span.start, run=run, stages=stages)
     blocks: list[Block] = []
     with _noted(job.token), stages.timed("write"):
         check_claim(target, job.token)
         files = job.folder.write_chunk(number, data)
-    if job.check:
+    if job.settings.check:
         with stages.timed("check"):
             _read_back(job.folder, number, data)
             if number in job.sampled:

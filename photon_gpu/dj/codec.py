@@ -32,7 +32,7 @@ from photon_gpu.estimate.noise_check import judge_noise
 from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.base import Source
 from photon_gpu.store.storage import Storage
-from photon_gpu.writer.encode import encode
+from photon_gpu.writer.encode import encode_with
 from photon_gpu.writer.insertion import MovieToInsert, movie
 
 _ADVICE = "Insert photon_gpu.movie(array, noise='auto'), which measures it, or noise=NoiseModel(...)"
@@ -92,7 +92,8 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
                 _hold_counts(frames, wanted.step)
 
             def write(storage: Storage) -> None:
-                report = encode(frames, storage, layout=self.layout, **wanted.encode_options)
+                settings = wanted.settings_for(self.layout)
+                report = encode_with(settings, frames, storage, progress=wanted.progress)
                 for note in report.notes:
                     _log.info("%s: %s", report.url, note)
 

@@ -22,10 +22,7 @@ def get_backend(name: str = "auto", *, on_gpu: bool = False) -> Backend:
     BackendUnavailableError
         A backend was named that cannot run here; the message says what to install.
     """
-    if name not in NAMES and not (isinstance(name, str) and name.startswith("cupy:")):
-        raise InvalidInputError(
-            f"backend is {name!r}; allowed are {', '.join(NAMES)}, and 'cupy:0,1' for some GPUs"
-        )
+    check_backend_name(name)
     if on_gpu and name in ("numba", "numpy"):
         raise InvalidInputError(
             f"backend {name!r} works on frames in host memory, and frames on a GPU were given or asked for; "
@@ -36,6 +33,14 @@ def get_backend(name: str = "auto", *, on_gpu: bool = False) -> Backend:
     if name.startswith("cupy"):
         return _gpu_backend(name, "asked for by name")
     return cpu_backend(name)
+
+
+def check_backend_name(name: object) -> None:
+    """InvalidInputError unless a backend has this name; whether it can run here is not asked."""
+    if not isinstance(name, str) or (name not in NAMES and not name.startswith("cupy:")):
+        raise InvalidInputError(
+            f"backend is {name!r}; allowed are {', '.join(NAMES)}, and 'cupy:0,1' for some GPUs"
+        )
 
 
 @cache

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from photon_gpu.live.feeds import Feed
 from photon_gpu.live.state.status import LiveStatus
 from photon_gpu.live.writer import LiveWriter
+from photon_gpu.settings import RecordSettings
 
 _TELL_SECONDS = 0.5
 
@@ -85,23 +87,33 @@ class RecordReport:
 
 
 def record(
-    feed: Feed, url: Any, *, tell: Callable[[LiveStatus], None] | None = None, **options: Any
+    feed: Feed,
+    url: Any,
+    settings: RecordSettings | None = None,
+    *,
+    tell: Callable[[LiveStatus], None] | None = None,
+    **options: Any,
 ) -> RecordReport:
-    """Record all a feed gives; an interrupt (Ctrl-C) ends the recording in good order.
+    """Record everything a feed gives; an interrupt (Ctrl-C) ends the recording in good order.
 
     Parameters
     ----------
     feed : Feed
     url : str, path or Storage
+    settings : RecordSettings, optional
+        Default: those of :class:`~photon_gpu.live.LiveWriter`, changed by ``options``.
     tell : callable, optional
-        Given the status twice a second.
+        Called with the status twice a second.
     **options
-        Of :class:`~photon_gpu.live.LiveWriter`.
+        Of :meth:`photon_gpu.live.LiveWriter.with_settings`; without settings, of
+        :class:`photon_gpu.live.LiveWriter`.
     """
     stopped = False
     told = monotonic()
     native = feed.dtype.newbyteorder("=")
-    with LiveWriter(url, frame_shape=feed.frame_shape, dtype=native, **options) as live:
+    frames: dict[str, Any] = {"frame_shape": feed.frame_shape, "dtype": native}
+    begin = LiveWriter if settings is None else partial(LiveWriter.with_settings, settings)
+    with begin(url, **frames, **options) as live:
         batches = iter(feed)
         try:
             for batch in batches:

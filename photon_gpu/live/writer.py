@@ -15,11 +15,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.check import verdict
 from photon_gpu.check.fidelity.lines import ReportLine
-from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import (
     FidelityWarning,
     InvalidInputError,
@@ -36,6 +34,7 @@ from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import OWN_ATTRIBUTES, LiveConfig
 from photon_gpu.live.state.retrying import told
 from photon_gpu.live.state.status import LiveStatus
+from photon_gpu.settings import RecordSettings
 from photon_gpu.store import metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
@@ -141,12 +140,7 @@ class LiveWriter:
         attributes: dict[str, Any] | None = None,
         check: bool = True,
     ) -> None:
-        self._storage = destination(url, storage_options)
-        attributes = metadata.as_read(attributes or {})
-        metadata.check_extra(dict.fromkeys(OWN_ATTRIBUTES), attributes)
-        self.config = config = LiveConfig(
-            frame_shape=frame_shape,
-            dtype=np.dtype(dtype).name,
+        settings = RecordSettings(
             layout=layout,
             step=step,
             preset=preset,
@@ -154,41 +148,86 @@ class LiveWriter:
             compressor=compressor,
             dither=dither,
             chunk_frames=chunk_frames,
+            backend=backend,
+            workers=workers,
+            trust_noise=trust_noise,
+            check=check,
+            attributes={} if attributes is None else attributes,
             durability=durability,
             on_full=on_full,
-            queue_bytes=int(queue_bytes),
+            queue_bytes=queue_bytes,  # type: ignore[arg-type]  # made a whole number there
             estimate_frames=estimate_frames,
             publish_seconds=publish_seconds,
             close_seconds=close_seconds,
-            check=check,
-            trust_noise=trust_noise,
         )
-        found = resolve_noise(noise, layout, storage_options)
-        if callable(found) and noise is None:
+        self._begin(settings, url, frame_shape, dtype, noise, spool, storage_options)
+
+    @classmethod
+    def with_settings(
+        cls,
+        settings: RecordSettings,
+        url: str | os.PathLike[str] | Storage,
+        *,
+        frame_shape: tuple[int, ...],
+        dtype: DTypeLike,
+        noise: Any = None,
+        spool: str | os.PathLike[str] | None = None,
+        storage_options: dict[str, Any] | None = None,
+    ) -> LiveWriter:
+        """Begin a recording with settings that are made already.
+
+        Parameters
+        ----------
+        settings : RecordSettings
+        noise : optional
+            Default: that of the settings. A callable, a path or a movie can only be given here.
+        url, frame_shape, dtype, spool, storage_options
+            As of :class:`LiveWriter`.
+        """
+        writer = cls.__new__(cls)
+        noise = settings.noise if noise is None else noise
+        writer._begin(settings, url, frame_shape, dtype, noise, spool, storage_options)
+        return writer
+
+    def _begin(
+        self,
+        settings: RecordSettings,
+        url: str | os.PathLike[str] | Storage,
+        frame_shape: tuple[int, ...],
+        dtype: DTypeLike,
+        noise: Any,
+        spool: str | os.PathLike[str] | None,
+        storage_options: dict[str, Any] | None,
+    ) -> None:
+        self._storage = destination(url, storage_options)
+        attributes = metadata.as_read(settings.attributes)
+        metadata.check_extra(dict.fromkeys(OWN_ATTRIBUTES), attributes)
+        self.config = config = LiveConfig.of(settings, frame_shape, dtype)
+        model = resolve_noise(noise, config.layout, storage_options)
+        if callable(model) and noise is None:
             self.config = config = config.with_fewer()
-        elif callable(found):
+        elif callable(model):
             config.check_estimate()
-        self._frames_before_encoding = config.estimate_frames if callable(found) else 1
-        chosen = get_backend(backend)
-        known = found if isinstance(found, NoiseModel) or found is None else None
-        base = Encoding(layout=layout, dtype=config.dtype, noise=known, step=step, dither=dither)
-        warm_up(chosen, base, preset)
-        self._gate = Gate(config.frame_shape, np.dtype(config.dtype), config.frames_per_chunk, chosen)
-        if layout == "lossless" or not callable(found):
-            self._gate.expect(layout_for(base, chosen))
+        self._frames_before_encoding = config.estimate_frames if callable(model) else 1
+        backend = get_backend(config.backend)
+        encoding = config.encoding(config.dtype).but(noise=model if isinstance(model, NoiseModel) else None)
+        warm_up(backend, encoding, config.preset)
+        self._gate = Gate(config.frame_shape, np.dtype(config.dtype), config.frames_per_chunk, backend)
+        if config.layout == "lossless" or not callable(model):
+            self._gate.expect(layout_for(encoding, backend))
         self._spool: Spool | None = None
         try:
-            token = self._claim(spool, found, attributes)
-            self._journal = self._spool.journal() if self._spool and durability == "frame" else None
+            token = self._claim(spool, model, attributes)
+            self._journal = self._spool.journal() if self._spool and config.durability == "frame" else None
             self._pipeline = Pipeline(
                 self._storage,
                 config,
                 token=token,
                 spool=self._spool,
                 recycler=self._journal,
-                noise=found,
-                backend=chosen,
-                workers=worker_count(workers),
+                noise=model,
+                backend=backend,
+                workers=config.threads,
                 attributes={**attributes, "recording_id": token},
                 fits=self._gate.expect,
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from photon_gpu.errors import InvalidInputError, StoreExistsError
+from photon_gpu.settings import flag
 from photon_gpu.store.storage import Storage, without_credentials
 
 # Names that say to everybody that a place is one file.
@@ -40,6 +41,12 @@ def destination(
                 "photon_gpu.reader.export writes stored movies as files"
             )
     return Storage.at(url, storage_options)
+
+
+def check_target(*, overwrite: object, resume: object) -> None:
+    """InvalidInputError unless ``overwrite`` and ``resume`` are True or False, and not both True."""
+    if all([flag("overwrite", overwrite), flag("resume", resume)]):
+        raise InvalidInputError("resume goes on from what is there, overwrite replaces it: give one of them")
 
 
 def linked(storage: Storage) -> Storage:

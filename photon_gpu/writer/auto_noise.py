@@ -10,19 +10,19 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, NoiseContradictionError, PhotonWarning
 from photon_gpu.estimate.noise_check import judge_noise
+from photon_gpu.settings import AUTO, EncodeSettings
 from photon_gpu.sources.base import Source
 
 if TYPE_CHECKING:
     from photon_gpu.estimate import NoiseEstimate
 
-AUTO = "auto"
 KEY = "noise_estimate"
-"""Of ``.zattrs``: what :meth:`photon_gpu.NoiseEstimate.summary` says. FORMAT.md, ".zattrs"."""
+"""Key in ``.zattrs`` of :meth:`photon_gpu.NoiseEstimate.summary`. FORMAT.md, ".zattrs"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """What a movie will be encoded by.
+    """The encoding with its noise model, and what the caller should know of it.
 
     Attributes
     ----------
@@ -38,50 +38,22 @@ class Settled:
     notes: tuple[str, ...] = field(default=())
 
     def warn(self) -> None:
-        """Tell the caller of encode what is doubtful."""
+        """Warn the caller of :func:`photon_gpu.encode`, three calls up."""
         for text in self.warnings:
-            warnings.warn(text, PhotonWarning, stacklevel=3)
+            warnings.warn(text, PhotonWarning, stacklevel=4)
 
 
-def given(noise: NoiseModel | str | None) -> NoiseModel | None:
-    """The model the caller gave; None where none was, or where it is to be estimated.
-
-    >>> given("auto") is None
-    True
-    """
-    if noise is None or isinstance(noise, NoiseModel):
-        return noise
-    if isinstance(noise, str) and noise == AUTO:
-        return None
-    raise InvalidInputError(
-        f"noise is {noise!r}; a NoiseModel(gain=..., offset=..., variance=...), 'auto' (estimate it "
-        f"from the movie) "
-        "or None (estimate it, where anything depends on it) is needed"
-    )
-
-
-def settle(
-    movie: Source,
-    base: Encoding,
-    noise: NoiseModel | str | None,
-    attributes: dict[str, Any] | None,
-    *,
-    trust: bool = False,
-) -> Settled:
-    """Estimate the noise model where none was stated; hold it against the movie where one was.
+def settle(movie: Source, encoding: Encoding, settings: EncodeSettings) -> Settled:
+    """Estimate the noise model where none was stated; compare a stated one with the movie.
 
     Parameters
     ----------
     movie : Source
         A sample of it is read.
-    base : Encoding
-        Before that.
-    noise : NoiseModel, "auto" or None
-        As the caller stated it. None is ``"auto"`` unless nothing is quantized.
-    attributes : dict or None
-        The caller's own.
-    trust : bool
-        Take a stated model as it is.
+    encoding : Encoding
+        Without its noise model.
+    settings : EncodeSettings
+        ``noise`` None is ``"auto"`` unless the encoding is lossless.
 
     Raises
     ------
@@ -89,20 +61,20 @@ def settle(
         The noise cannot be modelled, and the layout would quantize by it: the reason, its number, and
         what can be done. A stated model that the movie contradicts is a NoiseContradictionError.
     """
-    quantized = base.layout != "lossless"
-    if noise == AUTO or (noise is None and quantized):
-        return _estimated(movie, base, attributes)
-    told: dict[str, Any] = {}
-    if base.step is not None and isinstance(noise, NoiseModel) and not trust:
-        severity, text = judge_noise(movie, noise, base.step)
+    noise, attributes = settings.noise, settings.attributes
+    if noise == AUTO or (noise is None and encoding.layout != "lossless"):
+        return _estimated(movie, encoding, attributes)
+    doubts: dict[str, Any] = {}
+    if encoding.step is not None and isinstance(noise, NoiseModel) and not settings.trust_noise:
+        severity, text = judge_noise(movie, noise, encoding.step)
         if severity == "error":
             raise NoiseContradictionError(text)
-        told = {"warn": {"warnings": (text,)}, "note": {"notes": (text,)}}.get(severity, {})
-    return Settled(encoding=base, attributes=attributes or {}, **told)
+        doubts = {"warn": {"warnings": (text,)}, "note": {"notes": (text,)}}.get(severity, {})
+    return Settled(encoding=encoding, attributes=attributes, **doubts)
 
 
-def _estimated(movie: Source, base: Encoding, attributes: dict[str, Any] | None) -> Settled:
-    if attributes and KEY in attributes:
+def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any]) -> Settled:
+    if KEY in attributes:
         raise InvalidInputError(
             f"attributes: noise='auto' keeps its estimate as {KEY!r}; give yours another name"
         )
@@ -114,30 +86,31 @@ def _estimated(movie: Source, base: Encoding, attributes: dict[str, Any] | None)
         )
     from photon_gpu.estimate import estimate_noise
 
-    found = estimate_noise(movie)
-    if found.layout == "lossless" and base.layout != "lossless":
-        raise InvalidInputError(refusal(found))
-    doubts = [f"noise estimate: {f.name}: {f.message}" for f in found.warnings if f.severity == "WARN"]
+    estimate = estimate_noise(movie)
+    quantized = encoding.layout != "lossless"
+    if estimate.layout == "lossless" and quantized:
+        raise InvalidInputError(refusal(estimate))
+    doubts = [f"noise estimate: {f.name}: {f.message}" for f in estimate.warnings if f.severity == "WARN"]
     return Settled(
-        encoding=base.but(noise=None if found.verdict == "REFUSE" else found.model),
-        attributes={**(attributes or {}), KEY: found.summary()},
-        warnings=tuple(doubts if base.layout != "lossless" else ()),  # there nothing depends on it
+        encoding=encoding.but(noise=None if estimate.verdict == "REFUSE" else estimate.model),
+        attributes={**attributes, KEY: estimate.summary()},
+        warnings=tuple(doubts if quantized else ()),
     )
 
 
-def refusal(found: NoiseEstimate) -> str:
+def refusal(estimate: NoiseEstimate) -> str:
     """Why a movie is not quantized by its estimate, and what to do."""
-    why = "; ".join(f"{f.name}: {f.message}" for f in found.warnings if f.severity == "REFUSE")
+    why = "; ".join(f"{f.name}: {f.message}" for f in estimate.warnings if f.severity == "REFUSE")
     return (
-        f"{found.source}: its noise cannot be modelled from the movie itself, so nothing was written: {why} "
-        "Either give the model of the detector by hand, noise=NoiseModel(gain=..., offset=<value in "
+        f"{estimate.source}: its noise cannot be modelled from the movie itself, so nothing was written: "
+        f"{why} Either give the model of the detector by hand, noise=NoiseModel(gain=..., offset=<value in "
         "the dark>, "
         "variance=<its variance>), or keep every bit, layout='lossless'"
     )
 
 
 def note(attributes: dict[str, Any] | None) -> str | None:
-    """One line on the estimate that a movie's attributes hold, if they do.
+    """One line on the noise estimate in a movie's attributes; None if there is none.
 
     Attributes are read from stores, so nothing in them is trusted.
 
@@ -147,14 +120,14 @@ def note(attributes: dict[str, Any] | None) -> str | None:
     >>> note({}) is None
     True
     """
-    found = (attributes or {}).get(KEY)
-    if not isinstance(found, dict) or found.get("verdict") not in ("PASS", "WARN", "REFUSE"):
+    estimate = (attributes or {}).get(KEY)
+    if not isinstance(estimate, dict) or estimate.get("verdict") not in ("PASS", "WARN", "REFUSE"):
         return None
-    text = f"estimated from the movie: {found['verdict']}"
+    text = f"estimated from the movie: {estimate['verdict']}"
     try:
-        low, high = found["interval"]["gain"]
-        text += f", gain {found['model']['gain']:.4g} ADU/photon (95 %: {low:.4g} to {high:.4g})"
-        by = found.get("diagnostics", {}).get("separated_by", "")
+        low, high = estimate["interval"]["gain"]
+        text += f", gain {estimate['model']['gain']:.4g} ADU/photon (95 %: {low:.4g} to {high:.4g})"
+        by = estimate.get("diagnostics", {}).get("separated_by", "")
     except (KeyError, TypeError, ValueError):
         return text
     if by is None:
@@ -163,13 +136,13 @@ def note(attributes: dict[str, Any] | None) -> str | None:
 
 
 def findings(attributes: dict[str, Any] | None) -> list[str]:
-    """What the kept estimate warned of, a line each."""
-    found = (attributes or {}).get(KEY)
-    told = found.get("warnings") if isinstance(found, dict) else None
-    if not isinstance(told, list):
+    """The warnings of the kept estimate, a line each."""
+    estimate = (attributes or {}).get(KEY)
+    warned = estimate.get("warnings") if isinstance(estimate, dict) else None
+    if not isinstance(warned, list):
         return []
     return [
         f"{f['severity']} {f['name']}: {f['message']}"
-        for f in told
+        for f in warned
         if isinstance(f, dict) and all(isinstance(f.get(k), str) for k in ("severity", "name", "message"))
     ]

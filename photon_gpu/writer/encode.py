@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 from photon_gpu.check import verdict
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
-from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.pool import Ranked, lent, worker_count
+from photon_gpu.engine.runtime.pool import Ranked, lent
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.settings import EncodeSettings, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import Claim
-from photon_gpu.store.destination import destination
+from photon_gpu.store.destination import check_target, destination
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise
 from photon_gpu.writer.deletion import Deletable, drop_source
@@ -34,12 +34,9 @@ from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.read_back import Checker, check_mode
 from photon_gpu.writer.report import EncodeReport, little_light
 from photon_gpu.writer.scheduler import ChunkScheduler, Progress
-from photon_gpu.writer.tuning import check_choice
 
 if TYPE_CHECKING:
     from photon_gpu.check.fidelity.lines import ReportLine
-
-BUDGET_BYTES = 512 << 20
 
 
 def encode(
@@ -58,7 +55,7 @@ def encode(
     overwrite: bool = False,
     resume: bool = False,
     workers: int | None = None,
-    budget_bytes: int = BUDGET_BYTES,
+    budget_bytes: int = 512 << 20,
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
     attributes: dict[str, Any] | None = None,
@@ -153,35 +150,56 @@ def encode(
     >>> bool(abs(movie[3] - pg.anscombe(counts[3])).max() <= 0.25)
     True
     """
-    storage = destination(url, storage_options)
-    threads = worker_count(workers)
-    base = Encoding(layout=layout, noise=auto_noise.given(noise), step=step, dither=dither)
-    fixed = Compressor.parse(compressor) if isinstance(compressor, str) else compressor
-    if isinstance(budget_bytes, bool) or not budget_bytes >= 1:
-        raise InvalidInputError(f"budget_bytes is {budget_bytes!r}; a positive number of bytes is needed")
-    mode = check_mode(check, delete_source)
-    check_choice(preset, predictor)
-    if resume and overwrite:
-        raise InvalidInputError("resume goes on from what is there, overwrite replaces it: give one of them")
-    if resume and mode == "full":
-        raise InvalidInputError(
-            "check='full' holds every pixel against the source, and resume does not see again what it keeps: "
-            "resume with check=True, then compare the whole with photon_gpu.fidelity"
-        )
-    given = isinstance(source, Source)
+    settings = EncodeSettings(
+        noise=noise,
+        step=step,
+        layout=layout,
+        preset=preset,
+        predictor=predictor,
+        compressor=compressor,
+        dither=dither,
+        chunk_frames=chunk_frames,
+        backend=backend,
+        workers=workers,
+        budget_bytes=budget_bytes,
+        trust_noise=trust_noise,
+        check=check,
+        attributes={} if attributes is None else attributes,
+    )
+    return encode_with(
+        settings,
+        source,
+        destination(url, storage_options),
+        overwrite=overwrite,
+        resume=resume,
+        progress=progress,
+        delete_source=delete_source,
+        missing=missing,
+    )
+
+
+def encode_with(
+    settings: EncodeSettings,
+    source: Any,
+    storage: Storage,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+    delete_source: bool = False,
+    missing: str | None = None,
+) -> EncodeReport:
+    """Do what :func:`encode` does, which has made the settings from its arguments and calls this."""
+    check_target(overwrite=overwrite, resume=resume)
+    mode = check_mode(settings, resume=resume, delete_source=delete_source)
+    progress_call(progress)
+    threads = settings.threads
+    opened = isinstance(source, Source)
     movie = open_source(source, missing=missing)
-    attributes = with_lost(attributes, movie.lost)
+    settings = settings.replace(attributes=with_lost(settings.attributes, movie.lost))
     try:
         goes = Deletable(movie) if delete_source else None
-        accepted = accept(
-            movie,
-            storage,
-            base,
-            backend=backend,
-            preset=preset,
-            chunk_frames=chunk_frames,
-            attributes=attributes or {},
-        )
+        accepted = accept(movie, storage, settings)
         frames = accepted.chunk[0]
         if mode == "sample" and movie.device is not None:
             mode = False
@@ -194,25 +212,15 @@ def encode(
             start = time.perf_counter()
             stages = Stages()
             with stages.timed("estimate"):
-                settled = auto_noise.settle(movie, accepted.encoding, noise, attributes, trust=trust_noise)
+                settled = auto_noise.settle(movie, accepted.encoding, settings)
             settled.warn()
             accepted = replace(accepted, encoding=settled.encoding)
-            tuned = tune(
-                movie,
-                accepted,
-                claim.target,
-                claim.found.get("plan"),
-                preset=preset,
-                predictor=predictor,
-                compressor=fixed,
-                threads=threads,
-                stages=stages,
-            )
-            choice, kind = tuned.choice, tuned.layout
+            tuned = tune(movie, accepted, settings, claim.target, claim.found.get("plan"), stages=stages)
+            choice, layout = tuned.choice, tuned.layout
             scheduler = ChunkScheduler(
-                movie, claim.target, kind, frames, threads, int(budget_bytes), stages, progress
+                movie, claim.target, layout, frames, threads, settings.budget_bytes, stages, progress
             )
-            checker = Checker(mode, kind, claim.target, movie, scheduler.chunk) if mode else None
+            checker = Checker(mode, layout, claim.target, movie, scheduler.chunk) if mode else None
             scheduler.check = checker.chunk if checker else None
             if goes is not None and checker is not None:
                 scheduler.check = goes.seen_by(checker.chunk)
@@ -222,7 +230,7 @@ def encode(
             def save_plan() -> None:
                 # The scheduler calls this while the first chunks are encoded, before one is written.
                 claim.note(plan=tuned.plan)
-                texts.update(metadata.texts(movie.shape, scheduler.chunk, kind, settled.attributes))
+                texts.update(metadata.texts(movie.shape, scheduler.chunk, layout, settled.attributes))
 
             with (
                 lent("photon-band", threads) as bands,
@@ -234,9 +242,11 @@ def encode(
                     with stages.timed("check"):
                         lines = checker.finish(scheduler.files)
                     # Before the movie is published: where the warning is an error, nothing of it is kept.
-                    verdict.warn(storage.url, lines, stacklevel=2)
+                    verdict.warn(storage.url, lines, stacklevel=3)
                     if failed := verdict.to_keep(lines):
-                        texts = metadata.texts(movie.shape, scheduler.chunk, kind, settled.attributes, failed)
+                        texts = metadata.texts(
+                            movie.shape, scheduler.chunk, layout, settled.attributes, failed
+                        )
                 stored += finish(claim, texts, scheduler.files, stages, scheduler.wait_until_written)
             seconds = time.perf_counter() - start
         notes = [auto_noise.note(settled.attributes), *settled.notes]
@@ -244,7 +254,7 @@ def encode(
         notes += [lost_note(movie.lost), claim.note_of_link]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
-        if check == "sample" and not mode:
+        if settings.check == "sample" and not mode:
             notes.append("not checked: frames on a GPU are never sent down unasked")
         if scheduler.replaced:
             notes.append(
@@ -253,14 +263,14 @@ def encode(
             )
         if scheduler.kept:
             notes.append(f"{scheduler.kept} chunks were there already, and whole")
-        if chunk_frames is None and frames < min(100, movie.shape[0]):
+        if settings.chunk_frames is None and frames < min(100, movie.shape[0]):
             notes.append(f"chunks hold {frames} frames, not 100: one Blosc frame holds at most 2 GiB")
         return EncodeReport(
             source=movie.name,
             url=storage.url,
             shape=movie.shape,
             encoding=choice.encoding,
-            preset=preset,
+            preset=settings.preset,
             chunk_frames=frames,
             raw_bytes=movie.nbytes,
             stored_bytes=stored,
@@ -275,7 +285,7 @@ def encode(
             checks=tuple(line.to_dict() for line in lines),
         )
     finally:
-        if not given:
+        if not opened:
             movie.close()
 
 

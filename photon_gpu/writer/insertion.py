@@ -1,30 +1,43 @@
-"""A movie on its way into a table: where its frames are, and how to store them."""
+"""A movie to insert into a table: where its frames are, and how to store them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
-from photon_gpu.engine.model.code_table import check_step
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.settings import EncodeSettings, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
-from photon_gpu.writer.auto_noise import given
-from photon_gpu.writer.read_back import check_mode
+
+_OPEN = "compact"
+"""Stands for the layout until the column decides it: of all layouts it allows the most settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MovieToInsert:
-    """What :func:`movie` makes. Nothing is read before the row is inserted."""
+    """What :func:`movie` returns. Nothing is read before the row is inserted.
+
+    Attributes
+    ----------
+    source : array, path, URL or Source
+    source_options : dict
+        Of :func:`photon_gpu.open_source`.
+    settings : EncodeSettings
+        All but the layout, which the column decides: see :meth:`settings_for`.
+    progress : callable or None
+    """
 
     source: Any
     source_options: dict[str, Any] = field(default_factory=dict)
-    encode_options: dict[str, Any] = field(default_factory=dict)
+    settings: EncodeSettings = field(default_factory=partial(EncodeSettings, layout=_OPEN))
+    progress: Callable[[int, int], None] | None = None
 
     @contextmanager
     def open(self) -> Iterator[Source]:
@@ -36,15 +49,19 @@ class MovieToInsert:
             if frames is not self.source:
                 frames.close()
 
+    def settings_for(self, layout: str) -> EncodeSettings:
+        """The settings with the layout of the column."""
+        return self.settings.replace(layout=layout)
+
     @property
     def noise(self) -> NoiseModel | None:
         """Noise model that was stated; None where it is estimated when the row is inserted."""
-        return given(self.encode_options.get("noise"))
+        return self.settings.stated_noise
 
     @property
     def step(self) -> float:
         """Quantization step, sigma."""
-        return float(self.encode_options.get("step", 0.5))
+        return self.settings.step
 
 
 def movie(
@@ -59,7 +76,7 @@ def movie(
     chunk_frames: int | None = None,
     backend: str = "auto",
     workers: int | None = None,
-    budget_bytes: int | None = None,
+    budget_bytes: int = 512 << 20,
     progress: Callable[[int, int], None] | None = None,
     attributes: dict[str, Any] | None = None,
     check: bool | str = "sample",
@@ -96,7 +113,7 @@ def movie(
     Raises
     ------
     InvalidInputError
-        For a step or noise model that cannot be.
+        A setting is not allowed. A predictor for a column that does not predict is refused by the insert.
 
     Examples
     --------
@@ -109,24 +126,22 @@ def movie(
     """
     if isinstance(source, MovieToInsert):
         raise InvalidInputError("this is a movie to insert already; insert it as it is")
-    given(noise)
-    check_step(step)
-    check_mode(check, delete_source=False)
-    options = {
-        "noise": noise,
-        "step": step,
-        "preset": preset,
-        "predictor": predictor,
-        "compressor": compressor,
-        "dither": dither,
-        "chunk_frames": chunk_frames,
-        "backend": backend,
-        "workers": workers,
-        "budget_bytes": budget_bytes,
-        "progress": progress,
-        "attributes": attributes,
-        "check": check,
-        "trust_noise": trust_noise or None,
-    }
-    chosen = {name: value for name, value in options.items() if value is not None}
-    return MovieToInsert(source=source, source_options=source_options, encode_options=chosen)
+    settings = EncodeSettings(
+        noise=noise,
+        step=step,
+        layout=_OPEN,
+        preset=preset,
+        predictor=predictor,
+        compressor=compressor,
+        dither=dither,
+        chunk_frames=chunk_frames,
+        backend=backend,
+        workers=workers,
+        budget_bytes=budget_bytes,
+        trust_noise=trust_noise,
+        check=check,
+        attributes={} if attributes is None else attributes,
+    )
+    return MovieToInsert(
+        source=source, source_options=source_options, settings=settings, progress=progress_call(progress)
+    )

@@ -7,15 +7,14 @@ from functools import cached_property
 from typing import Any
 
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError
+from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.store import metadata
 from photon_gpu.store.destination import refuse_source
@@ -28,7 +27,7 @@ from photon_gpu.writer.warmup import warm_up
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A movie that nothing speaks against.
+    """A movie that can be stored, before it is tuned.
 
     Attributes
     ----------
@@ -46,30 +45,22 @@ class Accepted:
     compile_seconds: float
 
 
-def accept(
-    movie: Source,
-    storage: Storage,
-    encoding: Encoding,
-    *,
-    backend: str,
-    preset: str,
-    chunk_frames: int | None,
-    attributes: dict[str, Any],
-) -> Accepted:
-    """Refuse what cannot be stored before any work is done, and compile what the others need.
+def accept(movie: Source, storage: Storage, settings: EncodeSettings) -> Accepted:
+    """Refuse a movie that cannot be stored before any work is done, and compile what the others need.
 
     Raises
     ------
     InvalidInputError
-        The place is the movie's own, or its dtype, chunks or attributes cannot be.
+        The movie is read from where it would be written, or its dtype, chunks or attributes cannot be stored.
     """
     refuse_source(movie.name, storage)
-    chosen = get_backend(backend, on_gpu=movie.device is not None)
-    base = encoding.but(dtype=movie.dtype.name)
-    kind = layout_for(base, chosen)
-    chunk = (kind.chunk_frames(chunk_frames, movie.shape), *movie.shape[1:])
-    metadata.check_extra(metadata.attributes_of(kind), attributes)
-    return Accepted(backend=chosen, encoding=base, chunk=chunk, compile_seconds=warm_up(chosen, base, preset))
+    backend = get_backend(settings.backend, on_gpu=movie.device is not None)
+    encoding = settings.encoding(movie.dtype.name)
+    layout = layout_for(encoding, backend)
+    chunk = (layout.chunk_frames(settings.chunk_frames, movie.shape), *movie.shape[1:])
+    metadata.check_extra(metadata.attributes_of(layout), settings.attributes)
+    compiled = warm_up(backend, encoding, settings.preset)
+    return Accepted(backend=backend, encoding=encoding, chunk=chunk, compile_seconds=compiled)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,39 +92,47 @@ class Tuned:
 def tune(
     movie: Source,
     accepted: Accepted,
+    settings: EncodeSettings,
     target: Storage,
-    noted: dict[str, Any] | None,
+    earlier_plan: dict[str, Any] | None,
     *,
-    preset: str,
-    predictor: str | Predictor | None,
-    compressor: Compressor | None,
-    threads: int,
     stages: Stages,
 ) -> Tuned:
-    """Choose what was left open, and look at what an earlier encode, whose plan was ``noted``, has stored."""
+    """Choose what was left open, and find the chunks that an earlier encode has stored.
+
+    Parameters
+    ----------
+    movie : Source
+    accepted : Accepted
+        Its encoding has the noise model by now.
+    settings : EncodeSettings
+    target : Storage
+        Where the chunks lie.
+    earlier_plan : dict or None
+        Plan of the encode to resume.
+    stages : Stages
+    """
     with stages.timed("tune"):
         choice = choose(
             movie,
             accepted.encoding,
             accepted.backend,
-            preset=preset,
+            settings,
             chunk_frames=accepted.chunk[0],
-            predictor=predictor,
-            compressor=compressor,
-            run=parallel(threads),
+            run=parallel(settings.threads),
         )
     encoding = identified(choice, movie.shape, accepted.chunk, accepted.backend)
-    choice = replace(choice, encoding=encoding if noted is None else _as_begun(encoding, noted))
+    choice = replace(choice, encoding=encoding if earlier_plan is None else _as_begun(encoding, earlier_plan))
     layout = layout_for(choice.encoding, accepted.backend)
     tuned = Tuned(choice=choice, layout=layout, movie=movie, chunk=accepted.chunk)
-    if noted is None:
+    if earlier_plan is None:
         return tuned
-    return replace(tuned, stored=stored_chunks(target, noted, tuned.plan, movie))
+    return replace(tuned, stored=stored_chunks(target, earlier_plan, tuned.plan, movie))
 
 
-def _as_begun(encoding: Encoding, noted: dict[str, Any]) -> Encoding:
-    """The identity of an earlier encode's chunks, or none: its ingredients may have changed."""
+def _as_begun(encoding: Encoding, earlier_plan: dict[str, Any]) -> Encoding:
+    """The encoding with the movie identity that the earlier encode chose: chunks that are there carry it."""
     try:
-        return encoding.but(movie_id=noted["attributes"].get(metadata.MOVIE_ID))
+        return encoding.but(movie_id=earlier_plan["attributes"].get(metadata.MOVIE_ID))
     except (PhotonError, KeyError, AttributeError, TypeError):
-        return encoding  # what was noted is no plan, and is refused as such
+        return encoding  # not a plan; the comparison of plans refuses it

@@ -19,6 +19,7 @@ from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.settings import EncodeSettings, flag
 from photon_gpu.sources.base import Source
 from photon_gpu.store import metadata
 from photon_gpu.store.storage import Storage
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from photon_gpu.check.fidelity.lines import ReportLine
 
 SAMPLE_PIXELS = 1 << 18
-MODES = (False, True, "full", "sample")
 _EXACT = ("escaped", "inverse", "clipped")
 _PIECE_BYTES = 32 << 20
 
@@ -147,10 +147,13 @@ def sentence(done: str, lines: tuple[ReportLine, ...]) -> str:
     return f"{done}; a sample passes {sum(line.status == 'PASS' for line in lines)} of {len(lines)} lines"
 
 
-def check_mode(check: Any, delete_source: bool) -> bool | str:
-    """``check`` as one of False, True, ``"full"``, ``"sample"``."""
-    if not any(check is mode or (isinstance(check, str) and check == mode) for mode in MODES):
-        raise InvalidInputError(f"check is {check!r}; allowed are False, True, 'full' and 'sample'")
-    if delete_source and check != "full":
+def check_mode(settings: EncodeSettings, *, resume: bool, delete_source: bool) -> bool | str:
+    """The check of an encode; InvalidInputError if resume or delete_source does not go with it."""
+    if flag("delete_source", delete_source) and settings.check != "full":
         raise InvalidInputError("delete_source needs check='full': every pixel held against the source first")
-    return str(check) if check in ("full", "sample") else bool(check)
+    if resume and settings.check == "full":
+        raise InvalidInputError(
+            "check='full' holds every pixel against the source, and resume does not see again what it keeps: "
+            "resume with check=True, then compare the whole with photon_gpu.fidelity"
+        )
+    return settings.check

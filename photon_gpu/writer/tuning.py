@@ -24,9 +24,8 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
-
-PRESETS = ("fast", "balanced", "small")
 
 _MIB = 1 << 20
 _TABLED = 1 << 22
@@ -111,35 +110,24 @@ class Choice:
     sample_crc: int = 0
 
 
-def check_choice(preset: str, predictor: str | Predictor | None) -> None:
-    """Refuse names that are none, in every layout."""
-    if preset not in PRESETS:
-        raise InvalidInputError(f"preset is {preset!r}; allowed are {', '.join(PRESETS)}")
-    if isinstance(predictor, str):
-        Predictor(name=predictor)
-
-
 def choose(
     source: Source,
     encoding: Encoding,
     backend: Backend,
+    settings: EncodeSettings,
     *,
-    preset: str,
     chunk_frames: int,
-    predictor: str | Predictor | None = None,
-    compressor: Compressor | None = None,
     run: Map = map,
 ) -> Choice:
     """Complete an encoding with the predictor and compressor that make a sample smallest.
 
-    What the caller fixed (``predictor``, ``compressor``) is not tried.
+    A predictor or compressor that ``settings`` fixes is not tried; of the rest, its preset decides what is.
     """
-    check_choice(preset, predictor)
-    plan = _PRESETS[preset]
-    # So small trials are mostly Python's: threads would only wait for each other.
-    run = map if plan.pixels < _SHARED else run
+    preset = _PRESETS[settings.preset]
+    # Small trials spend their time in Python, where threads would only wait for each other.
+    run = map if preset.pixels < _SHARED else run
     try:
-        return _choose(source, encoding, backend, plan, chunk_frames, predictor, compressor, run)
+        return _choose(source, encoding, backend, settings, preset, chunk_frames, run)
     except InvalidInputError:
         _tell_where(source, encoding, backend, chunk_frames)
         raise
@@ -149,51 +137,53 @@ def _choose(
     source: Source,
     encoding: Encoding,
     backend: Backend,
-    plan: _Preset,
+    settings: EncodeSettings,
+    preset: _Preset,
     chunk_frames: int,
-    predictor: str | Predictor | None,
-    compressor: Compressor | None,
     run: Map,
 ) -> Choice:
-    blocks = sample(source, encoding, backend, chunk_frames, plan.pixels)
+    blocks = sample(source, encoding, backend, chunk_frames, preset.pixels)
     mean = float(sum(block.mean(dtype=np.float64) for block in blocks) / len(blocks))
-    compressors = (compressor,) if compressor else getattr(plan, encoding.layout)
+    fixed = settings.fixed_compressor
+    compressors = (fixed,) if fixed else getattr(preset, encoding.layout)
     if _band_samples(source, chunk_frames) >= _MANY:
-        # Tables hardly count then; in a sample, of smaller bands, they would.
-        plan = replace(plan, coded=plan.coded[:1])
-    if encoding.layout != "compact":
-        trials = tuple(
-            Trial(
-                "none",
-                0,
-                False,
-                False,
-                c,
-                0 if len(compressors) == 1 else _stored(encoding.but(compressor=c), blocks, backend),
-            )
-            for c in compressors
+        # The size of the tables hardly counts then; in a sample of smaller bands it would.
+        preset = replace(preset, coded=preset.coded[:1])
+    if encoding.layout == "compact":
+        return _choose_compact(blocks, encoding, backend, preset, settings.predictor, compressors, mean, run)
+    trials = tuple(
+        Trial(
+            "none",
+            0,
+            False,
+            False,
+            c,
+            0 if len(compressors) == 1 else _stored(encoding.but(compressor=c), blocks, backend),
         )
-        best = min(trials, key=lambda trial: trial.nbytes)
-        return Choice(encoding.but(compressor=best.compressor), trials, mean)
-    return _choose_compact(blocks, encoding, backend, plan, predictor, compressors, mean, run)
+        for c in compressors
+    )
+    best = min(trials, key=lambda trial: trial.nbytes)
+    return Choice(encoding.but(compressor=best.compressor), trials, mean)
 
 
 def _choose_compact(
     blocks: list[NDArray],
     encoding: Encoding,
     backend: Backend,
-    plan: _Preset,
+    preset: _Preset,
     predictor: str | Predictor | None,
     compressors: tuple[Compressor, ...],
     mean: float,
     run: Map,
 ) -> Choice:
-    kinds = [False] if encoding.dtype.startswith("float") or encoding.dither is not None else [False, True]
+    exactness = (
+        [False] if encoding.dtype.startswith("float") or encoding.dither is not None else [False, True]
+    )
     if isinstance(predictor, str):
-        rate = next((rate for name, rate in plan.predictors if name == predictor), 16)
+        rate = next((rate for name, rate in preset.predictors if name == predictor), 16)
         named: tuple[tuple[str, int], ...] = ((Predictor(name=predictor).name, rate),)
     else:
-        named = plan.predictors
+        named = preset.predictors
     trials: list[Trial] = []
 
     def sizes_of(tried: list[Encoding]) -> list[int]:
@@ -208,10 +198,10 @@ def _choose_compact(
     candidates: list[Encoding] = []
     bits: dict[bool, float] = {}
     sample_crc = 0
-    for exact in kinds:
-        kind = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
+    for exact in exactness:
+        base = encoding.but(exact=exact, compressor=compressors[0], predictor=Predictor(name="none"))
         try:
-            codes = [_codes(block, kind, backend) for block in blocks]
+            codes = [_codes(block, base, backend) for block in blocks]
             if not exact:
                 sample_crc = _crc(codes)
             if exact and _entropy(codes, _COUNTED // 8) > _MOST_BITS * bits[False]:
@@ -220,20 +210,20 @@ def _choose_compact(
             if exact and bits[True] > _MOST_BITS * bits[False]:
                 continue  # values that much more varied than codes are not caught up by any predictor
             if isinstance(predictor, Predictor):
-                candidates.append(kind.but(predictor=predictor))
+                candidates.append(base.but(predictor=predictor))
                 continue
             for made in run(partial(_fit, codes), named):
-                candidates.append(kind.but(predictor=made))
+                candidates.append(base.but(predictor=made))
                 if made.name in SORTABLE:
-                    sorts = plan.coded or ((LEVELS,) if isinstance(predictor, str) else ())
+                    sorts = preset.coded or ((LEVELS,) if isinstance(predictor, str) else ())
                     candidates += [
-                        kind.but(predictor=replace(made, levels=levels, coded=bool(plan.coded)))
+                        base.but(predictor=replace(made, levels=levels, coded=bool(preset.coded)))
                         for levels in sorts
                     ]
         except InvalidInputError:
             if not exact:
                 raise
-    # All predictors with the two quickest compressors, then the others with the best three kinds.
+    # All predictors with the two quickest compressors, then the others with the best three combinations.
     tried = [one.but(compressor=other) for one in candidates for other in compressors[:2]]
     alone = [one for one in tried if one.predictor.name == "none"]
     tried = [one for one in tried if one.predictor.name != "none"]
@@ -290,8 +280,8 @@ def sample(
     blocks = []
     for start, shares in zip(starts, bands, strict=True):
         values = source.read(start, min(start + count, frames)).reshape(-1, rows, columns)
-        places = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in shares})
-        blocks += [values[:, place : place + band] for place in places]
+        tops = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in shares})
+        blocks += [values[:, top : top + band] for top in tops]
     if pixels < _SHARED and len({block.shape for block in blocks}) == 1:
         # Candidates of small samples are of pixels each by itself, so parts may lie side by side: half the
         # calls.
@@ -330,8 +320,8 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray:
     """Absolute codes of a sample block, integers of whatever width."""
     if encoding.exact:
         return block
-    found = extent(block, backend, noise=encoding.noise)
-    forward = Quantizer(encoding.table(), found, backend, encoding.seed)
+    spread = extent(block, backend, noise=encoding.noise)
+    forward = Quantizer(encoding.table(), spread, backend, encoding.seed)
     frames, rows, columns = block.shape
     out = np.empty((frames, rows * columns), forward.dtype)
     forward(block.reshape(frames, -1), 0, rows * columns, out)

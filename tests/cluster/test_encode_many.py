@@ -274,7 +274,7 @@ def test_bars_are_drawn(on_disk, tmp_path, capsys):
         ({"noise": [NOISE]}, "1 entries for 2 movies"),
         ({"resume": True, "overwrite": True}, "give one of them"),
         ({"at_once": 0}, "at_once is 0"),
-        ({"check": "full"}, "allowed are True and False here"),
+        ({"check": "full"}, "allowed are True and False"),
         ({"layout": "tight"}, "layout is 'tight'"),
         ({"step": -1}, "step"),
     ],

@@ -8,6 +8,7 @@ import tifffile
 
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.settings import EncodeSettings
 from photon_gpu.writer.insertion import MovieToInsert
 
 
@@ -44,16 +45,21 @@ def test_source_options_go_to_the_source(tmp_path):
 
 def test_defaults_are_those_of_encode():
     value = pg.movie(np.zeros((2, 3, 4), "uint8"))
-    assert value.encode_options == {
-        "step": 0.5,
-        "preset": "balanced",
-        "backend": "auto",
-        "check": "sample",
-    }
+    assert value.settings_for("plain") == EncodeSettings(check="sample")
     assert value.noise is None  # estimated when it is inserted
 
 
-@pytest.mark.parametrize("options", [{"step": 0}, {"step": "fine"}, {"noise": {"gain": 2}}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"step": 0},
+        {"step": "fine"},
+        {"noise": {"gain": 2}},
+        {"compressor": 1},
+        {"budget_bytes": "1"},
+        {"progress": True},
+    ],
+)
 def test_what_cannot_be_is_refused_at_once(options):
     with pytest.raises(InvalidInputError):
         pg.movie(np.zeros((2, 3, 4), "uint8"), **options)

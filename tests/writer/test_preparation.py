@@ -6,21 +6,20 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.open import open_source
 from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.resume import Stored
 from tests.support.camera import CAMERA, camera_movie
 
 VALUES = camera_movie(25, 17, 23)
-TUNED = {"preset": "fast", "predictor": None, "compressor": None, "threads": 1}
+SETTINGS = EncodeSettings(noise=CAMERA, layout="compact", preset="fast", chunk_frames=10, workers=1)
 
 
 def accepted(source, url, **changes):
-    given = {"backend": "auto", "preset": "fast", "chunk_frames": 10, "attributes": {}, **changes}
-    return accept(open_source(source), pg.Storage.at(url), Encoding(layout="compact", noise=CAMERA), **given)
+    return accept(open_source(source), pg.Storage.at(url), SETTINGS.replace(**changes))
 
 
 def test_the_movie_gives_its_dtype_and_its_chunks(tmp_path):
@@ -56,10 +55,10 @@ def test_tuning_is_that_of_encode_and_finds_the_chunks_that_are_there(tmp_path):
     )
     place, stages = pg.Storage.at(tmp_path / "m.zarr"), Stages()
     begun = accepted(VALUES, tmp_path / "n.zarr")
-    first = tune(open_source(VALUES), begun, place, None, stages=stages, **TUNED)
+    first = tune(open_source(VALUES), begun, SETTINGS, place, None, stages=stages)
     assert first.choice.encoding == report.encoding == first.layout.encoding
     assert list(stages.seconds) == ["tune"]
-    again = tune(open_source(VALUES), begun, place, first.plan, stages=stages, **TUNED)
+    again = tune(open_source(VALUES), begun, SETTINGS, place, first.plan, stages=stages)
     # They are looked at one by one as they are written: the manifest of a finished movie has no CRC of raw
     # frames.
     assert first.stored == Stored()

@@ -17,9 +17,10 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.settings import PRESETS, EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
-from photon_gpu.writer.tuning import PRESETS, choose, sample
+from photon_gpu.writer.tuning import choose, sample
 
 NUMBA = get_backend("numba")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)
@@ -52,9 +53,10 @@ def size(values, encoding):
     return len(layout_for(encoding, NUMBA).encode(values, values.shape, stages=Stages()))
 
 
-def chosen(values, noise, layout, preset, **options):
-    base = Encoding(layout=layout, noise=noise, dtype=values.dtype.name)
-    return choose(open_source(values), base, NUMBA, preset=preset, chunk_frames=len(values), **options)
+def chosen(values, noise, layout, preset, run=map, **fixed):
+    settings = EncodeSettings(noise=noise, layout=layout, preset=preset, **fixed)
+    encoding = settings.encoding(values.dtype.name)
+    return choose(open_source(values), encoding, NUMBA, settings, chunk_frames=len(values), run=run)
 
 
 @pytest.mark.parametrize("name", MOVIES)
@@ -132,9 +134,7 @@ def test_codes_by_themselves_are_tried_unless_their_entropy_says_that_they_lose(
 
 
 def test_dither_and_exact_values_exclude_each_other():
-    values, noise = MOVIES["sparse counts"]
-    base = Encoding(layout="compact", noise=noise, dtype="uint8", dither=3)
-    choice = choose(open_source(values), base, NUMBA, preset="small", chunk_frames=40)
+    choice = chosen(*MOVIES["sparse counts"], "compact", "small", dither=3)
     assert not choice.encoding.exact and choice.encoding.dither == 3
 
 

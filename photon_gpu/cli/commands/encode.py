@@ -163,39 +163,42 @@ def encode(
       photon-gpu encode run.h5::/data run.zarr --gain 2.1 --offset 100 --layout compact
       photon-gpu encode processed.tif processed.zarr --layout lossless
     """
+    from photon_gpu.settings import EncodeSettings
     from photon_gpu.sources.open import open_source
-    from photon_gpu.writer.encode import encode as encode_movie
+    from photon_gpu.store.destination import destination
+    from photon_gpu.writer.encode import encode_with
 
-    storage_options = options.pairs(storage_option, "--storage-option")
+    settings = EncodeSettings(
+        noise=options.noise_model(gain, offset, variance),
+        trust_noise=trust_noise,
+        step=0.5 if step is None else step,
+        layout=layout,
+        preset=preset,
+        predictor=predictor,
+        compressor=compressor,
+        dither=dither,
+        chunk_frames=chunk_frames,
+        backend=backend,
+        workers=workers,
+        check=_check(check),
+    )
+    storage_options = options.storage_options(storage_option, dst)
     with (
         open_source(src, **options.for_source(src, source_option)) as source,
         console.progress("encoding", source.frame_nbytes) as tick,
     ):
-        report = encode_movie(
+        report = encode_with(
+            settings,
             source,
-            dst,
-            noise=options.noise_model(gain, offset, variance),
-            trust_noise=trust_noise,
-            step=0.5 if step is None else step,
-            layout=layout,
-            preset=preset,
-            predictor=predictor,
-            compressor=compressor,
-            dither=dither,
-            chunk_frames=chunk_frames,
-            backend=backend,
+            destination(dst, storage_options),
             overwrite=overwrite,
             resume=resume,
-            workers=workers,
             progress=tick,
-            storage_options=storage_options if options.is_remote(dst) else None,
-            check=_check(check),
             delete_source=delete_source,
         )
     given = {
         "--step": step,
         "--dither": dither,
-        "--predictor": predictor,
         "--compressor": compressor,
         "--chunk-frames": chunk_frames,
         "--storage-option": None if options.is_remote(dst) else storage_option,
@@ -215,8 +218,7 @@ def remarks(report: EncodeReport, given: dict[str, Any]) -> list[str]:
     """What was asked for and came to nothing."""
     encoding, frames = report.encoding, report.shape[0]
     idle = {
-        "lossless": dict.fromkeys(("--step", "--dither", "--predictor"), "layout lossless keeps every bit"),
-        "plain": {"--predictor": "only layout compact predicts"},
+        "lossless": dict.fromkeys(("--step", "--dither"), "layout lossless keeps every bit"),
     }.get(encoding.layout, {})
     if encoding.exact:
         idle["--step"] = "the exact values take less room than their codes, so nothing was rounded"

@@ -69,11 +69,11 @@ def profile(
       photon-gpu profile --camera 512x512x30 --dtype uint16 --plot profile.png
       photon-gpu profile raw.tif --gain 100 --offset 92 --folder /data
     """
+    from photon_gpu.settings import PRESETS
     from photon_gpu.sources.open import open_source
     from photon_gpu.tools.profiling.camera import Camera
     from photon_gpu.tools.profiling.profile import LAYOUTS
     from photon_gpu.tools.profiling.profile import profile as measure
-    from photon_gpu.writer.tuning import PRESETS
 
     wanted = Camera.parse(camera, dtype) if camera else None
     source = open_source(src, **options.for_source(src, source_option)) if src else None

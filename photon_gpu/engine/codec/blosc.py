@@ -81,6 +81,13 @@ class Compressor:
                 f"compressor: blocksize is {self.blocksize}; 0 (automatic) or at least 1024"
             )
 
+    @property
+    def text(self) -> str:
+        """The settings as :meth:`parse` reads them."""
+        shuffle = ("none", "shuffle", "bitshuffle")[self.shuffle]
+        size = f"-{self.blocksize}" if self.blocksize else ""
+        return f"{self.cname}-{self.clevel}-{shuffle}{size}"
+
     def to_dict(self) -> dict[str, Any]:
         """The ``compressor`` entry of ``.zarray``."""
         entry: dict[str, Any] = {

@@ -42,7 +42,13 @@ _ROUNDING_ORDER = tuple((7 * phase + 3) % PHASES for phase in range(PHASES))
 
 def supported_dtype(dtype: DTypeLike) -> np.dtype:
     """Native-endian form of ``dtype``, or UnsupportedTypeError with what is allowed."""
-    return _native(np.dtype(dtype))
+    try:
+        known = np.dtype("object" if dtype is None else dtype)  # NumPy reads None as float64
+    except (TypeError, ValueError) as error:
+        raise UnsupportedTypeError(
+            f"dtype is {str(dtype)[:60]!r}, which NumPy does not know; allowed are {', '.join(_SUPPORTED)}"
+        ) from error
+    return _native(known)
 
 
 def dtype_name(dtype: DTypeLike) -> str:

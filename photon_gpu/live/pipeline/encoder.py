@@ -10,7 +10,6 @@ from typing import Any
 
 from photon_gpu.check.fidelity.chunk_sample import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
@@ -21,10 +20,11 @@ from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.noise_check import judge_noise
 from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import LiveConfig
+from photon_gpu.settings import AUTO
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records
-from photon_gpu.writer.auto_noise import AUTO, KEY
+from photon_gpu.writer.auto_noise import KEY
 from photon_gpu.writer.movie_id import recorded
 from photon_gpu.writer.tuning import choose
 
@@ -216,10 +216,8 @@ class Encoder:
             open_source(first.values[: first.filled]),
             Encoding(layout=layout, dtype=config.dtype, noise=noise, step=config.step, dither=config.dither),
             self._backend,
-            preset=config.preset,
+            config,
             chunk_frames=frames,
-            predictor=config.predictor,
-            compressor=Compressor.parse(config.compressor) if config.compressor else None,
         )
         tuned = layout_for(recorded(choice.encoding, self._token), self._backend)
         if self._fits is not None:

@@ -41,13 +41,14 @@ from photon_gpu.live.recovery.unpublished import unpublished
 from photon_gpu.live.spool.spool import RECORDING, Spool, pending
 from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
+from photon_gpu.settings import AUTO
 from photon_gpu.store import durable, metadata
 from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
 from photon_gpu.store.marker import started
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind, put_back
-from photon_gpu.writer.auto_noise import AUTO, KEY
+from photon_gpu.writer.auto_noise import KEY
 
 
 @dataclass(frozen=True, kw_only=True)

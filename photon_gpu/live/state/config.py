@@ -1,34 +1,38 @@
-"""What a recording is: every parameter, validated once."""
+"""Frame shape, dtype and settings of a recording, as its spool keeps them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.settings import RecordSettings
 from photon_gpu.writer.auto_noise import KEY
-from photon_gpu.writer.tuning import PRESETS
 
 OWN_ATTRIBUTES = ("recording_id", "lost_frames", KEY)
 """Keys of ``.zattrs`` that only recordings have."""
 
-DURABILITIES = ("frame", "chunk")
-_ON_FULL = ("block", "raise")
 _FEWEST_CHUNKS = 3  # one that fills, one that is encoded, one ready
+_NOT_KEPT = ("noise", "backend", "workers", "budget_bytes", "attributes")
+"""Settings of the process that records, or that the spool keeps beside the others."""
+
+_IGNORED = {"plain": ("predictor",), "lossless": ("predictor", "step", "dither")}
+"""Settings without effect, by layout, of any value: earlier releases took and kept them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveConfig:
-    """Parameters of a recording, all plain values; :class:`~photon_gpu.live.LiveWriter` explains them.
+class LiveConfig(RecordSettings):
+    """Shape and dtype of the frames of a recording, and its settings.
+
+    :class:`~photon_gpu.live.LiveWriter` explains the settings; ``chunk_frames`` is never None here.
 
     Examples
     --------
@@ -41,43 +45,12 @@ class LiveConfig:
 
     frame_shape: tuple[int, ...]
     dtype: str
-    layout: str = "compact"
-    step: float = 0.5
-    preset: str = "fast"
-    predictor: str | None = None
-    compressor: str | None = None
-    dither: int | None = None
-    chunk_frames: int | None = None
-    durability: str = "chunk"
-    on_full: str = "block"
-    queue_bytes: int = 512_000_000
-    estimate_frames: int = 100
-    trust_noise: bool = False
-    publish_seconds: float = 1.0
-    close_seconds: float = 60.0
-    check: bool = True
 
     def __post_init__(self) -> None:
-        put = object.__setattr__
-        put(self, "frame_shape", _shape(self.frame_shape))
-        put(self, "dtype", supported_dtype(self.dtype).name)
-        for name, allowed in (("durability", DURABILITIES), ("on_full", _ON_FULL), ("preset", PRESETS)):
-            if getattr(self, name) not in allowed:
-                raise InvalidInputError(
-                    f"{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}"
-                )
-        Encoding(layout=self.layout, dtype=self.dtype, step=self.step, dither=self.dither)
-        if self.predictor is not None:
-            Predictor(name=self.predictor)
-        if self.compressor is not None:
-            Compressor.parse(self.compressor)
-        put(self, "queue_bytes", int(_number(self.queue_bytes, "queue_bytes", 1, 1e15)))
-        put(self, "estimate_frames", int(_number(self.estimate_frames, "estimate_frames", 1, 1e9)))
-        put(self, "publish_seconds", float(_number(self.publish_seconds, "publish_seconds", 0, 3600)))
-        put(self, "close_seconds", float(_number(self.close_seconds, "close_seconds", 0, 1e9)))
-        if not isinstance(self.check, bool):
-            raise InvalidInputError(f"check is {self.check!r}; allowed are True and False while recording")
-        put(self, "chunk_frames", self._chunk_frames())
+        super().__post_init__()
+        self._set("frame_shape", _shape(self.frame_shape))
+        self._set("dtype", supported_dtype(self.dtype).name)
+        self._set("chunk_frames", self._chunk_frames())
 
     @property
     def frame_nbytes(self) -> int:
@@ -114,22 +87,26 @@ class LiveConfig:
                 "beside a chunk that fills: take fewer, or a larger queue_bytes"
             )
 
-    def with_fewer(self) -> LiveConfig:
+    def with_fewer(self) -> Self:
         """The same, with no more ``estimate_frames`` than wait in the queue."""
         room = (self.chunks - 1) * self.frames_per_chunk
-        return replace(self, estimate_frames=min(self.estimate_frames, room))
+        return self.replace(estimate_frames=min(self.estimate_frames, room))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
-        return {**asdict(self), "frame_shape": list(self.frame_shape)}
+        """What a spool keeps, as a plain dictionary that survives JSON."""
+        return {name: value for name, value in super().to_dict().items() if name not in _NOT_KEPT}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> LiveConfig:
-        """Inverse of :meth:`to_dict`; unknown keys are an error."""
-        unknown = set(data) - {field.name for field in fields(cls)}
-        if unknown:
-            raise InvalidInputError(f"recording: unknown parameter {sorted(unknown)[0]!r}")
-        return cls(**data)
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of :meth:`to_dict`; also reads what earlier releases kept."""
+        ignored = _IGNORED.get(data.get("layout", "compact"), ())
+        return super().from_dict({name: value for name, value in data.items() if name not in ignored})
+
+    @classmethod
+    def of(cls, settings: RecordSettings, frame_shape: tuple[int, ...], dtype: DTypeLike) -> Self:
+        """The settings of a recording of such frames."""
+        shared = {one.name: getattr(settings, one.name) for one in fields(settings)}
+        return cls(**shared, frame_shape=frame_shape, dtype=supported_dtype(dtype).name)
 
     def _chunk_frames(self) -> int:
         from photon_gpu.engine.dispatch import get_backend
@@ -162,13 +139,3 @@ def _shape(shape: Sequence[int]) -> tuple[int, ...]:
             f"frame_shape is {shape!r}; at least (height, width), positive whole numbers, are needed"
         )
     return sizes
-
-
-def _number(value: Any, name: str, low: float, high: float) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float, np.integer, np.floating))
-        or not low <= value <= high
-    ):
-        raise InvalidInputError(f"{name} is {value!r}; a number from {low:g} to {high:g} is needed")
-    return float(value) if isinstance(value, (float, np.floating)) else int(value)

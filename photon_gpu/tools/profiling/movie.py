@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.tools.profiling.camera import Camera
@@ -58,7 +58,8 @@ def movie_for(
                 f"{movie.shape[-2]} x {movie.shape[-1]}: speed is taken per byte"
             )
         if noise is None:
-            settled = auto_noise.settle(movie, Encoding(dtype=movie.dtype.name), None, None)
+            settings = EncodeSettings()
+            settled = auto_noise.settle(movie, settings.encoding(movie.dtype.name), settings)
             noise, notes = settled.encoding.noise, [*notes, *settled.warnings]
         return movie, noise, tuple(notes)
     from photon_gpu.sources.simulated.movie import simulate

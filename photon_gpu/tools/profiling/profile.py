@@ -22,6 +22,7 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.settings import PRESETS
 from photon_gpu.sources.base import Source
 from photon_gpu.tools.profiling.camera import Camera, said_cores
 from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
@@ -29,7 +30,6 @@ from photon_gpu.tools.profiling.measured import STAGES, Measured
 from photon_gpu.tools.profiling.movie import Part, Repeated, corner, movie_for
 from photon_gpu.writer.encode import encode
 from photon_gpu.writer.report import EncodeReport
-from photon_gpu.writer.tuning import PRESETS
 
 LAYOUTS = ("compact", "plain", "lossless")
 WRITE_UNIT = "write of stored bytes, all others of raw ones"

@@ -114,8 +114,6 @@ def test_urls_take_storage_options(cli, stored):
     [
         (["--layout", "lossless", "--step", 1], "--step had no effect"),
         (["--layout", "lossless", "--dither", 1], "--dither had no effect"),
-        (["--layout", "lossless", "--predictor", "mean"], "--predictor had no effect"),
-        (["--gain", 1, "--predictor", "mean"], "--predictor had no effect"),
         (["--gain", 1, "--storage-option", "a=b"], "--storage-option had no effect"),
         (["--gain", 1, "--chunk-frames", 99], "--chunk-frames 99 became 30"),
     ],
@@ -230,6 +228,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
         ([*_GOOD, "--layout", "dense"], 2, ["'dense'", "plain, compact, lossless"]),
         ([*_GOOD, "--preset", "best"], 2, ["'best'", "fast, balanced, small"]),
         ([*_GOOD, "--predictor", "oracle"], 2, ["'oracle'", "none, mean, past, full, spatial"]),
+        ([*_GOOD, "--predictor", "mean"], 2, ["'plain' does not predict", "--predictor", "--layout compact"]),
         ([*_GOOD, "--compressor", "gzip"], 2, ["'gzip'", "zstd-5-bitshuffle"]),
         ([*_GOOD, "--backend", "tpu"], 2, ["'tpu'", "numba"]),
         ([*_GOOD, "--source-option", "colour=red"], 2, ["'colour'", "NumPy"]),

@@ -1,0 +1,276 @@
+"""Settings of an encode and of a recording, checked once when they are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self, cast
+
+import numpy as np
+
+from photon_gpu.engine.codec.blosc import Compressor
+from photon_gpu.engine.codec.encoding import LAYOUTS, Encoding
+from photon_gpu.engine.codec.predictors import NAMES as PREDICTORS
+from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.dispatch import check_backend_name
+from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.pool import worker_count
+from photon_gpu.errors import InvalidInputError
+
+AUTO = "auto"
+"""The ``noise`` that asks for an estimate from the movie."""
+
+PRESETS = ("fast", "balanced", "small")
+CHECKS = (False, True, "full", "sample")
+DURABILITIES = ("frame", "chunk")
+ON_FULL = ("block", "raise")
+
+_MOST_SHOWN = 60  # characters of a refused value in an error
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeSettings:
+    """How a movie is encoded. :func:`photon_gpu.encode` explains each setting.
+
+    Attributes
+    ----------
+    noise : NoiseModel, "auto" or None
+    step : float
+    layout : {"plain", "compact", "lossless"}
+    preset : {"fast", "balanced", "small"}
+    predictor : str, Predictor or None
+    compressor : Compressor or None
+        A text such as ``"zstd-5-bitshuffle"`` is parsed.
+    dither, chunk_frames : int or None
+    backend : str
+    workers : int or None
+        Threads; None: one per core of the machine that encodes.
+    budget_bytes : int
+    trust_noise : bool
+    check : {False, True, "full", "sample"}
+    attributes : dict
+        None is read as no attributes.
+
+    Raises
+    ------
+    InvalidInputError
+        A setting is not allowed, or has no effect: ``predictor`` with a layout that predicts nothing.
+
+    Examples
+    --------
+    >>> settings = EncodeSettings(layout="compact", compressor="zstd-5-bitshuffle")
+    >>> settings.replace(step=1.0).step
+    1.0
+    >>> EncodeSettings.from_dict(settings.to_dict()) == settings
+    True
+    """
+
+    noise: NoiseModel | str | None = None
+    step: float = 0.5
+    layout: str = "plain"
+    preset: str = "balanced"
+    predictor: str | Predictor | None = None
+    compressor: str | Compressor | None = None
+    dither: int | None = None
+    chunk_frames: int | None = None
+    backend: str = "auto"
+    workers: int | None = None
+    budget_bytes: int = 512 << 20
+    trust_noise: bool = False
+    check: bool | str = True
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_noise(self.noise)
+        one_of("layout", self.layout, LAYOUTS)
+        one_of("preset", self.preset, PRESETS)
+        one_of("check", self.check, CHECKS)
+        # A layout that quantizes nothing would let any step and any dither pass.
+        quantized = Encoding(layout="compact", step=self.step, dither=self.dither)
+        self._set("step", quantized.step)
+        self._set("dither", quantized.dither)
+        self._check_predictor()
+        self._check_compressor()
+        if self.chunk_frames is not None:
+            whole_number("chunk_frames", self.chunk_frames, 1)
+        check_backend_name(self.backend)
+        worker_count(self.workers)
+        self._set("budget_bytes", int(number("budget_bytes", self.budget_bytes, 1, 1e18)))
+        flag("trust_noise", self.trust_noise)
+        attributes = {} if self.attributes is None else self.attributes
+        if not isinstance(attributes, dict):
+            raise InvalidInputError(f"attributes are {shown(attributes)}; a dictionary is needed, or None")
+        self._set("attributes", attributes)
+
+    @property
+    def stated_noise(self) -> NoiseModel | None:
+        """The noise model that was stated; None if it is to be estimated."""
+        return self.noise if isinstance(self.noise, NoiseModel) else None
+
+    @property
+    def fixed_compressor(self) -> Compressor | None:
+        """The Blosc settings that were stated; None if they are to be tried."""
+        return cast("Compressor | None", self.compressor)
+
+    @property
+    def threads(self) -> int:
+        """Threads to use on the machine that asks."""
+        return worker_count(self.workers)
+
+    def encoding(self, dtype: Any = "uint16") -> Encoding:
+        """The encoding of a movie of this dtype before its noise is estimated and a sample is tried."""
+        return Encoding(
+            layout=self.layout, dtype=dtype, noise=self.stated_noise, step=self.step, dither=self.dither
+        )
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some settings changed, checked anew."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON."""
+        return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of :meth:`to_dict`; what is left out has its default, an unknown setting is an error."""
+        known = [one.name for one in fields(cls)]
+        if unknown := sorted(set(data) - set(known)):
+            raise InvalidInputError(f"settings: {unknown[0]!r} is not known; allowed are {', '.join(known)}")
+        try:
+            return cls(**{name: _read(name, value) for name, value in data.items()})
+        except (KeyError, TypeError) as error:
+            raise InvalidInputError(f"settings cannot be read: {type(error).__name__}: {error}") from error
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_predictor(self) -> None:
+        if self.predictor is None:
+            return
+        name = self.predictor.name if isinstance(self.predictor, Predictor) else self.predictor
+        one_of("predictor", name, PREDICTORS)
+        if self.layout != "compact":
+            raise InvalidInputError(
+                f"predictor is {name!r}, but layout {self.layout!r} does not predict; leave predictor "
+                "out, or use layout='compact'"
+            )
+
+    def _check_compressor(self) -> None:
+        if isinstance(self.compressor, str):
+            self._set("compressor", Compressor.parse(self.compressor))
+        elif not isinstance(self.compressor, Compressor | None):
+            raise InvalidInputError(
+                f"compressor is {shown(self.compressor)}; a text such as 'zstd-5-bitshuffle', a Compressor "
+                "or None is needed"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSettings(EncodeSettings):
+    """How a recording is encoded and kept. :class:`photon_gpu.LiveWriter` explains each setting.
+
+    Attributes
+    ----------
+    durability : {"frame", "chunk"}
+    on_full : {"block", "raise"}
+    queue_bytes, estimate_frames : int
+    publish_seconds, close_seconds : float
+
+    Examples
+    --------
+    >>> RecordSettings().layout, RecordSettings(queue_bytes=1e9).queue_bytes
+    ('compact', 1000000000)
+    """
+
+    layout: str = "compact"
+    preset: str = "fast"
+    durability: str = "chunk"
+    on_full: str = "block"
+    queue_bytes: int = 512_000_000
+    estimate_frames: int = 100
+    publish_seconds: float = 1.0
+    close_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.check, bool):
+            raise InvalidInputError(
+                f"check is {shown(self.check)}; a recording allows True and False (photon_gpu.verify and "
+                "photon_gpu.fidelity check a movie that is finished)"
+            )
+        one_of("durability", self.durability, DURABILITIES)
+        one_of("on_full", self.on_full, ON_FULL)
+        self._set("queue_bytes", int(number("queue_bytes", self.queue_bytes, 1, 1e15)))
+        self._set("estimate_frames", int(number("estimate_frames", self.estimate_frames, 1, 1e9)))
+        self._set("publish_seconds", float(number("publish_seconds", self.publish_seconds, 0, 3600)))
+        self._set("close_seconds", float(number("close_seconds", self.close_seconds, 0, 1e9)))
+
+
+def check_noise(noise: object) -> None:
+    """InvalidInputError unless ``noise`` is a noise model, "auto" or None."""
+    if not (noise is None or isinstance(noise, NoiseModel) or (isinstance(noise, str) and noise == AUTO)):
+        raise InvalidInputError(
+            f"noise is {shown(noise)}; a NoiseModel(gain=..., offset=..., variance=...), 'auto' (estimate it "
+            "from the movie) or None (estimate it, where anything depends on it) is needed"
+        )
+
+
+def one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    """InvalidInputError unless ``value`` is one of those allowed, and of its type: 1 is not True."""
+    if not any(isinstance(value, type(one)) and value == one for one in allowed):
+        raise InvalidInputError(f"{name} is {shown(value)}; allowed are {', '.join(map(str, allowed))}")
+
+
+def flag(name: str, value: object) -> bool:
+    """``value`` if it is True or False, else InvalidInputError."""
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name} is {shown(value)}; allowed are True and False")
+    return value
+
+
+def number(name: str, value: Any, low: float, high: float) -> float:
+    """``value`` if it is a number from ``low`` to ``high``, else InvalidInputError."""
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not real or math.isnan(value) or not low <= value <= high:
+        raise InvalidInputError(f"{name} is {shown(value)}; a number from {low:g} to {high:g} is needed")
+    return float(value) if isinstance(value, float | np.floating) else int(value)
+
+
+def whole_number(name: str, value: Any, low: int) -> int:
+    """``value`` if it is a whole number of at least ``low``, else InvalidInputError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise InvalidInputError(f"{name} is {shown(value)}; a whole number of at least {low} is needed")
+    return int(value)
+
+
+def progress_call(progress: Any) -> Callable[..., None] | None:
+    """``progress`` if it can be called or is None, else InvalidInputError."""
+    if progress is not None and not callable(progress):
+        raise InvalidInputError(
+            f"progress is {shown(progress)}; a function such as progress(done, in_all) is needed, or None"
+        )
+    return cast("Callable[..., None] | None", progress)
+
+
+def shown(value: object) -> str:
+    """``repr`` of a refused value, short enough for an error."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Compressor):
+        return value.text
+    if isinstance(value, NoiseModel | Predictor):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _read(name: str, value: Any) -> Any:
+    if isinstance(value, dict) and name == "noise":
+        return NoiseModel.from_dict(value)
+    if isinstance(value, dict) and name == "predictor":
+        return Predictor.from_dict(value)
+    return value
