@@ -18,7 +18,6 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.memory import memory_bytes
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
 from photon_gpu.store.chunk_grid import ChunkGrid
-from photon_gpu.store.chunk_grid import chunk_name as chunk_name
 
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
 CHECK = "fidelity_check"

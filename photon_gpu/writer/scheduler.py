@@ -32,7 +32,8 @@ from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.runtime.pool import Ranked
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.sources.base import Source
-from photon_gpu.store import manifest, metadata
+from photon_gpu.store import manifest
+from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.resume import Stored, frames_crc
 
@@ -101,13 +102,13 @@ class ChunkScheduler:
     ) -> None:
         self.chunk = (frames, *movie.shape[1:])
         self.files: dict[str, list[Any]] = {}
-        self._movie, self._target, self._layout, self._frames = movie, target, layout, frames
+        self._movie, self._target, self._layout = movie, target, layout
+        self._grid = ChunkGrid(movie.shape, self.chunk)
         self._stages, self._progress = stages, progress
         raw = math.prod(self.chunk) * movie.dtype.itemsize
         # Raw values, codes and compressed bytes of a chunk stay below three times its raw size.
         devices = layout.backend.gpu.chunks_in_flight if layout.backend.gpu else 0
         self.in_flight = max(1, min(threads + 2 + devices, budget_bytes // (3 * raw)))
-        self._chunks = -(-movie.shape[0] // frames)
         self.check: Callable[[str, int, bytes, NDArray], None] | None = None
         self._save_plan: Callable[[], object] | None = None  # None once the plan is saved
         self._plan_error: BaseException | None = None
@@ -148,10 +149,11 @@ class ChunkScheduler:
         save_plan : callable
             Called once, from any thread. No chunk is written before it returned.
         """
-        total, self._save_plan = self._movie.shape[0], save_plan
-        for number, start in enumerate(range(0, total, self._frames)):
-            if (entry := self.files.get(self._name(number))) is not None:
-                self._frames_done += min(self._frames, total - start)
+        self._save_plan = save_plan
+        for number in range(self._grid.chunk_count):
+            frames = self._grid.frames_of(number)
+            if (entry := self.files.get(self._grid.chunk_name(number))) is not None:
+                self._frames_done += len(frames)
                 self._stored_bytes += entry[0]
                 continue
             # A single chunk that is not checked takes less than twice its raw size: read the next meanwhile.
@@ -159,10 +161,10 @@ class ChunkScheduler:
                 self._wait_for_room(self.in_flight)
             with self._stages.timed("read"):
                 # A list, so that the chunk thread can free the frames while the executor holds its arguments.
-                raw = [self._movie.read(start, min(start + self._frames, total))]
+                raw = [self._movie.read(frames.start, frames.stop)]
             self._wait_for_room(self.in_flight)
             self._in_budget.add(number)
-            chunk_threads.submit(self._encode_chunk, band_threads.of(number), number, start, raw)
+            chunk_threads.submit(self._encode_chunk, band_threads.of(number), number, frames.start, raw)
             del raw
             if len(self._in_budget) == self.in_flight:
                 self._ensure_plan_saved()
@@ -174,9 +176,6 @@ class ChunkScheduler:
         """Wait until the last chunks are written; the caller can prepare the manifest meanwhile."""
         while self._frames_done < self._movie.shape[0]:
             self._handle_event()
-
-    def _name(self, number: int) -> str:
-        return metadata.chunk_name(number, len(self.chunk))
 
     def _ensure_plan_saved(self) -> None:
         """Save the plan if no thread has; raise the error of the thread that failed to."""
@@ -214,7 +213,7 @@ class ChunkScheduler:
         """Write a manifest of the chunks that are written; a resumed encode trusts them."""
         began = time.monotonic()
         with self._lock:
-            unwritten = {self._name(number) for number in self._unwritten}
+            unwritten = {self._grid.chunk_name(number) for number in self._unwritten}
             listed = {name: self.files[name] for name in self.files.keys() - unwritten}
             crcs = {name: crc for name, crc in self._frames_crcs.items() if name in listed}
         index = manifest.pack(listed, frames=crcs)
@@ -230,7 +229,7 @@ class ChunkScheduler:
             data = self._layout.encode(
                 values, self.chunk, first_frame=start, run=band_map, stages=self._stages
             )
-            name, entry = self._name(number), manifest.entry(data)
+            name, entry = self._grid.chunk_name(number), manifest.entry(data)
             crc = self._frames_crc(values)
             with self._lock:
                 self.files[name] = entry
@@ -243,7 +242,7 @@ class ChunkScheduler:
                 del values
                 outside_budget = self._write_outside_budget.acquire(blocking=self.in_flight == 1)
                 # No chunk is encoded beside the last ones, so they free the budget once they are encoded.
-                if outside_budget or number >= self._chunks - self.in_flight:
+                if outside_budget or number >= self._grid.chunk_count - self.in_flight:
                     self._events.put((number, 0))
             self._ensure_plan_saved()
             with self._stages.timed("write"):
