@@ -156,9 +156,8 @@ class MovieOnCluster:
             return None
         if not self._rechunk:
             raise InvalidInputError(
-                f"{here.name}: {found.said(chunk_frames)}; rechunk it, give chunk_frames that fit, or "
-                f"let it be done: "
-                "rechunk=True"
+                f"{here.name}: {found.said(chunk_frames)}; rechunk it, give chunk_frames that fit, or let it "
+                "be done: rechunk=True"
             )
         return f"{found.said(chunk_frames)}: they were rechunked on the way"
 

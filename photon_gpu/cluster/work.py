@@ -167,11 +167,9 @@ def check_claim(target: Storage, token: str) -> None:
         found = None
     if found != token:
         raise PhotonError(
-            f"{target.url}: worker {socket.gethostname()} does not find there the claim of who gave "
-            f"it this chunk: "
-            "nothing was written. Either the movie was given up, or the place is not the same for all "
-            "machines: use an "
-            "object store, or a folder that all of them mount"
+            f"{target.url}: worker {socket.gethostname()} does not find there the claim of who gave it this "
+            "chunk: nothing was written. Either the movie was given up, or the place is not the same for "
+            "all machines: use an object store, or a folder that all of them mount"
         )
 
 

@@ -194,9 +194,8 @@ class GrowingFile:
         for kind, signatures in _CONTAINERS.items():
             if begins.startswith(signatures):
                 raise InvalidInputError(
-                    f"{self._path} is a {kind} file, not raw frames; give it the suffix of its kind "
-                    f"to have it read as "
-                    "one. Raw frames that begin so by chance can be piped in"
+                    f"{self._path} is a {kind} file, not raw frames; give it the suffix of its kind to have "
+                    "it read as one. Raw frames that begin so by chance can be piped in"
                 )
 
     def close(self) -> None:

@@ -448,9 +448,8 @@ class LiveWriter:
         most = self.config.chunks * self.config.frames_per_chunk
         advice = "append them again" if frames <= most else f"so many never fit: append {most} at most"
         raise QueueFullError(
-            f"{frames} frames arrived, the queue has room for {room} ({self.config.queue_bytes:,} "
-            f"bytes in all); "
-            f"none was taken: {advice}, or give a larger queue_bytes or on_full='block'"
+            f"{frames} frames arrived, the queue has room for {room} ({self.config.queue_bytes:,} bytes in "
+            f"all); none was taken: {advice}, or give a larger queue_bytes or on_full='block'"
         )
 
     def _take(self, block: NDArray[Any], said: list[Record] | None) -> int:
@@ -496,9 +495,8 @@ class LiveWriter:
         where = f"{stored:,} of {frames:,} frames are in the store"
         if self._spool is not None:
             return (
-                f"{where}, {safe:,} are safe; photon_gpu.recover({str(self._spool.folder)!r}) stores "
-                f"the rest, "
-                f"{frames - safe:,} are lost"
+                f"{where}, {safe:,} are safe; photon_gpu.recover({str(self._spool.folder)!r}) stores the "
+                f"rest, {frames - safe:,} are lost"
             )
         return f"{where}; the others are lost: there was no spool to keep them"
 

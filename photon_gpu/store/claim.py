@@ -250,8 +250,7 @@ def _taken(storage: Storage, found: list[str]) -> str:
     if MARKER in found:
         return (
             f"{storage.url} is being written, or its writer was killed; if nobody is writing there, "
-            f"resume=True goes "
-            "on, photon_gpu.recover finishes a recording, overwrite=True begins anew"
+            "resume=True goes on, photon_gpu.recover finishes a recording, overwrite=True begins anew"
         )
     if ARRAY in found:
         return f"{storage.url} exists and holds an array; give another name, or overwrite=True to replace it"

@@ -31,9 +31,8 @@ def destination(
         shown = without_credentials(text)
         if "::" in text:
             raise InvalidInputError(
-                f"{shown}: '::' names what lies inside of a file or behind another URL, and "
-                f"photon_gpu writes to "
-                "neither; give one folder or URL, such as movie.zarr"
+                f"{shown}: '::' names what lies inside of a file or behind another URL, and photon_gpu "
+                "writes to neither; give one folder or URL, such as movie.zarr"
             )
         if text.rstrip("/").lower().endswith(_FILES):
             raise InvalidInputError(
@@ -62,9 +61,8 @@ def linked(storage: Storage) -> Storage:
     real = Path(storage.root).resolve()
     if not real.exists():
         raise StoreExistsError(
-            f"{storage.root} is a symbolic link to {real}, which is not there: is its disk mounted? "
-            f"Make that folder, "
-            "or give another name"
+            f"{storage.root} is a symbolic link to {real}, which is not there: is its disk mounted? Make "
+            "that folder, or give another name"
         )
     other = copy(storage)
     other.root = str(real)

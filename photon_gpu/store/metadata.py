@@ -197,8 +197,7 @@ def describe(array: bytes, attributes: bytes, url: str) -> Description:
     if major not in _LAYOUT_BY_MAJOR:
         raise UnsupportedVersionError(
             f"{url}: codec_version {version!r}; this release reads 1.x (plain), 2.x (compact) and 3.x "
-            f"(lossless): "
-            "a newer photon_gpu may read it"
+            "(lossless): a newer photon_gpu may read it"
         )
     shape, chunks = _sizes(meta, "shape", url), _sizes(meta, "chunks", url)
     if len(shape) != len(chunks) or chunks[1:] != shape[1:] or len(shape) < 3:
@@ -290,8 +289,7 @@ def _check_memory(chunks: tuple[int, ...], encoding: Encoding, url: str) -> None
     if nbytes > MAX_BYTES or nbytes > memory_bytes():
         raise CorruptDataError(
             f"{url}: one chunk of {list(chunks)} takes {nbytes:,} bytes; at most "
-            f"{min(MAX_BYTES, memory_bytes()):,} "
-            "are possible here"
+            f"{min(MAX_BYTES, memory_bytes()):,} are possible here"
         )
 
 

@@ -111,11 +111,10 @@ class Storage:
     def _restore(self, name: str) -> str:
         bucket, _, key = self.path(name).partition("/")
         return (
-            f"{self.url}/{name} lies in an archive storage class (GLACIER or DEEP_ARCHIVE) and cannot "
-            f"be read until it "
-            f"is restored, which takes minutes to hours. Ask for it with: aws s3api restore-object "
-            f"--bucket {bucket} "
-            f"--key '{key}' --restore-request Days=7; the other chunks of the movie likewise"
+            f"{self.url}/{name} lies in an archive storage class (GLACIER or DEEP_ARCHIVE) and cannot be "
+            "read until it is restored, which takes minutes to hours. Ask for it with: aws s3api "
+            f"restore-object --bucket {bucket} --key '{key}' --restore-request Days=7; the other chunks of "
+            "the movie likewise"
         )
 
     def write(self, name: str, data: bytes, *, listed: bool = True) -> None:

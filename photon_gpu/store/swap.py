@@ -47,9 +47,8 @@ class Replaceable:
         check_replaceable(self.storage, names, foreign_too=True)
         if _identity(self.storage) != self.identity:
             raise StoreExistsError(
-                f"{self.storage.url}: somebody else replaced it meanwhile; theirs stays, and the "
-                f"movie that was "
-                "written here is removed"
+                f"{self.storage.url}: somebody else replaced it meanwhile; theirs stays, and the movie that "
+                "was written here is removed"
             )
 
     def replace_with(self, new: Storage, facts: dict[str, Any]) -> None:
@@ -83,8 +82,7 @@ class Replaceable:
             remedy = "move it there by hand" if self.storage.local else "photon_gpu.recover goes on"
             raise PhotonError(
                 f"the new movie is whole at {new.url}, but could not be put in the place of "
-                f"{self.storage.url} "
-                f"({error}); {remedy}, or encode again with overwrite=True"
+                f"{self.storage.url} ({error}); {remedy}, or encode again with overwrite=True"
             ) from error
 
     def _exchange(self, new: Storage) -> None:
@@ -130,8 +128,7 @@ def check_replaceable(storage: Storage, names: list[str], *, foreign_too: bool =
     if not own:
         raise StoreExistsError(
             f"{storage.url} holds {some(names)} and is no movie: it lacks a .zarray with photon_gpu's "
-            f".zattrs or "
-            "manifest; only movies are replaced. Give another name, or move that folder away"
+            ".zattrs or manifest; only movies are replaced. Give another name, or move that folder away"
         )
     if foreign and not foreign_too:
         raise StoreExistsError(
@@ -168,9 +165,8 @@ def left_behind_text(storage: Storage) -> str:
     whole = [place.root.split("/")[-1] for place in found if is_whole(place)]
     if storage.names():
         return (
-            f"interrupted overwrites left {some([place.root.split('/')[-1] for place in found])} "
-            f"beside it: delete "
-            "them once nobody writes there"
+            f"interrupted overwrites left {some([place.root.split('/')[-1] for place in found])} beside it: "
+            "delete them once nobody writes there"
         )
     if whole:
         return f"an interrupted overwrite left {some(whole)}; photon_gpu.recover puts it back"
@@ -221,9 +217,8 @@ def put_back(storage: Storage) -> str | None:
         return None
     if len(newest) > 1:
         raise InvalidInputError(
-            f"{storage.url}: nothing is there, and {some([p.root.split('/')[-1] for p in newest])} "
-            f"are whole movies: "
-            "rename the one you want"
+            f"{storage.url}: nothing is there, and {some([p.root.split('/')[-1] for p in newest])} are whole "
+            "movies: rename the one you want"
         )
     if storage.local:
         remove_empty([Path(storage.root)])
@@ -310,9 +305,8 @@ def _remove_replaced(old: Storage, url: str) -> None:
 
 def _warn_kept(url: str, kept: list[str]) -> None:
     warnings.warn(
-        f"{some(kept)} came into the folder while the movie there was being replaced, and no movie "
-        f"lists them: they "
-        f"were kept in {url}",
+        f"{some(kept)} came into the folder while the movie there was being replaced, and no movie lists "
+        f"them: they were kept in {url}",
         PhotonWarning,
         stacklevel=2,
     )

@@ -175,9 +175,8 @@ class Pipeline:
             raise
         except Exception as error:
             raise StoreUnavailableError(
-                f"{self._storage.url}: every frame is in the store, but the last metadata could not "
-                f"be written "
-                f"({told(error)})"
+                f"{self._storage.url}: every frame is in the store, but the last metadata could not be "
+                f"written ({told(error)})"
             ) from error
         finally:
             limit.cancel()

@@ -232,8 +232,7 @@ class _Recovery:
         if found.lost and not self._salvage:
             raise CorruptDataError(
                 f"{self._spool.folder}: {named(found.lost)} had been acknowledged and cannot be read; "
-                f"nothing was "
-                "changed. salvage=True stores all others, with zeros in their place"
+                "nothing was changed. salvage=True stores all others, with zeros in their place"
             )
         layout = layout_for(described.encoding, self._backend) if described is not None else None
         if layout is not None and layout.encoding.layout == "plain":
@@ -309,10 +308,9 @@ class _Recovery:
             except InvalidInputError as error:
                 if not self._salvage:
                     raise InvalidInputError(
-                        f"{self._spool.folder}: {error}; nothing was changed. salvage=True keeps "
-                        f"these frames as a "
-                        ".npy file beside the spool, with zeros in their place, as layout 'plain' "
-                        "cannot hold them"
+                        f"{self._spool.folder}: {error}; nothing was changed. salvage=True keeps these "
+                        "frames as a .npy file beside the spool, with zeros in their place, as layout "
+                        "'plain' cannot hold them"
                     ) from error
                 path = f"{self._spool.folder}-frames-{first}-{first + held.frames - 1}.npy"
                 data = io.BytesIO()
@@ -432,8 +430,7 @@ def spool_of(storage: Storage, marker: dict[str, Any]) -> Path | None:
     if not (folder / RECORDING).is_file():
         raise StoreNotFoundError(
             f"{storage.url}: its frames are at {noted} on {marker.get('host')}, and that is not here; "
-            f"recover there, "
-            "or give discard_spool=True to finish the movie with what is in the store"
+            "recover there, or give discard_spool=True to finish the movie with what is in the store"
         )
     return folder
 

@@ -82,9 +82,8 @@ class LiveConfig(RecordSettings):
         room = (self.chunks - 1) * self.frames_per_chunk
         if self.estimate_frames > room:
             raise InvalidInputError(
-                f"estimate_frames is {self.estimate_frames}; they wait in the queue, which holds "
-                f"{room} of them "
-                "beside a chunk that fills: take fewer, or a larger queue_bytes"
+                f"estimate_frames is {self.estimate_frames}; they wait in the queue, which holds {room} of "
+                "them beside a chunk that fills: take fewer, or a larger queue_bytes"
             )
 
     def with_fewer(self) -> Self:
