@@ -143,7 +143,7 @@ class MovieOnCluster:
         self._cancel()
 
     def _prepared(self, movie: Source | Frames | None, claim: Claim, storage: Storage) -> Prepared:
-        asked = (movie, claim.target, storage, claim.token, self.settings, claim.found.get("plan"))
+        asked = (movie, claim.target, storage, claim.token, self.settings, claim.earlier.get("plan"))
         if isinstance(movie, Frames):
             return self._result(self._submit(prepare, *asked))
         return prepare(*asked)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a chunk file proves by itself: all of it decodes, and holds what a chunk of this movie can hold."""
+"""Check a chunk file without a manifest: it decodes completely, to values that this movie can hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from photon_gpu.store.metadata import Description
 
 
 def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
-    """Decode all a chunk file holds, and check what only whole chunks can show; returns its frames.
+    """Decode a whole chunk file, check what only whole chunks can show, and return its frames.
 
     Codes as stabilized labels for ``plain``, counts for the others.
     """
@@ -44,7 +44,7 @@ def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
 
 
 def proves_itself(data: bytes, number: int, description: Description) -> bool:
-    """Whether a chunk file alone shows that it is whole, of this movie, and in its place.
+    """Whether a chunk file alone shows that it is whole, of this movie, and at the right number.
 
     One of ``compact`` does, since format 2.4: its codes have a checksum, and it says what it is.
     """
@@ -59,12 +59,12 @@ def proves_itself(data: bytes, number: int, description: Description) -> bool:
 
 
 def _beyond(values: NDArray, encoding: Encoding) -> bool:
-    """Whether frames after a movie's end hold anything; dithered, nothing is within a step of zero."""
+    """Whether the padding after the last frame is not zero; dithered zeros lie within a step of zero."""
     return bool((np.abs(values) > (encoding.step or 0) if encoding.phases > 1 else values != 0).any())
 
 
 def _check_reach(labels: NDArray, encoding: Encoding) -> None:
-    """Labels that no value of the dtype has are a sign of altered data."""
+    """Raise CorruptDataError if a label lies outside the range that the dtype can give."""
     dtype = np.dtype(encoding.dtype)
     if encoding.step is None or dtype.kind == "f" or dtype.itemsize > 2:
         return

@@ -30,30 +30,30 @@ class Claim:
     ----------
     storage : Storage
     overwrite : bool
-        Write beside what is there, and take its place at the end.
+        Write beside the movie that exists, and replace it at the end.
     resume : bool
-        Take over the folder of a writer that was killed, and after a failure leave what was
-        written, so that it can be taken over again.
+        Take over the folder of a killed writer. After a failure keep what was written, so that the
+        folder can be taken over again.
     facts : dict, optional
-        Kept in the marker from the first moment on; a ``token`` is used as the claim's.
-    noted : bool
-        The writer notes something before it writes anything else: until then a power cut may take the marker,
-        and folders made for it.
+        Saved in the marker from the start; a ``token`` among them is used as the claim's.
+    notes_first : bool
+        The writer calls :meth:`note` before it writes anything else. Until then a power cut may delete the
+        marker, and the folders made for it.
 
     Attributes
     ----------
     target : Storage
-        Where to write: the folder itself, or a new one beside it that takes its place at the end.
-    found : dict
-        What the killed writer had noted; empty where nothing was taken over.
+        The folder to write to: the movie's own, or a new one beside it that replaces it at the end.
+    earlier : dict
+        The marker of the killed writer; empty if nothing was taken over.
     note_of_link : str or None
-        Where the movie is written, if the place is a symbolic link: the link stays.
+        Says where the movie is written if the folder is a symbolic link; the link stays.
 
     Notes
     -----
-    The marker is made by an exclusive create, so of two writers one gets an error, and carries a
-    token, so that a create whose answer was lost is known to have been ours. It goes just after
-    ``.zarray`` came.
+    An exclusive create makes the marker, so one of two writers gets an error. The marker carries a token:
+    a create whose answer was lost is then known to have been this writer's. The marker is deleted just
+    after ``.zarray`` is written.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Claim:
         overwrite: bool,
         resume: bool = False,
         facts: dict[str, Any] | None = None,
-        noted: bool = False,
+        notes_first: bool = False,
     ) -> None:
         self._storage = linked(storage)
         self.note_of_link = (
@@ -74,14 +74,14 @@ class Claim:
         self._replaceable: Replaceable | None = None
         self._overwrite = overwrite
         self._resume = resume
-        self._noted = noted
+        self._notes_first = notes_first
         self._published = False
         self._mark = b""
         self._made: list[Path] = []
         self.target = self._storage
         self.token: str | None = None
         self._facts = facts or {}
-        self.found: dict[str, Any] = {}
+        self.earlier: dict[str, Any] = {}
 
     def __enter__(self) -> Claim:
         self._made = missing_folders(self._storage)
@@ -96,33 +96,33 @@ class Claim:
         return self
 
     def withdraw(self) -> None:
-        """Give the place back; nothing was written there but the marker."""
+        """Delete the marker and the folders made for it; nothing else was written."""
         self.target.delete(MARKER)
         remove_empty(
             [*self._made, *([Path(self.target.root)] if self.target.local and not self.note_of_link else [])]
         )
 
     def _give_back(self) -> None:
-        """Interrupted or failed while taking the place: the marker goes, if it is this writer's."""
+        """Delete the marker after taking the folder failed, if the marker is this writer's."""
         with suppress(Exception):
             if self._mark.startswith(self.target.read(MARKER)):  # it may be half written
                 self.target.delete(MARKER)
 
     def _take(self) -> None:
-        found = self._storage.names()
-        if MARKER in found and self._resume:
+        names = self._storage.names()
+        if MARKER in names and self._resume:
             self._take_over()
             return
-        if found and not self._overwrite:
-            raise StoreExistsError(_taken(self._storage, found))
-        if found:
-            self._replaceable = check_replaceable(self._storage, found)
+        if names and not self._overwrite:
+            raise StoreExistsError(_taken(self._storage, names))
+        if names:
+            self._replaceable = check_replaceable(self._storage, names)
             self.target = self._storage.sibling(NEW)
             self._made = missing_folders(self.target)
         self.token = self._facts.get("token") or uuid.uuid4().hex
         self._mark = json.dumps({**self._facts, **self._who()}).encode()
         try:
-            self.target.create(MARKER, self._mark, synced=not self._noted)
+            self.target.create(MARKER, self._mark, synced=not self._notes_first)
         except FileExistsError as error:
             raise StoreExistsError(
                 f"{self._storage.url}: somebody else began to write here just now; nothing was written"
@@ -138,30 +138,30 @@ class Claim:
         HELD.add(self.token)
 
     def _take_over(self) -> None:
-        self.found = read_marker(self._storage)
-        _refuse_living(self._storage, self.found)
-        if "recording" in self.found:
+        self.earlier = read_marker(self._storage)
+        _refuse_living(self._storage, self.earlier)
+        if "recording" in self.earlier:
             raise StoreExistsError(f"{self._storage.url} is a recording; photon_gpu.recover finishes it")
         self.token = uuid.uuid4().hex
         HELD.add(self.token)
-        self.note(**{key: value for key, value in self.found.items() if key not in self._who()})
+        self.note(**{key: value for key, value in self.earlier.items() if key not in self._who()})
 
     def note(self, **facts: Any) -> None:
-        """Keep facts in the marker, for whoever takes over."""
+        """Save facts in the marker, for a writer that resumes."""
         self.target.write(MARKER, json.dumps({**self._who(), **facts}).encode())
-        if self._noted and self.target.local:
+        if self._notes_first and self.target.local:
             for folder in {Path(self.target.root), *self._made}:
                 sync_folder(str(folder.parent))
 
     def holds(self) -> bool:
-        """Whether the marker still is ours: nobody took over while this writer slept."""
+        """Whether the marker still is this writer's; another may have taken over while it was suspended."""
         try:
             return bool(read_marker(self.target).get("token") == self.token)
         except FileNotFoundError:
             return False
 
     def publish(self, files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None) -> None:
-        """Write the last files, the very last of which makes the folder a movie, and put it in its place.
+        """Write the last files, then move the movie to its final name if it replaces another.
 
         ``others`` is called before the first is there, and may raise.
         """
@@ -190,9 +190,9 @@ class Claim:
 
     def _refuse_taken(self) -> None:
         if self.token is not None and not self.holds():
-            self._published = True  # what lies there is not ours to clean away
+            self._published = True  # the other writer's files must stay
             raise StoreExistsError(
-                f"{self._storage.url}: somebody else took this place over while it was written"
+                f"{self._storage.url}: another writer took over this folder while the movie was written"
             )
 
     def __exit__(
@@ -241,20 +241,20 @@ def _refuse_living(storage: Storage, marker: dict[str, Any]) -> None:
         )
 
 
-def _taken(storage: Storage, found: list[str]) -> str:
-    if MARKER in found and SUCCESSOR in read_marker(storage):
+def _taken(storage: Storage, names: list[str]) -> str:
+    if MARKER in names and SUCCESSOR in read_marker(storage):
         return (
             f"{storage.url} is being overwritten, or that was interrupted; if nobody is writing there, "
             "photon_gpu.recover finishes it, overwrite=True begins anew"
         )
-    if MARKER in found:
+    if MARKER in names:
         return (
             f"{storage.url} is being written, or its writer was killed; if nobody is writing there, "
             "resume=True goes on, photon_gpu.recover finishes a recording, overwrite=True begins anew"
         )
-    if ARRAY in found:
+    if ARRAY in names:
         return f"{storage.url} exists and holds an array; give another name, or overwrite=True to replace it"
-    return f"{storage.url} exists and holds {len(found)} files, and no movie; give another name"
+    return f"{storage.url} exists and holds {len(names)} files, and no movie; give another name"
 
 
 __all__ = ["ARRAY", "MARKER", "Claim", "alive", "read_marker"]

@@ -1,4 +1,4 @@
-"""Where a movie may be written: which names are refused, and which folders are made and removed."""
+"""Choose the folder that a movie is written to: refuse wrong names, follow links, track new folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FILES = (".tif", ".tiff", ".btf", ".npy", ".npz", ".h5", ".hdf5", ".nwb")
 def destination(
     url: str | os.PathLike[str] | Storage, storage_options: dict[str, Any] | None = None
 ) -> Storage:
-    """The folder that a movie is to be written to.
+    """Return the folder that a movie will be written to.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def check_target(*, overwrite: object, resume: object) -> None:
 
 
 def linked(storage: Storage) -> Storage:
-    """The place that a symbolic link leads to; the same storage where it is no link.
+    """Return the target of a symbolic link, or the same storage if it is no link.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def linked(storage: Storage) -> Storage:
 
 
 def refuse_source(name: str, storage: Storage) -> None:
-    """Stop a movie from being written over the one it is read from, which ``overwrite`` would delete.
+    """Refuse to write a movie over its own source, which ``overwrite`` would delete.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def refuse_source(name: str, storage: Storage) -> None:
 
 
 def missing_folders(storage: Storage) -> list[Path]:
-    """A local place and the folders above it that are not there yet, the innermost first.
+    """Return a local folder and those above it that do not exist yet, the innermost first.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def missing_folders(storage: Storage) -> list[Path]:
 
 
 def remove_empty(folders: Sequence[Path]) -> None:
-    """Remove folders that were made in vain; those that hold anything stay."""
+    """Remove the empty ones of these folders."""
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()

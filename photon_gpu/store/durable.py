@@ -1,4 +1,4 @@
-"""Local files that are there, and whole, after a kill or a power cut.
+"""Write local files so that a kill or a power cut leaves the old content or the new, complete.
 
 A file is written under another name, synced, renamed, and its folder synced: whoever looks sees the
 old bytes or the new ones. Source: fsync(2) and rename(2), POSIX.1-2017.
@@ -21,7 +21,7 @@ from typing import IO
 from photon_gpu.engine.runtime.background import Beside
 
 PARTIAL = ".partial-"
-"""What the names of files that are being written begin with; one that is found was never finished."""
+"""Prefix of the names of files that are being written; a file left with it was never finished."""
 _PARTIAL_NAME = re.compile(re.escape(PARTIAL) + r"[0-9a-f]{12}")
 
 _MOST = 1 << 24  # bytes per write call: a signal or a full disk is seen between calls
@@ -39,12 +39,12 @@ def write_file(path: str, data: bytes | memoryview) -> None:
 
 
 def write_unlisted(path: str, data: bytes | memoryview) -> None:
-    """As :func:`write_file`, but a power cut may take the name away until :func:`sync_folder`."""
-    aside = _aside(path, data)
+    """Like :func:`write_file`, but the name survives a power cut only after :func:`sync_folder`."""
+    partial_path = _write_partial(path, data)
     try:
-        os.replace(aside, path)
+        os.replace(partial_path, path)
     except BaseException:
-        remove(aside)
+        remove(partial_path)
         raise
 
 
@@ -70,54 +70,54 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with open(target, "wb") as file:
             yield file
         return
-    aside = os.path.join(os.path.dirname(target), f"{PARTIAL}{uuid.uuid4().hex[:12]}")
+    partial_path = os.path.join(os.path.dirname(target), f"{PARTIAL}{uuid.uuid4().hex[:12]}")
     try:
-        with open(aside, "xb") as file:
+        with open(partial_path, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         if old is not None:
-            os.chmod(aside, stat.S_IMODE(old.st_mode))
-        os.replace(aside, target)
+            os.chmod(partial_path, stat.S_IMODE(old.st_mode))
+        os.replace(partial_path, target)
     except OSError as error:
         if error.errno in _NO_ROOM and error.filename is None:
             error.filename = os.fspath(path)
         raise
     finally:
-        remove(aside)
+        remove(partial_path)
     sync_folder(os.path.dirname(target))
 
 
 def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None) -> None:
-    """Replace files of one folder; the last one is there only if all the others are.
+    """Replace files of one folder; the last one appears only after all the others.
 
     Their bytes are synced at once, by a thread each: a disk takes hardly longer for all than for one.
     ``others`` is called before the first gets its name: what it raises, leaves all as they were.
     """
     made: dict[str, str | BaseException] = {}
 
-    def put_aside(path: str, data: bytes) -> None:
+    def write_partial(path: str, data: bytes) -> None:
         try:
-            made[path] = _aside(path, data)
+            made[path] = _write_partial(path, data)
         except BaseException as error:
             made[path] = error
 
-    beside = [Beside(partial(put_aside, *file)) for file in files[:-1]]
+    beside = [Beside(partial(write_partial, *file)) for file in files[:-1]]
     try:
         for one in beside:
             one.begin()
-        put_aside(*files[-1])
+        write_partial(*files[-1])
         for one in beside:
             one.wait()
         if others is not None:
             others()
         for path, _ in files:
-            aside = made[path]
-            if isinstance(aside, BaseException):
-                raise aside
+            partial_path = made[path]
+            if isinstance(partial_path, BaseException):
+                raise partial_path
             if path == files[-1][0]:
                 sync_folder(os.path.dirname(path))
-            os.replace(aside, path)
+            os.replace(partial_path, path)
     except BaseException:
         for one in beside:
             one.wait()
@@ -129,13 +129,13 @@ def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object]
 
 
 def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
-    """Write a file that must not exist; FileExistsError where it does, and then nothing was changed.
+    """Create a file; FileExistsError if it exists, and then nothing is changed.
 
     Not ``synced``: a power cut may empty it, or take it away, and folders made for it.
     """
-    aside = _aside(path, data, synced=synced)
+    partial_path = _write_partial(path, data, synced=synced)
     try:
-        os.link(aside, path)
+        os.link(partial_path, path)
     except FileExistsError:
         raise
     except _NO_LINKS:
@@ -148,23 +148,23 @@ def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
         finally:
             os.close(descriptor)
     finally:
-        remove(aside)
+        remove(partial_path)
     if synced:
         sync_folder(os.path.dirname(path))
 
 
 def open_file(path: str) -> int:
-    """A descriptor of a file to be written in place, made where it is not there."""
+    """Open a file for writing in place, create it if missing, and return its descriptor."""
     return os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o666)
 
 
 def sync_data(descriptor: int) -> None:
-    """Make the bytes of an open file last, whose length did not change."""
+    """Sync the content of an open file whose length did not change."""
     getattr(os, "fdatasync", os.fsync)(descriptor)
 
 
 def make_folder(path: str, *, synced: bool = True) -> None:
-    """Make a folder and those above it, and sync each entry made, unless not ``synced``."""
+    """Make a folder and those above it; sync the entry of each unless ``synced`` is false."""
     if os.path.isdir(path):
         return
     above = os.path.dirname(path)
@@ -178,7 +178,7 @@ def make_folder(path: str, *, synced: bool = True) -> None:
 
 
 def sync_folder(path: str) -> None:
-    """Make names that were made, changed or removed in a folder last."""
+    """Sync a folder, so that names created, changed or removed in it survive a power cut."""
     if os.name == "nt":  # pragma: no cover - folders cannot be opened there
         return
     descriptor = os.open(path or ".", os.O_RDONLY | _CLOEXEC)
@@ -189,18 +189,18 @@ def sync_folder(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file; missing is fine."""
+    """Remove a file if it exists."""
     with suppress(FileNotFoundError):
         os.unlink(path)
 
 
 def rename(path: str, to: str) -> None:
-    """Give a file another name, replacing what has it."""
+    """Rename a file, replacing one that has the new name."""
     os.replace(path, to)
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file name is one that this module gives to files that are being written.
+    """Whether a file name is one that this module gives to unfinished files.
 
     >>> is_partial(".partial-0123456789ab"), is_partial(".partial-notes")
     (True, False)
@@ -228,7 +228,7 @@ def exchange(path: str, other: str) -> bool:
 
 
 def remove_folder_if_empty(path: str) -> list[str]:
-    """Remove a folder that holds nothing; returns the names of what it holds otherwise."""
+    """Remove a folder if it is empty; otherwise return the names in it."""
     try:
         os.rmdir(path)
     except FileNotFoundError:
@@ -242,7 +242,7 @@ def remove_folder_if_empty(path: str) -> list[str]:
 
 
 def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = None) -> int:
-    """Write every byte, at the end or from ``offset`` on; returns how many."""
+    """Write all bytes, at the end or at ``offset``, and return their number."""
     view = memoryview(data).cast("B")
     done = 0
     while done < len(view):
@@ -254,13 +254,13 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = No
     return done
 
 
-def _aside(path: str, data: bytes | memoryview, *, synced: bool = True) -> str:
+def _write_partial(path: str, data: bytes | memoryview, *, synced: bool = True) -> str:
     folder = os.path.dirname(path)
-    aside = os.path.join(folder, f"{PARTIAL}{uuid.uuid4().hex[:12]}")
+    partial_path = os.path.join(folder, f"{PARTIAL}{uuid.uuid4().hex[:12]}")
     for attempts_left in reversed(range(100)):
         make_folder(folder, synced=synced)
         try:
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+            descriptor = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
             break
         except FileNotFoundError:
             # Somebody removed the empty folder between the two calls.
@@ -272,10 +272,10 @@ def _aside(path: str, data: bytes | memoryview, *, synced: bool = True) -> str:
             os.fsync(descriptor)
     except BaseException:
         os.close(descriptor)
-        remove(aside)
+        remove(partial_path)
         raise
     os.close(descriptor)
-    return aside
+    return partial_path
 
 
 @cache

@@ -1,6 +1,6 @@
-"""Frame times and metadata: what is said of each frame, kept beside the chunk it lies in.
+"""Frame records: the timestamp and metadata of each frame, stored beside its chunk.
 
-Files ``.frames/<chunk>.json``, only where something was said. FORMAT.md, "Frame records".
+Files ``.frames/<chunk>.json``, only for chunks with a timestamp or metadata. FORMAT.md, "Frame records".
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 VERSION = 1
 FOLDER = ".frames"
 LARGEST = 1 << 16
-"""Most bytes of metadata of one frame."""
+"""Maximum size of the metadata of one frame, bytes."""
 
 Record = tuple[float | int | None, str | None]
-"""Timestamp, and metadata as JSON, of one frame."""
+"""Timestamp of one frame, and its metadata as JSON."""
 
 NOTHING: Record = (None, None)
 
 
 def file_name(chunk: int) -> str:
-    """Name of the file of a chunk's records."""
+    """Return the name of the file with a chunk's records."""
     return f"{FOLDER}/{chunk}.json"
 
 
 def chunk_of(name: str) -> int | None:
-    """The chunk whose records a file holds; None for any other file."""
+    """Return the number of the chunk whose records a file holds, None for any other file name."""
     found = re.fullmatch(r"\.frames/(\d{1,18})\.json", name)
     return int(found[1]) if found else None
 
 
 def check(frames: int, timestamp: Any, metadata: Any) -> list[Record] | None:
-    """What was said of ``frames`` frames, as records; None where nothing was.
+    """Normalise per-frame timestamps and metadata; None if neither is given.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def check(frames: int, timestamp: Any, metadata: Any) -> list[Record] | None:
     if timestamp is None and metadata is None:
         return None
     times = _spread(frames, timestamp, "timestamp", np.ndim(timestamp) == 0)
-    said = _spread(frames, metadata, "metadata", isinstance(metadata, dict))
-    return [(_time(t), _json(m)) for t, m in zip(times, said, strict=True)]
+    dicts = _spread(frames, metadata, "metadata", isinstance(metadata, dict))
+    return [(_time(t), _json(m)) for t, m in zip(times, dicts, strict=True)]
 
 
 def skipped(record: Record) -> bool:
-    """Whether a frame stands in for one that was not taken: :meth:`photon_gpu.live.FrameStream.skip`.
+    """Whether a frame was skipped by the acquisition: :meth:`photon_gpu.live.FrameStream.skip`.
 
     >>> skipped((None, '{"skipped": true}')), skipped(NOTHING)
     (True, False)
@@ -63,17 +63,17 @@ def skipped(record: Record) -> bool:
 
 
 def pack(first: int, records: list[Record]) -> bytes | None:
-    """The file of a chunk whose first frame is ``first``; None where nothing was said."""
+    """Return the content of the records file of the chunk that begins at ``first``; None if all are empty."""
     if all(record == NOTHING for record in records):
         return None
     times = [t for t, _ in records]
-    said = [None if m is None else json.loads(m) for _, m in records]
+    dicts = [None if m is None else json.loads(m) for _, m in records]
     content = {
         "records_version": VERSION,
         "first_frame": first,
         "frames": len(records),
         "timestamps": times if any(t is not None for t in times) else None,
-        "metadata": said if any(m is not None for m in said) else None,
+        "metadata": dicts if any(m is not None for m in dicts) else None,
     }
     return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
 
@@ -84,30 +84,30 @@ def unpack(data: bytes, frames: range, where: str) -> tuple[list[Any], list[Any]
         found = json.loads(data)
         version = found["records_version"]
         times = found["timestamps"] or [None] * found["frames"]
-        said = found["metadata"] or [None] * found["frames"]
-        fits = found["first_frame"] == frames.start and len(times) == len(said) == len(frames)
+        dicts = found["metadata"] or [None] * found["frames"]
+        fits = found["first_frame"] == frames.start and len(times) == len(dicts) == len(frames)
         fits = fits and all(t is None or isinstance(t, (int, float)) for t in times)
-        fits = fits and all(m is None or isinstance(m, dict) for m in said)
+        fits = fits and all(m is None or isinstance(m, dict) for m in dicts)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptDataError(f"{where}: not frame records ({error})") from error
     if version != VERSION or not fits:
         raise CorruptDataError(
             f"{where}: not the records, version {VERSION}, of {len(frames)} frames from {frames.start}"
         )
-    return list(times), list(said)
+    return list(times), list(dicts)
 
 
-def _spread(frames: int, given: Any, name: str, single: bool) -> list[Any]:
-    if given is None:
+def _spread(frames: int, values: Any, name: str, single: bool) -> list[Any]:
+    if values is None:
         return [None] * frames
     if single:
         if frames != 1:
             raise InvalidInputError(f"one {name} for {frames} frames; give a list with one for each")
-        return [given]
-    given = list(given)
-    if len(given) != frames:
-        raise InvalidInputError(f"{len(given)} of {name} for {frames} frames; give one for each")
-    return given
+        return [values]
+    values = list(values)
+    if len(values) != frames:
+        raise InvalidInputError(f"{len(values)} of {name} for {frames} frames; give one for each")
+    return values
 
 
 def _time(value: Any) -> float | int | None:

@@ -1,4 +1,4 @@
-"""What every file of a movie should be (``.manifest.json``): size, CRC-32, copies of the metadata.
+"""The manifest (``.manifest.json``): size and CRC-32 of every file, and copies of the metadata.
 
 The last member is a CRC-32 of all bytes before it, so that damage to the manifest is
 never taken for damage to what it lists. FORMAT.md, ".manifest.json".
@@ -26,7 +26,7 @@ _REMEDY = "the movie's files may be whole: see 'photon-gpu verify', then 'photon
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What the manifest says.
+    """The content of a manifest.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Manifest:
 
 
 def entry(data: bytes) -> list[Any]:
-    """``[size, crc]`` of a file, the CRC as eight hexadecimal digits."""
+    """Return a file's entry ``[size, crc]``, the CRC as eight hexadecimal digits."""
     return [len(data), f"{crc32(data):08x}"]
 
 
@@ -56,7 +56,7 @@ def pack(
     metadata: dict[str, bytes] | None = None,
     frames: dict[str, str] | None = None,
 ) -> bytes:
-    """The manifest's bytes.
+    """Return the bytes of a manifest.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def pack(
 
 
 def read(data: bytes, url: str) -> Manifest:
-    """Everything a manifest says, once it has passed its own checksum."""
+    """Check the manifest's own checksum and return its content."""
     tail = _TAIL.search(data)
     failed = f"{url}: {NAME} fails its own checksum; {_REMEDY}"
     if tail and f"{crc32(data[: tail.start()]):08x}".encode() != tail[1]:
@@ -116,12 +116,12 @@ def _entries(files: dict[str, Any]) -> bool:
 
 
 def unpack(data: bytes, url: str) -> dict[str, list[Any]]:
-    """Entries by file name."""
+    """Return a manifest's entries by file name."""
     return read(data, url).files
 
 
 def check(name: str, data: bytes, files: dict[str, list[Any]], url: str) -> None:
-    """Compare a file with its entry; a difference is an error that names the file."""
+    """Raise CorruptDataError if a file differs from its entry."""
     known = files.get(name)
     if known is None:
         raise CorruptDataError(f"{url}: {name} is not in the manifest")
@@ -134,7 +134,7 @@ def check(name: str, data: bytes, files: dict[str, list[Any]], url: str) -> None
 
 
 def check_opened(name: str, data: bytes, files: dict[str, list[Any]], storage: Storage) -> None:
-    """Compare metadata that a movie was opened by with their entry.
+    """Raise CorruptDataError if the metadata that a movie was opened by differ from their entry.
 
     A recording writes ``.zarray`` again and lists it at its end: bytes of an earlier, shorter one
     are no damage where the file by now is what the entry says.

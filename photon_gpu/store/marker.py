@@ -1,4 +1,4 @@
-"""The marker file of a folder that is being written: who writes there, since when, and what."""
+"""The marker file (``.photon-writing``) of a folder that is being written: writer, start and plan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELD: set[str] = set()
 
 
 def read_marker(storage: Storage) -> dict[str, Any]:
-    """What a writer noted; empty where it was killed before it noted anything."""
+    """Return the content of a marker; empty if the writer was killed before it wrote any."""
     try:
         found = json.loads(storage.read(MARKER))
     except (ValueError, RecursionError):
@@ -28,7 +28,7 @@ def read_marker(storage: Storage) -> dict[str, Any]:
 
 
 def alive(marker: dict[str, Any]) -> bool:
-    """Whether the writer is known to live: it is another process of this machine that runs."""
+    """Whether the writer is known to run: it is another process of this machine."""
     pid = marker.get("pid")
     if (
         marker.get("host") != socket.gethostname()
@@ -51,13 +51,13 @@ def alive(marker: dict[str, Any]) -> bool:
 
 
 def started() -> dict[str, str]:
-    """For a marker: when this process started, by which a later one with the same number is told from it."""
+    """Return when this process started, which tells it from a later one with the same number."""
     process = _process(os.getpid())
     return {"started": process[1]} if process else {}
 
 
 def _process(pid: int) -> tuple[str, str] | None:
-    """State and start of a process; None where the system does not tell (no ``/proc``).
+    """Return the state and the start time of a process; None on systems without ``/proc``.
 
     The start is counted from the boot that is named with it, so no change of the clock alters it. Source:
     proc(5).

@@ -1,4 +1,4 @@
-"""``.zarray`` and ``.zattrs``: written in the documented order, read with suspicion."""
+"""The metadata files ``.zarray`` and ``.zattrs``: write them, and validate what is read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from photon_gpu.store.chunk_grid import ChunkGrid
 
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
 CHECK = "fidelity_check"
-"""Key of ``.zattrs``: the lines on which the writer's own check failed; not there where none did."""
+"""Key of ``.zattrs``: the lines of the writer's own check that failed; absent if none did."""
 MOVIE_ID = "photon_movie_id"
 """Key of ``.zattrs``: identity of the movie, which chunks of ``compact`` carry."""
 
@@ -50,7 +50,7 @@ _OURS = frozenset(
 
 @dataclass(frozen=True)
 class Description(ChunkGrid):
-    """What the two metadata files say of a movie.
+    """The content of a movie's two metadata files.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Description(ChunkGrid):
 
 
 def array_of(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) -> dict[str, Any]:
-    """What ``.zarray`` says, keys as documented and no others."""
+    """Return the content of ``.zarray``: exactly the documented keys."""
     return {
         "chunks": list(chunks),
         "compressor": layout.encoding.compressor.to_dict(),
@@ -82,12 +82,12 @@ def array_of(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) ->
 
 
 def array_json(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) -> bytes:
-    """The bytes of ``.zarray``."""
+    """Return the bytes of ``.zarray``."""
     return _dump(array_of(shape, chunks, layout))
 
 
 def attributes_of(layout: Layout) -> dict[str, Any]:
-    """What ``.zattrs`` says of every movie: the documented keys in the documented order, then ours."""
+    """Return the content of ``.zattrs``: the documented keys in the documented order, then ours."""
     encoding = layout.encoding
     attributes: dict[str, Any] = {"codec_version": layout.version, "codec_name": "photon"}
     if encoding.noise is not None:
@@ -110,14 +110,14 @@ def attributes_of(layout: Layout) -> dict[str, Any]:
 def attributes_json(
     layout: Layout, extra: dict[str, Any], failed_check: dict[str, Any] | None = None
 ) -> bytes:
-    """The bytes of ``.zattrs``, with further attributes, and the check's verdict if it failed."""
+    """Return the bytes of ``.zattrs``, with further attributes and, if the check failed, its verdict."""
     attributes = attributes_of(layout)
     check_extra(attributes, extra)
     return _dump({**attributes, **extra, **({CHECK: failed_check} if failed_check else {})})
 
 
 def check_extra(attributes: dict[str, Any], extra: dict[str, Any]) -> None:
-    """InvalidInputError where what else is to be kept in ``.zattrs`` cannot be, or has a key of ours."""
+    """Raise InvalidInputError if a caller's attributes cannot be stored or use a key of photon_gpu."""
     if taken := own_keys(extra, attributes):
         raise InvalidInputError(f"attributes: {taken[0]!r} is photon_gpu's own key; give it another name")
     if extra:
@@ -125,12 +125,12 @@ def check_extra(attributes: dict[str, Any], extra: dict[str, Any]) -> None:
 
 
 def own_keys(extra: dict[str, Any], others: Iterable[str] = ()) -> list[str]:
-    """The keys of a caller's attributes that photon_gpu uses itself, ``others`` among them."""
+    """Return the keys of a caller's attributes that photon_gpu, or ``others``, uses itself."""
     return sorted(set(extra) & {*others, *_OURS})
 
 
 def as_read(extra: Any) -> dict[str, Any]:
-    """A caller's attributes as they will be read back: keys are strings, tuples are lists.
+    """Return a caller's attributes as they will be read back: keys are strings, tuples are lists.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def texts(
     extra: dict[str, Any],
     failed_check: dict[str, Any] | None = None,
 ) -> dict[str, bytes]:
-    """Both files by name, in the order in which they are written."""
+    """Return both files by name, in the order in which they are written."""
     return {
         ATTRIBUTES: attributes_json(layout, extra, failed_check),
         ARRAY: array_json(shape, chunks, layout),
@@ -182,7 +182,7 @@ def texts(
 
 
 def describe(array: bytes, attributes: bytes, url: str) -> Description:
-    """Read both files; anything unknown, absurd or inconsistent is a clear error."""
+    """Parse both files; raise an error for anything unknown, impossible or inconsistent."""
     meta, attrs = _load(array, url, ARRAY), _load(attributes, url, ATTRIBUTES)
     if meta.get("zarr_format") != 2:
         raise UnsupportedVersionError(

@@ -1,4 +1,4 @@
-"""The folder of one movie: its chunk files, and the entries by which the manifest knows them."""
+"""The folder of one movie: write and read chunk files together with their manifest entries."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ class MovieFolder(ChunkGrid):
         return data
 
     def unreadable(self, number: int) -> str:
-        """Return the beginning of an error message: which frames cannot be read."""
+        """Return the beginning of an error message that says which frames cannot be read."""
         frames = self.frames_of(number)
         return f"{self.storage.url}: frames {frames[0]} to {frames[-1]} cannot be read"
 
 
 def read_description(storage: Storage) -> Description:
-    """Read ``.zarray`` and ``.zattrs`` of a folder; FileNotFoundError where one of them is missing."""
+    """Read ``.zarray`` and ``.zattrs`` of a folder; FileNotFoundError if one is missing."""
     return describe(storage.read(ARRAY), storage.read(ATTRIBUTES), storage.url)

@@ -1,4 +1,4 @@
-"""Which files of a folder are a movie's, by the movie's own metadata and never by their names alone."""
+"""Decide which files of a folder belong to a movie, from its metadata and never from names alone."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def remove_own(storage: Storage, *, ours: bool = False, also: Collection[str] = 
 
 
 def some(names: Sequence[str]) -> str:
-    """Up to three names, and how many more there are.
+    """Return up to three names and the number of the others.
 
     >>> some(["a", "b", "c", "d", "e"])
     "'a', 'b', 'c' and 2 more"
@@ -111,13 +111,13 @@ def some(names: Sequence[str]) -> str:
 
 
 def _number(name: str) -> int | None:
-    """The chunk that a file name says it holds, or holds the records of."""
+    """Return the chunk number in the name of a chunk file or records file; None for other names."""
     number = chunk_number(name)
     return frame_records.chunk_of(name) if number is None else number
 
 
 def _is_chunk(storage: Storage, name: str) -> bool:
-    """Whether a file with the name of a chunk is one Blosc frame, as long as the file; records always are."""
+    """Whether a chunk file is exactly one Blosc frame; records files are accepted by name."""
     if chunk_number(name) is None:
         return True
     try:
@@ -143,7 +143,7 @@ def _json(storage: Storage, name: str) -> dict[str, Any]:
 
 
 def _chunks(array: dict[str, Any]) -> tuple[int, int]:
-    """Number of chunks, and of axes, that ``.zarray`` speaks of; zeros where it is damaged."""
+    """Return the numbers of chunks and axes that ``.zarray`` gives; zeros if it is damaged."""
     shape, chunks = array.get("shape"), array.get("chunks")
     if not (isinstance(shape, list) and isinstance(chunks, list) and shape and len(shape) == len(chunks)):
         return 0, 0

@@ -1,4 +1,4 @@
-"""One folder of a store, on any fsspec filesystem: read, write, create, list, delete."""
+"""One folder on any fsspec filesystem: read, write, create, list and delete its files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Storage:
     def at(
         cls, url: str | os.PathLike[str] | Storage, storage_options: dict[str, Any] | None = None
     ) -> Storage:
-        """The folder at a path or URL (``file``, ``memory``, ``s3``, ``gs``, any fsspec protocol)."""
+        """Return the folder at a path or URL (``file``, ``memory``, ``s3``, ``gs``, any fsspec protocol)."""
         if isinstance(url, Storage):
             return url
         text = os.fspath(url)
@@ -77,7 +77,7 @@ class Storage:
 
     @property
     def url(self) -> str:
-        """What to call this place in messages: never with credentials."""
+        """URL for messages, without credentials."""
         return self.root if self.local else without_credentials(str(self.fs.unstrip_protocol(self.root)))
 
     @property
@@ -87,16 +87,16 @@ class Storage:
         return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
 
     def sibling(self, tag: str) -> Storage:
-        """A folder beside this one, of a name nobody has."""
+        """Return a folder beside this one, with a new unique name."""
         name = f"{self.root}.{tag}-{uuid.uuid4().hex[:12]}"
         return Storage(self.fs, name, write_options=self.write_options)
 
     def path(self, name: str) -> str:
-        """Full path of a file."""
+        """Return the full path of a file."""
         return f"{self.root}/{name}"
 
     def read(self, name: str) -> bytes:
-        """Whole content; FileNotFoundError only where the store itself says there is no such file."""
+        """Return a file's content; FileNotFoundError only if the store itself says it does not exist."""
         if self.local:
             return Path(self.path(name)).read_bytes()
         try:
@@ -118,7 +118,7 @@ class Storage:
         )
 
     def write(self, name: str, data: bytes, *, listed: bool = True) -> None:
-        """Write a whole file, replacing it; on a local disk it is there after a power cut too.
+        """Write or replace a whole file; on a local disk it survives a power cut.
 
         Not ``listed``: after a power cut it is whole or not there, until :meth:`write_in_order` is done.
         """
@@ -131,7 +131,7 @@ class Storage:
     def write_in_order(
         self, files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None
     ) -> None:
-        """Write files, the last of which is there only if all others are, and all that were written before.
+        """Write files in order; the last appears only after the others and all earlier writes.
 
         ``others`` is called before the first is there, and may raise.
         """
@@ -144,7 +144,7 @@ class Storage:
             self.write(name, data)
 
     def create(self, name: str, data: bytes, *, synced: bool = True) -> None:
-        """Write a file that must not exist yet; FileExistsError where another writer was first.
+        """Create a file; FileExistsError if another writer was first.
 
         ``data`` must be unlike any other writer's: it tells a retry after a lost answer from a loss.
         Not ``synced``: after a power cut it may be empty or not there.
@@ -163,7 +163,7 @@ class Storage:
             raise FileExistsError(errno.EEXIST, "another writer was first", self.path(name)) from error
 
     def names(self) -> list[str]:
-        """Names of all files below the root, sorted; never from a cache.
+        """Return the names of all files below the root, sorted; never from a cache.
 
         Files that a killed process never finished writing (:func:`photon_gpu.store.durable.is_partial`) are
         part of no movie and are left out.
@@ -181,14 +181,14 @@ class Storage:
         return [name for name in names if not durable.is_partial(name.split("/")[-1])]
 
     def delete_partial(self) -> None:
-        """Remove what a killed process left half written; only where nobody writes any more."""
+        """Remove files that a killed process left unfinished; call it only when nobody writes."""
         if self.local:
             for path in Path(self.root).rglob(f"{durable.PARTIAL}*"):
                 if durable.is_partial(path.name):
                     durable.remove(str(path))
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of each file below the root, by name, from one listing; never from a cache."""
+        """Return the size of each file below the root by name, from one listing; never from a cache."""
         self.fs.invalidate_cache(self.root)
         try:
             found = self.fs.find(self.root, detail=True)
@@ -198,12 +198,12 @@ class Storage:
         return {path[len(prefix) :]: file["size"] for path, file in found.items() if path.startswith(prefix)}
 
     def exists(self, name: str) -> bool:
-        """Whether a file is there, asked of the store itself."""
+        """Whether a file exists, asked of the store, not of a cache."""
         self.fs.invalidate_cache(self.root)
         return bool(self.fs.exists(self.path(name)))
 
     def delete(self, name: str) -> None:
-        """Delete one file; missing is fine."""
+        """Delete one file if it exists."""
         if self.local:
             durable.remove(self.path(name))
             return
@@ -213,15 +213,17 @@ class Storage:
             return
 
     def delete_for_certain(self, name: str) -> None:
-        """Delete one file, and look: where a whole bucket is not found, nothing was deleted."""
+        """Delete one file and check that it is gone: a missing bucket looks like a missing file."""
         self.delete(name)
         if self.exists(name):
             raise OSError(
-                errno.EBUSY, "the store took it for deleted, and it is still there", self.path(name)
+                errno.EBUSY,
+                "the store reported the delete as successful, but the object still exists",
+                self.path(name),
             )
 
     def delete_folder(self) -> None:
-        """Delete everything below the root, ``.zarray`` first: what is half deleted does not open."""
+        """Delete everything below the root, ``.zarray`` first, so that a half-deleted movie does not open."""
         names = self.names()
         for name in sorted(names, key=lambda name: name != ".zarray"):
             self.delete(name)
@@ -247,7 +249,7 @@ def _disk() -> Any:
 
 
 def without_credentials(text: str) -> str:
-    """Text whose URLs may be shown: no password, and no query of http, which is where signatures come.
+    """Hide passwords and HTTP query strings (which hold signatures) in the URLs of a text.
 
     >>> without_credentials("cannot reach https://me:secret@host/run.zarr?X-Amz-Signature=0ab, try later")
     'cannot reach https://me:***@host/run.zarr?*** try later'
@@ -257,7 +259,7 @@ def without_credentials(text: str) -> str:
 
 
 def _names_below(root: str) -> Iterator[str]:
-    """Sizes of all files below a folder, links to folders not followed; no ``stat`` per file."""
+    """Yield the names of all files below a folder, without following links or a ``stat`` per file."""
     for folder, folders, files in os.walk(root):
         below = Path(folder).relative_to(root).as_posix() + "/" if folder != root else ""
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
@@ -274,7 +276,7 @@ def _archived(error: BaseException | None) -> bool:
 
 
 def read_required(storage: Storage, name: str, what: str) -> bytes:
-    """A file that must be there, or an error that names it and what is lost with it."""
+    """Read a file; if it is missing, raise CorruptDataError that says what is lost."""
     try:
         return storage.read(name)
     except FileNotFoundError as error:

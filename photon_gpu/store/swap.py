@@ -1,4 +1,4 @@
-"""Overwriting: put a new movie in the place of an old one, and find what an interrupted overwrite left.
+"""Overwrite a movie with a new one, and find what an interrupted overwrite left.
 
 FORMAT.md, "Overwriting".
 """
@@ -27,7 +27,7 @@ _IN_ORDER = {manifest.NAME: 1, ATTRIBUTES: 2, ARRAY: 3}
 
 @dataclass(frozen=True)
 class Replaceable:
-    """A folder that an overwrite may replace, as it was when the overwrite began.
+    """A folder that an overwrite may replace, identified as it was at the start.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Replaceable:
     identity: object
 
     def check_unchanged(self) -> None:
-        """Raise StoreExistsError unless the same movie is there, and nobody writes it."""
+        """Raise StoreExistsError if another movie is there now, or somebody writes it."""
         names = self.storage.names()
         if not names:
             return  # somebody removed it: its place is free
@@ -52,7 +52,7 @@ class Replaceable:
             )
 
     def replace_with(self, new: Storage, facts: dict[str, Any]) -> None:
-        """Put the finished movie ``new`` in this place.
+        """Move the finished movie ``new`` to this name.
 
         Files that are no part of the old movie are kept, and a PhotonWarning names them.
 
@@ -139,7 +139,7 @@ def check_replaceable(storage: Storage, names: list[str], *, foreign_too: bool =
 
 
 def left_behind(storage: Storage) -> list[Storage]:
-    """Folders beside a place that interrupted overwrites of it left: new movies, or old ones."""
+    """Return the folders, new movies or old ones, that interrupted overwrites left beside a movie."""
     parent, slash, name = storage.root.rpartition("/")
     try:
         if storage.local:
@@ -158,7 +158,7 @@ def left_behind(storage: Storage) -> list[Storage]:
 
 
 def left_behind_text(storage: Storage) -> str:
-    """One sentence that names what :func:`left_behind` finds and the remedy; empty where nothing is."""
+    """Return a sentence that names what :func:`left_behind` finds and the remedy; empty if nothing."""
     found = left_behind(storage)
     if not found:
         return ""
@@ -180,7 +180,7 @@ def is_whole(storage: Storage) -> bool:
 
 
 def put_back(storage: Storage) -> str | None:
-    """Finish the interrupted overwrite of a place where no movie is.
+    """Finish an interrupted overwrite if no movie is at the name.
 
     Returns
     -------
@@ -255,13 +255,13 @@ def _identity(storage: Storage) -> object:
 
 
 def _rename(one: Storage, other: Storage) -> None:
-    """Move a folder, for good: the new name survives a power cut."""
+    """Rename a folder so that the new name survives a power cut."""
     Path(one.root).rename(other.root)
     durable.sync_folder(str(Path(other.root).parent))
 
 
 def _begin_copy(storage: Storage, new: Storage, facts: dict[str, Any]) -> None:
-    """Note in the place which movie is going to be copied there, so that a kill loses its name to nobody."""
+    """Write to the marker which movie will be copied here, so that recovery finds it after a kill."""
     marker = json.dumps({**facts, SUCCESSOR: new.root.split("/")[-1]}).encode()
     if MARKER in storage.names():  # of a writer that was killed
         storage.write(MARKER, marker)
@@ -273,7 +273,7 @@ def _begin_copy(storage: Storage, new: Storage, facts: dict[str, Any]) -> None:
 
 
 def _finish_copy(storage: Storage, new: Storage) -> None:
-    """Copy a movie over another: ``.zarray`` of the old goes first, that of the new comes last."""
+    """Copy a movie over another: delete the old ``.zarray`` first, write the new one last."""
     names, coming = storage.names(), new.names()
     own = own_names(storage, names) - {MARKER}
     storage.delete(ARRAY)

@@ -208,14 +208,14 @@ def encode_with(
                 "check='full' compares every pixel, and frames on a GPU are never sent down unasked: "
                 "frames.get() does"
             )
-        with Claim(storage, overwrite=overwrite, resume=resume, noted=True) as claim:
+        with Claim(storage, overwrite=overwrite, resume=resume, notes_first=True) as claim:
             start = time.perf_counter()
             stages = Stages()
             with stages.timed("estimate"):
                 settled = auto_noise.settle(movie, accepted.encoding, settings)
             settled.warn()
             accepted = replace(accepted, encoding=settled.encoding)
-            tuned = tune(movie, accepted, settings, claim.target, claim.found.get("plan"), stages=stages)
+            tuned = tune(movie, accepted, settings, claim.target, claim.earlier.get("plan"), stages=stages)
             choice, layout = tuned.choice, tuned.layout
             scheduler = ChunkScheduler(
                 movie, claim.target, layout, frames, threads, settings.budget_bytes, stages, progress

@@ -110,11 +110,11 @@ def test_a_marker_that_will_be_noted_is_synced_with_the_note(tmp_path, monkeypat
     synced = []
     monkeypatch.setattr(durable, "sync_folder", synced.append)
     store = Storage.at(tmp_path / "m.zarr")
-    with Claim(store, overwrite=False, noted=True) as claim:
+    with Claim(store, overwrite=False, notes_first=True) as claim:
         assert str(tmp_path / "m.zarr") not in synced
         with (
             pytest.raises(StoreExistsError, match="being written"),
-            Claim(store, overwrite=False, noted=True),
+            Claim(store, overwrite=False, notes_first=True),
         ):
             pass
         claim.note(plan="this")
@@ -129,7 +129,7 @@ def test_a_place_that_somebody_took_over_meanwhile_is_left_to_him(store):
     """A writer that slept, and whose movie another one went on with."""
     late = []
     with (
-        pytest.raises(StoreExistsError, match="took this place over"),
+        pytest.raises(StoreExistsError, match="another writer took over"),
         Claim(store, overwrite=False) as claim,
     ):
         store.write(MARKER, json.dumps({"token": "another's"}).encode())
@@ -144,7 +144,7 @@ def test_a_noted_claim_has_synced_every_folder_made_for_it(tmp_path, monkeypatch
     seen = lambda path: (synced.append(os.path.realpath(path)), sync(path))[1]  # noqa: E731
     monkeypatch.setattr(durable, "sync_folder", seen)
     monkeypatch.setattr("photon_gpu.store.claim.sync_folder", seen)
-    with Claim(Storage.at(tmp_path / made), overwrite=False, noted=True) as claim:
+    with Claim(Storage.at(tmp_path / made), overwrite=False, notes_first=True) as claim:
         assert not synced
         claim.note(plan={})
         place = tmp_path / made

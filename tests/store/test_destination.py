@@ -9,6 +9,7 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu.cluster.encode_many import encode_many
+from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.reader.export import export
 from photon_gpu.store.claim import Claim
@@ -37,14 +38,14 @@ def test_overwriting_replaces_movies_exports_and_what_a_killed_writer_left(tmp_p
     pg.encode(MOVIE, tmp_path / "movie.zarr", noise=pg.NoiseModel())
     export(pg.open(tmp_path / "movie.zarr"), tmp_path / "exported.zarr")
     killed = {
-        ".photon-writing": '{"token": "0123", "pid": 1, "host": "another"}',
-        "0.0.0": "x",
-        "12.0.0": "x",
+        ".photon-writing": b'{"token": "0123", "pid": 1, "host": "another"}',
+        "0.0.0": blosc.compress(MOVIE, blosc.Compressor()),
+        "12.0.0": blosc.compress(MOVIE, blosc.Compressor()),
     }
-    for place, files in {"killed": killed, "at once": {".photon-writing": ""}}.items():
+    for place, files in {"killed": killed, "at once": {".photon-writing": b""}}.items():
         (tmp_path / f"{place}.zarr").mkdir()
         for name, content in files.items():
-            (tmp_path / f"{place}.zarr" / name).write_text(content)
+            (tmp_path / f"{place}.zarr" / name).write_bytes(content)
     documented = tmp_path / "documented.zarr"
     pg.encode(MOVIE, documented, chunk_frames=2, noise=pg.NoiseModel())
     (documented / ".manifest.json").unlink()
