@@ -12,6 +12,7 @@ from photon_gpu.live.feeds import Feed
 from photon_gpu.live.state.status import LiveStatus
 from photon_gpu.live.writer import LiveWriter
 from photon_gpu.settings import RecordSettings
+from photon_gpu.writer.report import failed_rows, in_columns
 
 _TELL_SECONDS = 0.5
 
@@ -74,16 +75,14 @@ class RecordReport:
             ("ratio", f"{status.ratio:.2f}"),
             ("worst append", f"{status.worst_append_seconds * 1e3:,.1f} ms"),
             *([("tried again", f"{status.retries} times")] if status.retries else []),
-            *(("FAIL", f"{c['title']}: {c['found']}") for c in self.checks if c["status"] == "FAIL"),
+            *failed_rows(self.checks),
             *(("note", note) for note in status.notes),
             *(("warning", text) for text in status.warnings),
             *(("not taken", text) for text in self.unread),
         ]
 
     def __str__(self) -> str:
-        rows = self.rows()
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+        return in_columns(self.rows())
 
 
 def record(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -118,13 +119,27 @@ class EncodeReport:
             ("backend", f"{self.backend} ({self.why}), {self.workers} threads"),
         ]
         rows += [("checked", self.checked)] if self.checked else []
-        rows += [("FAIL", f"{c['title']}: {c['found']}") for c in self.checks if c["status"] == "FAIL"]
+        rows += failed_rows(self.checks)
         return rows + [("note", note) for note in self.notes]
 
     def __str__(self) -> str:
-        rows = self.rows()
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+        return in_columns(self.rows())
+
+
+def failed_rows(checks: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """A row of a report for each line of a check that fails."""
+    return [("FAIL", f"{line['title']}: {line['found']}") for line in checks if line["status"] == "FAIL"]
+
+
+def in_columns(rows: Sequence[tuple[str, str]]) -> str:
+    """The rows of a report as text: names in one column, values in the next.
+
+    >>> print(in_columns([("ratio", "5.2"), ("stored as", "compact")]))
+    ratio      5.2
+    stored as  compact
+    """
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
 def little_light(mean: float, encoding: Encoding) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from photon_gpu.cli import console, options
 from photon_gpu.cli.console import spoken
 from photon_gpu.store.chunk_grid import chunk_number
+from photon_gpu.writer.report import in_columns
 
 if TYPE_CHECKING:
     from photon_gpu.reader.movie import Movie
@@ -31,10 +32,8 @@ def info(
     """
     from photon_gpu.reader.open import open as open_movie
 
-    storage_options = options.pairs(storage_option, "--storage-option")
-    return MovieInfo.of(
-        open_movie(movie, storage_options=storage_options if options.is_remote(movie) else None)
-    )
+    storage_options = options.storage_options(storage_option, movie)
+    return MovieInfo.of(open_movie(movie, storage_options=storage_options))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +146,4 @@ class MovieInfo:
         return rows + [("note", line) for line in self.notes]
 
     def __str__(self) -> str:
-        rows = self.rows()
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+        return in_columns(self.rows())
