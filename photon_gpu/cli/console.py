@@ -10,10 +10,13 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from photon_gpu import errors
 from photon_gpu.store.storage import without_credentials
+
+if TYPE_CHECKING:
+    from photon_gpu.live.state.status import LiveStatus
 
 Tick = Callable[[int, int], None]
 """``tick(frames_done, frames_in_all)``."""
@@ -79,14 +82,16 @@ class Text:
         With ``to_dict``.
     text : str
     exit_code : int
+    **more
+        What ``--json`` prints after the report's own.
     """
 
-    def __init__(self, report: Any, text: str, exit_code: int = 0) -> None:
-        self._report, self._text, self.exit_code = report, text, exit_code
+    def __init__(self, report: Any, text: str, exit_code: int = 0, **more: Any) -> None:
+        self._report, self._text, self.exit_code, self._more = report, text, exit_code, more
 
     def to_dict(self) -> dict[str, Any]:
-        """The report's own."""
-        return dict(self._report.to_dict())
+        """The report's own, and what was added."""
+        return {**self._report.to_dict(), **self._more}
 
     def table(self) -> Any:
         """The text, as it is."""
@@ -265,6 +270,20 @@ def progress(what: str, frame_nbytes: int | None) -> Iterator[Tick | None]:
             bar.update(task, completed=done * unit)
 
         yield tick
+
+
+@contextlib.contextmanager
+def status_line() -> Iterator[Callable[[LiveStatus], None] | None]:
+    """Show a recording's status in one line on stderr, if that is a terminal."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
+        yield lambda status: live.update(Text(str(status), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
 def _finite(value: Any) -> Any:

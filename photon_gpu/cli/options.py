@@ -1,11 +1,13 @@
-"""Options that several commands share, so that they mean the same everywhere."""
+"""Options that several commands share, alone or as a group, so that they mean the same everywhere."""
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -13,6 +15,7 @@ from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from photon_gpu.engine.model.noise import NoiseModel
+    from photon_gpu.settings import EncodeSettings, RecordSettings
 
 RUNNING = "Running"
 """Panel, in the help of a command, of the options that all commands have."""
@@ -91,6 +94,134 @@ TrustNoise = Annotated[
         "contradicts them.",
     ),
 ]
+Destination = Annotated[
+    str,
+    typer.Argument(
+        metavar="DST", help="Folder to make, or its URL: s3://bucket/movie.zarr.", show_default=False
+    ),
+]
+Gain = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="ADU/PHOTON",
+        help="By how much one photon raises a pixel's value: the slope of variance against mean.",
+        show_default="estimated from the frames, and kept with DST",
+    ),
+]
+Offset = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="ADU",
+        help="A pixel's mean value in the dark.",
+        show_default="with --gain: 0",
+    ),
+]
+Variance = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="ADU^2",
+        help="A pixel's variance in the dark: read noise, in ADU, squared.",
+        show_default="with --gain: 0",
+    ),
+]
+NoiseFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="estimate|MOVIE",
+        help="Instead of --gain: estimate it from the first frames (as without either), or take it from an "
+        "earlier movie.",
+        show_default=False,
+    ),
+]
+Step = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="SIGMA",
+        help="How finely values are kept, in units of their own noise. 0.5 adds 2 % to the noise's variance, "
+        "1.0 adds 8 %; smaller is finer and larger.",
+        show_default="0.5",
+    ),
+]
+LayoutOption = Annotated[
+    str,
+    typer.Option(
+        metavar="plain|compact|lossless",
+        help="plain: any Zarr reader opens it, as values of noise 1. compact: smaller and faster, any Python "
+        "with photon_gpu opens it, as counts. lossless: every bit is kept.",
+    ),
+]
+Preset = Annotated[str, typer.Option(metavar="fast|balanced|small", help="How hard to try for a small file.")]
+Predictor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="none|mean|past|full|spatial|moving",
+        help="How compact predicts a pixel from others.",
+        show_default="tried on a sample",
+    ),
+]
+Compressor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME-LEVEL-SHUFFLE",
+        help="Blosc's settings, as in zstd-5-bitshuffle.",
+        show_default="tried on a sample",
+    ),
+]
+Dither = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole,
+        metavar="SEED",
+        help="Add a known pattern before rounding and subtract it after: averages of many frames have no "
+        "bias then.",
+        show_default="off",
+    ),
+]
+ChunkFrames = Annotated[
+    int | None,
+    typer.Option(parser=whole, metavar="FRAMES", help="Frames per file.", show_default="100"),
+]
+EncodeCheck = Annotated[
+    str,
+    typer.Option(
+        metavar="off|on|full|sample",
+        help="on: read every chunk back before it is done, and compare a sample with SRC. full: compare "
+        "every pixel with it. sample: compare a sample of what is encoded with SRC, and read nothing back. "
+        "If it fails, DST is kept, marked as failing, and the command ends with 1.",
+    ),
+]
+RecordCheck = Annotated[
+    str,
+    typer.Option(
+        metavar="on|off",
+        help="on: compare a sample of what is encoded with the frames. If it fails, DST is kept, marked as "
+        "failing, and the command ends with 1.",
+    ),
+]
+Durability = Annotated[
+    str,
+    typer.Option(
+        metavar="frame|chunk",
+        help="frame: each frame is on the spool's disk before it counts, and survives a power cut. chunk: "
+        "each chunk.",
+    ),
+]
+SpoolFolder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="On a fast local disk; takes the frames while the store is away.",
+        show_default="for frame: beside DST",
+    ),
+]
+QueueBytes = Annotated[
+    float,
+    typer.Option(parser=number, metavar="BYTES", help="Memory for frames that wait."),
+]
 TriedGain = Annotated[
     float | None,
     typer.Option(
@@ -133,6 +264,131 @@ Debug = Annotated[
         "--debug", metavar="", help="On an error, print where it came from.", rich_help_panel=RUNNING
     ),
 ]
+
+
+def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a parameter of a command whose type is a dataclass stand for the options that are its fields.
+
+    Parameters
+    ----------
+    command : callable
+        With a keyword for each option, or group of options.
+
+    Returns
+    -------
+    callable
+        With a keyword for each option, as Typer reads it; it makes the groups and calls ``command``.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name in groups:
+            parameters += _options_of(groups[parameter.name])
+        else:
+            kind, hint = inspect.Parameter.KEYWORD_ONLY, hints[parameter.name]
+            parameters.append(parameter.replace(kind=kind, annotation=hint))
+
+    def run(**values: Any) -> Any:
+        made = {
+            name: group(**{one.name: values.pop(one.name) for one in fields(group)})
+            for name, group in groups.items()
+        }
+        return command(**values, **made)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _options_of(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name]
+        )
+        for one in fields(group)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """The options of ``encode`` that become :class:`~photon_gpu.settings.EncodeSettings`."""
+
+    gain: Gain = None
+    offset: Offset = None
+    variance: Variance = None
+    trust_noise: TrustNoise = False
+    step: Step = None
+    layout: LayoutOption = "plain"
+    preset: Preset = "balanced"
+    predictor: Predictor = None
+    compressor: Compressor = None
+    dither: Dither = None
+    chunk_frames: ChunkFrames = None
+    check: EncodeCheck = "on"
+    backend: Backend = "auto"
+    workers: Workers = None
+
+    def settings(self) -> EncodeSettings:
+        """The settings that were typed."""
+        from photon_gpu.settings import EncodeSettings
+
+        return EncodeSettings(**self._typed())
+
+    def _typed(self) -> dict[str, Any]:
+        typed = {one.name: getattr(self, one.name) for one in fields(self)}
+        typed["noise"] = noise_model(*(typed.pop(name) for name in ("gain", "offset", "variance")))
+        typed["check"] = _check(self.check)
+        if self.step is None:
+            del typed["step"]
+        return typed
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordOptions(EncodeOptions):
+    """The options that ``record`` and ``watch`` share; most become the settings of a recording."""
+
+    noise_from: NoiseFrom = None
+    layout: LayoutOption = "compact"
+    preset: Preset = "fast"
+    check: RecordCheck = "on"
+    durability: Durability = "chunk"
+    spool: SpoolFolder = None
+    queue_bytes: QueueBytes = 512e6
+    storage_option: StorageOption = None
+
+    def settings(self) -> RecordSettings:
+        """The settings that were typed."""
+        from photon_gpu.settings import RecordSettings
+
+        if self.check not in ("on", "off"):
+            raise typer.BadParameter(f"--check is {self.check!r}; allowed are on, off")
+        typed = self._typed()
+        for name in ("noise_from", "spool", "storage_option"):
+            del typed[name]
+        return RecordSettings(**typed)
+
+    def for_writer(self, dst: str) -> dict[str, Any]:
+        """What :meth:`photon_gpu.LiveWriter.with_settings` takes: the settings, and what goes beside them."""
+        settings = self.settings()
+        if settings.noise is not None and self.noise_from:
+            raise InvalidInputError("--noise-from and --gain, --offset, --variance exclude each other")
+        return {
+            "settings": settings,
+            "noise": self.noise_from,
+            "spool": self.spool,
+            "storage_options": storage_options(self.storage_option, dst),
+        }
+
+
+def _check(text: str) -> bool | str:
+    modes: dict[str, bool | str] = {"off": False, "on": True, "full": "full", "sample": "sample"}
+    if text not in modes:
+        raise typer.BadParameter(f"--check is {text!r}; allowed are off, on, full, sample")
+    return modes[text]
+
 
 # Of these "123" is a text: names of things, and what opens a store.
 _TEXTS = ("key", "secret", "token", "password", "username", "user", "dataset", "path")

@@ -1,9 +1,15 @@
 """Options that commands share."""
 
+import inspect
+from dataclasses import fields
+
 import pytest
 
+from photon_gpu.cli import options
 from photon_gpu.cli.options import is_remote, pairs
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.settings import EncodeSettings, RecordSettings
 
 
 def test_values_are_read_as_json_where_that_is_meant():
@@ -48,3 +54,41 @@ def test_which_places_are_remote():
         True,
         True,
     ]
+
+
+@pytest.mark.parametrize(
+    ("group", "settings"),
+    [(options.EncodeOptions, EncodeSettings), (options.RecordOptions, RecordSettings)],
+)
+def test_what_is_not_typed_has_the_default_of_the_library(group, settings):
+    assert group().settings() == settings()
+
+
+def test_what_is_typed_becomes_a_setting():
+    typed = {
+        "step": 1.0,
+        "predictor": "mean",
+        "dither": 3,
+        "chunk_frames": 7,
+        "workers": 2,
+        "trust_noise": True,
+    }
+    for group in (options.EncodeOptions, options.RecordOptions):
+        made = group(layout="compact", gain=2.0, check="off", **typed).settings()
+        assert {name: getattr(made, name) for name in typed} == typed
+        assert (made.noise, made.check) == (NoiseModel(gain=2.0), False)
+    given = options.RecordOptions(spool="fast", storage_option=["anon=true"]).for_writer("s3://bucket/m.zarr")
+    assert (given["spool"], given["storage_options"]) == ("fast", {"anon": True})
+
+
+def test_a_group_stands_for_its_options():
+    @options.grouped
+    def command(src: str, asked: options.EncodeOptions, json: options.Json = False):
+        """Help."""
+        return src, asked, json
+
+    names = list(inspect.signature(command).parameters)
+    assert names == ["src", *(one.name for one in fields(options.EncodeOptions)), "json"]
+    values = {one.name: one.default for one in fields(options.EncodeOptions)} | {"step": 2.0}
+    assert command(src="a", json=True, **values) == ("a", options.EncodeOptions(step=2.0), True)
+    assert command.__doc__ == "Help."

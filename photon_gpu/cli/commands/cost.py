@@ -69,7 +69,7 @@ def cost(
     else:
         found = _measured(
             movie,
-            options.pairs(storage_option, "--storage-option"),
+            options.storage_options(storage_option, movie),
             common,
             {
                 "noise": options.noise_model(gain, offset, variance),
@@ -81,14 +81,13 @@ def cost(
 
 
 def _measured(
-    movie: str, storage_options: dict[str, Any], common: dict[str, Any], wanted: dict[str, Any]
+    movie: str, storage_options: dict[str, Any] | None, common: dict[str, Any], wanted: dict[str, Any]
 ) -> Any:
     """Cost of movies like a stored one, or like a file that is tried on a sample."""
     from photon_gpu.errors import CorruptDataError, StoreNotFoundError
     from photon_gpu.tools import cost as costs
 
     try:
-        remote = storage_options if options.is_remote(movie) else None
-        return costs.from_movie(movie, storage_options=remote, **common)
+        return costs.from_movie(movie, storage_options=storage_options, **common)
     except (StoreNotFoundError, CorruptDataError):
         return costs.from_source(movie, encode_options=wanted, **common)

@@ -57,12 +57,11 @@ def decode(
     from photon_gpu.reader.export import export
     from photon_gpu.reader.open import open as open_movie
 
-    storage_options = options.pairs(storage_option, "--storage-option")
     opened = open_movie(
         movie,
         backend=backend,
         workers=workers,
-        storage_options=storage_options if options.is_remote(movie) else None,
+        storage_options=options.storage_options(storage_option, movie),
     )
     itemsize = 8 if stabilized else opened.counts.dtype.itemsize
     with console.progress("decoding", opened.size // len(opened) * itemsize) as tick:
@@ -73,7 +72,7 @@ def decode(
             frames=frame_range(frames, len(opened)),
             overwrite=overwrite,
             progress=tick,
-            storage_options=storage_options if options.is_remote(out) else None,
+            storage_options=options.storage_options(storage_option, out),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -97,7 +97,8 @@ def estimate(
         saved = plot
     text = [console.spoken(str(found)), *_advice(found, src)]
     text += [f"  saved {saved}"] if saved else [f"  {note}" for note in notes]
-    return console.Text(_With(found, saved, notes), "\n".join(text), 1 if found.verdict == "REFUSE" else 0)
+    refused = found.verdict == "REFUSE"
+    return console.Text(found, "\n".join(text), int(refused), layout=found.layout, plot=saved, notes=notes)
 
 
 def _advice(found: NoiseEstimate, src: str) -> list[str]:
@@ -110,18 +111,3 @@ def _advice(found: NoiseEstimate, src: str) -> list[str]:
         f"  to encode with it: photon-gpu encode {src} DST --gain {model.gain:.5g} --offset "
         f"{model.offset:.5g}{read}"
     ]
-
-
-class _With:
-    """An estimate, and the picture it was drawn in."""
-
-    def __init__(self, found: NoiseEstimate, saved: str | None, notes: list[str]) -> None:
-        self._found, self._saved, self._notes = found, saved, notes
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            **self._found.to_dict(),
-            "layout": self._found.layout,
-            "plot": self._saved,
-            "notes": self._notes,
-        }

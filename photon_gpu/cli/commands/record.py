@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photon_gpu.cli import console, options, recording
+from photon_gpu.cli import console, options
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from photon_gpu.live.feeds import Feed
 
 
+@options.grouped
 def record(
     src: Annotated[
         str,
@@ -27,7 +28,8 @@ def record(
             show_default=False,
         ),
     ],
-    dst: recording.Dst,
+    dst: options.Destination,
+    *,
     shape: Annotated[
         str | None,
         typer.Option(
@@ -60,22 +62,7 @@ def record(
             parser=options.number, metavar="S", help="A file that did not grow for so long is complete."
         ),
     ] = 10.0,
-    gain: recording.Gain = None,
-    offset: recording.Offset = None,
-    variance: recording.Variance = None,
-    noise_from: recording.NoiseFrom = None,
-    trust_noise: options.TrustNoise = False,
-    step: recording.Step = 0.5,
-    layout: recording.LayoutOption = "compact",
-    preset: recording.Preset = "fast",
-    chunk_frames: recording.ChunkFrames = None,
-    durability: recording.Durability = "chunk",
-    spool: recording.SpoolFolder = None,
-    queue_bytes: recording.QueueBytes = 512e6,
-    check: recording.Check = "on",
-    backend: options.Backend = "auto",
-    workers: options.Workers = None,
-    storage_option: options.StorageOption = None,
+    asked: options.RecordOptions,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -91,27 +78,8 @@ def record(
     """
     from photon_gpu.live.session import record as record_feed
 
-    given = recording.writer_options(
-        gain=gain,
-        offset=offset,
-        variance=variance,
-        noise_from=noise_from,
-        dst=dst,
-        storage_option=storage_option,
-        trust_noise=trust_noise,
-        step=step,
-        layout=layout,
-        preset=preset,
-        chunk_frames=chunk_frames,
-        durability=durability,
-        spool=spool,
-        queue_bytes=queue_bytes,
-        check=check,
-        backend=backend,
-        workers=workers,
-    )
-    with _feed(src, shape, dtype, rate, frames, idle_seconds) as feed, recording.line() as tell:
-        return record_feed(feed, dst, tell=tell, **given)
+    with _feed(src, shape, dtype, rate, frames, idle_seconds) as feed, console.status_line() as tell:
+        return record_feed(feed, dst, tell=tell, **asked.for_writer(dst))
 
 
 @contextlib.contextmanager

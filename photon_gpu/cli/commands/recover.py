@@ -51,7 +51,6 @@ def recover(
     """
     from photon_gpu.live.recovery.recover import recover as recover_recording
 
-    remote = options.is_remote(url or where)
     found = recover_recording(
         where,
         url=url,
@@ -59,6 +58,6 @@ def recover(
         discard_spool=discard_spool,
         backend=backend,
         workers=workers,
-        storage_options=options.pairs(storage_option, "--storage-option") if remote else None,
+        storage_options=options.storage_options(storage_option, url or where),
     )
     return console.Text(found, str(found), 1 if found.lost or found.failed else 0)

@@ -40,7 +40,6 @@ def repair(
     from photon_gpu.check.integrity.repair import repair as repair_movie
     from photon_gpu.sources.open import open_source
 
-    storage_options = options.pairs(storage_option, "--storage-option")
     opened = open_source(src, **options.for_source(src, source_option)) if src else nullcontext()
     with opened as source, console.progress("repairing", None) as tick:
         found = repair_movie(
@@ -48,6 +47,6 @@ def repair(
             source,
             workers=workers,
             progress=tick,
-            storage_options=storage_options if options.is_remote(movie) else None,
+            storage_options=options.storage_options(storage_option, movie),
         )
     return console.Text(found, str(found), 0 if found.ok else 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -52,26 +52,13 @@ def report(
     for name in out or ():
         if Path(name).suffix.lower() not in (".html", ".htm", ".png", ".json"):
             raise InvalidInputError(f"{name}: a report is kept as .html, .png or .json")
-    storage_options = options.pairs(storage_option, "--storage-option")
-    stored = open_movie(
-        movie, workers=workers, storage_options=storage_options if options.is_remote(movie) else None
-    )
+    storage_options = options.storage_options(storage_option, movie)
+    stored = open_movie(movie, workers=workers, storage_options=storage_options)
     with (
         open_source(src, **options.for_source(src, source_option)) as source,
         console.progress("comparing", source.frame_nbytes) as tick,
     ):
         found = fidelity(source, stored, full=full, progress=tick)
     kept = [str(found.save(name)) for name in out or ()]
-    return console.Text(
-        _With(found, kept), "\n".join([str(found), *(f"saved {name}" for name in kept)]), 0 if found.ok else 1
-    )
-
-
-class _With:
-    """A report and the files it was kept in."""
-
-    def __init__(self, found: Any, kept: list[str]) -> None:
-        self._found, self._kept = found, kept
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**self._found.to_dict(), "saved": self._kept}
+    text = "\n".join([str(found), *(f"saved {name}" for name in kept)])
+    return console.Text(found, text, 0 if found.ok else 1, saved=kept)

@@ -31,13 +31,12 @@ def verify(
     """
     from photon_gpu.check.integrity.verify import verify as verify_movie
 
-    storage_options = options.pairs(storage_option, "--storage-option")
     with console.progress("verifying", None) as tick:
         found = verify_movie(
             movie,
             deep=deep,
             workers=workers,
             progress=tick,
-            storage_options=storage_options if options.is_remote(movie) else None,
+            storage_options=options.storage_options(storage_option, movie),
         )
     return console.Text(found, str(found), 0 if found.ok else 1)

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from photon_gpu.cli import console, options, recording
+from photon_gpu.cli import console, options
 
 
+@options.grouped
 def watch(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Where TIFFs arrive.", show_default=False)],
-    dst: recording.Dst,
+    dst: options.Destination,
+    *,
     pattern: Annotated[str, typer.Option(metavar="PATTERN", help="Names to take.")] = "*.tif*",
     settle_seconds: Annotated[
         float,
@@ -30,22 +32,7 @@ def watch(
             show_default="never: Ctrl-C ends it",
         ),
     ] = None,
-    gain: recording.Gain = None,
-    offset: recording.Offset = None,
-    variance: recording.Variance = None,
-    noise_from: recording.NoiseFrom = None,
-    trust_noise: options.TrustNoise = False,
-    step: recording.Step = 0.5,
-    layout: recording.LayoutOption = "compact",
-    preset: recording.Preset = "fast",
-    chunk_frames: recording.ChunkFrames = None,
-    durability: recording.Durability = "chunk",
-    spool: recording.SpoolFolder = None,
-    queue_bytes: recording.QueueBytes = 512e6,
-    check: recording.Check = "on",
-    backend: options.Backend = "auto",
-    workers: options.Workers = None,
-    storage_option: options.StorageOption = None,
+    asked: options.RecordOptions,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -61,25 +48,6 @@ def watch(
     from photon_gpu.live.session import record
     from photon_gpu.live.watch import WatchFeed
 
-    given = recording.writer_options(
-        gain=gain,
-        offset=offset,
-        variance=variance,
-        noise_from=noise_from,
-        dst=dst,
-        storage_option=storage_option,
-        trust_noise=trust_noise,
-        step=step,
-        layout=layout,
-        preset=preset,
-        chunk_frames=chunk_frames,
-        durability=durability,
-        spool=spool,
-        queue_bytes=queue_bytes,
-        check=check,
-        backend=backend,
-        workers=workers,
-    )
     feed = WatchFeed(folder, pattern=pattern, settle_seconds=settle_seconds, idle_seconds=idle_seconds)
-    with recording.line() as tell:
-        return record(feed, dst, tell=tell, **given)
+    with console.status_line() as tell:
+        return record(feed, dst, tell=tell, **asked.for_writer(dst))
