@@ -9,6 +9,7 @@ apart gives smaller frames that numcodecs opens, so that part of a chunk can be 
 from __future__ import annotations
 
 import itertools
+import mmap
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -250,7 +251,8 @@ class Blocks:
     def __init__(self, frame: bytes, run: Map = map) -> None:
         self._frame, self._run = frame, run
         nbytes, self._size = frame_sizes(frame)
-        self.data = np.empty(nbytes, np.uint8)
+        # NumPy asks for pages of 2 MiB, and each that a block of 32 KiB falls into would be cleared.
+        self.data = np.frombuffer(mmap.mmap(-1, max(nbytes, 1)), np.uint8, nbytes)
         blocks = -(-nbytes // self._size) if self._size else 0
         self._one = blocks < 2 or bool(frame[2] & _MEMCPYED)
         # A short last block rides with the one before: Blosc refuses a frame smaller than its block size.

@@ -7,6 +7,8 @@ must have passed the checksum of its file.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,6 +71,51 @@ def decode_part(
 
     list(run(decode_band, bands))
     return out
+
+
+def decode_rows(
+    blocks: Blocks,
+    chunk: tuple[int, ...],
+    encoding: Encoding,
+    backend: Backend,
+    *,
+    start: int,
+    stop: int,
+    rows: tuple[int, int],
+    whats: Sequence[str | np.dtype],
+    number: int | None = None,
+) -> list[NDArray]:
+    """Decode rows ``rows[0]:rows[1]`` of frames ``start:stop``, once for each of ``whats``.
+
+    Each array is ``(frames, rows, columns)``. A band is restored once, whatever the number of ``whats``.
+    """
+    opened = [
+        Opened(blocks.data, chunk, encoding, start, stop, what, blocks.open, number=number) for what in whats
+    ]
+    header, columns, (top, bottom) = opened[0].header, opened[0].columns, rows
+    if header.raw:
+        blocks.open([slice(header.nbytes, blocks.data.size)])
+        wholes = [one.raw(encoding, None).reshape(stop - start, -1, columns) for one in opened]
+        return [whole[:, top:bottom].copy() for whole in wholes]
+    pixels, band = opened[0].rows * columns, header.band_rows
+    firsts = range(top // band * band, bottom, band)
+    bands = [Band(opened[0].body, header, opened[0].predictor, first, start, stop) for first in firsts]
+    blocks.open(part for one in bands for part in one.spans)
+    codes = np.empty((stop - start, bottom - top, columns), f"u{header.width}")
+    for part in bands:
+        height = min(band, opened[0].rows - part.first)
+        restored = np.empty((stop - part.begin, height, columns), codes.dtype)
+        part.restore(restored, opened[0].weights, opened[0].steps, backend)
+        low, high = max(top, part.first), min(bottom, part.first + height)
+        kept = restored[start - part.begin :, low - part.first : high - part.first]
+        codes[:, low - top : high - top] = kept
+    flat, first = codes.reshape(stop - start, -1), start * pixels + top * columns
+    decoded = []
+    for what, one in zip(whats, opened, strict=True):
+        out = np.empty(codes.shape, one.dtype)
+        render(encoding, header.base, header.top, what, backend)(flat, first, pixels, out.reshape(flat.shape))
+        decoded.append(out)
+    return decoded
 
 
 class Band:

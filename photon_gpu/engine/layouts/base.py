@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend, GpuCoder
-from photon_gpu.engine.codec.blosc import MAX_BYTES
+from photon_gpu.engine.codec.blosc import MAX_BYTES, Blocks
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
-from photon_gpu.errors import InvalidInputError
+from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 
 def placed(values: NDArray, out: NDArray) -> NDArray:
     """``values``, copied to ``out``."""
     np.copyto(out, values, casting="no")
     return out
+
+
+def stored_rows(
+    data: bytes, chunk: tuple[int, ...], start: int, stop: int, rows: tuple[int, int], dtype: np.dtype
+) -> NDArray:
+    """Rows of frames ``start:stop`` of a chunk that Blosc holds as an array, ``(frames, rows, columns)``."""
+    blocks, columns = Blocks(data), chunk[-1]
+    pixels = math.prod(chunk[1:])
+    frame, (first, last) = pixels * dtype.itemsize, (row * columns * dtype.itemsize for row in rows)
+    if blocks.data.size != frame * chunk[0]:
+        raise CorruptDataError(
+            f"a chunk opens to {blocks.data.size:,} bytes; its metadata asks for {frame * chunk[0]:,}"
+        )
+    blocks.open(slice(number * frame + first, number * frame + last) for number in range(start, stop))
+    frames = blocks.data.view(dtype).reshape(chunk[0], -1, columns)
+    return frames[start:stop, rows[0] : rows[1]].copy()
 
 
 class Layout(ABC):
@@ -112,6 +129,24 @@ class Layout(ABC):
         file.
         """
         return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
+
+    @abstractmethod
+    def decode_rows(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        whats: Sequence[str | np.dtype],
+        *,
+        number: int | None = None,
+    ) -> list[NDArray]:
+        """Decode some rows of some frames on the CPU, opening the chunk once for several kinds of values.
+
+        Returns one array ``(frames, rows, columns)`` for each of ``whats``. Rows are counted as for
+        :meth:`decode_part`, and ``data`` must have passed the checksum of its file.
+        """
 
     def decode_on_gpu(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from photon_gpu.engine.codec.chunk import code_span, decode, encode, encode_raw
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import most_bytes, unpack
 from photon_gpu.engine.codec.quantize import Extent
-from photon_gpu.engine.codec.random_access import decode_part
+from photon_gpu.engine.codec.random_access import decode_part, decode_rows
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
@@ -133,6 +134,31 @@ class Compact(Layout):
             number=number,
             run=run,
             out=out,
+        )
+
+    def decode_rows(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        whats: Sequence[str | np.dtype],
+        *,
+        number: int | None = None,
+    ) -> list[NDArray]:
+        """See the base class."""
+        self._size(data, chunk)
+        return decode_rows(
+            blosc.Blocks(data),
+            chunk,
+            self.encoding,
+            self.backend,
+            start=start,
+            stop=stop,
+            rows=rows,
+            whats=whats,
+            number=number,
         )
 
     def decode_on_gpu(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span
 from photon_gpu.engine.codec.blosc import decompress as open_frame
 from photon_gpu.engine.codec.dequantize import STABILIZED
-from photon_gpu.engine.layouts.base import Layout, placed
+from photon_gpu.engine.layouts.base import Layout, placed, stored_rows
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
@@ -79,14 +80,32 @@ class Lossless(Layout):
         else:
             raw = decompress_span(data, start * frame, stop * frame)
         values = raw.view(self.dtype).reshape(stop - start, *chunk[1:])
+        converted = self._converted(values, what)
+        return converted if out is None else placed(converted, out)
+
+    def _converted(self, values: NDArray, what: str | np.dtype) -> NDArray:
+        """Stored values, stabilized or as another dtype."""
         if what != STABILIZED:
-            counts = values.astype(np.dtype(what), copy=False)
-            return counts if out is None else placed(counts, out)
+            return values.astype(np.dtype(what), copy=False)
         if self.encoding.noise is None:
             raise InvalidInputError(
                 "this movie was stored losslessly without a noise model, so there is nothing to "
                 "stabilize by; "
                 "read movie.counts[...], or give the model to photon_gpu.anscombe"
             )
-        stabilized = anscombe(values, self.encoding.noise)
-        return stabilized if out is None else placed(stabilized, out)
+        return anscombe(values, self.encoding.noise)
+
+    def decode_rows(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        whats: Sequence[str | np.dtype],
+        *,
+        number: int | None = None,
+    ) -> list[NDArray]:
+        """See the base class."""
+        values = stored_rows(data, chunk, start, stop, rows, self.dtype)
+        return [self._converted(values, what) for what in whats]

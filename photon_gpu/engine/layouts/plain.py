@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span, fram
 from photon_gpu.engine.codec.dequantize import STABILIZED, render
 from photon_gpu.engine.codec.header import block_shape
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
-from photon_gpu.engine.layouts.base import Layout
+from photon_gpu.engine.layouts.base import Layout, stored_rows
 from photon_gpu.engine.model.anscombe import inverse_anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.scratch import scratch
@@ -130,6 +131,30 @@ class Plain(Layout):
         list(run(open_span, range(len(edges) - 1)))
         return out
 
+    def decode_rows(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        whats: Sequence[str | np.dtype],
+        *,
+        number: int | None = None,
+    ) -> list[NDArray]:
+        """See the base class."""
+        labels = stored_rows(data, chunk, start, stop, rows, self.dtype)
+        flat, first = labels.reshape(len(labels), -1), start * math.prod(chunk[1:]) + rows[0] * chunk[-1]
+        decoded = []
+        for what in whats:
+            if what == STABILIZED:
+                out = flat.copy()
+            else:
+                out = np.empty(flat.shape, np.dtype(what))
+            self._render(flat, first, out, what, stride=math.prod(chunk[1:]))
+            decoded.append(out.reshape(labels.shape))
+        return decoded
+
     def decode_on_gpu(
         self,
         data: bytes,
@@ -152,23 +177,32 @@ class Plain(Layout):
         values = gpu.counts_from_labels(shaped, start, encoding, what, gpu.lanes[0].number)
         return values.reshape(stop - start, *chunk[1:])
 
-    def _render(self, labels: NDArray[np.float64], first: int, out: NDArray, what: str | np.dtype) -> None:
-        """Labels, the first of which is sample ``first`` of its chunk, to what is asked for."""
+    def _render(
+        self,
+        labels: NDArray[np.float64],
+        first: int,
+        out: NDArray,
+        what: str | np.dtype,
+        *,
+        stride: int = 0,
+    ) -> None:
+        """Decode labels ``[t, i]``, samples ``first + t*stride + i`` of the chunk, into ``out``."""
         encoding = self.encoding
         if encoding.step is None:
             if what != STABILIZED:
                 out[...] = _unquantized(labels, encoding.noise, np.dtype(what))
             return
         codes = scratch("codes", (labels.size,), np.int32)
-        strange = self.backend.kernels.codes_from_labels(labels, encoding.step, codes)
+        strange = self.backend.kernels.codes_from_labels(labels.reshape(-1), encoding.step, codes)
         if strange:
             raise CorruptDataError(f"{strange} of {codes.size} values of a chunk are no multiple of the step")
         if what == STABILIZED and encoding.phases == 1:
             return  # they lie in out already
         base, top = int(codes.min()), int(codes.max()) - int(codes.min())
         codes -= np.int32(base)
-        unsigned = codes.view(np.uint32).reshape(1, -1)
-        render(encoding, base, top, what, self.backend)(unsigned, first, 0, out.reshape(1, -1))
+        frames = len(labels) if labels.ndim > 1 else 1
+        unsigned = codes.view(np.uint32).reshape(frames, -1)
+        render(encoding, base, top, what, self.backend)(unsigned, first, stride, out.reshape(frames, -1))
 
 
 class Labels:

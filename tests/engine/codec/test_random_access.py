@@ -144,6 +144,44 @@ def test_of_plain_chunks_only_blocks_with_the_rows_are_opened(monkeypatch):
         assert sum(opened) <= 3 * 8 * 512 * (rows[1] - rows[0]) + 2 * 3 * (1 << 20)
 
 
+@pytest.mark.parametrize("layout", ["compact", "plain"])
+@pytest.mark.parametrize("options", [{}, {"dither": 5}, {"exact": True}])
+@pytest.mark.parametrize("shape", [(6, 5, 7), (9, 2, 40, 300)])
+def test_rows_of_several_kinds_are_those_of_the_whole_chunk(layout, options, shape):
+    values = movie("uint16", shape)
+    if layout == "plain" and options.get("exact"):
+        pytest.skip("plain stores no exact values")
+    for name in ["none"] if layout == "plain" else MADE:
+        encoding = Encoding(layout=layout, noise=CAMERA, predictor=MADE[name], **options)
+        coded = layout_for(encoding, NUMBA)
+        check_rows(coded, coded.encode(values, shape, stages=coder.Stages()), shape)
+
+
+def test_rows_of_lossless_and_of_raw_chunks_are_those_of_the_whole_chunk():
+    values = movie("uint16", (9, 2, 40, 300))
+    for name in ("lossless", "compact"):
+        layout = layout_for(Encoding(layout=name, noise=CAMERA), NUMBA)
+        raw = name == "compact"
+        data = (
+            layout.encode_raw(values, values.shape)
+            if raw
+            else layout.encode(values, values.shape, stages=coder.Stages())
+        )
+        check_rows(layout, data, values.shape)
+
+
+def check_rows(layout, data, shape):
+    """Compare ``decode_rows`` with ``decode``, for all kinds of values at once."""
+    kinds = (np.dtype("uint16"), np.dtype("float64"), STABILIZED)
+    rows = block_shape(shape)[1]
+    for start, stop, top, bottom in ((0, 1, 0, rows), (2, 5, rows // 2, rows // 2 + 1), (0, shape[0], 1, 5)):
+        decoded = layout.decode_rows(data, shape, start, stop, (top, bottom), kinds)
+        for kind, values in zip(kinds, decoded, strict=True):
+            whole = layout.decode(data, shape, start, stop, kind).reshape(stop - start, rows, shape[-1])
+            assert values.dtype == whole.dtype
+            np.testing.assert_array_equal(values, whole[:, top:bottom])
+
+
 @pytest.mark.parametrize("name", ["mean", "full, sorted", "full, coded"])
 def test_altered_payloads_are_errors_or_values_but_no_crash(name):
     if name not in MADE:
