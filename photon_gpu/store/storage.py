@@ -19,6 +19,8 @@ from photon_gpu.store import durable
 _TAKEN = (errno.EINVAL, errno.EBUSY, errno.EEXIST)
 _PROTOCOLS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
+_PIECE_BYTES = 1 << 16  # a piece that stays in the cache of a core while it is compared
+
 
 class Storage:
     """Files below one root.
@@ -107,6 +109,16 @@ class Storage:
             if _archived(error):
                 raise ArchivedError(self._restore(name)) from error
             raise
+
+    def holds(self, name: str, data: bytes) -> bool:
+        """Return whether a file holds exactly these bytes; FileNotFoundError where it is not there."""
+        if not self.local:
+            return self.read(name) == data
+        with Path(self.path(name)).open("rb") as stream:
+            for start in range(0, len(data) + 1, _PIECE_BYTES):
+                if stream.read(_PIECE_BYTES) != data[start : start + _PIECE_BYTES]:
+                    return False
+        return True
 
     def _restore(self, name: str) -> str:
         bucket, _, key = self.path(name).partition("/")
