@@ -101,6 +101,20 @@ def with_lost(attributes: dict[str, Any] | None, lost: Spans) -> dict[str, Any] 
     return {**(attributes or {}), "lost_frames": [list(span) for span in lost]} if lost else attributes
 
 
+def present_frames(frames: int, lost: Spans) -> NDArray[np.int64]:
+    """Return the numbers of the frames that are not lost.
+
+    Examples
+    --------
+    >>> present_frames(6, ((1, 3), (5, 9))).tolist()
+    [0, 3, 4]
+    """
+    present = np.ones(frames, bool)
+    for first, end in lost:
+        present[first:end] = False
+    return np.flatnonzero(present)
+
+
 def without_lost(source: Source) -> Source:
     """The frames of a source that it does not lack; filled-in zeros tell nothing about a detector."""
     return Present(source) if source.lost and sum(b - a for a, b in source.lost) < source.shape[0] else source
@@ -116,10 +130,7 @@ class Present(Source):
     """
 
     def __init__(self, source: Source) -> None:
-        there = np.ones(source.shape[0], bool)
-        for first, end in source.lost:
-            there[first:end] = False
-        self._source, self._frames = source, np.flatnonzero(there)
+        self._source, self._frames = source, present_frames(source.shape[0], source.lost)
         self.name, self.dtype, self.device = source.name, source.dtype, source.device
         self.shape = (len(self._frames), *source.shape[1:])
 
