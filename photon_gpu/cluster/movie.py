@@ -94,6 +94,7 @@ class MovieOnCluster:
                     dtype=ready.dtype,
                     settings=settings.replace(attributes={}),  # they are not needed, and may be large
                     sampled=self._sampled(ready),
+                    lost=here.lost if here is not None else (),
                 )
                 files, crcs = dict(ready.stored.files), dict(ready.stored.frames)
                 try:
@@ -197,7 +198,7 @@ class MovieOnCluster:
                 folder.storage.write(manifest.NAME, manifest.pack(files, frames=crcs))
                 listed = time.monotonic()
         run = folder.frames_of(min(job.sampled, default=0))  # its chunk also gives a run of frames
-        return sorted(blocks, key=lambda block: (block.first_frame >= run.stop, -len(block.raw)))
+        return sorted(blocks, key=lambda block: (block.frames[0] >= run.stop, -len(block.raw)))
 
     def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:
         """Chunks as they are done, in any order."""

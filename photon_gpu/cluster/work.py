@@ -49,6 +49,8 @@ class Job:
     settings: EncodeSettings
     sampled: dict[int, bool] = field(default_factory=dict)
     """Chunks of which the check looks at some rows; of those that say True at a run of frames too."""
+    lost: tuple[tuple[int, int], ...] = ()
+    """Ranges ``(first, end)`` of frames that the source lacks: the check leaves them out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +144,9 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
         with stages.timed("check"):
             _read_back(job.folder, number, data)
             if number in job.sampled:
-                parts = excerpts(values, number, run=job.sampled[number])
-                blocks = decoded(layout, data, chunk, span.start, parts)
+                lost = tuple((max(a - span.start, 0), max(b - span.start, 0)) for a, b in job.lost)
+                parts = excerpts(values, number, span.start, run=job.sampled[number], lost=lost)
+                blocks = decoded(layout, data, chunk, number, parts)
     return Written(
         files=files,
         frames=len(span),

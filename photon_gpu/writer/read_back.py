@@ -21,7 +21,7 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.settings import EncodeSettings, flag
 from photon_gpu.sources.base import Source
-from photon_gpu.store import metadata
+from photon_gpu.store import manifest, metadata
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
@@ -49,35 +49,69 @@ class Checker:
     def __init__(
         self, mode: bool | str, layout: Layout, target: Storage, source: Source, chunk: tuple[int, ...]
     ) -> None:
-        from photon_gpu.check.fidelity.chunk_sample import ChunkSample
+        from photon_gpu.check.fidelity.chunk_sample import PlannedSample
         from photon_gpu.check.fidelity.exact import PixelComparison
 
-        self.full = mode == "full"
-        self._sample = ChunkSample() if mode == "sample" else None
+        self.full, self._reads_back = mode == "full", mode != "sample"
         self._layout, self._target, self._source, self._chunk = layout, target, source, chunk
         self._exact = PixelComparison(layout.encoding)
         self._lock = threading.Lock()
+        self._sample: PlannedSample | None = None
+        if source.device is None:  # frames on a GPU are not copied to the host unasked
+            self._sample = PlannedSample(layout, source.shape, chunk, pixels=SAMPLE_PIXELS, lost=source.lost)
 
     def chunk(self, name: str, start: int, data: bytes, values: NDArray) -> None:
-        """Read a chunk that was just written; a difference is an error that names its frames."""
-        if self._sample is not None:
-            self._sample.add(start // self._chunk[0], self._layout, data, self._chunk, start, values)
-            return
+        """Check a chunk that was just written.
+
+        Parameters
+        ----------
+        name : str
+            File name of the chunk.
+        start : int
+            Number of its first frame.
+        data : bytes
+            What was written.
+        values : ndarray
+            The frames it was encoded from.
+
+        Raises
+        ------
+        CorruptDataError
+            It reads back differently or does not decode; the message names the frames.
+        """
         frames = f"frames {start} to {start + len(values) - 1}"
+        if self._reads_back:
+            self._compare(name, frames, data)
+        if self._sample is not None:
+            self._add(start // self._chunk[0], frames, data, values)
+        if self.full:
+            with self._lock:  # one at a time: float64 takes much memory
+                self._every_pixel(data, start, values)
+
+    def _compare(self, name: str, frames: str, data: bytes) -> None:
         try:
-            found = self._target.read(name)
+            if self._target.holds(name, data):
+                return
+            size = len(self._target.read(name))
         except FileNotFoundError as error:
             raise CorruptDataError(
                 f"{self._target.url}: {name} ({frames}) was written and is not there"
             ) from error
-        if found != data:
+        raise CorruptDataError(
+            f"{self._target.url}: {name} ({frames}) reads back as {size:,} bytes that are not the "
+            f"{len(data):,} written; the disk or the store altered them: nothing was kept"
+        )
+
+    def _add(self, number: int, frames: str, data: bytes, values: NDArray) -> None:
+        assert self._sample is not None
+        if number not in self._sample.missing:
+            return
+        try:
+            self._sample.add(number, data, values)
+        except CorruptDataError as error:
             raise CorruptDataError(
-                f"{self._target.url}: {name} ({frames}) reads back as {len(found):,} bytes that are not the "
-                f"{len(data):,} written; the disk or the store altered them: nothing was kept"
-            )
-        if self.full:
-            with self._lock:  # one at a time: float64 takes room
-                self._every_pixel(found, start, values)
+                f"{self._target.url}: {frames} do not decode: {error}; nothing was kept"
+            ) from error
 
     def _every_pixel(self, data: bytes, start: int, values: NDArray) -> None:
         number = start // self._chunk[0]
@@ -98,34 +132,38 @@ class Checker:
                 continue
             labels = self._layout.decode(data, self._chunk, first, last, STABILIZED, number=number)
             labels = labels.reshape(raw.shape)
-            self._exact.add(raw, counts, labels - anscombe(raw, encoding.noise), first_frame=start + first)
+            residual = labels - anscombe(raw, encoding.noise)
+            self._exact.add(raw, counts, residual, range(start + first, start + last))
 
     def finish(self, files: dict[str, list[Any]]) -> tuple[ReportLine, ...]:
-        """Lines of the sample; what must hold for every pixel is an error where it does not."""
-        from photon_gpu.check.fidelity.fidelity import cheap_lines
-        from photon_gpu.reader.movie import Movie
+        """Return the lines of the sample.
 
-        shape = self._source.shape
-        lines: list[ReportLine] = []
-        # Zeros in place of lost frames would fail every line, and frames on a GPU are not sent down unasked.
-        sampled = self._source.device is None and not self._source.lost
-        if self._sample is not None:
-            lines = list(self._sample.finish(shape[0]))
-        elif self._layout.encoding.noise is not None and sampled:
-            described = metadata.describe(
-                metadata.array_json(shape, self._chunk, self._layout),
-                metadata.attributes_json(self._layout, {}),
-                self._target.url,
-            )
-            movie = Movie(self._target, described, backend=self._layout.backend.name, listed=files)
-            exact = self._exact if self.full else None
-            lines = cheap_lines(self._source, movie, pixels=SAMPLE_PIXELS, exact=exact)
+        Parameters
+        ----------
+        files : dict
+            Size and checksum of each chunk by file name.
+
+        Raises
+        ------
+        CorruptDataError
+            A line fails that must hold for every pixel.
+        """
+        if self._sample is None:
+            return ()
+        if self._reads_back:
+            for number in sorted(self._sample.missing):  # chunks that an earlier encode stored
+                name = metadata.chunk_name(number, len(self._chunk))
+                data, start = self._target.read(name), number * self._chunk[0]
+                manifest.check(name, data, files, self._target.url)
+                stop = min(start + self._chunk[0], self._source.shape[0])
+                self._add(number, f"frames {start} to {stop - 1}", data, self._source.read(start, stop))
+        lines = self._sample.lines(self._exact if self.full else None)
         refuse_inexact(self._target.url, lines)
-        return tuple(lines)
+        return lines
 
     def said(self, lines: tuple[ReportLine, ...]) -> str:
         """One sentence for the report."""
-        if self._sample is not None:
+        if not self._reads_back:
             return sentence("what was encoded, not what was stored", lines)
         done = "every chunk read back" + (", every pixel held against the source" if self.full else "")
         return sentence(f"{done}: whole", lines)

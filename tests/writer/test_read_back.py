@@ -179,6 +179,32 @@ def test_a_sample_of_what_is_encoded_needs_no_reading_back(cells, tmp_path, layo
         assert "noise_model" in pg.open(tmp_path / "c.zarr").failed_check
 
 
+@pytest.mark.parametrize("check", [True, "full", "sample"])
+@pytest.mark.parametrize("pixels", [1 << 12, 1 << 18])
+def test_lost_frames_are_left_out_of_the_sample(cells, tmp_path, monkeypatch, check, pixels):
+    """Zeros in place of half the frames would fail every line on noise."""
+    monkeypatch.setattr("photon_gpu.writer.read_back.SAMPLE_PIXELS", pixels)
+    raw, noise = cells
+    source = pg.open_source(np.where(np.arange(len(raw))[:, None, None] % 2, 0, raw))
+    source.lost = tuple((i, i + 1) for i in range(1, len(raw), 2))
+    report = pg.encode(source, tmp_path / "a.zarr", noise=noise, chunk_frames=20, check=check)
+    assert report.passed and {line["name"]: line["status"] for line in report.checks}["bias"] == "PASS"
+    assert pg.fidelity(np.asarray(source.read(0, len(raw))), tmp_path / "a.zarr")["bias"].status == "PASS"
+    source.lost = ((0, len(raw)),)
+    assert pg.encode(source, tmp_path / "b.zarr", noise=noise, trust_noise=True, check=check).checks == ()
+
+
+def test_a_sample_knows_which_chunks_it_still_needs(cells, tmp_path):
+    from photon_gpu.check.fidelity.chunk_sample import PlannedSample
+
+    raw, noise = cells
+    whole = pg.encode(raw, tmp_path / "a.zarr", noise=noise, chunk_frames=20)
+    sample = PlannedSample(pg.open(tmp_path / "a.zarr")._layout, raw.shape, (20, 48, 48), pixels=1 << 18)
+    assert sample.missing == {0, 1, 2}
+    sample.add(1, (tmp_path / "a.zarr" / "1.0.0").read_bytes(), raw[20:40])
+    assert sample.missing == {0, 2} and len(sample.lines()) == len(whole.checks)
+
+
 def test_a_movie_without_noise_is_not_judged_by_it(tmp_path):
     still = np.full((20, 16, 16), 110, "uint16")
     report = pg.encode(still, tmp_path / "a.zarr", noise=pg.NoiseModel(), check=True)

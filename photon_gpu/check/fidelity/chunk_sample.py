@@ -1,4 +1,4 @@
-"""A sample that is taken while chunks are encoded, for movies whose source cannot be read a second time."""
+"""Samples that are taken while chunks are encoded, so that nothing is read or decoded twice."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.check.fidelity.exact import PixelComparison
 from photon_gpu.check.fidelity.fidelity import sample_lines
 from photon_gpu.check.fidelity.lines import FAIL, ReportLine, skipped
-from photon_gpu.check.fidelity.sample import Block, Sample, plan
+from photon_gpu.check.fidelity.sample import WINDOW_FRAMES, Block, Sample, Span, joined, plan
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.sources.missing import present_frames
 
 RUN_PIXELS = 1 << 18
 _SHORT_FRAMES = 6
@@ -26,85 +28,226 @@ _SHORT_PIXELS = 1 << 15
 MOST_CHUNKS = 8
 _RUN_SPANS = 3
 _MOST_WAITING = 2
-_PIECE_BYTES = 256 << 20
+
+
+def chosen_spans(
+    shape: tuple[int, ...],
+    number: int,
+    first_frame: int,
+    *,
+    run: bool,
+    lost: tuple[tuple[int, int], ...] = (),
+) -> list[Span]:
+    """Choose what to compare of a chunk: with ``run`` a run of frames and short blocks, else one short block.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the chunk's frames, ``(t, ..., H, W)``.
+    number, first_frame : int
+        Of the chunk, and of its first frame.
+    run : bool
+    lost : tuple of (int, int)
+        Ranges ``(first, end)`` of frames, counted within the chunk, to leave out.
+
+    Examples
+    --------
+    >>> [(len(s.frames), s.top, s.bottom) for s in chosen_spans((100, 200, 200), 3, 300, run=False)]
+    [(6, 144, 171)]
+    """
+    if run:
+        spans = plan(shape, RUN_PIXELS, lost=lost)[:_RUN_SPANS]
+        return [Span(span.frames + first_frame, span.top, span.bottom) for span in spans]
+    frames = present_frames(shape[0], lost)[:_SHORT_FRAMES]
+    if not frames.size:
+        return []
+    rows, columns = math.prod(shape[1:-1]), shape[-1]
+    height = min(rows, max(8, _SHORT_PIXELS // (len(frames) * columns)))
+    top = round((rows - height) * ((number * 0.618) % 1))  # other rows of each chunk
+    return [Span(frames + first_frame, top, top + height)]
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Raw values of some rows of an encoded chunk: frames from ``start``, rows from ``top``."""
+    """Raw values of some frames and rows of a chunk, ``(t, rows, columns)``."""
 
-    start: int
-    top: int
+    span: Span
     raw: NDArray
 
 
-def excerpts(values: NDArray, number: int, *, run: bool) -> list[Excerpt]:
-    """Copy what is to be compared of a chunk: with ``run`` a run of frames and short blocks, else one block.
+def excerpt(span: Span, values: NDArray, first_frame: int) -> Excerpt:
+    """Copy what a span asks for out of the frames ``first_frame...`` of a chunk."""
+    frames = span.frames - first_frame
+    return Excerpt(span, values.reshape(len(values), -1, values.shape[-1])[frames, span.top : span.bottom])
+
+
+def excerpts(
+    values: NDArray,
+    number: int,
+    first_frame: int,
+    *,
+    run: bool,
+    lost: tuple[tuple[int, int], ...] = (),
+) -> list[Excerpt]:
+    """Copy what is to be compared of a chunk; for the parameters see :func:`chosen_spans`.
 
     Examples
     --------
-    >>> [e.raw.shape for e in excerpts(np.zeros((100, 200, 200), "uint16"), 3, run=False)]
+    >>> [e.raw.shape for e in excerpts(np.zeros((100, 200, 200), "uint16"), 3, 300, run=False)]
     [(6, 27, 200)]
     """
-    shape = (len(values), math.prod(values.shape[1:-1]), values.shape[-1])
-    if run:
-        spans = plan(shape, RUN_PIXELS)[:_RUN_SPANS]
-    else:
-        stop = min(_SHORT_FRAMES, shape[0])
-        rows = min(shape[1], max(8, _SHORT_PIXELS // (stop * shape[2])))
-        top = round((shape[1] - rows) * ((number * 0.618) % 1))  # other rows of each chunk
-        spans = [(0, stop, top, top + rows)]
-    flat = values.reshape(shape)
-    return [Excerpt(start, top, flat[start:stop, top:bottom].copy()) for start, stop, top, bottom in spans]
+    spans = chosen_spans(values.shape, number, first_frame, run=run, lost=lost)
+    return [excerpt(span, values, first_frame) for span in spans]
 
 
 def decoded(
-    layout: Layout, data: bytes, chunk: tuple[int, ...], first_frame: int, parts: Sequence[Excerpt]
+    layout: Layout,
+    data: bytes,
+    chunk: tuple[int, ...],
+    number: int,
+    parts: Sequence[Excerpt],
 ) -> list[Block]:
-    """Blocks of a sample, from the bytes of an encoded chunk that begins with frame ``first_frame``."""
+    """Decode what was excerpted of an encoded chunk.
+
+    Parameters
+    ----------
+    layout : Layout
+    data : bytes
+        The chunk as it is stored.
+    chunk : tuple of int
+        Shape of a chunk.
+    number : int
+        Of the chunk.
+    parts : sequence of Excerpt
+
+    Raises
+    ------
+    CorruptDataError
+        The chunk does not decode.
+    """
     noise = layout.encoding.noise
     assert noise is not None
     if layout.backend.gpu is not None:
         layout = layout_for(layout.encoding, get_backend("numba"))
-    most = max(1, _PIECE_BYTES // (8 * math.prod(chunk[1:])))
-
-    def read(part: Excerpt, what: str | np.dtype) -> NDArray:
-        rows, stop = (part.top, part.top + part.raw.shape[1]), part.start + len(part.raw)
-        found = []
-        for start in range(part.start, stop, most):
-            end = min(start + most, stop)
-            values = layout.decode_part(data, chunk, start, end, rows, what)
-            found.append(values.reshape(end - start, -1, chunk[-1])[:, rows[0] : rows[1]].copy())
-        return np.concatenate(found)
-
-    return [
-        Block(
-            first_frame + part.start,
-            part.top,
-            part.raw,
-            read(part, part.raw.dtype),
-            (read(part, np.dtype(np.float64)) - part.raw).astype(np.float32),
-            (read(part, STABILIZED) - anscombe(part.raw, noise)).astype(np.float32),
-            noise,
+    blocks = []
+    for one in parts:
+        frames = one.span.frames - number * chunk[0]
+        counts, exact, stabilized = layout.decode_rows(
+            data,
+            chunk,
+            int(frames[0]),
+            int(frames[-1]) + 1,
+            (one.span.top, one.span.bottom),
+            (one.raw.dtype, np.dtype(np.float64), STABILIZED),
+            number=number,
         )
-        for part in parts
-    ]
+        if len(frames) < len(counts):  # lost frames lie between
+            counts, exact, stabilized = (values[frames - frames[0]] for values in (counts, exact, stabilized))
+        unrounded = (exact - one.raw).astype(np.float32)
+        residual = (stabilized - anscombe(one.raw, noise)).astype(np.float32)
+        blocks.append(Block(one.span.frames, one.span.top, one.raw, counts, unrounded, residual, noise))
+    return blocks
 
 
-def lines_of(layout: Layout, blocks: Sequence[Block], frames: int) -> tuple[ReportLine, ...]:
-    """Lines of the report that blocks of a movie of ``frames`` frames allow."""
+def lines_of(
+    layout: Layout, blocks: Sequence[Block], frames: int, exact: PixelComparison | None = None
+) -> tuple[ReportLine, ...]:
+    """Return the lines of the report that some blocks allow, of a movie of ``frames`` frames."""
     encoding = layout.encoding
     if encoding.noise is None or not blocks:
         return ()
-    seen = sum(len(block.raw) for block in blocks)
-    return tuple(sample_lines(Sample(tuple(blocks), encoding, encoding.noise, seen, frames)))
+    seen = len(np.unique(np.concatenate([block.frames for block in blocks])))
+    return tuple(sample_lines(Sample(tuple(blocks), encoding, encoding.noise, seen, frames), exact))
+
+
+class PlannedSample:
+    """A sample of a movie of known length, decoded chunk by chunk as they are encoded.
+
+    Parameters
+    ----------
+    layout : Layout
+    shape, chunk : tuple of int
+        Of the movie and of a chunk.
+    pixels : int
+        About the number of values to look at.
+    lost : tuple of (int, int)
+        Ranges ``(first, end)`` of frames that the source lacks.
+
+    Attributes
+    ----------
+    missing : set of int
+        Numbers of the chunks that the sample needs and that :meth:`add` has not got yet.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        shape: tuple[int, ...],
+        chunk: tuple[int, ...],
+        *,
+        pixels: int,
+        lost: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        self._layout, self._chunk, self._frames = layout, chunk, shape[0]
+        self._parts: dict[int, list[tuple[int, Span]]] = {}
+        self._blocks: dict[tuple[int, int], Block] = {}
+        self._lock = threading.Lock()
+        spans: list[Span] = []
+        if layout.encoding.noise is not None:
+            # Few frames of many rows: of each frame, whole blocks of Blosc are opened.
+            spans = plan(shape, pixels, lost=lost, chunk_frames=chunk[0], run_frames=WINDOW_FRAMES)
+        for position, span in enumerate(spans):
+            numbers = span.frames // chunk[0]
+            for number in np.unique(numbers):
+                part = Span(span.frames[numbers == number], span.top, span.bottom)
+                self._parts.setdefault(int(number), []).append((position, part))
+        self.missing = set(self._parts)
+
+    def add(self, number: int, data: bytes, values: NDArray) -> None:
+        """Decode what the sample needs of a chunk; from any thread.
+
+        Parameters
+        ----------
+        number : int
+            Of the chunk.
+        data : bytes
+            The chunk as it is stored.
+        values : ndarray
+            The frames it was encoded from.
+        """
+        parts, first_frame = self._parts.get(number, []), number * self._chunk[0]
+        copied = [excerpt(span, values, first_frame) for _, span in parts]
+        blocks = decoded(self._layout, data, self._chunk, number, copied)
+        with self._lock:
+            for (position, _), block in zip(parts, blocks, strict=True):
+                self._blocks[position, number] = block
+            self.missing.discard(number)
+
+    def lines(self, exact: PixelComparison | None = None) -> tuple[ReportLine, ...]:
+        """Return the lines of the report; ``exact`` where every pixel was compared."""
+        by_span: dict[int, list[Block]] = {}
+        for (position, _), block in sorted(self._blocks.items()):
+            by_span.setdefault(position, []).append(block)
+        return lines_of(self._layout, [joined(parts) for parts in by_span.values()], self._frames, exact)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A chunk that waits to be decoded."""
+
+    number: int
+    layout: Layout
+    data: bytes
+    chunk: tuple[int, ...]
+    first_frame: int
+    parts: list[Excerpt]
 
 
 class ChunkSample:
-    """Compares some chunks, evenly spread over a movie of unknown length, with what they were encoded from.
+    """A sample of a movie of unknown length: some chunks, evenly spread over what came so far.
 
-    Chunks are decoded from the bytes that go to the store, on a thread of its own: whoever encodes waits for
-    a copy of a few rows, and for nothing else.
+    Chunks are decoded on a thread of the sample, from the bytes that go to the store; :meth:`add` only copies
+    a few rows.
     """
 
     def __init__(self) -> None:
@@ -114,10 +257,7 @@ class ChunkSample:
         self._blocks: dict[int, list[Block]] = {}
         self._damaged: list[ReportLine] = []
         self._layout: Layout | None = None
-        self._waiting: queue.SimpleQueue[
-            tuple[int, Layout, bytes, tuple[int, ...], int, list[Excerpt]] | None
-        ]
-        self._waiting = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Chunk | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def add(
@@ -128,8 +268,27 @@ class ChunkSample:
         chunk: tuple[int, ...],
         first_frame: int,
         values: NDArray,
+        *,
+        lost: tuple[tuple[int, int], ...] = (),
     ) -> None:
-        """Take what is needed of an encoded chunk, of which ``values`` are the frames."""
+        """Take what the sample needs of an encoded chunk.
+
+        Parameters
+        ----------
+        number : int
+            Of the chunk.
+        layout : Layout
+        data : bytes
+            The chunk as it is stored.
+        chunk : tuple of int
+            Shape of a chunk.
+        first_frame : int
+            Number of the chunk's first frame in the movie.
+        values : ndarray
+            The frames it was encoded from.
+        lost : tuple of (int, int)
+            Ranges ``(first, end)`` of ``values`` that are zeros in place of lost frames.
+        """
         with self._lock:
             if (
                 layout.encoding.noise is None
@@ -138,20 +297,27 @@ class ChunkSample:
             ):
                 return
             run = self._run is None
+            parts = excerpts(values, number, first_frame, run=run, lost=lost)
+            if not any(part.raw.any() for part in parts):  # zeros in place of lost frames
+                return
             if run:
                 self._run = number
             if self._thread is None:
                 self._layout = layout
                 self._thread = threading.Thread(target=self._work, name="photon-check", daemon=True)
                 self._thread.start()
-        parts = excerpts(values, number, run=run)
-        if any(part.raw.any() for part in parts):  # zeros alone stand for frames that are lost
-            self._waiting.put((number, layout, data, chunk, first_frame, parts))
-        elif run:
-            self._run = None
+        self._waiting.put(_Chunk(number, layout, data, chunk, first_frame, parts))
 
     def finish(self, frames: int, wait_seconds: float | None = None) -> tuple[ReportLine, ...]:
-        """Lines of the report; none where there is no noise model, or where no chunk came."""
+        """Return the lines of the report; none where there is no noise model, or where no chunk came.
+
+        Parameters
+        ----------
+        frames : int
+            Length of the movie.
+        wait_seconds : float, optional
+            How long to wait for the decoding thread.
+        """
         if self._thread is None or self._layout is None:
             return ()
         self._waiting.put(None)
@@ -164,15 +330,14 @@ class ChunkSample:
 
     def _work(self) -> None:
         while (one := self._waiting.get()) is not None:
-            number, layout, data, chunk, first_frame, parts = one
             try:
-                found = decoded(layout, data, chunk, first_frame, parts)
+                blocks = decoded(one.layout, one.data, one.chunk, one.number, one.parts)
             except Exception as error:
-                said = f"the chunk that begins with frame {first_frame} does not decode: {error}"
-                self._damaged.append(ReportLine(name="inverse", status=FAIL, value=None, found=said))
+                text = f"the chunk that begins with frame {one.first_frame} does not decode: {error}"
+                self._damaged.append(ReportLine(name="inverse", status=FAIL, value=None, found=text))
                 continue
             with self._lock:
-                self._blocks[number] = found
+                self._blocks[one.number] = blocks
                 while len(self._blocks) > MOST_CHUNKS:
                     self._every *= 2
                     kept = {n for n in self._blocks if n % self._every == 0 or n == self._run}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,14 +48,24 @@ class PixelComparison:
     raw_top: float = -np.inf
     raw_bottom: float = np.inf
 
-    def add(self, raw: NDArray, counts: NDArray, residual: NDArray, *, first_frame: int = 0) -> None:
-        """Count one block; ``residual`` is the stored stabilized value less ``A(raw)``."""
-        frames = max(1, _SLAB // max(raw[0].size, 1))
-        for start in range(0, len(raw), frames):
-            here = slice(start, start + frames)
-            self._slab(raw[here], counts[here], residual[here], first_frame + start)
+    def add(self, raw: NDArray, counts: NDArray, residual: NDArray, frames: Sequence[int] | NDArray) -> None:
+        """Add one block.
 
-    def _slab(self, raw: NDArray, counts: NDArray, residual: NDArray, first_frame: int) -> None:
+        Parameters
+        ----------
+        raw, counts, residual : ndarray of shape (T, rows, columns)
+            Raw and decoded values, and the stored stabilized value minus ``A(raw)``.
+        frames : sequence of int
+            Numbers of the frames, for messages.
+        """
+        most = max(1, _SLAB // max(raw[0].size, 1))
+        for start in range(0, len(raw), most):
+            here = slice(start, start + most)
+            self._add_slab(raw[here], counts[here], residual[here], frames[here])
+
+    def _add_slab(
+        self, raw: NDArray, counts: NDArray, residual: NDArray, frames: Sequence[int] | NDArray
+    ) -> None:
         step = self.encoding.step or 0.0
         before, after = anscombe(raw, self.encoding.noise), anscombe(counts, self.encoding.noise)
         room = _ROUNDING * np.maximum(1.0, np.abs(before))
@@ -78,7 +89,7 @@ class PixelComparison:
         if worst > self.worst_steps:
             self.worst_steps = worst
             place = np.unravel_index(int(away.argmax()), away.shape)
-            self.where = (first_frame + int(place[0]), *(int(i) for i in place[1:]))
+            self.where = (int(frames[int(place[0])]), *(int(i) for i in place[1:]))
 
     def lines(self, scope: str) -> list[ReportLine]:
         """The four lines; ``scope`` says what was looked at."""

@@ -127,8 +127,8 @@ def _compare(
         every_pixel(raw, movie, exact, progress)
     else:
         for block in sample.blocks:
-            exact.add(block.raw, block.counts, block.residual, first_frame=block.first_frame)
-    levels, _, groups = group(sample)
+            exact.add(block.raw, block.counts, block.residual, block.frames)
+    levels, groups = group(sample)
     noise, photons, ratios = noise_line(sample)
     found = traces(sample, regions, seed)
     lines = [
@@ -149,28 +149,28 @@ def _compare(
     return lines, _facts(movie, looked_at), draw(sample, levels, photons, ratios, found)
 
 
-def cheap_lines(
-    source: Source, movie: Movie, *, pixels: int, exact: PixelComparison | None = None
-) -> list[ReportLine]:
-    """Lines that need no more than a small sample; ``exact`` where every pixel was counted already."""
-    return sample_lines(take(source, movie, pixels=pixels), exact)
-
-
 def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[ReportLine]:
-    """Lines that a small sample allows; ``exact`` where every pixel was counted already."""
+    """Return the lines that a small sample allows: no residuals, no traces, no size.
+
+    Parameters
+    ----------
+    sample : Sample
+    exact : PixelComparison, optional
+        Of every pixel, where these were compared already. Default: of the sample.
+    """
     from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
 
     counted = exact or PixelComparison(sample.encoding)
     if exact is None:
         for block in sample.blocks:
-            counted.add(block.raw, block.counts, block.residual, first_frame=block.first_frame)
+            counted.add(block.raw, block.counts, block.residual, block.frames)
     lines = counted.lines("in the sample" if exact is None else "of the movie")
     longer = [block.raw for block in sample.blocks if len(block.raw) > 1]
     if longer and all((raw[1:] == raw[:-1]).all() for raw in longer):  # a synthetic movie
         by_noise = ("noise_model", "bias", "labels", "variance", "slope", "snr")
         lines += [skipped(name, "the movie has no noise over time to measure") for name in by_noise]
     else:
-        levels, _, groups = group(sample)
+        levels, groups = group(sample)
         lines += [noise_line(sample)[0], *level_lines(sample, levels, groups)]
     return sorted(lines, key=lambda line: list(LIMITS).index(line.name))
 
@@ -178,11 +178,11 @@ def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[R
 def every_pixel(raw: Source, movie: Movie, exact: PixelComparison, progress: Progress | None = None) -> None:
     """Add the whole movie to ``exact``, a few frames at a time."""
     columns = raw.shape[-1]
-    for first, last in pieces(0, raw.shape[0], movie):
+    for first, last in pieces(range(raw.shape[0]), movie):
         values = raw.read(first, last).reshape(last - first, -1, columns)
         counts = movie.counts[first:last].reshape(values.shape)
         residual = movie[first:last].reshape(values.shape) - anscombe(values, movie.noise)
-        exact.add(values, counts, residual, first_frame=first)
+        exact.add(values, counts, residual, range(first, last))
         if progress is not None:
             progress(last, raw.shape[0])
 
@@ -196,7 +196,7 @@ def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[li
             f"{movie.shape}: they are not the same recording"
         )
     differing = 0
-    for first, last in pieces(0, raw.shape[0], movie):
+    for first, last in pieces(range(raw.shape[0]), movie):
         one, two = raw.read(first, last), movie.counts[first:last]
         differing += int((one.view(np.uint8) != two.view(np.uint8)).sum())
         if progress is not None:
@@ -268,7 +268,6 @@ __all__ = [
     "Fidelity",
     "ReportLine",
     "Sample",
-    "cheap_lines",
     "every_pixel",
     "fidelity",
     "sample_lines",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
 from photon_gpu.engine.model.noise import NoiseModel
 
 GROUPS = 20
+_MOST_FOR_EDGES = 50_000  # pixels that the borders between groups are chosen from
 _LEAST = 2000
 _ENOUGH = 500
 _ERRORS = 3.0
@@ -57,24 +59,34 @@ class LightLevels:
     ratio_error: NDArray
 
 
-def group(sample: Sample) -> tuple[LightLevels, NDArray, NDArray]:
-    """Levels of a sample; also the edges of the groups, and the group of every pixel, flat."""
+def group(sample: Sample) -> tuple[LightLevels, NDArray[np.int8]]:
+    """Sort the pixels of a sample into groups of similar light.
+
+    Returns
+    -------
+    LightLevels
+    ndarray of int8
+        Group of every pixel, all blocks end to end.
+    """
     light = sample.flat("light")
-    every = light[:: max(1, light.size // 200_000)]
+    some = light[:: max(1, light.size // _MOST_FOR_EDGES)]
     count = max(1, min(GROUPS, light.size // _LEAST))
-    edges = np.unique(np.quantile(every, np.linspace(0, 1, count + 1)[1:-1]))
-    groups = np.searchsorted(edges, light, side="right").astype(np.int8)
-    size = np.maximum(np.bincount(groups, minlength=edges.size + 1), 1).astype(float)
+    edges = np.unique(np.quantile(some, np.linspace(0, 1, count + 1)[1:-1]).astype(np.float32))
+    groups = np.zeros(light.size, np.int8)
+    for edge in edges:  # a few comparisons of all pixels are faster than a search for each
+        groups += light >= edge
+    places = groups.astype(np.intp)
+    size = np.maximum(np.bincount(places, minlength=edges.size + 1), 1).astype(float)
 
     def mean(values: NDArray) -> NDArray:
-        return np.asarray(np.bincount(groups, values, minlength=edges.size + 1) / size)
+        return np.asarray(np.bincount(places, values, minlength=edges.size + 1) / size)
 
-    error = sample.flat("error")
-    bias, labels = mean(error), mean(sample.flat("residual"))
-    spread, label_spread = mean(error**2) - bias**2, mean(sample.flat("residual") ** 2) - labels**2
+    error, residual = sample.flat("error"), sample.flat("residual")
+    bias, labels = mean(error), mean(residual)
+    spread, label_spread = mean(error**2) - bias**2, mean(residual**2) - labels**2
     unrounded = np.concatenate([(block.unrounded / block.sigma).ravel() for block in sample.blocks])
     middle = mean(light)
-    raw, decoded, cross, pairs = _differences(sample, edges)
+    raw, decoded, cross, pairs = _differences(sample, places, edges.size + 1)
     noise, step = sample.noise, sample.step
     added = step**2 / 12 * (noise.gain * np.maximum(middle - noise.offset, 0) + stabilized_floor(noise))
     levels = LightLevels(
@@ -91,23 +103,31 @@ def group(sample: Sample) -> tuple[LightLevels, NDArray, NDArray]:
         expected_variance=raw + added,
         ratio_error=2 * np.sqrt(np.maximum(cross, 0) / np.maximum(pairs, 1)) / np.maximum(raw, 1e-30),
     )
-    return levels, edges, groups
+    return levels, groups
 
 
-def _differences(sample: Sample, edges: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Half the mean square of successive differences, raw and decoded, per group of light."""
-    sums = np.zeros((4, edges.size + 1))
+def _differences(
+    sample: Sample, places: NDArray[np.intp], groups: int
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Half the mean square of successive differences, raw and decoded, per group of light.
+
+    ``places`` holds the group of every pixel. The third array is the variance of the change that decoding
+    makes to them, the fourth their number.
+    """
+    sums = np.zeros((4, groups))
+    done = 0
     for block in sample.blocks:
+        here = places[done : done + block.raw.size].reshape(block.raw.shape)
+        done += block.raw.size
         axis = 0 if len(block.raw) > 1 else 1
         if block.raw.shape[axis] < 2:
             continue
-        light = block.light
         before = np.diff(block.raw.astype(np.float64), axis=axis).ravel()
         after = np.diff(block.counts.astype(np.float64), axis=axis).ravel()
-        places = np.searchsorted(edges, (light[1:] if axis == 0 else light[:, 1:]).ravel(), side="right")
+        later = (here[1:] if axis == 0 else here[:, 1:]).ravel()
         for row, values in enumerate((before**2, after**2, (before * (after - before)) ** 2)):
-            sums[row] += np.bincount(places, values, minlength=edges.size + 1)
-        sums[3] += np.bincount(places, minlength=edges.size + 1)
+            sums[row] += np.bincount(later, values, minlength=groups)
+        sums[3] += np.bincount(later, minlength=groups)
     pairs = np.maximum(sums[3], 1)
     raw, decoded = 0.5 * sums[0] / pairs, 0.5 * sums[1] / pairs
     return raw, decoded, 0.25 * sums[2] / pairs, pairs
@@ -311,8 +331,7 @@ def expected_variance(noise: NoiseModel, photons: NDArray) -> NDArray:
     >>> expected_variance(NoiseModel(), np.array([0.5, 4.0, 50.0])).round(2).tolist()
     [0.47, 1.0, 1.0]
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(15)
-    weights = weights / weights.sum()
+    nodes, weights = _gauss()
     out = np.empty(len(photons))
     for i, mean in enumerate(np.maximum(photons, 0.0)):
         if mean > 400:
@@ -327,3 +346,10 @@ def expected_variance(noise: NoiseModel, photons: NDArray) -> NDArray:
         middle = (both * stabilized).sum()
         out[i] = (both * (stabilized - middle) ** 2).sum()
     return out
+
+
+@cache
+def _gauss() -> tuple[NDArray, NDArray]:
+    """Nodes and weights of an integral over standard normal noise."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(15)
+    return nodes, weights / weights.sum()

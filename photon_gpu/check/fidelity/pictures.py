@@ -124,7 +124,7 @@ def draw(
         raw=block.raw[middle][crop].astype(np.float64),
         decoded=block.counts[middle][crop].astype(np.float64),
         residual=block.error[middle][crop].astype(np.float64),
-        frame=block.first_frame + middle,
+        frame=int(block.frames[middle]),
         levels=levels,
         photons=photons,
         noise=noise,

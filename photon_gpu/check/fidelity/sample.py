@@ -1,10 +1,10 @@
-"""What a report looks at: a long run of frames, and short blocks all over the movie, raw and decoded."""
+"""The sample that a report is made from: a long run of frames and short blocks, raw and decoded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,12 +16,17 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.missing import present_frames
+from photon_gpu.store.metadata import lost_frames
 
 RUN_FRAMES = 1000
+WINDOW_FRAMES = 18
+"""Frames, or rows, of the shortest run that the noise can be measured on: 16 second differences."""
 _SHORT_FRAMES = 5
-_SHORT_BLOCKS = 8
+_SHORT_BLOCKS, _LEAST_BLOCKS = 8, 3
 _LEAST_PHOTONS = 0.1
 _PIECE_BYTES = 64 << 20
+_LEAST_ROWS = 8
 
 Progress = Callable[[int, int], None]
 """``progress(frames_done, frames_in_all)``."""
@@ -29,19 +34,24 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Block:
-    """Frames ``first_frame...`` and rows ``first_row...`` of a movie, all arrays ``(t, rows, columns)``.
+    """Some frames and rows of a movie, raw and decoded; all arrays ``(t, rows, columns)``.
 
     Attributes
     ----------
+    frames : (t,) ndarray of int
+        Numbers of the frames. They follow one another, except where lost frames lie between them.
+    first_row : int
+        Row of a frame, counted over all axes between the first and the last.
     raw, counts : ndarray
         In the movie's dtype, ADU.
     unrounded : ndarray of float32
-        Decoded, before rounding to integers, less raw; ADU.
+        Decoded value before it is rounded to an integer, minus the raw one, ADU.
     residual : ndarray of float32
-        Stored stabilized value less ``A(raw)``, sigma.
+        Stored stabilized value minus ``A(raw)``, sigma.
+    noise : NoiseModel
     """
 
-    first_frame: int
+    frames: NDArray[np.int64]
     first_row: int
     raw: NDArray
     counts: NDArray
@@ -51,9 +61,9 @@ class Block:
 
     @cached_property
     def light(self) -> NDArray[np.float32]:
-        """Mean of a pixel's neighbours in time and space, itself left out, ADU.
+        """Mean of a pixel's neighbours in time and space without the pixel itself, ADU.
 
-        Groups made by it are not selected by the pixel's own noise, which would be a bias.
+        The pixel is left out because groups that its own noise selects would be biased.
         """
         return neighbours(self.raw)
 
@@ -66,13 +76,22 @@ class Block:
 
     @cached_property
     def error(self) -> NDArray[np.float32]:
-        """Decoded less raw, in sigma."""
+        """Decoded minus raw value, in sigma."""
         return difference(self.counts, self.raw) / self.sigma
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Blocks of a movie; the first is the run."""
+    """Blocks of a movie; the first is the run.
+
+    Attributes
+    ----------
+    blocks : tuple of Block
+    encoding : Encoding
+    noise : NoiseModel
+    frames, frames_in_all : int
+        Frames in the sample and in the movie.
+    """
 
     blocks: tuple[Block, ...]
     encoding: Encoding
@@ -82,7 +101,7 @@ class Sample:
 
     @property
     def run(self) -> Block:
-        """Consecutive frames, for what needs time."""
+        """The block of consecutive frames, for measurements over time."""
         return self.blocks[0]
 
     @property
@@ -92,16 +111,31 @@ class Sample:
 
     @property
     def pixels(self) -> int:
-        """Samples looked at."""
+        """Number of values in all blocks."""
         return sum(block.raw.size for block in self.blocks)
 
     def flat(self, name: str) -> NDArray:
-        """One attribute of all blocks, end to end."""
+        """Values of one attribute of all blocks, as one array of one axis."""
         return np.concatenate([getattr(block, name).ravel() for block in self.blocks])
 
 
+@dataclass(frozen=True)
+class Span:
+    """Frames and rows to compare: ``frames`` (numbers, ascending) and rows ``top:bottom``."""
+
+    frames: NDArray[np.int64]
+    top: int
+    bottom: int
+
+
 def take(source: Source, movie: Movie, *, pixels: int, progress: Progress | None = None) -> Sample:
-    """Read a sample of about ``pixels`` samples, spread over the movie."""
+    """Read a sample of about ``pixels`` values, spread over the movie, without frames that are lost.
+
+    Raises
+    ------
+    InvalidInputError
+        The source is another recording, or all of its frames are lost.
+    """
     shape = source.shape
     if shape != movie.shape or source.dtype.name != movie.encoding.dtype:
         raise InvalidInputError(
@@ -109,94 +143,151 @@ def take(source: Source, movie: Movie, *, pixels: int, progress: Progress | None
             f"{movie.encoding.dtype} of shape "
             f"{movie.shape}: they are not the same recording"
         )
-    spans = plan(shape, pixels)
-    total = sum(stop - start for start, stop, *_ in spans)
+    spans = plan(shape, pixels, lost=(*source.lost, *lost_frames(movie.attrs)))
+    if not spans:
+        raise InvalidInputError(f"all {shape[0]:,} frames of {source.name} are lost: nothing can be compared")
+    total = sum(len(span.frames) for span in spans)
     done, blocks = 0, []
-    for start, stop, top, bottom in spans:
-        blocks.append(read_block(source, movie, start, stop, top, bottom))
-        done += stop - start
+    for span in spans:
+        blocks.append(read_block(source, movie, span))
+        done += len(span.frames)
         if progress is not None:
             progress(done, total)
     noise = movie.noise
     assert noise is not None
-    frames = len({frame for start, stop, *_ in spans for frame in range(start, stop)})
-    return Sample(tuple(blocks), movie.encoding, noise, frames, shape[0])
+    return Sample(tuple(blocks), movie.encoding, noise, count_frames(spans), shape[0])
 
 
-def plan(shape: tuple[int, ...], pixels: int) -> list[tuple[int, int, int, int]]:
-    """Spans ``(first frame, last, first row, last)`` to read: a run, then short blocks.
+def count_frames(spans: list[Span]) -> int:
+    """Number of different frames in spans."""
+    return len(np.unique(np.concatenate([span.frames for span in spans])))
 
-    >>> plan((300, 200, 200), 1 << 24)
-    [(0, 300, 0, 200)]
-    >>> plan((100_000, 512, 512), 1 << 24)[0]
-    (49500, 50500, 244, 268)
+
+def plan(
+    shape: tuple[int, ...],
+    pixels: int,
+    *,
+    lost: tuple[tuple[int, int], ...] = (),
+    chunk_frames: int = 1,
+    run_frames: int = RUN_FRAMES,
+) -> list[Span]:
+    """Choose what to compare: a run of frames in the middle, then short blocks all over the movie.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the movie.
+    pixels : int
+        About the number of values to look at.
+    lost : tuple of (int, int)
+        Ranges ``(first, end)`` of frames to leave out.
+    chunk_frames : int
+        Frames per chunk: short blocks lie within one where they can, and are fewer where chunks are few.
+    run_frames : int
+        Longest run.
+
+    Returns
+    -------
+    list of Span
+        Empty where all frames are lost.
+
+    Examples
+    --------
+    >>> [len(span.frames) for span in plan((300, 200, 200), 1 << 24)]
+    [300]
+    >>> run, *short = plan((100_000, 512, 512), 1 << 24)
+    >>> int(run.frames[0]), len(run.frames), run.top, run.bottom, len(short)
+    (49500, 1000, 184, 208, 8)
     """
-    frames, columns = shape[0], shape[-1]
-    rows = math.prod(shape[1:-1])
+    present, columns = present_frames(shape[0], lost), shape[-1]
+    frames, rows = len(present), math.prod(shape[1:-1])
+    if not frames:
+        return []
     if frames * rows * columns <= pixels:
-        return [(0, frames, 0, rows)]
-    length = min(frames, RUN_FRAMES)
-    height = min(rows, max(8, int(0.75 * pixels) // (length * columns)))
+        return [Span(present, 0, rows)]
+    length = min(frames, run_frames)
+    height = min(rows, max(WINDOW_FRAMES, int(0.75 * pixels) // (length * columns)))
     length = min(length, max(64, int(0.75 * pixels) // (height * columns)))
-    start, top = (frames - length) // 2, (rows - height) // 2
-    spans = [(start, start + length, top, top + height)]
+    starts = [(frames - length) // 2 // chunk_frames * chunk_frames]
+    tops = [_aligned((rows - height) * 0.382)]  # not the middle, where blocks of Blosc often end
     short = min(_SHORT_FRAMES, frames)
-    tall = min(rows, max(8, pixels // 4 // (_SHORT_BLOCKS * short * columns)))
-    for i in range(min(_SHORT_BLOCKS, frames // short)):
-        first = round((frames - short) * i / max(_SHORT_BLOCKS - 1, 1))
-        above = round((rows - tall) * ((i * 0.618) % 1))
-        spans.append((first, first + short, above, above + tall))
-    return spans
+    blocks = min(_SHORT_BLOCKS, frames // short, max(_LEAST_BLOCKS, -(-shape[0] // chunk_frames)))
+    tall = min(rows, max(_LEAST_ROWS, pixels // 4 // (blocks * short * columns)))
+    for i in range(blocks):
+        start = round((frames - short) * i / max(blocks - 1, 1))
+        over = start % chunk_frames + short - chunk_frames
+        starts.append(start - over if 0 < over <= start % chunk_frames else start)
+        tops.append(_aligned((rows - tall) * ((i * 0.618) % 1)))
+    lengths, heights = [length] + [short] * len(starts), [height] + [tall] * len(starts)
+    return [
+        Span(present[start : start + length], top, top + height)
+        for start, length, top, height in zip(starts, lengths, tops, heights, strict=False)
+    ]
 
 
-def read_block(source: Source, movie: Movie, start: int, stop: int, top: int, bottom: int) -> Block:
-    """Raw and decoded frames, a few at a time, cut to rows ``top:bottom``."""
+def _aligned(row: float) -> int:
+    """Round down to a multiple of 8: rows then seldom lie in two bands of a compact chunk."""
+    return int(row) // _LEAST_ROWS * _LEAST_ROWS
+
+
+def read_block(source: Source, movie: Movie, span: Span) -> Block:
+    """Read and decode a span, a few frames at a time."""
     columns, noise = source.shape[-1], movie.noise
     assert noise is not None
-    raw = np.empty((stop - start, bottom - top, columns), source.dtype)
+    raw = np.empty((len(span.frames), span.bottom - span.top, columns), source.dtype)
     counts = np.empty_like(raw)
     unrounded, residual = np.empty(raw.shape, np.float32), np.empty(raw.shape, np.float32)
     exactly = movie.counts.astype(np.float64)
-    spans = pieces(start, stop, movie)
 
-    def cut(values: NDArray) -> NDArray:
-        return values.reshape(len(values), -1, columns)[:, top:bottom]
+    def fill(out: NDArray, read: Callable[[int, int], NDArray], subtract: Callable | None = None) -> None:
+        done = 0
+        for first, last in pieces(span.frames, movie):
+            here = slice(done, done + last - first)
+            values = read(first, last).reshape(last - first, -1, columns)[:, span.top : span.bottom]
+            out[here] = values if subtract is None else values - subtract(raw[here])
+            done = here.stop
 
-    # One kind of value after the other: a reader keeps the chunk it opened last.
-    for first, last in spans:
-        raw[first - start : last - start] = cut(source.read(first, last))
-    for first, last in spans:
-        counts[first - start : last - start] = cut(movie.counts[first:last])
-    for first, last in spans:
-        here = slice(first - start, last - start)
-        unrounded[here] = cut(exactly[first:last]) - raw[here].astype(np.float64)
-    for first, last in spans:
-        here = slice(first - start, last - start)
-        residual[here] = cut(movie[first:last]) - anscombe(raw[here], noise)
-    return Block(start, top, raw, counts, unrounded, residual, noise)
+    # One kind of value after the other: a reader keeps the chunk that it opened last.
+    fill(raw, source.read)
+    fill(counts, lambda first, last: movie.counts[first:last])
+    fill(unrounded, lambda first, last: exactly[first:last], lambda values: values.astype(np.float64))
+    fill(residual, lambda first, last: movie[first:last], lambda values: anscombe(values, noise))
+    return Block(span.frames, span.top, raw, counts, unrounded, residual, noise)
 
 
-def pieces(start: int, stop: int, movie: Movie) -> list[tuple[int, int]]:
-    """Spans of frames within one chunk each, small enough to hold as float64."""
-    pixels = math.prod(movie.shape[1:])
-    most = max(1, _PIECE_BYTES // (8 * pixels))
-    out = []
-    while start < stop:
-        end = min((start // movie.chunks[0] + 1) * movie.chunks[0], start + most, stop)
-        out.append((start, end))
-        start = end
-    return out
+def joined(parts: list[Block]) -> Block:
+    """Join blocks of the same rows, of frames that follow one another."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        frames=np.concatenate([part.frames for part in parts]),
+        raw=np.concatenate([part.raw for part in parts]),
+        counts=np.concatenate([part.counts for part in parts]),
+        unrounded=np.concatenate([part.unrounded for part in parts]),
+        residual=np.concatenate([part.residual for part in parts]),
+    )
+
+
+def pieces(frames: NDArray[np.int64] | range, movie: Movie) -> Iterator[tuple[int, int]]:
+    """Cut ascending frame numbers into ranges ``(first, end)``, each within a chunk and small as float64."""
+    most = max(1, _PIECE_BYTES // (8 * math.prod(movie.shape[1:])))
+    numbers = np.asarray(frames)
+    gaps = np.flatnonzero((np.diff(numbers) != 1) | (np.diff(numbers // movie.chunks[0]) != 0)) + 1
+    for part in np.split(numbers, gaps):
+        for i in range(0, len(part), most):
+            yield int(part[i]), int(part[min(i + most, len(part)) - 1]) + 1
 
 
 def difference(decoded: NDArray, raw: NDArray) -> NDArray[np.float32]:
-    """Decoded less raw, without wrapping, as float32."""
+    """Decoded minus raw values as float32, computed in a dtype that cannot wrap."""
     if raw.dtype.kind == "f" or raw.dtype.itemsize > 2:
         return (decoded.astype(np.float64) - raw.astype(np.float64)).astype(np.float32)
     return (decoded.astype(np.int32) - raw).astype(np.float32)
 
 
 def neighbours(raw: NDArray) -> NDArray[np.float32]:
-    """Mean over 5 frames and 3 x 3 pixels around each sample, itself left out."""
+    """Mean over 5 frames and 3 x 3 pixels around each value, without the value itself."""
     own = raw.astype(np.float32)
     total, number = own, np.ones((1, 1, 1), np.float32)
     for axis, reach in enumerate((2, 1, 1)):
@@ -210,7 +301,7 @@ def neighbours(raw: NDArray) -> NDArray[np.float32]:
 
 
 def _box(values: NDArray[np.float32], axis: int, reach: int) -> NDArray[np.float32]:
-    """Sum over a window along an axis; what lies outside counts nothing."""
+    """Sum over a window along an axis; positions outside the array add nothing."""
     total = values.copy()
     for shift in range(1, min(reach, values.shape[axis] - 1) + 1):
         near = [slice(None)] * 3

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from photon_gpu.check.fidelity.chunk_sample import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.encoding import Encoding
@@ -22,6 +24,7 @@ from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.settings import AUTO
 from photon_gpu.sources.array import ArraySource
+from photon_gpu.sources.missing import spans
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records
 from photon_gpu.writer.auto_noise import KEY
@@ -188,8 +191,6 @@ class Encoder:
             self._ready = True
 
     def _choose(self, early: list[Chunk]) -> tuple[Layout, tuple[int, ...]]:
-        import numpy as np
-
         config, first = self._config, early[0]
         # A movie shorter than a chunk has a chunk as long as itself, as one that was encoded has.
         frames = first.filled if first.number == 0 else config.frames_per_chunk
@@ -237,10 +238,10 @@ class Encoder:
                 said = frame_records.pack(first, chunk.records[: chunk.filled])
                 number, frames = chunk.number, chunk.filled
                 assert self._layout is not None
-                if self._sample is not None and not any(
-                    map(frame_records.skipped, chunk.records[: chunk.filled])
-                ):
-                    self._sample.add(number, self._layout, data, self._chunk, first, values)
+                if self._sample is not None:
+                    skipped = [frame_records.skipped(record) for record in chunk.records[:frames]]
+                    lost = spans(np.array(skipped, bool))
+                    self._sample.add(number, self._layout, data, self._chunk, first, values, lost=lost)
                 del values
                 self._released(chunk)
                 self._done(number, frames, said, data)

@@ -229,11 +229,30 @@ def test_a_plan_covers_time_and_stays_within_the_budget():
     ):
         spans = plan(shape, 1 << 22)
         rows = int(np.prod(shape[1:-1]))
-        pixels = sum((b - a) * (d - c) * shape[-1] for a, b, c, d in spans)
-        assert all(0 <= a < b <= shape[0] and 0 <= c < d <= rows for a, b, c, d in spans)
+        pixels = sum(len(span.frames) * (span.bottom - span.top) * shape[-1] for span in spans)
+        assert all(span.frames[0] >= 0 and span.frames[-1] < shape[0] for span in spans)
+        assert all(0 <= span.top < span.bottom <= rows for span in spans)
         assert pixels <= 2 * (1 << 22)
-    spans = plan((100_000, 512, 512), 1 << 24)
-    assert min(a for a, *_ in spans) == 0 and max(b for _, b, *_ in spans) == 100_000
+    frames = np.concatenate([span.frames for span in plan((100_000, 512, 512), 1 << 24)])
+    assert frames.min() == 0 and frames.max() == 99_999
+
+
+def test_a_plan_leaves_out_lost_frames():
+    lost = (*((i, i + 1) for i in range(0, 1000, 2)), (600, 800))
+    for pixels in (1 << 10, 1 << 18, 1 << 30):
+        spans = plan((1000, 64, 64), pixels, lost=lost, chunk_frames=100)
+        frames = np.concatenate([span.frames for span in spans])
+        assert (frames % 2 == 1).all() and not ((frames >= 600) & (frames < 800)).any()
+        assert min(frames) == 1 and max(frames) == 999
+    assert plan((10, 8, 8), 100, lost=((0, 20),)) == []
+
+
+def test_short_blocks_lie_within_one_chunk():
+    for chunk_frames in (7, 20, 100):
+        _, *short = plan((1000, 64, 64), 1 << 18, chunk_frames=chunk_frames, run_frames=18)
+        assert len(short) == 8
+        assert all(span.frames[0] // chunk_frames == span.frames[-1] // chunk_frames for span in short)
+    assert len(plan((300, 512, 512), 1 << 18, chunk_frames=100, run_frames=18)) == 1 + 3
 
 
 def test_neighbours_leave_the_pixel_itself_out():
