@@ -1,7 +1,7 @@
-"""``<photon@store>``: movies in DataJoint tables, on local disks, S3 and Google Cloud Storage.
+"""Movies in DataJoint tables (``<photon@store>``), on local disks, S3 and Google Cloud Storage.
 
-Importing this package imports DataJoint. The column types themselves need no
-import: DataJoint finds them through their entry points.
+Importing this package imports DataJoint. The column types need no import:
+DataJoint finds them through their entry points.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ try:
 except ImportError as error:  # pragma: no cover - the extra is installed wherever this is tested
     raise ImportError("photon_gpu.dj needs DataJoint 2.3: pip install 'photon-gpu[datajoint]'") from error
 
-# Functions named like their modules: imported here, they, not the modules, are what `photon_gpu.dj.x` means.
+# These functions are named like their modules; importing them here makes `photon_gpu.dj.record` the function.
 from photon_gpu.dj.collect import collect
 from photon_gpu.dj.record import record
 from photon_gpu.dj.recover import recover

@@ -1,9 +1,9 @@
-"""Where a row's movie lies: primary key in, path out.
+"""Compute the path of a row's movie from its primary key.
 
-``{prefix}/{schema}/{table}/{attribute}={value}/.../{field}.zarr``, each part
-percent-encoded (RFC 3986), so that two keys never share a path and no key
-leaves its table's folder. ``~`` is encoded in values, which leaves it free to
-mark what had to be shortened.
+The path is ``{prefix}/{schema}/{table}/{attribute}={value}/.../{field}.zarr``.
+Each part is percent-encoded (RFC 3986), so two keys never share a path and no key
+leaves its table's folder. ``~`` is encoded in values, so it can mark parts that
+were shortened.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ KEY_BYTES = 512
 
 
 def encode_value(value: Any) -> str:
-    """One primary-key value as the text that follows ``attribute=``.
+    """Encode one primary-key value as the text after ``attribute=``.
 
-    Values that a database holds equal give the same text however they were
-    typed: a date and its string, ``True`` and 1, a NumPy integer and an int.
+    Values that are equal to a database give the same text whatever their Python type:
+    a date and its string, ``True`` and 1, a NumPy integer and an int.
 
     Parameters
     ----------
     value : object
-        What the row holds: int, str, date, datetime (to the microsecond),
+        Value in the row: int, str, date, datetime (to the microsecond),
         Decimal, UUID, bytes, ...
 
     Returns
@@ -71,10 +71,10 @@ def encode_value(value: Any) -> str:
 
 
 def key_path(key: Mapping[str, Any]) -> str:
-    """The folders of one primary key, in the key's order.
+    """Encode a primary key as nested folders, in the key's order.
 
-    A part too long for a folder name keeps its beginning and ends in ``~`` and
-    the SHA-256 of the whole; a key too long for an object store becomes one such folder.
+    A part too long for a folder name is cut, and ends in ``~`` and the SHA-256 of the whole part.
+    A key too long for an object store becomes one such folder.
 
     Examples
     --------
@@ -100,20 +100,20 @@ def movie_path(
     partition: str | None = None,
     token: str | None = None,
 ) -> str:
-    """Path of a row's movie, relative to its store.
+    """Compute the path of a row's movie, relative to its store.
 
     Parameters
     ----------
     schema, table, field : str
         As the database names them.
     key : mapping
-        Primary key of the row, in the table's order; empty where DataJoint does not tell it.
+        Primary key of the row, in the table's order; empty if DataJoint does not pass it.
     prefix : str
         The store's ``schema_prefix``; ``""`` for stores set up by :func:`photon_gpu.dj.stores`.
     partition : str, optional
         The store's ``partition_pattern``: attributes named in it go before the schema.
     token : str, optional
-        Random suffix, for a movie whose own path is taken.
+        Random suffix, for a movie whose path is taken.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def movie_path(
 
 
 def table_path(schema: str, table: str) -> str:
-    """Folder of a table; a lookup table's ``#`` would end a URL, so it is encoded too.
+    """Folder of a table. The ``#`` of a lookup table is encoded, since it would end a URL.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def table_path(schema: str, table: str) -> str:
 
 
 def folder_name(name: str) -> str:
-    """A schema's or table's name as a folder.
+    """Encode the name of a schema or table as a folder name.
 
     Examples
     --------

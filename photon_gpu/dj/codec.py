@@ -1,8 +1,8 @@
-"""``<photon@store>`` and ``<photon_compact@store>``: column types of DataJoint.
+"""DataJoint column types ``<photon@store>`` and ``<photon_compact@store>``.
 
-DataJoint encodes a value before it knows whether the row can be inserted, and
-keeps it if the row is not. So a path that holds anything is never written to:
-the movie goes beside it, under a name of its own, and the row says where it is.
+DataJoint encodes a value before it knows whether the row can be inserted, and does
+not delete it if the insert fails. Therefore a path that holds any file is never
+written to: the movie goes beside it under a unique name, which the row records.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
     layout: str
 
     def validate(self, value: Any) -> None:
-        """Refuse what is no movie before anything is written."""
+        """Refuse a value that is not a movie before anything is written."""
         if isinstance(value, np.ndarray | MovieToInsert | Movie | Recorded):
             return
         way_out = (
@@ -65,7 +65,7 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
         context: dict[str, Any] | None = None,
         store_name: str | None = None,
     ) -> dict[str, Any]:
-        """Write the movie; returns the row's JSON."""
+        """Write the movie and return the row's JSON."""
         schema, table, field, primary_key = self._extract_context(key, context)
         config = self._codec_config(key, context)
         store = resolve_store(store_name, config)
@@ -83,13 +83,13 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
             )
 
         if isinstance(value, Recorded):
-            _check_place(value, path(), store)
+            _check_recorded_path(value, path(), store)
             return value.row
         wanted = _wanted(value)
         mark_insert(backend, store)
         with wanted.open() as frames:
             if isinstance(value, np.ndarray):
-                _hold_counts(frames, wanted.step)
+                _check_counts(frames, wanted.step)
 
             def write(storage: Storage) -> None:
                 settings = wanted.settings_for(self.layout)
@@ -97,7 +97,7 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
                 for note in report.notes:
                     _log.info("%s: %s", report.url, note)
 
-            chosen = place(
+            chosen = write_at_free_path(
                 write, path, lambda text: storage_at(backend, text, store), whole_key=bool(primary_key)
             )
         return make_row(storage_at(backend, chosen, store), path=chosen, store=store)
@@ -105,27 +105,27 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
     def decode(
         self, stored: Any, *, key: dict[str, Any] | None = None, context: dict[str, Any] | None = None
     ) -> Movie:
-        """The movie of a row, lazily: no request before it is indexed."""
+        """Open the movie of a row without a request; indexing it reads."""
         backend = store_backend(stored["store"], self._codec_config(key, context))
         return open_row(stored, storage_at(backend, stored["path"], stored["store"]))
 
 
 class PhotonCodec(_Codec):
-    """Layout ``plain``: stabilized values for any Zarr reader, format 1.0."""
+    """Column of movies in layout ``plain``: stabilized values for any Zarr reader, format 1.0."""
 
     name = "photon"
     layout = "plain"
 
 
 class PhotonCompactCodec(_Codec):
-    """Layout ``compact``: smaller, counts for readers that have photon_gpu, format 2.4."""
+    """Column of movies in layout ``compact``: smaller, for readers that have photon_gpu, format 2.4."""
 
     name = "photon_compact"
     layout = "compact"
 
 
 def resolve_store(store_name: str | None, config: Any) -> str:
-    """Name of the store, also where the column names none: what a row keeps must not depend on a default."""
+    """Return the column's store, or the default store by its name: the row must not depend on the default."""
     if store_name:
         return store_name
     if config is None:
@@ -141,16 +141,16 @@ def resolve_store(store_name: str | None, config: Any) -> str:
     return default
 
 
-def place(
+def write_at_free_path(
     write: Callable[[Storage], None],
     path: Callable[[str | None], str],
     storage: Callable[[str], Storage],
     *,
     whole_key: bool,
 ) -> str:
-    """Write to the documented path, or beside it where that is taken; returns the path.
+    """Write a movie to the documented path, or beside it if that is taken; return the path.
 
-    ``update1`` tells no primary key, so what it writes always goes beside.
+    ``update1`` passes no whole primary key, so its movies always go beside.
     """
     if whole_key:
         try:
@@ -172,17 +172,16 @@ def _wanted(value: Any) -> MovieToInsert:
                 f"{value!r} is not quantized; photon_gpu.movie(it.counts, noise=..., step=...) says "
                 f"how to store it"
             )
-        # The same model and step give the same codes, so nothing is lost by copying.
+        # The same model and step give the same codes, so the copy loses nothing.
         return movie(
             value.counts, noise=value.noise, step=value.step, dither=value.encoding.dither, trust_noise=True
         )
-    # The documented counts are held against their own noise beforehand; finer than need be is no fault of
-    # theirs.
+    # _check_counts has checked the noise already; a step finer than necessary is allowed.
     return movie(value, noise=NoiseModel(), trust_noise=True, check=False)
 
 
-def _hold_counts(frames: Source, step: float) -> None:
-    """Refuse an array that is no photon counts by its own noise; what has none is stored as documented."""
+def _check_counts(frames: Source, step: float) -> None:
+    """Refuse an array whose noise is not that of photon counts; without measurable noise it is stored."""
     severity, text = judge_noise(frames, NoiseModel(), step, advice=_ADVICE)
     if severity == "error":
         raise NoiseContradictionError(text)
@@ -190,7 +189,7 @@ def _hold_counts(frames: Source, step: float) -> None:
         warnings.warn(text, PhotonWarning, stacklevel=3)
 
 
-def _check_place(value: Recorded, path: str, store: str) -> None:
+def _check_recorded_path(value: Recorded, path: str, store: str) -> None:
     folder = path.rsplit("/", 1)[0]
     if value.row["path"].rsplit("/", 1)[0] != folder or value.row["store"] != store:
         raise InvalidInputError(

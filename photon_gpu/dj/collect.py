@@ -1,9 +1,9 @@
-"""Removing movies no row refers to, and nothing else.
+"""Delete movies that no row refers to.
 
-List first, then read the references in all databases of the server, then for
-each movie without one: take its lock, look again, and delete the files that are
-known to be its own, ``.zarray`` last. Whatever is young, unknown or in doubt
-stays, and the report says why.
+A collection lists the movies, then reads the references in all databases of the
+server. For each movie without a reference it takes a lock, looks the references up
+again, and deletes the files that are known to be the movie's, ``.zarray`` last.
+Anything recent, unknown or in doubt stays, and the report says why.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from photon_gpu.store import durable, frame_records
 from photon_gpu.store.manifest import NAME as MANIFEST
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 
-#: Movies that are locked, and whose references are then looked up again, at once.
+#: Movies that are locked together before their references are looked up again.
 _AT_ONCE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unreferenced:
-    """A movie in a store that no row refers to, and what became of it.
+    """A movie that no row refers to, and the outcome of the collection.
 
     Attributes
     ----------
     files, bytes : int
-        Of the movie itself, without files that are not known to be its own.
+        Of the movie itself, without other files in its folder.
     status : str
         ``orphan`` (would be deleted), ``deleted``, ``kept`` or ``failed``.
     why : str
-        Explains the status; names files in the folder that stay.
+        Reason for the status, and files in the folder that stay.
     """
 
     store: str
@@ -86,19 +86,19 @@ class Collection:
     refusals: tuple[str, ...] = ()
 
     def count(self, status: str) -> int:
-        """How many movies ended as ``status``."""
+        """Count the movies with a status."""
         return sum(movie.status == status for movie in self.unreferenced)
 
     def bytes(self, status: str) -> int:
-        """How many bytes ended as ``status``."""
+        """Sum the bytes of the movies with a status."""
         return sum(movie.bytes for movie in self.unreferenced if movie.status == status)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON values."""
+        """Convert to plain JSON values."""
         return asdict(self)
 
     def text(self) -> str:
-        """One line a movie, and a summary."""
+        """Format one line per movie and a summary."""
         lines = [
             f"{movie.status:<8}{movie.bytes / 2**20:>10.2f} MiB  {movie.store}:{movie.path}"
             + (f"  ({movie.why})" if movie.why else "")
@@ -130,7 +130,7 @@ def collect(
     ignore_databases: Iterable[str] = (),
     connection: Any = None,
 ) -> Collection:
-    """Find movies of a schema that no row of any database refers to; delete them if told to.
+    """Find movies of a schema that no row of any database refers to, and delete them if asked.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def collect(
     Returns
     -------
     Collection
-        What was found and what became of it.
+        The movies without a reference, and the outcome for each.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def collect(
     ignored = {ignore_databases} if isinstance(ignore_databases, str) else set(ignore_databases)
     tables = {folder_name(table) for table in schema_tables(connection, schema_name)}
     sections = [SchemaFolder(connection, name, schema_name) for name in _store_names(connection, stores)]
-    unique = list({section.place: section for section in sections}.values())
+    unique = list({section.location: section for section in sections}.values())
     # Listed before marks and rows are read: what is inserted from here on is not even considered.
     movies = [movie for section in unique for movie in section.movies()]
     refusals = _refusals(unique, connection, ignored, only_this_database)
@@ -219,14 +219,14 @@ def _refusals(
     if only_this_database:
         return []
     identity = identify(connection)
-    found = (refusal(section.backend, section.store, identity, ignored) for section in sections)
-    return [text for text in found if text]
+    reasons = (refusal(section.backend, section.store, identity, ignored) for section in sections)
+    return [reason for reason in reasons if reason]
 
 
 def _missing(
     rows: list[tuple[str | None, str]], movies: list[StoredMovie], asked: Names[str] | None
 ) -> list[tuple[str | None, str]]:
-    """Rows whose movie was not listed; only rows of the stores asked for, where some are."""
+    """Rows whose movie was not listed; if stores were named, only rows of those."""
     listed = {movie.section.path(movie.path) for movie in movies}
     wanted = [row for row in rows if asked is None or row[0] is None or row[0] in asked]
     return [row for row in wanted if row[1].strip("/") not in listed]
@@ -264,7 +264,7 @@ def _report(movie: StoredMovie, status: str, why: str) -> Unreferenced:
 def _delete(
     movies: list[StoredMovie], grace: timedelta, wait_seconds: float, databases: tuple[Any, ...]
 ) -> Iterator[tuple[StoredMovie, tuple[str, str]]]:
-    """Delete movies under their locks; returns status and reason of each."""
+    """Delete movies under their locks; yield status and reason of each."""
     locks: dict[StoredMovie, str] = {}
     try:
         for movie in movies:
@@ -286,7 +286,7 @@ def _delete(
         raise
     for movie, lock in locks.items():
         try:
-            why = _second_look(movie, lock, grace)
+            why = _recheck(movie, lock, grace)
             if not why and writing:
                 why = f"uncommitted writes of other sessions may refer to it: {', '.join(writing)}"
             if not why and movie.path in references:
@@ -306,11 +306,11 @@ def _delete_one(movie: StoredMovie, lock: str, why: str) -> tuple[str, str]:
         fs.rm_file(f"{root}/{lock}")
         return "kept", why
     locks = {name for name in movie.section.find(root) if name.startswith(LOCK)}
-    # A later lock is another collection's, which took this one for dead.
+    # A later lock belongs to another collection, which took this one for dead.
     dead = {name for name in locks if _number(name) <= _number(lock)}
-    # The manifest says what is the movie's own, so after a crash it is still there.
+    # The manifest lists the movie's files, so it goes late: after a crash it is still there.
     late = [name for name in (ATTRIBUTES, MANIFEST, ARRAY) if name in movie.own]
-    # No insert takes a folder that holds anything, and no other collection one that holds a lock.
+    # Inserts need an empty folder, and other collections one without a lock, so nobody interferes.
     for name in [*sorted(set(movie.own) - set(late)), *late, *sorted(dead)]:
         fs.rm_file(f"{root}/{name}")
     _prune(movie)
@@ -318,12 +318,12 @@ def _delete_one(movie: StoredMovie, lock: str, why: str) -> tuple[str, str]:
 
 
 def _lock(movie: StoredMovie, grace: timedelta) -> str | None:
-    """Take the movie's lock; a lock older than the grace period is a collection that died."""
-    held = {name: entry for name, entry in movie.section.find(movie.root).items() if name.startswith(LOCK)}
-    last = max(map(_number, held), default=0)
-    if held and datetime.now(UTC) - max(map(modified, held.values())) < max(grace, timedelta(hours=1)):
+    """Take the movie's lock; None if another collection has it. One older than the grace period is dead."""
+    locks = {name: entry for name, entry in movie.section.find(movie.root).items() if name.startswith(LOCK)}
+    last = max(map(_number, locks), default=0)
+    if locks and datetime.now(UTC) - max(map(modified, locks.values())) < max(grace, timedelta(hours=1)):
         return None
-    # Numbered, so that of two collections that find the same dead lock only one gets the next.
+    # Locks are numbered: of two collections that see the same dead lock, only one gets the next.
     name = f"{LOCK}{last + 1}"
     try:
         movie.storage.create(name, json.dumps({"pid": os.getpid(), "token": uuid.uuid4().hex}).encode())
@@ -336,8 +336,8 @@ def _number(lock: str) -> int:
     return int(lock.removeprefix(LOCK))
 
 
-def _second_look(movie: StoredMovie, lock: str, grace: timedelta) -> str:
-    """Why the movie must stay after all, seen with its lock held; empty if it may go."""
+def _recheck(movie: StoredMovie, lock: str, grace: timedelta) -> str:
+    """Reason why the movie must stay, checked again under the lock; empty if it may go."""
     now_files = movie.section.find(movie.root)
     if lock not in now_files:
         return "the store does not list what was just written"
@@ -351,7 +351,7 @@ def _second_look(movie: StoredMovie, lock: str, grace: timedelta) -> str:
 
 
 def _prune(movie: StoredMovie) -> None:
-    """Remove the folders that became empty on a local disk, up to the table's."""
+    """Remove folders that became empty on a local disk, up to the table's."""
     if movie.section.backend.protocol != "file":
         return
     durable.remove_folder_if_empty(movie.storage.path(frame_records.FOLDER))

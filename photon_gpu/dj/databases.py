@@ -1,9 +1,9 @@
-"""Every database of a server, and which server it is.
+"""Connect to every database of a server, and identify databases and servers.
 
-A store location may be shared by several databases, so a collection reads the
-references of all of them; a database that cannot be asked ends it. Locations
-are marked with the identity of each database that stores movies there (see
-:mod:`photon_gpu.dj.marks`), which is how databases of other servers are noticed.
+Several databases may share a store location, so a collection reads the references
+of all of them, and stops if one cannot be read. Each database that stores movies in
+a location leaves its identity there (see :mod:`photon_gpu.dj.marks`), so databases
+of other servers are noticed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OTHERS = """
 # Databases of cloud providers, which nobody else may connect to.
 _PROVIDERS = {"rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"}
 
-# A statement that failed would abort the transaction an insert may run in.
+# A failed statement would abort the transaction an insert may run in.
 _MAY_IDENTIFY = """
     SELECT coalesce(has_function_privilege(
         to_regprocedure('pg_catalog.pg_control_system()'), 'EXECUTE'), false)
@@ -36,17 +36,17 @@ _VARIABLES = "SHOW VARIABLES WHERE variable_name IN ('server_uuid', 'server_uid'
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Which database this is.
+    """Identity of one database.
 
     Attributes
     ----------
     server : str
-        The same for all databases that can be asked together. A copy of a server made by dump
-        and restore has another; so has one restored to an earlier time or promoted from a standby.
+        Identifies the server, whose databases can be read together. A server made by dump and restore
+        gets a new one, and so does one restored to an earlier time or promoted from a standby.
     database : str
         Name on the server; empty on MySQL, where one connection sees every schema.
     address : str
-        Host and port, for people.
+        Host and port, for messages.
     """
 
     server: str
@@ -55,7 +55,7 @@ class Identity:
 
 
 def identify(connection: Any) -> Identity:
-    """Identity of the database a connection leads to."""
+    """Identify the database of a connection."""
     info = connection.conn_info
     address = f"{info['host']}:{info['port']}"
     if connection.adapter.backend == "postgresql":
@@ -64,28 +64,28 @@ def identify(connection: Any) -> Identity:
         if connection.query(_MAY_IDENTIFY).fetchone()[0]:
             number = "/".join(map(str, connection.query(_IDENTIFY).fetchone()))
         return Identity(server=f"postgresql {number}", database=str(name), address=address)
-    told = {str(name).lower(): str(value) for name, value in connection.query(_VARIABLES)}
-    # MariaDB has no server_uuid, and its server_uid is that of the machine.
-    number = told.get("server_uuid") or "/".join(
-        told.get(name, "") for name in ("server_uid", "hostname", "port")
+    variables = {str(name).lower(): str(value) for name, value in connection.query(_VARIABLES)}
+    # MariaDB has no server_uuid, and its server_uid identifies the machine only.
+    number = variables.get("server_uuid") or "/".join(
+        variables.get(name, "") for name in ("server_uid", "hostname", "port")
     )
     return Identity(server=f"mysql {number}", database="", address=address)
 
 
 @contextmanager
 def every_database(connection: Any, ignored: Collection[str] = ()) -> Iterator[tuple[Any, ...]]:
-    """Connections to all databases of the server, the one given first.
+    """Connect to all databases of the server; ``connection`` comes first.
 
     Parameters
     ----------
     connection : datajoint.Connection
     ignored : collection of str
-        Names of databases that are not asked.
+        Names of databases that are left out.
 
     Raises
     ------
     ReferencesUnknownError
-        If a database cannot be asked, or the user cannot see all schemas.
+        If a database cannot be read, or the user cannot see all schemas.
     """
     if connection.adapter.backend != "postgresql":
         _require_all_schemas(connection)
@@ -129,7 +129,7 @@ def _connect(connection: Any, database: str) -> Any:
 
 
 def _require_all_schemas(connection: Any) -> None:
-    """MySQL lists only schemas a user may read something of, so a missing right would hide references."""
+    """Require the right to read every schema: MySQL hides the others, and their references with them."""
     grants = [row[0] for row in connection.query("SHOW GRANTS")]
     everywhere = any(
         re.match(r"GRANT (ALL PRIVILEGES|.*\bSELECT\b).* ON \*\.\* TO ", grant) for grant in grants

@@ -1,4 +1,4 @@
-"""The documented example, run: an embedded database, a local store, one movie in, out and collected."""
+"""Run the documented example: insert, fetch and collect one movie with an embedded database."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ movie : <photon@imaging>
 
 @dataclass(frozen=True, kw_only=True)
 class DataJointDemo:
-    """What the demo did, for a table or a test.
+    """Result of the demo.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class DataJointDemo:
     zarray, zattrs : str
         The metadata as written.
     worst_error_sigma : float
-        Of any pixel, stabilized, against the raw movie.
+        Largest error of a stabilized pixel against the raw movie.
     left : tuple of str
         Files after the row was deleted and the schema collected.
     """
@@ -58,18 +58,18 @@ class DataJointDemo:
 
     @property
     def savings(self) -> float:
-        """Share of the raw bytes that was not stored."""
+        """Share of the raw bytes that was saved."""
         return 1 - self.stored_bytes / self.raw_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON values."""
+        """Convert to plain JSON values."""
         return {**asdict(self), "savings": self.savings}
 
 
 def demo(
     *, simulation: Simulation | None = None, step: float = 0.5, say: Callable[[str], None] = print
 ) -> DataJointDemo:
-    """Insert, fetch, check, delete and collect one simulated movie; nothing is left behind.
+    """Insert, fetch, check, delete and collect one simulated movie in a temporary folder.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def demo(
     step : float
         Quantization step, sigma.
     say : callable
-        Takes the lines of the report as they come.
+        Receives the lines of the report.
 
     Returns
     -------
@@ -131,8 +131,8 @@ def _run(
     table.insert1({"recording_id": 42, "movie": movie(source, noise=source.noise, step=step)})
     files = _files(store)
     say(f"Recording.insert1({{'recording_id': 42, 'movie': ...}}) wrote\n{_tree(files)}")
-    place = store / SCHEMA / "recording" / "recording_id=42" / "movie.zarr"
-    zarray, zattrs = (place / ".zarray").read_text(), (place / ".zattrs").read_text()
+    folder = store / SCHEMA / "recording" / "recording_id=42" / "movie.zarr"
+    zarray, zattrs = (folder / ".zarray").read_text(), (folder / ".zattrs").read_text()
     say(f"\n.zarray\n{zarray}\n\n.zattrs\n{zattrs}")
 
     fetched = (table & {"recording_id": 42}).fetch1("movie")
@@ -175,8 +175,8 @@ def _worst_error(fetched: Movie, source: Any, step: float) -> float:
 
 
 def _files(store: Path) -> dict[str, int]:
-    found = sorted(path for path in store.rglob("*") if path.is_file() and not path.name.startswith(MARK))
-    return {path.relative_to(store).as_posix(): path.stat().st_size for path in found}
+    paths = sorted(path for path in store.rglob("*") if path.is_file() and not path.name.startswith(MARK))
+    return {path.relative_to(store).as_posix(): path.stat().st_size for path in paths}
 
 
 def _tree(files: dict[str, int]) -> str:

@@ -1,9 +1,9 @@
-"""Marks in a store location that say which databases store movies there.
+"""Mark a store location with the databases that store movies there.
 
-One small file for each database, ``.photon-database-*``, beside the folders of
-the schemas. It is written before the first movie. A collection refuses where a
-database of another server has a mark, since it cannot read that one's
-references, and where movies may be older than the marks.
+A mark is a small file, ``.photon-database-*``, beside the folders of the schemas.
+Each database writes one before its first movie. A collection refuses to delete if a
+database of another server has a mark, since it cannot read that database's
+references, or if movies may be older than the marks.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from photon_gpu.dj.databases import Identity, identify
 from photon_gpu.dj.stores import storage_at, store_errors
 from photon_gpu.store.storage import Storage
 
-#: Beginning of a mark's name.
+#: Prefix of a mark's name.
 MARK = ".photon-database-"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """One database that stores movies in a location.
+    """The mark of one database.
 
     Attributes
     ----------
     identity : Identity
     first : bool
-        Whether no movie lay here when it was made, so that every database that ever stored here has a mark.
+        Whether the location was empty when this mark was made. Then every database that ever stored
+        movies here has a mark.
     """
 
     identity: Identity
@@ -40,28 +41,28 @@ class Mark:
 
 
 def mark_location(backend: Any, store: str, connection: Any) -> None:
-    """Note that a database stores movies in a location, unless it is noted."""
+    """Leave the mark of a database in a location, unless it is there."""
     identity = identify(connection)
     root = _root(backend, store)
     if root.exists(_name(identity)):
         return
     names, folders = _list(backend, store, root)
     first = not folders and not any(name.startswith(MARK) for name in names)
-    # Another process of the same database may have been faster.
+    # Another process with the same database may have been faster.
     with suppress(FileExistsError):
         root.create(_name(identity), _pack(identity, first))
 
 
 def mark_insert(backend: Any, store: str) -> None:
-    """The same for the database of the table that is being inserted into.
+    """Leave the mark of the database of the table that is being inserted into.
 
-    Where there is none, as in a codec called by hand, nothing is marked, and a collection refuses.
+    Without a table, as when a codec is called directly, nothing is marked, and a collection refuses.
     """
     import inspect
 
     from datajoint.table import Table
 
-    # DataJoint tells a codec the config, which several connections may share, but not the connection.
+    # DataJoint passes the config to a codec, not the connection; several connections may share a config.
     frame = inspect.currentframe()
     while frame is not None:
         table = frame.f_locals.get("self")
@@ -72,7 +73,7 @@ def mark_insert(backend: Any, store: str) -> None:
 
 
 def refusal(backend: Any, store: str, identity: Identity, ignored: Collection[str]) -> str:
-    """Why nothing in a location may be deleted for a database; empty if it may."""
+    """Reason why a database may delete nothing in a location; empty if it may."""
     root = _root(backend, store)
     names, folders = _list(backend, store, root)
     marks = [_unpack(root.read(name)) for name in names if name.startswith(MARK)]
@@ -101,7 +102,7 @@ def refusal(backend: Any, store: str, identity: Identity, ignored: Collection[st
 
 
 def take_over(backend: Any, store: str, identity: Identity) -> None:
-    """Mark a location as used by databases of one server only."""
+    """Mark a location as used by databases of this server only."""
     root = _root(backend, store)
     root.write(_name(identity), _pack(identity, True))
     for name in _list(backend, store, root)[0]:
@@ -148,9 +149,9 @@ def _pack(identity: Identity, first: bool) -> bytes:
 
 def _unpack(data: bytes) -> Mark | None:
     try:
-        told = json.loads(data)
-        identity = Identity(**{name: str(told[name]) for name in ("server", "database", "address")})
-        return Mark(identity=identity, first=told["first"] is True)
+        content = json.loads(data)
+        identity = Identity(**{name: str(content[name]) for name in ("server", "database", "address")})
+        return Mark(identity=identity, first=content["first"] is True)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 

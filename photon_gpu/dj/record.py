@@ -27,7 +27,7 @@ def record(
     preset: str = "balanced",
     **options: Any,
 ) -> Recorder:
-    """Record a movie frame by frame to the place of a row, and insert the row on a clean exit.
+    """Record a movie frame by frame to the path of a row, and insert the row on a clean exit.
 
     Parameters
     ----------

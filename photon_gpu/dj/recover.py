@@ -175,13 +175,13 @@ def _unfinished_chunks(storage: Storage) -> tuple[dict[str, list[Any]], int, str
     """
     if not storage.exists(ENCODING):
         return {}, 0, ""
-    found, names = _kept_encoding(storage), set(storage.names())
-    layout = layout_for(found.encoding, get_backend("auto"))
-    size, files = found.chunks[0], dict[str, list[Any]]()
-    while (name := chunk_name(len(files), len(found.chunks))) in names:
+    description, names = _kept_encoding(storage), set(storage.names())
+    layout = layout_for(description.encoding, get_backend("auto"))
+    size, files = description.chunks[0], dict[str, list[Any]]()
+    while (name := chunk_name(len(files), len(description.chunks))) in names:
         data = storage.read(name)
         try:
-            layout.decode(data, found.chunks, 0, size, found.encoding.dtype, number=len(files))
+            layout.decode(data, description.chunks, 0, size, description.encoding.dtype, number=len(files))
         except CorruptDataError as error:
             return files, len(files) * size, f"{name} is not whole: {error}"
         files[name] = manifest.entry(data)
@@ -190,12 +190,12 @@ def _unfinished_chunks(storage: Storage) -> tuple[dict[str, list[Any]], int, str
 
 def _publish_unfinished(storage: Storage, files: dict[str, list[Any]]) -> None:
     """Make a movie of these chunks, which photon_gpu 0.1.0 recorded, and delete the chunks after them."""
-    found = _kept_encoding(storage)
-    frames = len(files) * found.chunks[0]
-    discard_unpublished(storage, files, frames, found)
-    estimate = {KEY: found.attributes[KEY]} if KEY in found.attributes else {}
-    layout = layout_for(found.encoding, get_backend("auto"))
-    texts = metadata.texts((frames, *found.shape[1:]), found.chunks, layout, estimate)
+    description = _kept_encoding(storage)
+    frames = len(files) * description.chunks[0]
+    discard_unpublished(storage, files, frames, description)
+    estimate = {KEY: description.attributes[KEY]} if KEY in description.attributes else {}
+    layout = layout_for(description.encoding, get_backend("auto"))
+    texts = metadata.texts((frames, *description.shape[1:]), description.chunks, layout, estimate)
     storage.write_in_order([(manifest.NAME, manifest.pack(files, texts)), *texts.items()])
     storage.delete(MARKER)
 

@@ -1,10 +1,10 @@
-"""Which movies the databases of a server still refer to.
+"""Find the movies that the databases of a server refer to.
 
-Rows are read as text, not through column types: every column of every table
-that can hold a path is searched, whether its type is JSON, text, an array, a
-domain, a composite or a short binary value. A row copied to another schema, a
-column whose codec is not installed here, a store name that is null: none of
-them can hide a reference. What cannot be read ends the search with an error.
+Rows are read as text, not through column types. Every column of every table that
+can hold a path is searched: JSON, text, arrays, domains, composites and short binary
+values. So a row copied to another schema, a column whose codec is not installed
+here, or a null store name cannot hide a reference. A column that cannot be read
+ends the search with an error.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 
 from photon_gpu.errors import PhotonError
 
-#: What every path looked for contains.
+#: Every path of a movie contains this.
 NEEDLE = ".zarr"
 
 _SHORT_BINARY = 65536
-# PostgreSQL: every column but those of types that cannot spell a path, arrays of these, and enums.
+# PostgreSQL: every column except types that cannot hold a path, arrays of these, and enums.
 _COLUMNS = {
     "postgresql": """
         SELECT n.nspname, c.relname, a.attname, t.typname
@@ -42,7 +42,7 @@ _COLUMNS = {
               'bit', 'varbit', 'point', 'line', 'lseg', 'box', 'path', 'polygon', 'circle', 'xid', 'xid8',
               'cid', 'tid', 'pg_lsn'))
         ORDER BY 1, 2, 3""",
-    # MariaDB keeps JSON as longtext. To test the length of a longer blob, MySQL would read all of it.
+    # MariaDB stores JSON as longtext. MySQL would read a longer blob completely to test its length.
     "mysql": """
         SELECT c.table_schema, c.table_name, c.column_name, c.data_type
         FROM information_schema.columns c
@@ -55,7 +55,7 @@ _COLUMNS = {
         ORDER BY 1, 2, 3""",
 }
 
-# Uncommitted rows hold their table locked; transactions that only read do not.
+# Uncommitted rows lock their table; transactions that only read do not.
 _WRITERS = {
     "postgresql": """
         SELECT DISTINCT n.nspname, c.relname, l.virtualtransaction
@@ -71,20 +71,20 @@ _WRITERS = {
         WHERE trx_mysql_thread_id <> connection_id() AND trx_rows_modified > 0""",
 }
 
-# What may stand in a path from the schema's folder on; photon_gpu.dj.address percent-encodes everything else.
+# Characters of a path from the schema's folder on; photon_gpu.dj.address percent-encodes all others.
 _PATH = re.compile(r"[\w.~%=/-]+", re.ASCII)
 _END = re.compile(r"\.zarr(?![A-Za-z0-9_%~=])")
 
 
 class ReferencesUnknownError(PhotonError, RuntimeError):
-    """The databases could not be read whole, so nothing may be called unreferenced."""
+    """The databases could not be read completely, so no movie counts as unreferenced."""
 
 
 class References:
-    r"""The paths that some texts mention.
+    r"""The paths that texts mention.
 
-    A movie counts as referenced if its path from the schema folder on stands in any of the
-    texts: whatever store name or prefix stands before it, however the text is quoted or escaped.
+    A movie counts as referenced if any text contains its path from the schema folder on, whatever
+    store name or prefix precedes it, and however the text is quoted or escaped.
 
     Examples
     --------
@@ -98,7 +98,7 @@ class References:
         self.add(texts)
 
     def add(self, texts: Iterable[str | bytes]) -> None:
-        """Add the paths that more texts mention; bytes are searched as binary values."""
+        """Add the paths in more texts; bytes are searched as binary values."""
         for text in texts:
             binary = isinstance(text, bytes)
             for spelling in _spellings(text.decode("latin-1") if isinstance(text, bytes) else text):
@@ -109,7 +109,7 @@ class References:
         for end in re.finditer(r"\.zarr", run) if binary else _END.finditer(run):
             parts = run[: end.end()].split("/")
             for start in range(len(parts)):
-                # In binary values, the byte before a path may look like a part of it.
+                # In a binary value, the bytes before a path may look like part of it.
                 for skipped in range(len(parts[start]) if binary else 1):
                     self._ends.add("/".join([parts[start][skipped:], *parts[start + 1 :]]))
 
@@ -118,22 +118,22 @@ class References:
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """A text without escapes; a backslash may be one, a separator, or stand before a letter that is none."""
-    text = re.sub(r"\\+u00([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), text)
+    """Yield the readings of a text without escapes: a backslash may be an escape or a path separator."""
+    text = re.sub(r"\\+u00([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), text)
     yield re.sub(r"[\\/]+", "/", text)
     if re.search(r"\\[bfnrt]", text):
         yield re.sub(r"[\\/]+", "/", re.sub(r"\\+[bfnrt]", " ", text))
 
 
 def find_references(*connections: Any, needle: str = NEEDLE) -> References:
-    """Read references in one snapshot of each database.
+    """Read the references in one snapshot of each database.
 
     Parameters
     ----------
     *connections : datajoint.Connection
-        One to each database, outside any transaction.
+        One per database, outside any transaction.
     needle : str
-        Only rows that contain all words of it are read: a path, to ask about one movie.
+        Only rows that contain all its words are read. A path limits the search to one movie.
 
     Raises
     ------
@@ -153,15 +153,15 @@ def find_references(*connections: Any, needle: str = NEEDLE) -> References:
     database = None
     try:
         with ExitStack() as snapshots:
-            # All are taken before any is read, so that a row moved between databases is in one of them.
+            # All snapshots are taken before any is read: a row that moves between databases is in one.
             for connection in connections:
                 database = _name(connection)
                 snapshots.enter_context(_snapshot(connection))
-            found = References()
+            references = References()
             for connection in connections:
                 database = _name(connection)
-                found.add(_texts(connection, needle))
-            return found
+                references.add(_texts(connection, needle))
+            return references
     except Exception as error:
         raise ReferencesUnknownError(
             f"the rows of {database} that may refer to movies could not all be read "
@@ -171,19 +171,19 @@ def find_references(*connections: Any, needle: str = NEEDLE) -> References:
 
 
 def uncommitted_writes(*connections: Any) -> list[str]:
-    """Tables that may hold paths, which other sessions have written to and not yet committed."""
+    """List tables with paths that other sessions have written to and not committed."""
     return _tables(_writers(connections))
 
 
 def wait_for_writers(*connections: Any, seconds: float) -> list[str]:
-    """Wait for the transactions that write now, and not for those that begin later.
+    """Wait for the transactions that write now, not for those that begin later.
 
-    What a later one can copy was committed before, so it is found among the references.
+    A later transaction can only copy committed rows, which the references contain.
 
     Returns
     -------
     list of str
-        Tables that these transactions still write to once the time is over.
+        Tables that these transactions still write to after the wait.
     """
     deadline = time.monotonic() + seconds
     writing = _writers(connections)
@@ -194,7 +194,7 @@ def wait_for_writers(*connections: Any, seconds: float) -> list[str]:
 
 
 def schema_tables(connection: Any, schema: str) -> set[str]:
-    """Names of all tables in a schema; raises if there is no such schema."""
+    """List all tables of a schema; an unknown schema is an error."""
     if schema not in {row[0] for row in connection.query(connection.adapter.list_schemas_sql())}:
         raise ReferencesUnknownError(
             f"there is no schema {schema!r} in this database, so all its movies would look unreferenced. "
@@ -205,37 +205,37 @@ def schema_tables(connection: Any, schema: str) -> set[str]:
 
 
 def recorded_movies(connection: Any, schema: str) -> list[tuple[str | None, str]]:
-    """Store and path of every movie that a row of one schema was inserted with."""
-    found = []
+    """List store and path of every movie in the rows of one schema."""
+    movies = []
     for text in _texts(
-        connection, '"codec_name": "photon"', schema=schema, kinds=("json", "jsonb", "longtext")
+        connection, '"codec_name": "photon"', schema=schema, types=("json", "jsonb", "longtext")
     ):
         try:
             row = json.loads(text)
         except ValueError:
             continue
         if isinstance(row, dict) and row.get("codec_name") == "photon" and isinstance(row.get("path"), str):
-            found.append((row.get("store"), row["path"]))
-    return found
+            movies.append((row.get("store"), row["path"]))
+    return movies
 
 
 def _writers(connections: tuple[Any, ...]) -> set[tuple[Any, ...]]:
     """Database, schema, table and transaction of each uncommitted write."""
-    found: set[tuple[Any, ...]] = set()
+    writers: set[tuple[Any, ...]] = set()
     try:
         for number, connection in enumerate(connections):
             backend = connection.adapter.backend
-            held = {tuple(map(str, row)) for row in connection.query(_WRITERS[backend])}
-            if held and backend == "postgresql":
+            locked = {tuple(map(str, row)) for row in connection.query(_WRITERS[backend])}
+            if locked and backend == "postgresql":
                 tables = {tuple(row[:2]) for row in connection.query(_COLUMNS[backend])}
-                held = {row for row in held if row[:2] in tables}
-            found |= {(number, *row) for row in held}
+                locked = {row for row in locked if row[:2] in tables}
+            writers |= {(number, *row) for row in locked}
     except Exception as error:
         raise ReferencesUnknownError(
             f"transactions of other sessions could not be seen ({_first_line(error)}). "
             "Nothing more is deleted. On MySQL, collect as a user with the PROCESS privilege"
         ) from error
-    return found
+    return writers
 
 
 def _tables(writers: set[tuple[Any, ...]]) -> list[str]:
@@ -257,18 +257,18 @@ def _snapshot(connection: Any) -> Iterator[None]:
 
 
 def _texts(
-    connection: Any, needle: str, *, schema: str | None = None, kinds: tuple[str, ...] = ()
+    connection: Any, needle: str, *, schema: str | None = None, types: tuple[str, ...] = ()
 ) -> Iterator[str | bytes]:
-    """Values of all columns that may hold a path and hold all words of ``needle``."""
+    """Yield the values of all columns that may hold a path and contain all words of ``needle``."""
     quote = connection.adapter.quote_identifier
     postgresql = connection.adapter.backend == "postgresql"
-    # Words alone, since what stands between them may be escaped.
+    # Only words: the characters between them may be escaped.
     words = re.findall(r"[A-Za-z0-9_]+", needle)
     tables: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for owner, table, column, kind in connection.query(_COLUMNS[connection.adapter.backend]).fetchall():
-        if schema in (None, owner) and (not kinds or kind in kinds):
-            value = _as_text(quote(column), kind) if postgresql else quote(column)
-            tables.setdefault((owner, table), []).append((value, kind))
+    for owner, table, column, type_name in connection.query(_COLUMNS[connection.adapter.backend]).fetchall():
+        if schema in (None, owner) and (not types or type_name in types):
+            value = _as_text(quote(column), type_name) if postgresql else quote(column)
+            tables.setdefault((owner, table), []).append((value, type_name))
     for (owner, table), columns in tables.items():
         values = [value for value, _ in columns]
         contains = "strpos({0}, '{1}')" if postgresql else "LOCATE('{1}', {0})"
@@ -278,13 +278,13 @@ def _texts(
         )
         query = f"SELECT {', '.join(values)} FROM {quote(owner)}.{quote(table)} WHERE {any_of}"
         for row in connection.query(query.replace("%", "%%")):
-            for value, (_, kind) in zip(row, columns, strict=True):
+            for value, (_, type_name) in zip(row, columns, strict=True):
                 if value is not None:
-                    yield value.encode() if kind == "bytea" else value
+                    yield value.encode() if type_name == "bytea" else value
 
 
-def _as_text(column: str, kind: str) -> str:
-    if kind == "bytea":
+def _as_text(column: str, type_name: str) -> str:
+    if type_name == "bytea":
         return f"CASE WHEN octet_length({column}) <= {_SHORT_BINARY} THEN encode({column}, 'escape') END"
     return f"{column}::text"
 

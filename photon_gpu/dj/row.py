@@ -1,4 +1,4 @@
-"""What the database keeps of a movie: enough to open it with no request at all."""
+"""Make the row of a stored movie, and open the movie of a row without a request to the store."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from photon_gpu.reader.movie import Movie
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.storage import Storage
 
-#: Files a collection leaves in a folder for moments, which belong to no movie.
+#: Prefix of a collection's lock files, which belong to no movie.
 LOCK = ".collecting-"
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A movie that lies in its place already; inserting it writes only the row."""
+    """A movie that is in the store already; inserting it writes only the row."""
 
     row: dict[str, Any]
 
 
 def make_row(storage: Storage, *, path: str, store: str) -> dict[str, Any]:
-    """Row of a movie just written, once every file of it has been seen in the store.
+    """Make the row of a movie that was just written, after checking that the store lists every file.
 
     Raises
     ------
     CorruptDataError
-        If a file is not there, or not of the size it was written with.
+        If a file is missing or has another size than when it was written.
     """
     array, attributes = storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES)
     index = storage.read(manifest.NAME)
@@ -44,20 +44,20 @@ def make_row(storage: Storage, *, path: str, store: str) -> dict[str, Any]:
             f"{storage.url}: {len(wrong)} files, {wrong[0]} for one, are not as they were written; something "
             "removed or replaced them meanwhile. The row was not inserted: insert it again"
         )
-    found = metadata.describe(array, attributes, storage.url)
-    encoding = found.encoding
+    description = metadata.describe(array, attributes, storage.url)
+    encoding = description.encoding
     return {
         "path": path,
         "store": store,
         "codec_name": "photon",
-        "codec_version": found.attributes["codec_version"],
+        "codec_version": description.attributes["codec_version"],
         "layout": encoding.layout,
-        "shape": list(found.shape),
-        "chunks": list(found.chunks),
+        "shape": list(description.shape),
+        "chunks": list(description.chunks),
         "dtype": encoding.dtype,
         "noise": encoding.noise.to_dict() if encoding.noise else None,
         "step": encoding.step,
-        "raw_bytes": _raw_bytes(found),
+        "raw_bytes": _raw_bytes(description),
         "stored_bytes": sum(wanted.values()),
         "manifest_crc32": _crc(index),
         "zarray": array.decode(),
@@ -66,7 +66,7 @@ def make_row(storage: Storage, *, path: str, store: str) -> dict[str, Any]:
 
 
 def open_row(row: dict[str, Any], storage: StoreStorage) -> Movie:
-    """The movie of a row, with no request: bytes are fetched as it is indexed."""
+    """Open the movie of a row without a request; indexing it reads."""
     try:
         array, attributes, crc = row["zarray"].encode(), row["zattrs"].encode(), row["manifest_crc32"]
     except (KeyError, TypeError, AttributeError) as error:
@@ -76,7 +76,7 @@ def open_row(row: dict[str, Any], storage: StoreStorage) -> Movie:
 
 
 class _RowStorage(StoreStorage):
-    """Storage whose movie must be the one its row was inserted with."""
+    """Storage that refuses any movie but the one that its row was inserted with."""
 
     def __init__(self, storage: StoreStorage, manifest_crc32: str) -> None:
         super().__init__(storage.fs, storage.root, store=storage.store, write_options=storage.write_options)
@@ -85,7 +85,7 @@ class _RowStorage(StoreStorage):
     def read(self, name: str) -> bytes:
         if name != manifest.NAME:
             return super().read(name)
-        # The manifest holds a checksum of every file, so this one number stands for the whole movie.
+        # The manifest has a checksum of every file, so its own checksum covers the whole movie.
         try:
             index = super().read(name)
         except FileNotFoundError as error:
@@ -99,10 +99,10 @@ class _RowStorage(StoreStorage):
         return index
 
 
-def _raw_bytes(found: metadata.Description) -> int:
+def _raw_bytes(description: metadata.Description) -> int:
     import numpy as np
 
-    return math.prod(found.shape) * np.dtype(found.encoding.dtype).itemsize
+    return math.prod(description.shape) * np.dtype(description.encoding.dtype).itemsize
 
 
 def _crc(data: bytes) -> str:

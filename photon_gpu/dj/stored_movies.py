@@ -1,4 +1,4 @@
-"""The movies that lie in one schema's folder of a store, and which of their files are theirs."""
+"""List the movies in a schema's folder of a store, and tell their files from others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SchemaFolder:
     store : str
         Name of the store.
     prefix : str
-        What stands before the schema in a movie's path.
+        Part of a movie's path before the schema.
     root : str
         Path of the folder on the filesystem.
     """
@@ -43,24 +43,24 @@ class SchemaFolder:
             )
         self.schema = folder_name(schema)
         self.prefix = str(self.backend.spec.get("schema_prefix") or "").strip("/")
-        # Locks go to STANDARD even in an archive store, as all that storage_at() writes with a leading dot.
+        # In an archive store locks go to STANDARD, as do all files with a leading dot.
         self.storage = storage_at(self.backend, self.path(self.schema), store)
         self.fs, self.root = self.storage.fs, self.storage.root
-        self.place = (type(self.fs).__name__, str(self.backend.spec.get("endpoint")), self.root)
+        self.location = (type(self.fs).__name__, str(self.backend.spec.get("endpoint")), self.root)
 
     def path(self, below: str) -> str:
-        """A path below the prefix as rows of this store give it."""
+        """Prepend the prefix, as paths in rows of this store have it."""
         return f"{self.prefix}/{below}" if self.prefix else below
 
     def find(self, folder: str) -> dict[str, dict[str, Any]]:
-        """Files under a folder, by path below it, listed afresh."""
+        """List the files under a folder by relative path, not from a cache."""
         with store_errors(self.store, f"listing {self.storage.url}{folder.removeprefix(self.root)}"):
             self.fs.invalidate_cache()
             listed = self.fs.find(folder, detail=True)
         return {path[len(folder) :].lstrip("/"): entry for path, entry in listed.items()}
 
     def movies(self) -> list[StoredMovie]:
-        """All folders named ``*.zarr``."""
+        """List all folders named ``*.zarr``."""
         folders: dict[str, dict[str, dict[str, Any]]] = {}
         for path, entry in self.find(self.root).items():
             if inside := re.match(r"((?:[^/]+/)*?[^/]+\.zarr)/(.+)", path):
@@ -69,16 +69,16 @@ class SchemaFolder:
 
 
 class StoredMovie:
-    """One ``.zarr`` folder as it was listed.
+    """One listed ``.zarr`` folder.
 
     Attributes
     ----------
     path : str
-        From the schema's folder on.
+        Path from the schema's folder on.
     files : dict
-        What the listing says of each file, by name.
+        Entry of each file in the listing, by name.
     own : list of str
-        Names of the files that are known to be photon_gpu's, once :meth:`examine` was called.
+        Names of the files that photon_gpu wrote, once :meth:`examine` was called.
     """
 
     def __init__(self, section: SchemaFolder, folder: str, files: dict[str, dict[str, Any]]) -> None:
@@ -91,12 +91,12 @@ class StoredMovie:
         self.own: list[str] = []
 
     def changed(self) -> datetime:
-        """When the newest file of the movie itself was written."""
+        """Time when the newest file of the movie was written."""
         own = [entry for name, entry in self.files.items() if not name.startswith(LOCK)]
         return max(map(modified, own or self.files.values()))
 
     def doubt(self, tables: set[str], grace: timedelta, dropped_tables: bool) -> str:
-        """Why the movie must stay; empty if it may go."""
+        """Reason why the movie must stay; empty if it may go."""
         if PENDING_ROW in self.files:
             return "an unfinished recording; photon_gpu.dj.recover finishes or removes it"
         table = self.folder.split("/", 1)[0]
@@ -110,12 +110,12 @@ class StoredMovie:
             return "its files changed meanwhile"
 
     def examine(self) -> str:
-        """Find the files that may be deleted with the movie; returns why there are none, if so."""
+        """Find the files that may be deleted; return the reason if there are none."""
         self.own, why = own_files(self.storage, self.files)
         return why
 
     def strays(self) -> list[str]:
-        """Files in the folder that are not known to be the movie's."""
+        """Files in the folder that are not the movie's."""
         return sorted(name for name in self.files.keys() - set(self.own) if not name.startswith(LOCK))
 
 
@@ -128,12 +128,12 @@ def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
     ----------
     storage : Storage
     names : iterable of str
-        Of all files in the folder.
+        Names of all files in the folder.
 
     Returns
     -------
     tuple of list and str
-        The names without locks of collections; and why there are none, if so.
+        Their names without locks of collections, and the reason if there are none.
     """
     names = set(names)
     if manifest.NAME in names:
@@ -152,7 +152,7 @@ def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
 
 
 def modified(entry: dict[str, Any]) -> datetime:
-    """When a listed file was written; stores call it by different names."""
+    """Time when a listed file was written; stores name the field differently."""
     for name in ("LastModified", "updated", "mtime", "last_modified"):
         value = entry.get(name)
         if isinstance(value, datetime):

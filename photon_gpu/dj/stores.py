@@ -1,9 +1,8 @@
-"""Stores as labs write them, made into stores DataJoint accepts.
+"""Configure DataJoint stores from plain dictionaries, and read and write movies in them.
 
-DataJoint takes new protocols through its ``datajoint.storage`` entry points.
-Two are offered here: ``gs``, and ``photon-s3``, which is what an ``s3`` entry
-becomes, because DataJoint's own ``s3`` refuses ``storage_class`` and a
-missing ``endpoint``.
+DataJoint finds protocols through its ``datajoint.storage`` entry points. This module
+adds ``gs`` and ``photon-s3``. An ``s3`` entry becomes ``photon-s3``, because
+DataJoint's own ``s3`` refuses ``storage_class`` and a missing ``endpoint``.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from datajoint.storage_adapter import StorageAdapter
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreUnavailableError
 from photon_gpu.store.storage import Storage, without_credentials
 
-#: What S3 calls its storage classes.
+#: Storage classes of S3.
 STORAGE_CLASSES = (
     "STANDARD",
     "REDUCED_REDUNDANCY",
@@ -70,8 +69,8 @@ def stores(
 ) -> dict[str, dict[str, Any]]:
     """Set up DataJoint stores from plain dictionaries.
 
-    Paths in these stores are ``{location}/{schema}/{table}/...``: DataJoint's
-    ``_schema`` folder is left out unless ``schema_prefix`` asks for it.
+    Paths in these stores are ``{location}/{schema}/{table}/...``, without DataJoint's ``_schema``
+    folder unless ``schema_prefix`` sets it.
 
     Parameters
     ----------
@@ -135,43 +134,43 @@ def _translate(name: str, spec: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInputError(
             f"{where}: protocol {spec.get('protocol')!r} is not known; allowed: 'file', 's3', 'gs'"
         )
-    kind = protocol.removeprefix("photon-")
-    if unknown := sorted(set(spec) - _ALLOWED[kind]):
+    protocol_name = protocol.removeprefix("photon-")
+    if unknown := sorted(set(spec) - _ALLOWED[protocol_name]):
         hint = "; set the bucket's default storage class instead" if "storage_class" in unknown else ""
         raise InvalidInputError(
-            f"{where}: {', '.join(unknown)} is not a key of a {kind} store{hint}. "
-            f"Allowed: {', '.join(sorted(_ALLOWED[kind]))}"
+            f"{where}: {', '.join(unknown)} is not a key of a {protocol_name} store{hint}. "
+            f"Allowed: {', '.join(sorted(_ALLOWED[protocol_name]))}"
         )
-    if missing := [key for key in _REQUIRED[kind] if not spec.get(key)]:
-        raise InvalidInputError(f"{where}: {', '.join(missing)} is missing from the {kind} store")
+    if missing := [key for key in _REQUIRED[protocol_name] if not spec.get(key)]:
+        raise InvalidInputError(f"{where}: {', '.join(missing)} is missing from the {protocol_name} store")
     made = {"schema_prefix": "", **spec, "protocol": protocol}
-    if kind == "file":
+    if protocol_name == "file":
         return made
     made["location"] = str(spec.get("location") or "").strip("/")
-    if kind == "s3":
+    if protocol_name == "s3":
         _check_s3(where, made)
     return made
 
 
 def _check_s3(where: str, spec: dict[str, Any]) -> None:
-    kind = spec.get("storage_class")
-    if kind is not None and kind not in STORAGE_CLASSES:
+    storage_class = spec.get("storage_class")
+    if storage_class is not None and storage_class not in STORAGE_CLASSES:
         raise InvalidInputError(
-            f"{where}: storage_class {kind!r} is not known; allowed: {', '.join(STORAGE_CLASSES)}"
+            f"{where}: storage_class {storage_class!r} is not known; allowed: {', '.join(STORAGE_CLASSES)}"
         )
     if bool(spec.get("access_key")) != bool(spec.get("secret_key")):
         raise InvalidInputError(f"{where}: give both access_key and secret_key, or neither")
 
 
 class S3Adapter(StorageAdapter):
-    """``photon-s3``: S3 with storage classes, on AWS (no endpoint needed) or any S3 server."""
+    """Protocol ``photon-s3``: S3 with storage classes, on AWS (without endpoint) or any S3 server."""
 
     protocol = "photon-s3"
     required_keys = ("protocol", "bucket")
     allowed_keys = tuple(sorted(_ALLOWED["s3"]))
 
     def create_filesystem(self, spec: dict[str, Any]) -> fsspec.AbstractFileSystem:
-        """Filesystem that gives every object the store's class."""
+        """Make a filesystem that gives every object the store's class."""
         return s3_filesystem(spec, storage_class=spec.get("storage_class"))
 
     def full_path(self, spec: dict[str, Any], relpath: str) -> str:
@@ -179,19 +178,19 @@ class S3Adapter(StorageAdapter):
         return _joined(spec, relpath)
 
     def get_url(self, spec: dict[str, Any], path: str) -> str:
-        """URL that any S3 client understands."""
+        """Make a URL that any S3 client understands."""
         return f"s3://{path}"
 
 
 class GSAdapter(StorageAdapter):
-    """``gs``: Google Cloud Storage under the name its URLs have."""
+    """Protocol ``gs``: Google Cloud Storage, named as in its URLs."""
 
     protocol = "gs"
     required_keys = ("protocol", "bucket")
     allowed_keys = tuple(sorted(_ALLOWED["gs"]))
 
     def create_filesystem(self, spec: dict[str, Any]) -> fsspec.AbstractFileSystem:
-        """Filesystem for the bucket's project and credentials."""
+        """Make a filesystem with the bucket's project and credentials."""
         return fsspec.filesystem(
             "gcs",
             token=spec.get("token"),
@@ -206,12 +205,12 @@ class GSAdapter(StorageAdapter):
         return _joined(spec, relpath)
 
     def get_url(self, spec: dict[str, Any], path: str) -> str:
-        """URL that any GCS client understands."""
+        """Make a URL that any GCS client understands."""
         return f"gs://{path}"
 
 
 def s3_filesystem(spec: Mapping[str, Any], *, storage_class: str | None) -> fsspec.AbstractFileSystem:
-    """Filesystem of an S3 store, writing objects of one storage class."""
+    """Make the filesystem of an S3 store, which writes objects of one storage class."""
     endpoint, region = _endpoint(spec)
     options: dict[str, Any] = {
         "key": spec.get("access_key") or None,
@@ -229,9 +228,9 @@ def s3_filesystem(spec: Mapping[str, Any], *, storage_class: str | None) -> fssp
 
 
 def metadata_filesystem(backend: Any) -> fsspec.AbstractFileSystem:
-    """Filesystem for the small files beside the chunks, which stay in STANDARD.
+    """Return the filesystem for the small files beside the chunks, which stay in STANDARD.
 
-    An archived ``.zarray`` could not be opened, and the cheaper classes bill at least 128 KiB an object.
+    An archived ``.zarray`` could not be opened, and cheaper classes bill at least 128 KiB per object.
     """
     if backend.protocol == S3Adapter.protocol and backend.spec.get("storage_class"):
         return s3_filesystem(backend.spec, storage_class=None)
@@ -239,7 +238,7 @@ def metadata_filesystem(backend: Any) -> fsspec.AbstractFileSystem:
 
 
 def store_backend(store: str, config: Any) -> Any:
-    """DataJoint's backend of a store, or an error that names the store: a disk may not be mounted."""
+    """Return DataJoint's backend of a store; an unreachable one is an error that names the store."""
     from datajoint.hash_registry import get_store_backend
 
     try:
@@ -252,24 +251,24 @@ def store_backend(store: str, config: Any) -> Any:
 
 
 def storage_at(backend: Any, path: str, store: str = "") -> StoreStorage:
-    """Where a movie of a DataJoint store lies; chunks get the store's class, metadata STANDARD.
+    """Return the folder of a movie in a DataJoint store; chunks get the store's class, metadata STANDARD.
 
-    ``store`` is the name that errors give.
+    Errors name the store as ``store``.
     """
-    kind = backend.spec.get("storage_class") if backend.protocol == S3Adapter.protocol else None
+    storage_class = backend.spec.get("storage_class") if backend.protocol == S3Adapter.protocol else None
     return StoreStorage(
         metadata_filesystem(backend),
         backend._full_path(path),
         store=store,
-        write_options={"StorageClass": kind} if kind else None,
+        write_options={"StorageClass": storage_class} if storage_class else None,
     )
 
 
 @contextmanager
 def store_errors(store: str, action: str) -> Iterator[None]:
-    """Turn what a store's client raises into an error that names the store and what failed.
+    """Convert errors of a store's client into one that names the store and the failed action.
 
-    A missing or an existing file is an answer of the store, and stays what it is.
+    Errors for a missing or existing file pass unchanged: they are answers of the store.
     """
     try:
         yield
@@ -355,7 +354,7 @@ def _endpoint(spec: Mapping[str, Any]) -> tuple[str | None, str | None]:
     endpoint, region = spec.get("endpoint"), spec.get("region")
     if not endpoint:
         return None, region
-    # Amazon's own address needs no endpoint, and given as one it binds the client to us-east-1.
+    # As an endpoint, Amazon's own address would bind the client to us-east-1; it needs none.
     if amazon := re.fullmatch(r"(?:https?://)?s3(?:[.-]([a-z0-9-]+))?\.amazonaws\.com/?", endpoint):
         return None, region or amazon[1]
     if "://" in endpoint:

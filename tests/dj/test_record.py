@@ -442,6 +442,16 @@ def test_an_option_of_the_live_writer_is_checked_before_anything_is_begun(schema
     assert files(backend) == []
 
 
+def test_predictor_and_compressor_as_objects(schema, store):
+    store()
+    table = declare(schema, RECORDING.replace("photon", "photon_compact"))
+    predictor, compressor = pg.Predictor(name="past"), pg.Compressor(cname="lz4", clevel=5)
+    with live(table, predictor=predictor, compressor=compressor) as recording:
+        recording.append(A)
+    encoding = table.fetch1("movie").encoding
+    assert (encoding.predictor.name, encoding.compressor) == ("past", compressor)
+
+
 def test_times_metadata_and_attributes_as_of_the_live_writer(schema, store):
     store()
     table = declare(schema, RECORDING)
