@@ -1,4 +1,4 @@
-"""Many movies, on this machine or over a dask cluster: each tuned once, its chunks written by any worker."""
+"""Encode many movies on this machine or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def encode_many(
     trust_noise: bool = False,
     check: bool = True,
 ) -> ManyReport:
-    """Encode many movies; over a cluster, each chunk by whichever worker is free.
+    """Encode many movies; on a cluster, any free worker encodes the next chunk.
 
     Each movie is claimed, tuned once, written chunk by chunk, and published when its last chunk is
     there: what is stored is, to the byte, what :func:`photon_gpu.encode` stores on one machine. A
@@ -188,7 +188,7 @@ def _here(
     tick: Progress,
     way: dict[str, Any],
 ) -> list[EncodeReport | Exception]:
-    """One movie after the other, all cores on each."""
+    """Encode the movies one by one, each with all cores."""
     done: list[EncodeReport | Exception] = []
     for source, target, own in zip(sources, targets, settings, strict=True):
 
@@ -214,7 +214,7 @@ def _there(
     tick: Progress,
     way: dict[str, Any],
 ) -> list[EncodeReport | Exception]:
-    """A thread here per movie under way; the work is done by the cluster."""
+    """Encode the movies on the cluster; one local thread follows each movie in progress."""
     ahead = max(2, -(-2 * threads_of(client) // min(limit, len(targets))))
     runs = [MovieOnCluster(client, own, ahead=ahead, rechunk=rechunk) for own in settings]
 
@@ -290,7 +290,7 @@ def _check_targets(sources: Sequence[Any], targets: list[Storage]) -> None:
 
 @contextmanager
 def _ticks(progress: Progress | bool, movies: int) -> Iterator[Progress]:
-    """What to call with frames done: the caller's own, or bars."""
+    """Return the progress callback: the caller's, or one that draws bars."""
     lock = threading.Lock()
     if callable(progress):
 

@@ -1,4 +1,4 @@
-"""How frames get to a worker: it opens the source itself, wherever that can be done."""
+"""Sources that workers open themselves, so that no frames are sent to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Frames:
-    """A source that every worker opens for itself, once.
+    """A source that every worker process opens once.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Frames:
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def opened(self) -> Source:
-        """The source, as this process has it open."""
+        """Return the open source of this process."""
         with _lock:
             if self.key not in _open:
                 made = (
@@ -48,7 +48,7 @@ class Frames:
 
 
 def travelling(source: Any) -> Frames | None:
-    """What to send in place of a source; None where its frames themselves must be sent.
+    """Return what to send to workers in place of a source; None if its frames must be sent.
 
     Paths and URLs travel, and sources that say how they are made anew in few bytes (the simulator).
 

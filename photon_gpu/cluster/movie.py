@@ -1,4 +1,4 @@
-"""One movie over a cluster: claimed and published here, tuned and written by workers."""
+"""Encode one movie on a cluster: this process claims and publishes it, workers tune and write it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Tick = Callable[[int, int], None]
 
 
 class MovieOnCluster:
-    """One movie, encoded with the workers of a client.
+    """One movie that the workers of a client encode.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class MovieOnCluster:
         resume: bool,
         tick: Tick,
     ) -> EncodeReport:
-        """As :func:`photon_gpu.encode`; what is stored is the same to the byte.
+        """Encode the movie to the same bytes as :func:`photon_gpu.encode`.
 
         Called where the client is dask's current one: blocks of dask are computed there.
         """
@@ -139,7 +139,7 @@ class MovieOnCluster:
         )
 
     def stop(self) -> None:
-        """Begin nothing more; what is under way ends with an error."""
+        """Submit no more work; work in progress ends with an error."""
         self._stopped = True
         self._cancel()
 
@@ -163,7 +163,7 @@ class MovieOnCluster:
         return f"{found.said(chunk_frames)}: they were rechunked on the way"
 
     def _sampled(self, ready: Prepared) -> dict[int, bool]:
-        """Chunks that the check looks at, evenly spread over those to be written; the first at a run."""
+        """Choose the chunks to check, evenly among the missing ones; of the first, also a run of frames."""
         if not self.settings.check or ready.encoding.noise is None:
             return {}
         grid = ChunkGrid(ready.shape, ready.chunk)
@@ -180,7 +180,7 @@ class MovieOnCluster:
         stages: Stages,
         tick: Tick,
     ) -> list[Block]:
-        """Write what is missing; returns the blocks that the check looks at, in the order of frames."""
+        """Write all missing chunks and return the blocks for the check, in the order of frames."""
         blocks: list[Block] = []
         folder, total = job.folder, job.folder.shape[0]
         numbers = [n for n in range(folder.chunk_count) if folder.chunk_name(n) not in files]
@@ -201,7 +201,7 @@ class MovieOnCluster:
         return sorted(blocks, key=lambda block: (block.frames[0] >= run.stop, -len(block.raw)))
 
     def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:
-        """Chunks as they are done, in any order."""
+        """Yield chunks as workers finish them."""
         from distributed import as_completed
 
         if here is None:
@@ -222,7 +222,7 @@ class MovieOnCluster:
             yield written
 
     def _from_blocks(self, job: Job, array: Any, numbers: list[int]) -> list[Any]:
-        """Each block goes from the worker that has it straight to the one that writes it."""
+        """Submit dask blocks, each sent from the worker that has it to the one that writes it."""
         from dask import delayed
 
         blocks = aligned(array, job.folder.chunks[0]).to_delayed(optimize_graph=True).reshape(-1)
@@ -244,7 +244,7 @@ class MovieOnCluster:
         return future
 
     def _result(self, future: Any) -> Any:
-        """What a worker returned; from then on nobody has to do it again."""
+        """Return a worker's result and forget its future."""
         try:
             return future.result()
         finally:
@@ -254,7 +254,7 @@ class MovieOnCluster:
         self.client.cancel(list(self._futures))
 
     def _given_up(self, claim: Claim, index: bytes | None) -> None:
-        """Return once nobody writes there any more, so that the movie can be removed or resumed."""
+        """Cancel all work and wait until no worker writes, so that the movie can be removed or resumed."""
         self._cancel()
         if index is None:
             claim.target.delete(MARKER)  # from here on no chunk is begun
@@ -269,7 +269,7 @@ class MovieOnCluster:
 
 
 def threads_of(client: Any) -> int:
-    """Threads of all workers."""
+    """Return the number of threads of all workers."""
     return max(1, sum(client.nthreads().values()))
 
 

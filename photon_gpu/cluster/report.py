@@ -1,4 +1,4 @@
-"""What encoding many movies did, in one table."""
+"""The report of encoding many movies, as one table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from photon_gpu.writer.report import EncodeReport
 
 @dataclass(frozen=True, kw_only=True)
 class ManyReport:
-    """One report per movie that was stored, one message per movie that was not.
+    """A report for each stored movie, and a message for each failed one.
 
     Attributes
     ----------
@@ -35,22 +35,22 @@ class ManyReport:
 
     @property
     def failed(self) -> dict[str, tuple[str, ...]]:
-        """Lines on which the check of a movie failed, by URL, of movies that were stored nevertheless."""
+        """Failed lines of the check by URL, for movies that were stored all the same."""
         return {report.url: report.failed for report in self.reports if report.failed}
 
     @property
     def raw_bytes(self) -> int:
-        """Of all movies that were stored."""
+        """Raw bytes of all stored movies."""
         return sum(report.raw_bytes for report in self.reports)
 
     @property
     def stored_bytes(self) -> int:
-        """What they take."""
+        """Stored bytes of all stored movies."""
         return sum(report.stored_bytes for report in self.reports)
 
     @property
     def ratio(self) -> float:
-        """Raw bytes over stored bytes; 1 where nothing was stored."""
+        """Raw bytes divided by stored bytes; 1 if nothing was stored."""
         return self.raw_bytes / self.stored_bytes if self.reports else 1.0
 
     @property
@@ -59,7 +59,7 @@ class ManyReport:
         return self.raw_bytes / 1e6 / max(self.seconds, 1e-9)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Return a dictionary of JSON values."""
         return {
             "reports": [report.to_dict() for report in self.reports],
             "failures": dict(self.failures),
@@ -75,7 +75,7 @@ class ManyReport:
         }
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Movie, raw MB, stored MB, ratio, seconds, notes: of each movie, then of all."""
+        """Return movie, raw MB, stored MB, ratio, seconds and notes of each movie, then of all."""
         rows = [_row(r.url, r.raw_bytes, r.stored_bytes, r.seconds, _said(r)) for r in self.reports]
         rows += [(url, "", "", "", "", f"FAILED: {message}") for url, message in self.failures.items()]
         said = f"{self.workers} workers, {self.threads} threads, {self.megabytes_per_second:,.0f} MB/s"

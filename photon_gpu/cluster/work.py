@@ -1,4 +1,4 @@
-"""What a worker does: prepare a movie, write a chunk of it. Both are plain functions of what is sent."""
+"""The two tasks of a worker: prepare a movie, and write one of its chunks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All it takes to write any chunk of a movie: small, since it is sent with every chunk."""
+    """Everything a worker needs to write any chunk of a movie; small, as it is sent with every chunk."""
 
     frames: Frames | None
     folder: MovieFolder
@@ -48,14 +48,14 @@ class Job:
     dtype: str
     settings: EncodeSettings
     sampled: dict[int, bool] = field(default_factory=dict)
-    """Chunks of which the check looks at some rows; of those that say True at a run of frames too."""
+    """Numbers of the chunks to check; True if a run of frames is checked too, not only some rows."""
     lost: tuple[tuple[int, int], ...] = ()
     """Ranges ``(first, end)`` of frames that the source lacks: the check leaves them out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A movie that was looked at and tuned: what the one who asked needs to know of it."""
+    """A tuned movie, as reported to the process that asked for it."""
 
     name: str
     shape: tuple[int, ...]
@@ -75,7 +75,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """One chunk that is stored."""
+    """One stored chunk."""
 
     files: dict[str, list[Any]]
     """Its manifest entry, by file name."""
@@ -93,7 +93,7 @@ def prepare(
     settings: EncodeSettings,
     earlier_plan: dict[str, Any] | None,
 ) -> Prepared:
-    """Open, check and tune, as :func:`photon_gpu.encode` does before the first chunk."""
+    """Open, check and tune a movie as :func:`photon_gpu.encode` does before the first chunk."""
     movie = movie.opened() if isinstance(movie, Frames) else movie
     if movie.device is not None:
         raise InvalidInputError(f"{movie.name}: frames on a GPU are not sent to a cluster; pass frames.get()")
@@ -123,7 +123,7 @@ def prepare(
 
 
 def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written:
-    """Read the frames of a chunk (or take those that were sent), encode and store them."""
+    """Read the frames of a chunk, unless they were sent, and encode, write and check them."""
     stages, backend = Stages(), get_backend(job.settings.backend)
     target, chunk, span = job.folder.storage, job.folder.chunks, job.folder.frames_of(number)
     check_claim(target, job.token)  # of a movie that was given up nothing is begun
@@ -157,7 +157,7 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
 
 
 def check_claim(target: Storage, token: str) -> None:
-    """Only what the movie's claim covers is written: not after it was given up, nor somewhere else.
+    """Check that the claim still exists here, so that nothing is written elsewhere or after a failure.
 
     Raises
     ------
@@ -170,14 +170,14 @@ def check_claim(target: Storage, token: str) -> None:
         found = None
     if found != token:
         raise PhotonError(
-            f"{target.url}: worker {socket.gethostname()} does not find there the claim of who gave it this "
-            "chunk: nothing was written. Either the movie was given up, or the place is not the same for "
-            "all machines: use an object store, or a folder that all of them mount"
+            f"{target.url}: worker {socket.gethostname()} does not find the claim of this movie, so it "
+            "wrote nothing. Either the encode was stopped, or this URL is not the same folder on all "
+            "machines: use an object store, or a folder that all of them mount"
         )
 
 
 def writing(token: str) -> int:
-    """Chunks of a claim that are being written in this process."""
+    """Return the number of chunks of a claim that this process is writing."""
     with _lock:
         return _writing[token]
 

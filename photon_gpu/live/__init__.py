@@ -1,4 +1,4 @@
-"""Record while frames arrive: :class:`LiveWriter`, :func:`recover`, and what feeds them."""
+"""Record frames as they arrive: :class:`LiveWriter`, :func:`recover` and the feeds."""
 
 import lazy_loader
 

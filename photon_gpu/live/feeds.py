@@ -1,4 +1,4 @@
-"""Where frames come from: a stream of raw frames, a file that grows, a simulation at a set rate."""
+"""Feeds of a recording: a raw stream, a growing file, a complete file or a simulated camera."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CONTAINERS = {
 
 @dataclass(frozen=True)
 class Batch:
-    """Frames ``(n, ...)`` that arrived together; one timestamp and one piece of metadata each, or None."""
+    """Frames ``(n, ...)`` that arrived together, and the timestamp and metadata of each, or None."""
 
     frames: NDArray[Any]
     timestamps: list[float] | None = None
@@ -41,7 +41,7 @@ class Batch:
 
 
 class Feed(ABC):
-    """Iterate over batches as they arrive; each is gone once the next is asked for.
+    """An iterator over batches as they arrive; a batch is valid until the next one.
 
     Attributes
     ----------
@@ -59,11 +59,11 @@ class Feed(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Batch]:
-        """Batches, until the feed ends."""
+        """Yield batches until the feed ends."""
 
 
 class RawFeed(Feed):
-    """Frames one after another, with nothing between them, from a pipe, a socket or a file.
+    """Raw frames without gaps from a pipe, a socket or a file.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class RawFeed(Feed):
 
 
 class SourceFeed(Feed):
-    """Frames of a source that is complete, in their order.
+    """All frames of a complete source, in order.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class SourceFeed(Feed):
 
 
 def open_whole(path: Any) -> Source:
-    """Open a file as ``encode`` does; a single image is a movie of one frame."""
+    """Open a file as ``encode`` does; a single image becomes a movie of one frame."""
     try:
         return open_source(path)
     except SingleImageError:
@@ -148,14 +148,14 @@ def open_whole(path: Any) -> Source:
 
 
 def batches(source: Source) -> Iterator[tuple[int, int]]:
-    """Ranges of frames that are read at once."""
+    """Yield the ranges of frames to read at once."""
     step = max(1, _FILE_BATCH_BYTES // source.frame_nbytes)
     for start in range(0, source.shape[0], step):
         yield start, min(start + step, source.shape[0])
 
 
 class GrowingFile:
-    """A file of raw frames that another program writes, read to its end as it grows.
+    """A file of raw frames that another program is still writing.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class GrowingFile:
         self._read = 0
 
     def readinto(self, view: memoryview) -> int:
-        """Bytes that are there, at least one; 0 when it is complete."""
+        """Wait for at least one byte and return the number available; 0 when the file is complete."""
         until = time.monotonic() + self._idle
         while not (got := self._file.readinto(view)):
             if self._path.stat().st_size < self._read:
@@ -204,7 +204,7 @@ class GrowingFile:
 
 
 class PacedFeed(Feed):
-    """A source at a set rate, from its first frame again after its last: a camera that needs no light.
+    """A simulated camera: the frames of a source in a loop, at a fixed rate.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What may be appended: only frames that are sure to encode, so that none is acknowledged in vain."""
+"""Check frames before they are taken, so that every acknowledged frame can be encoded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PHOTON_COUNTER = NoiseModel()
 
 
 def fetch_of(frames: Any) -> Callable[[], NDArray[Any]] | None:
-    """What brings frames from a CUDA device; None where they are on the host.
+    """Return a function that copies frames from a CUDA device; None if they are on the host.
 
     CuPy is not imported: an array that lies on a device brings its own ``get``.
     """
@@ -64,7 +64,7 @@ class Gate:
         ] = {}  # of chunks whose frames were taken; only the last once a layout is known
 
     def expect(self, layout: Layout) -> None:
-        """Check by this layout from now on.
+        """Check all further frames against this layout.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class Gate:
         return found[np.newaxis] if found.shape == self._shape else found
 
     def admit(self, block: NDArray[Any], first_frame: int) -> None:
-        """Note frames as taken; InvalidInputError where not every value is sure to encode."""
+        """Take frames; InvalidInputError if any value may fail to encode."""
         with self._lock:
             layout = self._layout
             if layout is not None and layout.encoding.layout == "lossless":
@@ -119,7 +119,7 @@ class Gate:
 
 
 def _check(layout: Layout, found: Extent, first_frame: int | None = None) -> None:
-    """InvalidInputError where a chunk of such values cannot be encoded."""
+    """Raise InvalidInputError if a chunk with these values cannot be encoded."""
     if layout.encoding.layout == "lossless":
         return
     where = (

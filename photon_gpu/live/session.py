@@ -1,4 +1,4 @@
-"""From a feed to a movie: one recording, start to end, and what it came to."""
+"""Record a whole feed into a movie, and report the result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TELL_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class RecordReport:
-    """What a recording came to.
+    """The report of a recording.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class RecordReport:
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Names of the lines of the check that fail."""
+        """Names of the failed lines of the check."""
         return tuple(line["name"] for line in self.checks if line["status"] == "FAIL")
 
     @property
@@ -54,7 +54,7 @@ class RecordReport:
         return 1 if self.unread or self.failed else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Return a dictionary of JSON values."""
         return {
             "source": self.source,
             "url": self.url,
@@ -93,7 +93,7 @@ def record(
     tell: Callable[[LiveStatus], None] | None = None,
     **options: Any,
 ) -> RecordReport:
-    """Record everything a feed gives; an interrupt (Ctrl-C) ends the recording in good order.
+    """Record a feed to its end; an interrupt (Ctrl-C) finishes the movie with the frames so far.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A sink as acquisition software expects one: the ``append`` and ``skip`` of ome-writers and acquire-zarr."""
+"""A stream with the ``append`` and ``skip`` of ome-writers and acquire-zarr, for acquisition software."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class FrameStream:
         self._active = True
 
     def append(self, frame: Any, *, frame_metadata: dict[str, Any] | None = None) -> None:
-        """Take a frame; ``delta_t`` in its metadata becomes its timestamp."""
+        """Append a frame; ``delta_t`` in its metadata becomes its timestamp."""
         time = (frame_metadata or {}).get("delta_t")
         self.writer.append(frame, timestamp=time, metadata=frame_metadata)
 
     def skip(self, *, frames: int = 1) -> None:
-        """Frames that were not taken: zeros stand in their place, and their metadata say so."""
+        """Append zeros for frames that the camera skipped; their metadata say so."""
         if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
             raise InvalidInputError(f"frames is {frames!r}; a positive whole number is needed")
         nothing = np.zeros((1, *self.writer.config.frame_shape), self.writer.config.dtype)
@@ -54,15 +54,15 @@ class FrameStream:
             self.writer.append(nothing, metadata=[{"skipped": True}])
 
     def is_active(self) -> bool:
-        """Whether frames are taken."""
+        """Whether the stream accepts frames."""
         return self._active
 
     def get_current_memory_usage(self) -> int:
-        """Bytes of frames that wait."""
+        """Bytes of the frames in the queue."""
         return self.writer.status().queue_bytes
 
     def close(self) -> None:
-        """Store what is left; raises what went wrong."""
+        """Store the remaining frames; raise the recording's error, if any."""
         self._active = False
         self.writer.close()
 

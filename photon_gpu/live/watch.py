@@ -1,4 +1,4 @@
-"""A folder that fills with TIFFs: each file is recorded once, when it is complete, in the order of names."""
+"""Watch a folder for TIFF files, and record each once it is complete, in the order of names."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from photon_gpu.sources.base import Source
 _LOOK_SECONDS = 0.1
 
 _State = tuple[int, int]
-"""Size of a file and when it was written, nanoseconds."""
+"""Size of a file, and its modification time in nanoseconds."""
 
 
 class WatchFeed(Feed):
-    """Frames of the files of a folder, each with the name of its file and its place therein as metadata.
+    """Frames of the files of a folder; the metadata of each are its file name and index in the file.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class WatchFeed(Feed):
         self._reading = None
 
     def _name_unread(self) -> None:
-        """Files that are in the folder and not, or not wholly, in the movie."""
+        """Return the files of the folder that are not, or not completely, in the movie."""
         if self._reading is not None:
             self.unread.append(f"{self._reading.name} was being read when the recording ended")
         for path in sorted(self._folder.glob(self._pattern), key=_natural):
@@ -110,7 +110,7 @@ class WatchFeed(Feed):
                 )
 
     def _next(self) -> tuple[Path, Source] | None:
-        """The next complete file; None when none came for long."""
+        """Return the next complete file; None if none came in time."""
         while True:
             for path in sorted(self._folder.glob(self._pattern), key=_natural):
                 if path in self._taken:
@@ -150,7 +150,7 @@ class WatchFeed(Feed):
         return source
 
     def _settled(self, path: Path) -> bool:
-        """Whether a file is there, holds something, and did not change for long enough."""
+        """Whether a file exists, is not empty, and has not changed for long enough."""
         now, state = time.monotonic(), _state(path)
         if state is None:
             return False
@@ -163,7 +163,7 @@ class WatchFeed(Feed):
         return True
 
     def _parts(self, source: Source) -> list[Path]:
-        """Files of the folder that a source draws on: each is taken once."""
+        """Return the files of the folder that a source reads, so that each is recorded once."""
         parts = [Path(name) for name in getattr(source, "files", ())]
         here = self._folder.resolve()
         return [self._folder / part.name for part in parts if part.resolve().parent == here]
@@ -178,7 +178,7 @@ def _state(path: Path) -> _State | None:
 
 
 def _natural(path: Path) -> list[Any]:
-    """Numbers in a name count as numbers."""
+    """Return a sort key that compares numbers in names as numbers."""
     return [
         (0, int(part), "") if part.isdigit() else (1, 0, part)
         for part in re.split(r"(\d+)", path.name)

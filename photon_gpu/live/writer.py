@@ -1,4 +1,4 @@
-"""The live writer: frames in, a growing movie out, nothing lost on the way."""
+"""The live writer: record frames into a growing movie without losing any."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _DRAIN_SECONDS = 10.0  # for frames on their way to the journal, when a recordin
 
 
 class LiveWriter:
-    """Record frames as they come.
+    """Record frames as they arrive.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class LiveWriter:
         The detector's model; or a function of the first ``estimate_frames`` frames that returns
         one; or an earlier run, whose model is carried over; or ``"auto"``: :func:`photon_gpu.estimate_noise`,
         kept with the movie, the default. Where none can be estimated it is stored lossless, and
-        :meth:`status` says so. One that is stated is held against the movie: where that contradicts it,
+        :meth:`status` says so. A stated one is compared with the movie: where that contradicts it,
         :meth:`status` and :meth:`close` warn, and the recording goes on.
     layout, step, preset, predictor, compressor, dither, backend, workers, storage_options
         As of :func:`photon_gpu.encode`; what the preset tries is tried on the first chunk.
@@ -174,7 +174,7 @@ class LiveWriter:
         spool: str | os.PathLike[str] | None = None,
         storage_options: dict[str, Any] | None = None,
     ) -> LiveWriter:
-        """Begin a recording with settings that are made already.
+        """Begin a recording with prepared settings.
 
         Parameters
         ----------
@@ -250,32 +250,32 @@ class LiveWriter:
 
     @property
     def url(self) -> str:
-        """Where the movie lies."""
+        """URL of the movie."""
         return self._storage.url
 
     @property
     def spool(self) -> str | None:
-        """The folder that :func:`photon_gpu.recover` takes, should this process end early."""
+        """The folder to give to :func:`photon_gpu.recover` if this process is killed."""
         return str(self._spool.folder) if self._spool else None
 
     @property
     def acknowledged(self) -> int:
-        """Frames from the first on that are sure to survive."""
+        """Number of frames, from the first, that survive a kill or a power cut."""
         with self._ledger.changed:
             return self._ledger.acknowledged
 
     @property
     def checks(self) -> tuple[ReportLine, ...]:
-        """Lines of the check, once the recording was closed."""
+        """Lines of the check; empty until the recording is closed."""
         return self._pipeline.lines
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Names of the lines of the check that fail, once the recording was closed."""
+        """Names of the failed lines of the check; empty until the recording is closed."""
         return tuple(line.name for line in verdict.failing(self.checks))
 
     def append(self, frames: Any, *, timestamp: Any = None, metadata: Any = None, wait: bool = True) -> int:
-        """Take one frame or a batch; from any thread.
+        """Append one frame or a batch; thread-safe.
 
         Parameters
         ----------
@@ -317,7 +317,7 @@ class LiveWriter:
         return self._ledger.appended(perf_counter() - began)
 
     def status(self) -> LiveStatus:
-        """Counts, rates and what is wrong, now; ``str()`` of it is one line."""
+        """Return counts, rates and problems; ``str()`` gives one line."""
         ledger, buffers, spool = self._ledger, self._pipeline.buffers, self._spool
         rate = ledger.rate()
         used = buffers.used_bytes
@@ -344,11 +344,11 @@ class LiveWriter:
             )
 
     def append_seconds(self, share: float) -> float:
-        """Quantile of the time the last 10,000 appends took, as in ``append_seconds(0.99)``."""
+        """Return a quantile of the duration of the last 10,000 appends, as in ``append_seconds(0.99)``."""
         return self._ledger.append_seconds(share)
 
     def close(self) -> None:
-        """Store what is left and finish the movie; does nothing the second time.
+        """Store the remaining frames and finish the movie; a second call does nothing.
 
         Raises
         ------
@@ -407,7 +407,7 @@ class LiveWriter:
         return f"<LiveWriter {self.config.frame_shape} {self.config.dtype} to {self.url}: {self.status()}>"
 
     def _claim(self, spool: str | os.PathLike[str] | None, noise: Any, attributes: dict[str, Any]) -> str:
-        """Take the place, and note there where the frames are kept meanwhile."""
+        """Claim the folder, and save the spool's path in the marker."""
         if spool is None and self.config.durability == "frame":
             if not self._storage.local:
                 raise InvalidInputError(
@@ -453,7 +453,7 @@ class LiveWriter:
         )
 
     def _take(self, block: NDArray[Any], said: list[Record] | None) -> int:
-        """Copy frames into chunks; returns the count of frames taken so far."""
+        """Copy frames into chunks and return the number of frames taken so far."""
         done = 0
         while done < len(block):
             chunk = self._chunk or self._next_chunk(done)

@@ -208,7 +208,7 @@ def test_misaligned_blocks_can_be_refused(client, counts, tmp_path):
 
 
 def test_a_place_that_workers_do_not_share_is_refused(client, on_disk):
-    with pytest.raises(BatchError, match=r"memory:///lost.zarr: worker .* does not find there the claim"):
+    with pytest.raises(BatchError, match=r"memory:///lost.zarr: worker .* does not find the claim"):
         encode_many([on_disk], ["memory://lost.zarr"], client=client, **SETTINGS)
     assert not pg.Storage.at("memory://lost.zarr").names()
 

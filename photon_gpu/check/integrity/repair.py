@@ -1,4 +1,4 @@
-"""Restoring a damaged movie from what can be trusted: its own manifest, and its source.
+"""Repair a damaged movie from its own manifest and from its source.
 
 Only files that verification found damaged are written. What is restored is either byte for
 byte what the manifest promises, or proven by comparing the chunks that are whole with the
@@ -58,11 +58,11 @@ class Repair:
 
     @property
     def ok(self) -> bool:
-        """Whether the movie is whole now."""
+        """Whether the movie is whole after the repair."""
         return self.after.ok
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON: what ``--json`` prints."""
+        """Return a dictionary of JSON values, which ``--json`` prints."""
         return {
             "ok": self.ok,
             "restored": [{"name": name, "how": how} for name, how in self.restored],
@@ -88,7 +88,7 @@ def repair(
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> Repair:
-    """Restore what the manifest's copies and a source can restore; leave and name the rest.
+    """Repair a movie from the manifest's copies and its source; leave and name the rest.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ class _Work:
         self._account(description, damaged, why)
 
     def _account(self, description: Description | None, damaged: set[int], why: str) -> None:
-        """Name whatever was not restored."""
+        """Record every problem that was not repaired, and why."""
         said = {name for name, _ in [*self.restored, *self.left]}
         for number in sorted(damaged):
             if description is not None and (name := description.chunk_name(number)) not in said:
@@ -201,7 +201,7 @@ class _Work:
                 self.left.append((problem.name, why))
 
     def _metadata(self, bad: set[str]) -> dict[str, bytes]:
-        """Metadata files that a copy in the manifest can restore."""
+        """Return the metadata files that a copy in the manifest can restore."""
         texts = {}
         for name in (ATTRIBUTES, ARRAY):
             copy = self.index.copies.get(name) if self.index else None
@@ -218,7 +218,7 @@ class _Work:
         return texts
 
     def _damaged(self, description: Description) -> set[int]:
-        """Numbers of the chunks that verification found damaged."""
+        """Return the numbers of the damaged chunks."""
         numbers: set[int] = set()
         for problem in self.before.problems:
             if problem.frames and not problem.every_frame and problem.kind != "lost":
@@ -236,7 +236,7 @@ class _Work:
             )
 
     def _chunks(self, description: Description, damaged: set[int]) -> dict[str, list[Any]]:
-        """Encode damaged chunks again; returns entries the manifest must get."""
+        """Encode damaged chunks again and return their new manifest entries."""
         pending: dict[int, bytes] = {}
         whole = [n for n in range(description.chunk_count) if n not in damaged]
         witnesses = whole if self.index is None else whole[:: max(1, len(whole) // _WITNESSES)]
@@ -278,7 +278,7 @@ class _Work:
         return layout.encode(values, description.chunks, first_frame=frames.start, stages=Stages())
 
     def _differs(self, number: int, description: Description, total: int) -> bytes | None:
-        """The chunk encoded from the source, where the stored one decodes to something else."""
+        """Return the chunk encoded from the source if the stored one decodes to other values, else None."""
         data = self._encode(number, description)
         stored = self.storage.read(description.chunk_name(number))
         self._tick(total)
@@ -293,7 +293,7 @@ class _Work:
     def _manifest(
         self, bad: set[str], new: dict[str, list[Any]], damaged: set[int], description: Description
     ) -> None:
-        """Write the manifest where it is damaged, or where chunks are whole but not the same bytes."""
+        """Write the manifest if it is damaged, or if chunks were encoded to other bytes."""
         if manifest.NAME not in bad:
             if new and self.index is not None:
                 self._index({**self.index.files, **new}, "with the chunks encoded again")
@@ -315,7 +315,7 @@ class _Work:
         self._index(entries, f"made anew from the files: every chunk {known}")
 
     def _records(self, description: Description) -> dict[str, list[Any]]:
-        """Entries of the files of frame times and metadata; foreign ones are left out."""
+        """Return the entries of this movie's frame records; files of other movies are left out."""
         there, entries = set(self.storage.names()), {}
         for number in range(description.chunk_count):
             name = frame_records.file_name(number)

@@ -1,4 +1,4 @@
-"""What a verification found, in words, numbers and JSON."""
+"""The result of a verification: its problems and lost frames, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong with a store.
+    """One problem of a stored movie.
 
     Attributes
     ----------
@@ -90,21 +90,21 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing at all is wrong."""
+        """Whether there is no problem."""
         return not self.problems
 
     @property
     def lost(self) -> tuple[tuple[int, int], ...]:
-        """First and last frame of every run of frames that is lost, in order."""
+        """First and last frame of every run of lost frames, in order."""
         return merge(problem.frames for problem in self.problems if problem.frames is not None)
 
     @property
     def frames_lost(self) -> int:
-        """Number of frames that are lost."""
+        """Number of lost frames."""
         return sum(last - first + 1 for first, last in self.lost)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON: what ``--json`` prints."""
+        """Return a dictionary of JSON values, which ``--json`` prints."""
         return {
             "url": self.url,
             "ok": self.ok,
@@ -156,7 +156,7 @@ class Verification:
 
 
 def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem]:
-    """Frames that a recovery could not read, or that the source lacked: whole files, and no data.
+    """Return the frames that have no data: a recovery could not read them, or the source lacked them.
 
     >>> [str(p) for p in salvaged({"lost_frames": [[3, 5]]}, (9, 4, 4))]
     ['lost        lost_frames: zeros stand in their place since they were stored; loses frames 3 to 4']
@@ -180,7 +180,7 @@ def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem
 
 
 def failing(attributes: dict[str, Any]) -> list[Problem]:
-    """A check that failed while the movie was stored: whole files that say too little of what was recorded.
+    """Return the check that failed while the movie was stored; its files are whole.
 
     >>> [str(p) for p in failing({"fidelity_check": {"failed": [{"name": "snr", "found": "44 % lost"}]}})]
     ['failing     fidelity_check: it failed its check when it was stored: snr (44 % lost)']
@@ -191,7 +191,7 @@ def failing(attributes: dict[str, Any]) -> list[Problem]:
 
 
 def frames_text(runs: Iterable[tuple[int, int]]) -> str:
-    """Runs of frames as text.
+    """Return runs of frames as text.
 
     >>> frames_text([(0, 9), (30, 30)])
     '0 to 9, 30'
@@ -200,7 +200,7 @@ def frames_text(runs: Iterable[tuple[int, int]]) -> str:
 
 
 def merge(runs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Runs joined where they touch or overlap, in order.
+    """Return runs in order, joined if they touch or overlap.
 
     >>> merge([(5, 9), (0, 4), (20, 29)])
     ((0, 9), (20, 29))

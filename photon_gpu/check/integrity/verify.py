@@ -1,4 +1,4 @@
-"""Find every byte of a store that is not what was written, and name the frames lost by it.
+"""Verify a stored movie: find every altered or missing file, and name the lost frames.
 
 With a manifest every file is compared with its size and checksum; without one, or with
 ``deep``, every chunk is decoded. Nothing is ever changed: see :mod:`photon_gpu.repair`.
@@ -45,7 +45,7 @@ def verify(
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> Verification:
-    """Check every file of a movie and name the frames that are lost.
+    """Check every file of a movie and name the lost frames.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def verify(
 
 
 class Check:
-    """One verification under way: what is expected, what was found."""
+    """The state of one verification: metadata, files and problems."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -123,7 +123,7 @@ class Check:
         self.description: Description | None = None
 
     def read_metadata(self) -> list[str]:
-        """Read the three metadata files; returns the chunk files to check."""
+        """Read the three metadata files and return the names of the files to check."""
         self.found = set(self.storage.names())
         chunks = {name for name in self.found if chunk_number(name) is not None}
         if not chunks and not self.found & {ARRAY, ATTRIBUTES, manifest.NAME}:
@@ -164,7 +164,7 @@ class Check:
         return [*sorted(chunks & self._expected(chunks), key=lambda name: (chunk_number(name), name)), *said]
 
     def _describe(self, content: dict[str, bytes | None]) -> Description | None:
-        """What the metadata say, taken from the manifest's copies where the files are damaged."""
+        """Describe the movie from its metadata, or from the manifest's copies of damaged files."""
         whole = True
         texts: dict[str, bytes] = {}
         copies = self.index.copies if self.index else {}
@@ -197,7 +197,7 @@ class Check:
         return found
 
     def _compare(self, name: str, data: bytes) -> tuple[str, str]:
-        """Kind and detail of a difference from the manifest; empty where there is none."""
+        """Compare a file with the manifest; return kind and detail of the problem, both empty if none."""
         if self.index is None:
             return "", ""
         known = self.index.files.get(name)
@@ -216,7 +216,7 @@ class Check:
         return "altered", f"{found[0]:,} bytes with CRC {found[1]}, written as {known[0]:,} with {known[1]}"
 
     def _list(self, chunks: set[str]) -> None:
-        """Missing chunks, and files that nothing asks for."""
+        """Report missing chunks, and files that are no part of the movie."""
         expected = self._expected(chunks)
         for name in sorted(self.found - expected - {manifest.NAME, ARRAY, ATTRIBUTES}):
             if name == MARKER:
@@ -252,7 +252,7 @@ class Check:
         return set(self.index.files) if self.index else set()
 
     def _expected(self, chunks: set[str]) -> set[str]:
-        """Of the chunk files found, those that belong; and all that the manifest lists."""
+        """Return the files that the movie should have: its chunk files and all listed files."""
         listed = self._listed()
         if self.description is None:
             return listed if self.index else chunks
@@ -267,7 +267,7 @@ class Check:
         }
 
     def threads(self, workers: int | None, budget_bytes: int, decode: bool) -> int:
-        """Files to read at once, within the budget."""
+        """Return the number of files to read at once within the memory budget."""
         wanted = worker_count(workers) if workers is not None or self.storage.local else _REMOTE_READS
         largest = max((e[0] for e in self.index.files.values()), default=0) if self.index else 0
         if self.description is not None and (decode or not largest):
@@ -275,7 +275,7 @@ class Check:
         return max(1, min(wanted, budget_bytes // max(largest, 1)))
 
     def file(self, name: str, *, decode: bool) -> tuple[Problem | None, int]:
-        """Check one chunk file: what is wrong with it, and how many bytes it has."""
+        """Check one file; return its problem, if any, and its size."""
         number = chunk_number(name)
         lost = None if number is None else self.frames_of(number)
         try:
@@ -294,7 +294,7 @@ class Check:
         return problem, len(data)
 
     def frames_of(self, number: int) -> tuple[int, int] | None:
-        """First and last frame of a chunk."""
+        """Return the first and the last frame of a chunk."""
         if self.description is None:
             return None
         frames = self.description.frames_of(number)
@@ -311,7 +311,7 @@ class Check:
         self.problems.append(Problem(kind=kind, name=name, detail=detail, every_frame=every_frame))
 
     def result(self, chunks: int, decode: bool, seconds: float) -> Verification:
-        """All that was found."""
+        """Return the result."""
         shape = self.description.shape if self.description else None
         problems = tuple(
             Problem(kind=p.kind, name=p.name, detail=p.detail, frames=(0, shape[0] - 1), every_frame=True)
@@ -348,7 +348,7 @@ class Check:
 
 
 def gaps(numbers: list[int], count: int) -> Iterable[tuple[int, int]]:
-    """Runs of what is missing from ``0..count-1`` among sorted numbers.
+    """Yield the first and last number of each gap in sorted numbers of ``0..count-1``.
 
     >>> list(gaps([1, 4], 7))
     [(0, 0), (2, 3), (5, 6)]
@@ -361,7 +361,7 @@ def gaps(numbers: list[int], count: int) -> Iterable[tuple[int, int]]:
 
 
 def same_json(data: bytes, text: str) -> bool:
-    """Whether altered bytes still say what the copy says."""
+    """Whether altered bytes hold the same JSON values as the copy."""
     try:
         return bool(json.loads(data) == json.loads(text))
     except (ValueError, RecursionError):
@@ -369,7 +369,7 @@ def same_json(data: bytes, text: str) -> bool:
 
 
 def _same_filter(filters: Any, encoding: Encoding) -> bool:
-    """Whether ``.zarray`` names the filter of this encoding; that of format 2.0 has fewer keys."""
+    """Whether ``.zarray`` names the filter of this encoding; format 2.0 writes fewer keys."""
     try:
         (told,) = filters
         predictor = Predictor.from_dict(told["predictor"]).to_dict()

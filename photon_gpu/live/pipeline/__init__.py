@@ -1,1 +1,1 @@
-"""Frames to the store while they arrive: encode, deliver, publish."""
+"""Encode, store and publish frames while they arrive."""

@@ -1,4 +1,4 @@
-"""Encoded chunks on their way to the store: several at once, tried again, kept in the spool meanwhile."""
+"""Write encoded chunks to the store: several at once, with retries, backed by the spool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AGAIN_SECONDS = 0.5  # between tries to keep a chunk that the spool's disk woul
 
 
 class Delivery:
-    """Sends chunks, lowest number first.
+    """Writes chunks to the store, lowest number first.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ class Delivery:
         for thread in self._threads:
             thread.start()
 
-    def send(self, chunk: int, frames: int, said: bytes | None, data: bytes) -> None:
-        """Hand over an encoded chunk; waits where memory for chunks is full and no spool takes them."""
-        parcel = Parcel(chunk, frames, said, data)
+    def send(self, chunk: int, frames: int, records: bytes | None, data: bytes) -> None:
+        """Queue an encoded chunk; waits if memory is full and the spool takes none."""
+        parcel = Parcel(chunk, frames, records, data)
         in_memory = self._keeper.hold(parcel)
         self._push(parcel)
         if self._away.is_set() or in_memory > _IN_MEMORY:
@@ -63,12 +63,12 @@ class Delivery:
             self._keeper.keep()
 
     def send_kept(self, chunk: int, frames: int) -> None:
-        """Send a chunk that lies in the spool."""
+        """Queue a chunk that is in the spool."""
         self._ledger.keep(chunk, frames)
         self._push(Parcel(chunk, frames, None, None))
 
     def stop(self) -> None:
-        """Give up what is not in the store; the spool keeps what it can."""
+        """Stop sending; the spool keeps what it can of the rest."""
         self.patience.stopping.set()
         with self._ready:
             self._ready.notify_all()
@@ -98,11 +98,11 @@ class Delivery:
     def _deliver(self, parcel: Parcel) -> None:
         def attempt() -> dict[str, list[Any]]:
             with parcel.lock:
-                said, data = parcel.said, parcel.data
+                records, data = parcel.records, parcel.data
             if data is None:
                 assert self._spool is not None
-                _, said, data = self._spool.load_chunk(parcel.chunk)
-            return self._folder.write_chunk(parcel.chunk, data, said)
+                _, records, data = self._spool.load_chunk(parcel.chunk)
+            return self._folder.write_chunk(parcel.chunk, data, records)
 
         def failed(error: Exception) -> None:
             self._ledger.note_trouble(told(error))

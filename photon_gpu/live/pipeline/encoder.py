@@ -1,4 +1,4 @@
-"""Threads that encode full chunks; the first to come decides how all are encoded."""
+"""Encode full chunks on several threads, with settings chosen from the first."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Noise = NoiseModel | Callable[[Any], Any] | None
 
 
 def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | None = None) -> Noise:
-    """A noise model, a function that finds one, or None, from what the caller gave.
+    """Turn the caller's ``noise`` into a noise model, a function that estimates one, or None.
 
     A path, URL or :class:`~photon_gpu.Movie` is an earlier run, whose model is carried over;
     ``"auto"`` or ``"estimate"`` is :func:`photon_gpu.estimate_noise`, the default where anything is
@@ -64,7 +64,7 @@ def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | Non
 
 
 def is_estimate(noise: Noise) -> bool:
-    """Whether the model is :func:`photon_gpu.estimate_noise`'s to find."""
+    """Whether :func:`photon_gpu.estimate_noise` is to estimate the model."""
     from photon_gpu.estimate import estimate_noise
 
     return noise is estimate_noise
@@ -141,12 +141,12 @@ class Encoder:
             thread.start()
 
     def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:
-        """Encode as an earlier run did; nothing is tried."""
+        """Encode with the layout of an earlier run, without tuning."""
         self._layout, self._chunk = layout, chunk
         self._ready = True
 
     def submit(self, chunk: Chunk | None) -> None:
-        """Encode a chunk; None after the last. Never waits."""
+        """Queue a chunk, or None after the last one; never blocks."""
         with self._lock:
             if self._ready:
                 self._put(chunk)
@@ -167,7 +167,7 @@ class Encoder:
             return self._encoding > 0 or (self._deciding and not self._ready)
 
     def join(self) -> None:
-        """Wait for the last chunk."""
+        """Wait until the last chunk is encoded."""
         for thread in self._threads:
             thread.join()
 
@@ -211,7 +211,7 @@ class Encoder:
         return self._tuned(first, "lossless", noise, frames), config.chunk(frames)
 
     def _tuned(self, first: Chunk, layout: str, noise: NoiseModel | None, frames: int) -> Layout:
-        """The layout that the first chunk is smallest in, if it can hold all frames that were taken."""
+        """Choose the settings that make the first chunk smallest; they must hold all frames taken so far."""
         config = self._config
         choice = choose(
             open_source(first.values[: first.filled]),
@@ -235,7 +235,7 @@ class Encoder:
                 values = chunk.values[: chunk.filled]
                 self._hold(chunk.number, values)
                 data = self._encoded(values, first, stages)
-                said = frame_records.pack(first, chunk.records[: chunk.filled])
+                records = frame_records.pack(first, chunk.records[: chunk.filled])
                 number, frames = chunk.number, chunk.filled
                 assert self._layout is not None
                 if self._sample is not None:
@@ -244,7 +244,7 @@ class Encoder:
                     self._sample.add(number, self._layout, data, self._chunk, first, values, lost=lost)
                 del values
                 self._released(chunk)
-                self._done(number, frames, said, data)
+                self._done(number, frames, records, data)
             except BaseException as error:
                 self._over = True
                 self._failed(error)
@@ -262,7 +262,7 @@ class Encoder:
                 self._encoding -= 1
 
     def _raw(self, values: Any, first: int, error: InvalidInputError) -> bytes:
-        """A chunk that passed this gate, or an earlier release's, and still cannot be quantized."""
+        """Store a chunk unquantized: it passed the gate, or an earlier release's, but cannot be quantized."""
         assert self._layout is not None
         where = f"frames {first} to {first + len(values) - 1}"
         try:
@@ -273,7 +273,7 @@ class Encoder:
         return data
 
     def _hold(self, number: int, values: Any) -> None:
-        """Hold a stated model against the first chunk, and ever fewer later ones: light may come on late."""
+        """Test a stated noise model on chunks 0, 1, 2, 4, 8, ...: the light may come on late."""
         noise, step = self._noise, self._config.step
         if number & (number - 1) or not isinstance(noise, NoiseModel) or self._config.trust_noise:
             return
@@ -292,7 +292,7 @@ class Encoder:
 
 
 def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel | None, str, dict[str, Any]]:
-    """What a function says of the noise, or why it cannot say: a recording must not end by that.
+    """Return a function's noise model, or why there is none; an error must not end the recording.
 
     Also what ``.zattrs`` keeps of it.
     """

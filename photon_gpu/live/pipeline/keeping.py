@@ -1,4 +1,4 @@
-"""Encoded chunks that the store does not have yet: in memory, or in the spool, in order."""
+"""Encoded chunks that are not in the store yet: keep them in memory or in the spool."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from photon_gpu.live.state.retrying import told
 
 @dataclass(order=True)
 class Parcel:
-    """An encoded chunk on its way to the store, by number.
+    """An encoded chunk that is to be stored; parcels sort by number.
 
     Attributes
     ----------
     chunk, frames : int
-    said : bytes or None
+    records : bytes or None
         Frame records.
     data : bytes or None
         None: it is in the spool, or delivered.
@@ -25,13 +25,13 @@ class Parcel:
 
     chunk: int
     frames: int = field(compare=False)
-    said: bytes | None = field(compare=False)
+    records: bytes | None = field(compare=False)
     data: bytes | None = field(compare=False)
     lock: threading.Lock = field(compare=False, default_factory=threading.Lock)
 
 
 class Keeper:
-    """Moves chunks from memory to the spool, each only after all before it.
+    """Moves chunks from memory to the spool, in order.
 
     A chunk counts once those before it are safe, and a kill takes what is in memory: were a later one kept
     first, recovery would find frames behind a gap. So what is missing in a spool was damaged.
@@ -50,29 +50,29 @@ class Keeper:
         self._over = False
 
     def hold(self, parcel: Parcel) -> int:
-        """A chunk is in memory; returns how many are."""
+        """Add a chunk to memory and return the number of chunks there."""
         with self._left:
             self._held[parcel.chunk] = parcel
             return len(self._held)
 
     def let_go(self, parcel: Parcel) -> None:
-        """A chunk is in the store, or in the spool: memory holds it no more."""
+        """Drop a chunk from memory; it is in the store or in the spool."""
         with parcel.lock:
-            parcel.data = parcel.said = None
+            parcel.data = parcel.records = None
         self._forget(parcel)
 
     def wait(self, most: int, seconds: float) -> bool:
-        """Until no more than ``most`` chunks are in memory; False where that took longer."""
+        """Wait until at most ``most`` chunks are in memory; False on timeout."""
         with self._left:
             return self._left.wait_for(lambda: len(self._held) <= most, seconds)
 
     def keep(self) -> None:
-        """Move what can be moved; what the spool will not take now stays, and so does all behind it."""
+        """Move chunks to the spool until it refuses one; that one and all later ones stay in memory."""
         with self._turn:
             self._keep_all()
 
     def end(self) -> None:
-        """Keep for the last time: the spool may be somebody else's from now on."""
+        """Move chunks for the last time; another process may take the spool afterwards."""
         with self._turn:
             self._keep_all()
             self._over = True
@@ -102,8 +102,8 @@ class Keeper:
             return False
         with parcel.lock:  # nobody publishes it meanwhile
             if parcel.data is not None:
-                spool.save_chunk(number, parcel.frames, parcel.said, parcel.data)
-                parcel.data = parcel.said = None
+                spool.save_chunk(number, parcel.frames, parcel.records, parcel.data)
+                parcel.data = parcel.records = None
                 self._count(spool, number, parcel.frames)
                 self._ledger.keep(number, parcel.frames)
         self._forget(parcel)

@@ -1,4 +1,4 @@
-"""From full chunks to a published movie: encoder, delivery and publisher, wired together."""
+"""The pipeline from full chunks to a published movie: encoder, delivery and publisher."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from photon_gpu.store.storage import Storage
 
 
 class Pipeline:
-    """What happens to chunks once they are full.
+    """Encodes, stores and publishes full chunks.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class Pipeline:
         )
 
     def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:
-        """Go on as an earlier run began."""
+        """Continue with the layout of an earlier run."""
         self._chosen(layout, chunk, keep=False)
         self._encoder.describe(layout, chunk)
 
@@ -127,11 +127,11 @@ class Pipeline:
         self._encoder.submit(chunk)
 
     def send_kept(self, chunk: int, frames: int) -> None:
-        """Send and publish a chunk that lies encoded in the spool."""
+        """Store and publish an encoded chunk of the spool."""
         self._delivery.send_kept(chunk, frames)
 
     def finish(self, frames: int) -> int:
-        """Wait until all ``frames`` are published, and finish the movie; returns the bytes of its metadata.
+        """Publish all ``frames``, finish the movie, and return the size of its metadata.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Pipeline:
             limit.cancel()
 
     def stop(self) -> None:
-        """End every thread."""
+        """Stop all threads."""
         self._delivery.stop()
         self._publisher.stop()
 

@@ -1,4 +1,4 @@
-"""A growing prefix: after chunks are in the store, ``.zarray`` is written again with a longer shape."""
+"""Publish stored chunks: write the manifest, then ``.zarray`` with a longer shape."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATIENCE_SECONDS = 5.0
 
 
 class Publisher:
-    """Publishes what is stored, in order, and then lets go of what the spool holds of it.
+    """Publishes stored chunks in order, then drops them from the spool.
 
     Order of writing: chunks (:class:`~photon_gpu.live.pipeline.delivery.Delivery`), manifest, ``.zattrs``
     (once), ``.zarray``. A reader that sees a length finds every chunk of it, and its checksum.
@@ -74,16 +74,16 @@ class Publisher:
         self._thread.start()
 
     def describe(self, layout: Layout, chunk: tuple[int, ...], attributes: dict[str, Any]) -> None:
-        """What the metadata say; before the first chunk is sent."""
+        """Set the content of the metadata; call it before the first chunk is sent."""
         self._layout, self._chunk, self._attributes = layout, chunk, attributes
 
     def note_check(self, failed: dict[str, Any] | None) -> None:
-        """Keep the verdict of a check that failed; before :meth:`complete`."""
+        """Store the verdict of a failed check; call it before :meth:`complete`."""
         if failed is not None:
             self._failed_check, self._attributes_change = failed, True
 
     def finish(self) -> None:
-        """Publish what is left without waiting, then finish."""
+        """Publish the remaining chunks without waiting."""
         self.patience.hurry()
         with self._ledger.changed:
             self._finishing = True
@@ -111,7 +111,7 @@ class Publisher:
         return len(array) + len(attributes) + len(index)
 
     def withdraw(self) -> int:
-        """Give the place back: no frame came."""
+        """Delete the claim of a recording without frames."""
         self._again(Claim(self._storage, overwrite=False).withdraw)
         return 0
 
@@ -178,7 +178,7 @@ class Publisher:
         again(action, self.patience, self._failed)
 
     def _failed(self, error: Exception) -> None:
-        """Readers cannot be told now; the spool is, so that what is in the store is safe nevertheless."""
+        """Note in the spool which chunks are in the store, as readers cannot be told now."""
         self._ledger.note_trouble(told(error))
         self._keeper.keep()
 

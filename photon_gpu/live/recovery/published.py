@@ -18,7 +18,7 @@ from photon_gpu.store.storage import Storage
 
 
 def describe(storage: Storage) -> metadata.Description:
-    """What was published last."""
+    """Describe what was published last."""
     try:
         return read_description(storage)
     except FileNotFoundError as error:
@@ -26,7 +26,7 @@ def describe(storage: Storage) -> metadata.Description:
 
 
 def published(storage: Storage) -> tuple[int, dict[str, list[Any]], metadata.Description | None]:
-    """Frames that readers can see, the manifest entries of their files, and how they are encoded."""
+    """Return the number of published frames, the entries of their files, and their description."""
     try:
         description = describe(storage)
     except StoreNotFoundError:
@@ -37,7 +37,7 @@ def published(storage: Storage) -> tuple[int, dict[str, list[Any]], metadata.Des
 
 
 def finished_frames(storage: Storage) -> int:
-    """Of a movie that nobody is writing."""
+    """Return the number of frames of a movie that nobody is writing."""
     try:
         return describe(storage).shape[0]
     except StoreNotFoundError as error:
@@ -45,7 +45,7 @@ def finished_frames(storage: Storage) -> int:
 
 
 def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
-    """Without a spool, what is published is what was acknowledged; whole chunks follow, the rest goes.
+    """Finish a recording without a spool: keep published and whole chunks, delete the rest.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
 def discard_unpublished(
     storage: Storage, keep: Collection[str], published: int, description: metadata.Description | None
 ) -> list[str]:
-    """Delete what is left of chunks after the ``published`` frames, but for files to keep.
+    """Delete the files of chunks after the ``published`` frames, except files to keep.
 
     Of a movie that nobody saw (``description`` is None) what metadata there are go, too. Returns the names of
     the chunks. Files that no recording writes stay.
@@ -91,7 +91,7 @@ def discard_unpublished(
 
 
 def _chunk_of(name: str) -> int:
-    """The chunk that a file is of, or holds the records of; -1 for any other."""
+    """Return the chunk number of a chunk file or records file; -1 for other names."""
     number = chunk_number(name)
     number = chunk_of(name) if number is None else number
     return -1 if number is None else number

@@ -1,4 +1,4 @@
-"""Finishing what a killed recording began: every acknowledged frame, once."""
+"""Finish a killed recording with every acknowledged frame."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from photon_gpu.live.recovery.published import (
     finished_frames,
     published,
 )
-from photon_gpu.live.recovery.survey import Held, Range, Survey, first_number, named, survey
+from photon_gpu.live.recovery.survey import PendingChunk, Range, Survey, first_number, named, survey
 from photon_gpu.live.recovery.unpublished import unpublished
 from photon_gpu.live.spool.spool import RECORDING, Spool, pending
 from photon_gpu.live.state.chunks import Chunk
@@ -53,7 +53,7 @@ from photon_gpu.writer.auto_noise import KEY
 
 @dataclass(frozen=True, kw_only=True)
 class RecoverReport:
-    """What :func:`recover` found and did.
+    """The report of :func:`recover`.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ def recover(
     workers: int | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> RecoverReport:
-    """Finish a recording, or an overwrite, whose process ended early. Doing it twice changes nothing.
+    """Finish a recording, or an overwrite, whose process ended early; a second call changes nothing.
 
     Parameters
     ----------
@@ -240,8 +240,8 @@ class _Recovery:
         size = self._config.frames_per_chunk
         if described is not None and seen % size == 0:  # else the last, partial chunk is published
             found.follow(unpublished(self._storage, found.total // size * size, described))
-        here = {chunk_name(held.number, 1 + len(self._config.frame_shape)) for held in found.chunks}
-        noted = (name for held in found.chunks for name in held.files or ())
+        here = {chunk_name(entry.number, 1 + len(self._config.frame_shape)) for entry in found.chunks}
+        noted = (name for entry in found.chunks for name in entry.files or ())
         self._discarded = discard_unpublished(self._storage, {*files, *here, *noted}, seen, description)
         if found.total == 0:
             Claim(self._storage, overwrite=False).withdraw()
@@ -270,8 +270,8 @@ class _Recovery:
         try:
             if layout is not None and described is not None:
                 pipeline.describe(layout, described.chunks)
-            for held in found.chunks:
-                self._feed(pipeline, held)
+            for entry in found.chunks:
+                self._feed(pipeline, entry)
             pipeline.finish(found.total)
         finally:
             pipeline.stop()
@@ -282,7 +282,7 @@ class _Recovery:
         return self._report(found, found.total - seen, pipeline.lines)
 
     def _attributes(self, found: Survey) -> dict[str, Any]:
-        """The caller's, without those that an earlier release took and no movie can have."""
+        """Return the caller's attributes without those that only earlier releases accepted."""
         given = self._spool.facts["attributes"]
         taken = metadata.own_keys(given, OWN_ATTRIBUTES)
         if taken:
@@ -290,19 +290,22 @@ class _Recovery:
         return {key: value for key, value in given.items() if key not in taken}
 
     def _admit(self, found: Survey, layout: Layout) -> None:
-        """InvalidInputError where a layout cannot hold the frames of the journal."""
+        """Raise InvalidInputError if a layout cannot hold the frames of the journal."""
         gate = self._gate(layout)
-        for held in found.chunks:
-            if held.records is not None and layout.encoding.layout != "lossless":
-                gate.admit(self._frames_of(held), held.number * self._config.frames_per_chunk)
+        for entry in found.chunks:
+            if entry.records is not None and layout.encoding.layout != "lossless":
+                gate.admit(self._frames_of(entry), entry.number * self._config.frames_per_chunk)
 
     def _set_aside(self, found: Survey, layout: Layout) -> None:
-        """Keep as files the chunks that an earlier gate passed and layout plain cannot hold."""
+        """Save as files the chunks that an earlier release accepted and layout plain cannot hold."""
         gate = self._gate(layout)
-        for place, held in enumerate(found.chunks):
-            if held.records is None:
+        for place, entry in enumerate(found.chunks):
+            if entry.records is None:
                 continue
-            values, first = self._frames_of(held), held.number * self._config.frames_per_chunk
+            values, first = (
+                self._frames_of(entry),
+                entry.number * self._config.frames_per_chunk,
+            )
             try:
                 gate.admit(values, first)
             except InvalidInputError as error:
@@ -312,14 +315,14 @@ class _Recovery:
                         "frames as a .npy file beside the spool, with zeros in their place, as layout "
                         "'plain' cannot hold them"
                     ) from error
-                path = f"{self._spool.folder}-frames-{first}-{first + held.frames - 1}.npy"
+                path = f"{self._spool.folder}-frames-{first}-{first + entry.frames - 1}.npy"
                 data = io.BytesIO()
                 np.save(data, values)
                 durable.write_file(path, data.getbuffer())
-                found.chunks[place] = replace(held, blank=True)
-                found.lost = sorted([*found.lost, (first, first + held.frames)])
+                found.chunks[place] = replace(entry, blank=True)
+                found.lost = sorted([*found.lost, (first, first + entry.frames)])
                 found.notes.append(
-                    f"{named([(first, first + held.frames)])} could not be quantized: they are in {path}"
+                    f"{named([(first, first + entry.frames)])} could not be quantized: they are in {path}"
                 )
 
     def _gate(self, layout: Layout) -> Gate:
@@ -328,14 +331,14 @@ class _Recovery:
         gate.expect(layout)
         return gate
 
-    def _frames_of(self, held: Held) -> NDArray[Any]:
-        """Of a chunk in the journal."""
-        chunk = Chunk(held.number, np.empty(self._config.chunk(), self._config.dtype))
-        held.fill(chunk)
+    def _frames_of(self, entry: PendingChunk) -> NDArray[Any]:
+        """Return the frames of a chunk in the journal."""
+        chunk = Chunk(entry.number, np.empty(self._config.chunk(), self._config.dtype))
+        entry.fill(chunk)
         return chunk.values[: chunk.filled]
 
     def _take_over(self) -> int | None:
-        """Make the place ours again; the count of frames where the recording had been finished after all."""
+        """Claim the folder again; return the number of frames if the recording was finished already."""
         names = self._storage.names()
         marker = read_marker(self._storage) if MARKER in names else None
         if marker and marker.get("token") != self._token:
@@ -360,21 +363,21 @@ class _Recovery:
         self._storage.create(MARKER, _marker(self._token, self._spool))
         return None
 
-    def _feed(self, pipeline: Pipeline, held: Held) -> None:
-        if held.files is not None:
-            raw_bytes = held.frames * self._config.frame_nbytes
-            pipeline.ledger.store(held.number, held.frames, held.files, raw_bytes)
+    def _feed(self, pipeline: Pipeline, entry: PendingChunk) -> None:
+        if entry.files is not None:
+            raw_bytes = entry.frames * self._config.frame_nbytes
+            pipeline.ledger.store(entry.number, entry.frames, entry.files, raw_bytes)
             return
-        if held.records is None:
-            pipeline.send_kept(held.number, held.frames)
+        if entry.records is None:
+            pipeline.send_kept(entry.number, entry.frames)
             return
-        while (chunk := pipeline.buffers.take(held.number, 0.2)) is None:
+        while (chunk := pipeline.buffers.take(entry.number, 0.2)) is None:
             with pipeline.ledger.changed:
                 error = pipeline.ledger.error
             if error is not None:
                 raise RecordingError(f"{self._storage.url}: recovery ended early: {error}") from error
-        held.fill(chunk)
-        pipeline.ledger.take(held.frames, held.frames * self._config.frame_nbytes)
+        entry.fill(chunk)
+        pipeline.ledger.take(entry.frames, entry.frames * self._config.frame_nbytes)
         pipeline.submit(chunk)
 
     def _known_noise(self, described: metadata.Description | None) -> Any:
@@ -418,7 +421,7 @@ def _refuse(storage: Storage, marker: dict[str, Any]) -> None:
 
 
 def spool_of(storage: Storage, marker: dict[str, Any]) -> Path | None:
-    """Find the spool that a recording's marker names; None where it names none."""
+    """Return the spool that a recording's marker names; None if it names none."""
     noted = marker.get("spool")
     if noted is None:
         return None

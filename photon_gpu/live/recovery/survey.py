@@ -1,4 +1,4 @@
-"""Where each chunk of a recording that ended early can be had from, and which frames cannot be had at all."""
+"""Find where each chunk of an interrupted recording can be read, and which frames are lost."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _MOST_MISSING = 10_000  # chunks that may be missing in a row before one that is
 
 
 @dataclass(frozen=True)
-class Held:
-    """A chunk that is not published: in the store, encoded in the spool, or as records of the journal.
+class PendingChunk:
+    """An unpublished chunk: in the store, encoded in the spool, or as records of the journal.
 
     Attributes
     ----------
@@ -42,25 +42,25 @@ class Held:
     blank: bool = False
 
     def fill(self, chunk: Chunk) -> None:
-        """Put the journal's frames into an empty chunk; zeros where there is no record."""
+        """Copy the journal's frames into an empty chunk, with zeros for missing records."""
         chunk.values[: self.frames] = 0
-        said: list[Any] = [(None, None)] * self.frames
+        frame_records: list[Any] = [(None, None)] * self.frames
         for found in self.records or []:
             if not self.blank:
                 found.read(chunk.values[found.first : found.first + found.frames])
-            said[found.first : found.first + found.frames] = found.records
-        chunk.records, chunk.filled = said, self.frames
+            frame_records[found.first : found.first + found.frames] = found.records
+        chunk.records, chunk.filled = frame_records, self.frames
 
 
 @dataclass
 class Survey:
-    """What is to be published after what is.
+    """The chunks to publish after the published ones, and the lost frames.
 
     Attributes
     ----------
     total : int
         Frames there will be, published ones included.
-    chunks : list of Held
+    chunks : list of PendingChunk
         In order.
     lost : list of (int, int)
         Ranges of frames that had been acknowledged and cannot be read: the count of acknowledged frames says
@@ -72,25 +72,25 @@ class Survey:
     """
 
     total: int
-    chunks: list[Held] = field(default_factory=list)
+    chunks: list[PendingChunk] = field(default_factory=list)
     lost: list[Range] = field(default_factory=list)
     doubtful: list[Range] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def follow(self, stored: Iterable[Stored]) -> None:
-        """Add chunks of the store after those that were found, or over the last one if longer."""
+        """Append chunks of the store; the first may replace the last known chunk if it is longer."""
         for frames, files in stored:
             number = next(n for name in files if (n := chunk_number(name)) is not None)
             if self.chunks and self.chunks[-1].number == number:
                 if frames <= self.chunks[-1].frames:
                     return
                 self.total -= self.chunks.pop().frames
-            self.chunks.append(Held(number, frames, files=files))
+            self.chunks.append(PendingChunk(number, frames, files=files))
             self.total += frames
         self.doubtful = [span for span in self.doubtful if span[1] > self.total]
 
     def lose(self, spans: Iterable[Range]) -> None:
-        """Name frames as lost, those that follow on each other as one range."""
+        """Add lost frames, with adjacent ranges joined."""
         for first, end in spans:
             if self.lost and self.lost[-1][1] == first:
                 first = self.lost.pop()[0]
@@ -98,7 +98,7 @@ class Survey:
 
 
 def survey(spool: Spool, storage: Storage, published: int, description: Description | None = None) -> Survey:
-    """Look for the frames after the first ``published``; nothing is changed.
+    """Find the frames after the first ``published`` without changing anything.
 
     ``description`` tells how chunks in the store are encoded, where that is known.
     """
@@ -114,17 +114,17 @@ def survey(spool: Spool, storage: Storage, published: int, description: Descript
         return found  # only the last chunk is partial, and then all are published
     last = _last_chunk(spool, published // size, count)
     for number in range(published // size, last + 1):
-        held = _in_store(spool, storage, number) or _in_spool(spool, number)
-        if held is None:
-            held = _in_journal(spool, storage, found, number, number == last, description)
-        if held.frames:
-            found.chunks.append(held)
-        found.total += held.frames
+        pending = _in_store(spool, storage, number) or _in_spool(spool, number)
+        if pending is None:
+            pending = _in_journal(spool, storage, found, number, number == last, description)
+        if pending.frames:
+            found.chunks.append(pending)
+        found.total += pending.frames
     return found
 
 
 def _last_chunk(spool: Spool, first: int, count: int | None) -> int:
-    """Number of the last chunk that frames may be of; ``first - 1`` where there is none from ``first`` on.
+    """Return the last chunk that may hold frames; ``first - 1`` if there is none from ``first`` on.
 
     Chunks follow on each other, so a file far behind the others was put there by somebody else.
     """
@@ -139,32 +139,32 @@ def _last_chunk(spool: Spool, first: int, count: int | None) -> int:
 
 
 def first_number(spool: Spool) -> int:
-    """Of the chunks that a spool holds."""
+    """Return the number of the first chunk that a spool holds."""
     return min(spool.chunks()[0], default=0)
 
 
 def named(ranges: list[Range]) -> str:
-    """Ranges in words."""
+    """Return ranges of frames as text."""
     return "frames " + ", ".join(f"{a} to {b - 1}" if b - a > 1 else str(a) for a, b in ranges)
 
 
-def _in_store(spool: Spool, storage: Storage, number: int) -> Held | None:
+def _in_store(spool: Spool, storage: Storage, number: int) -> PendingChunk | None:
     if number not in spool.stored():
         return None
     try:
         frames, files = spool.load_stored(number)
         if all(manifest.entry(storage.read(name)) == entry for name, entry in files.items()):
-            return Held(number, frames, files=files)
+            return PendingChunk(number, frames, files=files)
     except (CorruptDataError, FileNotFoundError):
         return None
     return None
 
 
-def _in_spool(spool: Spool, number: int) -> Held | None:
+def _in_spool(spool: Spool, number: int) -> PendingChunk | None:
     if number not in spool.saved():
         return None
     try:
-        return Held(number, spool.load_chunk(number)[0])
+        return PendingChunk(number, spool.load_chunk(number)[0])
     except CorruptDataError:
         return None
 
@@ -176,7 +176,7 @@ def _in_journal(
     number: int,
     last: bool,
     description: Description | None,
-) -> Held:
+) -> PendingChunk:
     size, count = spool.config.frames_per_chunk, spool.acknowledged()
     first = number * size
     records, damaged = scan(spool.folder, spool.token, number, spool.config.frame_nbytes)
@@ -192,7 +192,7 @@ def _in_journal(
     if lost and description is not None:
         whole = next(unpublished(storage, first, description), None)
         if whole is not None and whole[0] >= frames:
-            return Held(number, whole[0], files=whole[1])
+            return PendingChunk(number, whole[0], files=whole[1])
     into.lose((first + a, first + b) for a, b in ranges(lost))
     into.doubtful += [(first + max(a, frames), first + b) for a, b in damaged if b > frames]
-    return Held(number, frames, records=records)
+    return PendingChunk(number, frames, records=records)

@@ -1,4 +1,4 @@
-"""Chunks that were stored and not published when a recording ended: those that prove themselves are kept."""
+"""Find stored, unpublished chunks of an interrupted recording that can be proven whole."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from photon_gpu.store.metadata import Description
 from photon_gpu.store.storage import Storage
 
 Stored = tuple[int, dict[str, list[Any]]]
-"""Frames of a chunk, and the manifest entries of its files."""
+"""Number of frames of a chunk, and the manifest entries of its files."""
 
 
 def unpublished(storage: Storage, frames: int, description: Description) -> Iterator[Stored]:
-    """Whole chunks that follow on the first ``frames`` frames, in order.
+    """Yield the whole chunks that follow the first ``frames`` frames, in order.
 
     Only those of layout ``compact`` have a checksum of their own; of others none is trusted.
     """
@@ -47,8 +47,8 @@ def _whole(
         raise CorruptDataError(f"{storage.url}: {name} says that it holds {frames} frames")
     decode_whole(data, number, replace(description, shape=(first + frames, *description.shape[1:])))
     files = {name: manifest.entry(data)}
-    if (said := frame_records.file_name(number)) in names:
-        content = storage.read(said)
-        frame_records.unpack(content, range(first, first + frames), f"{storage.url}: {said}")
-        files[said] = manifest.entry(content)
+    if (records_name := frame_records.file_name(number)) in names:
+        content = storage.read(records_name)
+        frame_records.unpack(content, range(first, first + frames), f"{storage.url}: {records_name}")
+        files[records_name] = manifest.entry(content)
     return frames, files

@@ -1,4 +1,4 @@
-"""The count of acknowledged frames, in a file of its own: it tells when the end of a journal is lost.
+"""The file with the count of acknowledged frames, which shows whether the end of a journal is lost.
 
 FORMAT.md, "The spool of a recording", states every byte. The count is written before a frame is acknowledged,
 so a kill loses nothing of it, and synced at most once in a second, so that it costs an append nothing: after
@@ -25,7 +25,7 @@ _SYNC_SECONDS = 1.0
 
 
 class AcknowledgedCount:
-    """Writes the count; from any thread.
+    """Writes the count; thread-safe.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class AcknowledgedCount:
             self._sync()
 
     def note(self, frames: int, *, synced: bool = False) -> None:
-        """Frames up to this count are about to be acknowledged."""
+        """Write the count, just before these frames are acknowledged."""
         with self._lock:
             if frames <= self._frames or self._descriptor is None:
                 return
@@ -56,18 +56,18 @@ class AcknowledgedCount:
 
     @property
     def due_seconds(self) -> float | None:
-        """Seconds until :meth:`sync` has something to do; None where all is synced."""
+        """Return the seconds until :meth:`sync` is due; None if all is synced."""
         with self._lock:
             return max(self._synced + _SYNC_SECONDS - monotonic(), 0.0) if self._dirty else None
 
     def sync(self) -> None:
-        """Make the count last, where that was not done for a second."""
+        """Sync the count if the last sync is a second old."""
         with self._lock:
             if self._dirty and self._descriptor is not None and monotonic() >= self._synced + _SYNC_SECONDS:
                 self._sync()
 
     def close(self) -> None:
-        """Nothing more is noted."""
+        """Close the file."""
         with self._lock:
             if self._descriptor is not None:
                 descriptor, self._descriptor = self._descriptor, None
@@ -87,7 +87,7 @@ class AcknowledgedCount:
 
 
 def read(folder: Path, token: bytes) -> int | None:
-    """The count of a recording; None where the file is not there, or cannot be read."""
+    """Read the count of a recording; None if the file is missing or damaged."""
     data = b""
     with suppress(OSError):
         data = (folder / NAME).read_bytes() if (folder / NAME).is_file() else b""

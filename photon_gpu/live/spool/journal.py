@@ -1,4 +1,4 @@
-"""Frames on disk before they are acknowledged: append-only records with checksums, one segment per chunk.
+"""The journal: frames on disk before they are acknowledged, as records with checksums.
 
 A record is ``header, metadata, frames, header again``, so that no damage to a few bytes hides that it
 was there; FORMAT.md, "Journal", states every byte. Segments are used
@@ -35,7 +35,7 @@ SPARE_NAME = re.compile(rf"spare-{SEGMENT_NAME.pattern}")
 
 @dataclass(frozen=True)
 class Found:
-    """One whole record: ``frames`` frames of a chunk from its frame ``first``, at ``offset`` of a segment."""
+    """A complete record: ``frames`` frames of a chunk from ``first``, at ``offset`` of a segment."""
 
     path: Path
     first: int
@@ -44,7 +44,7 @@ class Found:
     records: list[Record]
 
     def read(self, out: NDArray[Any]) -> None:
-        """The frames, into ``out``."""
+        """Read the frames into ``out``."""
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.offset)
             view = out.data.cast("B")
@@ -56,7 +56,7 @@ class Found:
 
 
 class Journal:
-    """Writes segments of one recording.
+    """Writes the segments of one recording.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Journal:
         self._attempts: dict[int, int] = {}
 
     def begin(self, chunk: int) -> None:
-        """Open a segment for a chunk; after a failed sync a new one, since the old is not trusted."""
+        """Open a segment for a chunk; a new one after a failed sync, as the old one is not trusted."""
         self.end()
         attempt = self._attempts.get(chunk, 0)
         self._attempts = {chunk: attempt + 1}
@@ -94,7 +94,7 @@ class Journal:
         durable.sync_folder(str(self._folder))
 
     def write(self, chunk: int, first: int, frames: NDArray[Any], records: list[Record]) -> None:
-        """One record; it counts once :meth:`sync` has returned."""
+        """Write one record; it is safe once :meth:`sync` returns."""
         assert self._descriptor is not None
         metadata = b""
         if any(record != NOTHING for record in records):
@@ -120,7 +120,7 @@ class Journal:
         self._offset += written
 
     def sync(self) -> None:
-        """Make what was written last."""
+        """Sync everything written so far."""
         assert self._descriptor is not None
         getattr(os, "fdatasync", os.fsync)(self._descriptor)
 
@@ -131,7 +131,7 @@ class Journal:
             os.close(descriptor)
 
     def retire(self, chunk: int) -> None:
-        """A chunk is safe elsewhere: its segments are spare, or go."""
+        """Reuse or delete the segments of a chunk that is safe elsewhere."""
         spare = len(self._spares())
         for path in segments(self._folder, chunk):
             if spare < _SPARE:
@@ -145,24 +145,24 @@ class Journal:
 
 
 def segment_name(chunk: int, attempt: int) -> str:
-    """File name of a segment."""
+    """Return the file name of a segment."""
     return f"journal-{chunk:010d}-{attempt}"
 
 
 def segments(folder: Path, chunk: int) -> list[Path]:
-    """The segments of a chunk."""
+    """Return the segments of a chunk."""
     found = folder.glob(f"journal-{chunk:010d}-*")
     return sorted(path for path in found if SEGMENT_NAME.fullmatch(path.name) and path.is_file())
 
 
 def journaled(folder: Path) -> list[int]:
-    """Numbers of the chunks that have segments."""
+    """Return the numbers of the chunks that have segments."""
     named = ((path, SEGMENT_NAME.fullmatch(path.name)) for path in folder.glob("journal-*-*"))
     return sorted({int(match[1]) for path, match in named if match and path.is_file()})
 
 
 def holds_records(folder: Path, token: bytes, chunk: int) -> bool:
-    """Whether some header of a record of this chunk is there, whole or not."""
+    """Whether any record header of this chunk exists, even of an incomplete record."""
     for path in segments(folder, chunk):
         if path.stat().st_size:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -174,7 +174,7 @@ def holds_records(folder: Path, token: bytes, chunk: int) -> bool:
 def scan(
     folder: Path, token: bytes, chunk: int, frame_nbytes: int
 ) -> tuple[list[Found], list[tuple[int, int]]]:
-    """Whole records of a chunk in order of frames, and ranges of frames that only damaged records hold.
+    """Return a chunk's complete records in order, and the ranges of frames in damaged records only.
 
     Bytes after the last header of a record belong to a write that was cut short, or were lost: the count of
     acknowledged frames tells.
@@ -206,8 +206,8 @@ def _scan(
         following = position + 1
         if position + _HEAD.size <= len(data):
             fields = _HEAD.unpack_from(data, position)
-            _, _, _, first, frames, said, nbytes, payload_crc, crc = fields
-            start = position + _HEAD.size + said
+            _, _, _, first, frames, record_nbytes, nbytes, payload_crc, crc = fields
+            start = position + _HEAD.size + record_nbytes
             head = crc32(_HEAD.pack(*fields[:-1], 0))
             if start + nbytes <= len(data) and nbytes == frames * frame_nbytes:
                 metadata = bytes(data[position + _HEAD.size : start])
@@ -231,12 +231,12 @@ def _scan(
 
 
 def covered(whole: list[Found]) -> set[int]:
-    """The frames of records."""
+    """Return the numbers of the frames that records hold."""
     return {frame for found in whole for frame in range(found.first, found.first + found.frames)}
 
 
 def ranges(frames: Iterable[int]) -> list[tuple[int, int]]:
-    """Numbers as half-open ranges, in order."""
+    """Return numbers as half-open ranges, in order."""
     found = np.array(sorted(frames), np.int64)
     if not found.size:
         return []

@@ -1,4 +1,4 @@
-"""The thread that writes frames to the journal: all that came while the last sync ran, together."""
+"""The journal thread: write all frames that arrived during the last sync, then sync again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WAIT_SECONDS = 0.5  # between tries, at most: a disk answers at once, and a cam
 
 
 class Journaling:
-    """Follows chunks as they fill.
+    """Journals the frames of chunks while they fill.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ class Journaling:
         self._thread.start()
 
     def follow(self, chunk: Chunk) -> None:
-        """Journal the frames of a chunk from now on; it is held until all are."""
+        """Journal the frames of a chunk from now on, and hold its buffer until all are journaled."""
         chunk.holders += 1
         with self._ledger.changed:
             self._chunks.append(chunk)
 
     def stop(self, drain_seconds: float = 0.0) -> None:
-        """End the thread, once what was taken is in the journal or that time is over."""
+        """Stop the thread once all frames are journaled or the time is over."""
         with self._ledger.changed:
             self._ledger.changed.wait_for(
                 lambda: self._ledger.acknowledged >= self._ledger.frames_in, drain_seconds
@@ -73,7 +73,7 @@ class Journaling:
                 self._ledger.fail(error)
 
     def _next(self) -> tuple[Chunk | None, int] | None:
-        """A chunk with frames that are not journaled; None instead of it where the count is to be synced."""
+        """Return a chunk with unjournaled frames, or None if only the count is to be synced."""
         with self._ledger.changed:
             while not self._patience.stopping.is_set():
                 if self._chunks and (chunk := self._chunks[0]).filled > chunk.journaled:

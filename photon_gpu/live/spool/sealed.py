@@ -1,4 +1,4 @@
-"""Small facts that a recovery cannot do without: JSON with its own checksum, twice on the disk."""
+"""JSON files with a checksum and a copy, for facts that a recovery needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COPY = ".copy"
 
 
 def write(path: Path, facts: dict[str, Any]) -> None:
-    """Write facts, as JSON holds them; the copy first, so that where the file is there, both are."""
+    """Write facts as JSON, the copy first; if the file exists, so does the copy."""
     facts = json.loads(
         json.dumps(facts, allow_nan=False)
     )  # keys that are no strings sort differently as strings
@@ -25,7 +25,7 @@ def write(path: Path, facts: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Facts as they were written, from the copy where the file was altered or is gone.
+    """Read facts, from the copy if the file is altered or missing.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def _crc(facts: dict[str, Any]) -> str:
 
 
 def _crc_of_numbers(facts: dict[str, Any]) -> str:
-    """As :func:`_crc` was once made of keys that are numbers: sorted before they became strings."""
+    """Return the CRC of earlier releases, which sorted numeric keys before they became strings."""
     text = json.dumps(_by_number(facts), separators=(",", ":"), allow_nan=False)
     return f"{zlib.crc32(text.encode()):08x}"
 

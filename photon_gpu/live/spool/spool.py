@@ -33,7 +33,7 @@ _OWN = re.compile(
 
 
 class Spool:
-    """One recording's folder, held by a lock that ends with the process.
+    """One recording's folder, locked until the process ends.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Spool:
 
     @classmethod
     def begin(cls, parent: str | os.PathLike[str], name: str, facts: dict[str, Any]) -> Spool:
-        """A new recording's folder below ``parent``."""
+        """Create a new recording's folder below ``parent``."""
         token = str(facts["token"])
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         folder = Path(parent).absolute() / f"{name}-{stamp}-{token[:8]}"
@@ -70,7 +70,7 @@ class Spool:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Spool:
-        """A recording's folder as its writer left it; an error where that still runs."""
+        """Open a recording's folder; InvalidInputError if its writer still runs."""
         path = Path(folder).absolute()
         try:
             facts = sealed.read(path / RECORDING)
@@ -82,7 +82,7 @@ class Spool:
 
     @property
     def token(self) -> bytes:
-        """The recording's own 16 bytes."""
+        """The 16 bytes that identify the recording."""
         return bytes.fromhex(self.facts["token"])
 
     @property
@@ -92,22 +92,22 @@ class Spool:
 
     @property
     def count(self) -> AcknowledgedCount:
-        """Where the count of acknowledged frames is noted."""
+        """The file that holds the count of acknowledged frames."""
         if self._count is None:
             self._count = AcknowledgedCount(self.folder, self.token)
         return self._count
 
     def acknowledged(self) -> int | None:
-        """Frames that had been acknowledged, at least; None where that is not known."""
+        """Return the least number of frames that were acknowledged; None if unknown."""
         return acknowledged.read(self.folder, self.token)
 
     def journal(self) -> Journal:
-        """Where frames are written before they are acknowledged."""
+        """Return the journal that frames are written to before they are acknowledged."""
         config = self.config
         return Journal(self.folder, self.token, config.chunk_nbytes + 512 * config.frames_per_chunk)
 
     def keep_encoding(self, array: bytes, attributes: bytes) -> None:
-        """Before the first chunk is encoded: so that recovery makes the same bytes."""
+        """Save the encoding before the first chunk is encoded, so that recovery makes the same bytes."""
         self._encoding = {"array": array.decode(), "attributes": attributes.decode()}
         self._write_encoding()
 
@@ -117,17 +117,17 @@ class Spool:
             self._encoding = None
 
     def encoding(self) -> metadata.Description | None:
-        """What was kept; None where no chunk was encoded yet."""
+        """Return the saved encoding; None if no chunk was encoded yet."""
         try:
             found = sealed.read(self.folder / ENCODING)
         except FileNotFoundError:
             return None
         return metadata.describe(found["array"].encode(), found["attributes"].encode(), str(self.folder))
 
-    def save_chunk(self, chunk: int, frames: int, said: bytes | None, data: bytes) -> None:
-        """Keep an encoded chunk, and its frame records, that the store would not take."""
+    def save_chunk(self, chunk: int, frames: int, records: bytes | None, data: bytes) -> None:
+        """Save an encoded chunk, and its frame records, that the store did not take."""
         self._write_encoding()  # without it the chunk could not be read back
-        records = said or b""
+        records = records or b""
         crc = crc32(data, crc32(records))
         fields = (_CHUNK_MAGIC, frames, len(records), len(data), crc, chunk)
         head = _CHUNK_HEAD.pack(*fields)
@@ -136,23 +136,27 @@ class Spool:
         )
 
     def load_chunk(self, chunk: int) -> tuple[int, bytes | None, bytes]:
-        """Frames, records and data of a chunk that was kept."""
+        """Return the frame count, records and data of a saved chunk."""
         path = self.folder / _chunk_name(chunk)
         content = path.read_bytes()
         start = _CHUNK_HEAD.size + 4
         if (head := _head_of(content)) is not None:
-            frames, said, nbytes, crc, number = head
-            whole = len(content) == start + said + nbytes and number == chunk
+            frames, record_nbytes, nbytes, crc, number = head
+            whole = len(content) == start + record_nbytes + nbytes and number == chunk
             if whole and crc32(content[start:]) == crc:
-                return frames, content[start : start + said] or None, content[start + said :]
+                return (
+                    frames,
+                    content[start : start + record_nbytes] or None,
+                    content[start + record_nbytes :],
+                )
         raise CorruptDataError(f"{path} was altered")
 
     def saved(self) -> list[int]:
-        """Numbers of the chunks that were kept."""
+        """Return the numbers of the saved chunks."""
         return self._numbers("chunk-*", _KEPT_NAME)
 
     def _proves(self, chunk: int) -> bool:
-        """Whether a file of a chunk holds something that was written for it, whole or not."""
+        """Whether a chunk's files hold anything that was written for this chunk, complete or not."""
         if journal.holds_records(self.folder, self.token, chunk):
             return True
         with suppress(FileNotFoundError, CorruptDataError, KeyError):
@@ -167,13 +171,13 @@ class Spool:
         return head is not None and head[-1] == chunk
 
     def chunks(self) -> tuple[list[int], list[int]]:
-        """Numbers of the chunks that are here, and of those that only the name of a file speaks of."""
+        """Return the numbers of the chunks with content here, and of those that only a file name mentions."""
         named = sorted({*self.saved(), *self.stored(), *journal.journaled(self.folder)})
         proves = {number: self._proves(number) for number in named}
         return [n for n in named if proves[n]], [n for n in named if not proves[n]]
 
     def foreign(self) -> list[str]:
-        """Names of files that no recording writes."""
+        """Return the names of files that no recording writes."""
         return sorted(path.name for path in self.folder.iterdir() if not _own(path))
 
     def _numbers(self, pattern: str, name: re.Pattern[str]) -> list[int]:
@@ -181,21 +185,21 @@ class Spool:
         return sorted({int(match[1]) for path, match in named if match and path.is_file()})
 
     def note_stored(self, chunk: int, frames: int, files: dict[str, list[Any]]) -> None:
-        """Keep which files of the store hold a chunk that cannot be published now."""
+        """Save the manifest entries of a stored chunk that cannot be published now."""
         self._write_encoding()
         sealed.write(self.folder / _stored_name(chunk), {"chunk": chunk, "frames": frames, "files": files})
 
     def load_stored(self, chunk: int) -> tuple[int, dict[str, list[Any]]]:
-        """Frames and manifest entries of a chunk that is in the store."""
+        """Return the frame count and the manifest entries of a stored chunk."""
         facts = sealed.read(self.folder / _stored_name(chunk))
         return facts["frames"], facts["files"]
 
     def stored(self) -> list[int]:
-        """Numbers of the chunks that were noted to be in the store."""
+        """Return the numbers of the chunks that are noted as stored."""
         return self._numbers("stored-*", _STORED_NAME)
 
     def drop(self, chunk: int, recycler: Journal | None = None) -> None:
-        """A chunk is published: nothing here is needed any more."""
+        """Delete everything of a published chunk."""
         if recycler is not None:
             recycler.retire(chunk)
         else:
@@ -206,7 +210,7 @@ class Spool:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of frames and chunks that wait here."""
+        """Bytes of the frames and chunks in the spool."""
         total = 0
         for pattern in ("journal-*", "chunk-*"):
             for path in self.folder.glob(pattern):
@@ -218,14 +222,14 @@ class Spool:
 
     @property
     def free_bytes(self) -> int:
-        """Bytes the disk still has."""
+        """Free bytes of the disk."""
         try:
             return shutil.disk_usage(self.folder).free
         except FileNotFoundError:  # the recording is finished
             return 0
 
     def release(self) -> None:
-        """Let somebody else recover what is here."""
+        """Release the lock, so that another process can recover the recording."""
         if self._count is not None:
             self._count.close()
         if self._lock is not None:
@@ -233,7 +237,7 @@ class Spool:
             os.close(lock)
 
     def remove(self) -> None:
-        """All is in the store: ``recording.json`` goes first, so that what is half removed is no recording.
+        """Remove the spool; ``recording.json`` goes first, so a half-removed spool is no recording.
 
         Files that no recording writes stay, and so does the folder then.
         """
@@ -265,7 +269,7 @@ _HELD: weakref.WeakSet[Spool] = weakref.WeakSet()
 
 
 def _close_in_child() -> None:
-    """A forked child would hold the locks of its parent's recordings for as long as it lives."""
+    """Release the locks in a forked child, which would otherwise hold them as long as it lives."""
     for spool in _HELD:
         if spool._lock is not None:
             os.close(spool._lock)
@@ -277,7 +281,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def pending(parent: str | os.PathLike[str]) -> list[Path]:
-    """Folders of recordings below a spool that were begun and not finished, oldest first."""
+    """Return the folders of unfinished recordings below a spool, oldest first."""
     found = Path(parent).absolute()
     if _is_recording(found):
         return [found]
@@ -286,7 +290,7 @@ def pending(parent: str | os.PathLike[str]) -> list[Path]:
 
 
 def _is_recording(folder: Path) -> bool:
-    """Whether frames may be there: a lone copy is one where frames are, else nothing was begun."""
+    """Whether a folder is a recording; a lone copy of ``recording.json`` counts if frames are there."""
     if (folder / RECORDING).is_file():
         return True
     if not (folder / f"{RECORDING}.copy").is_file():
@@ -300,7 +304,7 @@ def _own(path: Path) -> bool:
 
 
 def _head_of(content: bytes) -> tuple[int, int, int, int, int] | None:
-    """Frames, bytes of records and data, CRC and number of a kept chunk; None if its head is damaged."""
+    """Return frames, record bytes, data bytes, CRC and number of a saved chunk; None if damaged."""
     if len(content) < _CHUNK_HEAD.size + 4:
         return None
     head = content[: _CHUNK_HEAD.size]

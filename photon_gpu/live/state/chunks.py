@@ -1,4 +1,4 @@
-"""Chunks that fill with frames, and the bounded number of buffers they are made of."""
+"""Chunks that fill with frames, and a bounded pool of their buffers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from photon_gpu.store.frame_records import NOTHING, Record
 
 
 class Chunk:
-    """Frames of one chunk, in order of arrival.
+    """The frames of one chunk, in order of arrival.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class Chunk:
 
     @property
     def room(self) -> int:
-        """Frames that still fit."""
+        """Number of frames that still fit."""
         return len(self.values) - self.filled
 
     def add(self, block: NDArray[Any], records: list[Record] | None) -> None:
-        """Copy frames behind those that are there."""
+        """Append frames to the chunk."""
         self.values[self.filled : self.filled + len(block)] = block
         # By slice: what an interrupt left behind here is written over.
         self.records[self.filled :] = records if records is not None else [NOTHING] * len(block)
@@ -47,7 +47,7 @@ class Chunk:
 
 
 class Buffers:
-    """At most ``config.chunks`` reused chunk buffers, last one first, so that few are ever touched."""
+    """A pool of at most ``config.chunks`` buffers; the last one used is reused first."""
 
     def __init__(self, config: LiveConfig) -> None:
         self._shape, self._dtype = config.chunk(), np.dtype(config.dtype)
@@ -57,18 +57,18 @@ class Buffers:
 
     @property
     def free(self) -> int:
-        """Buffers that can be had at once."""
+        """Number of free buffers."""
         with self._changed:
             return self._left
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of buffers that hold frames."""
+        """Bytes of the buffers in use."""
         with self._changed:
             return (self._most - self._left) * math.prod(self._shape) * self._dtype.itemsize
 
     def take(self, number: int, wait_seconds: float) -> Chunk | None:
-        """An empty chunk; None where none got free in time."""
+        """Return an empty chunk; None if no buffer became free in time."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._left > 0, wait_seconds):
                 return None
@@ -77,7 +77,7 @@ class Buffers:
         return Chunk(number, values)
 
     def release(self, chunk: Chunk) -> None:
-        """One holder needs the chunk no more; the last one's leaving frees its buffer."""
+        """Release a chunk; its buffer is freed when its last holder does."""
         with self._changed:
             chunk.holders -= 1
             if chunk.holders:

@@ -1,4 +1,4 @@
-"""What is known of every frame of a recording: taken, journaled, kept, stored, published. One lock."""
+"""The counts of a recording's frames: taken, journaled, in the spool, stored, published."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LATENCIES = 10_000
 
 
 class Ledger:
-    """Counts that all threads of a recording share; whoever changes one tells those that wait.
+    """Counts that all threads of a recording share under one lock; each change wakes waiting threads.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ class Ledger:
 
     @property
     def acknowledged(self) -> int:
-        """Frames from the first on that survive whatever ends this process."""
+        """Number of frames, from the first, that survive the end of this process."""
         return max(self.journaled, self._safe, self.published)
 
     def first_unsafe(self) -> tuple[int, tuple[int, dict[str, list[Any]]] | None]:
-        """Least number of a chunk that a kill would lose, and what the store is known to have of it."""
+        """Return the first chunk that a kill would lose, and its stored files if known."""
         with self.changed:
             return self._safe_chunks, self.stored.get(self._safe_chunks)
 
@@ -74,19 +74,19 @@ class Ledger:
             return chunk < self.published_chunks
 
     def appended(self, seconds: float) -> int:
-        """An append took so long; returns the count of acknowledged frames."""
+        """Record the duration of an append and return the number of acknowledged frames."""
         with self.changed:
             self.worst_append_seconds = max(self.worst_append_seconds, seconds)
             self._latencies.append(seconds)
             return self.acknowledged
 
     def append_seconds(self, share: float) -> float:
-        """Quantile of the time that the last 10,000 appends took."""
+        """Return a quantile of the duration of the last 10,000 appends."""
         with self.changed:
             return float(np.quantile(self._latencies, share)) if self._latencies else 0.0
 
     def take(self, frames: int, nbytes: int) -> None:
-        """Frames were copied into the queue."""
+        """Count frames that were copied into the queue."""
         with self.changed:
             self.frames_in += frames
             now = monotonic()
@@ -96,24 +96,24 @@ class Ledger:
             self.changed.notify_all()
 
     def journal(self, frames: int) -> None:
-        """Frames up to this count are on the spool's disk."""
+        """Record that frames up to this count are in the journal."""
         with self.changed:
             self.journaled = max(self.journaled, frames)
             self.changed.notify_all()
 
     def keep(self, chunk: int, frames: int) -> None:
-        """An encoded chunk, or a note of where in the store it is, is on the spool's disk."""
+        """Record that the spool holds an encoded chunk, or the entries of a stored one."""
         with self.changed:
             if chunk < self._safe_chunks:  # published meanwhile
                 return
             self._kept[chunk] = frames
-            while (held := self._kept.pop(self._safe_chunks, None)) is not None:
+            while (kept := self._kept.pop(self._safe_chunks, None)) is not None:
                 self._safe_chunks += 1
-                self._safe += held
+                self._safe += kept
             self.changed.notify_all()
 
     def store(self, chunk: int, frames: int, files: dict[str, list[Any]], raw_bytes: int) -> None:
-        """A chunk's files are in the store."""
+        """Record that a chunk's files are in the store."""
         with self.changed:
             self.stored[chunk] = (frames, files)
             self.raw_bytes += raw_bytes
@@ -122,7 +122,7 @@ class Ledger:
             self.changed.notify_all()
 
     def publishable(self) -> list[int]:
-        """Stored chunks that follow on what is published, in order; call with the lock held."""
+        """Return the stored chunks that follow the published ones, in order; call it with the lock held."""
         chunks = []
         number = self.published_chunks
         while number in self.stored:
@@ -131,7 +131,7 @@ class Ledger:
         return chunks
 
     def publish(self, chunks: list[int]) -> None:
-        """Chunks can be opened by readers."""
+        """Record that readers can open these chunks."""
         with self.changed:
             for chunk in chunks:
                 self.published += self.stored.pop(chunk)[0]
@@ -139,41 +139,41 @@ class Ledger:
             self.published_chunks += len(chunks)
             if self.published_chunks > self._safe_chunks:
                 self._safe_chunks, self._safe = self.published_chunks, self.published
-                while (held := self._kept.pop(self._safe_chunks, None)) is not None:
+                while (kept := self._kept.pop(self._safe_chunks, None)) is not None:
                     self._safe_chunks += 1
-                    self._safe += held
+                    self._safe += kept
             self.changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
-        """End the recording; the first error is the one that is told."""
+        """End the recording with an error; only the first one is reported."""
         with self.changed:
             self.error = self.error or error
             self.changed.notify_all()
 
     def note_trouble(self, what: str) -> None:
-        """Something is away, and is tried again."""
+        """Record a problem that is being retried."""
         with self.changed:
             self.trouble = what
             self.retries += 1
             self.changed.notify_all()
 
     def note(self, text: str) -> None:
-        """Something the owner should know; it stays."""
+        """Add a note for the owner."""
         with self.changed:
             self.notes += (text,)
 
     def warn(self, text: str) -> None:
-        """Something that should be mended; it stays, and is told again when the recording ends."""
+        """Add a warning, which is repeated when the recording ends."""
         with self.changed:
             self.warnings += (text,)
 
     def tell(self) -> None:
-        """Warn of what should be mended, once no frame can be lost by that."""
+        """Issue the warnings, when an error raised by them can no longer lose a frame."""
         for text in self.warnings:
             warnings.warn(text, PhotonWarning, stacklevel=3)
 
     def rate(self) -> float:
-        """Bytes taken per second, lately."""
+        """Return the bytes taken per second over the last seconds."""
         with self.changed:
             recent = [(t, n) for t, n in self._taken if t >= monotonic() - _WINDOW_SECONDS]
         if not recent:

@@ -1,4 +1,4 @@
-"""Trying again: with jittered backoff, until it works or is told to stop."""
+"""Retry an action with jittered backoff until it succeeds or must stop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECRETS = re.compile(
 
 
 class Patience:
-    """How long to wait between tries, and whether to go on.
+    """Decides how long to wait between tries, and when to stop.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class Patience:
         self.most_seconds = most_seconds
 
     def hurry(self) -> None:
-        """Wait less from now on: somebody waits for the end."""
+        """Shorten all further waits, because a caller waits for the end."""
         self.most_seconds = min(self.most_seconds, _HURRIED_SECONDS)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but no longer than allowed by now."""
+        """Wait at most as long as currently allowed."""
         until = monotonic() + seconds
         began = monotonic()
         while (rest := min(until, began + self.most_seconds) - monotonic()) > 0:
@@ -50,7 +50,7 @@ class Patience:
 def again(
     action: Callable[[], Result], patience: Patience, on_failure: Callable[[Exception], None]
 ) -> Result:
-    """What ``action`` returns, once it does.
+    """Repeat ``action`` until it succeeds, and return its result.
 
     Anything but a :class:`RecordingError` is tried again: a store that answers 403 or 404 during a
     recording may answer otherwise once a token is renewed or a bucket is back. Waits are drawn at
@@ -77,6 +77,6 @@ def again(
 
 
 def told(error: BaseException) -> str:
-    """An error in words, without what looks like a credential."""
+    """Return an error as text, without anything that looks like a credential."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return _SECRETS.sub(lambda match: (match[1] or match[2]) + "***", text)[:500]

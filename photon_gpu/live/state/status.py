@@ -1,4 +1,4 @@
-"""How a recording is doing, in numbers and in one line."""
+"""The status of a recording, as numbers and as one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class LiveStatus:
-    """State of a recording at one moment.
+    """The status of a recording at one moment.
 
     Attributes
     ----------
