@@ -243,9 +243,10 @@ def from_source(
     """
     import uuid
 
+    from photon_gpu.settings import EncodeSettings
     from photon_gpu.sources.open import open_source
     from photon_gpu.store.storage import Storage
-    from photon_gpu.writer.encode import encode
+    from photon_gpu.writer.encode import encode_with
 
     with open_source(source) as movie:
         count = min(frames, movie.shape[0])
@@ -254,8 +255,9 @@ def from_source(
         start = (movie.shape[0] - count) // 2
         place = Storage.at(f"memory://cost-{uuid.uuid4().hex}.zarr")
         try:
-            tried = {"check": False, **(encode_options or {})}  # nothing of it is kept
-            report = encode(movie.read(start, start + count), place, **tried)
+            # Nothing of it is kept, so nothing of it is checked.
+            settings = EncodeSettings.from_dict({"check": False, **(encode_options or {})})
+            report = encode_with(settings, movie.read(start, start + count), place)
         finally:
             place.delete_folder()
         told = f"frames {start} to {start + count - 1} of {movie.name}"

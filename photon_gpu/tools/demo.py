@@ -21,10 +21,12 @@ from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.open import open as open_movie
+from photon_gpu.settings import EncodeSettings, Progress, progress_call
 from photon_gpu.sources.simulated.movie import SimulatedMovie, simulate
 from photon_gpu.sources.simulated.parameters import Simulation
 from photon_gpu.store.durable import replacing
-from photon_gpu.writer.encode import encode
+from photon_gpu.store.storage import Storage
+from photon_gpu.writer.encode import encode_with
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,9 +39,6 @@ _VARIANTS = (("plain", "balanced"), ("compact", "fast"), ("compact", "small"), (
 _BLOCK_FRAMES = 50  # frames checked at a time
 _WARM_FRAMES = 8
 _PICTURE_FRAMES = 150  # enough for the temporal variance of a pixel to within 12 %
-
-Progress = Callable[[int, int], None]
-"""``progress(frames_done, frames_in_all)``: every pass over the movie counts its frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +265,7 @@ def demo(
     begin = time.perf_counter()
     place = _own(Path(folder))
     source = simulate(simulation or Simulation())
-    count = _Count(progress, len(source) * (1 + 2 * len(_VARIANTS)))
+    count = _Count(progress_call(progress), len(source) * (1 + 2 * len(_VARIANTS)))
     raw = _frames(source, count)
     noise = source.noise
     expected = Expected.of(raw, noise, STEP)
@@ -329,20 +328,20 @@ def _store(expected: Expected, place: Path, layout: str, preset: str, count: _Co
     """Write, read and check one layout; and the seconds of compiling that came before it."""
     raw = expected.raw
     path = place / (f"compact-{preset}.zarr" if layout == "compact" else f"{layout}.zarr")
-    how: dict[str, Any] = {
-        "noise": expected.noise,
-        "step": expected.step,
-        "layout": layout,
-        "preset": preset,
-        "overwrite": True,
-        "check": False,  # every pixel is compared below
-    }
+    storage = Storage.at(path)
+    settings = EncodeSettings(
+        noise=expected.noise,
+        step=expected.step,
+        layout=layout,
+        preset=preset,
+        check=False,  # every pixel is compared below
+    )
     # A few frames first: what is loaded and compiled on first use is no part of the speeds.
     start = time.perf_counter()
-    encode(raw[:_WARM_FRAMES], path, **how)
+    encode_with(settings, raw[:_WARM_FRAMES], storage, overwrite=True)
     open_movie(path).counts[...]
     compiling = time.perf_counter() - start
-    report = encode(raw, path, progress=count.within(), **how)
+    report = encode_with(settings, raw, storage, overwrite=True, progress=count.within())
     choosing = report.stages["tune"]
     start = time.perf_counter()
     open_movie(path).counts[...]

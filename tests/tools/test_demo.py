@@ -17,7 +17,7 @@ from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.open import open as open_movie
 from photon_gpu.sources.simulated.movie import Simulation, simulate
 from photon_gpu.tools.demo import STEP, Expected, demo
-from photon_gpu.writer.encode import encode
+from photon_gpu.writer.encode import encode, encode_with
 
 SMALL = Simulation(frames=57, height=40, width=48)  # frames of a last, partial block
 LAYOUTS = ["plain", "compact", "lossless"]
@@ -199,10 +199,10 @@ def test_another_shape_or_dtype_fails_the_check(small, tmp_path):
 
 
 def test_a_demo_whose_check_fails_fails_and_reports_nothing(tmp_path, monkeypatch):
-    def careless(raw, *args, **options):
-        return encode(np.where(raw > 1500, 1500, raw).astype(raw.dtype), *args, **options)
+    def careless(settings, raw, *args, **options):
+        return encode_with(settings, np.where(raw > 1500, 1500, raw).astype(raw.dtype), *args, **options)
 
-    monkeypatch.setattr(photon_gpu.tools.demo, "encode", careless)
+    monkeypatch.setattr(photon_gpu.tools.demo, "encode_with", careless)
     with pytest.raises(CorruptDataError, match=r"plain\.zarr: \d+ codes differ"):
         demo(folder=tmp_path / "demo", simulation=SMALL)
     assert not (tmp_path / "demo" / "demo.json").exists()

@@ -11,24 +11,26 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import PRESETS
+from photon_gpu.settings import PRESETS, EncodeSettings, Progress, progress_call
 from photon_gpu.sources.base import Source
+from photon_gpu.store.storage import Storage
 from photon_gpu.tools.profiling.camera import Camera, said_cores
 from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
 from photon_gpu.tools.profiling.measured import STAGES, Measured
 from photon_gpu.tools.profiling.movie import Part, Repeated, corner, movie_for
-from photon_gpu.writer.encode import encode
+from photon_gpu.writer.encode import encode_with
 from photon_gpu.writer.report import EncodeReport
 
 LAYOUTS = ("compact", "plain", "lossless")
@@ -143,7 +145,7 @@ def profile(
     camera: Camera | None = None,
     seconds: float = 30.0,
     folder: str | os.PathLike[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Profile:
     """Measure every combination of backend, layout, preset and cores within about ``seconds``.
 
@@ -184,6 +186,7 @@ def profile(
         wrong = [one for one in given if one not in allowed]
         if wrong or not given:
             raise InvalidInputError(f"{name} are {list(given)}; allowed are {', '.join(allowed)}")
+    progress = progress_call(progress)
     if not (isinstance(seconds, int | float) and 0 < seconds <= 3600):
         raise InvalidInputError(f"seconds is {seconds!r}; a number above 0, at most 3600, is needed")
     chosen = tuple(backends) if backends else ("numba", *(("cupy",) if has_gpu() else ()))
@@ -194,7 +197,7 @@ def profile(
     order = sorted(presets, key=PRESETS.index)
     combinations = [(b, lay, p, n) for p in order for b in chosen for lay in layouts for n in counts]
     measured: list[Measured] = []
-    settings: dict[tuple[str, ...], dict[str, Any]] = {}
+    settings: dict[tuple[str, ...], Encoding] = {}
     with tempfile.TemporaryDirectory(prefix="photon-profile-", dir=folder) as place:
         limits = ceilings(place, cores=max(counts), seconds=min(0.5, seconds / 20))
         for done, (backend, layout, preset, n) in enumerate(combinations):
@@ -268,35 +271,34 @@ def _measure(
     combination: tuple[str, str, str, int],
     share: float,
     disk: float,
-    settings: dict[tuple[str, ...], dict[str, Any]],
+    settings: dict[tuple[str, ...], Encoding],
 ) -> Measured:
     """Choose settings once, on a part of a few frames; encode the whole chunks that fit the share.
 
     ``disk`` is its ceiling, MB/s.
     """
     backend, layout, preset, cores = combination
-    options: dict[str, Any] = {
-        "noise": noise,
-        "step": step,
-        "layout": layout,
-        "preset": preset,
-        "backend": backend,
-        "workers": cores,
-        "overwrite": True,
-        "check": False,
-        "trust_noise": True,
-    }
+    storage = Storage.at(place)
+    asked = EncodeSettings(
+        noise=noise,
+        step=step,
+        layout=layout,
+        preset=preset,
+        backend=backend,
+        workers=cores,
+        check=False,
+        trust_noise=True,
+    )
     unread = ("read",) if isinstance(movie, Repeated) else ()
     try:
         until = time.perf_counter() + share
-        fixed = settings.get(combination[:3])
-        if fixed is None:
-            tuned = encode(corner(movie), place, **options).encoding
-            fixed = {"compressor": tuned.compressor}
-            if layout == "compact":
-                fixed["predictor"] = tuned.predictor
-            settings[combination[:3]] = fixed
-        first = encode(Part(movie, _FIRST_FRAMES), place, **options, **fixed)
+        tuned = settings.get(combination[:3])
+        if tuned is None:
+            tuned = encode_with(asked, corner(movie), storage, overwrite=True).encoding
+            settings[combination[:3]] = tuned
+        predictor = tuned.predictor if layout == "compact" else None
+        fixed = asked.replace(compressor=tuned.compressor, predictor=predictor)
+        first = encode_with(fixed, Part(movie, _FIRST_FRAMES), storage, overwrite=True)
         chosen = layout_for(first.encoding, get_backend(backend, on_gpu=movie.device is not None))
         each = chosen.chunk_frames(None, movie.shape)
         # What happens once (claims, flushes) says nothing of speed: the cores' own work and the disk's do.
@@ -312,7 +314,8 @@ def _measure(
         frames = min(frames, max(_MOST_BYTES // movie.frame_nbytes, each), movie.shape[0])
         if frames <= first.shape[0]:
             return _result(first, combination, unread, each)
-        return _result(encode(Part(movie, frames), place, **options, **fixed), combination, unread, each)
+        report = encode_with(fixed, Part(movie, frames), storage, overwrite=True)
+        return _result(report, combination, unread, each)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
