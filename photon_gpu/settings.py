@@ -18,6 +18,9 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError
 
+Progress = Callable[[int, int], None]
+"""``progress(done, in_all)``, of frames, chunks or files; called from the thread that called the function."""
+
 AUTO = "auto"
 """The ``noise`` that asks for an estimate from the movie."""
 
@@ -96,7 +99,7 @@ class EncodeSettings:
             whole_number("chunk_frames", self.chunk_frames, 1)
         check_backend_name(self.backend)
         worker_count(self.workers)
-        self._set("budget_bytes", int(number("budget_bytes", self.budget_bytes, 1, 1e18)))
+        self._set("budget_bytes", int(bounded_number("budget_bytes", self.budget_bytes, 1, 1e18)))
         flag("trust_noise", self.trust_noise)
         attributes = {} if self.attributes is None else self.attributes
         if not isinstance(attributes, dict):
@@ -202,10 +205,10 @@ class RecordSettings(EncodeSettings):
             )
         one_of("durability", self.durability, DURABILITIES)
         one_of("on_full", self.on_full, ON_FULL)
-        self._set("queue_bytes", int(number("queue_bytes", self.queue_bytes, 1, 1e15)))
-        self._set("estimate_frames", int(number("estimate_frames", self.estimate_frames, 1, 1e9)))
-        self._set("publish_seconds", float(number("publish_seconds", self.publish_seconds, 0, 3600)))
-        self._set("close_seconds", float(number("close_seconds", self.close_seconds, 0, 1e9)))
+        self._set("queue_bytes", int(bounded_number("queue_bytes", self.queue_bytes, 1, 1e15)))
+        self._set("estimate_frames", int(bounded_number("estimate_frames", self.estimate_frames, 1, 1e9)))
+        self._set("publish_seconds", float(bounded_number("publish_seconds", self.publish_seconds, 0, 3600)))
+        self._set("close_seconds", float(bounded_number("close_seconds", self.close_seconds, 0, 1e9)))
 
 
 def check_noise(noise: object) -> None:
@@ -230,7 +233,7 @@ def flag(name: str, value: object) -> bool:
     return value
 
 
-def number(name: str, value: Any, low: float, high: float) -> float:
+def bounded_number(name: str, value: Any, low: float, high: float) -> float:
     """``value`` if it is a number from ``low`` to ``high``, else InvalidInputError."""
     real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not real or math.isnan(value) or not low <= value <= high:
@@ -246,12 +249,14 @@ def whole_number(name: str, value: Any, low: int) -> int:
 
 
 def progress_call(progress: Any) -> Callable[..., None] | None:
-    """``progress`` if it can be called or is None, else InvalidInputError."""
-    if progress is not None and not callable(progress):
+    """``progress`` if it can be called; None for None and False; else InvalidInputError."""
+    if progress is None or progress is False:
+        return None
+    if not callable(progress):
         raise InvalidInputError(
             f"progress is {shown(progress)}; a function such as progress(done, in_all) is needed, or None"
         )
-    return cast("Callable[..., None] | None", progress)
+    return cast("Callable[..., None]", progress)
 
 
 def shown(value: object) -> str:

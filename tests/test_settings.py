@@ -15,6 +15,7 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import PhotonError
 from photon_gpu.live.state.config import LiveConfig
+from photon_gpu.reader.export import export
 from photon_gpu.settings import EncodeSettings, RecordSettings
 
 VALUES = np.random.default_rng(0).poisson(9.0, (6, 8, 8)).astype("uint16")
@@ -129,6 +130,22 @@ def test_options_of_many_movies_are_checked_too(options, tmp_path):
     with pytest.raises(PhotonError, match=next(iter(options))):
         pg.encode_many([VALUES], [tmp_path / "m.zarr"], **options)
     assert not list(tmp_path.iterdir())
+
+
+PROGRESS = {
+    "verify": lambda place, wrong: pg.verify(place, progress=wrong),
+    "repair": lambda place, wrong: pg.repair(place, progress=wrong),
+    "fidelity": lambda place, wrong: pg.fidelity(VALUES, place, progress=wrong),
+    "export": lambda place, wrong: export(pg.open(place), place.with_suffix(".npy"), progress=wrong),
+}
+
+
+@pytest.mark.parametrize("function", PROGRESS)
+def test_progress_is_a_function_or_nothing(function, tmp_path):
+    pg.encode(VALUES, tmp_path / "m.zarr", layout="lossless", progress=False)
+    PROGRESS[function](tmp_path / "m.zarr", False)
+    with pytest.raises(PhotonError, match="progress is True; a function"):
+        PROGRESS[function](tmp_path / "m.zarr", True)
 
 
 @pytest.mark.parametrize("dtype", ["nonsense", "complex64", object, 7, None], ids=str)

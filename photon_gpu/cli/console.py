@@ -17,9 +17,7 @@ from photon_gpu.store.storage import without_credentials
 
 if TYPE_CHECKING:
     from photon_gpu.live.state.status import LiveStatus
-
-Tick = Callable[[int, int], None]
-"""``tick(frames_done, frames_in_all)``."""
+    from photon_gpu.settings import Progress
 
 _BAD_INPUT = (
     errors.InvalidInputError,
@@ -232,7 +230,7 @@ def collected_warnings(as_json: bool) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def progress(what: str, frame_nbytes: int | None) -> Iterator[Tick | None]:
+def progress(what: str, frame_nbytes: int | None) -> Iterator[Progress | None]:
     """A progress bar on stderr, where that is a terminal; gives what to pass as ``progress``.
 
     It counts bytes, or files where ``frame_nbytes`` is None.
@@ -245,12 +243,12 @@ def progress(what: str, frame_nbytes: int | None) -> Iterator[Tick | None]:
         BarColumn,
         DownloadColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
@@ -261,7 +259,7 @@ def progress(what: str, frame_nbytes: int | None) -> Iterator[Tick | None]:
         TimeRemainingColumn(),
     )
     unit = frame_nbytes or 1
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("preparing (the first use compiles)", total=None)
 
         def tick(done: int, total: int) -> None:

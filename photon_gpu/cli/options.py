@@ -280,7 +280,7 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
         With a keyword for each option, as Typer reads it; it makes the groups and calls ``command``.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters = []
     for parameter in inspect.signature(command).parameters.values():
         if parameter.name in groups:

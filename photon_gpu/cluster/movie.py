@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from photon_gpu.check import verdict
@@ -15,7 +15,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
-from photon_gpu.settings import EncodeSettings
+from photon_gpu.settings import EncodeSettings, Progress
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.sources.missing import lost_note, with_lost
@@ -32,8 +32,6 @@ from photon_gpu.writer.report import EncodeReport, little_light
 
 _LIST_SECONDS = 2.0
 _QUIET_SECONDS = 60.0
-
-Tick = Callable[[int, int], None]
 
 
 class MovieOnCluster:
@@ -61,7 +59,7 @@ class MovieOnCluster:
         *,
         overwrite: bool,
         resume: bool,
-        tick: Tick,
+        tick: Progress,
     ) -> EncodeReport:
         """Encode the movie to the same bytes as :func:`photon_gpu.encode`.
 
@@ -178,7 +176,7 @@ class MovieOnCluster:
         files: dict[str, list[Any]],
         crcs: dict[str, str],
         stages: Stages,
-        tick: Tick,
+        tick: Progress,
     ) -> list[Block]:
         """Write all missing chunks and return the blocks for the check, in the order of frames."""
         blocks: list[Block] = []

@@ -28,6 +28,7 @@ from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.reader.movie import Movie
+from photon_gpu.settings import Progress, flag, progress_call
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source
@@ -36,9 +37,6 @@ from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".zarr")
-
-Progress = Callable[[int, int], None]
-"""``progress(frames_done, frames_in_all)``."""
 
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 _PAGE_BYTES = 512  # room for a page's tags, generously
@@ -161,6 +159,8 @@ def export(
     >>> export(pg.open("memory://exported.zarr"), out, frames=(5, 8)).shape, np.load(out).dtype
     ((3, 8, 8), dtype('uint16'))
     """
+    progress = progress_call(progress)
+    flag("overwrite", overwrite)
     first, end = _checked_range(frames, len(movie))
     text = os.fspath(path)
     suffix = Path(text.rstrip("/")).suffix.lower()

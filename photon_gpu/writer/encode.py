@@ -20,7 +20,7 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Ranked, lent
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import EncodeSettings, progress_call
+from photon_gpu.settings import EncodeSettings, Progress, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
@@ -33,7 +33,7 @@ from photon_gpu.writer.deletion import Deletable, drop_source
 from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.read_back import Checker, check_mode
 from photon_gpu.writer.report import EncodeReport, little_light
-from photon_gpu.writer.scheduler import ChunkScheduler, Progress
+from photon_gpu.writer.scheduler import ChunkScheduler
 
 if TYPE_CHECKING:
     from photon_gpu.check.fidelity.lines import ReportLine
@@ -192,7 +192,7 @@ def encode_with(
     """Do what :func:`encode` does, which has made the settings from its arguments and calls this."""
     check_target(overwrite=overwrite, resume=resume)
     mode = check_mode(settings, resume=resume, delete_source=delete_source)
-    progress_call(progress)
+    progress = progress_call(progress)
     threads = settings.threads
     opened = isinstance(source, Source)
     movie = open_source(source, missing=missing)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.runtime.pool import Ranked
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
+from photon_gpu.settings import Progress
 from photon_gpu.sources.base import Source
 from photon_gpu.store import manifest
 from photon_gpu.store.chunk_grid import ChunkGrid
@@ -39,9 +40,6 @@ from photon_gpu.writer.resume import Stored, frames_crc
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
-
-Progress = Callable[[int, int], None]
-"""``progress(frames_written, frames_in_all)``, called from the thread that called encode."""
 
 # Longest time between two manifests while an encode runs; shorter where a manifest is written quickly.
 _LIST_SECONDS = 2.0

@@ -39,13 +39,13 @@ def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) ->
         predictor=Predictor(name=predictor),
         dither=0 if phases > 1 and layout != "lossless" else None,
     )
-    kinds = [encoding]
+    variants = [encoding]
     if layout == "compact" and phases == 1 and values.dtype.kind in "iu":
-        kinds.append(encoding.but(exact=True))  # which tuning tries, too
+        variants.append(encoding.but(exact=True))  # which tuning tries, too
     if layout == "compact" and predictor in SORTABLE:
-        kinds += [
+        variants += [
             encoding.but(predictor=Predictor(name=predictor, levels=2, coded=coded))
             for coded in (False, True)
         ]
-    for kind in kinds:
-        layout_for(kind, get_backend(backend)).encode(values, values.shape, stages=Stages())
+    for variant in variants:
+        layout_for(variant, get_backend(backend)).encode(values, values.shape, stages=Stages())

@@ -17,12 +17,13 @@ from numpy.typing import ArrayLike
 from photon_gpu.check.fidelity.exact import PixelComparison
 from photon_gpu.check.fidelity.lines import LIMITS, ReportLine, measured, skipped
 from photon_gpu.check.fidelity.result import Fidelity
-from photon_gpu.check.fidelity.sample import Progress, Sample, pieces, take
+from photon_gpu.check.fidelity.sample import Sample, pieces, take
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel, noise_floor_bits
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.open import open as open_movie
+from photon_gpu.settings import Progress, bounded_number, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.store.storage import Storage
@@ -82,15 +83,15 @@ def fidelity(
     >>> found.verdict, found["escaped"].found
     ('PASS', '0 of 276,480 pixels in the sample')
     """
-    if isinstance(pixels, bool) or not pixels >= 1:
-        raise InvalidInputError(f"pixels is {pixels!r}; a positive number of samples is needed")
+    pixels = int(bounded_number("pixels", pixels, 1, 1e18))
+    progress = progress_call(progress)
     start = time.perf_counter()
     stored = movie if isinstance(movie, Movie) else open_movie(movie)
     given = isinstance(source, Source)
     raw = open_source(source)
     labels = None if regions is None else np.asarray(regions)
     try:
-        lines, facts, pictures = _compare(raw, stored, int(pixels), full, labels, seed, progress)
+        lines, facts, pictures = _compare(raw, stored, pixels, full, labels, seed, progress)
     finally:
         if not given:
             raw.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.movie import Movie
+from photon_gpu.settings import Progress
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import present_frames
 from photon_gpu.store.metadata import lost_frames
@@ -27,9 +28,6 @@ _SHORT_BLOCKS, _LEAST_BLOCKS = 8, 3
 _LEAST_PHOTONS = 0.1
 _PIECE_BYTES = 64 << 20
 _LEAST_ROWS = 8
-
-Progress = Callable[[int, int], None]
-"""``progress(frames_done, frames_in_all)``."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ same source; whatever else such a file held is kept beside the movie. Nothing is
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.settings import Progress, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records, manifest
@@ -30,9 +30,6 @@ from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.storage import Storage
 
 _WITNESSES = 8
-
-Progress = Callable[[int, int], None]
-"""``progress(chunks_done, chunks_in_all)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +123,7 @@ def repair(
     >>> fixed.ok, fixed.restored
     (True, (('1.0.0', 'encoded again, byte for byte as the manifest says'),))
     """
+    progress = progress_call(progress)
     storage = Storage.at(url, storage_options)
     before = verify(storage, workers=workers)
     given = isinstance(source, Source)

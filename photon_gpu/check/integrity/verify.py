@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +19,8 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.compact import filter_config
 from photon_gpu.engine.runtime.pool import worker_count
-from photon_gpu.errors import InvalidInputError, PhotonError, StoreNotFoundError
+from photon_gpu.errors import PhotonError, StoreNotFoundError
+from photon_gpu.settings import Progress, bounded_number, progress_call
 from photon_gpu.store import frame_records, manifest, metadata
 from photon_gpu.store.chunk_check import decode_whole
 from photon_gpu.store.chunk_grid import chunk_number
@@ -31,9 +32,6 @@ from photon_gpu.store.swap import left_behind_text
 
 BUDGET_BYTES = 512 << 20
 _REMOTE_READS = 16
-
-Progress = Callable[[int, int], None]
-"""``progress(files_done, files_in_all)``, called from the thread that called verify."""
 
 
 def verify(
@@ -90,9 +88,9 @@ def verify(
     >>> pg.verify("memory://verified.zarr").lost
     ((10, 19),)
     """
+    budget_bytes = int(bounded_number("budget_bytes", budget_bytes, 1, 1e18))
+    progress = progress_call(progress)
     storage = Storage.at(url, storage_options)
-    if isinstance(budget_bytes, bool) or not budget_bytes >= 1:
-        raise InvalidInputError(f"budget_bytes is {budget_bytes!r}; a positive number of bytes is needed")
     start = time.perf_counter()
     check = Check(storage)
     names = check.read_metadata()
