@@ -60,10 +60,9 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     rates, state = put(np.full(frames, 16, np.int32)), empty((2, size, size), np.int32)
     total, ends = put(np.zeros(1, np.uint64)), put(np.zeros(3, np.uint16))
     shaped, target = codes.reshape(frame), out8.reshape(frame)
-    luts, found, sums = (
+    luts, found = (
         put(np.tile((np.arange(65536) >> 8).astype(np.uint8), (16, 1))),
         empty(n, np.int32),
-        put(np.zeros((3, 512), np.int64)),
     )
     segments = -(-n // SEGMENT)
     nibbles, counts = empty(-(-n // 2), np.uint8), empty(segments, np.int64)
@@ -78,7 +77,6 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     cuda.count_levels(shaped, residuals, levels)
     first = np.cumsum(levels.get()) - levels.get()
     cuda.sort_levels(shaped, residuals, put(first), ordered)
-    places = np.stack([first, first + levels.get()])
     cases = [
         ("extent uint16", 2, lambda: cuda.extent(values, ends)),
         ("forward_lut uint16 to uint8", 3, lambda: cuda.forward_lut(values, lut, out8)),
@@ -96,7 +94,6 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
         ("inverse uint8 to uint16", 3, lambda: cuda.inverse(codes, decode, out16)),
         ("inverse uint8 to float64", 9, lambda: cuda.inverse(codes, labels, floats)),
         ("codes_from_labels", 12, lambda: cuda.codes_from_labels(floats.reshape(-1), 0.5, found)),
-        ("moments uint16", 2, lambda: cuda.moments(values, 0, 0, sums)),
         ("checksum uint8", 1, lambda: cuda.add_checksum(codes, 0, size * size, total)),
         ("predict_mean uint8", 2, lambda: cuda.predict_mean(codes, rates, 30, state, out8)),
         ("restore_mean uint8", 2, lambda: cuda.restore_mean(codes, rates, 30, state, out8)),
@@ -108,11 +105,6 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
         ("unpack uint8", 1.5, lambda: cuda.unpack(nibbles, joined, begin, SEGMENT, back.reshape(-1))),
         ("count_levels uint8", 2, lambda: cuda.count_levels(shaped, residuals, levels)),
         ("sort_levels uint8", 5, lambda: cuda.sort_levels(shaped, residuals, put(first), ordered)),
-        (
-            "restore_full_sorted uint8",
-            11,
-            lambda: cuda.restore_full_sorted(ordered, put(places), rows_of_16, rates, state, back),
-        ),
     ]
     copied = empty(flat, np.uint16)
     copy_ms = milliseconds(cupy, lambda: copied.data.copy_from_device_async(values.data, values.nbytes))

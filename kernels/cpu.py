@@ -403,17 +403,3 @@ def restore_full_sorted(
                 now[r + 1, c + 1] = west
         terms.advance(out[t], np.int32(rates[t]), state)
     return missing
-
-
-@jit
-def moments(values: NDArray, low: int, shift: int, out: NDArray[np.int64]) -> None:
-    """See the reference."""
-    bins = out.shape[1]
-    for t in range(1, values.shape[0]):
-        for i in range(values.shape[1]):
-            before, now = np.int64(values[t - 1, i]), np.int64(values[t, i])
-            level = (((before + now) >> 1) - low) >> shift
-            if 0 <= level < bins:
-                out[0, level] += 1
-                out[1, level] += before + now
-                out[2, level] += (now - before) * (now - before)

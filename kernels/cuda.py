@@ -32,7 +32,6 @@ from photon_gpu.kernels.cuda_launch import (
 
 FRACTION, WEIGHT, ESCAPE, TERMS, MIX = 7, 8, 15, 11, 16
 
-BINS = 1024
 _RUN, _TABLE, _STEPS = 1024, 1 << 20, 16
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 _BITS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
@@ -377,36 +376,3 @@ def sort_levels(codes: Any, residuals: Any, places: Any, out: Any) -> None:
     launch(f"count_levels_{letter(codes)}", codes.size, 1, *given, np.uint64(run), table)
     launch("place_runs", places.size, 1, table, np.uint64(runs), np.uint32(places.size), places)
     launch(f"sort_levels_{letter(codes)}", 32 * runs, 1, *given, np.uint64(run), table, out)
-
-
-def restore_full_sorted(residuals: Any, places: Any, weights: Any, rates: Any, state: Any, out: Any) -> int:
-    """See the reference. One block, since every residual waits for the one before; waits for the count."""
-    codes, frames, rows, columns, _, *numbers, _ = _mix(out, weights, rates, state, out, None)
-    check(residuals, "residuals", out.dtype.name)
-    check(places, "places", "int64")
-    contiguous(residuals, "residuals")
-    contiguous(places, "places")
-    if places.ndim != 2 or places.shape[0] != 2 or not 1 <= places.shape[1] <= 1 << 16:
-        raise ValueError(f"places has shape {places.shape}; (2, 1 to 65,536) is needed")
-    missing = cupy.empty(1, np.uint64)
-    missing.data.memset_async(0, missing.nbytes)
-    shape = (frames, rows, columns, *numbers)
-    given = (residuals, np.uint64(residuals.size), places, np.uint32(places.shape[1]))
-    if out.size:
-        launch(f"restore_full_sorted_{letter(out)}", 1, 1, *given, *shape, codes, missing)
-    return int(missing.get()[0])
-
-
-def moments(values: Any, low: int, shift: int, out: Any) -> None:
-    """See the reference."""
-    check(values, "values", "int8", "uint8", "int16", "uint16", "int32", "uint32")
-    check(out, "out", "int64")
-    contiguous(out, "out")
-    frames, pixels = values.shape
-    bins = out.shape[1]
-    if out.shape[0] != 3 or not 1 <= bins <= BINS:
-        raise ValueError(f"out has shape {out.shape}; (3, 1 to {BINS}) is needed")
-    shape = (values, np.uint64(strides_of(values, "values")[0]), np.uint32(frames), np.uint64(pixels))
-    if frames > 1 and pixels:
-        numbers = (np.int64(low), np.uint32(shift), np.uint32(bins))
-        launch(f"moments_{letter(values)}", pixels, 1, *shape, *numbers, out)

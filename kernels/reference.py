@@ -382,17 +382,3 @@ def restore_full_sorted(
         mean = _follow(mean, frame, rates[t])
         previous = frame.astype(np.int64) << FRACTION
     return missing
-
-
-def moments(values: NDArray, low: int, shift: int, out: NDArray[np.int64]) -> None:
-    """Pairs of a pixel in successive frames, by intensity: how many, their sums, their squared differences.
-
-    ``values (T, n)`` of integers up to 32 bits. The pair ``(a, b)`` belongs to bin
-    ``((a + b)//2 - low) >> shift``; 1, ``a + b`` and ``(b - a)**2`` are added (modulo 2**64) to that
-    column of ``out (3, bins)``, bins up to 1024. Pairs beyond the bins are left out: the counts tell.
-    """
-    before, now = values[:-1].astype(np.int64).ravel(), values[1:].astype(np.int64).ravel()
-    level = ((before + now) // 2 - int(low)) >> shift
-    inside = (level >= 0) & (level < out.shape[1])
-    for row, added in zip(out, (np.ones_like(now), before + now, (now - before) ** 2), strict=True):
-        np.add.at(row, level[inside], added[inside])

@@ -55,7 +55,6 @@ def test_every_kernel_that_encodes_or_decodes_is_looked_at():
     kernels = {name for name, value in vars(cpu).items() if hasattr(value, "inspect_asm")} - helpers
     rest = {
         "phase",
-        "moments",
         "forward_thresholds",
         "forward_thresholds_phased",
         "count_levels",

@@ -11,12 +11,9 @@ from photon_gpu.kernels import reference
 
 from tests.support.kernel_device import Device, equal
 from tests.support.kernel_vectors import (
-    each_frame,
     frames_with_levels,
-    mixes,
     packed,
     residuals_to_pack,
-    sorted_by_level,
 )
 
 CODES = ["uint8", "uint16"]
@@ -107,31 +104,6 @@ def test_levels_are_counted_and_sorted(device: Device, codes: str) -> None:
         equal(moved.get(), places)
 
 
-@pytest.mark.parametrize("codes", CODES)
-@pytest.mark.parametrize("shape", [(1, 1, 1), (4, 1, 7), (4, 9, 1), (5, 6, 21), (3, 2, 300), (2, 3, 513)])
-def test_restore_full_sorted(device: Device, codes: str, shape: tuple[int, int, int]) -> None:
-    top = np.iinfo(codes).max
-    frames, rows, columns = shape
-    for (read, pairs, rates), levels in zip(mixes(codes, shape), (200, 1, top + 1), strict=True):
-        weights = each_frame(pairs, frames)
-        state = np.empty((3, rows + 2, columns + 2), np.int32)
-        ordered, places = sorted_by_level(read, weights, rates, levels)
-        given = (device.put(weights), device.put(rates), device.empty((2, rows, columns), np.int32))
-        moved, out = device.put(places), device.empty(shape, codes)
-        assert device.kernels.restore_full_sorted(device.put(ordered, skew=1), moved, *given, out) == 0
-        equal(out.get(), read)
-        equal(moved.get()[0], places[1])
-        # Too few of some levels, as an altered chunk may have: counted, and taken as 0.
-        lacking = (places[1] - places[0]) // 3
-        places[1] -= lacking
-        expected, moved = np.empty(shape, codes), device.put(places)
-        missing = device.kernels.restore_full_sorted(device.put(ordered), moved, *given, out)
-        assert missing == reference.restore_full_sorted(ordered, places, weights, rates, state, expected)
-        assert missing >= min(1, lacking.max())
-        equal(out.get(), expected)
-        equal(moved.get(), places)
-
-
 def test_what_does_not_fit_is_refused(device: Device) -> None:
     kernels, put = device.kernels, device.put
     codes, bytes_of_4 = put(np.zeros(8, np.uint8)), put(np.zeros(4, np.uint8))
@@ -151,8 +123,4 @@ def test_what_does_not_fit_is_refused(device: Device) -> None:
         kernels.count_levels(codes, codes, put(np.zeros(0, np.int64)))
     with pytest.raises(ValueError, match="does not fit codes"):
         kernels.sort_levels(codes, codes, two, bytes_of_4)
-    frame = put(np.zeros((1, 2, 4), np.uint8))
-    numbers = (put(np.zeros((1, 16), np.int32)), put(np.zeros(1, np.int32)), put(np.zeros(8, np.int32)))
-    with pytest.raises(ValueError, match=r"places has shape \(2,\)"):
-        kernels.restore_full_sorted(codes, two, *numbers, frame)
     kernels.pack(codes, 4, bytes_of_4, rows, two)

@@ -32,7 +32,7 @@ def signatures(module) -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize("twin", TWINS)
 def test_the_twins_have_the_same_functions_in_the_same_order(twin):
     assert signatures(TWINS[twin]) == signatures(reference)
-    assert {name for name, _ in signatures(reference)} == set(CASES) | {"phase", "subtract", "moments"}
+    assert {name for name, _ in signatures(reference)} == set(CASES) | {"phase", "subtract"}
     for constant in ("FRACTION", "WEIGHT", "ESCAPE", "TERMS", "MIX"):
         assert getattr(TWINS[twin], constant) == getattr(reference, constant)
 
@@ -126,20 +126,6 @@ def subtractions(rng) -> Iterator[tuple]:
             values[0, :2] = low, high
             yield (values, int(low), Out.like(values.shape, out, rng))
             yield (_spread(values), int(low), Out.like(values.shape, out, rng))
-
-
-def moment_pairs(rng) -> Iterator[tuple]:
-    for dtype in (*NARROW, "int32", "uint32"):
-        info = np.iinfo(dtype)
-        for shape in ((2, 1), (3, 50), (7, 33)):
-            values = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
-            width = int(info.max) - int(info.min)
-            for bins, low, shift in (
-                (1, info.min, 0),
-                (1024, info.min, max(width.bit_length() - 10, 0)),
-                (50, 3, 2),
-            ):
-                yield (values, int(low), int(shift), Out(rng.integers(-5, 2**62, (3, bins))))
 
 
 def _tables(rng, dtype: str, phases: int) -> Iterator[tuple]:
@@ -398,7 +384,6 @@ CASES: dict[str, Callable[[np.random.Generator], Iterator[tuple]]] = {
     "count_levels": levels,
     "sort_levels": sorts,
     "restore_full_sorted": sorted_mixes,
-    "moments": moment_pairs,
 }
 
 

@@ -537,7 +537,7 @@ def test_the_benchmark_calls_every_kernel_as_it_is_called(
         for names in ([name for _, name in machine.launched], host_module(cuda_launch.source()).names)
     )
     assert every - ran == {"phase"}  # a part of the phased lookups
-    assert len({row["kernel"] for row in rows}) == len(rows) == 22
+    assert len({row["kernel"] for row in rows}) == len(rows) == 20
 
 
 def test_the_benchmark_refuses_without_a_device(

@@ -76,11 +76,6 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
                 kernels.subtract(put(small), 0, out)
                 reference.subtract(small, 0, expected)
                 same(out, expected)
-                if np.dtype(dtype).itemsize <= 4 and code == "uint8":
-                    sums, counted = put(np.zeros((3, 128), np.int64)), np.zeros((3, 128), np.int64)
-                    kernels.moments(put(small), 0, 0, sums)
-                    reference.moments(small, 0, 0, counted)
-                    same(sums, counted)
     for code, out_dtype in itertools.product(codes_of_all, outputs):
         size = 256 if code == "uint8" else 9000
         tables = full_range(out_dtype, 16 * size).reshape(16, size)
@@ -161,8 +156,6 @@ def run_residuals(cupy: Any, kernels: Any, brief: bool) -> None:
         kernels.sort_levels(put(read), residuals, moved := put(places[0]), out := empty(read.size, code))
         same(out, ordered)
         same(moved, places[1])
-        kernels.restore_full_sorted(out, put(places), *given, back := empty(shape, code))
-        same(back, read)
 
 
 def main(brief: bool) -> int:

@@ -68,29 +68,11 @@ MUTANTS = (
         K,
     ),
     Mutant(
-        "missing barrier after the bins are cleared",
-        CU,
-        "= squares[b] = 0;\n    __syncthreads();",
-        "= squares[b] = 0;",
-        K,
-    ),
-    Mutant(
-        "missing barrier before the bins are added",
-        CU,
-        "            before = now;\n        }\n    }\n    __syncthreads();",
-        "            before = now;\n        }\n    }",
-        K,
-    ),
-    Mutant(
         "barrier that part of a block skips",
         CU,
         "    __syncthreads();\n    if (threadIdx.x == 0)\n        for (int warp",
         "    if (threadIdx.x < 200) __syncthreads();\n    if (threadIdx.x == 0)\n        for (int warp",
         K,
-    ),
-    Mutant("bins not cleared", CU, "counts[b] = sums[b] = squares[b] = 0;", "counts[b] = sums[b] = 0;", K),
-    Mutant(
-        "non-atomic add in shared memory", CU, "atomicAdd(counts + level, 1ull);", "counts[level] += 1;", R
     ),
     Mutant(
         "non-atomic add in global memory",
@@ -304,13 +286,6 @@ MUTANTS = (
         "(Number)w[4] * mean[at.west] + (Number)w[3] * mean[at.east]",
         K,
     ),
-    Mutant(
-        "sorted frames have the weights of the first",
-        RC,
-        "const i32* w = weights + 16 * t;",
-        "const i32* w = weights;",
-        Z,
-    ),
     # Residuals packed and sorted.
     Mutant(
         "missing barrier before a tile's sums",
@@ -446,29 +421,6 @@ MUTANTS = (
     Mutant(
         "levels counted on top of garbage", TWIN, "    counts.data.memset_async(0, counts.nbytes)\n", "", Z
     ),
-    Mutant(
-        "means of the frame before not awaited",
-        RC,
-        "        __syncthreads();  // the means of the frame before are there\n",
-        "",
-        (*Z, *R),
-    ),
-    Mutant(
-        "walk before all is known",
-        RC,
-        "above_mix(w, t > 0, mean, now, at);\n                }\n                __syncthreads();",
-        "above_mix(w, t > 0, mean, now, at);\n                }",
-        Z,
-    ),
-    Mutant(
-        "means follow before the walk",
-        RC,
-        "                    }\n                __syncthreads();\n                if (threadIdx.x < "
-        "count && t + 1 < frames)",
-        "                    }\n                if (threadIdx.x < count && t + 1 < frames)",
-        Z,
-    ),
-    Mutant("more residuals than a level has", RC, "if (place < places[levels + level] && ", "if (", Z),
     # The launcher.
     Mutant(
         "wavefront stops early",
