@@ -1,1 +1,1 @@
-"""The twins: reference (slow, obvious), cpu (Numba), cuda (CuPy): same functions, same order."""
+"""Kernels in three equal versions: reference (NumPy), cpu (Numba) and cuda (CuPy)."""

@@ -1,7 +1,7 @@
-"""The kernels by Numba: the same functions as :mod:`photon_gpu.kernels.reference`, in the same order.
+"""CPU kernels, compiled by Numba: the functions of :mod:`photon_gpu.kernels.reference`, in the same order.
 
-Each runs on the thread that calls it and holds no lock (``nogil``): the engine calls them
-from many threads, one block of a chunk each. No fastmath; compiled code is cached on disk.
+A kernel runs in the thread that calls it and releases Python's lock (``nogil``). The engine calls kernels
+from many threads, each with its own part of a chunk. They are compiled without fastmath and cached on disk.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def phase(index: Any, seed: Any) -> Any:
 
 @jit
 def _phases(first: int, seed: int, out: NDArray[np.uint32]) -> None:
-    """:func:`phase` of successive samples, at most a run of them."""
+    """:func:`phase` of up to ``_RUN`` successive samples."""
     key = np.uint32(np.uint32(np.uint32(first) * np.uint32(0x9E3779B1)) + np.uint32(seed))
     for i in range(out.size):
         h = np.uint32(key + _KEYS[i])
@@ -96,7 +96,7 @@ def subtract(values: NDArray, base: int, out: NDArray) -> None:
 
 @jit
 def _code(value: float, thresholds: NDArray, row: int, model: NDArray) -> int:
-    """Greatest k with thresholds[row, k] <= value, from a float64 guess that may be wrong by anything."""
+    """Greatest k with thresholds[row, k] <= value. A wrong guess costs steps, not correctness."""
     gain, offset, dark, scale, shift = model[0], model[1], model[2], model[3], model[4 + row]
     above = value - offset
     if above >= 0.0:
@@ -162,7 +162,7 @@ def codes_from_labels(labels: NDArray, step: float, out: NDArray) -> int:
     """See the reference."""
     strange, per_step = 0, 1.0 / step
     for i in range(labels.size):
-        # A product, not a quotient: if it leads to another k, that k fails the test as well.
+        # A product is faster than a quotient, and a wrong k fails the comparison below.
         k = np.rint(labels[i] * per_step)
         on_grid = abs(k) < 2147483648.0 and k * step == labels[i]
         out[i] = np.int32(k) if on_grid else np.int32(0)
@@ -174,7 +174,7 @@ def codes_from_labels(labels: NDArray, step: float, out: NDArray) -> int:
 def checksum(codes: NDArray, first: int, stride: int) -> Any:
     """See the reference."""
     total = np.uint64(0)
-    # Keys and mixed codes lie in arrays: so LLVM keeps to vectors of 32 bits (three times as fast).
+    # With keys and hashes in arrays, LLVM uses vectors of 32-bit numbers: three times as fast.
     mixed = np.empty(_RUN, np.uint32)
     for t in range(codes.shape[0]):
         for begin in range(0, codes.shape[1], _RUN):
@@ -314,12 +314,12 @@ def pack(
     residuals: NDArray, segment: int, nibbles: NDArray[np.uint8], escapes: NDArray, counts: NDArray[np.int64]
 ) -> None:
     """See the reference."""
-    flags, found = np.empty(segment >> 4, np.uint8), np.empty(segment >> 4, np.int32)
+    flags, groups = np.empty(segment >> 4, np.uint8), np.empty(segment >> 4, np.int32)
     for row in range(counts.size):
         part, long = residuals[row * segment : (row + 1) * segment], escapes[row]
         whole, to = part.size & ~15, nibbles[row * (segment >> 1) :]
         halves.joined(part[:whole], to[: whole >> 1])
-        count = halves.take(part, found[: halves.sixteens(to[: whole >> 1], flags, found)], long)
+        count = halves.take(part, groups[: halves.sixteens(to[: whole >> 1], flags, groups)], long)
         counts[row] = halves.take_each(part[whole:], long, count)
         for i in range(whole, part.size):
             short = np.uint8(min(part[i], 15))
@@ -331,7 +331,7 @@ def unpack(
     nibbles: NDArray[np.uint8], escapes: NDArray, starts: NDArray[np.int64], segment: int, out: NDArray
 ) -> int:
     """See the reference."""
-    flags, found = np.empty(segment >> 4, np.uint8), np.empty(segment >> 4, np.int32)
+    flags, groups = np.empty(segment >> 4, np.uint8), np.empty(segment >> 4, np.int32)
     strange, pairs = 0, out.size >> 1
     halves.parted(nibbles[:pairs], out[: 2 * pairs])
     if out.size & 1:
@@ -340,7 +340,7 @@ def unpack(
     for row in range(starts.size - 1):
         part, source = out[row * segment : (row + 1) * segment], nibbles[row * (segment >> 1) :]
         whole, long = part.size & ~15, escapes[starts[row] : starts[row + 1]]
-        count = halves.give(part, found[: halves.sixteens(source[: whole >> 1], flags, found)], long)
+        count = halves.give(part, groups[: halves.sixteens(source[: whole >> 1], flags, groups)], long)
         strange += halves.give_each(part[whole:], long, count) != long.size
     return strange
 

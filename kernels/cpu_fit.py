@@ -1,6 +1,6 @@
-"""Sums for the weights of moving frames: compiled, without the GIL, on the CPU for every backend.
+"""Sums of products from which the weights of moving frames are fitted, for every backend.
 
-It decides nothing: sums of products of integers, which do not depend on their order.
+Compiled for the CPU, without Python's lock. The sums are of integers, so their order does not matter.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from photon_gpu.kernels.cpu_cache import jit
 
 TERMS = 17
-"""Of a sample: those of :data:`photon_gpu.kernels.reference.MIX`, and what they should add up to."""
+"""Terms of a sample: the inputs of :data:`photon_gpu.kernels.reference.MIX`, and the code itself."""
 
 LIMIT = 1 << 17
-"""A sample with a term as great as this is left out: sums over half a million samples stay below 2**53."""
+"""Samples with a term this large are left out, so sums over 500,000 samples stay below 2**53."""
 
 
 @jit
@@ -26,10 +26,11 @@ def mix_sums(
     terms: NDArray[np.int32],
     out: NDArray[np.int64],
 ) -> None:
-    """Products of every two terms, summed over the rows ``kept`` of each frame of ``codes (T, R, C)``.
+    """Sum the products of every two terms over the rows ``kept`` of each frame of ``codes (T, R, C)``.
 
-    ``mean (R, C)`` and ``terms (TERMS, C)`` are scratch, ``out (T, TERMS, TERMS)``. All terms are in 1/128
-    code, relative to the running mean or, in the first frame, which has no past, to ``centre`` (a code).
+    ``mean (R, C)`` and ``terms (TERMS, C)`` are scratch memory; ``out`` is ``(T, TERMS, TERMS)``. Terms are
+    in 1/128 code, relative to the running mean. The first frame has no past, so its terms are relative to
+    the code ``centre``.
     """
     rows, columns = codes.shape[1:]
     for r in range(rows):
@@ -54,7 +55,7 @@ def mix_sums(
 
 @jit
 def _first_terms(now: NDArray, row: int, centre: int, terms: NDArray[np.int32]) -> None:
-    """Terms of a row of the first frame: the past is 0, and stands at the frame's upper edge."""
+    """Terms of a row of the first frame: the past is 0, and so is the row above the frame."""
     columns, anchor = now.shape[1], np.int32(centre << 7)
     for i in range(11):
         for c in range(columns):
@@ -73,7 +74,7 @@ def _first_terms(now: NDArray, row: int, centre: int, terms: NDArray[np.int32]) 
 def _terms(
     now: NDArray, before: NDArray, mean: NDArray[np.int32], row: int, centre: int, terms: NDArray[np.int32]
 ) -> None:
-    """Terms of a row of any other frame."""
+    """Terms of a row of a later frame."""
     rows, columns = now.shape
     above, below = max(row - 1, 0), min(row + 1, rows - 1)
     for c in range(columns):
@@ -98,7 +99,7 @@ def _terms(
 
 @jit
 def _leave_out_far(terms: NDArray[np.int32], columns: int) -> None:
-    """Samples with a term that is too great become zeros, which add nothing."""
+    """Set samples with a term of ``LIMIT`` or more to zero, which adds nothing."""
     most = np.int32(0)
     for i in range(TERMS):
         for c in range(columns):
@@ -116,7 +117,7 @@ def _leave_out_far(terms: NDArray[np.int32], columns: int) -> None:
 
 @jit
 def _add_products(terms: NDArray[np.int32], columns: int, out: NDArray[np.int64]) -> None:
-    """Sums over a row of samples of the products of every two terms."""
+    """Add the products of every two terms of a row of samples."""
     for i in range(TERMS):
         for j in range(i + 1):
             total = np.int64(0)

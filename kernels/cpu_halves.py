@@ -1,7 +1,6 @@
-"""Half bytes: pack two residuals into each byte without a branch on rare values.
+"""Pack two residuals into each byte, and unpack them, without a branch on rare values.
 
-Called by the kernels of :mod:`photon_gpu.kernels.cpu` and inlined there; see
-:mod:`photon_gpu.kernels.cpu_terms`.
+:mod:`photon_gpu.kernels.cpu` calls and inlines these functions.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _LOWEST = np.uint64(0x1111111111111111)
 
 @jit
 def joined(residuals: NDArray, halves: NDArray[np.uint8]) -> None:
-    """The lesser of each residual and 15, the first in the low half."""
+    """Pack the lesser of each residual and 15, the first of two in the low half."""
     for i in range(halves.size):
         low, high = np.uint8(min(residuals[2 * i], 15)), np.uint8(min(residuals[2 * i + 1], 15))
         halves[i] = np.uint8(low | np.uint8(high << np.uint8(4)))
@@ -24,31 +23,31 @@ def joined(residuals: NDArray, halves: NDArray[np.uint8]) -> None:
 
 @jit
 def parted(halves: NDArray[np.uint8], residuals: NDArray) -> None:
-    """Inverse of :func:`joined`, of residuals below 16."""
+    """Unpack half bytes: the inverse of :func:`joined` for residuals up to 15."""
     for i in range(halves.size):
         residuals[2 * i], residuals[2 * i + 1] = halves[i] & np.uint8(15), halves[i] >> np.uint8(4)
 
 
 @jit
-def sixteens(halves: NDArray[np.uint8], flags: NDArray[np.uint8], found: NDArray[np.int32]) -> int:
-    """Which sixteen residuals hold a 15, into ``found``; returns how many of them do."""
+def sixteens(halves: NDArray[np.uint8], flags: NDArray[np.uint8], groups: NDArray[np.int32]) -> int:
+    """List the groups of 16 residuals that hold a 15 in ``groups``; return their number."""
     words, count = halves.view(np.uint64), 0
     for i in range(words.size):
-        # Of each half, the lowest bit stays where all four are set.
+        # The lowest bit of a half byte stays set where all four bits are set.
         two = words[i] & (words[i] >> np.uint64(1))
         flags[i] = (two & (two >> np.uint64(2)) & _LOWEST) != 0
     for i in range(words.size):
-        found[count] = i
+        groups[count] = i
         count += flags[i]
     return count
 
 
 @jit
-def take(residuals: NDArray, found: NDArray[np.int32], escapes: NDArray) -> int:
-    """What exceeds 15 in the sixteens ``found``; returns how many residuals do."""
+def take(residuals: NDArray, groups: NDArray[np.int32], escapes: NDArray) -> int:
+    """Copy the excess over 15 of the residuals in ``groups`` to ``escapes``; return their number."""
     count = 0
-    for i in range(found.size):
-        few = residuals[_FEW * found[i] : _FEW * found[i] + _FEW]
+    for i in range(groups.size):
+        few = residuals[_FEW * groups[i] : _FEW * groups[i] + _FEW]
         if count + _FEW <= escapes.size:
             for k in range(_FEW):
                 escapes[count] = few[k] - 15
@@ -60,7 +59,7 @@ def take(residuals: NDArray, found: NDArray[np.int32], escapes: NDArray) -> int:
 
 @jit
 def take_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
-    """List the excess over 15 of 16 residuals after ``count`` escapes; return the new count."""
+    """Append the excess over 15 of each residual behind ``count`` escapes; return the new count."""
     for i in range(residuals.size):
         if residuals[i] >= 15:
             escapes[count] = residuals[i] - 15
@@ -69,11 +68,11 @@ def take_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
 
 
 @jit
-def give(residuals: NDArray, found: NDArray[np.int32], escapes: NDArray) -> int:
-    """Add escapes where 15 stands in 16 half bytes; return how many escapes that needs."""
+def give(residuals: NDArray, groups: NDArray[np.int32], escapes: NDArray) -> int:
+    """Add an escape to each residual of 15 in ``groups``; return the number of escapes needed."""
     count = 0
-    for i in range(found.size):
-        few = residuals[_FEW * found[i] : _FEW * found[i] + _FEW]
+    for i in range(groups.size):
+        few = residuals[_FEW * groups[i] : _FEW * groups[i] + _FEW]
         if count + _FEW <= escapes.size:
             for k in range(_FEW):
                 escaped = few[k] == 15
@@ -86,7 +85,7 @@ def give(residuals: NDArray, found: NDArray[np.int32], escapes: NDArray) -> int:
 
 @jit
 def give_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
-    """Add escapes, from ``count`` on, wherever 15 stands; returns as :func:`give`."""
+    """Add escapes, from number ``count`` on, to each residual of 15; return the new count."""
     for i in range(residuals.size):
         if residuals[i] == 15:
             if count < escapes.size:

@@ -1,4 +1,4 @@
-"""Two kernels of the twins in one pass: what one leaves is still in the cache when the other takes it."""
+"""Unpack residuals and restore codes in one pass, while the residuals are still in the cache."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ def restore_mean_packed(
     state: NDArray,
     out: NDArray,
 ) -> int:
-    """As ``unpack`` and then ``restore_mean``, of 8-bit codes ``out (T, n)``; returns what ``unpack`` does.
+    """Run ``unpack`` and ``restore_mean`` on 8-bit codes ``out (T, n)``; return the result of ``unpack``.
 
-    Residuals are unpacked a segment at a time to where their codes will be, and restored there frame by
-    frame.
+    Each segment of residuals is unpacked into the place of its codes, and restored there frame by frame.
     """
     pixels, flat, unpacked, strange = out.shape[1], out.reshape(-1), 0, 0
     mean = terms.short_means(state, pixels, first)
@@ -40,7 +39,7 @@ def restore_mean_packed(
 
 @jit
 def _restore_here(frame: NDArray, rate: int, mean: NDArray[np.int16]) -> None:
-    """As ``restore_short``, in place: of two arrays that overlap LLVM makes no vectors."""
+    """Restore like ``restore_short``, in place; LLVM does not vectorize two arrays that overlap."""
     if rate >= terms.LARGE:
         for i in range(frame.size):
             wide = np.int32(mean[i])

@@ -1,7 +1,7 @@
-"""Sorted residuals to a stream of 16-bit words and back: a range coder with one table for each level.
+"""Range coder of sorted residuals: a stream of 16-bit words with one frequency table per level.
 
-Asymmetric numeral systems (Duda 2013, arXiv 1311.2540) with four states. Compiled, without the GIL, on the
-CPU for every backend, as Blosc is. FORMAT.md, "Coded", states every bit; it is all integer arithmetic.
+Asymmetric numeral systems (Duda 2013, arXiv 1311.2540) with four states, in integer arithmetic. Every
+backend uses this version, compiled for the CPU without Python's lock. FORMAT.md, "Coded", defines every bit.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ SYMBOLS = DIRECT + 22
 
 LANES = 4
 LEAST_SHARE = 49
-"""The greatest rank: a share of 2^-12, the least frequency there is."""
+"""Greatest rank: a share of 2^-12, the least frequency."""
 
 _BITS = 12
 _LOW = 1 << 16
-# Shares of rank 1, 2, ... in 1/65536, a fourth of an octave apart, and the least that still count as each.
+# Shares of rank 1, 2, ... in 1/65536, a quarter octave apart, and the least share that rounds to each.
 _SHARES = np.array([0, *(round(2 ** (16 - k / 4)) for k in range(LEAST_SHARE))], np.int64)
 _EDGES = np.array([0, *(round(2 ** (16 - k / 4 - 1 / 8)) for k in range(LEAST_SHARE))], np.int64)
 
 
 def most_words(samples: int, levels: int, width: int) -> int:
-    """Words that no stream of so many residuals of ``width`` bytes exceeds."""
+    """Upper bound of the words in a stream of so many residuals of ``width`` bytes."""
     bits = samples * (_BITS + 8 * width) + levels * (5 * 8 + SYMBOLS * (_BITS + 8)) + 8 * (SYMBOLS + 2)
     return bits // 16 + 4 * LANES + 2
 
 
 @jit
 def _rank(count: Any, total: Any) -> int:
-    """Which share comes nearest to ``count`` of ``total``; 0 for none."""
+    """Rank of the share nearest to ``count`` of ``total``; 0 for a count of 0."""
     if count == 0:
         return 0
     for rank in range(1, LEAST_SHARE):
@@ -48,21 +48,21 @@ def _rank(count: Any, total: Any) -> int:
 
 @jit
 def _frequencies(ranks: NDArray[np.uint8], out: NDArray[np.int64]) -> int:
-    """Frequencies that add up to 4096, in proportion to the shares; returns 0 where there is none."""
-    whole, given, most = 0, 0, 0
+    """Fill in frequencies in proportion to the shares that add up to 4096; return 0 if all ranks are 0."""
+    whole, total, most = 0, 0, 0
     for s in range(ranks.size):
         whole += _SHARES[ranks[s]]
     for s in range(ranks.size):
         out[s] = max(1, (_SHARES[ranks[s]] << _BITS) // whole) if ranks[s] else 0
-        given += out[s]
+        total += out[s]
         most = s if out[s] > out[most] else most
-    out[most] += (1 << _BITS) - given if whole else 0
+    out[most] += (1 << _BITS) - total if whole else 0
     return whole
 
 
 @jit
 def _put(x: Any, start: Any, share: Any, words: NDArray[np.uint16], at: int) -> Any:
-    """State and place after one more symbol, of frequency ``share`` from ``start`` on."""
+    """State and write position after a symbol of frequency ``share`` whose slots begin at ``start``."""
     if x >= np.uint64(share << 20):
         at -= 1
         words[at] = np.uint16(x & np.uint64(0xFFFF))
@@ -74,7 +74,7 @@ def _put(x: Any, start: Any, share: Any, words: NDArray[np.uint16], at: int) -> 
 
 @jit
 def _put_bits(x: Any, value: Any, bits: Any, words: NDArray[np.uint16], at: int) -> Any:
-    """The same of up to 16 bits, all of whose values are alike."""
+    """State and write position after up to 16 bits whose values are equally frequent."""
     if x >> np.uint64(32 - bits):
         at -= 1
         words[at] = np.uint16(x & np.uint64(0xFFFF))
@@ -84,7 +84,7 @@ def _put_bits(x: Any, value: Any, bits: Any, words: NDArray[np.uint16], at: int)
 
 @jit
 def _symbol(value: Any) -> Any:
-    """The symbol of a residual, and how many of its lowest bits it leaves open."""
+    """Symbol of a residual, and the number of its low bits that follow raw."""
     if value < DIRECT:
         return value, 0
     bits = 4
@@ -95,7 +95,7 @@ def _symbol(value: Any) -> Any:
 
 @jit
 def _symbols(values: NDArray) -> int:
-    """How many symbols it takes to have one for each of these."""
+    """Number of symbols needed for these residuals."""
     most = np.int64(0)
     for i in range(values.size):
         most = max(most, np.int64(values[i]))
@@ -106,7 +106,7 @@ def _symbols(values: NDArray) -> int:
 def _put_value(
     x: Any, value: Any, starts: NDArray, shares: NDArray, words: NDArray[np.uint16], at: int
 ) -> Any:
-    """The same of a residual: its symbol and, after it, the bits that leaves open."""
+    """State and write position after a residual: its symbol, followed by its raw bits."""
     symbol, bits = _symbol(value)
     if bits:
         x, at = _put_bits(x, value & ((1 << bits) - 1), bits, words, at)
@@ -121,7 +121,7 @@ def _tables(
     shares: NDArray[np.int64],
     starts: NDArray[np.int64],
 ) -> None:
-    """Ranks, frequencies and their sums of every level's symbols, ``(levels, symbols)``."""
+    """Fill in ranks, frequencies and first slots of every level's symbols, ``(levels, symbols)``."""
     symbols, begin, seen = ranks.shape[1], 0, np.empty(ranks.shape[1], np.int64)
     for level in range(counts.size):
         seen[:] = 0
@@ -135,7 +135,7 @@ def _tables(
 
 @jit
 def _model(ranks: NDArray[np.uint8], shares: NDArray[np.int64], starts: NDArray[np.int64]) -> int:
-    """Frequencies from ranks, and where each begins."""
+    """Fill in frequencies and first slots from ranks; return 0 if all ranks are 0."""
     whole, total = _frequencies(ranks, shares), 0
     for s in range(ranks.size):
         starts[s] = total
@@ -145,7 +145,7 @@ def _model(ranks: NDArray[np.uint8], shares: NDArray[np.int64], starts: NDArray[
 
 @jit
 def _changes(ranks: NDArray[np.uint8], counts: NDArray[np.int64], out: NDArray[np.uint8]) -> int:
-    """Ranks of the levels in use, each less that of the level before, sign folded; how many."""
+    """Differences of ranks between successive levels in use, sign folded; return their number."""
     size, before = 0, np.zeros(ranks.shape[1], np.int64)
     for level in range(counts.size):
         for s in range(ranks.shape[1] if counts[level] else 0):
@@ -185,9 +185,9 @@ def _take_sizes(counts: NDArray[np.int64], x: Any, words: NDArray[np.uint16], at
 
 @jit
 def code_levels(residuals: NDArray, counts: NDArray[np.int64], words: NDArray[np.uint16]) -> int:
-    """Code ``residuals (n,)``, ``counts[level]`` of each level after another, into the end of ``words``.
+    """Code ``residuals (n,)``, sorted by level, ``counts[level]`` of each, into the end of ``words``.
 
-    ``words`` has :func:`most_words`. Returns where the stream begins in it.
+    ``words`` has :func:`most_words` elements. Return the index at which the stream begins.
     """
     levels, symbols = counts.size, _symbols(residuals)
     ranks = np.empty((levels, symbols), np.uint8)
@@ -198,7 +198,7 @@ def code_levels(residuals: NDArray, counts: NDArray[np.int64], words: NDArray[np
     kinds = _symbols(changes[: one[0]])
     rank, (share, start) = np.empty((1, kinds), np.uint8), np.empty((2, 1, kinds), np.int64)
     _tables(changes, one, rank, share, start)
-    # A stream is read from the state that is written last: everything goes in backwards.
+    # A decoder starts from the state that is written last, so everything is written backwards.
     x, at, end = np.full(LANES, _LOW, np.uint64), words.size, residuals.size
     for level in range(levels - 1, -1, -1):
         begin = end - counts[level]
@@ -227,7 +227,7 @@ def _code_run(
     words: NDArray[np.uint16],
     at: int,
 ) -> int:
-    """Residuals of one level, backwards: sample ``i`` goes into state ``i % LANES``."""
+    """Code the residuals of one level backwards; sample ``i`` uses state ``i % LANES``."""
     for i in range(residuals.size - 1, -1, -1):
         lane = np.uint64(i & (LANES - 1))
         x[lane], at = _put_value(x[lane], np.int64(residuals[i]), starts, shares, words, at)
@@ -236,7 +236,7 @@ def _code_run(
 
 @jit
 def _refill(x: Any, words: NDArray[np.uint16], at: int) -> Any:
-    """The state with another word where it ran low; beyond the end stand zeros, which the end tells."""
+    """State after reading a word if it ran low; zeros are read beyond the end, as the caller detects."""
     low = x < np.uint64(_LOW)
     word = np.uint64(words[at]) if at < words.size else np.uint64(0)
     return ((x << np.uint64(16)) | word, at + 1) if low else (x, at)
@@ -244,7 +244,7 @@ def _refill(x: Any, words: NDArray[np.uint16], at: int) -> Any:
 
 @jit
 def _take_bits(x: Any, bits: Any, words: NDArray[np.uint16], at: int) -> Any:
-    """So many bits as a number, and state and place after them."""
+    """The next bits as a number, and the state and read position after them."""
     value = np.int64(x & np.uint64((1 << bits) - 1))
     x, at = _refill(x >> np.uint64(bits), words, at)
     return value, x, at
@@ -252,7 +252,7 @@ def _take_bits(x: Any, bits: Any, words: NDArray[np.uint16], at: int) -> Any:
 
 @jit
 def _take_value(x: Any, slots: NDArray[np.uint32], words: NDArray[np.uint16], at: int) -> Any:
-    """A residual, and state and place after it."""
+    """The next residual, and the state and read position after it."""
     entry = np.uint64(slots[x & np.uint64(0xFFF)])
     share, inside = (entry >> np.uint64(6) & np.uint64(0xFFF)) + np.uint64(1), entry >> np.uint64(18)
     x, at = _refill(share * (x >> np.uint64(_BITS)) + inside, words, at)
@@ -281,7 +281,7 @@ def _fill_slots(ranks: NDArray[np.uint8], slots: NDArray[np.uint32]) -> int:
 def _open_run(
     slots: NDArray[np.uint32], x: NDArray[np.uint64], words: NDArray[np.uint16], at: int, out: NDArray
 ) -> int:
-    """Residuals of one level; four states at a time, since each waits for itself alone."""
+    """Decode the residuals of one level; the four states do not depend on each other."""
     a, b, c, d, whole = x[0], x[1], x[2], x[3], out.size & ~(LANES - 1)
     for i in range(0, whole, LANES):
         out[i], a, at = _take_value(a, slots, words, at)
@@ -297,9 +297,9 @@ def _open_run(
 
 @jit
 def open_levels(words: NDArray[np.uint16], counts: NDArray[np.int64], out: NDArray) -> int:
-    """Inverse of :func:`code_levels`: fills ``counts (levels,)`` and ``out (n,)``.
+    """Decode a stream of :func:`code_levels` to ``counts (levels,)`` and ``out (n,)``.
 
-    Returns 0, or 1 where the stream contradicts itself; then what was filled in is arbitrary.
+    Return 0, or 1 if the stream contradicts itself; the output is then arbitrary.
     """
     if words.size < 2 * LANES:
         return 1

@@ -9,11 +9,11 @@ from photon_gpu.kernels.cpu_cache import jit
 
 @jit
 def forward_root(values: NDArray, pitch: int, model: NDArray[np.float32], base: int, out: NDArray) -> None:
-    """Codes less ``base``, ``out (T, n)``, of frames that begin ``pitch`` values apart in ``values``, 1-D.
+    """Write codes less ``base`` to ``out (T, n)``; frames begin ``pitch`` values apart in 1-D ``values``.
 
-    Under the root stands ``value*model[0] + model[1]``, where that is ``model[2]`` or more; else the code
-    is on the line ``value*model[3] + model[4]``. For which values that is exact,
-    :mod:`photon_gpu.engine.codec.sqrt_quantize` says.
+    A code is the rounded root of ``value*model[0] + model[1]`` where that is at least ``model[2]``, else the
+    rounded ``value*model[3] + model[4]``. :mod:`photon_gpu.engine.codec.sqrt_quantize` finds the values for
+    which this equals the exact table.
     """
     scale, shift, bend, slope, dark = model[0], model[1], model[2], model[3], model[4]
     least = np.int32(base)

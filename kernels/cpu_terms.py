@@ -1,6 +1,6 @@
-"""What the compiled predictors add up: the terms of a prediction, and the state they are taken from.
+"""Terms of a prediction, and the running state that they are computed from.
 
-Called by the kernels of :mod:`photon_gpu.kernels.cpu` and inlined there.
+:mod:`photon_gpu.kernels.cpu` calls and inlines these functions.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from photon_gpu.kernels.cpu_cache import jit
 
 LARGE = 64
-"""Rates, in 1/128, from which on a step of the mean does not fit 16 bits."""
+"""Least rate, in 1/128, at which a step of the mean does not fit 16 bits."""
 
 
 def _cast(value, codes):  # type: ignore[no-untyped-def]  # numba compares signatures
-    """As int32, which suffices for sums over 8-bit codes, or as int64 for those over 16-bit ones."""
+    """Cast to int32 for sums over 8-bit codes, to int64 for sums over 16-bit codes."""
 
 
 @overload(_cast, inline="always")
@@ -31,7 +31,7 @@ wide: Any = _cast
 
 
 def _wrap(difference, codes):  # type: ignore[no-untyped-def]
-    """As a signed integer as wide as a code, in an int32."""
+    """Wrap to a signed integer as wide as a code, in an int32."""
 
 
 @overload(_wrap, inline="always")
@@ -46,7 +46,7 @@ wrapped: Any = _wrap
 
 @jit
 def zigzag(difference: Any, codes: NDArray) -> Any:
-    """The difference, wrapped to the width of a code, as a small unsigned number."""
+    """Fold a difference, wrapped to the width of a code, to a small unsigned number."""
     signed = wrapped(difference, codes)
     return np.int32(np.int32(signed << 1) ^ np.int32(signed >> 31))
 
@@ -60,7 +60,7 @@ def unzigzag(residual: Any) -> Any:
 
 @jit
 def follow(mean: Any, now: Any, rate: Any, codes: NDArray) -> Any:
-    """The running mean after one more frame."""
+    """Running mean after one more frame."""
     distance = np.int32(np.int32(np.int32(now) << 7) - mean)
     moved = wide(wide(distance, codes) * rate, codes)
     return np.int32(mean + np.int32(wide(moved + wide(64, codes), codes) >> 7))
@@ -68,7 +68,7 @@ def follow(mean: Any, now: Any, rate: Any, codes: NDArray) -> Any:
 
 @jit
 def short_follow(mean: Any, now: Any, rate: Any) -> Any:
-    """The same, of 8-bit codes and a rate below 64, in 16 bits: twice as many of them lie in a vector."""
+    """Running mean of 8-bit codes at a rate below 64, in 16 bits: twice as many fit a vector."""
     distance = np.int16(np.int16(np.int16(now) << np.int16(7)) - mean)
     whole = np.int16(np.int32(np.int32(distance) * np.int32(np.int16(rate << 9))) >> np.int32(16))
     half = np.int16(np.int16(np.int16(distance * np.int16(rate)) >> np.int16(6)) & np.int16(1))
@@ -77,13 +77,13 @@ def short_follow(mean: Any, now: Any, rate: Any) -> Any:
 
 @jit
 def short_prediction(mean: Any) -> Any:
-    """A running mean, rounded to a code, in 16 bits."""
+    """Running mean rounded to a code, in 16 bits."""
     return np.int16(np.int16(mean + np.int16(64)) >> np.int16(7))
 
 
 @jit
 def short_zigzag(difference: Any) -> Any:
-    """As :func:`zigzag`, of 8-bit codes, in 16 bits."""
+    """Fold a difference of 8-bit codes like :func:`zigzag`, in 16 bits."""
     signed = np.int16(np.int8(difference))
     return np.int16(np.int16(signed << np.int16(1)) ^ np.int16(signed >> np.int16(15)))
 
@@ -97,7 +97,7 @@ def short_unzigzag(residual: Any) -> Any:
 
 @jit
 def short_means(state: NDArray, pixels: int, first: int) -> NDArray[np.int16]:
-    """Predict 8-bit codes by running means, in the state's memory; the means wrap as codes do."""
+    """Running means of 8-bit codes, in the memory of ``state``; they wrap as the codes do."""
     mean = state.reshape(-1).view(np.int16)[:pixels]
     mean[:] = np.int16(first << 7)
     return mean
@@ -105,7 +105,7 @@ def short_means(state: NDArray, pixels: int, first: int) -> NDArray[np.int16]:
 
 @jit
 def predict_short(codes: NDArray, rate: int, mean: NDArray[np.int16], out: NDArray) -> None:
-    """One frame of 8-bit codes, whose mean fits 16 bits."""
+    """Residuals of one frame of 8-bit codes, whose mean fits 16 bits."""
     if rate >= LARGE:
         for i in range(codes.size):
             now, wide = np.int32(codes[i]), np.int32(mean[i])
@@ -136,7 +136,7 @@ def restore_short(residuals: NDArray, rate: int, mean: NDArray[np.int16], out: N
 
 @jit
 def begin(state: NDArray) -> None:
-    """No past: all zeros."""
+    """Reset the state to zeros, for a frame without a past."""
     for plane in range(state.shape[0]):
         for r in range(state.shape[1]):
             for c in range(state.shape[2]):
@@ -145,7 +145,7 @@ def begin(state: NDArray) -> None:
 
 @jit
 def replicate_edges(plane: NDArray) -> None:
-    """Beyond the edge stands the nearest pixel."""
+    """Copy the outermost pixels to the border of a plane."""
     rows, columns = plane.shape
     for c in range(1, columns - 1):
         plane[0, c], plane[rows - 1, c] = plane[1, c], plane[rows - 2, c]
@@ -155,7 +155,7 @@ def replicate_edges(plane: NDArray) -> None:
 
 @jit
 def advance(frame: NDArray, rate: Any, state: NDArray) -> None:
-    """After a frame: the mean follows it, and it becomes the previous one."""
+    """Move the mean towards a frame, and make it the previous frame."""
     for r in range(frame.shape[0]):
         for c in range(frame.shape[1]):
             now = np.int32(frame[r, c])
@@ -167,7 +167,7 @@ def advance(frame: NDArray, rate: Any, state: NDArray) -> None:
 
 @jit
 def frame_with_mean(mean: NDArray, now: NDArray) -> None:
-    """Around the current frame stands the edge of the running mean."""
+    """Copy the running mean to the current frame, whose border it remains."""
     for r in range(mean.shape[0]):
         for c in range(mean.shape[1]):
             now[r, c] = mean[r, c]
@@ -175,7 +175,7 @@ def frame_with_mean(mean: NDArray, now: NDArray) -> None:
 
 @jit
 def past(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int, codes: NDArray) -> Any:
-    """Weighted terms of the past."""
+    """Sum of the weighted terms of the past."""
     total = wide(wide(w[10], codes) << 7, codes)
     total = wide(total + wide(w[0] * wide(mean[r + 1, c + 1], codes), codes), codes)
     vertical = wide(mean[r, c + 1] + wide(mean[r + 2, c + 1], codes), codes)
@@ -193,7 +193,7 @@ def past(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int, codes: ND
 
 @jit
 def known(w: NDArray, state: NDArray, r: int, out: NDArray[np.int64], codes: NDArray) -> None:
-    """All terms of a row's full predictions but the code to the left: pixels do not wait for each other."""
+    """All terms of a row's predictions except the code to the left, which depends on the pixel before."""
     for c in range(out.size):
         total = mix(w, state[0], state[1], r, c, codes)
         out[c] = wide(total + above(w, state[2], r, c, codes), codes)
@@ -201,7 +201,7 @@ def known(w: NDArray, state: NDArray, r: int, out: NDArray[np.int64], codes: NDA
 
 @jit
 def mix(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int, codes: NDArray) -> Any:
-    """Weighted terms of the past, each neighbour of the mean by itself."""
+    """Sum of the weighted terms of the past, with a weight for each neighbour of the mean."""
     total = wide(wide(w[15], codes) << 7, codes)
     total = wide(total + wide(w[0] * wide(mean[r + 1, c + 1], codes), codes), codes)
     total = wide(total + wide(w[1] * wide(mean[r, c + 1], codes), codes), codes)
@@ -220,7 +220,7 @@ def mix(w: NDArray, mean: NDArray, previous: NDArray, r: int, c: int, codes: NDA
 
 @jit
 def above(w: NDArray, now: NDArray, r: int, c: int, codes: NDArray) -> Any:
-    """Weighted terms of the current frame's row above."""
+    """Sum of the weighted terms of the row above in the current frame."""
     total = wide(w[12] * wide(now[r, c + 1], codes), codes)
     total = wide(total + wide(w[13] * wide(now[r, c], codes), codes), codes)
     return wide(total + wide(w[14] * wide(now[r, c + 2], codes), codes), codes)
@@ -228,13 +228,13 @@ def above(w: NDArray, now: NDArray, r: int, c: int, codes: NDArray) -> Any:
 
 @jit
 def west(w: NDArray, west: Any, codes: NDArray) -> Any:
-    """The weighted code to the left, which alone makes pixels of a row wait for each other."""
+    """Weighted code to the left: the only term that depends on the pixel before in its row."""
     return wide(w[11] * wide(west, codes), codes)
 
 
 @jit
 def prediction(total: Any, codes: NDArray) -> Any:
-    """Weighted terms, rounded to a code."""
+    """Round a sum of weighted terms to a code."""
     return np.int32(wide(wide(total + wide(16384, codes), codes) >> 15, codes))
 
 

@@ -1,15 +1,17 @@
-"""The kernels by CUDA: the same functions as :mod:`photon_gpu.kernels.reference`, in the same order.
+"""CUDA kernels: the functions of :mod:`photon_gpu.kernels.reference`, in the same order.
 
-Arrays are CuPy arrays of the current device; work is queued on the current stream and nothing waits,
-except where a number is returned. Frames may lie apart (a band of a chunk is a view), pixels of a
-frame may not.
+``restore_full_sorted`` is missing: each residual depends on the one before, so it runs on the CPU only.
 
-What takes ``(T, n)`` in the twins also takes several bands, ``(bands, T, n)``, in one launch;
-samples are numbered on from band to band within a frame. The source is ``photon.cu`` and what goes on from
-it, compiled by NVRTC at first use on a device.
+Arrays are CuPy arrays of the current device. Work is queued on the current stream; only a function that
+returns a number waits for it. The pixels of a frame must be contiguous, the frames need not be (a band of
+a chunk is a view).
 
-``past`` and ``full`` take whole chunks: with ``band_rows`` the memory of codes and residuals is band after
-band, each ``(T, its rows, columns)``, as in a payload; each band is what the twins take in one call.
+A kernel that takes ``(T, n)`` in the twins also takes several bands ``(bands, T, n)`` in one launch. The
+sample numbers of a frame continue from band to band. NVRTC compiles the source, ``photon.cu`` and the files
+that continue it, at the first use of a device.
+
+The kernels of ``past`` and ``full`` take whole chunks. With ``band_rows``, codes and residuals lie in memory
+band after band, each ``(T, its rows, columns)``, as in a payload. The twins take one band per call.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ _BITS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 
 
 def extent(values: Any, out: Any) -> None:
-    """See the reference; ``values`` may also be ``(T, n)``."""
+    """See the reference. ``values`` may also be ``(T, n)``."""
     check(values, "values")
     check(out, "out", values.dtype.name)
     values = values if values.ndim > 1 else values.reshape(1, -1)
@@ -160,7 +162,7 @@ def checksum(codes: Any, first: int, stride: int) -> int:
 
 
 def add_checksum(codes: Any, first: int, stride: int, total: Any) -> None:
-    """As :func:`checksum`, added to ``total`` (uint64, one, modulo 2**64) on the device; nothing waits."""
+    """Add :func:`checksum` to ``total`` (one uint64, modulo 2**64) on the device, without waiting."""
     check(codes, "codes", "uint8", "uint16", "uint32")
     check(total, "total", "uint64")
     rows = rows_of(codes, codes, stride)
@@ -194,7 +196,7 @@ def restore_mean(residuals: Any, rates: Any, first: int, state: Any, out: Any) -
 def _mix(
     codes: Any, weights: Any, rates: Any, state: Any, out: Any, band_rows: int | None, *, terms: int = MIX
 ) -> tuple[Any, ...]:
-    """The arguments that all kernels of a mix begin with: two rows of 11 weights, or 16 for each frame."""
+    """Checked first arguments of the kernels of ``past`` (weights (2, 11)) and ``full`` ((T, 16))."""
     check(codes, "codes", "uint8", "uint16")
     check(out, "out", codes.dtype.name)
     check(weights, "weights", "int32")
@@ -217,7 +219,7 @@ def _mix(
 
 
 def _frame_by_frame(name: str, arguments: tuple[Any, ...]) -> None:
-    """One launch per frame: a frame needs its neighbours' means after the frame before."""
+    """Launch once per frame, since a pixel needs its neighbours' means after the frame before."""
     frames, rows, columns = arguments[0].shape
     for t in range(frames if rows * columns else 0):
         launch(f"{name}_{letter(arguments[0])}", rows * columns, 1, *arguments, np.uint32(t))
@@ -249,8 +251,8 @@ def restore_full(
 ) -> None:
     """See the reference.
 
-    A pixel needs its west and north neighbours first, so a wavefront of ``columns + 2*band_rows + 4*T``
-    steps runs through all frames and bands at once, a launch for every few (see ``wavefront`` in the source).
+    A pixel needs its west and north neighbours first. A wavefront of ``columns + 2*band_rows + 4*T`` steps
+    therefore runs through all frames and bands at once, some steps per launch (``wavefront`` in the source).
     """
     arguments = _mix(residuals, weights, rates, state, out, band_rows)
     frames, rows, columns = residuals.shape
@@ -266,7 +268,7 @@ def restore_full(
 
 
 def _packs(residuals: Any, escapes: Any, segment: int) -> int:
-    """How many segments there are; the arguments of packing and unpacking checked."""
+    """Check the arguments of packing and unpacking; return the number of segments."""
     check(residuals, "residuals", "uint8", "uint16")
     check(escapes, "escapes", residuals.dtype.name)
     for name, array in (("residuals", residuals), ("escapes", escapes)):
@@ -317,7 +319,7 @@ def unpack(nibbles: Any, escapes: Any, starts: Any, segment: int, out: Any) -> i
 
 
 def add_unpacked(nibbles: Any, escapes: Any, starts: Any, segment: int, out: Any, strange: Any) -> None:
-    """As :func:`unpack`, its count added to ``strange`` (uint64, one) on the device; nothing waits."""
+    """Run :func:`unpack` without waiting; add its count to ``strange`` (one uint64) on the device."""
     segments = _packs(out, escapes, segment)
     check(nibbles, "nibbles", "uint8")
     check(starts, "starts", "int64")
@@ -336,7 +338,7 @@ def add_unpacked(nibbles: Any, escapes: Any, starts: Any, segment: int, out: Any
 
 
 def _levels(codes: Any, residuals: Any, per_level: Any) -> tuple[Any, ...]:
-    """The arguments that kernels of levels begin with; ``per_level`` has a number for each level."""
+    """Checked first arguments of the kernels of levels; ``per_level`` has a number for each level."""
     check(codes, "codes", "uint8", "uint16")
     check(residuals, "residuals", codes.dtype.name)
     check(per_level, "counts or places", "int64")
@@ -359,7 +361,7 @@ def count_levels(codes: Any, residuals: Any, counts: Any) -> None:
 def sort_levels(codes: Any, residuals: Any, places: Any, out: Any) -> None:
     """See the reference.
 
-    Runs of samples are counted, then sorted by a warp each: the order within a level stays.
+    Samples are counted by runs, and a warp sorts each run, so the order within a level stays.
     """
     given = _levels(codes, residuals, places)
     check(out, "out", codes.dtype.name)

@@ -1,4 +1,4 @@
-"""Compiling the CUDA source on a device, launching its kernels, and what every launch is checked for."""
+"""Compile the CUDA source on a device, check the arguments of kernels, and launch them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import cupy
 import numpy as np
 
 OPTIONS = ("--std=c++17", "--fmad=false")
-"""For NVRTC. CuPy adds ``-ftz=true`` and the architecture."""
+"""Options for NVRTC. CuPy adds ``-ftz=true`` and the architecture."""
 
 SOURCES = ("photon.cu", "predictors.cu", "residuals.cu")
-"""One source: each goes on where the one before ends."""
+"""Files of the one source, in order."""
 
 THREADS = 256
 _BLOCKS_PER_PROCESSOR = 8
 
 
 def source() -> str:
-    """The one CUDA source, from the files of :data:`SOURCES`."""
+    """CUDA source: the files of :data:`SOURCES` joined."""
     folder = importlib.resources.files(__package__)
     return "".join(folder.joinpath(name).read_text("utf-8") for name in SOURCES)
 
@@ -42,7 +42,7 @@ def _most_blocks(device: int) -> int:
 
 
 def launch(name: str, work: int, frames: int, *arguments: Any) -> None:
-    """Queue a kernel for ``work`` items a frame; every kernel strides, so the device's size decides."""
+    """Queue a kernel for ``work`` items per frame, with at most as many blocks as the device runs well."""
     device = cupy.cuda.runtime.getDevice()
     most = _most_blocks(device)
     across = min(max(1, -(-work // THREADS)), most)
@@ -51,12 +51,12 @@ def launch(name: str, work: int, frames: int, *arguments: Any) -> None:
 
 
 def letter(array: Any) -> str:
-    """Type of an array as kernels are named by: ``u16``."""
+    """Type of an array as it stands in the name of a kernel, such as ``u16``."""
     return f"{array.dtype.kind}{8 * array.dtype.itemsize}"
 
 
 def check(array: Any, name: str, *dtypes: str) -> None:
-    """TypeError or ValueError unless it is an array of the current device and of an allowed type."""
+    """Raise TypeError or ValueError unless it is an array of the current device and an allowed type."""
     if not isinstance(array, cupy.ndarray):
         raise TypeError(
             f"{name} is a {type(array).__module__}.{type(array).__name__}; a cupy.ndarray is needed"
@@ -69,7 +69,7 @@ def check(array: Any, name: str, *dtypes: str) -> None:
 
 
 def strides_of(array: Any, name: str) -> tuple[int, int]:
-    """Elements from frame to frame of ``(T, n)`` or ``(bands, T, n)``, and from band to band."""
+    """Strides of ``(T, n)`` or ``(bands, T, n)`` in elements: from frame to frame, from band to band."""
     size, pixels = array.dtype.itemsize, array.shape[-1]
     if pixels > 1 and array.strides[-1] != size:
         raise ValueError(
@@ -83,37 +83,37 @@ def strides_of(array: Any, name: str) -> tuple[int, int]:
 
 
 def contiguous(array: Any, name: str) -> None:
-    """ValueError unless its elements follow each other."""
+    """Raise ValueError unless the array is C-contiguous."""
     if not array.flags.c_contiguous:
         raise ValueError(f"{name}: strides {array.strides} for shape {array.shape}; it must be contiguous")
 
 
 def same_shape(one: Any, other: Any) -> None:
-    """ValueError unless two arrays have the same shape."""
+    """Raise ValueError unless two arrays have the same shape."""
     if one.shape != other.shape:
         raise ValueError(f"shapes {one.shape} and {other.shape} differ")
 
 
 def u32(number: int) -> np.uint32:
-    """A number modulo 2**32."""
+    """Number modulo 2**32."""
     return np.uint32(int(number) & 0xFFFFFFFF)
 
 
 class Rows(NamedTuple):
-    """Rows of pixels that a kernel walks: the frames of one band after those of another."""
+    """Rows of pixels that a kernel walks: the frames of each band in turn."""
 
     frames: int
     pixels: int
     given: tuple[Any, ...]
-    """For the kernel, after its input: its strides, frames of a band, frames of all, pixels."""
+    """Arguments after the input: its strides, frames per band, frames in all, pixels."""
     out: tuple[Any, ...]
-    """For the kernel, after its output: its strides."""
+    """Arguments after the output: its strides."""
 
 
 def rows_of(one: Any, other: Any, *strides: int) -> Rows:
     """Strides and counts of two arrays ``(T, n)`` or ``(bands, T, n)``; one long row where frames touch.
 
-    ``strides`` are steps of a sample's number from frame to frame, for kernels that count samples.
+    ``strides`` are steps of the sample index from frame to frame, for kernels that number samples.
     """
     same_shape(one, other)
     (a, a_band), (b, b_band) = strides_of(one, "input"), strides_of(other, "out")

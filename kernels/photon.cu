@@ -1,13 +1,14 @@
-// The kernels on the GPU: the same functions as reference.py and cpu.py. Here are those of values and codes;
-// predictors.cu and residuals.cu go on, and all three are compiled as one source.
+// CUDA kernels of values and codes: the functions of reference.py and cpu.py.
+// predictors.cu and residuals.cu continue this file; all three are compiled as one source.
 //
-// One source, three compilers: NVRTC (through CuPy), nvcc, and g++ behind tests/cuda_host/shim.h, which runs
-// it thread by thread where there is no GPU. Hence: no toolkit includes, extern "C" kernels of one fixed block
-// size, static shared memory, integers wherever something is decided, and no float arithmetic that a compiler
-// may contract or flush (CuPy compiles everything with -ftz=true).
+// Three compilers take it: NVRTC (through CuPy), nvcc, and g++ behind tests/support/shim.h, which runs it
+// thread by thread where there is no GPU. Hence it has no toolkit includes, extern "C" kernels of one fixed
+// block size, static shared memory, integers wherever something is decided, and no float arithmetic that a
+// compiler may contract or flush (CuPy compiles everything with -ftz=true).
 //
-// Most kernels take bands of frames of pixels, with strides from frame to frame and band to band, in elements.
-// blockIdx.y walks the frames of all bands and blockIdx.x the pixels, in grid strides, so any grid gives the result.
+// Most kernels take bands of frames of pixels, with strides from frame to frame and from band to band in
+// elements. blockIdx.y walks the frames of all bands and blockIdx.x the pixels, in grid strides, so that
+// every grid gives the same result.
 
 typedef signed char i8;
 typedef unsigned char u8;
@@ -30,14 +31,15 @@ typedef double f64;
 DEVICE u64 thread_index() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
 DEVICE u64 thread_count() { return (u64)gridDim.x * blockDim.x; }
 
-// Where frame k lies, counted through all bands of `per` frames each.
+// Offset of frame k, where frames are numbered through all bands of `per` frames each.
 struct Rows {
     u64 frame, band;
     u32 per;
     DEVICE u64 operator()(u32 k) const { return k / per * band + k % per * frame; }
 };
 
-// The number of the first sample of frame k: bands go on within a frame, frames are `stride` apart.
+// Index of the first sample of frame k: within a frame it continues from band to band; frames are `stride`
+// apart.
 DEVICE u32 number_of(u32 k, u32 per, u64 pixels, u32 first, u32 stride)
 {
     return first + k / per * (u32)pixels + k % per * stride;
@@ -46,7 +48,8 @@ DEVICE u32 number_of(u32 k, u32 per, u64 pixels, u32 first, u32 stride)
 struct Sum { static DEVICE u64 of(u64 a, u64 b) { return a + b; } };
 struct Max { static DEVICE u64 of(u64 a, u64 b) { return a > b ? a : b; } };
 
-// The block's total, in thread 0. Every thread of the block must come here; `partial` holds one value a warp.
+// The total of a block, in thread 0. Every thread of the block must call it; `partial` holds a value per
+// warp.
 template <class Combine>
 DEVICE u64 block_total(u64 value, u64* partial)
 {
@@ -61,7 +64,7 @@ DEVICE u64 block_total(u64 value, u64* partial)
 
 // ---- extent ----------------------------------------------------------------------------------------------
 
-// Keys order as their values do, whatever the type, so that one integer atomic serves all.
+// Unsigned keys in the order of their values, so that one integer atomic serves every type.
 const u64 TOP = 1ull << 63;
 template <class T> DEVICE u64 sign_of() { return (T)-1 < (T)0 ? TOP : 0; }
 template <class T> DEVICE u64 key(T value) { return (u64)(i64)value ^ sign_of<T>(); }
@@ -87,7 +90,8 @@ template <> DEVICE f32 from_key<f32>(u64 k)
 DEVICE bool is_finite(f64 value) { return ((u64)__double_as_longlong(value) >> 52 & 0x7ff) != 0x7ff; }
 DEVICE bool is_finite(f32 value) { return (__float_as_uint(value) >> 23 & 0xff) != 0xff; }
 
-// found: greatest complement of a key, greatest key, values not finite; the host sets all three to 0.
+// found: greatest complement of a key, greatest key, number of values that are not finite. The host zeroes
+// it.
 template <class T>
 DEVICE void extent(const T* __restrict__ values, Rows at, u32 frames, u64 pixels, u64* found)
 {
@@ -155,15 +159,15 @@ KERNEL phase(const u32* index, u64 count, u32 seed, u32* out)
 
 const u32 CACHE_BYTES = 16384;
 
-// Neighbouring samples moved by one instruction of up to 16 bytes.
+// Neighbouring samples that one instruction of up to 16 bytes moves.
 template <class T, int N>
 struct alignas(N * sizeof(T) > 16 ? 16 : N * sizeof(T)) Pack { T item[N]; };
 
 template <class T, int N>
 DEVICE bool aligned(const T* at) { return (u64)at % alignof(Pack<T, N>) == 0; }
 
-// `table` has `size` entries; its first 16 KiB are read from shared memory. An index beyond the table, which
-// only damaged data has, reads the last entry: a fault would end the context, and the checksum names it.
+// `table` has `size` entries; its first 16 KiB are read from shared memory. Only damaged data has an index
+// beyond the table. It reads the last entry, since a fault would end the context; the checksum detects it.
 template <class In, class Out>
 DEVICE void lookup(const In* __restrict__ in, Rows in_at, u32 frames, u64 pixels,
                    const Out* __restrict__ table, u32 size, Out* __restrict__ out, Rows out_at)
@@ -194,7 +198,7 @@ DEVICE void lookup(const In* __restrict__ in, Rows in_at, u32 frames, u64 pixels
     }
 }
 
-// One table per phase, `size` entries each, one after the other.
+// One table per phase, one after another, `size` entries each.
 template <class In, class Out>
 DEVICE void lookup_phased(const In* __restrict__ in, Rows in_at, u32 frames, u64 pixels,
                           const Out* __restrict__ tables, u32 size, u32 seed, u32 first, u32 stride,
@@ -246,7 +250,7 @@ SUBTRACT(i8) SUBTRACT(u8) SUBTRACT(i16) SUBTRACT(u16) SUBTRACT(i32) SUBTRACT(u32
 
 template <class T> DEVICE f64 widened(T value) { return (f64)value; }
 
-// By its bits: under -ftz=true the conversion instruction would turn subnormal numbers into 0.
+// Converts by bits, because under -ftz=true the conversion instruction turns subnormal numbers into 0.
 DEVICE f64 widened(f32 value)
 {
     const u32 bits = __float_as_uint(value), exponent = bits >> 23 & 0xff, fraction = bits & 0x7fffffu;
@@ -258,7 +262,7 @@ DEVICE f64 widened(f32 value)
     return __longlong_as_double((i64)((u64)(bits >> 31) << 63 | wide << 52 | (u64)fraction << 29));
 }
 
-// Greatest k with thresholds[k] <= value, from a guess that may be wrong by anything: it costs steps only.
+// Greatest k with thresholds[k] <= value. A wrong guess costs steps, not correctness.
 DEVICE u32 code_of(f64 value, const f64* __restrict__ thresholds, u32 last, const f64* __restrict__ model,
                    u32 row)
 {
@@ -272,7 +276,7 @@ DEVICE u32 code_of(f64 value, const f64* __restrict__ thresholds, u32 last, cons
     return k;
 }
 
-// `thresholds` (rows, size): one row, or one per phase.
+// `thresholds` is (rows, size), with one row, or one per phase.
 template <class In, class Out>
 DEVICE void threshold(const In* __restrict__ in, Rows in_at, u32 frames, u64 pixels,
                       const f64* __restrict__ thresholds, u32 rows, u32 size, const f64* __restrict__ model,
@@ -299,7 +303,7 @@ THRESHOLD(i64) THRESHOLD(u64) THRESHOLD(f32) THRESHOLD(f64)
 
 // ---- codes_from_labels -----------------------------------------------------------------------------------
 
-// `strange` counts labels that are no multiple of step; the host sets it to 0.
+// `strange` counts labels that are not a multiple of step; the host sets it to 0.
 KERNEL codes_from_labels(const f64* labels, u64 count, f64 step, i32* out, u64* strange)
 {
     SHARED(u64, partial, THREADS / 32);
@@ -316,7 +320,7 @@ KERNEL codes_from_labels(const f64* labels, u64 count, f64 step, i32* out, u64* 
 
 // ---- checksum --------------------------------------------------------------------------------------------
 
-// Adds to `total`.
+// Adds the checksum to `total`.
 template <class Code>
 DEVICE void checksum(const Code* __restrict__ codes, Rows at, u32 frames, u64 pixels, u32 first, u32 stride,
                      u64* total)

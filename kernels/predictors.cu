@@ -1,6 +1,6 @@
-// The kernels that predict codes and restore them; goes on where photon.cu ends, which says more.
+// CUDA kernels that predict codes and restore them. This file continues photon.cu.
 
-// ---- predictors: what they share -------------------------------------------------------------------------
+// ---- shared by all predictors ----------------------------------------------------------------------------
 
 template <class Code> struct Width;
 template <> struct Width<u8> { typedef i8 Signed; typedef i32 Number; };    // 8-bit codes: 32 bits hold a mix
@@ -52,8 +52,8 @@ MEAN(u8) MEAN(u16)
 
 // ---- predict_past, restore_past, predict_full: one launch per frame --------------------------------------
 
-// Where a pixel's band lies. Memory holds band after band, each (frames, its rows, columns), as a payload does;
-// planes of means hold row after row.
+// Place of a pixel's band. Memory holds band after band, each (frames, its rows, columns), as a payload does.
+// Planes of means hold row after row.
 struct Band {
     u32 first, rows;   // of the chunk
     u64 start, frame;  // elements before the band, and in one of its frames
@@ -67,7 +67,7 @@ struct Band {
     }
 };
 
-// A pixel and its neighbours as offsets into a frame of its band, the band's edges replicated.
+// Offsets of a pixel and its neighbours in a frame of its band; the edges of the band are replicated.
 struct Around {
     u32 here, north, south, west, east, north_west, north_east, south_west, south_east;
     bool top, left, right;
@@ -91,7 +91,7 @@ struct Around {
     }
 };
 
-// Weighted mix of the frames before. Nothing comes before frame 0: its mean and previous frame are 0.
+// Weighted sum of the frames before. The mean and the previous frame of frame 0 are 0.
 template <class Code>
 DEVICE typename Width<Code>::Number past_mix(const i32* __restrict__ w, bool any, const i32* mean,
                                              const Code* previous, const Around& at)
@@ -111,7 +111,7 @@ DEVICE typename Width<Code>::Number past_mix(const i32* __restrict__ w, bool any
     return total;
 }
 
-// The same with a weight for each neighbour of the mean.
+// Weighted sum of the frames before, with a weight for each neighbour of the mean.
 template <class Code>
 DEVICE typename Width<Code>::Number each_mix(const i32* __restrict__ w, bool any, const i32* mean,
                                              const Code* previous, const Around& at)
@@ -131,8 +131,7 @@ DEVICE typename Width<Code>::Number each_mix(const i32* __restrict__ w, bool any
     return total;
 }
 
-// Weighted mix of the current frame so far; beyond the band's edge the mean of the nearest pixel stands in.
-// The pixel to the left has a part of its own: it is all that a pixel of a row waits for.
+// Weighted code to the left. Beyond the edge of the band, the mean of the nearest pixel is used.
 template <class Code>
 DEVICE typename Width<Code>::Number west_mix(const i32* __restrict__ w, bool any, const i32* mean, const Code* now,
                                              const Around& at)
@@ -141,6 +140,7 @@ DEVICE typename Width<Code>::Number west_mix(const i32* __restrict__ w, bool any
     return (Number)w[11] * (!at.left ? now[at.west] << 7 : any ? mean[at.west] : 0);
 }
 
+// Weighted codes of the row above in the current frame, with the same rule at the edges.
 template <class Code>
 DEVICE typename Width<Code>::Number above_mix(const i32* __restrict__ w, bool any, const i32* mean,
                                               const Code* now, const Around& at)
@@ -154,7 +154,7 @@ DEVICE typename Width<Code>::Number above_mix(const i32* __restrict__ w, bool an
 
 enum Mode { PREDICT_PAST, RESTORE_PAST, PREDICT_FULL, RESTORE_FULL };
 
-// What the kernels of a mix are given.
+// Arguments of the kernels of past and full.
 template <class Code>
 struct Mix {
     const Code* in;
@@ -164,8 +164,8 @@ struct Mix {
     Code* out;
 };
 
-// One pixel of frame t. `means` holds two planes: the mean before frame t lies in plane t % 2, and the mean
-// after it goes into the other, where no pixel of frame t reads.
+// One pixel of frame t. `means` holds two planes. The mean before frame t is in plane t % 2; the mean after
+// it goes to the other plane, which no pixel of frame t reads.
 template <class Code, int MODE>
 DEVICE void mix_pixel(const Mix<Code>& mix, u32 t, u32 row, u32 column)
 {
@@ -201,10 +201,11 @@ DEVICE void mix_frame(const Mix<Code>& mix, u32 t)
 
 // ---- restore_full: one launch per diagonal of tiles ------------------------------------------------------
 
-// Pixel (t, row, column) is restored in step column + 2*row + 4*t of its band: after its west (1 step before),
-// north-east (1), north (2), north-west (3), and after (t - 1, row + 1, column + 1) (1 step before). What it
-// overwrites in `means` was last read one step before. A tile is `steps` steps of `group` frames of a band, and
-// needs the same frames' tile before it and the same steps of the group before it: hence the diagonals.
+// Pixel (t, row, column) is restored in step column + 2*row + 4*t of its band: after its west (1 step
+// before), north-east (1), north (2), north-west (3), and after (t - 1, row + 1, column + 1) (1 step before).
+// The entry of `means` that it overwrites was last read one step before. A tile is `steps` steps of `group`
+// frames of a band. It needs the tile before it of the same frames, and the same steps of the group before:
+// hence diagonals.
 template <class Code>
 DEVICE void wavefront(const Mix<Code>& mix, u32 diagonal, u32 group, u32 steps)
 {

@@ -1,9 +1,9 @@
-"""The kernels in plain NumPy: slow, obvious, the definition the twins must equal bit for bit.
+"""Kernels in plain NumPy: the slow, obvious definition that the other versions equal bit for bit.
 
-Shapes: ``T`` frames, ``n`` pixels, ``R`` rows, ``C`` columns. The caller allocates every
-output. Codes are unsigned and relative to a chunk's base. ``index`` counts the samples of
-a chunk in C order: sample ``(t, i)`` of a block has index ``first + t*stride + i``.
-Integer arithmetic is exact (64 bits) unless a line says ``uint32``, which wraps.
+Shapes: ``T`` frames, ``n`` pixels, ``R`` rows, ``C`` columns. The caller allocates every output. Codes are
+unsigned and relative to the base of their chunk. Samples of a chunk are numbered in C order: sample
+``(t, i)`` of a block has the index ``first + t*stride + i``. Integer arithmetic is exact (64 bits) except
+where a line says ``uint32``, which wraps.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ WEIGHT = 8
 """Fraction bits of a predictor weight; 256 is 1."""
 
 ESCAPE = 15
-"""Half a byte that says: more than fits, see the escapes."""
+"""Half byte that marks a residual of 15 or more, which continues in the escapes."""
 
 TERMS = 11
 """Predictor inputs: mean and its vertical, horizontal, diagonal neighbours; previous frame and its
 four neighbours; west, north, north-west, north-east in the current frame; 1."""
 
 MIX = 16
-"""The same with each neighbour of the mean by itself: mean and its north, south, west, east, north-west,
-north-east, south-west, south-east; previous frame and its four neighbours; four of the current frame; 1."""
+"""Predictor inputs with a weight for each neighbour of the mean: mean and its north, south, west, east,
+north-west, north-east, south-west, south-east; previous frame and its four neighbours; four of the current
+frame; 1."""
 
 
 def extent(values: NDArray, out: NDArray) -> None:
-    """Least and greatest finite value into ``out[0:2]``, the number of others into ``out[2]``.
+    """Write the least and greatest finite value to ``out[0:2]``, the number of other values to ``out[2]``.
 
-    ``values`` 1-D of any supported dtype, ``out`` 3 of the same. With nothing finite,
-    ``out[0:2]`` are not touched.
+    ``values`` is 1-D of any supported dtype; ``out`` has 3 elements of the same dtype. ``out[0:2]`` stay as
+    they are if no value is finite.
     """
     finite = values[np.isfinite(values)]
     if finite.size:
@@ -42,7 +43,7 @@ def extent(values: NDArray, out: NDArray) -> None:
 
 
 def phase(index: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
-    """Which of 16 phases a sample has: the top bits of a 32-bit mix of index and seed (uint32)."""
+    """Phase of a sample, 0 to 15: the top four bits of a 32-bit hash of index and seed (uint32)."""
     with np.errstate(over="ignore"):
         h = index * np.uint32(0x9E3779B1) + np.uint32(seed)
         h ^= h >> np.uint32(16)
@@ -59,29 +60,29 @@ def _indices(shape: tuple[int, int], first: int, stride: int) -> NDArray[np.uint
 
 
 def forward_lut(patterns: NDArray, lut: NDArray, out: NDArray) -> None:
-    """``out[t, i] = lut[patterns[t, i]]``; patterns uint8 or uint16 ``(T, n)``."""
+    """Look up codes: ``out[t, i] = lut[patterns[t, i]]``, patterns uint8 or uint16 ``(T, n)``."""
     out[...] = lut[patterns]
 
 
 def forward_lut_phased(
     patterns: NDArray, luts: NDArray, seed: int, first: int, stride: int, out: NDArray
 ) -> None:
-    """As :func:`forward_lut` with one table per phase, ``luts (16, 2**bits)``."""
+    """Look up codes like :func:`forward_lut`, with one table per phase, ``luts (16, 2**bits)``."""
     out[...] = luts[phase(_indices(patterns.shape, first, stride), seed), patterns]
 
 
 def subtract(values: NDArray, base: int, out: NDArray) -> None:
-    """``out = values - base``, integers ``(T, n)``; every difference fits the unsigned ``out``."""
+    """Subtract ``base`` from integers ``(T, n)``; every difference fits the unsigned ``out``."""
     out[...] = values.astype(np.int64) - np.int64(base)
 
 
 def forward_thresholds(
     values: NDArray, thresholds: NDArray[np.float64], model: NDArray[np.float64], base: int, out: NDArray
 ) -> None:
-    """Codes of wide values: ``k - base`` for the greatest ``k`` with ``thresholds[k - base] <= value``.
+    """Find codes of wide values: ``k - base`` for the greatest ``k`` with ``thresholds[k - base] <= value``.
 
-    ``model`` serves faster twins as a first guess and decides nothing. Every value
-    is at least ``thresholds[0]``.
+    ``model`` gives the faster versions a first guess; it does not change the result. Every value is at
+    least ``thresholds[0]``.
     """
     out[...] = np.searchsorted(thresholds, values.astype(np.float64), side="right") - 1
 
@@ -95,7 +96,7 @@ def forward_thresholds_phased(
     stride: int,
     out: NDArray,
 ) -> None:
-    """As :func:`forward_thresholds` with one row of thresholds per phase."""
+    """Find codes like :func:`forward_thresholds`, with one row of thresholds per phase."""
     phases = phase(_indices(values.shape, first, stride), seed)
     for row in range(thresholds.shape[0]):
         codes = np.searchsorted(thresholds[row], values.astype(np.float64), side="right") - 1
@@ -103,17 +104,17 @@ def forward_thresholds_phased(
 
 
 def inverse(codes: NDArray, table: NDArray, out: NDArray) -> None:
-    """``out[t, i] = table[codes[t, i]]``, ``(T, n)``."""
+    """Look up samples: ``out[t, i] = table[codes[t, i]]``, ``(T, n)``."""
     out[...] = table[codes]
 
 
 def inverse_phased(codes: NDArray, tables: NDArray, seed: int, first: int, stride: int, out: NDArray) -> None:
-    """As :func:`inverse` with one table per phase."""
+    """Look up samples like :func:`inverse`, with one table per phase."""
     out[...] = tables[phase(_indices(codes.shape, first, stride), seed), codes]
 
 
 def codes_from_labels(labels: NDArray[np.float64], step: float, out: NDArray[np.int32]) -> int:
-    """``out = k`` where ``labels == step*k`` exactly; returns how many labels are no such value."""
+    """Set ``out = k`` where ``labels == step*k`` exactly; return the number of other labels."""
     with np.errstate(invalid="ignore"):
         k = np.rint(labels / step)
         on_grid = (np.abs(k) < 2.0**31) & (k * step == labels)
@@ -122,7 +123,7 @@ def codes_from_labels(labels: NDArray[np.float64], step: float, out: NDArray[np.
 
 
 def checksum(codes: NDArray, first: int, stride: int) -> int:
-    """Sum, modulo 2**64, of a 32-bit mix of every code and its index. Any one change changes it."""
+    """Sum, modulo 2**64, of a 32-bit hash of every code and its index. Any single change changes it."""
     with np.errstate(over="ignore"):
         h = codes.astype(np.uint32) + _indices(codes.shape, first, stride) * np.uint32(0x9E3779B1)
         h ^= h >> np.uint32(16)
@@ -132,7 +133,7 @@ def checksum(codes: NDArray, first: int, stride: int) -> int:
 
 
 def _zigzag(difference: NDArray, dtype: np.dtype) -> NDArray:
-    """Differences, wrapped to the width of a code, as small unsigned numbers: 0, -1, 1, -2, ..."""
+    """Fold differences, wrapped to the width of a code, to unsigned numbers: 0, -1, 1, -2 to 0, 1, 2, 3."""
     signed = difference.astype(f"i{dtype.itemsize}").astype(np.int64)
     return ((signed << 1) ^ (signed >> 63)).astype(dtype)
 
@@ -143,15 +144,15 @@ def _unzigzag(residuals: NDArray) -> NDArray[np.int64]:
 
 
 def _follow(mean: NDArray[np.int64], now: NDArray, rate: int) -> NDArray[np.int64]:
-    """The running mean after one more frame; ``rate`` in 1/128."""
+    """Running mean after one more frame; ``rate`` is in 1/128."""
     return mean + (((now.astype(np.int64) << FRACTION) - mean) * int(rate) + 64 >> 7)
 
 
 def predict_mean(codes: NDArray, rates: NDArray[np.int32], first: int, state: NDArray, out: NDArray) -> None:
     """Residuals of codes ``(T, n)`` against the running mean of the frames before.
 
-    ``first`` predicts frame 0; ``rates[t]`` (in 1/128) is how far frame ``t`` moves the mean.
-    ``state`` is the twins' scratch memory, int32 of at least ``n``.
+    ``first`` predicts frame 0. ``rates[t]`` (in 1/128) is the share by which frame ``t`` moves the mean.
+    ``state`` is scratch memory of the other versions, int32 of at least ``n``.
     """
     mean = np.full(codes.shape[1], int(first) << FRACTION, np.int64)
     for t, frame in enumerate(codes):
@@ -188,9 +189,9 @@ def predict_past(
 ) -> None:
     """Residuals of codes ``(T, R, C)`` against a weighted mix of past frames and their neighbours.
 
-    ``weights (2, 11)``: row 0 for frame 0, row 1 for the others; the four of the current
-    frame are not used. Edges are replicated. ``state`` is the twins' scratch memory,
-    int32 ``(3, R + 2, C + 2)``. Weighted terms stay below 2**31 (see FORMAT.md, "Weights").
+    ``weights (2, 11)`` has row 0 for frame 0 and row 1 for the others; the four weights of the current frame
+    are not used. Edges are replicated. ``state`` is scratch memory of the other versions, int32
+    ``(3, R + 2, C + 2)``. Weighted terms stay below 2**31 (see FORMAT.md, "Weights").
     """
     mean = np.zeros(codes.shape[1:], np.int64)
     previous = mean
@@ -236,7 +237,7 @@ def _mix_terms(mean: NDArray[np.int64], previous: NDArray[np.int64]) -> list[NDA
 def _full_prediction(
     terms: list[NDArray[np.int64]], now: NDArray[np.int64], w: NDArray[np.int64], r: int, c: int
 ) -> int:
-    """Mix for one pixel; ``now`` is the current frame so far, framed by the mean's edge."""
+    """Prediction of one pixel; ``now`` is the current frame so far, bordered by the mean's edge."""
     total = int(w[15]) << FRACTION
     for weight, term in zip(w[:11], terms, strict=True):
         total += int(weight) * int(term[r, c])
@@ -249,10 +250,10 @@ def _full_prediction(
 def predict_full(
     codes: NDArray, weights: NDArray[np.int32], rates: NDArray[np.int32], state: NDArray, out: NDArray
 ) -> None:
-    """As :func:`predict_past`, and the current frame's west, north, north-west and north-east.
+    """Predict like :func:`predict_past`, also from west, north, north-west and north-east in the frame.
 
-    ``weights (T, 16)``: a row for each frame. Beyond the block's edge the running mean of the nearest
-    pixel stands in.
+    ``weights (T, 16)`` has a row for each frame. Beyond the edge of the block, the running mean of the
+    nearest pixel is used.
     """
     mean = np.zeros(codes.shape[1:], np.int64)
     previous = mean
@@ -287,11 +288,11 @@ def restore_full(
 def pack(
     residuals: NDArray, segment: int, nibbles: NDArray[np.uint8], escapes: NDArray, counts: NDArray[np.int64]
 ) -> None:
-    """Residuals ``(n,)`` two to a byte, the first in the low half; an odd last one stands alone.
+    """Pack residuals ``(n,)`` two to a byte, the first in the low half; an odd last one has its own byte.
 
-    15 stands for 15 and more: such residuals follow, less 15, in ``escapes (segments, segment)``, a row
-    for every ``segment`` (even) of residuals, and ``counts (segments,)`` says how many; the rest of a row is
-    arbitrary.
+    A half byte of 15 marks a residual of 15 or more. What exceeds 15 goes to ``escapes (segments, segment)``,
+    which has a row for every ``segment`` (even) residuals; ``counts (segments,)`` is the length of each row.
+    The rest of a row is arbitrary.
     """
     short = np.minimum(residuals, 15).astype(np.uint8)
     nibbles[...] = short[0::2]
@@ -306,10 +307,10 @@ def pack(
 def unpack(
     nibbles: NDArray[np.uint8], escapes: NDArray, starts: NDArray[np.int64], segment: int, out: NDArray
 ) -> int:
-    """Inverse of :func:`pack`; the escapes of segment ``s`` are ``escapes[starts[s] : starts[s + 1]]``.
+    """Unpack what :func:`pack` packed; segment ``s`` has ``escapes[starts[s] : starts[s + 1]]``.
 
-    Returns how many segments have more or fewer nibbles of 15 than that, or a last half byte that is
-    not 0; their residuals are arbitrary.
+    Return the number of segments whose count of half bytes of 15 differs from their number of escapes,
+    plus one if an unused last half byte is not 0. The residuals of such segments are arbitrary.
     """
     short = np.stack([nibbles & 15, nibbles >> 4], 1).reshape(-1)
     strange = int(out.size % 2 == 1 and short[-1] != 0)
@@ -331,17 +332,18 @@ def _levels(codes: NDArray, residuals: NDArray, count: int) -> NDArray[np.int64]
 
 
 def count_levels(codes: NDArray, residuals: NDArray, counts: NDArray[np.int64]) -> None:
-    """How many samples of ``(T, R, C)`` have each level: what was predicted, at most ``counts.size - 1``.
+    """Count the samples of ``(T, R, C)`` at each level.
 
-    A prediction is taken as an unsigned number of the code's width, as it wraps.
+    The level of a sample is its prediction, as an unsigned number of the code's width (it wraps), at most
+    ``counts.size - 1``.
     """
     counts[...] = np.bincount(_levels(codes, residuals, counts.size), minlength=counts.size)
 
 
 def sort_levels(codes: NDArray, residuals: NDArray, places: NDArray[np.int64], out: NDArray) -> None:
-    """Residuals ``(T, R, C)`` to ``out (n,)``, those of one level together, in order.
+    """Sort residuals ``(T, R, C)`` by level into ``out (n,)``; the order within a level stays.
 
-    ``places[level]`` is where the first one of a level goes, and afterwards the place after the last.
+    ``places[level]`` is the index of a level's first residual, and on return the index after its last.
     """
     levels, flat = _levels(codes, residuals, places.size), residuals.ravel()
     for level in range(places.size):
@@ -358,10 +360,10 @@ def restore_full_sorted(
     state: NDArray,
     out: NDArray,
 ) -> int:
-    """As :func:`restore_full`, from residuals ``(n,)`` that :func:`sort_levels` put in order.
+    """Restore like :func:`restore_full`, from residuals ``(n,)`` sorted by :func:`sort_levels`.
 
-    ``places (2, levels)``: where the next residual of each level lies, which moves, and where they end.
-    Returns how many were missing; a missing one is taken as 0.
+    ``places (2, levels)`` holds the index of each level's next residual, which advances, and of its end.
+    Return the number of missing residuals, which count as 0.
     """
     mean = np.zeros(out.shape[1:], np.int64)
     previous, missing, last = mean, 0, places.shape[1] - 1

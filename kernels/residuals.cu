@@ -1,11 +1,11 @@
-// The kernels that store residuals in less room: packed, sorted. Goes on where predictors.cu ends.
+// CUDA kernels that pack and sort residuals. This file continues predictors.cu.
 
-// ---- pack, unpack: a block for each segment, tile after tile, so that escapes keep their order ------------
+// ---- pack, unpack: one block per segment, tile after tile, so that escapes keep their order ---------------
 
-const u32 RUN = 8;  // neighbouring residuals that a thread takes: four bytes of nibbles
+const u32 RUN = 8;  // neighbouring residuals per thread: four bytes of nibbles
 const u32 ESCAPE = 15;
 
-// The counts of all threads before this one; `total`: those of all. Every thread of the block must come here.
+// Sum of the counts of all threads before this one; `total` is that of all. Every thread must call it.
 DEVICE u32 block_before(u32 count, u32* partial, u32& total)
 {
     const u32 lane = threadIdx.x % 32, own_warp = threadIdx.x / 32;
@@ -25,7 +25,7 @@ DEVICE u32 block_before(u32 count, u32* partial, u32& total)
     return before + sum - count;
 }
 
-// Neighbours, by one instruction where all are there and aligned; those beyond `count` read as 0.
+// Read neighbours, by one instruction if all exist and are aligned; those beyond `count` are 0.
 template <class T, u32 N>
 DEVICE Pack<T, N> neighbours(const T* at, u32 count)
 {
@@ -48,13 +48,13 @@ DEVICE void put_neighbours(T* at, u32 count, const Pack<T, N>& given)
         if (j < count) at[j] = given.item[j];
 }
 
-// How many of a run that begins at `begin` lie within `length`.
+// Number of residuals of the run from `begin` that lie within `length`.
 DEVICE u32 run_within(u32 begin, u32 length)
 {
     return begin >= length ? 0 : length - begin < RUN ? length - begin : RUN;
 }
 
-// `segment` is even, so that no byte has nibbles of two segments.
+// `segment` is even, so that no byte holds nibbles of two segments.
 template <class Code>
 DEVICE void pack(const Code* __restrict__ residuals, u64 size, u32 segment, u8* __restrict__ nibbles,
                  Code* __restrict__ escapes, i64* __restrict__ counts)
@@ -87,7 +87,7 @@ DEVICE void pack(const Code* __restrict__ residuals, u64 size, u32 segment, u8* 
     }
 }
 
-// Adds to `strange`. Whatever `starts` says, only `escaped` escapes are read.
+// Adds to `strange`. Never reads beyond the `escaped` escapes, whatever `starts` holds.
 template <class Code>
 DEVICE void unpack(const u8* __restrict__ nibbles, const Code* __restrict__ escapes, u64 escaped,
                    const i64* __restrict__ starts, u64 size, u32 segment, Code* __restrict__ out, u64* strange)
@@ -128,7 +128,7 @@ DEVICE void unpack(const u8* __restrict__ nibbles, const Code* __restrict__ esca
     }
 }
 
-// Rows of `escapes` one after the other: segment s from starts[s] on.
+// Joins the rows of `escapes`; segment s begins at starts[s].
 template <class Code>
 DEVICE void join_escapes(const Code* __restrict__ escapes, const i64* __restrict__ starts, u64 segments, u32 segment,
                          Code* __restrict__ out)
@@ -155,14 +155,14 @@ const u32 NO_LEVEL = 0xffffffffu;
 template <class Code>
 DEVICE u32 level_of(Code predicted, u32 levels) { return predicted < levels ? predicted : levels - 1; }
 
-// The level of sample i; a lane beyond the samples has none, and goes with the others of its warp all the same.
+// Level of sample i; NO_LEVEL for a lane beyond the samples, which still takes part in its warp's operations.
 template <class Code>
 DEVICE u32 level_at(const Code* __restrict__ codes, const Code* __restrict__ residuals, u64 i, u64 size, u32 levels)
 {
     return i < size ? level_of<Code>((Code)((i32)codes[i] - unzigzag(residuals[i])), levels) : NO_LEVEL;
 }
 
-// Adds to `table`: for each `run` (a multiple of 32) of samples, how many have each of the levels.
+// Adds to `table` the number of samples at each level, for each `run` (a multiple of 32) of samples.
 template <class Code>
 DEVICE void count_levels(const Code* __restrict__ codes, const Code* __restrict__ residuals, u64 size, u32 levels,
                          u64 run, u64* table)
@@ -176,7 +176,7 @@ DEVICE void count_levels(const Code* __restrict__ codes, const Code* __restrict_
     }
 }
 
-// From counts to places: where the first of each level and run goes. `places` moves past the last of each level.
+// Turns counts into the index of the first sample of each level and run. `places` advances past each level.
 KERNEL place_runs(u64* table, u64 runs, u32 levels, i64* places)
 {
     for (u64 level = thread_index(); level < levels; level += thread_count()) {
@@ -190,7 +190,7 @@ KERNEL place_runs(u64* table, u64 runs, u32 levels, i64* places)
     }
 }
 
-// A warp walks a run, 32 samples at a time; `table` holds where its next of each level goes.
+// A warp walks a run, 32 samples at a time; `table` holds the index of its next sample at each level.
 template <class Code>
 DEVICE void sort_levels(const Code* __restrict__ codes, const Code* __restrict__ residuals, u64 size, u32 levels,
                         u64 run, u64* table, Code* __restrict__ out)

@@ -532,8 +532,8 @@ MUTANTS = (
     Mutant(
         "piece thought to be there already",
         CODER,
-        "if self._held != (first, stop):",
-        "if self._held is None:",
+        "if self._on_device != (first, stop):",
+        "if self._on_device is None:",
         P,
     ),
     Mutant(
