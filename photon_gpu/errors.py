@@ -1,8 +1,7 @@
-"""Every error photon_gpu raises, one class per kind.
+"""Errors and warnings of photon_gpu.
 
-All derive from :class:`PhotonError` and from the built-in exception a caller
-would expect, so ``except ValueError`` keeps working. Messages say what
-arrived, what is allowed, and what to do.
+Every error derives from :class:`PhotonError` and from the built-in exception that a caller would expect, so
+``except ValueError`` keeps working. A message says what arrived, what is allowed, and what to do.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ import queue
 
 
 class PhotonError(Exception):
-    """Base of every error raised on purpose by photon_gpu."""
+    """Base class of all errors of photon_gpu."""
 
 
 class InvalidInputError(PhotonError, ValueError):
-    """A value, shape or parameter that cannot be encoded as asked."""
+    """A value, a shape or a parameter is not allowed, or cannot be encoded as requested."""
 
 
 class InvalidIndexError(InvalidInputError, IndexError):
-    """An index that a movie, as the array that it is, does not have."""
+    """An index is outside the movie, or no valid index of an array."""
 
 
 class NoiseContradictionError(InvalidInputError):
@@ -27,47 +26,47 @@ class NoiseContradictionError(InvalidInputError):
 
 
 class UnsupportedTypeError(PhotonError, TypeError):
-    """A dtype or object kind that is not a photon-limited movie."""
+    """The dtype or the type of an object is not that of a movie."""
 
 
 class StoreExistsError(PhotonError, FileExistsError):
-    """The destination already holds something and ``overwrite`` was not given."""
+    """The destination already holds data, and ``overwrite`` is not set."""
 
 
 class StoreNotFoundError(PhotonError, FileNotFoundError):
-    """Nothing that opens as a movie lies at the given place."""
+    """There is no movie at this path or URL."""
 
 
 class CorruptDataError(PhotonError, OSError):
-    """Stored or source bytes are missing, truncated, altered or inconsistent."""
+    """Bytes of a movie or a source are missing, truncated, altered or inconsistent."""
 
 
 class ArchivedError(PhotonError, PermissionError):
-    """The bytes lie in an archive storage class and must be restored before they can be read."""
+    """The bytes are in an archive storage class and must be restored before they can be read."""
 
 
 class UnsupportedVersionError(PhotonError, ValueError):
-    """The store was written by a format this release does not know."""
+    """The store has a format version that this release does not know."""
 
 
 class BackendUnavailableError(PhotonError, RuntimeError):
-    """A backend was named that cannot run here; the message says what to install."""
+    """The requested backend cannot run here; the message says what to install."""
 
 
 class QueueFullError(PhotonError, queue.Full):
-    """A live writer was told to raise rather than to wait, and no frame of this append was taken."""
+    """The queue of a live writer that does not wait is full; no frame of this append was accepted."""
 
 
 class StoreUnavailableError(PhotonError, OSError):
-    """The store does not answer, or refused; in a recording, for so long that it was given up for now."""
+    """The store does not answer or refuses; in a recording, for so long that it stopped trying."""
 
 
 class RecordingError(PhotonError, RuntimeError):
-    """A recording cannot go on; the message says which frames are safe, and where."""
+    """A recording cannot continue; the message says which frames are safe, and where."""
 
 
 class BatchError(PhotonError, RuntimeError):
-    """Some of many movies could not be stored; ``report`` has one line for each, stored or not."""
+    """Some of many movies could not be stored; ``report`` has a line for every movie."""
 
     def __init__(self, message: str, report: object = None) -> None:
         super().__init__(message)
@@ -79,9 +78,9 @@ class PhotonWarning(UserWarning):
 
 
 class FidelityWarning(PhotonWarning):
-    """A movie fails the check that was made while it was stored; its ``.zattrs`` say so.
+    """A movie failed the check during storing; its ``.zattrs`` record this.
 
-    ``warnings.filterwarnings("error", category=photon_gpu.FidelityWarning)`` makes it an error: then
-    :func:`photon_gpu.encode` and DataJoint's insert keep nothing of the movie, and a recording, whose frames
-    exist nowhere else, is kept, marked as failing.
+    ``warnings.filterwarnings("error", category=photon_gpu.FidelityWarning)`` makes it an error. Then
+    :func:`photon_gpu.encode` and DataJoint's insert keep nothing of the movie. A recording, whose frames
+    exist nowhere else, is kept and marked as failing.
     """

@@ -1,4 +1,4 @@
-"""The backend dispatcher: choose CPU or GPU kernels by name, or by where the frames lie."""
+"""Choose the backend, CPU or GPU, by name or by where the frames are."""
 
 from __future__ import annotations
 
@@ -13,20 +13,28 @@ NAMES = ("auto", "numba", "cupy", "numpy")
 def get_backend(name: str = "auto", *, on_gpu: bool = False) -> Backend:
     """Return the backend ``name``.
 
-    ``"numba"`` runs compiled kernels on the CPU, ``"cupy"`` on all CUDA devices (``"cupy:0,2"``: on
-    those), ``"numpy"`` the slow reference. ``"auto"`` takes what suits and says in ``why``: a GPU
-    where frames lie there, or are wanted there (``on_gpu``), else the CPU.
+    Parameters
+    ----------
+    name : str
+        ``"numba"``: compiled kernels on the CPU. ``"cupy"``: all CUDA devices; ``"cupy:0,2"``: devices 0
+        and 2. ``"numpy"``: the slow reference on the CPU. ``"auto"``: a GPU if ``on_gpu``, else the CPU;
+        ``why`` of the backend gives the reason.
+    on_gpu : bool
+        Whether frames come from a GPU, or are to be returned there.
 
     Raises
     ------
+    InvalidInputError
+        ``name`` is none of these, or names a CPU backend although ``on_gpu``.
     BackendUnavailableError
-        A backend was named that cannot run here; the message says what to install.
+        The named backend cannot run here; the message says what to install.
     """
     check_backend_name(name)
     if on_gpu and name in ("numba", "numpy"):
         raise InvalidInputError(
-            f"backend {name!r} works on frames in host memory, and frames on a GPU were given or asked for; "
-            "use backend='cupy' (or 'auto'), or bring frames down yourself with frames.get()"
+            f"backend {name!r} works on frames in host memory, but the frames come from a GPU or are "
+            "requested there; use backend='cupy' (or 'auto'), or copy the frames to host memory with "
+            "frames.get()"
         )
     if name == "auto" and on_gpu:
         return _gpu_backend("cupy", "frames lie, or are wanted, on a GPU")

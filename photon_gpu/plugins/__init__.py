@@ -1,1 +1,1 @@
-"""Photon as a codec of other libraries: numcodecs (Zarr v2) and Zarr v3."""
+"""Photon codecs for numcodecs (Zarr v2) and for Zarr v3."""

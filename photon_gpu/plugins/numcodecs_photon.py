@@ -1,7 +1,7 @@
-"""The photon filter for Zarr v2, found by numcodecs through its entry point.
+"""The photon filter for Zarr v2, which numcodecs finds by its entry point.
 
-With photon_gpu installed, ``zarr.open`` of a compact movie gives its counts, in a process that
-never imports photon_gpu itself.
+If photon_gpu is installed, ``zarr.open`` of a compact movie returns its counts, also in a process that does
+not import photon_gpu itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTy
 
 
 class Photon(Codec):
-    """Values to quantized, predicted codes and back, chunk by chunk.
+    """Encodes chunks of values to quantized, predicted codes, and decodes them.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ class Photon(Codec):
     step : float
         Quantization step, sigma.
     dtype : str
-        Of the values; whatever is encoded must have it.
+        Dtype of the values; encoding refuses any other.
     dither : int, optional
-        Seed of a subtractive dither.
+        Seed of the subtractive dither. None: no dither.
     exact : bool
-        Keep integer values as they are, and only predict.
+        Whether integer values are stored exactly, and only predicted.
     predictor : str or dict
-        ``"none"``, ``"mean"``, ... or the dictionary of a :class:`photon_gpu.Predictor`.
+        Name of a predictor, or the dictionary of a :class:`photon_gpu.Predictor`.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class Photon(Codec):
         )
 
     def encode(self, buf: Any) -> NDArray[np.uint8]:
-        """Payload of one chunk."""
+        """Encode a chunk to its payload."""
         values = ensure_ndarray(buf)
         if values.dtype != self.encoding.dtype:
             raise UnsupportedTypeError(
@@ -97,13 +97,13 @@ class Photon(Codec):
         return coder.encode(native, native.shape, self.encoding, get_backend(), stages=Stages())
 
     def decode(self, buf: Any, out: Any = None) -> NDArray:
-        """Values of one chunk, in the shape it had."""
+        """Decode a payload to values in the shape of their chunk."""
         payload = np.frombuffer(ensure_ndarray(buf).reshape(-1).view(np.uint8), np.uint8)
         header, _ = unpack(payload)
         nbytes = math.prod(header.shape) * np.dtype(self.encoding.dtype).itemsize
         if nbytes > MAX_BYTES:
             raise CorruptDataError(
-                f"a chunk of shape {header.shape} would take {nbytes:,} bytes; no chunk does"
+                f"a chunk of shape {header.shape} would take {nbytes:,} bytes; the limit is {MAX_BYTES:,}"
             )
         values = coder.decode(
             payload, header.shape, self.encoding, get_backend(), what=np.dtype(self.encoding.dtype)
@@ -111,7 +111,7 @@ class Photon(Codec):
         return np.asarray(ndarray_copy(values, out))
 
     def get_config(self) -> dict[str, Any]:
-        """Configuration that survives JSON; ``Codec.from_config`` takes it back."""
+        """Configuration that can be written as JSON, for ``Codec.from_config``."""
         return filter_config(self.encoding)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Photon as an array-to-bytes codec of Zarr v3, alone or inside shards."""
+"""The photon codec for Zarr v3: an array-to-bytes codec, alone or inside shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME = "photon_gpu.photon"
 
 @dataclass(frozen=True, init=False)
 class PhotonZarr3(ArrayBytesCodec):
-    """The photon filter as the serializer of a Zarr v3 array. Parameters as :class:`Photon`'s.
+    """The photon filter as serializer of a Zarr v3 array. Its parameters are those of :class:`Photon`.
 
     Examples
     --------
@@ -43,13 +43,13 @@ class PhotonZarr3(ArrayBytesCodec):
 
     @classmethod
     def from_dict(cls, data: Any) -> PhotonZarr3:
-        """From the codec's entry in ``zarr.json``."""
+        """Codec from its entry in ``zarr.json``."""
         if data.get("name") != NAME:
             raise InvalidInputError(f"codec {data.get('name')!r} is not {NAME!r}")
         return cls(**data.get("configuration", {}))
 
     def to_dict(self) -> dict[str, Any]:
-        """The codec's entry in ``zarr.json``."""
+        """Entry of the codec in ``zarr.json``."""
         configuration = {key: value for key, value in self.codec.get_config().items() if key != "id"}
         return {"name": NAME, "configuration": configuration}
 
@@ -70,5 +70,5 @@ class PhotonZarr3(ArrayBytesCodec):
         return chunk_spec.prototype.nd_buffer.from_ndarray_like(values.reshape(chunk_spec.shape))
 
     def compute_encoded_size(self, input_byte_length: int, _chunk_spec: ArraySpec) -> int:
-        """Not known before encoding."""
+        """Raise NotImplementedError: the size is not known before encoding."""
         raise NotImplementedError("the size of a photon chunk depends on its content")

@@ -47,4 +47,4 @@ def test_without_numba_auto_is_the_slow_reference_and_numba_says_what_to_install
 def test_the_cpu_has_no_gpu_and_places_tables_where_they_are():
     table = object()
     for name in ("numba", "numpy"):
-        assert get_backend(name).gpu is None and get_backend(name).place(table) is table
+        assert get_backend(name).gpu is None and get_backend(name).upload(table) is table

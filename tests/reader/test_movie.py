@@ -242,7 +242,7 @@ def test_without_a_manifest_a_compact_chunk_knows_its_place(tmp_path, key):
     (ours / "0.0.0").write_bytes((theirs / "0.0.0").read_bytes())
     ids = [pg.open(place).attrs["photon_movie_id"] for place in (ours, theirs)]
     for read in (pg.open(ours), pg.open(ours).counts):
-        with pytest.raises(CorruptDataError, match=f"of movie {ids[1]} stands among those of movie {ids[0]}"):
+        with pytest.raises(CorruptDataError, match=f"of movie {ids[1]} is among those of movie {ids[0]}"):
             read[key]
 
 

@@ -33,7 +33,7 @@ def test_a_chunk_in_the_place_of_another_length_is_named(layout, tmp_path):
     chunks, described = stored(tmp_path / "m.zarr", layout=layout)
     with pytest.raises(
         CorruptDataError,
-        match="stands as number 1 and was written as number 0|completes the last chunk is not zero",
+        match="chunk 1 was written as number 0|completes the last chunk is not zero",
     ):
         decode_whole(chunks[0], 1, described)
 

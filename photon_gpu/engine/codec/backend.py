@@ -1,4 +1,4 @@
-"""The kernels that run a chunk: a backend, and the CPU's."""
+"""Backends: the kernels that encode and decode a chunk."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from photon_gpu.errors import BackendUnavailableError
 
 
 class GpuCoder(Protocol):
-    """What a backend needs of its GPUs; :class:`photon_gpu.engine.gpu.coder.Gpu` provides it.
+    """Interface of the GPUs of a backend; :class:`photon_gpu.engine.gpu.coder.Gpu` implements it.
 
-    The engine below ``gpu`` knows GPUs by this protocol alone, so it imports nothing of CUDA.
+    The engine below ``gpu`` knows GPUs by this protocol only, so that it imports no CUDA code.
     """
 
     lanes: list[Any]
 
     @property
     def chunks_in_flight(self) -> int:
-        """How many chunks the devices hold at once."""
+        """Number of chunks that the devices process at once."""
 
     def encode(
         self, values: Any, chunk: tuple[int, ...], encoding: Encoding, *, first_frame: int = 0, stages: Stages
@@ -72,37 +72,37 @@ class GpuCoder(Protocol):
         """Host values that have the codes of a few frames on a device."""
 
 
-def _as_it_is(table: Any) -> Any:
+def _unchanged(table: Any) -> Any:
     return table
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Kernels, their name, and why they were chosen.
+    """Kernels, their name, and the reason they were chosen.
 
-    ``place`` brings a table to where the kernels read it. ``gpu``, where there is one, takes whole
-    chunks; ``kernels`` are then those of the CPU, for what is better done there.
+    ``upload`` copies a table to the memory that the kernels read. ``gpu``, if not None, takes whole chunks;
+    ``kernels`` are then the CPU's, for work that is better done there.
     """
 
     name: str
     kernels: ModuleType
     why: str
-    place: Callable[[Any], Any] = _as_it_is
+    upload: Callable[[Any], Any] = _unchanged
     gpu: GpuCoder | None = None
 
 
 def cpu_backend(name: str = "auto") -> Backend:
-    """Return the CPU's backend.
+    """Return a backend of the CPU.
 
     Parameters
     ----------
     name : {"auto", "numba", "numpy"}
-        ``"auto"`` is ``"numba"`` where it can be loaded, else the slow ``"numpy"`` reference.
+        ``"auto"`` is ``"numba"`` if that can be loaded, else the slow reference, ``"numpy"``.
 
     Raises
     ------
     BackendUnavailableError
-        ``"numba"`` was named and cannot be loaded; the message says what to install.
+        ``"numba"`` was requested and cannot be loaded; the message says what to install.
     """
     return _loaded(name)
 
@@ -122,6 +122,6 @@ def _loaded(name: str) -> Backend:
         return Backend("numpy", reference, f"numba cannot be loaded ({error}): slow reference kernels")
     if name == "numba":
         return Backend("numba", kernels, "asked for by name")
-    # No device is looked for here: importing CuPy takes a second, and the answer would be the same.
+    # CuPy is not imported here: that takes a second, and would not change the choice.
     why = "frames are in host memory, where Blosc on the CPU sets the pace; backend='cupy' takes a GPU"
     return Backend("numba", kernels, why)

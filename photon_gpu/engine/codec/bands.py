@@ -1,6 +1,6 @@
-"""The body of a compact payload: where the residuals of each band lie, sorted, and packed or coded.
+"""Body of a compact payload: the residuals of each band of rows, packed or coded (FORMAT.md, "Body").
 
-FORMAT.md, "Body". Bands do not depend on each other, so each is written and read by itself.
+Bands do not depend on each other, so each is written and read by itself.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from photon_gpu.kernels.cpu_open import restore_mean_packed
 from photon_gpu.kernels.cpu_rans import code_levels, most_words, open_levels
 
 SEGMENT = 1 << 16
-"""Residuals that are packed together: how many of them escape is known."""
+"""Residuals per packed segment; the body lists the number of escapes of each segment."""
 
 
 class Places:
-    """Where everything lies in a body, from the figures of a header.
+    """Offsets of all parts of a body, computed from the fields of a header.
 
     Parameters
     ----------
     frames, rows, columns : int
-        Of the chunk, as far as frames are present.
+        Shape of the chunk; only frames that it holds count.
     band : int
         Rows per band.
     width : int
         Bytes per code.
     packed : bool
     coded : bool
-        Each band is a stream, which holds its levels too.
+        Whether each band is a range-coded stream, which includes its levels.
     levels : int
-        0: residuals are in the order of their samples.
+        Levels by which residuals are sorted; 0 if they are in the order of their samples.
     weights : int
-        Weights that frames have of their own.
+        Number of weights that belong to single frames.
     """
 
     def __init__(
@@ -66,23 +66,23 @@ class Places:
         self.counts_at = self.levels_at + (0 if coded else 4 * self.bands * levels)
         self.nibbles_at = self.counts_at + 4 * (self.bands if coded else self.segments if packed else 0)
         self.fixed = self.nibbles_at
-        """Bytes of a body without its escapes and streams."""
+        """Bytes of a body without escapes and streams."""
         if packed:
             self.fixed += (self.bands - 1) * (-(-self._row * band // 2)) - (-last // 2)
         elif not coded:
             self.fixed += self.samples * width
 
     def band_samples(self, first: int) -> int:
-        """Samples of the band that begins with row ``first``."""
+        """Number of samples of the band that begins with row ``first``."""
         return self._row * (min(first + self.band, self.rows) - first)
 
     def band_segments(self, first: int) -> slice:
-        """Segments of that band."""
+        """Numbers of the segments of that band."""
         start = first // self.band * self._segments
         return slice(start, start - (-self.band_samples(first) // SEGMENT))
 
     def band_bytes(self, first: int) -> slice:
-        """Where its residuals lie in a body: half bytes if packed."""
+        """Byte range of the band's residuals in the body; half bytes if packed."""
         each, size = self._row * self.band, self.band_samples(first)
         if self.packed:
             start = self.nibbles_at + first // self.band * -(-each // 2)
@@ -91,7 +91,7 @@ class Places:
         return slice(start, start + size * self.width)
 
     def unpacked(self) -> Places:
-        """Of the same chunk, neither packed nor coded."""
+        """Offsets of the same chunk if it is neither packed nor coded."""
         return Places(
             frames=1,
             rows=self.rows,
@@ -105,14 +105,11 @@ class Places:
 
 
 class Writer:
-    """A body while it fills, band by band, from any thread.
-
-    ``head`` bytes are left free before it.
-    """
+    """Builds a body band by band, from any thread, behind ``head`` free bytes for the header."""
 
     def __init__(self, places: Places, head: int, kernels: ModuleType) -> None:
         self.places, self._head, self._kernels = places, head, kernels
-        # Packed or not, a body that is kept is never longer than this; streams are joined when all are there.
+        # Upper bound of the body. Streams are joined once all of them are complete.
         most = 0 if places.coded else places.samples * places.width + 4 * places.segments + places.counts_at
         self._payload = np.empty(head + most, np.uint8)
         self._body = self._payload[head:]
@@ -121,15 +118,15 @@ class Writer:
         self._escapes: list[NDArray] = [np.empty(0, np.uint8)] * places.bands
         self._streams: list[NDArray[np.uint16]] = [np.empty(0, np.uint16)] * places.bands
         self.weights = np.zeros(places.weights, np.int32)
-        """Weights that frames have of their own, to be filled in."""
+        """Weights of single frames, which the caller fills in."""
 
     @property
     def weights_crc(self) -> int:
-        """CRC-32 of them."""
+        """CRC-32 of :attr:`weights`."""
         return zlib.crc32(self.weights.astype("<i4").tobytes())
 
     def put(self, first: int, residuals: NDArray, levels: NDArray[np.int64] | None = None) -> None:
-        """Residuals of the band from row ``first``, contiguous; the length of each level if sorted."""
+        """Add the contiguous residuals of the band from row ``first``; ``levels`` counts sorted ones."""
         places, flat = self.places, residuals.reshape(-1)
         if levels is not None:
             self.put_levels(first, levels)
@@ -148,22 +145,22 @@ class Writer:
         self.put_escapes(first, list(escapes), counts)
 
     def nibbles(self, first: int) -> NDArray[np.uint8]:
-        """Where the packed residuals of a band go, for those who pack themselves."""
+        """Memory of a band's packed residuals, for a caller that packs them itself."""
         return self._body[self.places.band_bytes(first)]
 
     def put_levels(self, first: int, levels: NDArray[np.int64]) -> None:
-        """How many residuals of a sorted band each level has."""
+        """Set the number of residuals of each level of a sorted band."""
         self._levels[first // self.places.band] = levels
 
     def put_escapes(self, first: int, escapes: Sequence[NDArray], counts: NDArray[np.int64]) -> None:
-        """Output of the kernel ``pack`` for a band, beside the half bytes: rows, and their counts."""
+        """Add the escapes of a band, as the kernel ``pack`` returns them: rows, and their lengths."""
         places = self.places
         self._counts[places.band_segments(first)] = counts
         parts = [row[:count] for row, count in zip(escapes, counts.tolist(), strict=True)]
         self._escapes[first // places.band] = np.concatenate(parts)
 
     def finished(self) -> tuple[NDArray[np.uint8], Places]:
-        """The payload, its head still empty, and where all lies: packed or coded where that is shorter."""
+        """Return the payload, its header still empty, and its offsets; packed or coded if shorter."""
         places, size = self.places, self.places.fixed
         if places.coded:
             return self._joined()
@@ -179,7 +176,7 @@ class Writer:
         return self._payload[: self._head + size], places
 
     def _joined(self) -> tuple[NDArray[np.uint8], Places]:
-        """All streams, one after another."""
+        """Join all streams."""
         places = self.places
         lengths = np.array([stream.size for stream in self._streams], "<u4")
         size = places.fixed + 2 * int(lengths.sum(dtype=np.int64))
@@ -193,7 +190,7 @@ class Writer:
         return payload, places
 
     def _unpacked(self) -> tuple[NDArray[np.uint8], Places]:
-        """All residuals as they were before they were packed or coded."""
+        """Undo packing or coding of all bands."""
         places = self.places.unpacked()
         out = Writer(places, self._head, self._kernels)
         out._levels, out.weights = self._levels, self.weights
@@ -212,12 +209,12 @@ class Writer:
 
 
 class Reader:
-    """A body that is whole: its length is what its own tables say.
+    """Reads a body band by band, after comparing its length with its tables.
 
     Raises
     ------
     CorruptDataError
-        It is not.
+        The length differs, or the levels do not add up to the samples.
     """
 
     def __init__(self, places: Places, body: NDArray[np.uint8]) -> None:
@@ -225,7 +222,7 @@ class Reader:
         if body.size >= size and places.packed:
             counts = body[places.counts_at : places.nibbles_at].copy().view("<u4")
             self.starts = _starts(counts)
-            """Where the escapes of each segment begin, or the words of each band, and the last one's end."""
+            """First escape of each segment, or first word of each band, and the end of the last."""
             size += places.width * int(self.starts[-1])
         elif body.size >= size and places.coded:
             self.starts = _starts(body[places.counts_at : places.nibbles_at].copy().view("<u4"))
@@ -234,7 +231,7 @@ class Reader:
             raise CorruptDataError(f"the body of a chunk has {body.size} bytes; its header describes {size}")
         self.weights = from_planes(body[: places.levels_at], 4).view(np.int32)
         self.levels = np.zeros((places.bands, places.levels), np.int64)
-        """Samples of each level, by band; of a coded band once its residuals are asked for."""
+        """Samples at each level, by band; filled in for a coded band when its residuals are read."""
         if places.coded:
             return
         self.levels[...] = (
@@ -247,12 +244,12 @@ class Reader:
 
     @property
     def escapes(self) -> NDArray:
-        """All escapes, as residuals."""
+        """All escapes of the body."""
         width = self.places.width
         return self._body[self.places.fixed :].copy().view(f"<u{width}").astype(f"u{width}", copy=False)
 
     def band_bytes(self, first: int) -> slice:
-        """Where what is stored of the band that begins with row ``first`` lies in the body."""
+        """Byte range of the band that begins with row ``first``."""
         places = self.places
         if not places.coded:
             return places.band_bytes(first)
@@ -260,7 +257,7 @@ class Reader:
         return slice(places.fixed + 2 * begin, places.fixed + 2 * end)
 
     def band(self, first: int) -> NDArray[np.uint8]:
-        """The same itself: half bytes, planes of bytes, or a stream."""
+        """Bytes of that band: half bytes, planes of bytes, or a stream."""
         return self._body[self.band_bytes(first)]
 
     def part(self, span: slice) -> NDArray[np.uint8]:
@@ -268,9 +265,9 @@ class Reader:
         return self._body[span]
 
     def residuals(self, first: int, escapes: NDArray, kernels: ModuleType) -> NDArray | None:
-        """Residuals of a band, 1-D, in the order they are stored in; None where its tables contradict it.
+        """Residuals of a band, 1-D, in stored order; None if its tables contradict it.
 
-        They are valid until the thread asks for those of another band.
+        They are valid until the same thread reads another band.
         """
         places = self.places
         if places.coded:
@@ -287,7 +284,7 @@ class Reader:
     def restore_mean(
         self, first: int, escapes: NDArray, steps: NDArray[np.int32], start: int, codes: NDArray[np.uint8]
     ) -> bool:
-        """Codes ``(T, rows, columns)`` of a packed mean-predicted band ; whether its tables fit."""
+        """Restore codes ``(T, rows, columns)`` of a packed band; return whether its tables agree."""
         segments, flat = self.places.band_segments(first), codes.reshape(len(codes), -1)
         starts = self.starts[segments.start : segments.stop + 1]
         state = scratch("state", (flat.shape[1],), np.int32)
@@ -295,7 +292,7 @@ class Reader:
 
 
 def to_planes(residuals: NDArray, body: NDArray[np.uint8]) -> None:
-    """Residuals of one band as bytes: all low bytes first, then all of the next, ..."""
+    """Write residuals as planes of bytes: all low bytes, then all second bytes, and so on."""
     width = residuals.dtype.itemsize
     if width == 1:
         body[...] = residuals
@@ -304,7 +301,7 @@ def to_planes(residuals: NDArray, body: NDArray[np.uint8]) -> None:
 
 
 def from_planes(body: NDArray[np.uint8], width: int) -> NDArray:
-    """Inverse of :func:`to_planes`, 1-D."""
+    """Residuals, 1-D, from planes of bytes: the inverse of :func:`to_planes`."""
     if width == 1:
         return body
     joined = np.ascontiguousarray(body.reshape(width, -1).T)

@@ -1,9 +1,8 @@
-"""Blosc frames, compressed and opened block by block on many threads.
+"""Compress and decompress Blosc frames, block by block, on many threads.
 
-A Blosc 1 frame is a 16-byte header, a table of block starts, and blocks that do not
-depend on each other. Compressing runs of blocks apart and joining them gives the very
-bytes one call would give (tested), while all cores work on one chunk; taking a frame
-apart gives smaller frames that numcodecs opens, so that part of a chunk can be read.
+A Blosc 1 frame is a 16-byte header, a table of block starts, and blocks that do not depend on each other.
+Runs of blocks are compressed separately and joined, so that all cores work on one chunk; the bytes equal
+those of a single call (tested). To read part of a chunk, some blocks are taken out as a smaller frame.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _NAMES = ("zstd", "lz4", "lz4hc", "zlib", "blosclz")
 
 @dataclass(frozen=True, kw_only=True)
 class Compressor:
-    """Settings of numcodecs Blosc, as they stand in ``.zarray``.
+    """Settings of numcodecs Blosc, as written in ``.zarray``.
 
     Parameters
     ----------
@@ -53,9 +52,9 @@ class Compressor:
     clevel : int
         0 to 9.
     shuffle : {0, 1, 2}
-        None, by byte, by bit.
+        0: none, 1: by byte, 2: by bit.
     blocksize : int
-        Bytes per block; 0 lets Blosc choose and leaves the key out of ``.zarray``.
+        Bytes per block. 0: Blosc chooses, and ``.zarray`` has no such key.
 
     Examples
     --------
@@ -101,7 +100,7 @@ class Compressor:
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> Compressor:
-        """Inverse of :meth:`to_dict`."""
+        """Compressor from a ``compressor`` entry of ``.zarray``."""
         known = {"id", "cname", "clevel", "shuffle", "blocksize"}
         if not isinstance(entry, dict) or entry.get("id") != "blosc" or set(entry) - known:
             raise InvalidInputError(
@@ -111,7 +110,7 @@ class Compressor:
 
     @classmethod
     def parse(cls, text: str) -> Compressor:
-        """From ``"zstd-5-bitshuffle"`` or ``"zstd-1-none-1048576"`` (block size last, optional)."""
+        """Compressor from ``"zstd-5-bitshuffle"`` or ``"zstd-1-none-1048576"`` (block size optional)."""
         parts = text.lower().replace(":", "-").split("-")
         known = len(parts) in (3, 4) and parts[2] in _SHUFFLES
         if not known or not all(part.isdecimal() for part in (parts[1], *parts[3:])):
@@ -126,8 +125,8 @@ def compress(data: NDArray, compressor: Compressor, run: Map = map) -> bytes:
     """One Blosc frame of a contiguous array, equal to ``numcodecs.Blosc(...).encode(data)``."""
     if data.nbytes > MAX_BYTES:
         raise InvalidInputError(
-            f"a chunk of {data.nbytes:,} bytes does not fit Blosc's limit of {MAX_BYTES:,}; take "
-            f"fewer chunk_frames"
+            f"a chunk of {data.nbytes:,} bytes exceeds Blosc's limit of {MAX_BYTES:,}; take fewer "
+            f"chunk_frames"
         )
     flat = data.reshape(-1)
     return compress_blocks(
@@ -138,10 +137,10 @@ def compress(data: NDArray, compressor: Compressor, run: Map = map) -> bytes:
 def compress_blocks(
     items: Callable[[int, int], NDArray], count: int, itemsize: int, compressor: Compressor, run: Map = map
 ) -> bytes:
-    """As :func:`compress`, of ``count`` items that ``items(start, stop)`` makes when they are needed.
+    """Compress like :func:`compress` ``count`` items, which ``items(start, stop)`` makes when needed.
 
-    So a chunk of float64 labels, four times the raw movie, never exists as a whole. What ``items`` returned
-    may change once the same thread asks again.
+    A chunk of float64 labels, four times the size of the raw movie, therefore never exists as a whole.
+    ``items`` may reuse the memory of its result when the same thread calls it again.
     """
     nbytes = count * itemsize
 
@@ -150,15 +149,15 @@ def compress_blocks(
 
     if nbytes < 1 << 16:
         return one_frame(lambda: items(0, count))
-    # What was asked for is the same for every longer buffer; what Blosc chooses is not.
+    # A requested block size is the same for every longer buffer; one that Blosc chooses is not.
     size, unsplit = _blocks(compressor, min(nbytes, 2 * compressor.blocksize or nbytes), itemsize)
     per_block = max(size // itemsize, 1)
     if count < 2 * per_block or size % itemsize or not unsplit:
         return one_frame(lambda: items(0, count))
     fixed = replace(compressor, blocksize=compressor.blocksize or size)
-    # About a MiB in one call: smaller blocks go together.
+    # Small blocks are compressed together, about 1 MiB per call.
     starts = list(range(0, count - count % per_block, per_block * max(1, _AT_ONCE // size)))
-    # The rest rides with the last whole block: alone, Blosc would take it for a whole one.
+    # A short rest joins the last whole block: alone, Blosc would treat it as a whole block.
     edges = [*starts, count]
     spans = list(itertools.pairwise(edges))
     frames = list(run(lambda span: _encode(items(*span), fixed), spans))
@@ -171,7 +170,7 @@ def compress_blocks(
 
 
 def frame_sizes(frame: bytes) -> tuple[int, int]:
-    """Bytes the frame opens to, and bytes per block, after checking the header against the frame."""
+    """Decompressed bytes of a frame, and bytes per block; CorruptDataError for a bad header."""
     if len(frame) < _HEADER.size:
         raise CorruptDataError(f"a Blosc frame of {len(frame)} bytes is shorter than its header")
     _, _, flags, _, nbytes, size, length = _HEADER.unpack_from(frame)
@@ -189,7 +188,7 @@ def frame_sizes(frame: bytes) -> tuple[int, int]:
 def decompress(
     frame: bytes, nbytes: int, run: Map = map, into: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """All bytes of a frame that must open to ``nbytes``, in ``into``, contiguous, if given."""
+    """Decompress a frame of ``nbytes`` bytes, to the contiguous array ``into`` if given."""
     found, size = frame_sizes(frame)
     if found != nbytes:
         raise CorruptDataError(f"a chunk opens to {found:,} bytes; its metadata asks for {nbytes:,}")
@@ -207,7 +206,7 @@ def decompress(
         last = blocks if first + step >= blocks - 1 else first + step
         _decode(_part(frame, first, last, ends), out[first * size : last * size])
 
-    # A short last block rides with the one before: Blosc refuses a frame smaller than its block size.
+    # A short last block joins the one before: Blosc refuses a frame smaller than its block size.
     list(run(open_run, range(0, max(blocks - 1, 1), step)))
     return out
 
@@ -215,9 +214,9 @@ def decompress(
 def decompress_span(
     frame: bytes, start: int, stop: int, into: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """Bytes ``start:stop`` of what the frame opens to, opening only the blocks that hold them.
+    """Decompress bytes ``start:stop`` of a frame, and only the blocks that hold them.
 
-    They are written to ``into``, contiguous, where it is given.
+    The bytes are written to the contiguous array ``into`` if it is given.
     """
     if into is not None:
         if not _opened_into(frame, start, stop, into):
@@ -240,12 +239,12 @@ def decompress_span(
 
 
 class Blocks:
-    """What a frame opens to, opened block by block as parts of it are asked for.
+    """Content of a frame, decompressed block by block when parts of it are needed.
 
     Attributes
     ----------
     data : (n,) uint8 array
-        Pages of it that were never opened take no memory; what they hold is not defined.
+        The content. Blocks that are not open are undefined, and take no memory.
     """
 
     def __init__(self, frame: bytes, run: Map = map) -> None:
@@ -255,20 +254,20 @@ class Blocks:
         self.data = np.frombuffer(mmap.mmap(-1, max(nbytes, 1)), np.uint8, nbytes)
         blocks = -(-nbytes // self._size) if self._size else 0
         self._one = blocks < 2 or bool(frame[2] & _MEMCPYED)
-        # A short last block rides with the one before: Blosc refuses a frame smaller than its block size.
+        # A short last block joins the one before: Blosc refuses a frame smaller than its block size.
         self._opened = np.zeros(1 if self._one else blocks - 1, bool)
         self._blocks = blocks
         self._ends = np.empty(0, np.int64) if self._one else _block_ends(frame, blocks)
 
     def open(self, spans: Iterable[slice]) -> None:
-        """Open the blocks that hold these bytes, unless they are open already."""
+        """Decompress the blocks that hold these bytes, unless they are open already."""
         wanted, last = np.zeros_like(self._opened), len(self._opened) - 1
         for span in spans:
             if span.start < span.stop:
                 first, end = min(span.start // self._size, last), (span.stop - 1) // self._size
                 wanted[first : min(end, last) + 1] = True
         numbers = np.flatnonzero(wanted & ~self._opened)
-        # Neighbours are opened together, about a MiB in one call.
+        # Neighbouring blocks are opened together, about 1 MiB per call.
         apart = np.flatnonzero(np.diff(numbers) > 1) + 1
         step = max(1, _AT_ONCE // max(self._size, 1))
         runs = [part[i : i + step] for part in np.split(numbers, apart) for i in range(0, len(part), step)]
@@ -286,13 +285,13 @@ class Blocks:
 
 
 def _opened_into(frame: bytes, start: int, stop: int, into: NDArray[np.uint8]) -> bool:
-    """Open whole blocks to where they belong, if ``start:stop`` are whole blocks."""
+    """Decompress straight to ``into`` if ``start:stop`` are whole blocks; return whether they are."""
     nbytes, size = frame_sizes(frame)
     blocks = -(-nbytes // size) if size else 0
     if blocks < 2 or frame[2] & _MEMCPYED or start % size or not 0 <= start < stop <= nbytes:
         return False
     first, last = start // size, -(-stop // size)
-    # A short last block alone is none that Blosc opens.
+    # Blosc does not open a short last block by itself.
     if (stop % size and stop != nbytes) or first > blocks - 2:
         return False
     _decode(_part(frame, first, last, _block_ends(frame, blocks)), into)
@@ -324,9 +323,9 @@ def _decode(frame: bytes, out: NDArray[np.uint8]) -> None:
 
 @lru_cache(maxsize=64)
 def _blocks(compressor: Compressor, nbytes: int, itemsize: int) -> tuple[int, bool]:
-    """Block size Blosc uses for a buffer, and whether each block is one stream, as it is for zstd.
+    """Block size that Blosc uses for a buffer, and whether each block is one stream, as for zstd.
 
-    Neither need be what was asked for; Blosc itself is asked, on zeros: half a millisecond for a MB.
+    Both may differ from the request, so Blosc compresses zeros to find out: half a millisecond per MB.
     """
     frame = _encode(np.zeros(nbytes // itemsize, f"V{itemsize}"), compressor)
     return int(_HEADER.unpack_from(frame)[5]), bool(frame[2] & _UNSPLIT)
@@ -349,7 +348,7 @@ def _join(frames: list[bytes], nbytes: int) -> bytes:
 
 
 def _block_ends(frame: bytes, blocks: int) -> NDArray[np.int64]:
-    """End of every block; they may lie in any order, as Blosc's own threads write them."""
+    """End of every block; Blosc's own threads write blocks in any order."""
     starts = np.frombuffer(frame, "<i4", blocks, _HEADER.size).astype(np.int64)
     if starts.min() < _HEADER.size + 4 * blocks or starts.max() >= len(frame):
         raise CorruptDataError("a Blosc frame's table of blocks points outside the frame")
@@ -358,7 +357,7 @@ def _block_ends(frame: bytes, blocks: int) -> NDArray[np.int64]:
 
 
 def _part(frame: bytes, first: int, last: int, ends: NDArray[np.int64]) -> bytes:
-    """Blocks ``first:last`` as a frame of their own."""
+    """Blocks ``first:last`` as a separate frame."""
     version, lz, flags, itemsize, nbytes, size, _ = _HEADER.unpack_from(frame)
     starts = np.frombuffer(frame, "<i4", last, _HEADER.size)[first:last]
     whole = memoryview(frame)

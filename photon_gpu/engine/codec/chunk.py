@@ -1,4 +1,4 @@
-"""Chunks of values to compact payloads and back: bands of rows, each independent of the others."""
+"""Encode chunks to compact payloads and decode them, in independent bands of rows."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def encode(
     run: Map = map,
     stages: Stages,
 ) -> NDArray[np.uint8]:
-    """Payload of one chunk: header, then the residuals of each band of rows."""
+    """Encode a chunk to its payload: a header, then the residuals of each band of rows."""
     with stages.timed("transform"):
         found = extent(values, backend, noise=encoding.noise, first_frame=first_frame)
         plan = ChunkPlan(values.shape, chunk, encoding, found, backend, first_frame=first_frame)
@@ -90,7 +90,7 @@ def encode(
 def encode_raw(
     values: NDArray, chunk: tuple[int, ...], encoding: Encoding, backend: Backend, *, first_frame: int = 0
 ) -> NDArray[np.uint8]:
-    """Payload of a chunk that cannot be quantized: its values as they are, in any dtype."""
+    """Payload of a chunk that cannot be quantized: its exact values, in any dtype."""
     frames, rows, columns = block_shape((len(values), *chunk[1:]))
     noise, width = encoding.noise, values.dtype.itemsize
     assert noise is not None and encoding.step is not None
@@ -128,10 +128,10 @@ def encode_raw(
 
 
 class ChunkPlan:
-    """How one chunk is encoded, decided once its extent is known; holds the payload while it fills.
+    """Settings of one chunk, which follow from its extent, and the payload that is being built.
 
-    ``shape`` is that of the values, ``chunk`` that of a whole chunk, ``first_frame`` their place in the
-    movie; ``host`` are kernels that pack what lies in host memory, where those of the backend do not.
+    ``shape`` is that of the values, ``chunk`` that of a whole chunk, ``first_frame`` the number of their
+    first frame in the movie. ``host`` are kernels for host memory, if those of the backend work elsewhere.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class ChunkPlan:
         self.body = Writer(places, header_bytes(len(chunk)), self._host)
 
     def put(self, first: int, codes: NDArray, residuals: NDArray) -> None:
-        """Codes and residuals ``(T, rows, columns)`` of the band that begins with row ``first``."""
+        """Add codes and residuals ``(T, rows, columns)`` of the band that begins with row ``first``."""
         if not self.predictor.levels:
             self.body.put(first, residuals)
             return
@@ -185,12 +185,12 @@ class ChunkPlan:
         self.body.put(first, ordered, levels)
 
     def fit(self, codes: NDArray) -> None:
-        """Give every frame weights of its own, from all codes ``(T, rows, columns)`` of the chunk."""
+        """Fit weights for every frame to all codes ``(T, rows, columns)`` of the chunk."""
         self.weights = fit_frames(codes, self.predictor.rate, self.forward.top)
         self.body.weights[...] = self.weights.reshape(-1)
 
     def finished(self, checksum: int) -> NDArray[np.uint8]:
-        """The payload, with its header."""
+        """Return the payload, with its header."""
         noise, encoding, forward = self.encoding.noise, self.encoding, self.forward
         assert noise is not None and encoding.step is not None
         payload, places = self.body.finished()
@@ -237,10 +237,10 @@ def decode(
     run: Map = map,
     out: NDArray | None = None,
 ) -> NDArray:
-    """Frames ``start:stop`` of a payload, once all of it has passed its checksum, in ``out`` if given.
+    """Decode frames ``start:stop`` of a payload, to ``out`` if given, and verify its checksum.
 
-    ``number`` is that of the chunk, if it is known: one that says it has another is an error. With no
-    ``stop``, frames the chunk never had (the last one's, completed by Zarr) are zeros.
+    ``number`` is the number of the chunk, if known; a chunk that states another number is an error. Without
+    ``stop``, frames beyond those of the chunk (a movie's last chunk may be short) are zeros.
     """
     opened = Opened(payload, chunk, encoding, start, stop, what, number=number)
     if opened.header.raw:
@@ -269,7 +269,7 @@ def decode(
 
 
 class Opened:
-    """A payload whose header is in order, and which of its frames are asked for."""
+    """A payload with a valid header, and the requested range of its frames."""
 
     def __init__(
         self,
@@ -312,7 +312,7 @@ class Opened:
         return found
 
     def restore(self, first: int, codes: NDArray, backend: Backend) -> None:
-        """Codes ``(T, rows, columns)`` of the band that begins with row ``first``."""
+        """Restore codes ``(T, rows, columns)`` of the band that begins with row ``first``."""
         header = self.header
         if backend.kernels is cpu and self.predictor == "mean" and header.packed and header.width == 1:
             if not self.body.restore_mean(
@@ -339,7 +339,7 @@ class Opened:
             raise CorruptDataError(ALTERED)
 
     def raw(self, encoding: Encoding, out: NDArray | None) -> NDArray:
-        """Check a request for a chunk that holds exact values; stabilized values are then not quantized."""
+        """Decode a chunk of exact values; their stabilized values are not quantized."""
         header, body = self.header, self.body.band(0)
         self.check(crc32(body))
         values = from_planes(body, header.width).view(encoding.dtype).reshape(header.frames, -1)
@@ -351,7 +351,7 @@ class Opened:
         return out
 
     def check(self, checksum: int) -> None:
-        """CorruptDataError unless the codes are those that were encoded."""
+        """Raise CorruptDataError if the checksum of the codes is not that of the header."""
         if checksum % (1 << 64) != self.header.checksum:
             raise CorruptDataError(ALTERED)
 
@@ -368,31 +368,31 @@ def code_span(encoding: Encoding, found: Extent) -> tuple[int, int]:
 
 
 def quantizer_for(encoding: Encoding, found: Extent, backend: Backend) -> Quantizer | ExactQuantizer:
-    """What turns values of an extent into codes."""
+    """Quantizer for values of an extent."""
     if encoding.exact:
         return ExactQuantizer(found, backend)
     return Quantizer(encoding.table(), found, backend, encoding.seed)
 
 
 class ExactQuantizer:
-    """Stands in for :class:`Quantizer` where the values themselves are stored."""
+    """Replaces :class:`Quantizer` where the values themselves are stored."""
 
     def __init__(self, found: Extent, backend: Backend) -> None:
         self.base, self.top = int(found.low), int(found.high) - int(found.low)
         self.dtype, self._kernels = narrowest(self.top), backend.kernels
 
     def __call__(self, values: NDArray, first: int, stride: int, out: NDArray) -> None:
-        """``values (T, n)``, counted from ``base``, into ``out``."""
+        """Write ``values (T, n)`` less ``base`` to ``out``."""
         self._kernels.subtract(values, self.base, out)
 
 
 def _state(rows: int, columns: int) -> NDArray[np.int32]:
-    """What the kernels of predictors keep of a band from frame to frame."""
+    """Scratch memory of the predictors' kernels for a band."""
     return scratch("state", (3, rows + 2, columns + 2), np.int32)
 
 
 def kernel_weights(name: str, weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
-    """Weights as the kernel of a predictor takes them."""
+    """Weights in the form that the kernel of a predictor takes."""
     return mix(weights, frames) if name in ("full", "spatial") else weights
 
 
@@ -421,7 +421,7 @@ def _predict(
 def restore(
     name: str, body: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
 ) -> None:
-    """Codes ``(T, rows, columns)`` of a band from its residuals of the same shape."""
+    """Restore codes ``(T, rows, columns)`` of a band from residuals of the same shape."""
     frames, rows, columns = body.shape
     state = _state(rows, columns)
     kernels = backend.kernels
@@ -452,7 +452,7 @@ def restore_sorted(
 ) -> tuple[int, int]:
     """Restore a sorted band like :func:`restore`; return the counts of residuals missing and left.
 
-    ``levels`` says how many residuals each level has; ``out`` may have fewer frames than the band.
+    ``levels`` is the number of residuals of each level. ``out`` may have fewer frames than the band.
     """
     _, rows, columns = out.shape
     ends = np.cumsum(levels, dtype=np.int64)
@@ -466,7 +466,7 @@ def restore_sorted(
 
 
 def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
-    """The chunk describes itself; its description must be that of the store."""
+    """Raise CorruptDataError unless the header of a chunk agrees with the metadata of its store."""
     noise = encoding.noise
     assert noise is not None
     told = (

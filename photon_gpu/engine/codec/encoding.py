@@ -1,4 +1,4 @@
-"""How one movie is stored: everything a chunk's encoder and decoder must agree on."""
+"""Settings of an encoded movie that both the encoder and the decoder of a chunk need."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ LAYOUTS = ("plain", "compact", "lossless")
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """Layout, noise model, step and the rest, validated once.
+    """Layout, noise model, step and further settings, validated once.
 
     Parameters
     ----------
     layout : {"plain", "compact", "lossless"}
     dtype : str
-        Of the movie's values.
+        Dtype of the movie's values.
     noise : NoiseModel or None
-        None only where nothing is quantized (``lossless``).
+        None only if nothing is quantized (``lossless``).
     step : float or None
-        Quantization step, sigma. None: not quantized.
+        Quantization step, sigma. None: the values are not quantized.
     dither : int or None
-        Seed of the subtractive dither, 0 to 2**32 - 1; None is off.
+        Seed of the subtractive dither, 0 to 2**32 - 1. None: no dither.
     predictor : Predictor
         ``compact`` only.
     exact : bool
         ``compact`` only: store the values themselves where that is smaller than codes.
     compressor : Compressor
     movie_id : str, optional
-        ``compact`` only: identity of the movie, eight hexadecimal digits, which every chunk carries beside
-        its number. None: chunks carry neither.
+        ``compact`` only: identity of the movie, eight hexadecimal digits. Every chunk carries it beside its
+        number. None: chunks carry neither.
     """
 
     layout: str = "plain"
@@ -75,59 +75,57 @@ class Encoding:
             object.__setattr__(self, "dither", int(seed))
         if self.exact and (self.layout != "compact" or np.dtype(self.dtype).kind == "f"):
             raise InvalidInputError("exact values are stored by layout 'compact', of integer movies only")
-
         if self.movie_id is not None and not _is_movie_id(self.movie_id, self.layout):
             raise InvalidInputError(
-                f"movie_id is {str(self.movie_id)[:40]!r}; eight hexadecimal digits are needed, not "
-                f"all zero, and "
-                "layout 'compact'"
+                f"movie_id is {str(self.movie_id)[:40]!r}; eight hexadecimal digits, not all zero, "
+                "are needed, and layout 'compact'"
             )
 
     @property
     def phases(self) -> int:
-        """Shifts of the code grid: 16 with dither, 1 without."""
+        """Number of shifted code grids: 16 with dither, 1 without."""
         return PHASES if self.dither is not None and not self.exact else 1
 
     @property
     def seed(self) -> int:
-        """Seed of the phase of a sample; also decides how integer output is rounded."""
+        """Seed of the samples' phases, which also determine how integer output is rounded."""
         return self.dither or 0
 
     @property
     def by(self) -> str:
-        """How samples become bytes, for people.
+        """Readable description of predictor and compressor.
 
         Examples
         --------
         >>> Encoding(layout="compact", predictor=Predictor(name="full", levels=64, coded=True)).by
         'full predictor, coded by level, Blosc zstd 1, byte shuffle'
         """
-        compressor, made = self.compressor, self.predictor
+        compressor, predictor = self.compressor, self.predictor
         shuffle = ("no", "byte", "bit")[compressor.shuffle]
-        said = f"Blosc {compressor.cname} {compressor.clevel}, {shuffle} shuffle"
+        blosc = f"Blosc {compressor.cname} {compressor.clevel}, {shuffle} shuffle"
         if self.layout != "compact":
-            return said
-        kind = " of exact values" if self.exact else ""
-        ordered = ", coded by level" if made.coded else ", sorted by level" if made.levels else ""
-        return f"{made.name} predictor{kind}{ordered}, {said}"
+            return blosc
+        exact = " of exact values" if self.exact else ""
+        ordered = ", coded by level" if predictor.coded else ", sorted by level" if predictor.levels else ""
+        return f"{predictor.name} predictor{exact}{ordered}, {blosc}"
 
     def table(self) -> CodeTable:
-        """The exact tables of this encoding (not for unquantized movies)."""
+        """Exact tables of codes; InvalidInputError for a movie that is not quantized."""
         if self.noise is None or self.step is None:
             raise InvalidInputError("this movie is not quantized: it has no code table")
         return _table(self.noise, self.step, self.dtype, self.phases)
 
     def but(self, **changes: Any) -> Encoding:
-        """A copy with some parameters changed."""
+        """Copy with some parameters changed."""
         return replace(self, **changes)
 
 
-def _is_movie_id(given: object, layout: str) -> bool:
-    digits = isinstance(given, str) and len(given) == 8 and set(given) <= set("0123456789abcdef")
-    return digits and given != "00000000" and layout == "compact"
+def _is_movie_id(movie_id: object, layout: str) -> bool:
+    digits = isinstance(movie_id, str) and len(movie_id) == 8 and set(movie_id) <= set("0123456789abcdef")
+    return digits and movie_id != "00000000" and layout == "compact"
 
 
 @lru_cache(maxsize=16)
 def _table(noise: NoiseModel, step: float, dtype: str, phases: int) -> CodeTable:
-    """Tables are made once and shared by all threads and movies."""
+    """Table of codes, made once and shared by all threads and movies."""
     return CodeTable(noise, step=step, dtype=dtype, phases=phases)

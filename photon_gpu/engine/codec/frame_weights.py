@@ -1,8 +1,8 @@
-"""Weights of each frame's own, for scenes that move: where every pixel of a frame went the same way.
+"""Fit predictor weights for each frame, for scenes in which whole frames move.
 
-Which neighbours of the running mean a frame is like depends on where it moved, so frame ``t`` has its own
-least-squares mix of them (:data:`photon_gpu.kernels.reference.MIX`). All sums are of integers, and the rest
-is elementwise: the same frames give the same weights on every machine.
+The neighbours of the running mean that predict a frame best depend on how far it moved. Frame ``t`` therefore
+has its own least-squares weights (:data:`photon_gpu.kernels.reference.MIX`). Sums are of integers and the
+rest is elementwise, so that the same frames give the same weights on every machine.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _PER_WEIGHT = 50
 def fit_frames(codes: NDArray, rate: int, top: int) -> NDArray[np.int32]:
     """Weights ``(T, 16)``, in 1/256, for each frame of codes ``(T, R, C)`` counted from a chunk's base.
 
-    ``rate`` is the running mean's, ``top`` the greatest code. A frame that does not determine any, or asks
-    for more than the format allows, has the running mean alone.
+    ``rate`` is that of the running mean, ``top`` the greatest code. A frame with too few samples for a fit,
+    or whose weights exceed the limits of the format, is predicted by the running mean alone.
     """
     frames, rows, columns = codes.shape
     every = -(-rows * columns // _MOST)
@@ -33,7 +33,7 @@ def fit_frames(codes: NDArray, rate: int, top: int) -> NDArray[np.int32]:
     mix_sums(codes, rates(frames, rate), kept, centre, mean, terms, sums)
     gram, right = sums[:, :MIX, :MIX].astype(np.float64), sums[:, :MIX, MIX].astype(np.float64)
     counted = sums[:, MIX - 1, MIX - 1] >> 14  # the last term is 128 in every sample
-    # A ridge of a thousandth of a code: equal columns stay solvable.
+    # A ridge of a thousandth of a code keeps equal columns solvable.
     gram += np.eye(MIX) * (1.0 + 4.0 * counted)[:, None, None]
     weights = _rounded(_eliminate(gram, right), centre)
     plain = np.zeros((frames, MIX), np.int64)
@@ -43,7 +43,7 @@ def fit_frames(codes: NDArray, rate: int, top: int) -> NDArray[np.int32]:
 
 
 def _eliminate(gram: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gauss without pivoting, one system per frame; the matrices are positive definite."""
+    """Solve one system per frame by Gauss without pivoting; the matrices are positive definite."""
     gram, right = gram.copy(), right.copy()
     size = right.shape[1]
     for i in range(size):
@@ -59,7 +59,7 @@ def _eliminate(gram: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray
 
 
 def _rounded(solved: NDArray[np.float64], centre: int) -> NDArray[np.int64]:
-    """Weights of the terms as the kernels have them; the constant makes up for the rounding of the others."""
+    """Integer weights of the kernels' terms; the constant corrects for the rounding of the others."""
     weights = np.rint(solved * ONE)
     multiplicity = np.array(MIX_MULTIPLICITY)
     weights[:, 0] += ONE - np.rint(solved[:, 1:11] * ONE) @ multiplicity[1:11]

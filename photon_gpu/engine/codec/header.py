@@ -1,7 +1,4 @@
-"""The header of a compact chunk: all a decoder needs, and a checksum over itself.
-
-FORMAT.md, "compact", states every byte.
-"""
+"""Header of a compact chunk, with a checksum. FORMAT.md, "compact", defines every byte."""
 
 from __future__ import annotations
 
@@ -30,10 +27,9 @@ _MAX_DIMENSIONS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """Header of one chunk. Fields in the order of the bytes; see FORMAT.md.
+    """Header of one chunk; see FORMAT.md for its fields.
 
-    ``number`` is what :func:`number_field` makes of the chunk's number. It and ``movie`` are 0 where
-    they are not known.
+    ``number`` is :func:`number_field` of the chunk's number. ``number`` and ``movie`` are 0 if unknown.
     """
 
     predictor: int
@@ -111,18 +107,18 @@ class Header:
 
     @property
     def moving(self) -> bool:
-        """Whether every frame has weights of its own."""
+        """Whether every frame has its own weights."""
         return NAMES[self.predictor] == "moving"
 
     @property
     def samples(self) -> int:
-        """Samples stored: those of the frames present."""
+        """Number of stored samples."""
         _, rows, columns = self.block
         return self.frames * rows * columns
 
 
 def number_field(number: int) -> int:
-    """What a header says of the number of its chunk: 1 to 65535, since 0 is for one that is not known.
+    """Field of a header for the number of its chunk: 1 to 65535; 0 means unknown.
 
     Examples
     --------
@@ -133,7 +129,7 @@ def number_field(number: int) -> int:
 
 
 def identity(movie_id: str | None, number: int) -> tuple[int, int]:
-    """What the header of a chunk says of its number and its movie; both or none are known."""
+    """Fields ``number`` and ``movie`` of a header; both are 0 without a movie id."""
     return (0, 0) if movie_id is None else (number_field(number), int(movie_id, 16))
 
 
@@ -141,18 +137,16 @@ def check_place(header: Header, movie_id: str | None, number: int | None) -> Non
     """Raise CorruptDataError for a chunk of another movie or number; None stands for unknown."""
     if header.movie and movie_id is not None and header.movie != int(movie_id, 16):
         raise CorruptDataError(
-            f"a chunk of movie {header.movie:08x} stands among those of movie {movie_id}: it comes "
-            f"from elsewhere"
+            f"a chunk of movie {header.movie:08x} is among those of movie {movie_id}: it comes from elsewhere"
         )
     if header.number and number is not None and header.number != number_field(number):
         raise CorruptDataError(
-            f"a chunk stands as number {number} and was written as number {header.number - 1}: it is "
-            f"in the wrong place"
+            f"chunk {number} was written as number {header.number - 1}: it is in the wrong place"
         )
 
 
 def header_bytes(dimensions: int) -> int:
-    """Bytes of a header for a chunk of so many dimensions."""
+    """Bytes of the header of a chunk with so many dimensions."""
     return _FIXED.size + 8 * dimensions + 8 * TERMS
 
 
@@ -160,22 +154,29 @@ def most_bytes(shape: tuple[int, ...], itemsize: int = 4) -> int:
     """Most bytes of a payload: ``itemsize`` per sample (at least 4), the header, and every table."""
     frames, rows, _ = (int(size) for size in block_shape(shape))
     samples = math.prod(int(size) for size in shape)
-    # A row is the least that a band holds, and each band has its levels and at least one segment.
+    # A band has at least one row, its levels, and at least one segment.
     tables = 4 * MIX * frames + 4 * MAX_LEVELS * rows + 4 * (rows + samples // SEGMENT)
     return header_bytes(len(shape)) + max(4, itemsize) * samples + tables
 
 
 def block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """``(T, ..., H, W)`` as frames, rows, columns; one axis is one row, two are frames of one row."""
+    """Frames, rows, columns of ``(T, ..., H, W)``; one axis is one row, two are frames of one row."""
     if len(shape) < 2:
         return 1, 1, math.prod(map(int, shape))
     return int(shape[0]), math.prod(map(int, shape[1:-1])), int(shape[-1])
 
 
 def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header, Reader]:
-    """Header of a payload, its checksum and every field in order, and the body, of the length they describe.
+    """Read and check the header of a payload, and its body.
 
-    ``need`` is told which bytes are looked at next, where the payload is opened bit by bit.
+    If the payload is decompressed part by part, ``need`` is called with the bytes that are read next.
+
+    Raises
+    ------
+    CorruptDataError
+        A checksum fails, a field is out of range, or the body is not as long as the header says.
+    UnsupportedVersionError
+        The chunk has another major format version.
     """
     if need is not None:
         need([slice(0, min(header_bytes(_MAX_DIMENSIONS), payload.size))])

@@ -1,9 +1,8 @@
-"""Predicting a code from codes already known: names, weights, and their fit.
+"""Predictors of codes: their names, their parameters, and the fit of their weights.
 
-A residual is small where the prediction is good, and small numbers compress. All
-prediction is integer arithmetic (:mod:`photon_gpu.kernels.reference`), so it is undone
-exactly. The fit is integer and rational arithmetic too: the same movie gives the same
-weights on every machine.
+Where the prediction is good, residuals are small and compress well. Prediction uses integer arithmetic
+(:mod:`photon_gpu.kernels.reference`) and can be undone exactly. The fit uses integers and fractions, so the
+same movie gives the same weights on every machine.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from numpy.typing import NDArray
 from photon_gpu.errors import InvalidInputError
 
 NAMES = ("none", "mean", "past", "full", "spatial", "moving")
-"""In the order of their number in a chunk's header."""
+"""Names of the predictors, in the order of their numbers in a chunk's header."""
 
 SORTABLE = ("full", "spatial", "moving")
-"""Predictors that see every code before the next: they can be undone from sorted residuals."""
+"""Predictors whose residuals may be sorted, because decoding restores code after code."""
 
 MAX_LEVELS = 255
 
 LEVELS = 64
-"""Levels that sorting tries: codes of up to some 200 photons one by one, those of more together."""
+"""Levels tried by default: one per code up to about 200 photons, one for all above."""
 
 TERMS = 11
 MULTIPLICITY = (1, 2, 2, 4, 1, 4, 1, 1, 1, 1, 0)
-"""How many samples each term adds up; the last term is the constant."""
+"""Number of samples in each term; the last term is the constant."""
 
 MIX = 16
 MIX_MULTIPLICITY = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4, 1, 1, 1, 1, 0)
-"""The same of the kernels that have a weight for each neighbour of the mean."""
+"""Number of samples in each term of the kernels with a weight per neighbour of the mean."""
 
 ONE = 256
 _MOST_WEIGHT = 16 * ONE
@@ -45,25 +44,25 @@ _LIMIT = 1 << 19
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A predictor with its parameters, in units of absolute codes.
+    """Predictor with its parameters, in absolute codes.
 
     Parameters
     ----------
     name : {"none", "mean", "past", "full", "spatial", "moving"}
-        ``mean``: running mean of the frames before; ``past``: a mix of that mean, the previous
-        frame and their neighbours; ``full``: also neighbours in the current frame; ``spatial``:
-        those alone, each frame by itself; ``moving``: as full, every frame with weights of its own,
-        which its chunk keeps; ``none``: codes as they are.
+        ``mean``: the running mean of the frames before. ``past``: a weighted sum of that mean, the previous
+        frame and their neighbours. ``full``: like ``past``, with neighbours in the current frame.
+        ``spatial``: only neighbours in the current frame. ``moving``: like ``full``, with weights for each
+        frame, stored in the chunk. ``none``: no prediction.
     rate : int
         Least share, in 1/128, by which a new frame moves the running mean.
     weights : two rows of 11 int
         In 1/256; row 0 for a chunk's first frame, row 1 for the others.
     levels : int
-        Residuals are sorted by what was predicted, in so many classes: at a few photons they differ in
-        spread with the light. 0: not sorted; ``full``, ``spatial`` and ``moving`` only.
+        Number of classes of predicted codes by which residuals are sorted, since at a few photons their
+        spread depends on the light. 0: not sorted. ``full``, ``spatial`` and ``moving`` only.
     coded : bool
-        Sorted residuals are range-coded, each level with frequencies of its own, before Blosc sees them:
-        smallest, and slower to write and to read. False: packed for Blosc to compress.
+        Whether sorted residuals are range-coded, with frequencies for each level, before Blosc: smallest,
+        but slower to write and read. False: residuals are packed, and Blosc compresses them.
     """
 
     name: str = "mean"
@@ -102,7 +101,7 @@ class Predictor:
         object.__setattr__(self, "weights", rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON; ``coded`` is in it only where it is true, as in format 2.2."""
+        """Dictionary that can be written as JSON; it has ``coded`` only if true, as format 2.2 demands."""
         told: dict[str, Any] = {"name": self.name, "rate": self.rate}
         told |= {"weights": [list(row) for row in self.weights], "levels": self.levels}
         return {**told, "coded": True} if self.coded else told
@@ -129,28 +128,28 @@ def mix(weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
 
 
 def within_limits(weights: NDArray, top: int) -> NDArray[np.bool_]:
-    """Which rows of 16 weights keep the kernels' sums within their integers, for codes up to ``top``."""
+    """Whether each row of 16 weights keeps the kernels' sums in range, for codes up to ``top``."""
     heavy = np.abs(weights[:, :-1]) @ np.array(MIX_MULTIPLICITY[:-1]) > _MOST_WEIGHT
     return ~heavy & (np.abs(weights[:, -1]) <= _reach(top))
 
 
 def _reach(top: int) -> int:
-    """The constant term's greatest value."""
+    """Greatest constant term."""
     return 2 * (top + 1) * ONE
 
 
 def rates(frames: int, floor: int) -> NDArray[np.int32]:
-    """How far frame ``t`` moves the running mean, in 1/128: ``max(128 // (t + 1), floor)``."""
+    """Share by which frame ``t`` moves the running mean, in 1/128: ``max(128 // (t + 1), floor)``."""
     return np.maximum(128 // np.arange(1, frames + 1), floor).astype(np.int32)
 
 
 def band_rows(rows: int, columns: int) -> int:
-    """Rows per independent band: about 16,384 pixels, so that a band's state stays in cache."""
+    """Rows per band: about 16,384 pixels, so that the state of a band stays in the cache."""
     return max(1, min(rows, max(16, -(-16384 // max(columns, 1)))))
 
 
 def fit(blocks: Sequence[NDArray], name: str, rate: int) -> Predictor:
-    """The predictor ``name`` with weights that fit sample blocks of absolute codes.
+    """Fit the weights of predictor ``name`` to sample blocks of absolute codes.
 
     Parameters
     ----------
@@ -162,8 +161,7 @@ def fit(blocks: Sequence[NDArray], name: str, rate: int) -> Predictor:
     Returns
     -------
     Predictor
-        With exact least-squares weights, rounded to 1/256; with plain ones where the
-        sample does not determine any.
+        With exact least-squares weights, rounded to 1/256, or default weights if the sample is too small.
     """
     centre = _median(np.concatenate([block[0].ravel() for block in blocks]))
     start = (0,) * (TERMS - 1) + (centre * ONE,)
@@ -187,7 +185,7 @@ def fit(blocks: Sequence[NDArray], name: str, rate: int) -> Predictor:
 
 
 def _median(values: NDArray) -> int:
-    """Of integers, rounded to even; as ``np.median``, at a fifth of its calls."""
+    """Median of integers, rounded to even, five times as fast as ``np.median``."""
     middle = [(values.size - 1) // 2, values.size // 2]
     low, high = np.partition(values, middle)[middle].tolist()
     return int(np.rint((low + high) / 2))
@@ -196,14 +194,14 @@ def _median(values: NDArray) -> int:
 def _gather(block: NDArray, rate: int, centre: int, *, alone: bool) -> tuple[NDArray, NDArray]:
     """Terms ``(TERMS, n)`` and codes ``(n,)`` of a block, both in 1/128 code, as the kernels see them.
 
-    ``alone``: every frame as a chunk's first, without a past.
+    ``alone`` treats every frame as the first of a chunk, without a past.
     """
     steps = rates(len(block), rate).astype(np.int64)
     mean = previous = np.zeros(block.shape[1:], np.int64)
     terms, targets = [], []
     for t, frame in enumerate(block):
         now = frame.astype(np.int64) << 7
-        # A quarter of the frames tells enough; the first few and the later ones alike.
+        # A quarter of the frames suffices, both of the first and of the later ones.
         if (alone or t > 0) and t % 4 == min(1, len(block) - 1):
             terms.append(_terms(mean, previous, now).reshape(TERMS, -1))
             targets.append(now.ravel())
@@ -235,10 +233,10 @@ def _terms(mean: NDArray, previous: NDArray, now: NDArray) -> NDArray[np.int64]:
 
 
 def _solve(samples: list[tuple[NDArray, NDArray]], name: str, centre: int) -> tuple[int, ...] | None:
-    """Least squares in integers: terms relative to an anchor keep the sums within 64 bits.
+    """Solve for weights by least squares in integers; None if there are too few samples.
 
-    The anchor is the running mean (or ``centre`` without a past); the anchor's own weight and
-    the constant are solved as offsets from "predict the anchor".
+    Terms are relative to an anchor, the running mean (or ``centre`` without a past), which keeps the sums
+    within 64 bits. The anchor's weight and the constant are solved as offsets from predicting the anchor.
     """
     alone = name == "spatial"
     used = _USED[name]
@@ -262,7 +260,7 @@ def _solve(samples: list[tuple[NDArray, NDArray]], name: str, centre: int) -> tu
     if counted < 50 * size:
         return None
     for i in range(size):
-        gram[i, i] += 1 + counted * 4  # a ridge of a thousandth of a code: equal columns stay solvable
+        gram[i, i] += 1 + counted * 4  # a ridge of a thousandth of a code keeps equal columns solvable
     solution = _eliminate(
         [[Fraction(int(v)) for v in row] for row in gram], [Fraction(int(v)) for v in right]
     )
@@ -274,14 +272,14 @@ def _solve(samples: list[tuple[NDArray, NDArray]], name: str, centre: int) -> tu
     if not alone:
         weights[0] = 1 + tilt - taken
     rounded = [round(weight * ONE) for weight in weights]
-    # The constant makes up for the rounding of the others, or it would shift every prediction.
+    # The constant corrects for the rounding of the others, which would shift every prediction.
     gathered = sum(weight * m for weight, m in zip(rounded, MULTIPLICITY, strict=True))
     rounded[-1] = round((constant + centre) * ONE) - gathered * centre
     return tuple(rounded)
 
 
 def _eliminate(matrix: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]:
-    """Gauss without pivoting, exact; the matrix is positive definite."""
+    """Solve exactly by Gauss without pivoting; the matrix is positive definite."""
     size = len(right)
     for i in range(size):
         for j in range(i + 1, size):

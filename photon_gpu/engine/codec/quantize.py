@@ -1,4 +1,4 @@
-"""From values to codes: which kernel, with which table, for a dtype and a range of values."""
+"""Quantize values to codes, with the kernel and the table that suit a dtype and a range of values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PHOTON_COUNTER = NoiseModel()
 
 @dataclass(frozen=True)
 class Extent:
-    """Least and greatest value of a chunk, and what codes they have."""
+    """Least and greatest value of a chunk."""
 
     low: float | int
     high: float | int
@@ -33,9 +33,13 @@ class Extent:
 def extent(
     values: NDArray, backend: Backend, *, noise: NoiseModel | None = None, first_frame: int = 0
 ) -> Extent:
-    """Range of a chunk's values; NaN, infinity and integers beyond 2**53 are errors that say where.
+    """Return the least and greatest value of a chunk.
 
-    So are negatives under the default noise model, which is that of a photon counter.
+    Raises
+    ------
+    InvalidInputError
+        A value is NaN, infinite, an integer beyond 2**53, or negative under the default noise model, which is
+        that of a photon counter. The message names frame and pixel.
     """
     out = np.zeros(3, values.dtype)
     flat = np.ascontiguousarray(values).reshape(-1)
@@ -55,9 +59,9 @@ def check_extent(
     noise: NoiseModel | None,
     first_frame: int,
 ) -> Extent:
-    """What the kernel ``extent`` found, if it can be encoded.
+    """Extent from the output of the kernel ``extent``; InvalidInputError if it cannot be encoded.
 
-    ``locate(strange)`` gives place and value of the first value that is not finite, or of the least one.
+    ``locate(strange)`` returns index and value of the first value that is not finite, or of the least value.
     """
     if out[2]:
         (t, *pixel), value = locate(True)
@@ -90,14 +94,14 @@ def _luts(table: CodeTable, base: int, dtype: np.dtype) -> NDArray:
 
 
 class Quantizer:
-    """Codes of values within an extent, counted from ``base``, as the narrowest unsigned integer.
+    """Quantizes values within an extent to codes counted from ``base``, of the narrowest dtype.
 
     Attributes
     ----------
     base : int
         Least code.
     top : int
-        Greatest code less ``base``.
+        Greatest code, counted from ``base``.
     dtype : numpy.dtype
         uint8, uint16 or uint32.
     """
@@ -111,19 +115,19 @@ class Quantizer:
             root = root_of(table)
             self._root = root if root.exact(int(found.low), int(found.high)) else None
         if table.has_lut:
-            # Nothing is made of a table that only frames which are no runs would need.
-            self._luts = None if self._root else backend.place(_luts(table, self.base, self.dtype))
+            # The table is made later, if at all: only frames that are not runs need it.
+            self._luts = None if self._root else backend.upload(_luts(table, self.base, self.dtype))
             return
         high = self.base + self.top
         rows = [table.thresholds(self.base, high, phase) for phase in range(table.phases)]
-        self._thresholds = backend.place(np.stack(rows))
+        self._thresholds = backend.upload(np.stack(rows))
         noise = table.noise
         shifts = [0.5 - table.shift(phase) - self.base for phase in range(table.phases)]
         model = [noise.gain, noise.offset, stabilized_floor(noise), 1.0 / table.step, *shifts]
-        self._model = backend.place(np.array(model, np.float64))
+        self._model = backend.upload(np.array(model, np.float64))
 
     def __call__(self, values: NDArray, first: int, stride: int, out: NDArray) -> None:
-        """Codes of ``values (T, n)`` into ``out``; sample ``(t, i)`` is number ``first + t*stride + i``."""
+        """Write codes of ``values (T, n)`` to ``out``; sample ``(t, i)`` is ``first + t*stride + i``."""
         phased = self._table.phases > 1
         if self._root is not None and runs(values):
             self._root(values, self.base, out)
@@ -162,5 +166,5 @@ def span(table: CodeTable, found: Extent) -> tuple[int, int]:
 
 
 def narrowest(top: int) -> np.dtype:
-    """Unsigned dtype that holds ``0..top``."""
+    """Narrowest unsigned dtype that holds ``top``."""
     return np.dtype(np.uint8 if top < 1 << 8 else np.uint16 if top < 1 << 16 else np.uint32)

@@ -1,8 +1,8 @@
-"""Some frames and rows of a compact chunk: nothing is opened or restored that they do not need.
+"""Decode some frames and rows of a compact chunk, and only the parts that they depend on.
 
-A running predictor needs the frames before the one that is asked for, and none after; a band of rows
-needs no other. The checksum over all codes needs them all, so it is not made here: what is opened
-must have passed the checksum of its file.
+A frame depends on the frames before it, never on later ones; a band of rows does not depend on other bands.
+The checksum over all codes would need every band, so it is not verified here: the bytes must have passed the
+checksum of their file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from photon_gpu.engine.runtime.stopwatch import Map
 from photon_gpu.errors import CorruptDataError
 
 _ALONE = ("none", "spatial")
-"""Predictors that need no frame before."""
+"""Predictors that do not use earlier frames."""
 
 
 def decode_part(
@@ -40,10 +40,10 @@ def decode_part(
     run: Map = map,
     out: NDArray | None = None,
 ) -> NDArray:
-    """Frames ``start:stop`` of a chunk of two axes or more, ``(stop - start, ..., H, W)``.
+    """Decode frames ``start:stop`` of a chunk with at least two axes to ``(stop - start, ..., H, W)``.
 
-    Only rows ``rows[0]`` to ``rows[1] - 1``, counted over all axes between the first and the last, are
-    filled in, and those of their bands; what the others hold is not defined.
+    Only rows ``rows[0]`` to ``rows[1] - 1``, counted over all axes between the first and the last, and other
+    rows of their bands are filled in; the rest is undefined.
     """
     opened = Opened(blocks.data, chunk, encoding, start, stop, what, blocks.open, number=number)
     if opened.header.raw:
@@ -119,7 +119,7 @@ def decode_rows(
 
 
 class Band:
-    """What has to be opened of one band, the one that begins with row ``first``, for frames ``start:stop``.
+    """The part of the band from row ``first`` that frames ``start:stop`` need.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class Band:
         places = body.places
         total = places.band_samples(first)
         frame = total // header.frames
-        # Sorted residuals lie in no order of frames: all of a band are needed, the codes after not.
+        # Sorted residuals are not in the order of frames, so all of a band are needed.
         alone = predictor in _ALONE and not places.levels
         self.begin = start if alone else 0
         self._wanted = (0, total) if places.levels else (self.begin * frame, stop * frame)
@@ -146,7 +146,7 @@ class Band:
             self.spans = [slice(begin + stream.start, begin + stream.stop)]
             return
         if not places.packed:
-            # Codes of several bytes lie in planes, each of the whole band.
+            # Codes of several bytes are stored as planes, each of the whole band.
             whole = places.band_bytes(first)
             low, high = self._wanted if places.width == 1 else (0, whole.stop - whole.start)
             self.spans = [slice(begin + whole.start + low, begin + whole.start + high)]
@@ -166,7 +166,7 @@ class Band:
         self.spans = [slice(begin + part.start, begin + part.stop) for part in (self._nibbles, self._escapes)]
 
     def restore(self, codes: NDArray, weights: NDArray, steps: NDArray[np.int32], backend: Backend) -> None:
-        """Codes ``(T, rows, columns)`` of frames from ``begin`` on, once :attr:`spans` are open."""
+        """Restore codes ``(T, rows, columns)`` of frames from ``begin``, once :attr:`spans` are open."""
         residuals, places = self._residuals(backend), self._body.places
         if not places.levels:
             restore(self._predictor, residuals.reshape(codes.shape), weights, steps, codes, backend)
@@ -193,7 +193,5 @@ class Band:
         )
         nibbles, starts = self._body.part(self._nibbles), self._starts - self._starts[0]
         if backend.kernels.unpack(nibbles, escapes, starts, SEGMENT, out):
-            raise CorruptDataError(
-                "a band of a chunk has other escapes than its table says: the chunk was altered"
-            )
+            raise CorruptDataError("the escapes of a band differ from its table: the chunk was altered")
         return out[low - self._low * SEGMENT : high - self._low * SEGMENT]

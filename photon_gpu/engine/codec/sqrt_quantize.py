@@ -1,7 +1,7 @@
-"""The transform in single precision, and the values at which it does not give the code of the exact table.
+"""Fast float32 quantizer, with the inputs for which it disagrees with the exact table.
 
-The table is the format. Arithmetic that is held against it value by value, on the machine that is going
-to use it, gives the same codes sooner: for a movie of 16 bits that takes 65,536 comparisons, once.
+The table is the format. The quantizer is compared with it for all 65,536 values, once, on the machine that
+uses it. Where they agree, it gives the same codes faster.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from photon_gpu.kernels.cpu_root import forward_root
 
 
 class Root:
-    """Codes of integers of up to 16 bits, without dither.
+    """Quantizes integers of up to 16 bits by a square root, without dither.
 
     Attributes
     ----------
     wrong : ndarray of int64
-        Values with another code than the table's, sorted: the root falls within rounding of a boundary there.
+        Sorted values whose code differs from the table's, since they are within rounding of a boundary.
 
     Examples
     --------
@@ -35,7 +35,7 @@ class Root:
 
     def __init__(self, table: CodeTable) -> None:
         noise, floor = table.noise, stabilized_floor(table.noise)
-        # Of codes: A(z)/step = sqrt(scale*gain*(z - offset) + scale*floor), FORMAT.md, "Codes".
+        # In codes, A(z)/step = sqrt(scale*gain*(z - offset) + scale*floor), FORMAT.md, "Codes".
         scale = (2.0 / (noise.gain * table.step)) ** 2
         slope = 1.0 / (np.sqrt(floor) * table.step)
         dark = 2.0 * np.sqrt(floor) / (noise.gain * table.step) - noise.offset * slope
@@ -46,25 +46,25 @@ class Root:
         info = np.iinfo(table.dtype)
         values = np.arange(info.min, info.max + 1, dtype=np.int64)
         patterns = values & ((1 << bits) - 1)
-        found = np.empty((1, values.size), np.int32)
-        forward_root(values.astype(table.dtype), values.size, self._model, 0, found)
-        self.wrong = values[found[0] != table.luts()[0, patterns]]
+        codes = np.empty((1, values.size), np.int32)
+        forward_root(values.astype(table.dtype), values.size, self._model, 0, codes)
+        self.wrong = values[codes[0] != table.luts()[0, patterns]]
 
     def exact(self, low: int, high: int) -> bool:
         """Whether every value from ``low`` to ``high`` gets the table's code."""
         return bool(np.searchsorted(self.wrong, low) == np.searchsorted(self.wrong, high, side="right"))
 
     def __call__(self, values: NDArray, base: int, out: NDArray) -> None:
-        """Codes of ``values (T, n)``, counted from ``base``, into ``out``; see :func:`runs`."""
+        """Write codes of ``values (T, n)``, counted from ``base``, to ``out``; see :func:`runs`."""
         frames, samples = values.shape
         pitch = values.strides[0] // values.itemsize if frames > 1 else samples
-        # In one dimension: only there does the compiler know that neighbours lie side by side.
+        # Only of a 1-D array does the compiler know that neighbours are contiguous.
         flat = as_strided(values, ((frames - 1) * pitch + samples,), (values.itemsize,))
         forward_root(flat, pitch, self._model, base, out)
 
 
 def runs(values: NDArray) -> bool:
-    """Whether each frame ``(T, n)`` is a run in memory, and one follows the other."""
+    """Whether each frame of ``(T, n)`` is contiguous, and frames follow in order."""
     frames, samples = values.shape
     whole = values.itemsize
     return bool(
@@ -77,5 +77,5 @@ def runs(values: NDArray) -> bool:
 
 @lru_cache(maxsize=16)
 def root_of(table: CodeTable) -> Root:
-    """Held against its table once."""
+    """Quantizer of a table, compared with it once."""
     return Root(table)

@@ -1,1 +1,1 @@
-"""The backend ``cupy``: several chunks at once on CUDA devices. CuPy loads with the first device."""
+"""The backend ``cupy``, which processes several chunks at once on CUDA devices."""

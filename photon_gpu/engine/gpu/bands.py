@@ -1,4 +1,7 @@
-"""Band after band in memory, as in a payload: what the kernels are asked for, piece by piece."""
+"""Views of bands of rows on device arrays, and the predictors' kernels applied to them.
+
+Device memory holds band after band, as a payload does.
+"""
 
 from __future__ import annotations
 
@@ -40,19 +43,19 @@ def in_banks(flat: Any, columns: int, first: int, bank: Any) -> Any:
     part = flat[:, begin : begin + count * pixels]
     view = part.reshape(len(flat), count, pixels).transpose(1, 0, 2)
     if view.data.ptr != part.data.ptr:
-        raise AssertionError("a copy where a view was meant: what is written there would be lost")
+        raise AssertionError("reshape made a copy instead of a view; writes to it would be lost")
     return view
 
 
 def extent(slot: Slot, values: Any) -> NDArray:
-    """What the kernel ``extent`` finds in ``(T, n)``, brought here."""
+    """Output of the kernel ``extent`` for ``(T, n)``, in host memory."""
     out = slot.lane.zeros((3,), values.dtype)
     slot.lane.backend.kernels.extent(values, out)
     return slot.fetch(extent=out)[0].copy()
 
 
 def first_where(slot: Slot, values: Any, wanted: Any) -> tuple[int, int, Any]:
-    """Frame, pixel and value of the first value that is the least one, ``wanted``, or not finite (None)."""
+    """Frame, pixel and value of the first value equal to ``wanted``, the least, or not finite (None)."""
 
     def within(part: Any) -> bool:
         low, _, strange = extent(slot, part)
@@ -65,7 +68,7 @@ def first_where(slot: Slot, values: Any, wanted: Any) -> tuple[int, int, Any]:
 
 
 def _least(size: int, reached: Any) -> int:
-    """The ``i`` for which ``reached(i + 1)`` holds first; it holds from there on."""
+    """Least ``i`` for which ``reached(i + 1)`` holds; it holds for all greater ones."""
     low, high = 0, size - 1
     while low < high:
         middle = (low + high) // 2
@@ -76,10 +79,12 @@ def _least(size: int, reached: Any) -> int:
 def predict(
     slot: Slot, name: str, codes: Any, weights: NDArray[np.int32], steps: NDArray[np.int32], band_rows: int
 ) -> Any:
-    """Residuals of banded codes ``(T, rows, columns)``, in the order of the CPU's chunks."""
+    """Residuals of codes ``(T, rows, columns)`` in band order, equal to those of the CPU."""
     if name == "none":
         return codes
-    return _through(slot, f"predict_{_KERNEL.get(name, name)}", codes, weights, steps, band_rows, "predicted")
+    return _run_kernel(
+        slot, f"predict_{_KERNEL.get(name, name)}", codes, weights, steps, band_rows, "predicted"
+    )
 
 
 def restore(
@@ -90,30 +95,32 @@ def restore(
     steps: NDArray[np.int32],
     band_rows: int,
 ) -> Any:
-    """Inverse of :func:`predict`."""
+    """Restore codes from residuals: the inverse of :func:`predict`."""
     if name == "none":
         return residuals
-    return _through(slot, f"restore_{_KERNEL.get(name, name)}", residuals, weights, steps, band_rows, "codes")
+    return _run_kernel(
+        slot, f"restore_{_KERNEL.get(name, name)}", residuals, weights, steps, band_rows, "codes"
+    )
 
 
-def _through(
+def _run_kernel(
     slot: Slot,
     name: str,
-    given: Any,
+    banded: Any,
     weights: NDArray[np.int32],
     steps: NDArray[np.int32],
     band_rows: int,
     result: str,
 ) -> Any:
     lane, kernels = slot.lane, slot.lane.backend.kernels
-    frames, rows, columns = given.shape
-    out = slot.device(result, given.shape, given.dtype)
+    frames, rows, columns = banded.shape
+    out = slot.device(result, banded.shape, banded.dtype)
     mix, moves = lane.put(weights), lane.put(steps)
     planes = slot.device("means", (2, rows, columns), np.int32)
     if name.endswith("mean"):
         start = int(weights[0, -1]) >> 8
         for (_, _, source), (_, _, target) in zip(
-            banks(given, band_rows), banks(out, band_rows), strict=True
+            banks(banded, band_rows), banks(out, band_rows), strict=True
         ):
             getattr(kernels, name)(source, moves, start, planes, target)
     elif name.endswith("spatial"):
@@ -123,9 +130,9 @@ def _through(
             low, high = frames * columns * first, frames * columns * stop
             if low < high:
                 shape = (1, frames * (stop - first), columns)
-                source, target = (array.reshape(-1)[low:high].reshape(shape) for array in (given, out))
+                source, target = (array.reshape(-1)[low:high].reshape(shape) for array in (banded, out))
                 full = getattr(kernels, name.replace("spatial", "full"))
                 full(source, mix[:1], moves, planes, target, band_rows=height)
     else:
-        getattr(kernels, name)(given, mix, moves, planes, out, band_rows=band_rows)
+        getattr(kernels, name)(banded, mix, moves, planes, out, band_rows=band_rows)
     return out

@@ -1,8 +1,8 @@
-"""Chunks through a GPU: the twin of :mod:`photon_gpu.engine.codec.chunk`, byte for byte.
+"""Encode and decode chunks on a GPU, byte for byte as :mod:`photon_gpu.engine.codec.chunk` does.
 
-Bands do not depend on each other, so a chunk goes through in pieces of whole bands, as many at a
-time as a slot holds: usually one piece. Threads that call this at once use different slots; that is
-how copies and kernels of successive chunks overlap, while Blosc has the other threads.
+Bands do not depend on each other, so a chunk is processed in pieces of whole bands, usually in one piece.
+Threads that call this at the same time use different slots, so that copies and kernels of successive chunks
+overlap while other threads run Blosc.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from photon_gpu.kernels import cpu
 
 
 class Gpu:
-    """The devices of one backend.
+    """CUDA devices of a backend.
 
     Parameters
     ----------
     name : str
         ``"cupy"`` for every visible device, ``"cupy:0,2"`` for some.
     why : str
-        Why it was chosen.
+        Reason why the backend was chosen.
 
     Raises
     ------
     BackendUnavailableError
-        No device can be used, or its kernels do not give what the CPU's give.
+        No device can be used, or its kernels give other results than the CPU.
     """
 
     def __init__(self, name: str, why: str) -> None:
@@ -54,18 +54,18 @@ class Gpu:
 
     @property
     def chunks_in_flight(self) -> int:
-        """How many chunks the devices hold at once."""
+        """Number of chunks that the devices process at once."""
         return sum(len(lane.slots) for lane in self.lanes)
 
     def lane_of(self, values: Any) -> int | None:
-        """Device of an array, None where it lies in host memory."""
+        """Device of an array; None if it is in host memory."""
         if isinstance(values, np.ndarray):
             return None
         number = int(values.device.id)
         if number not in [lane.number for lane in self.lanes]:
             here = ", ".join(str(lane.number) for lane in self.lanes)
             raise InvalidInputError(
-                f"the frames lie on GPU {number}, and this backend uses GPU {here}; name it: "
+                f"the frames are on GPU {number}, but this backend uses GPU {here}; choose "
                 f"backend='cupy:{number}'"
             )
         return number
@@ -73,7 +73,7 @@ class Gpu:
     def encode(
         self, values: Any, chunk: tuple[int, ...], encoding: Encoding, *, first_frame: int = 0, stages: Stages
     ) -> NDArray[np.uint8]:
-        """As :func:`photon_gpu.engine.codec.chunk.encode`."""
+        """Encode a chunk like :func:`photon_gpu.engine.codec.chunk.encode`."""
         frames = values.shape[0] if len(chunk) > 1 else 1
         _, rows, columns = block_shape(chunk)
         band = band_rows(rows, columns)
@@ -99,9 +99,9 @@ class Gpu:
     def codes(
         self, values: Any, encoding: Encoding, *, first_frame: int = 0, stages: Stages
     ) -> tuple[NDArray, int]:
-        """Codes of a chunk in C order, 1-D, and the base they are counted from."""
+        """Codes of a chunk, 1-D in C order, and the base they are counted from."""
         frames, pixels = values.shape[0], math.prod(values.shape[1:])
-        # A band is a frame here: frames do not depend on each other, and C order keeps them together.
+        # Here a band is a frame: frames do not depend on each other, and are contiguous in C order.
         row_bytes = pixels * values.dtype.itemsize
         with self._slots.taken(self.lane_of(values)) as slot, slot.timed(stages):
 
@@ -162,7 +162,7 @@ class Gpu:
     def counts_from_labels(
         self, labels: NDArray[np.float64], start: int, encoding: Encoding, what: str | np.dtype, device: int
     ) -> Any:
-        """Labels ``(t, n)`` of frames from ``start`` of a chunk to values, as an array on a device."""
+        """Values of labels ``(t, n)``, of frames from ``start`` of a chunk, as an array on a device."""
         frames, pixels = labels.shape
         dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
         with self._slots.taken(device) as slot:
@@ -171,14 +171,14 @@ class Gpu:
             def work(piece_bytes: int) -> Any:
                 out = lane.zeros((frames, pixels), dtype)
                 for first, stop in _pieces(frames, 1, 8 * pixels, piece_bytes):
-                    given = _Loaded(slot, labels, None).piece(first, stop)
-                    codes = slot.device("codes", given.shape, np.int32)
-                    if strange := kernels.codes_from_labels(given, encoding.step, codes):
+                    loaded = _Loaded(slot, labels, None).piece(first, stop)
+                    codes = slot.device("codes", loaded.shape, np.int32)
+                    if strange := kernels.codes_from_labels(loaded, encoding.step, codes):
                         raise CorruptDataError(
-                            f"{strange} of {given.size} values of a chunk are no multiple of the step"
+                            f"{strange} of {loaded.size} values of a chunk are not multiples of the step"
                         )
                     low, high, _ = extent(slot, codes).tolist()
-                    unsigned = slot.device("unsigned", given.shape, np.uint32)
+                    unsigned = slot.device("unsigned", loaded.shape, np.uint32)
                     kernels.subtract(codes, low, unsigned)
                     draw = render(encoding, low, high - low, what, lane.backend)
                     draw(unsigned, (start + first) * pixels, pixels, out[first:stop])
@@ -188,7 +188,7 @@ class Gpu:
             return lane.shrinking(slot, 8 * pixels * frames, 8 * pixels, work)
 
     def upload(self, values: NDArray, device: int) -> Any:
-        """A host array on a device."""
+        """Copy a host array to a device."""
         with self._slots.taken(device) as slot:
 
             def work(_: int) -> Any:
@@ -242,26 +242,26 @@ class Gpu:
 
 
 class _Loaded:
-    """Frames ``(T, n)`` of a chunk, here or on the device, brought to the device piece by piece.
+    """Frames ``(T, n)`` of a chunk, in host or device memory, loaded on the device piece by piece.
 
-    A piece is rows ``first:stop`` of every frame or, with ``columns`` None, whole frames ``first:stop``.
+    A piece is rows ``first:stop`` of every frame or, if ``columns`` is None, whole frames ``first:stop``.
     """
 
     def __init__(self, slot: Slot, flat: Any, columns: int | None) -> None:
         self.slot, self.flat, self._columns = slot, flat, columns
-        self._held: tuple[int, int] | None = None
+        self._on_device: tuple[int, int] | None = None
 
     def piece(self, first: int, stop: int) -> Any:
-        """The piece on the device; one that is there already is not sent again."""
+        """The piece on the device; it is not copied if it is there already."""
         columns, flat = self._columns, self.flat
         part = flat[first:stop] if columns is None else flat[:, first * columns : stop * columns]
         if not isinstance(flat, np.ndarray):
             return part
-        if self._held != (first, stop):
+        if self._on_device != (first, stop):
             pinned = self.slot.pinned("values", part.shape, part.dtype)
             copy(pinned, part)
             self.slot.upload("values", pinned)
-            self._held = (first, stop)
+            self._on_device = (first, stop)
         return self.slot.device("values", part.shape, part.dtype)
 
 
@@ -280,7 +280,7 @@ def _extent(
     shape: tuple[int, ...],
     first_frame: int,
 ) -> Extent:
-    """Range of a chunk's values; what cannot be encoded is an error that says where."""
+    """Least and greatest value of a chunk; InvalidInputError, with the pixel, for values not allowed."""
     parts = [extent(loaded.slot, loaded.piece(*piece)) for piece in pieces]
     out = parts[0].copy()
     for part in parts[1:]:
@@ -298,7 +298,7 @@ def _extent(
 
 
 def _encode_piece(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> int:
-    """Residuals of rows ``first:stop`` into the plan's payload; returns the sum for the checksum."""
+    """Encode rows ``first:stop`` to the plan's payload; return their part of the checksum."""
     slot, kernels = loaded.slot, loaded.slot.lane.backend.kernels
     codes, total = _coded(loaded, plan, first, stop), slot.lane.zeros((1,), np.uint64)
     for low, _, bank in banks(codes, plan.band):
@@ -308,7 +308,7 @@ def _encode_piece(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> in
 
 
 def _coded(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> Any:
-    """Codes ``(T, rows, columns)`` of rows ``first:stop`` on the device, band after band."""
+    """Codes ``(T, rows, columns)`` of rows ``first:stop`` on the device, in band order."""
     columns, source = plan.columns, loaded.piece(first, stop)
     codes = loaded.slot.device("codes", (plan.frames, stop - first, columns), plan.dtype)
     for low, _, bank in banks(codes, plan.band):
@@ -318,14 +318,14 @@ def _coded(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> Any:
 
 
 def _codes_of(loaded: _Loaded, plan: ChunkPlan, first: int, stop: int) -> NDArray:
-    """Codes ``(T, rows, columns)`` of rows ``first:stop``, here."""
+    """Codes ``(T, rows, columns)`` of rows ``first:stop`` in host memory."""
     (fetched,) = loaded.slot.fetch(codes=_coded(loaded, plan, first, stop))
     parts = bands(fetched, plan.band)
     return np.concatenate([band.reshape(plan.frames, -1, plan.columns) for _, _, band in parts], axis=1)
 
 
 def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int, stop: int) -> int:
-    """Rows ``first:stop`` of a payload into ``out``, on either side; returns the sum for the checksum."""
+    """Decode rows ``first:stop`` to ``out``, in host or device memory; return their part of the checksum."""
     header, kernels, columns = opened.header, slot.lane.backend.kernels, opened.columns
     total, strange = slot.lane.zeros((1,), np.uint64), slot.lane.zeros((1,), np.uint64)
     if header.levels:
@@ -352,7 +352,7 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
 
 
 def _check_kernels(lane: Lane) -> None:
-    """Kernels that do not give what the CPU's give must not touch a movie."""
+    """Raise BackendUnavailableError unless the kernels give the result of the CPU."""
     codes = np.arange(4099, dtype=np.uint32).astype(np.uint8).reshape(1, -1)
     expected = int(cpu.checksum(codes, 5, 4099))
     try:

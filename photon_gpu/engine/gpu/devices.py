@@ -1,4 +1,4 @@
-"""Which CUDA devices can be used, and why not."""
+"""Load CuPy and find the CUDA devices that can be used."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _INSTALL = "pip install 'photon-gpu[cu12]' for a driver of CUDA 12, 'photon-gpu[
 
 
 def load_cupy() -> Any:
-    """The module ``cupy``.
+    """Import ``cupy``.
 
     Raises
     ------
     BackendUnavailableError
-        It is not installed, or not for the CUDA that is here.
+        CuPy is not installed, or does not match the CUDA of this machine.
     """
     try:
         return importlib.import_module("cupy")
@@ -36,12 +36,12 @@ def load_cupy() -> Any:
 
 
 def device_count() -> int:
-    """How many CUDA devices there are, at least one.
+    """Number of CUDA devices, at least one.
 
     Raises
     ------
     BackendUnavailableError
-        No driver, a driver too old for this CuPy, or no device.
+        There is no driver, the driver is too old for this CuPy, or there is no device.
     """
     cupy = load_cupy()
     try:
@@ -62,7 +62,7 @@ def device_count() -> int:
 
 
 def chosen_devices(name: str) -> tuple[int, ...]:
-    """Devices that a backend name asks for: all by ``"cupy"``, some by ``"cupy:1"`` or ``"cupy:0,2"``."""
+    """Numbers of the devices in a backend's name: all for ``"cupy"``, 0 and 2 for ``"cupy:0,2"``."""
     _, _, listed = name.partition(":")
     count = device_count()
     if not listed:

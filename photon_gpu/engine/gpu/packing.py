@@ -1,4 +1,7 @@
-"""Residuals between a payload and a device, packed there: at most half the bytes cross the bus."""
+"""Move residuals between a payload and a device.
+
+The device packs and unpacks them, so that at most half the bytes cross the bus.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from photon_gpu.kernels import cpu
 
 
 def bring_down(slot: Slot, plan: ChunkPlan, first: int, codes: Any, residuals: Any, total: Any) -> int:
-    """Residuals ``(T, rows, columns)``, band after band, from row ``first`` on, into the plan's payload.
+    """Copy residuals ``(T, rows, columns)`` in band order, from row ``first``, to the plan's payload.
 
-    Returns ``total``, which comes down with them.
+    Return ``total``, which is copied with them.
     """
     levels: Any = None
     if plan.predictor.levels:
@@ -58,7 +61,7 @@ def bring_down(slot: Slot, plan: ChunkPlan, first: int, codes: Any, residuals: A
 def _sorted(
     slot: Slot, plan: ChunkPlan, first: int, codes: Any, residuals: Any
 ) -> tuple[Any, NDArray[np.int64]]:
-    """The residuals of each band by level, and how many each level has, which the plan's payload is told."""
+    """Residuals of each band sorted by level, and the length of each level, which is added to the payload."""
     kernels = slot.lane.backend.kernels
     parts = list(zip(bands(codes, plan.band), bands(residuals, plan.band), strict=True))
     levels = slot.device("levels", (len(parts), plan.predictor.levels), np.int64)
@@ -107,9 +110,9 @@ def bring_up(slot: Slot, opened: Opened, first: int, stop: int, strange: Any) ->
 
 
 def restored_here(slot: Slot, opened: Opened, first: int, stop: int) -> Any:
-    """Codes of rows ``first:stop``, restored from sorted residuals on the CPU, on the device.
+    """Codes of rows ``first:stop`` on the device, restored from sorted residuals by the CPU.
 
-    Each residual waits for the one before, so that a device would have nothing to do at once.
+    Each residual depends on the one before, so a device could not restore them in parallel.
     """
     header = opened.header
     pinned = slot.pinned("codes", (header.frames, stop - first, opened.columns), f"u{header.width}")
@@ -119,7 +122,7 @@ def restored_here(slot: Slot, opened: Opened, first: int, stop: int) -> Any:
 
 
 def check_unpacked(strange: NDArray[np.uint64]) -> None:
-    """CorruptDataError if segments contradict the number of their escapes."""
+    """Raise CorruptDataError if segments contradict the number of their escapes."""
     if strange[0]:
         raise CorruptDataError(ALTERED)
 
@@ -136,7 +139,7 @@ def _together(residuals: Any, parts: list[tuple[int, int, Any]]) -> Iterator[tup
 
 
 def _places(sizes: list[int]) -> tuple[list[int], list[int]]:
-    """Where the half bytes and the segments of bands of so many residuals begin; the last ones' ends too."""
+    """First half byte and first segment of bands with these sizes, and the ends of the last band."""
     begins, rows = [0], [0]
     for size in sizes:
         begins.append(begins[-1] - (-size // 2))

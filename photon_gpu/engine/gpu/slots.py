@@ -1,9 +1,9 @@
-"""Memory and streams of a device: what a chunk needs on its way up, through the kernels, and down.
+"""Lanes and slots: the streams and the memory of a device that chunks use.
 
-A lane is one device with three streams, for copies up, kernels, and copies down. A slot is what
-one chunk occupies of it: pinned buffers at both ends, device buffers, and one event that is
-recorded where each stage ends and waited for where the next begins. Three slots a lane, so that
-one chunk goes up while another is computed and a third comes down.
+A lane is a device with three streams, for copies up, kernels, and copies down. A slot is the memory for one
+chunk: pinned buffers at both ends, device buffers, and an event that each stage records at its end and the
+next stage waits for. A lane has three slots, so that one chunk is copied up while another is computed and a
+third is copied down.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ SLOTS = 3
 """Chunks in flight per device."""
 
 PIECE_BYTES = 1 << 30
-"""Most raw bytes of a chunk that a slot takes at once, until the device's memory says less."""
+"""Most raw bytes of a chunk that a slot takes at once; halved when the device's memory is full."""
 
 _T = TypeVar("_T")
 
 
 class DeviceFull(Exception):
-    """A buffer did not fit; the caller tries again with smaller pieces."""
+    """A buffer did not fit the device's memory; the caller retries with smaller pieces."""
 
 
 class Lane:
-    """One device: its streams, kernels and slots."""
+    """A device with its streams, kernels and slots."""
 
     def __init__(self, number: int, why: str) -> None:
         import photon_gpu.kernels.cuda as kernels
 
         self.number, self.cupy = number, load_cupy()
-        self.backend = Backend("cupy", kernels, why, place=self.put)
+        self.backend = Backend("cupy", kernels, why, upload=self.put)
         self.piece_bytes = PIECE_BYTES
         self.changed = threading.Condition()
         self._one, self.waiting = threading.Lock(), 0
@@ -52,33 +52,33 @@ class Lane:
             self.slots = [Slot(self) for _ in range(SLOTS)]
 
     def put(self, host: NDArray) -> Any:
-        """A small host array (a table) on the device; kernels queued from now on may read it."""
+        """Copy a small host array (a table) to the device; kernels queued from now on may read it."""
         array = self.cupy.empty(host.shape, host.dtype)
         array.set(np.ascontiguousarray(host), stream=self.compute)
         return array
 
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-        """A device array that the kernels queued from now on find full of zeros."""
+        """Device array that is zero for the kernels queued from now on."""
         array = self.cupy.empty(shape, dtype)
         array.data.memset_async(0, array.nbytes, self.compute)
         return array
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Make this device and its compute stream current; its errors become photon_gpu's."""
+        """Make this device and its compute stream current; turn its errors into BackendUnavailableError."""
         try:
             with self.cupy.cuda.Device(self.number), self.compute:
                 yield
         except self.cupy.cuda.runtime.CUDARuntimeError as error:
             raise BackendUnavailableError(
-                f"GPU {self.number} failed ({error}); nothing of this chunk was kept. backend='numba' "
-                f"works without it"
+                f"GPU {self.number} failed ({error}); this chunk was not stored. backend='numba' works "
+                f"without a GPU"
             ) from error
 
     def shrinking(self, slot: Slot, whole: int, smallest: int, work: Callable[[int], _T]) -> _T:
-        """``work(piece_bytes)``, again with half as much while the device is full.
+        """Run ``work(piece_bytes)``, and again with half of it while the device is full.
 
-        The smallest piece is tried once more when no other slot holds memory.
+        The smallest piece is tried once more when no other slot has memory.
         """
         piece = min(self.piece_bytes, whole)
         while True:
@@ -94,7 +94,7 @@ class Lane:
             piece = self.piece_bytes = max(smallest, piece // 2)
 
     def _alone(self, slot: Slot, smallest: int, work: Callable[[int], _T]) -> _T:
-        """``work`` while every other slot of the device is idle and empty, or waits here itself."""
+        """Run ``work`` when every other slot of the device is idle and empty, or waits here too."""
         with self.changed:
             self.waiting += 1
             self.changed.notify_all()
@@ -128,7 +128,7 @@ def _full(cupy: Any) -> tuple[type[BaseException], ...]:
 
 
 class Slot:
-    """What one chunk occupies of a device. Buffers grow as needed and are kept."""
+    """Memory of a device for one chunk. Buffers grow as needed and are reused."""
 
     def __init__(self, lane: Lane) -> None:
         self.lane, self.taken = lane, False
@@ -139,7 +139,7 @@ class Slot:
 
     @contextmanager
     def timed(self, stages: Stages) -> Iterator[None]:
-        """Count what the block does on the device towards the stages."""
+        """Add the time that the block spends on the device to ``stages``."""
         self._timeline = timeline = Timeline(self.lane, stages)
         try:
             yield
@@ -148,7 +148,7 @@ class Slot:
             timeline.close()
 
     def pinned(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
-        """Host memory that copies run to and from without the CPU; its content is what it was."""
+        """Page-locked host memory for copies without the CPU; it keeps its former content."""
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         if name not in self._pinned or self._pinned[name].size < nbytes:
             self._pinned.pop(name, None)
@@ -157,7 +157,7 @@ class Slot:
         return self._pinned[name][:nbytes].view(dtype).reshape(shape)
 
     def device(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-        """Device memory; its content is what it was."""
+        """Device memory; it keeps its former content."""
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         if name not in self._device or self._device[name].size < nbytes:
             self._device.pop(name, None)
@@ -168,12 +168,12 @@ class Slot:
         return self._device[name][:nbytes].view(dtype).reshape(shape)
 
     def resume(self) -> None:
-        """The host is done with what it fetched; kernels queued from now on are timed."""
+        """Resume timing kernels, after the host has used a result."""
         if self._timeline:
             self._timeline.begin_kernels()
 
     def release(self) -> None:
-        """Give all memory back, once what was queued is done."""
+        """Free all memory, after the queued work."""
         self.lane.compute.synchronize()
         self.event.synchronize()
         self._device.clear()
@@ -183,7 +183,7 @@ class Slot:
         self.lane.cupy.get_default_memory_pool().free_all_blocks()
 
     def upload(self, name: str, host: NDArray) -> Any:
-        """A pinned array to the device; kernels queued from now on see it."""
+        """Copy a pinned array to the device; kernels queued from now on see it."""
         array = self.device(name, host.shape, host.dtype)
         with self._span("upload", self.lane.up):
             array.set(host, stream=self.lane.up)
@@ -194,7 +194,7 @@ class Slot:
         return array
 
     def fetch(self, **arrays: Any) -> list[NDArray]:
-        """Device arrays in pinned memory, once the kernels queued so far are done."""
+        """Copy device arrays to pinned memory, after the kernels queued so far."""
         if self._timeline:
             self._timeline.end_kernels()
         self.event.record(self.lane.compute)
@@ -216,7 +216,7 @@ class Slot:
 
 
 class Slots:
-    """The slots of all lanes, dealt to whoever has a chunk: the longest idle one first."""
+    """Slots of all lanes; a chunk gets the one that has been idle longest."""
 
     def __init__(self, lanes: list[Lane]) -> None:
         self._free = [slot for slots in zip(*(lane.slots for lane in lanes), strict=True) for slot in slots]
@@ -226,7 +226,7 @@ class Slots:
 
     @contextmanager
     def taken(self, device: int | None = None) -> Iterator[Slot]:
-        """A slot of one's own, of a given device or of any; the device is the current one meanwhile."""
+        """Reserve a slot of a device (None: of any), and make its device current."""
         with self._changed:
             self._changed.wait_for(lambda: self._first(device) is not None)
             slot = self._first(device)
@@ -243,59 +243,57 @@ class Slots:
                 self._changed.notify_all()
 
     def _first(self, device: int | None) -> Slot | None:
-        # A device that is out of memory lets nobody in until those who wait for it are through.
+        # A device that is out of memory takes no chunk until those that wait for memory are done.
         free = (slot for slot in self._free if not slot.lane.waiting)
         return next((slot for slot in free if device in (None, slot.lane.number)), None)
 
 
 class Timeline:
-    """How long a chunk's copies and kernels take on a device: between events that its streams pass.
+    """Time of a slot's copies and kernels, measured between events on the device's streams.
 
-    Counts what one slot does towards the stages ``upload``, ``kernel`` and ``download``.
-
-    ``kernel`` runs from the last copy up, or from where the host goes on after a result, to the end of what
-    was queued, on a stream that all slots of a device share: seconds of a slot, as other stages are seconds
-    of a thread. The rest of the time in which a chunk has the slot is ``gpu``: the host's copies, launches
-    and fits.
+    It is added to the stages ``upload``, ``kernel`` and ``download``. ``kernel`` runs from the last copy up,
+    or from :meth:`Slot.resume`, to the end of the queued kernels, on a stream that all slots of a device
+    share. The remaining time in which a chunk has the slot is the stage ``gpu``: copies, launches and fits by
+    the host. Seconds are those of a slot, as for other stages they are those of a thread.
     """
 
     def __init__(self, lane: Lane, stages: Stages) -> None:
         self._lane, self._stages = lane, stages
         self._spans: list[tuple[str, Any, Any]] = []
-        self._started, self._told = time.perf_counter(), 0.0
+        self._started, self._counted = time.perf_counter(), 0.0
         self.begin_kernels()
 
     @contextmanager
     def span(self, stage: str, stream: Any) -> Iterator[None]:
-        """What the block queues on a stream."""
+        """Time the work that the block queues on a stream."""
         begin = self._mark(stream)
         yield
         self._spans.append((stage, begin, self._mark(stream)))
 
     def begin_kernels(self) -> None:
-        """Kernels queued from now on count."""
+        """Begin to time kernels."""
         self._begin = self._mark(self._lane.compute)
 
     def end_kernels(self) -> None:
-        """No more of them."""
+        """Stop timing kernels."""
         self._spans.append(("kernel", self._begin, self._mark(self._lane.compute)))
 
     def settle(self) -> None:
-        """Count what was queued, all of which is done."""
+        """Add the times of the queued work, which is done."""
         for stage, begin, end in self._spans:
             seconds = self._lane.cupy.cuda.get_elapsed_time(begin, end) / 1e3
             self._stages.add(stage, seconds)
-            self._told += seconds
+            self._counted += seconds
         self.forget()
 
     def forget(self) -> None:
-        """What was queued was in vain."""
+        """Discard the times of queued work."""
         self._spans.clear()
         self.begin_kernels()
 
     def close(self) -> None:
-        """Count the rest."""
-        self._stages.add("gpu", max(time.perf_counter() - self._started - self._told, 0.0))
+        """Add the remaining time to the stage ``gpu``."""
+        self._stages.add("gpu", max(time.perf_counter() - self._started - self._counted, 0.0))
 
     def _mark(self, stream: Any) -> Any:
         event = self._lane.cupy.cuda.Event()

@@ -1,1 +1,1 @@
-"""The three layouts of a chunk in Zarr: plain, compact, lossless."""
+"""Layouts of a chunk in Zarr: plain, compact and lossless."""

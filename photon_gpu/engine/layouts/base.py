@@ -1,4 +1,4 @@
-"""What every layout offers: a chunk of values to bytes, and bytes back to what is asked for."""
+"""Base class of the layouts, which encode chunks to bytes and decode them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 
-def placed(values: NDArray, out: NDArray) -> NDArray:
-    """``values``, copied to ``out``."""
+def copied_to(values: NDArray, out: NDArray) -> NDArray:
+    """Copy ``values`` to ``out``, and return ``out``."""
     np.copyto(out, values, casting="no")
     return out
 
@@ -41,15 +41,15 @@ def stored_rows(
 
 
 class Layout(ABC):
-    """Encodes and decodes single chunks; knows nothing of stores.
+    """Encodes and decodes single chunks, without access to a store.
 
-    A chunk is ``(chunk_frames, ..., H, W)``; the last of a movie may hold fewer frames and is
-    completed with zeros where the format stores whole chunks.
+    A chunk is ``(chunk_frames, ..., H, W)``. The last one of a movie may have fewer frames; if the format
+    stores whole chunks, zeros complete it.
     """
 
     version: str
     itemsize: int
-    """Bytes per sample that Blosc sees; a whole chunk of them must fit one Blosc frame."""
+    """Bytes per sample before Blosc; a whole chunk must fit one Blosc frame."""
 
     def __init__(self, encoding: Encoding, backend: Backend) -> None:
         self.encoding = encoding
@@ -69,7 +69,7 @@ class Layout(ABC):
     def encode(
         self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
     ) -> bytes:
-        """The bytes of one chunk file. ``values (t, ..., H, W)``, ``1 <= t <= chunk[0]``."""
+        """Bytes of the file of a chunk with values ``(t, ..., H, W)``, ``1 <= t <= chunk[0]``."""
 
     def check(self, found: Extent) -> tuple[int, int]:
         """Least code of a chunk of such values, and the width of its codes; 0 and 0 without codes.
@@ -82,10 +82,10 @@ class Layout(ABC):
         return 0, 0
 
     def encode_raw(self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0) -> bytes:
-        """The bytes of a chunk that :meth:`encode` refuses, every value as it is."""
+        """Bytes of the file of a chunk that :meth:`encode` refuses, with exact values."""
         raise InvalidInputError(
-            f"layout {self.encoding.layout!r} has no place for values that it cannot quantize; 'compact' and "
-            "'lossless' have"
+            f"layout {self.encoding.layout!r} cannot store values that it cannot quantize; use layout "
+            "'compact' or 'lossless'"
         )
 
     @abstractmethod
@@ -102,11 +102,18 @@ class Layout(ABC):
         out: NDArray | None = None,
         beside: bool = False,
     ) -> NDArray:
-        """Frames ``start:stop`` of a chunk, stabilized or as a dtype in the movie's units.
+        """Decode frames ``start:stop`` of a chunk.
 
-        ``number`` is that of the chunk, where it is known; a chunk that says it has another is an error.
-        Frames are written to ``out``, contiguous and of that dtype, where it is given. ``beside``: other
-        chunks are opened at the same time, and keep threads busy that this one does not.
+        Parameters
+        ----------
+        what : str or dtype
+            ``"stabilized"``, or the dtype of values in the movie's units.
+        number : int, optional
+            Number of the chunk, if known; a chunk that states another number is an error.
+        out : ndarray, optional
+            Contiguous array of the right dtype that receives the frames.
+        beside : bool
+            Whether other chunks are decoded at the same time and keep the other threads busy.
         """
 
     def decode_part(
@@ -124,8 +131,8 @@ class Layout(ABC):
     ) -> NDArray:
         """Decode like :meth:`decode`, at least cost: only rows ``rows[0]`` to ``rows[1] - 1`` are defined.
 
-        Rows are counted over all axes between the first and the last. What the others hold is not defined,
-        and of a compact chunk only what is opened is checked: ``data`` must have passed the checksum of its
+        Rows are counted over all axes between the first and the last; other rows are undefined. Only the
+        parts of a compact chunk that are opened are checked, so ``data`` must have passed the checksum of its
         file.
         """
         return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
@@ -159,24 +166,24 @@ class Layout(ABC):
         *,
         number: int | None = None,
     ) -> Any:
-        """As :meth:`decode`, as an array on the backend's first GPU."""
+        """Decode like :meth:`decode`, to an array on the backend's first GPU."""
         gpu = self._gpu()
         decoded = self.decode(data, chunk, start, stop, what, run, number=number)
         return gpu.upload(decoded, gpu.lanes[0].number)
 
     def _gpu(self) -> GpuCoder:
-        """The devices of the backend."""
+        """Devices of the backend; InvalidInputError if it has none."""
         if self.backend.gpu is None:
             raise InvalidInputError(f"backend {self.backend.name!r} has no GPU; use backend='cupy'")
         return self.backend.gpu
 
     def chunk_frames(self, asked: int | None, shape: tuple[int, ...]) -> int:
-        """Frames per chunk: those asked for, or 100, or as many as one Blosc frame holds."""
+        """Frames per chunk: ``asked``, or 100, or as many as fit one Blosc frame; at most the movie's."""
         frame = math.prod(shape[1:]) * self.itemsize
         most = (MAX_BYTES - 4096) // frame
         if most < 1:
             raise InvalidInputError(
-                f"one frame of shape {shape[1:]} takes {frame:,} bytes; a chunk holds at most {MAX_BYTES:,}"
+                f"one frame of shape {shape[1:]} takes {frame:,} bytes; a chunk has at most {MAX_BYTES:,}"
             )
         if asked is None:
             return min(100, most, shape[0])

@@ -1,4 +1,4 @@
-"""compact: the original dtype behind a photon filter: codes, predictor, residuals, Blosc (format 2.4)."""
+"""Layout compact: a Zarr array of the movie's dtype with a filter of predicted codes (format 2.4)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from photon_gpu.errors import CorruptDataError
 
 
 class Compact(Layout):
-    """Format 2.4. Any Zarr reader in Python with photon_gpu installed sees the counts."""
+    """Layout compact, format 2.4; any Zarr reader in Python sees counts if photon_gpu is installed."""
 
     @property
     def version(self) -> str:  # type: ignore[override]
-        """2.4 where chunks carry their number and movie; else 2.2 where residuals are coded, or 2.1.
+        """2.4 if chunks carry their number and movie, else 2.2 if residuals are coded, else 2.1.
 
-        A chunk of values as they are (2.3) says so itself: it comes when the metadata are written already.
+        A chunk of exact values (2.3) states its own version, since the metadata are written before it.
         """
         if self.encoding.movie_id is not None:
             return "2.4"
@@ -40,12 +40,12 @@ class Compact(Layout):
 
     @property
     def dtype(self) -> np.dtype:
-        """The movie's own, little-endian."""
+        """Dtype of the movie, little-endian."""
         return np.dtype(self.encoding.dtype).newbyteorder("<")
 
     @property
     def filters(self) -> list[dict[str, Any]]:
-        """One filter, with the parameters :class:`photon_gpu.plugins.numcodecs_photon.Photon` takes."""
+        """One filter, :class:`photon_gpu.plugins.numcodecs_photon.Photon`, with its parameters."""
         return [filter_config(self.encoding)]
 
     def encode(
@@ -85,7 +85,7 @@ class Compact(Layout):
         beside: bool = False,
     ) -> NDArray:
         """See the base class."""
-        # Cutting a frame of Blosc up costs a copy of it.
+        # Blocks are opened by several threads only if these are idle: splitting the frame costs a copy.
         payload = self._payload(data, chunk, map if beside else run)
         if self.backend.gpu is not None:
             decoded: NDArray = self.backend.gpu.decode(
@@ -184,7 +184,7 @@ class Compact(Layout):
         return unpack(self._payload(data, chunk, map))[0].frames
 
     def _payload(self, data: bytes, chunk: tuple[int, ...], run: Map) -> NDArray[np.uint8]:
-        """Scratch of the thread: the next chunk overwrites it."""
+        """Payload of a chunk, in scratch memory of the thread that the next chunk overwrites."""
         size = self._size(data, chunk)
         return blosc.decompress(data, size, run, scratch("payload", (size,), np.uint8))
 
@@ -193,13 +193,13 @@ class Compact(Layout):
         most = most_bytes(chunk, self.dtype.itemsize)
         if nbytes > most:
             raise CorruptDataError(
-                f"a chunk opens to {nbytes:,} bytes; one of shape {chunk} has at most {most:,}"
+                f"a chunk opens to {nbytes:,} bytes; a chunk of shape {chunk} has at most {most:,}"
             )
         return nbytes
 
 
 def filter_config(encoding: Encoding) -> dict[str, Any]:
-    """The filter's entry in ``.zarray``."""
+    """Entry of the filter in ``.zarray``."""
     noise = encoding.noise
     assert noise is not None
     return {

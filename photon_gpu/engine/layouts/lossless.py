@@ -1,4 +1,4 @@
-"""lossless: the values themselves, Blosc tuned. For data whose noise cannot be modelled (format 3.0)."""
+"""Layout lossless: exact values, compressed by Blosc, if the noise cannot be modelled (format 3.0)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span
 from photon_gpu.engine.codec.blosc import decompress as open_frame
 from photon_gpu.engine.codec.dequantize import STABILIZED
-from photon_gpu.engine.layouts.base import Layout, placed, stored_rows
+from photon_gpu.engine.layouts.base import Layout, copied_to, stored_rows
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
 
 
 class Lossless(Layout):
-    """Format 3.0: what any Zarr reader gets is the movie, bit for bit (NaN included)."""
+    """Layout lossless, format 3.0; any Zarr reader sees the movie bit for bit, including NaN."""
 
     version = "3.0"
 
@@ -29,7 +29,7 @@ class Lossless(Layout):
 
     @property
     def dtype(self) -> np.dtype:
-        """The movie's own, little-endian."""
+        """Dtype of the movie, little-endian."""
         return np.dtype(self.encoding.dtype).newbyteorder("<")
 
     def encode(
@@ -38,9 +38,8 @@ class Lossless(Layout):
         """See the base class."""
         if not isinstance(values, np.ndarray):
             raise InvalidInputError(
-                "layout 'lossless' stores the frames themselves, and these lie on a GPU, from where "
-                "raw frames are "
-                "never sent down unasked: pass frames.get(), or take layout 'plain' or 'compact'"
+                "layout 'lossless' stores the frames themselves, but these are on a GPU, and raw frames are "
+                "not copied from a GPU unasked: pass frames.get(), or use layout 'plain' or 'compact'"
             )
         flat = np.ascontiguousarray(values).reshape(-1)
         total = math.prod(chunk)
@@ -81,7 +80,7 @@ class Lossless(Layout):
             raw = decompress_span(data, start * frame, stop * frame)
         values = raw.view(self.dtype).reshape(stop - start, *chunk[1:])
         converted = self._converted(values, what)
-        return converted if out is None else placed(converted, out)
+        return converted if out is None else copied_to(converted, out)
 
     def _converted(self, values: NDArray, what: str | np.dtype) -> NDArray:
         """Stored values, stabilized or as another dtype."""
@@ -89,9 +88,8 @@ class Lossless(Layout):
             return values.astype(np.dtype(what), copy=False)
         if self.encoding.noise is None:
             raise InvalidInputError(
-                "this movie was stored losslessly without a noise model, so there is nothing to "
-                "stabilize by; "
-                "read movie.counts[...], or give the model to photon_gpu.anscombe"
+                "this movie was stored losslessly without a noise model, so it has no stabilized values; "
+                "read movie.counts[...], or pass a noise model to photon_gpu.anscombe"
             )
         return anscombe(values, self.encoding.noise)
 

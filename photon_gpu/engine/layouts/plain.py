@@ -1,4 +1,4 @@
-"""plain: stabilized values on the grid ``step*k`` as float64, for any Zarr reader (format 1.0)."""
+"""Layout plain: stabilized values ``step*k`` as float64, for any Zarr reader (format 1.0)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 
 class Plain(Layout):
-    """Format 1.0. A store without ``quantization_step`` holds unquantized stabilized values."""
+    """Layout plain, format 1.0; without ``quantization_step`` a store has unquantized values."""
 
     version = "1.0"
     itemsize = 8
@@ -51,13 +51,13 @@ class Plain(Layout):
 
         def block(start: int, stop: int) -> NDArray[np.float64]:
             began = time.perf_counter()
-            out, held = scratch("labels", (stop - start,), np.float64), max(min(stop, flat.size) - start, 0)
-            if held:
-                labels(flat[start : start + held], start, out[:held])
-            out[held:] = 0.0
+            out, size = scratch("labels", (stop - start,), np.float64), max(min(stop, flat.size) - start, 0)
+            if size:
+                labels(flat[start : start + size], start, out[:size])
+            out[size:] = 0.0
             spent = time.perf_counter() - began
             stages.add("transform", spent)
-            stages.add("compress", -spent)  # which this is called within
+            stages.add("compress", -spent)  # this function is called within that stage
             return out
 
         return compress_blocks(block, total, 8, self.encoding.compressor, stages.over("compress", run))
@@ -114,7 +114,7 @@ class Plain(Layout):
         wanted = rows[0] * columns, rows[1] * columns
 
         def holds(low: int, high: int) -> bool:
-            """Whether some frame has rows that are wanted there."""
+            """Whether a requested row of some frame lies there."""
             begin = low // pixels * pixels
             here = low < begin + wanted[1] and high > begin + wanted[0]
             return here or high > begin + pixels + wanted[0]
@@ -166,7 +166,7 @@ class Plain(Layout):
         *,
         number: int | None = None,
     ) -> Any:
-        """See the base class. Labels go up as they are; they are narrower only once they are codes."""
+        """See the base class. Labels are copied to the GPU, which turns them into codes."""
         encoding = self.encoding
         if encoding.step is None or (what == STABILIZED and encoding.phases == 1):
             return super().decode_on_gpu(data, chunk, start, stop, what, run)
@@ -195,9 +195,11 @@ class Plain(Layout):
         codes = scratch("codes", (labels.size,), np.int32)
         strange = self.backend.kernels.codes_from_labels(labels.reshape(-1), encoding.step, codes)
         if strange:
-            raise CorruptDataError(f"{strange} of {codes.size} values of a chunk are no multiple of the step")
+            raise CorruptDataError(
+                f"{strange} of {codes.size} values of a chunk are not multiples of the step"
+            )
         if what == STABILIZED and encoding.phases == 1:
-            return  # they lie in out already
+            return  # the labels are in out already
         base, top = int(codes.min()), int(codes.max()) - int(codes.min())
         codes -= np.int32(base)
         frames = len(labels) if labels.ndim > 1 else 1
@@ -206,7 +208,7 @@ class Plain(Layout):
 
 
 class Labels:
-    """Values of a chunk to labels, in one pass where a lookup table serves."""
+    """Turns values of a chunk into labels, in one pass if there is a lookup table."""
 
     def __init__(self, layout: Plain, found: Extent) -> None:
         encoding = layout.encoding
@@ -214,17 +216,17 @@ class Labels:
         table = encoding.table()
         self._step, self._phases = table.step, table.phases
         self._luts = table.label_luts() if table.has_lut else None
-        self._forward = None if table.has_lut else Quantizer(table, found, layout.backend, self._seed)
+        self._quantize = None if table.has_lut else Quantizer(table, found, layout.backend, self._seed)
         layout.check(found)
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
-        """Labels of values that begin with sample ``first`` of the chunk."""
+        """Write labels of values, of which the first is sample ``first`` of the chunk, to ``out``."""
         values = flat.reshape(1, -1)
         target = out.reshape(1, -1)
-        if self._forward is not None:
-            codes = np.empty(values.shape, self._forward.dtype)
-            self._forward(values, first, 0, codes)
-            np.multiply(codes.astype(np.int64) + self._forward.base, self._step, out=target)
+        if self._quantize is not None:
+            codes = np.empty(values.shape, self._quantize.dtype)
+            self._quantize(values, first, 0, codes)
+            np.multiply(codes.astype(np.int64) + self._quantize.base, self._step, out=target)
             return
         patterns = values.view(f"u{values.dtype.itemsize}")
         assert self._luts is not None
@@ -244,7 +246,7 @@ def _check_codes(base: int, top: int) -> None:
 
 
 class LabelsOfCodes:
-    """Codes that a GPU counted from ``base`` to labels."""
+    """Turns codes of a GPU, counted from ``base``, into labels."""
 
     def __init__(self, layout: Plain, base: int) -> None:
         self._kernels, self._base = layout.backend.kernels, base
@@ -252,7 +254,7 @@ class LabelsOfCodes:
         self._tables: dict[np.dtype, NDArray] = {}
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
-        """Labels of codes."""
+        """Write labels of codes to ``out``."""
         if flat.dtype.itemsize > 2:
             np.multiply(flat.astype(np.int64) + self._base, self._step, out=out)
             return
@@ -263,7 +265,7 @@ class LabelsOfCodes:
 
 
 def _unquantized(labels: NDArray, noise: NoiseModel | None, dtype: np.dtype) -> NDArray:
-    """Values of a store that was not quantized: the algebraic inverse, rounded for integers."""
+    """Values of a store without quantization, by the algebraic inverse, rounded for integers."""
     values = inverse_anscombe(labels, noise)
     if dtype.kind == "f":
         return values.astype(dtype)
@@ -272,7 +274,7 @@ def _unquantized(labels: NDArray, noise: NoiseModel | None, dtype: np.dtype) -> 
     outside = ~((rounded >= info.min) & (rounded <= info.max))
     if outside.any():
         raise CorruptDataError(
-            f"{int(outside.sum())} values of a chunk decode to what {dtype.name} cannot hold, "
-            f"{rounded[outside][0]} for one"
+            f"{int(outside.sum())} values of a chunk decode to numbers that {dtype.name} cannot hold, "
+            f"such as {rounded[outside][0]}"
         )
     return rounded.astype(dtype)

@@ -1,4 +1,4 @@
-"""How codes lie in Zarr: plain, compact, lossless. One file each."""
+"""Choose the layout of an encoding."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from photon_gpu.engine.layouts.base import Layout
 
 
 def layout_for(encoding: Encoding, backend: Backend) -> Layout:
-    """The layout that writes and reads chunks of this encoding."""
+    """Return the layout that writes and reads chunks of an encoding."""
     from photon_gpu.engine.layouts.compact import Compact
     from photon_gpu.engine.layouts.lossless import Lossless
     from photon_gpu.engine.layouts.plain import Plain
 
-    kinds: dict[str, type[Layout]] = {"plain": Plain, "compact": Compact, "lossless": Lossless}
-    return kinds[encoding.layout](encoding, backend)
+    classes: dict[str, type[Layout]] = {"plain": Plain, "compact": Compact, "lossless": Lossless}
+    return classes[encoding.layout](encoding, backend)

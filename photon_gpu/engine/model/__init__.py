@@ -1,1 +1,1 @@
-"""The noise model, its transform, and the integer tables that decide every code."""
+"""The noise model, the Anscombe transform, and the exact tables of codes."""

@@ -1,7 +1,7 @@
-"""The variance-stabilizing transform and its two inverses, on plain arrays.
+"""The Anscombe transform and its two inverses, on arrays of float64.
 
-These are the textbook functions, in float64. What is stored is decided by
-:mod:`photon_gpu.engine.model.code_table`, in exact arithmetic; these agree with it to rounding.
+Stored codes come from :mod:`photon_gpu.engine.model.code_table`, which uses exact arithmetic. The functions
+here agree with it up to rounding.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from photon_gpu.engine.model.noise import NoiseModel
 def anscombe(values: ArrayLike, noise: NoiseModel | None = None) -> NDArray[np.float64]:
     """Stabilize: raw values to units in which the noise has sigma 1 everywhere.
 
-    ``A(z) = (2/gain)*sqrt(gain*(z - offset) + 3/8*gain^2 + variance)``, and below
-    ``z = offset`` the tangent line there, so that negative samples survive.
+    ``A(z) = (2/gain)*sqrt(gain*(z - offset) + 3/8*gain^2 + variance)``. Below ``z = offset`` the tangent at
+    that point continues it, so that negative samples survive.
 
     Parameters
     ----------
     values : array_like
         Any shape, any real dtype, ADU.
     noise : NoiseModel, optional
-        Default: gain 1, offset 0, variance 0, the classic ``2*sqrt(x + 3/8)``.
+        Default: gain 1, offset 0, variance 0, which gives the classic ``2*sqrt(x + 3/8)``.
 
     Returns
     -------
@@ -50,12 +50,12 @@ def anscombe(values: ArrayLike, noise: NoiseModel | None = None) -> NDArray[np.f
 
 
 def stabilized_floor(noise: NoiseModel) -> float:
-    """What stands under the root at ``offset``: ``3/8*gain^2 + variance``, ADU^2."""
+    """Value under the root at ``offset``: ``3/8*gain^2 + variance``, ADU^2."""
     return 0.375 * noise.gain**2 + noise.variance
 
 
 def inverse_anscombe(stabilized: ArrayLike, noise: NoiseModel | None = None) -> NDArray[np.float64]:
-    """Algebraic inverse of :func:`anscombe`: sigma back to ADU, sample by sample.
+    """Invert :func:`anscombe` algebraically, sample by sample: sigma to ADU.
 
     Examples
     --------
@@ -71,11 +71,10 @@ def inverse_anscombe(stabilized: ArrayLike, noise: NoiseModel | None = None) -> 
 
 
 def inverse_anscombe_unbiased(denoised: ArrayLike, noise: NoiseModel | None = None) -> NDArray[np.float64]:
-    """Expected value of the light, given the *mean* of stabilized samples. For denoised data only.
+    """Expected value, in ADU, from the *mean* of stabilized samples. For denoised data only.
 
-    ``E[A]`` is not ``A(E[z])``; this undoes the difference. On single noisy samples it
-    would add a bias of 2 to 40 % of a sigma: there, use :func:`inverse_anscombe`, or
-    simply ``movie.counts``.
+    ``E[A(z)]`` differs from ``A(E[z])``; this function corrects for the difference. On single noisy samples
+    it would add a bias of 2 to 40 % of a sigma; use :func:`inverse_anscombe` or ``movie.counts`` for those.
 
     Parameters
     ----------
@@ -86,15 +85,15 @@ def inverse_anscombe_unbiased(denoised: ArrayLike, noise: NoiseModel | None = No
     Returns
     -------
     ndarray of float64
-        Same shape, ADU, never below ``offset``; values below ``A(offset)`` give what that gives.
+        Same shape, ADU, at least ``offset``. Values below ``A(offset)`` are treated as ``A(offset)``.
 
     Notes
     -----
     Closed form of M. Makitalo and A. Foi, IEEE Trans. Image Process. 20 (2011) 2697 and
     22 (2013) 91: ``D^2/4 + sqrt(3/2)/4/D - 11/8/D^2 + 5/8*sqrt(3/2)/D^3 - 1/8 - variance/gain^2``.
-    Against the exact inverse of light to ``E[A]``: within 0.02 photons without read noise and from 10 photons
-    on; at less light too high by up to 0.05, 0.12, 0.17 photons at a read noise of 0.5, 1, 3 photons (0.27 at
-    no light).
+    Error against the exact inverse: below 0.02 photons without read noise, and from 10 photons on. At less
+    light the result is too high by up to 0.05, 0.12, 0.17 photons at a read noise of 0.5, 1, 3 photons (0.27
+    in the dark).
 
     Examples
     --------

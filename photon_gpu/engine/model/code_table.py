@@ -1,13 +1,12 @@
-"""Which integer belongs to which code, decided in exact arithmetic.
+"""Tables of codes: which value has which code, computed in exact arithmetic.
 
-A code is ``k = round(A(z)/step)``, so ``z`` has a code of at least ``k`` exactly
-when ``A(z) >= (k - 1/2)*step``. Solved for ``z`` (DESIGN of the format: FORMAT.md,
-"Codes") this is a comparison of rationals above ``offset`` and of one square
-root of a rational below it. Python's integers decide it without any rounding;
-the tables made here are the format, and every backend only looks them up.
+A code is ``k = round(A(z)/step)``, so ``z`` has a code of at least ``k`` exactly when
+``A(z) >= (k - 1/2)*step``. Solved for ``z`` (FORMAT.md, "Codes") this compares rationals above ``offset``,
+and the square root of a rational below it. Python's integers decide both without rounding. The tables are
+the format; every backend only looks them up.
 
-With dither there are ``PHASES`` grids, shifted by ``u = (2*phase + 1 - PHASES)/(2*PHASES)``
-of a step; without dither there is one, not shifted.
+With dither there are ``PHASES`` grids of codes, shifted by ``u = (2*phase + 1 - PHASES)/(2*PHASES)``
+of a step; without dither there is one grid without a shift.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ PHASES = 16
 
 _FINE = 50.0**2
 MAX_CODES = 1 << 21
-"""Most codes one threshold table may span."""
+"""Most codes that a table of thresholds may span."""
 
 _EXACT_FLOAT = 1 << 53
 _GAP = 1 << 12
@@ -41,7 +40,7 @@ _ROUNDING_ORDER = tuple((7 * phase + 3) % PHASES for phase in range(PHASES))
 
 
 def supported_dtype(dtype: DTypeLike) -> np.dtype:
-    """Native-endian form of ``dtype``, or UnsupportedTypeError with what is allowed."""
+    """Native-endian form of ``dtype``; UnsupportedTypeError if it is not supported."""
     try:
         known = np.dtype("object" if dtype is None else dtype)  # NumPy reads None as float64
     except (TypeError, ValueError) as error:
@@ -66,7 +65,7 @@ def _native(dtype: np.dtype) -> np.dtype:
 
 
 class CodeTable:
-    """Exact codes, thresholds and representatives of one noise model and step.
+    """Exact codes, thresholds and representatives for a noise model and a step.
 
     Parameters
     ----------
@@ -74,7 +73,7 @@ class CodeTable:
     step : float
         Quantization step, sigma. From 0.01 to 16.
     dtype : dtype
-        Of the movie's values, one of the supported ten.
+        Dtype of the movie's values, one of the ten supported ones.
     phases : {1, 16}
         1 without dither, 16 with.
 
@@ -104,7 +103,7 @@ class CodeTable:
 
     @property
     def has_lut(self) -> bool:
-        """Whether inputs are narrow enough (up to 16 bits) for a lookup table."""
+        """Whether values are narrow enough (up to 16 bits) for a lookup table."""
         return self.dtype.kind in "iu" and self.dtype.itemsize <= 2
 
     def shift(self, phase: int) -> float:
@@ -127,10 +126,10 @@ class CodeTable:
         return guess
 
     def luts(self) -> NDArray[np.int32]:
-        """Codes of every possible value, ``(phases, 2**bits)``, by bit pattern.
+        """Codes of every possible value, ``(phases, 2**bits)``, indexed by bit pattern.
 
-        A float64 evaluation decides wherever it is far from a boundary compared
-        with its own error; the rest (a few values) is decided exactly.
+        Float64 decides where it is farther from a boundary than its own error. The few other values are
+        decided exactly.
         """
         with self._lock:
             if self._luts is None:
@@ -139,7 +138,7 @@ class CodeTable:
             return self._luts
 
     def label_luts(self) -> NDArray[np.float64]:
-        """``step*k`` for every possible value, ``(phases, 2**bits)``, by bit pattern."""
+        """Labels ``step*k`` of every possible value, ``(phases, 2**bits)``, indexed by bit pattern."""
         codes = self.luts()
         with self._lock:
             if self._labels is None:
@@ -305,7 +304,7 @@ def _mergeable(low: int, high: int, known_low: int, known_high: int) -> bool:
 
 
 def check_step(step: Any) -> float:
-    """A step as float, or InvalidInputError."""
+    """Step as a float; InvalidInputError if it is not a number from 0.01 to 16."""
     try:
         value = math.nan if isinstance(step, bool | str) else float(step)
     except (TypeError, ValueError):
@@ -319,7 +318,7 @@ def check_step(step: Any) -> float:
 
 
 class _Boundaries:
-    """Where each code begins, in integers. A boundary in A is ``n*step/(2*phases)``."""
+    """Lower boundary of each code, in integer arithmetic. In A, a boundary is ``n*step/(2*phases)``."""
 
     def __init__(self, noise: NoiseModel, step: float, phases: int) -> None:
         gain, offset = Fraction(noise.gain), Fraction(noise.offset)
@@ -380,7 +379,7 @@ class _Boundaries:
 
 
 def _into_bin(values: NDArray, first: NDArray, last: NDArray, dtype: np.dtype) -> NDArray[np.float64]:
-    """Values rounded to a float dtype without leaving ``[first, last)``."""
+    """Round values to a float dtype, and keep them within ``[first, last)``."""
     if dtype == np.float64:
         return values
     narrow = values.astype(dtype)
@@ -390,6 +389,6 @@ def _into_bin(values: NDArray, first: NDArray, last: NDArray, dtype: np.dtype) -
 
 
 def _cast_within(values: NDArray, dtype: np.dtype) -> NDArray:
-    """Float64 whole numbers to integers; 2**63 and 2**64 themselves do not fit and become the maximum."""
+    """Cast whole float64 numbers to integers; 2**63 and 2**64, which do not fit, become the maximum."""
     top = float(np.iinfo(dtype).max)
     return np.where(values >= top, np.iinfo(dtype).max, np.where(values >= top, 0, values).astype(dtype))

@@ -17,7 +17,7 @@ _LIMIT = 1e12
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseModel:
-    """Mean-variance line of a photon-limited detector.
+    """Noise model of a photon-limited detector: the line of variance against mean.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class NoiseModel:
         if self.variance < 0:
             raise InvalidInputError(
                 f"noise model: variance is {self.variance!r} ADU^2; it must be 0 or more "
-                "(it is the read noise squared; a negative intercept belongs into offset)"
+                "(it is the read noise squared; a negative intercept belongs in offset)"
             )
 
     def sigma(self, value: float) -> float:
@@ -79,12 +79,12 @@ class NoiseModel:
         return (value - self.offset) / self.gain
 
     def to_dict(self) -> dict[str, float]:
-        """Plain dictionary that survives JSON."""
+        """Dictionary that can be written as JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> NoiseModel:
-        """Inverse of :meth:`to_dict`; unknown keys are an error."""
+        """Noise model from a dictionary of :meth:`to_dict`; unknown keys are an error."""
         unknown = set(data) - {"gain", "offset", "variance"}
         if unknown:
             raise InvalidInputError(
@@ -94,7 +94,7 @@ class NoiseModel:
 
 
 def noise_floor_bits(step: float) -> float:
-    """Bits per sample that noise of sigma 1 alone carries at a step: ``log2(sqrt(2*pi*e)/step)``.
+    """Bits per sample of noise of sigma 1, quantized with a step: ``log2(sqrt(2*pi*e)/step)``.
 
     The entropy of a Gaussian in bins of ``step`` (Cover and Thomas, *Elements of Information
     Theory*, theorem 8.3.1); no predictor gets below it.

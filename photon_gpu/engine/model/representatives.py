@@ -1,12 +1,12 @@
-"""What a code of few integers stands for, so that the mean of many pixels is the mean of what was measured.
+"""Decoded values of codes that stand for few integers, chosen so that means over many pixels are unbiased.
 
-Where a bin holds two to a few integers, which of them was likelier depends on the light, and no
-point of the bin is right for all. Bins can make up for each other, though: this finds points,
-each within its bin, whose mean is right for a Poisson detector with Gaussian read noise at every
-light from 0.1 to 21 photons. FORMAT.md, "Representatives".
+If a bin holds a few integers, the likeliest of them depends on the light, and no point of the bin suits all
+light levels. The errors of neighbouring bins can cancel, however. This module finds points, each within its
+bin, whose mean is right for a Poisson detector with Gaussian read noise at every light level from 0.1 to 21
+photons. See FORMAT.md, "Representatives".
 
-The points are part of the format. So that every machine finds the same ones, there are only
-additions, multiplications, divisions and square roots of IEEE binary64 here, in a fixed order.
+The points are part of the format. To be equal on every machine, they are computed with additions,
+multiplications, divisions and square roots of IEEE binary64 in a fixed order.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _ROUNDS, _SWEEPS, _SETTLED = 16, 300, 1e-6
 
 
 def needed(noise: NoiseModel, dtype: DTypeLike) -> bool:
-    """Whether bins are so narrow, and values whole numbers, that centres do not serve."""
+    """Whether bins of whole numbers are so narrow that their centres would be biased."""
     fine = noise.gain >= _WIDE or stabilized_floor(noise) >= _WIDE * _WIDE
     return np.dtype(dtype).kind in "iu" and not fine
 
 
 def reach(noise: NoiseModel) -> tuple[int, int]:
-    """First and last value of the bins that :func:`unbiased` is asked about."""
+    """First and last value of the bins that :func:`unbiased` covers."""
     dark = 8.0 * math.sqrt(noise.variance)
     return math.floor(noise.offset - dark), math.ceil(noise.offset + _BRIGHTEST * noise.gain)
 
@@ -46,7 +46,7 @@ def reach(noise: NoiseModel) -> tuple[int, int]:
 def unbiased(
     noise: NoiseModel, first: Sequence[float], last: Sequence[float], start: Sequence[float], least: float
 ) -> list[float]:
-    """Points of bins for which the mean over pixels keeps within 1.6 % of a sigma, if any do.
+    """Points within bins that keep the bias of the mean below 1.6 % of a sigma, where possible.
 
     Parameters
     ----------
@@ -54,14 +54,14 @@ def unbiased(
     first, last : sequence of float
         First and last integer of successive bins, ADU.
     start : sequence of float
-        Points to begin from, and to stay near.
+        Points to start from; the result stays near them.
     least : float
-        Least value the dtype holds: what reads lower was read as this.
+        Least value of the dtype, at which the detector clips.
 
     Returns
     -------
     list of float
-        One per bin.
+        One point per bin.
     """
     free = [k for k in range(len(first)) if last[k] > first[k]]
     points = list(start)
@@ -69,8 +69,8 @@ def unbiased(
         return points
     spans = [(int(first[k]), int(last[k])) for k in free]
     share, wanted = _expected(noise, spans, least)
-    found = _fit(share, wanted, spans, [start[k] for k in free])
-    for k, point in zip(free, found, strict=True):
+    fitted = _fit(share, wanted, spans, [start[k] for k in free])
+    for k, point in zip(free, fitted, strict=True):
         points[k] = point
     return points
 
@@ -78,7 +78,7 @@ def unbiased(
 def _expected(
     noise: NoiseModel, spans: list[tuple[int, int]], least: float
 ) -> tuple[list[list[float]], list[float]]:
-    """Share of each bin's point in the mean at each light, in sigmas, and the target of the sum."""
+    """Share of each bin's point in the mean at each light level, in sigmas, and the true mean."""
     sigma = max(math.sqrt(noise.variance), _LEAST_READ_NOISE * noise.gain)
     chances, moments = [], []
     for photons in range(_PHOTONS + 1):
@@ -114,7 +114,7 @@ def _expected(
 def _fit(
     share: list[list[float]], wanted: list[float], spans: list[tuple[int, int]], start: list[float]
 ) -> list[float]:
-    """Fit by least squares near the start and within the bins; each round, lights far off weigh more."""
+    """Fit points by least squares within the bins, near ``start``; light levels far off gain weight."""
     count, lights = len(start), len(wanted)
     hold = [_RIDGE / ((high - low) * (high - low)) for low, high in spans]
     weights = [1.0] * lights
@@ -162,7 +162,7 @@ def _dot3(weights: list[float], share: list[list[float]], j: int, k: int) -> flo
 
 
 def _below(deviation: float) -> float:
-    """Standard normal distribution function. Source: Marsaglia, J. Stat. Softw. 11(4), 2004, section 1."""
+    """Normal distribution function, by the series of Marsaglia, J. Stat. Softw. 11(4), 2004, section 1."""
     if abs(deviation) > 7.0:
         return 0.0 if deviation < 0.0 else 1.0
     square, term, total, n = deviation * deviation, deviation, deviation, 1
@@ -174,7 +174,7 @@ def _below(deviation: float) -> float:
 
 
 def _exp(x: float) -> float:
-    """``e**-x``, ``x >= 0``: its series at x/1024, squared ten times."""
+    """``e**-x`` for ``x >= 0``: the power series at x/1024, squared ten times."""
     small, term, total = x / 1024.0, 1.0, 1.0
     for n in range(1, 10):
         term = term * -small / n

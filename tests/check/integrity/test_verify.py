@@ -128,7 +128,7 @@ def test_without_a_manifest_what_chunks_say_of_themselves_is_checked(tmp_path):
     (place / "x").rename(place / "1.0.0")
     found = pg.verify(place)
     assert kinds(found) == [("altered", "0.0.0"), ("altered", "1.0.0")] and found.lost == ((0, 7),)
-    assert "stands as number 0 and was written as number 1" in str(found)
+    assert "chunk 0 was written as number 1" in str(found)
 
 
 def test_without_a_manifest_places_of_older_chunks_are_not_known():

@@ -410,7 +410,7 @@ def test_an_array_on_a_gpu_that_the_backend_leaves_out(tmp_path: Path) -> None:
 
         with cupy.cuda.Device(1):
             array = cupy.asarray(movie("uint16"))
-        with pytest.raises(InvalidInputError, match="the frames lie on GPU 1, and this backend uses GPU 0"):
+        with pytest.raises(InvalidInputError, match="the frames are on GPU 1, but this backend uses GPU 0"):
             pg.encode(array, tmp_path / "m", backend="cupy:0", noise=NOISE)
         both(tmp_path, array, movie("uint16"), backend="cupy:1")
         both(tmp_path, array, movie("uint16"), backend="auto")
