@@ -155,10 +155,10 @@ class MovieOnCluster:
             return None
         if not self._rechunk:
             raise InvalidInputError(
-                f"{here.name}: {found.said(chunk_frames)}; rechunk it, give chunk_frames that fit, or let it "
+                f"{here.name}: {found.sentence(chunk_frames)}; rechunk it, give chunk_frames that fit, or let it "
                 "be done: rechunk=True"
             )
-        return f"{found.said(chunk_frames)}: they were rechunked on the way"
+        return f"{found.sentence(chunk_frames)}: they were rechunked on the way"
 
     def _sampled(self, ready: Prepared) -> dict[int, bool]:
         """Choose the chunks to check, evenly among the missing ones; of the first, also a run of frames."""

@@ -1,1 +1,1 @@
-"""Movies as labs have them, opened for reading: arrays, files, simulations."""
+"""Sources of movies: arrays, files and simulations, opened for reading."""

@@ -1,4 +1,4 @@
-"""Movies in memory: NumPy arrays, memory maps, and whatever turns into an array."""
+"""Source of a movie in memory: a NumPy array, a memory map, or an object that turns into an array."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from photon_gpu.sources.check import check_movie
 
 
 class ArraySource(Source):
-    """A movie in an array; frames are views wherever the memory allows.
+    """A movie in an array; frames are views of its memory where possible.
 
     Parameters
     ----------
@@ -21,14 +21,14 @@ class ArraySource(Source):
         ``(T, ..., H, W)``, any strides, any byte order. Memory maps and other
         ndarray subclasses are read in place; lists are copied once.
     name : str
-        What to call it in messages.
+        Name in messages.
 
     Raises
     ------
     InvalidInputError
         If the shape is not that of a movie, or values are masked.
     UnsupportedTypeError
-        If it does not turn into an array of an allowed dtype.
+        If the object does not turn into an array of an allowed dtype.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class ArraySource(Source):
         self.shape = self._array.shape
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Frames ``start:stop``: a view if contiguous and native, else a copy of just these."""
+        """Read frames ``start:stop``: a view if contiguous and native, else a copy of these frames."""
         self._check_frames(start, stop)
         array = self._array
         if array is None:
@@ -60,7 +60,7 @@ class ArraySource(Source):
         return np.ascontiguousarray(array[start:stop], dtype=self.dtype)
 
     def close(self) -> None:
-        """Let go of the array, and so of the file behind a memory map."""
+        """Release the array, and the file of a memory map."""
         self._array = None
 
 

@@ -1,4 +1,4 @@
-"""What every source of frames offers: a shape, a dtype, and ``read``."""
+"""Base class of sources: a shape, a dtype, and ``read``."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from photon_gpu.errors import InvalidInputError
 
 
 class Source(ABC):
-    """A movie to be read, frame range by frame range, never whole.
+    """A movie that is read one range of frames at a time, never as a whole.
 
     Attributes
     ----------
     name : str
-        What to call it in messages: a path, or ``"array"``.
+        Name in messages: a path, or ``"array"``.
     shape : tuple of int
         ``(T, ..., H, W)``; time first.
     dtype : numpy.dtype
         Native byte order.
     device : int or None
-        GPU on which frames lie; None in host memory.
+        Number of the GPU that holds the frames; None for host memory.
     lost : tuple of (int, int)
-        Ranges ``(first, end)`` of frames that the source lacks, wholly or in part, and reads as zeros.
+        Ranges ``(first, end)`` of frames that are missing, wholly or in part, and are read as zeros.
     """
 
     name: str
@@ -38,39 +38,39 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Frames ``start:stop`` as a C-contiguous native-endian array.
+        """Read frames ``start:stop`` as a C-contiguous array in native byte order.
 
-        The array may be a view of the source's memory; callers never write to it.
-        ``0 <= start < stop <= shape[0]``. Safe to call from several threads.
+        ``0 <= start < stop <= shape[0]``. The array may be a view of the source's memory, so callers must not
+        write to it. Several threads may call this at once.
         """
 
     def note(self, chunk_frames: int) -> str | None:
-        """What a report says of how these frames fit such chunks; None if nothing."""
+        """Remark for a report on how the frames fit chunks of ``chunk_frames``; None if there is none."""
         return None
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing open
-        """Release files; reading afterwards is an error."""
+        """Close files; reading afterwards is an error."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole movie, uncompressed."""
+        """Uncompressed bytes of the movie."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def frame_nbytes(self) -> int:
-        """Bytes of one frame ``(..., H, W)``, uncompressed."""
+        """Uncompressed bytes of a frame ``(..., H, W)``."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def _check_frames(self, start: int, stop: int) -> None:
         if not 0 <= start < stop <= self.shape[0]:
             raise InvalidInputError(
-                f"{self.name}: frames {start}:{stop} were asked for; the movie has {self.shape[0]}"
+                f"{self.name}: frames {start}:{stop} were requested; the movie has {self.shape[0]}"
             )

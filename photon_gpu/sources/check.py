@@ -1,4 +1,4 @@
-"""What may enter: the shapes and dtypes of a movie, refused with a reason."""
+"""Check whether a shape and a dtype are those of a movie."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALLOWED_DTYPES = (
 
 
 class SingleImageError(InvalidInputError):
-    """A file that holds one image, which is a movie only where the caller says so."""
+    """A file has a single image, which is a movie only if the caller says so."""
 
 
 _CURE = {
@@ -40,16 +40,16 @@ _CURE = {
 
 
 def check_movie(shape: Sequence[Any] | None, dtype: Any, name: str) -> np.dtype:
-    """Refuse what is not a movie ``(T, ..., H, W)`` of numbers.
+    """Refuse a shape or a dtype that is not that of a movie ``(T, ..., H, W)``.
 
     Parameters
     ----------
     shape : sequence of int
-        Shape that arrived; None, as HDF5 has it for an empty dataset, is 0-D.
+        Shape to check. None, which HDF5 uses for an empty dataset, counts as 0-D.
     dtype : dtype-like
-        Type that arrived, in any byte order.
+        Dtype to check, in any byte order.
     name : str
-        What to call the source in the message.
+        Name of the source in messages.
 
     Returns
     -------
@@ -95,7 +95,7 @@ axes (T, ..., H, W), so add the time axis: image[np.newaxis]
 
 
 def is_movie(shape: Sequence[Any] | None, dtype: Any) -> bool:
-    """Whether :func:`check_movie` would let it pass.
+    """Whether :func:`check_movie` accepts a shape and a dtype.
 
     Examples
     --------
@@ -109,45 +109,45 @@ def is_movie(shape: Sequence[Any] | None, dtype: Any) -> bool:
     return True
 
 
-def choose_movie(found: Mapping[str, tuple[Any, Any]], *, name: str, option: str) -> str:
-    """Which of several arrays in one file is the movie.
+def choose_movie(arrays: Mapping[str, tuple[Any, Any]], *, name: str, option: str) -> str:
+    """Choose the movie among the arrays of a file.
 
     Parameters
     ----------
-    found : mapping of str to (shape, dtype)
-        All arrays of the file. A single one is chosen whatever it is, so that
-        :func:`check_movie` can say what is wrong with it.
+    arrays : mapping of str to (shape, dtype)
+        All arrays of the file. A single one is always chosen, so that :func:`check_movie` can say what is
+        wrong with it.
     name, option : str
-        What to call the file in the message, and the option that would choose.
+        Name of the file in messages, and of the option that chooses an array.
 
     Raises
     ------
     InvalidInputError
-        If several, or none, are movies; the message lists all.
+        If several arrays, or none, are movies; the message lists all.
 
     Examples
     --------
     >>> choose_movie({"movie": ((9, 4, 4), "u2"), "rate": ((), "f8")}, name="x.npz", option="key")
     'movie'
     """
-    movies = [key for key, (shape, dtype) in found.items() if is_movie(shape, dtype)]
-    if len(movies) == 1 or len(found) == 1:
-        return movies[0] if movies else next(iter(found))
+    movies = [key for key, (shape, dtype) in arrays.items() if is_movie(shape, dtype)]
+    if len(movies) == 1 or len(arrays) == 1:
+        return movies[0] if movies else next(iter(arrays))
     problem = f"{len(movies)} arrays could be the movie; choose one by {option}="
     if not movies:
         problem = f"none of its arrays is a movie: axes (T, ..., H, W) and one of {', '.join(ALLOWED_DTYPES)}"
-    raise InvalidInputError(f"{name}: {problem}. It holds: {list_arrays(found)}")
+    raise InvalidInputError(f"{name}: {problem}. It holds: {list_arrays(arrays)}")
 
 
-def list_arrays(found: Mapping[str, tuple[Any, Any]]) -> str:
-    """Arrays with dtype and shape, for messages.
+def list_arrays(arrays: Mapping[str, tuple[Any, Any]]) -> str:
+    """List arrays with dtype and shape, for messages.
 
     Examples
     --------
     >>> list_arrays({"movie": ((9, 4, 4), "u2"), "rate": ((), "f8")})
     'movie u2 (9, 4, 4), rate f8 ()'
     """
-    return ", ".join(f"{key} {dtype} {shape}" for key, (shape, dtype) in found.items()) or "nothing"
+    return ", ".join(f"{key} {dtype} {shape}" for key, (shape, dtype) in arrays.items()) or "nothing"
 
 
 def _native(dtype: Any, name: str) -> np.dtype:

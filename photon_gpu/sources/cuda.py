@@ -1,4 +1,4 @@
-"""Movies that lie on a GPU already: CuPy arrays, and what shares its memory with them."""
+"""Source of a movie on a GPU: a CuPy array, or an object that shares its memory with CuPy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from photon_gpu.sources.check import check_movie
 
 
 def lies_on_gpu(obj: Any) -> bool:
-    """Whether an object says that its memory is a CUDA device's."""
+    """Whether an object states that its memory is on a CUDA device."""
     if hasattr(obj, "__cuda_array_interface__"):
         return True
     if not (hasattr(obj, "__dlpack__") and hasattr(obj, "__dlpack_device__")):
@@ -19,20 +19,20 @@ def lies_on_gpu(obj: Any) -> bool:
 
 
 class CudaSource(Source):
-    """A movie on a GPU; :meth:`read` gives views there, and nothing is copied down.
+    """A movie on a GPU; :meth:`read` returns views there, without a copy to host memory.
 
     Parameters
     ----------
     array : object
-        With ``__cuda_array_interface__`` or DLPack: CuPy, PyTorch, JAX, Numba, ...
-        ``(T, ..., H, W)``; pixels of a frame must be contiguous, frames may lie apart.
+        Array ``(T, ..., H, W)`` with ``__cuda_array_interface__`` or DLPack (CuPy, PyTorch, JAX, Numba).
+        Pixels of a frame must be contiguous; frames need not be.
 
     Raises
     ------
     InvalidInputError
-        Frames that are not contiguous.
+        The pixels of a frame are not contiguous.
     UnsupportedTypeError
-        A dtype that is no movie's.
+        The dtype is not that of a movie, or CuPy cannot share the memory.
     BackendUnavailableError
         CuPy is not installed.
     """
@@ -51,7 +51,7 @@ class CudaSource(Source):
         self.shape = tuple(int(n) for n in self._array.shape)
         self.device = int(self._array.device.id)
         self._check_strides()
-        # What made the frames may still be under way, on the stream that is current here.
+        # The work that makes the frames may still be queued on the stream that is current here.
         with cupy.cuda.Device(self.device):
             cupy.cuda.get_current_stream().synchronize()
 
@@ -61,24 +61,22 @@ class CudaSource(Source):
             if size > 1 and stride != expected:
                 raise InvalidInputError(
                     f"{self.name}: shape {self.shape} has strides {tuple(self._array.strides)}; the "
-                    f"pixels of a frame "
-                    "must be contiguous: pass cupy.ascontiguousarray(frames)"
+                    "pixels of a frame must be contiguous: pass cupy.ascontiguousarray(frames)"
                 )
             expected *= size
         if self.shape[0] > 1 and self._array.strides[0] < expected:
             raise InvalidInputError(
                 f"{self.name}: shape {self.shape} has strides {tuple(self._array.strides)}; frames "
-                f"must follow each "
-                "other in memory: pass cupy.ascontiguousarray(frames)"
+                "must follow each other in memory: pass cupy.ascontiguousarray(frames)"
             )
 
     def read(self, start: int, stop: int) -> Any:
-        """Frames ``start:stop``: a view, on the GPU."""
+        """Read frames ``start:stop``: a view on the GPU."""
         self._check_frames(start, stop)
         if self._array is None:
             raise InvalidInputError(f"{self.name}: the source is closed")
         return self._array[start:stop]
 
     def close(self) -> None:
-        """Let go of the array."""
+        """Release the array."""
         self._array = None

@@ -1,4 +1,4 @@
-"""Movies in dask arrays: computed block by block as they are read, never whole."""
+"""Source of a movie in a dask array, computed block by block."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 
-_KEPT = 2  # blocks that a range cut: the next range begins in one of them
+_KEPT = 2  # partly read blocks that are kept, since the next range begins in one of them
 
 
 class DaskSource(Source):
-    """A dask array ``(T, ..., H, W)``, or an xarray one that holds one.
+    """A movie in a dask array ``(T, ..., H, W)``, or in an xarray one that wraps it.
 
     Parameters
     ----------
     array : dask.array.Array
-        Of known shape. Blocks may be of any sizes.
+        Array of known shape, with blocks of any size.
     name : str, optional
-        What to call it in messages.
+        Name in messages.
 
     Raises
     ------
     InvalidInputError, UnsupportedTypeError
-        See :func:`photon_gpu.sources.check.check_movie`; also where the shape is unknown (NaN).
+        See :func:`photon_gpu.sources.check.check_movie`; also if the shape is unknown (NaN).
 
     Notes
     -----
-    Read from front to back, each block is computed once: blocks that a range cuts are kept (two at
-    most) for the next. :func:`misaligned` counts them.
+    If the movie is read from front to back, each block is computed once: up to two partly read blocks are
+    kept for the next range. :func:`misaligned` counts the blocks that chunks cut.
 
     Examples
     --------
@@ -49,8 +49,8 @@ class DaskSource(Source):
         self.name = name or "dask array"
         if any(length != length for length in array.shape):
             raise InvalidInputError(
-                f"{self.name}: its shape is {array.shape}; a movie's is known: "
-                f"array.compute_chunk_sizes() finds it"
+                f"{self.name}: its shape is {array.shape}; a movie needs a known shape: call "
+                f"array.compute_chunk_sizes()"
             )
         self.dtype = check_movie(array.shape, array.dtype, self.name)
         self.shape = tuple(int(length) for length in array.shape)
@@ -61,7 +61,7 @@ class DaskSource(Source):
         self._closed = False
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Frames ``start:stop``, from the blocks they lie in."""
+        """Read frames ``start:stop`` from the blocks that hold them."""
         self._check_frames(start, stop)
         with self._lock:
             if self._closed:
@@ -76,15 +76,15 @@ class DaskSource(Source):
         return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts), dtype=self.dtype)
 
     def close(self) -> None:
-        """Let go of the array and of blocks that are kept."""
+        """Release the array and kept blocks."""
         with self._lock:
             self._closed = True
             self._cut.clear()
 
     def note(self, chunk_frames: int) -> str | None:
-        """Blocks of dask that do not lie in one chunk, for the report."""
-        found = misaligned(self.array.chunks, chunk_frames)
-        return found.said(chunk_frames) if found.unaligned else None
+        """Remark on dask blocks that are not aligned with chunks; None if all are."""
+        counts = misaligned(self.array.chunks, chunk_frames)
+        return counts.sentence(chunk_frames) if counts.unaligned else None
 
     def _block(self, number: int, first: int, last: int) -> NDArray[Any]:
         if number in self._cut:
@@ -94,9 +94,8 @@ class DaskSource(Source):
         expected = (last - first, *self.shape[1:])
         if values.shape != expected or values.dtype.newbyteorder("=") != self.dtype:
             raise InvalidInputError(
-                f"{self.name}: block {number} came as {values.dtype} {values.shape}; dask promised "
-                f"{self.dtype} "
-                f"{expected}: give the right meta= where the array is made"
+                f"{self.name}: block {number} is {values.dtype} {values.shape}, but dask promised "
+                f"{self.dtype} {expected}: pass the right meta= where the array is made"
             )
         self._cut[number] = values
         while len(self._cut) > _KEPT:
@@ -105,24 +104,24 @@ class DaskSource(Source):
 
 
 class Misaligned(NamedTuple):
-    """How many blocks there are, and how many are not a whole chunk or several."""
+    """Number of blocks, and of blocks that are not one or several whole chunks."""
 
     unaligned: int
     blocks: int
 
-    def said(self, chunk_frames: int) -> str:
-        """One sentence, for a report or an error."""
+    def sentence(self, chunk_frames: int) -> str:
+        """Sentence for a report or an error."""
         count = f"{self.unaligned} of {self.blocks} dask blocks"
         return f"{count} are not aligned with chunks of {chunk_frames} whole frames"
 
 
 def misaligned(blocks: tuple[tuple[int, ...], ...], chunk_frames: int) -> Misaligned:
-    """Count blocks that share a chunk with others.
+    """Count the blocks that share a chunk with other blocks.
 
     Parameters
     ----------
     blocks : tuple of tuple of int
-        ``array.chunks`` of dask.
+        ``chunks`` of the dask array.
     chunk_frames : int
 
     Examples
@@ -146,5 +145,5 @@ def misaligned(blocks: tuple[tuple[int, ...], ...], chunk_frames: int) -> Misali
 
 
 def aligned(array: Any, chunk_frames: int) -> Any:
-    """The same array, each block one chunk of whole frames: lazily."""
+    """Rechunk an array lazily, so that each block is one chunk of whole frames."""
     return array.rechunk((chunk_frames, *array.shape[1:]))

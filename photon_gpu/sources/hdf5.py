@@ -1,4 +1,4 @@
-"""Movies in HDF5 datasets."""
+"""Source of a movie in an HDF5 dataset."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ from photon_gpu.sources.sliceable import SliceableSource
 
 
 class Hdf5Source(SliceableSource):
-    """A dataset ``(T, ..., H, W)``, read frame range by frame range.
+    """A movie in a dataset ``(T, ..., H, W)``, read one range of frames at a time.
 
     Parameters
     ----------
     dataset : h5py.Dataset
-        Open for as long as it is read; :func:`open_hdf5` opens one by name.
+        Dataset that stays open while it is read; :func:`open_hdf5` opens one by name.
     owner : h5py.File, optional
-        File to close with the source.
+        File that is closed with the source.
     missing : {"error", "zero", "fill"}
-        What to do where the dataset lacks anything: chunks that were never written, parts of a virtual
-        dataset that are not there or not mapped. HDF5 reads its fill value there. ``"error"`` refuses;
-        ``"zero"`` allows it, and ``lost`` names the frames; ``"fill"`` takes it for data.
+        What to do if chunks were never written, or parts of a virtual dataset are absent or not mapped. HDF5
+        reads its fill value there. ``"error"``: refuse the dataset. ``"zero"``: accept it, and list the
+        frames in ``lost``. ``"fill"``: take the fill value as data.
 
     Raises
     ------
     CorruptDataError
-        If the dataset lacks anything, or, on reading, a chunk does not decode.
+        If parts of the dataset are missing or, on reading, a chunk does not decode.
     InvalidInputError, UnsupportedTypeError
         See :func:`photon_gpu.sources.check.check_movie`.
 
     Notes
     -----
-    Memory: the frames asked for, and one chunk of the dataset. h5py
-    serializes all calls by its own lock.
+    Memory: the requested frames, and one chunk of the dataset. h5py serializes all calls by its own lock.
     """
 
     def __init__(self, dataset: Any, *, owner: Any = None, missing: str = ERROR) -> None:
@@ -55,7 +54,7 @@ class Hdf5Source(SliceableSource):
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         frames = np.empty((stop - start, *self.shape[1:]), self.dtype)
         try:
-            # HDF5 swaps bytes on the way, so no second copy is made.
+            # HDF5 swaps bytes while reading, so no second copy is needed.
             self._movie.read_direct(frames, np.s_[start:stop])
         except (OSError, ValueError, RuntimeError) as error:
             if not self._movie:
@@ -71,24 +70,23 @@ class Hdf5Source(SliceableSource):
 
 
 def open_hdf5(path: Any, *, dataset: str | None = None, missing: str = ERROR) -> Hdf5Source:
-    """Open a dataset of an HDF5 file by name, or the only movie in it.
+    """Open a dataset of an HDF5 file by name, or the only movie in the file.
 
     Parameters
     ----------
     path : path-like
         A local HDF5 file (``.h5``, ``.hdf5``, ``.nwb``, ...).
     dataset : str, optional
-        Path of the dataset, or of a group that holds just one movie.
+        Path of the dataset, or of a group with a single movie.
     missing : {"error", "zero", "fill"}
         See :class:`Hdf5Source`.
 
     Raises
     ------
     InvalidInputError
-        If the dataset is not there, or several could be meant; the message
-        lists what the file holds.
+        If the dataset does not exist, or several are movies; the message lists the datasets of the file.
     CorruptDataError
-        If the file is truncated or is no HDF5.
+        If the file is truncated or not HDF5.
 
     Examples
     --------
@@ -109,7 +107,9 @@ def open_hdf5(path: Any, *, dataset: str | None = None, missing: str = ERROR) ->
             f"{name}: another program has the file open for writing; close it there, or copy the file"
         ) from error
     except OSError as error:
-        raise CorruptDataError(f"{name}: the HDF5 file is truncated, damaged, or no HDF5: {error}") from error
+        raise CorruptDataError(
+            f"{name}: the HDF5 file is truncated, damaged, or not HDF5: {error}"
+        ) from error
     try:
         return Hdf5Source(_find(file, dataset, name), owner=file, missing=missing)
     except BaseException:
@@ -122,33 +122,33 @@ def _find(file: Any, wanted: str | None, name: str) -> Any:
         node = file if wanted is None else file.get(wanted)
         if isinstance(node, h5py.Dataset):
             return node
-        found = _datasets(file if node is None else node)
+        datasets = _datasets(file if node is None else node)
     except (OSError, RuntimeError, KeyError) as error:
         raise CorruptDataError(f"{name}: the HDF5 file is damaged: {error}") from error
     if node is None:
-        raise InvalidInputError(f"{name}: there is no dataset {wanted!r}. It holds: {list_arrays(found)}")
-    return file[choose_movie(found, name=name, option="dataset")]
+        raise InvalidInputError(f"{name}: there is no dataset {wanted!r}. It holds: {list_arrays(datasets)}")
+    return file[choose_movie(datasets, name=name, option="dataset")]
 
 
 def _datasets(group: Any) -> dict[str, tuple[Any, Any]]:
-    found: dict[str, tuple[Any, Any]] = {}
+    datasets: dict[str, tuple[Any, Any]] = {}
 
     def visit(_: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            found[item.name] = (item.shape, item.dtype)
+            datasets[item.name] = (item.shape, item.dtype)
 
     group.visititems(visit)
-    return found
+    return datasets
 
 
 def _check_external(dataset: Any, name: str) -> None:
-    """Bytes in external files: a missing file is an error of HDF5's own, a short one reads as zeros."""
+    """Refuse a dataset whose external file is too short, which HDF5 would read as zeros."""
     left = dataset.nbytes
     for file, offset, nbytes in dataset.external or ():
         end = offset + min(nbytes, left)
         left -= end - offset
         if Path(file).exists() and Path(file).stat().st_size < end:
             raise CorruptDataError(
-                f"{name}: its bytes lie in the external file {file!r}, which is truncated: {end} bytes are "
-                f"needed, {Path(file).stat().st_size} are there"
+                f"{name}: its external file {file!r} is truncated: {end} bytes are needed, it has "
+                f"{Path(file).stat().st_size}"
             )

@@ -1,6 +1,6 @@
-"""Frames of an HDF5 dataset that were never written, or whose parts in other files cannot be read.
+"""Find frames of an HDF5 dataset that were never written, or that are missing from other files.
 
-HDF5 itself reads all of these as the fill value, without a word.
+HDF5 itself reads them as the fill value, without an error.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from photon_gpu.errors import InvalidInputError
 _DEEPEST = 8  # virtual datasets of virtual datasets
 
 Box = tuple[tuple[int, int], ...]
-"""``(start, stop)`` along each axis."""
+"""Ranges ``(start, stop)`` along each axis."""
 
 
 def find_gaps(dataset: Any) -> tuple[NDArray[Any], str]:
-    """Which indices along the first axis lack anything, and what is missing.
+    """Whether each frame lacks data, and a sentence on what is missing.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def find_gaps(dataset: Any) -> tuple[NDArray[Any], str]:
     Raises
     ------
     InvalidInputError
-        If a virtual dataset is mapped without bounds, so that nobody can tell what it lacks.
+        If a virtual dataset is mapped without bounds, so that missing parts cannot be found.
     """
     with contextlib.ExitStack() as files:
         return _gaps(dataset, _Parts(files), 0)
 
 
 class _Parts:
-    """Files that were opened on the way, and what is known of their datasets."""
+    """Cache of opened files and of the gaps in their datasets."""
 
     def __init__(self, files: contextlib.ExitStack) -> None:
         self._files = files
@@ -54,7 +54,7 @@ class _Parts:
         return self._opened[key]
 
     def gaps(self, dataset: Any, depth: int) -> tuple[NDArray[Any], str]:
-        """Of a dataset that may be mapped many times; HDF5 counts its chunks each time it is asked."""
+        """Gaps of a dataset, found once: it may be mapped many times, and HDF5 is slow to list chunks."""
         key = (dataset.file.filename, dataset.name)
         if key not in self._known:
             self._known[key] = _gaps(dataset, self, depth)
@@ -73,10 +73,10 @@ def _gaps(dataset: Any, parts: _Parts, depth: int) -> tuple[NDArray[Any], str]:
     counts = [-(-length // chunk) for length, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
     written = np.zeros(counts[0], np.int64)
 
-    def note(info: Any) -> None:
+    def count(info: Any) -> None:
         written[info.chunk_offset[0] // along] += 1
 
-    dataset.id.chunk_iter(note)
+    dataset.id.chunk_iter(count)
     lacking = np.repeat(written < math.prod(counts[1:]), along)[: len(lacking)]
     return (
         lacking,
@@ -85,7 +85,7 @@ def _gaps(dataset: Any, parts: _Parts, depth: int) -> tuple[NDArray[Any], str]:
 
 
 class _Virtual:
-    """The parts of one virtual dataset."""
+    """Finds the gaps of one virtual dataset."""
 
     def __init__(self, dataset: Any, parts: _Parts, depth: int) -> None:
         self._dataset, self._parts, self._depth = dataset, parts, depth
@@ -111,7 +111,7 @@ class _Virtual:
         ) if problems else ""
 
     def _take(self, part: Any) -> str | None:
-        """Note what a part covers; returns what is wrong with it."""
+        """Record the frames that a part covers; return what is wrong with it, or None."""
         boxes = self._boxes(part.vspace)
         inner, problem = self._inside(part)
         whole = len(boxes) == 1 and boxes[0][1:] == self._whole
@@ -134,16 +134,14 @@ class _Virtual:
         except (NotImplementedError, ValueError, RuntimeError) as error:
             raise InvalidInputError(
                 f"{self._dataset.file.filename}::{self._dataset.name}: this virtual dataset is mapped "
-                f"without bounds, "
-                "so nobody can tell what it lacks. missing='fill' takes what HDF5 finds, and fill "
-                "values elsewhere"
+                "without bounds, so missing parts cannot be found. missing='fill' reads fill values there"
             ) from error
         return [
             tuple((int(a), int(b) + 1) for a, b in zip(first, last, strict=True)) for first, last in blocks
         ]
 
     def _inside(self, part: Any) -> tuple[NDArray[Any] | None, str | None]:
-        """Gaps of the dataset that a part draws on, if they can be told; and what is wrong with it."""
+        """Gaps of the dataset that a part maps, None if unknown, and what is wrong with it, or None."""
         where = part.file_name
         try:
             file = self._open(where)
@@ -175,12 +173,12 @@ class _Virtual:
     def _open(self, name: str) -> Any:
         if name == ".":
             return self._dataset.file
-        # HDF5 looks beside the file first, then where the process is.
+        # HDF5 looks beside the file first, then in the working folder.
         path = next((path for path in (self._home / name, Path(name)) if path.exists()), None)
         return None if path is None else self._parts.open(path)
 
     def _cover(self, boxes: frozenset[Box]) -> bool:
-        """Whether boxes together cover a frame."""
+        """Whether boxes together cover a whole frame."""
         frame = np.zeros([stop for _, stop in self._whole], bool)
         for box in boxes:
             frame[tuple(slice(start, stop) for start, stop in box)] = True

@@ -1,4 +1,4 @@
-"""Frames that a source does not hold: an error, or zeros that are recorded as lost."""
+"""Handle missing frames of a source: raise an error, or read zeros and record the frames as lost."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ Spans = tuple[tuple[int, int], ...]
 
 
 def check_missing(missing: Any, allowed: tuple[str, ...] = (ERROR, ZERO)) -> str:
-    """The mode, or InvalidInputError where it is none of those that a kind of source allows."""
+    """Return the mode; InvalidInputError if this type of source does not allow it."""
     if missing not in allowed:
         raise InvalidInputError(f"missing is {missing!r}; allowed here are {', '.join(map(repr, allowed))}")
     return str(missing)
 
 
 def settle(name: str, what: str, frames: NDArray[Any], missing: str, *, fill: bool = False) -> Spans:
-    """Refuse a source with gaps, or return the ranges of frames that are to be recorded as lost.
+    """Refuse a source with missing frames, or return the ranges to record as lost.
 
     Parameters
     ----------
     name : str
-        Of the source, for messages.
+        Name of the source in messages.
     what : str
-        What is missing, as in ``"3 of 8 pages were never written"``.
+        What is missing, such as ``"3 of 8 pages were never written"``.
     frames : ndarray of bool
-        Whether each frame lacks anything.
+        Whether each frame lacks data.
     missing : {"error", "zero"}
-        ``"zero"``: the gaps read as zeros, and their frames are lost.
+        ``"zero"``: missing data reads as zeros, and its frames are lost.
     fill : bool
-        Whether the message offers ``"fill"``: a writer left the gaps out on purpose, and nothing is lost.
+        Whether the message offers ``"fill"``, for a writer that leaves out empty chunks on purpose.
 
     Raises
     ------
     CorruptDataError
-        Frames lack something, and that was not allowed.
+        Frames lack data, and ``missing`` is ``"error"``.
 
     Warns
     -----
     PhotonWarning
-        With ``"zero"``, if frames lack something.
+        Frames lack data, and ``missing`` is ``"zero"``.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def settle(name: str, what: str, frames: NDArray[Any], missing: str, *, fill: bo
 
 
 def spans(frames: NDArray[Any]) -> Spans:
-    """Ranges of frames that are marked.
+    """Ranges of marked frames.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def spans(frames: NDArray[Any]) -> Spans:
 
 
 def lost_note(lost: Spans) -> str | None:
-    """One sentence for reports; None where nothing is lost.
+    """Sentence for reports; None if nothing is lost.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def lost_note(lost: Spans) -> str | None:
 
 
 def with_lost(attributes: dict[str, Any] | None, lost: Spans) -> dict[str, Any] | None:
-    """Attributes of a movie, with the frames that its source lacked (FORMAT.md, ``lost_frames``)."""
+    """Attributes of a movie with the lost frames added (FORMAT.md, ``lost_frames``)."""
     return {**(attributes or {}), "lost_frames": [list(span) for span in lost]} if lost else attributes
 
 
@@ -116,17 +116,17 @@ def present_frames(frames: int, lost: Spans) -> NDArray[np.int64]:
 
 
 def without_lost(source: Source) -> Source:
-    """The frames of a source that it does not lack; filled-in zeros tell nothing about a detector."""
+    """Source without its lost frames, whose zeros would mislead a noise estimate."""
     return Present(source) if source.lost and sum(b - a for a, b in source.lost) < source.shape[0] else source
 
 
 class Present(Source):
-    """A source without the frames that it lacks.
+    """A source without its lost frames.
 
     Parameters
     ----------
     source : Source
-        Stays open, and is closed by who opened it.
+        The source, which the caller closes.
     """
 
     def __init__(self, source: Source) -> None:
@@ -135,7 +135,7 @@ class Present(Source):
         self.shape = (len(self._frames), *source.shape[1:])
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Frames ``start:stop`` of those that are there."""
+        """Read frames ``start:stop``, counted without the lost ones."""
         self._check_frames(start, stop)
         numbers = self._frames[start:stop]
         runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)

@@ -1,4 +1,4 @@
-"""Movies in NumPy's own files: ``.npy``, memory-mapped or remote, and ``.npz``."""
+"""Sources of movies in NumPy's files: ``.npy``, memory-mapped or remote, and ``.npz``."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _PIECE = 1 << 18
 
 
 class NpySource(ArraySource):
-    """A ``.npy`` file on a local disk, memory-mapped.
+    """A movie in a local ``.npy`` file, memory-mapped.
 
     Parameters
     ----------
     path : path-like
-        The file; C or Fortran order, any byte order.
+        File in C or Fortran order, with any byte order.
 
     Raises
     ------
     CorruptDataError
-        If it is no ``.npy`` file, or shorter than its header says.
+        If the file is not ``.npy``, or shorter than its header says.
     InvalidInputError, UnsupportedTypeError
         See :func:`photon_gpu.sources.check.check_movie`.
 
@@ -59,22 +59,21 @@ class NpySource(ArraySource):
 
 
 class RemoteNpySource(Source):
-    """A ``.npy`` file behind an fsspec URL, read by byte ranges.
+    """A movie in a ``.npy`` file at an fsspec URL, read by byte ranges.
 
     Parameters
     ----------
     fs : fsspec.AbstractFileSystem
-        Where it lies.
+        File system of the file.
     path : str
-        Its path there.
+        Path in the file system.
     name : str
-        What to call it in messages: the URL.
+        Name in messages: the URL.
 
     Raises
     ------
     StoreNotFoundError, CorruptDataError, InvalidInputError, UnsupportedTypeError
-        As :class:`NpySource`; Fortran order is refused, since one frame would
-        need all bytes of the file.
+        See :class:`NpySource`. Fortran order is refused, since a frame would need the whole file.
 
     Examples
     --------
@@ -102,7 +101,7 @@ class RemoteNpySource(Source):
         _check_size(shape, dtype, self._offset, size, name)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Frames ``start:stop``, by one request for their byte range."""
+        """Read frames ``start:stop`` by one request for their byte range."""
         self._check_frames(start, stop)
         if self._file is None:
             raise InvalidInputError(f"{self.name}: the source is closed")
@@ -113,38 +112,37 @@ class RemoteNpySource(Source):
         except FileNotFoundError as error:
             raise StoreNotFoundError(f"{self.name}: the file vanished while it was being read") from error
         except OSError as error:
-            raise CorruptDataError(f"{self.name}: bytes {first} to {last} did not come: {error}") from error
+            raise CorruptDataError(f"{self.name}: bytes {first} to {last} cannot be read: {error}") from error
         if len(data) != last - first:
             raise CorruptDataError(
-                f"{self.name}: the file is truncated, {len(data)} of bytes {first} to {last} came"
+                f"{self.name}: the file is truncated: of bytes {first} to {last} only {len(data)} arrived"
             )
         frames = np.frombuffer(data, self._stored).reshape((stop - start, *self.shape[1:]))
         return frames.astype(self.dtype, copy=False)
 
     def close(self) -> None:
-        """Let go of the file system."""
+        """Release the file system."""
         self._file = None
 
 
 class NpzSource(Source):
-    """One array of an ``.npz`` archive, unpacked as it is read.
+    """A movie in an array of an ``.npz`` archive, decompressed while it is read.
 
-    Reading forward is one pass over the archive; reading backward begins
-    anew. The archive's checksum is compared when the last frame was reached
-    that way.
+    Reading forward is one pass over the archive; reading backward starts again. The checksum of the archive
+    is verified when the last frame is read in this way.
 
     Parameters
     ----------
     path : path-like
-        The archive, a local file.
+        Local archive.
     key : str, optional
-        Which array; needed where several are movies.
+        Name of the array; needed if several are movies.
 
     Raises
     ------
     InvalidInputError
-        If the key is not there, or missing where there are several movies, or
-        the array is in Fortran order.
+        If there is no such array, if several arrays are movies and ``key`` is None, or if the array is in
+        Fortran order.
     CorruptDataError
         If the archive is damaged.
 
@@ -176,15 +174,15 @@ class NpzSource(Source):
 
     def _open(self, key: str | None) -> str:
         members = [info.filename for info in self._zip.infolist() if info.filename.endswith(".npy")]
-        found = {member.removesuffix(".npy"): self._member_header(member) for member in members}
-        arrays = {one: (shape, dtype) for one, (shape, _, dtype, _) in found.items()}
+        headers = {member.removesuffix(".npy"): self._member_header(member) for member in members}
+        arrays = {one: (shape, dtype) for one, (shape, _, dtype, _) in headers.items()}
         if key is None:
             key = choose_movie(arrays, name=self.name, option="key")
-        if key not in found:
+        if key not in headers:
             raise InvalidInputError(
                 f"{self.name}: there is no array {key!r}. It holds: {list_arrays(arrays)}"
             )
-        shape, fortran, self._stored, self._offset = found[key]
+        shape, fortran, self._stored, self._offset = headers[key]
         self.dtype = check_movie(shape, self._stored, f"{self.name}::{key}")
         self.shape = shape
         _refuse_fortran(fortran, self.name)
@@ -201,7 +199,7 @@ class NpzSource(Source):
             raise CorruptDataError(f"{self.name}: {member} is damaged: {error}") from error
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Frames ``start:stop``, unpacked from the archive."""
+        """Read frames ``start:stop`` from the archive."""
         self._check_frames(start, stop)
         frames = np.empty((stop - start, *self.shape[1:]), self._stored)
         out = frames.reshape(-1).view(np.uint8).data
@@ -224,11 +222,11 @@ class NpzSource(Source):
         return frames.astype(self.dtype, copy=False)
 
     @staticmethod
-    def _skip_to(stream: IO[bytes], place: int) -> None:
-        if place < stream.tell():
+    def _skip_to(stream: IO[bytes], position: int) -> None:
+        if position < stream.tell():
             stream.seek(0)
-        # Its own seek unpacks 16 MiB at a time.
-        while left := place - stream.tell():
+        # The stream's own seek decompresses 16 MiB at a time.
+        while left := position - stream.tell():
             if not stream.read(min(left, _PIECE)):
                 raise EOFError("it ends early")
 
@@ -242,7 +240,7 @@ class NpzSource(Source):
 
 
 def open_npy(url: str, *, storage_options: dict[str, Any] | None = None) -> Source:
-    """Open a ``.npy`` file: memory-mapped if it is local, by byte ranges behind an fsspec URL.
+    """Open a ``.npy`` file, memory-mapped if it is local, else by byte ranges of an fsspec URL.
 
     Raises
     ------
@@ -282,13 +280,13 @@ def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, size:
     if size < needed:
         raise CorruptDataError(
             f"{name}: the file is truncated: its header promises {dtype} {shape}, {needed} bytes, "
-            f"and {size} are there"
+            f"but it has {size}"
         )
 
 
 def _refuse_fortran(fortran: bool, name: str) -> None:
     if fortran:
         raise InvalidInputError(
-            f"{name}: the array is in Fortran order, so that one frame is spread over the whole file; "
+            f"{name}: the array is in Fortran order, so a frame is spread over the whole file; "
             "save it again in C order: np.save(path, np.ascontiguousarray(movie))"
         )

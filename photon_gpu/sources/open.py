@@ -1,7 +1,6 @@
-"""Sources of frames: whatever holds a movie, read frame range by frame range.
+"""Open a movie as a source, chosen by the type of an object or the suffix of a path.
 
-:func:`open_source` picks the kind by type and suffix. Each kind is a module of
-its own, imported when it is first used.
+Each type of source has its own module, which is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ __all__ = ["Source", "check_movie", "open_source"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kind:
+class _FileType:
     name: str
     suffixes: tuple[str, ...]
     module: str
     opener: str
     options: tuple[str, ...]
-    inner: str | None = None  # the option that stands behind "::" in "file.h5::/data/movie"
+    inner: str | None = None  # option for the text behind "::" in "file.h5::/data/movie"
     remote: bool = False
 
 
-_KINDS = (
-    _Kind(
+_FILE_TYPES = (
+    _FileType(
         name="TIFF",
         suffixes=(".tif", ".tiff", ".btf", ".tf8"),
         module="photon_gpu.sources.tiff.reader",
         opener="TiffSource",
         options=("series", "as_pages", "missing"),
     ),
-    _Kind(
+    _FileType(
         name="NumPy",
         suffixes=(".npy",),
         module="photon_gpu.sources.npy",
@@ -48,7 +47,7 @@ _KINDS = (
         options=("storage_options",),
         remote=True,
     ),
-    _Kind(
+    _FileType(
         name="NumPy archive",
         suffixes=(".npz",),
         module="photon_gpu.sources.npy",
@@ -56,7 +55,7 @@ _KINDS = (
         options=("key",),
         inner="key",
     ),
-    _Kind(
+    _FileType(
         name="HDF5",
         suffixes=(".h5", ".hdf5", ".hdf", ".he5", ".nwb"),
         module="photon_gpu.sources.hdf5",
@@ -64,7 +63,7 @@ _KINDS = (
         options=("dataset", "missing"),
         inner="dataset",
     ),
-    _Kind(
+    _FileType(
         name="Zarr",
         suffixes=(".zarr",),
         module="photon_gpu.sources.zarr",
@@ -74,44 +73,44 @@ _KINDS = (
         remote=True,
     ),
 )
-_ZARR = _KINDS[-1]
+_ZARR = _FILE_TYPES[-1]
 _ZARR_METADATA = (".zarray", ".zgroup", "zarr.json")
 
 
 def open_source(obj: Any, **options: Any) -> Source:
-    """Open anything that holds a movie ``(T, ..., H, W)``.
+    """Open a movie ``(T, ..., H, W)``: a file, a URL or an array.
 
     Parameters
     ----------
     obj : str, path-like, array-like or Source
         - a path or URL: TIFF (``.tif``, ``.tiff``, ``.btf``), NumPy (``.npy``,
           ``.npz``), HDF5 (``.h5``, ``.hdf5``, ``.nwb``), Zarr (``.zarr`` or any
-          folder that is one). ``.npy`` and Zarr may lie behind an fsspec URL.
-          ``"file.h5::/data/movie"`` names what is inside of HDF5, ``.npz``, Zarr;
-        - an array, a memory map, or what turns into one;
+          Zarr folder). ``.npy`` and Zarr may also be at an fsspec URL.
+          ``"file.h5::/data/movie"`` names an array within HDF5, ``.npz`` or Zarr;
+        - an array, a memory map, or an object that turns into an array;
         - an array on a GPU (``__cuda_array_interface__`` or DLPack), which stays there;
-        - an object with ``shape``, ``dtype`` and slices over frames
-          (``movie.counts``, h5py, zarr, xarray), never loaded whole;
-        - a dask array (also within xarray), computed block by block;
-        - a :class:`Source`, which passes through.
+        - an object with ``shape``, ``dtype`` and slices over frames (``movie.counts``, h5py, zarr, xarray),
+          which is never loaded as a whole;
+        - a dask array (also within xarray), which is computed block by block;
+        - a :class:`Source`, which is returned unchanged.
     **options
         For TIFF ``series`` and ``as_pages``, for ``.npz`` ``key``, for HDF5
         ``dataset``, for Zarr ``path``; ``storage_options`` for URLs.
-        For TIFF, HDF5 and Zarr, also for open datasets and arrays, ``missing``: what to do about frames
-        that the source lacks, wholly or in part. ``"error"`` (default); ``"zero"``: zeros, and
-        :attr:`Source.lost` names the frames; for HDF5 and Zarr ``"fill"``: the fill value is the data.
+        For TIFF, HDF5 and Zarr, also for open datasets and arrays, ``missing``: what to do if frames are
+        missing, wholly or in part. ``"error"`` (default): raise an error. ``"zero"``: read zeros, and list
+        the frames in :attr:`Source.lost`. ``"fill"`` (HDF5 and Zarr): take the fill value as data.
 
     Returns
     -------
     Source
-        Close it, or use it in a ``with`` block.
+        An open source: close it, or use it in a ``with`` block.
 
     Raises
     ------
     StoreNotFoundError
-        If nothing lies at the path.
+        If there is nothing at the path.
     InvalidInputError
-        If it is not one movie, or an option is not known.
+        If it is not a single movie, or an option is unknown.
     UnsupportedTypeError
         If the object or its dtype cannot be a movie.
     CorruptDataError
@@ -133,8 +132,8 @@ def open_source(obj: Any, **options: Any) -> Source:
     )
     if options.keys() - ({"missing"} if opened else set()):
         raise InvalidInputError(
-            f"options {sorted(options)} were given; a {type(obj).__name__} takes "
-            f"{'missing alone' if opened else 'none'}, only paths and URLs do"
+            f"options {sorted(options)} are not allowed: a {type(obj).__name__} takes "
+            f"{'only missing' if opened else 'none'}; paths and URLs take options"
         )
     if isinstance(obj, Source):
         return obj
@@ -142,7 +141,7 @@ def open_source(obj: Any, **options: Any) -> Source:
 
 
 def is_container(location: str) -> bool:
-    """Whether a path or URL has the suffix of a kind of file that :func:`open_source` reads.
+    """Whether a path or URL has the suffix of a file that :func:`open_source` reads.
 
     Examples
     --------
@@ -150,7 +149,7 @@ def is_container(location: str) -> bool:
     (True, False)
     """
     outer = location.rpartition("::")[0] or location
-    return any(_kind(text, _local(text)) is not None for text in (location, outer))
+    return any(_file_type(text, _local(text)) is not None for text in (location, outer))
 
 
 def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
@@ -162,21 +161,22 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
 
     if hasattr(obj, "counts") and hasattr(obj, "noise"):
         raise InvalidInputError(
-            "this is a photon movie, whose slices are stabilized values; pass movie.counts to read its counts"
+            "this is a photon movie, and its slices are stabilized values; pass movie.counts to read "
+            "its counts"
         )
     if isinstance(obj, np.ndarray | list | tuple):
         return ArraySource(obj)
     if lies_on_gpu(obj):
         return CudaSource(obj)
-    # What a library made can only be at hand if that library was imported.
+    # An object of a library can only exist if the library was imported.
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
     if (dask := sys.modules.get("dask.array")) is not None:
-        # Of an xarray; asked of its blocks first, since .data loads what is not dask's.
+        # An xarray is first asked for its blocks, since .data loads arrays that are not dask's.
         blocks = hasattr(obj, "dims") and getattr(obj, "chunks", None) is not None
-        held = getattr(obj, "data", obj) if blocks else obj  # h5py's datasets have the first two
-        if isinstance(held, dask.Array):
+        array = getattr(obj, "data", obj) if blocks else obj  # h5py's datasets have dims and chunks, too
+        if isinstance(array, dask.Array):
             source = import_module("photon_gpu.sources.dask").DaskSource(
-                held, name=getattr(obj, "name", None)
+                array, name=getattr(obj, "name", None)
             )
             return _as_source(source)
     if zarr is not None and isinstance(obj, zarr.Array):
@@ -188,8 +188,8 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
     if hasattr(obj, "__array__") or hasattr(obj, "__array_interface__") or isinstance(obj, memoryview):
         return ArraySource(obj, name=type(obj).__name__)
     raise UnsupportedTypeError(
-        f"a {type(obj).__name__} arrived; a movie comes as an array, as an object with shape, dtype and "
-        f"slices over frames, as a Source, or as a path: {_understood()}"
+        f"a {type(obj).__name__} arrived; a movie is an array, an object with shape, dtype and "
+        f"slices over frames, a Source, or a path: {_understood()}"
     )
 
 
@@ -210,30 +210,32 @@ def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
     local = _local(text)
     outer, split, inner = text.rpartition("::")
     if split and "://" not in inner and not (local is not None and local.exists()):
-        kind = _kind(outer, _local(outer))
-        if kind is not None and kind.inner is not None:
-            if kind.inner in options:
+        file_type = _file_type(outer, _local(outer))
+        if file_type is not None and file_type.inner is not None:
+            if file_type.inner in options:
                 raise InvalidInputError(
-                    f"{text}: {inner!r} is named behind '::' and {options[kind.inner]!r} by {kind.inner}=; "
-                    "give one of them"
+                    f"{text}: {inner!r} is named behind '::', and {options[file_type.inner]!r} by "
+                    f"{file_type.inner}=; give one of them"
                 )
-            text, local, options[kind.inner] = outer, _local(outer), inner
+            text, local, options[file_type.inner] = outer, _local(outer), inner
     if local is not None and not local.exists():
         raise StoreNotFoundError(f"{local}: there is no such file or folder")
-    kind = _kind(text, local)
-    if kind is None:
+    file_type = _file_type(text, local)
+    if file_type is None:
         what = "folder" if local is not None and local.is_dir() else "file"
         raise InvalidInputError(f"{text}: this kind of {what} is not understood; what is: {_understood()}")
-    unknown = sorted(set(options) - set(kind.options))
+    unknown = sorted(set(options) - set(file_type.options))
     if unknown:
         raise InvalidInputError(
-            f"{text}: option {unknown[0]!r} is not known for {kind.name}; it takes {', '.join(kind.options)}"
+            f"{text}: option {unknown[0]!r} is not known for {file_type.name}; it takes "
+            f"{', '.join(file_type.options)}"
         )
-    if local is None and not kind.remote:
+    if local is None and not file_type.remote:
         raise InvalidInputError(
-            f"{text}: {kind.name} is read from local files only; copy it here, or convert it to Zarr or .npy"
+            f"{text}: {file_type.name} is read from local files only; copy it here, or convert it to "
+            "Zarr or .npy"
         )
-    opener = getattr(import_module(kind.module), kind.opener)
+    opener = getattr(import_module(file_type.module), file_type.opener)
     if local is None:
         return _as_source(opener(text, **options))
     options.pop("storage_options", None)  # a local file needs none
@@ -245,18 +247,18 @@ def _as_source(made: Any) -> Source:
     return made
 
 
-def _kind(text: str, local: Path | None) -> _Kind | None:
+def _file_type(text: str, local: Path | None) -> _FileType | None:
     if local is not None and local.is_dir():
         is_zarr = local.suffix == ".zarr" or any((local / name).exists() for name in _ZARR_METADATA)
         return _ZARR if is_zarr else None
     path = PurePosixPath(text.lower()) if local is None else PurePosixPath(local.name.lower())
     if any(part.endswith(".zarr") for part in path.parts):
         return _ZARR  # s3://bucket/movie.zarr/group/array
-    return next((kind for kind in _KINDS if path.suffix in kind.suffixes), None)
+    return next((file_type for file_type in _FILE_TYPES if path.suffix in file_type.suffixes), None)
 
 
 def _local(text: str) -> Path | None:
-    """The local path that ``text`` means, or None for a remote URL."""
+    """Local path of ``text``, or None for a remote URL."""
     if "://" not in text:
         return Path(text)
     if text.startswith(("file://", "local://")):
@@ -267,4 +269,4 @@ def _local(text: str) -> Path | None:
 
 
 def _understood() -> str:
-    return "; ".join(f"{kind.name} ({', '.join(kind.suffixes)})" for kind in _KINDS)
+    return "; ".join(f"{file_type.name} ({', '.join(file_type.suffixes)})" for file_type in _FILE_TYPES)

@@ -1,4 +1,4 @@
-"""Movies behind an object that is sliced like an array: dask, xarray, ``movie.counts``."""
+"""Source of a movie in an object that is sliced like an array: xarray, ``movie.counts``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from photon_gpu.sources.check import check_movie
 
 
 class SliceableSource(Source):
-    """Anything with ``shape``, ``dtype`` and ``movie[start:stop]``, never loaded whole.
+    """A movie in an object with ``shape``, ``dtype`` and slices, which is never loaded as a whole.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class SliceableSource(Source):
         ``movie[start:stop]`` must turn into a NumPy array of the promised
         shape and dtype.
     name : str, optional
-        What to call it in messages; the type's name unless given.
+        Name in messages. Default: the name of the type.
 
     Raises
     ------
@@ -44,11 +44,11 @@ class SliceableSource(Source):
         self.dtype = check_movie(movie.shape, movie.dtype, self.name)
         self.shape = tuple(int(length) for length in movie.shape)
         self._movie = movie
-        # Nothing is known of the object's threads, so one slice at a time.
+        # The object may not be thread-safe, so it is sliced by one thread at a time.
         self._lock = threading.Lock()
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Frames ``start:stop``, sliced from the object."""
+        """Read frames ``start:stop`` by slicing the object."""
         self._check_frames(start, stop)
         with self._lock:
             if self._movie is None:
@@ -63,7 +63,7 @@ class SliceableSource(Source):
         return np.ascontiguousarray(frames, dtype=self.dtype)
 
     def close(self) -> None:
-        """Let go of the object; it is not closed, since it was not opened here."""
+        """Release the object without closing it, since it was not opened here."""
         with self._lock:
             self._movie = None
 

@@ -1,4 +1,4 @@
-"""Movies in Zarr arrays, v2 and v3, on a local disk or behind an fsspec URL."""
+"""Source of a movie in a Zarr array, v2 or v3, on a local disk or at an fsspec URL."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from photon_gpu.sources.sliceable import SliceableSource
 
 
 class ZarrSource(SliceableSource):
-    """A Zarr array ``(T, ..., H, W)``, read frame range by frame range.
+    """A movie in a Zarr array ``(T, ..., H, W)``, read one range of frames at a time.
 
     Parameters
     ----------
     array : zarr.Array
-        Open for reading; :func:`open_zarr` opens one by URL.
+        Array that is open for reading; :func:`open_zarr` opens one by URL.
     name : str, optional
-        What to call it in messages; its URL unless given.
+        Name in messages. Default: the URL.
     missing : {"error", "zero", "fill"}
-        What to do where chunks, shards or chunks within shards are missing. Zarr reads its fill value
-        there. ``"error"`` refuses; ``"zero"`` allows it, and ``lost`` names the frames; ``"fill"`` takes it
-        for data, as is right for an array whose writer leaves out empty chunks.
+        What to do if chunks, shards or chunks within shards are missing. Zarr reads its fill value there.
+        ``"error"``: refuse the array. ``"zero"``: accept it, and list the frames in ``lost``. ``"fill"``:
+        take the fill value as data, which is right if the writer leaves out empty chunks.
 
     Raises
     ------
     InvalidInputError
-        If it is the stabilized array of a photon movie, or not a movie.
+        If the array has stabilized values of a photon movie, or is not a movie.
     UnsupportedTypeError
         If the dtype is not that of a movie.
     CorruptDataError
-        If chunks are missing, or, on reading, one does not decode.
+        If chunks are missing or, on reading, one does not decode.
 
     Notes
     -----
-    Memory: the frames asked for, and the array's own chunks that overlap
-    them, as many at once as zarr-python's ``async.concurrency`` allows.
+    Memory: the requested frames, and the chunks of the array that overlap them, as many at once as
+    zarr-python's ``async.concurrency`` allows.
     """
 
     def __init__(self, array: Any, *, name: str | None = None, missing: str = ERROR) -> None:
@@ -72,7 +72,7 @@ class ZarrSource(SliceableSource):
             ) from error
 
     def _check_shards(self, start: int, stop: int) -> None:
-        """zarr-python takes a shard of zero bytes for one that holds only fill values."""
+        """Refuse shards of zero bytes, which zarr-python reads as fill values."""
         shards = self._movie.shards
         if shards is None:
             return
@@ -80,9 +80,9 @@ class ZarrSource(SliceableSource):
         others = (range(-(-n // c)) for n, c in zip(self.shape[1:], shards[1:], strict=True))
         for coordinates in itertools.product(along_time, *others):
             key = self._movie.metadata.encode_chunk_key(coordinates)
-            place = self._movie.store_path / key
+            path = self._movie.store_path / key
             try:
-                nbytes = sync(place.store.getsize(place.path))
+                nbytes = sync(path.store.getsize(path.path))
             except FileNotFoundError:
                 continue  # counted when the array was opened
             if nbytes == 0:
@@ -96,28 +96,27 @@ def open_zarr(
     storage_options: dict[str, Any] | None = None,
     missing: str = ERROR,
 ) -> ZarrSource:
-    """Open an array by URL, or the only movie in a group.
+    """Open a Zarr array by URL, or the only movie in a group.
 
     Parameters
     ----------
     url : str
         Local folder or fsspec URL of an array or a group, Zarr v2 or v3.
     path : str, optional
-        Path of the array, or of a group that holds just one movie, below ``url``.
+        Path below ``url`` of the array, or of a group with a single movie.
     storage_options : dict, optional
-        For the fsspec file system.
+        Options of the fsspec file system.
     missing : {"error", "zero", "fill"}
         See :class:`ZarrSource`.
 
     Raises
     ------
     StoreNotFoundError
-        If neither array nor group is there.
+        If there is neither an array nor a group.
     InvalidInputError
-        If several arrays could be meant (the message lists them), or the
-        array is a photon movie.
+        If several arrays are movies (the message lists them), or the array is a photon movie.
     CorruptDataError
-        If metadata cannot be read.
+        If the metadata cannot be read.
 
     Examples
     --------
@@ -150,13 +149,12 @@ def open_zarr(
 
 
 def refuse_photon_movie(attributes: dict[str, Any], name: str) -> None:
-    """Stop a plain-layout movie of ours from being taken for raw counts.
+    """Refuse a photon movie of layout plain, whose stabilized values are not counts.
 
     Raises
     ------
     InvalidInputError
-        If ``codec_name`` is ``photon`` and ``codec_version`` 1.x: the array
-        then holds stabilized values.
+        If ``codec_name`` is ``photon`` and ``codec_version`` is 1.x.
     """
     version = str(attributes.get("codec_version", ""))
     if attributes.get("codec_name") == "photon" and version.split(".")[0] == "1":
@@ -170,40 +168,40 @@ def _only_movie(group: Any, name: str) -> Any:
     arrays = {
         path: node for path, node in sorted(group.members(max_depth=None)) if isinstance(node, zarr.Array)
     }
-    found = {path: (array.shape, array.dtype) for path, array in arrays.items()}
-    return arrays[choose_movie(found, name=name, option="path")]
+    described = {path: (array.shape, array.dtype) for path, array in arrays.items()}
+    return arrays[choose_movie(described, name=name, option="path")]
 
 
 async def _find_gaps(array: Any) -> tuple[NDArray[Any], str]:
-    """Which frames lack a chunk, and how many chunks are missing."""
+    """Whether each frame lacks a chunk, and a sentence on how many are missing."""
     outer, inner = array.shards or array.chunks, array.chunks
     grid = tuple(-(-length // part) for length, part in zip(array.shape, outer, strict=True))
     chunks = tuple(-(-length // part) for length, part in zip(array.shape, inner, strict=True))
     per_shard = tuple(part // chunk for part, chunk in zip(outer, inner, strict=True))
-    place = array.store_path
-    prefix = f"{place.path}/" if place.path else ""
-    stored = {key.removeprefix(prefix) async for key in place.store.list_prefix(prefix)}
+    folder = array.store_path
+    prefix = f"{folder.path}/" if folder.path else ""
+    stored = {key.removeprefix(prefix) async for key in folder.store.list_prefix(prefix)}
     keys = {array.metadata.encode_chunk_key(where): where for where in itertools.product(*map(range, grid))}
     there = np.zeros([parts * chunk for parts, chunk in zip(grid, per_shard, strict=True)], bool)
     codec = array.metadata.codecs[0] if array.shards else None
     present = {key: where for key, where in keys.items() if key in stored}
 
-    def note(where: tuple[int, ...], found: Any) -> None:
-        there[tuple(slice(w * n, (w + 1) * n) for w, n in zip(where, per_shard, strict=True))] = found
+    def mark(where: tuple[int, ...], chunks_there: Any) -> None:
+        there[tuple(slice(w * n, (w + 1) * n) for w, n in zip(where, per_shard, strict=True))] = chunks_there
 
     async def look_into(shard: ShardingCodec, key: str, where: tuple[int, ...]) -> None:
         try:
-            index = await shard._load_shard_index_maybe(place / key, per_shard)
+            index = await shard._load_shard_index_maybe(folder / key, per_shard)
         except Exception:
-            index = None  # a damaged shard, which reading it names
+            index = None  # a damaged shard; reading it raises an error
         none = np.iinfo(np.uint64).max
-        note(where, index is None or index.offsets_and_lengths[..., 0] != none)
+        mark(where, index is None or index.offsets_and_lengths[..., 0] != none)
 
     if isinstance(codec, ShardingCodec):
         await concurrent_map([(codec, *item) for item in present.items()], look_into, limit=16)
     else:
         for where in present.values():
-            note(where, True)
+            mark(where, True)
     there = there[tuple(map(slice, chunks))]  # the last shards reach beyond the array
     lacking = ~there.reshape(len(there), -1).all(axis=1)
     frames = np.repeat(lacking, inner[0])[: array.shape[0]]

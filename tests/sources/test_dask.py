@@ -125,9 +125,7 @@ def test_a_block_that_is_not_what_dask_promised_is_an_error():
     liar = da.zeros((20, 6, 8), chunks=(10, 6, 8), dtype="uint16").map_blocks(
         lambda block: block.astype("float32"), dtype="uint16"
     )
-    with pytest.raises(
-        InvalidInputError, match=r"block 0 came as float32 \(10, 6, 8\); dask promised uint16"
-    ):
+    with pytest.raises(InvalidInputError, match=r"block 0 is float32 \(10, 6, 8\), but dask promised uint16"):
         open_source(liar).read(0, 5)
 
 
