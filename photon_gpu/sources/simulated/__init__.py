@@ -1,1 +1,1 @@
-"""Simulated two-photon movies with a known noise model."""
+"""Source of simulated two-photon movies with a known noise model."""

@@ -1,8 +1,8 @@
-"""Two-photon movies with known truth: any frame on demand, from a seed, in no memory.
+"""Simulate two-photon movies with known truth, frame by frame, on demand.
 
-A scene (neuropil, vessels, cells that fire) moves a little under the field of view and bleaches; its light
-arrives as photons (Poisson); a detector adds gain, offset and read noise, rounds, and saturates. Frame ``t``
-depends on the parameters and ``t`` alone, so it is the same whichever range it is read in.
+A scene (neuropil, vessels, cells that fire) moves a little under the field of view and bleaches. Its light
+arrives as photons (Poisson). A detector adds gain, offset and read noise, rounds, and saturates. Frame ``t``
+depends only on the parameters and on ``t``, so it is the same in every range that is read.
 
 >>> movie = simulate(frames=100, height=64, width=64, photons=5, gain=20, seed=1)
 >>> movie.shape, movie.dtype, movie[10:12].shape
@@ -31,21 +31,21 @@ from photon_gpu.sources.simulated.parameters import Simulation, limits, refuse_u
 from photon_gpu.sources.simulated.scene import Scene, draw_scene
 
 _RISE_S = 0.05  # rise time of a transient
-_KERNEL_DECAYS = 20.0  # a transient is over after so many decay times (2e-9 of its peak)
+_KERNEL_DECAYS = 20.0  # decay times after which a transient ends (2e-9 of its peak)
 _EVENT_BLOCK = 1024  # frames, at least, whose transients are drawn together
 _DRIFT_PERIODS_S = (7.1, 19.3, 53.9)
-_SCENE, _EVENTS, _LIGHT, _SHOT = range(4)  # independent streams of chance
+_SCENE, _EVENTS, _LIGHT, _SHOT = range(4)  # independent streams of random numbers
 
 
 class Clipped(NamedTuple):
-    """Pixels beyond the range of the dtype or digitizer, in the frames generated so far.
+    """Number of pixels beyond the range of the dtype or digitizer, in the frames made so far.
 
     Attributes
     ----------
     low, high : int
-        Pixels raised to the lowest value, and cut to the highest.
+        Pixels set to the lowest value, and to the highest.
     frames : int
-        Frames that have such pixels.
+        Frames with such pixels.
     """
 
     low: int
@@ -54,19 +54,19 @@ class Clipped(NamedTuple):
 
 
 class SimulatedMovie(Source):
-    """A movie that is made as it is read. Build it with :func:`simulate`.
+    """A movie whose frames are made when they are read. Create it with :func:`simulate`.
 
-    Reading is safe from several threads, and holds no more than the frames asked for.
+    Several threads may read at once. Only the requested frames are in memory.
 
     Parameters
     ----------
     simulation : Simulation
-        What to simulate.
+        Parameters of the simulation.
 
     Attributes
     ----------
     simulation : Simulation
-        What is simulated.
+        Parameters of the simulation.
     noise : NoiseModel
         The true noise model.
     labels : numpy.ndarray
@@ -89,7 +89,7 @@ class SimulatedMovie(Source):
             cell_radius=simulation.cell_radius,
         )
         self.labels = self._scene.labels
-        # As long as a transient lasts, so that two blocks hold all that burn in a frame.
+        # A block is at least as long as a transient, so that two blocks hold all transients of a frame.
         self._block = max(
             _EVENT_BLOCK, math.ceil(_KERNEL_DECAYS * simulation.decay_s * simulation.frame_rate)
         )
@@ -105,7 +105,7 @@ class SimulatedMovie(Source):
         return f"<SimulatedMovie {shape} {self.dtype}, {self.simulation.photons:g} photons, {self.noise}>"
 
     def read(self, start: int, stop: int) -> NDArray:
-        """Frames ``start:stop``, ``(stop - start, H, W)`` in the dtype of the movie."""
+        """Read frames ``start:stop``, ``(stop - start, H, W)``, in the dtype of the movie."""
         self._check(start, stop)
         return self._frames(range(start, stop))
 
@@ -129,7 +129,7 @@ class SimulatedMovie(Source):
 
     @property
     def clipped(self) -> Clipped:
-        """Pixels out of range in the frames generated so far, each frame counted once."""
+        """Number of pixels out of range in the frames made so far, each frame counted once."""
         counts = list(self._clipped.values())
         return Clipped(low=sum(c[0] for c in counts), high=sum(c[1] for c in counts), frames=len(counts))
 
@@ -142,19 +142,19 @@ class SimulatedMovie(Source):
         return 3
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
-        """Make the whole movie; a copy always, so ``copy=False`` is an error."""
+        """Make the whole movie; ``copy=False`` is an error, since the array is always new."""
         if copy is False:
             raise ValueError("a simulated movie is made as it is read: np.asarray needs copy=None or True")
         return self.read(0, self.shape[0]).astype(self.dtype if dtype is None else dtype, copy=False)
 
     def __getitem__(self, index: Any) -> NDArray:
-        """Index as NumPy does; only the frames that are asked for are made."""
+        """Index as NumPy does; only the requested frames are made."""
         selection = Selection(index, self.shape)
         if 0 in selection.shape:
             return np.empty(selection.shape, self.dtype)
         frames, places = selection.needed()
-        found: NDArray = selection.taken(self._frames(frames.tolist()), places)
-        return found[()] if selection.scalar else found
+        values: NDArray = selection.taken(self._frames(frames.tolist()), places)
+        return values[()] if selection.scalar else values
 
     def _frames(self, numbers: Iterable[int]) -> NDArray:
         numbers = list(numbers)
@@ -164,7 +164,7 @@ class SimulatedMovie(Source):
         return out
 
     def _detect(self, t: int, out: NDArray) -> None:
-        """Photons, charge, ADU, digits of frame ``t``."""
+        """Simulate the detector for frame ``t``: photons, charge, ADU, digits."""
         s = self.simulation
         rng = self._chance(_SHOT, t)
         photons = rng.poisson(self._rate(t))
@@ -210,7 +210,7 @@ class SimulatedMovie(Source):
             canvas.ravel()[scene.cell_pixels] += scene.cell_light * self._dff(t)[scene.cell_of_pixel]
         field = _window(canvas, scene.margin, self._shift(t, rng))
         field = field * (s.photons * (1 - s.bleaching) ** (t / max(s.frames - 1, 1)))
-        # Drawn whether used or not: lines must not depend on flashes, nor flashes on lines.
+        # Always drawn, so that lines do not depend on flashes, nor flashes on lines.
         flash, flash_light = rng.random(), s.photons * rng.uniform(1, 5)
         cut, left = rng.random(s.height), rng.uniform(0, 0.8, s.height)
         if flash < s.flashes:
@@ -220,7 +220,7 @@ class SimulatedMovie(Source):
         return field
 
     def _shift(self, t: int, rng: np.random.Generator) -> tuple[float, float]:
-        """Displacement of frame ``t``: three slow sines, and a jitter drawn from ``rng``."""
+        """Displacement of frame ``t``: three slow sines, and a jitter from ``rng``."""
         s = self.simulation
         jitter = rng.standard_normal(2) * 0.6
         amplitude = 0.8 / math.sqrt(len(_DRIFT_PERIODS_S) / 2)
@@ -237,17 +237,20 @@ class SimulatedMovie(Source):
         """dF/F of every cell in frame ``t``: the sum of all transients that began before it."""
         s = self.simulation
         dff = np.zeros(s.cells)
-        for block in (t // self._block, t // self._block + 1):  # the one before that of t, and its own
+        for block in (
+            t // self._block,
+            t // self._block + 1,
+        ):  # the block before that of frame t, and its own
             cell, when, peak = self._events(block)
             age = (t - when) / s.frame_rate
             alive = (age > 0) & (age < _KERNEL_DECAYS * s.decay_s)
-            age = np.where(alive, age, 0.0)  # whose shape is 0
+            age = np.where(alive, age, 0.0)  # age 0 has shape 0
             shape = (1 - np.exp(-age / _RISE_S)) * np.exp(-age / s.decay_s)
             dff += np.bincount(cell, weights=peak * shape, minlength=s.cells)
         return dff
 
     def _draw_events(self, block: int) -> tuple[NDArray, NDArray, NDArray]:
-        """Cell, time (frames) and size of the transients that begin within a block; frame 0 is in block 1."""
+        """Cell, time (frames) and size of the transients that begin in a block; frame 0 is in block 1."""
         s, rng = self.simulation, self._chance(_EVENTS, block)
         cell = np.repeat(np.arange(s.cells), rng.poisson(s.activity * self._block / s.frame_rate, s.cells))
         when = (block - 1 + rng.random(cell.size)) * self._block
@@ -257,7 +260,7 @@ class SimulatedMovie(Source):
         return cell, when, s.response * rng.uniform(0.5, 1.5, cell.size) / summit
 
     def _chance(self, stream: int, number: int) -> np.random.Generator:
-        """Random numbers that belong to one stream and one frame or block, and to nothing else."""
+        """Random generator of one stream for one frame or block."""
         return np.random.Generator(
             np.random.SFC64(np.random.SeedSequence(self.simulation.seed, spawn_key=(stream, number)))
         )
@@ -265,7 +268,7 @@ class SimulatedMovie(Source):
     def _check(self, start: int, stop: int) -> None:
         if not 0 <= start < stop <= self.shape[0]:
             raise InvalidInputError(
-                f"simulated movie: frames {start}:{stop} asked for; "
+                f"simulated movie: frames {start}:{stop} were requested; "
                 f"0 <= start < stop <= {self.shape[0]} is needed"
             )
 
@@ -276,14 +279,14 @@ def simulate(simulation: Simulation | None = None, /, **parameters: Any) -> Simu
     Parameters
     ----------
     simulation : Simulation, optional
-        What to simulate; or give its fields as keywords.
+        Parameters of the simulation; or pass its fields as keywords.
     **parameters
         Fields of :class:`Simulation`.
 
     Returns
     -------
     SimulatedMovie
-        A source (``read``, ``shape``, ``dtype``) that also indexes like an array and tells the truth:
+        A source (``read``, ``shape``, ``dtype``) that can be indexed like an array and has the truth in
         ``noise``, ``rates``, ``traces``, ``displacement``, ``labels``, ``clipped``.
 
     Raises
@@ -298,8 +301,8 @@ def simulate(simulation: Simulation | None = None, /, **parameters: Any) -> Simu
 
     Notes
     -----
-    A movie is the same on every run with the same NumPy; NumPy may change its samplers between releases
-    (NEP 19), and processors may differ in the last bit of a rate.
+    A movie is the same on every run with the same version of NumPy. NumPy may change its samplers between
+    releases (NEP 19), and processors may differ in the last bit of a rate.
 
     Examples
     --------
@@ -322,9 +325,9 @@ def _window(canvas: NDArray, margin: int, shift: tuple[float, float]) -> NDArray
     if margin == 0:
         return canvas
     for axis, distance in enumerate(shift):
-        place = margin - distance
-        first = math.floor(place)
-        weight = place - first
+        position = margin - distance
+        first = math.floor(position)
+        weight = position - first
         size = canvas.shape[axis] - 2 * margin
         one, two = [(slice(None),) * axis + (slice(n, n + size),) for n in (first, first + 1)]
         canvas = (1 - weight) * canvas[one] + weight * canvas[two]

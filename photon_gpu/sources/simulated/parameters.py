@@ -1,4 +1,4 @@
-"""What decides a simulated movie: scene, light, detector, seed."""
+"""Parameters of a simulated movie: scene, light, detector and seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """Everything that decides a simulated movie. Two equal ones give the same movie.
+    """Parameters of a simulated movie. Equal parameters give equal movies.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Simulation:
     dtype : str or numpy.dtype
         int8 to int64, uint8 to uint64 (rounded and clipped) or float32, float64 (neither).
     seed : int
-        Any integer from 0.
+        Integer from 0.
     photons : float
         Mean photons per pixel and frame of the scene at rest, before bleaching, flashes and firing.
         0 is a dark recording.
@@ -37,13 +37,13 @@ class Simulation:
         Excess noise factor F of the detector, 1 or more: each photon's charge varies so that the variance
         of the light is F times that of Poisson. PMTs have 1.1 to 1.5, EMCCDs 2.
     full_scale : float, optional
-        Largest value the digitizer gives, ADU, where that is less than the dtype's limit (4095 for 12 bits).
+        Largest value of the digitizer, ADU, if less than the dtype's limit (4095 for 12 bits).
     contrast : float
         Standard deviation of the logarithm of the background's brightness. 0 is a flat field.
     cells : int
         Cells in the field of view.
     cell_radius : float
-        Pixels.
+        Radius of a cell body, pixels.
     activity : float
         Transients per second and cell.
     response : float
@@ -118,9 +118,9 @@ class Simulation:
     def noise(self) -> NoiseModel:
         """The true noise model: ``var(z) = gain * (z - offset) + variance``.
 
-        The slope is ``gain * excess_noise``. The variance is ``read_noise_adu**2``, and 1/12 ADU^2 for
-        integers, which are rounded (Sheppard; within 1 % from ``read_noise_adu`` of 0.6 on). Without read
-        noise and with whole gain and offset nothing is rounded and nothing added.
+        The slope is ``gain * excess_noise``. The variance is ``read_noise_adu**2``, plus 1/12 ADU^2 for
+        integers, which are rounded (Sheppard's correction; within 1 % if ``read_noise_adu`` is at least 0.6).
+        Without read noise, and with whole gain and offset, values are whole and nothing is added.
         """
         exact = self.read_noise_adu == 0 and self.excess_noise == 1
         exact = exact and self.gain.is_integer() and self.offset.is_integer()
@@ -132,12 +132,12 @@ class Simulation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Dictionary that can be written as JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Simulation:
-        """Inverse of :meth:`to_dict`; unknown keys are an error."""
+        """Simulation from a dictionary of :meth:`to_dict`; unknown keys are an error."""
         refuse_unknown(data)
         return cls(**data)
 
@@ -193,7 +193,7 @@ def _real(name: str, value: Any, low: float, high: float) -> float:
 
 
 def refuse_unknown(data: dict[str, Any]) -> None:
-    """Raise if a key is no field of :class:`Simulation`."""
+    """Raise InvalidInputError if a key is not a field of :class:`Simulation`."""
     allowed = [field.name for field in fields(Simulation)]
     unknown = sorted(set(data) - set(allowed))
     if unknown:

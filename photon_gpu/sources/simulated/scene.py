@@ -1,7 +1,7 @@
-"""The sample under a simulated two-photon microscope: neuropil, vessels and cells, drawn from a seed.
+"""Draw the scene of a simulated movie: neuropil, vessels and cells.
 
-Brightness is relative: the mean of the field of view at rest is 1. The canvas is larger than the field
-by a margin on every side, so that the field can move over it.
+Brightness is relative: its mean over the field of view at rest is 1. The canvas has a margin around the field
+of view, so that the field can move over it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FOOTPRINT_FLOOR = 0.02  # fainter rims of a cell are not drawn
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A canvas at rest and the cells on it.
+    """Canvas at rest, and the cells on it.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Scene:
     cell_of_pixel : numpy.ndarray
         Number of the cell of each of those pixels, from 0.
     cell_light : numpy.ndarray
-        Brightness each of those pixels gains when the dF/F of its cell is 1.
+        Brightness that each of those pixels gains if the dF/F of its cell is 1.
     labels : numpy.ndarray
         ``(H, W)`` int32, the field of view at rest: 0 is background, ``c + 1`` the body of cell ``c``.
     """
@@ -58,7 +58,7 @@ def draw_scene(
     Parameters
     ----------
     rng : numpy.random.Generator
-        The only source of chance.
+        Generator of all random numbers.
     height, width : int
         Field of view, pixels.
     margin : int
@@ -83,7 +83,7 @@ def draw_scene(
     pixels = np.flatnonzero(owner >= 0)
     of_pixel = owner.ravel()[pixels]
     print_of_pixel = footprint.ravel()[pixels]
-    # A resting cell is a little brighter than what lies around it; no two cells are labelled alike.
+    # A resting cell is a little brighter than its surroundings; labelling differs from cell to cell.
     labelling = rng.lognormal(0.0, 0.4, size=cells)
     light = 0.8 * labelling[of_pixel] * print_of_pixel
     rest = background
@@ -103,7 +103,7 @@ def draw_scene(
 
 
 def _background(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray:
-    """Log-brightness of everything but the cells: mean 0, standard deviation 1."""
+    """Logarithm of the background's brightness, scaled to mean 0 and standard deviation 1."""
     neuropil = sum(
         weight * _standard(_blur(rng.standard_normal(shape), sigma))
         for weight, sigma in ((0.35, 1.2), (0.5, 4.0), (0.6, 25.0))
@@ -125,7 +125,7 @@ def _tubes(
     angle = rng.uniform(0, 2 * math.pi, (count, 1)) + turn
     y = rng.uniform(0, shape[0], (count, 1)) + spacing * np.sin(angle).cumsum(axis=1)
     x = rng.uniform(0, shape[1], (count, 1)) + spacing * np.cos(angle).cumsum(axis=1)
-    # The canvas is a torus here (as the FFT blur is): a tube that leaves comes back on the other side.
+    # The canvas is a torus, as it is for the FFT blur: a tube that leaves enters on the other side.
     index = np.floor(y).astype(np.int64) % shape[0] * shape[1] + np.floor(x).astype(np.int64) % shape[1]
     drawn = np.bincount(index.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
     sigma = 0.6 * radius
@@ -151,7 +151,7 @@ def _cells(
         dy, dx = y[window[0]] + 0.5 - cy, x[:, window[1]] + 0.5 - cx
         along, across = dy * math.cos(tilt) + dx * math.sin(tilt), dx * math.cos(tilt) - dy * math.sin(tilt)
         distance = np.hypot(along * stretch, across / stretch)
-        # A body with a soft edge and a dim nucleus, as cytosolic indicators show.
+        # A body with a soft edge and a dim nucleus, as with cytosolic indicators.
         body = 1 / (1 + np.exp(np.minimum((distance - radius) / 0.6, 50.0)))
         body *= 1 - 0.55 * np.exp(-((distance / (0.5 * radius)) ** 2))
         stronger = (body > footprint[window]) & (body > _FOOTPRINT_FLOOR)
@@ -161,7 +161,7 @@ def _cells(
 
 
 def _spread(rng: np.random.Generator, field: tuple[int, int], count: int) -> NDArray:
-    """``(count, 2)`` places in the field, each the loneliest of ten tries."""
+    """``(count, 2)`` positions in the field, each the one of ten tries farthest from the others."""
     places = np.empty((count, 2))
     for n in range(count):
         tries = rng.uniform((0, 0), field, (10, 2))
@@ -182,7 +182,7 @@ def _blur(image: NDArray, sigma: float) -> NDArray:
 
 
 def _standard(image: NDArray) -> NDArray:
-    """Mean 0, standard deviation 1; an image of one value becomes 0."""
+    """Scale to mean 0 and standard deviation 1; a constant image becomes 0."""
     image = image - image.mean()
     spread = image.std()
     return image / spread if spread > 1e-12 else np.zeros_like(image)

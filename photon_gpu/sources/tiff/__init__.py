@@ -1,1 +1,1 @@
-"""TIFF and BigTIFF movies, read page by page without building every page object."""
+"""Source of movies in TIFF and BigTIFF files."""

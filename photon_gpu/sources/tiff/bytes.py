@@ -1,7 +1,7 @@
-"""Where each byte of a TIFF file belongs: header, directories, values of tags, image data, or nothing.
+"""Map of the bytes of a TIFF file: header, directories, values of tags, image data, or unclaimed.
 
-This walk is written apart from the reader (:mod:`photon_gpu.sources.tiff.chain` and tifffile), so that
-a mistake there shows as bytes that are left over here.
+It is independent of the reader (:mod:`photon_gpu.sources.tiff.chain` and tifffile), so that a mistake of the
+reader shows as bytes that nothing claims.
 
 Source: TIFF 6.0 (Adobe, 1992), section 2; BigTIFF (Aware Systems, 2007).
 """
@@ -22,13 +22,13 @@ from photon_gpu.sources.tiff.rawfile import RawFile
 _NBYTES = dict(zip(range(1, 14), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), strict=True))
 _NBYTES |= {16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_SEGMENTS = {273: 279, 324: 325}  # tags of offsets, and those of the lengths that belong to them
+_SEGMENTS = {273: 279, 324: 325}  # tags of offsets, and the tags of their lengths
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _SAMPLES, _DEPTH = 256, 257, 258, 259, 277, 32997
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One entry of a directory; ``start`` is None where the value lies in the entry itself."""
+    """Entry of a directory; ``start`` is None if the entry itself holds the value."""
 
     code: int
     kind: int
@@ -40,14 +40,14 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """One image file directory of the main chain.
+    """Image file directory of the main chain.
 
     Attributes
     ----------
     number : int
     tags : dict of int to Tag
     pixels : int
-        Samples of its image, by the tags of its size.
+        Number of samples of its image, from the tags of its size.
     page_nbytes : int or None
         Bytes of its image if it is not compressed, else None.
     end : int
@@ -72,17 +72,17 @@ class _Claims:
 
 
 class TiffBytes:
-    """The map of one file. Iterate over :meth:`directories` first, then ask for :meth:`unclaimed`.
+    """Map of a file. Iterate over :meth:`directories` first, then call :meth:`unclaimed`.
 
     Parameters
     ----------
     file : RawFile
-        Open for reading.
+        File that is open for reading.
 
     Raises
     ------
     CorruptDataError
-        If something that a directory points to lies outside the file.
+        If a directory points outside the file.
     """
 
     def __init__(self, file: RawFile) -> None:
@@ -96,7 +96,7 @@ class TiffBytes:
         self._first = self._number(self._offset, header, 8 if self._big else 4)
 
     def directories(self) -> Iterator[Directory]:
-        """Directories of the main chain, in its order; what they claim is noted."""
+        """Iterate over the directories of the main chain, and record the bytes that they claim."""
         offset, number, seen = self._first, 0, set()
         while offset and offset not in seen:
             seen.add(offset)
@@ -105,19 +105,19 @@ class TiffBytes:
             number += 1
 
     def value(self, tag: Tag, most: int = 1 << 16) -> bytes:
-        """Bytes of a tag's value, ``most`` of them at most."""
+        """Bytes of a tag's value, at most ``most``."""
         nbytes = min(tag.nbytes, most)
         return tag.inline[:nbytes] if tag.start is None else bytes(self.file.read(tag.start, nbytes))
 
     def integers(self, tag: Tag) -> tuple[int, ...]:
-        """All values of a tag that holds whole numbers; empty for other types."""
+        """Values of a tag of whole numbers; empty for other types."""
         form = _INTEGERS.get(tag.kind)
         if form is None:
             return ()
         return struct.unpack(f"{self.order}{tag.count}{form}", self.value(tag, tag.nbytes))
 
     def unclaimed(self) -> list[tuple[int, int]]:
-        """Stretches ``(start, stop)`` of the file that nothing points to."""
+        """Ranges ``(start, stop)`` of the file that nothing points to."""
         starts = np.frombuffer(self._claims.starts, np.int64)
         order = np.argsort(starts, kind="stable")
         starts = starts[order]
@@ -169,13 +169,13 @@ class TiffBytes:
 
 
 def hidden_pages(page: Directory, unclaimed: list[tuple[int, int]]) -> int:
-    """Whole pages that could lie, with no directory of their own, right behind the file's only page.
+    """Number of whole pages that could follow the file's only page without a directory.
 
     Parameters
     ----------
     page : Directory
     unclaimed : list of (int, int)
-        Of :meth:`TiffBytes.unclaimed`.
+        Result of :meth:`TiffBytes.unclaimed`.
     """
     behind: Any = next((stop - start for start, stop in unclaimed if start == page.end), 0)
     return behind // page.page_nbytes if page.page_nbytes else 0

@@ -1,9 +1,8 @@
-"""The chain of pages of a TIFF file, walked strictly.
+"""Read the chain of pages of a TIFF file strictly.
 
-Readers of TIFF are built to rescue what they can: where the chain of image file
-directories breaks off, they log a line and return fewer frames, or zeros. A
-movie must not shrink silently, so the chain is walked here first, and every
-directory, tag and link has to lie inside the file.
+Other readers rescue what they can: if the chain of image file directories breaks off, they log a line and
+return fewer frames, or zeros. A movie must not shrink silently, so this module reads the chain first, and
+every directory, tag and link must be inside the file.
 
 Source: TIFF 6.0 (Adobe, 1992), sections 2 and 8; BigTIFF (Aware Systems, 2007).
 """
@@ -25,9 +24,9 @@ _NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
 _SEGMENT_TAGS = {_STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS}
 _WIDTH, _LENGTH, _JPEG_TABLES = 256, 257, 347
-_BYTE_ORDER = 0  # no tag, but as decisive as one
+_BYTE_ORDER = 0  # not a tag, but part of the form
 
-# The tags that decide how a page's bytes become pixels, with their defaults.
+# Tags that determine how the bytes of a page become pixels, with their defaults.
 _FORM_DEFAULTS: dict[int, tuple[int, ...] | None] = {
     _WIDTH: None,
     _LENGTH: None,
@@ -56,15 +55,14 @@ _Stored = tuple[int, int, int, bytes]  # code, type, count and value of a tag
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One image file directory: where its pixels lie, and in which form.
+    """Image file directory: the place of its pixels, and their form.
 
     Attributes
     ----------
     form : tuple
-        The tags that decide how bytes become pixels. Pages of equal form are
-        decoded alike.
+        Tags that determine how bytes become pixels. Pages of equal form are decoded alike.
     offsets, counts : array of int
-        Place and length, in bytes, of each strip or tile.
+        Offset and length, in bytes, of each strip or tile.
     """
 
     form: Form
@@ -73,20 +71,19 @@ class Page:
 
 
 def read_chain(file: RawFile) -> list[Page]:
-    """Every page of a TIFF or BigTIFF file, in file order.
+    """Read all pages of a TIFF or BigTIFF file, in file order.
 
     Raises
     ------
     CorruptDataError
-        If the file is no TIFF, or any directory, any tag's value or any link
-        of the chain lies outside the file, or the chain runs in a circle. The
-        message says how many whole pages there are before the break.
+        If the file is not TIFF, if a directory, the value of a tag or a link is outside the file, or if the
+        chain is circular. The message says how many whole pages precede the break.
     """
     return _Walk(file).pages()
 
 
 class _Walk:
-    """One pass over one file; holds what the header said about number formats."""
+    """One pass over a file, with the number formats of its header."""
 
     def __init__(self, file: RawFile) -> None:
         self.file = file
@@ -124,7 +121,7 @@ class _Walk:
         return self.found
 
     def page(self, offset: int) -> int:
-        """Take in the directory at ``offset``; return the offset of the next."""
+        """Read the directory at ``offset``; return the offset of the next one."""
         size = self.file.size
         if offset + self.count.size > size:
             self.broken(f"the next page begins at byte {offset}, the file has {size}")
@@ -160,7 +157,7 @@ class _Walk:
                 else:
                     stored.append((code, kind, count, raw))
         key = tuple(stored)
-        # Thousands of pages have one form: it is worked out once.
+        # Thousands of pages have the same form, so it is computed once.
         form = self.forms.get(key)
         if form is None:
             form = self.forms[key] = self.form(offset, key)
@@ -179,7 +176,7 @@ class _Walk:
                 continue
             numbers = self.numbers(offset, code, kind, count, raw)
             if len(set(numbers)) == 1:
-                numbers = numbers[:1]  # BitsPerSample (16, 16, 16) says no more than (16,)
+                numbers = numbers[:1]  # BitsPerSample (16, 16, 16) means the same as (16,)
             if numbers != _FORM_DEFAULTS[code]:
                 form.append((code, numbers))
         return tuple(form)

@@ -1,9 +1,8 @@
-"""Which pages of a TIFF make which frame, and where their bytes lie.
+"""Assign the pages of a TIFF file to frames, and find their bytes.
 
-tifffile knows the dialects (OME, ImageJ, ScanImage, shaped, ...) and says in
-which order pages form the axes. What it says is held against the pages that
-are really in the file: a page that is missing, left over or of another form is
-an error, never a zero-filled frame or a dropped one.
+tifffile knows the dialects (OME, ImageJ, ScanImage, shaped) and gives the order in which pages form the axes.
+This module compares that with the pages of the file. A page that is missing, left over or of another form is
+an error, never a frame of zeros or a dropped frame.
 """
 
 from __future__ import annotations
@@ -35,20 +34,20 @@ _JPEG = {6, 7, 34892, 33007}
 
 @dataclass(frozen=True)
 class SegmentMap:
-    """Where each frame's segments (strips, tiles, or whole pages) lie.
+    """Places of the segments (strips, tiles, or whole pages) of each frame.
 
     Attributes
     ----------
     keyframe : tifffile.TiffPage
-        The page whose form all others share.
+        Page whose form all others share.
     pages : ndarray of int
-        Page numbers, ``(T, ...)``: rows of the next three.
+        Page numbers, ``(T, ...)``: indices of the next three.
     files : list of RawFile
         Open files; OME movies may span several.
     file_of : ndarray of int
         Index into ``files``, per page.
     offsets, counts : ndarray of int, (page, segment)
-        Place and length in bytes of each segment; 0 where the file has none.
+        Offset and length in bytes of each segment; 0 if the file has none.
     decode : callable
         ``decode(data, segment)``: the segment's pixels and their place in the page.
     """
@@ -67,7 +66,7 @@ _Listed = tuple[str, Page] | None
 
 
 def plan_movie(path: str, *, series: int | None, as_pages: bool, missing: str = ERROR) -> SegmentMap:
-    """Walk the file, ask tifffile for the order of its pages, and compare the two.
+    """Read the pages of a file, and compare them with the order that tifffile gives.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ def plan_movie(path: str, *, series: int | None, as_pages: bool, missing: str = 
     CorruptDataError
         If the file, or its metadata, is damaged or truncated.
     InvalidInputError
-        If what is in the file is not one movie.
+        If the file is not a single movie.
     """
     planner = _Planner(path, missing)
     try:
@@ -141,7 +140,7 @@ class _Planner:
             )
 
     def if_sound(self) -> str:
-        """The advice to take pages as frames, where that loses none."""
+        """Advice to take pages as frames, if that loses none."""
         if more_pages(self.path):
             return "; read it with the program that wrote it, and pass the array"
         return f"; if the pages themselves are sound, {_AS_PAGES}"
@@ -154,8 +153,8 @@ class _Planner:
     def scanimage(self, tif: Any) -> SegmentMap:
         """ScanImage: pages in the order of acquisition, channels innermost.
 
-        Its frame and slice counts are what was asked for, not what was
-        acquired, so only the number of channels is taken from the metadata.
+        Its frame and slice counts are those requested, not those acquired, so only the number of channels is
+        taken from the metadata.
         """
         number = len(self.chain(self.path))
         channels = _channels(tif)
@@ -219,7 +218,7 @@ class _Planner:
         return self.build(keyframe, pages, np.moveaxis(order, frame_axis(axes[:lead]), 0))
 
     def back_to_back(self, series: Any, number: int) -> list[_Listed]:
-        """One stretch of bytes; only some writers give each page a directory of its own."""
+        """Pages that are contiguous; only some writers give each page its own directory."""
         chain = self.chain(self.path)
         nbytes = series.keyframe.nbytes
         form = chain[series.keyframe.index].form
@@ -241,8 +240,8 @@ class _Planner:
         if missing and self.missing == ERROR:
             raise CorruptDataError(
                 f"{self.path}: {missing} of {len(pages)} pages that the metadata promises are "
-                f"missing; the file is "
-                f"truncated, or other files of a multi-file OME movie are not beside it. {_ZERO}"
+                f"missing; the file is truncated, or other files of a multi-file OME movie are not "
+                f"beside it. {_ZERO}"
             )
         if len(pages) < number and self.missing != ERROR:
             pages += [None] * (number - len(pages))  # pages are in order: the last ones were not written
@@ -326,7 +325,7 @@ class _Planner:
 
 
 def _decoder(keyframe: Any) -> Callable[..., Any]:
-    # Asked for while the file is open: tags may still be read from it.
+    # Called while the file is open, since tags may still be read from it.
     if keyframe.compression in _JPEG:
         return partial(keyframe.decode, jpegtables=keyframe.jpegtables, jpegheader=keyframe.jpegheader)
     decode: Callable[..., Any] = keyframe.decode
@@ -334,10 +333,10 @@ def _decoder(keyframe: Any) -> Callable[..., Any]:
 
 
 def frame_axis(axes: str) -> int:
-    """Which of the axes that run over pages is taken as time.
+    """Index of the axis, among those that run over pages, that is taken as time.
 
-    T where there is one; else the first that counts anything but channels and
-    samples (Z, or I and Q of unnamed pages); else the first.
+    It is T if there is one, else the first axis that is not channels or samples (Z, or I and Q of unnamed
+    pages), else the first axis.
 
     Examples
     --------

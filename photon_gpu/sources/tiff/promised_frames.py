@@ -1,7 +1,7 @@
-"""Whether a TIFF file's own words promise more pages than it has directories.
+"""Check whether the metadata of a TIFF file promise more pages than it has directories.
 
-A stack may have one directory for all of its pages: ImageJ writes it so beyond 4 GB, tifffile with
-``truncate=True``. Who takes directories for frames would lose all others.
+A stack may have one directory for all of its pages: ImageJ writes this beyond 4 GB, tifffile with
+``truncate=True``. A reader that takes directories for frames would lose all others.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _DESCRIPTION, _STK_PLANES = 270, 33629
 
 
 def more_pages(path: str, series: Any = None) -> str | None:
-    """What promises more pages than the file has directories; None where nothing does.
+    """Sentence on what promises more pages than the file has directories; None if nothing does.
 
     Parameters
     ----------
     path : str
-        A TIFF file whose chain of directories is sound.
+        TIFF file with a sound chain of directories.
     series : callable, optional
-        Returns tifffile's series, which know further dialects.
+        Function that returns tifffile's series, which cover further dialects.
 
     Notes
     -----
-    ScanImage states how many frames were asked for, not how many were acquired. That is no promise.
+    ScanImage states how many frames were requested, not how many were acquired, so it promises nothing.
     """
     covered = number = 0
     promise = ""
@@ -39,9 +39,9 @@ def more_pages(path: str, series: Any = None) -> str | None:
         for directory in tiff.directories():
             first = first or directory
             if number >= covered:  # a description covers the pages it counts
-                pages, said = _promised(tiff, directory)
+                pages, promised_by = _promised(tiff, directory)
                 if number + pages > covered:
-                    covered, promise = number + pages, f"{said} promises {pages} pages"
+                    covered, promise = number + pages, f"{promised_by} promises {pages} pages"
             number += 1
         if covered > number:
             return f"{promise}, and the file has directories for {number}"
@@ -58,7 +58,7 @@ def _by_series(number: int, series: Any) -> str | None:
     try:
         pages = sum(math.prod(one.shape) // max(one.keyframe.size, 1) for one in series()) if series else 0
     except Exception:
-        return None  # tifffile reports damage by many types; the words themselves were read above
+        return None  # tifffile reports damage by many types; the metadata were read above
     return (
         f"its metadata promise {pages} pages, and the file has {number} directories"
         if pages > number
@@ -67,7 +67,7 @@ def _by_series(number: int, series: Any) -> str | None:
 
 
 def _promised(tiff: TiffBytes, directory: Directory) -> tuple[int, str]:
-    """Pages that the words of one directory count, itself included."""
+    """Number of pages that the metadata of a directory count, itself included, and their source."""
     if (planes := directory.tags.get(_STK_PLANES)) is not None:
         return planes.count, "MetaMorph's UIC2 tag"
     if (tag := directory.tags.get(_DESCRIPTION)) is None:

@@ -1,4 +1,4 @@
-"""Exact byte ranges of a local file, from any thread."""
+"""Read exact byte ranges of a local file, from any thread."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 
 class RawFile:
-    """A file that gives every byte asked for, or an error; never fewer.
+    """A local file that returns all requested bytes or raises an error.
 
-    Reads are used rather than a memory map because a file that shrinks, or a
-    disk that fails, then raises instead of killing the process.
+    It reads instead of mapping the file: if the file shrinks or the disk fails, a read raises an error, but a
+    memory map would kill the process.
 
     Parameters
     ----------
     path : path-like
-        A local file.
+        Path of the file.
 
     Examples
     --------
@@ -37,15 +37,15 @@ class RawFile:
         self.size = self._file.seek(0, 2)
 
     def read(self, offset: int, nbytes: int) -> bytearray:
-        """``nbytes`` bytes from ``offset`` on."""
-        # Checked before allocating: a damaged count may ask for petabytes.
+        """Read ``nbytes`` bytes from ``offset``."""
+        # The range is checked before allocating: a damaged count may ask for petabytes.
         self._check(offset, nbytes)
         data = bytearray(nbytes)
         self.read_into(offset, memoryview(data))
         return data
 
     def read_into(self, offset: int, out: memoryview) -> None:
-        """Fill ``out`` with the bytes from ``offset`` on."""
+        """Fill ``out`` with the bytes from ``offset``."""
         self._check(offset, len(out))
         with self._lock:
             if self._file.closed:

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF stacks, read page by page: ScanImage, OME, ImageJ and plain ones."""
+"""Source of a movie in a TIFF or BigTIFF file: ScanImage, OME, ImageJ or plain."""
 
 from __future__ import annotations
 
@@ -25,40 +25,37 @@ _DECODERS = min(8, os.cpu_count() or 1)
 class TiffSource(Source):
     """A movie in a TIFF file.
 
-    Axes that run over pages come first, time in front: T where the file names
-    one, else its first axis that is not channels (a z-stack is taken along z,
-    unnamed pages in file order). Samples of a pixel (RGB) come before H and W.
-    ScanImage files are ``(T, H, W)`` or ``(T, C, H, W)`` in order of acquisition.
+    Axes that run over pages come first. The first of them is time: T if the file names it, else the first
+    axis that is not channels (z of a z-stack, or unnamed pages in file order). Samples of a pixel (RGB) come
+    before H and W. ScanImage files are ``(T, H, W)`` or ``(T, C, H, W)`` in the order of acquisition.
 
     Parameters
     ----------
     path : path-like
-        A local ``.tif``, ``.tiff`` or ``.btf`` file. An OME movie that spans
-        several files is opened by any of them.
+        Local ``.tif``, ``.tiff`` or ``.btf`` file; for an OME movie in several files, any of them.
     series : int, optional
-        Which image series, where a file holds several.
+        Number of the image series, if the file has several.
     as_pages : bool
-        Ignore what the metadata says of axes: every page is a frame, in file order. Refused where the
-        metadata promise more pages than the file has directories.
+        Whether to ignore the axes of the metadata and take every page as a frame, in file order. It is an
+        error if the metadata promise more pages than the file has directories.
     missing : {"error", "zero"}
-        What to do about pages that the metadata promise, or whose strips were never written (offset or
-        length 0): an error, or zeros. ``lost`` names their frames.
+        What to do if pages that the metadata promise are missing, or strips were never written (offset or
+        length 0): raise an error, or read zeros and list the frames in ``lost``.
 
     Raises
     ------
     CorruptDataError
-        If the file is truncated or damaged. Opening checks every link, tag
-        and strip of the file against its length; no frame is ever made up.
+        If the file is truncated or damaged. Opening checks that every link, tag and strip is inside the
+        file.
     InvalidInputError
-        If the file is not one movie: a single page, pages of differing form,
-        or several series and none chosen.
+        If the file is not a single movie: it has one page, pages of different form, or several series
+        without a choice.
     UnsupportedTypeError
         If the dtype is not that of a movie.
 
     Notes
     -----
-    Memory: the frames asked for, and one page per decoding thread for pages
-    that are compressed, tiled or packed.
+    Memory: the requested frames, and one page per decoding thread if pages are compressed, tiled or packed.
 
     Examples
     --------
@@ -88,7 +85,7 @@ class TiffSource(Source):
     def _prepare(self, plan: SegmentMap) -> None:
         keyframe = plan.keyframe
         planes, depth, height, width, samples = keyframe.shaped
-        # One page as it is handed out: samples first, however they are stored.
+        # Shape of a page as it is returned: samples first, however they are stored.
         self._page_shape = (planes * samples, depth, height, width)
         extra = tuple(length for length in (planes * samples, depth) if length > 1)
         shape = (*plan.pages.shape, *extra, height, width)
@@ -105,7 +102,7 @@ class TiffSource(Source):
         self._check_segments(plan)
 
     def _settle_missing(self, plan: SegmentMap) -> NDArray[Any]:
-        """Pages of which the file lacks anything; they are read as zeros, if that was allowed."""
+        """Whether each page is incomplete; such pages are read as zeros if ``missing`` allows it."""
         absent = np.asarray(((plan.offsets == 0) | (plan.counts == 0)).any(axis=1))
         frames = absent[plan.pages].reshape(len(plan.pages), -1).any(axis=1)
         what = f"{int(absent.sum())} of {len(absent)} pages were never written"
@@ -115,7 +112,7 @@ class TiffSource(Source):
         return absent
 
     def _is_raw(self, plan: SegmentMap) -> bool:
-        """Whether a page's pixels are simply one stretch of bytes, on every page."""
+        """Whether the pixels of every page are contiguous and uncompressed."""
         keyframe = plan.keyframe
         if not keyframe.is_final or keyframe.bitspersample != self.dtype.itemsize * 8:
             return False
@@ -130,7 +127,7 @@ class TiffSource(Source):
         else:
             short = np.zeros(len(counts), bool)
         sizes = np.array([file.size for file in plan.files], dtype=np.uint64)[plan.file_of][:, np.newaxis]
-        # Compared without adding: a damaged offset near 2**64 would wrap.
+        # Compared without a sum, which would wrap for a damaged offset near 2**64.
         outside = (counts > sizes - np.minimum(offsets, sizes)).any(axis=1) & ~self._absent
         for wrong, what in (
             (short, "holds fewer bytes than its pixels need"),
@@ -144,7 +141,7 @@ class TiffSource(Source):
                 )
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Frames ``start:stop``; pages that follow each other in the file are read at once."""
+        """Read frames ``start:stop``; contiguous pages are read at once."""
         self._check_frames(start, stop)
         if self._closed:
             raise InvalidInputError(f"{self.name}: the source is closed")
@@ -161,7 +158,7 @@ class TiffSource(Source):
 
     def _fill(self, numbers: NDArray[Any], out: NDArray[Any]) -> None:
         if not self._raw:
-            # list() so that an error in any page comes out.
+            # list() raises the error of any page.
             list(self._decoders().map(self._decode_page, numbers, out))
         elif self._plan.keyframe.shaped[-1] > 1:
             for number, page in zip(numbers, out, strict=True):
@@ -171,14 +168,14 @@ class TiffSource(Source):
 
     def _read_runs(self, numbers: NDArray[Any], out: NDArray[Any]) -> None:
         plan = self._plan
-        places = plan.offsets[numbers, 0].astype(np.int64)
+        offsets = plan.offsets[numbers, 0].astype(np.int64)
         files = plan.file_of[numbers]
-        breaks = (np.diff(places) != self._page_nbytes) | (np.diff(files) != 0)
+        breaks = (np.diff(offsets) != self._page_nbytes) | (np.diff(files) != 0)
         edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(numbers)]
         data = out.reshape(-1).view(np.uint8).data
         for first, last in itertools.pairwise(edges):
             run = data[first * self._page_nbytes : last * self._page_nbytes]
-            plan.files[files[first]].read_into(int(places[first]), run)
+            plan.files[files[first]].read_into(int(offsets[first]), run)
         if self._swapped:
             out.byteswap(inplace=True)
 
@@ -215,7 +212,7 @@ class TiffSource(Source):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files that frames are read from."""
+        """Names of the files that frames are read from."""
         return tuple(file.name for file in self._plan.files)
 
     def close(self) -> None:
