@@ -254,7 +254,9 @@ def _refuse_misaligned(source: Any, settings: EncodeSettings) -> None:
         frames = layout.chunk_frames(settings.chunk_frames, movie.shape)
         blocks = misaligned(movie.array.chunks, frames)
         if blocks.unaligned:
-            raise InvalidInputError(f"{movie.name}: {blocks.said(frames)}; rechunk it, or give rechunk=True")
+            raise InvalidInputError(
+                f"{movie.name}: {blocks.sentence(frames)}; rechunk it, or give rechunk=True"
+            )
 
 
 def _one_each(noise: Any, movies: int) -> list[Noise]:

@@ -155,8 +155,8 @@ class MovieOnCluster:
             return None
         if not self._rechunk:
             raise InvalidInputError(
-                f"{here.name}: {found.sentence(chunk_frames)}; rechunk it, give chunk_frames that fit, or let it "
-                "be done: rechunk=True"
+                f"{here.name}: {found.sentence(chunk_frames)}; rechunk it, give chunk_frames that fit, or "
+                "let it be done: rechunk=True"
             )
         return f"{found.sentence(chunk_frames)}: they were rechunked on the way"
 
