@@ -78,7 +78,7 @@ def test_encoding_is_that_of_the_array_itself_and_says_what_was_misaligned(tmp_p
         assert path.read_bytes() == (tmp_path / "b.zarr" / path.name).read_bytes(), path.name
     assert "8 of 8 dask blocks are not aligned with chunks of 40 whole frames" in report.notes
     fitting = pg.encode(counting((80, 6, 8))[0], tmp_path / "c.zarr", **settings)
-    assert not fitting.notes
+    assert not any("aligned" in note for note in fitting.notes)
 
 
 def test_an_xarray_is_taken_by_its_blocks():

@@ -137,7 +137,7 @@ def test_labels_off_the_grid_are_damage():
     from photon_gpu.engine.codec.blosc import compress
 
     labels = np.full((2, 4, 4), 7.25)
-    with pytest.raises(CorruptDataError, match="32 of 32 values.*multiple of the step"):
+    with pytest.raises(CorruptDataError, match="32 of 32 values.*multiples of the step"):
         kind.decode(compress(labels, Compressor()), (2, 4, 4), 0, 2, STABILIZED)
 
 
