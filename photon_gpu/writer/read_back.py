@@ -21,7 +21,8 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.settings import EncodeSettings, flag
 from photon_gpu.sources.base import Source
-from photon_gpu.store import manifest, metadata
+from photon_gpu.store import manifest
+from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Checker:
             return ()
         if self._reads_back:
             for number in sorted(self._sample.missing):  # chunks that an earlier encode stored
-                name = metadata.chunk_name(number, len(self._chunk))
+                name = chunk_name(number, len(self._chunk))
                 data, start = self._target.read(name), number * self._chunk[0]
                 manifest.check(name, data, files, self._target.url)
                 stop = min(start + self._chunk[0], self._source.shape[0])
