@@ -271,7 +271,6 @@ MUTANTS = (
         "rows = band_rows;",
         (*K, *R),
     ),
-    Mutant("level rounded to zero", CU, "(before + now >> 1) - low", "(before + now) / 2 - low", K),
     Mutant(
         "every frame has the weights of the first",
         PC,
