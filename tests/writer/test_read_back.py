@@ -194,6 +194,27 @@ def test_lost_frames_are_left_out_of_the_sample(cells, tmp_path, monkeypatch, ch
     assert pg.encode(source, tmp_path / "b.zarr", noise=noise, trust_noise=True, check=check).checks == ()
 
 
+def test_a_resumed_encode_also_samples_the_chunks_that_were_there(cells, tmp_path, monkeypatch):
+    raw, noise = cells
+    monkeypatch.setattr("photon_gpu.writer.scheduler._LIST_SECONDS", -1.0)
+    source = pg.open_source(raw)
+    read = source.read
+
+    def fails(start, stop):
+        if stop > 40 and start >= 40:
+            raise OSError("unplugged")
+        return read(start, stop)
+
+    options = {"noise": noise, "trust_noise": True, "chunk_frames": 10, "workers": 1}
+    source.read = fails
+    with pytest.raises(OSError, match="unplugged"):
+        pg.encode(source, tmp_path / "a.zarr", **options)
+    source.read = read
+    report = pg.encode(source, tmp_path / "a.zarr", resume=True, **options)
+    whole = pg.encode(raw, tmp_path / "b.zarr", **options)
+    assert report.passed and report.checks == whole.checks, report
+
+
 def test_a_sample_knows_which_chunks_it_still_needs(cells, tmp_path):
     from photon_gpu.check.fidelity.chunk_sample import PlannedSample
 
