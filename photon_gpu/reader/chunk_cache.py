@@ -1,4 +1,4 @@
-"""The chunks of a movie that were read last: as they are stored, and as they opened."""
+"""LRU cache of recently read chunks, compressed and decoded."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 MOST_BYTES = 256 << 20
 MOST_CHUNKS = 2
 STORED = "bytes"
-"""What a chunk's file is kept as; anything else names what it opened to."""
+"""Key of a chunk's file; any other key names the kind of values that it was decoded to."""
 
 
-class Kept:
-    """Two files and two opened chunks at most, within 256 MiB, from any thread.
+class ChunkCache:
+    """Keep up to two chunk files and two decoded chunks, at most 256 MiB; safe to use from any thread.
 
     Examples
     --------
-    >>> kept = Kept()
+    >>> cache = ChunkCache()
     >>> for number in range(3):
-    ...     kept.put(number, STORED, b"data", 4)
-    >>> [kept.get(number, STORED) for number in range(3)]
+    ...     cache.put(number, STORED, b"data", 4)
+    >>> [cache.get(number, STORED) for number in range(3)]
     [None, b'data', b'data']
     """
 
@@ -30,13 +30,13 @@ class Kept:
         self._lock = threading.Lock()
 
     def get(self, number: int, what: str) -> Any:
-        """A chunk as ``what``, or None."""
+        """Return a chunk as ``what``, or None."""
         with self._lock:
-            found = self._values.get((number, what == STORED, what))
-        return None if found is None else found[0]
+            entry = self._values.get((number, what == STORED, what))
+        return None if entry is None else entry[0]
 
     def put(self, number: int, what: str, value: Any, nbytes: int) -> None:
-        """Keep a chunk, and let go of the oldest of its kind, or of any, where there are too many."""
+        """Add a chunk; drop the oldest where there are too many of its kind, or too many bytes."""
         if nbytes > MOST_BYTES:
             return
         stored = what == STORED
@@ -50,7 +50,7 @@ class Kept:
                 del self._values[oldest]
 
     def asked_before(self, number: int) -> bool:
-        """Whether a chunk is one of the last two that were asked for; from now on it is."""
+        """Return whether a chunk is one of the last two asked for, and remember it."""
         with self._lock:
             if number in self._asked:
                 return True

@@ -1,4 +1,4 @@
-"""A movie in its original units, lazily."""
+"""Lazy view of a movie in its original dtype and units."""
 
 from __future__ import annotations
 

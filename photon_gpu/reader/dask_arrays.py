@@ -1,4 +1,4 @@
-"""A stored movie as a lazy dask or xarray one, for a single machine or a cluster."""
+"""Lazy dask and xarray views of a stored movie, for one machine or a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stored movie, or some of its frames, into a file that any program opens: TIFF, NumPy or plain Zarr.
+"""Export a stored movie, or some of its frames, to TIFF, NumPy or plain Zarr.
 
 Frames pass through a chunk at a time, and the file takes its name only once it is whole.
 """

@@ -1,4 +1,4 @@
-"""Reading a movie while it is recorded: a prefix that grows, and never changes."""
+"""Read a movie while it is being recorded: it only grows, and what is there never changes."""
 
 from __future__ import annotations
 

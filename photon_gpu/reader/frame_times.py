@@ -1,4 +1,4 @@
-"""The times and the metadata of the frames of a stored movie."""
+"""Times and metadata of the frames of a stored movie."""
 
 from __future__ import annotations
 

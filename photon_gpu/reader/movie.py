@@ -1,4 +1,4 @@
-"""Opening a movie: lazily, chunk by chunk, every byte checked."""
+"""A stored movie, read lazily, chunk by chunk, with every byte checked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from photon_gpu.engine.runtime.memory import memory_bytes
 from photon_gpu.engine.runtime.pool import parallel, submitting, worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.indexing import Selection, Share, shares
-from photon_gpu.reader.chunk_cache import STORED, Kept
+from photon_gpu.reader.chunk_cache import STORED, ChunkCache
 from photon_gpu.reader.counts import Counts
 from photon_gpu.reader.frame_times import FrameTimes
 from photon_gpu.store import manifest, metadata
@@ -81,7 +81,7 @@ class Movie:
         self._run = parallel(self._workers)
         self._manifest = listed
         self._missed = False
-        self._kept = Kept()
+        self._cache = ChunkCache()
         self._lock = threading.Lock()
 
     def _take(self, description: Description) -> None:
@@ -299,7 +299,7 @@ class Movie:
         else:
             decode = partial(self._layout.decode, out=out, beside=beside)
         decode = partial(decode, number=number)
-        whole = self._kept.get(number, str(what))
+        whole = self._cache.get(number, str(what))
         all_of_it = high - low == frames and rows in (None, (0, height))
         if whole is None and self._in_part(number, all_of_it):
             part = self._layout.decode_part
@@ -312,7 +312,7 @@ class Movie:
         if whole is None:
             decode = self._layout.decode_on_gpu if self.device == "gpu" else self._layout.decode
             whole = decode(data, self.chunks, 0, frames, what, self._run, number=number)
-            self._kept.put(number, str(what), whole, whole.nbytes)
+            self._cache.put(number, str(what), whole, whole.nbytes)
         if out is None:
             return whole[low:high]
         out[...] = whole[low:high]
@@ -325,7 +325,7 @@ class Movie:
         if self.layout != "compact":
             return True
         # Without a manifest only the checksum over all codes finds damage.
-        return bool(self.manifest) and not self._kept.asked_before(number)
+        return bool(self.manifest) and not self._cache.asked_before(number)
 
     def _fetch(self, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
         """Bytes of chunks in order, a few fetched ahead."""
@@ -345,11 +345,11 @@ class Movie:
 
     def chunk_bytes(self, number: int) -> bytes:
         """A chunk file as stored, once it agrees with the manifest."""
-        known = self._kept.get(number, STORED)
+        known = self._cache.get(number, STORED)
         if known is not None:
             return bytes(known)
         data = self.folder.read_chunk(number, self.manifest)
-        self._kept.put(number, STORED, data, len(data))
+        self._cache.put(number, STORED, data, len(data))
         return data
 
     @property

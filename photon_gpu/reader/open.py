@@ -36,9 +36,10 @@ def open(
     workers : int, optional
         Threads. Default: one per core.
     follow : bool
-        Of a movie that is being recorded: one that grows, a :class:`photon_gpu.reader.follow.FollowedMovie`.
+        Open a movie that is being recorded as one that grows:
+        :class:`photon_gpu.reader.follow.FollowedMovie`.
     storage_options : dict, optional
-        For fsspec.
+        Options of the fsspec filesystem.
 
     Returns
     -------

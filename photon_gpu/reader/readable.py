@@ -1,4 +1,4 @@
-"""What views of a stored movie (counts, dask, xarray) need of it, as a protocol."""
+"""Protocol of a stored movie that its views (counts, dask, xarray) read from."""
 
 from __future__ import annotations
 
