@@ -1,4 +1,4 @@
-"""What an index asks of a movie: which frames, which part of each, and how the result is arranged.
+"""Resolve an index: the frames it needs, the part of each, and the shape of the result.
 
 An index means what it means to NumPy on the decoded array. Frames are decoded chunk by chunk, so NumPy
 applies the index to the frames of one chunk at a time; how NumPy orders the axes of the result (those

@@ -1,4 +1,4 @@
-"""Pictures of what the engine does, from plain arrays.
+"""Draw what the engine does, from plain arrays.
 
 Every function returns a :class:`matplotlib.figure.Figure` of its own, and neither opens a window nor touches
 the state of pyplot: ``plot_demo(...).savefig("demo.png")``.

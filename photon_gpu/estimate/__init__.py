@@ -1,4 +1,4 @@
-"""The noise model of a movie, estimated from the movie itself."""
+"""Estimate the noise model of a movie from the movie itself."""
 
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
 from photon_gpu.estimate.estimate import estimate_noise

@@ -1,4 +1,4 @@
-"""Reasons to warn or to refuse, each with its number, its limit and what to do."""
+"""Findings of a noise estimate: reasons to warn or to refuse, with number, limit and remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offset and read variance from dark pixels whose noise is cut off at the lowest level.
+"""Estimate offset and read variance from dark pixels whose noise is cut off at the lowest level.
 
 Of a pixel without light the share that is cut off and the shape of what is left fix the middle and the
 width of its noise, a normal distribution: a censored fit. Light there would shift the middle too, so

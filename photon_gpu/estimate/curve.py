@@ -1,4 +1,4 @@
-"""The photon-transfer curve behind the line: points per level, bend, skewness, correlations."""
+"""Photon-transfer curve of a movie: points per level, bend, skewness, correlations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offset and read variance apart from each other: from a dark recording, dark pixels, or a floor.
+"""Separate offset and read variance by a dark recording, dark pixels, or a floor.
 
 Dark pixels that are cut off at the lowest level: :mod:`photon_gpu.estimate.clipping`.
 

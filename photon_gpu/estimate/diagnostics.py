@@ -1,4 +1,4 @@
-"""The numbers behind a noise estimate: intervals, findings, diagnostics."""
+"""Numbers behind a noise estimate: intervals, findings, diagnostics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a movie to its noise model, or to the reason why there is none."""
+"""Estimate the noise model of a movie, or say why there is none."""
 
 from __future__ import annotations
 

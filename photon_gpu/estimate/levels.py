@@ -1,4 +1,4 @@
-"""Which levels occur: saturation, clipping, combs and gaps in the histogram of the raw values."""
+"""Histogram of the raw values: saturation, clipping, combs and gaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How bright a pixel is, from frames that are not measured: pooled where single photons drown in read noise.
+"""Estimate the light of a pixel from other frames; pool pixels where read noise hides single photons.
 
 The instrument of the line is the light that other frames show. In most movies 3 x 3 pixels of half a
 window show it well. Where read noise hides it there, :class:`Pooled` asks more frames and more pixels:

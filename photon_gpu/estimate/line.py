@@ -1,4 +1,4 @@
-"""The line through the cells: instrumental-variable regression, robust from above, honest intervals.
+"""Fit variance against light: instrumental variables, robust to outliers above, with intervals.
 
 The estimating equations are those of instrumental variables: what other frames say of a stratum's light
 is the instrument of every cell in it, so noise in a cell's own mean neither dilutes the slope nor

@@ -1,7 +1,7 @@
-"""Whether a noise model that was stated agrees with the noise a movie has, level by level of light.
+"""Compare a stated noise model with the noise of a movie, level by level of light.
 
-The noise model decides how wide the bins are. Where it assumes more noise than there is, the bins are
-too wide and information is lost; a few short runs of frames show it.
+The noise model sets the width of the bins. If it assumes more noise than the movie has, bins are too wide
+and information is lost. A few short runs of frames are enough to see this.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WHITE = 0.2  # least share of the change between frames that neighbouring pixel
 
 @dataclass(frozen=True, kw_only=True)
 class LightLevel:
-    """What was measured at one level of light, a tenth of the pixels.
+    """Noise measured at one level of light, a tenth of the pixels.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class LightLevel:
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseCheck:
-    """A stated noise model, held against the noise of a movie.
+    """Comparison of a stated noise model with the noise of a movie.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class NoiseCheck:
         return "error" if self.added > ERROR * scale else "warn" if self.added > WARN * scale else "ok"
 
     def message(self, name: str, advice: str) -> str:
-        """What was measured, what was stated, and ``advice``."""
+        """Return one sentence: what was stated, what was measured, and ``advice``."""
         at, noise = self.worst, self.noise
         return (
             f"{name[-60:]}: gain {noise.gain:g}, offset {noise.offset:g}, variance {noise.variance:g} "

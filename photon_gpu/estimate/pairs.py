@@ -1,4 +1,4 @@
-"""Pair statistics: what second differences in time say about the noise, level by level.
+"""Pair statistics: noise from second differences in time, level by level of light.
 
 Three frames give ``D = x0 - 2*x1 + x2``, whose square is 6 variances of white noise and which a
 linear drift cannot touch. Pixels are sorted into levels by an *instrument*, the mean of the other

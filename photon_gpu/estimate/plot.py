@@ -1,4 +1,4 @@
-"""The photon-transfer curve drawn: points, line, interval band, what was left out, residuals."""
+"""Draw a photon-transfer curve: points, line, interval band, excluded points, residuals."""
 
 from __future__ import annotations
 

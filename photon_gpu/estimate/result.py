@@ -1,4 +1,4 @@
-"""What an estimate is: the model, its intervals, what was seen on the way, and a verdict."""
+"""Result of a noise estimate: model, intervals, findings and verdict."""
 
 from __future__ import annotations
 

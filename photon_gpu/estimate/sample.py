@@ -1,4 +1,4 @@
-"""A seeded sample of a movie: whole-height bands of short runs of frames, held in memory."""
+"""Seeded sample of a movie for the estimate: bands of short runs of frames, held in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What movies cost to keep, raw and stored, by storage class.
+"""Estimate what it costs to keep movies, raw and stored, by storage class.
 
 Prices lie in ``prices.json`` with their date and source; give your own with
 ``prices=``, since a price list is never today's.

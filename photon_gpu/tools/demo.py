@@ -1,4 +1,4 @@
-"""The demo: simulate a movie, store it in each layout, read it back, check every pixel, draw it."""
+"""Run the demo: simulate a movie, store it in each layout, check every pixel, draw the result."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The fidelity report: what the stored movie keeps of the raw one, line by line."""
+"""Fidelity report: measure, line by line, what a stored movie keeps of the raw one."""

@@ -1,4 +1,4 @@
-"""Naming a fault by its fingerprint: the bias each known fault would leave at each light."""
+"""Name the likely fault by the bias that it leaves at each level of light."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def chosen_spans(
     Examples
     --------
     >>> [(len(s.frames), s.top, s.bottom) for s in chosen_spans((100, 200, 200), 3, 300, run=False)]
-    [(6, 144, 171)]
+    [(6, 148, 175)]
     """
     if run:
         spans = plan(shape, RUN_PIXELS, lost=lost)[:_RUN_SPANS]

@@ -1,4 +1,4 @@
-"""What must hold for every single pixel: nothing escaped, clipped, or decoded out of its bin."""
+"""Check what must hold for every pixel: not escaped, not clipped, decoded within its bin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SLAB = 1 << 21
 
 @dataclass
 class PixelComparison:
-    """Counts and extremes, added up block by block.
+    """Compare raw and decoded values and add up what differs, block by block.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class PixelComparison:
             self.where = (int(frames[int(place[0])]), *(int(i) for i in place[1:]))
 
     def lines(self, scope: str) -> list[ReportLine]:
-        """The four lines; ``scope`` says what was looked at."""
+        """Return the four lines; ``scope`` names what was compared, as in "in the sample"."""
         step = self.encoding.step or 0.0
         of = f"of {self.pixels:,} pixels {scope}"
         at = f"frame {self.where[0]}" if self.where else "no frame"

@@ -1,7 +1,7 @@
-"""Does a stored movie keep the science? PASS, WARN or FAIL, line by line, with reasons.
+"""Compare a stored movie with its source and give PASS, WARN or FAIL for each property.
 
-A sample of the movie is compared with its source: a run of consecutive frames, and short
-blocks all over. What must hold for every pixel can be checked on every pixel, with ``full``.
+The report compares a sample of the movie with its source: a run of consecutive frames and short blocks
+all over the movie. With ``full``, what must hold for every pixel is checked on every pixel.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from photon_gpu.sources.open import open_source
 from photon_gpu.store.storage import Storage
 
 PIXELS = 1 << 24
-"""Samples of a movie that a report looks at, unless told otherwise."""
+"""Default number of values that a report looks at."""
 
 
 def fidelity(
@@ -51,14 +51,14 @@ def fidelity(
     movie : Movie, path, URL or Storage
         The stored one.
     pixels : int
-        Samples to look at. 16 million take a few seconds and 300 MB.
+        Number of values to look at. 16 million take a few seconds and 300 MB.
     full : bool
-        Check what must hold for every pixel on every pixel of the movie.
+        Whether to check every pixel of the movie for what must hold for every pixel.
     regions : array_like of int, optional
         ``(..., H, W)`` labels, 0 outside: regions to make traces of. Default: squares of 8 x 8
         pixels, the brightest and the liveliest.
     seed : int
-        Of the redrawn noise.
+        Seed of the redrawn noise.
     progress : callable, optional
         ``progress(frames_done, frames_in_all)``.
 
@@ -79,21 +79,21 @@ def fidelity(
     >>> import photon_gpu as pg
     >>> raw = pg.simulate(frames=120, height=48, width=48, seed=3)
     >>> report = pg.encode(raw, "memory://faithful.zarr", noise=raw.noise, overwrite=True)
-    >>> found = pg.fidelity(raw, "memory://faithful.zarr")
-    >>> found.verdict, found["escaped"].found
+    >>> checked = pg.fidelity(raw, "memory://faithful.zarr")
+    >>> checked.verdict, checked["escaped"].found
     ('PASS', '0 of 276,480 pixels in the sample')
     """
     pixels = int(bounded_number("pixels", pixels, 1, 1e18))
     progress = progress_call(progress)
     start = time.perf_counter()
     stored = movie if isinstance(movie, Movie) else open_movie(movie)
-    given = isinstance(source, Source)
+    was_open = isinstance(source, Source)
     raw = open_source(source)
     labels = None if regions is None else np.asarray(regions)
     try:
         lines, facts, pictures = _compare(raw, stored, pixels, full, labels, seed, progress)
     finally:
-        if not given:
+        if not was_open:
             raw.close()
     return Fidelity(
         source=raw.name,
@@ -131,13 +131,13 @@ def _compare(
             exact.add(block.raw, block.counts, block.residual, block.frames)
     levels, groups = group(sample)
     noise, photons, ratios = noise_line(sample)
-    found = traces(sample, regions, seed)
+    region_traces = traces(sample, regions, seed)
     lines = [
         noise,
         *exact.lines("of the movie" if full else "in the sample"),
         *level_lines(sample, levels, groups),
         *residual_lines(sample),
-        *trace_lines(found),
+        *trace_lines(region_traces),
         efficiency(movie),
     ]
     order = list(LIMITS)
@@ -147,7 +147,7 @@ def _compare(
     )
     if full:
         looked_at += "; every pixel where every pixel counts"
-    return lines, _facts(movie, looked_at), draw(sample, levels, photons, ratios, found)
+    return lines, _facts(movie, looked_at), draw(sample, levels, photons, ratios, region_traces)
 
 
 def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[ReportLine]:

@@ -1,4 +1,4 @@
-"""Noise before and after, in groups of pixels of one light: bias, variance, slope, cost."""
+"""Compare noise before and after, by level of light: bias, variance, slope, cost of the step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STRUCTURE = 1.5
 
 @dataclass(frozen=True)
 class LightLevels:
-    """Groups of pixels by light, all arrays ``(groups,)``.
+    """Measurements of groups of pixels of similar light, all arrays ``(groups,)``.
 
     Attributes
     ----------
@@ -232,10 +232,10 @@ def _slope(levels: LightLevels, good: NDArray) -> ReportLine:
 
 
 def noise_line(sample: Sample) -> tuple[ReportLine, NDArray, NDArray]:
-    """Whether stabilized raw noise has the variance it should; also photons and ratios, for the plot."""
+    """Compare the variance of stabilized raw noise with 1; also return photons and ratios for the plot."""
     noise = sample.noise
-    found = [_stabilized_noise(block) for block in sample.blocks]
-    rows = [np.concatenate(parts) for parts in zip(*found, strict=True) if parts] if found else []
+    measured_noise = [_stabilized_noise(block) for block in sample.blocks]
+    rows = [np.concatenate(parts) for parts in zip(*measured_noise, strict=True)]
     if not rows or rows[0].size < 50:
         return skipped("noise_model", "too few frames and rows to measure noise on"), np.empty(0), np.empty(0)
     light, over_time, over_rows = rows

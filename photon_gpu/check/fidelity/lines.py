@@ -1,4 +1,4 @@
-"""A line of the report: what was measured, what is allowed and why, PASS, WARN or FAIL."""
+"""Lines of the report: the property, its limits, what was measured, PASS, WARN or FAIL."""
 
 from __future__ import annotations
 

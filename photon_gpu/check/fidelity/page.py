@@ -1,4 +1,4 @@
-"""The report as one HTML page: inline style and drawings, nothing fetched, nothing run."""
+"""Write a report as one HTML page without external files or scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report draws, as plain arrays, small enough to keep."""
+"""Data of a report's figures, as small arrays."""
 
 from __future__ import annotations
 

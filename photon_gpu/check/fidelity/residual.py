@@ -1,4 +1,4 @@
-"""The residual itself: uniform, white, uncorrelated with the light, and gone in averages."""
+"""Test the residual: uniform, white, uncorrelated with the light, and small in averages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REGION = 8
 
 
 def residual_lines(sample: Sample) -> list[ReportLine]:
-    """Uniform, white, uncorrelated, averages."""
+    """Return the lines ``uniform``, ``white``, ``uncorrelated`` and ``averages``."""
     return [_uniform(sample), _white(sample), _uncorrelated(sample), _averages(sample)]
 
 
@@ -99,7 +99,7 @@ def _uncorrelated(sample: Sample) -> ReportLine:
 
 
 def _averages(sample: Sample) -> ReportLine:
-    """What is left of the error in averages beyond what noise of the same size would leave."""
+    """Measure the error left in averages beyond what independent noise of its size would leave."""
     error = sample.run.error
     frames, rows, columns = error.shape
     if frames < 2 and min(rows, columns) < _REGION:
@@ -124,7 +124,7 @@ def _averages(sample: Sample) -> ReportLine:
 
 
 def excess(means: NDArray, variance: float) -> float:
-    """Root mean square of averages, less what independent errors of that variance give."""
+    """Root mean square of averages minus what independent errors of that variance give."""
     power = float((means**2).mean())
     uncertain = 2 * variance * math.sqrt(2 / max(means.size, 1))
     return math.sqrt(max(power - variance - uncertain, 0.0))

@@ -1,4 +1,4 @@
-"""A finished report: lines, a verdict, what to draw, and ways to keep it."""
+"""Result of a fidelity report: lines, verdict, and ways to save and draw it."""
 
 from __future__ import annotations
 

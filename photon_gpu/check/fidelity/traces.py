@@ -1,4 +1,4 @@
-"""What analyses see: percentiles, dF/F and events of regions, against redrawn noise."""
+"""Compare percentiles, dF/F and events of regions with those of redrawn noise."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Traces:
 
 
 def traces(sample: Sample, regions: NDArray | None = None, seed: int = 0) -> Traces | None:
-    """Traces of given regions (labels, 0 is outside), or of the liveliest and brightest squares."""
+    """Return traces of regions (labels, 0 outside), or of the most active and brightest squares."""
     block = sample.run
     frames, rows, columns = block.raw.shape
     if frames < _LEAST_FRAMES or min(rows, columns) < 2:
@@ -68,7 +68,7 @@ def traces(sample: Sample, regions: NDArray | None = None, seed: int = 0) -> Tra
 
 
 def squares(block: Block) -> NDArray[np.int32]:
-    """Labels of squares: half of them the brightest, half those whose light changes most."""
+    """Label squares: half of them the brightest, half those whose light changes most."""
     _, rows, columns = block.raw.shape
     side = max(2, min(_SIDE, rows // 2, columns // 2))
     down, across = rows // side, columns // side
@@ -161,7 +161,7 @@ def _events(found: Traces) -> ReportLine:
 
 
 def events(trace: NDArray) -> list[NDArray]:
-    """Frames at which each region's smoothed trace rises above a robust threshold."""
+    """Return the frames at which each region's smoothed trace rises above a robust threshold."""
     calm = smooth(trace)
     middle = np.median(calm, 0)
     spread = 1.4826 * np.median(np.abs(calm - middle), 0)

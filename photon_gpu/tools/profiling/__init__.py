@@ -1,1 +1,1 @@
-"""How fast this machine encodes, beside its own ceilings: ``photon-gpu profile``."""
+"""Measure how fast this machine encodes, beside its own ceilings: ``photon-gpu profile``."""

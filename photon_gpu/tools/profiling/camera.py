@@ -1,4 +1,4 @@
-"""What a camera asks for, and which preset keeps up with it."""
+"""Choose the preset that keeps up with a camera."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a machine could do at most: copying memory, writing to disk, copying to a GPU and back."""
+"""Measure the ceilings of a machine: memory copies, disk writes, copies to a GPU and back."""
 
 from __future__ import annotations
 

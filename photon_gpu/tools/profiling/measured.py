@@ -1,4 +1,4 @@
-"""One measured combination of backend, layout, preset and cores."""
+"""Result of one measured combination of backend, layout, preset and cores."""
 
 from __future__ import annotations
 

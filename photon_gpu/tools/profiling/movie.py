@@ -1,4 +1,4 @@
-"""What is encoded to measure: the user's movie, or one that is simulated before."""
+"""The movie that a profile encodes: the user's, or a simulated one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a profile: bars per stage under their ceilings, and ratio against speed."""
+"""Draw a profile: bars per stage under their ceilings, and ratio against speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast this machine encodes, stage by stage, beside its own ceilings.
+"""Measure how fast this machine encodes, stage by stage, beside its own ceilings.
 
 The encodes are real ones (:func:`photon_gpu.encode` to a folder on the disk in question, flushed as always)
 and their times are those of ``report.stages``: nothing is timed here that users do not get.
