@@ -117,7 +117,8 @@ def repair(
     --------
     >>> import numpy as np, photon_gpu as pg
     >>> counts = np.random.default_rng(0).poisson(9.0, (30, 16, 16)).astype("uint16")
-    >>> report = pg.encode(counts, "memory://repaired.zarr", chunk_frames=10, overwrite=True)
+    >>> options = {"noise": pg.NoiseModel(), "chunk_frames": 10, "overwrite": True}
+    >>> report = pg.encode(counts, "memory://repaired.zarr", **options)
     >>> pg.Storage.at("memory://repaired.zarr").write("1.0.0", b"damaged")
     >>> fixed = pg.repair("memory://repaired.zarr", counts)
     >>> fixed.ok, fixed.restored
