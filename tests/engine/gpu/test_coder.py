@@ -281,7 +281,7 @@ def test_a_small_gpu_takes_smaller_pieces(
         standin.installed(2, memory=100_000),
         pytest.raises(BackendUnavailableError, match="out of memory even for"),
     ):
-        pg.encode(values, tmp_path / "none", backend="cupy", layout=layout, noise=NOISE, predictor="none")
+        pg.encode(values, tmp_path / "none", backend="cupy", layout=layout, noise=NOISE)
     assert not (tmp_path / "none" / ".zarray").exists()
 
 
