@@ -81,7 +81,8 @@ def verify(
     --------
     >>> import numpy as np, photon_gpu as pg
     >>> counts = np.random.default_rng(0).poisson(9.0, (30, 16, 16)).astype("uint16")
-    >>> report = pg.encode(counts, "memory://verified.zarr", chunk_frames=10, overwrite=True)
+    >>> settings = {"noise": pg.NoiseModel(gain=1.0), "chunk_frames": 10}
+    >>> report = pg.encode(counts, "memory://verified.zarr", overwrite=True, **settings)
     >>> pg.verify("memory://verified.zarr").ok
     True
     >>> pg.Storage.at("memory://verified.zarr").delete("1.0.0")
