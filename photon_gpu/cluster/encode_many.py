@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
@@ -18,6 +17,7 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.pool import Calls, Pool
 from photon_gpu.errors import BatchError, InvalidInputError
 from photon_gpu.settings import EncodeSettings, check_noise, flag, progress_call, whole_number
 from photon_gpu.sources.dask import DaskSource, misaligned
@@ -224,24 +224,25 @@ def _there(
             sources[n], targets[n], tick=lambda frames, total: tick(url, frames, total), **way
         )
 
-    with ThreadPoolExecutor(limit, thread_name_prefix="photon-movie") as movies:
-        futures = [movies.submit(copy_context().run, one, n) for n in range(len(targets))]
+    with Pool("photon-movie", limit) as pool:
+        movies = [pool.submit(copy_context().run, one, n) for n in range(len(targets))]
         try:
-            pending: set[Future[EncodeReport]] = set(futures)
-            while pending:
-                _, pending = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
+            for movie in movies:
+                movie.wait()
         except BaseException:
-            movies.shutdown(wait=False, cancel_futures=True)
+            for movie in movies:
+                movie.cancel()
             for run in runs:
                 run.stop()
             raise
-    return [_outcome(future) for future in futures]
+    return [_outcome(movie) for movie in movies]
 
 
-def _outcome(future: Future[EncodeReport]) -> EncodeReport | Exception:
-    error = future.exception()
+def _outcome(movie: Calls) -> EncodeReport | Exception:
+    error = movie.error
     if error is None:
-        return future.result()
+        report: EncodeReport = movie.result()
+        return report
     if isinstance(error, Exception):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")  # cancelled by the cluster

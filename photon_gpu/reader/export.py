@@ -10,7 +10,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.pool import parallel, worker_count
+from photon_gpu.engine.runtime.pool import Pool, parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.reader.movie import Movie
@@ -223,12 +222,12 @@ class _Job:
     def blocks(self, per_block: int, first: int) -> Iterator[NDArray]:
         """Values of ``per_block`` frames at a time, counted from ``first``; the next is read meanwhile."""
         edges = [self.first, *range(first + per_block, self.end, per_block), self.end]
-        with ThreadPoolExecutor(1, thread_name_prefix="photon-export") as ahead:
-            coming = ahead.submit(self.movie.read, slice(edges[0], edges[1]), self._what)
+        with Pool("photon-export", 1) as pool:
+            coming = pool.submit(self.movie.read, slice(edges[0], edges[1]), self._what)
             for number, stop in enumerate(edges[1:], 1):
                 block = coming.result()
                 if stop != self.end:
-                    coming = ahead.submit(self.movie.read, slice(stop, edges[number + 1]), self._what)
+                    coming = pool.submit(self.movie.read, slice(stop, edges[number + 1]), self._what)
                 yield block
                 if self._progress is not None:
                     self._progress(stop - self.first, self.shape[0])

@@ -7,7 +7,6 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -21,7 +20,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.memory import memory_bytes
-from photon_gpu.engine.runtime.pool import parallel, submitting, worker_count
+from photon_gpu.engine.runtime.pool import Calls, Pool, parallel, worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.reader.chunk_cache import STORED, ChunkCache
@@ -261,12 +260,13 @@ class Movie:
             return
         gpu = self._layout.backend.gpu
         at_once = gpu.chunks_in_flight if gpu else self._chunks_at_once()
-        with submitting("photon-open", at_once) as submit:
-            ahead: deque[tuple[Share, Future[Any]]] = deque()
+        with Pool("photon-open", at_once) as pool:
+            ahead: deque[tuple[Share, Calls]] = deque()
             # Files at hand are read by those who open them; others are fetched ahead.
             far = None if self.storage.local else self._fetch([share.number for share in needed])
             for share in needed:
-                ahead.append((share, submit(one, share) if far is None else submit(one, share, next(far)[1])))
+                data = () if far is None else (next(far)[1],)
+                ahead.append((share, pool.submit(one, share, *data)))
                 if len(ahead) > at_once:
                     share, opened = ahead.popleft()
                     yield share, opened.result()
@@ -332,16 +332,16 @@ class Movie:
         if len(numbers) == 1:
             yield numbers[0], self.chunk_bytes(numbers[0])
             return
-        with submitting("photon-fetch", _FETCHES) as submit:
-            ahead: list[tuple[int, Future[bytes]]] = []
+        with Pool("photon-fetch", _FETCHES) as pool:
+            ahead: list[tuple[int, Calls]] = []
             rest = iter(numbers)
             while True:
                 while len(ahead) < _FETCHES and (number := next(rest, None)) is not None:
-                    ahead.append((number, submit(self.chunk_bytes, number)))
+                    ahead.append((number, pool.submit(self.chunk_bytes, number)))
                 if not ahead:
                     return
-                number, future = ahead.pop(0)
-                yield number, future.result()
+                number, fetched = ahead.pop(0)
+                yield number, fetched.result()
 
     def chunk_bytes(self, number: int) -> bytes:
         """A chunk file as stored, once it agrees with the manifest."""

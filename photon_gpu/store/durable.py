@@ -15,10 +15,10 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import cache
 from typing import IO
 
-from photon_gpu.engine.runtime.background import Beside
+from photon_gpu.engine.runtime.pool import Pool
 
 PARTIAL = ".partial-"
 """Prefix of the names of files that are being written; a file left with it was never finished."""
@@ -102,13 +102,12 @@ def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object]
         except BaseException as error:
             made[path] = error
 
-    beside = [Beside(partial(write_partial, *file)) for file in files[:-1]]
     try:
-        for one in beside:
-            one.begin()
-        write_partial(*files[-1])
-        for one in beside:
-            one.wait()
+        with Pool("photon-sync", len(files)) as pool:
+            syncing = [pool.submit(write_partial, *file) for file in files[:-1]]
+            write_partial(*files[-1])
+            for one in syncing:
+                one.result()
         if others is not None:
             others()
         for path, _ in files:
@@ -119,8 +118,6 @@ def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object]
                 sync_folder(os.path.dirname(path))
             os.replace(partial_path, path)
     except BaseException:
-        for one in beside:
-            one.wait()
         for left in made.values():
             if isinstance(left, str):
                 remove(left)

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.pool import worker_count
+from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.open import open as open_movie
@@ -318,8 +317,9 @@ def _frames(source: SimulatedMovie, count: _Count) -> NDArray:
     def one(t: int) -> None:
         raw[t] = source.read(t, t + 1)[0]
 
-    with ThreadPoolExecutor(worker_count(None)) as pool:
-        for _ in pool.map(one, range(len(source))):
+    with Pool("photon-demo", worker_count(None)) as pool:
+        for frame in [pool.submit(one, t) for t in range(len(source))]:
+            frame.result()
             count(1)
     return raw
 

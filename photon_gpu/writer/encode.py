@@ -17,7 +17,7 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.pool import Ranked, lent
+from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import EncodeSettings, Progress, progress_call
@@ -233,10 +233,10 @@ def encode_with(
                 texts.update(metadata.texts(movie.shape, scheduler.chunk, layout, settled.attributes))
 
             with (
-                lent("photon-band", threads) as bands,
-                lent("photon-chunk", scheduler.in_flight + 1) as chunks,
+                Pool("photon-band", threads) as bands,
+                Pool("photon-chunk", scheduler.in_flight + 1) as chunks,
             ):
-                stored = scheduler.encode_chunks(chunks, Ranked(bands, threads), save_plan)
+                stored = scheduler.encode_chunks(chunks, bands, save_plan)
                 lines: tuple[ReportLine, ...] = ()
                 if checker is not None:
                     with stages.timed("check"):

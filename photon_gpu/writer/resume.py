@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.errors import CorruptDataError, PhotonWarning, StoreExistsError
 from photon_gpu.sources.base import Source
 from photon_gpu.store import manifest, metadata
@@ -98,7 +98,7 @@ def stored_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any],
     def whole(name: str) -> bool:
         return manifest.entry(storage.read(name)) == index.files[name]
 
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="photon-resume") as readers:
+    with Pool("photon-resume", _READERS) as readers:
         agreeing = [name for name, agrees in zip(asked, readers.map(whole, asked), strict=True) if agrees]
     kept: dict[str, str] = {}
     for name in agreeing:

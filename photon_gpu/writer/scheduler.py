@@ -24,12 +24,12 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from photon_gpu.engine.layouts.base import Layout
-from photon_gpu.engine.runtime.pool import Ranked
+from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.settings import Progress
 from photon_gpu.sources.base import Source
@@ -37,9 +37,6 @@ from photon_gpu.store import manifest
 from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.resume import Stored, frames_crc
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
 
 # Longest time between two manifests while an encode runs; shorter where a manifest is written quickly.
 _LIST_SECONDS = 2.0
@@ -131,18 +128,16 @@ class ChunkScheduler:
         self._frames_crcs.update(stored.frames)
         self._present, self.kept = stored.present, len(stored.files)
 
-    def encode_chunks(
-        self, chunk_threads: ThreadPoolExecutor, band_threads: Ranked, save_plan: Callable[[], object]
-    ) -> int:
+    def encode_chunks(self, chunk_threads: Pool, band_threads: Pool, save_plan: Callable[[], object]) -> int:
         """Encode all chunks and write all but the last ones; return the number of bytes stored.
 
         :meth:`wait_until_written` waits for the last ones.
 
         Parameters
         ----------
-        chunk_threads : ThreadPoolExecutor
+        chunk_threads : Pool
             At least ``in_flight + 1`` threads: one chunk is written outside the budget.
-        band_threads : Ranked
+        band_threads : Pool
             Shared by all chunks.
         save_plan : callable
             Called once, from any thread. No chunk is written before it returned.
@@ -158,11 +153,11 @@ class ChunkScheduler:
             if self.in_flight > 1 or self.check is not None:
                 self._wait_for_room(self.in_flight)
             with self._stages.timed("read"):
-                # A list, so that the chunk thread can free the frames while the executor holds its arguments.
+                # A list, so that the chunk thread can free the frames while the pool holds its arguments.
                 raw = [self._movie.read(frames.start, frames.stop)]
             self._wait_for_room(self.in_flight)
             self._in_budget.add(number)
-            chunk_threads.submit(self._encode_chunk, band_threads.of(number), number, frames.start, raw)
+            chunk_threads.submit(self._encode_chunk, band_threads.ranked(number), number, frames.start, raw)
             del raw
             if len(self._in_budget) == self.in_flight:
                 self._ensure_plan_saved()
@@ -197,7 +192,6 @@ class ChunkScheduler:
 
     def _handle_event(self) -> None:
         """Wait for the next chunk that leaves the budget or is written; raise the error of one."""
-        # Not concurrent.futures.wait: when interrupted, it leaves futures locked, and their threads hang.
         event = self._events.get()
         if isinstance(event, BaseException):
             raise event

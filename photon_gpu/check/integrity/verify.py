@@ -11,14 +11,13 @@ import math
 import os
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from photon_gpu.check.integrity.result import Problem, Verification, failing, salvaged
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.compact import filter_config
-from photon_gpu.engine.runtime.pool import worker_count
+from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import PhotonError, StoreNotFoundError
 from photon_gpu.settings import Progress, bounded_number, progress_call
 from photon_gpu.store import frame_records, manifest, metadata
@@ -98,8 +97,10 @@ def verify(
     decode = deep or check.index is None
     threads = check.threads(workers, budget_bytes, decode)
     done = 0
-    with ThreadPoolExecutor(threads, thread_name_prefix="photon-verify") as pool:
-        for problem, nbytes in pool.map(lambda name: check.file(name, decode=decode), names):
+    with Pool("photon-verify", threads) as pool:
+        for checked in [pool.submit(check.file, name, decode) for name in names]:
+            checked.wait()
+            problem, nbytes = checked.result()
             check.nbytes += nbytes
             if problem is not None:
                 check.problems.append(problem)
@@ -273,7 +274,7 @@ class Check:
             largest += 8 * math.prod(self.description.chunks)
         return max(1, min(wanted, budget_bytes // max(largest, 1)))
 
-    def file(self, name: str, *, decode: bool) -> tuple[Problem | None, int]:
+    def file(self, name: str, decode: bool) -> tuple[Problem | None, int]:
         """Check one file; return its problem, if any, and its size."""
         number = chunk_number(name)
         lost = None if number is None else self.frames_of(number)

@@ -24,7 +24,7 @@ from photon_gpu.engine.gpu.bands import bands, banks, extent, first_where, in_ba
 from photon_gpu.engine.gpu.devices import chosen_devices
 from photon_gpu.engine.gpu.packing import bring_down, bring_up, check_unpacked, restored_here
 from photon_gpu.engine.gpu.slots import Lane, Slot, Slots
-from photon_gpu.engine.runtime.pool import copy
+from photon_gpu.engine.runtime.pool import copy_array
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError, CorruptDataError, InvalidInputError
 from photon_gpu.kernels import cpu
@@ -259,7 +259,7 @@ class _Loaded:
             return part
         if self._on_device != (first, stop):
             pinned = self.slot.pinned("values", part.shape, part.dtype)
-            copy(pinned, part)
+            copy_array(pinned, part)
             self.slot.upload("values", pinned)
             self._on_device = (first, stop)
         return self.slot.device("values", part.shape, part.dtype)
@@ -344,7 +344,7 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
             draw(shown, opened.start * pixels + start, pixels, in_banks(drawn, columns, low, shown))
     if isinstance(out, np.ndarray):
         summed, odd, fetched = slot.fetch(total=total, strange=strange, drawn=drawn)
-        copy(place, fetched)
+        copy_array(place, fetched)
     else:
         summed, odd = slot.fetch(total=total, strange=strange)
     check_unpacked(odd)

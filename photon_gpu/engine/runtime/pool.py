@@ -1,4 +1,15 @@
-"""Threads that are kept: one pool per purpose and size, shared, and made anew in a forked child."""
+"""Run calls on threads that are kept for reuse.
+
+A :class:`Pool` is a ``with`` block that may use a number of threads. Threads outlive the block and serve the
+next pool of the same name, since starting a thread costs about ten times as much as waking one. A pool never
+depends on them: where no thread can be started, as in an exit handler of newer Pythons, the calling thread
+makes the calls.
+
+``concurrent.futures`` is not used for three reasons. Its executors refuse work once the interpreter exits. A
+keyboard interrupt can leave the lock of one of its futures held, and the thread that needs that lock hangs.
+And its executors cannot order what waits. Here all locks are taken by ``with`` on a plain lock, which an
+interrupt cannot split, or by a waiter that looks again after a moment.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +17,10 @@ import heapq
 import itertools
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import pairwise
+from queue import SimpleQueue
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,17 +29,18 @@ from numpy.typing import NDArray
 from photon_gpu.engine.runtime.stopwatch import Map
 from photon_gpu.errors import InvalidInputError
 
-Submit = Callable[..., "Future[Any]"]
+_KEPT = 256  # most idle threads that are kept per pool name
+_POLL = 0.1  # seconds
+_COPY_THREADS, _LARGE_BYTES = 4, 1 << 22
 
-_COPIERS, _LARGE = 4, 1 << 22
-
-_pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
-_idle: dict[tuple[str, int], list[ThreadPoolExecutor]] = {}
+_idle: dict[str, list[SimpleQueue[Calls]]] = {}  # inboxes of the idle threads, by pool name
+_shared: dict[int, Pool] = {}  # for parallel(), by number of workers
 _lock = threading.Lock()
+_thread_numbers = itertools.count(1)
 
 
 def worker_count(workers: int | None) -> int:
-    """Threads to use: those asked for, or one per core this process may run on."""
+    """Return the number of threads to use: ``workers``, or one per core this process may run on."""
     if workers is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 1024:
@@ -38,174 +48,292 @@ def worker_count(workers: int | None) -> int:
     return workers
 
 
-def parallel(workers: int) -> Map:
-    """``map`` over so many threads, and the caller's while it waits; calls must not wait for each other."""
-    return map if workers == 1 else partial(_helped, workers)
+class Calls:
+    """Calls of one function, one per item, that several threads make between them.
 
+    The calls begin in order and each is made once. After an error no further call begins.
 
-def _helped(workers: int, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Run, in the calling thread and from the front, what no thread has begun; its cache is warm."""
-    given = list(items)
-    pool = _pool("photon", workers)
-    others = [pool.submit(work, item) for item in given[1:]]
-    try:
-        done = [work(item) for item in given[:1]]
-        for item, other in zip(given[1:], others, strict=True):
-            done.append(work(item) if other.cancel() else other.result())
-        return done
-    finally:
-        # After an error nothing still works on what the caller may give away.
-        for other in others:
-            other.cancel()
-        wait(others)
+    Parameters
+    ----------
+    function : callable
+    items : list
+        Arguments. Each is replaced by the result of its call.
 
-
-def bounded(workers: int) -> Map:
-    """Run like :func:`parallel`, with at most so many at once over all calls; a lone item has a thread."""
-    return _pool("photon", workers).map
-
-
-class Ranked:
-    """``map`` over threads of one's own: of all that waits for one, what has the least rank is done next.
-
-    So chunks that are encoded beside each other are finished one after the other, and written meanwhile.
+    Attributes
+    ----------
+    error : BaseException or None
+        What one of the calls raised.
     """
 
-    def __init__(self, threads: ThreadPoolExecutor, workers: int) -> None:
-        self._threads, self._workers, self._working = threads, workers, 0
-        self._waiting: list[tuple[int, int, _Batch, int]] = []
-        self._numbers, self._lock = itertools.count(), threading.Lock()
-
-    def of(self, rank: int) -> Map:
-        """``map`` for work of this rank."""
-        return partial(self._map, rank)
-
-    def _map(self, rank: int, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        batch = _Batch(work, list(items))
-        with self._lock:
-            for place in range(len(batch.results)):
-                heapq.heappush(self._waiting, (rank, next(self._numbers), batch, place))
-            more = min(self._workers - self._working, len(batch.results))
-            self._working += more
-        try:
-            for _ in range(more):
-                self._threads.submit(self._work)
-            return batch.wait()
-        except BaseException as error:
-            batch.error = batch.error or error
-            raise
-
-    def _work(self) -> None:
-        """What waits, until nothing does: a thread that asked anew for each item would wake others for it."""
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._working -= 1
-                    return
-                _, _, batch, place = heapq.heappop(self._waiting)
-            batch.do(place)
-
-
-class _Batch:
-    """Items of one call. The caller wakes once, not for each; an error drops the rest."""
-
-    def __init__(self, work: Callable[[Any], Any], items: list[Any]) -> None:
-        self.results: list[Any] = items
+    def __init__(self, function: Callable[[Any], Any], items: list[Any]) -> None:
         self.error: BaseException | None = None
-        self._work, self._left = work, len(items)
+        self._function, self._items = function, items
+        self._begun = self._running = 0
         self._lock, self._latch = threading.Lock(), threading.Lock()
+        self._finished = not items
         if items:
             self._latch.acquire()
 
-    def do(self, place: int) -> None:
-        """The work of one item, whose place its result takes."""
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def all_begun(self) -> bool:
+        """Whether no call is left to begin."""
+        return self._begun == len(self._items)
+
+    def make_next(self) -> bool:
+        """Make the next call in this thread; return False where none is left to begin."""
+        index = None
         try:
-            if self.error is None:
-                self.results[place] = self._work(self.results[place])
+            with self._lock:
+                if self.all_begun:
+                    return False
+                index = self._begun
+                self._begun += 1
+                self._running += 1
+            self._items[index] = self._function(self._items[index])
         except BaseException as error:
             self.error = error
+        finally:
+            with self._lock:
+                if index is not None:
+                    self._running -= 1
+                if self.error is not None:
+                    self._begun = len(self._items)
+                self._check_finished()
+        return True
+
+    def cancel(self) -> bool:
+        """Begin no further call; return whether that left any out."""
         with self._lock:
-            self._left -= 1
-            if not self._left:
+            left_out = not self.all_begun
+            if left_out:
+                self._begun = len(self._items)
+                self.error = self.error or RuntimeError("the call was cancelled before it began")
+            self._check_finished()
+        return left_out
+
+    def wait(self) -> None:
+        """Wait until every call has ended or was left out. Any thread may wait, and more than once."""
+        # An interrupt may come between these two calls and leave the latch held; others see the flag.
+        while not self._finished:
+            if self._latch.acquire(timeout=_POLL):
                 self._latch.release()
 
-    def wait(self) -> list[Any]:
-        """All results, or the error of one."""
-        self._latch.acquire()
+    def results(self) -> list[Any]:
+        """Make the calls that no thread has begun, wait for the others, and return all results.
+
+        Raises
+        ------
+        BaseException
+            What one of the calls raised.
+        """
+        while self.error is None and self.make_next():
+            pass
+        self.wait()
         if self.error is not None:
             raise self.error
-        return self.results
+        return self._items
+
+    def result(self) -> Any:
+        """Return the result of the only call, as :meth:`results` does."""
+        return self.results()[0]
+
+    def _check_finished(self) -> None:
+        if not self._running and self.all_begun and not self._finished:
+            self._finished = True
+            self._latch.release()
 
 
-@contextmanager
-def lent(purpose: str, threads: int) -> Iterator[ThreadPoolExecutor]:
-    """So many threads for oneself; they are kept for the next who asks, unless the block fails.
+class Pool:
+    """Up to ``threads`` threads for one ``with`` block.
 
-    Then nothing submitted still runs, or will, once it is left; else the block has waited for its own.
+    Once the block is left, nothing that was submitted still runs: calls that have not begun are cancelled,
+    and the others are waited for. A call must not wait for another call of the same pool, except through
+    :meth:`map` and :meth:`Calls.results`, where the waiting thread helps.
+
+    Parameters
+    ----------
+    name : str
+        What the threads are for. Idle threads are kept by name: they keep their scratch memory.
+    threads : int
+
+    Examples
+    --------
+    >>> with Pool("photon-example", 2) as pool:
+    ...     power = pool.submit(pow, 2, 10)
+    ...     pool.map(abs, [-1, -2, -3]), power.result()
+    ([1, 2, 3], 1024)
     """
-    with _lock:
-        idle = _idle.setdefault((purpose, threads), [])
-        pool = idle.pop() if idle else ThreadPoolExecutor(threads, thread_name_prefix=purpose)
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(cancel_futures=True)
-        raise
-    with _lock:
-        idle.append(pool)
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._name, self._threads = name, threads
+        self._waiting: list[tuple[int, int, Calls]] = []  # heap: by rank, then in the order they came
+        self._order = itertools.count()
+        self._workers: dict[object, Calls] = {}
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._closed = True
+            waiting, self._waiting = self._waiting, []
+            workers = list(self._workers.values())
+        for _, _, calls in waiting:
+            calls.cancel()
+        for worker in workers:
+            worker.cancel()
+            worker.wait()
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Calls:
+        """Have a thread call ``function(*args)``; the call's :meth:`~Calls.result` waits for it."""
+        calls = Calls(lambda args: function(*args), [args])
+        self._add(0, calls, 1)
+        return calls
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """Return ``function`` of each item, in order; the calling thread makes calls, too."""
+        calls = Calls(function, list(items))
+        return self._complete(0, calls, helping=True)
+
+    def ranked(self, rank: int) -> Map:
+        """Return a ``map`` whose calls go before those of higher rank; the calling thread does not help.
+
+        So chunks that are encoded side by side finish one after another, and are written meanwhile.
+        """
+        return partial(self._ranked_map, rank)
+
+    def _ranked_map(self, rank: int, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        return self._complete(rank, Calls(function, list(items)), helping=False)
+
+    def _complete(self, rank: int, calls: Calls, *, helping: bool) -> list[Any]:
+        try:
+            self._add(rank, calls, len(calls) - helping)
+            if not helping:
+                calls.wait()
+            return calls.results()
+        except BaseException:
+            # The caller may free what the calls work on.
+            calls.cancel()
+            calls.wait()
+            raise
+
+    def _add(self, rank: int, calls: Calls, threads: int) -> None:
+        """Queue calls for up to ``threads`` threads."""
+        if threads < 1:
+            return
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"the pool {self._name} was left, and takes no more calls")
+            heapq.heappush(self._waiting, (rank, next(self._order), calls))
+            for _ in range(min(threads, self._threads - len(self._workers))):
+                if not self._add_worker():
+                    break
+            alone = not self._workers
+        if alone:
+            self._work(None)
+
+    def _add_worker(self) -> bool:
+        """Have one more thread make calls; return False where none can be started. The lock is held."""
+        key = object()
+        worker = Calls(self._work, [key])
+        try:
+            self._workers[key] = worker
+            _hand_over(self._name, worker)
+        except BaseException as error:
+            # Interrupted, a thread may have it already; then that thread goes on.
+            if worker.cancel():
+                self._workers.pop(key, None)
+            if isinstance(error, RuntimeError):
+                return False
+            raise
+        return True
+
+    def _work(self, key: object) -> None:
+        """Make calls until none waits, in a thread of the pool."""
+        while True:
+            with self._lock:
+                while self._waiting and self._waiting[0][2].all_begun:
+                    heapq.heappop(self._waiting)
+                if not self._waiting:
+                    self._workers.pop(key, None)
+                    return
+                calls = self._waiting[0][2]
+            calls.make_next()
 
 
-@contextmanager
-def submitting(purpose: str, threads: int) -> Iterator[Submit]:
-    """``submit`` to so many threads; nothing submitted still runs, or will, once the block is left.
+def parallel(workers: int) -> Map:
+    """Return a ``map`` over ``workers`` threads, which the whole process shares, and the calling thread.
 
-    What runs there may wait for :func:`parallel`, which has threads of its own, not for its own purpose.
+    One worker is the plain ``map``.
     """
-    pool, made = _pool(purpose, threads), deque[Future[Any]]()
-
-    def submit(work: Callable[..., Any], *args: Any) -> Future[Any]:
-        while made and made[0].done():
-            made.popleft()
-        made.append(pool.submit(work, *args))
-        return made[-1]
-
-    try:
-        yield submit
-    finally:
-        for future in made:
-            future.cancel()
-        wait(made)
+    return map if workers == 1 else partial(_shared_map, workers)
 
 
-def copy(to: NDArray, given: NDArray) -> None:
-    """Copy with several threads, same shape and dtype; one thread cannot keep the memory busy."""
-    if to.shape != given.shape:
-        raise ValueError(f"shapes {given.shape} and {to.shape} differ")
-    threads = min(_COPIERS, worker_count(None), len(to))
-    if to.nbytes < _LARGE or threads < 2:
-        np.copyto(to, given, casting="no")
+def _shared_map(workers: int, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    with _lock:
+        if workers not in _shared:
+            _shared[workers] = Pool("photon", workers)
+        pool = _shared[workers]
+    return pool.map(function, items)
+
+
+def copy_array(target: NDArray, source: NDArray) -> None:
+    """Copy an array to another of the same shape and dtype; several threads copy a large one.
+
+    One thread alone does not use all of the memory's bandwidth.
+    """
+    if target.shape != source.shape:
+        raise ValueError(f"shapes {source.shape} and {target.shape} differ")
+    threads = min(_COPY_THREADS, worker_count(None), len(target))
+    if target.nbytes < _LARGE_BYTES or threads < 2:
+        np.copyto(target, source, casting="no")
         return
-    ends = [len(to) * part // threads for part in range(threads + 1)]
-    with submitting("photon-copy", threads) as submit:
-        parts = [submit(np.copyto, to[i:j], given[i:j], "no") for i, j in pairwise(ends)]
-        for part in parts:
-            part.result()
+    ends = [len(target) * part // threads for part in range(threads + 1)]
+    with Pool("photon-copy", threads - 1) as pool:
+        pool.map(lambda part: np.copyto(target[part], source[part], "no"), map(slice, ends, ends[1:]))
 
 
-def _pool(purpose: str, threads: int) -> ThreadPoolExecutor:
+def _hand_over(name: str, calls: Calls) -> None:
+    """Have an idle thread of this name, or a new one, make the next call; RuntimeError if none can start."""
     with _lock:
-        if (purpose, threads) not in _pools:
-            _pools[purpose, threads] = ThreadPoolExecutor(threads, thread_name_prefix=purpose)
-        return _pools[purpose, threads]
+        idle = _idle.get(name)
+        inbox = idle.pop() if idle else None
+    if inbox is None:
+        inbox = SimpleQueue()
+        # A daemon: an idle thread must not keep the process alive, and it serves exit handlers, too.
+        threading.Thread(
+            target=_serve, args=(name, inbox), name=f"{name}-{next(_thread_numbers)}", daemon=True
+        ).start()
+    inbox.put(calls)
 
 
-def _forget() -> None:
-    """A forked child has its parent's pools but not their threads."""
+def _serve(name: str, inbox: SimpleQueue[Calls]) -> None:
+    """Make calls as they come; the body of a kept thread."""
+    while True:
+        calls = inbox.get()
+        calls.make_next()
+        del calls  # with what it holds, until the next comes
+        with _lock:
+            idle = _idle.setdefault(name, [])
+            if len(idle) >= _KEPT:
+                return
+            idle.append(inbox)
+
+
+def _forget_threads() -> None:
+    """Start without threads in a forked child: it has none of its parent's. The lock may have been held."""
     global _lock
-    _pools.clear()
     _idle.clear()
+    _shared.clear()
     _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_forget_threads)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
@@ -73,8 +72,6 @@ class TiffSource(Source):
         self.name = os.fspath(path)
         self._missing = check_missing(missing)
         self._plan = plan_movie(self.name, series=series, as_pages=as_pages, missing=missing)
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_lock = threading.Lock()
         self._closed = False
         try:
             self._prepare(self._plan)
@@ -158,8 +155,8 @@ class TiffSource(Source):
 
     def _fill(self, numbers: NDArray[Any], out: NDArray[Any]) -> None:
         if not self._raw:
-            # list() raises the error of any page.
-            list(self._decoders().map(self._decode_page, numbers, out))
+            with Pool("photon-tiff", _DECODERS - 1) as pool:
+                pool.map(lambda page: self._decode_page(*page), zip(numbers, out, strict=True))
         elif self._plan.keyframe.shaped[-1] > 1:
             for number, page in zip(numbers, out, strict=True):
                 self._read_interleaved(number, page)
@@ -204,12 +201,6 @@ class TiffSource(Source):
                     f"{file.name}: strip or tile {index} of page {number} does not decode: {error}"
                 ) from error
 
-    def _decoders(self) -> ThreadPoolExecutor:
-        with self._pool_lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(_DECODERS, thread_name_prefix="tiff-decode")
-            return self._pool
-
     @property
     def files(self) -> tuple[str, ...]:
         """Names of the files that frames are read from."""
@@ -218,9 +209,5 @@ class TiffSource(Source):
     def close(self) -> None:
         """Close the file, or files."""
         self._closed = True
-        with self._pool_lock:
-            if self._pool is not None:
-                self._pool.shutdown(cancel_futures=True)
-                self._pool = None
         for file in self._plan.files:
             file.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photon_gpu.engine.runtime.pool import bounded
+from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.errors import BackendUnavailableError
 from photon_gpu.store import durable
 
@@ -42,22 +42,21 @@ def ceilings(folder: str | os.PathLike[str], *, cores: int, seconds: float = 0.5
         np.copyto(target[piece], source[piece])
 
     found = {"memcpy, 1 core": _best(lambda: copy(slice(None)), _COPIED, seconds)}
-    if cores > 1:
-        run = bounded(cores)
-        found["memcpy, all cores"] = _best(lambda: list(run(copy, pieces)), _COPIED, seconds)
     data = source[:_WRITTEN].tobytes()
     places = [Path(folder) / f"photon-profile-{uuid.uuid4().hex}" for _ in range(cores)]
-    write = bounded(cores)
-    try:
-        found["disk write"] = _best(
-            lambda: list(write(lambda place: durable.write_file(str(place), data), places)),
-            cores * _WRITTEN,
-            seconds,
-        )
-    finally:
-        for place in places:
-            with suppress(FileNotFoundError, NotADirectoryError):
-                place.unlink()
+    with Pool("photon-profile", cores - 1) as pool:
+        if cores > 1:
+            found["memcpy, all cores"] = _best(lambda: pool.map(copy, pieces), _COPIED, seconds)
+        try:
+            found["disk write"] = _best(
+                lambda: pool.map(lambda place: durable.write_file(str(place), data), places),
+                cores * _WRITTEN,
+                seconds,
+            )
+        finally:
+            for place in places:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    place.unlink()
     return {**found, **_device(source, seconds)}
 
 

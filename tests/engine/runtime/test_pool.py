@@ -1,23 +1,23 @@
-"""Threads for compute: shared, bounded, and new in a forked child."""
+"""Threads for compute: kept, bounded, never left running, new in a forked child, and not needed."""
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+import weakref
 from functools import partial
 
 import numpy as np
 import pytest
 
-from photon_gpu.engine.runtime.pool import Ranked, bounded, lent, parallel, submitting, worker_count
+from photon_gpu.engine.runtime import pool as module
+from photon_gpu.engine.runtime.pool import Calls, Pool, copy_array, parallel, worker_count
 from photon_gpu.errors import InvalidInputError
-
-
-def test_one_worker_is_plain_map():
-    assert parallel(1) is map
 
 
 class Watched:
@@ -37,15 +37,30 @@ class Watched:
         return 2 * item
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_threads_that_share_a_bound_are_never_more_at_once(workers):
-    work = Watched()
-    callers = [threading.Thread(target=lambda: list(bounded(workers)(work, range(10)))) for _ in range(4)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert work.most == workers
+@pytest.fixture
+def no_thread_starts(monkeypatch):
+    """No thread can be started, and none is idle: as in an exit handler from Python 3.12 on."""
+
+    def refuse(self):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(module, "_idle", {})
+    monkeypatch.setattr(module, "_shared", {})
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1025, 1.5, "2", True])
+def test_bad_numbers_of_workers_are_refused(workers):
+    with pytest.raises(InvalidInputError, match="workers"):
+        worker_count(workers)
+
+
+def test_the_default_is_the_cores_this_process_may_use():
+    assert worker_count(None) == len(os.sched_getaffinity(0)) and worker_count(7) == 7
+
+
+def test_one_worker_is_plain_map():
+    assert parallel(1) is map
 
 
 def test_results_come_in_order_and_from_several_threads():
@@ -59,9 +74,15 @@ def test_results_come_in_order_and_from_several_threads():
     assert list(parallel(3)(work, range(50))) == [i * i for i in range(50)]
 
 
-def test_pools_are_shared():
-    first, second = bounded(2), bounded(2)
-    assert first.__self__ is second.__self__ and first.__self__ is not bounded(3).__self__
+def test_callers_of_parallel_share_their_threads():
+    """Three callers, each a thread of its own, and two more that they share."""
+    work = Watched()
+    callers = [threading.Thread(target=lambda: parallel(2)(work, range(20))) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert work.most <= 3 + 2
 
 
 def test_an_error_reaches_the_caller():
@@ -76,107 +97,42 @@ def _in_child(n):
     return sum(parallel(2)(abs, range(n)))
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_has_threads_of_its_own():
     assert sum(parallel(2)(abs, range(10))) == 45
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.apply_async(_in_child, (100,)).get(timeout=60) == 4950
+    with multiprocessing.get_context("fork").Pool(1) as processes:
+        assert processes.apply_async(_in_child, (100,)).get(timeout=60) == 4950
 
 
-def test_a_lock_held_while_forking_does_not_hang_the_child():
-    from photon_gpu.engine.runtime import pool
-
-    with pool._lock:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_locks_held_while_forking_do_not_hang_the_child():
+    _in_child(5)  # makes the pool that is shared
+    with module._lock, module._shared[2]._lock:
         child = os.fork()
         if child == 0:
             os._exit(0 if _in_child(5) == 10 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-@pytest.mark.parametrize("workers", [0, -1, 1025, 1.5, "2", True])
-def test_bad_numbers_of_workers_are_refused(workers):
-    with pytest.raises(InvalidInputError, match="workers"):
-        worker_count(workers)
-
-
-def test_the_default_is_the_cores_this_process_may_use():
-    assert worker_count(None) == len(os.sched_getaffinity(0)) and worker_count(7) == 7
-
-
-def test_what_was_submitted_is_over_when_the_block_is_left():
-    done, go = [], threading.Event()
-
-    def work(i):
-        go.wait(30)
-        done.append(i)
-
-    with submitting("test", 2) as submit:
-        for i in range(2):
-            submit(work, i)
-        threading.Timer(0.05, go.set).start()
-    assert sorted(done) == [0, 1]
-
-
-def test_an_error_in_the_block_cancels_what_has_not_begun_and_waits_for_the_rest():
-    begun, done, go = threading.Event(), [], threading.Event()
-
-    def work(i):
-        begun.set()
-        go.wait(30)
-        done.append(i)
-
-    with pytest.raises(KeyError), submitting("test", 1) as submit:
-        for i in range(5):
-            submit(work, i)
-        begun.wait(30)
-        threading.Timer(0.05, go.set).start()
-        raise KeyError("stop")
-    assert done == [0]
-
-
-def test_threads_are_kept_for_a_purpose_and_may_wait_for_those_of_compute():
-    def work(i):
-        return threading.current_thread().name, sum(parallel(2)(abs, range(i)))
-
-    found = []
-    for _ in range(2):
-        with submitting("test-kept", 1) as submit:
-            found.append(submit(work, 10).result(timeout=30))
-    assert found[0] == found[1] and found[0][0].startswith("test-kept") and found[0][1] == 45
-
-
-def test_a_copy_in_parts_is_whole_and_keeps_its_dtype(monkeypatch):
-    from photon_gpu.engine.runtime import pool
-
-    monkeypatch.setattr(pool, "worker_count", lambda workers: 3)
-    rng = np.random.default_rng(0)
-    for shape in ((7, 800_000), (1, 5_000_000), (0, 9), (5_000_000,), (3, 4)):
-        given = rng.integers(0, 200, shape).astype("uint8")
-        to = np.zeros((*shape[:-1], shape[-1] + 3), "uint8")[..., :-3]  # frames that lie apart
-        pool.copy(to, given)
-        np.testing.assert_array_equal(to, given)
-    for wrong in (np.zeros((7, 800_000), "uint16"), np.zeros((1, 800_000), "uint8")):
-        with pytest.raises((TypeError, ValueError)):
-            pool.copy(np.zeros((7, 800_000), "uint8"), wrong)
-
-
-def test_the_caller_does_what_no_thread_has_begun():
-    """Every thread of the pool is kept waiting by somebody else: all is done by the caller, in order."""
+def test_the_caller_makes_the_calls_that_no_thread_has_begun():
+    """Every thread of the pool is kept busy: the caller makes all calls, in order."""
     held, free = threading.Barrier(3, timeout=30), threading.Event()
 
-    def hold(_):
+    def hold():
         held.wait()
-        return free.wait(30)
+        free.wait(30)
 
-    other = threading.Thread(target=lambda: list(bounded(2)(hold, range(2))))
-    other.start()
-    try:
+    with Pool("test", 2) as pool:
+        for _ in range(2):
+            pool.submit(hold)
         held.wait()
-        names = list(parallel(2)(lambda i: (i, threading.current_thread().name), range(5)))
-        assert names == [(i, threading.current_thread().name) for i in range(5)]
-        assert list(parallel(2)(hold, [])) == []
-    finally:
+        name = threading.current_thread().name
+        assert pool.map(lambda i: (i, threading.current_thread().name), range(5)) == [
+            (i, name) for i in range(5)
+        ]
+        assert pool.map(hold, []) == []
+        assert pool.submit(lambda: threading.current_thread().name).result() == name
         free.set()
-        other.join()
 
 
 @pytest.mark.parametrize("bad", [0, 1, 7])
@@ -197,16 +153,225 @@ def test_after_an_error_nothing_still_runs(bad):
     assert not running
 
 
-@pytest.fixture
-def one_thread():
-    with lent("test-ranked", 1) as threads:
-        yield Ranked(threads, 1)
+def test_an_interrupt_of_the_caller_stops_its_map():
+    """The caller is interrupted in the call that it makes itself: the others end before it goes on."""
+    running, begun, caller = [], threading.Event(), threading.current_thread()
+
+    def work(i):
+        if threading.current_thread() is caller:
+            begun.wait(30)
+            raise KeyboardInterrupt
+        running.append(i)
+        begun.set()
+        time.sleep(0.05)
+        running.remove(i)
+
+    with Pool("test", 2) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            pool.map(work, range(100))
+        assert not running
+        assert pool.map(abs, [-1, -2]) == [1, 2]
 
 
-def test_of_what_waits_the_least_rank_is_done_first(one_thread):
+def test_nothing_submitted_still_runs_once_the_block_is_left():
+    begun, done, go = threading.Barrier(3, timeout=30), [], threading.Event()
+
+    def work(i):
+        begun.wait()
+        go.wait(30)
+        done.append(i)
+
+    with Pool("test", 2) as pool:
+        calls = [pool.submit(work, i) for i in range(2)]
+        begun.wait()
+        threading.Timer(0.05, go.set).start()
+    assert sorted(done) == [0, 1] and [call.result() for call in calls] == [None, None]
+    with pytest.raises(RuntimeError, match="was left"):
+        pool.submit(done.append, 3)
+    with pytest.raises(RuntimeError, match="was left"):
+        pool.ranked(0)(done.append, [3])
+    assert len(done) == 2
+
+
+def test_an_error_in_the_block_cancels_what_has_not_begun_and_waits_for_the_rest():
+    begun, done, go = threading.Event(), [], threading.Event()
+
+    def work(i):
+        begun.set()
+        go.wait(30)
+        done.append(i)
+
+    with pytest.raises(KeyError), Pool("test", 1) as pool:
+        calls = [pool.submit(work, i) for i in range(5)]
+        begun.wait(30)
+        threading.Timer(0.05, go.set).start()
+        raise KeyError("stop")
+    assert done == [0]
+    with pytest.raises(RuntimeError, match="cancelled"):
+        calls[1].result()
+
+
+def test_threads_are_kept_by_name_and_may_use_others():
+    def work(i):
+        return threading.current_thread().name, sum(parallel(2)(abs, range(i)))
+
+    results = []
+    for _ in range(2):
+        with Pool("test-kept", 1) as pool:
+            call = pool.submit(work, 10)
+            call.wait()
+            results.append(call.result())
+        time.sleep(0.02)  # for the thread to become idle
+    assert results[0] == results[1] and results[0][0].startswith("test-kept") and results[0][1] == 45
+
+
+def test_two_pools_of_one_name_have_no_thread_in_common():
+    meeting = threading.Barrier(2, timeout=30)
+    with Pool("test", 1) as one, Pool("test", 1) as other:
+        calls = [one.submit(meeting.wait), other.submit(meeting.wait)]
+        for call in calls:
+            call.wait()
+            call.result()
+
+
+def test_an_idle_thread_keeps_nothing_of_its_last_call():
+    class Large:
+        pass
+
+    with Pool("test", 1) as pool:
+        large = Large()
+        gone = weakref.ref(large)
+        call = pool.submit(lambda large: None, large)
+        call.wait()
+        del large, call
+    del pool
+    until = time.monotonic() + 10
+    while gone() is not None and time.monotonic() < until:
+        gc.collect()
+        time.sleep(0.01)
+    assert gone() is None
+
+
+def test_work_that_no_thread_takes_is_done_by_the_caller(no_thread_starts):
+    me = threading.current_thread()
+    with Pool("test", 3) as pool:
+        call = pool.submit(threading.current_thread)
+        call.wait()  # was made when it was submitted
+        assert call.result() is me
+        assert pool.ranked(4)(lambda i: (i, threading.current_thread()), range(3)) == [
+            (i, me) for i in range(3)
+        ]
+        assert pool.map(abs, [-1, 2, -3]) == [1, 2, 3]
+        assert pool.submit(lambda: 1 / 0).error.__class__ is ZeroDivisionError
+        assert not pool._waiting
+    assert parallel(3)(abs, [-1, 2, -3]) == [1, 2, 3]
+
+
+def test_one_thread_of_several_is_enough(monkeypatch):
+    """The second cannot be started: the first does what waits, and the caller does not wait in vain."""
+    start, started = threading.Thread.start, []
+
+    def once(self):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(module, "_idle", {})
+    monkeypatch.setattr(threading.Thread, "start", once)
+    with Pool("test-one-of-three", 3) as pool:
+        names = pool.ranked(0)(lambda _: threading.current_thread(), range(20))
+    assert set(names) == set(started)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_interrupted_while_it_is_submitted_a_call_is_over_once_the_block_is_left(monkeypatch, taken):
+    """Whether a thread has it already by then: leaving does not hang, and nothing runs behind its back."""
+    done, free, begun, late = [], threading.Event(), threading.Event(), []
+
+    def interrupted(name, worker):
+        if taken:
+            threading.Thread(target=worker.make_next).start()
+        else:
+            late.append(worker)
+        threading.Timer(0.05, free.set).start()
+        raise KeyboardInterrupt
+
+    def work():
+        begun.set()
+        free.wait(30)
+        done.append(1)
+
+    monkeypatch.setattr(module, "_hand_over", interrupted)
+    with pytest.raises(KeyboardInterrupt), Pool("test", 1) as pool:
+        try:
+            pool.submit(work)
+        finally:
+            assert begun.wait(30) or not taken
+    assert done == ([1] if taken else [])
+    for worker in late:
+        worker.make_next()  # a thread that gets round to it after all
+    assert done == ([1] if taken else [])
+
+
+def test_waiting_may_be_interrupted_and_gone_on_with():
+    """Between taking the latch and giving it back: others must still get through."""
+    free = threading.Event()
+    with Pool("test", 1) as pool:
+        call = pool.submit(free.wait, 30)
+        latch = call._latch
+
+        class Interrupted:
+            def acquire(self, timeout):
+                taken = latch.acquire(timeout=timeout)
+                if taken:
+                    raise KeyboardInterrupt
+                return taken
+
+            release = staticmethod(latch.release)
+
+        call._latch = Interrupted()
+        threading.Timer(0.02, free.set).start()
+        with pytest.raises(KeyboardInterrupt):
+            call.wait()
+        call.wait()
+
+
+def test_everybody_who_waits_goes_on_once_it_is_done():
+    free, through = threading.Event(), []
+    with Pool("test", 1) as pool:
+        call = pool.submit(free.wait, 30)
+        waiting = [threading.Thread(target=lambda: (call.wait(), through.append(1))) for _ in range(5)]
+        for thread in waiting:
+            thread.start()
+        time.sleep(0.02)
+        assert not through
+        free.set()
+        for thread in waiting:
+            thread.join(30)
+    assert len(through) == 5
+
+
+def test_many_threads_make_each_call_once():
+    made, lock = [], threading.Lock()
+
+    def work(item):
+        with lock:
+            made.append(item)
+        return -item
+
+    calls = Calls(work, list(range(2000)))
+    threads = [threading.Thread(target=calls.results) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(made) == list(range(2000)) and calls.results() == [-i for i in range(2000)]
+
+
+def test_of_what_waits_the_least_rank_is_done_first():
     """The one thread is held while work of three ranks comes in, the last rank first."""
     held, free, done = threading.Event(), threading.Event(), []
-    ranked = one_thread
 
     def hold(_):
         held.set()
@@ -216,32 +381,32 @@ def test_of_what_waits_the_least_rank_is_done_first(one_thread):
         done.append(item)
         return -item
 
-    results = {}
-    callers = [threading.Thread(target=lambda: ranked.of(9)(hold, [0]))]
-    callers[0].start()
-    held.wait(30)
-    for rank in (3, 2, 1):
-        run = partial(ranked.of(rank), work, [10 * rank, 10 * rank + 1])
-        callers.append(threading.Thread(target=lambda rank=rank, run=run: results.update({rank: run()})))
-        callers[-1].start()
-        while len(ranked._waiting) < 2 * (4 - rank):
-            time.sleep(0.001)
-    free.set()
-    for caller in callers:
-        caller.join(30)
+    with Pool("test-ranked", 1) as pool:
+        results = {}
+        callers = [threading.Thread(target=lambda: pool.ranked(9)(hold, [0]))]
+        callers[0].start()
+        held.wait(30)
+        for waiting, rank in enumerate((3, 2, 1), 1):
+            run = partial(pool.ranked(rank), work, [10 * rank, 10 * rank + 1])
+            callers.append(threading.Thread(target=lambda rank=rank, run=run: results.update({rank: run()})))
+            callers[-1].start()
+            while sum(not calls.all_begun for _, _, calls in pool._waiting) < waiting:
+                time.sleep(0.001)
+        free.set()
+        for caller in callers:
+            caller.join(30)
     assert done == [10, 11, 20, 21, 30, 31]
     assert results == {rank: [-10 * rank, -10 * rank - 1] for rank in (1, 2, 3)}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ranked_work_of_many_is_never_more_at_once_and_comes_back_in_order(workers):
-    work, found = Watched(), {}
-    with lent("test-ranked", workers) as threads:
-        ranked = Ranked(threads, workers)
+    work, results = Watched(), {}
+    with Pool("test-ranked", workers) as pool:
         for _ in range(2):  # threads that found nothing to do are called again
             callers = [
                 threading.Thread(
-                    target=lambda rank=rank: found.update({rank: ranked.of(rank)(work, range(10))})
+                    target=lambda rank=rank: results.update({rank: pool.ranked(rank)(work, range(10))})
                 )
                 for rank in range(4)
             ]
@@ -249,14 +414,14 @@ def test_ranked_work_of_many_is_never_more_at_once_and_comes_back_in_order(worke
                 caller.start()
             for caller in callers:
                 caller.join(30)
-            assert found == {rank: list(range(0, 20, 2)) for rank in range(4)}
-            found.clear()
-        assert ranked.of(1)(work, []) == []
+            assert results == {rank: list(range(0, 20, 2)) for rank in range(4)}
+            results.clear()
+        assert pool.ranked(1)(work, []) == []
     assert work.most == workers
 
 
 def test_after_an_error_the_rest_is_left_out_and_nothing_runs_any_more():
-    """One item fails while another runs: the error comes after it, and a third is never begun."""
+    """One item fails while another is at work: the error comes once that is done; a third never begins."""
     both, done = threading.Barrier(2, timeout=30), []
 
     def work(item):
@@ -269,60 +434,68 @@ def test_after_an_error_the_rest_is_left_out_and_nothing_runs_any_more():
         time.sleep(0.05)
         done.append(item)
 
-    with lent("test-ranked", 2) as threads:
-        ranked = Ranked(threads, 2)
+    with Pool("test-ranked", 2) as pool:
         with pytest.raises(KeyError, match="bad"):
-            ranked.of(0)(work, ["bad", "long", "third"])
+            pool.ranked(0)(work, ["bad", "long", "third"])
         assert done == ["long"]
-        assert ranked.of(0)(str, [1, 2]) == ["1", "2"]
+        assert pool.ranked(0)(str, [1, 2]) == ["1", "2"]
 
 
-def test_ranked_work_does_not_wait_for_that_of_others(one_thread):
-    held, free = threading.Event(), threading.Event()
-
-    def hold(_):
-        held.set()
-        assert free.wait(30)
-
-    other = threading.Thread(target=lambda: list(bounded(1)(hold, [0])))
-    other.start()
-    held.wait(30)
-    assert one_thread.of(0)(abs, [-1, -2]) == [1, 2]
-    free.set()
-    other.join(30)
+def test_a_copy_in_parts_is_whole_and_keeps_its_dtype(monkeypatch):
+    monkeypatch.setattr(module, "worker_count", lambda workers: 3)
+    rng = np.random.default_rng(0)
+    for shape in ((7, 800_000), (1, 5_000_000), (0, 9), (5_000_000,), (3, 4)):
+        source = rng.integers(0, 200, shape).astype("uint8")
+        target = np.zeros((*shape[:-1], shape[-1] + 3), "uint8")[..., :-3]  # frames that lie apart
+        copy_array(target, source)
+        np.testing.assert_array_equal(target, source)
+    for wrong in (np.zeros((7, 800_000), "uint16"), np.zeros((1, 800_000), "uint8")):
+        with pytest.raises((TypeError, ValueError)):
+            copy_array(np.zeros((7, 800_000), "uint8"), wrong)
 
 
-def test_ranked_work_that_no_thread_takes_any_more_is_an_error():
-    done, threads = [], ThreadPoolExecutor(1)
-    threads.shutdown()
-    with pytest.raises(RuntimeError, match="shutdown"):
-        Ranked(threads, 1).of(0)(done.append, [1])
-    assert done == []
+_AT_EXIT = """
+import atexit, sys, threading
+import numpy as np
+import photon_gpu as pg
+from photon_gpu.reader.export import export
+from photon_gpu.engine.runtime import pool
+from photon_gpu.store import durable
+
+folder, threads = sys.argv[1], sys.argv[2] == "threads"
+movie = np.random.default_rng(0).poisson(9.0, (30, 16, 16)).astype("uint16")
+files = [(f"{folder}/{name}", name.encode()) for name in ("a", "b", "last")]
+
+def work():
+    pg.encode(movie, f"{folder}/m.zarr", noise=pg.NoiseModel(), chunk_frames=4, overwrite=True)
+    assert pg.verify(f"{folder}/m.zarr").ok
+    assert pg.open(f"{folder}/m.zarr").counts[...].shape == movie.shape
+    export(pg.open(f"{folder}/m.zarr"), f"{folder}/m.npy", overwrite=True)
+    durable.write_files(files)
+
+def at_exit():
+    if not threads:
+        pool._idle.clear()
+
+        def refuse(self):
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        threading.Thread.start = refuse
+    work()
+    print("done")
+
+atexit.register(at_exit)
+work()
+"""
 
 
-def test_threads_that_are_lent_are_kept_and_belong_to_one_at_a_time():
-    with lent("test-lent", 2) as first, lent("test-lent", 2) as second:
-        assert first is not second
-    with lent("test-lent", 2) as again:
-        assert again in (first, second)
-    with lent("test-lent", 3) as other:
-        assert other not in (first, second)
-
-
-def test_lent_threads_of_a_block_that_fails_are_done_and_never_lent_again():
-    begun, free, done = threading.Event(), threading.Event(), []
-
-    def work(item):
-        begun.set()
-        free.wait(30)
-        done.append(item)
-
-    with pytest.raises(KeyError), lent("test-lent-fails", 1) as pool:
-        for item in range(3):
-            pool.submit(work, item)
-        begun.wait(30)
-        threading.Timer(0.05, free.set).start()
-        raise KeyError
-    assert done == [0]
-    with lent("test-lent-fails", 1) as other:
-        assert other is not pool and other.submit(abs, -3).result(timeout=30) == 3
+@pytest.mark.parametrize("threads", ["threads", "no threads"])
+def test_everything_works_in_an_exit_handler(tmp_path, threads):
+    """A rig's script may store its movie from an exit handler, where executors take nothing any more."""
+    run = subprocess.run(
+        [sys.executable, "-c", _AT_EXIT, str(tmp_path), threads],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
+    assert [(tmp_path / name).read_text() for name in ("a", "b", "last")] == ["a", "b", "last"]
