@@ -50,7 +50,7 @@ def test_light_names_load_nothing_heavy(name):
 def test_opening_and_encoding_do_not_load_what_they_do_not_use():
     code = """
 import numpy as np, photon_gpu as pg
-pg.encode(np.ones((3, 8, 8), "uint16"), "memory://m.zarr", layout="compact")
+pg.encode(np.ones((3, 8, 8), "uint16"), "memory://m.zarr", layout="compact", noise=pg.NoiseModel())
 pg.open("memory://m.zarr").counts[...]
 """
     assert not loaded_after(code) & {"cupy", "datajoint", "dask", "matplotlib", "h5py", "tifffile", "typer"}
