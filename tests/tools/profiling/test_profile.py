@@ -17,7 +17,7 @@ from photon_gpu.tools.profiling.profile import Profile, on_cores, profile
 from tests.support.measurements import measured
 
 COUNTS = np.random.default_rng(0).poisson(20.0, (24, 32, 48)).astype("uint16")
-QUICK = {"presets": ["fast"], "seconds": 0.1, "cores": [1]}
+QUICK = {"noise": pg.NoiseModel(), "presets": ["fast"], "seconds": 0.1, "cores": [1]}
 
 
 def test_every_combination_is_a_real_encode_of_the_movie(tmp_path):
@@ -25,6 +25,7 @@ def test_every_combination_is_a_real_encode_of_the_movie(tmp_path):
     ticks = []
     found = profile(
         tmp_path / "m.npy",
+        noise=pg.NoiseModel(),
         presets=["fast", "balanced"],
         cores=[1, 2],
         seconds=0.5,
@@ -55,7 +56,7 @@ def test_every_combination_is_a_real_encode_of_the_movie(tmp_path):
 
 def test_the_simulator_stands_in_where_no_movie_is_given():
     camera = Camera(height=40, width=56, rate=1000, dtype="int16")
-    found = profile(layouts=["compact"], camera=camera, **QUICK)
+    found = profile(layouts=["compact"], camera=camera, **{**QUICK, "noise": None})
     assert found.shape[1:] == (40, 56) and found.dtype == "int16"
     (only,) = found.measured
     assert "read" not in only.stages and "reading costs nothing" in found.notes[0]
@@ -102,10 +103,14 @@ def test_what_holds_it_back(stages, stage):
 
 def test_whole_chunks_are_encoded_where_there_is_time_and_it_is_told_where_not():
     frames = np.random.default_rng(0).poisson(20.0, (40, 32, 48)).astype("uint16")
-    enough = profile(frames, layouts=["compact"], presets=["fast"], seconds=2.0, cores=[1])
+    enough = profile(
+        frames, noise=pg.NoiseModel(), layouts=["compact"], presets=["fast"], seconds=2.0, cores=[1]
+    )
     assert enough.measured[0].frames == 40 and enough.measured[0].whole_chunks
     assert not any(line.startswith("~") for line in enough.advice)
-    hurried = profile(frames, layouts=["lossless"], presets=["small"], seconds=1e-9, cores=[1])
+    hurried = profile(
+        frames, noise=pg.NoiseModel(), layouts=["lossless"], presets=["small"], seconds=1e-9, cores=[1]
+    )
     assert hurried.measured[0].frames == 8 and not hurried.measured[0].whole_chunks
     assert any(line.startswith("~ 1 of 1 were too slow") for line in hurried.advice)
 
