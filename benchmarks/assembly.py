@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from photon_gpu.kernels.cpu_root import forward_root
 
 from benchmarks.clock import machine
 from photon_gpu.engine.codec.predictors import mix
+from photon_gpu.kernels.cpu_root import forward_root
 
 _LABEL = re.compile(r"^(\.L\w+):")
 _JUMP = re.compile(r"^\s+j\w+\s+(\.L\w+)\b")

@@ -39,10 +39,9 @@ def milliseconds(cupy: Any, work: Any) -> float:
 
 def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     """GB/s of each kernel: bytes it must read and write over its time."""
-    from photon_gpu.kernels import cuda
-
     from photon_gpu.engine.codec.bands import SEGMENT
     from photon_gpu.engine.codec.predictors import mix
+    from photon_gpu.kernels import cuda
 
     n = frames * size * size
     rng = np.random.default_rng(0)

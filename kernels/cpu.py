@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from photon_gpu.kernels import cpu_halves as halves
 from photon_gpu.kernels import cpu_terms as terms
 from photon_gpu.kernels.cpu_cache import jit

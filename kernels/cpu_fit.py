@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
 from photon_gpu.kernels.cpu_cache import jit
 
 TERMS = 17

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from photon_gpu.kernels.cpu_cache import jit
 
 DIRECT = 32

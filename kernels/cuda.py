@@ -20,6 +20,7 @@ from typing import Any
 
 import cupy
 import numpy as np
+
 from photon_gpu.kernels.cuda_launch import (
     THREADS,
     check,

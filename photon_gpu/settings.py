@@ -154,7 +154,7 @@ class EncodeSettings:
             return
         name = self.predictor.name if isinstance(self.predictor, Predictor) else self.predictor
         one_of("predictor", name, PREDICTORS)
-        if self.layout != "compact":
+        if self.layout != "compact" and name != "none":
             raise InvalidInputError(
                 f"predictor is {name!r}, but layout {self.layout!r} does not predict; leave predictor "
                 "out, or use layout='compact'"

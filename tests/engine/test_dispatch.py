@@ -7,10 +7,10 @@ import sys
 import textwrap
 
 import pytest
-from photon_gpu.kernels import cpu, reference
 
 from photon_gpu.engine.dispatch import NAMES, get_backend
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.kernels import cpu, reference
 
 
 def test_names_choose_their_kernels():

@@ -17,6 +17,7 @@ ORDERS = 3 if not os.environ.get("PHOTON_GPU_HOST_SANITIZER") else 1
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     with standin.installed(request.param) as machine:
         import cupy
+
         from photon_gpu.kernels import cuda
 
         yield Device(cuda, cupy)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from photon_gpu.kernels import cpu
 
 HELPER = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from photon_gpu.kernels import cpu_halves as halves
 
 GUARD = 99

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from photon_gpu.kernels import reference
-from photon_gpu.kernels.cpu_open import restore_mean_packed
 
 from photon_gpu.engine.codec.predictors import rates
+from photon_gpu.kernels import reference
+from photon_gpu.kernels.cpu_open import restore_mean_packed
 
 SEGMENT = 64
 

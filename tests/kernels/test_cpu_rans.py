@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from photon_gpu.kernels.cpu_rans import (
     DIRECT,
     LEAST_SHARE,

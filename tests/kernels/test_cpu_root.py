@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from photon_gpu.kernels.cpu_root import forward_root
 
 ONE = np.float32(1)

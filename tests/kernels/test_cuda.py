@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from photon_gpu.kernels import reference
 
+from photon_gpu.kernels import reference
 from tests.support import cupy_standin as standin
 from tests.support.cuda_on_cpu import HostLaunchError, HostModule, host_module
 from tests.support.kernel_device import Device, equal
@@ -378,6 +378,7 @@ def test_what_cannot_be_launched_is_refused(device: Device) -> None:
 def test_an_array_of_another_device_is_refused() -> None:
     with standin.installed(0, devices=2):
         import cupy
+
         from photon_gpu.kernels import cuda
 
         codes = cupy.asarray(np.zeros((4, 6), np.uint8))

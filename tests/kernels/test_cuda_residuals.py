@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from photon_gpu.kernels import reference
 
+from photon_gpu.kernels import reference
 from tests.support.kernel_device import Device, equal
 from tests.support.kernel_vectors import (
     frames_with_levels,

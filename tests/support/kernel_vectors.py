@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from photon_gpu.kernels import reference
 
 from photon_gpu.engine.codec.predictors import mix
+from photon_gpu.kernels import reference
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 

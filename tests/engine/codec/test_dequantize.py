@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from photon_gpu.kernels.reference import phase
 
 from photon_gpu.engine.codec.dequantize import STABILIZED, pairs, render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError
+from photon_gpu.kernels.reference import phase
 
 NUMBA = get_backend("numba")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)

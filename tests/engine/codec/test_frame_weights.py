@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from photon_gpu.kernels import cpu
 
 from photon_gpu.engine.codec.frame_weights import fit_frames
 from photon_gpu.engine.codec.predictors import MIX, fit, mix, rates, within_limits
+from photon_gpu.kernels import cpu
 
 
 def scene(shape, seed=0):

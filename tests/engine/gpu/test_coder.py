@@ -530,9 +530,9 @@ def test_the_benchmark_calls_every_kernel_as_it_is_called(
 ) -> None:
     """What it times cannot be timed here; that it runs can be seen."""
     import cupy
-    from photon_gpu.kernels import cuda_launch
 
     from benchmarks import gpu
+    from photon_gpu.kernels import cuda_launch
     from tests.support.cuda_on_cpu import host_module
 
     monkeypatch.setattr(gpu, "milliseconds", lambda _, work: (work(), 1.0)[1])

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from photon_gpu.kernels import reference
 
 import photon_gpu as pg
+from photon_gpu.kernels import reference
 from tests.support.gpu_movies import (
     ALIGNED_BANDS,
     NOISE,

@@ -13,8 +13,8 @@ import sys
 from typing import Any
 
 import numpy as np
-from photon_gpu.kernels import reference
 
+from photon_gpu.kernels import reference
 from tests.support import cupy_standin as standin
 from tests.support.cuda_on_cpu import host_module
 from tests.support.kernel_vectors import (
@@ -162,6 +162,7 @@ def main(brief: bool) -> int:
     """Run, and say what ran."""
     with standin.installed(4) as machine:
         import cupy
+
         from photon_gpu.kernels import cuda, cuda_launch
 
         run_all(cupy, cuda, brief)
