@@ -15,6 +15,9 @@ MOST_ARGUMENTS = 8
 MOST_MODULES = 14
 """More files than that in one folder, and a newcomer no longer sees what it is about."""
 
+LISTS = [ROOT / "photon_gpu" / "cli" / "commands"]
+"""Folders of one module each for things of one kind; these may grow."""
+
 # From the bottom up. A module imports from its own layer's folder and from the layers below;
 # folders that share a line are peers and do not import each other.
 LAYERS = [
@@ -121,7 +124,7 @@ def test_no_module_imports_itself_through_others():
 
 def test_no_folder_is_crowded():
     folders = {path.parent for path in MODULES + KERNELS}
-    for folder in folders:
+    for folder in folders - set(LISTS):
         count = sum(path.name not in ("__init__.py", "__main__.py") for path in folder.glob("*.py"))
         assert count <= MOST_MODULES, f"{folder.relative_to(ROOT)} holds {count} modules"
 

@@ -73,7 +73,7 @@ _FILE_TYPES = (
         remote=True,
     ),
 )
-_ZARR = _FILE_TYPES[-1]
+_ZARR = next(file_type for file_type in _FILE_TYPES if file_type.name == "Zarr")
 _ZARR_METADATA = (".zarray", ".zgroup", "zarr.json")
 
 

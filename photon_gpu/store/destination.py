@@ -14,7 +14,7 @@ from photon_gpu.settings import flag
 from photon_gpu.store.storage import Storage, without_credentials
 
 # Names that say to everybody that a place is one file.
-_FILES = (".tif", ".tiff", ".btf", ".npy", ".npz", ".h5", ".hdf5", ".nwb")
+_FILES = (".tif", ".tiff", ".btf", ".tf8", ".npy", ".npz", ".h5", ".hdf5", ".hdf", ".he5", ".nwb")
 
 
 def destination(

@@ -414,8 +414,10 @@ def _predict(
     elif name == "spatial":
         for t in range(frames):
             kernels.predict_full(codes[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
-    else:
+    elif name in ("full", "moving"):
         kernels.predict_full(codes, weights, steps, state, out)
+    else:
+        raise InvalidInputError(f"predictor {name!r} has no kernel here")
 
 
 def restore(
@@ -437,8 +439,10 @@ def restore(
     elif name == "spatial":
         for t in range(frames):
             kernels.restore_full(body[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
-    else:
+    elif name in ("full", "moving"):
         kernels.restore_full(body, weights, steps, state, out)
+    else:
+        raise InvalidInputError(f"predictor {name!r} has no kernel here")
 
 
 def restore_sorted(
