@@ -40,7 +40,8 @@ def to_dask(movie: Readable, what: str = "counts") -> Any:
     Examples
     --------
     >>> import numpy as np, photon_gpu as pg
-    >>> _ = pg.encode(np.ones((30, 8, 8), "uint16"), "memory://to_dask.zarr", chunk_frames=10, overwrite=True)
+    >>> options = {"noise": pg.NoiseModel(), "chunk_frames": 10, "overwrite": True}
+    >>> _ = pg.encode(np.ones((30, 8, 8), "uint16"), "memory://to_dask.zarr", **options)
     >>> array = pg.open("memory://to_dask.zarr").to_dask()
     >>> array.chunks[0], array.dtype, int(array[7:23].max().compute())
     ((10, 10, 10), dtype('uint16'), 1)
@@ -79,7 +80,8 @@ def to_xarray(movie: Readable, what: str = "counts") -> Any:
     Examples
     --------
     >>> import numpy as np, photon_gpu as pg
-    >>> _ = pg.encode(np.ones((30, 8, 8), "uint16"), "memory://to_xarray.zarr", overwrite=True)
+    >>> options = {"noise": pg.NoiseModel(), "overwrite": True}
+    >>> _ = pg.encode(np.ones((30, 8, 8), "uint16"), "memory://to_xarray.zarr", **options)
     >>> lazy = pg.open("memory://to_xarray.zarr").to_xarray()
     >>> lazy.dims, lazy.attrs["units"], float(lazy.sel(t=3).mean())
     (('t', 'y', 'x'), 'ADU', 1.0)

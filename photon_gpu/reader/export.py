@@ -153,7 +153,7 @@ def export(
     --------
     >>> import numpy as np, photon_gpu as pg, tempfile, pathlib
     >>> counts = np.random.default_rng(1).poisson(30.0, (20, 8, 8)).astype("uint16")
-    >>> report = pg.encode(counts, "memory://exported.zarr", overwrite=True)
+    >>> report = pg.encode(counts, "memory://exported.zarr", noise=pg.NoiseModel(), overwrite=True)
     >>> out = pathlib.Path(tempfile.mkdtemp()) / "part.npy"
     >>> export(pg.open("memory://exported.zarr"), out, frames=(5, 8)).shape, np.load(out).dtype
     ((3, 8, 8), dtype('uint16'))

@@ -19,7 +19,8 @@ class FollowedMovie(Movie):
     Examples
     --------
     >>> import numpy as np, photon_gpu as pg
-    >>> live = pg.LiveWriter("memory://follow.zarr", frame_shape=(8, 8), dtype="uint16", chunk_frames=10)
+    >>> options = {"dtype": "uint16", "chunk_frames": 10, "noise": pg.NoiseModel()}
+    >>> live = pg.LiveWriter("memory://follow.zarr", frame_shape=(8, 8), **options)
     >>> _ = live.append(np.ones((10, 8, 8), "uint16"))
     >>> import time
     >>> while not live.acknowledged:

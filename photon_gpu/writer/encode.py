@@ -145,7 +145,8 @@ def encode(
     --------
     >>> import numpy as np, photon_gpu as pg
     >>> counts = np.random.default_rng(1).poisson(30.0, (20, 32, 32)).astype("uint16")
-    >>> report = pg.encode(counts, "memory://doc.zarr", layout="compact", overwrite=True)
+    >>> options = {"noise": pg.NoiseModel(), "layout": "compact", "overwrite": True}
+    >>> report = pg.encode(counts, "memory://doc.zarr", **options)
     >>> movie = pg.open("memory://doc.zarr")
     >>> bool(abs(movie[3] - pg.anscombe(counts[3])).max() <= 0.25)
     True

@@ -23,11 +23,12 @@ def plot_profile(profile: Profile) -> Figure:
 
     Examples
     --------
-    >>> import numpy as np
+    >>> import numpy as np, photon_gpu as pg
     >>> from photon_gpu.tools.profiling.profile import profile
     >>> counts = np.random.default_rng(0).poisson(20.0, (10, 32, 32)).astype("uint16")
-    >>> found = profile(counts, layouts=["compact"], presets=["fast"], cores=[1], seconds=0.05)
-    >>> len(plot_profile(found).axes)
+    >>> options = {"layouts": ["compact"], "presets": ["fast"], "cores": [1], "seconds": 0.05}
+    >>> result = profile(counts, noise=pg.NoiseModel(), **options)
+    >>> len(plot_profile(result).axes)
     2
     """
     from matplotlib.figure import Figure
