@@ -82,7 +82,7 @@ def test_a_disk_that_fails_at_any_call_of_a_collection(dj, schema, store):
 DYING = """
     from tests.support.old_locks import old_locks, watched
     from tests.support.faulty_disk import Killing
-    pg.encode(A, "memory://warm.zarr")
+    pg.encode(A, "memory://warm.zarr", noise=pg.NoiseModel())
     for at in range(1, 200):
         prepare(at)
         child = os.fork()

@@ -155,7 +155,7 @@ def test_two_processes_inserting_one_key(dj, database, schema, store, tmp_path, 
     table = declare(schema, RECORDING)
     start = tmp_path / "start"
     code = textwrap.dedent(table_code(schema)) + textwrap.dedent(f"""
-        pg.encode(A, "memory://warm.zarr")
+        pg.encode(A, "memory://warm.zarr", noise=pg.NoiseModel())
         print("ready", flush=True)
         while not os.path.exists({str(start)!r}):
             time.sleep(0.001)

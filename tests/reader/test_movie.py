@@ -237,7 +237,7 @@ def test_without_a_manifest_a_compact_chunk_knows_its_place(tmp_path, key):
     chunks = [(ours / f"{number}.0.0").read_bytes() for number in range(2)]
     (ours / "0.0.0").write_bytes(chunks[1])
     for read in (pg.open(ours), pg.open(ours).counts):
-        with pytest.raises(CorruptDataError, match="frames 0 to 9.*number 0 and was written as number 1"):
+        with pytest.raises(CorruptDataError, match="frames 0 to 9.*chunk 0 was written as number 1"):
             read[key]
     (ours / "0.0.0").write_bytes((theirs / "0.0.0").read_bytes())
     ids = [pg.open(place).attrs["photon_movie_id"] for place in (ours, theirs)]

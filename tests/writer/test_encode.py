@@ -625,6 +625,7 @@ def test_while_one_chunk_is_written_the_next_is_encoded_however_small_the_budget
     assert pg.verify(tmp_path / "m", deep=True).ok
 
 
+@pytest.mark.filterwarnings("ignore::photon_gpu.errors.FidelityWarning")
 @pytest.mark.parametrize(("flying", "check", "most"), [(1, False, 1), (3, False, 2), (1, True, 0)])
 def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying, check, most):
     """Behind a single chunk only the next one is read; a checked chunk is kept until checked."""

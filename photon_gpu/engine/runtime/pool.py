@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from photon_gpu.engine.runtime.stopwatch import Map
 from photon_gpu.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _KEPT = 256  # most idle threads that are kept per pool name
 _POLL = 0.1  # seconds
@@ -289,6 +289,8 @@ def copy_array(target: NDArray, source: NDArray) -> None:
 
     One thread alone does not use all of the memory's bandwidth.
     """
+    import numpy as np  # here, for the command line imports this module and no NumPy to show its help
+
     if target.shape != source.shape:
         raise ValueError(f"shapes {source.shape} and {target.shape} differ")
     threads = min(_COPY_THREADS, worker_count(None), len(target))
