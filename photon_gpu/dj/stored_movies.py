@@ -141,7 +141,10 @@ def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
             manifest.unpack(storage.read(manifest.NAME), storage.url)
         except PhotonError as error:
             return [], f"its manifest, which says which files are its own, cannot be read: {error}"
-    half_deleted = any(name.startswith(LOCK) for name in names)
+    locks = {name for name in names if name.startswith(LOCK)}
+    if names == locks:  # a collection died after the last file of the movie, and before its own lock
+        return [], ""
+    half_deleted = bool(locks)
     partial = {name for name in names if is_partial(name)}
     own = own_names(storage, names - partial, unfinished=half_deleted)
     if not own:
