@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from photon_gpu.engine.codec.backend import Backend
@@ -11,6 +10,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
+from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError
@@ -83,7 +83,7 @@ class Tuned:
     chunk: tuple[int, ...]
     stored: Stored = field(default_factory=Stored)
 
-    @cached_property
+    @lazy_property
     def plan(self) -> dict[str, Any]:
         """What an encode that goes on must find the same; frames are read for it."""
         return plan_of(self.movie, self.layout, self.chunk)

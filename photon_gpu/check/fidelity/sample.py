@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.settings import Progress
@@ -57,7 +57,7 @@ class Block:
     residual: NDArray[np.float32]
     noise: NoiseModel
 
-    @cached_property
+    @lazy_property
     def light(self) -> NDArray[np.float32]:
         """Mean of a pixel's neighbours in time and space without the pixel itself, ADU.
 
@@ -65,14 +65,14 @@ class Block:
         """
         return neighbours(self.raw)
 
-    @cached_property
+    @lazy_property
     def sigma(self) -> NDArray[np.float32]:
         """Noise of the model at ``light``, ADU."""
         model = self.noise
         above = np.maximum(self.light - np.float32(model.offset), _LEAST_PHOTONS * model.gain)
         return np.sqrt(np.float32(model.gain) * above + np.float32(model.variance))
 
-    @cached_property
+    @lazy_property
     def error(self) -> NDArray[np.float32]:
         """Decoded minus raw value, in sigma."""
         return difference(self.counts, self.raw) / self.sigma
