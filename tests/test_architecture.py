@@ -29,6 +29,7 @@ LAYERS = [
     ["engine.gpu"],
     ["engine.layouts"],
     ["engine"],
+    ["recording"],
     ["settings"],
     ["indexing"],
     ["plugins", "store", "sources"],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.recording import NOTHING, Recording
 
 
 class Source(ABC):
@@ -28,6 +29,8 @@ class Source(ABC):
         Number of the GPU that holds the frames; None for host memory.
     lost : tuple of (int, int)
         Ranges ``(first, end)`` of frames that are missing, wholly or in part, and are read as zeros.
+    recording : Recording
+        What the source says besides pixels.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Source(ABC):
     dtype: np.dtype
     device: int | None = None
     lost: tuple[tuple[int, int], ...] = ()
+    recording: Recording = NOTHING
 
     @abstractmethod
     def read(self, start: int, stop: int) -> NDArray[Any]:

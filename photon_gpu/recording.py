@@ -1,0 +1,221 @@
+"""What a source says about its recording besides pixels: axes, names, units, times, its own metadata."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import InvalidInputError
+
+AXES = "tczyxs"
+"""Letters of axes: time, channel, plane, row, column, and strip or region of interest."""
+
+_MOST_NAME = 1000  # characters of the name of a document
+_MICROMETERS = frozenset(["um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometers"])
+_MICROMETERS_NAME = "\u00b5m"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A part of a source's metadata, verbatim.
+
+    Attributes
+    ----------
+    name : str
+        Where it was in the source, as in ``"ImageDescription"`` or ``"acquisition/series.attrs.json"``.
+    media_type : str
+        As in ``"text/plain"``, ``"application/json"``.
+    data : bytes
+
+    Examples
+    --------
+    >>> Document(name="Software", media_type="text/plain", data=b"SI").text
+    'SI'
+    """
+
+    name: str
+    media_type: str
+    data: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for what, value in (("name", self.name), ("media_type", self.media_type)):
+            if not isinstance(value, str) or not 0 < len(value) <= _MOST_NAME or not value.isprintable():
+                raise InvalidInputError(
+                    f"{what} of a document is {str(value)[:60]!r}; printable text of 1 to {_MOST_NAME} "
+                    "characters is needed"
+                )
+        if not isinstance(self.data, bytes):
+            raise InvalidInputError(f"document {self.name}: data is {type(self.data).__name__}, not bytes")
+
+    @property
+    def text(self) -> str:
+        """The data as UTF-8; a byte that is not UTF-8 is a lone surrogate."""
+        return self.data.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recording:
+    """What is known of a recording besides its pixels. Nothing is known by default.
+
+    Attributes
+    ----------
+    axes : str or None
+        One letter of ``t c z y x s`` per dimension of the source's shape, as in ``"tcyx"``.
+    channel_names : tuple of str
+    pixel_size : dict of str to (float, str)
+        Size of a pixel along an axis, and its unit: ``{"y": (0.5, "µm"), "x": (0.5, "µm")}``. All names of
+        the micrometer become ``"µm"``.
+    frame_rate : float or None
+        Steps of the first axis per second, in Hz.
+    timestamps : array of float64 or None
+        Seconds, one per step of the first axis; NaN where a frame has none.
+    rois : tuple of dict
+        Regions of interest of a frame, as JSON.
+    documents : tuple of Document
+        The source's metadata, verbatim. Names are unique.
+    not_kept : tuple of str
+        What the source holds and this object does not, in words.
+
+    Raises
+    ------
+    InvalidInputError
+        A field is not as described.
+
+    Examples
+    --------
+    >>> recording = Recording(axes="tyx", pixel_size={"x": (0.5, "micron")}, frame_rate=30)
+    >>> recording.pixel_size, recording.frame_rate
+    ({'x': (0.5, 'µm')}, 30.0)
+    >>> Recording.from_dict(recording.to_dict()).axes, Recording().to_dict()
+    ('tyx', {})
+    """
+
+    axes: str | None = None
+    channel_names: tuple[str, ...] = ()
+    pixel_size: dict[str, tuple[float, str]] = field(default_factory=dict)
+    frame_rate: float | None = None
+    timestamps: NDArray[np.float64] | None = None
+    rois: tuple[dict[str, Any], ...] = ()
+    documents: tuple[Document, ...] = ()
+    not_kept: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.axes is not None:
+            _check_axes(self.axes)
+        for name in ("channel_names", "rois", "documents", "not_kept"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        _check_all("channel_names", self.channel_names, str)
+        _check_all("not_kept", self.not_kept, str)
+        _check_all("rois", self.rois, dict)
+        _check_all("documents", self.documents, Document)
+        sizes = {axis: _size(axis, value) for axis, value in dict(self.pixel_size).items()}
+        object.__setattr__(self, "pixel_size", sizes)
+        if self.frame_rate is not None:
+            object.__setattr__(self, "frame_rate", _positive("frame_rate", self.frame_rate))
+        if self.timestamps is not None:
+            object.__setattr__(self, "timestamps", _times(self.timestamps))
+        names = [document.name for document in self.documents]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InvalidInputError(f"two documents are named {twice!r}; names are unique")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known."""
+        return not self.to_dict() and self.timestamps is None and not self.documents
+
+    def document(self, name: str) -> Document | None:
+        """The document of this name, or None."""
+        return next((document for document in self.documents if document.name == name), None)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, checked anew."""
+        return replace(self, **changes)
+
+    def check_shape(self, shape: tuple[int, ...], name: str) -> None:
+        """InvalidInputError unless axes, timestamps and channel names fit a movie of this shape."""
+        if self.axes is not None and len(self.axes) != len(shape):
+            raise InvalidInputError(
+                f"{name}: axes {self.axes!r} name {len(self.axes)} dimensions; the movie has {len(shape)}: "
+                f"{shape}"
+            )
+        if self.timestamps is not None and len(self.timestamps) != shape[0]:
+            raise InvalidInputError(
+                f"{name}: {len(self.timestamps)} timestamps for {shape[0]} frames; give one for each frame"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is known, as JSON, without timestamps and documents; unknown fields are left out."""
+        known: dict[str, Any] = {
+            "axes": self.axes,
+            "channel_names": list(self.channel_names),
+            "pixel_size": {axis: list(size) for axis, size in self.pixel_size.items()},
+            "frame_rate": self.frame_rate,
+            "rois": list(self.rois),
+            "not_kept": list(self.not_kept),
+        }
+        return {name: value for name, value in known.items() if value not in (None, [], {})}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of :meth:`to_dict`. Keys of later versions are ignored."""
+        if not isinstance(data, Mapping):
+            raise InvalidInputError(f"a recording is a dictionary, not {type(data).__name__}")
+        names = {one.name for one in fields(cls)} - {"timestamps", "documents"}
+        try:
+            return cls(**{name: value for name, value in data.items() if name in names})
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(f"the description of a recording cannot be read: {error}") from error
+
+
+def _check_axes(axes: object) -> None:
+    if not isinstance(axes, str) or not axes or set(axes) - set(AXES) or len(set(axes)) < len(axes):
+        raise InvalidInputError(
+            f"axes are {str(axes)[:60]!r}; letters of {AXES!r} are needed, one per dimension and each once"
+        )
+
+
+def _check_all(what: str, values: tuple[Any, ...], kind: type) -> None:
+    if any(not isinstance(value, kind) for value in values):
+        raise InvalidInputError(f"{what} are {str(values)[:60]}; each must be a {kind.__name__}")
+
+
+def _size(axis: object, value: Any) -> tuple[float, str]:
+    if not isinstance(axis, str) or axis not in tuple(AXES):
+        raise InvalidInputError(f"pixel_size of {str(axis)[:60]!r}; axes are letters of {AXES!r}")
+    try:
+        size, unit = value
+    except (TypeError, ValueError):
+        size, unit = value, None
+    if not isinstance(unit, str):
+        raise InvalidInputError(f"pixel_size of {axis!r} is {str(value)[:60]}; (number, unit) is needed")
+    unit = _MICROMETERS_NAME if unit.strip().lower() in _MICROMETERS else unit
+    return _positive(f"pixel_size of {axis!r}", size), unit
+
+
+def _positive(what: str, value: Any) -> float:
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or value <= 0:
+        raise InvalidInputError(f"{what} is {str(value)[:60]}; a number above 0 is needed")
+    return float(value)
+
+
+def _times(values: Any) -> NDArray[np.float64]:
+    try:
+        times = np.array(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"timestamps are not numbers: {error}") from error
+    if times.ndim != 1 or np.isinf(times).any():
+        raise InvalidInputError(
+            f"timestamps are an array of shape {times.shape}; one number of seconds per frame is needed"
+        )
+    times.flags.writeable = False
+    return times
+
+
+NOTHING = Recording()
+"""The recording of a source that says nothing besides pixels."""
