@@ -58,7 +58,7 @@ _FILE_TYPES = (
     _FileType(
         name="HDF5",
         suffixes=(".h5", ".hdf5", ".hdf", ".he5", ".nwb"),
-        module="photon_gpu.sources.hdf5",
+        module="photon_gpu.sources.hdf5.reader",
         opener="open_hdf5",
         options=("dataset", "missing"),
         inner="dataset",
@@ -182,7 +182,7 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
     if zarr is not None and isinstance(obj, zarr.Array):
         return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj, **options))
     if h5py is not None and isinstance(obj, h5py.Dataset):
-        return _as_source(import_module("photon_gpu.sources.hdf5").Hdf5Source(obj, **options))
+        return _as_source(import_module("photon_gpu.sources.hdf5.reader").Hdf5Source(obj, **options))
     if all(hasattr(obj, name) for name in ("shape", "dtype", "__getitem__")) and _is_numpy_dtype(obj.dtype):
         return SliceableSource(obj)
     if hasattr(obj, "__array__") or hasattr(obj, "__array_interface__") or isinstance(obj, memoryview):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.check import choose_movie, list_arrays
-from photon_gpu.sources.hdf5_gaps import find_gaps
+from photon_gpu.sources.hdf5.gaps import find_gaps
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.sliceable import SliceableSource
 

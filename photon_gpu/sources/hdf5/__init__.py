@@ -1,0 +1,1 @@
+"""Source of movies in HDF5 and NWB files."""
