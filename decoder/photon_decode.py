@@ -218,7 +218,8 @@ class Model:
             point = (low + high) / 2
             if (code + self.shift(phase)) * self.step >= self.dark and (not self.info or high > low):
                 point -= self.gain * self.step**2 / 12
-            bins.append((min(max(point, low), high), low, high))
+            point = min(max(point, low), high if self.info else math.nextafter(high, low))
+            bins.append((self.within(point, low, high), low, high))
         return bins
 
     def code(self, value):
@@ -229,6 +230,15 @@ class Model:
         while self.threshold(code + 1, 0) <= value:
             code += 1
         return code
+
+    def within(self, point, low, high):
+        """A point as a number of the dtype; the nearest may lie outside ``low <= number < high``."""
+        if self.info:
+            return point
+        near = self.dtype.type(point)
+        if float(near) < low:
+            return np.nextafter(near, self.dtype.type(np.inf))
+        return np.nextafter(near, self.dtype.type(-np.inf)) if float(near) >= high else near
 
     def counts(self, codes, phases):
         """Counts of codes: the point of each bin; whole numbers are dithered by the phase of the sample."""

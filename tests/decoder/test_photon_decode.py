@@ -172,3 +172,18 @@ def test_runs_as_a_command_where_photon_gpu_is_not_installed(tmp_path):
         [sys.executable, "-c", code, str(store), "out.npy"], cwd=tmp_path, check=True, capture_output=True
     )
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), np.load(store.parent / "counts.npy"))
+
+
+def test_float32_points_stay_within_bins_narrower_than_float32(tmp_path):
+    movie = 1e6 + np.random.default_rng(1).normal(0, 4, (2, 9, 11)).astype("float32")
+    noise = pg.NoiseModel(gain=1e-6, offset=1e6, variance=0.49)
+    pg.encode(
+        movie.astype("float32"),
+        tmp_path / "m",
+        noise=noise,
+        step=0.1,
+        layout="compact",
+        check=False,
+        trust_noise=True,
+    )
+    equals_product(tmp_path / "m")
