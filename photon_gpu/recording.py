@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
 
-AXES = "tczyxs"
-"""Letters of axes: time, channel, plane, row, column, and strip or region of interest."""
+AXES = "tczyxsp"
+"""Letters of axes: time, channel, plane, row, column, strip or region of interest, and position."""
 
 _MOST_NAME = 1000  # characters of the name of a document
 _MICROMETERS = frozenset(["um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometers"])
@@ -65,7 +65,7 @@ class Recording:
     Attributes
     ----------
     axes : str or None
-        One letter of ``t c z y x s`` per dimension of the source's shape, as in ``"tcyx"``.
+        One letter of ``t c z y x s p`` per dimension of the source's shape, as in ``"tcyx"``.
     channel_names : tuple of str
     pixel_size : dict of str to (float, str)
         Size of a pixel along an axis, and its unit: ``{"y": (0.5, "µm"), "x": (0.5, "µm")}``. All names of

@@ -59,6 +59,13 @@ class ArraySource(Source):
             raise InvalidInputError(f"{self.name}: the source is closed")
         return np.ascontiguousarray(array[start:stop], dtype=self.dtype)
 
+    def arranged(self, order: tuple[int, ...]) -> ArraySource:
+        """See the base class; nothing is copied."""
+        assert self._array is not None
+        other = ArraySource(self._array.transpose(order), name=self.name)
+        other.recording = self.recording
+        return other
+
     def close(self) -> None:
         """Release the array, and the file of a memory map."""
         self._array = None

@@ -29,6 +29,9 @@ class Source(ABC):
         Number of the GPU that holds the frames; None for host memory.
     lost : tuple of (int, int)
         Ranges ``(first, end)`` of frames that are missing, wholly or in part, and are read as zeros.
+    stored_axes : str or None
+        Names of the dimensions as they are stored, where a file gives them and :func:`open_source` is yet to
+        put them in the order of a movie.
     recording : Recording
         What the source says besides pixels.
     """
@@ -38,6 +41,7 @@ class Source(ABC):
     dtype: np.dtype
     device: int | None = None
     lost: tuple[tuple[int, int], ...] = ()
+    stored_axes: str | None = None
     recording: Recording = NOTHING
 
     @abstractmethod
@@ -47,6 +51,13 @@ class Source(ABC):
         ``0 <= start < stop <= shape[0]``. The array may be a view of the source's memory, so callers must not
         write to it. Several threads may call this at once.
         """
+
+    def arranged(self, order: tuple[int, ...]) -> Source:
+        """Put the dimensions of this source in another order; InvalidInputError if it cannot be read so."""
+        raise InvalidInputError(
+            f"{self.name[-60:]}: its dimensions cannot be read in another order than they are stored; "
+            "open it, and pass the array"
+        )
 
     def note(self, chunk_frames: int) -> str | None:
         """Remark for a report on how the frames fit chunks of ``chunk_frames``; None if there is none."""

@@ -75,6 +75,12 @@ class DaskSource(Source):
                 del self._cut[number]
         return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts), dtype=self.dtype)
 
+    def arranged(self, order: tuple[int, ...]) -> DaskSource:
+        """See the base class; the array is transposed lazily."""
+        other = DaskSource(self.array.transpose(order), name=self.name)
+        other.recording = self.recording
+        return other
+
     def close(self) -> None:
         """Release the array and kept blocks."""
         with self._lock:

@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Unpack
 
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
+from photon_gpu.sources.select.axes import letters
+from photon_gpu.sources.select.options import SELECTION, SourceOptions, split_options
+from photon_gpu.sources.select.selected import selected
 
 __all__ = ["Source", "check_movie", "open_source"]
 
@@ -37,7 +40,7 @@ _FILE_TYPES = (
         suffixes=(".tif", ".tiff", ".btf", ".tf8"),
         module="photon_gpu.sources.tiff.reader",
         opener="TiffSource",
-        options=("series", "as_pages", "missing"),
+        options=("series", "as_pages", "flyback", "volumes", "missing"),
     ),
     _FileType(
         name="NumPy",
@@ -77,7 +80,7 @@ _ZARR = next(file_type for file_type in _FILE_TYPES if file_type.name == "Zarr")
 _ZARR_METADATA = (".zarray", ".zgroup", "zarr.json")
 
 
-def open_source(obj: Any, **options: Any) -> Source:
+def open_source(obj: Any, **options: Unpack[SourceOptions]) -> Source:
     """Open a movie ``(T, ..., H, W)``: a file, a URL or an array.
 
     Parameters
@@ -92,9 +95,13 @@ def open_source(obj: Any, **options: Any) -> Source:
         - an object with ``shape``, ``dtype`` and slices over frames (``movie.counts``, h5py, zarr, xarray),
           which is never loaded as a whole;
         - a dask array (also within xarray), which is computed block by block;
-        - a :class:`Source`, which is returned unchanged.
+        - a :class:`Source`, which is returned unchanged where nothing is selected.
     **options
-        For TIFF ``series`` and ``as_pages``, for ``.npz`` ``key``, for HDF5
+        For all: ``axes`` (names of the dimensions as they are stored, such as ``"tczyx"``), ``channels`` and
+        ``planes`` (how many of them alternate from frame to frame, channels fastest), ``channel``, ``plane``,
+        ``position`` (take only this one: a number from 0, or a channel's name) and ``frames`` (``"A:B"``:
+        take these, counted after ``channels`` and ``planes``).
+        For TIFF ``series``, ``as_pages``, ``flyback`` and ``volumes``, for ``.npz`` ``key``, for HDF5
         ``dataset``, for Zarr ``path``; ``storage_options`` for URLs.
         For TIFF, HDF5 and Zarr, also for open datasets and arrays, ``missing``: what to do if frames are
         missing, wholly or in part. ``"error"`` (default): raise an error. ``"zero"``: read zeros, and list
@@ -122,8 +129,21 @@ def open_source(obj: Any, **options: Any) -> Source:
     >>> with open_source(np.zeros((5, 2, 2), "uint16")) as movie:
     ...     movie.shape, movie.read(0, 2).shape
     ((5, 2, 2), (2, 2, 2))
+    >>> open_source(np.zeros((6, 4, 4), "uint16"), channels=2, channel=0, frames="0:2").shape
+    (2, 4, 4)
     """
-    options = {name: value for name, value in options.items() if value is not None}
+    selection, own = split_options({**options})
+    source = _opened(obj, own)
+    try:
+        return selected(source, owned=source is not obj, **selection)
+    except BaseException:
+        if source is not obj:
+            source.close()
+        raise
+
+
+def _opened(obj: Any, options: dict[str, Any]) -> Source:
+    """Open a movie as it is stored."""
     if isinstance(obj, str | os.PathLike):
         return _open_location(os.fspath(obj), options)
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
@@ -132,8 +152,8 @@ def open_source(obj: Any, **options: Any) -> Source:
     )
     if options.keys() - ({"missing"} if opened else set()):
         raise InvalidInputError(
-            f"options {sorted(options)} are not allowed: a {type(obj).__name__} takes "
-            f"{'only missing' if opened else 'none'}; paths and URLs take options"
+            f"options {sorted(options)} are not allowed: beside {', '.join(SELECTION)} a "
+            f"{type(obj).__name__} takes {'only missing' if opened else 'none'}; paths and URLs take more"
         )
     if isinstance(obj, Source):
         return obj
@@ -178,19 +198,26 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
             source = import_module("photon_gpu.sources.dask").DaskSource(
                 array, name=getattr(obj, "name", None)
             )
-            return _as_source(source)
+            return _labelled(_as_source(source), obj)
     if zarr is not None and isinstance(obj, zarr.Array):
         return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj, **options))
     if h5py is not None and isinstance(obj, h5py.Dataset):
         return _as_source(import_module("photon_gpu.sources.hdf5.reader").Hdf5Source(obj, **options))
     if all(hasattr(obj, name) for name in ("shape", "dtype", "__getitem__")) and _is_numpy_dtype(obj.dtype):
-        return SliceableSource(obj)
+        return _labelled(SliceableSource(obj), obj)
     if hasattr(obj, "__array__") or hasattr(obj, "__array_interface__") or isinstance(obj, memoryview):
         return ArraySource(obj, name=type(obj).__name__)
     raise UnsupportedTypeError(
         f"a {type(obj).__name__} arrived; a movie is an array, an object with shape, dtype and "
         f"slices over frames, a Source, or a path: {_understood()}"
     )
+
+
+def _labelled(source: Source, obj: Any) -> Source:
+    """The source of an xarray, whose dimensions have names."""
+    dims = getattr(obj, "dims", None)
+    source.stored_axes = letters(dims) if isinstance(dims, tuple) else None
+    return source
 
 
 def _is_numpy_dtype(dtype: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.errors import InvalidInputError
+from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 
@@ -62,10 +62,68 @@ class SliceableSource(Source):
             )
         return np.ascontiguousarray(frames, dtype=self.dtype)
 
+    def arranged(self, order: tuple[int, ...]) -> Source:
+        """See the base class. Frames along another dimension are sliced along it."""
+        if self.lost and order[0]:
+            raise InvalidInputError(
+                f"{self.name}: parts of it are missing, and its frames run along dimension {order[0]}; "
+                f"complete "
+                "the file, or take missing='fill'"
+            )
+        return Transposed(self, order)
+
     def close(self) -> None:
         """Release the object without closing it, since it was not opened here."""
         with self._lock:
             self._movie = None
 
+    def sliced(self, axis: int, start: int, stop: int) -> NDArray[Any]:
+        """Slice the object along any of its dimensions."""
+        with self._lock:
+            if self._movie is None:
+                raise InvalidInputError(f"{self.name}: the source is closed")
+            try:
+                return np.asarray(self._movie[(*[slice(None)] * axis, slice(start, stop))])
+            except Exception as error:
+                # Each format has its own exceptions.
+                raise CorruptDataError(
+                    f"{self.name}: frames {start}:{stop} cannot be read: {type(error).__name__}: {error}"
+                ) from error
+
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         return np.asarray(self._movie[start:stop])
+
+
+class Transposed(Source):
+    """A :class:`SliceableSource` with its dimensions in another order.
+
+    Parameters
+    ----------
+    source : SliceableSource
+        Closed with this one.
+    order : tuple of int
+        Dimensions of the source, those of the movie in turn.
+
+    Examples
+    --------
+    >>> columns = SliceableSource(np.arange(12, dtype="uint16").reshape(2, 2, 3))  # (y, x, t)
+    >>> Transposed(columns, (2, 0, 1)).read(1, 2).tolist()
+    [[[1, 4], [7, 10]]]
+    """
+
+    def __init__(self, source: SliceableSource, order: tuple[int, ...]) -> None:
+        self._source, self._order = source, order
+        self.name, self.dtype, self.lost = source.name, source.dtype, source.lost
+        self.shape = tuple(source.shape[number] for number in order)
+        self.recording = source.recording
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames ``start:stop``."""
+        self._check_frames(start, stop)
+        axis = self._order[0]
+        stored = self._source.read(start, stop) if axis == 0 else self._source.sliced(axis, start, stop)
+        return np.ascontiguousarray(stored.transpose(self._order), dtype=self.dtype)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()

@@ -8,11 +8,10 @@ an error, never a frame of zeros or a dropped frame.
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -21,11 +20,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.missing import ERROR
+from photon_gpu.sources.select.axes import frame_axis
 from photon_gpu.sources.tiff.chain import Page, read_chain
 from photon_gpu.sources.tiff.promised_frames import more_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
+from photon_gpu.sources.tiff.scanimage import DROP, KEEP, Header, interleaving
 
 _AS_PAGES = "pass as_pages=True to take every page as a frame, in file order"
 _ZERO = "missing='zero' reads zeros in place of missing pages and records their frames as lost"
@@ -50,6 +52,12 @@ class SegmentMap:
         Offset and length in bytes of each segment; 0 if the file has none.
     decode : callable
         ``decode(data, segment)``: the segment's pixels and their place in the page.
+    axes : str or None
+        Letters of the axes of ``pages``, as of :class:`photon_gpu.recording.Recording`; None if unknown.
+    recording : Recording
+        What the order of the pages tells of the recording.
+    note : str or None
+        Remark for reports.
     """
 
     keyframe: Any
@@ -59,19 +67,34 @@ class SegmentMap:
     offsets: NDArray[Any]
     counts: NDArray[Any]
     decode: Callable[..., Any]
+    axes: str | None = None
+    recording: Recording = NOTHING
+    note: str | None = None
 
 
 _Listed = tuple[str, Page] | None
 """File and page; None for a page that is missing."""
 
 
-def plan_movie(path: str, *, series: int | None, as_pages: bool, missing: str = ERROR) -> SegmentMap:
+def plan_movie(
+    path: str,
+    *,
+    series: int | None,
+    as_pages: bool,
+    missing: str = ERROR,
+    flyback: str | None = None,
+    volumes: bool = True,
+) -> SegmentMap:
     """Read the pages of a file, and compare them with the order that tifffile gives.
 
     Parameters
     ----------
     missing : {"error", "zero"}
         Whether pages that the metadata promise may be missing.
+    flyback : {"keep", "drop"}, optional
+        Whether the flyback frames of ScanImage volumes are planes of the movie (default), or left out.
+    volumes : bool
+        Whether the planes of ScanImage volumes form an axis, or are frames in turn.
 
     Raises
     ------
@@ -80,7 +103,9 @@ def plan_movie(path: str, *, series: int | None, as_pages: bool, missing: str = 
     InvalidInputError
         If the file is not a single movie.
     """
-    planner = _Planner(path, missing)
+    if flyback not in (None, KEEP, DROP):
+        raise InvalidInputError(f"flyback is {flyback!r}; allowed are {KEEP!r} and {DROP!r}")
+    planner = _Planner(path, missing, flyback == DROP, volumes)
     try:
         return planner.plan(series, as_pages)
     except BaseException:
@@ -89,8 +114,9 @@ def plan_movie(path: str, *, series: int | None, as_pages: bool, missing: str = 
 
 
 class _Planner:
-    def __init__(self, path: str, missing: str) -> None:
+    def __init__(self, path: str, missing: str, drop_flyback: bool, volumes: bool) -> None:
         self.path, self.missing = path, missing
+        self.drop_flyback, self.volumes = drop_flyback, volumes
         self.files: dict[str, RawFile] = {}
         self.chains: dict[str, list[Page]] = {}
 
@@ -112,7 +138,7 @@ class _Planner:
             with tifffile.TiffFile(self.path) as tif:
                 if as_pages:
                     self.refuse_hidden_pages(tif)
-                    return self.in_file_order(tif, (len(chain),))
+                    return self.in_file_order(tif, (len(chain),), "t")
                 if tif.is_scanimage and not tif.is_shaped:
                     return self.scanimage(tif)
                 return self.series(tif, series)
@@ -132,7 +158,7 @@ class _Planner:
                 f"{self.path}: as_pages takes each directory as a frame, and would lose frames: "
                 f"{more}. Leave it out"
             )
-        if scanimage and (channels := _channels(tif)) > 1:
+        if scanimage and (channels := Header.of(tif).channels()[0]) > 1:
             warnings.warn(
                 f"{self.path}: ScanImage saved {channels} channels, which as_pages takes for frames in turn",
                 PhotonWarning,
@@ -145,27 +171,61 @@ class _Planner:
             return "; read it with the program that wrote it, and pass the array"
         return f"; if the pages themselves are sound, {_AS_PAGES}"
 
-    def in_file_order(self, tif: Any, lead: tuple[int, ...]) -> SegmentMap:
+    def in_file_order(self, tif: Any, lead: tuple[int, ...], axes: str) -> SegmentMap:
         pages: list[_Listed] = [(self.path, page) for page in self.chain(self.path)]
         pages += [None] * (math.prod(lead) - len(pages))
-        return self.build(tif.pages.first, pages, np.arange(len(pages)).reshape(lead))
+        return self.build(tif.pages.first, pages, np.arange(len(pages)).reshape(lead), axes)
 
     def scanimage(self, tif: Any) -> SegmentMap:
-        """ScanImage: pages in the order of acquisition, channels innermost.
-
-        Its frame and slice counts are those requested, not those acquired, so only the number of channels is
-        taken from the metadata.
-        """
+        """ScanImage: pages in the order of acquisition, volumes of planes of channels."""
         number = len(self.chain(self.path))
-        channels = _channels(tif)
-        if number % channels and self.missing == ERROR:
+        order = interleaving(tif, number)
+        if not self.volumes:
+            order = replace(order, planes=1, flyback=0, repeats=1)
+        if number == 1 and order.per_volume == 1:
+            self.one_page(tif.pages.first)
+        if number % order.per_volume and self.missing == ERROR:
+            self.incomplete(order, number)
+        volumes = -(-number // order.per_volume)
+        stored = (volumes, order.planes, order.repeats, order.channels)
+        plan = self.in_file_order(tif, stored, "t")
+        # (volume, plane, repeat, channel): repeats of a plane follow each other in time.
+        pages = plan.pages.swapaxes(1, 2).reshape(-1, order.planes, order.channels)
+        note, names, not_kept = None, order.channel_names, ()
+        if order.flyback and self.drop_flyback:
+            pages = pages[:, : -order.flyback]
+            not_kept = (f"{order.flyback} flyback frames of each volume",)
+        elif order.flyback:
+            note = (
+                f"the last {order.flyback} of {order.planes} planes are flyback frames; flyback='drop' "
+                f"leaves "
+                "them out"
+            )
+        sizes, letters = pages.shape, "tzc"
+        keep = [0, *(axis for axis in (1, 2) if sizes[axis] > 1)]
+        height = tif.pages.first.shape[0]
+        said = Recording(channel_names=names, not_kept=not_kept, rois=Header.of(tif).rois(height))
+        return replace(
+            plan,
+            pages=pages.reshape([sizes[axis] for axis in keep]),
+            axes="".join(letters[axis] for axis in keep),
+            recording=said,
+            note=note,
+        )
+
+    def incomplete(self, order: Any, number: int) -> NoReturn:
+        if number % order.channels:
             raise CorruptDataError(
-                f"{self.path}: ScanImage saved {channels} channels, and {number} pages do not divide by "
+                f"{self.path}: ScanImage saved {order.channels} channels, and {number} pages do not "
+                f"divide by "
                 f"that; the last frame is incomplete. {_ZERO}"
             )
-        if number == 1 and channels == 1:
-            self.one_page(tif.pages.first)
-        return self.in_file_order(tif, (-(-number // channels), channels) if channels > 1 else (number,))
+        raise CorruptDataError(
+            f"{self.path[-60:]}: ScanImage saved volumes of {order.per_volume} pages ({order.planes} planes, "
+            f"{order.channels} channels), and {number} pages do not divide by that. volumes=False takes "
+            f"planes "
+            "for frames in turn; missing='zero' completes the last volume with zeros"
+        )
 
     def series(self, tif: Any, wanted: int | None) -> SegmentMap:
         found = tif.series
@@ -182,7 +242,7 @@ class _Planner:
             for one in found
         ):
             # Frames written one by one by tifffile: each calls itself a series.
-            return self.in_file_order(tif, (len(found),))
+            return self.in_file_order(tif, (len(found),), "t")
         advice = "" if more_pages(self.path) else f", or {_AS_PAGES}"
         raise InvalidInputError(
             f"{self.path}: the TIFF holds {len(found)} series: {_listed(found)}; choose one by "
@@ -215,7 +275,10 @@ class _Planner:
                 self.one_page(keyframe)
             self.mismatch(f"{axes} {series.shape} does not split into {number} pages {keyframe.shape}")
         order = np.arange(number).reshape(series.shape[:lead])
-        return self.build(keyframe, pages, np.moveaxis(order, frame_axis(axes[:lead]), 0))
+        names = lead_axes(axes[:lead])
+        first = frame_axis(names) if names else _time_axis(axes[:lead])
+        moved = None if names is None else names[first] + names[:first] + names[first + 1 :]
+        return self.build(keyframe, pages, np.moveaxis(order, first, 0), moved)
 
     def back_to_back(self, series: Any, number: int) -> list[_Listed]:
         """Pages that are contiguous; only some writers give each page its own directory."""
@@ -270,7 +333,7 @@ class _Planner:
                 f"{left[0]}){self.if_sound()}"
             )
 
-    def build(self, keyframe: Any, pages: list[_Listed], order: NDArray[Any]) -> SegmentMap:
+    def build(self, keyframe: Any, pages: list[_Listed], order: NDArray[Any], axes: str | None) -> SegmentMap:
         own = keyframe.parent.root is keyframe.parent
         form = (self.chain(self.path)[keyframe.index] if own else next(filter(None, pages))[1]).form
         segments = math.prod(keyframe.chunked)
@@ -306,6 +369,7 @@ class _Planner:
                 dtype=np.uint64,
             ),
             decode=_decoder(keyframe),
+            axes=axes,
         )
 
     def one_page(self, keyframe: Any) -> NoReturn:
@@ -332,43 +396,27 @@ def _decoder(keyframe: Any) -> Callable[..., Any]:
     return decode
 
 
-def frame_axis(axes: str) -> int:
-    """Index of the axis, among those that run over pages, that is taken as time.
+def lead_axes(axes: str) -> str | None:
+    """Letters of a recording's axes for those of tifffile that run over pages; None if one is unknown.
 
-    It is T if there is one, else the first axis that is not channels or samples (Z, or I and Q of unnamed
-    pages), else the first axis.
+    Pages of one unnamed axis (I, Q) are in the order of time. Samples of a pixel (S) are channels.
 
     Examples
     --------
-    >>> frame_axis("ZTC"), frame_axis("CZ"), frame_axis("I"), frame_axis("C")
-    (1, 1, 0, 0)
+    >>> lead_axes("TZC"), lead_axes("I"), lead_axes("PTZC"), lead_axes("TQ")
+    ('tzc', 't', 'ptzc', None)
     """
+    if axes in ("I", "Q"):
+        return "t"
+    names = "".join({"S": "c"}.get(axis, axis.lower()) for axis in axes)
+    return names if set(names) <= set("tzcp") and len(set(names)) == len(names) else None
+
+
+def _time_axis(axes: str) -> int:
+    """Index of the axis that is taken as time where one has a name that is not known."""
     if "T" in axes:
         return axes.index("T")
     return next((number for number, axis in enumerate(axes) if axis not in "CS"), 0)
-
-
-def scanimage_channels(text: str) -> int:
-    r"""Number of channels that ScanImage saved, from its header; 1 if it does not say.
-
-    Examples
-    --------
-    >>> scanimage_channels("SI.hChannels.channelSave = [1;2]")
-    2
-    >>> scanimage_channels("state.acq.savingChannel1=1\rstate.acq.savingChannel2=0")
-    1
-    """
-    listed = re.search(r"(?:hChannels\.channelSave|channelsSave)\s*=\s*(\[[^\]]*\]|\d+)", text)
-    if listed:
-        return max(len(re.findall(r"\d+", listed[1])), 1)
-    return max(len(re.findall(r"state\.acq\.savingChannel\d+\s*=\s*1\b", text)), 1)
-
-
-def _channels(tif: Any) -> int:
-    saved = (tif.scanimage_metadata or {}).get("FrameData", {}).get("SI.hChannels.channelSave")
-    if saved is not None:
-        return max(np.size(saved), 1)
-    return scanimage_channels(f"{tif.pages.first.software}\n{tif.pages.first.description}")
 
 
 def _difference(ours: Any, theirs: Any) -> str:

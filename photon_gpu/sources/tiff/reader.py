@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import tifffile
@@ -26,7 +28,7 @@ class TiffSource(Source):
 
     Axes that run over pages come first. The first of them is time: T if the file names it, else the first
     axis that is not channels (z of a z-stack, or unnamed pages in file order). Samples of a pixel (RGB) come
-    before H and W. ScanImage files are ``(T, H, W)`` or ``(T, C, H, W)`` in the order of acquisition.
+    before H and W. ScanImage files are ``(T, [Z,] [C,] H, W)``. ``recording.axes`` has their names.
 
     Parameters
     ----------
@@ -40,6 +42,10 @@ class TiffSource(Source):
     missing : {"error", "zero"}
         What to do if pages that the metadata promise are missing, or strips were never written (offset or
         length 0): raise an error, or read zeros and list the frames in ``lost``.
+    flyback : {"keep", "drop"}, optional
+        Whether the flyback frames of ScanImage volumes are their last planes (default), or are left out.
+    volumes : bool
+        Whether the planes of ScanImage volumes form an axis, or are frames in turn.
 
     Raises
     ------
@@ -67,11 +73,20 @@ class TiffSource(Source):
     """
 
     def __init__(
-        self, path: Any, *, series: int | None = None, as_pages: bool = False, missing: str = ERROR
+        self,
+        path: Any,
+        *,
+        series: int | None = None,
+        as_pages: bool = False,
+        missing: str = ERROR,
+        flyback: str | None = None,
+        volumes: bool = True,
     ) -> None:
         self.name = os.fspath(path)
         self._missing = check_missing(missing)
-        self._plan = plan_movie(self.name, series=series, as_pages=as_pages, missing=missing)
+        self._plan = plan_movie(
+            self.name, series=series, as_pages=as_pages, missing=missing, flyback=flyback, volumes=volumes
+        )
         self._closed = False
         try:
             self._prepare(self._plan)
@@ -86,6 +101,7 @@ class TiffSource(Source):
         self._page_shape = (planes * samples, depth, height, width)
         extra = tuple(length for length in (planes * samples, depth) if length > 1)
         shape = (*plan.pages.shape, *extra, height, width)
+        self.recording = plan.recording.replace(axes=_axes(plan.axes, planes * samples, depth))
         self.dtype = check_movie(shape, keyframe.dtype, self.name)
         self.shape = shape
         self._page_nbytes = keyframe.size * self.dtype.itemsize
@@ -101,12 +117,17 @@ class TiffSource(Source):
     def _settle_missing(self, plan: SegmentMap) -> NDArray[Any]:
         """Whether each page is incomplete; such pages are read as zeros if ``missing`` allows it."""
         absent = np.asarray(((plan.offsets == 0) | (plan.counts == 0)).any(axis=1))
-        frames = absent[plan.pages].reshape(len(plan.pages), -1).any(axis=1)
+        frames = self._frames_with(absent)
         what = f"{int(absent.sum())} of {len(absent)} pages were never written"
         self.lost = settle(self.name, what, frames, self._missing)
         if self.lost:
             plan.offsets[absent] = plan.counts[absent] = 0
         return absent
+
+    def _frames_with(self, pages: NDArray[Any]) -> NDArray[Any]:
+        """Whether each frame has one of the marked pages."""
+        marked: NDArray[Any] = pages[self._plan.pages].reshape(len(self._plan.pages), -1).any(axis=1)
+        return marked
 
     def _is_raw(self, plan: SegmentMap) -> bool:
         """Whether the pixels of every page are contiguous and uncompressed."""
@@ -206,8 +227,31 @@ class TiffSource(Source):
         """Names of the files that frames are read from."""
         return tuple(file.name for file in self._plan.files)
 
+    def arranged(self, order: tuple[int, ...]) -> TiffSource:
+        """See the base class; axes that run over pages may be in any order, those of a page may not."""
+        pages = self._plan.pages
+        inner = tuple(range(pages.ndim, len(self.shape)))
+        if order[pages.ndim :] != inner:
+            return cast("TiffSource", super().arranged(order))
+        other = copy.copy(self)
+        other._plan = replace(self._plan, pages=pages.transpose(order[: pages.ndim]))
+        other.shape = tuple(self.shape[number] for number in order)
+        other.lost = spans(other._frames_with(self._absent)) if self.lost else ()
+        return other
+
+    def note(self, chunk_frames: int) -> str | None:
+        """Remark on flyback frames; None if there are none."""
+        return self._plan.note
+
     def close(self) -> None:
         """Close the file, or files."""
         self._closed = True
         for file in self._plan.files:
             file.close()
+
+
+def _axes(lead: str | None, samples: int, depth: int) -> str | None:
+    """Axes that run over pages, and those of a page; None if one has no name or two share it."""
+    inner = "c" * (samples > 1) + "z" * (depth > 1) + "yx"
+    axes = None if lead is None else lead + inner
+    return axes if axes and len(set(axes)) == len(axes) else None

@@ -9,28 +9,18 @@ import pytest
 import tifffile
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
-from photon_gpu.sources.tiff.plan import frame_axis, plan_movie, scanimage_channels
+from photon_gpu.sources.tiff.plan import lead_axes, plan_movie
 from photon_gpu.sources.tiff.reader import TiffSource
+from photon_gpu.sources.tiff.scanimage import scanimage_channels
 from tests.support.tiff_files import OME, make_movie, write_tiff, write_two_files
 
 
 @pytest.mark.parametrize(
-    "axes, axis",
-    [
-        ("T", 0),
-        ("TZC", 0),
-        ("ZTC", 1),
-        ("CZT", 2),
-        ("Z", 0),
-        ("CZ", 1),
-        ("I", 0),
-        ("Q", 0),
-        ("CI", 1),
-        ("C", 0),
-    ],
+    "axes, names",
+    [("T", "t"), ("TZC", "tzc"), ("I", "t"), ("Q", "t"), ("PZC", "pzc"), ("CS", None), ("CI", None)],
 )
-def test_frame_axis(axes, axis):
-    assert frame_axis(axes) == axis
+def test_axes_over_pages_have_letters_where_all_are_known(axes, names):
+    assert lead_axes(axes) == names
 
 
 @pytest.mark.parametrize(

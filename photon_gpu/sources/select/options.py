@@ -1,0 +1,76 @@
+"""Options of ``open_source``: the one list that every function and command takes them from."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class Selection(TypedDict, total=False):
+    """Options that name axes or choose a part of a source; every type of source takes them.
+
+    Attributes
+    ----------
+    axes : str
+        Names of the dimensions as they are stored, one letter each: ``t`` time, ``c`` channel, ``z`` plane,
+        ``y`` row, ``x`` column, ``s`` strip, ``p`` position. The movie has time first, rows and columns last.
+    channels, planes : int
+        Frames that follow each other are that many channels, and planes, of one frame: channels alternate
+        fastest, then planes, then time.
+    channel : int or str
+        Only this channel: its number from 0, or its name.
+    plane, position : int
+        Only this plane, this position, from 0.
+    frames : str, slice or (int, int)
+        Only frames ``A`` to ``B - 1`` of the first axis: ``"A:B"``. Counted after channels and planes.
+    """
+
+    axes: str | None
+    channels: int | None
+    planes: int | None
+    channel: int | str | None
+    plane: int | None
+    position: int | None
+    frames: str | slice | tuple[int | None, int | None] | None
+
+
+class SourceOptions(Selection, total=False):
+    """All options of :func:`photon_gpu.open_source`; each type of source takes some of them.
+
+    Attributes
+    ----------
+    missing : str
+        What to do if frames are missing.
+    series, as_pages, flyback, volumes
+        Of TIFF.
+    key, dataset, path : str
+        Of an array within ``.npz``, HDF5 and Zarr.
+    storage_options : dict
+        Of fsspec, for URLs.
+    """
+
+    missing: str | None
+    series: int | None
+    as_pages: bool | None
+    flyback: str | None
+    volumes: bool | None
+    key: str | None
+    dataset: str | None
+    path: str | None
+    storage_options: dict[str, Any] | None
+
+
+SELECTION = tuple(Selection.__annotations__)
+"""Names of the options that every type of source takes."""
+
+
+def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part options into a :class:`Selection` and those of the type of source; None is left out.
+
+    Examples
+    --------
+    >>> split_options({"channels": 2, "dataset": "/data", "plane": None})
+    ({'channels': 2}, {'dataset': '/data'})
+    """
+    known = {name: value for name, value in options.items() if value is not None}
+    selection = {name: known.pop(name) for name in SELECTION if name in known}
+    return selection, known

@@ -1,0 +1,259 @@
+"""A source of which some frames, channels or planes are chosen, with named axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.recording import Recording
+from photon_gpu.sources.base import Source
+from photon_gpu.sources.check import check_movie
+from photon_gpu.sources.select.axes import check_letters, movie_order
+from photon_gpu.sources.select.options import Selection
+
+_WORDS = {"c": "channel", "z": "plane", "p": "position"}
+
+
+def selected(source: Source, *, owned: bool = True, **selection: Unpack[Selection]) -> Source:
+    """Name the axes of a source, and choose its frames, channels and planes.
+
+    Parameters
+    ----------
+    source : Source
+    owned : bool
+        Whether the result closes the source.
+    **selection
+        See :class:`~photon_gpu.sources.select.options.Selection`.
+
+    Returns
+    -------
+    Source
+        The source itself where nothing is selected.
+
+    Raises
+    ------
+    InvalidInputError
+        The source has no such channel, plane or frame, or frames do not divide into channels and planes.
+
+    Examples
+    --------
+    >>> from photon_gpu.sources.array import ArraySource
+    >>> movie = ArraySource(np.arange(24, dtype="uint16").reshape(6, 2, 2))
+    >>> apart = selected(movie, channels=2)
+    >>> apart.shape, apart.recording.axes, selected(apart, channel=1).read(0, 2)[:, 0, 0].tolist()
+    ((3, 2, 2, 2), 'tcyx', [4, 12])
+    """
+    known: dict[str, Any] = {name: value for name, value in selection.items() if value is not None}
+    if (axes := known.pop("axes", source.stored_axes)) is not None:
+        source = _named(source, axes, owned)
+        owned = True
+    return Selected(source, owned=owned, **known) if known else source
+
+
+def _named(source: Source, axes: Any, owned: bool) -> Source:
+    stored = check_letters(axes, len(source.shape), source.name)
+    order = movie_order(stored)
+    arranged = source if order == tuple(range(len(order))) else source.arranged(order)
+    recording = source.recording.replace(axes="".join(stored[number] for number in order))
+    if not owned:  # the caller's source keeps what it says of itself
+        return Selected(arranged, owned=False, recording=recording)
+    arranged.recording = recording
+    return arranged
+
+
+class Selected(Source):
+    """Frames, channels and planes of another source.
+
+    Parameters
+    ----------
+    source : Source
+    owned : bool
+        Whether :meth:`close` closes the source.
+    channels, planes, channel, plane, position, frames
+        See :class:`~photon_gpu.sources.select.options.Selection`.
+    recording : Recording, optional
+        Default: that of the source.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        owned: bool = True,
+        channels: Any = None,
+        planes: Any = None,
+        channel: Any = None,
+        plane: Any = None,
+        position: Any = None,
+        frames: Any = None,
+        recording: Recording | None = None,
+    ) -> None:
+        self._source, self._owned = source, owned
+        self.name, self.device = source.name, source.device
+        said = source.recording if recording is None else recording
+        axes = said.axes or ("tyx" if len(source.shape) == 3 else None)
+        split = self._split(axes, {"z": planes, "c": channels})
+        self._per_frame = math.prod(split.values())
+        self._whole = (source.shape[0] // self._per_frame, *split.values(), *source.shape[1:])
+        if axes is not None:
+            axes = axes[0] + "".join(split) + axes[1:]
+        picks = {"c": channel, "z": plane, "p": position}
+        index = {
+            letter: self._index(letter, pick, axes, said)
+            for letter, pick in picks.items()
+            if pick is not None
+        }
+        self._chosen: tuple[Any, ...] = tuple(
+            index.get(letter, slice(None)) for letter in (axes or "?" * len(self._whole))
+        )
+        first, stop = _range(frames, self._whole[0], self._per_frame, source)
+        self._first = first
+        kept = [n for n, pick in zip(self._whole, self._chosen, strict=True) if isinstance(pick, slice)]
+        self.shape = (stop - first, *kept[1:])
+        self.dtype = check_movie(self.shape, source.dtype, self.name)
+        self.lost = self._lost(source.lost)
+        self.recording = self._described(said, axes, index)
+
+    def _split(self, axes: str | None, asked: dict[str, Any]) -> dict[str, int]:
+        """Number of planes and channels that frames in turn are to be parted into."""
+        split: dict[str, int] = {}
+        for letter, count in asked.items():
+            if count is None:
+                continue
+            word = f"{_WORDS[letter]}s"
+            if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+                raise InvalidInputError(f"{word} is {count!r}; a whole number of at least 1 is needed")
+            there = self._source.shape[axes.index(letter)] if axes and letter in axes else None
+            if there is not None and there != count:
+                raise InvalidInputError(
+                    f"{self.name[-60:]}: {word} is {count}; the file says that it has {there} (its axes are "
+                    f"{axes}). Leave {word} out, or give axes= to name its dimensions otherwise"
+                )
+            if there is None and count > 1:
+                split[letter] = int(count)
+        if not split:
+            return split
+        if axes is None:
+            raise InvalidInputError(
+                f"{self.name[-60:]}: its {len(self._source.shape)} dimensions have no names; give axes=, "
+                f"such "
+                "as 'tzyx', with channels= or planes="
+            )
+        return split
+
+    def _index(self, letter: str, pick: Any, axes: str | None, said: Recording) -> int:
+        word = _WORDS[letter]
+        if axes is None or letter not in axes:
+            raise InvalidInputError(
+                f"{self.name[-60:]}: {word} is {pick!r}; its axes are {axes or 'not named'}. {word}s=N "
+                f"says that "
+                f"frames alternate, axes= names the dimensions"
+            )
+        count = self._whole[axes.index(letter)]
+        names = said.channel_names if letter == "c" and len(said.channel_names) == count else ()
+        if axes[0] == letter:
+            raise InvalidInputError(
+                f"{self.name[-60:]}: {word} {pick!r} would be one image: {word}s are its only frames; take "
+                f"frames={pick}:{pick}+1"
+            )
+        if isinstance(pick, str) and names.count(pick) == 1:
+            return names.index(pick)
+        if isinstance(pick, bool) or not isinstance(pick, int | np.integer) or not 0 <= pick < count:
+            called = f", or a name of {', '.join(names[:10])}" if names else ""
+            raise InvalidInputError(
+                f"{self.name[-60:]}: {word} is {pick!r}; allowed are 0 to {count - 1}{called}"
+            )
+        return int(pick)
+
+    def _lost(self, lost: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        """Lost frames, as this source counts them."""
+        k, frames = self._per_frame, self.shape[0]
+        spans = (
+            (max(first // k - self._first, 0), min(-(-end // k) - self._first, frames)) for first, end in lost
+        )
+        return tuple((first, end) for first, end in spans if first < end)
+
+    def _described(self, said: Recording, axes: str | None, index: dict[str, int]) -> Recording:
+        """What is known of the recording, for what was selected."""
+        frames = slice(self._first, self._first + self.shape[0])
+        names, times, rate = said.channel_names, said.timestamps, said.frame_rate
+        sizes = {axis: size for axis, size in said.pixel_size.items() if axis not in index}
+        if "c" in index and names:
+            names = (names[index["c"]],)
+        left = [
+            f"{_WORDS[letter]}s other than {pick} of {self._whole[(axes or '').index(letter)]}"
+            for letter, pick in index.items()
+        ]
+        if self.shape[0] != self._whole[0]:
+            left.append(f"frames other than {frames.start} to {frames.stop - 1} of {self._whole[0]}")
+        return said.replace(
+            axes=None if axes is None else "".join(letter for letter in axes if letter not in index),
+            channel_names=names,
+            pixel_size=sizes,
+            timestamps=None if times is None else times[:: self._per_frame][frames],
+            frame_rate=None if rate is None else rate / self._per_frame,
+            not_kept=(*said.not_kept, *left),
+        )
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames ``start:stop``, of the chosen channels and planes."""
+        self._check_frames(start, stop)
+        first, end = ((self._first + frame) * self._per_frame for frame in (start, stop))
+        whole = self._source.read(first, end)
+        chosen = whole.reshape(stop - start, *self._whole[1:])[self._chosen]
+        # An array on a GPU has a method of its own for this.
+        return np.ascontiguousarray(chosen) if self.device is None else chosen.copy(order="C")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that frames are read from."""
+        return tuple(getattr(self._source, "files", ()))
+
+    def note(self, chunk_frames: int) -> str | None:
+        """Remark of the source on chunks."""
+        return self._source.note(chunk_frames * self._per_frame)
+
+    def close(self) -> None:
+        """Close the source, if it was opened for this one."""
+        if self._owned:
+            self._source.close()
+
+
+def _range(frames: Any, total: int, per_frame: int, source: Source) -> tuple[int, int]:
+    """First and last frame that are asked for; without a request the frames must be whole groups."""
+    if frames is None:
+        if left := source.shape[0] % per_frame:
+            raise InvalidInputError(
+                f"{source.name[-60:]}: {source.shape[0]} frames are not whole groups of {per_frame} "
+                f"(channels x "
+                f"planes): {left} are left over. frames=0:{total} takes the whole ones"
+            )
+        return 0, total
+    first, stop = _ends(frames)
+    first, stop = 0 if first is None else first, total if stop is None else stop
+    if not 0 <= first < stop <= total:
+        raise InvalidInputError(
+            f"{source.name[-60:]}: frames is {first}:{stop}; the movie has {total}, so 0:{total} are allowed"
+        )
+    return first, stop
+
+
+def _ends(frames: Any) -> tuple[int | None, int | None]:
+    try:
+        if isinstance(frames, str):
+            first, colon, stop = frames.partition(":")
+            if not colon:
+                raise ValueError(frames)
+            return (int(first) if first.strip() else None), (int(stop) if stop.strip() else None)
+        if isinstance(frames, slice) and frames.step in (None, 1):
+            return frames.start, frames.stop
+        first, stop = frames
+        if all(end is None or type(end) is int for end in (first, stop)):
+            return first, stop
+    except (TypeError, ValueError):
+        pass
+    raise InvalidInputError(f"frames is {str(frames)[:40]!r}; A:B is needed, as in 0:1000 (B is not taken)")
