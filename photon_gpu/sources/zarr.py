@@ -16,6 +16,7 @@ from zarr.core.sync import sync
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
+from photon_gpu.sources.select.labels import zarr_axes
 from photon_gpu.sources.sliceable import SliceableSource
 
 
@@ -52,6 +53,7 @@ class ZarrSource(SliceableSource):
         name = str(array.store_path) if name is None else name
         refuse_photon_movie(dict(array.attrs), name)
         super().__init__(array, name=name)
+        self.stored_axes = zarr_axes(array)
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             try:
                 lacking, what = sync(_find_gaps(array))

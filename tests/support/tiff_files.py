@@ -33,23 +33,26 @@ def write_tiff(folder, movie, **options):
     return path
 
 
-def write_scanimage(path, movie, *, channels=1, big=True, metadata="header"):
+def write_scanimage(
+    path, movie, *, channels=1, big=True, metadata="header", header="", numbers=None, rois="{}"
+):
     """A file as ScanImage lays it out: header block, then directory and pixels, page after page.
 
     ``movie`` is (pages, H, W). ``metadata`` says where the channels are named:
     in the BigTIFF ``header`` block, in the ``software`` tag only, or in the
-    ``description`` of old releases.
+    ``description`` of old releases. ``header`` adds lines to it; ``numbers`` are the frame numbers of the
+    pages; ``rois`` is the JSON of the regions of interest.
     """
     saved = "[" + ";".join(str(number + 1) for number in range(channels)) + "]" if channels > 1 else "1"
     text = f"SI.LINE_FORMAT_VERSION = 1\nSI.VERSION_MAJOR = '2021'\nSI.hChannels.channelSave = {saved}\n"
-    text += "SI.hStackManager.framesPerSlice = 1000\n"  # asked for, not acquired
+    text += header or "SI.hStackManager.framesPerSlice = 1000\n"  # asked for, not acquired
     software = text.encode() + b"\0" if metadata != "description" else b"Matlab\0"
     description = b"frameNumbers = 1\0"
     if metadata == "description":
         description = f"scanimage.SI5.channelsSave = {saved}\nscanimage.SI5.x = 1".encode() + b"\0"
     block = b""
     if metadata == "header":
-        roi = b'{"RoiGroups": {}}\0'
+        roi = f'{{"RoiGroups": {rois}}}'.encode() + b"\0"
         block = struct.pack("<IIII", 117637889, 4, len(software), len(roi)) + software + roi
     data = [np.ascontiguousarray(page, dtype=page.dtype.newbyteorder("<")).tobytes() for page in movie]
     height, width = movie.shape[1:]
@@ -65,6 +68,8 @@ def write_scanimage(path, movie, *, channels=1, big=True, metadata="header"):
         out += block
     for number, pixels in enumerate(data):
         start = len(out)
+        if numbers is not None:
+            description = f"frameNumbers = {numbers[number]}\n".encode() + b"\0"
         tags = 11
         values_at = start + struct.calcsize(count) + tags * (struct.calcsize(entry) + inline) + inline
         software_at = values_at + len(description)

@@ -14,6 +14,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.check import choose_movie, list_arrays
 from photon_gpu.sources.hdf5.gaps import find_gaps
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
+from photon_gpu.sources.select.labels import hdf5_axes
 from photon_gpu.sources.sliceable import SliceableSource
 
 
@@ -46,6 +47,7 @@ class Hdf5Source(SliceableSource):
     def __init__(self, dataset: Any, *, owner: Any = None, missing: str = ERROR) -> None:
         super().__init__(dataset, name=f"{dataset.file.filename}::{dataset.name}")
         self._owner = owner
+        self.stored_axes = hdf5_axes(dataset)
         _check_external(dataset, self.name)
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             lacking, what = find_gaps(dataset)

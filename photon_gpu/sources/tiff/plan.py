@@ -191,7 +191,8 @@ class _Planner:
         plan = self.in_file_order(tif, stored, "t")
         # (volume, plane, repeat, channel): repeats of a plane follow each other in time.
         pages = plan.pages.swapaxes(1, 2).reshape(-1, order.planes, order.channels)
-        note, names, not_kept = None, order.channel_names, ()
+        note, names = None, order.channel_names
+        not_kept: tuple[str, ...] = ()
         if order.flyback and self.drop_flyback:
             pages = pages[:, : -order.flyback]
             not_kept = (f"{order.flyback} flyback frames of each volume",)

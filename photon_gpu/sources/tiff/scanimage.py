@@ -70,7 +70,8 @@ class Header:
     def of(cls, tif: Any) -> Header:
         """The header of an open file."""
         first = tif.pages.first
-        values = (tif.scanimage_metadata or {}).get("FrameData") or {}
+        header = tif.scanimage_metadata or {}
+        values = {**(header.get("FrameData") or {}), "RoiGroups": header.get("RoiGroups")}
         return cls(values, f"{first.software}\n{first.description}")
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -166,7 +167,7 @@ def _parsed(text: str) -> Any:
 def _flyback_saved(tif: Any, pages: int, channels: int, planes: int, flyback: int) -> bool:
     """Whether flyback frames are in the file: if they were left out, frame numbers jump over them."""
     frames = pages // channels
-    numbers = []
+    numbers: list[int] = []
     for frame in range(min(frames, planes + flyback + 1)):
         found = _NUMBER.search(tif.pages[frame * channels].description or "")
         if found is None:

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.sources.open import open_source
 from photon_gpu.sources.tiff.plan import lead_axes, plan_movie
 from photon_gpu.sources.tiff.reader import TiffSource
 from photon_gpu.sources.tiff.scanimage import scanimage_channels
@@ -287,3 +288,31 @@ def test_a_pyramid_is_read_at_full_size(tmp_path):
         tif.write(movie[:, ::2, ::2], subfiletype=1, **options)
     with TiffSource(path) as source:
         np.testing.assert_array_equal(source.read(0, 4), movie)
+
+
+@pytest.mark.parametrize(
+    "options, stored, axes",
+    [
+        ({"ome": True, "metadata": {"axes": "TZCYX"}}, "tzcyx", "tzcyx"),
+        ({"ome": True, "metadata": {"axes": "CTZYX"}}, "ctzyx", "tczyx"),
+        ({"imagej": True, "metadata": {"axes": "TZCYX"}}, "tzcyx", "tzcyx"),
+        ({"metadata": {"axes": "ZCTYX"}}, "zctyx", "tzcyx"),
+        ({"metadata": None}, "t", "tyx"),
+    ],
+)
+def test_axes_that_a_dialect_names_are_those_of_the_recording(tmp_path, options, stored, axes):
+    movie = make_movie((3, 4, 2, 8, 8), "uint16") if len(stored) > 1 else make_movie((5, 8, 8), "uint16")
+    with TiffSource(write_tiff(tmp_path, movie, **options)) as source:
+        assert source.recording.axes == axes
+        order = [stored.index(letter) for letter in axes] if len(stored) > 1 else [0, 1, 2]
+        np.testing.assert_array_equal(source.read(0, source.shape[0]), movie.transpose(order))
+
+
+def test_axes_over_pages_may_be_named_in_any_order(tmp_path):
+    movie = make_movie((3, 4, 8, 8), "uint16")
+    path = write_tiff(tmp_path, movie, metadata={"axes": "QZYX"})
+    with open_source(path, axes="ztyx", frames="1:3") as source:
+        assert source.recording.axes == "tzyx"
+        np.testing.assert_array_equal(source.read(0, 2), movie.swapaxes(0, 1)[1:3])
+    with pytest.raises(InvalidInputError, match="cannot be read in another order"):
+        open_source(path, axes="yztx")
