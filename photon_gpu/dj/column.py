@@ -8,8 +8,9 @@ from typing import Any
 
 from photon_gpu.dj.address import movie_path
 from photon_gpu.dj.codec import PhotonCodec, PhotonCompactCodec, resolve_store
-from photon_gpu.dj.stores import StoreStorage, storage_at, store_backend
+from photon_gpu.dj.stores import storage_at, store_backend
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.store.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Column:
             partition=self.backend.spec.get("partition_pattern"),
         )
 
-    def storage(self, path: str) -> StoreStorage:
+    def storage(self, path: str) -> Storage:
         """The folder at a path within the store."""
         return storage_at(self.backend, path, self.store)
 

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from photon_gpu.dj.databases import Identity, identify
-from photon_gpu.dj.stores import storage_at, store_errors
-from photon_gpu.store.storage import Storage
+from photon_gpu.dj.stores import storage_at
+from photon_gpu.store.storage import Storage, store_errors
 
 #: Prefix of a mark's name.
 MARK = ".photon-database-"
@@ -118,7 +118,7 @@ def _root(backend: Any, store: str) -> Storage:
 
 def _list(backend: Any, store: str, root: Storage) -> tuple[list[str], list[str]]:
     """Names of the files at the root, and of the folders that may hold movies."""
-    with store_errors(store, f"listing {root.url}"):
+    with store_errors(lambda: f"listing {root.url}", store):
         root.fs.invalidate_cache()
         try:
             entries = root.fs.ls(root.root, detail=True)

@@ -12,8 +12,8 @@ from datajoint.blob import pack, unpack
 
 from photon_gpu.dj.column import Column
 from photon_gpu.dj.row import Recorded, make_row
-from photon_gpu.dj.stores import StoreStorage
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.store.storage import Storage
 
 PENDING_ROW = ".photon-recording"
 """Name of the file."""
@@ -52,7 +52,7 @@ class PendingRow:
         return self.column.key_of(self.row)
 
     @property
-    def storage(self) -> StoreStorage:
+    def storage(self) -> Storage:
         """The folder of the movie."""
         return self.column.storage(self.path)
 
@@ -86,7 +86,7 @@ class PendingRow:
         return json.dumps(content, indent=4).encode()
 
     @classmethod
-    def read(cls, table: Any, storage: StoreStorage) -> PendingRow:
+    def read(cls, table: Any, storage: Storage) -> PendingRow:
         """Read the file in a movie's folder; those of photon_gpu 0.1.0 have neither version nor blob."""
         content = json.loads(storage.read(PENDING_ROW))
         row = content["row"]

@@ -7,7 +7,6 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-from photon_gpu.dj.stores import StoreStorage
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.store import manifest, metadata
@@ -65,7 +64,7 @@ def make_row(storage: Storage, *, path: str, store: str) -> dict[str, Any]:
     }
 
 
-def open_row(row: dict[str, Any], storage: StoreStorage) -> Movie:
+def open_row(row: dict[str, Any], storage: Storage) -> Movie:
     """Open the movie of a row without a request; indexing it reads."""
     try:
         array, attributes, crc = row["zarray"].encode(), row["zattrs"].encode(), row["manifest_crc32"]
@@ -75,10 +74,10 @@ def open_row(row: dict[str, Any], storage: StoreStorage) -> Movie:
     return Movie(_RowStorage(storage, crc), description)
 
 
-class _RowStorage(StoreStorage):
+class _RowStorage(Storage):
     """Storage that refuses any movie but the one that its row was inserted with."""
 
-    def __init__(self, storage: StoreStorage, manifest_crc32: str) -> None:
+    def __init__(self, storage: Storage, manifest_crc32: str) -> None:
         super().__init__(storage.fs, storage.root, store=storage.store, write_options=storage.write_options)
         self._crc = manifest_crc32
 

@@ -10,14 +10,14 @@ from typing import Any
 from photon_gpu.dj.address import folder_name
 from photon_gpu.dj.pending_row import ENCODING, PENDING_ROW
 from photon_gpu.dj.row import LOCK
-from photon_gpu.dj.stores import storage_at, store_backend, store_errors
+from photon_gpu.dj.stores import storage_at, store_backend
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.store import manifest
 from photon_gpu.store.durable import is_partial
 from photon_gpu.store.marker import MARKER
 from photon_gpu.store.metadata import ARRAY
 from photon_gpu.store.ownership import own_names
-from photon_gpu.store.storage import Storage
+from photon_gpu.store.storage import Storage, store_errors
 
 
 class SchemaFolder:
@@ -54,7 +54,7 @@ class SchemaFolder:
 
     def find(self, folder: str) -> dict[str, dict[str, Any]]:
         """List the files under a folder by relative path, not from a cache."""
-        with store_errors(self.store, f"listing {self.storage.url}{folder.removeprefix(self.root)}"):
+        with store_errors(lambda: f"listing {self.storage.url}{folder.removeprefix(self.root)}", self.store):
             self.fs.invalidate_cache()
             listed = self.fs.find(folder, detail=True)
         return {path[len(folder) :].lstrip("/"): entry for path, entry in listed.items()}

@@ -8,15 +8,15 @@ DataJoint's own ``s3`` refuses ``storage_class`` and a missing ``endpoint``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import fsspec
 from datajoint.storage_adapter import StorageAdapter
 
-from photon_gpu.errors import InvalidInputError, PhotonError, StoreUnavailableError
-from photon_gpu.store.storage import Storage, without_credentials
+from photon_gpu.credentials import remember
+from photon_gpu.errors import InvalidInputError, StoreUnavailableError
+from photon_gpu.store.storage import Storage
 
 #: Storage classes of S3.
 STORAGE_CLASSES = (
@@ -129,6 +129,7 @@ def stores(
 
 def _translate(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     where = f"store {name!r}"
+    remember(None, spec)
     protocol = _PROTOCOL.get(str(spec.get("protocol", "")).lower())
     if protocol is None:
         raise InvalidInputError(
@@ -250,104 +251,18 @@ def store_backend(store: str, config: Any) -> Any:
         ) from error
 
 
-def storage_at(backend: Any, path: str, store: str = "") -> StoreStorage:
+def storage_at(backend: Any, path: str, store: str = "") -> Storage:
     """Return the folder of a movie in a DataJoint store; chunks get the store's class, metadata STANDARD.
 
     Errors name the store as ``store``.
     """
     storage_class = backend.spec.get("storage_class") if backend.protocol == S3Adapter.protocol else None
-    return StoreStorage(
+    return Storage(
         metadata_filesystem(backend),
         backend._full_path(path),
         store=store,
         write_options={"StorageClass": storage_class} if storage_class else None,
     )
-
-
-@contextmanager
-def store_errors(store: str, action: str) -> Iterator[None]:
-    """Convert errors of a store's client into one that names the store and the failed action.
-
-    Errors for a missing or existing file pass unchanged: they are answers of the store.
-    """
-    try:
-        yield
-    except (PhotonError, FileNotFoundError, FileExistsError, NotADirectoryError):
-        raise
-    except Exception as error:
-        text = without_credentials(f"{type(error).__name__}: {error}")
-        name = f"store {store!r}: " if store else ""
-        failed = StoreUnavailableError(f"{name}{action} failed ({text})")
-        failed.errno = getattr(error, "errno", None)
-        raise failed from error
-
-
-class StoreStorage(Storage):
-    """A folder in a DataJoint store, whose errors name the store.
-
-    Parameters
-    ----------
-    fs, root, write_options
-        As for :class:`photon_gpu.store.storage.Storage`.
-    store : str
-        Name of the store.
-    """
-
-    def __init__(
-        self, fs: Any, root: str, *, store: str = "", write_options: dict[str, Any] | None = None
-    ) -> None:
-        super().__init__(fs, root, write_options=write_options)
-        self.store = store
-
-    def _doing(self, action: str, name: str = "") -> Any:
-        return store_errors(self.store, f"{action} {self.url}{'/' + name if name else ''}")
-
-    def sibling(self, tag: str) -> StoreStorage:
-        """A folder beside this one, of a name nobody has."""
-        beside = super().sibling(tag)
-        return StoreStorage(beside.fs, beside.root, store=self.store, write_options=self.write_options)
-
-    def read(self, name: str) -> bytes:
-        """Whole content; FileNotFoundError only where the store itself says there is no such file."""
-        with self._doing("reading", name):
-            return super().read(name)
-
-    def write(self, name: str, data: bytes, *, listed: bool = True) -> None:
-        """Write a whole file, replacing it."""
-        with self._doing("writing", name):
-            super().write(name, data, listed=listed)
-
-    def write_in_order(
-        self, files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None
-    ) -> None:
-        """Write files, the last of which is there only if all others are."""
-        with self._doing("writing the metadata of"):
-            super().write_in_order(files, others)
-
-    def create(self, name: str, data: bytes, *, synced: bool = True) -> None:
-        """Write a file that must not exist yet; FileExistsError where another writer was first."""
-        with self._doing("creating", name):
-            super().create(name, data, synced=synced)
-
-    def names(self) -> list[str]:
-        """Names of all files below the root, sorted; never from a cache."""
-        with self._doing("listing"):
-            return super().names()
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes of each file below the root, by name, from one listing; never from a cache."""
-        with self._doing("listing"):
-            return super().sizes()
-
-    def exists(self, name: str) -> bool:
-        """Whether a file is there, asked of the store itself."""
-        with self._doing("looking for", name):
-            return super().exists(name)
-
-    def delete(self, name: str) -> None:
-        """Delete one file; missing is fine."""
-        with self._doing("deleting", name):
-            super().delete(name)
 
 
 def _endpoint(spec: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.settings import flag
-from photon_gpu.store.storage import Storage, without_credentials
+from photon_gpu.store.storage import Storage
 
 # Names that say to everybody that a place is one file.
 _FILES = (".tif", ".tiff", ".btf", ".tf8", ".npy", ".npz", ".h5", ".hdf5", ".hdf", ".he5", ".nwb")
@@ -28,15 +28,14 @@ def destination(
         The name has ``::`` in it or is that of a file, such as ``x.tif``; or as of :meth:`Storage.at`.
     """
     if not isinstance(url, Storage) and isinstance(text := os.fspath(url), str):
-        shown = without_credentials(text)
         if "::" in text:
             raise InvalidInputError(
-                f"{shown}: '::' names what lies inside of a file or behind another URL, and photon_gpu "
+                f"{text}: '::' names what lies inside of a file or behind another URL, and photon_gpu "
                 "writes to neither; give one folder or URL, such as movie.zarr"
             )
         if text.rstrip("/").lower().endswith(_FILES):
             raise InvalidInputError(
-                f"{shown} is the name of a file, and a movie is a folder: give a name such as movie.zarr. "
+                f"{text} is the name of a file, and a movie is a folder: give a name such as movie.zarr. "
                 "photon_gpu.reader.export writes stored movies as files"
             )
     return Storage.at(url, storage_options)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from functools import cache
+from contextlib import contextmanager, suppress
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from photon_gpu.errors import ArchivedError, CorruptDataError, InvalidInputError
+from photon_gpu.credentials import remember, without_credentials
+from photon_gpu.errors import (
+    ArchivedError,
+    CorruptDataError,
+    InvalidInputError,
+    PhotonError,
+    StoreUnavailableError,
+)
 from photon_gpu.store import durable
 
 # What s3fs makes of a refused exclusive create: 412 is EINVAL, 409 (two at once) is EBUSY.
@@ -20,6 +26,45 @@ _TAKEN = (errno.EINVAL, errno.EBUSY, errno.EEXIST)
 _PROTOCOLS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
 _PIECE_BYTES = 1 << 16  # a piece that stays in the cache of a core while it is compared
+
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+_Method = Callable[Concatenate["Storage", Parameters], Result]
+
+
+@contextmanager
+def store_errors(action: Callable[[], str], store: str = "") -> Iterator[None]:
+    """Convert errors of a store's client into one that names the failed action, and the store.
+
+    Errors for a missing or existing file pass unchanged: they are answers of the store.
+    """
+    try:
+        yield
+    except (PhotonError, Warning, FileNotFoundError, FileExistsError, NotADirectoryError):
+        raise
+    except Exception as error:
+        name = f"store {store!r}: " if store else ""
+        failed = StoreUnavailableError(f"{name}{action()} failed ({type(error).__name__}: {error})")
+        failed.errno = getattr(error, "errno", None)
+        raise failed from error
+
+
+def _named(action: str) -> Callable[[_Method[Parameters, Result]], _Method[Parameters, Result]]:
+    """Decorate a method of a storage that is no local disk: its errors name the action and the URL."""
+
+    def decorate(method: _Method[Parameters, Result]) -> _Method[Parameters, Result]:
+        @wraps(method)
+        def run(self: Storage, /, *args: Parameters.args, **options: Parameters.kwargs) -> Result:
+            if self.local and not self.store:
+                return method(self, *args, **options)
+            name = f"/{args[0]}" if args and isinstance(args[0], str) else ""
+            with store_errors(lambda: f"{action} {self.url}{name}", self.store):
+                return method(self, *args, **options)
+
+        return run
+
+    return decorate
 
 
 class Storage:
@@ -33,6 +78,8 @@ class Storage:
     write_options : dict, optional
         Passed on with every data file (for instance S3's ``StorageClass``); metadata files,
         whose names begin with a dot, are written without.
+    store : str, optional
+        Name of the store in errors.
 
     Examples
     --------
@@ -42,10 +89,13 @@ class Storage:
     (b'data', ['0.0.0'])
     """
 
-    def __init__(self, fs: Any, root: str, *, write_options: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, fs: Any, root: str, *, write_options: dict[str, Any] | None = None, store: str = ""
+    ) -> None:
         self.fs = fs
         self.root = root.rstrip("/")
         self.write_options = write_options or {}
+        self.store = store
 
     @classmethod
     def at(
@@ -59,6 +109,7 @@ class Storage:
             raise InvalidInputError(
                 f"{url!r} is no place to store a movie; give a path or a URL such as s3://bucket/key"
             )
+        remember(text, storage_options)
         try:
             fs, root = _reach(text, storage_options or {})
         except ImportError as error:
@@ -68,13 +119,9 @@ class Storage:
                 f"try: pip install 'photon-gpu[{scheme}]'"
             ) from error
         except ValueError as error:
-            raise InvalidInputError(
-                f"{without_credentials(text)!r} is no place photon_gpu can reach: {error}"
-            ) from error
+            raise InvalidInputError(f"{text!r} is no place photon_gpu can reach: {error}") from error
         if not root.strip("/"):
-            raise InvalidInputError(
-                f"{without_credentials(text)!r} names no folder; give a name such as movie.zarr"
-            )
+            raise InvalidInputError(f"{text!r} names no folder; give a name such as movie.zarr")
         return cls(fs, root)
 
     @property
@@ -91,12 +138,13 @@ class Storage:
     def sibling(self, tag: str) -> Storage:
         """Return a folder beside this one, with a new unique name."""
         name = f"{self.root}.{tag}-{uuid.uuid4().hex[:12]}"
-        return Storage(self.fs, name, write_options=self.write_options)
+        return Storage(self.fs, name, write_options=self.write_options, store=self.store)
 
     def path(self, name: str) -> str:
         """Return the full path of a file."""
         return f"{self.root}/{name}"
 
+    @_named("reading")
     def read(self, name: str) -> bytes:
         """Return a file's content; FileNotFoundError only if the store itself says it does not exist."""
         if self.local:
@@ -129,6 +177,7 @@ class Storage:
             "the movie likewise"
         )
 
+    @_named("writing")
     def write(self, name: str, data: bytes, *, listed: bool = True) -> None:
         """Write or replace a whole file; on a local disk it survives a power cut.
 
@@ -140,6 +189,7 @@ class Storage:
         options = {} if name.startswith(".") else self.write_options
         self.fs.pipe_file(self.path(name), data, **options)
 
+    @_named("writing the metadata of")
     def write_in_order(
         self, files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None
     ) -> None:
@@ -155,6 +205,7 @@ class Storage:
         for name, data in files:
             self.write(name, data)
 
+    @_named("creating")
     def create(self, name: str, data: bytes, *, synced: bool = True) -> None:
         """Create a file; FileExistsError if another writer was first.
 
@@ -174,6 +225,7 @@ class Storage:
                     return
             raise FileExistsError(errno.EEXIST, "another writer was first", self.path(name)) from error
 
+    @_named("listing")
     def names(self) -> list[str]:
         """Return the names of all files below the root, sorted; never from a cache.
 
@@ -199,6 +251,7 @@ class Storage:
                 if durable.is_partial(path.name):
                     durable.remove(str(path))
 
+    @_named("listing")
     def sizes(self) -> dict[str, int]:
         """Return the size of each file below the root by name, from one listing; never from a cache."""
         self.fs.invalidate_cache(self.root)
@@ -207,13 +260,20 @@ class Storage:
         except FileNotFoundError:
             return {}
         prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
-        return {path[len(prefix) :]: file["size"] for path, file in found.items() if path.startswith(prefix)}
+        listed = {path: file["size"] for path, file in found.items() if path.startswith(prefix)}
+        # The listing of an HTTP server tells no sizes.
+        return {
+            path[len(prefix) :]: self.fs.size(path) or 0 if size is None else size
+            for path, size in listed.items()
+        }
 
+    @_named("looking for")
     def exists(self, name: str) -> bool:
         """Whether a file exists, asked of the store, not of a cache."""
         self.fs.invalidate_cache(self.root)
         return bool(self.fs.exists(self.path(name)))
 
+    @_named("deleting")
     def delete(self, name: str) -> None:
         """Delete one file if it exists."""
         if self.local:
@@ -258,16 +318,6 @@ def _disk() -> Any:
     from fsspec import filesystem
 
     return filesystem("file")
-
-
-def without_credentials(text: str) -> str:
-    """Hide passwords and HTTP query strings (which hold signatures) in the URLs of a text.
-
-    >>> without_credentials("cannot reach https://me:secret@host/run.zarr?X-Amz-Signature=0ab, try later")
-    'cannot reach https://me:***@host/run.zarr?*** try later'
-    """
-    text = re.sub(r"(?<=://)([^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
-    return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1?***", text)
 
 
 def _names_below(root: str) -> Iterator[str]:

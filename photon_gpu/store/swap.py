@@ -151,7 +151,12 @@ def left_behind(storage: Storage) -> list[Storage]:
         return []  # or nobody may list there
     pattern = re.compile(re.escape(name) + rf"\.({NEW}|{OLD})-[0-9a-f]{{12}}")
     return [
-        Storage(storage.fs, f"{parent}{slash}{other}", write_options=storage.write_options)
+        Storage(
+            storage.fs,
+            f"{parent}{slash}{other}",
+            write_options=storage.write_options,
+            store=storage.store,
+        )
         for other in sorted(set(beside))
         if pattern.fullmatch(other)
     ]

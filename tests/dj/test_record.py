@@ -17,7 +17,6 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.dj import collect, record, recover
 from photon_gpu.dj.pending_row import PENDING_ROW, PendingRow
-from photon_gpu.dj.stores import StoreStorage
 from photon_gpu.errors import (
     CorruptDataError,
     InvalidInputError,
@@ -26,6 +25,7 @@ from photon_gpu.errors import (
     UnsupportedTypeError,
 )
 from photon_gpu.store.marker import MARKER
+from photon_gpu.store.storage import Storage
 from tests.dj.conftest import declare
 from tests.support.dj_movies import RECORDING, check_rows, files, poisson
 from tests.support.dj_programs import run, table_code
@@ -472,7 +472,7 @@ def test_an_append_does_not_wait_for_a_store_that_is_away(schema, store, monkeyp
     table = declare(schema, RECORDING)
     recording = live(table, chunk_frames=50)
     with monkeypatch.context() as patch:
-        patch.setattr(StoreStorage, "write", lambda *_, **__: (_ for _ in ()).throw(OSError("away")))
+        patch.setattr(Storage, "write", lambda *_, **__: (_ for _ in ()).throw(OSError("away")))
         for start in range(0, 200, 50):
             recording.append(A[start : start + 50])
         assert (recording.frames, recording.frames_stored) == (200, 0)
