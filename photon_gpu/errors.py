@@ -7,10 +7,26 @@ Every error derives from :class:`PhotonError` and from the built-in exception th
 from __future__ import annotations
 
 import queue
+import sys
+from typing import Any
+
+from photon_gpu.credentials import mask_error, masked_arguments
 
 
 class PhotonError(Exception):
-    """Base class of all errors of photon_gpu."""
+    """Base class of all errors of photon_gpu.
+
+    Credentials are hidden in its message, and in that of the error that it replaces.
+
+    Examples
+    --------
+    >>> print(PhotonError("https://me:hunter2@host/run.zarr is not there"))
+    https://me:***@host/run.zarr is not there
+    """
+
+    def __init__(self, *args: Any) -> None:
+        mask_error(sys.exc_info()[1])  # it becomes the cause, and a traceback prints it
+        super().__init__(*masked_arguments(args))
 
 
 class InvalidInputError(PhotonError, ValueError):
@@ -74,7 +90,10 @@ class BatchError(PhotonError, RuntimeError):
 
 
 class PhotonWarning(UserWarning):
-    """Something happened that the owner of the data should know."""
+    """Something happened that the owner of the data should know. Credentials are hidden in its text."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*masked_arguments(args))
 
 
 class FidelityWarning(PhotonWarning):

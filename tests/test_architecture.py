@@ -21,6 +21,7 @@ LISTS = [ROOT / "photon_gpu" / "cli" / "commands"]
 # From the bottom up. A module imports from its own layer's folder and from the layers below;
 # folders that share a line are peers and do not import each other.
 LAYERS = [
+    ["credentials"],
     ["errors"],
     ["kernels"],
     ["engine.runtime"],

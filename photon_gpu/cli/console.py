@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from photon_gpu import errors
-from photon_gpu.store.storage import without_credentials
+from photon_gpu.credentials import without_credentials
 
 if TYPE_CHECKING:
     from photon_gpu.live.state.status import LiveStatus
@@ -95,7 +95,7 @@ class Text:
         """The text, as it is."""
         from rich.text import Text as Lines
 
-        return Lines(self._text, no_wrap=True)
+        return Lines(without_credentials(self._text), no_wrap=True)
 
 
 def show(report: Report | None, warned: list[str], as_json: bool) -> int:
@@ -107,7 +107,7 @@ def show(report: Report | None, warned: list[str], as_json: bool) -> int:
             data = report.to_dict()
             if warned:
                 data["notes"] = [*data.get("notes", ()), *warned]
-            print(json.dumps(_finite(data)))
+            print(json.dumps(_presentable(data)))
         else:
             _print_for_people(report)
         sys.stdout.flush()
@@ -120,7 +120,7 @@ def show(report: Report | None, warned: list[str], as_json: bool) -> int:
 
 def _print_for_people(report: Any) -> None:
     if not hasattr(report, "table") and not sys.stdout.isatty():
-        print(report)
+        print(without_credentials(str(report)))
         return
     from rich.console import Console
     from rich.table import Table
@@ -134,7 +134,7 @@ def _print_for_people(report: Any) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in report.rows():
-        grid.add_row(Text(name), Text(value, style="yellow" if name == "note" else ""))
+        grid.add_row(Text(name), Text(without_credentials(value), style="yellow" if name == "note" else ""))
     Console(highlight=False).print(grid)
 
 
@@ -177,8 +177,7 @@ def _explained(error: BaseException) -> tuple[str, str, int]:
     elif not isinstance(error, OSError):
         text = f"{kind}: {text} (--debug shows where)"
     notes = [] if kind == "Interrupted" else getattr(error, "__notes__", [])
-    # What fsspec and its backends say of a URL may hold what it was opened with.
-    return kind, one_line(without_credentials("; ".join([text, *notes]))), code
+    return kind, one_line("; ".join([text, *notes])), code
 
 
 def spoken(text: str) -> str:
@@ -193,8 +192,8 @@ def spoken(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text in one line, as the command line speaks, with nothing in it that could steer a terminal."""
-    text = " ".join(spoken(text).split())
+    """Text in one line, as the command line speaks, without credentials and what could steer a terminal."""
+    text = " ".join(spoken(without_credentials(text)).split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -284,12 +283,14 @@ def status_line() -> Iterator[Callable[[LiveStatus], None] | None]:
         yield lambda status: live.update(Text(str(status), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: null stands for them."""
+def _presentable(value: Any) -> Any:
+    """What JSON can hold: null for NaN and infinity, and no credentials."""
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): _presentable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_presentable(item) for item in value]
+    if isinstance(value, str):
+        return without_credentials(value) if "://" in value else value
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

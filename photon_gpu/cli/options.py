@@ -407,7 +407,7 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise InvalidInputError(
-                f"{option} is {pair!r}; KEY=VALUE is needed, as in {option} dataset=/data"
+                f"{option} {key!r} has no value; KEY=VALUE is needed, as in {option} dataset=/data"
             )
         if key in found:
             raise InvalidInputError(f"{option}: {key!r} was given twice")

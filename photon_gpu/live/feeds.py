@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from photon_gpu.credentials import without_credentials
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
@@ -86,7 +87,8 @@ class RawFeed(Feed):
     def __init__(
         self, stream: BinaryIO, frame_shape: tuple[int, ...], dtype: DTypeLike, name: str = "stream"
     ) -> None:
-        self.name, self.frame_shape, self.dtype = name, tuple(frame_shape), np.dtype(dtype)
+        self.name, self.frame_shape = without_credentials(name), tuple(frame_shape)
+        self.dtype = np.dtype(dtype)
         supported_dtype(self.dtype.newbyteorder("="))
         self.unread = []
         self._stream = stream

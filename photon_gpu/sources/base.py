@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.credentials import without_credentials
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import NOTHING, Recording
 
@@ -20,7 +21,7 @@ class Source(ABC):
     Attributes
     ----------
     name : str
-        Name in messages: a path, or ``"array"``.
+        Name in messages and reports: a path, a URL without its credentials, or ``"array"``.
     shape : tuple of int
         ``(T, ..., H, W)``; time first.
     dtype : numpy.dtype
@@ -36,13 +37,22 @@ class Source(ABC):
         What the source says besides pixels.
     """
 
-    name: str
+    _name = ""
     shape: tuple[int, ...]
     dtype: np.dtype
     device: int | None = None
     lost: tuple[tuple[int, int], ...] = ()
     stored_axes: str | None = None
     recording: Recording = NOTHING
+
+    @property
+    def name(self) -> str:
+        """Name in messages and reports."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = without_credentials(name) if "://" in name else name
 
     @abstractmethod
     def read(self, start: int, stop: int) -> NDArray[Any]:

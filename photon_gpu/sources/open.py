@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
+from photon_gpu.credentials import remember
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
@@ -234,6 +235,7 @@ def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
     if isinstance(text, bytes):
         raise UnsupportedTypeError(f"the path {text!r} is bytes; give it as str")
     options = dict(options)
+    remember(text, options.get("storage_options"))
     local = _local(text)
     outer, split, inner = text.rpartition("::")
     if split and "://" not in inner and not (local is not None and local.exists()):
@@ -278,7 +280,8 @@ def _file_type(text: str, local: Path | None) -> _FileType | None:
     if local is not None and local.is_dir():
         is_zarr = local.suffix == ".zarr" or any((local / name).exists() for name in _ZARR_METADATA)
         return _ZARR if is_zarr else None
-    path = PurePosixPath(text.lower()) if local is None else PurePosixPath(local.name.lower())
+    # Behind the name of a file at an HTTP URL may stand a query, such as a signature.
+    path = PurePosixPath(text.lower().partition("?")[0] if local is None else local.name.lower())
     if any(part.endswith(".zarr") for part in path.parts):
         return _ZARR  # s3://bucket/movie.zarr/group/array
     return next((file_type for file_type in _FILE_TYPES if path.suffix in file_type.suffixes), None)

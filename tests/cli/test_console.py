@@ -12,7 +12,7 @@ import termios
 import numpy as np
 import pytest
 
-from photon_gpu.cli.console import _finite, fail, one_line
+from photon_gpu.cli.console import _presentable, fail, one_line
 
 
 def on_a_terminal(words, folder, **streams):
@@ -105,7 +105,7 @@ def test_an_error_of_somebody_else_tells_no_password(capsys, as_json, debug):
 
 
 def test_json_has_no_nan():
-    assert _finite({"a": [1.0, float("nan")], "b": (float("inf"), "x")}) == {
+    assert _presentable({"a": [1.0, float("nan")], "b": (float("inf"), "x")}) == {
         "a": [1.0, None],
         "b": [None, "x"],
     }

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
+from photon_gpu.credentials import without_credentials
 from photon_gpu.errors import RecordingError
 
 Result = TypeVar("Result")
 
 _FIRST_SECONDS, _MOST_SECONDS, _HURRIED_SECONDS = 0.05, 15.0, 1.0
-_SECRETS = re.compile(
-    r"(?i)(//[^/\s:@]+:)[^\s@]+(?=@)"
-    r"|((?:secret|token|passw|signature|credential|authorization|access[_-]?key)\w*[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;)]+"
-)
 
 
 class Patience:
@@ -79,4 +75,4 @@ def again(
 def told(error: BaseException) -> str:
     """Return an error as text, without anything that looks like a credential."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return _SECRETS.sub(lambda match: (match[1] or match[2]) + "***", text)[:500]
+    return without_credentials(text)[:500]
