@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.clock import machine
 from photon_gpu.engine.codec.predictors import mix
-from photon_gpu.kernels.cpu_root import forward_root
+from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt
 
 _LABEL = re.compile(r"^(\.L\w+):")
 _JUMP = re.compile(r"^\s+j\w+\s+(\.L\w+)\b")
@@ -89,7 +89,7 @@ def compiled(name: str) -> Any:
     """A kernel, one of the twins or of those that stand in for one."""
     from photon_gpu.kernels import cpu
 
-    return forward_root if name == "forward_root" else getattr(cpu, name)
+    return quantize_sqrt if name == "quantize_sqrt" else getattr(cpu, name)
 
 
 def calls() -> dict[str, Callable[[Any], object]]:
@@ -104,11 +104,11 @@ def calls() -> dict[str, Callable[[Any], object]]:
     nibbles, escapes, starts = np.zeros(128, np.uint8), np.zeros((1, 256), np.uint8), np.zeros(2, np.int64)
     return {
         "extent": lambda k: k.extent(values.reshape(-1), extents),
-        "forward_lut": lambda k: k.forward_lut(values, lut[0], out.reshape(4, -1)),
-        "forward_lut_phased": lambda k: k.forward_lut_phased(values, lut, 7, 0, 64, out.reshape(4, -1)),
+        "quantize_lut": lambda k: k.quantize_lut(values, lut[0], out.reshape(4, -1)),
+        "quantize_lut_phased": lambda k: k.quantize_lut_phased(values, lut, 7, 0, 64, out.reshape(4, -1)),
         "subtract": lambda k: k.subtract(values, 3, out.reshape(4, -1)),
-        "inverse": lambda k: k.inverse(flat, table[0], counts),
-        "inverse_phased": lambda k: k.inverse_phased(flat, table, 7, 0, 64, counts),
+        "dequantize": lambda k: k.dequantize(flat, table[0], counts),
+        "dequantize_phased": lambda k: k.dequantize_phased(flat, table, 7, 0, 64, counts),
         "codes_from_labels": lambda k: k.codes_from_labels(np.ones(64), 0.5, np.empty(64, np.int32)),
         "checksum": lambda k: k.checksum(flat, 0, 64),
         "predict_mean": lambda k: k.predict_mean(flat, steps, 1, state.reshape(-1), out.reshape(4, -1)),
@@ -119,7 +119,7 @@ def calls() -> dict[str, Callable[[Any], object]]:
         "restore_full": lambda k: k.restore_full(codes, each, steps, state, out),
         "pack": lambda k: k.pack(residuals, 256, nibbles, escapes, np.empty(1, np.int64)),
         "unpack": lambda k: k.unpack(nibbles, escapes.reshape(-1), starts, 256, np.empty(256, np.uint8)),
-        "forward_root": lambda _: forward_root(
+        "quantize_sqrt": lambda _: quantize_sqrt(
             values.reshape(-1), 64, np.ones(5, np.float32), 0, out.reshape(4, -1)
         ),
     }

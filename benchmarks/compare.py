@@ -33,7 +33,7 @@ from benchmarks.contenders import every_contender
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
 from benchmarks.contenders.place import Bucket, Made, spans
 from benchmarks.record import RESULTS, path_of, save
-from photon_gpu.engine.runtime.memory import memory_bytes
+from photon_gpu.engine.runtime.physical_memory import memory_bytes
 
 LIGHT = (0.5, 2.0, 10.0, 50.0)
 SIZES_MB = (16, 64, 256)

@@ -127,13 +127,13 @@ def kernels(repeats: int) -> list[dict]:
     labels, decoded = np.arange(65536) * 0.5, np.empty(values.shape)
     counts, table = np.empty(values.shape, np.uint16), np.arange(256, dtype=np.uint16)
     actions = {
-        "LUT to codes": (3, lambda: cpu.forward_lut(values, lut, out.reshape(frames, -1))),
+        "LUT to codes": (3, lambda: cpu.quantize_lut(values, lut, out.reshape(frames, -1))),
         "root to codes": (3, lambda: root(values, 0, out.reshape(frames, -1))),
-        "LUT to float64 labels": (10, lambda: cpu.forward_lut(values, labels, decoded)),
-        "codes to counts": (3, lambda: cpu.inverse(flat, table, counts)),
+        "LUT to float64 labels": (10, lambda: cpu.quantize_lut(values, labels, decoded)),
+        "codes to counts": (3, lambda: cpu.dequantize(flat, table, counts)),
         "codes to counts, by pairs": (
             3,
-            lambda: cpu.inverse(flat.view(np.uint16), pairs(table.tobytes()), counts.view(np.uint32)),
+            lambda: cpu.dequantize(flat.view(np.uint16), pairs(table.tobytes()), counts.view(np.uint32)),
         ),
         "predict mean": (
             2,

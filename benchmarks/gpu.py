@@ -78,20 +78,20 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     cuda.sort_levels(shaped, residuals, put(first), ordered)
     cases = [
         ("extent uint16", 2, lambda: cuda.extent(values, ends)),
-        ("forward_lut uint16 to uint8", 3, lambda: cuda.forward_lut(values, lut, out8)),
+        ("quantize_lut uint16 to uint8", 3, lambda: cuda.quantize_lut(values, lut, out8)),
         (
-            "forward_lut_phased uint16 to uint8",
+            "quantize_lut_phased uint16 to uint8",
             3,
-            lambda: cuda.forward_lut_phased(values, luts, 1, 0, size * size, out8),
+            lambda: cuda.quantize_lut_phased(values, luts, 1, 0, size * size, out8),
         ),
         ("subtract uint16 to uint8", 3, lambda: cuda.subtract(values, 100, out8)),
         (
-            "forward_thresholds float32",
+            "quantize_thresholds float32",
             5,
-            lambda: cuda.forward_thresholds(single, thresholds, model, 0, out8),
+            lambda: cuda.quantize_thresholds(single, thresholds, model, 0, out8),
         ),
-        ("inverse uint8 to uint16", 3, lambda: cuda.inverse(codes, decode, out16)),
-        ("inverse uint8 to float64", 9, lambda: cuda.inverse(codes, labels, floats)),
+        ("dequantize uint8 to uint16", 3, lambda: cuda.dequantize(codes, decode, out16)),
+        ("dequantize uint8 to float64", 9, lambda: cuda.dequantize(codes, labels, floats)),
         ("codes_from_labels", 12, lambda: cuda.codes_from_labels(floats.reshape(-1), 0.5, found)),
         ("checksum uint8", 1, lambda: cuda.add_checksum(codes, 0, size * size, total)),
         ("predict_mean uint8", 2, lambda: cuda.predict_mean(codes, rates, 30, state, out8)),
@@ -141,7 +141,7 @@ def overlap_figures(cupy: Any, megabytes: int = 256) -> dict[str, float]:
 
         up = lambda: there.set(host_up, stream=lane.up)  # noqa: E731
         down = lambda: result.get(stream=lane.down, out=host_down, blocking=False)  # noqa: E731
-        kernel = lambda: lane.backend.kernels.inverse(rows[0], lut, rows[1])  # noqa: E731
+        kernel = lambda: lane.backend.kernels.dequantize(rows[0], lut, rows[1])  # noqa: E731
         alone = {"up": seconds(up), "kernel": seconds(kernel), "down": seconds(down)}
         together = seconds(up, kernel, down)
     hidden = (sum(alone.values()) - together) / max(sum(alone.values()) - max(alone.values()), 1e-12)

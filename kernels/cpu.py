@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.kernels import cpu_halves as halves
-from photon_gpu.kernels import cpu_terms as terms
+from photon_gpu.kernels import cpu_nibbles
+from photon_gpu.kernels import cpu_prediction_terms as terms
 from photon_gpu.kernels.cpu_cache import jit
 
 FRACTION, WEIGHT, ESCAPE, TERMS, MIX = 7, 8, 15, 11, 16
@@ -64,7 +64,7 @@ def _phases(first: int, seed: int, out: NDArray[np.uint32]) -> None:
 
 
 @jit
-def forward_lut(patterns: NDArray, lut: NDArray, out: NDArray) -> None:
+def quantize_lut(patterns: NDArray, lut: NDArray, out: NDArray) -> None:
     """See the reference."""
     for t in range(patterns.shape[0]):
         for i in range(patterns.shape[1]):
@@ -72,7 +72,7 @@ def forward_lut(patterns: NDArray, lut: NDArray, out: NDArray) -> None:
 
 
 @jit
-def forward_lut_phased(
+def quantize_lut_phased(
     patterns: NDArray, luts: NDArray, seed: int, first: int, stride: int, out: NDArray
 ) -> None:
     """See the reference."""
@@ -114,7 +114,9 @@ def _code(value: float, thresholds: NDArray, row: int, model: NDArray) -> int:
 
 
 @jit
-def forward_thresholds(values: NDArray, thresholds: NDArray, model: NDArray, base: int, out: NDArray) -> None:
+def quantize_thresholds(
+    values: NDArray, thresholds: NDArray, model: NDArray, base: int, out: NDArray
+) -> None:
     """See the reference."""
     table = thresholds.reshape(1, thresholds.size)
     for t in range(values.shape[0]):
@@ -123,7 +125,7 @@ def forward_thresholds(values: NDArray, thresholds: NDArray, model: NDArray, bas
 
 
 @jit
-def forward_thresholds_phased(
+def quantize_thresholds_phased(
     values: NDArray, thresholds: NDArray, model: NDArray, seed: int, first: int, stride: int, out: NDArray
 ) -> None:
     """See the reference."""
@@ -137,7 +139,7 @@ def forward_thresholds_phased(
 
 
 @jit
-def inverse(codes: NDArray, table: NDArray, out: NDArray) -> None:
+def dequantize(codes: NDArray, table: NDArray, out: NDArray) -> None:
     """See the reference."""
     for t in range(codes.shape[0]):
         for i in range(codes.shape[1]):
@@ -145,7 +147,9 @@ def inverse(codes: NDArray, table: NDArray, out: NDArray) -> None:
 
 
 @jit
-def inverse_phased(codes: NDArray, tables: NDArray, seed: int, first: int, stride: int, out: NDArray) -> None:
+def dequantize_phased(
+    codes: NDArray, tables: NDArray, seed: int, first: int, stride: int, out: NDArray
+) -> None:
     """See the reference."""
     rows, flat, width = np.empty(_RUN, np.uint32), tables.reshape(-1), np.uint32(tables.shape[1])
     for t in range(codes.shape[0]):
@@ -319,9 +323,10 @@ def pack(
     for row in range(counts.size):
         part, long = residuals[row * segment : (row + 1) * segment], escapes[row]
         whole, to = part.size & ~15, nibbles[row * (segment >> 1) :]
-        halves.joined(part[:whole], to[: whole >> 1])
-        count = halves.take(part, groups[: halves.sixteens(to[: whole >> 1], flags, groups)], long)
-        counts[row] = halves.take_each(part[whole:], long, count)
+        cpu_nibbles.pack_pairs(part[:whole], to[: whole >> 1])
+        rare = groups[: cpu_nibbles.groups_with_15(to[: whole >> 1], flags, groups)]
+        count = cpu_nibbles.take_excess(part, rare, long)
+        counts[row] = cpu_nibbles.take_excess_each(part[whole:], long, count)
         for i in range(whole, part.size):
             short = np.uint8(min(part[i], 15))
             to[i >> 1] = np.uint8(to[i >> 1] | np.uint8(short << np.uint8(4))) if i & 1 else short
@@ -334,15 +339,16 @@ def unpack(
     """See the reference."""
     flags, groups = np.empty(segment >> 4, np.uint8), np.empty(segment >> 4, np.int32)
     strange, pairs = 0, out.size >> 1
-    halves.parted(nibbles[:pairs], out[: 2 * pairs])
+    cpu_nibbles.unpack_pairs(nibbles[:pairs], out[: 2 * pairs])
     if out.size & 1:
         out[out.size - 1] = nibbles[pairs] & np.uint8(15)
         strange += (nibbles[pairs] >> np.uint8(4)) != 0
     for row in range(starts.size - 1):
         part, source = out[row * segment : (row + 1) * segment], nibbles[row * (segment >> 1) :]
         whole, long = part.size & ~15, escapes[starts[row] : starts[row + 1]]
-        count = halves.give(part, groups[: halves.sixteens(source[: whole >> 1], flags, groups)], long)
-        strange += halves.give_each(part[whole:], long, count) != long.size
+        rare = groups[: cpu_nibbles.groups_with_15(source[: whole >> 1], flags, groups)]
+        count = cpu_nibbles.add_excess(part, rare, long)
+        strange += cpu_nibbles.add_excess_each(part[whole:], long, count) != long.size
     return strange
 
 

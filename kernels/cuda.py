@@ -78,13 +78,13 @@ def _lookup(codes: Any, table: Any, phased: tuple[int, int, int] | None, out: An
         launch(f"lookup_{kinds}", -(-rows.pixels // 16), rows.frames, *given, out, *rows.out)
 
 
-def forward_lut(patterns: Any, lut: Any, out: Any) -> None:
+def quantize_lut(patterns: Any, lut: Any, out: Any) -> None:
     """See the reference."""
     check(patterns, "patterns", "uint8", "uint16")
     _lookup(patterns, lut, None, out)
 
 
-def forward_lut_phased(patterns: Any, luts: Any, seed: int, first: int, stride: int, out: Any) -> None:
+def quantize_lut_phased(patterns: Any, luts: Any, seed: int, first: int, stride: int, out: Any) -> None:
     """See the reference."""
     check(patterns, "patterns", "uint8", "uint16")
     _lookup(patterns, luts, (seed, first, stride), out)
@@ -117,24 +117,24 @@ def _threshold(values: Any, thresholds: Any, model: Any, phased: tuple[int, int,
     launch(name, rows.pixels, rows.frames, values, *rows.given, *table, out, *rows.out)
 
 
-def forward_thresholds(values: Any, thresholds: Any, model: Any, base: int, out: Any) -> None:
+def quantize_thresholds(values: Any, thresholds: Any, model: Any, base: int, out: Any) -> None:
     """See the reference."""
     _threshold(values, thresholds, model, (0, 0, 0), out)
 
 
-def forward_thresholds_phased(
+def quantize_thresholds_phased(
     values: Any, thresholds: Any, model: Any, seed: int, first: int, stride: int, out: Any
 ) -> None:
     """See the reference."""
     _threshold(values, thresholds, model, (seed, first, stride), out)
 
 
-def inverse(codes: Any, table: Any, out: Any) -> None:
+def dequantize(codes: Any, table: Any, out: Any) -> None:
     """See the reference."""
     _lookup(codes, table, None, out)
 
 
-def inverse_phased(codes: Any, tables: Any, seed: int, first: int, stride: int, out: Any) -> None:
+def dequantize_phased(codes: Any, tables: Any, seed: int, first: int, stride: int, out: Any) -> None:
     """See the reference."""
     _lookup(codes, tables, (seed, first, stride), out)
 

@@ -155,7 +155,7 @@ KERNEL phase(const u32* index, u64 count, u32 seed, u32* out)
     for (u64 i = thread_index(); i < count; i += thread_count()) out[i] = phase_of(index[i], seed);
 }
 
-// ---- forward_lut, inverse: out = table[in] ---------------------------------------------------------------
+// ---- quantize_lut, dequantize: out = table[in] ---------------------------------------------------------------
 
 const u32 CACHE_BYTES = 16384;
 
@@ -246,7 +246,7 @@ DEVICE void subtract(const In* __restrict__ in, Rows in_at, u32 frames, u64 pixe
 #define SUBTRACT(In) SUBTRACT_TO(In, u8) SUBTRACT_TO(In, u16) SUBTRACT_TO(In, u32)
 SUBTRACT(i8) SUBTRACT(u8) SUBTRACT(i16) SUBTRACT(u16) SUBTRACT(i32) SUBTRACT(u32) SUBTRACT(i64) SUBTRACT(u64)
 
-// ---- forward_thresholds ----------------------------------------------------------------------------------
+// ---- quantize_thresholds ----------------------------------------------------------------------------------
 
 template <class T> DEVICE f64 widened(T value) { return (f64)value; }
 

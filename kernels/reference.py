@@ -59,15 +59,15 @@ def _indices(shape: tuple[int, int], first: int, stride: int) -> NDArray[np.uint
     return (first + frames * stride + pixels).astype(np.uint32)
 
 
-def forward_lut(patterns: NDArray, lut: NDArray, out: NDArray) -> None:
+def quantize_lut(patterns: NDArray, lut: NDArray, out: NDArray) -> None:
     """Look up codes: ``out[t, i] = lut[patterns[t, i]]``, patterns uint8 or uint16 ``(T, n)``."""
     out[...] = lut[patterns]
 
 
-def forward_lut_phased(
+def quantize_lut_phased(
     patterns: NDArray, luts: NDArray, seed: int, first: int, stride: int, out: NDArray
 ) -> None:
-    """Look up codes like :func:`forward_lut`, with one table per phase, ``luts (16, 2**bits)``."""
+    """Look up codes like :func:`quantize_lut`, with one table per phase, ``luts (16, 2**bits)``."""
     out[...] = luts[phase(_indices(patterns.shape, first, stride), seed), patterns]
 
 
@@ -76,7 +76,7 @@ def subtract(values: NDArray, base: int, out: NDArray) -> None:
     out[...] = values.astype(np.int64) - np.int64(base)
 
 
-def forward_thresholds(
+def quantize_thresholds(
     values: NDArray, thresholds: NDArray[np.float64], model: NDArray[np.float64], base: int, out: NDArray
 ) -> None:
     """Find codes of wide values: ``k - base`` for the greatest ``k`` with ``thresholds[k - base] <= value``.
@@ -87,7 +87,7 @@ def forward_thresholds(
     out[...] = np.searchsorted(thresholds, values.astype(np.float64), side="right") - 1
 
 
-def forward_thresholds_phased(
+def quantize_thresholds_phased(
     values: NDArray,
     thresholds: NDArray[np.float64],
     model: NDArray[np.float64],
@@ -96,20 +96,22 @@ def forward_thresholds_phased(
     stride: int,
     out: NDArray,
 ) -> None:
-    """Find codes like :func:`forward_thresholds`, with one row of thresholds per phase."""
+    """Find codes like :func:`quantize_thresholds`, with one row of thresholds per phase."""
     phases = phase(_indices(values.shape, first, stride), seed)
     for row in range(thresholds.shape[0]):
         codes = np.searchsorted(thresholds[row], values.astype(np.float64), side="right") - 1
         out[phases == row] = codes[phases == row]
 
 
-def inverse(codes: NDArray, table: NDArray, out: NDArray) -> None:
+def dequantize(codes: NDArray, table: NDArray, out: NDArray) -> None:
     """Look up samples: ``out[t, i] = table[codes[t, i]]``, ``(T, n)``."""
     out[...] = table[codes]
 
 
-def inverse_phased(codes: NDArray, tables: NDArray, seed: int, first: int, stride: int, out: NDArray) -> None:
-    """Look up samples like :func:`inverse`, with one table per phase."""
+def dequantize_phased(
+    codes: NDArray, tables: NDArray, seed: int, first: int, stride: int, out: NDArray
+) -> None:
+    """Look up samples like :func:`dequantize`, with one table per phase."""
     out[...] = tables[phase(_indices(codes.shape, first, stride), seed), codes]
 
 

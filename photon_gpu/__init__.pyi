@@ -22,7 +22,7 @@ from .sources.simulated.movie import simulate as simulate
 from .sources.simulated.parameters import Simulation as Simulation
 from .store.storage import Storage as Storage
 from .writer.encode import encode as encode
-from .writer.insertion import movie as movie
+from .writer.movie_to_insert import movie as movie
 from .writer.report import EncodeReport as EncodeReport
 
 __all__ = [

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.runtime.memory import memory_bytes
+from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.errors import InvalidIndexError
 
 _Label = tuple[str, int]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
 
-from photon_gpu.cluster.movie import MovieOnCluster, threads_of
+from photon_gpu.cluster.distributed_movie import MovieOnCluster, threads_of
 from photon_gpu.cluster.report import ManyReport
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.chunk_sample import decoded, excerpts
 from photon_gpu.check.fidelity.sample import Block
-from photon_gpu.cluster.frames import Frames
+from photon_gpu.check.fidelity.sample_during_encode import decoded, excerpts
+from photon_gpu.cluster.worker_sources import Frames
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for

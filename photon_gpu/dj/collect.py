@@ -19,8 +19,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from photon_gpu.dj.address import folder_name
+from photon_gpu.dj.database_marks import refusal, take_over
 from photon_gpu.dj.databases import every_database, identify
-from photon_gpu.dj.marks import refusal, take_over
 from photon_gpu.dj.references import (
     References,
     ReferencesUnknownError,

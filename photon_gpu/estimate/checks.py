@@ -8,8 +8,8 @@ import numpy as np
 
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Finding, Severity
-from photon_gpu.estimate.levels import HistogramLevels
 from photon_gpu.estimate.line import NoiseLine
+from photon_gpu.estimate.value_histogram import HistogramLevels
 
 LEAST_FRAMES = 4
 FEW_FRAMES = 16

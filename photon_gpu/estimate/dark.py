@@ -1,6 +1,6 @@
 """Separate offset and read variance by a dark recording, dark pixels, or a floor.
 
-Dark pixels that are cut off at the lowest level: :mod:`photon_gpu.estimate.clipping`.
+Dark pixels that are cut off at the lowest level: :mod:`photon_gpu.estimate.clipped_dark`.
 
 The line ``var = gain*z + c`` fixes only ``c = variance - gain*offset``. One point of the line that is
 known to be dark separates the two; nothing else does.
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photon_gpu.estimate.levels import HistogramLevels
 from photon_gpu.estimate.line import LineFit, NoiseLine, group
 from photon_gpu.estimate.pairs import Cells
+from photon_gpu.estimate.value_histogram import HistogramLevels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.estimate.curve import Correlation, Curve
-from photon_gpu.estimate.levels import HistogramLevels
+from photon_gpu.estimate.value_histogram import HistogramLevels
 
 Verdict = Literal["PASS", "WARN", "REFUSE"]
 Severity = Literal["NOTE", "WARN", "REFUSE"]

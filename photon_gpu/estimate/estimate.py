@@ -14,15 +14,15 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import checks, curve
 from photon_gpu.estimate import dark as darkness
-from photon_gpu.estimate.clipping import clipped_dark
+from photon_gpu.estimate.clipped_dark import clipped_dark
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
-from photon_gpu.estimate.levels import HistogramLevels, survey
-from photon_gpu.estimate.light import pooled
 from photon_gpu.estimate.line import LineFit, NoiseLine, fit
 from photon_gpu.estimate.pairs import Cells, gather
+from photon_gpu.estimate.pixel_light import pooled
 from photon_gpu.estimate.result import NoiseEstimate
 from photon_gpu.estimate.sample import Window, draw
+from photon_gpu.estimate.value_histogram import HistogramLevels, survey
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 from photon_gpu.sources.open import open_source

@@ -19,8 +19,8 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.estimate.levels import survey
 from photon_gpu.estimate.sample import Window
+from photon_gpu.estimate.value_histogram import survey
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 

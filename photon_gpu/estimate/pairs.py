@@ -9,7 +9,7 @@ fades within a window, equal instruments would else hide unequal light. Products
 the neighbours tell moving structure, which is smooth in space, from noise, which is not.
 
 Where read noise hides the light of half a window, the instrument is pooled from all other frames
-(:mod:`photon_gpu.estimate.light`), and all contrasts of the half that a linear drift cannot touch take
+(:mod:`photon_gpu.estimate.pixel_light`), and all contrasts of the half that a linear drift cannot touch take
 the place of ``D``: they scatter less (a variance from 8 frames by 0.75 of what it does from their ``D``),
 and what they let through of slower structure is small there beside the noise.
 """
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.estimate.light import Pooled, halves
+from photon_gpu.estimate.pixel_light import Pooled, halves
 from photon_gpu.estimate.sample import Window
 
 TILE = 16

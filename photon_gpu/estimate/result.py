@@ -11,8 +11,8 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval, Verdict
-from photon_gpu.estimate.levels import HistogramLevels
 from photon_gpu.estimate.plot import plot_estimate
+from photon_gpu.estimate.value_histogram import HistogramLevels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

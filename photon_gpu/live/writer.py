@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.check import verdict
+from photon_gpu.check import failed_checks
 from photon_gpu.check.fidelity.lines import ReportLine
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
@@ -30,8 +30,8 @@ from photon_gpu.live.pipeline.encoder import is_estimate, resolve_noise
 from photon_gpu.live.pipeline.pipeline import Pipeline
 from photon_gpu.live.spool.journaling import Journaling
 from photon_gpu.live.spool.spool import Spool
-from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import OWN_ATTRIBUTES, LiveConfig
+from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.live.state.retrying import told
 from photon_gpu.live.state.status import LiveStatus
 from photon_gpu.settings import RecordSettings
@@ -272,7 +272,7 @@ class LiveWriter:
     @property
     def failed(self) -> tuple[str, ...]:
         """Names of the failed lines of the check; empty until the recording is closed."""
-        return tuple(line.name for line in verdict.failing(self.checks))
+        return tuple(line.name for line in failed_checks.failing(self.checks))
 
     def append(self, frames: Any, *, timestamp: Any = None, metadata: Any = None, wait: bool = True) -> int:
         """Append one frame or a batch; thread-safe.
@@ -383,7 +383,7 @@ class LiveWriter:
             self._ledger.fail(error)  # for whoever waits until frames are in the journal
             error.add_note(self._whereabouts(frames))
             raise
-        verdict.warn(self.url, self.checks, stacklevel=2)
+        failed_checks.warn(self.url, self.checks, stacklevel=2)
         self._on_finished()
         self._ledger.tell()
 

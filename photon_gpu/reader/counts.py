@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.reader.readable import Readable
+from photon_gpu.reader.movie_protocol import Readable
 
 
 class Counts:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.errors import BackendUnavailableError, InvalidInputError
-from photon_gpu.reader.readable import Readable
+from photon_gpu.reader.movie_protocol import Readable
 
 DIMS = {3: ("t", "y", "x"), 4: ("t", "z", "y", "x"), 5: ("t", "c", "z", "y", "x")}
 """Names of a movie's axes, by their number."""

@@ -19,7 +19,7 @@ from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.memory import memory_bytes
+from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.engine.runtime.pool import Calls, Pool, parallel, worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.indexing import Selection, Share, shares

@@ -15,7 +15,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.memory import memory_bytes
+from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
 from photon_gpu.store.chunk_grid import ChunkGrid
 

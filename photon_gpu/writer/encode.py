@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from photon_gpu.check import verdict
+from photon_gpu.check import failed_checks
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
@@ -29,11 +29,11 @@ from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise
-from photon_gpu.writer.deletion import Deletable, drop_source
 from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.read_back import Checker, check_mode
 from photon_gpu.writer.report import EncodeReport, little_light
 from photon_gpu.writer.scheduler import ChunkScheduler
+from photon_gpu.writer.source_deletion import Deletable, drop_source
 
 if TYPE_CHECKING:
     from photon_gpu.check.fidelity.lines import ReportLine
@@ -243,8 +243,8 @@ def encode_with(
                     with stages.timed("check"):
                         lines = checker.finish(scheduler.files)
                     # Before the movie is published: where the warning is an error, nothing of it is kept.
-                    verdict.warn(storage.url, lines, stacklevel=3)
-                    if failed := verdict.to_keep(lines):
+                    failed_checks.warn(storage.url, lines, stacklevel=3)
+                    if failed := failed_checks.to_keep(lines):
                         texts = metadata.texts(
                             movie.shape, scheduler.chunk, layout, settled.attributes, failed
                         )

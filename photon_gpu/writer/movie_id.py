@@ -13,7 +13,7 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.store import metadata
-from photon_gpu.writer.tuning import Choice
+from photon_gpu.writer.compression_tuning import Choice
 
 
 def identified(choice: Choice, shape: tuple[int, ...], chunks: tuple[int, ...], backend: Backend) -> Encoding:

@@ -50,8 +50,8 @@ class Checker:
     def __init__(
         self, mode: bool | str, layout: Layout, target: Storage, source: Source, chunk: tuple[int, ...]
     ) -> None:
-        from photon_gpu.check.fidelity.chunk_sample import PlannedSample
-        from photon_gpu.check.fidelity.exact import PixelComparison
+        from photon_gpu.check.fidelity.pixel_checks import PixelComparison
+        from photon_gpu.check.fidelity.sample_during_encode import PlannedSample
 
         self.full, self._reads_back = mode == "full", mode != "sample"
         self._layout, self._target, self._source, self._chunk = layout, target, source, chunk

@@ -42,7 +42,7 @@ def test_the_kernels_that_can_be_are_vectorized():
         "predict_past",
         "restore_past",
         "extent",
-        "forward_root",
+        "quantize_sqrt",
     ]
     for name, loop in assembly.inspected(names).items():
         assert loop.bits >= 256 and loop.packed >= 0.4 * loop.instructions, (name, loop)
@@ -55,10 +55,10 @@ def test_every_kernel_that_encodes_or_decodes_is_looked_at():
     kernels = {name for name, value in vars(cpu).items() if hasattr(value, "inspect_asm")} - helpers
     rest = {
         "phase",
-        "forward_thresholds",
-        "forward_thresholds_phased",
+        "quantize_thresholds",
+        "quantize_thresholds_phased",
         "count_levels",
         "sort_levels",
         "restore_full_sorted",
     }
-    assert (kernels - rest) | {"forward_root"} == set(assembly.calls())
+    assert (kernels - rest) | {"quantize_sqrt"} == set(assembly.calls())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from photon_gpu.dj.marks import MARK
+from photon_gpu.dj.database_marks import MARK
 from tests.dj.conftest import declare
 from tests.support import servers
 from tests.support.dj_movies import RECORDING, check_rows, poisson

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from photon_gpu.dj import collect, record, stores
+from photon_gpu.dj.database_marks import MARK
 from photon_gpu.dj.databases import every_database, identify
-from photon_gpu.dj.marks import MARK
 from photon_gpu.dj.references import ReferencesUnknownError, find_references
 from photon_gpu.errors import InvalidInputError
 from tests.dj.conftest import declare

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.dj import collect, record, recover
-from photon_gpu.dj.marks import MARK
+from photon_gpu.dj.database_marks import MARK
 from photon_gpu.engine.codec import blosc
 from tests.dj.conftest import declare
 from tests.support.dj_movies import RECORDING, poisson

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_gpu.estimate.light import halves
 from photon_gpu.estimate.line import LineFit, fit
 from photon_gpu.estimate.pairs import Reference
+from photon_gpu.estimate.pixel_light import halves
 from photon_gpu.estimate.sample import draw
 from photon_gpu.sources.open import open_source
 from tests.support.detectors import cells_of, detect, scene, still

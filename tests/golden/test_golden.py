@@ -11,7 +11,7 @@ import photon_gpu as pg
 from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import PhotonWarning, UnsupportedVersionError
 from photon_gpu.store import metadata
-from photon_gpu.store.chunk_check import proves_itself
+from photon_gpu.store.decode_check import proves_itself
 from tests.golden.make import CASES, make
 from tests.support.golden import GOLDEN, LISTED
 

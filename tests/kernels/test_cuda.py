@@ -71,31 +71,31 @@ def test_phase_is_a_mix_of_every_bit(device: Device) -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("out", ["uint8", "uint16", "uint32", "float64"])
-def test_forward_lut_of_every_input(device: Device, bits: int, out: str) -> None:
+def test_quantize_lut_of_every_input(device: Device, bits: int, out: str) -> None:
     rng = np.random.default_rng(bits)
     patterns = np.arange(1 << bits).astype(f"uint{bits}").reshape(1, -1)
     lut = rng.integers(0, 256, 1 << bits).astype(out)
     found, expected = device.empty(patterns.shape, out), np.empty(patterns.shape, out)
-    device.kernels.forward_lut(device.put(patterns), device.put(lut), found)
-    reference.forward_lut(patterns, lut, expected)
+    device.kernels.quantize_lut(device.put(patterns), device.put(lut), found)
+    reference.quantize_lut(patterns, lut, expected)
     equal(found.get(), expected)
     luts = rng.integers(0, 256, (16, 1 << bits)).astype(out)
     found = device.empty(patterns.shape, out)
-    device.kernels.forward_lut_phased(device.put(patterns), device.put(luts), 5, 11, patterns.size, found)
-    reference.forward_lut_phased(patterns, luts, 5, 11, patterns.size, expected)
+    device.kernels.quantize_lut_phased(device.put(patterns), device.put(luts), 5, 11, patterns.size, found)
+    reference.quantize_lut_phased(patterns, luts, 5, 11, patterns.size, expected)
     equal(found.get(), expected)
 
 
 @pytest.mark.parametrize("pixels", [1, 15, 16, 17, 31, 255, 4097])
 @pytest.mark.parametrize("skew, apart", [(0, 0), (1, 0), (0, 16), (8, 3), (3, 5)])
-def test_forward_lut_keeps_to_its_samples(device: Device, pixels: int, skew: int, apart: int) -> None:
+def test_quantize_lut_keeps_to_its_samples(device: Device, pixels: int, skew: int, apart: int) -> None:
     """Odd sizes, unaligned starts, frames apart: every sample right, and nothing beside them touched."""
     rng = np.random.default_rng(pixels)
     patterns = rng.integers(0, 65536, (3, pixels)).astype(np.uint16)
     lut = rng.integers(0, 256, 65536).astype(np.uint8)
     around = device.cupy.asarray(np.full(skew + 3 * (pixels + apart) + 40, 77, np.uint8))
     out = around[skew : skew + 3 * (pixels + apart)].reshape(3, pixels + apart)[:, :pixels]
-    device.kernels.forward_lut(device.put(patterns, skew=skew, apart=apart), device.put(lut), out)
+    device.kernels.quantize_lut(device.put(patterns, skew=skew, apart=apart), device.put(lut), out)
     everything = around.get()
     rows = everything[skew : skew + 3 * (pixels + apart)].reshape(3, -1)
     equal(rows[:, :pixels], lut[patterns])
@@ -121,18 +121,18 @@ def test_subtract(device: Device, dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("phased", [False, True])
-def test_forward_thresholds(device: Device, dtype: str, phased: bool) -> None:
+def test_quantize_thresholds(device: Device, dtype: str, phased: bool) -> None:
     thresholds, model, values = thresholds_for(dtype, phased)
     for out in ("uint16", "uint32") if thresholds.shape[-1] > 256 else ("uint8", "uint16", "uint32"):
         found, expected = device.empty(values.shape, out), np.empty(values.shape, out)
         tables, numbers = device.put(thresholds), device.put(model)
         if phased:
             arguments = (9, 1 << 31, values.shape[1] + 3)
-            device.kernels.forward_thresholds_phased(device.put(values), tables, numbers, *arguments, found)
-            reference.forward_thresholds_phased(values, thresholds, model, *arguments, expected)
+            device.kernels.quantize_thresholds_phased(device.put(values), tables, numbers, *arguments, found)
+            reference.quantize_thresholds_phased(values, thresholds, model, *arguments, expected)
         else:
-            device.kernels.forward_thresholds(device.put(values, skew=1), tables, numbers, 0, found)
-            reference.forward_thresholds(values, thresholds, model, 0, expected)
+            device.kernels.quantize_thresholds(device.put(values, skew=1), tables, numbers, 0, found)
+            reference.quantize_thresholds(values, thresholds, model, 0, expected)
         equal(found.get(), expected)
 
 
@@ -140,10 +140,10 @@ def test_thresholds_decide_and_the_guess_does_not(device: Device) -> None:
     """A model that is wrong by anything, even NaN, gives the same codes."""
     thresholds, model, values = thresholds_for("float64", False)
     expected = np.empty(values.shape, np.uint16)
-    reference.forward_thresholds(values, thresholds, model, 0, expected)
+    reference.quantize_thresholds(values, thresholds, model, 0, expected)
     for wrong in (model * 1.7, model * 0, model * np.nan, model * 1e300, np.full_like(model, -1)):
         found = device.empty(values.shape, np.uint16)
-        device.kernels.forward_thresholds(
+        device.kernels.quantize_thresholds(
             device.put(values), device.put(thresholds), device.put(wrong), 0, found
         )
         equal(found.get(), expected)
@@ -155,37 +155,41 @@ def test_subnormal_float32_is_not_flushed(device: Device) -> None:
     thresholds = np.sort(values[0].astype(np.float64))
     expected, found = np.empty(values.shape, np.uint8), device.empty(values.shape, np.uint8)
     model = np.array([1.0, 0.0, 1.0, 1.0, 0.0])
-    reference.forward_thresholds(values, thresholds, model, 0, expected)
-    device.kernels.forward_thresholds(device.put(values), device.put(thresholds), device.put(model), 0, found)
+    reference.quantize_thresholds(values, thresholds, model, 0, expected)
+    device.kernels.quantize_thresholds(
+        device.put(values), device.put(thresholds), device.put(model), 0, found
+    )
     equal(found.get(), expected)
 
 
 @pytest.mark.parametrize("codes", ["uint8", "uint16", "uint32"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_inverse(device: Device, codes: str, dtype: str) -> None:
+def test_dequantize(device: Device, codes: str, dtype: str) -> None:
     rng = np.random.default_rng(3)
     size = 200 if codes == "uint8" else 5000
     read = rng.integers(0, size, (3, 341)).astype(codes)
     tables = full_range(dtype, 16 * size).reshape(16, size)
     found, expected = device.empty(read.shape, dtype, apart=2), np.empty(read.shape, dtype)
-    device.kernels.inverse(device.put(read, apart=4), device.put(tables[3]), found)
-    reference.inverse(read, tables[3], expected)
+    device.kernels.dequantize(device.put(read, apart=4), device.put(tables[3]), found)
+    reference.dequantize(read, tables[3], expected)
     equal(device.get(found), expected)
     found = device.empty(read.shape, dtype, apart=1)
-    device.kernels.inverse_phased(device.put(read), device.put(tables), 77, 2**32 - 50, 1000, found)
-    reference.inverse_phased(read, tables, 77, 2**32 - 50, 1000, expected)
+    device.kernels.dequantize_phased(device.put(read), device.put(tables), 77, 2**32 - 50, 1000, found)
+    reference.dequantize_phased(read, tables, 77, 2**32 - 50, 1000, expected)
     equal(device.get(found), expected)
 
 
 @pytest.mark.parametrize("pixels", [300, 303])
-def test_inverse_of_a_damaged_code_stays_within_the_table(device: Device, pixels: int) -> None:
+def test_dequantize_of_a_damaged_code_stays_within_the_table(device: Device, pixels: int) -> None:
     """In the pixels taken several at a time, and in the rest of a row."""
     codes, table = np.full((2, pixels), 255, np.uint8), np.arange(10, dtype=np.float64)
     found = device.empty(codes.shape, np.float64)
-    device.kernels.inverse(device.put(codes), device.put(table), found)
+    device.kernels.dequantize(device.put(codes), device.put(table), found)
     assert (found.get() == 9).all()
     found = device.empty(codes.shape, np.float64)
-    device.kernels.inverse_phased(device.put(codes), device.put(np.stack([table] * 16)), 3, 0, pixels, found)
+    device.kernels.dequantize_phased(
+        device.put(codes), device.put(np.stack([table] * 16)), 3, 0, pixels, found
+    )
     assert (found.get() == 9).all()
 
 
@@ -300,11 +304,11 @@ def test_several_bands_in_one_launch_are_as_one_by_one(
         equal(found.get(), expected)
         return expected
 
-    codes = same("forward_lut", "uint8", luts[0])
-    same("forward_lut_phased", "uint8", luts, numbered=True)
+    codes = same("quantize_lut", "uint8", luts[0])
+    same("quantize_lut_phased", "uint8", luts, numbered=True)
     same("subtract", "uint32", 5)
-    same("forward_thresholds", "uint16", tables[0], model, 0)
-    same("forward_thresholds_phased", "uint16", tables, model, numbered=True)
+    same("quantize_thresholds", "uint16", tables[0], model, 0)
+    same("quantize_thresholds_phased", "uint16", tables, model, numbered=True)
     banded = device.put(codes.reshape(bands, -1)).reshape(bands, frames, per)
     total = sum(reference.checksum(codes[b], first + b * per, stride) for b in range(bands))
     assert device.kernels.checksum(banded, first, stride) == total % (1 << 64)
@@ -312,7 +316,7 @@ def test_several_bands_in_one_launch_are_as_one_by_one(
     back = device.empty(shape, "uint16", apart=apart)
     view = back.reshape(frames, bands, per).transpose(1, 0, 2)
     table = np.arange(256, dtype=np.uint16) * 3
-    device.kernels.inverse(banded, device.put(table), view)
+    device.kernels.dequantize(banded, device.put(table), view)
     equal(device.get(back), table[codes.transpose(1, 0, 2).reshape(shape)])
     rates, state = np.full(frames, 40, np.int32), np.empty(3 * (per + 2) * 3, np.int32)
     residuals, found = np.empty_like(codes), device.empty(codes.shape, "uint8")
@@ -361,9 +365,9 @@ def test_what_cannot_be_launched_is_refused(device: Device) -> None:
     with pytest.raises(ValueError, match="frames must follow each other"):
         kernels.checksum(codes[::-1], 0, 6)
     with pytest.raises(ValueError, match="differ"):
-        kernels.inverse(codes, put(np.zeros(256)), device.empty((4, 5), np.float64))
+        kernels.dequantize(codes, put(np.zeros(256)), device.empty((4, 5), np.float64))
     with pytest.raises(TypeError, match="out is float32; allowed are float64"):
-        kernels.inverse(codes, put(np.zeros(256)), device.empty((4, 6), np.float32))
+        kernels.dequantize(codes, put(np.zeros(256)), device.empty((4, 6), np.float32))
     with pytest.raises(ValueError, match="do not fit codes"):
         kernels.predict_past(
             put(np.zeros((4, 2, 3), np.uint8)),

@@ -169,7 +169,7 @@ def phased_thresholds(rng) -> Iterator[tuple]:
             yield (values, steps, model, seed, first, stride, Out.like(values.shape, "uint16", rng))
 
 
-def inverses(rng) -> Iterator[tuple]:
+def dequantize_tables(rng) -> Iterator[tuple]:
     for code, values in (
         ("uint8", "uint16"),
         ("uint16", "int16"),
@@ -185,7 +185,7 @@ def inverses(rng) -> Iterator[tuple]:
     yield (codes[:, :64], table, Out(np.ones((4, 64), "float32"), margin=10))
 
 
-def phased_inverses(rng) -> Iterator[tuple]:
+def phased_dequantize_tables(rng) -> Iterator[tuple]:
     for code, values in (("uint8", "uint16"), ("uint16", "float64"), ("uint32", "int32")):
         size = 256 if code == "uint8" else 1 << 16
         tables = rng.integers(0, 100, (16, size)).astype(values)
@@ -364,13 +364,13 @@ FULL = mixes(BLOCKS[:-1], (3, 4, 5), "full")
 
 CASES: dict[str, Callable[[np.random.Generator], Iterator[tuple]]] = {
     "extent": extents,
-    "forward_lut": luts,
-    "forward_lut_phased": phased_luts,
+    "quantize_lut": luts,
+    "quantize_lut_phased": phased_luts,
     "subtract": subtractions,
-    "forward_thresholds": thresholds,
-    "forward_thresholds_phased": phased_thresholds,
-    "inverse": inverses,
-    "inverse_phased": phased_inverses,
+    "quantize_thresholds": thresholds,
+    "quantize_thresholds_phased": phased_thresholds,
+    "dequantize": dequantize_tables,
+    "dequantize_phased": phased_dequantize_tables,
     "codes_from_labels": labels,
     "checksum": checksums,
     "predict_mean": means,
@@ -529,5 +529,5 @@ def test_stabilizing_and_guessing_agree_where_the_guess_is_good():
     table = np.sort([values[guess >= k].min() for k in range(guess[0], guess[-1] + 1) if (guess >= k).any()])
     out = np.empty((1, 1000), "uint32")
     model = np.array([noise.gain, noise.offset, stabilized_floor(noise), 2.0, 0.5 - guess[0]])
-    cpu.forward_thresholds(values.reshape(1, -1), table, model, int(guess[0]), out)
+    cpu.quantize_thresholds(values.reshape(1, -1), table, model, int(guess[0]), out)
     np.testing.assert_array_equal(out[0] + guess[0], guess)

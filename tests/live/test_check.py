@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.check.fidelity.chunk_sample import MOST_CHUNKS, ChunkSample
+from photon_gpu.check.fidelity.sample_during_encode import MOST_CHUNKS, ChunkSample
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live import FrameStream

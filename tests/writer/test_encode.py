@@ -29,8 +29,8 @@ from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
 from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.storage import Storage
+from photon_gpu.writer import compression_tuning
 from photon_gpu.writer import encode as writer
-from photon_gpu.writer import tuning
 from tests.support.camera import CAMERA, Endless, camera_movie
 
 
@@ -630,7 +630,7 @@ def test_while_one_chunk_is_written_the_next_is_encoded_however_small_the_budget
 def test_frames_are_let_go_before_they_are_written(tmp_path, monkeypatch, flying, check, most):
     """Behind a single chunk only the next one is read; a checked chunk is kept until checked."""
     alive, held, late, tuned = set(), [], [], []
-    choose, encode = tuning.choose, Compact.encode
+    choose, encode = compression_tuning.choose, Compact.encode
     monkeypatch.setattr(
         "photon_gpu.writer.preparation.choose", lambda *a, **k: (choose(*a, **k), tuned.append(1))[0]
     )

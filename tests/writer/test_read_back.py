@@ -216,7 +216,7 @@ def test_a_resumed_encode_also_samples_the_chunks_that_were_there(cells, tmp_pat
 
 
 def test_a_sample_knows_which_chunks_it_still_needs(cells, tmp_path):
-    from photon_gpu.check.fidelity.chunk_sample import PlannedSample
+    from photon_gpu.check.fidelity.sample_during_encode import PlannedSample
 
     raw, noise = cells
     whole = pg.encode(raw, tmp_path / "a.zarr", noise=noise, chunk_frames=20)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from photon_gpu.check.fidelity.exact import PixelComparison
 from photon_gpu.check.fidelity.lines import LIMITS, ReportLine, measured, skipped
+from photon_gpu.check.fidelity.pixel_checks import PixelComparison
 from photon_gpu.check.fidelity.result import Fidelity
 from photon_gpu.check.fidelity.sample import Sample, pieces, take
 from photon_gpu.engine.model.anscombe import anscombe
@@ -114,8 +114,8 @@ def _compare(
     seed: int,
     progress: Progress | None,
 ) -> tuple[list[ReportLine], dict[str, Any], Any]:
+    from photon_gpu.check.fidelity.figure_data import draw
     from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
-    from photon_gpu.check.fidelity.pictures import draw
     from photon_gpu.check.fidelity.residual import residual_lines
     from photon_gpu.check.fidelity.traces import trace_lines, traces
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.check.fidelity.figure_data import FidelityFacts, Pictures
 from photon_gpu.check.fidelity.lines import LIMITS
-from photon_gpu.check.fidelity.pictures import FidelityFacts, Pictures
 from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
+from photon_gpu.check.fidelity.figure_data import FidelityFacts
 from photon_gpu.check.fidelity.figures import STATUS, svg
 from photon_gpu.check.fidelity.lines import ReportLine
-from photon_gpu.check.fidelity.pictures import FidelityFacts
 
 _GROUPS = (
     ("Is it the right model and step?", ("noise_model", "snr", "efficiency")),

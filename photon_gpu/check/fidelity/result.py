@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from photon_gpu.check.fidelity.figure_data import Pictures
 from photon_gpu.check.fidelity.figures import overview
 from photon_gpu.check.fidelity.lines import ReportLine, verdict
 from photon_gpu.check.fidelity.page import page
-from photon_gpu.check.fidelity.pictures import Pictures
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.plots import save_figure
 from photon_gpu.store.durable import replacing

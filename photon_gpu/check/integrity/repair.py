@@ -24,7 +24,7 @@ from photon_gpu.settings import Progress, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records, manifest
-from photon_gpu.store.chunk_check import decode_whole, proves_itself
+from photon_gpu.store.decode_check import decode_whole, proves_itself
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.storage import Storage

@@ -21,9 +21,9 @@ from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import PhotonError, StoreNotFoundError
 from photon_gpu.settings import Progress, bounded_number, progress_call
 from photon_gpu.store import frame_records, manifest, metadata
-from photon_gpu.store.chunk_check import decode_whole
 from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.claim import MARKER
+from photon_gpu.store.decode_check import decode_whole
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.storage import Storage

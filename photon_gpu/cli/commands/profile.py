@@ -71,7 +71,7 @@ def profile(
     """
     from photon_gpu.settings import PRESETS
     from photon_gpu.sources.open import open_source
-    from photon_gpu.tools.profiling.camera import Camera
+    from photon_gpu.tools.profiling.preset_for_camera import Camera
     from photon_gpu.tools.profiling.profile import LAYOUTS
     from photon_gpu.tools.profiling.profile import profile as measure
 

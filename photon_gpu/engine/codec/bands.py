@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.kernels.cpu_open import restore_mean_packed
 from photon_gpu.kernels.cpu_rans import code_levels, most_words, open_levels
+from photon_gpu.kernels.cpu_unpack_restore import restore_mean_packed
 
 SEGMENT = 1 << 16
 """Residuals per packed segment; the body lists the number of escapes of each segment."""

@@ -13,7 +13,6 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.bands import Places, Writer, from_planes
 from photon_gpu.engine.codec.dequantize import STABILIZED, render
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.frame_weights import fit_frames
 from photon_gpu.engine.codec.header import (
     Header,
     Need,
@@ -25,6 +24,7 @@ from photon_gpu.engine.codec.header import (
 )
 from photon_gpu.engine.codec.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, narrowest, span
+from photon_gpu.engine.codec.weights_per_frame import fit_frames
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.scratch import scratch

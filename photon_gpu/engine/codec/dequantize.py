@@ -50,7 +50,7 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
     def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
         width = codes.dtype.itemsize
         if by_pairs and width == 1 and codes.size >= _MANY and _even(codes, out):
-            kernels.inverse(codes.view(np.uint16), pairs(tables.tobytes()), out.view(np.uint32))
+            kernels.dequantize(codes.view(np.uint16), pairs(tables.tobytes()), out.view(np.uint32))
             return
         if width not in padded:
             # The table covers the whole dtype of the codes, so that altered codes stay within it.
@@ -61,9 +61,9 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
         if width > 2 and isinstance(codes, np.ndarray) and codes.size and int(codes.max()) > top:
             raise CorruptDataError(_BEYOND)
         if len(rows) == 1:
-            kernels.inverse(codes, rows[0], out)
+            kernels.dequantize(codes, rows[0], out)
         else:
-            kernels.inverse_phased(codes, rows, seed, first, stride, out)
+            kernels.dequantize_phased(codes, rows, seed, first, stride, out)
 
     return run
 

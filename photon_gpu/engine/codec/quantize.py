@@ -135,15 +135,15 @@ class Quantizer:
             patterns = values.view(f"u{values.dtype.itemsize}")
             luts = _luts(self._table, self.base, self.dtype) if self._luts is None else self._luts
             if phased:
-                self._kernels.forward_lut_phased(patterns, luts, self._seed, first, stride, out)
+                self._kernels.quantize_lut_phased(patterns, luts, self._seed, first, stride, out)
             else:
-                self._kernels.forward_lut(patterns, luts[0], out)
+                self._kernels.quantize_lut(patterns, luts[0], out)
         elif phased:
-            self._kernels.forward_thresholds_phased(
+            self._kernels.quantize_thresholds_phased(
                 values, self._thresholds, self._model, self._seed, first, stride, out
             )
         else:
-            self._kernels.forward_thresholds(values, self._thresholds[0], self._model, self.base, out)
+            self._kernels.quantize_thresholds(values, self._thresholds[0], self._model, self.base, out)
 
 
 def span(table: CodeTable, found: Extent) -> tuple[int, int]:

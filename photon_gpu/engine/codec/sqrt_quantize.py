@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.model.anscombe import stabilized_floor
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.kernels.cpu_root import forward_root
+from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt
 
 
 class Root:
@@ -47,7 +47,7 @@ class Root:
         values = np.arange(info.min, info.max + 1, dtype=np.int64)
         patterns = values & ((1 << bits) - 1)
         codes = np.empty((1, values.size), np.int32)
-        forward_root(values.astype(table.dtype), values.size, self._model, 0, codes)
+        quantize_sqrt(values.astype(table.dtype), values.size, self._model, 0, codes)
         self.wrong = values[codes[0] != table.luts()[0, patterns]]
 
     def exact(self, low: int, high: int) -> bool:
@@ -60,7 +60,7 @@ class Root:
         pitch = values.strides[0] // values.itemsize if frames > 1 else samples
         # Only of a 1-D array does the compiler know that neighbours are contiguous.
         flat = as_strided(values, ((frames - 1) * pitch + samples,), (values.itemsize,))
-        forward_root(flat, pitch, self._model, base, out)
+        quantize_sqrt(flat, pitch, self._model, base, out)
 
 
 def runs(values: NDArray) -> bool:

@@ -20,7 +20,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import block_shape
 from photon_gpu.engine.codec.predictors import band_rows
 from photon_gpu.engine.codec.quantize import Extent, check_extent
-from photon_gpu.engine.gpu.bands import bands, banks, extent, first_where, in_banks, predict, restore
+from photon_gpu.engine.gpu.device_bands import bands, banks, extent, first_where, in_banks, predict, restore
 from photon_gpu.engine.gpu.devices import chosen_devices
 from photon_gpu.engine.gpu.packing import bring_down, bring_up, check_unpacked, restored_here
 from photon_gpu.engine.gpu.slots import Lane, Slot, Slots
@@ -109,14 +109,14 @@ class Gpu:
                 pieces = _pieces(frames, 1, row_bytes, piece_bytes)
                 loaded = _Loaded(slot, values.reshape(frames, pixels), None)
                 found = _extent(loaded, pieces, encoding, values.shape, first_frame)
-                forward = quantizer_for(encoding, found, slot.lane.backend)
-                out = np.empty((frames, pixels), forward.dtype)
+                quantizer = quantizer_for(encoding, found, slot.lane.backend)
+                out = np.empty((frames, pixels), quantizer.dtype)
                 for first, stop in pieces:
                     source = loaded.piece(first, stop)
-                    codes = slot.device("codes", source.shape, forward.dtype)
-                    forward(source, first * pixels, pixels, codes)
+                    codes = slot.device("codes", source.shape, quantizer.dtype)
+                    quantizer(source, first * pixels, pixels, codes)
                     (out[first:stop],) = slot.fetch(codes=codes)
-                return out.reshape(-1), forward.base
+                return out.reshape(-1), quantizer.base
 
             return slot.lane.shrinking(slot, frames * row_bytes, row_bytes, work)
 
@@ -226,18 +226,18 @@ class Gpu:
             exact = encoding.dtype.startswith(("int", "uint"))
             kind = encoding.but(layout="compact", step=encoding.step or 0.5, exact=exact)
             found = _extent(loaded, [(0, frames)], kind, values.shape, first_frame)
-            forward = quantizer_for(kind, found, slot.lane.backend)
-            codes = slot.device("codes", (frames, pixels), forward.dtype)
-            forward(loaded.piece(0, frames), 0, pixels, codes)
+            quantizer = quantizer_for(kind, found, slot.lane.backend)
+            codes = slot.device("codes", (frames, pixels), quantizer.dtype)
+            quantizer(loaded.piece(0, frames), 0, pixels, codes)
             (fetched,) = slot.fetch(codes=codes)
             if exact:
-                return (fetched.astype(np.int64) + forward.base).astype(values.dtype).reshape(values.shape)
+                return (fetched.astype(np.int64) + quantizer.base).astype(values.dtype).reshape(values.shape)
             out = np.empty(fetched.shape, values.dtype)
-            tables = kind.table().decode_tables(forward.base, forward.base + forward.top, values.dtype)
+            tables = kind.table().decode_tables(quantizer.base, quantizer.base + quantizer.top, values.dtype)
             if len(tables) > 1:
-                cpu.inverse_phased(fetched, tables, kind.seed, 0, pixels, out)
+                cpu.dequantize_phased(fetched, tables, kind.seed, 0, pixels, out)
             else:
-                cpu.inverse(fetched, tables[0], out)
+                cpu.dequantize(fetched, tables[0], out)
             return out.reshape(values.shape)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.backend import cpu_backend
 from photon_gpu.engine.codec.bands import SEGMENT
 from photon_gpu.engine.codec.chunk import ALTERED, ChunkPlan, Opened
-from photon_gpu.engine.gpu.bands import bands
+from photon_gpu.engine.gpu.device_bands import bands
 from photon_gpu.engine.gpu.slots import Slot
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels import cpu

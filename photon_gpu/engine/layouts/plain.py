@@ -231,9 +231,9 @@ class Labels:
         patterns = values.view(f"u{values.dtype.itemsize}")
         assert self._luts is not None
         if self._phases > 1:
-            self._kernels.forward_lut_phased(patterns, self._luts, self._seed, first, 0, target)
+            self._kernels.quantize_lut_phased(patterns, self._luts, self._seed, first, 0, target)
         else:
-            self._kernels.forward_lut(patterns, self._luts[0], target)
+            self._kernels.quantize_lut(patterns, self._luts[0], target)
 
 
 def _check_codes(base: int, top: int) -> None:
@@ -261,7 +261,7 @@ class LabelsOfCodes:
         if flat.dtype not in self._tables:
             codes = np.arange(1 << 8 * flat.dtype.itemsize) + self._base
             self._tables[flat.dtype] = np.multiply(codes, self._step, dtype=np.float64)
-        self._kernels.inverse(flat.reshape(1, -1), self._tables[flat.dtype], out.reshape(1, -1))
+        self._kernels.dequantize(flat.reshape(1, -1), self._tables[flat.dtype], out.reshape(1, -1))
 
 
 def _unquantized(labels: NDArray, noise: NoiseModel | None, dtype: np.dtype) -> NDArray:

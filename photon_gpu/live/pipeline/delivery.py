@@ -6,7 +6,7 @@ import heapq
 import threading
 from typing import Any
 
-from photon_gpu.live.pipeline.keeping import Keeper, Parcel
+from photon_gpu.live.pipeline.unstored_chunks import Keeper, Parcel
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, told

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu.check.fidelity.chunk_sample import ChunkSample
+from photon_gpu.check.fidelity.sample_during_encode import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.base import Layout
@@ -20,16 +20,16 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
 from photon_gpu.estimate.noise_check import judge_noise
-from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import LiveConfig
+from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.settings import AUTO
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.missing import spans
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records
 from photon_gpu.writer.auto_noise import KEY
+from photon_gpu.writer.compression_tuning import choose
 from photon_gpu.writer.movie_id import recorded
-from photon_gpu.writer.tuning import choose
 
 _ADVICE = "Record with noise='auto', or trust_noise=True"
 

@@ -7,20 +7,20 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from photon_gpu.check import verdict
-from photon_gpu.check.fidelity.chunk_sample import ChunkSample
+from photon_gpu.check import failed_checks
 from photon_gpu.check.fidelity.lines import ReportLine
+from photon_gpu.check.fidelity.sample_during_encode import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError, StoreUnavailableError
 from photon_gpu.live.pipeline.delivery import Delivery
 from photon_gpu.live.pipeline.encoder import Encoder, Noise
-from photon_gpu.live.pipeline.keeping import Keeper
 from photon_gpu.live.pipeline.publisher import Publisher
+from photon_gpu.live.pipeline.unstored_chunks import Keeper
 from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.spool.spool import Spool
-from photon_gpu.live.state.chunks import Buffers, Chunk
 from photon_gpu.live.state.config import LiveConfig
+from photon_gpu.live.state.filling_chunks import Buffers, Chunk
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import told
 from photon_gpu.store import metadata
@@ -162,7 +162,7 @@ class Pipeline:
             )
         if self._sample is not None:
             self.lines = self._sample.finish(frames, limit)
-            self._publisher.note_check(verdict.to_keep(self.lines))
+            self._publisher.note_check(failed_checks.to_keep(self.lines))
         return self._complete(frames)
 
     def _complete(self, frames: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.errors import RecordingError
-from photon_gpu.live.pipeline.keeping import Keeper
+from photon_gpu.live.pipeline.unstored_chunks import Keeper
 from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger

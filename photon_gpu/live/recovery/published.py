@@ -8,7 +8,7 @@ from typing import Any
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import StoreNotFoundError
-from photon_gpu.live.recovery.unpublished import unpublished
+from photon_gpu.live.recovery.unpublished_chunks import unpublished
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.claim import MARKER

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check import verdict
+from photon_gpu.check import failed_checks
 from photon_gpu.check.fidelity.lines import ReportLine
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
@@ -37,10 +37,10 @@ from photon_gpu.live.recovery.published import (
     published,
 )
 from photon_gpu.live.recovery.survey import PendingChunk, Range, Survey, first_number, named, survey
-from photon_gpu.live.recovery.unpublished import unpublished
+from photon_gpu.live.recovery.unpublished_chunks import unpublished
 from photon_gpu.live.spool.spool import RECORDING, Spool, pending
-from photon_gpu.live.state.chunks import Chunk
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
+from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.settings import AUTO
 from photon_gpu.store import durable, metadata
 from photon_gpu.store.chunk_grid import chunk_name
@@ -278,7 +278,7 @@ class _Recovery:
         self._spool.remove()
         found.notes += pipeline.ledger.notes
         pipeline.ledger.tell()
-        verdict.warn(self._storage.url, pipeline.lines, stacklevel=3)
+        failed_checks.warn(self._storage.url, pipeline.lines, stacklevel=3)
         return self._report(found, found.total - seen, pipeline.lines)
 
     def _attributes(self, found: Survey) -> dict[str, Any]:
@@ -404,7 +404,7 @@ class _Recovery:
             doubtful=found.doubtful,
             discarded=self._discarded,
             notes=found.notes,
-            failed=tuple(line.name for line in verdict.failing(lines)),
+            failed=tuple(line.name for line in failed_checks.failing(lines)),
             seconds=monotonic() - self._began,
         )
 

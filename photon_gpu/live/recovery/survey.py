@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from photon_gpu.errors import CorruptDataError
-from photon_gpu.live.recovery.unpublished import Stored, unpublished
+from photon_gpu.live.recovery.unpublished_chunks import Stored, unpublished
 from photon_gpu.live.spool.journal import Found, covered, journaled, ranges, scan
 from photon_gpu.live.spool.spool import Spool
-from photon_gpu.live.state.chunks import Chunk
+from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.store import manifest
 from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.metadata import Description

@@ -9,7 +9,7 @@ from functools import partial
 
 from photon_gpu.live.spool.acknowledged import AcknowledgedCount
 from photon_gpu.live.spool.journal import Journal
-from photon_gpu.live.state.chunks import Buffers, Chunk
+from photon_gpu.live.state.filling_chunks import Buffers, Chunk
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, told
 

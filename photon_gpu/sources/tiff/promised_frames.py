@@ -11,7 +11,7 @@ import math
 import re
 from typing import Any
 
-from photon_gpu.sources.tiff.bytes import Directory, TiffBytes, hidden_pages
+from photon_gpu.sources.tiff.byte_map import Directory, TiffBytes, hidden_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
 
 _DESCRIPTION, _STK_PLANES = 270, 33629

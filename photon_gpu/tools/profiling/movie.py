@@ -11,7 +11,7 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
-from photon_gpu.tools.profiling.camera import Camera
+from photon_gpu.tools.profiling.preset_for_camera import Camera
 from photon_gpu.writer import auto_noise
 
 _CHUNK_BYTES = 64 << 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION
-from photon_gpu.tools.profiling.camera import said_cores
+from photon_gpu.tools.profiling.preset_for_camera import said_cores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

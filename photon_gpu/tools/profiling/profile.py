@@ -26,10 +26,10 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import PRESETS, EncodeSettings, Progress, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.store.storage import Storage
-from photon_gpu.tools.profiling.camera import Camera, said_cores
 from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
 from photon_gpu.tools.profiling.measured import STAGES, Measured
 from photon_gpu.tools.profiling.movie import Part, Repeated, corner, movie_for
+from photon_gpu.tools.profiling.preset_for_camera import Camera, said_cores
 from photon_gpu.writer.encode import encode_with
 from photon_gpu.writer.report import EncodeReport
 

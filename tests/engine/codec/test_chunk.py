@@ -17,7 +17,7 @@ from photon_gpu.engine.codec.predictors import NAMES, SORTABLE, Predictor, fit
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.writer.tuning import _codes
+from photon_gpu.writer.compression_tuning import _codes
 from tests.support.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
 
 SHAPES = [

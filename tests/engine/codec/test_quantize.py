@@ -29,16 +29,16 @@ def values_of(dtype, seed=0, shape=(3, 40)):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_codes_are_those_of_the_exact_table(dtype, backend, phases):
     values, table = values_of(dtype), CodeTable(CAMERA, step=0.5, dtype=dtype, phases=phases)
-    forward = Quantizer(table, extent(values, backend, noise=CAMERA), backend, seed=7)
-    out = np.empty(values.shape, forward.dtype)
-    forward(values, 11, 1000, out)
+    quantizer = Quantizer(table, extent(values, backend, noise=CAMERA), backend, seed=7)
+    out = np.empty(values.shape, quantizer.dtype)
+    quantizer(values, 11, 1000, out)
     from photon_gpu.kernels.reference import phase
 
     for t, i in np.ndindex(values.shape):
         row = int(phase(np.uint32(11 + 1000 * t + i), 7)) if phases > 1 else 0
-        assert int(out[t, i]) + forward.base == table.code(values[t, i].item(), row)
+        assert int(out[t, i]) + quantizer.base == table.code(values[t, i].item(), row)
     if phases == 1:
-        assert out.min() == 0 and out.max() == forward.top
+        assert out.min() == 0 and out.max() == quantizer.top
 
 
 def test_the_range_is_that_of_the_values():
@@ -92,10 +92,10 @@ def test_codes_at_the_ends_of_a_width_come_out_whole(top):
     table = CodeTable(NoiseModel(), step=0.5, dtype="float64")
     ends = table.thresholds(2, 2 + top)
     values = np.array([[ends[0], ends[-1]]])
-    forward = Quantizer(table, extent(values, NUMBA), NUMBA, 0)
-    out = np.empty((1, 2), forward.dtype)
-    forward(values, 0, 0, out)
-    assert out.tolist() == [[0, top]] and forward.dtype == narrowest(top)
+    quantizer = Quantizer(table, extent(values, NUMBA), NUMBA, 0)
+    out = np.empty((1, 2), quantizer.dtype)
+    quantizer(values, 0, 0, out)
+    assert out.tolist() == [[0, top]] and quantizer.dtype == narrowest(top)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "uint32", "float64"])

@@ -63,11 +63,11 @@ def test_a_chunk_with_a_wrong_value_is_looked_up():
     table = CodeTable(DETECTORS[4], step=0.5, dtype="int16")
     first = int(root_of(table).wrong[0])
     values = np.arange(first - 20, first + 21, dtype=np.int16)[None]
-    forward = Quantizer(table, Extent(first - 20, first + 20), NUMBA, 0)
-    out = np.empty(values.shape, forward.dtype)
-    forward(values, 0, 0, out)
-    assert [int(code) + forward.base for code in out[0]] == [table.code(int(value)) for value in values[0]]
-    assert forward._root is None and Quantizer(table, Extent(0, 500), NUMBA, 0)._root is not None
+    quantizer = Quantizer(table, Extent(first - 20, first + 20), NUMBA, 0)
+    out = np.empty(values.shape, quantizer.dtype)
+    quantizer(values, 0, 0, out)
+    assert [int(code) + quantizer.base for code in out[0]] == [table.code(int(value)) for value in values[0]]
+    assert quantizer._root is None and Quantizer(table, Extent(0, 500), NUMBA, 0)._root is not None
 
 
 @pytest.mark.parametrize("dither", [1, 16])
@@ -101,8 +101,8 @@ def test_frames_that_are_no_runs_are_looked_up():
     expected = {"columns": False, "turned": False, "mirrored": False, "again": False}
     for name, piece in pieces.items():
         assert runs(piece) == expected.get(name, True), name
-        forward = Quantizer(table, Extent(0, 3000), NUMBA, 0)
-        out = np.empty(piece.shape, forward.dtype)
-        forward(piece, 0, 0, out)
-        np.testing.assert_array_equal(out + forward.base, table.luts()[0, piece], err_msg=name)
+        quantizer = Quantizer(table, Extent(0, 3000), NUMBA, 0)
+        out = np.empty(piece.shape, quantizer.dtype)
+        quantizer(piece, 0, 0, out)
+        np.testing.assert_array_equal(out + quantizer.base, table.luts()[0, piece], err_msg=name)
     assert not runs(whole[:0].reshape(0, 80)) and not runs(np.empty((3, 0), np.uint16))

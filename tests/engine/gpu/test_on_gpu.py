@@ -77,7 +77,7 @@ def test_extent_and_thresholds(cupy: Any, kernels: Any, dtype: str) -> None:
         code = "uint8" if thresholds.shape[-1] <= 256 else "uint16"
         extra = (3, 5, 1 << 20) if phased else (0,)
         out, expected = cupy.empty(given.shape, code), np.empty(given.shape, code)
-        name = "forward_thresholds" + "_phased" * phased
+        name = "quantize_thresholds" + "_phased" * phased
         device = [cupy.asarray(array) for array in (given, thresholds, model)]
         getattr(kernels, name)(*device, *extra, out)
         getattr(reference, name)(given, thresholds, model, *extra, expected)
@@ -93,11 +93,11 @@ def test_lookups_of_every_input(cupy: Any, kernels: Any, out: str, skew: int) ->
         luts = rng.integers(0, 256, (16, every_value(dtype).size)).astype(out)
         given = cupy.asarray(patterns)[skew:].reshape(1, -1)
         found = cupy.empty(patterns.size, out)[skew:].reshape(1, -1)
-        kernels.forward_lut(given, cupy.asarray(luts[0]), found)
+        kernels.quantize_lut(given, cupy.asarray(luts[0]), found)
         equal(found, luts[0][patterns[skew:]].reshape(1, -1))
-        kernels.forward_lut_phased(given, cupy.asarray(luts), 9, 77, 1000, found)
+        kernels.quantize_lut_phased(given, cupy.asarray(luts), 9, 77, 1000, found)
         expected = np.empty(found.shape, out)
-        reference.forward_lut_phased(patterns[skew:].reshape(1, -1), luts, 9, 77, 1000, expected)
+        reference.quantize_lut_phased(patterns[skew:].reshape(1, -1), luts, 9, 77, 1000, expected)
         equal(found, expected)
 
 

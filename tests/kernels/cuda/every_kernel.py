@@ -65,7 +65,7 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
             given = given[:, :130]
             out, expected = empty(given.shape, code), np.empty(given.shape, code)
             extra = (3, 5, 1 << 20) if phased else (0,)
-            name = "forward_thresholds" + "_phased" * phased
+            name = "quantize_thresholds" + "_phased" * phased
             getattr(kernels, name)(put(np.ascontiguousarray(given)), put(thresholds), put(model), *extra, out)
             getattr(reference, name)(given, thresholds, model, *extra, expected)
             same(out, expected)
@@ -84,11 +84,11 @@ def run_all(cupy: Any, kernels: Any, brief: bool) -> None:
             stored, target = empty(2 * pixels + skew, code), empty(2 * pixels + skew, out_dtype)
             given, out = stored[skew:].reshape(2, pixels), target[skew:].reshape(2, pixels)
             given.set(codes)
-            kernels.inverse(given, put(tables[0]), out)
+            kernels.dequantize(given, put(tables[0]), out)
             same(out, tables[0][codes])
-            kernels.inverse_phased(given, put(tables), 1, 2, pixels + 1, out)
+            kernels.dequantize_phased(given, put(tables), 1, 2, pixels + 1, out)
             expected = np.empty(codes.shape, out_dtype)
-            reference.inverse_phased(codes, tables, 1, 2, pixels + 1, expected)
+            reference.dequantize_phased(codes, tables, 1, 2, pixels + 1, expected)
             same(out, expected)
         assert kernels.checksum(given, 3, 99) == reference.checksum(codes, 3, 99)
     index = full_range("uint32", 300)

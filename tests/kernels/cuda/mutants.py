@@ -24,7 +24,7 @@ TWIN, LAUNCH = "kernels/cuda.py", "kernels/cuda_launch.py"
 SLOTS, CODER, BANDS = (
     "photon_gpu/engine/gpu/slots.py",
     "photon_gpu/engine/gpu/coder.py",
-    "photon_gpu/engine/gpu/bands.py",
+    "photon_gpu/engine/gpu/device_bands.py",
 )
 PACKING = "photon_gpu/engine/gpu/packing.py"
 KERNELS = ("tests/kernels/test_cuda.py",)
@@ -58,7 +58,7 @@ MUTANTS = (
         "const In* from",
         "    for (u32 t = blockIdx.y; t < frames; t += gridDim.y) {\n        const In* from",
         K,
-        quick="forward_lut_of_every_input and order0",
+        quick="quantize_lut_of_every_input and order0",
     ),
     Mutant(
         "missing barrier in the block's total",

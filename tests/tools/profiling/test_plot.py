@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from photon_gpu.tools.profiling.camera import Camera
 from photon_gpu.tools.profiling.plot import pareto, plot_profile
+from photon_gpu.tools.profiling.preset_for_camera import Camera
 from photon_gpu.tools.profiling.profile import Profile
 from tests.support.measurements import measured
 

@@ -12,7 +12,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.base import Source
-from photon_gpu.tools.profiling.camera import Camera
+from photon_gpu.tools.profiling.preset_for_camera import Camera
 from photon_gpu.tools.profiling.profile import Profile, on_cores, profile
 from tests.support.measurements import measured
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_gpu.kernels import cpu_halves as halves
+from photon_gpu.kernels import cpu_nibbles
 
 GUARD = 99
 
@@ -19,12 +19,12 @@ def residuals(size: int, share: float, dtype: str = "uint8") -> np.ndarray:
     return out.astype(dtype)
 
 
-def sixteens(values: np.ndarray) -> np.ndarray:
+def groups_with_15(values: np.ndarray) -> np.ndarray:
     """Those found among the halves of some residuals, a multiple of sixteen."""
     packed = np.empty(values.size // 2, np.uint8)
-    halves.joined(values, packed)
+    cpu_nibbles.pack_pairs(values, packed)
     flags, found = np.empty(values.size // 16, np.uint8), np.empty(values.size // 16, np.int32)
-    return found[: halves.sixteens(packed, flags, found)]
+    return found[: cpu_nibbles.groups_with_15(packed, flags, found)]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -32,8 +32,8 @@ def test_what_is_joined_is_parted(dtype):
     for size in (0, 2, 64, 1000):
         values = residuals(size, 0.1, dtype)
         packed, again = np.empty(size // 2, np.uint8), np.empty_like(values)
-        halves.joined(values, packed)
-        halves.parted(packed, again)
+        cpu_nibbles.pack_pairs(values, packed)
+        cpu_nibbles.unpack_pairs(packed, again)
         np.testing.assert_array_equal(again, np.minimum(values, 15))
 
 
@@ -41,19 +41,19 @@ def test_what_is_joined_is_parted(dtype):
 def test_a_sixteen_is_found_for_a_fifteen_at_any_place_and_for_nothing_less(at):
     values = np.full(16 * 40, 14, np.uint8)
     values[1::16], values[7::16], values[10::16] = 13, 11, 7
-    assert sixteens(values).size == 0
+    assert groups_with_15(values).size == 0
     values[16 * np.array([0, 3, 39]) + at] = (15, 200, 15)
-    assert sixteens(values).tolist() == [0, 3, 39]
+    assert groups_with_15(values).tolist() == [0, 3, 39]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("share", [0.0, 0.004, 0.05, 0.6, 1.0])
 def test_escapes_are_taken_and_given_within_their_array(share, dtype):
     values = residuals(16 * 64, share, dtype)
-    expected, found = values[values >= 15] - 15, sixteens(values)
+    expected, found = values[values >= 15] - 15, groups_with_15(values)
     for room in (expected.size, expected.size + 1, expected.size + 15, values.size):
         around = np.full(room + 40, GUARD, dtype)
-        count = halves.take(values, found, around[:room])
+        count = cpu_nibbles.take_excess(values, found, around[:room])
         assert count == expected.size and (around[room:] == GUARD).all()
         np.testing.assert_array_equal(around[:count], expected)
     short = np.minimum(values, 15)
@@ -61,7 +61,7 @@ def test_escapes_are_taken_and_given_within_their_array(share, dtype):
         around = np.full(there + 40, GUARD, dtype)
         around[:there] = expected[:there]
         given = short.copy()
-        assert halves.give(given, found, around[:there]) == expected.size
+        assert cpu_nibbles.add_excess(given, found, around[:there]) == expected.size
         places = np.flatnonzero(short == 15)
         np.testing.assert_array_equal(given[places[:there]], values[places[:there]])
         assert (given[places[there:]] == 15).all()  # nothing from beyond the array
@@ -70,8 +70,8 @@ def test_escapes_are_taken_and_given_within_their_array(share, dtype):
 def test_each_is_taken_and_given_behind_what_there_is():
     values = np.array([3, 15, 40, 14, 255], np.uint8)
     escapes = np.full(8, GUARD, np.uint8)
-    assert halves.take_each(values, escapes, 2) == 5
+    assert cpu_nibbles.take_excess_each(values, escapes, 2) == 5
     assert escapes.tolist() == [GUARD, GUARD, 0, 25, 240, GUARD, GUARD, GUARD]
     short = np.minimum(values, 15)
-    assert halves.give_each(short, escapes[:4], 2) == 5
+    assert cpu_nibbles.add_excess_each(short, escapes[:4], 2) == 5
     assert short.tolist() == [3, 15, 40, 14, 15]

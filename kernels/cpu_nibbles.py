@@ -15,7 +15,7 @@ _LOWEST = np.uint64(0x1111111111111111)
 
 
 @jit
-def joined(residuals: NDArray, halves: NDArray[np.uint8]) -> None:
+def pack_pairs(residuals: NDArray, halves: NDArray[np.uint8]) -> None:
     """Pack the lesser of each residual and 15, the first of two in the low half."""
     for i in range(halves.size):
         low, high = np.uint8(min(residuals[2 * i], 15)), np.uint8(min(residuals[2 * i + 1], 15))
@@ -23,14 +23,14 @@ def joined(residuals: NDArray, halves: NDArray[np.uint8]) -> None:
 
 
 @jit
-def parted(halves: NDArray[np.uint8], residuals: NDArray) -> None:
-    """Unpack half bytes: the inverse of :func:`joined` for residuals up to 15."""
+def unpack_pairs(halves: NDArray[np.uint8], residuals: NDArray) -> None:
+    """Unpack half bytes: the inverse of :func:`pack_pairs` for residuals up to 15."""
     for i in range(halves.size):
         residuals[2 * i], residuals[2 * i + 1] = halves[i] & np.uint8(15), halves[i] >> np.uint8(4)
 
 
 @jit
-def sixteens(halves: NDArray[np.uint8], flags: NDArray[np.uint8], groups: NDArray[np.int32]) -> int:
+def groups_with_15(halves: NDArray[np.uint8], flags: NDArray[np.uint8], groups: NDArray[np.int32]) -> int:
     """List the groups of 16 residuals that hold a 15 in ``groups``; return their number."""
     words, count = halves.view(np.uint64), 0
     for i in range(words.size):
@@ -44,7 +44,7 @@ def sixteens(halves: NDArray[np.uint8], flags: NDArray[np.uint8], groups: NDArra
 
 
 @jit
-def take(residuals: NDArray, groups: NDArray[np.int32], escapes: NDArray) -> int:
+def take_excess(residuals: NDArray, groups: NDArray[np.int32], escapes: NDArray) -> int:
     """Copy the excess over 15 of the residuals in ``groups`` to ``escapes``; return their number."""
     count = 0
     for i in range(groups.size):
@@ -54,12 +54,12 @@ def take(residuals: NDArray, groups: NDArray[np.int32], escapes: NDArray) -> int
                 escapes[count] = few[k] - 15
                 count += few[k] >= 15
         else:
-            count = take_each(few, escapes, count)
+            count = take_excess_each(few, escapes, count)
     return count
 
 
 @jit
-def take_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
+def take_excess_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
     """Append the excess over 15 of each residual behind ``count`` escapes; return the new count."""
     for i in range(residuals.size):
         if residuals[i] >= 15:
@@ -69,7 +69,7 @@ def take_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
 
 
 @jit
-def give(residuals: NDArray, groups: NDArray[np.int32], escapes: NDArray) -> int:
+def add_excess(residuals: NDArray, groups: NDArray[np.int32], escapes: NDArray) -> int:
     """Add an escape to each residual of 15 in ``groups``; return the number of escapes needed."""
     count = 0
     for i in range(groups.size):
@@ -80,12 +80,12 @@ def give(residuals: NDArray, groups: NDArray[np.int32], escapes: NDArray) -> int
                 few[k] += escapes[count] * escaped
                 count += escaped
         else:
-            count = give_each(few, escapes, count)
+            count = add_excess_each(few, escapes, count)
     return count
 
 
 @jit
-def give_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
+def add_excess_each(residuals: NDArray, escapes: NDArray, count: int) -> int:
     """Add escapes, from number ``count`` on, to each residual of 15; return the new count."""
     for i in range(residuals.size):
         if residuals[i] == 15:

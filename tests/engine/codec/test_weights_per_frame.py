@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_gpu.engine.codec.frame_weights import fit_frames
 from photon_gpu.engine.codec.predictors import MIX, fit, mix, rates, within_limits
+from photon_gpu.engine.codec.weights_per_frame import fit_frames
 from photon_gpu.kernels import cpu
 
 
@@ -89,10 +89,10 @@ def test_a_large_frame_is_sampled_and_fitted_as_well():
 
 
 def _of_all(codes):
-    from photon_gpu.engine.codec import frame_weights
+    from photon_gpu.engine.codec import weights_per_frame
 
-    kept, frame_weights._MOST = frame_weights._MOST, 1 << 16
+    kept, weights_per_frame._MOST = weights_per_frame._MOST, 1 << 16
     try:
         return fit_frames(codes, 16, 255)
     finally:
-        frame_weights._MOST = kept
+        weights_per_frame._MOST = kept

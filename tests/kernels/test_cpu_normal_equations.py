@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.engine.codec.predictors import rates
-from photon_gpu.kernels.cpu_fit import LIMIT, TERMS, mix_sums
+from photon_gpu.kernels.cpu_normal_equations import LIMIT, TERMS, mix_sums
 
 
 def terms_of(mean, previous, now, centre, kept, alone):

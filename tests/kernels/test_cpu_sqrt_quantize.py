@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_gpu.kernels.cpu_root import forward_root
+from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt
 
 ONE = np.float32(1)
 
@@ -33,7 +33,7 @@ def test_root_above_and_line_below(frames, samples, pitch, out_dtype, dtype):
     codes = expected(values, model, base)
     codes_that_fit = codes.astype(out_dtype)  # a narrower code wraps, as a table's would
     out = np.full((frames, samples), 7, out_dtype)
-    forward_root(flat, pitch, model, base, out)
+    quantize_sqrt(flat, pitch, model, base, out)
     np.testing.assert_array_equal(out, codes_that_fit)
 
 
@@ -42,9 +42,9 @@ def test_a_code_begins_exactly_half_a_step_below_it():
     above = (4096 * np.array([0.5, 1.5, 2.5, 3.5]) ** 2).astype(np.uint16)
     values = np.stack([above, above - 1, above + 1])
     out = np.empty(values.shape, np.uint8)
-    forward_root(values.reshape(-1), 4, np.array([1 / 4096, 0, 0, 0, 0], np.float32), 0, out)
+    quantize_sqrt(values.reshape(-1), 4, np.array([1 / 4096, 0, 0, 0, 0], np.float32), 0, out)
     assert out.tolist() == [[1, 2, 3, 4], [0, 1, 2, 3], [1, 2, 3, 4]]
     out = np.empty((1, 5), np.uint8)
     line = np.array([[1, 2, 3, 4, 5]], np.int16)
-    forward_root(line[0], 5, np.array([0, 0, 1, 0.5, 0], np.float32), 0, out)
+    quantize_sqrt(line[0], 5, np.array([0, 0, 1, 0.5, 0], np.float32), 0, out)
     assert out[0].tolist() == [1, 1, 2, 2, 3]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.check.fidelity.exact import PixelComparison
 from photon_gpu.check.fidelity.fidelity import sample_lines
 from photon_gpu.check.fidelity.lines import FAIL, ReportLine, skipped
+from photon_gpu.check.fidelity.pixel_checks import PixelComparison
 from photon_gpu.check.fidelity.sample import WINDOW_FRAMES, Block, Sample, Span, joined, plan
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.dispatch import get_backend

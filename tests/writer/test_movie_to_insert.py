@@ -9,7 +9,7 @@ import tifffile
 import photon_gpu as pg
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import EncodeSettings
-from photon_gpu.writer.insertion import MovieToInsert
+from photon_gpu.writer.movie_to_insert import MovieToInsert
 
 
 def test_nothing_is_read_before():

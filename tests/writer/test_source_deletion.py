@@ -10,8 +10,8 @@ import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.tiff.reader import TiffSource
-from photon_gpu.writer import deletion
-from photon_gpu.writer.deletion import account_tiff
+from photon_gpu.writer import source_deletion
+from photon_gpu.writer.source_deletion import account_tiff
 from tests.support.tiff_files import make_movie, write_scanimage, write_tiff
 
 MOVIE = make_movie((30, 32, 32), "uint16")
@@ -173,7 +173,7 @@ def test_one_file_of_a_movie_of_several_is_refused(tmp_path):
     refused(tmp_path / "a.ome.tif", tmp_path, "OME-XML")
     found = account_tiff(tmp_path / "a.ome.tif", keeps=lambda code: True)
     with pytest.raises(InvalidInputError, match="4 of the movie's 7 pages, and is one file of several"):
-        deletion._refuse_losses(tmp_path / "a.ome.tif", found, 7 * 12 * 10)
+        source_deletion._refuse_losses(tmp_path / "a.ome.tif", found, 7 * 12 * 10)
 
 
 def test_a_movie_of_fewer_frames_than_the_file_is_refused(tmp_path):

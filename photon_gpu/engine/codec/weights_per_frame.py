@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.predictors import MIX, MIX_MULTIPLICITY, ONE, rates, within_limits
 from photon_gpu.engine.runtime.scratch import scratch
-from photon_gpu.kernels.cpu_fit import TERMS, mix_sums
+from photon_gpu.kernels.cpu_normal_equations import TERMS, mix_sums
 
 _MOST = 1 << 13  # samples of a frame, about: enough for 16 weights
 _PER_WEIGHT = 50

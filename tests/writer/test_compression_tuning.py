@@ -20,7 +20,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import PRESETS, EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
-from photon_gpu.writer.tuning import choose, sample
+from photon_gpu.writer.compression_tuning import choose, sample
 
 NUMBA = get_backend("numba")
 CAMERA = NoiseModel(gain=2.0, offset=100.0, variance=4.0)

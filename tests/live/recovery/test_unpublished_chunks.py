@@ -6,7 +6,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.live.recovery.published import describe
-from photon_gpu.live.recovery.unpublished import unpublished
+from photon_gpu.live.recovery.unpublished_chunks import unpublished
 from photon_gpu.store import manifest
 from photon_gpu.store.storage import Storage
 from tests.support.recordings import CHUNK, NOISE, frames

@@ -7,7 +7,7 @@ import pytest
 
 from photon_gpu.engine.codec.predictors import rates
 from photon_gpu.kernels import reference
-from photon_gpu.kernels.cpu_open import restore_mean_packed
+from photon_gpu.kernels.cpu_unpack_restore import restore_mean_packed
 
 SEGMENT = 64
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from photon_gpu.check import verdict
-from photon_gpu.check.fidelity.chunk_sample import MOST_CHUNKS, lines_of
+from photon_gpu.check import failed_checks
 from photon_gpu.check.fidelity.sample import Block
-from photon_gpu.cluster.frames import Frames, travelling
+from photon_gpu.check.fidelity.sample_during_encode import MOST_CHUNKS, lines_of
 from photon_gpu.cluster.work import Job, Prepared, Written, prepare, write_chunk, writing
+from photon_gpu.cluster.worker_sources import Frames, travelling
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
@@ -104,9 +104,9 @@ class MovieOnCluster:
                 stored = sum(size for size, _ in files.values())
                 lines = lines_of(layout, blocks, ready.shape[0])
                 refuse_inexact(storage.url, lines)
-                verdict.warn(storage.url, lines, stacklevel=1)
+                failed_checks.warn(storage.url, lines, stacklevel=1)
                 attributes = with_lost(ready.settled.attributes, here.lost if here is not None else ())
-                failed = verdict.to_keep(lines)
+                failed = failed_checks.to_keep(lines)
                 texts = metadata.texts(ready.shape, ready.chunk, layout, attributes or {}, failed)
                 stored += finish(claim, texts, files, stages)
                 seconds = time.perf_counter() - start

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from photon_gpu.live.pipeline.keeping import Keeper, Parcel
+from photon_gpu.live.pipeline.unstored_chunks import Keeper, Parcel
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.live.state.ledger import Ledger

@@ -321,12 +321,12 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray:
     if encoding.exact:
         return block
     spread = extent(block, backend, noise=encoding.noise)
-    forward = Quantizer(encoding.table(), spread, backend, encoding.seed)
+    quantizer = Quantizer(encoding.table(), spread, backend, encoding.seed)
     frames, rows, columns = block.shape
-    out = np.empty((frames, rows * columns), forward.dtype)
-    forward(block.reshape(frames, -1), 0, rows * columns, out)
-    wide = out.astype(np.int32 if abs(forward.base) + forward.top < 1 << 31 else np.int64)
-    return np.add(wide, forward.base, out=wide).reshape(block.shape)
+    out = np.empty((frames, rows * columns), quantizer.dtype)
+    quantizer(block.reshape(frames, -1), 0, rows * columns, out)
+    wide = out.astype(np.int32 if abs(quantizer.base) + quantizer.top < 1 << 31 else np.int64)
+    return np.add(wide, quantizer.base, out=wide).reshape(block.shape)
 
 
 def _crc(codes: list[NDArray]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.kernels import cpu_terms as terms
+from photon_gpu.kernels import cpu_prediction_terms as terms
 from photon_gpu.kernels.cpu import unpack
 from photon_gpu.kernels.cpu_cache import jit
 

@@ -9,7 +9,7 @@ from photon_gpu.kernels.cpu_cache import jit
 
 
 @jit
-def forward_root(values: NDArray, pitch: int, model: NDArray[np.float32], base: int, out: NDArray) -> None:
+def quantize_sqrt(values: NDArray, pitch: int, model: NDArray[np.float32], base: int, out: NDArray) -> None:
     """Write codes less ``base`` to ``out (T, n)``; frames begin ``pitch`` values apart in 1-D ``values``.
 
     A code is the rounded root of ``value*model[0] + model[1]`` where that is at least ``model[2]``, else the

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from photon_gpu.estimate.levels import survey
 from photon_gpu.estimate.sample import draw
+from photon_gpu.estimate.value_histogram import survey
 from photon_gpu.sources.open import open_source
 from tests.support.detectors import detect, still
 

@@ -26,7 +26,7 @@ from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note
-from photon_gpu.sources.tiff.bytes import Directory, Tag, TiffBytes, hidden_pages
+from photon_gpu.sources.tiff.byte_map import Directory, Tag, TiffBytes, hidden_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.store.storage import Storage
 

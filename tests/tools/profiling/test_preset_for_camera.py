@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
-from photon_gpu.tools.profiling.camera import Camera
+from photon_gpu.tools.profiling.preset_for_camera import Camera
 from tests.support.measurements import measured
 
 
