@@ -15,6 +15,7 @@ from zarr.core.sync import sync
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.sources.check import choose_movie
+from photon_gpu.sources.chunk_layers import Box, ChunkLayers
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.select.labels import zarr_axes
 from photon_gpu.sources.sliceable import SliceableSource
@@ -45,8 +46,9 @@ class ZarrSource(SliceableSource):
 
     Notes
     -----
-    Memory: the requested frames, and the chunks of the array that overlap them, as many at once as
-    zarr-python's ``async.concurrency`` allows.
+    Memory: the requested frames, the chunks of the array that overlap them, as many at once as zarr-python's
+    ``async.concurrency`` allows, and up to 256 MiB of chunks that hold further frames
+    (:class:`photon_gpu.sources.chunk_layers.ChunkLayers`).
     """
 
     def __init__(self, array: Any, *, name: str | None = None, missing: str = ERROR) -> None:
@@ -60,11 +62,14 @@ class ZarrSource(SliceableSource):
             except OSError as error:
                 raise CorruptDataError(f"{name}: its chunks cannot be listed: {error}") from error
             self.lost = settle(name, what, lacking, missing, fill=True)
+        self._layers = ChunkLayers(self.shape, self.dtype, array.chunks, self._read_box)
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         try:
             self._check_shards(start, stop)
-            return np.asarray(self._movie[start:stop])
+            if self._layers.cuts(start, stop):
+                return self._layers.read(start, stop)
+            return self._read_box((slice(start, stop),))
         except CorruptDataError:
             raise
         except Exception as error:
@@ -72,6 +77,18 @@ class ZarrSource(SliceableSource):
             raise CorruptDataError(
                 f"{self.name}: frames {start}:{stop} cannot be read: {type(error).__name__}: {error}"
             ) from error
+
+    def _read_box(self, box: Box) -> NDArray[Any]:
+        return np.asarray(self._movie[box])
+
+    def note(self, chunk_frames: int) -> str | None:
+        """Remark on chunks that were decoded several times; None if none were."""
+        return self._layers.no_room
+
+    def close(self) -> None:
+        """Release the array and the chunks that are kept."""
+        super().close()
+        self._layers.close()
 
     def _check_shards(self, start: int, stop: int) -> None:
         """Refuse shards of zero bytes, which zarr-python reads as fill values."""

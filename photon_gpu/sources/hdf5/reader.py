@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.check import choose_movie, list_arrays
+from photon_gpu.sources.chunk_layers import Box, ChunkLayers
 from photon_gpu.sources.hdf5.gaps import find_gaps
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.select.labels import hdf5_axes
@@ -41,7 +42,8 @@ class Hdf5Source(SliceableSource):
 
     Notes
     -----
-    Memory: the requested frames, and one chunk of the dataset. h5py serializes all calls by its own lock.
+    Memory: the requested frames, one chunk of the dataset, and up to 256 MiB of chunks that hold further
+    frames (:class:`photon_gpu.sources.chunk_layers.ChunkLayers`). h5py serializes all calls by its own lock.
     """
 
     def __init__(self, dataset: Any, *, owner: Any = None, missing: str = ERROR) -> None:
@@ -52,21 +54,34 @@ class Hdf5Source(SliceableSource):
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             lacking, what = find_gaps(dataset)
             self.lost = settle(self.name, what, lacking, missing, fill=True)
+        self._layers: ChunkLayers | None = None
+        if dataset.chunks is not None:
+            self._layers = ChunkLayers(self.shape, self.dtype, dataset.chunks, self._read_box)
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
-        frames = np.empty((stop - start, *self.shape[1:]), self.dtype)
         try:
-            # HDF5 swaps bytes while reading, so no second copy is needed.
-            self._movie.read_direct(frames, np.s_[start:stop])
+            if self._layers is not None and self._layers.cuts(start, stop):
+                return self._layers.read(start, stop)
+            return self._read_box((slice(start, stop), *(slice(0, length) for length in self.shape[1:])))
         except (OSError, ValueError, RuntimeError) as error:
             if not self._movie:
                 raise InvalidInputError(f"{self.name}: the HDF5 file is closed") from error
             raise CorruptDataError(f"{self.name}: frames {start}:{stop} cannot be read: {error}") from error
-        return frames
+
+    def _read_box(self, box: Box) -> NDArray[Any]:
+        values = np.empty([part.stop - part.start for part in box], self.dtype)
+        self._movie.read_direct(values, box)  # HDF5 swaps bytes while reading: no second copy
+        return values
+
+    def note(self, chunk_frames: int) -> str | None:
+        """Remark on chunks that were decoded several times; None if none were."""
+        return self._layers.no_room if self._layers is not None else None
 
     def close(self) -> None:
         """Close the file, if it was opened here."""
         super().close()
+        if self._layers is not None:
+            self._layers.close()
         if self._owner is not None:
             self._owner.close()
 

@@ -1,0 +1,237 @@
+"""Read arrays whose chunks hold parts of many frames, and decode each chunk once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[slice, ...]
+"""A range along each axis of the array, with both ends."""
+
+_MEMORY_BYTES = 256 << 20
+_DISK_BYTES = 4 << 30
+_PIECE_BYTES = 32 << 20
+_FREE_SHARE = 0.9  # of the free disk space that a layer may take
+
+
+class ChunkLayers:
+    """Frames of a chunked array, of which chunks are decoded once while the frames are read in order.
+
+    A layer is all chunks that hold the same frames. Where a range of frames ends within a layer, the whole
+    layer is decoded and kept for the next range: in memory up to ``memory_bytes``, else in a temporary file.
+    Layers that were not used for longest are dropped.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(T, ..., H, W)``
+    dtype : numpy.dtype
+    chunks : tuple of int
+        Shape of a chunk.
+    read_box : callable
+        ``read_box(box)`` decodes a part of the array.
+    memory_bytes : int
+        Memory for layers that are kept.
+
+    Attributes
+    ----------
+    no_room : str or None
+        Why chunks are decoded more than once: the disk has no room for a layer.
+
+    Examples
+    --------
+    >>> array, boxes = np.arange(24).reshape(6, 2, 2), []
+    >>> def read_box(box):
+    ...     boxes.append(box[0])
+    ...     return array[box]
+    >>> layers = ChunkLayers(array.shape, array.dtype, (6, 2, 2), read_box)
+    >>> layers.read(0, 2).shape, layers.read(2, 6).shape, len(boxes)
+    ((2, 2, 2), (4, 2, 2), 1)
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        chunks: tuple[int, ...],
+        read_box: Callable[[Box], NDArray[Any]],
+        *,
+        memory_bytes: int = _MEMORY_BYTES,
+    ) -> None:
+        self.no_room: str | None = None
+        self._shape, self._dtype, self._frames = shape, dtype, chunks[0]
+        self._read_box, self._memory_bytes = read_box, memory_bytes
+        self._pieces = list(_pieces(shape, dtype, chunks))
+        self._kept: OrderedDict[int, _Layer] = OrderedDict()
+
+    def cuts(self, start: int, stop: int) -> bool:
+        """Whether frames ``start:stop`` begin or end within a layer."""
+        return start % self._frames != 0 or (stop % self._frames != 0 and stop != self._shape[0])
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames ``start:stop``."""
+        frames = np.empty((stop - start, *self._shape[1:]), self._dtype)
+        for number in range(start // self._frames, (stop - 1) // self._frames + 1):
+            first, last = self._range(number)
+            a, b = max(start, first), min(stop, last)
+            out = frames[a - start : b - start]
+            layer = None if (a, b) == (first, last) and number not in self._kept else self._layer(number)
+            if layer is None:
+                for piece in self._pieces:
+                    out[(slice(None), *piece)] = self._read_box((slice(a, b), *piece))
+            else:
+                layer.copy(a - first, b - first, out)
+        return frames
+
+    def close(self) -> None:
+        """Release the layers that are kept, and their files."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+    def _range(self, number: int) -> tuple[int, int]:
+        return number * self._frames, min((number + 1) * self._frames, self._shape[0])
+
+    def _layer(self, number: int) -> _Layer | None:
+        """The layer, decoded if it is not kept; None if there is no room for it."""
+        if number in self._kept:
+            self._kept.move_to_end(number)
+            return self._kept[number]
+        first, last = self._range(number)
+        nbytes = (last - first) * math.prod(self._shape[1:]) * self._dtype.itemsize
+        layer: _Layer
+        if nbytes <= self._memory_bytes:
+            self._drop(_MemoryLayer, self._memory_bytes - nbytes)
+            layer = _MemoryLayer(nbytes)
+        else:
+            self._drop(_FileLayer, _DISK_BYTES - nbytes)
+            if self.no_room is not None or not self._has_room(nbytes):
+                return None
+            layer = _FileLayer(nbytes)
+        try:
+            for piece in self._pieces:
+                values = self._read_box((slice(first, last), *piece))
+                layer.add(piece, np.ascontiguousarray(values, self._dtype))
+        except _DiskError as error:
+            layer.close()
+            self._say_no_room(nbytes, str(error))
+            return None
+        except BaseException:
+            layer.close()
+            raise
+        self._kept[number] = layer
+        return layer
+
+    def _drop(self, kind: type[_Layer], room: int) -> None:
+        """Drop the oldest layers of a kind until those that stay take at most ``room`` bytes."""
+        layers = [number for number, layer in self._kept.items() if isinstance(layer, kind)]
+        while layers and sum(self._kept[number].nbytes for number in layers) > room:
+            self._kept.pop(layers.pop(0)).close()
+
+    def _has_room(self, nbytes: int) -> bool:
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        if nbytes > _FREE_SHARE * free:
+            self._say_no_room(nbytes, f"{free:,} bytes are free")
+        return self.no_room is None
+
+    def _say_no_room(self, nbytes: int, why: str) -> None:
+        self.no_room = (
+            f"its chunks hold {self._frames} frames each, and {tempfile.gettempdir()} has no room for the "
+            f"{nbytes:,} bytes of such a layer ({why}): chunks were decoded several times. TMPDIR names "
+            "another folder"
+        )
+
+
+class _DiskError(Exception):
+    """A layer cannot be written to its temporary file."""
+
+
+class _Layer:
+    """Decoded pieces of a layer, one after another."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+
+    def add(self, piece: Box, values: NDArray[Any]) -> None:
+        raise NotImplementedError
+
+    def copy(self, first: int, last: int, out: NDArray[Any]) -> None:
+        """Copy frames ``first:last`` of the layer to ``out``."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class _MemoryLayer(_Layer):
+    def __init__(self, nbytes: int) -> None:
+        super().__init__(nbytes)
+        self._pieces: list[tuple[Box, NDArray[Any]]] = []
+
+    def add(self, piece: Box, values: NDArray[Any]) -> None:
+        self._pieces.append((piece, values))
+
+    def copy(self, first: int, last: int, out: NDArray[Any]) -> None:
+        for piece, values in self._pieces:
+            out[(slice(None), *piece)] = values[first:last]
+
+    def close(self) -> None:
+        self._pieces.clear()
+
+
+class _FileLayer(_Layer):
+    """Pieces in a file that has no name, so that it vanishes with the process."""
+
+    def __init__(self, nbytes: int) -> None:
+        super().__init__(nbytes)
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="photon_gpu-")  # noqa: SIM115
+        self._pieces: list[tuple[Box, int]] = []
+        self._end = 0
+
+    def add(self, piece: Box, values: NDArray[Any]) -> None:
+        try:
+            self._file.write(values.reshape(-1).view(np.uint8).data)
+            self._file.flush()
+        except OSError as error:
+            raise _DiskError(error.strerror) from error
+        self._pieces.append((piece, self._end))
+        self._end += values.nbytes
+
+    def copy(self, first: int, last: int, out: NDArray[Any]) -> None:
+        for piece, begin in self._pieces:
+            target = out[(slice(None), *piece)]
+            values = np.empty(target.shape, target.dtype)
+            self._file.seek(begin + first * (values.nbytes // (last - first)))
+            read = self._file.readinto(values.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
+            if read != values.nbytes:
+                raise OSError(
+                    f"a temporary file in {tempfile.gettempdir()} lost {values.nbytes - read} bytes"
+                )
+            target[...] = values
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _pieces(shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...]) -> Iterator[Box]:
+    """Parts of a frame that are whole chunks and, along a layer, no larger than they must be."""
+    size = list(chunks[1:])
+    for axis in reversed(range(len(size))):
+        row = math.prod(size) * chunks[0] * dtype.itemsize
+        count = -(-shape[axis + 1] // size[axis])
+        fit = max(1, min(count, _PIECE_BYTES // row))
+        size[axis] *= fit
+        if fit < count:
+            break
+    ranges = [
+        [slice(begin, min(begin + step, length)) for begin in range(0, length, step)]
+        for length, step in zip(shape[1:], size, strict=True)
+    ]
+    yield from itertools.product(*ranges)
