@@ -33,6 +33,7 @@ class _FileType:
     options: tuple[str, ...]
     inner: str | None = None  # option for the text behind "::" in "file.h5::/data/movie"
     remote: bool = False
+    opens_others: bool = False  # takes ``open_other``: its movie may be in other files
 
 
 _FILE_TYPES = (
@@ -66,6 +67,7 @@ _FILE_TYPES = (
         opener="open_hdf5",
         options=("dataset", "missing"),
         inner="dataset",
+        opens_others=True,
     ),
     _FileType(
         name="Zarr",
@@ -191,19 +193,19 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
         return CudaSource(obj)
     # An object of a library can only exist if the library was imported.
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
+    if zarr is not None and isinstance(obj, zarr.Array):
+        return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj, **options))
+    if h5py is not None and isinstance(obj, h5py.Dataset):
+        return _as_source(import_module("photon_gpu.sources.hdf5.reader").Hdf5Source(obj, **options))
     if (dask := sys.modules.get("dask.array")) is not None:
         # An xarray is first asked for its blocks, since .data loads arrays that are not dask's.
         blocks = hasattr(obj, "dims") and getattr(obj, "chunks", None) is not None
-        array = getattr(obj, "data", obj) if blocks else obj  # h5py's datasets have dims and chunks, too
+        array = getattr(obj, "data", obj) if blocks else obj
         if isinstance(array, dask.Array):
             source = import_module("photon_gpu.sources.dask").DaskSource(
                 array, name=getattr(obj, "name", None)
             )
             return _labelled(_as_source(source), obj)
-    if zarr is not None and isinstance(obj, zarr.Array):
-        return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj, **options))
-    if h5py is not None and isinstance(obj, h5py.Dataset):
-        return _as_source(import_module("photon_gpu.sources.hdf5.reader").Hdf5Source(obj, **options))
     if all(hasattr(obj, name) for name in ("shape", "dtype", "__getitem__")) and _is_numpy_dtype(obj.dtype):
         return _labelled(SliceableSource(obj), obj)
     if hasattr(obj, "__array__") or hasattr(obj, "__array_interface__") or isinstance(obj, memoryview):
@@ -265,6 +267,8 @@ def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
             "Zarr or .npy"
         )
     opener = getattr(import_module(file_type.module), file_type.opener)
+    if file_type.opens_others:
+        options["open_other"] = open_source
     if local is None:
         return _as_source(opener(text, **options))
     options.pop("storage_options", None)  # a local file needs none

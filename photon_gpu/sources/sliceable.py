@@ -64,18 +64,21 @@ class SliceableSource(Source):
 
     def arranged(self, order: tuple[int, ...]) -> Source:
         """See the base class. Frames along another dimension are sliced along it."""
-        if self.lost and order[0]:
-            raise InvalidInputError(
-                f"{self.name}: parts of it are missing, and its frames run along dimension {order[0]}; "
-                f"complete "
-                "the file, or take missing='fill'"
-            )
+        self._refuse_gaps(order)
         return Transposed(self, order)
 
     def close(self) -> None:
         """Release the object without closing it, since it was not opened here."""
         with self._lock:
             self._movie = None
+
+    def _refuse_gaps(self, order: tuple[int, ...]) -> None:
+        """Refuse an order in which parts that are missing are no longer whole frames."""
+        if self.lost and order[0]:
+            raise InvalidInputError(
+                f"{self.name}: parts of it are missing, and its frames run along dimension {order[0]}; "
+                "complete the file, or take missing='fill'"
+            )
 
     def sliced(self, axis: int, start: int, stop: int) -> NDArray[Any]:
         """Slice the object along any of its dimensions."""

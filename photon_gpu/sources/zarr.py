@@ -15,13 +15,13 @@ from zarr.core.sync import sync
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.sources.check import choose_movie
-from photon_gpu.sources.chunk_layers import Box, ChunkLayers
+from photon_gpu.sources.chunk_layers import Box
+from photon_gpu.sources.chunked import ChunkedSource
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.select.labels import zarr_axes
-from photon_gpu.sources.sliceable import SliceableSource
 
 
-class ZarrSource(SliceableSource):
+class ZarrSource(ChunkedSource):
     """A movie in a Zarr array ``(T, ..., H, W)``, read one range of frames at a time.
 
     Parameters
@@ -54,7 +54,7 @@ class ZarrSource(SliceableSource):
     def __init__(self, array: Any, *, name: str | None = None, missing: str = ERROR) -> None:
         name = str(array.store_path) if name is None else name
         refuse_photon_movie(dict(array.attrs), name)
-        super().__init__(array, name=name)
+        super().__init__(array, name=name, chunks=array.chunks)
         self.stored_axes = zarr_axes(array)
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             try:
@@ -62,14 +62,10 @@ class ZarrSource(SliceableSource):
             except OSError as error:
                 raise CorruptDataError(f"{name}: its chunks cannot be listed: {error}") from error
             self.lost = settle(name, what, lacking, missing, fill=True)
-        self._layers = ChunkLayers(self.shape, self.dtype, array.chunks, self._read_box)
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         try:
-            self._check_shards(start, stop)
-            if self._layers.cuts(start, stop):
-                return self._layers.read(start, stop)
-            return self._read_box((slice(start, stop),))
+            return super()._slice(start, stop)
         except CorruptDataError:
             raise
         except Exception as error:
@@ -78,26 +74,20 @@ class ZarrSource(SliceableSource):
                 f"{self.name}: frames {start}:{stop} cannot be read: {type(error).__name__}: {error}"
             ) from error
 
-    def _read_box(self, box: Box) -> NDArray[Any]:
+    def _read_stored(self, box: Box) -> NDArray[Any]:
+        self._check_shards(box)
         return np.asarray(self._movie[box])
 
-    def note(self, chunk_frames: int) -> str | None:
-        """Remark on chunks that were decoded several times; None if none were."""
-        return self._layers.no_room
-
-    def close(self) -> None:
-        """Release the array and the chunks that are kept."""
-        super().close()
-        self._layers.close()
-
-    def _check_shards(self, start: int, stop: int) -> None:
+    def _check_shards(self, box: Box) -> None:
         """Refuse shards of zero bytes, which zarr-python reads as fill values."""
         shards = self._movie.shards
         if shards is None:
             return
-        along_time = range(start // shards[0], (stop - 1) // shards[0] + 1)
-        others = (range(-(-n // c)) for n, c in zip(self.shape[1:], shards[1:], strict=True))
-        for coordinates in itertools.product(along_time, *others):
+        parts = (
+            range(part.start // length, (part.stop - 1) // length + 1)
+            for part, length in zip(box, shards, strict=True)
+        )
+        for coordinates in itertools.product(*parts):
             key = self._movie.metadata.encode_chunk_key(coordinates)
             path = self._movie.store_path / key
             try:

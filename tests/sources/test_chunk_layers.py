@@ -102,14 +102,14 @@ def test_a_file_is_decoded_once(tmp_path, monkeypatch, kind):
         sharded = {"shards": (40, 10, 10), "chunks": (20, 5, 5)}
         options = sharded if "shards" in kind else {"chunks": (30, 5, 5)}
         zarr.create_array(str(path), shape=movie.shape, dtype=movie.dtype, **options)[...] = movie
-    read, read_box = [], source_type._read_box
+    read, read_stored = [], source_type._read_stored
 
     def counting(self, box):
-        values = read_box(self, box)
+        values = read_stored(self, box)
         read.append(values.size)
         return values
 
-    monkeypatch.setattr(source_type, "_read_box", counting)
+    monkeypatch.setattr(source_type, "_read_stored", counting)
     with open_source(path) as source:
         for start in range(0, 40, 4):
             np.testing.assert_array_equal(source.read(start, start + 4), movie[start : start + 4])

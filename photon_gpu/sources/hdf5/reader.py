@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import choose_movie, list_arrays
-from photon_gpu.sources.chunk_layers import Box, ChunkLayers
+from photon_gpu.sources.chunk_layers import Box
+from photon_gpu.sources.chunked import ChunkedSource
 from photon_gpu.sources.hdf5.gaps import find_gaps
+from photon_gpu.sources.hdf5.nwb import Series, choose_series, external_files, is_nwb
+from photon_gpu.sources.hdf5.opening import check_external, check_filters, open_file
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.select.labels import hdf5_axes
-from photon_gpu.sources.sliceable import SliceableSource
 
 
-class Hdf5Source(SliceableSource):
+class Hdf5Source(ChunkedSource):
     """A movie in a dataset ``(T, ..., H, W)``, read one range of frames at a time.
 
     Parameters
@@ -47,46 +51,47 @@ class Hdf5Source(SliceableSource):
     """
 
     def __init__(self, dataset: Any, *, owner: Any = None, missing: str = ERROR) -> None:
-        super().__init__(dataset, name=f"{dataset.file.filename}::{dataset.name}")
+        if not dataset:
+            raise InvalidInputError(
+                "the HDF5 file of this dataset is closed; open it again, and close it after it was read"
+            )
+        name = f"{dataset.file.filename}::{dataset.name}"
+        super().__init__(dataset, name=name, chunks=dataset.chunks)
         self._owner = owner
         self.stored_axes = hdf5_axes(dataset)
-        _check_external(dataset, self.name)
+        check_filters(dataset, self.name)
+        check_external(dataset, self.name)
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             lacking, what = find_gaps(dataset)
             self.lost = settle(self.name, what, lacking, missing, fill=True)
-        self._layers: ChunkLayers | None = None
-        if dataset.chunks is not None:
-            self._layers = ChunkLayers(self.shape, self.dtype, dataset.chunks, self._read_box)
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         try:
-            if self._layers is not None and self._layers.cuts(start, stop):
-                return self._layers.read(start, stop)
-            return self._read_box((slice(start, stop), *(slice(0, length) for length in self.shape[1:])))
+            return super()._slice(start, stop)
         except (OSError, ValueError, RuntimeError) as error:
             if not self._movie:
                 raise InvalidInputError(f"{self.name}: the HDF5 file is closed") from error
             raise CorruptDataError(f"{self.name}: frames {start}:{stop} cannot be read: {error}") from error
 
-    def _read_box(self, box: Box) -> NDArray[Any]:
+    def _read_stored(self, box: Box) -> NDArray[Any]:
         values = np.empty([part.stop - part.start for part in box], self.dtype)
         self._movie.read_direct(values, box)  # HDF5 swaps bytes while reading: no second copy
         return values
 
-    def note(self, chunk_frames: int) -> str | None:
-        """Remark on chunks that were decoded several times; None if none were."""
-        return self._layers.no_room if self._layers is not None else None
-
     def close(self) -> None:
         """Close the file, if it was opened here."""
         super().close()
-        if self._layers is not None:
-            self._layers.close()
         if self._owner is not None:
             self._owner.close()
 
 
-def open_hdf5(path: Any, *, dataset: str | None = None, missing: str = ERROR) -> Hdf5Source:
+def open_hdf5(
+    path: Any,
+    *,
+    dataset: str | None = None,
+    missing: str = ERROR,
+    open_other: Callable[..., Source] | None = None,
+) -> Source:
     """Open a dataset of an HDF5 file by name, or the only movie in the file.
 
     Parameters
@@ -94,9 +99,11 @@ def open_hdf5(path: Any, *, dataset: str | None = None, missing: str = ERROR) ->
     path : path-like
         A local HDF5 file (``.h5``, ``.hdf5``, ``.nwb``, ...).
     dataset : str, optional
-        Path of the dataset, or of a group with a single movie.
+        Path of the dataset, or of a group with a single movie; of an NWB series, its name is enough.
     missing : {"error", "zero", "fill"}
         See :class:`Hdf5Source`.
+    open_other : callable, optional
+        Opens the files that hold the frames of an NWB series, if they are not in this one.
 
     Raises
     ------
@@ -117,25 +124,29 @@ def open_hdf5(path: Any, *, dataset: str | None = None, missing: str = ERROR) ->
     ((5, 2, 2), '/data/movie')
     """
     name = os.fspath(path)
+    file = open_file(name)
     try:
-        file = h5py.File(name, "r")
-    except BlockingIOError as error:
-        raise InvalidInputError(
-            f"{name}: another program has the file open for writing; close it there, or copy the file"
-        ) from error
-    except OSError as error:
-        raise CorruptDataError(
-            f"{name}: the HDF5 file is truncated, damaged, or not HDF5: {error}"
-        ) from error
-    try:
-        return Hdf5Source(_find(file, dataset, name), owner=file, missing=missing)
+        node = _find(file, dataset, name)
+        if not isinstance(node, Series):
+            return Hdf5Source(node, owner=file, missing=missing)
+        if not node.files:
+            return Hdf5Source(node.data, owner=file, missing=missing)
+        paths = external_files(node, Path(name).parent, f"{name}::{node.path}")
     except BaseException:
         file.close()
         raise
+    file.close()
+    if open_other is None:
+        raise InvalidInputError(
+            f"{name}::{node.path}: its frames are in other files: {', '.join(paths)[:150]}"
+        )
+    return open_other(paths[0] if len(paths) == 1 else paths)
 
 
 def _find(file: Any, wanted: str | None, name: str) -> Any:
     try:
+        if is_nwb(file) and (series := choose_series(file, wanted, name)) is not None:
+            return series
         node = file if wanted is None else file.get(wanted)
         if isinstance(node, h5py.Dataset):
             return node
@@ -156,16 +167,3 @@ def _datasets(group: Any) -> dict[str, tuple[Any, Any]]:
 
     group.visititems(visit)
     return datasets
-
-
-def _check_external(dataset: Any, name: str) -> None:
-    """Refuse a dataset whose external file is too short, which HDF5 would read as zeros."""
-    left = dataset.nbytes
-    for file, offset, nbytes in dataset.external or ():
-        end = offset + min(nbytes, left)
-        left -= end - offset
-        if Path(file).exists() and Path(file).stat().st_size < end:
-            raise CorruptDataError(
-                f"{name}: its external file {file!r} is truncated: {end} bytes are needed, it has "
-                f"{Path(file).stat().st_size}"
-            )

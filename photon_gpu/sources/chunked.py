@@ -1,0 +1,73 @@
+"""Source of a movie in an array that is stored in chunks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from copy import copy
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from photon_gpu.sources.chunk_layers import Box, ChunkLayers
+from photon_gpu.sources.sliceable import SliceableSource
+
+
+class ChunkedSource(SliceableSource):
+    """A movie in a stored array; a chunk that holds parts of many frames is decoded once.
+
+    Parameters
+    ----------
+    movie : object
+        Array with ``shape``, ``dtype`` and slices.
+    name : str
+        Name in messages.
+    chunks : tuple of int or None
+        Shape of a chunk; None if the array is not chunked.
+    """
+
+    def __init__(self, movie: Any, *, name: str, chunks: tuple[int, ...] | None) -> None:
+        super().__init__(movie, name=name)
+        self._stored_shape, self._chunks = self.shape, chunks
+        self._layers: ChunkLayers | None = None
+        self._arrange(tuple(range(len(self.shape))))
+
+    @abstractmethod
+    def _read_stored(self, box: Box) -> NDArray[Any]:
+        """Decode a part of the array, dimensions as they are stored."""
+
+    def arranged(self, order: tuple[int, ...]) -> Self:
+        """See the base class. Close either of the two sources."""
+        self._refuse_gaps(order)
+        other = copy(self)
+        other._arrange(order)
+        return other
+
+    def note(self, chunk_frames: int) -> str | None:
+        """Remark on chunks that were decoded several times; None if none were."""
+        return self._layers.no_room if self._layers is not None else None
+
+    def close(self) -> None:
+        """Release the array and the chunks that are kept."""
+        super().close()
+        if self._layers is not None:
+            self._layers.close()
+
+    def _arrange(self, order: tuple[int, ...]) -> None:
+        self._order = order
+        self.shape = tuple(self._stored_shape[number] for number in order)
+        chunks = self._chunks
+        if chunks is not None:
+            chunks = tuple(chunks[number] for number in order)
+        elif order[0] != 0:  # a frame is spread over the whole array
+            chunks = (self.shape[0], *[1] * (len(self.shape) - 1))
+        if chunks is not None:
+            self._layers = ChunkLayers(self.shape, self.dtype, chunks, self._read_box)
+
+    def _slice(self, start: int, stop: int) -> NDArray[Any]:
+        if self._layers is not None and self._layers.cuts(start, stop):
+            return self._layers.read(start, stop)
+        return self._read_box((slice(start, stop), *(slice(0, length) for length in self.shape[1:])))
+
+    def _read_box(self, box: Box) -> NDArray[Any]:
+        stored = tuple(box[self._order.index(number)] for number in range(len(box)))
+        return self._read_stored(stored).transpose(self._order)
