@@ -40,6 +40,10 @@ _SPOKEN = (
     *((f"by {name}=", f"by --source-option {name}=") for name in ("dataset", "path", "key", "series")),
     ("as_pages=True", "--source-option as_pages=true"),
     *((f"missing={mode!r}", f"--source-option missing={mode}") for mode in ("zero", "fill")),
+    *((f"{name}=", f"--{name} ") for name in ("axes", "channels", "planes")),
+    ("frames=0:", "--frames 0:"),
+    ("flyback='drop'", "--source-option flyback=drop"),
+    ("volumes=False", "--source-option volumes=false"),
     ("backend='numba'", "--backend numba"),
     ("chunk_frames is", "--chunk-frames is"),
     *(

@@ -29,6 +29,10 @@ def number(text: str) -> float:
         raise typer.BadParameter(f"{text!r} is no number") from None
 
 
+READING = "Which part of SRC"
+"""Panel of the options that name the axes of a source, and choose a part of it."""
+
+
 def whole(text: str) -> int:
     """A whole number, or an error that names what arrived."""
     try:
@@ -83,6 +87,73 @@ SourceOption = Annotated[
         "what fsspec takes. Repeat it.",
         show_default=False,
         rich_help_panel=RUNNING,
+    ),
+]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="tczyx",
+        help="Names of the dimensions of SRC as they are stored: t time, c channel, z plane, y row, "
+        "x column. DST has time first, rows and columns last.",
+        show_default="as SRC says",
+        rich_help_panel=READING,
+    ),
+]
+Channels = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole,
+        metavar="N",
+        help="Frames of SRC alternate between so many channels; each gets a noise model of its own.",
+        show_default="as SRC says",
+        rich_help_panel=READING,
+    ),
+]
+Planes = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole,
+        metavar="N",
+        help="Frames of SRC run through so many planes; channels alternate faster.",
+        show_default="as SRC says",
+        rich_help_panel=READING,
+    ),
+]
+Channel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K|NAME",
+        help="Take only this channel: its number from 0, or its name.",
+        show_default="all",
+        rich_help_panel=READING,
+    ),
+]
+Plane = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole,
+        metavar="K",
+        help="Take only this plane, from 0.",
+        show_default="all",
+        rich_help_panel=READING,
+    ),
+]
+FrameRange = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A:B",
+        help="Take only frames A to B - 1, counted from 0, after channels and planes.",
+        show_default="all",
+        rich_help_panel=READING,
+    ),
+]
+FeedFrames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A:B|N",
+        help="Of a complete file: take only frames A to B - 1. Of simulate: how many it makes.",
+        show_default="all; 1000",
+        rich_help_panel=READING,
     ),
 ]
 TrustNoise = Annotated[
@@ -313,6 +384,38 @@ def _options_of(group: Any) -> list[inspect.Parameter]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """The options of every command that reads SRC."""
+
+    axes: Axes = None
+    channels: Channels = None
+    planes: Planes = None
+    channel: Channel = None
+    plane: Plane = None
+    frames: FrameRange = None
+    source_option: SourceOption = None
+
+    def of(self, src: str) -> dict[str, Any]:
+        """The options of :func:`photon_gpu.open_source` that were typed."""
+        typed = {one.name: getattr(self, one.name) for one in fields(self)}
+        del typed["source_option"]
+        if self.channel is not None and self.channel.isdigit():
+            typed["channel"] = int(self.channel)
+        found = for_source(src, self.source_option)
+        typed = {name: value for name, value in typed.items() if value is not None}
+        if twice := sorted(found.keys() & typed.keys()):
+            raise InvalidInputError(f"--{twice[0]} and --source-option {twice[0]}= say the same; give one")
+        return {**found, **typed}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedOptions(ReadOptions):
+    """The same for ``record``, which also takes raw frames."""
+
+    frames: FeedFrames = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
     """The options of ``encode`` that become :class:`~photon_gpu.settings.EncodeSettings`."""
 
@@ -438,10 +541,12 @@ def noise_model(gain: float | None, offset: float | None, variance: float | None
 
 def for_source(src: str, given: Sequence[str] | None) -> dict[str, Any]:
     """What ``--source-option`` says, as :func:`photon_gpu.open_source` takes it."""
+    from photon_gpu.sources.select.options import SourceOptions
+
     found = pairs(given, "--source-option")
     if not is_remote(src):
         return found
-    inside = {name: found.pop(name, None) for name in ("path", "missing")}
+    inside = {name: found.pop(name) for name in SourceOptions.__annotations__ if name in found}
     return {**inside, "storage_options": found or None}
 
 

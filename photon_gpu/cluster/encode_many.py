@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Unpack
 
 from photon_gpu.cluster.distributed_movie import MovieOnCluster, threads_of
 from photon_gpu.cluster.report import ManyReport
@@ -22,6 +22,7 @@ from photon_gpu.errors import BatchError, InvalidInputError
 from photon_gpu.settings import EncodeSettings, check_noise, flag, progress_call, whole_number
 from photon_gpu.sources.dask import DaskSource, misaligned
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.select.options import SourceOptions, SourceRequest
 from photon_gpu.store.destination import check_target, destination
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.encode import encode_with
@@ -61,6 +62,7 @@ def encode_many(
     attributes: dict[str, Any] | None = None,
     trust_noise: bool = False,
     check: bool = True,
+    **source_options: Unpack[SourceOptions],
 ) -> ManyReport:
     """Encode many movies; on a cluster, any free worker encodes the next chunk.
 
@@ -94,6 +96,8 @@ def encode_many(
         ``progress(url, frames_done, frames_in_all)``; True draws bars on stderr.
     resume : bool
         Go on where an encode of the same movies was killed.
+    **source_options
+        Of :func:`photon_gpu.open_source`, for every source.
     check : bool
         Read every chunk back once it is written, and compare a sample with what was encoded (the default):
         where a line fails, the movie is kept and says so, and a :class:`photon_gpu.FidelityWarning` names it.
@@ -125,6 +129,7 @@ def encode_many(
     targets = [destination(url, storage_options) for url in urls]
     models = _one_each(noise, len(sources))
     _check_targets(sources, targets)
+    sources = [SourceRequest.of(source, source_options) for source in sources]
     check_target(overwrite=overwrite, resume=resume)
     flag("rechunk", rechunk)
     progress = progress if isinstance(progress, bool) else progress_call(progress) or False

@@ -12,6 +12,7 @@ from typing import Any
 
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.select.options import SourceRequest
 
 _MOST_OPEN = 16
 _LARGEST_PICKLE = 1 << 20
@@ -26,7 +27,7 @@ class Frames:
 
     Parameters
     ----------
-    origin : str, path or bytes
+    origin : str, path, SourceRequest or bytes
         What :func:`photon_gpu.open_source` takes, or a pickled source.
     """
 
@@ -58,8 +59,9 @@ def travelling(source: Any) -> Frames | None:
     >>> travelling(pg.simulate(frames=5, height=8, width=8)).opened().shape
     (5, 8, 8)
     """
-    if isinstance(source, str | os.PathLike):
-        return Frames(os.fspath(source))
+    located = source.source if isinstance(source, SourceRequest) else source
+    if isinstance(located, str | os.PathLike):
+        return Frames(source)
     if not isinstance(source, Source) or type(source).__reduce__ is object.__reduce__:
         return None  # it would be its frames that are pickled
     sent = pickle.dumps(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from photon_gpu.estimate.value_histogram import HistogramLevels, survey
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.select.options import SourceOptions, SourceRequest
 
 _SIGMAS = 1.96
 _CLIPPED = 3e-4  # share of clipped values that changes a variance by a thousandth
@@ -40,6 +41,7 @@ def estimate_noise(
     seed: int = 0,
     pairs: Literal["time", "space"] = "time",
     budget_bytes: int = 1 << 26,
+    **source_options: Unpack[SourceOptions],
 ) -> NoiseEstimate:
     """Estimate gain and intercept of ``var = gain*z + c`` from a movie, or say why that cannot be done.
 
@@ -56,6 +58,8 @@ def estimate_noise(
         frame (for uniform calibration slides and single images of smooth light).
     budget_bytes : int
         Raw bytes to sample and hold.
+    **source_options
+        Of :func:`photon_gpu.open_source`, for ``source``: ``axes``, ``channels``, ``channel``, ...
 
     Returns
     -------
@@ -90,7 +94,7 @@ def estimate_noise(
         raise InvalidInputError(f"estimate_noise: pairs is {pairs!r}; 'time' or 'space' is needed")
     if budget_bytes < 1 << 16:
         raise InvalidInputError(f"estimate_noise: budget_bytes is {budget_bytes}; at least 65536 is needed")
-    with _opened(source) as movie:
+    with _opened(SourceRequest.of(source, source_options)) as movie:
         name = movie.name
         found = list(checks.frames(movie.shape[0 if pairs == "time" else -2], pairs))
         if any(finding.severity == "REFUSE" for finding in found):

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -19,6 +19,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.select.options import OpenOptions
 
 _BATCH_BYTES = 4 << 20
 _FILE_BATCH_BYTES = 32 << 20
@@ -51,12 +52,15 @@ class Feed(ABC):
     dtype : numpy.dtype
     unread : list of str
         What came and could not be taken, and why.
+    axes : str or None
+        Axes of the movie, time first, as of :class:`photon_gpu.recording.Recording`.
     """
 
     name: str
     frame_shape: tuple[int, ...]
     dtype: np.dtype
     unread: list[str]
+    axes: str | None = None
 
     @abstractmethod
     def __iter__(self) -> Iterator[Batch]:
@@ -75,6 +79,8 @@ class RawFeed(Feed):
     dtype : dtype
         ``">i2"`` for big-endian.
     name : str
+    axes : str, optional
+        Axes of the movie: ``"tcyx"`` of frames ``(c, y, x)``.
 
     Examples
     --------
@@ -85,10 +91,16 @@ class RawFeed(Feed):
     """
 
     def __init__(
-        self, stream: BinaryIO, frame_shape: tuple[int, ...], dtype: DTypeLike, name: str = "stream"
+        self,
+        stream: BinaryIO,
+        frame_shape: tuple[int, ...],
+        dtype: DTypeLike,
+        name: str = "stream",
+        axes: str | None = None,
     ) -> None:
         self.name, self.frame_shape = without_credentials(name), tuple(frame_shape)
         self.dtype = np.dtype(dtype)
+        self.axes = axes
         supported_dtype(self.dtype.newbyteorder("="))
         self.unread = []
         self._stream = stream
@@ -133,6 +145,7 @@ class SourceFeed(Feed):
 
     def __init__(self, source: Source) -> None:
         self.name, self.frame_shape, self.dtype = source.name, source.shape[1:], source.dtype
+        self.axes = source.recording.axes
         self.unread = []
         self._source = source
 
@@ -141,12 +154,13 @@ class SourceFeed(Feed):
             yield Batch(self._source.read(start, stop))
 
 
-def open_whole(path: Any) -> Source:
+def open_whole(path: Any, /, **options: Unpack[OpenOptions]) -> Source:
     """Open a file as ``encode`` does; a single image becomes a movie of one frame."""
     try:
-        return open_source(path)
+        return open_source(path, **options)
     except SingleImageError:
-        return open_source(path, as_pages=True)
+        options["as_pages"] = True
+        return open_source(path, **options)
 
 
 def batches(source: Source) -> Iterator[tuple[int, int]]:

@@ -6,11 +6,12 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.live.feeds import Batch, Feed, batches, open_whole
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.select.options import OpenOptions
 
 _LOOK_SECONDS = 0.1
 
@@ -30,6 +31,8 @@ class WatchFeed(Feed):
         A file is complete once its size and time did not change for so long, and it opens.
     idle_seconds : float or None
         Without a new file for so long, the feed ends. None: never.
+    **source_options
+        Of :func:`photon_gpu.open_source`, for every file.
 
     Notes
     -----
@@ -49,6 +52,7 @@ class WatchFeed(Feed):
         pattern: str = "*.tif*",
         settle_seconds: float = 1.0,
         idle_seconds: float | None = None,
+        **source_options: Unpack[OpenOptions],
     ) -> None:
         self._folder = Path(folder)
         if not self._folder.is_dir():
@@ -56,6 +60,7 @@ class WatchFeed(Feed):
         self.name, self._pattern = str(folder), pattern
         self._settle, self._idle = settle_seconds, idle_seconds
         self.unread = []
+        self._options = source_options
         self._taken: dict[Path, _State | None] = {}
         self._reading: Path | None = None
         self._last: list[Any] | None = None
@@ -66,6 +71,7 @@ class WatchFeed(Feed):
         if self._first is None:
             raise InvalidInputError(f"{folder}: no file {pattern} that opens came within {idle_seconds:g} s")
         self.frame_shape, self.dtype = self._first[1].shape[1:], self._first[1].dtype
+        self.axes = self._first[1].recording.axes
 
     def __iter__(self) -> Iterator[Batch]:
         try:
@@ -135,7 +141,7 @@ class WatchFeed(Feed):
         if not self._settled(path):
             return None
         try:
-            source = open_whole(path)
+            source = open_whole(path, **self._options)
             source.read(source.shape[0] - 1, source.shape[0])
         except (PhotonError, OSError) as error:
             self._why[path] = str(error)

@@ -18,7 +18,7 @@ from photon_gpu.errors import InvalidInputError, StoreNotFoundError, Unsupported
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.select.axes import letters
-from photon_gpu.sources.select.options import SELECTION, SourceOptions, split_options
+from photon_gpu.sources.select.options import SELECTION, OpenOptions, SourceRequest, split_options
 from photon_gpu.sources.select.selected import selected
 
 __all__ = ["Source", "check_movie", "open_source"]
@@ -83,7 +83,7 @@ _ZARR = next(file_type for file_type in _FILE_TYPES if file_type.name == "Zarr")
 _ZARR_METADATA = (".zarray", ".zgroup", "zarr.json")
 
 
-def open_source(obj: Any, **options: Unpack[SourceOptions]) -> Source:
+def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
     """Open a movie ``(T, ..., H, W)``: a file, a URL or an array.
 
     Parameters
@@ -135,6 +135,8 @@ def open_source(obj: Any, **options: Unpack[SourceOptions]) -> Source:
     >>> open_source(np.zeros((6, 4, 4), "uint16"), channels=2, channel=0, frames="0:2").shape
     (2, 4, 4)
     """
+    if isinstance(obj, SourceRequest):
+        return open_source(obj.source, **{**obj.options, **options})
     selection, own = split_options({**options})
     source = _opened(obj, own)
     try:

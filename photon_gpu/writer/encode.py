@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from photon_gpu.check import failed_checks
 from photon_gpu.engine.codec.backend import Backend
@@ -21,9 +21,9 @@ from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import EncodeSettings, Progress, progress_call
-from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.select.options import SourceOptions, SourceRequest
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination
@@ -62,7 +62,7 @@ def encode(
     trust_noise: bool = False,
     check: bool | str = True,
     delete_source: bool = False,
-    missing: str | None = None,
+    **source_options: Unpack[SourceOptions],
 ) -> EncodeReport:
     """Store a movie at a fraction of its size, losing nothing but what is far below its noise.
 
@@ -126,6 +126,9 @@ def encode(
     delete_source : bool
         Delete the source file (.npy or TIFF) once a full check has found nothing. Refused where the file
         holds anything that the store would not (metadata, further images), or is a link.
+    **source_options
+        Of :func:`photon_gpu.open_source`: ``axes``, ``channels``, ``planes``, ``channel``, ``plane``,
+        ``frames``, ``missing``, ``dataset``, ``series``, ...
 
     Returns
     -------
@@ -169,13 +172,12 @@ def encode(
     )
     return encode_with(
         settings,
-        source,
+        SourceRequest.of(source, source_options),
         destination(url, storage_options),
         overwrite=overwrite,
         resume=resume,
         progress=progress,
         delete_source=delete_source,
-        missing=missing,
     )
 
 
@@ -188,15 +190,13 @@ def encode_with(
     resume: bool = False,
     progress: Progress | None = None,
     delete_source: bool = False,
-    missing: str | None = None,
 ) -> EncodeReport:
     """Do what :func:`encode` does, which has made the settings from its arguments and calls this."""
     check_target(overwrite=overwrite, resume=resume)
     mode = check_mode(settings, resume=resume, delete_source=delete_source)
     progress = progress_call(progress)
     threads = settings.threads
-    opened = isinstance(source, Source)
-    movie = open_source(source, missing=missing)
+    movie = open_source(source)
     settings = settings.replace(attributes=with_lost(settings.attributes, movie.lost))
     try:
         goes = Deletable(movie) if delete_source else None
@@ -286,7 +286,7 @@ def encode_with(
             checks=tuple(line.to_dict() for line in lines),
         )
     finally:
-        if not opened:
+        if movie is not source:
             movie.close()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
@@ -15,6 +15,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import EncodeSettings, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.select.options import OpenOptions
 
 _OPEN = "compact"
 """Stands for the layout until the column decides it: of all layouts it allows the most settings."""
@@ -81,7 +82,7 @@ def movie(
     attributes: dict[str, Any] | None = None,
     check: bool | str = "sample",
     trust_noise: bool = False,
-    **source_options: Any,
+    **source_options: Unpack[OpenOptions],
 ) -> MovieToInsert:
     """A movie to insert into a ``<photon@store>`` column: streamed from where it is, never loaded whole.
 
@@ -104,7 +105,7 @@ def movie(
     trust_noise : bool
         Take a stated noise model as it is, unmeasured.
     **source_options
-        As for :func:`photon_gpu.open_source`, such as ``dataset`` or ``storage_options``.
+        As for :func:`photon_gpu.open_source`, such as ``channels``, ``dataset`` or ``storage_options``.
 
     Returns
     -------
@@ -143,5 +144,5 @@ def movie(
         attributes={} if attributes is None else attributes,
     )
     return MovieToInsert(
-        source=source, source_options=source_options, settings=settings, progress=progress_call(progress)
+        source=source, source_options={**source_options}, settings=settings, progress=progress_call(progress)
     )

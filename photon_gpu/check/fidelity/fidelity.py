@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +26,7 @@ from photon_gpu.reader.open import open as open_movie
 from photon_gpu.settings import Progress, bounded_number, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.select.options import SourceOptions
 from photon_gpu.store.storage import Storage
 
 PIXELS = 1 << 24
@@ -41,6 +42,7 @@ def fidelity(
     regions: ArrayLike | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    **source_options: Unpack[SourceOptions],
 ) -> Fidelity:
     """Compare a stored movie with what it was encoded from.
 
@@ -61,6 +63,8 @@ def fidelity(
         Seed of the redrawn noise.
     progress : callable, optional
         ``progress(frames_done, frames_in_all)``.
+    **source_options
+        Of :func:`photon_gpu.open_source`: those that the movie was encoded with.
 
     Returns
     -------
@@ -87,13 +91,12 @@ def fidelity(
     progress = progress_call(progress)
     start = time.perf_counter()
     stored = movie if isinstance(movie, Movie) else open_movie(movie)
-    was_open = isinstance(source, Source)
-    raw = open_source(source)
+    raw = open_source(source, **source_options)
     labels = None if regions is None else np.asarray(regions)
     try:
         lines, facts, pictures = _compare(raw, stored, pixels, full, labels, seed, progress)
     finally:
-        if not was_open:
+        if raw is not source:
             raw.close()
     return Fidelity(
         source=raw.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.settings import Progress, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.select.options import SourceOptions
 from photon_gpu.store import frame_records, manifest
 from photon_gpu.store.decode_check import decode_whole, proves_itself
 from photon_gpu.store.manifest import Manifest
@@ -84,6 +85,7 @@ def repair(
     workers: int | None = None,
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
+    **source_options: Unpack[SourceOptions],
 ) -> Repair:
     """Repair a movie from the manifest's copies and its source; leave and name the rest.
 
@@ -101,6 +103,8 @@ def repair(
         ``progress(chunks_done, chunks_in_all)`` of the chunks encoded again or compared.
     storage_options : dict, optional
         For fsspec.
+    **source_options
+        Of :func:`photon_gpu.open_source`: those that the movie was encoded with.
 
     Returns
     -------
@@ -127,15 +131,14 @@ def repair(
     progress = progress_call(progress)
     storage = Storage.at(url, storage_options)
     before = verify(storage, workers=workers)
-    given = isinstance(source, Source)
-    movie = None if source is None else open_source(source)
+    movie = None if source is None else open_source(source, **source_options)
     try:
         work = _Work(storage, before, movie, progress)
         if not before.ok:
             work.run()
         after = verify(storage, workers=workers) if work.restored else before
     finally:
-        if movie is not None and not given:
+        if movie is not None and movie is not source:
             movie.close()
     return Repair(
         before=before,

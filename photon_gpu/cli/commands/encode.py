@@ -26,6 +26,7 @@ def encode(
         ),
     ],
     dst: options.Destination,
+    *,
     asked: options.EncodeOptions,
     delete_source: Annotated[
         bool,
@@ -48,7 +49,7 @@ def encode(
         ),
     ] = False,
     storage_option: options.StorageOption = None,
-    source_option: options.SourceOption = None,
+    reads: options.ReadOptions,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -73,7 +74,7 @@ def encode(
     settings = asked.settings()
     storage_options = options.storage_options(storage_option, dst)
     with (
-        open_source(src, **options.for_source(src, source_option)) as source,
+        open_source(src, **reads.of(src)) as source,
         console.progress("encoding", source.frame_nbytes) as tick,
     ):
         report = encode_with(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _PICTURES = (".png", ".svg", ".pdf")
 
 
+@options.grouped
 def estimate(
     src: Annotated[
         str,
@@ -27,6 +28,7 @@ def estimate(
             show_default=False,
         ),
     ],
+    *,
     plot: Annotated[
         str | None,
         typer.Option(
@@ -61,7 +63,7 @@ def estimate(
             help="Chooses the frames that are read of a movie too large to read whole.",
         ),
     ] = 0,
-    source_option: options.SourceOption = None,
+    reads: options.ReadOptions,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -87,7 +89,7 @@ def estimate(
         raise typer.BadParameter(f"--pairs is {pairs!r}; allowed are time, space")
     if plot is not None and Path(plot).exists() and not Path(plot).is_file():
         raise InvalidInputError(f"--plot is {plot!r}, which is no file")
-    with open_source(src, **options.for_source(src, source_option)) as source:
+    with open_source(src, **reads.of(src)) as source:
         found = estimate_noise(source, dark=dark, pairs="space" if pairs == "space" else "time", seed=seed)
     notes, saved = [], None
     if plot is not None and found.diagnostics is None:

@@ -9,6 +9,7 @@ import typer
 from photon_gpu.cli import console, options
 
 
+@options.grouped
 def profile(
     src: Annotated[
         str | None,
@@ -16,6 +17,7 @@ def profile(
             metavar="[SRC]", help="A movie of yours; without it, a simulated one.", show_default=False
         ),
     ] = None,
+    *,
     camera: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +60,7 @@ def profile(
         str | None,
         typer.Option(metavar="FILE", help="Draw it, as PNG, PDF or SVG.", show_default=False),
     ] = None,
-    source_option: options.SourceOption = None,
+    reads: options.ReadOptions,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> Any:
@@ -76,7 +78,7 @@ def profile(
     from photon_gpu.tools.profiling.profile import profile as measure
 
     wanted = Camera.parse(camera, dtype) if camera else None
-    source = open_source(src, **options.for_source(src, source_option)) if src else None
+    source = open_source(src, **reads.of(src)) if src else None
     with console.progress("measuring", None) as tick:
         found = measure(
             source,

@@ -52,10 +52,6 @@ def record(
             parser=options.number, metavar="HZ", help="Of simulate.", show_default="as fast as it goes"
         ),
     ] = None,
-    frames: Annotated[
-        int,
-        typer.Option(parser=options.whole, metavar="FRAMES", help="How many simulate makes."),
-    ] = 1000,
     idle_seconds: Annotated[
         float,
         typer.Option(
@@ -63,6 +59,7 @@ def record(
         ),
     ] = 10.0,
     asked: options.RecordOptions,
+    reads: options.FeedOptions,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -78,13 +75,18 @@ def record(
     """
     from photon_gpu.live.session import record as record_feed
 
-    with _feed(src, shape, dtype, rate, frames, idle_seconds) as feed, console.status_line() as tell:
+    with _feed(src, shape, dtype, rate, reads, idle_seconds) as feed, console.status_line() as tell:
         return record_feed(feed, dst, tell=tell, **asked.for_writer(dst))
 
 
 @contextlib.contextmanager
 def _feed(
-    src: str, shape: str | None, dtype: str | None, rate: float | None, frames: int, idle_seconds: float
+    src: str,
+    shape: str | None,
+    dtype: str | None,
+    rate: float | None,
+    reads: options.FeedOptions,
+    idle_seconds: float,
 ) -> Iterator[Feed]:
     from photon_gpu.live.feeds import GrowingFile, PacedFeed, RawFeed, SourceFeed, open_whole
     from photon_gpu.sources.open import is_container
@@ -94,13 +96,14 @@ def _feed(
     if src == "simulate":
         from photon_gpu.sources.simulated.movie import simulate
 
+        frames = 1000 if reads.frames is None else options.whole(reads.frames)
         made = simulate(frames=min(frames, 64), height=frame[-2], width=frame[-1], dtype=pixel)
         yield PacedFeed(made, frames_per_second=rate, frames=frames)
         return
     if src != "-" and not src.startswith("tcp://") and is_container(src):
         if idle := [option for option, value in stated.items() if value is not None]:
             raise InvalidInputError(f"{idle[0]} is for raw frames; {src} says itself what its frames are")
-        with open_whole(src) as source:
+        with open_whole(src, **reads.of(src)) as source:
             yield SourceFeed(source)
         return
     with contextlib.ExitStack() as stack:
@@ -114,7 +117,37 @@ def _feed(
                 stream = stack.enter_context(contextlib.closing(GrowingFile(src, idle_seconds=idle_seconds)))
             except OSError as error:
                 raise InvalidInputError(f"{src} cannot be read: {error.strerror}") from error
-        yield RawFeed(stream, frame, _dtype(pixel), name="what was piped in" if src == "-" else src)
+        name = "what was piped in" if src == "-" else src
+        frame, axes = _interleaved(frame, reads, name)
+        yield RawFeed(stream, frame, _dtype(pixel), name=name, axes=axes)
+
+
+def _interleaved(
+    frame: tuple[int, ...], reads: options.FeedOptions, name: str
+) -> tuple[tuple[int, ...], str | None]:
+    """Shape and axes of raw frames of which channels and planes alternate: together they are one frame."""
+    from photon_gpu.sources.select.axes import check_letters, movie_order
+
+    idle = [option for option in ("channel", "plane", "frames") if getattr(reads, option) is not None]
+    if idle or reads.source_option:
+        raise InvalidInputError(
+            f"--{(idle or ['source-option'])[0]} is for files that are complete; all of {name} is recorded"
+        )
+    counts = {"z": reads.planes, "c": reads.channels}
+    split = {letter: count for letter, count in counts.items() if count is not None}
+    if any(count < 1 for count in split.values()):
+        raise InvalidInputError("--channels and --planes are at least 1")
+    axes = reads.axes
+    if axes is None and len(frame) == 2:
+        axes = "tyx"
+    if axes is not None:
+        axes = check_letters(axes, len(frame) + 1, name)
+        if movie_order(axes) != tuple(range(len(axes))):
+            raise InvalidInputError(f"--axes is {axes!r}; raw frames come in turn: t first, y and x last")
+        axes = axes[0] + "".join(split) + axes[1:]
+    elif split:
+        raise InvalidInputError("--shape has more axes than HEIGHT,WIDTH; name them with --axes, too")
+    return (*split.values(), *frame), axes
 
 
 @contextlib.contextmanager

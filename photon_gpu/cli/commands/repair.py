@@ -9,6 +9,7 @@ import typer
 from photon_gpu.cli import console, options
 
 
+@options.grouped
 def repair(
     movie: options.Movie,
     src: Annotated[
@@ -19,9 +20,10 @@ def repair(
             show_default=False,
         ),
     ] = None,
+    *,
     workers: options.Workers = None,
     storage_option: options.StorageOption = None,
-    source_option: options.SourceOption = None,
+    reads: options.ReadOptions,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -40,7 +42,7 @@ def repair(
     from photon_gpu.check.integrity.repair import repair as repair_movie
     from photon_gpu.sources.open import open_source
 
-    opened = open_source(src, **options.for_source(src, source_option)) if src else nullcontext()
+    opened = open_source(src, **reads.of(src)) if src else nullcontext()
     with opened as source, console.progress("repairing", None) as tick:
         found = repair_movie(
             movie,

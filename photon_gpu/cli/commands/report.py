@@ -11,11 +11,13 @@ from photon_gpu.cli import console, options
 from photon_gpu.errors import InvalidInputError
 
 
+@options.grouped
 def report(
     src: Annotated[
         str, typer.Argument(metavar="SRC", help="The movie it was encoded from.", show_default=False)
     ],
     movie: options.Movie,
+    *,
     out: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,7 +34,7 @@ def report(
     ] = False,
     workers: options.Workers = None,
     storage_option: options.StorageOption = None,
-    source_option: options.SourceOption = None,
+    reads: options.ReadOptions,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -55,7 +57,7 @@ def report(
     storage_options = options.storage_options(storage_option, movie)
     stored = open_movie(movie, workers=workers, storage_options=storage_options)
     with (
-        open_source(src, **options.for_source(src, source_option)) as source,
+        open_source(src, **reads.of(src)) as source,
         console.progress("comparing", source.frame_nbytes) as tick,
     ):
         found = fidelity(source, stored, full=full, progress=tick)

@@ -33,6 +33,7 @@ def watch(
         ),
     ] = None,
     asked: options.RecordOptions,
+    reads: options.ReadOptions,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
@@ -48,6 +49,12 @@ def watch(
     from photon_gpu.live.session import record
     from photon_gpu.live.watch import WatchFeed
 
-    feed = WatchFeed(folder, pattern=pattern, settle_seconds=settle_seconds, idle_seconds=idle_seconds)
+    feed = WatchFeed(
+        folder,
+        pattern=pattern,
+        settle_seconds=settle_seconds,
+        idle_seconds=idle_seconds,
+        **reads.of(folder),
+    )
     with console.status_line() as tell:
         return record(feed, dst, tell=tell, **asked.for_writer(dst))

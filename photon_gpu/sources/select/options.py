@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 
@@ -34,7 +35,7 @@ class Selection(TypedDict, total=False):
 
 
 class SourceOptions(Selection, total=False):
-    """All options of :func:`photon_gpu.open_source`; each type of source takes some of them.
+    """Options of :func:`photon_gpu.open_source` for local files; each type of source takes some of them.
 
     Attributes
     ----------
@@ -44,8 +45,6 @@ class SourceOptions(Selection, total=False):
         Of TIFF.
     key, dataset, path : str
         Of an array within ``.npz``, HDF5 and Zarr.
-    storage_options : dict
-        Of fsspec, for URLs.
     """
 
     missing: str | None
@@ -56,11 +55,42 @@ class SourceOptions(Selection, total=False):
     key: str | None
     dataset: str | None
     path: str | None
+
+
+class OpenOptions(SourceOptions, total=False):
+    """All options of :func:`photon_gpu.open_source`.
+
+    Attributes
+    ----------
+    storage_options : dict
+        Of fsspec, for URLs.
+    """
+
     storage_options: dict[str, Any] | None
 
 
 SELECTION = tuple(Selection.__annotations__)
 """Names of the options that every type of source takes."""
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """Something that :func:`photon_gpu.open_source` takes, with its options: it travels in their place.
+
+    Attributes
+    ----------
+    source : str, path, array or Source
+    options : dict
+    """
+
+    source: Any
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, source: Any, options: SourceOptions) -> Any:
+        """The source itself where no option was given."""
+        known = {name: value for name, value in options.items() if value is not None}
+        return cls(source, known) if known else source
 
 
 def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

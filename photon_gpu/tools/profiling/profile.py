@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
@@ -25,6 +25,7 @@ from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import PRESETS, EncodeSettings, Progress, progress_call
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.select.options import SourceOptions, SourceRequest
 from photon_gpu.store.storage import Storage
 from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
 from photon_gpu.tools.profiling.measured import STAGES, Measured
@@ -146,6 +147,7 @@ def profile(
     seconds: float = 30.0,
     folder: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    **source_options: Unpack[SourceOptions],
 ) -> Profile:
     """Measure every combination of backend, layout, preset and cores within about ``seconds``.
 
@@ -168,6 +170,8 @@ def profile(
         On the disk to write to; a folder within it comes and goes. Default: the system's own for such things.
     progress : callable, optional
         ``progress(combinations_done, combinations_in_all)``.
+    **source_options
+        Of :func:`photon_gpu.open_source`, for ``source``.
 
     Returns
     -------
@@ -191,7 +195,7 @@ def profile(
         raise InvalidInputError(f"seconds is {seconds!r}; a number above 0, at most 3600, is needed")
     chosen = tuple(backends) if backends else ("numba", *(("cupy",) if has_gpu() else ()))
     counts = tuple(worker_count(n) for n in cores) if cores else _doubles(worker_count(None))
-    movie, noise, notes = movie_for(source, noise, camera)
+    movie, noise, notes = movie_for(SourceRequest.of(source, source_options), noise, camera)
     start = time.perf_counter()  # simulating a movie first is no part of the time given
     # The slow preset last: what it takes beyond its share is taken from no other.
     order = sorted(presets, key=PRESETS.index)

@@ -1,0 +1,90 @@
+"""Axes, channels, planes and frames on the command line: the same options for every command that reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import photon_gpu as pg
+from photon_gpu.cli import options
+from photon_gpu.cli.commands import record as record_command
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.live.session import record
+from photon_gpu.live.watch import WatchFeed
+from tests.support.tiff_files import write_tiff
+
+PAGES = np.random.default_rng(0).poisson(20.0, (60, 24, 24)).astype("uint16")
+LOSSLESS = ("--layout", "lossless")
+
+
+@pytest.fixture
+def pages(tmp_path):
+    return write_tiff(tmp_path, PAGES, metadata=None)
+
+
+@pytest.mark.parametrize(
+    "typed, expected",
+    [
+        (["--channels", "2"], PAGES.reshape(30, 2, 24, 24)),
+        (["--channels", "2", "--planes", "3", "--plane", "2"], PAGES.reshape(10, 3, 2, 24, 24)[:, 2]),
+        (["--channels", "2", "--channel", "1", "--frames", "5:20"], PAGES[11:40:2]),
+        (["--source-option", "frames=0:7"], PAGES[:7]),
+    ],
+)
+def test_encode_takes_the_part_that_was_asked_for(cli, pages, tmp_path, typed, expected):
+    assert cli("encode", pages, tmp_path / "out.zarr", *LOSSLESS, *typed).code == 0
+    np.testing.assert_array_equal(pg.open(tmp_path / "out.zarr").counts[...], expected)
+    assert cli("report", pages, tmp_path / "out.zarr", *typed).code == 0
+    stored = tmp_path / "out.zarr" / ("0" + ".0" * (expected.ndim - 1))
+    stored.write_bytes(b"damaged")
+    cli("repair", tmp_path / "out.zarr", pages, *typed)
+    np.testing.assert_array_equal(pg.open(tmp_path / "out.zarr").counts[...], expected)
+
+
+def test_advice_is_given_in_options(cli, pages, tmp_path):
+    shown = cli("encode", pages, tmp_path / "out.zarr", "--channels", "7")
+    assert "--frames 0:8 takes the whole ones" in " ".join(shown.err.split())
+    shown = cli("encode", pages, tmp_path / "out.zarr", "--plane", "1")
+    assert "--planes N says that frames alternate, --axes names" in " ".join(shown.err.split())
+
+
+def test_what_is_said_twice_is_refused():
+    with pytest.raises(InvalidInputError, match="say the same"):
+        options.ReadOptions(frames="0:3", source_option=["frames=0:4"]).of("a.tif")
+
+
+def test_watch_and_record_take_channels(cli, pages, tmp_path):
+    folder = pages.parent
+    feed = WatchFeed(folder, settle_seconds=0.0, idle_seconds=0.2, channels=2, channel=1)
+    assert (feed.frame_shape, feed.axes) == ((24, 24), "tyx")
+    record(feed, tmp_path / "watched.zarr", layout="lossless")
+    np.testing.assert_array_equal(pg.open(tmp_path / "watched.zarr").counts[...], PAGES[1::2])
+    ran = cli("record", pages, tmp_path / "recorded.zarr", *LOSSLESS, "--channels", "2", "--frames", "3:9")
+    assert ran.code == 0, ran.err
+    np.testing.assert_array_equal(
+        pg.open(tmp_path / "recorded.zarr").counts[...], PAGES[6:18].reshape(6, 2, 24, 24)
+    )
+
+
+def test_channels_of_raw_frames_alternate(tmp_path):
+    reads = options.FeedOptions(channels=2, planes=3)
+    assert record_command._interleaved((24, 24), reads, "pipe") == ((3, 2, 24, 24), "tzcyx")
+    with pytest.raises(InvalidInputError, match="files that are complete"):
+        record_command._interleaved((24, 24), options.FeedOptions(channel="1"), "pipe")
+    with pytest.raises(InvalidInputError, match="t first"):
+        record_command._interleaved((24, 24), options.FeedOptions(axes="ytx"), "pipe")
+
+
+def test_python_takes_the_same_keywords_everywhere(pages, tmp_path):
+    part = {"channels": 2, "channel": 0, "frames": "0:20"}
+    url = tmp_path / "part.zarr"
+    pg.encode(pages, url, layout="lossless", **part)
+    assert pg.fidelity(pages, url, **part).ok
+    assert pg.estimate_noise(pages, **part).diagnostics.frames_sampled == 20
+    many = pg.encode_many(
+        [pages, pages], [tmp_path / "a.zarr", tmp_path / "b.zarr"], layout="lossless", **part
+    )
+    assert [one.shape for one in many.reports] == [(20, 24, 24)] * 2
+    assert pg.repair(url, pages, **part).ok
+    with pg.movie(pages, **part).open() as movie:
+        assert movie.shape == (20, 24, 24)
