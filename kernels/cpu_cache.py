@@ -57,8 +57,8 @@ def cache_folder() -> Path:
 
 @functools.cache
 def source_hash() -> str:
-    """Hash of every file in kernels/ that Numba compiles, 16 hex digits."""
+    """Hash of every file below kernels/ that Numba compiles, 16 hex digits."""
     digest = hashlib.sha256()
-    for path in sorted(_HERE.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(_HERE.rglob("*.py")):
+        digest.update(path.relative_to(_HERE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

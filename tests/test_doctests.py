@@ -22,7 +22,10 @@ SKIPPED = (
 
 def modules() -> list[str]:
     files = [path.relative_to(ROOT).with_suffix("").parts for path in (ROOT / "photon_gpu").rglob("*.py")]
-    files += [("photon_gpu", "kernels", path.stem) for path in (ROOT / "kernels").glob("*.py")]
+    files += [
+        ("photon_gpu", *path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "kernels").rglob("*.py")
+    ]
     names = {".".join(parts[:-1] if parts[-1] == "__init__" else parts) for parts in files}
     return sorted(name for name in names if not name.startswith(SKIPPED))
 

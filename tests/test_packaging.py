@@ -18,7 +18,9 @@ def test_every_package_is_listed():
     found = {
         ".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "photon_gpu").rglob("__init__.py")
     }
-    assert set(CONFIG["tool"]["setuptools"]["packages"]) == found | {"photon_gpu.kernels"}
+    kernels = (path.parent.relative_to(ROOT).parts for path in (ROOT / "kernels").rglob("__init__.py"))
+    found |= {".".join(["photon_gpu", *parts]) for parts in kernels}
+    assert set(CONFIG["tool"]["setuptools"]["packages"]) == found
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +54,8 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
         if path.suffix in (".py", ".json", ".typed", ".html", ".css") or path.name == "py.typed"
     }
     wanted |= {
-        f"photon_gpu/kernels/{path.name}"
-        for path in (ROOT / "kernels").glob("*")
+        f"photon_gpu/{path.relative_to(ROOT)}"
+        for path in (ROOT / "kernels").rglob("*")
         if path.suffix in (".py", ".cu")
     }
     assert {name for name in wanted if "__pycache__" not in name} <= names

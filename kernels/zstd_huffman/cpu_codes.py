@@ -1,0 +1,383 @@
+"""Huffman codes of a block: their lengths, their values, and their description in a frame.
+
+The functions follow RFC 8878, 4.1.1 (FSE) and 4.2.1 (Huffman tree description).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.kernels.cpu_cache import jit
+from photon_gpu.kernels.zstd_huffman.cpu_words import bits_below
+
+LONGEST = 11
+"""Bits of the longest code that a frame may have."""
+
+SYMBOLS = 256
+MOST_DESCRIPTION = 128
+"""Bytes of the longest description, with its first byte."""
+
+_LOG = 6  # accuracy of the weights' probabilities: a table of 64 states
+_STATES = 1 << _LOG
+_KINDS = LONGEST + 1
+_NEVER = np.uint32(0xFFFFFFFF)
+_ONE = np.uint64(1)
+
+
+@jit
+def _highest_bit(value: Any) -> int:
+    """Index of the highest set bit of a positive number."""
+    bit = 0
+    while value >> (bit + 1):
+        bit += 1
+    return bit
+
+
+@jit
+def _sorted_symbols(counts: NDArray[np.uint32], order: NDArray[np.uint8]) -> int:
+    """List the symbols seen, rarest first, equal counts by symbol; return their number."""
+    seen, other = 0, np.empty(SYMBOLS, np.uint8)
+    for s in range(SYMBOLS):
+        if counts[s]:
+            other[seen] = s
+            seen += 1
+    # Two passes of a radix sort: a block's counts are below 65536.
+    starts = np.empty(257, np.int32)
+    for shift in (0, 8):
+        starts[:] = 0
+        for i in range(seen):
+            starts[1 + (counts[other[i]] >> shift & 255)] += 1
+        for digit in range(256):
+            starts[digit + 1] += starts[digit]
+        for i in range(seen):
+            digit = counts[other[i]] >> shift & 255
+            order[starts[digit]] = other[i]
+            starts[digit] += 1
+        if shift == 0:
+            other[:seen] = order[:seen]
+    return seen
+
+
+@jit
+def _merge(
+    leaves: NDArray[np.uint32],
+    packages: NDArray[np.uint32],
+    seen: int,
+    total: int,
+    merged: NDArray[np.uint32],
+    taken: NDArray[np.uint16],
+) -> int:
+    """Merge two sorted lists, a leaf before a package that equals it; return half of the ``total`` items.
+
+    ``taken[n]`` is the number of leaves among the first ``n`` items. The list is made from both ends, two
+    chains of comparisons that do not wait for each other.
+    """
+    low, high = np.uint64(0), np.uint64(seen)
+    at, end, half = np.uint64(0), np.uint64(total), np.uint64(total >> 1)
+    taken[0] = 0
+    while at < half:
+        a, b = leaves[low + _ONE], packages[at - low + _ONE]
+        merged[at] = min(a, b)
+        low += np.uint64(a <= b)
+        at += _ONE
+        taken[at] = low
+        taken[end] = high
+        a, b = leaves[high], packages[end - high]
+        end -= _ONE
+        merged[end] = max(a, b)
+        high -= np.uint64(a > b)
+    if total & 1:
+        merged[at] = min(leaves[low + _ONE], packages[at - low + _ONE])
+        taken[end] = high
+    return total >> 1
+
+
+@jit
+def code_lengths(counts: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> int:
+    """See the reference."""
+    order = np.empty(SYMBOLS, np.uint8)
+    seen = _sorted_symbols(counts, order)
+    lengths[:] = 0
+    if seen < 2:
+        return seen
+    # Entry 0 and the entry after the last are less and greater than all; so the merge needs no tests.
+    leaves, packages = np.zeros(SYMBOLS + 2, np.uint32), np.zeros(SYMBOLS + 2, np.uint32)
+    merged, taken = np.empty(2 * SYMBOLS, np.uint32), np.empty((LONGEST, 2 * SYMBOLS), np.uint16)
+    for i in range(seen):
+        leaves[i + 1] = counts[order[i]]
+    leaves[seen + 1] = _NEVER
+    packed = 0
+    for depth in range(LONGEST):
+        packages[packed + 1] = _NEVER
+        packed = _merge(leaves, packages, seen, seen + packed, merged, taken[depth])
+        for i in range(packed):
+            packages[i + 1] = merged[2 * i] + merged[2 * i + 1]
+    needed = 2 * seen - 2
+    for depth in range(LONGEST - 1, -1, -1):
+        leaf = taken[depth, needed]
+        for i in range(leaf):
+            lengths[order[i]] += 1
+        needed = 2 * (needed - leaf)
+    return seen
+
+
+@jit
+def canonical_codes(lengths: NDArray[np.uint8], codes: NDArray[np.uint16]) -> None:
+    """See the reference."""
+    starts = np.zeros(LONGEST + 2, np.uint16)
+    for s in range(SYMBOLS):
+        starts[lengths[s]] += 1
+    code = 0
+    for length in range(LONGEST, 0, -1):
+        count = starts[length]
+        starts[length] = code
+        code = (code + count) >> 1
+    for s in range(SYMBOLS):
+        codes[s] = starts[lengths[s]] if lengths[s] else 0
+        starts[lengths[s]] += 1
+
+
+@jit
+def describe_codes(lengths: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
+    """See the reference."""
+    longest, last = 0, 0
+    for s in range(SYMBOLS):
+        if lengths[s]:
+            longest, last = max(longest, lengths[s]), s
+    weights = np.zeros(SYMBOLS, np.uint8)
+    for s in range(last):
+        weights[s] = longest + 1 - lengths[s] if lengths[s] else 0
+    direct = 1 + ((last + 1) >> 1) if last <= MOST_DESCRIPTION else 0
+    coded = _code_weights(weights[:last], out)
+    if coded and (not direct or coded < direct):
+        return coded
+    if direct:
+        out[0] = 127 + last
+        for i in range(direct - 1):
+            out[1 + i] = weights[2 * i] << 4 | weights[2 * i + 1]
+    return direct
+
+
+@jit
+def _probabilities(weights: NDArray[np.uint8], out: NDArray[np.int64]) -> bool:
+    """Fill in probabilities in 1/64, none of them 0 for a weight that occurs; False for a single weight."""
+    counts = np.zeros(_KINDS, np.int64)
+    for i in range(weights.size):
+        counts[weights[i]] += 1
+    whole, total = 0, weights.size
+    for kind in range(_KINDS):
+        if counts[kind] == total:
+            return False
+        out[kind] = max(1, counts[kind] * _STATES // total) if counts[kind] else 0
+        whole += out[kind]
+    while whole != _STATES:
+        # The probability that is furthest from its share is corrected by one.
+        sign, best, most = (1 if whole < _STATES else -1), -1, np.int64(0)
+        for kind in range(_KINDS):
+            short = sign * (counts[kind] * _STATES - out[kind] * total)
+            if out[kind] > (0 if sign > 0 else 1) and (best < 0 or short > most):
+                best, most = kind, short
+        out[best] += sign
+        whole += sign
+    return True
+
+
+@jit
+def _spread(probabilities: NDArray[np.int64], states: NDArray[np.uint8]) -> None:
+    """Assign a weight to each state."""
+    at = 0
+    for kind in range(_KINDS):
+        for _ in range(probabilities[kind]):
+            states[at] = kind
+            at = (at + (_STATES >> 1) + (_STATES >> 3) + 3) & (_STATES - 1)
+
+
+@jit
+def _put(out: NDArray[np.uint8], bit: int, value: Any, count: Any) -> int:
+    """Append the low ``count`` bits of ``value`` at position ``bit``; return the position after them."""
+    for i in range(count):
+        at = bit >> 3
+        if at < MOST_DESCRIPTION:
+            if not bit & 7:
+                out[at] = 0
+            out[at] |= np.uint8((value >> i & 1) << (bit & 7))
+        bit += 1
+    return bit
+
+
+@jit
+def _put_probabilities(probabilities: NDArray[np.int64], out: NDArray[np.uint8], bit: int) -> int:
+    """Write the FSE table description (RFC 8878, 4.1.1); return the position after it."""
+    bit = _put(out, bit, _LOG - 5, 4)
+    left, threshold, size, kind = _STATES + 1, _STATES, _LOG + 1, 0
+    while left > 1:
+        count = probabilities[kind]
+        kind += 1
+        most = 2 * threshold - 1 - left
+        left -= count
+        value = count + 1 + (most if count + 1 >= threshold else 0)
+        bit = _put(out, bit, value, size - (value < most))
+        if count == 0:
+            zeros = 0
+            while probabilities[kind + zeros] == 0:
+                zeros += 1
+            kind += zeros
+            while zeros >= 3:
+                bit = _put(out, bit, 3, 2)
+                zeros -= 3
+            bit = _put(out, bit, zeros, 2)
+        while left < threshold:
+            size -= 1
+            threshold >>= 1
+    return (bit + 7) & ~7
+
+
+@jit
+def _code_weights(weights: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
+    """Write weights by FSE with two states; return the bytes, 0 if that is impossible or too long."""
+    probabilities, kinds = np.empty(_KINDS, np.int64), np.empty(_STATES, np.uint8)
+    if weights.size < 2 or not _probabilities(weights, probabilities):
+        return 0
+    _spread(probabilities, kinds)
+    bit = _put_probabilities(probabilities, out, 8)
+    # States of a weight, in order of their number, are its sub-states n, n + 1, ... to 2n - 1.
+    first = np.zeros(_KINDS + 1, np.int64)
+    for kind in range(_KINDS):
+        first[kind + 1] = first[kind] + probabilities[kind]
+    filled, states = first.copy(), np.empty(_STATES, np.int64)
+    for i in range(_STATES):
+        states[filled[kinds[i]]] = _STATES + i
+        filled[kinds[i]] += 1
+    state = np.zeros(2, np.int64)
+    for i in range(weights.size - 1, -1, -1):
+        kind, which = weights[i], i & 1
+        count = probabilities[kind]
+        if not state[which]:
+            state[which] = states[first[kind]]
+            continue
+        size = 0
+        while state[which] >> size >= 2 * count:
+            size += 1
+        bit = _put(out, bit, state[which], size)
+        state[which] = states[first[kind] + (state[which] >> size) - count]
+    bit = _put(out, bit, state[1] - _STATES, _LOG)
+    bit = _put(out, bit, state[0] - _STATES, _LOG)
+    bit = _put(out, bit, 1, 1)
+    size = (bit + 7) >> 3
+    if size > MOST_DESCRIPTION:
+        return 0
+    out[0] = size - 1
+    return size
+
+
+@jit
+def read_codes(data: NDArray[np.uint8], lengths: NDArray[np.uint8]) -> int:
+    """See the reference."""
+    if data.size < 1:
+        return 0
+    weights = np.zeros(SYMBOLS, np.uint8)
+    first: Any = np.int64(data[0])
+    if first > 127:
+        count, size = first - 127, 1 + ((first - 126) >> 1)
+        if size > data.size:
+            return 0
+        for i in range(count):
+            weights[i] = data[1 + (i >> 1)] >> (0 if i & 1 else 4) & 15
+    else:
+        count, size = 0, 1 + first
+        if size <= data.size:
+            count = _take_weights(data[1:size], weights)
+        if not count:
+            return 0
+    whole, ones = 0, 0
+    for i in range(count):
+        if weights[i] > LONGEST:
+            return 0
+        whole += (1 << weights[i]) >> 1
+        ones += weights[i] == 1
+    if not 0 < whole < 1 << LONGEST:
+        return 0
+    longest = _highest_bit(whole) + 1
+    rest = (1 << longest) - whole
+    weights[count] = _highest_bit(rest) + 1
+    if rest & (rest - 1) or ones + (rest == 1) < 2:
+        return 0
+    for s in range(SYMBOLS):
+        lengths[s] = longest + 1 - weights[s] if weights[s] else 0
+    return size
+
+
+@jit
+def _take_probabilities(data: NDArray[np.uint8], out: NDArray[np.int64]) -> int:
+    """Inverse of :func:`_put_probabilities`; return the bytes, 0 if the table is not one of 64 states."""
+    padded = np.zeros(data.size + 4, np.uint8)
+    padded[: data.size] = data
+    bit, last = 4, 8 * data.size
+    out[:] = 0
+    left, threshold, size, kind = _STATES + 1, _STATES, _LOG + 1, 0
+    if bits_below(padded, 4, 4) != _LOG - 5:
+        return 0
+    while left > 1:
+        if kind >= _KINDS or bit >= last:
+            return 0
+        most = 2 * threshold - 1 - left
+        value = bits_below(padded, bit + size - 1, size - 1)
+        if value < most:
+            bit += size - 1
+        else:
+            value = bits_below(padded, bit + size, size)
+            value -= most if value >= threshold else 0
+            bit += size
+        count = value - 1
+        if count < 0 or count >= left:
+            return 0
+        out[kind] = count
+        left -= count
+        kind += 1
+        zeros = 3 if count == 0 else 0
+        while zeros == 3:
+            if bit >= last:
+                return 0
+            zeros = bits_below(padded, bit + 2, 2)
+            kind += zeros
+            bit += 2
+        while left < threshold:
+            size -= 1
+            threshold >>= 1
+    return (bit + 7) >> 3 if bit <= last else 0
+
+
+@jit
+def _take_weights(data: NDArray[np.uint8], weights: NDArray[np.uint8]) -> int:
+    """Inverse of :func:`_code_weights` without its first byte; return the number of weights, or 0."""
+    probabilities, kinds = np.empty(_KINDS, np.int64), np.empty(_STATES, np.uint8)
+    begin = _take_probabilities(data, probabilities)
+    if not begin or begin >= data.size or not data[data.size - 1]:
+        return 0
+    _spread(probabilities, kinds)
+    sizes, bases = np.empty(_STATES, np.int64), np.empty(_STATES, np.int64)
+    for i in range(_STATES):
+        following = probabilities[kinds[i]]
+        probabilities[kinds[i]] += 1
+        sizes[i] = _LOG - _highest_bit(following)
+        bases[i] = (following << sizes[i]) - _STATES
+    stream = data[begin:]
+    bit = 8 * (stream.size - 1) + _highest_bit(stream[stream.size - 1])
+    state = np.empty(2, np.int64)
+    for which in range(2):
+        state[which] = bits_below(stream, bit, _LOG)
+        bit -= _LOG
+    if bit < 0:
+        return 0
+    for i in range(SYMBOLS - 2):
+        now = state[i & 1]
+        weights[i] = kinds[now]
+        bit -= sizes[now]
+        if bit < 0:
+            weights[i + 1] = kinds[state[(i + 1) & 1]]
+            return i + 2
+        state[i & 1] = bases[now] + bits_below(stream, bit + sizes[now], sizes[now])
+    return 0

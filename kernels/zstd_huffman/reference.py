@@ -1,0 +1,406 @@
+"""Frames in plain Python and NumPy: the slow, obvious definition that the other versions equal byte for byte.
+
+A frame holds blocks of ``block`` bytes, the last one fewer. Each is written in the shortest of four ways:
+its bytes as they are, one byte repeated, or Huffman-coded in one stream or four, with a description of the
+codes of its own or with the codes of the latest description in the frame. RFC 8878 defines everything else.
+
+The caller allocates every output. Arrays are contiguous; ``counts`` are uint32, ``codes`` uint16, all others
+uint8. Decoders accept any bytes: they return an error, and read and write nothing outside the arrays.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+LONGEST = 11
+"""Bits of the longest code."""
+
+SYMBOLS = 256
+
+FEW = 256
+"""Blocks of fewer bytes have one stream, others four."""
+
+MOST_BLOCK = 1 << 16
+"""Bytes of the longest block that is written."""
+
+_MAGIC = (0xFD2FB528).to_bytes(4, "little")
+_RAW, _RLE, _COMPRESSED = 0, 1, 2
+_NEW, _AGAIN = 2, 3
+_LOG = 6  # accuracy of the weights' probabilities: a table of 64 states
+_MOST_DESCRIPTION = 128
+
+
+def code_lengths(counts: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> int:
+    """Find the lengths of the best code of at most 11 bits; return the number of symbols with a count.
+
+    The method is package-merge: eleven times, the sorted list of symbols is merged with pairs of the list
+    before. A symbol's length is how often it occurs in the first ``2*n - 2`` items. Of equal items, symbols
+    come first, by number. Counts are below 65536. With fewer than two symbols all lengths are 0.
+    """
+    leaves = sorted((int(count), symbol) for symbol, count in enumerate(counts) if count)
+    lengths[:] = 0
+    items: list[tuple[int, list[int]]] = []
+    for _ in range(LONGEST):
+        pairs = zip(items[0::2], items[1::2], strict=False)
+        packages = [(a[0] + b[0], a[1] + b[1]) for a, b in pairs]
+        items = sorted([(count, [s]) for count, s in leaves] + packages, key=lambda item: item[0])
+    for _, symbols in items[: max(2 * len(leaves) - 2, 0)]:
+        for symbol in symbols:
+            lengths[symbol] += 1
+    return len(leaves)
+
+
+def canonical_codes(lengths: NDArray[np.uint8], codes: NDArray[np.uint16]) -> None:
+    """Number the codes as zstd does: from the longest, which begin with 0, and by symbol."""
+    codes[:] = 0
+    code = 0
+    for length in range(LONGEST, 0, -1):
+        for symbol in np.flatnonzero(lengths == length):
+            codes[symbol] = code
+            code += 1
+        code >>= 1
+
+
+def describe_codes(lengths: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
+    """Write the description of codes (RFC 8878, 4.2.1) to ``out (128,)``; return its bytes.
+
+    It lists the weight of every symbol but the last, four bits each or FSE-coded if that is shorter. A
+    code whose list is too long for either has no description, and 0 is returned.
+    """
+    used = np.flatnonzero(lengths)
+    weights = [int(lengths.max()) + 1 - int(length) if length else 0 for length in lengths[: used[-1]]]
+    direct = b""
+    if len(weights) <= 128:
+        padded = [*weights, 0]
+        pairs = [padded[i] << 4 | padded[i + 1] for i in range(0, len(weights), 2)]
+        direct = bytes([127 + len(weights), *pairs])
+    coded = _coded_weights(weights)
+    text = coded if coded and (not direct or len(coded) < len(direct)) else direct
+    out[: len(text)] = np.frombuffer(text, np.uint8)
+    return len(text)
+
+
+def read_codes(data: NDArray[np.uint8], lengths: NDArray[np.uint8]) -> int:
+    """Read the description that ``data`` begins with; return its bytes, or 0 if it is not understood.
+
+    Descriptions of other encoders may be unknown: FSE tables of other sizes than 64, or with probabilities
+    below one state.
+    """
+    whole = data.tobytes()
+    if not whole:
+        return 0
+    if whole[0] > 127:
+        count, size = whole[0] - 127, 1 + (whole[0] - 126) // 2
+        halves = [half for byte in whole[1:size] for half in (byte >> 4, byte & 15)]
+        weights = halves[:count]
+    else:
+        size = 1 + whole[0]
+        weights = _decoded_weights(whole[1:size]) if size <= len(whole) else []
+    total = sum(1 << weight >> 1 for weight in weights)
+    if size > len(whole) or max(weights, default=LONGEST + 1) > LONGEST or not 0 < total < 1 << LONGEST:
+        return 0
+    longest = total.bit_length()
+    rest = (1 << longest) - total
+    weights.append(rest.bit_length())
+    if rest & (rest - 1) or weights.count(1) < 2:
+        return 0
+    lengths[:] = 0
+    lengths[: len(weights)] = [longest + 1 - weight if weight else 0 for weight in weights]
+    return size
+
+
+def most_bytes(size: int, block: int) -> int:
+    """Upper bound of the frame of ``size`` bytes in blocks of ``block``."""
+    return 9 + size + 3 * max(1, -(-size // block))
+
+
+def count_quarters(data: NDArray[np.uint8], counts: NDArray[np.uint32]) -> None:
+    """Count the symbols of each quarter of a block, ``counts (4, 256)``; the last may be shorter."""
+    quarter = -(-data.size // 4)
+    for part in range(4):
+        counts[part] = np.bincount(data[part * quarter : (part + 1) * quarter], minlength=SYMBOLS)
+
+
+def encode_frame(data: NDArray[np.uint8], block: int, out: NDArray[np.uint8]) -> int:
+    """Write the frame of ``data``, in blocks of up to 65536 bytes, to ``out``; return its bytes.
+
+    ``out`` has :func:`most_bytes` elements. Of two ways of the same length, the latest description is kept,
+    and bytes are stored as they are.
+    """
+    size = data.size
+    if size < 256:
+        frame = _MAGIC + bytes([0x20, size])
+    elif size < 65536 + 256:
+        frame = _MAGIC + b"\x60" + (size - 256).to_bytes(2, "little")
+    else:
+        frame = _MAGIC + b"\xa0" + size.to_bytes(4, "little")
+    lengths = np.zeros(SYMBOLS, np.uint8)
+    for start in range(0, max(size, 1), block):
+        frame += _block(data[start : start + block], start + block >= size, lengths)
+    out[: len(frame)] = np.frombuffer(frame, np.uint8)
+    return len(frame)
+
+
+def decode_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
+    """Decode a frame to the beginning of ``out``; return the number of bytes, or -1.
+
+    -1 stands for a damaged frame, for one longer than ``out``, and for one that has what this decoder does
+    not know: sequences, checksums, dictionaries, windows. zstd itself decides what such a frame is.
+    """
+    text = frame.tobytes()
+    width = {0x20: 1, 0x60: 2, 0xA0: 4}.get(text[4] if len(text) > 8 else 0, 0)
+    if text[:4] != _MAGIC or not width or len(text) < 5 + width:
+        return -1
+    size = int.from_bytes(text[5 : 5 + width], "little") + (256 if width == 2 else 0)
+    at, last, content, lengths = 5 + width, 0, b"", None
+    while not last:
+        header = int.from_bytes(text[at : at + 3], "little")
+        last, kind, count = header & 1, header >> 1 & 3, header >> 3
+        at += 3
+        body = text[at : at + (1 if kind == _RLE else count)]
+        at += 1 if kind == _RLE else count
+        if at > len(text) or kind > _COMPRESSED or size > out.size:
+            return -1
+        if kind == _COMPRESSED:
+            literals, lengths = _decoded_block(body, lengths, size - len(content))
+            if literals is None:
+                return -1
+            content += literals
+        else:
+            content += body * count if kind == _RLE and len(content) + count <= size else body
+        if len(content) > size:
+            return -1
+    if at != len(text) or len(content) != size:
+        return -1
+    out[:size] = np.frombuffer(content, np.uint8)
+    return size
+
+
+def _block(data: NDArray[np.uint8], last: bool, lengths: NDArray[np.uint8]) -> bytes:
+    """Block of a frame; ``lengths`` are those of the latest description, before and after."""
+    size = data.size
+    raw = _header(last, _RAW, size) + data.tobytes()
+    if size == 0:
+        return raw
+    if (data == data[0]).all():
+        return _header(last, _RLE, size) + data[:1].tobytes()
+    ways = []
+    if lengths[data].all():
+        ways.append((_AGAIN, b"", lengths.copy()))
+    fresh, description = np.empty(SYMBOLS, np.uint8), np.empty(_MOST_DESCRIPTION, np.uint8)
+    code_lengths(np.bincount(data, minlength=SYMBOLS).astype(np.uint32), fresh)
+    described = describe_codes(fresh, description)
+    if described:
+        ways.append((_NEW, description[:described].tobytes(), fresh))
+    made = [(kind, text + _streams(data, codes), codes) for kind, text, codes in ways]
+    if not made:
+        return raw
+    kind, text, codes = min(made, key=lambda way: len(way[1]))
+    form, width = (0 if size < FEW else 1, 10) if size < 1 << 10 else (2, 14) if size < 1 << 14 else (3, 18)
+    header = (4 + 2 * width) // 8
+    total = header + len(text) + 1
+    if total >= size:
+        return raw
+    lengths[:] = codes
+    section = (kind | form << 2 | size << 4 | len(text) << 4 + width).to_bytes(header, "little")
+    return _header(last, _COMPRESSED, total) + section + text + b"\0"
+
+
+def _header(last: bool, kind: int, size: int) -> bytes:
+    return (int(last) | kind << 1 | size << 3).to_bytes(3, "little")
+
+
+def _streams(data: NDArray[np.uint8], lengths: NDArray[np.uint8]) -> bytes:
+    """Streams of a block, four of them behind a table of the sizes of the first three."""
+    codes = np.empty(SYMBOLS, np.uint16)
+    canonical_codes(lengths, codes)
+    if data.size < FEW:
+        return _stream(data, lengths, codes)
+    quarter = -(-data.size // 4)
+    streams = [_stream(data[i : i + quarter], lengths, codes) for i in range(0, data.size, quarter)]
+    return b"".join([len(stream).to_bytes(2, "little") for stream in streams[:3]] + streams)
+
+
+def _stream(data: NDArray[np.uint8], lengths: NDArray[np.uint8], codes: NDArray[np.uint16]) -> bytes:
+    """Codes of the symbols, read from the highest bit down: the last symbol is written first."""
+    bits = "1" + "".join(format(int(codes[s]), f"0{int(lengths[s])}b") for s in data)
+    return int(bits, 2).to_bytes((len(bits) + 7) // 8, "little")
+
+
+def _decoded_block(
+    body: bytes, lengths: NDArray[np.uint8] | None, most: int
+) -> tuple[bytes | None, NDArray[np.uint8] | None]:
+    """Literals of a block without sequences, None if it is no such block; and the codes that it leaves."""
+    kind, form = (body[0] & 3, body[0] >> 2 & 3) if len(body) > 2 else (0, 0)
+    header, bits = {2: (4, 14), 3: (5, 18)}.get(form, (3, 10))
+    numbers = int.from_bytes(body[:header], "little") >> 4
+    size, coded = numbers & ((1 << bits) - 1), numbers >> bits
+    text = body[header:-1]
+    if kind < _NEW or size > most or len(text) != coded or len(body) != header + coded + 1 or body[-1]:
+        return None, lengths
+    if kind == _NEW:
+        lengths = np.empty(SYMBOLS, np.uint8)
+        described = read_codes(np.frombuffer(text, np.uint8), lengths)
+        if not described:
+            return None, None
+        text = text[described:]
+    if lengths is None:
+        return None, None
+    streams, sizes = [text], [size]
+    if form:
+        jumps = [int.from_bytes(text[i : i + 2], "little") for i in (0, 2, 4)]
+        ends = [6, *(6 + sum(jumps[: i + 1]) for i in range(3)), len(text)]
+        streams = [text[a:b] for a, b in itertools.pairwise(ends)]
+        quarter = -(-size // 4)
+        sizes = [quarter, quarter, quarter, size - 3 * quarter]
+        if ends[3] >= len(text) or sizes[3] < 1:
+            return None, lengths
+    parts = [_decoded_stream(stream, count, lengths) for stream, count in zip(streams, sizes, strict=True)]
+    return (None if None in parts else b"".join(part for part in parts if part is not None)), lengths
+
+
+def _decoded_stream(stream: bytes, count: int, lengths: NDArray[np.uint8]) -> bytes | None:
+    """Symbols of a stream; None unless ``count`` of them take it exactly."""
+    if not stream or not stream[-1]:
+        return None
+    codes = np.empty(SYMBOLS, np.uint16)
+    canonical_codes(lengths, codes)
+    symbols = {format(int(codes[s]), f"0{int(lengths[s])}b"): int(s) for s in np.flatnonzero(lengths)}
+    bits, out, code = format(int.from_bytes(stream, "little"), "b")[1:], bytearray(), ""
+    for bit in bits:
+        code += bit
+        if code in symbols:
+            out.append(symbols[code])
+            code = ""
+    return bytes(out) if not code and len(out) == count else None
+
+
+class _Bits:
+    """Bits appended to a number, the lowest first."""
+
+    def __init__(self) -> None:
+        self.value, self.size = 0, 0
+
+    def put(self, value: int, size: int) -> None:
+        self.value |= (value & ((1 << size) - 1)) << self.size
+        self.size += size
+
+    def bytes(self) -> bytes:
+        return self.value.to_bytes((self.size + 7) // 8, "little")
+
+
+def _probabilities(weights: list[int]) -> list[int]:
+    """Probabilities of the weights in 1/64: rounded down, at least 1, corrected where most is missing."""
+    counts, total, size = [weights.count(kind) for kind in range(LONGEST + 1)], len(weights), 1 << _LOG
+    out = [max(1, count * size // total) if count else 0 for count in counts]
+    while sum(out) != size:
+        sign = 1 if sum(out) < size else -1
+        able = [kind for kind in range(LONGEST + 1) if out[kind] > (0 if sign > 0 else 1)]
+        out[max(able, key=lambda kind: sign * (counts[kind] * size - out[kind] * total))] += sign
+    return out
+
+
+def _states(probabilities: list[int]) -> list[int]:
+    """Weight of each of the 64 states."""
+    states, at, size = [0] * (1 << _LOG), 0, 1 << _LOG
+    for kind, probability in enumerate(probabilities):
+        for _ in range(probability):
+            states[at] = kind
+            at = (at + size // 2 + size // 8 + 3) % size
+    return states
+
+
+def _coded_weights(weights: list[int]) -> bytes:
+    """FSE-coded weights with their length; nothing where they are all equal, or too long."""
+    if len(set(weights)) < 2:
+        return b""
+    probabilities, size = _probabilities(weights), 1 << _LOG
+    header = _Bits()
+    header.put(_LOG - 5, 4)
+    left, kind = size + 1, 0
+    while left > 1:
+        width = left.bit_length()
+        most = (1 << width) - 1 - left
+        value = probabilities[kind] + 1
+        left -= probabilities[kind]
+        value += most if value >= 1 << (width - 1) else 0
+        header.put(value, width - (value < most))
+        kind += 1
+        if probabilities[kind - 1] == 0:
+            zeros = next(i for i, other in enumerate(probabilities[kind:]) if other)
+            kind += zeros
+            for _ in range(zeros // 3):
+                header.put(3, 2)
+            header.put(zeros % 3, 2)
+    numbers: dict[int, list[int]] = {kind: [] for kind in range(LONGEST + 1)}
+    for number, kind in enumerate(_states(probabilities)):
+        numbers[kind].append(size + number)
+    stream, states = _Bits(), [0, 0]
+    for i in reversed(range(len(weights))):
+        mine, count, state = numbers[weights[i]], probabilities[weights[i]], states[i % 2]
+        if not state:
+            states[i % 2] = mine[0]
+            continue
+        shift = next(bits for bits in range(_LOG + 1) if state >> bits < 2 * count)
+        stream.put(state, shift)
+        states[i % 2] = mine[(state >> shift) - count]
+    for state in reversed(states):
+        stream.put(state, _LOG)
+    stream.put(1, 1)
+    text = header.bytes() + stream.bytes()
+    return bytes([len(text)]) + text if len(text) < _MOST_DESCRIPTION else b""
+
+
+def _decoded_weights(text: bytes) -> list[int]:
+    """Inverse of :func:`_coded_weights` without its first byte; no weights if that fails."""
+    bits, at = int.from_bytes(text, "little"), 4
+    left, probabilities = (1 << _LOG) + 1, list[int]()
+    if bits & 15 != _LOG - 5:
+        return []
+    while left > 1:
+        if at >= 8 * len(text) or len(probabilities) > LONGEST:
+            return []
+        width = left.bit_length()
+        most = (1 << width) - 1 - left
+        value = bits >> at & ((1 << width - 1) - 1)
+        at += width - 1
+        if value >= most:
+            value |= (bits >> at & 1) << width - 1
+            value -= most if value >= 1 << width - 1 else 0
+            at += 1
+        if not 1 <= value <= left:
+            return []
+        probabilities.append(value - 1)
+        left -= value - 1
+        zeros = 3 if value == 1 else 0
+        while zeros == 3:
+            if at >= 8 * len(text):
+                return []
+            zeros = bits >> at & 3
+            probabilities += [0] * zeros
+            at += 2
+    stream = text[(at + 7) // 8 :]
+    if at > 8 * len(text) or len(probabilities) > LONGEST + 1 or not stream or not stream[-1]:
+        return []
+    following, steps = list(probabilities), []
+    for kind in _states(probabilities):
+        width = _LOG + 1 - following[kind].bit_length()
+        steps.append((kind, width, (following[kind] << width) - (1 << _LOG)))
+        following[kind] += 1
+    left_bits = format(int.from_bytes(stream, "little"), "b")[1:]
+    states = [left_bits[:_LOG], left_bits[_LOG : 2 * _LOG]]
+    if len(left_bits) < 2 * _LOG:
+        return []
+    numbers, at, weights = [int(state, 2) for state in states], 2 * _LOG, list[int]()
+    while len(weights) < SYMBOLS - 2:
+        kind, width, base = steps[numbers[len(weights) % 2]]
+        weights.append(kind)
+        taken = left_bits[at : at + width]
+        at += width
+        if at > len(left_bits):
+            return [*weights, steps[numbers[len(weights) % 2]][0]]
+        numbers[(len(weights) - 1) % 2] = base + int(taken or "0", 2)
+    return []

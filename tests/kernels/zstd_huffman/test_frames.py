@@ -1,0 +1,251 @@
+"""Huffman-only zstd frames: the twins agree, every zstd opens them, and hostile bytes do no harm."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import math
+from collections.abc import Iterator
+
+import imagecodecs
+import numcodecs.zstd
+import numpy as np
+import pytest
+import zstandard
+
+from photon_gpu.kernels.zstd_huffman import cpu, cpu_codes, reference
+
+LENGTHS = (0, 1, 2, 6, 127, 128, 129, 130, 131, 255, 256, 257, 1023, 1024, 1025, 16383, 16384, 16385)
+LONG = (65535, 65536, 65537, 65791, 65792, (1 << 17) - 1, 1 << 17, (1 << 17) + 1)
+BLOCKS = (1 << 15, 1 << 16)
+
+
+def fibonacci(rng: np.random.Generator, size: int) -> np.ndarray:
+    """The bytes whose unlimited code is deepest for their number."""
+    counts = [1, 1]
+    while sum(counts) + counts[-1] + counts[-2] <= size:
+        counts.append(counts[-1] + counts[-2])
+    return rng.permutation(np.resize(np.repeat(np.arange(len(counts)), counts), size))
+
+
+BYTES = {
+    "equal": lambda rng, size: np.full(size, 200),
+    "two symbols": lambda rng, size: 255 * (rng.random(size) < 0.03),
+    "two blocks of one symbol each": lambda rng, size: np.arange(size) >= size // 2,
+    "six symbols": lambda rng, size: rng.integers(0, 6, size),
+    "256 symbols": lambda rng, size: rng.integers(0, 256, size),
+    "noise": lambda rng, size: np.clip(np.rint(rng.normal(128, 5, size)), 0, 255),
+    "half bytes": lambda rng, size: 16 * np.minimum(rng.geometric(0.4, size), 15) + rng.integers(0, 9, size),
+    "deepest": fibonacci,
+    "each rarer": lambda rng, size: np.minimum(rng.geometric(0.5, size) * 3, 255),
+    "changing": lambda rng, size: np.clip(rng.normal(0, 1 + np.arange(size) / 300), -128, 127) + 128,
+    # The first block is stored as it is, so the second has no codes to begin with.
+    "noise after what does not shrink": lambda rng, size: np.where(
+        np.arange(size) < 1 << 15, rng.integers(0, 256, size), rng.integers(0, 200, size)
+    ),
+}
+
+
+def made(name: str, size: int, seed: int = 0) -> np.ndarray:
+    return np.asarray(BYTES[name](np.random.default_rng(seed), size)).astype(np.uint8)
+
+
+def encoded(kernels, data: np.ndarray, block: int) -> np.ndarray:
+    """Frame of ``data``, after looking for bytes written beyond :func:`most_bytes`."""
+    most = kernels.most_bytes(data.size, block)
+    fenced = np.full(most + 64, 7, np.uint8)
+    size = kernels.encode_frame(data, block, fenced[32 : 32 + most])
+    assert 0 < size <= most and (fenced[:32] == 7).all() and (fenced[32 + most :] == 7).all()
+    return fenced[32 : 32 + size].copy()
+
+
+def decoded(kernels, frame: np.ndarray, size: int) -> bytes | None:
+    """Content of a frame, None if the decoder does not know it, after looking for bytes written beyond."""
+    fenced = np.full(size + 64, 7, np.uint8)
+    count = kernels.decode_frame(frame, fenced[32 : 32 + size])
+    assert (fenced[:32] == 7).all() and (fenced[32 + size :] == 7).all()
+    return fenced[32 : 32 + count].tobytes() if count >= 0 else None
+
+
+def openers() -> Iterator:
+    yield lambda frame, size: zstandard.ZstdDecompressor().decompress(frame, max_output_size=size)
+    yield lambda frame, size: bytes(numcodecs.zstd.decompress(frame)) if size else b""
+    yield lambda frame, size: imagecodecs.zstd_decode(frame) if size else b""
+
+
+def functions(module) -> list[tuple[str, list[str]]]:
+    tree = ast.parse(inspect.getsource(module))
+    every = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return [(f.name, [a.arg for a in f.args.args]) for f in every if not f.name.startswith("_")]
+
+
+def test_the_twins_have_the_same_functions_in_the_same_order():
+    assert functions(cpu_codes) + functions(cpu) == functions(reference)
+    for name in ("LONGEST", "SYMBOLS"):
+        assert getattr(cpu_codes, name) == getattr(reference, name)
+    for name in ("LONGEST", "SYMBOLS", "FEW", "MOST_BLOCK"):
+        assert getattr(cpu, name) == getattr(reference, name)
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_every_zstd_opens_the_frames_and_so_do_we(name):
+    for size in LENGTHS + LONG:
+        data = made(name, size)
+        for block in BLOCKS:
+            frame = encoded(cpu, data, block)
+            for opened in openers():
+                assert opened(frame.tobytes(), size) == data.tobytes(), (size, block)
+            assert decoded(cpu, frame, size) == data.tobytes()
+            if size:
+                assert decoded(cpu, frame, size - 1) is None
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_the_twins_write_and_read_the_same_bytes(name):
+    for size, block in [*((size, 1 << 15) for size in LENGTHS[:-3]), (3000, 700), (40_000, 1 << 15)]:
+        data = made(name, size)
+        frame = encoded(cpu, data, block)
+        assert encoded(reference, data, block).tobytes() == frame.tobytes(), size
+        assert decoded(reference, frame, size) == data.tobytes()
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_the_twins_find_the_same_codes_and_count_the_same(name):
+    rng = np.random.default_rng(1)
+    for size in (2, 40, 256, 5000, 65535):
+        data = made(name, size)
+        ours, theirs = np.empty((4, 256), np.uint32), np.empty((4, 256), np.uint32)
+        cpu.count_quarters(data, ours)
+        reference.count_quarters(data, theirs)
+        np.testing.assert_array_equal(ours, theirs)
+        counts = rng.permutation(ours.sum(0).astype(np.uint32))
+        lengths, others = np.empty(256, np.uint8), np.empty(256, np.uint8)
+        seen = cpu.code_lengths(counts, lengths)
+        assert seen == reference.code_lengths(counts, others) == np.count_nonzero(counts)
+        np.testing.assert_array_equal(lengths, others)
+        if seen < 2:
+            continue
+        assert np.ldexp(1.0, -lengths[lengths > 0].astype(int)).sum() == 1 and lengths.max() <= 11
+        codes, canonical = np.empty(256, np.uint16), np.empty(256, np.uint16)
+        cpu.canonical_codes(lengths, codes)
+        reference.canonical_codes(lengths, canonical)
+        np.testing.assert_array_equal(codes, canonical)
+        text, description = np.zeros(128, np.uint8), np.zeros(128, np.uint8)
+        size = cpu.describe_codes(lengths, text)
+        assert size == reference.describe_codes(lengths, description)
+        assert text[:size].tobytes() == description[:size].tobytes()
+        if size:
+            for kernels in (cpu, reference):
+                assert kernels.read_codes(text, others) == size
+                np.testing.assert_array_equal(others, lengths)
+
+
+def least_bits(counts: list[int]) -> int:
+    """Bits of the best code of at most 11 bits, by trying how many leaves each level of the tree has."""
+    falling = sorted(counts, reverse=True)
+
+    @functools.cache
+    def below(depth: int, done: int, nodes: int) -> float:
+        rest = len(falling) - done
+        if rest == 0:
+            return 0
+        if depth > 11 or nodes == 0:
+            return math.inf
+        leaves = range(min(nodes, rest) + 1)
+        ways = (below(depth + 1, done + n, min(2 * (nodes - n), rest - n)) for n in leaves)
+        return sum(falling[done:]) + min(ways)
+
+    return int(below(1, 0, 2))
+
+
+def test_codes_are_as_short_as_eleven_bits_allow():
+    rng = np.random.default_rng(2)
+    fibonacci_numbers = [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610]
+    for trial in [fibonacci_numbers, *(rng.geometric(10.0 ** -rng.uniform(0, 4), 20) for _ in range(20))]:
+        counts, lengths = np.zeros(256, np.uint32), np.empty(256, np.uint8)
+        counts[: len(trial)] = np.minimum(trial, 65535)
+        cpu.code_lengths(counts, lengths)
+        assert int((counts * lengths.astype(np.int64)).sum()) == least_bits(counts[: len(trial)].tolist())
+
+
+def kinds(frame: np.ndarray, header: int) -> list[str]:
+    """How each block of a frame is written."""
+    text, at, found = frame.tobytes(), header, []
+    while at < len(text):
+        block = int.from_bytes(text[at : at + 3], "little")
+        kind, size = block >> 1 & 3, block >> 3
+        found.append(("raw", "repeated", {2: "new codes", 3: "latest codes"}.get(text[at + 3] & 3))[kind])
+        at += 3 + (1 if kind == 1 else size)
+    return found
+
+
+def test_each_block_is_written_in_the_shortest_way():
+    parts = ("six symbols", "six symbols", "equal", "six symbols", "half bytes", "256 symbols", "half bytes")
+    data = np.concatenate([made(name, 2048) for name in parts])
+    known = ["new codes", "latest codes", "repeated", "latest codes", "new codes", "raw", "latest codes"]
+    assert kinds(encoded(cpu, data, 2048), header=7) == known
+
+
+def test_noise_comes_within_two_percent_of_its_entropy():
+    data = made("half bytes", 1 << 18)
+    counts = np.bincount(data)
+    counts = counts[counts > 0]
+    bound = -(counts * np.log2(counts / data.size)).sum() / 8
+    for block in BLOCKS:
+        assert bound < encoded(cpu, data, block).size < 1.02 * bound
+
+
+def altered(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A frame with some bits flipped, half the time near its beginning; or cut, or prolonged."""
+    bad = frame.copy()
+    for _ in range(rng.integers(1, 4)):
+        end = min(bad.size, 140) if rng.random() < 0.5 else bad.size
+        bad[rng.integers(0, end)] ^= np.uint8(1 << rng.integers(0, 8))
+    return np.resize(bad, rng.integers(0, frame.size + 9)) if rng.random() < 0.1 else bad
+
+
+def test_a_damaged_frame_is_refused_or_opened_as_zstd_opens_it():
+    rng = np.random.default_rng(3)
+    whole = [encoded(cpu, made(name, 900), 400) for name in ("half bytes", "two symbols", "noise")]
+    zstd, refused = zstandard.ZstdDecompressor(), 0
+    for trial in range(1500):
+        bad = altered(whole[trial % 3], rng)
+        content = decoded(cpu, bad, 900)
+        assert content == decoded(reference, bad, 900)
+        if content is None:
+            refused += 1
+        else:
+            assert content == zstd.decompress(bad.tobytes(), max_output_size=900)
+    assert 300 < refused < 1400
+
+
+def test_hostile_bytes_are_read_and_written_in_bounds_only():
+    """Large frames, which reach the loops that check nothing for each byte."""
+    rng = np.random.default_rng(4)
+    whole = [encoded(cpu, made(name, 40_000), 1 << 15) for name in ("half bytes", "deepest", "changing")]
+    for trial in range(1500):
+        bad = altered(whole[trial % 3], rng)
+        fence = np.full(bad.size + 64, 7, np.uint8)
+        fence[32:-32] = bad
+        decoded(cpu, fence[32:-32], 40_000)
+    for size in range(200):
+        frame = rng.integers(0, 256, size).astype(np.uint8)
+        frame[:6] = np.frombuffer(b"\x28\xb5\x2f\xfd\x20\xff", np.uint8)[: frame.size]
+        assert decoded(cpu, frame, 255) is None
+
+
+def test_frames_of_other_encoders_are_opened_where_they_hold_no_matches():
+    rng = np.random.default_rng(5)
+    noise = np.clip(np.rint(rng.normal(128, 9, 200_000)), 0, 255).astype(np.uint8)
+    matches = np.tile(noise[:1000], 50)
+    opened = 0
+    for level in (-5, 1, 3):
+        for data in (noise, matches):
+            frame = np.array(bytearray(zstandard.ZstdCompressor(level=level).compress(data.tobytes())))
+            content = decoded(cpu, frame, data.size)
+            assert content in (None, data.tobytes())
+            opened += content is not None
+    assert opened
+    checked = zstandard.ZstdCompressor(write_checksum=True).compress(noise.tobytes())
+    assert decoded(cpu, np.array(bytearray(checked)), noise.size) is None
