@@ -53,35 +53,35 @@ def loops(text: str) -> list[Loop]:
     """
     lines, places, spans = text.splitlines(), {}, []
     for number, line in enumerate(lines):
-        if found := _LABEL.match(line):
-            places[found[1]] = number
-        elif (found := _JUMP.match(line)) and found[1] in places:
-            spans.append((places[found[1]], number))
+        if results := _LABEL.match(line):
+            places[results[1]] = number
+        elif (results := _JUMP.match(line)) and results[1] in places:
+            spans.append((places[results[1]], number))
     spans = list(dict.fromkeys(spans))
-    found = []
+    results = []
     for start, stop in spans:
         within = [(a, b) for a, b in spans if (a, b) != (start, stop) and start <= a and b <= stop]
         own = [n for n in range(start, stop + 1) if not any(a <= n <= b for a, b in within)]
-        found.append(_loop([lines[n] for n in own]))
-    return found
+        results.append(_loop([lines[n] for n in own]))
+    return results
 
 
 def _loop(lines: list[str]) -> Loop:
     count = packed = bits = 0
     for line in lines:
-        found = _INSTRUCTION.match(line)
-        if not found:
+        match = _INSTRUCTION.match(line)
+        if not match:
             continue
         count += 1
-        wide = [_BITS[register] for register in _REGISTER.findall(found[2])]
-        if wide and _PACKED.match(found[1]):
+        wide = [_BITS[register] for register in _REGISTER.findall(match[2])]
+        if wide and _PACKED.match(match[1]):
             packed, bits = packed + 1, max(bits, *wide)
     return Loop(count, packed, bits)
 
 
-def best(found: list[Loop]) -> Loop:
+def best(loops: list[Loop]) -> Loop:
     """The one with the most work on vectors, where that is a tenth of its instructions at least."""
-    able = [loop for loop in found if 10 * loop.packed >= loop.instructions]
+    able = [loop for loop in loops if 10 * loop.packed >= loop.instructions]
     return max(able, key=lambda loop: (loop.packed, -loop.instructions), default=Loop(0, 0, 0))
 
 
@@ -144,12 +144,12 @@ def inspected(names: list[str]) -> dict[str, Loop]:
 def _here(names: list[str]) -> dict[str, dict]:
     from photon_gpu.kernels import cpu
 
-    found = {}
+    by_kernel = {}
     for name in names:
         calls()[name](cpu)
         texts = compiled(name).inspect_asm().values()
-        found[name] = asdict(best([loop for text in texts for loop in loops(text)]))
-    return found
+        by_kernel[name] = asdict(best([loop for text in texts for loop in loops(text)]))
+    return by_kernel
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Loop]:
@@ -162,15 +162,15 @@ def main(arguments: list[str] | None = None) -> dict[str, Loop]:
     if options.here:
         print(json.dumps(_here(json.loads(options.here))))
         return {}
-    found = inspected(options.kernel or list(calls()))
+    loops_by_kernel = inspected(options.kernel or list(calls()))
     print(
         f"{machine()}\n\n| kernel | widest vectors, bits | of the instructions in the loop, on "
         f"vectors |\n|---|---|---|"
     )
-    for name, loop in found.items():
+    for name, loop in loops_by_kernel.items():
         width = f"{loop.bits}" if loop.packed else "none: scalar"
         print(f"| {name} | {width} | {f'{loop.packed} of {loop.instructions}' if loop.packed else ''} |")
-    return found
+    return loops_by_kernel
 
 
 if __name__ == "__main__":

@@ -128,14 +128,14 @@ def bias(
             edges = table.thresholds(low, high, phase % table.phases)
             mean += rows[phase][np.searchsorted(edges, values, side="right") - 1]
         decoded.append(mean / PHASES)
-    found = np.empty((2, lights.size))
+    biases = np.empty((2, lights.size))
     for i, light in enumerate(lights):
         at, chance = distribution(detector, float(light))
         sigma = math.sqrt(detector.gain**2 * light + noise.variance)
         inside = np.searchsorted(values, at)
         for j in range(2):
-            found[j, i] = 100.0 * float((chance * (decoded[j][inside] - at)).sum()) / sigma
-    return found[0], found[1]
+            biases[j, i] = 100.0 * float((chance * (decoded[j][inside] - at)).sum()) / sigma
+    return biases[0], biases[1]
 
 
 def least_worst(detector: Detector, *, step: float = 0.5) -> float:
@@ -157,13 +157,13 @@ def least_worst(detector: Detector, *, step: float = 0.5) -> float:
         np.add.at(share[i], codes[np.searchsorted(values, at)], chance / sigma)
         wanted[i] = (chance * at).sum() / sigma
     one = np.ones((LIGHT.size, 1))
-    found = linprog(
+    solution = linprog(
         np.append(np.zeros(first.size), 1.0),
         A_ub=np.block([[share, -one], [-share, -one]]),
         b_ub=np.append(wanted, -wanted),
         bounds=[*zip(first, np.maximum(first, last), strict=True), (0, None)],
     )
-    return 100.0 * float(found.x[-1])
+    return 100.0 * float(solution.x[-1])
 
 
 def detectors(gain: float) -> Iterator[Detector]:
@@ -179,15 +179,18 @@ def worst(gain: float) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[s
     """Of all detectors of a gain, the bias of the worst one at each light, and a row of the CSV."""
     both = [[bias(detector, LIGHT), detector] for detector in detectors(gain)]
     curves, row = [], {"gain": gain}
-    for j, kind in enumerate(("float", "integer")):
-        every = np.stack([found[j] for found, _ in both])
+    for j, output in enumerate(("float", "integer")):
+        every = np.stack([results[j] for results, _ in both])
         which, where = np.unravel_index(int(np.abs(every).argmax()), every.shape)
-        row[f"{kind}_percent"] = round(float(every[which, where]), 3)
-        row[f"{kind}_photons"] = round(float(LIGHT[where]), 3)
-        row[f"{kind}_read_noise"], row[f"{kind}_offset"] = both[which][1].read_noise, both[which][1].offset
-        if kind == "float" and row["float_percent"] ** 2 > FLOAT_BAR**2:
+        row[f"{output}_percent"] = round(float(every[which, where]), 3)
+        row[f"{output}_photons"] = round(float(LIGHT[where]), 3)
+        row[f"{output}_read_noise"], row[f"{output}_offset"] = (
+            both[which][1].read_noise,
+            both[which][1].offset,
+        )
+        if output == "float" and row["float_percent"] ** 2 > FLOAT_BAR**2:
             row["least_possible_percent"] = round(least_worst(both[which][1]), 3)
-        row[f"{kind}_from_1_photon_percent"] = round(float(np.abs(every[:, LIGHT >= 1.0]).max()), 3)
+        row[f"{output}_from_1_photon_percent"] = round(float(np.abs(every[:, LIGHT >= 1.0]).max()), 3)
         curves.append(np.take_along_axis(every, np.abs(every).argmax(0)[np.newaxis], 0)[0])
     return curves[0], curves[1], row
 
@@ -199,10 +202,10 @@ def combs() -> list[dict[str, float]]:
         for read_noise in (0.0, 0.1, 0.2, 0.3):
             row = {"gain": gain, "read_noise": read_noise}
             for name, dither in (("", False), ("dither_", True)):
-                for kind, found in zip(
+                for output, biases in zip(
                     ("float", "integer"), bias(Detector(gain, read_noise), LIGHT, dither=dither), strict=True
                 ):
-                    row[f"{name}{kind}_percent"] = round(float(found[np.abs(found).argmax()]), 3)
+                    row[f"{name}{output}_percent"] = round(float(biases[np.abs(biases).argmax()]), 3)
             rows.append(row)
     return rows
 

@@ -103,35 +103,35 @@ def measure(
             "lossless": contender.lossless,
         }
         rows.append(row)
-        place, there = folder / str(number), bucket / str(number) if bucket and contender.remote else None
+        target, there = folder / str(number), bucket / str(number) if bucket and contender.remote else None
         problem = (
-            contender.missing() or unfit(contender, case, folder) or too_slow(contender, case, place, limit)
+            contender.missing() or unfit(contender, case, folder) or too_slow(contender, case, target, limit)
         )
         if problem is None:
-            problem = verified(contender, case, place, row, there, region)
+            problem = verified(contender, case, target, row, there, region)
         row["problem"] = problem or ""
         if problem is None:
-            able.append((contender, place, there, row))
+            able.append((contender, target, there, row))
         print(f"  {contender.name}: {problem or 'ratio {:.2f}'.format(row['ratio'])}", flush=True)
     rng = np.random.default_rng(0)
     spent: dict[str, dict[str, list[float]]] = {one.name: {} for one, *_ in able}
     while True:
         number = int(rng.integers(len(case.values)))
-        for contender, place, there, _ in able:
-            for action, run in actions(contender, case, place, there, number, region).items():
+        for contender, target, there, _ in able:
+            for action, run in actions(contender, case, target, there, number, region).items():
                 if action == "encode":
-                    shutil.rmtree(place)
+                    shutil.rmtree(target)
                 start = time.perf_counter()
                 run()
                 spent[contender.name].setdefault(action, []).append(time.perf_counter() - start)
         if time.perf_counter() >= until:
             break
-    for contender, place, there, row in able:
+    for contender, target, there, row in able:
         for action, seconds_ in spent[contender.name].items():
             row["runs"] = len(seconds_)
             row[f"{action}_median_s"] = statistics.median(seconds_)
             row[f"{action}_min_s"], row[f"{action}_max_s"] = min(seconds_), max(seconds_)
-        shutil.rmtree(place)
+        shutil.rmtree(target)
         if there is not None:
             there.empty()
     return rows
@@ -140,7 +140,7 @@ def measure(
 def actions(
     contender: Contender,
     case: Case,
-    place: Path,
+    folder: Path,
     there: Bucket | None,
     number: int,
     region: tuple[slice, slice],
@@ -149,23 +149,23 @@ def actions(
 
     def decode() -> None:
         if isinstance(case.values, np.ndarray):
-            contender.read(place)
+            contender.read(folder)
             return
         for span in spans(case.values):
-            contender.part(place, span)
+            contender.part(folder, span)
 
-    found: dict[str, Callable[[], object]] = {
-        "encode": lambda: contender.write(case.values, case.noise, place),
+    steps: dict[str, Callable[[], object]] = {
+        "encode": lambda: contender.write(case.values, case.noise, folder),
         "decode": decode,
-        "frame": lambda: contender.frame(place, number),
-        "trace": lambda: contender.trace(place, *region),
+        "frame": lambda: contender.frame(folder, number),
+        "trace": lambda: contender.trace(folder, *region),
     }
     if there is not None:
-        found |= {
+        steps |= {
             "s3_frame": lambda: contender.frame(there, number),
             "s3_trace": lambda: contender.trace(there, *region),
         }
-    return found
+    return steps
 
 
 def unfit(contender: Contender, case: Case, folder: Path) -> str | None:
@@ -178,17 +178,17 @@ def unfit(contender: Contender, case: Case, folder: Path) -> str | None:
     return None
 
 
-def too_slow(contender: Contender, case: Case, place: Path, limit: float) -> str | None:
+def too_slow(contender: Contender, case: Case, folder: Path, limit: float) -> str | None:
     """What it would take, from encoding 10 and 20 frames, where that is more than ``limit`` seconds."""
     took = []
     try:
         for frames in (2, 10, 20):  # the first pays for what happens once
             start = time.perf_counter()
-            contender.write(case.values[:frames], case.noise, place)
+            contender.write(case.values[:frames], case.noise, folder)
             took.append(time.perf_counter() - start)
-            shutil.rmtree(place)
+            shutil.rmtree(folder)
     except Exception:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         return None  # verification will say what is wrong
     per_frame = max(took[2] - took[1], 0.0) / 10
     whole = took[2] + per_frame * max(len(case.values) - 20, 0)
@@ -198,24 +198,24 @@ def too_slow(contender: Contender, case: Case, place: Path, limit: float) -> str
 def verified(
     contender: Contender,
     case: Case,
-    place: Path,
+    folder: Path,
     row: dict,
     there: Bucket | None = None,
     region: tuple[slice, slice] = (slice(0, 1), slice(0, 1)),
 ) -> str | None:
     """Store once, measure size and errors, also from S3 if ``there``; what is wrong, or None."""
     try:
-        contender.write(case.values, case.noise, place)
-        worst, added = contender.errors(case.values, case.noise, place)
+        contender.write(case.values, case.noise, folder)
+        worst, added = contender.errors(case.values, case.noise, folder)
         if there is not None:
-            there.take(place)
+            there.take(folder)
             last = len(case.values) - 1
-            np.testing.assert_array_equal(contender.frame(there, last), contender.frame(place, last))
-            np.testing.assert_array_equal(contender.trace(there, *region), contender.trace(place, *region))
+            np.testing.assert_array_equal(contender.frame(there, last), contender.frame(folder, last))
+            np.testing.assert_array_equal(contender.trace(there, *region), contender.trace(folder, *region))
     except Exception as error:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-    nbytes = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    nbytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     row.update(
         stored_bytes=nbytes,
         ratio=case.values.nbytes / nbytes,
@@ -224,7 +224,7 @@ def verified(
         added_variance_percent=added,
     )
     if worst > contender.worst:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         return f"errs by {worst:.3g} sigma, {contender.worst:g} promised: not timed"
     return None
 

@@ -62,7 +62,7 @@ class Watch:
             at = at.f_back
             if at is not None and at.f_code.co_filename.startswith(_HOME):
                 break
-        self._settle(_said(at))
+        self._settle(_location(at))
         return self._event
 
     def _settle(self, line: str) -> None:
@@ -74,7 +74,7 @@ class Watch:
         self._line, self._before = line, now
 
 
-def _said(frame: FrameType | None) -> str:
+def _location(frame: FrameType | None) -> str:
     if frame is None:
         return "elsewhere"
     name = Path(frame.f_code.co_filename).relative_to(_HOME)
@@ -96,38 +96,38 @@ def count(layout: str, frames: int, size: int, preset: str = "fast") -> dict[str
             check=False,
             trust_noise=True,
         )
-        kind = layout_for(report.encoding, get_backend())
-        place = pg.Storage.at(Path(folder) / "n.zarr")
+        layout_used = layout_for(report.encoding, get_backend())
+        target = pg.Storage.at(Path(folder) / "n.zarr")
 
         def write() -> None:
-            data = kind.encode(values, values.shape, stages=Stages())
+            data = layout_used.encode(values, values.shape, stages=Stages())
             manifest.entry(data)
-            place.write("0.0.0", data)
+            target.write("0.0.0", data)
 
         def read() -> np.ndarray:
             return pg.open(Path(folder) / "m.zarr", workers=1).counts[...]
 
-        found = {}
+        counts = {}
         for name, action in (("write", write), ("read", read)):
             action()  # compiled, and tables made
             watch = Watch()
             watch.run(action)
-            found[name] = Counter({line: nbytes / values.nbytes for line, nbytes in watch.lines.items()})
-    return found
+            counts[name] = Counter({line: nbytes / values.nbytes for line, nbytes in watch.lines.items()})
+    return counts
 
 
 def beside_zarr(frames: int, size: int, repeats: int) -> list[str]:
     """Seconds to read the same stores, by photon_gpu and by zarr-python."""
     case = sized(1e-6 * frames * 512 * 512 * 2)
     values = np.ascontiguousarray(case.values[:, :size, :size])
-    said = []
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
         actions: dict[str, Callable[[], Any]] = {}
         for layout in ("compact", "plain", "lossless"):
-            place = Path(folder) / f"{layout}.zarr"
+            target = Path(folder) / f"{layout}.zarr"
             pg.encode(
                 values,
-                place,
+                target,
                 noise=case.noise,
                 layout=layout,
                 preset="fast",
@@ -136,20 +136,20 @@ def beside_zarr(frames: int, size: int, repeats: int) -> list[str]:
                 trust_noise=True,
             )
 
-            def ours(key: Any, place: Path = place, layout: str = layout) -> Any:
-                movie = pg.open(place)
+            def ours(key: Any, target: Path = target, layout: str = layout) -> Any:
+                movie = pg.open(target)
                 return movie[key] if layout == "plain" else movie.counts[key]
 
-            def theirs(key: Any, place: Path = place) -> Any:
-                return zarr.open_array(str(place), mode="r")[key]
+            def theirs(key: Any, target: Path = target) -> Any:
+                return zarr.open_array(str(target), mode="r")[key]
 
             for what, key in (("all frames", slice(None)), ("one frame", frames // 2)):
                 np.testing.assert_array_equal(ours(key), theirs(key))
                 actions[f"{layout}, {what}, photon_gpu"] = lambda f=ours, k=key: f(k)
                 actions[f"{layout}, {what}, zarr-python"] = lambda f=theirs, k=key: f(k)
         for name, timing in interleaved(actions, repeats).items():
-            said.append(f"| {name.replace(', ', ' | ')} | {1e3 * timing.median:.1f} |")
-    return said
+            lines.append(f"| {name.replace(', ', ' | ')} | {1e3 * timing.median:.1f} |")
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -99,8 +99,8 @@ def savings_of(dj, schema, folder: Path, path: Path) -> dict:
     (folder / "corpus").mkdir()
     photon_gpu.dj.stores({"corpus": {"protocol": "file", "location": str(folder / "corpus")}})
     out = {}
-    for layout, kind in (("plain", "photon"), ("compact", "photon_compact")):
-        definition = f"recording_id : int32\n---\nmovie : <{kind}@corpus>"
+    for layout, codec in (("plain", "photon"), ("compact", "photon_compact")):
+        definition = f"recording_id : int32\n---\nmovie : <{codec}@corpus>"
         table = schema(type(layout.title(), (dj.Manual,), {"definition": definition}), context={})
         table.insert1({"recording_id": 1, "movie": pg.movie(path, noise=NOISE[path.name])})
         movie = table.fetch1("movie")
@@ -123,11 +123,11 @@ def main() -> None:
             dj.config["safemode"] = False
             schema = dj.Schema("bench")
             movie = np.random.default_rng(0).poisson(30.0, (chosen.frames, 512, 512)).astype("uint16")
-            found = insert_against_encode(dj, schema, folder, movie, chosen.repeats)
-            found |= requests_of_a_fetch(dj, schema, folder, movie[:250, :64, :64])
+            seconds = insert_against_encode(dj, schema, folder, movie, chosen.repeats)
+            seconds |= requests_of_a_fetch(dj, schema, folder, movie[:250, :64, :64])
             if chosen.corpus:
-                found["savings"] = savings_of(dj, schema, folder, Path(chosen.corpus) / "2p_cortex.tif")
-    print(json.dumps(found, indent=4))
+                seconds["savings"] = savings_of(dj, schema, folder, Path(chosen.corpus) / "2p_cortex.tif")
+    print(json.dumps(seconds, indent=4))
 
 
 if __name__ == "__main__":

@@ -35,19 +35,19 @@ def rivals(repeats: int, folder: Path) -> list[dict]:
     """Every contender on the main movie."""
     case, rows, writes, reads = main_case(), [], {}, {}
     for number, contender in enumerate(engine_contenders()):
-        place = folder / str(number)
-        contender.write(case.values, case.noise, place)
-        size = folder_bytes(place)
-        error = contender.worst_error(case.values, case.noise, place)
+        target = folder / str(number)
+        contender.write(case.values, case.noise, target)
+        size = folder_bytes(target)
+        error = contender.worst_error(case.values, case.noise, target)
         rows.append(
             {"contender": contender.name, "ratio": case.values.nbytes / size, "worst_error_sigma": error}
         )
 
-        def write(contender=contender, place=place) -> None:
-            shutil.rmtree(place)
-            contender.write(case.values, case.noise, place)
+        def write(contender=contender, target=target) -> None:
+            shutil.rmtree(target)
+            contender.write(case.values, case.noise, target)
 
-        writes[contender.name], reads[contender.name] = write, lambda c=contender, p=place: c.read(p)
+        writes[contender.name], reads[contender.name] = write, lambda c=contender, p=target: c.read(p)
     written, read = interleaved(writes, repeats), interleaved(reads, repeats)
     for row in rows:
         name = row["contender"]
@@ -78,15 +78,15 @@ def steady(repeats: int, folder: Path, times: int) -> list[dict]:
     values = np.concatenate([case.values] * times)
     writes, reads = {}, {}
     for contender in (Ours("compact", "fast"), Ours("plain", "fast"), AnscombeTransform()):
-        place = folder / f"steady {contender.name}"
+        target = folder / f"steady {contender.name}"
 
-        def write(contender=contender, place=place) -> None:
-            shutil.rmtree(place, ignore_errors=True)
-            contender.write(values, case.noise, place)
+        def write(contender=contender, target=target) -> None:
+            shutil.rmtree(target, ignore_errors=True)
+            contender.write(values, case.noise, target)
 
         write()
-        writes[contender.name], reads[contender.name] = write, lambda c=contender, p=place: c.read(p)
-        rows.append({"contender": contender.name, "ratio": values.nbytes / folder_bytes(place)})
+        writes[contender.name], reads[contender.name] = write, lambda c=contender, p=target: c.read(p)
+        rows.append({"contender": contender.name, "ratio": values.nbytes / folder_bytes(target)})
     written, read = interleaved(writes, repeats), interleaved(reads, repeats)
     print(f"\n{times} times over, {values.nbytes / 1e6:,.0f} MB\n")
     print("| contender | ratio | write MB/s | read MB/s |\n|---|---|---|---|")
@@ -98,9 +98,9 @@ def steady(repeats: int, folder: Path, times: int) -> list[dict]:
     return rows
 
 
-def folder_bytes(place: Path) -> int:
+def folder_bytes(folder: Path) -> int:
     """Bytes of all files of a folder."""
-    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def kernels(repeats: int) -> list[dict]:
@@ -176,10 +176,10 @@ def recordings(folder: Path) -> list[dict]:
     for case in corpus():
         sizes = {}
         for predictor in (None, "none", "mean", "past", "full", "spatial"):
-            place = folder / "recording"
+            target = folder / "recording"
             report = pg.encode(
                 case.values,
-                place,
+                target,
                 noise=case.noise,
                 layout="compact",
                 preset="small",
@@ -193,7 +193,7 @@ def recordings(folder: Path) -> list[dict]:
                 chosen = report
         lossless = pg.encode(
             case.values,
-            place,
+            target,
             noise=case.noise,
             layout="lossless",
             preset="small",
@@ -219,9 +219,9 @@ def recordings(folder: Path) -> list[dict]:
         )
     for row in rows:
         best = min(size for name, size in row["sizes"].items() if name != "chosen")
-        kind = row["predictor"] + (", exact values" if row["exact"] else "")
+        description = row["predictor"] + (", exact values" if row["exact"] else "")
         print(
-            f"| {row['case']} | {row['ratio']:.2f} | {row['above_floor_percent']:+.1f} % | {kind} | "
+            f"| {row['case']} | {row['ratio']:.2f} | {row['above_floor_percent']:+.1f} % | {description} | "
             f"{best / row['sizes']['chosen']:.3f} | {row['lossless_ratio']:.2f} |"
         )
     return rows

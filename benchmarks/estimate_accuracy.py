@@ -215,11 +215,11 @@ def _rival(frames: np.ndarray, truth: NoiseModel) -> tuple[Any, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = compute_conversion_gain(frames)
+            conversion = compute_conversion_gain(frames)
         except Exception as error:
             return f"fails ({type(error).__name__})", ""
-    gain = float(found["conversion_gain"])
-    errors = _dark_errors(gain, -float(found["zero_level"]) * gain, truth)
+    gain = float(conversion["conversion_gain"])
+    errors = _dark_errors(gain, -float(conversion["zero_level"]) * gain, truth)
     return round(errors[0], 3), round(errors[1], 3)
 
 
@@ -238,19 +238,19 @@ def cover(seed: int) -> dict[str, Any]:
 def summary(rows: list[dict[str, Any]], small: list[dict[str, Any]]) -> list[str]:
     """The figures that are quoted."""
     refused = [r for r in rows if r["verdict"] == "REFUSE" or r["gain held"] == ""]
-    given = [r for r in rows if r not in refused]
-    large = [r for r in given if r["pairs"] >= LARGE]
+    estimated = [r for r in rows if r not in refused]
+    large = [r for r in estimated if r["pairs"] >= LARGE]
     within = sum(_allowed(r, GAIN) for r in refused)
     lines = [
         f"- {len(rows)} movies: {len(refused)} refused, {within} of them within the oracle's reach of "
         f"the gain; "
-        f"{len(large)} estimated from 5e6 pairs or more, {len(given) - len(large)} from fewer.",
+        f"{len(large)} estimated from 5e6 pairs or more, {len(estimated) - len(large)} from fewer.",
     ]
     lit = [r for r in large if r["shot share"] >= DIM]
     kinds = {
         "5e6 pairs or more": large,
         f"the same where light makes {DIM:.0%} of the variance": lit,
-        "fewer pairs": [r for r in given if r not in large],
+        "fewer pairs": [r for r in estimated if r not in large],
     }
     for what, some in kinds.items():
         lines += [line for figure in (GAIN, INTERCEPT) for line in _reach(what, some, figure)]
@@ -260,9 +260,9 @@ def summary(rows: list[dict[str, Any]], small: list[dict[str, Any]]) -> list[str
         "2 to 14 million samples": rows,
         "small movies": small,
     }
-    for what, found in groups.items():
-        judged = [r for r in found if r["gain held"] != "" and r["verdict"] != "REFUSE"]
-        for trouble in ("all", *(TROUBLES if found in (rows, small) else ())):
+    for what, members in groups.items():
+        judged = [r for r in members if r["gain held"] != "" and r["verdict"] != "REFUSE"]
+        for trouble in ("all", *(TROUBLES if members in (rows, small) else ())):
             some = [r for r in judged if trouble in ("all", r["trouble"])]
             if some:
                 lines.append(f"- Coverage, {what}, {trouble}: {_coverage(some)}")

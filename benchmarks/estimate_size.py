@@ -88,16 +88,16 @@ def from_disk() -> int:
 def measure(path: Path) -> dict[str, object]:
     """Estimate in this process."""
     before, start = from_disk(), time.perf_counter()
-    found = pg.estimate_noise(path)
+    estimate = pg.estimate_noise(path)
     seconds = time.perf_counter() - start
     return {
         "seconds": seconds,
         "read_bytes": from_disk() - before,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "verdict": found.verdict,
-        "gain": found.model.gain if found.model else None,
-        "interval": found.interval.gain if found.interval else None,
-        "frames": found.diagnostics.frames_sampled if found.diagnostics else 0,
+        "verdict": estimate.verdict,
+        "gain": estimate.model.gain if estimate.model else None,
+        "interval": estimate.interval.gain if estimate.interval else None,
+        "frames": estimate.diagnostics.frames_sampled if estimate.diagnostics else 0,
     }
 
 

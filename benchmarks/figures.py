@@ -89,17 +89,28 @@ def _label(axes: Any, points: Sequence[tuple[float, float, str, bool]]) -> None:
         own = axes.transData.transform((x, y))
         for dx, dy in _OFFSETS:
             text = axes.annotate(
-                name, (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=10 if ours else 9,
+                name,
+                (x, y),
+                xytext=(dx, dy),
+                textcoords="offset points",
+                fontsize=10 if ours else 9,
                 ha="left" if dx > 0 else "right" if dx < 0 else "center",
                 va="bottom" if dy > 0 else "top" if dy < 0 else "center",
                 weight="bold" if ours else "normal",
-            )  # fmt: skip
+            )
             box = text.get_window_extent()
             free = (
-                inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+                inside.x0 <= box.x0
+                and box.x1 <= inside.x1
+                and inside.y0 <= box.y0
+                and box.y1 <= inside.y1
                 and not any(box.overlaps(other) for other in taken)
-                and not any(box.padded(4).contains(*place) for place in places if tuple(place) != tuple(own))
-            )  # fmt: skip
+                and not any(
+                    box.padded(4).contains(*candidate)
+                    for candidate in places
+                    if tuple(candidate) != tuple(own)
+                )
+            )
             if free or (dx, dy) == _OFFSETS[-1]:
                 taken.append(box)
                 break

@@ -49,7 +49,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     host = (100 + 2.3 * rng.poisson(40, flat)).astype(np.uint16)
     values, single = put(host), put(host.astype(np.float32))
     codes = put(rng.poisson(30, flat).astype(np.uint8))
-    out8, out16, floats = (empty(flat, kind) for kind in ("uint8", "uint16", "float64"))
+    out8, out16, floats = (empty(flat, dtype) for dtype in ("uint8", "uint16", "float64"))
     lut = put((np.arange(65536) >> 8).astype(np.uint8))
     decode, labels = put(np.arange(256, dtype=np.uint16)), put(np.arange(256) * 0.5)
     thresholds = put(np.arange(256.0) * 30)
@@ -59,7 +59,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
     rates, state = put(np.full(frames, 16, np.int32)), empty((2, size, size), np.int32)
     total, ends = put(np.zeros(1, np.uint64)), put(np.zeros(3, np.uint16))
     shaped, target = codes.reshape(frame), out8.reshape(frame)
-    luts, found = (
+    luts, found_extent = (
         put(np.tile((np.arange(65536) >> 8).astype(np.uint8), (16, 1))),
         empty(n, np.int32),
     )
@@ -92,7 +92,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
         ),
         ("dequantize uint8 to uint16", 3, lambda: cuda.dequantize(codes, decode, out16)),
         ("dequantize uint8 to float64", 9, lambda: cuda.dequantize(codes, labels, floats)),
-        ("codes_from_labels", 12, lambda: cuda.codes_from_labels(floats.reshape(-1), 0.5, found)),
+        ("codes_from_labels", 12, lambda: cuda.codes_from_labels(floats.reshape(-1), 0.5, found_extent)),
         ("checksum uint8", 1, lambda: cuda.add_checksum(codes, 0, size * size, total)),
         ("predict_mean uint8", 2, lambda: cuda.predict_mean(codes, rates, 30, state, out8)),
         ("restore_mean uint8", 2, lambda: cuda.restore_mean(codes, rates, 30, state, out8)),

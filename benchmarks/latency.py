@@ -57,10 +57,10 @@ def measure(
     values = np.ascontiguousarray(case.values[:, :size, :size])
     rows, wholes, places = [], {}, {}
     for layout, preset in SETTINGS:
-        place = folder / f"{layout}-{preset}.zarr"
+        target = folder / f"{layout}-{preset}.zarr"
         report = pg.encode(
             values,
-            place,
+            target,
             noise=case.noise,
             layout=layout,
             preset=preset,
@@ -68,11 +68,11 @@ def measure(
             check=False,
             trust_noise=True,
         )
-        wholes[place.name] = pg.open(place).counts[...]
-        stores: dict[str, tuple[Any, dict]] = {"disk": (place, {})}
+        wholes[target.name] = pg.open(target).counts[...]
+        stores: dict[str, tuple[Any, dict]] = {"disk": (target, {})}
         if bucket is not None:
-            there = bucket / place.name
-            there.take(place)
+            there = bucket / target.name
+            there.take(target)
             stores["S3"] = there.url, {"storage_options": there.options}
         for store, (url, options) in stores.items():
             row = {
@@ -85,14 +85,14 @@ def measure(
                 "reads": reads,
             }
             rows.append(row)
-            places[len(rows) - 1] = url, options, wholes[place.name]
+            places[len(rows) - 1] = url, options, wholes[target.name]
     took: list[dict[str, list[float]]] = [{action: [] for action in ACTIONS} for _ in rows]
     rng = np.random.default_rng(0)
     for turn in range(reads + 1):
         numbers = rng.integers(0, frames, 1)
         for n, (url, options, whole) in places.items():
-            found = once(url, options, whole, int(numbers[0]), chunk, rng)
-            for action, seconds in found.items():
+            read = once(url, options, whole, int(numbers[0]), chunk, rng)
+            for action, seconds in read.items():
                 if turn:  # the first round compiles
                     took[n][action].append(1e3 * seconds)
     for row, of in zip(rows, took, strict=True):
@@ -159,12 +159,12 @@ def main(arguments: list[str] | None = None) -> Path:
     save(target, COLUMNS, rows, "store")
     print(machine())
     for row in rows:
-        found = ", ".join(
+        text = ", ".join(
             f"{action} {row[f'{action}_median_ms']:.1f} "
             f"({row[f'{action}_min_ms']:.1f}-{row[f'{action}_max_ms']:.1f})"
             for action in ACTIONS
         )
-        print(f"{row['store']}, {row['layout']}, {row['preset']}: ms {found}")
+        print(f"{row['store']}, {row['layout']}, {row['preset']}: ms {text}")
     print(target)
     return target
 

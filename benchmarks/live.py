@@ -146,16 +146,16 @@ def rivals(seconds: float, rounds: int, where: str | None) -> list[dict[str, Any
     print("| writer | MB/s | lowest to highest | of the first | ratio | worst error, sigma |")
     print("|---|---|---|---|---|---|")
     out = []
-    for name, found in rows.items():
-        rates = [rate for rate, _, _ in found]
+    for name, result in rows.items():
+        rates = [rate for rate, _, _ in result]
         row = {
             "writer": name,
             "mb_s": float(np.median(rates)),
             "lowest_mb_s": min(rates),
             "highest_mb_s": max(rates),
             "of_first": float(np.median(rates)) / first,
-            "ratio": found[0][1],
-            "worst_error_sigma": max(error for _, _, error in found),
+            "ratio": result[0][1],
+            "worst_error_sigma": max(error for _, _, error in result),
         }
         out.append(row)
         print(
@@ -193,14 +193,14 @@ def paced(seconds: float, rounds: int, rate: float, where: str | None) -> list[d
     )
     print("| writer | p50 ms | p99 ms | worst ms | late by over 100 ms |\n|---|---|---|---|---|")
     out = []
-    for name, found in rows.items():
-        took = [ms for one_took, _ in found for ms in one_took]
+    for name, result in rows.items():
+        took = [ms for one_took, _ in result for ms in one_took]
         row = {
             "writer": name,
             "p50_ms": float(np.median(took)),
             "p99_ms": float(np.quantile(took, 0.99)),
             "worst_ms": max(took),
-            "late": sum(late for _, late in found),
+            "late": sum(late for _, late in result),
             "appends": len(took),
         }
         out.append(row)
@@ -234,9 +234,9 @@ def hours(hours: float, seconds: float, where: str | None) -> dict[str, Any]:
     spent = time.perf_counter() - began
     stored = pg.open(folder / "m.zarr").counts
     assert stored.shape[0] == frames
-    kept = [n * CHUNK for n in range(-(-frames // CHUNK)) if (folder / f"m.zarr/{n}.0.0").exists()]
-    error = worst_error(stored, movie, [*kept, frames - 1])
-    assert len(kept) > thinned // _KEPT and error < 0.5, (len(kept), error)
+    stored_starts = [n * CHUNK for n in range(-(-frames // CHUNK)) if (folder / f"m.zarr/{n}.0.0").exists()]
+    error = worst_error(stored, movie, [*stored_starts, frames - 1])
+    assert len(stored_starts) > thinned // _KEPT and error < 0.5, (len(stored_starts), error)
     shutil.rmtree(folder)
     settled, half = len(memory) // 10, len(memory) // 2  # the queue fills first
     row = {
@@ -292,16 +292,16 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
         child.join()
         storage = FaultyFileSystem(folder / "store").storage(name)
         where = spool if pg.live.pending(spool) else storage
-        found = np.empty((0, 1, 1))
+        last = np.empty((0, 1, 1))
         try:
             pg.recover(where, url=storage)
-            found = pg.open(storage, workers=1).counts[...]
+            last = pg.open(storage, workers=1).counts[...]
         except pg.errors.StoreNotFoundError:
             pass  # nothing was acknowledged, or all of it is counted as lost below
-        owed = min(acknowledged, len(found))
-        truth = expected(0, owed) if owed else found[:0]
+        owed = min(acknowledged, len(last))
+        truth = expected(0, owed) if owed else last[:0]
         counts["acknowledged"] += acknowledged
-        counts["lost"] += acknowledged - sum(map(np.array_equal, found[:owed], truth))
+        counts["lost"] += acknowledged - sum(map(np.array_equal, last[:owed], truth))
         counts["faults"] += faults
         shutil.rmtree(folder / "store" / name, ignore_errors=True)
     shutil.rmtree(folder)
@@ -326,19 +326,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of soak")
     parser.add_argument("--where", help="folder on the disk to write to")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    seconds = given.minutes * 60 if given.minutes else given.seconds
+    options = parser.parse_args()
+    seconds = options.minutes * 60 if options.minutes else options.seconds
     results: dict[str, Any] = {"machine": machine()}
-    if given.what in ("rivals", "all"):
-        results["rivals"] = rivals(seconds or 8.0, given.rounds, given.where)
-    if given.what in ("paced", "all"):
-        results["paced"] = paced(seconds or 10.0, given.rounds, given.rate, given.where)
-    if given.what in ("hours", "all"):
-        results["hours"] = hours(8.0, seconds or 1e9, given.where)
-    if given.what in ("soak", "all"):
-        results["soak"] = soak(seconds or 600.0, given.seed)
-    if given.json:
-        with replacing(given.json) as file:
+    if options.what in ("rivals", "all"):
+        results["rivals"] = rivals(seconds or 8.0, options.rounds, options.where)
+    if options.what in ("paced", "all"):
+        results["paced"] = paced(seconds or 10.0, options.rounds, options.rate, options.where)
+    if options.what in ("hours", "all"):
+        results["hours"] = hours(8.0, seconds or 1e9, options.where)
+    if options.what in ("soak", "all"):
+        results["soak"] = soak(seconds or 600.0, options.seed)
+    if options.json:
+        with replacing(options.json) as file:
             file.write(json.dumps(results, indent=1).encode())
 
 

@@ -79,8 +79,8 @@ def estimate(
     chunks, movies = raw_bytes / chunk_bytes, raw_bytes / movie_bytes
     kinds = {*measured.per_chunk, *measured.per_movie}
     every = {k: chunks * measured.per_chunk.get(k, 0) + movies * measured.per_movie.get(k, 0) for k in kinds}
-    puts = sum(count for kind, count in every.items() if kind in _PAID_AS_PUT)
-    gets = sum(count for kind, count in every.items() if kind in ("GET", "HEAD"))
+    puts = sum(count for request, count in every.items() if request in _PAID_AS_PUT)
+    gets = sum(count for request, count in every.items() if request in ("GET", "HEAD"))
     month = load_prices()["STANDARD"]["price"] * raw_bytes / 2**30
     return Estimate(
         hours=hours,
@@ -176,7 +176,7 @@ def measure(repeats: int = 3, movies: int = 4, frames: int = 400, size: int = 51
     )
 
 
-def told(measured: Measured, found: Estimate, terabytes: float, workers: int) -> str:
+def told(measured: Measured, estimated: Estimate, terabytes: float, workers: int) -> str:
     """As Markdown."""
     each = ", ".join(f"{v:.3g} {k}" for k, v in measured.per_chunk.items())
     once = ", ".join(f"{v:.3g} {k}" for k, v in measured.per_movie.items())
@@ -190,17 +190,18 @@ def told(measured: Measured, found: Estimate, terabytes: float, workers: int) ->
             "",
             f"| {terabytes:,.0f} TB over {workers:,} workers | by | comes to |",
             "|---|---|---|",
-            f"| hours | raw bytes / (workers x MB/s) | {found.hours:,.1f} |",
-            f"| chunks, movies | raw bytes / bytes of each | {found.chunks:,.0f}, {found.movies:,.0f} |",
+            f"| hours | raw bytes / (workers x MB/s) | {estimated.hours:,.1f} |",
+            "| chunks, movies | raw bytes / bytes of each | "
+            f"{estimated.chunks:,.0f}, {estimated.movies:,.0f} |",
             f"| writing and listing requests | chunks x {{per chunk}} + movies x {{per movie}} | "
-            f"{found.puts:,.0f} |",
-            f"| reading requests | likewise | {found.gets:,.0f} |",
+            f"{estimated.puts:,.0f} |",
+            f"| reading requests | likewise | {estimated.gets:,.0f} |",
             f"| requests, USD | at {1000 * PUT_USD:g} and {1000 * GET_USD:g} per 1000 | "
-            f"{found.requests_usd:,.0f} |",
+            f"{estimated.requests_usd:,.0f} |",
             f"| computing, USD | workers x hours x {CORE_HOUR_USD:g} per core and hour | "
-            f"{found.compute_usd:,.0f} |",
-            f"| keeping it raw, USD a month | S3 Standard | {found.month_raw_usd:,.0f} |",
-            f"| keeping it stored, USD a month | the same / ratio | {found.month_stored_usd:,.0f} |",
+            f"{estimated.compute_usd:,.0f} |",
+            f"| keeping it raw, USD a month | S3 Standard | {estimated.month_raw_usd:,.0f} |",
+            f"| keeping it stored, USD a month | the same / ratio | {estimated.month_stored_usd:,.0f} |",
         ]
     )
 
@@ -213,14 +214,14 @@ def page(
     chunk_megabytes: float = 52.4288,
 ) -> str:
     """The estimate, as Markdown."""
-    found = estimate(
+    estimated = estimate(
         measured,
         raw_bytes=terabytes * 1e12,
         movie_bytes=movie_gigabytes * 1e9,
         chunk_bytes=chunk_megabytes * 1e6,
         workers=workers,
     )
-    return told(measured, found, terabytes, workers)
+    return told(measured, estimated, terabytes, workers)
 
 
 def main(arguments: list[str] | None = None) -> Path:

@@ -85,10 +85,10 @@ def measure(case: Case, frames: int, steps: tuple[float, ...] = STEPS) -> list[P
                 trust_noise=True,
             )
             movie = pg.open(store)
-            kept = pg.anscombe(movie.counts[...], case.noise) if movie.encoding.exact else movie[...]
+            decoded = pg.anscombe(movie.counts[...], case.noise) if movie.encoding.exact else movie[...]
             # Of all the rest, most is the manifest: no contender has one.
             chunks = sum(size for name, size in movie.storage.sizes().items() if not name.startswith("."))
-            add(f"photon_gpu {layout}, {preset}", step, chunks, kept)
+            add(f"photon_gpu {layout}, {preset}", step, chunks, decoded)
     single = truth.astype(np.float32).reshape(len(truth), -1, truth.shape[-1])
     for rival in bounded_contenders():
         for step in steps:
@@ -96,15 +96,15 @@ def measure(case: Case, frames: int, steps: tuple[float, ...] = STEPS) -> list[P
             add(rival.name, step, stored.nbytes, stored.stabilized.reshape(truth.shape))
     for contender in (one for one in anscombe_transform.contenders() if one.missing() is None):
         with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "movie"
+            target = Path(folder) / "movie"
             try:
-                contender.write(values, case.noise, place)
+                contender.write(values, case.noise, target)
             except Exception as error:
                 print(f"{contender.name} cannot write {case.name}: {error}")
                 continue
-            files = [path for path in place.rglob("*") if path.is_file() and path.name != "zarr.json"]
+            files = [path for path in target.rglob("*") if path.is_file() and path.name != "zarr.json"]
             size = sum(path.stat().st_size for path in files)
-            add(contender.name, None, size, pg.anscombe(contender.read(place), case.noise))
+            add(contender.name, None, size, pg.anscombe(contender.read(target), case.noise))
     return points
 
 
@@ -211,7 +211,7 @@ COLOURS = (
 )
 
 
-def plot(points: list[Point], place: Path) -> None:
+def plot(points: list[Point], target: Path) -> None:
     """One panel per movie, and one for what the colours mean."""
     from matplotlib.figure import Figure
 
@@ -228,7 +228,7 @@ def plot(points: list[Point], place: Path) -> None:
         ax.set_axis_off()
     handles, labels = panels[0].get_legend_handles_labels()
     panels[len(movies)].legend(handles, labels, fontsize=10, frameon=False, loc="center left")
-    save_figure(figure, place, dpi=110)
+    save_figure(figure, target, dpi=110)
 
 
 def _panel(ax: Any, points: list[Point], names: list[str]) -> None:

@@ -20,22 +20,22 @@ from photon_gpu.store.durable import replacing
 RESULTS = Path(__file__).parent / "results"
 
 
-def path_of(kind: str, folder: Path = RESULTS) -> Path:
+def path_of(name: str, folder: Path = RESULTS) -> Path:
     """Where today's results of a command on this machine go."""
     slug = re.sub(r"[^a-z0-9]+", "-", machine().lower()).strip("-")
-    return folder / f"{kind}_{slug}_{datetime.date.today().isoformat()}.csv"
+    return folder / f"{name}_{slug}_{datetime.date.today().isoformat()}.csv"
 
 
 def save(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], key: str) -> None:
     """Write rows; keep those of the file unless one of ``rows`` has the same value of ``key``."""
     new = {str(row[key]) for row in rows}
-    kept = [row for row in load(path) if row[key] not in new] if path.exists() else []
+    unchanged = [row for row in load(path) if row[key] not in new] if path.exists() else []
     path.parent.mkdir(parents=True, exist_ok=True)
     known = {"date": datetime.date.today().isoformat(), "machine": machine()}
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, columns, extrasaction="raise")
     table.writeheader()
-    for row in (*kept, *({**known, **row} for row in rows)):
+    for row in (*unchanged, *({**known, **row} for row in rows)):
         table.writerow(
             {name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items() if name in columns}
         )
@@ -49,12 +49,12 @@ def load(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def gathered(kind: str, key: str, folder: Path = RESULTS, having: str = "") -> list[dict[str, str]]:
+def gathered(name: str, key: str, folder: Path = RESULTS, having: str = "") -> list[dict[str, str]]:
     """The latest rows for each value of ``key``, all of the machine that was measured last.
 
     ``having``: only rows in which that column is filled in.
     """
-    last = newest(kind, folder)
+    last = newest(name, folder)
     if last is None:
         return []
     rows: list[dict[str, str]] = []
@@ -64,7 +64,7 @@ def gathered(kind: str, key: str, folder: Path = RESULTS, having: str = "") -> l
     return rows
 
 
-def newest(kind: str, folder: Path = RESULTS) -> Path | None:
+def newest(name: str, folder: Path = RESULTS) -> Path | None:
     """The latest results of a command, of any machine."""
-    found = sorted(folder.glob(f"{kind}_*.csv"), key=lambda path: (path.stem[-10:], path.stem))
-    return found[-1] if found else None
+    paths = sorted(folder.glob(f"{name}_*.csv"), key=lambda path: (path.stem[-10:], path.stem))
+    return paths[-1] if paths else None

@@ -66,9 +66,11 @@ def acquire(compressed: bool) -> Begin:
             kinds = (az.DimensionType.TIME, az.DimensionType.SPACE, az.DimensionType.SPACE)
             dimensions = [
                 az.Dimension(
-                    name=name, kind=kind, array_size_px=size, chunk_size_px=chunk, shard_size_chunks=1
+                    name=name, kind=dimension, array_size_px=size, chunk_size_px=chunk, shard_size_chunks=1
                 )
-                for name, kind, size, chunk in zip("tyx", kinds, (0, *SHAPE), (CHUNK, *SHAPE), strict=True)
+                for name, dimension, size, chunk in zip(
+                    "tyx", kinds, (0, *SHAPE), (CHUNK, *SHAPE), strict=True
+                )
             ]
             array = az.ArraySettings(
                 dimensions=dimensions, data_type=az.DataType.INT16, compression=compression
@@ -138,8 +140,8 @@ def stored_frames(folder: Path) -> Any:
         return pg.open(folder / "m.zarr").counts
     import zarr
 
-    found = zarr.open(str(folder / "m.zarr"), mode="r")
-    return found if hasattr(found, "shape") else next(iter(found.arrays()))[1]  # type: ignore[union-attr]
+    array = zarr.open(str(folder / "m.zarr"), mode="r")
+    return array if hasattr(array, "shape") else next(iter(array.arrays()))[1]  # type: ignore[union-attr]
 
 
 def worst_error(stored: Any, movie: NDArray[np.int16], numbers: list[int]) -> float:

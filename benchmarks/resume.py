@@ -116,10 +116,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--where", help="folder on the disk to write to")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    result = measure(given.gigabytes, given.kills, given.seed, given.where)
-    if given.json:
-        with replacing(given.json) as file:
+    options = parser.parse_args()
+    result = measure(options.gigabytes, options.kills, options.seed, options.where)
+    if options.json:
+        with replacing(options.json) as file:
             file.write(json.dumps(result, indent=1).encode())
 
 

@@ -118,11 +118,11 @@ def point(facts: dict, repeats: int) -> dict:
     return out
 
 
-def latency(place: Path, frames: int, reads: int = 9) -> float:
+def latency(path: Path, frames: int, reads: int = 9) -> float:
     """Median milliseconds to one random frame of a movie that was opened, each from another chunk or anew."""
     rng, took = np.random.default_rng(0), []
     for _ in range(reads):
-        movie = pg.open(place)
+        movie = pg.open(path)
         number = int(rng.integers(frames))
         movie.manifest  # noqa: B018 - read once per movie, not per frame
         start = time.perf_counter()
@@ -202,14 +202,14 @@ def main(arguments: list[str] | None = None) -> Path | None:
     names = options.only.split(",") if options.only else list(AXES)
     until = time.monotonic() + 60 * options.minutes
     target = path_of("scaling", options.results)
-    said: list[str] = []
-    for place, axis in enumerate(names):
-        share = max(until - time.monotonic(), 0.0) / (len(names) - place)
+    lines: list[str] = []
+    for position, axis in enumerate(names):
+        share = max(until - time.monotonic(), 0.0) / (len(names) - position)
         rows = measure(axis, time.monotonic() + share, options.repeats, options.points)
         save(target, COLUMNS, [{"axis": axis, **row} for row in rows], "axis")
-        said += findings(axis, rows)
-        print(said[-1], flush=True)
-    print("\n".join(["", machine(), *said, str(target)]))
+        lines += findings(axis, rows)
+        print(lines[-1], flush=True)
+    print("\n".join(["", machine(), *lines, str(target)]))
     return target
 
 

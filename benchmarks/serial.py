@@ -110,9 +110,9 @@ class LockSampler:
 
     def share(self) -> float:
         """Samples with the lock held, of all samples."""
-        _, said = self._spy.communicate()
+        _, output = self._spy.communicate()
         if self._spy.returncode or not self._report.exists():
-            raise SystemExit(f"py-spy failed; it may need more rights: {said.decode().strip()}")
+            raise SystemExit(f"py-spy failed; it may need more rights: {output.decode().strip()}")
         stacks = self._report.read_text().splitlines()
         self._folder.cleanup()
         return sum(int(line.rpartition(" ")[2]) for line in stacks) / (_RATE * self._seconds)
@@ -159,13 +159,13 @@ def measure(
             "decode": lambda sampler, m=movie: reading(m, sampler),
         }
         for action, run in actions.items():
-            found = []
+            results = []
             for _ in range(rounds):
                 run(sampler := LockSampler(seconds))
                 share, gigabytes = sampler.share(), sampler.raw_bytes / 1e9
                 lock = share * sampler.seconds * 1000 / gigabytes
-                found.append((lock, share, gigabytes / sampler.seconds, sampler.cpu_seconds / gigabytes))
-            lock, share, speed, cpu = min(found)
+                results.append((lock, share, gigabytes / sampler.seconds, sampler.cpu_seconds / gigabytes))
+            lock, share, speed, cpu = min(results)
             quiet = min(lock, share * cpu / threads * 1000)
             rows.append(
                 {
@@ -185,7 +185,7 @@ def measure(
                 f"{layout}, {action}: {lock:.0f} ms of the lock per raw GB ({100 * share:.1f} % of the time "
                 f"at {speed:.2f} GB/s, {cpu:.2f} s of processor per GB); on a quiet machine {quiet:.0f} ms, "
                 f"which caps at {rows[-1]['cap_gb_s']:.1f} GB/s; rounds: "
-                f"{', '.join(f'{one[0]:.0f}' for one in found)}",
+                f"{', '.join(f'{one[0]:.0f}' for one in results)}",
                 flush=True,
             )
     return rows

@@ -172,9 +172,12 @@ def point(row: dict[str, str]) -> dict[str, Any]:
     """A row as the plot takes it."""
     return {
         "name": next(label for name, label in BRIEF.items() if is_contender(row, name)),
-        "ratio": float(row["ratio"]), "encode": speed(row, "encode"), "decode": speed(row, "decode"),
-        "ours": row["contender"].startswith("photon_gpu"), "lossless": row["lossless"] == "True",
-    }  # fmt: skip
+        "ratio": float(row["ratio"]),
+        "encode": speed(row, "encode"),
+        "decode": speed(row, "decode"),
+        "ours": row["contender"].startswith("photon_gpu"),
+        "lossless": row["lossless"] == "True",
+    }
 
 
 def s3(rows: Rows) -> str | None:
@@ -195,11 +198,11 @@ def s3(rows: Rows) -> str | None:
             numbers = (latency(row, action) for action in ("s3_frame", "s3_trace", "frame", "trace"))
             parts.append(f"| {named(row)} | {float(row['ratio']):.2f} | {' | '.join(numbers)} |")
         parts.append("")
-    said = (
+    text = (
         "The same movie on a real S3 server on this machine. There is no network in between, so what is left"
         " is requests, bytes and decoding."
     )
-    return "\n".join([said, "", *parts, hardware(rows)]) if rows else None
+    return "\n".join([text, "", *parts, hardware(rows)]) if rows else None
 
 
 def sizes(rows: Rows) -> str | None:
@@ -209,7 +212,7 @@ def sizes(rows: Rows) -> str | None:
     if not cases:
         return None
     names = list(dict.fromkeys(row["contender"] for row in known))
-    found = {(row["contender"], row["case"]): row for row in known}
+    by_case = {(row["contender"], row["case"]): row for row in known}
     lines = [
         f"| encode / decode, MB/s | {' | '.join(size_of(case) for case in cases)} |",
         f"|---{'|---' * len(cases)}|",
@@ -217,15 +220,15 @@ def sizes(rows: Rows) -> str | None:
     for name in names:
         cells = [
             f"{speed(row, 'encode'):,.0f} / {speed(row, 'decode'):,.0f}" if row else ""
-            for row in (found.get((name, case)) for case in cases)
+            for row in (by_case.get((name, case)) for case in cases)
         ]
         if sum(map(bool, cells)) > 1 or len(cases) == 1:
             lines.append(f"| {named({'contender': name})} | {' | '.join(cells)} |")
-    said = (
+    text = (
         "Movies larger than memory: `--cases size-20000 --contenders photon_gpu` makes the movie as it is"
         " read and leaves out contenders that hold a movie in memory."
     )
-    return "\n".join([*lines, "", said, "", hardware(known)])
+    return "\n".join([*lines, "", text, "", hardware(known)])
 
 
 def size_of(case: str) -> str:
@@ -297,11 +300,11 @@ def many_workers(rows: Rows) -> str:
         )
     numbers = [{**row, "speed_up": float(row["speed_up"]), "mb_s": float(row["mb_s"])} for row in rows]
     findings = [f"- {line}" for line in workers.findings(numbers)]
-    said = (
+    text = (
         "*bare*: as many processes that know nothing of each other, the most this machine can do. *compute"
         " alone*: without dask, disk or scheduler."
     )
-    return "\n".join([*lines, "", *findings, "", said, "", hardware(rows)])
+    return "\n".join([*lines, "", *findings, "", text, "", hardware(rows)])
 
 
 def growth(rows: Rows) -> str:
@@ -321,18 +324,18 @@ def growth(rows: Rows) -> str:
     if points := axes.get("chunk_frames"):
         lines += ["", "| chunk_frames | encode MB/s | one random frame, ms |", "|---|---|---|"]
         lines += [f"| {r['value']} | {float(r['mb_s']):,.0f} | {float(r['frame_ms']):.1f} |" for r in points]
-    said = (
+    text = (
         "Layout compact, preset fast, frames of 512 x 512 int16 unless the table says otherwise; memory to"
         " disk."
     )
     busy = [row["others_percent"] for row in as_numbers(rows) if "others_percent" in row]
     if busy and max(busy) >= 5:
-        said += (
+        text += (
             f" **Other programs used {min(busy):.0f} to {max(busy):.0f} % of the machine**: MB/s and seconds"
             " are lower than on an idle machine; processor time and memory are not affected."
         )
     return "\n".join(
-        [*lines, "", f"{said} {hardware(rows)}", "", "![Time and memory against size](scaling.png)"]
+        [*lines, "", f"{text} {hardware(rows)}", "", "![Time and memory against size](scaling.png)"]
     )
 
 
@@ -490,8 +493,8 @@ def main(arguments: list[str] | None = None) -> None:
     folder = options.root / "docs" / "measured"
     folder.mkdir(parents=True, exist_ok=True)
     made = 0
-    if found := newest("compare", options.results):
-        write_comparison(found, options.root, options.results, options.case)
+    if results := newest("compare", options.results):
+        write_comparison(results, options.root, options.results, options.case)
         made += 1
     pages: dict[str, tuple[str, Callable[[Rows], str]]] = {
         "latency": ("Time to one frame or region", frames),
@@ -499,16 +502,16 @@ def main(arguments: list[str] | None = None) -> None:
         "scaling": ("How cost grows", growth),
         "petabyte": ("A petabyte", lambda rows: petabyte.page(petabyte.measured_in(rows[-1]))),
     }
-    for kind, (title, page) in pages.items():
-        command = "benchmarks.latency --s3" if kind == "latency" else f"benchmarks.{kind}"
-        if found := newest(kind, options.results):
-            write(folder / f"{kind}.md", title, command, page(load(found)))
+    for table, (title, page) in pages.items():
+        command = "benchmarks.latency --s3" if table == "latency" else f"benchmarks.{table}"
+        if results := newest(table, options.results):
+            write(folder / f"{table}.md", title, command, page(load(results)))
             made += 1
         else:
-            print(f"{kind}: no results, page left as it is; measure with python -m benchmarks.{kind}")
-    if found := newest("scaling", options.results):
+            print(f"{table}: no results, page left as it is; measure with python -m benchmarks.{table}")
+    if results := newest("scaling", options.results):
         axes: dict[str, list[dict]] = {}
-        for row in load(found):
+        for row in load(results):
             axes.setdefault(row["axis"], []).extend(as_numbers([row]))
         draw_scaling(axes, "Encoding time and peak memory (compact, fast)", folder / "scaling.png")
     if devices := sorted(options.results.glob("gpu_*.json"), key=lambda path: path.stem[-10:]):
@@ -524,14 +527,14 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"no results in {options.results}: run python -m benchmarks.compare")
 
 
-def write_comparison(found: Path, root: Path, results: Path, case: str | None) -> None:
+def write_comparison(path: Path, root: Path, results: Path, case: str | None) -> None:
     """Write the README's table and plot, and the pages of benchmarks.compare."""
     folder = root / "docs" / "measured"
     rows = gathered("compare", "case", results)
     names = list(dict.fromkeys(row["case"] for row in rows))
     case = case or ("2p_cortex" if "2p_cortex" in names else names[0])
     if case not in names:
-        raise SystemExit(f"{found} has no case {case!r}; it has {', '.join(names)}")
+        raise SystemExit(f"{path} has no case {case!r}; it has {', '.join(names)}")
     fill(root / "README.md", "benchmarks", section(rows, case))
     chosen = brief([row for row in rows if row["case"] == case])
     title = f"{case}: {chosen[0]['shape'].replace('x', ' x ')} {chosen[0]['dtype']}, step 0.5"

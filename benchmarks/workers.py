@@ -126,8 +126,8 @@ def measure(
         places = {"disk": folder}
         if SHM.is_dir() and os.access(SHM, os.W_OK):
             places["memory"] = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=SHM)))
-        for load, place in places.items():
-            urls = [str(place / f"{n}.zarr") for n in range(movies)]
+        for load, target in places.items():
+            urls = [str(target / f"{n}.zarr") for n in range(movies)]
             actions: dict[str, Callable[[], object]] = {}
             reports: dict[str, Any] = {}
 
@@ -196,15 +196,15 @@ def table(load: str, raw: int, actions: dict[str, Callable[[], object]], rounds:
 
 def findings(rows: list[dict]) -> list[str]:
     """What dask's speed-up is, beside the machine's own."""
-    said = []
+    lines = []
     for load in dict.fromkeys(row["load"] for row in rows):
         last = {row["by"]: row for row in rows if row["load"] == load}
         text = ", ".join(f"{row['workers']} {by} {row['speed_up']:.2f} times one" for by, row in last.items())
         if {"bare", "dask"} <= set(last):
             share = last["dask"]["mb_s"] / last["bare"]["mb_s"]
             text += f": dask does {100 * share:.0f} % of what processes without it do"
-        said.append(f"{load}: {text}")
-    return said
+        lines.append(f"{load}: {text}")
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> Path:

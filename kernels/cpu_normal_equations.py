@@ -21,13 +21,13 @@ LIMIT = 1 << 17
 def mix_sums(
     codes: NDArray,
     rates: NDArray[np.int32],
-    kept: NDArray[np.int64],
+    sampled_rows: NDArray[np.int64],
     centre: int,
     mean: NDArray[np.int32],
     terms: NDArray[np.int32],
     out: NDArray[np.int64],
 ) -> None:
-    """Sum the products of every two terms over the rows ``kept`` of each frame of ``codes (T, R, C)``.
+    """Sum the products of every two terms over ``sampled_rows`` of each frame of ``codes (T, R, C)``.
 
     ``mean (R, C)`` and ``terms (TERMS, C)`` are scratch memory; ``out`` is ``(T, TERMS, TERMS)``. Terms are
     in 1/128 code, relative to the running mean. The first frame has no past, so its terms are relative to
@@ -39,7 +39,7 @@ def mix_sums(
             mean[r, c] = 0
     for t in range(codes.shape[0]):
         out[t] = 0
-        for row in kept:
+        for row in sampled_rows:
             if t == 0:
                 _first_terms(codes[0], row, centre, terms)
             else:

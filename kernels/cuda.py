@@ -46,10 +46,10 @@ def extent(values: Any, out: Any) -> None:
     check(out, "out", values.dtype.name)
     values = values if values.ndim > 1 else values.reshape(1, -1)
     rows = rows_of(values, values)
-    found = cupy.empty(3, np.uint64)
-    found.data.memset_async(0, found.nbytes)
-    launch(f"extent_{letter(values)}", rows.pixels, rows.frames, values, *rows.given, found)
-    launch(f"extent_values_{letter(values)}", 1, 1, found, out)
+    keys = cupy.empty(3, np.uint64)
+    keys.data.memset_async(0, keys.nbytes)
+    launch(f"extent_{letter(values)}", rows.pixels, rows.frames, values, *rows.input, keys)
+    launch(f"extent_values_{letter(values)}", 1, 1, keys, out)
 
 
 def phase(index: Any, seed: int) -> Any:
@@ -70,12 +70,12 @@ def _lookup(codes: Any, table: Any, phased: tuple[int, int, int] | None, out: An
         return
     rows = rows_of(codes, out, *(phased[2:] if phased else ()))
     kinds = f"{letter(codes)}_{_BITS[out.dtype.itemsize]}"
-    given = (codes, *rows.given, table, np.uint32(table.shape[-1]))
+    inputs = (codes, *rows.input, table, np.uint32(table.shape[-1]))
     if phased:
         numbers = [u32(number) for number in phased]
-        launch(f"lookup_phased_{kinds}", rows.pixels, rows.frames, *given, *numbers, out, *rows.out)
+        launch(f"lookup_phased_{kinds}", rows.pixels, rows.frames, *inputs, *numbers, out, *rows.out)
     else:
-        launch(f"lookup_{kinds}", -(-rows.pixels // 16), rows.frames, *given, out, *rows.out)
+        launch(f"lookup_{kinds}", -(-rows.pixels // 16), rows.frames, *inputs, out, *rows.out)
 
 
 def quantize_lut(patterns: Any, lut: Any, out: Any) -> None:
@@ -97,7 +97,7 @@ def subtract(values: Any, base: int, out: Any) -> None:
     rows = rows_of(values, out)
     if values.size:
         name = f"subtract_{letter(values)}_{letter(out)}"
-        launch(name, rows.pixels, rows.frames, values, *rows.given, np.int64(base), out, *rows.out)
+        launch(name, rows.pixels, rows.frames, values, *rows.input, np.int64(base), out, *rows.out)
 
 
 def _threshold(values: Any, thresholds: Any, model: Any, phased: tuple[int, int, int], out: Any) -> None:
@@ -114,7 +114,7 @@ def _threshold(values: Any, thresholds: Any, model: Any, phased: tuple[int, int,
     rows = rows_of(values, out, *(phased[2:] if phases > 1 else ()))
     table = (thresholds, np.uint32(phases), np.uint32(size), model, *(u32(number) for number in phased))
     name = f"threshold_{letter(values)}_{letter(out)}"
-    launch(name, rows.pixels, rows.frames, values, *rows.given, *table, out, *rows.out)
+    launch(name, rows.pixels, rows.frames, values, *rows.input, *table, out, *rows.out)
 
 
 def quantize_thresholds(values: Any, thresholds: Any, model: Any, base: int, out: Any) -> None:
@@ -168,7 +168,7 @@ def add_checksum(codes: Any, first: int, stride: int, total: Any) -> None:
     check(total, "total", "uint64")
     rows = rows_of(codes, codes, stride)
     numbers = (u32(first), u32(stride))
-    launch(f"checksum_{letter(codes)}", rows.pixels, rows.frames, codes, *rows.given, *numbers, total)
+    launch(f"checksum_{letter(codes)}", rows.pixels, rows.frames, codes, *rows.input, *numbers, total)
 
 
 def _mean(name: str, codes: Any, rates: Any, first: int, out: Any) -> None:
@@ -176,11 +176,11 @@ def _mean(name: str, codes: Any, rates: Any, first: int, out: Any) -> None:
     check(out, "out", codes.dtype.name)
     check(rates, "rates", "int32")
     same_shape(codes, out)
-    given, found = strides_of(codes, "codes"), strides_of(out, "out")
+    in_strides, out_strides = strides_of(codes, "codes"), strides_of(out, "out")
     bands, frames, pixels = (1, *codes.shape) if codes.ndim == 2 else codes.shape
     if codes.size:
-        shape = (codes, *map(np.uint64, given), np.uint32(bands), np.uint32(frames), np.uint64(pixels))
-        numbers = (rates, np.int32(first), out, *map(np.uint64, found))
+        shape = (codes, *map(np.uint64, in_strides), np.uint32(bands), np.uint32(frames), np.uint64(pixels))
+        numbers = (rates, np.int32(first), out, *map(np.uint64, out_strides))
         launch(f"{name}_{letter(codes)}", pixels, bands, *shape, *numbers)
 
 
@@ -334,8 +334,8 @@ def add_unpacked(nibbles: Any, escapes: Any, starts: Any, segment: int, out: Any
             f"segments of {segment:,}"
         )
     if size:
-        given = (nibbles, escapes, np.uint64(escapes.size), starts, np.uint64(size), np.uint32(segment))
-        launch(f"unpack_{letter(out)}", segments * THREADS, 1, *given, out, strange)
+        inputs = (nibbles, escapes, np.uint64(escapes.size), starts, np.uint64(size), np.uint32(segment))
+        launch(f"unpack_{letter(out)}", segments * THREADS, 1, *inputs, out, strange)
 
 
 def _levels(codes: Any, residuals: Any, per_level: Any) -> tuple[Any, ...]:
@@ -353,10 +353,10 @@ def _levels(codes: Any, residuals: Any, per_level: Any) -> tuple[Any, ...]:
 
 def count_levels(codes: Any, residuals: Any, counts: Any) -> None:
     """See the reference."""
-    given = _levels(codes, residuals, counts)
+    inputs = _levels(codes, residuals, counts)
     counts.data.memset_async(0, counts.nbytes)
     if codes.size:
-        launch(f"count_levels_{letter(codes)}", codes.size, 1, *given, np.uint64(codes.size), counts)
+        launch(f"count_levels_{letter(codes)}", codes.size, 1, *inputs, np.uint64(codes.size), counts)
 
 
 def sort_levels(codes: Any, residuals: Any, places: Any, out: Any) -> None:
@@ -364,7 +364,7 @@ def sort_levels(codes: Any, residuals: Any, places: Any, out: Any) -> None:
 
     Samples are counted by runs, and a warp sorts each run, so the order within a level stays.
     """
-    given = _levels(codes, residuals, places)
+    inputs = _levels(codes, residuals, places)
     check(out, "out", codes.dtype.name)
     contiguous(out, "out")
     if out.size != codes.size:
@@ -376,6 +376,6 @@ def sort_levels(codes: Any, residuals: Any, places: Any, out: Any) -> None:
     runs = -(-codes.size // run)
     table = cupy.empty((runs, places.size), np.uint64)
     table.data.memset_async(0, table.nbytes)
-    launch(f"count_levels_{letter(codes)}", codes.size, 1, *given, np.uint64(run), table)
+    launch(f"count_levels_{letter(codes)}", codes.size, 1, *inputs, np.uint64(run), table)
     launch("place_runs", places.size, 1, table, np.uint64(runs), np.uint32(places.size), places)
-    launch(f"sort_levels_{letter(codes)}", 32 * runs, 1, *given, np.uint64(run), table, out)
+    launch(f"sort_levels_{letter(codes)}", 32 * runs, 1, *inputs, np.uint64(run), table, out)

@@ -104,7 +104,7 @@ class Rows(NamedTuple):
 
     frames: int
     pixels: int
-    given: tuple[Any, ...]
+    input: tuple[Any, ...]
     """Arguments after the input: its strides, frames per band, frames in all, pixels."""
     out: tuple[Any, ...]
     """Arguments after the output: its strides."""
@@ -120,5 +120,5 @@ def rows_of(one: Any, other: Any, *strides: int) -> Rows:
     bands, per, pixels = (1, *one.shape) if one.ndim == 2 else one.shape
     if bands == 1 and all(stride == pixels for stride in (a, b, *strides)):
         per, pixels = 1, per * pixels
-    given = (np.uint64(a), np.uint64(a_band), np.uint32(per), np.uint32(bands * per), np.uint64(pixels))
-    return Rows(bands * per, pixels, given, (np.uint64(b), np.uint64(b_band)))
+    input_args = (np.uint64(a), np.uint64(a_band), np.uint32(per), np.uint32(bands * per), np.uint64(pixels))
+    return Rows(bands * per, pixels, input_args, (np.uint64(b), np.uint64(b_band)))

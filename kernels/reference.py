@@ -320,9 +320,9 @@ def unpack(
     for row, start in enumerate(range(0, out.size, segment)):
         part = out[start : start + segment]
         long = np.flatnonzero(part == ESCAPE)
-        given = escapes[starts[row] : starts[row + 1]]
-        if len(long) == len(given):
-            part[long] += given
+        excess = escapes[starts[row] : starts[row + 1]]
+        if len(long) == len(excess):
+            part[long] += excess
         else:
             strange += 1
     return strange
@@ -375,9 +375,9 @@ def restore_full_sorted(
         for r, c in np.ndindex(*frame.shape):
             predicted = _full_prediction(terms, now, w, r, c)
             level = min(int(np.array(predicted).astype(out.dtype)), last)
-            place, residual = places[0, level], out.dtype.type(0)
-            if place < places[1, level]:
-                residual = residuals[place]
+            position, residual = places[0, level], out.dtype.type(0)
+            if position < places[1, level]:
+                residual = residuals[position]
                 places[0, level] += 1
             else:
                 missing += 1

@@ -151,8 +151,8 @@ class Selection:
             else entry.value
             for entry in rest
         )
-        kept = [entry for entry in rest if self._arrays or not isinstance(entry.value, int)]
-        labels = _labels([_Entry(slice(None), 0), *kept], points if self._arrays else [])
+        entries = [entry for entry in rest if self._arrays or not isinstance(entry.value, int)]
+        labels = _labels([_Entry(slice(None), 0), *entries], points if self._arrays else [])
         self._lead = labels.index(("axis", 0))
         return labels
 

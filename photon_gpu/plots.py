@@ -39,11 +39,11 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], **options: Any) ->
     **options
         Of ``figure.savefig``.
     """
-    place = Path(path)
-    if not place.suffix:
-        place = place.with_suffix(".png")
-    with replacing(place) as file:
-        figure.savefig(file, format=place.suffix[1:].lower(), **options)
+    target = Path(path)
+    if not target.suffix:
+        target = target.with_suffix(".png")
+    with replacing(target) as file:
+        figure.savefig(file, format=target.suffix[1:].lower(), **options)
 
 
 def plot_demo(
@@ -227,8 +227,8 @@ def _movies(**arrays: ArrayLike) -> list[NDArray]:
     movies = [np.asarray(array) for array in arrays.values()]
     shapes = {name: movie.shape for name, movie in zip(arrays, movies, strict=True)}
     if len(set(shapes.values())) != 1 or movies[0].ndim != 3 or movies[0].shape[0] < 2:
-        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise InvalidInputError(f"plot: {found} arrived; one shape (T, H, W) with T of 2 or more is needed")
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise InvalidInputError(f"plot: {listed} arrived; one shape (T, H, W) with T of 2 or more is needed")
     return movies
 
 
@@ -338,5 +338,5 @@ def _frame(ax: Axes, title: str) -> None:
     ax.set_axisbelow(True)
 
 
-def _legend(ax: Axes, place: Literal["upper right", "lower right"]) -> None:
-    ax.legend(loc=place, fontsize=9.5, frameon=True, framealpha=0.85, edgecolor="none")
+def _legend(ax: Axes, location: Literal["upper right", "lower right"]) -> None:
+    ax.legend(loc=location, fontsize=9.5, frameon=True, framealpha=0.85, edgecolor="none")

@@ -179,9 +179,9 @@ def _check_axes(axes: object) -> None:
         )
 
 
-def _check_all(what: str, values: tuple[Any, ...], kind: type) -> None:
-    if any(not isinstance(value, kind) for value in values):
-        raise InvalidInputError(f"{what} are {str(values)[:60]}; each must be a {kind.__name__}")
+def _check_all(what: str, values: tuple[Any, ...], expected: type) -> None:
+    if any(not isinstance(value, expected) for value in values):
+        raise InvalidInputError(f"{what} are {str(values)[:60]}; each must be a {expected.__name__}")
 
 
 def _size(axis: object, value: Any) -> tuple[float, str]:

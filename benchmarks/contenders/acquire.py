@@ -28,8 +28,10 @@ class Acquire(Contender):
         sizes = (0, *values.shape[1:])
         chunks = (min(CHUNK_FRAMES, len(values)), *values.shape[1:])
         dimensions = [
-            az.Dimension(name=name, kind=kind, array_size_px=size, chunk_size_px=chunk, shard_size_chunks=1)
-            for name, kind, size, chunk in zip("tyx", kinds, sizes, chunks, strict=True)
+            az.Dimension(
+                name=name, kind=dimension, array_size_px=size, chunk_size_px=chunk, shard_size_chunks=1
+            )
+            for name, dimension, size, chunk in zip("tyx", kinds, sizes, chunks, strict=True)
         ]
         compression = az.CompressionSettings(
             compressor=az.Compressor.BLOSC1, codec=az.CompressionCodec.BLOSC_ZSTD, level=1, shuffle=2
@@ -61,8 +63,8 @@ class Acquire(Contender):
     def _open(self, folder: Path | Bucket) -> Any:
         import zarr
 
-        found = zarr.open(**for_zarr(folder), mode="r")
-        return found if isinstance(found, zarr.Array) else next(iter(found.arrays()))[1]
+        array = zarr.open(**for_zarr(folder), mode="r")
+        return array if isinstance(array, zarr.Array) else next(iter(array.arrays()))[1]
 
 
 def contenders() -> list[Contender]:

@@ -49,8 +49,8 @@ class Files(Contender):
         out = np.empty((end - begin, *facts["shape"][1:]), facts["dtype"])
 
         def one(number: int) -> None:
-            place = out[number * CHUNK_FRAMES - begin : (number + 1) * CHUNK_FRAMES - begin]
-            place[...] = self.unpack((folder / str(number)).read_bytes(), place.shape, out.dtype, facts)
+            target = out[number * CHUNK_FRAMES - begin : (number + 1) * CHUNK_FRAMES - begin]
+            target[...] = self.unpack((folder / str(number)).read_bytes(), target.shape, out.dtype, facts)
 
         list(_chunks(one, range(begin // CHUNK_FRAMES, -(-end // CHUNK_FRAMES)), self))
         return out
@@ -97,7 +97,7 @@ class Frames(Files):
 
     def unpack(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype, facts: dict[str, Any]) -> NDArray:
         base, places = self._places(data, shape[0])
-        pictures = np.stack(list(_pool.map(lambda place: self.opened(data[slice(*place)]), places)))
+        pictures = np.stack(list(_pool.map(lambda span: self.opened(data[slice(*span)]), places)))
         return self._counts(pictures, base, dtype, facts)
 
     def frame(self, folder: Path | Bucket, number: int) -> NDArray:

@@ -52,10 +52,10 @@ class TensorStore(Contender):
     def _open(self, folder: Path | Bucket) -> Any:
         import tensorstore
 
-        place: dict[str, Any] = {"driver": "file", "path": str(folder)}
+        store: dict[str, Any] = {"driver": "file", "path": str(folder)}
         if isinstance(folder, Bucket):
             bucket, _, key = folder.root.partition("/")
-            place = {
+            store = {
                 "driver": "s3",
                 "bucket": bucket,
                 "path": key,
@@ -63,7 +63,7 @@ class TensorStore(Contender):
                 "aws_region": "us-east-1",
                 "aws_credentials": {"type": "anonymous"},
             }
-        return tensorstore.open({"driver": "zarr", "kvstore": place}, read=True).result()
+        return tensorstore.open({"driver": "zarr", "kvstore": store}, read=True).result()
 
 
 def contenders() -> list[Contender]:

@@ -79,8 +79,8 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command to run, its module loaded."""
-        name, found, rest = super().resolve_command(ctx, args)
-        return name, load(name) if found is not None and name is not None else found, rest
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if command is not None and name is not None else command, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an interrupt keeps what was noted on its way out."""

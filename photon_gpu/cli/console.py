@@ -144,14 +144,14 @@ def _print_for_people(report: Any) -> None:
 
 def fail(error: BaseException, warned: list[str], as_json: bool, debug: bool) -> int:
     """Print an error on stderr, in one line; returns the exit code."""
-    kind, message, code = _explained(error)
+    error_type, message, code = _explained(error)
     if debug:
         sys.stderr.write(without_credentials("".join(traceback.format_exception(error))))
     if as_json:
-        found: dict[str, Any] = {"error": message, "kind": kind}
+        fields: dict[str, Any] = {"error": message, "kind": error_type}
         if warned:
-            found["notes"] = warned
-        sys.stderr.write(json.dumps(found) + "\n")
+            fields["notes"] = warned
+        sys.stderr.write(json.dumps(fields) + "\n")
     else:
         _say("error", message, 31)
     sys.stderr.flush()
@@ -160,16 +160,18 @@ def fail(error: BaseException, warned: list[str], as_json: bool, debug: bool) ->
 
 def _explained(error: BaseException) -> tuple[str, str, int]:
     """Kind, message and exit code of an error."""
-    kind = type(error).__name__
-    text = str(error) or kind
+    error_type = type(error).__name__
+    text = str(error) or error_type
     code = 1
     if hasattr(error, "format_message"):  # usage errors of typer
         command = getattr(getattr(error, "ctx", None), "command_path", None)
         text = error.format_message().rstrip(".") + (f" ({command} --help explains)" if command else "")
-        kind, code = "UsageError", 2
-    elif kind in ("Interrupted", "KeyboardInterrupt", "Abort"):
-        kind, code = "Interrupted", getattr(error, "exit_code", 130)
-        text = text if kind != type(error).__name__ or text != kind else "stopped before it was done"
+        error_type, code = "UsageError", 2
+    elif error_type in ("Interrupted", "KeyboardInterrupt", "Abort"):
+        error_type, code = "Interrupted", getattr(error, "exit_code", 130)
+        text = (
+            text if error_type != type(error).__name__ or text != error_type else "stopped before it was done"
+        )
     elif isinstance(error, errors.PhotonError):
         code = 2 if isinstance(error, _BAD_INPUT) else 1
     elif isinstance(error, IndexError):
@@ -179,9 +181,9 @@ def _explained(error: BaseException) -> tuple[str, str, int]:
     elif isinstance(error, OSError) and error.strerror:
         text = error.strerror + (f": {os.fsdecode(error.filename)}" if error.filename else "")
     elif not isinstance(error, OSError):
-        text = f"{kind}: {text} (--debug shows where)"
-    notes = [] if kind == "Interrupted" else getattr(error, "__notes__", [])
-    return kind, one_line("; ".join([text, *notes])), code
+        text = f"{error_type}: {text} (--debug shows where)"
+    notes = [] if error_type == "Interrupted" else getattr(error, "__notes__", [])
+    return error_type, one_line("; ".join([text, *notes])), code
 
 
 def spoken(text: str) -> str:

@@ -357,8 +357,8 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
         if parameter.name in groups:
             parameters += _options_of(groups[parameter.name])
         else:
-            kind, hint = inspect.Parameter.KEYWORD_ONLY, hints[parameter.name]
-            parameters.append(parameter.replace(kind=kind, annotation=hint))
+            parameter_kind, hint = inspect.Parameter.KEYWORD_ONLY, hints[parameter.name]
+            parameters.append(parameter.replace(kind=parameter_kind, annotation=hint))
 
     def run(**values: Any) -> Any:
         made = {
@@ -497,7 +497,7 @@ def _check(text: str) -> bool | str:
 _TEXTS = ("key", "secret", "token", "password", "username", "user", "dataset", "path")
 
 
-def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any]:
+def pairs(texts: Sequence[str] | None, option: str) -> dict[str, Any]:
     """``KEY=VALUE`` strings as a dictionary; true, false, null, numbers, {...} and [...] as in JSON.
 
     Examples
@@ -505,31 +505,31 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, Any]:
     >>> pairs(["anon=true", "port=9000", "secret=123"], "--storage-option")
     {'anon': True, 'port': 9000, 'secret': '123'}
     """
-    found: dict[str, Any] = {}
-    for pair in given or ():
+    values: dict[str, Any] = {}
+    for pair in texts or ():
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise InvalidInputError(
                 f"{option} {key!r} has no value; KEY=VALUE is needed, as in {option} dataset=/data"
             )
-        if key in found:
+        if key in values:
             raise InvalidInputError(f"{option}: {key!r} was given twice")
-        found[key] = text if key in _TEXTS else _value(text)
-    return found
+        values[key] = text if key in _TEXTS else _value(text)
+    return values
 
 
-def storage_options(given: Sequence[str] | None, url: str) -> dict[str, Any] | None:
+def storage_options(texts: Sequence[str] | None, url: str) -> dict[str, Any] | None:
     """What ``--storage-option`` says; None for a local folder, where it has no effect."""
-    found = pairs(given, "--storage-option")
-    return found if is_remote(url) else None
+    values = pairs(texts, "--storage-option")
+    return values if is_remote(url) else None
 
 
 def noise_model(gain: float | None, offset: float | None, variance: float | None) -> NoiseModel | None:
     """The model that was stated; None where none was."""
     from photon_gpu.engine.model.noise import NoiseModel
 
-    given = {"gain": gain, "offset": offset, "variance": variance}
-    known = {name: value for name, value in given.items() if value is not None}
+    parameters = {"gain": gain, "offset": offset, "variance": variance}
+    known = {name: value for name, value in parameters.items() if value is not None}
     if known and gain is None:
         raise InvalidInputError(
             f"--{' and --'.join(known)} without --gain; give --gain too (1 for a photon counter), or "
@@ -539,26 +539,26 @@ def noise_model(gain: float | None, offset: float | None, variance: float | None
     return NoiseModel(**known) if known else None
 
 
-def for_source(src: str, given: Sequence[str] | None) -> dict[str, Any]:
+def for_source(src: str, texts: Sequence[str] | None) -> dict[str, Any]:
     """What ``--source-option`` says, as :func:`photon_gpu.open_source` takes it."""
     from photon_gpu.sources.select.options import SourceOptions
 
-    found = pairs(given, "--source-option")
+    values = pairs(texts, "--source-option")
     if not is_remote(src):
-        return found
-    inside = {name: found.pop(name) for name in SourceOptions.__annotations__ if name in found}
-    return {**inside, "storage_options": found or None}
+        return values
+    inside = {name: values.pop(name) for name in SourceOptions.__annotations__ if name in values}
+    return {**inside, "storage_options": values or None}
 
 
 def json_file(path: str) -> dict[str, Any]:
     """A JSON object in a file, or an error that names the file."""
     try:
-        found = json.loads(Path(path).read_text())
+        value = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise InvalidInputError(f"{path} holds a JSON {type(found).__name__}; an object is needed")
-    return found
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"{path} holds a JSON {type(value).__name__}; an object is needed")
+    return value
 
 
 def _value(text: str) -> Any:

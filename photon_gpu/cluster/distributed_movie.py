@@ -150,15 +150,15 @@ class MovieOnCluster:
     def _fit(self, here: Source | None, chunk_frames: int) -> str | None:
         if not isinstance(here, DaskSource):
             return None
-        found = misaligned(here.array.chunks, chunk_frames)
-        if not found.unaligned:
+        problem = misaligned(here.array.chunks, chunk_frames)
+        if not problem.unaligned:
             return None
         if not self._rechunk:
             raise InvalidInputError(
-                f"{here.name}: {found.sentence(chunk_frames)}; rechunk it, give chunk_frames that fit, or "
+                f"{here.name}: {problem.sentence(chunk_frames)}; rechunk it, give chunk_frames that fit, or "
                 "let it be done: rechunk=True"
             )
-        return f"{found.sentence(chunk_frames)}: they were rechunked on the way"
+        return f"{problem.sentence(chunk_frames)}: they were rechunked on the way"
 
     def _sampled(self, ready: Prepared) -> dict[int, bool]:
         """Choose the chunks to check, evenly among the missing ones; of the first, also a run of frames."""

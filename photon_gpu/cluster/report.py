@@ -76,16 +76,16 @@ class ManyReport:
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return movie, raw MB, stored MB, ratio, seconds and notes of each movie, then of all."""
-        rows = [_row(r.url, r.raw_bytes, r.stored_bytes, r.seconds, _said(r)) for r in self.reports]
+        rows = [_row(r.url, r.raw_bytes, r.stored_bytes, r.seconds, _notes(r)) for r in self.reports]
         rows += [(url, "", "", "", "", f"FAILED: {message}") for url, message in self.failures.items()]
-        said = f"{self.workers} workers, {self.threads} threads, {self.megabytes_per_second:,.0f} MB/s"
+        notes = f"{self.workers} workers, {self.threads} threads, {self.megabytes_per_second:,.0f} MB/s"
         if self.lost_workers:
-            said += (
+            notes += (
                 f"; {self.lost_workers} workers were lost on the way, their unfinished chunks "
                 f"written by others"
             )
         stored = f"{len(self.reports)} of {len(self.reports) + len(self.failures)} movies"
-        return [*rows, _row(stored, self.raw_bytes, self.stored_bytes, self.seconds, said)]
+        return [*rows, _row(stored, self.raw_bytes, self.stored_bytes, self.seconds, notes)]
 
     def __str__(self) -> str:
         table = [("movie", "raw MB", "stored MB", "ratio", "s", ""), *self.rows()]
@@ -99,11 +99,11 @@ class ManyReport:
         return "\n".join(lines)
 
 
-def _said(report: EncodeReport) -> str:
+def _notes(report: EncodeReport) -> str:
     failed = [f"CHECK FAILED: {', '.join(report.failed)}"] if report.failed else []
     return "; ".join([*failed, *report.notes])
 
 
-def _row(name: str, raw: int, stored: int, seconds: float, said: str) -> tuple[str, ...]:
+def _row(name: str, raw: int, stored: int, seconds: float, notes: str) -> tuple[str, ...]:
     ratio = f"{raw / stored:.2f}" if stored else ""
-    return name, f"{raw / 1e6:,.1f}", f"{stored / 1e6:,.1f}", ratio, f"{seconds:,.1f}", said
+    return name, f"{raw / 1e6:,.1f}", f"{stored / 1e6:,.1f}", ratio, f"{seconds:,.1f}", notes

@@ -137,7 +137,7 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
     run = parallel(job.settings.threads)
     data = layout.encode(values, chunk, first_frame=span.start, run=run, stages=stages)
     blocks: list[Block] = []
-    with _noted(job.token), stages.timed("write"):
+    with _counted_as_writing(job.token), stages.timed("write"):
         check_claim(target, job.token)
         files = job.folder.write_chunk(number, data)
     if job.settings.check:
@@ -165,10 +165,10 @@ def check_claim(target: Storage, token: str) -> None:
         This worker does not find the claim where the one who asked has put it.
     """
     try:
-        found = read_marker(target).get("token")
+        owner = read_marker(target).get("token")
     except (FileNotFoundError, NotADirectoryError):
-        found = None
-    if found != token:
+        owner = None
+    if owner != token:
         raise PhotonError(
             f"{target.url}: worker {socket.gethostname()} does not find the claim of this movie, so it "
             "wrote nothing. Either the encode was stopped, or this URL is not the same folder on all "
@@ -183,7 +183,7 @@ def writing(token: str) -> int:
 
 
 @contextmanager
-def _noted(token: str) -> Iterator[None]:
+def _counted_as_writing(token: str) -> Iterator[None]:
     with _lock:
         _writing[token] += 1
     try:

@@ -117,13 +117,14 @@ def _is_json(value: Any) -> bool:
 def _check_blob(name: str, value: Any) -> None:
     """Raise InvalidInputError unless a DataJoint blob returns the value unchanged."""
     try:
-        kept = unpack(pack(value))
+        returned = unpack(pack(value))
         # Arrays have no single truth value, and NaN equals nothing.
-        same = type(kept) is type(value) and (repr(kept) == repr(value) or bool(kept == value))
+        same = type(returned) is type(value) and (repr(returned) == repr(value) or bool(returned == value))
     except Exception as error:
-        same, kept = False, f"{type(error).__name__}: {error}"
+        same, returned = False, f"{type(error).__name__}: {error}"
     if not same:
         raise InvalidInputError(
             f"the row cannot be kept as JSON until it is inserted: {name} is a {type(value).__name__}, which "
-            f"DataJoint would return as {str(kept)[:100]}; leave it out, and set it afterwards with update1"
+            f"DataJoint would return as {str(returned)[:100]}; leave it out and set it afterwards "
+            "with update1"
         )

@@ -167,10 +167,10 @@ class Recorder(LiveWriter):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._failed = error is not None
-        super().__exit__(kind, error, trace)
+        super().__exit__(error_type, error, trace)
         if error is not None and self._pending:
             error.add_note(self._way_on())
 

@@ -124,9 +124,9 @@ def _handle(row: PendingRow, action: str, quiet_seconds: float, options: dict[st
     if begun.quiet_seconds < quiet_seconds or alive(marker):
         return replace(begun, done="busy")
     if action == "remove":
-        kept = _remove(storage, marker, **options)
+        left = _remove(storage, marker, **options)
         return replace(
-            begun, done="removed", lost=f"{some(kept)} is no part of it and was kept" if kept else lost
+            begun, done="removed", lost=f"{some(left)} is no part of it and was kept" if left else lost
         )
     if unfinished and frames:
         _publish_unfinished(storage, files)

@@ -24,7 +24,7 @@ MOVING, SKEWED = 0.3, 1.25
 DIM = 0.2
 
 
-def _found(name: str, severity: Severity, value: float, message: str) -> Finding:
+def _finding(name: str, severity: Severity, value: float, message: str) -> Finding:
     return Finding(name=name, severity=severity, value=float(value), message=message)
 
 
@@ -32,7 +32,7 @@ def frames(count: int, pairs: str) -> Iterator[Finding]:
     """Too few frames."""
     unit = "frames" if pairs == "time" else "rows"
     if count < LEAST_FRAMES:
-        yield _found(
+        yield _finding(
             "frames",
             "REFUSE",
             count,
@@ -41,7 +41,7 @@ def frames(count: int, pairs: str) -> Iterator[Finding]:
             f"pairs='space'.",
         )
     elif count < FEW_FRAMES:
-        yield _found(
+        yield _finding(
             "frames",
             "WARN",
             count,
@@ -55,7 +55,7 @@ def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> It
     relative = half / abs(line.gain)
     if line.gain <= 0 or relative > USELESS:
         what = "the data is limited by read noise or lit evenly" if shot_share < DIM else "too little data"
-        yield _found(
+        yield _finding(
             "precision",
             "REFUSE",
             relative,
@@ -64,7 +64,7 @@ def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> It
             "(noise=...), or store with layout='lossless'.",
         )
     elif relative > WIDE:
-        yield _found(
+        yield _finding(
             "precision",
             "WARN",
             relative,
@@ -72,7 +72,7 @@ def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> It
             f"{max(shot_share, 0):.1%} of the variance at the bright end): sample more frames.",
         )
     if shot_share < DIM and line.gain > 0:
-        yield _found(
+        yield _finding(
             "read noise",
             "WARN",
             shot_share,
@@ -99,7 +99,7 @@ def correlations(c: Correlation) -> Iterator[Finding]:
         # a slow amplifier correlates raw pixels along a line, so x alone does not prove processing
         refused = abs(rho) > PROCESSED and (axis != "x" or abs(c.y) > CORRELATED or abs(rho) > 0.35)
         along = {"y": "rows", "x": "columns", "t": "frames"}[axis]
-        yield _found(
+        yield _finding(
             f"correlation {axis}",
             "REFUSE" if refused else "WARN",
             rho,
@@ -109,44 +109,44 @@ def correlations(c: Correlation) -> Iterator[Finding]:
         )
 
 
-def levels(found: HistogramLevels, gain: float, sigma: float, clipped_floor: bool) -> Iterator[Finding]:
+def levels(histogram: HistogramLevels, gain: float, sigma: float, clipped_floor: bool) -> Iterator[Finding]:
     """Saturation, clipping, rescaling."""
-    if np.isfinite(found.top):
-        severity: Severity = "WARN" if found.saturated_share > 1e-5 else "NOTE"
-        yield _found(
+    if np.isfinite(histogram.top):
+        severity: Severity = "WARN" if histogram.saturated_share > 1e-5 else "NOTE"
+        yield _finding(
             "saturation",
             severity,
-            found.saturated_share,
-            f"{found.saturated_share:.2%} of the values lie at the highest level, {found.top:g} ADU, "
+            histogram.saturated_share,
+            f"{histogram.saturated_share:.2%} of the values lie at the highest level, {histogram.top:g} ADU, "
             f"where they "
             "pile up; the levels they reach were left out of the fit.",
         )
     if clipped_floor:
-        yield _found(
+        yield _finding(
             "clipping",
             "WARN",
-            found.floor_share,
-            f"{found.floor_share:.2%} of the values are cut off at the lowest level, {found.bottom:g} "
-            f"ADU: the dark "
-            "half of the noise is missing there, and those levels were left out of the fit.",
+            histogram.floor_share,
+            f"{histogram.floor_share:.2%} of the values are cut off at the lowest level, "
+            f"{histogram.bottom:g} ADU: the dark half of the noise is missing "
+            "there, and those levels were left out of the fit.",
         )
-    photon_comb = abs(found.spacing - gain) < 0.1 * gain
-    if sigma >= 2 * max(found.step, 1) and found.roughness > UNEVEN and not photon_comb:
-        yield _found(
+    photon_comb = abs(histogram.spacing - gain) < 0.1 * gain
+    if sigma >= 2 * max(histogram.step, 1) and histogram.roughness > UNEVEN and not photon_comb:
+        yield _finding(
             "uneven levels",
             "WARN",
-            found.roughness,
-            f"counts of neighbouring levels differ by {found.roughness:.0%} beyond chance and "
-            f"{found.missing_share:.0%} of the levels are missing: the values were rescaled after "
+            histogram.roughness,
+            f"counts of neighbouring levels differ by {histogram.roughness:.0%} beyond chance and "
+            f"{histogram.missing_share:.0%} of the levels are missing: the values were rescaled after "
             f"digitization "
             "(a straight line does not prove rawness). The line holds for them; the raw recording is better.",
         )
-    if found.step > 1 and not abs(found.step - gain) < 0.1 * gain:
-        yield _found(
+    if histogram.step > 1 and not abs(histogram.step - gain) < 0.1 * gain:
+        yield _finding(
             "level step",
             "NOTE",
-            found.step,
-            f"all levels are multiples of {found.step} ADU apart (shifted bits or an integer factor): "
+            histogram.step,
+            f"all levels are multiples of {histogram.step} ADU apart (shifted bits or an integer factor): "
             f"harmless.",
         )
 
@@ -154,7 +154,7 @@ def levels(found: HistogramLevels, gain: float, sigma: float, clipped_floor: boo
 def structure(share: float, kept_share: float, subtracted: float) -> Iterator[Finding]:
     """Changes between frames that are not noise."""
     if share > MOVING:
-        yield _found(
+        yield _finding(
             "structure",
             "WARN",
             share,
@@ -164,14 +164,14 @@ def structure(share: float, kept_share: float, subtracted: float) -> Iterator[Fi
             "For the latter compare with pairs='space'.",
         )
     if kept_share < 0.05:
-        yield _found(
+        yield _finding(
             "quiet samples",
             "WARN",
             kept_share,
             f"only {kept_share:.1%} of the samples are quiet enough to measure noise on.",
         )
     if abs(subtracted) > 0.3:
-        yield _found(
+        yield _finding(
             "subtracted structure",
             "WARN",
             subtracted,
@@ -209,21 +209,21 @@ def straightness(curve: Curve, line: NoiseLine, bend: float, error: float) -> It
     if not ranges:
         return
     bent = abs(bend) > 4 * error and top * bend > 0
-    kind = ""
+    cause = ""
     if bent and bend > 0:
-        kind = (
+        cause = (
             f" It bends upwards, as multiplicative noise of {np.sqrt(bend):.1%} of the light does (laser or "
             "gain flicker, or structure that moves by less than a pixel)."
         )
     elif bent:
-        kind = " It bends downwards, as saturation, dead time, compression or a gamma curve do."
+        cause = " It bends downwards, as saturation, dead time, compression or a gamma curve do."
     severity: Severity = "REFUSE" if worst > NO_LINE and share > 0.1 else "WARN" if share > 0.01 else "NOTE"
-    yield _found(
+    yield _finding(
         "curve",
         severity,
         worst,
         f"the photon-transfer curve is not a line: variance {', '.join(ranges[:4])}"
-        f"{' ...' if len(ranges) > 4 else ''} ({share:.1%} of the samples).{kind}",
+        f"{' ...' if len(ranges) > 4 else ''} ({share:.1%} of the samples).{cause}",
     )
 
 
@@ -237,7 +237,7 @@ def excess(
     if structure > MOVING or (bend > 4 * bend_error and bend > 0.02):
         return
     factor = 1 / max(2 - skewness, 0.25)
-    yield _found(
+    yield _finding(
         "excess noise",
         "NOTE",
         factor,
@@ -253,14 +253,14 @@ def excess(
 def leftovers(constant: float, nonfinite: float) -> Iterator[Finding]:
     """Samples that never change or are no numbers."""
     if nonfinite > 0:
-        yield _found(
+        yield _finding(
             "not finite",
             "WARN",
             nonfinite,
             f"{nonfinite:.2%} of the pixels hold NaN or infinity within a window and were left out.",
         )
     if constant > 0.01:
-        yield _found(
+        yield _finding(
             "constant pixels",
             "WARN",
             constant,
@@ -277,7 +277,7 @@ def planes(gains: list[float], errors: list[float]) -> Iterator[Finding]:
     gap = gains[high] - gains[low]
     mean = sum(gains) / len(gains)
     if gap > 0.1 * abs(mean) and gap > 4 * float(np.hypot(errors[low], errors[high])):
-        yield _found(
+        yield _finding(
             "planes",
             "WARN",
             gap / mean,

@@ -78,7 +78,7 @@ def _darkest(windows: Sequence[Window], bottom: float) -> NDArray:
         cut = (frames[:, :height, :width] <= bottom).mean(axis=0)
         blocks = cut.reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK).mean(axis=(1, 3))
         shares.setdefault((window.plane, window.row), []).append(blocks)
-    means = {place: np.mean(found, axis=0) for place, found in shares.items()}
+    means = {origin: np.mean(samples, axis=0) for origin, samples in shares.items()}
     every = np.concatenate([mean.ravel() for mean in means.values()])
     frames_each = np.mean([len(w.frames) for w in windows]) / 2 * np.mean([len(s) for s in shares.values()])
     top = float(np.quantile(every, 0.98))
@@ -89,8 +89,8 @@ def _darkest(windows: Sequence[Window], bottom: float) -> NDArray:
         chosen = np.abs(means[window.plane, window.row] - top) < slack
         mask = np.kron(chosen, np.ones((_BLOCK, _BLOCK), bool))
         height, width = mask.shape
-        found = window.frames[1::2, :height, :width][:, mask].astype(np.float64)
-        parts.append(found[np.isfinite(found)])
+        samples = window.frames[1::2, :height, :width][:, mask].astype(np.float64)
+        parts.append(samples[np.isfinite(samples)])
     return np.concatenate(parts)
 
 

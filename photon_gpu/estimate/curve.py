@@ -55,13 +55,13 @@ def points(p: LineFit, line: NoiseLine) -> Curve:
     """Means per level of kept and of all cells, with standard errors from the scatter of cells."""
     cells, plain = p.cells, p.square
     value = p.value - line.jitter * cells.form("contrast")
-    kept = p.count * line.kept
-    mass = group(cells.level, kept, p.levels)
+    weight = p.count * line.used
+    mass = group(cells.level, weight, p.levels)
     everything = group(cells.level, p.count, p.levels)
     safe = np.maximum(mass, 1e-9)
-    variance = group(cells.level, kept * value, p.levels) / safe
-    scatter = group(cells.level, (kept * (value - variance[cells.level])) ** 2, p.levels)
-    signal = np.where(mass > 0, group(cells.level, kept * p.signal, p.levels) / safe, 0.0)
+    variance = group(cells.level, weight * value, p.levels) / safe
+    scatter = group(cells.level, (weight * (value - variance[cells.level])) ** 2, p.levels)
+    signal = np.where(mass > 0, group(cells.level, weight * p.signal, p.levels) / safe, 0.0)
     total = np.maximum(everything, 1e-9)
     overall = group(cells.level, p.count * p.signal, p.levels) / total
     level = np.where(mass > 0, signal, overall)
@@ -82,7 +82,7 @@ def points(p: LineFit, line: NoiseLine) -> Curve:
 
 def bend(p: LineFit, line: NoiseLine) -> tuple[float, float]:
     """Coefficient of ``(z - pivot)^2`` beside the line, and its standard error, 1/1 (ADU^2 per ADU^2)."""
-    w = np.where(line.kept, p.weight(line.gain, line.intercept, line.jitter) * p.count, 0.0)
+    w = np.where(line.used, p.weight(line.gain, line.intercept, line.jitter) * p.count, 0.0)
     level, dz = p.z_stratum[p.cells.stratum], p.light
     pivot = (w * level).sum() / w.sum()
     dz = dz - (w * dz).sum() / w.sum()
@@ -97,7 +97,7 @@ def bend(p: LineFit, line: NoiseLine) -> tuple[float, float]:
     value = p.value - line.jitter * p.cells.form("contrast")
     solution = inverse @ ((basis * w) @ value)
     influence = inverse @ (basis * (w * (value - solution @ regressors)))
-    error = float(np.sqrt(p.scatter(influence, line.kept)[2, 2]))
+    error = float(np.sqrt(p.scatter(influence, line.used)[2, 2]))
     return float(solution[2]) / scale**2, error / scale**2
 
 
@@ -108,15 +108,15 @@ def skewness(p: LineFit, line: NoiseLine) -> tuple[float, float]:
     whose single-photon charge is gamma distributed with excess noise factor F gives ``2 - 1/F``.
     """
     sigma2 = p.sigma2(line.gain, line.intercept)
-    solution, influence = p.solve(p.cells.form("cube"), 1 / sigma2**3, line.kept)
+    solution, influence = p.solve(p.cells.form("cube"), 1 / sigma2**3, line.used)
     scale = line.gain**2
-    return float(solution[0]) / scale, float(np.sqrt(p.scatter(influence, line.kept)[0, 0])) / scale
+    return float(solution[0]) / scale, float(np.sqrt(p.scatter(influence, line.used)[0, 0])) / scale
 
 
 def correlation(p: LineFit, line: NoiseLine) -> Correlation:
     """Correlations of the noise, over the cells the line rests on."""
     sigma2 = p.sigma2(line.gain, line.intercept)
-    w = np.where(line.kept, p.count / sigma2, 0.0)
+    w = np.where(line.used, p.count / sigma2, 0.0)
     own = w * p.square
     out = {}
     for axis in "yx":
@@ -134,7 +134,7 @@ def _flat(p: LineFit, line: NoiseLine, value: NDArray) -> NDArray:
     """``value`` less the part of it that goes with the contrast between neighbours."""
     if p.scheme == "none":
         return value
-    solution, _ = p.solve(value, p.weight(line.gain, line.intercept, line.jitter), line.kept, contrast=True)
+    solution, _ = p.solve(value, p.weight(line.gain, line.intercept, line.jitter), line.used, contrast=True)
     return value - solution[2] * p.cells.form("contrast")
 
 
@@ -144,7 +144,7 @@ def _ratio(p: LineFit, line: NoiseLine, numerator: NDArray, denominator: NDArray
         return 0.0, float("inf")
     ratio = float(numerator.sum() / total)
     influence = (numerator - ratio * denominator)[None, :] / total
-    return ratio, float(np.sqrt(p.scatter(influence, line.kept)[0, 0]))
+    return ratio, float(np.sqrt(p.scatter(influence, line.used)[0, 0]))
 
 
 def structure_share(p: LineFit) -> float:

@@ -84,13 +84,13 @@ def pixels(p: LineFit, line: NoiseLine) -> Dark | None:
     Light would skew it: its third cumulant is at least ``gain^2 * (z - offset)`` (equality for pulses
     of one size), so a symmetric distribution bounds the light that falls there.
     """
-    cells, kept = p.cells, p.count * line.kept
-    mass = group(cells.tile, kept)
+    cells, weight = p.cells, p.count * line.used
+    mass = group(cells.tile, weight)
     good = mass >= 0.25 * np.median(mass[mass > 0])
     if good.sum() < 16:
         return None
     safe = np.maximum(mass, 1e-9)
-    level = group(cells.tile, kept * p.signal) / safe
+    level = group(cells.tile, weight * p.signal) / safe
     spread = np.maximum(line.variance(level), p.floor)
     # half the weight of a second difference lies on as many frames as there are pairs
     error = np.sqrt(spread / safe / max(p.cells.pairs_per_sample, 1.0))
@@ -106,7 +106,7 @@ def pixels(p: LineFit, line: NoiseLine) -> Dark | None:
         chosen = again
     if (level[good] < centre - 6 * error[good] - 0.1 * np.sqrt(spread[good])).mean() > 0.01:
         return None
-    inside = chosen[cells.tile] & line.kept
+    inside = chosen[cells.tile] & line.used
     offset, offset_error = _mean(p, "signal", inside)
     cube, cube_error = _mean(p, "cube", inside)
     light, light_error = cube / line.gain**2, cube_error / line.gain**2

@@ -96,9 +96,9 @@ def estimate_noise(
         raise InvalidInputError(f"estimate_noise: budget_bytes is {budget_bytes}; at least 65536 is needed")
     with _opened(SourceRequest.of(source, source_options)) as movie:
         name = movie.name
-        found = list(checks.frames(movie.shape[0 if pairs == "time" else -2], pairs))
-        if any(finding.severity == "REFUSE" for finding in found):
-            return _nothing(name, found)
+        findings = list(checks.frames(movie.shape[0 if pairs == "time" else -2], pairs))
+        if any(finding.severity == "REFUSE" for finding in findings):
+            return _nothing(name, findings)
         windows = draw(movie, pairs=pairs, seed=seed, budget_bytes=budget_bytes)
     point = _dark_recording(dark, seed, budget_bytes) if dark is not None else None
     levels = survey(windows)
@@ -106,19 +106,19 @@ def estimate_noise(
     better = pooled(windows) if smooth else None
     cells = gather(windows, top=levels.top, bottom=levels.bottom, smooth=smooth, pooled=better)
     if cells.count.sum() < 100:
-        found.append(_flat(levels))
-        return _nothing(name, found)
+        findings.append(_flat(levels))
+        return _nothing(name, findings)
     usable, clipped_floor = _usable(cells, levels)
     if not usable.any():
-        found += checks.levels(levels, 1.0, 0.0, clipped_floor)
-        found.append(_flat(levels))
-        return _nothing(name, found)
+        findings += checks.levels(levels, 1.0, 0.0, clipped_floor)
+        findings.append(_flat(levels))
+        return _nothing(name, findings)
     fitted = _fit(cells, usable, pairs)
     if fitted is None:
-        found += checks.levels(levels, 1.0, 0.0, clipped_floor)
-        found.append(_flat(levels))
-        return _nothing(name, found)
-    return _judge(name, cells, levels, fitted, point, found, pairs, windows, clipped_floor)
+        findings += checks.levels(levels, 1.0, 0.0, clipped_floor)
+        findings.append(_flat(levels))
+        return _nothing(name, findings)
+    return _judge(name, cells, levels, fitted, point, findings, pairs, windows, clipped_floor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +214,7 @@ def _judge(
     levels: HistogramLevels,
     fitted: _Fitted,
     point: darkness.Dark | None,
-    found: list[Finding],
+    findings: list[Finding],
     pairs: str,
     windows: list[Window],
     clipped_floor: bool,
@@ -230,7 +230,7 @@ def _judge(
         drawn = darkness.combine(line, point)
         expected = max(float(line.variance(point.offset)), 0.0)
         if abs(drawn[3]) > 4 and abs(expected - point.variance) > 0.1 * max(point.variance, 0.05 * gain**2):
-            found.append(_disagree(point, expected))
+            findings.append(_disagree(point, expected))
         elif point.how in (
             "dark recording",
             "clipping",
@@ -238,28 +238,28 @@ def _judge(
             gain, intercept, covariance, _ = drawn
     # where photons are counted, a dark corner may well stay at zero; elsewhere stillness is no recording
     at_rest = 0.0 if point is not None and point.how == "floor" else cells.constant_share
-    found += checks.leftovers(at_rest, cells.nonfinite_share)
-    kept = cells.count * line.kept
-    low, high = _quantiles(p.z[line.kept], kept[line.kept], (0.01, 0.99))
+    findings += checks.leftovers(at_rest, cells.nonfinite_share)
+    weight = cells.count * line.used
+    low, high = _quantiles(p.z[line.used], weight[line.used], (0.01, 0.99))
     bright = max(gain * high + intercept, 1e-300)
     shot = float(gain * (high - low) / bright)
     half = _SIGMAS * float(np.sqrt(covariance[0, 0]))
     skew = curve.skewness(p, line) if line.gain > 0 else (0.0, float("inf"))
     pairs_all = round(cells.count.sum() * cells.pairs_per_sample)
-    pairs_kept = round(kept.sum() * cells.pairs_per_sample)
+    pairs_kept = round(weight.sum() * cells.pairs_per_sample)
     share = curve.structure_share(p) if pairs == "time" else 0.0
     subtracted = line.plain_gain / line.gain - 1 if line.gain else 0.0
-    found += checks.precision(line, pairs_kept, shot, half)
-    found += checks.levels(levels, gain, float(np.sqrt(max(gain * low + intercept, 0.0))), clipped_floor)
+    findings += checks.precision(line, pairs_kept, shot, half)
+    findings += checks.levels(levels, gain, float(np.sqrt(max(gain * low + intercept, 0.0))), clipped_floor)
     if pairs == "time":
-        found += checks.correlations(fitted.correlation)
+        findings += checks.correlations(fitted.correlation)
     # smoothed noise is shared by neighbours as well; once refused for that, it need not be called structure
-    smooth = any(f.name.startswith("correlation") and f.severity == "REFUSE" for f in found)
+    smooth = any(f.name.startswith("correlation") and f.severity == "REFUSE" for f in findings)
     shared = 0.0 if smooth or pairs == "space" else share
-    found += checks.structure(shared, float(kept.sum() / cells.count.sum()), subtracted)
-    found += checks.straightness(fitted.curve, line, *fitted.bend)
-    found += checks.excess(*skew, *fitted.bend, share)
-    found += checks.planes(*_planes(p, windows))
+    findings += checks.structure(shared, float(weight.sum() / cells.count.sum()), subtracted)
+    findings += checks.straightness(fitted.curve, line, *fitted.bend)
+    findings += checks.excess(*skew, *fitted.bend, share)
+    findings += checks.planes(*_planes(p, windows))
     diagnostics = Diagnostics(
         intercept=intercept,
         covariance=tuple((float(a), float(b)) for a, b in covariance),  # type: ignore[arg-type]
@@ -281,7 +281,7 @@ def _judge(
         curve=fitted.curve,
     )
     model, interval = _model(gain, intercept, covariance, point)
-    return _verdict(name, found, model, interval, diagnostics)
+    return _verdict(name, findings, model, interval, diagnostics)
 
 
 def _model(
@@ -355,24 +355,24 @@ def _disagree(point: darkness.Dark, expected: float) -> Finding:
     )
 
 
-def _nothing(name: str, found: list[Finding]) -> NoiseEstimate:
-    return _verdict(name, found, None, None, None)
+def _nothing(name: str, findings: list[Finding]) -> NoiseEstimate:
+    return _verdict(name, findings, None, None, None)
 
 
 def _verdict(
     name: str,
-    found: list[Finding],
+    findings: list[Finding],
     model: NoiseModel | None,
     interval: Interval | None,
     diagnostics: Diagnostics | None,
 ) -> NoiseEstimate:
-    found.sort(key=lambda finding: _GRAVITY[finding.severity])
-    worst = found[0].severity if found else "NOTE"
+    findings.sort(key=lambda finding: _GRAVITY[finding.severity])
+    worst = findings[0].severity if findings else "NOTE"
     return NoiseEstimate(
         model=model,
         interval=interval,
         diagnostics=diagnostics,
         verdict="REFUSE" if worst == "REFUSE" else "WARN" if worst == "WARN" else "PASS",
-        warnings=tuple(found),
+        warnings=tuple(findings),
         source=name,
     )

@@ -74,7 +74,7 @@ class NoiseLine:
     covariance : ndarray of shape (2, 2)
         Of (gain, intercept): scatter between units, plus what corrections may have left, which does not
         shrink with the number of pairs.
-    kept : ndarray of bool, shape (N,)
+    used : ndarray of bool, shape (N,)
         Cells the line rests on.
     bound : float
         How strictly moving units were left out, in sigma.
@@ -86,7 +86,7 @@ class NoiseLine:
     intercept: float
     jitter: float
     covariance: NDArray
-    kept: NDArray
+    used: NDArray
     bound: float
     plain_gain: float
 
@@ -158,10 +158,10 @@ class LineFit:
         )
         return (1 / (spread + doubt))[self.cells.stratum]
 
-    def scatter(self, influence: NDArray, kept: NDArray) -> NDArray:
+    def scatter(self, influence: NDArray, used: NDArray) -> NDArray:
         """Covariance of what ``influence`` sums to, from its scatter between space-time units."""
         sums = np.stack([group(self.unit, row) for row in influence])
-        live = np.count_nonzero(np.bincount(self.unit[kept]))
+        live = np.count_nonzero(np.bincount(self.unit[used]))
         return sums @ sums.T * live / max(live - 2, 1)
 
     def regression(self, weight: NDArray, *, contrast: bool) -> tuple[NDArray, NDArray, float]:
@@ -185,11 +185,11 @@ class LineFit:
         return np.stack(tools), np.stack(rows), pivot
 
     def solve(
-        self, value: NDArray, weight: NDArray, kept: NDArray, *, contrast: bool = False
+        self, value: NDArray, weight: NDArray, used: NDArray, *, contrast: bool = False
     ) -> tuple[NDArray, NDArray]:
         """Coefficients (gain, intercept[, jitter]) and the influence of each cell on them, shape (k, N)."""
         tools, rows, pivot = self.regression(weight, contrast=contrast)
-        w = np.where(kept, weight * self.count, 0.0)
+        w = np.where(used, weight * self.count, 0.0)
         design = (tools * w) @ rows.T
         if contrast:
             design[2, 2] += self.share / _JITTER**2
@@ -197,7 +197,7 @@ class LineFit:
         solution = inverse @ ((tools * w) @ value)
         if contrast and abs(solution[2]) > _JITTER_LIMIT:  # something else than jitter: correct no further
             fixed = math.copysign(_JITTER_LIMIT, solution[2])
-            solution, influence = self.solve(value - fixed * rows[2], weight, kept)
+            solution, influence = self.solve(value - fixed * rows[2], weight, used)
             return np.append(solution, fixed), np.vstack([influence, np.zeros_like(w)])
         influence = inverse @ (tools * (w * (value - solution @ rows)))
         turn = np.eye(len(solution))
@@ -266,33 +266,33 @@ class _Units:
     def quiet(self, gain: float, intercept: float, bound: float) -> NDArray:
         """Units left when units, then tiles, then windows that move or stand above the line are taken out."""
         p = self.p
-        kept = self.mass > 0
+        used = self.mass > 0
         excess = self.excess[0] - gain * self.excess[1] - intercept * self.excess[2]
-        every = np.arange(len(kept))
+        every = np.arange(len(used))
         for index, slack in ((every, 2.0), (p.unit_tile, 0.0), (p.unit_window, 0.0)):
-            mass = group(index, np.where(kept, self.mass, 0.0))
+            mass = group(index, np.where(used, self.mass, 0.0))
             live = mass > 0
             if live.sum() < 8:
                 continue
             scale = np.sqrt(np.maximum(mass, 1e-9) * p.share)
             bad = np.zeros(len(mass), bool)
             for form in self.shared:
-                score = group(index, np.where(kept, form, 0.0)) / scale
+                score = group(index, np.where(used, form, 0.0)) / scale
                 # clean scores have a known width: their middle follows from their tenth percentile
                 low = float(np.quantile(score[live], 0.1)) + 1.2816 if live.sum() >= 20 else 0.0
                 bad |= score > low + bound
-            score = group(index, np.where(kept, excess, 0.0)) / scale
+            score = group(index, np.where(used, excess, 0.0)) / scale
             below = score[live & (score < 0)]
             if below.size > 3:
                 bad |= score > (bound + slack) * max(1.0, float(np.sqrt(np.mean(below**2))))
-            kept &= ~bad[index]
-        return kept
+            used &= ~bad[index]
+        return used
 
-    def solve(self, kept: NDArray) -> tuple[float, float, float]:
-        design = self.design[:, :, kept].sum(axis=2)
+    def solve(self, used: NDArray) -> tuple[float, float, float]:
+        design = self.design[:, :, used].sum(axis=2)
         if len(design) > 2:
             design[2, 2] += self.p.share / _JITTER**2
-        right = self.right[:, kept].sum(axis=1)
+        right = self.right[:, used].sum(axis=1)
         solution = _inverse(design) @ right
         jitter = float(solution[2]) if len(solution) > 2 else 0.0
         if abs(jitter) > _JITTER_LIMIT:
@@ -325,15 +325,15 @@ def _fit_at(
     return _finish(p, p.usable & kept_units[p.unit], (gain, intercept, jitter), bound)
 
 
-def _finish(p: LineFit, kept: NDArray, state: tuple[float, float, float], bound: float) -> NoiseLine:
+def _finish(p: LineFit, used: NDArray, state: tuple[float, float, float], bound: float) -> NoiseLine:
     contrast = p.scheme != "none"
     weight = p.weight(*state)
-    solution, influence = p.solve(p.value, weight, kept, contrast=contrast)
-    plain, _ = p.solve(p.square, weight, kept)
-    covariance = p.scatter(influence, kept)[:2, :2]
+    solution, influence = p.solve(p.value, weight, used, contrast=contrast)
+    plain, _ = p.solve(p.square, weight, used)
+    covariance = p.scatter(influence, used)[:2, :2]
     systematic = [_LEFTOVER * (plain[:2] - solution[:2])]
     if contrast and p.scheme != "far":
-        far, _ = p.solve(nugget(p.cells, "far"), weight, kept, contrast=True)
+        far, _ = p.solve(nugget(p.cells, "far"), weight, used, contrast=True)
         systematic.append(_DISAGREED * (far[:2] - solution[:2]))
     for left in systematic:
         covariance = covariance + np.outer(left, left)
@@ -342,7 +342,7 @@ def _finish(p: LineFit, kept: NDArray, state: tuple[float, float, float], bound:
         intercept=float(solution[1]),
         jitter=float(solution[2]) if contrast else 0.0,
         covariance=covariance,
-        kept=kept,
+        used=used,
         bound=bound,
         plain_gain=float(plain[0]),
     )
@@ -363,6 +363,6 @@ def fit(p: LineFit) -> NoiseLine | None:
             continue
         if best is None or line.covariance[0, 0] < best.covariance[0, 0]:
             best = line
-        if p.count[line.kept].sum() > 0.998 * everything:  # laxer bounds would keep the same
+        if p.count[line.used].sum() > 0.998 * everything:  # laxer bounds would keep the same
             break
     return best

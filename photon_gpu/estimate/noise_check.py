@@ -172,15 +172,17 @@ def check_noise(source: Source, noise: NoiseModel, step: float) -> NoiseCheck | 
     bottom = levels.bottom if cut else -np.inf
     try:
         parts = [
-            part for band, place in bands for part in _measured(band, place, noise, step, levels.top, bottom)
+            part
+            for band, position in bands
+            for part in _measured(band, position, noise, step, levels.top, bottom)
         ]
     except InvalidInputError:
         return None
     if not parts:
         return None
     samples = _Samples(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    found = tuple(_levels(samples, noise))
-    return NoiseCheck(noise=noise, step=step, levels=found) if found else None
+    compared = tuple(_levels(samples, noise))
+    return NoiseCheck(noise=noise, step=step, levels=compared) if compared else None
 
 
 def judge_noise(source: Source, noise: NoiseModel, step: float, *, advice: str = ADVICE) -> tuple[str, str]:
@@ -192,10 +194,10 @@ def judge_noise(source: Source, noise: NoiseModel, step: float, *, advice: str =
     >>> judge_noise(open_source(np.ones((5, 8, 8), "uint16")), NoiseModel(), 0.5)[0]
     'note'
     """
-    found = check_noise(source, noise, step)
-    if found is None:
+    check = check_noise(source, noise, step)
+    if check is None:
         return "note", "the noise of this movie could not be measured: the noise model was taken as stated"
-    return found.severity, "" if found.severity == "ok" else found.message(source.name, advice)
+    return check.severity, "" if check.severity == "ok" else check.message(source.name, advice)
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ def _bands(source: Source) -> Iterator[tuple[NDArray[Any], int]]:
 
 
 def _measured(
-    band: NDArray[Any], place: int, noise: NoiseModel, step: float, top: float, bottom: float
+    band: NDArray[Any], position: int, noise: NoiseModel, step: float, top: float, bottom: float
 ) -> Iterator[tuple[NDArray, ...]]:
     runs, length = band.shape[:2]
     values = band.astype(np.float64)
@@ -256,7 +258,7 @@ def _measured(
     inner = tuple(slice(0, size - 2 if size > 4 else size) for size in sound.shape)
     sound = sound[inner]
     rows, columns = (np.arange(size) * 4 // size for size in sound.shape)
-    block = (rows[:, None] + place) % 4 * 4 + columns
+    block = (rows[:, None] + position) % 4 * 4 + columns
     for run in range(runs):
         for start in range(0, length - 2, 3):
             triple = values[run, start : start + 3]

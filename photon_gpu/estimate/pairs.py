@@ -332,8 +332,8 @@ def gather(
         height, width = window.frames.shape[1:]
         down, across = np.arange(height) // tile, np.arange(width) // tile
         local = (down[:, None] * (width // tile + 1) + across[None, :]).ravel()
-        place = (window.plane, window.row)
-        base = tiles_before.setdefault(place, len(tiles_before) * 10_000_000)
+        origin = (window.plane, window.row)
+        base = tiles_before.setdefault(origin, len(tiles_before) * 10_000_000)
         exact = np.float32 if window.frames.dtype.itemsize <= 2 else np.float64
         block: Any = window.frames.astype(exact)
         finite = np.isfinite(block).all(axis=0).ravel()

@@ -144,8 +144,8 @@ def _tuples(value: Any) -> Any:
 
 
 def _restore(cls: type[NoiseEstimate], data: Mapping[str, Any]) -> NoiseEstimate:
-    def build(kind: Any, part: Mapping[str, Any], **inner: Any) -> Any:
-        return kind(**{**{k: _tuples(v) for k, v in part.items() if k not in inner}, **inner})
+    def build(cls: Any, part: Mapping[str, Any], **inner: Any) -> Any:
+        return cls(**{**{k: _tuples(v) for k, v in part.items() if k not in inner}, **inner})
 
     model, interval, diagnostics = data["model"], data["interval"], data["diagnostics"]
     if interval is not None:

@@ -207,11 +207,11 @@ class GrowingFile:
         return int(got)
 
     def _refuse_container(self, begins: bytes) -> None:
-        for kind, signatures in _CONTAINERS.items():
+        for container, signatures in _CONTAINERS.items():
             if begins.startswith(signatures):
                 raise InvalidInputError(
-                    f"{self._path} is a {kind} file, not raw frames; give it the suffix of its kind to have "
-                    "it read as one. Raw frames that begin so by chance can be piped in"
+                    f"{self._path} is a {container} file, not raw frames; give it the suffix of its kind "
+                    "to have it read as one. Raw frames that begin so by chance can be piped in"
                 )
 
     def close(self) -> None:

@@ -70,7 +70,7 @@ class FrameStream:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._active = False
-        self.writer.__exit__(kind, error, trace)
+        self.writer.__exit__(error_type, error, trace)

@@ -75,9 +75,9 @@ class WatchFeed(Feed):
 
     def __iter__(self) -> Iterator[Batch]:
         try:
-            found, self._first = self._first, None
-            while found is not None:
-                path, source = found
+            first, self._first = self._first, None
+            while first is not None:
+                path, source = first
                 with source:
                     if (source.shape[1:], source.dtype) != (self.frame_shape, self.dtype):
                         self.unread.append(
@@ -86,7 +86,7 @@ class WatchFeed(Feed):
                         )
                     else:
                         yield from self._batches(path, source)
-                found = self._next()
+                first = self._next()
         finally:  # also where a recording is interrupted
             self._name_unread()
 
@@ -94,8 +94,8 @@ class WatchFeed(Feed):
         written = path.stat().st_mtime
         self._reading = path
         for start, stop in batches(source):
-            said = [{"file": path.name, "page": page} for page in range(start, stop)]
-            yield Batch(source.read(start, stop), [written] * (stop - start), said)
+            metadata = [{"file": path.name, "page": page} for page in range(start, stop)]
+            yield Batch(source.read(start, stop), [written] * (stop - start), metadata)
         self._reading = None
 
     def _name_unread(self) -> None:
@@ -177,10 +177,10 @@ class WatchFeed(Feed):
 
 def _state(path: Path) -> _State | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _natural(path: Path) -> list[Any]:

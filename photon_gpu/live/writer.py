@@ -305,13 +305,13 @@ class LiveWriter:
         """
         began = perf_counter()
         block = self._gate.block(frames)
-        said = check(len(block), timestamp, metadata)
+        records = check(len(block), timestamp, metadata)
         with self._appending:
             self._check_open()
             if self.config.on_full == "raise":
                 self._check_room(len(block))
             self._gate.admit(block, self._ledger.frames_in)
-            taken = self._take(block, said)
+            taken = self._take(block, records)
         if wait and self._journaling is not None:
             self._wait_for(taken)
         return self._ledger.appended(perf_counter() - began)
@@ -391,7 +391,7 @@ class LiveWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             self.close()
@@ -428,8 +428,8 @@ class LiveWriter:
             }
             self._spool = Spool.begin(spool, self._storage.root.split("/")[-1], facts)
         folder = str(self._spool.folder) if self._spool else None
-        noted = {"token": token, "recording": True, "spool": folder}
-        Claim(self._storage, overwrite=False, facts=noted).__enter__()
+        marker = {"token": token, "recording": True, "spool": folder}
+        Claim(self._storage, overwrite=False, facts=marker).__enter__()
         return token
 
     def _check_open(self) -> None:
@@ -452,13 +452,13 @@ class LiveWriter:
             f"all); none was taken: {advice}, or give a larger queue_bytes or on_full='block'"
         )
 
-    def _take(self, block: NDArray[Any], said: list[Record] | None) -> int:
+    def _take(self, block: NDArray[Any], records: list[Record] | None) -> int:
         """Copy frames into chunks and return the number of frames taken so far."""
         done = 0
         while done < len(block):
             chunk = self._chunk or self._next_chunk(done)
             count = min(chunk.room, len(block) - done)
-            chunk.add(block[done : done + count], said[done : done + count] if said else None)
+            chunk.add(block[done : done + count], records[done : done + count] if records else None)
             done += count
             self._ledger.take(count, count * self.config.frame_nbytes)
             if not chunk.room:

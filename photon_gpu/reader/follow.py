@@ -41,18 +41,20 @@ class FollowedMovie(Movie):
 
     def refresh(self) -> int:
         """Look again; returns the count of frames there are."""
-        found = read_description(self.storage)
-        if (found.encoding, found.chunks) != (self.encoding, self.chunks) or found.shape[0] < len(self):
+        description = read_description(self.storage)
+        if (description.encoding, description.chunks) != (self.encoding, self.chunks) or description.shape[
+            0
+        ] < len(self):
             raise CorruptDataError(
-                f"{self.url}: was {self.shape} in chunks of {self.chunks}, is {found.shape} in "
-                f"{found.chunks}: "
+                f"{self.url}: was {self.shape} in chunks of {self.chunks}, is {description.shape} in "
+                f"{description.chunks}: "
                 "another movie took its place; open it anew"
             )
-        self.attrs = dict(found.attributes)
-        if found.shape[0] > len(self):
+        self.attrs = dict(description.attributes)
+        if description.shape[0] > len(self):
             with self._lock:
                 self._manifest = None
-            self._take(found)
+            self._take(description)
         return len(self)
 
     def wait(self, frames: int, *, timeout: float | None = None, interval: float = 0.2) -> bool:

@@ -34,14 +34,14 @@ class FrameTimes:
 
     def timestamps(self) -> NDArray | None:
         """Time of every frame: int64 where all are integers, else float64 with NaN for none."""
-        found: list[Any] = []
+        times: list[Any] = []
         for chunk in range(self.folder.chunk_count):
-            found += self._read(chunk)[0]
-        if all(t is None for t in found):
+            times += self._read(chunk)[0]
+        if all(t is None for t in times):
             return None
-        if all(isinstance(t, int) and abs(t) < 1 << 63 for t in found):
-            return np.array(found, np.int64)
-        return np.array([math.nan if t is None else t for t in found], np.float64)
+        if all(isinstance(t, int) and abs(t) < 1 << 63 for t in times):
+            return np.array(times, np.int64)
+        return np.array([math.nan if t is None else t for t in times], np.float64)
 
     def metadata(self, frame: int) -> dict[str, Any] | None:
         """Metadata of one frame, None where it has none."""
@@ -54,8 +54,8 @@ class FrameTimes:
                 f"{frames - 1} is needed"
             ) from error
         chunk, inside = divmod(number, self.folder.chunks[0])
-        found: dict[str, Any] | None = self._read(chunk)[1][inside]
-        return found
+        record: dict[str, Any] | None = self._read(chunk)[1][inside]
+        return record
 
     def _read(self, chunk: int) -> tuple[list[Any], list[Any]]:
         storage, frames = self.folder.storage, self.folder.frames_of(chunk)

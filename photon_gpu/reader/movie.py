@@ -222,7 +222,7 @@ class Movie:
         frames = selection.frames
         beside = len(frames) >= self.chunks[0] * self._workers and self._chunks_at_once() >= self._workers
 
-        def place(share: Share, data: bytes) -> None:
+        def copy_share(share: Share, data: bytes) -> None:
             low, high = share.span
             if selection.whole and share.straight:
                 to = out.reshape(len(frames), *self.shape[1:])[share.where[0] : share.where[0] + high - low]
@@ -230,7 +230,7 @@ class Movie:
             else:
                 selection.put(out, share, self._decoded(share, data, what=what, rows=selection.rows))
 
-        for _ in self._each_chunk(frames, place):
+        for _ in self._each_chunk(frames, copy_share):
             pass
 
     def _read_on_gpu(self, gpu: GpuCoder, selection: Selection, what: str | np.dtype, dtype: np.dtype) -> Any:

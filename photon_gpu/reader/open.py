@@ -68,19 +68,19 @@ def open(
 
 
 def _absent(storage: Storage, name: str) -> str:
-    found = storage.names()
-    if not found and storage.local and Path(storage.root).is_file():
+    names = storage.names()
+    if not names and storage.local and Path(storage.root).is_file():
         return f"{storage.url} is a file; a movie is a folder, made by photon_gpu.encode"
     if beside := left_behind_text(storage):
         beside = f"; {beside}"
-    if not found:
+    if not names:
         return f"{storage.url}: nothing is there{beside}"
-    if "zarr.json" in found:
+    if "zarr.json" in names:
         return f"{storage.url} is a Zarr v3 array; photon movies are Zarr v2 (open it with zarr.open)"
     if name == metadata.ATTRIBUTES:
         return (
             f"{storage.url}: {metadata.ATTRIBUTES} is missing, so this is no photon movie, or a damaged one"
         )
-    if any(part.split(".")[0].isdigit() for part in found):
+    if any(part.split(".")[0].isdigit() for part in names):
         return f"{storage.url} holds chunks but no .zarray: a movie never finished, or being written{beside}"
-    return f"{storage.url} holds {len(found)} files but no .zarray: no movie"
+    return f"{storage.url} holds {len(names)} files but no .zarray: no movie"

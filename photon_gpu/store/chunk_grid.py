@@ -19,8 +19,8 @@ def chunk_number(name: str) -> int | None:
     >>> chunk_number("3.0.0"), chunk_number("03.0.0"), chunk_number("3.1.0"), chunk_number(".zarray")
     (3, None, None, None)
     """
-    found = _CHUNK_NAME.fullmatch(name)
-    return int(found[1]) if found else None
+    match = _CHUNK_NAME.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def chunk_count(frames: int, chunk_frames: int) -> int:

@@ -196,7 +196,7 @@ class Claim:
             )
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._let_go()
         if self._published:
@@ -208,10 +208,10 @@ class Claim:
                 )
             return
         try:
-            kept = remove_own(self.target, ours=True)
+            left = remove_own(self.target, ours=True)
             remove_empty(self._made)
-            if kept and error is not None:
-                error.add_note(f"{some(kept)} in {self.target.url} is no part of a movie and was kept")
+            if left and error is not None:
+                error.add_note(f"{some(left)} in {self.target.url} is no part of a movie and was kept")
         except Exception as problem:
             note = (
                 f"the unfinished files at {self.target.url} could not be removed ({problem}); "

@@ -100,12 +100,12 @@ def missing_folders(storage: Storage) -> list[Path]:
     if not storage.local:
         return []
     root, missing = Path(storage.root), []
-    for place in (root, *root.parents):
-        if place.is_dir():
+    for folder in (root, *root.parents):
+        if folder.is_dir():
             break
-        if place.exists():
-            raise StoreExistsError(f"{place} is a file; a movie is a folder: give another name than {root}")
-        missing.append(place)
+        if folder.exists():
+            raise StoreExistsError(f"{folder} is a file; a movie is a folder: give another name than {root}")
+        missing.append(folder)
     return missing
 
 

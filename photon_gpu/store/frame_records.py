@@ -32,8 +32,8 @@ def file_name(chunk: int) -> str:
 
 def chunk_of(name: str) -> int | None:
     """Return the number of the chunk whose records a file holds, None for any other file name."""
-    found = re.fullmatch(r"\.frames/(\d{1,18})\.json", name)
-    return int(found[1]) if found else None
+    match = re.fullmatch(r"\.frames/(\d{1,18})\.json", name)
+    return int(match[1]) if match else None
 
 
 def check(frames: int, timestamp: Any, metadata: Any) -> list[Record] | None:
@@ -81,11 +81,11 @@ def pack(first: int, records: list[Record]) -> bytes | None:
 def unpack(data: bytes, frames: range, where: str) -> tuple[list[Any], list[Any]]:
     """Return the timestamps and the metadata of a chunk's frames, None for those without."""
     try:
-        found = json.loads(data)
-        version = found["records_version"]
-        times = found["timestamps"] or [None] * found["frames"]
-        dicts = found["metadata"] or [None] * found["frames"]
-        fits = found["first_frame"] == frames.start and len(times) == len(dicts) == len(frames)
+        content = json.loads(data)
+        version = content["records_version"]
+        times = content["timestamps"] or [None] * content["frames"]
+        dicts = content["metadata"] or [None] * content["frames"]
+        fits = content["first_frame"] == frames.start and len(times) == len(dicts) == len(frames)
         fits = fits and all(t is None or isinstance(t, (int, float)) for t in times)
         fits = fits and all(m is None or isinstance(m, dict) for m in dicts)
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -87,12 +87,12 @@ def read(data: bytes, url: str) -> Manifest:
     if tail and f"{crc32(data[: tail.start()]):08x}".encode() != tail[1]:
         raise CorruptDataError(failed)
     try:
-        found = json.loads(data)
-        version = found["manifest_version"]
-        if tail is None and ("copies" in found or "crc" in found):
+        content = json.loads(data)
+        version = content["manifest_version"]
+        if tail is None and ("copies" in content or "crc" in content):
             raise CorruptDataError(failed)
         if version == VERSION:
-            files, copies, frames = found["files"], found.get("copies", {}), found.get("frames", {})
+            files, copies, frames = content["files"], content.get("copies", {}), content.get("frames", {})
             if _entries(files) and all(
                 isinstance(text, str) for text in [*copies.values(), *frames.values()]
             ):
@@ -125,10 +125,10 @@ def check(name: str, data: bytes, files: dict[str, list[Any]], url: str) -> None
     known = files.get(name)
     if known is None:
         raise CorruptDataError(f"{url}: {name} is not in the manifest")
-    found = entry(data)
-    if found != known:
+    actual = entry(data)
+    if actual != known:
         raise CorruptDataError(
-            f"{url}: {name} was altered: {found[0]} bytes with CRC {found[1]}, "
+            f"{url}: {name} was altered: {actual[0]} bytes with CRC {actual[1]}, "
             f"written as {known[0]} with {known[1]}"
         )
 

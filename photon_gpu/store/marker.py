@@ -21,10 +21,10 @@ HELD: set[str] = set()
 def read_marker(storage: Storage) -> dict[str, Any]:
     """Return the content of a marker; empty if the writer was killed before it wrote any."""
     try:
-        found = json.loads(storage.read(MARKER))
+        content = json.loads(storage.read(MARKER))
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def alive(marker: dict[str, Any]) -> bool:

@@ -148,8 +148,8 @@ def as_read(extra: Any) -> dict[str, Any]:
     try:
         data = _dump(extra)
         if len(data) <= _LARGEST_EXTRA:
-            found: dict[str, Any] = json.loads(data, object_pairs_hook=_once)
-            return found
+            content: dict[str, Any] = json.loads(data, object_pairs_hook=_once)
+            return content
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(
             f"attributes: {error}; only what JSON holds can be kept in .zattrs"
@@ -160,11 +160,11 @@ def as_read(extra: Any) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"two keys become {next(n for n in names if names.count(n) > 1)!r}")
-    return found
+    return result
 
 
 def texts(
@@ -221,12 +221,12 @@ def _load(data: bytes, url: str, name: str) -> dict[str, Any]:
     if len(data) > _LARGEST_JSON:
         raise CorruptDataError(f"{url}: {name} has {len(data):,} bytes; that is no metadata")
     try:
-        found = json.loads(data)
+        content = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise CorruptDataError(f"{url}: {name} is not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise CorruptDataError(f"{url}: {name} holds {type(found).__name__}, not an object")
-    return found
+    if not isinstance(content, dict):
+        raise CorruptDataError(f"{url}: {name} holds {type(content).__name__}, not an object")
+    return content
 
 
 def _sizes(meta: dict[str, Any], key: str, url: str) -> tuple[int, ...]:

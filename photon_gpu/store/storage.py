@@ -237,11 +237,11 @@ class Storage:
         else:
             self.fs.invalidate_cache(self.root)
             try:
-                found = self.fs.find(self.root)
+                entries = self.fs.find(self.root)
             except FileNotFoundError:
                 return []
             prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
-            names = sorted(path[len(prefix) :] for path in found if path.startswith(prefix))
+            names = sorted(path[len(prefix) :] for path in entries if path.startswith(prefix))
         return [name for name in names if not durable.is_partial(name.split("/")[-1])]
 
     def delete_partial(self) -> None:
@@ -256,11 +256,11 @@ class Storage:
         """Return the size of each file below the root by name, from one listing; never from a cache."""
         self.fs.invalidate_cache(self.root)
         try:
-            found = self.fs.find(self.root, detail=True)
+            entries = self.fs.find(self.root, detail=True)
         except FileNotFoundError:
             return {}
         prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
-        listed = {path: file["size"] for path, file in found.items() if path.startswith(prefix)}
+        listed = {path: file["size"] for path, file in entries.items() if path.startswith(prefix)}
         # The listing of an HTTP server tells no sizes.
         return {
             path[len(prefix) :]: self.fs.size(path) or 0 if size is None else size

@@ -164,18 +164,20 @@ def left_behind(storage: Storage) -> list[Storage]:
 
 def left_behind_text(storage: Storage) -> str:
     """Return a sentence that names what :func:`left_behind` finds and the remedy; empty if nothing."""
-    found = left_behind(storage)
-    if not found:
+    folders = left_behind(storage)
+    if not folders:
         return ""
-    whole = [place.root.split("/")[-1] for place in found if is_whole(place)]
+    whole = [folder.root.split("/")[-1] for folder in folders if is_whole(folder)]
     if storage.names():
         return (
-            f"interrupted overwrites left {some([place.root.split('/')[-1] for place in found])} beside it: "
-            "delete them once nobody writes there"
+            f"interrupted overwrites left {some([folder.root.split('/')[-1] for folder in folders])} "
+            "beside it: delete them once nobody writes there"
         )
     if whole:
         return f"an interrupted overwrite left {some(whole)}; photon_gpu.recover puts it back"
-    return f"an interrupted overwrite left {some([p.root.split('/')[-1] for p in found])}, which is not whole"
+    return (
+        f"an interrupted overwrite left {some([p.root.split('/')[-1] for p in folders])}, which is not whole"
+    )
 
 
 def is_whole(storage: Storage) -> bool:
@@ -209,15 +211,15 @@ def put_back(storage: Storage) -> str | None:
             raise StoreExistsError(
                 f"{storage.url} is being replaced by process {marker['pid']}, which still runs"
             )
-        new = next((place for place in left_behind(storage) if place.root.endswith("/" + successor)), None)
+        new = next((folder for folder in left_behind(storage) if folder.root.endswith("/" + successor)), None)
         if new is not None and is_whole(new):
             _finish_copy(storage, new)
             return successor
         return None
     if names:
         return None
-    whole = [place for place in left_behind(storage) if is_whole(place)]
-    newest = [place for place in whole if f".{NEW}-" in place.root] or whole
+    whole = [folder for folder in left_behind(storage) if is_whole(folder)]
+    newest = [folder for folder in whole if f".{NEW}-" in folder.root] or whole
     if not newest:
         return None
     if len(newest) > 1:
@@ -250,8 +252,8 @@ def _refuse_written(storage: Storage) -> None:
 
 def _identity(storage: Storage) -> object:
     if storage.local:
-        found = Path(storage.root).stat()
-        return found.st_dev, found.st_ino
+        status = Path(storage.root).stat()
+        return status.st_dev, status.st_ino
     content = []
     for name in (MARKER, ARRAY, manifest.NAME):
         with suppress(FileNotFoundError):
@@ -288,14 +290,14 @@ def _finish_copy(storage: Storage, new: Storage) -> None:
         storage.write(name, new.read(name))
     storage.delete(MARKER)
     remove_own(new)
-    kept = [name for name in names if name not in own and name != MARKER and name not in coming]
-    if kept:
-        _warn_kept(storage.url, kept)
+    foreign = [name for name in names if name not in own and name != MARKER and name not in coming]
+    if foreign:
+        _warn_kept(storage.url, foreign)
 
 
 def _remove_replaced(old: Storage, url: str) -> None:
     try:
-        kept = remove_own(old)
+        foreign = remove_own(old)
     except OSError as error:
         warnings.warn(
             f"the new movie is at {url}; the one it replaced could not be removed ({error}): delete "
@@ -304,13 +306,13 @@ def _remove_replaced(old: Storage, url: str) -> None:
             stacklevel=2,
         )
         return
-    if kept:
-        _warn_kept(old.url, kept)
+    if foreign:
+        _warn_kept(old.url, foreign)
 
 
-def _warn_kept(url: str, kept: list[str]) -> None:
+def _warn_kept(url: str, foreign: list[str]) -> None:
     warnings.warn(
-        f"{some(kept)} came into the folder while the movie there was being replaced, and no movie lists "
+        f"{some(foreign)} came into the folder while the movie there was being replaced, and no movie lists "
         f"them: they were kept in {url}",
         PhotonWarning,
         stacklevel=2,

@@ -253,13 +253,13 @@ def from_source(
         if count < 1:
             raise InvalidInputError(f"frames={frames}: at least 1 is needed")
         start = (movie.shape[0] - count) // 2
-        place = Storage.at(f"memory://cost-{uuid.uuid4().hex}.zarr")
+        scratch = Storage.at(f"memory://cost-{uuid.uuid4().hex}.zarr")
         try:
             # Nothing of it is kept, so nothing of it is checked.
             settings = EncodeSettings.from_dict({"check": False, **(encode_options or {})})
-            report = encode_with(settings, movie.read(start, start + count), place)
+            report = encode_with(settings, movie.read(start, start + count), scratch)
         finally:
-            place.delete_folder()
+            scratch.delete_folder()
         told = f"frames {start} to {start + count - 1} of {movie.name}"
         size = {"raw_bytes": movie.nbytes, "stored_bytes": movie.nbytes / report.ratio, "measured": told}
     return Cost(**{**size, **options})

@@ -207,14 +207,14 @@ class Expected:
             progress(len(block))
         return worst, (total / self.raw.size) ** 0.5
 
-    def _refuse(self, movie: Movie, start: int, wrong: NDArray, what: str, found: NDArray) -> None:
+    def _refuse(self, movie: Movie, start: int, wrong: NDArray, what: str, decoded: NDArray) -> None:
         if not wrong.any():
             return
         t, y, x = (int(i) for i in np.argwhere(wrong)[0])
         raise CorruptDataError(
             f"demo: {movie.url}: {int(wrong.sum())} {what} in frames {start} to {start + len(wrong) - 1}; "
             f"the first at frame {start + t}, pixel ({y}, {x}): raw {self.raw[start + t, y, x]}, "
-            f"found {found[t, y, x]}. This is a fault of photon_gpu or of the disk: please report it"
+            f"found {decoded[t, y, x]}. This is a fault of photon_gpu or of the disk: please report it"
         )
 
 
@@ -262,7 +262,7 @@ def demo(
     True
     """
     begin = time.perf_counter()
-    place = _own(Path(folder))
+    target = _own(Path(folder))
     source = simulate(simulation or Simulation())
     count = _Count(progress_call(progress), len(source) * (1 + 2 * len(_VARIANTS)))
     raw = _frames(source, count)
@@ -271,15 +271,15 @@ def demo(
     rows: list[DemoRow] = []
     compile_seconds = 0.0
     for layout, preset in _VARIANTS:
-        row, compiling = _store(expected, place, layout, preset, count)
+        row, compiling = _store(expected, target, layout, preset, count)
         rows.append(row)
         compile_seconds += compiling
     smallest = min((row for row in rows if row.layout == "compact"), key=lambda row: row.stored_bytes)
-    picture = place / PICTURE if len(raw) > 1 else None  # the noise of one frame cannot be drawn
+    picture = target / PICTURE if len(raw) > 1 else None  # the noise of one frame cannot be drawn
     if picture is not None:
         _draw(picture, raw, open_movie(smallest.path), noise, smallest.ratio)
     result = DemoReport(
-        folder=str(place),
+        folder=str(target),
         picture=None if picture is None else str(picture),
         simulation=source.simulation,
         noise=noise,
@@ -289,7 +289,7 @@ def demo(
         compile_seconds=compile_seconds,
         seconds=time.perf_counter() - begin,
     )
-    with replacing(place / REPORT) as file:
+    with replacing(target / REPORT) as file:
         file.write((json.dumps(result.to_dict(), indent=2) + "\n").encode())
     return result
 
@@ -297,11 +297,11 @@ def demo(
 def _own(folder: Path) -> Path:
     """The folder, made or found to be ours: marked before anything else is written there."""
     if folder.exists() and not (folder / MARKER).is_file():
-        held = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ["(a file)"]
-        if held:
+        contents = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ["(a file)"]
+        if contents:
             raise StoreExistsError(
-                f"demo: {folder} holds {held[0]}{' and more' if len(held) > 1 else ''}, which no demo wrote; "
-                "name a new folder, or remove this one"
+                f"demo: {folder} holds {contents[0]}{' and more' if len(contents) > 1 else ''}, "
+                "which no demo wrote; name a new folder, or remove this one"
             )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
@@ -324,10 +324,12 @@ def _frames(source: SimulatedMovie, count: _Count) -> NDArray:
     return raw
 
 
-def _store(expected: Expected, place: Path, layout: str, preset: str, count: _Count) -> tuple[DemoRow, float]:
+def _store(
+    expected: Expected, target: Path, layout: str, preset: str, count: _Count
+) -> tuple[DemoRow, float]:
     """Write, read and check one layout; and the seconds of compiling that came before it."""
     raw = expected.raw
-    path = place / (f"compact-{preset}.zarr" if layout == "compact" else f"{layout}.zarr")
+    path = target / (f"compact-{preset}.zarr" if layout == "compact" else f"{layout}.zarr")
     storage = Storage.at(path)
     settings = EncodeSettings(
         noise=expected.noise,

@@ -282,7 +282,7 @@ def encode_with(
             why=accepted.backend.why,
             workers=threads,
             notes=tuple(note for note in notes if note),
-            checked=checker.said(lines) if checker else "",
+            checked=checker.summary(lines) if checker else "",
             checks=tuple(line.to_dict() for line in lines),
         )
     finally:

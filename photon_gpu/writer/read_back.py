@@ -162,7 +162,7 @@ class Checker:
         refuse_inexact(self._target.url, lines)
         return lines
 
-    def said(self, lines: tuple[ReportLine, ...]) -> str:
+    def summary(self, lines: tuple[ReportLine, ...]) -> str:
         """One sentence for the report."""
         if not self._reads_back:
             return sentence("what was encoded, not what was stored", lines)

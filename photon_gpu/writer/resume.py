@@ -68,7 +68,9 @@ def frames_crc(values: Any) -> str:
     return f"{crc32(np.ascontiguousarray(values).data):08x}"
 
 
-def stored_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any], source: Source) -> Stored:
+def stored_chunks(
+    storage: Storage, saved_plan: dict[str, Any], plan: dict[str, Any], source: Source
+) -> Stored:
     """Find the chunks that are whole and hold the frames that the source has now.
 
     A chunk counts if its file is as the manifest says, and the source's frames have the CRC that they had
@@ -79,7 +81,7 @@ def stored_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any],
     StoreExistsError
         Another movie, or the same with other settings, was being written there.
     """
-    changed = sorted(key for key in {*noted, *plan} - {_SOURCE} if noted.get(key) != plan.get(key))
+    changed = sorted(key for key in {*saved_plan, *plan} - {_SOURCE} if saved_plan.get(key) != plan.get(key))
     if changed:
         raise StoreExistsError(
             f"{storage.url}: what was begun there is another movie, or was given other settings "
@@ -100,29 +102,31 @@ def stored_chunks(storage: Storage, noted: dict[str, Any], plan: dict[str, Any],
 
     with Pool("photon-resume", _READERS) as readers:
         agreeing = [name for name, agrees in zip(asked, readers.map(whole, asked), strict=True) if agrees]
-    kept: dict[str, str] = {}
+    unchanged: dict[str, str] = {}
     for name in agreeing:
         frames = grid.frames_of(names[name])
         crc = frames_crc(source.read(frames.start, frames.stop))
         if crc == index.frames[name]:
-            kept[name] = crc
-    if len(kept) < len(agreeing):
-        _warn_changed(source, noted, plan, len(agreeing) - len(kept), len(agreeing))
-    return Stored({name: index.files[name] for name in kept}, kept, present)
+            unchanged[name] = crc
+    if len(unchanged) < len(agreeing):
+        _warn_changed(source, saved_plan, plan, len(agreeing) - len(unchanged), len(agreeing))
+    return Stored({name: index.files[name] for name in unchanged}, unchanged, present)
 
 
 def _file_of(source: Source) -> dict[str, int] | None:
     """Size and last change of a movie's source file; None if it is no local file."""
     path = Path(source.name.rpartition("::")[0] or source.name)
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    return {"size": found.st_size, "modified_ns": found.st_mtime_ns}
+    return {"size": status.st_size, "modified_ns": status.st_mtime_ns}
 
 
-def _warn_changed(source: Source, noted: dict[str, Any], plan: dict[str, Any], changed: int, of: int) -> None:
-    before, now = noted.get(_SOURCE), plan.get(_SOURCE)
+def _warn_changed(
+    source: Source, saved_plan: dict[str, Any], plan: dict[str, Any], changed: int, of: int
+) -> None:
+    before, now = saved_plan.get(_SOURCE), plan.get(_SOURCE)
     how = ""
     if isinstance(before, dict) and isinstance(now, dict) and before != now:
         how = f" (its size was {before.get('size')} bytes and is {now.get('size')}; it was written to since)"

@@ -88,8 +88,8 @@ class Deletable:
 
     def __init__(self, source: Source) -> None:
         path = Path(source.name)
-        kind = path.suffix.lower()
-        if not path.is_file() or kind not in (".npy", *_TIFF):
+        suffix = path.suffix.lower()
+        if not path.is_file() or suffix not in (".npy", *_TIFF):
             raise InvalidInputError(
                 f"{source.name}: only a .npy or TIFF file is deleted after encoding; others may hold "
                 f"more than "
@@ -101,7 +101,7 @@ class Deletable:
             )
         _refuse_links(path)
         self.path, self._dtype = path, source.dtype
-        self._account = account_npy(path) if kind == ".npy" else account_tiff(path)
+        self._account = account_npy(path) if suffix == ".npy" else account_tiff(path)
         _refuse_losses(path, self._account, math.prod(source.shape))
         self._was = self._state()
         self._seen: Counter[int] = Counter()
@@ -113,9 +113,9 @@ class Deletable:
         def checked(name: str, start: int, data: bytes, values: NDArray) -> None:
             check(name, start, data, values)
             pages = np.ascontiguousarray(values).reshape(-1, self._account.page_pixels)
-            found = Counter(crc32(page) for page in pages)
+            counts = Counter(crc32(page) for page in pages)
             with self._lock:
-                self._seen.update(found)
+                self._seen.update(counts)
 
         return checked
 
@@ -123,9 +123,9 @@ class Deletable:
         """Delete the source once the finished movie has passed verification and covers all its pages."""
         from photon_gpu.check.integrity.verify import verify
 
-        found = verify(storage)
-        if not found.ok:
-            raise CorruptDataError(f"{self.path} was kept: {found.problems[0]}")
+        verification = verify(storage)
+        if not verification.ok:
+            raise CorruptDataError(f"{self.path} was kept: {verification.problems[0]}")
         self._compare_pages()
         if self._state() != self._was:
             raise CorruptDataError(f"{self.path} was kept: it changed while it was being encoded")
@@ -170,8 +170,8 @@ class Deletable:
                 yield np.moveaxis(frame, -1, 1)
 
     def _state(self) -> tuple[int, ...]:
-        found = self.path.lstat()
-        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_nlink
+        status = self.path.lstat()
+        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_nlink
 
 
 def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[ReportLine, ...]) -> str:
@@ -200,10 +200,10 @@ def account_npy(path: Path) -> Account:
         read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, _, dtype = read(file)
         rest = path.stat().st_size - file.tell() - math.prod(shape) * dtype.itemsize
-    found = Account(pixels=math.prod(shape), page_pixels=math.prod(shape[1:]))
+    account = Account(pixels=math.prod(shape), page_pixels=math.prod(shape[1:]))
     if rest:
-        found.lost["data behind the array"] = rest
-    return found
+        account.lost["data behind the array"] = rest
+    return account
 
 
 def account_tiff(path: Path, keeps: Keeps = lambda code: False) -> Account:
@@ -215,38 +215,38 @@ def account_tiff(path: Path, keeps: Keeps = lambda code: False) -> Account:
     keeps : callable
         What of its tags the store has: nothing, until it keeps source metadata.
     """
-    found = Account()
+    account = Account()
     with RawFile(path) as file:
         tiff = TiffBytes(file)
-        pages = [_page(tiff, directory, found, keeps) for directory in tiff.directories()]
+        pages = [_page(tiff, directory, account, keeps) for directory in tiff.directories()]
         gaps = tiff.unclaimed()
-        found.page_pixels = pages[0].pixels if pages else 0
+        account.page_pixels = pages[0].pixels if pages else 0
         only = pages[0] if len(pages) == 1 else None
         for start, stop in gaps:
             hidden = hidden_pages(only, gaps) if only is not None and start == only.end else 0
             if hidden and only is not None and only.page_nbytes is not None:
-                found.hidden = (start, hidden)
-                found.pixels += hidden * only.pixels
+                account.hidden = (start, hidden)
+                account.pixels += hidden * only.pixels
                 start += hidden * only.page_nbytes
-            _gap(file, start, stop, pages, found)
-    return found
+            _gap(file, start, stop, pages, account)
+    return account
 
 
-def _page(tiff: TiffBytes, directory: Directory, found: Account, keeps: Keeps) -> Directory:
+def _page(tiff: TiffBytes, directory: Directory, account: Account, keeps: Keeps) -> Directory:
     import tifffile
 
-    found.pixels += directory.pixels
+    account.pixels += directory.pixels
     for code, tag in directory.tags.items():
         if code in _FORM or _says_nothing(tiff, tag) or keeps(code):
             if directory.number == 0 and tag.start is not None:
-                found.known.add(tiff.value(tag))
+                account.known.add(tiff.value(tag))
             continue
         name = (
             _description(tiff.value(tag))
             if code == _DESCRIPTION
             else tifffile.TIFF.TAGS.get(code, f"tag {code}")
         )
-        found.lost[name] += tag.nbytes
+        account.lost[name] += tag.nbytes
     # Tens of thousands of pages share one form; their tags need not be kept.
     return Directory(directory.number, {}, directory.pixels, directory.page_nbytes, directory.end)
 
@@ -271,10 +271,10 @@ def _only_a_shape(value: bytes) -> bool:
     """Whether it is the description tifffile writes, and says no more than the shape, which the store has."""
     text = value.rstrip(b"\0 ")
     try:
-        found = json.loads(text) if text else {}
+        description = json.loads(text) if text else {}
     except ValueError:
         return False
-    return isinstance(found, dict) and found.keys() <= {"shape", "truncated"}
+    return isinstance(description, dict) and description.keys() <= {"shape", "truncated"}
 
 
 def _description(value: bytes) -> str:
@@ -287,20 +287,20 @@ def _description(value: bytes) -> str:
     return "ImageDescription"
 
 
-def _gap(file: RawFile, start: int, stop: int, pages: list[Directory], found: Account) -> None:
+def _gap(file: RawFile, start: int, stop: int, pages: list[Directory], account: Account) -> None:
     """Bytes that nothing points to: alignment, or something that would be lost."""
     page_nbytes = pages[0].page_nbytes if pages else None
     if stop - start < min(_PADDING, page_nbytes or _PADDING):
         data = bytes(file.read(start, stop - start))
-        for value in found.known:
+        for value in account.known:
             data = data.replace(value, b"")
         if not any(data):
             return
     magic = _SCANIMAGE.to_bytes(4, "little")
     if start in (8, 16) and bytes(file.read(start, min(4, stop - start))) == magic:
-        found.lost["ScanImage header"] += stop - start
+        account.lost["ScanImage header"] += stop - start
     else:
-        found.lost[f"data from byte {start:,} on that no directory points to"] += stop - start
+        account.lost[f"data from byte {start:,} on that no directory points to"] += stop - start
 
 
 def _refuse_links(path: Path) -> None:
@@ -318,21 +318,21 @@ def _refuse_links(path: Path) -> None:
         )
 
 
-def _refuse_losses(path: Path, found: Account, stored: int) -> None:
-    if found.lost:
-        listed = [f"{name} ({nbytes:,} bytes)" for name, nbytes in found.lost.most_common(_NAMED)]
-        more = f" and {len(found.lost) - _NAMED} more" if len(found.lost) > _NAMED else ""
+def _refuse_losses(path: Path, account: Account, stored: int) -> None:
+    if account.lost:
+        listed = [f"{name} ({nbytes:,} bytes)" for name, nbytes in account.lost.most_common(_NAMED)]
+        more = f" and {len(account.lost) - _NAMED} more" if len(account.lost) > _NAMED else ""
         raise InvalidInputError(
             f"{path} is not deleted: the store does not keep its {', '.join(listed)}{more}. Leave out "
             f"delete_source, "
             "and delete it by hand if none of this is needed"
         )
-    if found.pixels == stored:
+    if account.pixels == stored:
         return
-    images, movie = found.pixels / max(found.page_pixels, 1), stored / max(found.page_pixels, 1)
+    images, movie = account.pixels / max(account.page_pixels, 1), stored / max(account.page_pixels, 1)
     what = (
         f"it holds {images:g} pages and more than this movie, which has {movie:g}"
-        if found.pixels > stored
+        if account.pixels > stored
         else f"it holds {images:g} of the movie's {movie:g} pages, and is one file of several"
     )
     raise InvalidInputError(f"{path} is not deleted: {what}. Leave out delete_source, and delete by hand")

@@ -21,7 +21,7 @@ def test_a_still_movie_gives_its_line(movie):
     line = fit(problem(movie))
     assert line.covariance[0, 0] ** 0.5 < 0.02 * 8
     assert max(z(line, 8.0, 36 + 1 / 12 - 800)) < 3.5
-    assert line.kept.mean() > 0.95
+    assert line.used.mean() > 0.95
 
 
 def test_read_noise_does_not_dilute_the_slope():
@@ -110,7 +110,7 @@ def test_jitter_of_structure_as_fine_as_a_pixel_goes_with_the_contrast():
     p = problem(detect(light.clip(0)))
     line = fit(p)
     weight = p.weight(line.gain, line.intercept, line.jitter)
-    without, _ = p.solve(p.value, weight, line.kept)
+    without, _ = p.solve(p.value, weight, line.used)
     assert line.jitter > 0.01
     assert abs(line.gain / 8 - 1) < 0.5 * abs(without[0] / 8 - 1)
     assert z(line, 8.0, 0)[0] < 3

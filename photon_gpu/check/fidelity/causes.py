@@ -17,7 +17,7 @@ def likely_cause(sample: Sample, bias: NDArray, groups: NDArray) -> str:
     raw = sample.flat("raw")
     every = max(1, raw.size // _LOOKED_AT)
     raw, places, sigma = raw[::every], groups[::every], sample.flat("sigma")[::every]
-    found = bias[places]
+    measured = bias[places]
     coarse = f"a step of {sample.step:g} sigma is too coarse for this light" if sample.step > 1 else ""
     left: dict[str, float] = {}
     for name, decoded in faults(sample, raw):
@@ -25,11 +25,11 @@ def likely_cause(sample: Sample, bias: NDArray, groups: NDArray) -> str:
         means = np.bincount(places, shifted, minlength=bias.size) / np.maximum(
             np.bincount(places, minlength=bias.size), 1
         )
-        left[name] = float(((found - means[places]) ** 2).mean())
+        left[name] = float(((measured - means[places]) ** 2).mean())
     if not left:
         return ""
     # A fault is named where it explains most of the bias, and a sound decoder does not.
-    cause, enough = min(left, key=lambda name: left[name]), 0.3 * float((found**2).mean())
+    cause, enough = min(left, key=lambda name: left[name]), 0.3 * float((measured**2).mean())
     return cause if left[cause] <= enough < left[_SOUND] else coarse
 
 

@@ -91,7 +91,7 @@ class FidelityFacts(Protocol):
 
 
 def draw(
-    sample: Sample, levels: LightLevels, photons: NDArray, noise: NDArray, found: Traces | None
+    sample: Sample, levels: LightLevels, photons: NDArray, noise: NDArray, traces: Traces | None
 ) -> Pictures:
     """Everything a report shows of a sample."""
     block = sample.run
@@ -114,8 +114,8 @@ def draw(
     }
     traces_raw = traces_decoded = np.empty((0, 0))
     spread = np.empty(0)
-    if found is not None:
-        one, two, again = relative(found.raw), relative(found.decoded), relative(found.redrawn)
+    if traces is not None:
+        one, two, again = relative(traces.raw), relative(traces.decoded), relative(traces.redrawn)
         lively = np.argsort(-(np.percentile(one, 99, axis=0)))[:4]
         traces_raw, traces_decoded = one[:, lively], two[:, lively]
         spread = again.std(0).mean(0)[lively]

@@ -237,8 +237,8 @@ def svg(name: str, fidelity: FidelityFacts) -> str:
         draw(figure.subplots(), fidelity.pictures, fidelity)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
-    found = text.getvalue()
-    return _own_ids(found[found.index("<svg") :].strip(), name)
+    markup = text.getvalue()
+    return _own_ids(markup[markup.index("<svg") :].strip(), name)
 
 
 def _own_ids(body: str, name: str) -> str:
@@ -302,11 +302,11 @@ def _table(figure: Any, fidelity: FidelityFacts) -> None:
             bbox=small,
         )
         ax.text(0.065, row, line.title, color=INK, va="center", fontsize=10)
-        found = f"{line.found} [{line.cause}]" if line.cause else line.found
+        text = f"{line.found} [{line.cause}]" if line.cause else line.found
         ax.text(
             0.44,
             row,
-            textwrap.shorten(found, 135, placeholder=" ..."),
+            textwrap.shorten(text, 135, placeholder=" ..."),
             color="#555555",
             va="center",
             fontsize=9,
@@ -376,8 +376,8 @@ def _light_axis(ax: Axes, photons: NDArray) -> None:
     ax.set_xlim(low / pad, high * pad if high * pad > low / pad else low + 1)
 
 
-def _legend(ax: Axes, place: Any, columns: int = 1) -> None:
-    ax.legend(loc=place, fontsize=8, ncols=columns, framealpha=0.85, edgecolor="none")
+def _legend(ax: Axes, location: Any, columns: int = 1) -> None:
+    ax.legend(loc=location, fontsize=8, ncols=columns, framealpha=0.85, edgecolor="none")
 
 
 def _nothing(ax: Axes, why: str) -> None:

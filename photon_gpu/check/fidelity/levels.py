@@ -161,11 +161,11 @@ def _bias(sample: Sample, levels: LightLevels, groups: NDArray) -> ReportLine:
 def _labels(sample: Sample, levels: LightLevels) -> ReportLine:
     beyond = 100 * np.maximum(np.abs(levels.label_bias) - _ERRORS * levels.label_error, 0)
     at = int(np.abs(levels.label_bias).argmax())
-    found = f"{100 * levels.label_bias[at]:+.2f} % at {levels.photons[at]:.3g} photons"
+    text = f"{100 * levels.label_bias[at]:+.2f} % at {levels.photons[at]:.3g} photons"
     cause = "few resolved photons per pixel: labels are coarse there; use movie.counts"
     if sample.step > 1:
         cause = f"a step of {sample.step:g} sigma"
-    return measured("labels", float(beyond.max()), found, cause)
+    return measured("labels", float(beyond.max()), text, cause)
 
 
 def _variances(sample: Sample, levels: LightLevels) -> list[ReportLine]:
@@ -225,10 +225,8 @@ def _slope(levels: LightLevels, good: NDArray) -> ReportLine:
     before, after, theory = slopes
     off = max(after / theory - 1, 0) - max(1 - after / before, 0)
     times = f"{after / before:.4f} times, theory {theory / before:.4f}"
-    found = f"{before:.4g} before, {after:.4g} after ({times}) ADU/photon"
-    return measured(
-        "slope", 100 * abs(off), found, "the gain of the decoded movie is not that of the raw one"
-    )
+    text = f"{before:.4g} before, {after:.4g} after ({times}) ADU/photon"
+    return measured("slope", 100 * abs(off), text, "the gain of the decoded movie is not that of the raw one")
 
 
 def noise_line(sample: Sample) -> tuple[ReportLine, NDArray, NDArray]:
@@ -246,12 +244,12 @@ def noise_line(sample: Sample) -> tuple[ReportLine, NDArray, NDArray]:
     timed = int(np.isfinite(over_time).sum()) >= 50
     for number in range(edges.size + 1):
         here = places == number
-        kept = [values[here & np.isfinite(values)] for values in (over_time, over_rows)]
-        if timed and kept[0].size < 50:
+        samples = [values[here & np.isfinite(values)] for values in (over_time, over_rows)]
+        if timed and samples[0].size < 50:
             continue  # rows alone cannot tell noise from structure
-        if not any(values.any() for values in kept):
+        if not any(values.any() for values in samples):
             continue  # nothing ever changes here: there is no noise to measure
-        both = [_noise_of(values) for values in kept if values.size >= 50]
+        both = [_noise_of(values) for values in samples if values.size >= 50]
         if both:
             middle = float(noise.photons(float(light[here].mean())))
             expected = float(expected_variance(noise, np.array([middle]))[0])
@@ -294,9 +292,9 @@ def _noise_of(windows: NDArray) -> float:
     """
     degrees = _WINDOW / (1 + 2 * (4 / 9 + 1 / 36))
     spread = 2 / (9 * degrees)
-    found = np.quantile(windows, [share for share, _ in _QUANTILES])
+    quantiles = np.quantile(windows, [share for share, _ in _QUANTILES])
     ideal = [(1 - spread + normal * math.sqrt(spread)) ** 3 for _, normal in _QUANTILES]
-    return float((found / ideal).min())
+    return float((quantiles / ideal).min())
 
 
 def _stabilized_noise(block: Block) -> tuple[NDArray, NDArray, NDArray]:

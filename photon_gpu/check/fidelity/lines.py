@@ -248,12 +248,12 @@ class ReportLine:
         return f"{self.status:<4}  {self.title}: {self.found}{cause}"
 
 
-def measured(name: str, value: float, found: str, cause: str = "") -> ReportLine:
+def measured(name: str, value: float, text: str, cause: str = "") -> ReportLine:
     """A line graded by its limit."""
     value = float(value)
     status = LIMITS[name].grade(value)
     return ReportLine(
-        name=name, status=status, value=value, found=found, cause="" if status == PASS else cause
+        name=name, status=status, value=value, found=text, cause="" if status == PASS else cause
     )
 
 
@@ -264,5 +264,5 @@ def skipped(name: str, why: str) -> ReportLine:
 
 def verdict(lines: tuple[ReportLine, ...]) -> str:
     """The worst status of all lines."""
-    found = {line.status for line in lines}
-    return FAIL if FAIL in found else WARN if WARN in found else PASS
+    statuses = {line.status for line in lines}
+    return FAIL if FAIL in statuses else WARN if WARN in statuses else PASS

@@ -88,8 +88,8 @@ class PixelComparison:
         self.worst_adu = max(self.worst_adu, float(np.abs(difference(counts, raw)).max()))
         if worst > self.worst_steps:
             self.worst_steps = worst
-            place = np.unravel_index(int(away.argmax()), away.shape)
-            self.where = (int(frames[int(place[0])]), *(int(i) for i in place[1:]))
+            position = np.unravel_index(int(away.argmax()), away.shape)
+            self.where = (int(frames[int(position[0])]), *(int(i) for i in position[1:]))
 
     def lines(self, scope: str) -> list[ReportLine]:
         """Return the four lines; ``scope`` names what was compared, as in "in the sample"."""

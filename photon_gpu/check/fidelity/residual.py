@@ -49,19 +49,19 @@ def _uniform(sample: Sample) -> ReportLine:
     distance = float(np.abs(values - ideal).max())
     beyond = max(distance - 1.63 / math.sqrt(values.size), 0.0)  # 1 % level of Kolmogorov and Smirnov
     spread = float(values.std() * math.sqrt(12))
-    found = f"{100 * distance:.2f} % from uniform; its spread is {spread:.3f} of step/sqrt(12)"
+    text = f"{100 * distance:.2f} % from uniform; its spread is {spread:.3f} of step/sqrt(12)"
     return measured(
-        "uniform", 100 * beyond, found, "noise narrower than the step, or values that were processed before"
+        "uniform", 100 * beyond, text, "noise narrower than the step, or values that were processed before"
     )
 
 
 def _white(sample: Sample) -> ReportLine:
     worst, text = 0.0, []
     for axis, name in enumerate(("time", "rows", "columns")):
-        found = correlation(sample, axis)
-        if found is None:
+        neighbours = correlation(sample, axis)
+        if neighbours is None:
             continue
-        value, pairs = found
+        value, pairs = neighbours
         worst = max(worst, abs(value) - _ERRORS / math.sqrt(pairs))
         text.append(f"{value:+.4f} in {name}")
     if not text:

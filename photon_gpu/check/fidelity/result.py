@@ -75,17 +75,17 @@ class Fidelity:
 
         An error, such as a full disk, leaves an earlier report as it was.
         """
-        place = Path(path)
-        kind = place.suffix.lower()
-        if kind == ".json":
+        target = Path(path)
+        suffix = target.suffix.lower()
+        if suffix == ".json":
             data = (json.dumps(self.to_dict(), indent=2) + "\n").encode()
-        elif kind in (".html", ".htm"):
+        elif suffix in (".html", ".htm"):
             data = page(self).encode()
-        elif kind == ".png":
-            save_figure(overview(self), place, dpi=110, bbox_inches="tight", pad_inches=0.25)
-            return place
+        elif suffix == ".png":
+            save_figure(overview(self), target, dpi=110, bbox_inches="tight", pad_inches=0.25)
+            return target
         else:
-            raise InvalidInputError(f"{place.name}: a report is kept as .html, .png or .json")
-        with replacing(place) as file:
+            raise InvalidInputError(f"{target.name}: a report is kept as .html, .png or .json")
+        with replacing(target) as file:
             file.write(data)
-        return place
+        return target

@@ -340,5 +340,5 @@ class ChunkSample:
                 self._blocks[one.number] = blocks
                 while len(self._blocks) > MOST_CHUNKS:
                     self._every *= 2
-                    kept = {n for n in self._blocks if n % self._every == 0 or n == self._run}
-                    self._blocks = {n: blocks for n, blocks in self._blocks.items() if n in kept}
+                    sampled = {n for n in self._blocks if n % self._every == 0 or n == self._run}
+                    self._blocks = {n: blocks for n, blocks in self._blocks.items() if n in sampled}

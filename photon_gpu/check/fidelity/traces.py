@@ -92,8 +92,8 @@ def _cut(regions: NDArray, block: Block) -> NDArray[np.int32]:
     if labels.shape[1] != columns or labels.shape[0] < block.first_row + rows:
         raise InvalidInputError(f"regions of shape {regions.shape} do not lie on frames of {columns} columns")
     cut = labels[block.first_row : block.first_row + rows]
-    found = np.unique(cut[cut > 0])
-    return np.where(cut > 0, np.searchsorted(found, cut) + 1, 0).astype(np.int32)
+    numbers = np.unique(cut[cut > 0])
+    return np.where(cut > 0, np.searchsorted(numbers, cut) + 1, 0).astype(np.int32)
 
 
 def smooth(values: NDArray, reach: int = 1) -> NDArray:
@@ -112,17 +112,17 @@ def relative(trace: NDArray) -> NDArray:
         return np.asarray(trace / rest - 1)
 
 
-def trace_lines(found: Traces | None) -> list[ReportLine]:
+def trace_lines(traces: Traces | None) -> list[ReportLine]:
     """Percentiles, dF/F, events."""
-    if found is None:
+    if traces is None:
         why = f"fewer than {_LEAST_FRAMES} frames: no traces over time"
         return [skipped(name, why) for name in ("percentiles", "dff", "events")]
-    return [_percentiles(found), _dff(found), _events(found)]
+    return [_percentiles(traces), _dff(traces), _events(traces)]
 
 
-def _percentiles(found: Traces) -> ReportLine:
-    before, after = (np.percentile(values, _PERCENTILES, axis=0) for values in (found.raw, found.decoded))
-    off = 100 * (after - before) / found.sigma
+def _percentiles(traces: Traces) -> ReportLine:
+    before, after = (np.percentile(values, _PERCENTILES, axis=0) for values in (traces.raw, traces.decoded))
+    off = 100 * (after - before) / traces.sigma
     means = off.mean(1)
     at = int(np.abs(means).argmax())
     text = (
@@ -131,11 +131,11 @@ def _percentiles(found: Traces) -> ReportLine:
     return measured("percentiles", abs(means[at]), text, "a bias, or a step too coarse for these regions")
 
 
-def _dff(found: Traces) -> ReportLine:
-    bright = np.percentile(found.raw, 20, axis=0) > 0.5 * found.sigma * 0.2
+def _dff(traces: Traces) -> ReportLine:
+    bright = np.percentile(traces.raw, 20, axis=0) > 0.5 * traces.sigma * 0.2
     if not bright.any():
         return skipped("dff", "no region is bright enough for an F0")
-    raw, decoded, redrawn = (relative(v[..., bright]) for v in (found.raw, found.decoded, found.redrawn))
+    raw, decoded, redrawn = (relative(v[..., bright]) for v in (traces.raw, traces.decoded, traces.redrawn))
     spread = np.sqrt(((redrawn - redrawn.mean(0)) ** 2).mean((0, 1)) * _REDRAWN / (_REDRAWN - 1))
     error = np.sqrt(((decoded - raw) ** 2).mean(0))
     ratio = error / np.maximum(spread, 1e-30)
@@ -148,12 +148,12 @@ def _dff(found: Traces) -> ReportLine:
     )
 
 
-def _events(found: Traces) -> ReportLine:
-    raw, decoded = events(found.raw), events(found.decoded)
+def _events(traces: Traces) -> ReportLine:
+    raw, decoded = events(traces.raw), events(traces.decoded)
     number = sum(len(region) for region in raw)
     if number < 10:
         return skipped("events", f"{number} events in these regions: too few to compare")
-    again = [events(trace) for trace in found.redrawn]
+    again = [events(trace) for trace in traces.redrawn]
     control = float(np.mean([agreement(a, b) for a, b in pairwise(again)]))
     same = agreement(raw, decoded)
     text = f"{100 * same:.1f} % of {number} agree with the raw movie's; redrawn noise: {100 * control:.1f} %"

@@ -145,7 +145,7 @@ def repair(
         after=after,
         restored=tuple(work.restored),
         left=tuple(work.left),
-        kept=work.aside.url if work.kept else None,
+        kept=work.damaged_copies.url if work.kept else None,
     )
 
 
@@ -156,7 +156,7 @@ class _Work:
         self.storage, self.before, self.movie, self.progress = storage, before, movie, progress
         self.restored: list[tuple[str, str]] = []
         self.left: list[tuple[str, str]] = []
-        self.aside = storage.sibling("damaged")
+        self.damaged_copies = storage.sibling("damaged")
         self.kept = False
         self.index: Manifest | None = None
         self.done = 0
@@ -188,9 +188,9 @@ class _Work:
 
     def _account(self, description: Description | None, damaged: set[int], why: str) -> None:
         """Record every problem that was not repaired, and why."""
-        said = {name for name, _ in [*self.restored, *self.left]}
+        listed = {name for name, _ in [*self.restored, *self.left]}
         for number in sorted(damaged):
-            if description is not None and (name := description.chunk_name(number)) not in said:
+            if description is not None and (name := description.chunk_name(number)) not in listed:
                 self.left.append((name, why))
         for problem in self.before.problems:
             if problem.kind in ("extra", "unfinished"):
@@ -199,7 +199,7 @@ class _Work:
                 self.left.append(
                     (problem.name, f"{problem.detail}: nothing is damaged, encode the source again")
                 )
-            elif problem.name not in said and not (problem.frames and damaged):
+            elif problem.name not in listed and not (problem.frames and damaged):
                 self.left.append((problem.name, why))
 
     def _metadata(self, bad: set[str]) -> dict[str, bytes]:
@@ -287,10 +287,10 @@ class _Work:
         if stored == data:
             return None
         try:
-            found = decode_whole(stored, number, description)
+            values = decode_whole(stored, number, description)
         except PhotonError:
             return data
-        return None if _equal(found, decode_whole(data, number, description)) else data
+        return None if _equal(values, decode_whole(data, number, description)) else data
 
     def _manifest(
         self, bad: set[str], new: dict[str, list[Any]], damaged: set[int], description: Description
@@ -333,15 +333,15 @@ class _Work:
         return entries
 
     def _index(self, files: dict[str, list[Any]], how: str) -> None:
-        kept = {name: self.storage.read(name) for name in (ATTRIBUTES, ARRAY)}
-        chunks = {name: entry for name, entry in files.items() if name not in kept}
-        self._write(manifest.NAME, manifest.pack(chunks, kept), how, keep=True)
+        copies = {name: self.storage.read(name) for name in (ATTRIBUTES, ARRAY)}
+        chunks = {name: entry for name, entry in files.items() if name not in copies}
+        self._write(manifest.NAME, manifest.pack(chunks, copies), how, keep=True)
 
     def _write(self, name: str, data: bytes, how: str, *, keep: bool = False) -> None:
         if keep and self.storage.exists(name):
             old = self.storage.read(name)
             if old != data:
-                self.aside.write(name, old)
+                self.damaged_copies.write(name, old)
                 self.kept = True
         self.storage.write(name, data)
         self.restored.append((name, how))

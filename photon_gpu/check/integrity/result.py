@@ -161,9 +161,9 @@ def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem
     >>> [str(p) for p in salvaged({"lost_frames": [[3, 5]]}, (9, 4, 4))]
     ['lost        lost_frames: zeros stand in their place since they were stored; loses frames 3 to 4']
     """
-    noted = attributes.get("lost_frames", [])
+    frame_ranges = attributes.get("lost_frames", [])
     problems = []
-    for span in noted if isinstance(noted, list) else [None]:
+    for span in frame_ranges if isinstance(frame_ranges, list) else [None]:
         frames = None
         if isinstance(span, list) and len(span) == 2 and all(type(end) is int for end in span):
             first, last = max(span[0], 0), span[1] - 1
@@ -185,7 +185,7 @@ def failing(attributes: dict[str, Any]) -> list[Problem]:
     >>> [str(p) for p in failing({"fidelity_check": {"failed": [{"name": "snr", "found": "44 % lost"}]}})]
     ['failing     fidelity_check: it failed its check when it was stored: snr (44 % lost)']
     """
-    failed = [f"{name} ({found})" for name, found in failed_check(attributes).items()]
+    failed = [f"{name} ({measured})" for name, measured in failed_check(attributes).items()]
     detail = f"it failed its check when it was stored: {'; '.join(failed)}"
     return [Problem(kind="failing", name=CHECK, detail=detail)] if failed else []
 

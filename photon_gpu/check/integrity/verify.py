@@ -118,24 +118,24 @@ class Check:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.nbytes = 0
-        self.found: set[str] = set()
+        self.names: set[str] = set()
         self.index: Manifest | None = None
         self.description: Description | None = None
 
     def read_metadata(self) -> list[str]:
         """Read the three metadata files and return the names of the files to check."""
-        self.found = set(self.storage.names())
-        chunks = {name for name in self.found if chunk_number(name) is not None}
-        if not chunks and not self.found & {ARRAY, ATTRIBUTES, manifest.NAME}:
+        self.names = set(self.storage.names())
+        chunks = {name for name in self.names if chunk_number(name) is not None}
+        if not chunks and not self.names & {ARRAY, ATTRIBUTES, manifest.NAME}:
             beside = left_behind_text(self.storage)
             raise StoreNotFoundError(
-                f"{self.storage.url}: no movie is there ({len(self.found)} "
+                f"{self.storage.url}: no movie is there ({len(self.names)} "
                 f"files){'; ' if beside else ''}{beside}"
             )
         if beside := left_behind_text(self.storage):
             self.notes.append(beside)
         content = {
-            name: self._read(name) for name in (manifest.NAME, ATTRIBUTES, ARRAY) if name in self.found
+            name: self._read(name) for name in (manifest.NAME, ATTRIBUTES, ARRAY) if name in self.names
         }
         data = content.get(manifest.NAME)
         if data is not None:
@@ -148,7 +148,7 @@ class Check:
         attributes = self.description.attributes if self.description else {}
         if self.description is not None:
             self.problems += [*salvaged(attributes, self.description.shape), *failing(attributes)]
-        if manifest.NAME not in self.found:
+        if manifest.NAME not in self.names:
             if "layout" in attributes:  # a key of photon_gpu's own, which never leaves the manifest out
                 self._add("missing", manifest.NAME, "no such file; chunks were decoded instead")
             else:
@@ -158,10 +158,13 @@ class Check:
         if self.description is None:
             self.notes.append("without a description of the movie its chunks cannot be decoded")
         self._list(chunks)
-        said = sorted(
-            name for name in self.found & self._listed() if frame_records.chunk_of(name) is not None
+        records = sorted(
+            name for name in self.names & self._listed() if frame_records.chunk_of(name) is not None
         )
-        return [*sorted(chunks & self._expected(chunks), key=lambda name: (chunk_number(name), name)), *said]
+        return [
+            *sorted(chunks & self._expected(chunks), key=lambda name: (chunk_number(name), name)),
+            *records,
+        ]
 
     def _describe(self, content: dict[str, bytes | None]) -> Description | None:
         """Describe the movie from its metadata, or from the manifest's copies of damaged files."""
@@ -186,49 +189,49 @@ class Check:
         if len(texts) < 2:
             return None
         try:
-            found = metadata.describe(texts[ARRAY], texts[ATTRIBUTES], self.storage.url)
+            description = metadata.describe(texts[ARRAY], texts[ATTRIBUTES], self.storage.url)
         except PhotonError as error:
             if whole:
                 self._add("mismatched", ARRAY, str(error), every_frame=True)
             return None
         filters = json.loads(texts[ARRAY]).get("filters")
-        if found.encoding.layout == "compact" and not _same_filter(filters, found.encoding):
+        if description.encoding.layout == "compact" and not _same_filter(filters, description.encoding):
             self._add("mismatched", ARRAY, f"its filter is not what {ATTRIBUTES} says", every_frame=True)
-        return found
+        return description
 
     def _compare(self, name: str, data: bytes) -> tuple[str, str]:
         """Compare a file with the manifest; return kind and detail of the problem, both empty if none."""
         if self.index is None:
             return "", ""
         known = self.index.files.get(name)
-        if known is None and name in (ARRAY, ATTRIBUTES) and MARKER in self.found:
+        if known is None and name in (ARRAY, ATTRIBUTES) and MARKER in self.names:
             return "", ""  # of a recording they change until the end
         if known is None:
             return "mismatched", "the manifest does not list it"
-        found = manifest.entry(data)
-        if found == known:
+        entry = manifest.entry(data)
+        if entry == known:
             return "", ""
-        other = next((n for n, e in self.index.files.items() if e == found), None)
+        other = next((n for n, e in self.index.files.items() if e == entry), None)
         if other is not None:
             return "mismatched", f"it holds what {other} should hold"
-        if found[0] < known[0]:
-            return "truncated", f"{found[0]:,} bytes of {known[0]:,}"
-        return "altered", f"{found[0]:,} bytes with CRC {found[1]}, written as {known[0]:,} with {known[1]}"
+        if entry[0] < known[0]:
+            return "truncated", f"{entry[0]:,} bytes of {known[0]:,}"
+        return "altered", f"{entry[0]:,} bytes with CRC {entry[1]}, written as {known[0]:,} with {known[1]}"
 
     def _list(self, chunks: set[str]) -> None:
         """Report missing chunks, and files that are no part of the movie."""
         expected = self._expected(chunks)
-        for name in sorted(self.found - expected - {manifest.NAME, ARRAY, ATTRIBUTES}):
+        for name in sorted(self.names - expected - {manifest.NAME, ARRAY, ATTRIBUTES}):
             if name == MARKER:
                 self._add("unfinished", name, "somebody is writing here, or was killed while writing")
             else:
                 self._add("extra", name, "not part of this movie")
         if self.description is None:
-            for name in sorted(expected - self.found - {ARRAY, ATTRIBUTES}):
+            for name in sorted(expected - self.names - {ARRAY, ATTRIBUTES}):
                 self._add("missing", name, "the manifest lists it")
             return
         grid = self.description
-        for name in sorted(self._listed() - self.found):
+        for name in sorted(self._listed() - self.names):
             if (number := frame_records.chunk_of(name)) is not None:
                 start = grid.frames_of(number).start
                 self._add("missing", name, f"times and metadata of frames from {start}")
@@ -259,7 +262,7 @@ class Check:
         count = self.description.chunk_count
         if self.index is None:  # nothing lists the frames' times and metadata
             listed = {
-                n for n in self.found if (number := frame_records.chunk_of(n)) is not None and number < count
+                n for n in self.names if (number := frame_records.chunk_of(n)) is not None and number < count
             }
         names = {name for name in chunks if (n := chunk_number(name)) is not None and n < count}
         return listed | {
@@ -337,7 +340,7 @@ class Check:
             url=self.storage.url,
             layout=self.description.encoding.layout if self.description else None,
             shape=shape,
-            files=len(self.found),
+            files=len(self.names),
             chunks=chunks,
             nbytes=self.nbytes,
             by=" and ".join(by) or "names alone",

@@ -65,9 +65,9 @@ def cost(
         raise typer.BadParameter("give either a MOVIE or --shape TxHxW")
     if movie is None:
         sizes = tuple(options.whole(part) for part in str(shape).split("x"))
-        found = costs.from_shape(sizes, dtype, savings=options.number(savings), **common)
+        result = costs.from_shape(sizes, dtype, savings=options.number(savings), **common)
     else:
-        found = _measured(
+        result = _measured(
             movie,
             options.storage_options(storage_option, movie),
             common,
@@ -77,7 +77,7 @@ def cost(
                 "layout": layout,
             },
         )
-    return console.Text(found, found.text())
+    return console.Text(result, result.text())
 
 
 def _measured(

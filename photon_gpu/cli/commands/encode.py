@@ -106,7 +106,9 @@ def remarks(report: EncodeReport, typed: dict[str, Any]) -> list[str]:
         idle["--step"] = "the exact values take less room than their codes, so nothing was rounded"
     if "--storage-option" in typed:
         idle["--storage-option"] = "DST is no URL"
-    said = [f"{option} had no effect: {why}" for option, why in idle.items() if option in typed]
+    ignored = [f"{option} had no effect: {why}" for option, why in idle.items() if option in typed]
     if typed.get("--chunk-frames", 0) > frames:
-        said.append(f"--chunk-frames {typed['--chunk-frames']} became {frames}: the movie has no more frames")
-    return said
+        ignored.append(
+            f"--chunk-frames {typed['--chunk-frames']} became {frames}: the movie has no more frames"
+        )
+    return ignored

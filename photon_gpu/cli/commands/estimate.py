@@ -103,10 +103,10 @@ def estimate(
     return console.Text(found, "\n".join(text), int(refused), layout=found.layout, plot=saved, notes=notes)
 
 
-def _advice(found: NoiseEstimate, src: str) -> list[str]:
+def _advice(estimate: NoiseEstimate, src: str) -> list[str]:
     """What to type next."""
-    model = found.model
-    if found.verdict == "REFUSE" or model is None:
+    model = estimate.model
+    if estimate.verdict == "REFUSE" or model is None:
         return ["  if you know the detector, encode with --gain, --offset and --variance instead"]
     read = f" --variance {model.variance:.5g}" if model.variance else ""
     return [

@@ -71,7 +71,7 @@ def gc(
 
     if stores_file is not None:
         stores(options.json_file(stores_file))
-    found = collect(
+    result = collect(
         schema,
         stores=store or None,
         dry_run=not delete,
@@ -81,5 +81,7 @@ def gc(
         ignore_databases=ignore_database or (),
     )
     return console.Text(
-        found, console.spoken(found.text()), exit_code=int(found.count("failed") > 0 or bool(found.refusals))
+        result,
+        console.spoken(result.text()),
+        exit_code=int(result.count("failed") > 0 or bool(result.refusals)),
     )

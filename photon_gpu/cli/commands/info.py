@@ -64,7 +64,7 @@ class MovieInfo:
         """What the owner should know."""
         from photon_gpu.writer import auto_noise
 
-        told = [f"FAIL {name}: {found}" for name, found in self.movie.failed_check.items()]
+        told = [f"FAIL {name}: {measured}" for name, measured in self.movie.failed_check.items()]
         told += [spoken(finding) for finding in auto_noise.findings(self.movie.attrs)]
         if self.missing_chunks:
             told.append(f"{self.missing_chunks:,} chunks are missing: their frames cannot be read")

@@ -80,7 +80,7 @@ def profile(
     wanted = Camera.parse(camera, dtype) if camera else None
     source = open_source(src, **reads.of(src)) if src else None
     with console.progress("measuring", None) as tick:
-        found = measure(
+        result = measure(
             source,
             noise=options.noise_model(gain, offset, variance),
             step=options.number(step),
@@ -97,5 +97,5 @@ def profile(
         from photon_gpu.plots import save_figure
         from photon_gpu.tools.profiling.plot import plot_profile
 
-        save_figure(plot_profile(found), plot, dpi=150)
-    return found
+        save_figure(plot_profile(result), plot, dpi=150)
+    return result

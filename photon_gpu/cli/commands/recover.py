@@ -51,7 +51,7 @@ def recover(
     """
     from photon_gpu.live.recovery.recover import recover as recover_recording
 
-    found = recover_recording(
+    result = recover_recording(
         where,
         url=url,
         salvage=salvage,
@@ -60,4 +60,4 @@ def recover(
         workers=workers,
         storage_options=options.storage_options(storage_option, url or where),
     )
-    return console.Text(found, str(found), 1 if found.lost or found.failed else 0)
+    return console.Text(result, str(result), 1 if result.lost or result.failed else 0)

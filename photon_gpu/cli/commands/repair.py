@@ -44,11 +44,11 @@ def repair(
 
     opened = open_source(src, **reads.of(src)) if src else nullcontext()
     with opened as source, console.progress("repairing", None) as tick:
-        found = repair_movie(
+        result = repair_movie(
             movie,
             source,
             workers=workers,
             progress=tick,
             storage_options=options.storage_options(storage_option, movie),
         )
-    return console.Text(found, str(found), 0 if found.ok else 1)
+    return console.Text(result, str(result), 0 if result.ok else 1)

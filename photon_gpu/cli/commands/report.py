@@ -60,7 +60,7 @@ def report(
         open_source(src, **reads.of(src)) as source,
         console.progress("comparing", source.frame_nbytes) as tick,
     ):
-        found = fidelity(source, stored, full=full, progress=tick)
-    kept = [str(found.save(name)) for name in out or ()]
-    text = "\n".join([str(found), *(f"saved {name}" for name in kept)])
-    return console.Text(found, text, 0 if found.ok else 1, saved=kept)
+        result = fidelity(source, stored, full=full, progress=tick)
+    written = [str(result.save(name)) for name in out or ()]
+    text = "\n".join([str(result), *(f"saved {name}" for name in written)])
+    return console.Text(result, text, 0 if result.ok else 1, saved=written)

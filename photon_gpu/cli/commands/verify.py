@@ -32,11 +32,11 @@ def verify(
     from photon_gpu.check.integrity.verify import verify as verify_movie
 
     with console.progress("verifying", None) as tick:
-        found = verify_movie(
+        result = verify_movie(
             movie,
             deep=deep,
             workers=workers,
             progress=tick,
             storage_options=options.storage_options(storage_option, movie),
         )
-    return console.Text(found, str(found), 0 if found.ok else 1)
+    return console.Text(result, str(result), 0 if result.ok else 1)

@@ -189,9 +189,9 @@ def decompress(
     frame: bytes, nbytes: int, run: Map = map, into: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
     """Decompress a frame of ``nbytes`` bytes, to the contiguous array ``into`` if given."""
-    found, size = frame_sizes(frame)
-    if found != nbytes:
-        raise CorruptDataError(f"a chunk opens to {found:,} bytes; its metadata asks for {nbytes:,}")
+    actual, size = frame_sizes(frame)
+    if actual != nbytes:
+        raise CorruptDataError(f"a chunk opens to {actual:,} bytes; its metadata asks for {nbytes:,}")
     out = np.empty(nbytes, np.uint8) if into is None else into
     if nbytes == 0:
         return out

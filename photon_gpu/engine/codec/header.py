@@ -229,7 +229,7 @@ def _header(payload: NDArray[np.uint8]) -> Header:
         variance,
         step,
         crc,
-        kind,
+        record_type,
         levels,
         number,
         weights_crc,
@@ -254,13 +254,15 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     raw = exact == 2
     known = predictor < len(NAMES) and dtype < len(DTYPES) and phases in (1, 16)
     if raw:  # width is that of the values, and nothing is predicted, packed or sorted
-        known = known and width == np.dtype(DTYPES[dtype]).itemsize and not (predictor or kind or levels)
+        known = (
+            known and width == np.dtype(DTYPES[dtype]).itemsize and not (predictor or record_type or levels)
+        )
     else:
         known = known and width in (1, 2, 4)
     sortable = known and NAMES[predictor] in SORTABLE and width < 4
-    if not known or exact > 2 or kind > 2 * (width < 4) or levels == 1 or (levels and not sortable):
+    if not known or exact > 2 or record_type > 2 * (width < 4) or levels == 1 or (levels and not sortable):
         raise CorruptDataError("the header of a chunk holds a value that no release has written")
-    if kind == 2 and not levels:
+    if record_type == 2 and not levels:
         raise CorruptDataError(
             "the header of a chunk says its residuals are coded by level, and has no levels"
         )
@@ -282,8 +284,8 @@ def _header(payload: NDArray[np.uint8]) -> Header:
         offset=offset,
         variance=variance,
         step=step,
-        packed=kind == 1,
-        coded=kind == 2,
+        packed=record_type == 1,
+        coded=record_type == 2,
         levels=levels,
         number=number,
         weights_crc=weights_crc,

@@ -41,8 +41,8 @@ def _fast() -> Callable[[Any, int], int]:
     try:
         import imagecodecs
 
-        found: Callable[[Any, int], int] = imagecodecs.zlibng_crc32
-        known = found(b"123456789", 0)
+        checksum: Callable[[Any, int], int] = imagecodecs.zlibng_crc32
+        known = checksum(b"123456789", 0)
     except (ImportError, AttributeError):
         return zlib.crc32
-    return found if known == 0xCBF43926 else zlib.crc32
+    return checksum if known == 0xCBF43926 else zlib.crc32

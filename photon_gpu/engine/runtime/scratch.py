@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 MOST_BYTES = 1 << 24
 """Larger arrays are made anew each time: threads live as long as the process."""
 
-_kept = threading.local()
+_buffers = threading.local()
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
@@ -38,8 +38,8 @@ def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes > MOST_BYTES:
         return np.empty(shape, dtype)
-    kept: NDArray[np.uint8] | None = getattr(_kept, name, None)
-    if kept is None or kept.size < nbytes:
-        kept = np.empty(nbytes, np.uint8)
-        setattr(_kept, name, kept)
-    return kept[:nbytes].view(dtype).reshape(shape)
+    buffer: NDArray[np.uint8] | None = getattr(_buffers, name, None)
+    if buffer is None or buffer.size < nbytes:
+        buffer = np.empty(nbytes, np.uint8)
+        setattr(_buffers, name, buffer)
+    return buffer[:nbytes].view(dtype).reshape(shape)

@@ -111,7 +111,7 @@ class Encoder:
         done: Callable[[int, int, bytes | None, bytes], None],
         released: Callable[[Chunk], None],
         failed: Callable[[BaseException], None],
-        noted: Callable[[str], None],
+        on_note: Callable[[str], None],
         warned: Callable[[str], None],
         sample: ChunkSample | None = None,
     ) -> None:
@@ -123,7 +123,7 @@ class Encoder:
             released,
             failed,
         )
-        self._noted, self._warned, self._sample = noted, warned, sample
+        self._on_note, self._warned, self._sample = on_note, warned, sample
         self.attributes: dict[str, Any] = {}  # what .zattrs keeps of an estimate
         self._layout: Layout | None = None
         self._chunk = config.chunk()
@@ -196,18 +196,20 @@ class Encoder:
         frames = first.filled if first.number == 0 else config.frames_per_chunk
         noise, layout = self._noise, config.layout
         if callable(noise):
-            given = np.concatenate([chunk.values[: chunk.filled] for chunk in early])
-            noise, why, self.attributes = _estimated(noise, given[: config.estimate_frames])
+            early_frames = np.concatenate([chunk.values[: chunk.filled] for chunk in early])
+            noise, why, self.attributes = _estimated(noise, early_frames[: config.estimate_frames])
             if noise is None:
                 layout = "lossless"
-                self._noted(f"no noise model could be estimated ({why}): every bit is kept, layout lossless")
+                self._on_note(
+                    f"no noise model could be estimated ({why}): every bit is kept, layout lossless"
+                )
         try:
             return self._tuned(first, layout, noise, frames), config.chunk(frames)
         except InvalidInputError as error:
             if layout == "lossless":
                 raise
             # These frames are acknowledged: what cannot be quantized is stored as it is.
-            self._noted(f"{error}; every bit is kept, layout lossless")
+            self._on_note(f"{error}; every bit is kept, layout lossless")
         return self._tuned(first, "lossless", noise, frames), config.chunk(frames)
 
     def _tuned(self, first: Chunk, layout: str, noise: NoiseModel | None, frames: int) -> Layout:
@@ -269,7 +271,7 @@ class Encoder:
             data = self._layout.encode_raw(values, self._chunk, first_frame=first)
         except InvalidInputError as none:
             raise InvalidInputError(f"{where} cannot be stored: {error}; {none}") from error
-        self._noted(f"{where} could not be quantized and are stored as they are: {error}")
+        self._on_note(f"{where} could not be quantized and are stored as they are: {error}")
         return data
 
     def _hold(self, number: int, values: Any) -> None:
@@ -288,7 +290,7 @@ class Encoder:
         if severity in ("warn", "error"):
             self._warned(text)
         elif severity == "note" and number == 0:
-            self._noted(text)
+            self._on_note(text)
 
 
 def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel | None, str, dict[str, Any]]:
@@ -297,15 +299,15 @@ def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel 
     Also what ``.zattrs`` keeps of it.
     """
     try:
-        found = function(frames)
+        estimate = function(frames)
     except Exception as error:
         return None, f"{type(error).__name__}: {error}", {}
-    kept: dict[str, Any] = {}
-    if getattr(found, "verdict", None) in ("PASS", "WARN", "REFUSE"):
-        kept = {KEY: found.summary()}
-        if found.verdict == "REFUSE":
-            return None, str(found.warnings[0])[:400], kept
-    for candidate in (found, getattr(found, "model", None), getattr(found, "noise", None)):
+    attributes: dict[str, Any] = {}
+    if getattr(estimate, "verdict", None) in ("PASS", "WARN", "REFUSE"):
+        attributes = {KEY: estimate.summary()}
+        if estimate.verdict == "REFUSE":
+            return None, str(estimate.warnings[0])[:400], attributes
+    for candidate in (estimate, getattr(estimate, "model", None), getattr(estimate, "noise", None)):
         if isinstance(candidate, NoiseModel):
-            return candidate, "", kept
-    return None, f"it returned {str(found)[:200]}", kept
+            return candidate, "", attributes
+    return None, f"it returned {str(estimate)[:200]}", attributes

@@ -112,7 +112,7 @@ class Pipeline:
             done=self._delivery.send,
             released=self.buffers.release,
             failed=self.ledger.fail,
-            noted=self.ledger.note,
+            on_note=self.ledger.note,
             warned=self.ledger.warn,
             sample=self._sample,
         )

@@ -184,13 +184,13 @@ class Publisher:
 
     def _check_held(self) -> None:
         try:
-            found = read_marker(self._storage).get("token")
+            owner = read_marker(self._storage).get("token")
         except FileNotFoundError:
             names = self._storage.names()
             if not names or MARKER in names:
                 raise  # a store that is away, not one that was taken
-            found = "nobody"
-        if found != self._token:
+            owner = "nobody"
+        if owner != self._token:
             raise RecordingError(
                 f"{self._storage.url}: somebody else took this recording over, or removed it; nothing "
                 f"more is written"

@@ -44,7 +44,7 @@ class Keeper:
 
     def __init__(self, ledger: Ledger, spool: Spool | None) -> None:
         self._ledger, self._spool = ledger, spool
-        self._held: dict[int, Parcel] = {}
+        self._parcels: dict[int, Parcel] = {}
         self._left = threading.Condition()
         self._turn = threading.Lock()
         self._over = False
@@ -52,8 +52,8 @@ class Keeper:
     def hold(self, parcel: Parcel) -> int:
         """Add a chunk to memory and return the number of chunks there."""
         with self._left:
-            self._held[parcel.chunk] = parcel
-            return len(self._held)
+            self._parcels[parcel.chunk] = parcel
+            return len(self._parcels)
 
     def let_go(self, parcel: Parcel) -> None:
         """Drop a chunk from memory; it is in the store or in the spool."""
@@ -64,7 +64,7 @@ class Keeper:
     def wait(self, most: int, seconds: float) -> bool:
         """Wait until at most ``most`` chunks are in memory; False on timeout."""
         with self._left:
-            return self._left.wait_for(lambda: len(self._held) <= most, seconds)
+            return self._left.wait_for(lambda: len(self._parcels) <= most, seconds)
 
     def keep(self) -> None:
         """Move chunks to the spool until it refuses one; that one and all later ones stay in memory."""
@@ -97,7 +97,7 @@ class Keeper:
                 spool.drop(number)
             return True
         with self._left:
-            parcel = self._held.get(number)
+            parcel = self._parcels.get(number)
         if parcel is None:
             return False
         with parcel.lock:  # nobody publishes it meanwhile
@@ -117,5 +117,5 @@ class Keeper:
 
     def _forget(self, parcel: Parcel) -> None:
         with self._left:
-            self._held.pop(parcel.chunk, None)
+            self._parcels.pop(parcel.chunk, None)
             self._left.notify_all()

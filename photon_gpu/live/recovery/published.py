@@ -56,9 +56,9 @@ def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
     storage.delete_partial()
     frames = seen
     if description is not None:
-        for count, found in unpublished(storage, seen, description):
+        for count, chunk in unpublished(storage, seen, description):
             frames += count
-            files.update(found)
+            files.update(chunk)
         layout = layout_for(description.encoding, get_backend("numpy"))
         array, attributes = storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES)
         if frames > seen:

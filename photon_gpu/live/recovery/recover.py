@@ -168,7 +168,7 @@ def recover(
     if folder is None:
         storage = Storage.at(where, storage_options)
         restored = put_back(storage)
-        beside = [place.url for place in left_behind(storage)]
+        beside = [left.url for left in left_behind(storage)]
         try:
             marker = read_marker(storage)
         except FileNotFoundError:
@@ -228,30 +228,32 @@ class _Recovery:
             return self._report(Survey(finished), 0)
         seen, files, description = published(self._storage)
         described = description or self._spool.encoding()
-        found = survey(self._spool, self._storage, seen, described)
-        if found.lost and not self._salvage:
+        state = survey(self._spool, self._storage, seen, described)
+        if state.lost and not self._salvage:
             raise CorruptDataError(
-                f"{self._spool.folder}: {named(found.lost)} had been acknowledged and cannot be read; "
+                f"{self._spool.folder}: {named(state.lost)} had been acknowledged and cannot be read; "
                 "nothing was changed. salvage=True stores all others, with zeros in their place"
             )
         layout = layout_for(described.encoding, self._backend) if described is not None else None
         if layout is not None and layout.encoding.layout == "plain":
-            self._set_aside(found, layout)
+            self._set_aside(state, layout)
         size = self._config.frames_per_chunk
         if described is not None and seen % size == 0:  # else the last, partial chunk is published
-            found.follow(unpublished(self._storage, found.total // size * size, described))
-        here = {chunk_name(entry.number, 1 + len(self._config.frame_shape)) for entry in found.chunks}
-        noted = (name for entry in found.chunks for name in entry.files or ())
-        self._discarded = discard_unpublished(self._storage, {*files, *here, *noted}, seen, description)
-        if found.total == 0:
+            state.follow(unpublished(self._storage, state.total // size * size, described))
+        here = {chunk_name(entry.number, 1 + len(self._config.frame_shape)) for entry in state.chunks}
+        record_files = (name for entry in state.chunks for name in entry.files or ())
+        self._discarded = discard_unpublished(
+            self._storage, {*files, *here, *record_files}, seen, description
+        )
+        if state.total == 0:
             Claim(self._storage, overwrite=False).withdraw()
             self._spool.remove()
-            return self._report(found, 0)
-        attributes = {**self._attributes(found), "recording_id": self._token}
+            return self._report(state, 0)
+        attributes = {**self._attributes(state), "recording_id": self._token}
         if described is not None and KEY in described.attributes:
             attributes[KEY] = described.attributes[KEY]
-        if found.lost:
-            attributes["lost_frames"] = [list(span) for span in found.lost]
+        if state.lost:
+            attributes["lost_frames"] = [list(span) for span in state.lost]
         pipeline = Pipeline(
             self._storage,
             self._config,
@@ -261,7 +263,7 @@ class _Recovery:
             noise=self._known_noise(described),
             backend=self._backend,
             workers=self._workers,
-            fits=lambda layout: self._admit(found, layout),
+            fits=lambda layout: self._admit(state, layout),
             attributes=attributes,
             published=seen,
             files=files,
@@ -270,36 +272,36 @@ class _Recovery:
         try:
             if layout is not None and described is not None:
                 pipeline.describe(layout, described.chunks)
-            for entry in found.chunks:
+            for entry in state.chunks:
                 self._feed(pipeline, entry)
-            pipeline.finish(found.total)
+            pipeline.finish(state.total)
         finally:
             pipeline.stop()
         self._spool.remove()
-        found.notes += pipeline.ledger.notes
+        state.notes += pipeline.ledger.notes
         pipeline.ledger.tell()
         failed_checks.warn(self._storage.url, pipeline.lines, stacklevel=3)
-        return self._report(found, found.total - seen, pipeline.lines)
+        return self._report(state, state.total - seen, pipeline.lines)
 
-    def _attributes(self, found: Survey) -> dict[str, Any]:
+    def _attributes(self, state: Survey) -> dict[str, Any]:
         """Return the caller's attributes without those that only earlier releases accepted."""
-        given = self._spool.facts["attributes"]
-        taken = metadata.own_keys(given, OWN_ATTRIBUTES)
+        attributes = self._spool.facts["attributes"]
+        taken = metadata.own_keys(attributes, OWN_ATTRIBUTES)
         if taken:
-            found.notes.append(f"attributes left out, as these keys are photon_gpu's own: {', '.join(taken)}")
-        return {key: value for key, value in given.items() if key not in taken}
+            state.notes.append(f"attributes left out, as these keys are photon_gpu's own: {', '.join(taken)}")
+        return {key: value for key, value in attributes.items() if key not in taken}
 
-    def _admit(self, found: Survey, layout: Layout) -> None:
+    def _admit(self, state: Survey, layout: Layout) -> None:
         """Raise InvalidInputError if a layout cannot hold the frames of the journal."""
         gate = self._gate(layout)
-        for entry in found.chunks:
+        for entry in state.chunks:
             if entry.records is not None and layout.encoding.layout != "lossless":
                 gate.admit(self._frames_of(entry), entry.number * self._config.frames_per_chunk)
 
-    def _set_aside(self, found: Survey, layout: Layout) -> None:
+    def _set_aside(self, state: Survey, layout: Layout) -> None:
         """Save as files the chunks that an earlier release accepted and layout plain cannot hold."""
         gate = self._gate(layout)
-        for place, entry in enumerate(found.chunks):
+        for position, entry in enumerate(state.chunks):
             if entry.records is None:
                 continue
             values, first = (
@@ -319,9 +321,9 @@ class _Recovery:
                 data = io.BytesIO()
                 np.save(data, values)
                 durable.write_file(path, data.getbuffer())
-                found.chunks[place] = replace(entry, blank=True)
-                found.lost = sorted([*found.lost, (first, first + entry.frames)])
-                found.notes.append(
+                state.chunks[position] = replace(entry, blank=True)
+                state.lost = sorted([*state.lost, (first, first + entry.frames)])
+                state.notes.append(
                     f"{named([(first, first + entry.frames)])} could not be quantized: they are in {path}"
                 )
 
@@ -395,15 +397,15 @@ class _Recovery:
             )
         return NoiseModel.from_dict(facts["noise"]) if facts["noise"] else None
 
-    def _report(self, found: Survey, recovered: int, lines: tuple[ReportLine, ...] = ()) -> RecoverReport:
+    def _report(self, state: Survey, recovered: int, lines: tuple[ReportLine, ...] = ()) -> RecoverReport:
         return RecoverReport(
             url=self._storage.url,
-            frames=found.total,
+            frames=state.total,
             recovered=recovered,
-            lost=found.lost,
-            doubtful=found.doubtful,
+            lost=state.lost,
+            doubtful=state.doubtful,
             discarded=self._discarded,
-            notes=found.notes,
+            notes=state.notes,
             failed=tuple(line.name for line in failed_checks.failing(lines)),
             seconds=monotonic() - self._began,
         )
@@ -422,17 +424,17 @@ def _refuse(storage: Storage, marker: dict[str, Any]) -> None:
 
 def spool_of(storage: Storage, marker: dict[str, Any]) -> Path | None:
     """Return the spool that a recording's marker names; None if it names none."""
-    noted = marker.get("spool")
-    if noted is None:
+    recorded = marker.get("spool")
+    if recorded is None:
         return None
-    if not isinstance(noted, str) or "\0" in noted:
+    if not isinstance(recorded, str) or "\0" in recorded:
         raise CorruptDataError(
-            f"{storage.url}: its marker names {str(noted)[:80]!r} as spool, which is no folder"
+            f"{storage.url}: its marker names {str(recorded)[:80]!r} as spool, which is no folder"
         )
-    folder = Path(noted)
+    folder = Path(recorded)
     if not (folder / RECORDING).is_file():
         raise StoreNotFoundError(
-            f"{storage.url}: its frames are at {noted} on {marker.get('host')}, and that is not here; "
+            f"{storage.url}: its frames are at {recorded} on {marker.get('host')}, and that is not here; "
             "recover there, or give discard_spool=True to finish the movie with what is in the store"
         )
     return folder
@@ -441,11 +443,13 @@ def spool_of(storage: Storage, marker: dict[str, Any]) -> Path | None:
 def _spool_at(where: Any) -> Path | None:
     if isinstance(where, Storage) or "://" in os.fspath(where):
         return None
-    found = pending(where)
-    if len(found) > 1:
-        listed = "\n  ".join(map(str, found))
-        raise InvalidInputError(f"{os.fspath(where)} holds {len(found)} recordings; give one of:\n  {listed}")
-    return found[0] if found else None
+    spools = pending(where)
+    if len(spools) > 1:
+        listed = "\n  ".join(map(str, spools))
+        raise InvalidInputError(
+            f"{os.fspath(where)} holds {len(spools)} recordings; give one of:\n  {listed}"
+        )
+    return spools[0] if spools else None
 
 
 def _marker(token: str, spool: Spool) -> bytes:

@@ -45,10 +45,10 @@ class PendingChunk:
         """Copy the journal's frames into an empty chunk, with zeros for missing records."""
         chunk.values[: self.frames] = 0
         frame_records: list[Any] = [(None, None)] * self.frames
-        for found in self.records or []:
+        for record in self.records or []:
             if not self.blank:
-                found.read(chunk.values[found.first : found.first + found.frames])
-            frame_records[found.first : found.first + found.frames] = found.records
+                record.read(chunk.values[record.first : record.first + record.frames])
+            frame_records[record.first : record.first + record.frames] = record.records
         chunk.records, chunk.filled = frame_records, self.frames
 
 
@@ -102,25 +102,25 @@ def survey(spool: Spool, storage: Storage, published: int, description: Descript
 
     ``description`` tells how chunks in the store are encoded, where that is known.
     """
-    size, found, count = spool.config.frames_per_chunk, Survey(published), spool.acknowledged()
-    found.notes += [
+    size, result, count = spool.config.frames_per_chunk, Survey(published), spool.acknowledged()
+    result.notes += [
         f"{spool.folder / name} is no file of a recording; it was left alone" for name in spool.foreign()
     ]
     if count is None:
-        found.notes.append(
+        result.notes.append(
             "the count of acknowledged frames cannot be read: frames lost at the very end would not be named"
         )
     if published % size:
-        return found  # only the last chunk is partial, and then all are published
+        return result  # only the last chunk is partial, and then all are published
     last = _last_chunk(spool, published // size, count)
     for number in range(published // size, last + 1):
         pending = _in_store(spool, storage, number) or _in_spool(spool, number)
         if pending is None:
-            pending = _in_journal(spool, storage, found, number, number == last, description)
+            pending = _in_journal(spool, storage, result, number, number == last, description)
         if pending.frames:
-            found.chunks.append(pending)
-        found.total += pending.frames
-    return found
+            result.chunks.append(pending)
+        result.total += pending.frames
+    return result
 
 
 def _last_chunk(spool: Spool, first: int, count: int | None) -> int:

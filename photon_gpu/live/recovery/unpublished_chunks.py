@@ -30,11 +30,11 @@ def unpublished(storage: Storage, frames: int, description: Description) -> Iter
         return
     while frames % size == 0 and description.chunk_name(frames // size) in names:
         try:
-            found = _whole(storage, frames // size, description, layout, names)
+            chunk = _whole(storage, frames // size, description, layout, names)
         except (PhotonError, FileNotFoundError):
             return
-        yield found
-        frames += found[0]
+        yield chunk
+        frames += chunk[0]
 
 
 def _whole(

@@ -91,11 +91,11 @@ def read(folder: Path, token: bytes) -> int | None:
     data = b""
     with suppress(OSError):
         data = (folder / NAME).read_bytes() if (folder / NAME).is_file() else b""
-    found = []
+    counts = []
     for start in (0, _APART):
         slot, crc = data[start : start + _SLOT.size], data[start + _SLOT.size : start + _SLOT.size + 4]
         if len(crc) == 4 and struct.unpack("<I", crc)[0] == crc32(slot):
             magic, owner, frames = _SLOT.unpack(slot)
             if magic == _MAGIC and owner == token:
-                found.append(frames)
-    return max(found, default=None)
+                counts.append(frames)
+    return max(counts, default=None)

@@ -151,8 +151,8 @@ def segment_name(chunk: int, attempt: int) -> str:
 
 def segments(folder: Path, chunk: int) -> list[Path]:
     """Return the segments of a chunk."""
-    found = folder.glob(f"journal-{chunk:010d}-*")
-    return sorted(path for path in found if SEGMENT_NAME.fullmatch(path.name) and path.is_file())
+    paths = folder.glob(f"journal-{chunk:010d}-*")
+    return sorted(path for path in paths if SEGMENT_NAME.fullmatch(path.name) and path.is_file())
 
 
 def journaled(folder: Path) -> list[int]:
@@ -186,7 +186,7 @@ def scan(
             continue
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             _scan(path, data, token, chunk, frame_nbytes, whole, damaged)
-    whole.sort(key=lambda found: (found.first, -found.frames))
+    whole.sort(key=lambda record: (record.first, -record.frames))
     have = covered(whole)
     return whole, ranges({frame for a, b in damaged for frame in range(a, b)} - have)
 
@@ -232,13 +232,13 @@ def _scan(
 
 def covered(whole: list[Found]) -> set[int]:
     """Return the numbers of the frames that records hold."""
-    return {frame for found in whole for frame in range(found.first, found.first + found.frames)}
+    return {frame for record in whole for frame in range(record.first, record.first + record.frames)}
 
 
 def ranges(frames: Iterable[int]) -> list[tuple[int, int]]:
     """Return numbers as half-open ranges, in order."""
-    found = np.array(sorted(frames), np.int64)
-    if not found.size:
+    numbers = np.array(sorted(frames), np.int64)
+    if not numbers.size:
         return []
-    cuts = np.flatnonzero(np.diff(found) != 1) + 1
-    return [(int(part[0]), int(part[-1]) + 1) for part in np.split(found, cuts)]
+    cuts = np.flatnonzero(np.diff(numbers) != 1) + 1
+    return [(int(part[0]), int(part[-1]) + 1) for part in np.split(numbers, cuts)]

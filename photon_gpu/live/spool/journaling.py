@@ -57,8 +57,8 @@ class Journaling:
 
     def _work(self) -> None:
         try:
-            while (found := self._next()) is not None:
-                chunk, filled = found
+            while (batch := self._next()) is not None:
+                chunk, filled = batch
                 if chunk is None:
                     self._note_count(self._count.sync)
                     continue

@@ -119,10 +119,12 @@ class Spool:
     def encoding(self) -> metadata.Description | None:
         """Return the saved encoding; None if no chunk was encoded yet."""
         try:
-            found = sealed.read(self.folder / ENCODING)
+            settings = sealed.read(self.folder / ENCODING)
         except FileNotFoundError:
             return None
-        return metadata.describe(found["array"].encode(), found["attributes"].encode(), str(self.folder))
+        return metadata.describe(
+            settings["array"].encode(), settings["attributes"].encode(), str(self.folder)
+        )
 
     def save_chunk(self, chunk: int, frames: int, records: bytes | None, data: bytes) -> None:
         """Save an encoded chunk, and its frame records, that the store did not take."""
@@ -282,10 +284,10 @@ if hasattr(os, "register_at_fork"):
 
 def pending(parent: str | os.PathLike[str]) -> list[Path]:
     """Return the folders of unfinished recordings below a spool, oldest first."""
-    found = Path(parent).absolute()
-    if _is_recording(found):
-        return [found]
-    folders = {path.parent for path in found.glob(f"*/{RECORDING}*")}
+    root = Path(parent).absolute()
+    if _is_recording(root):
+        return [root]
+    folders = {path.parent for path in root.glob(f"*/{RECORDING}*")}
     return sorted(folder for folder in folders if _is_recording(folder))
 
 

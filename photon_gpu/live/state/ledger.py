@@ -52,7 +52,7 @@ class Ledger:
         self.warnings: tuple[str, ...] = ()
         self.raw_bytes = self.stored_bytes = 0
         self.worst_append_seconds = 0.0
-        self._kept: dict[int, int] = {}
+        self._frames_of: dict[int, int] = {}
         self._safe_chunks, self._safe = self.published_chunks, published
         self._taken: deque[tuple[float, int]] = deque()
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
@@ -106,10 +106,10 @@ class Ledger:
         with self.changed:
             if chunk < self._safe_chunks:  # published meanwhile
                 return
-            self._kept[chunk] = frames
-            while (kept := self._kept.pop(self._safe_chunks, None)) is not None:
+            self._frames_of[chunk] = frames
+            while (count := self._frames_of.pop(self._safe_chunks, None)) is not None:
                 self._safe_chunks += 1
-                self._safe += kept
+                self._safe += count
             self.changed.notify_all()
 
     def store(self, chunk: int, frames: int, files: dict[str, list[Any]], raw_bytes: int) -> None:
@@ -135,13 +135,13 @@ class Ledger:
         with self.changed:
             for chunk in chunks:
                 self.published += self.stored.pop(chunk)[0]
-                self._kept.pop(chunk, None)
+                self._frames_of.pop(chunk, None)
             self.published_chunks += len(chunks)
             if self.published_chunks > self._safe_chunks:
                 self._safe_chunks, self._safe = self.published_chunks, self.published
-                while (kept := self._kept.pop(self._safe_chunks, None)) is not None:
+                while (count := self._frames_of.pop(self._safe_chunks, None)) is not None:
                     self._safe_chunks += 1
-                    self._safe += kept
+                    self._safe += count
             self.changed.notify_all()
 
     def fail(self, error: BaseException) -> None:

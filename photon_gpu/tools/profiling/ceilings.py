@@ -41,23 +41,23 @@ def ceilings(folder: str | os.PathLike[str], *, cores: int, seconds: float = 0.5
     def copy(piece: slice) -> None:
         np.copyto(target[piece], source[piece])
 
-    found = {"memcpy, 1 core": _best(lambda: copy(slice(None)), _COPIED, seconds)}
+    rates = {"memcpy, 1 core": _best(lambda: copy(slice(None)), _COPIED, seconds)}
     data = source[:_WRITTEN].tobytes()
     places = [Path(folder) / f"photon-profile-{uuid.uuid4().hex}" for _ in range(cores)]
     with Pool("photon-profile", cores - 1) as pool:
         if cores > 1:
-            found["memcpy, all cores"] = _best(lambda: pool.map(copy, pieces), _COPIED, seconds)
+            rates["memcpy, all cores"] = _best(lambda: pool.map(copy, pieces), _COPIED, seconds)
         try:
-            found["disk write"] = _best(
-                lambda: pool.map(lambda place: durable.write_file(str(place), data), places),
+            rates["disk write"] = _best(
+                lambda: pool.map(lambda path: durable.write_file(str(path), data), places),
                 cores * _WRITTEN,
                 seconds,
             )
         finally:
-            for place in places:
+            for path in places:
                 with suppress(FileNotFoundError, NotADirectoryError):
-                    place.unlink()
-    return {**found, **_device(source, seconds)}
+                    path.unlink()
+    return {**rates, **_device(source, seconds)}
 
 
 def has_gpu() -> bool:

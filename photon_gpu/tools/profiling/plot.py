@@ -96,12 +96,12 @@ def _pareto(axes: Axes, profile: Profile) -> None:
         [m.megabytes_per_second for m in front], [m.ratio for m in front], color=PALE, linewidth=1, zorder=0
     )
     # Names in a column at the side, with lines to their points: beside these they would lie on each other.
-    for place, m in enumerate(reversed(front)):
+    for row, m in enumerate(reversed(front)):
         axes.annotate(
             f"{m.layout}, {m.preset}, {said_cores(m.cores)}",
             (m.megabytes_per_second, m.ratio),
             fontsize=8,
-            xytext=(0.03, 0.95 - 0.055 * place),
+            xytext=(0.03, 0.95 - 0.055 * row),
             textcoords="axes fraction",
             va="center",
             color=INK,

@@ -67,25 +67,25 @@ class Profile:
         """What to conclude, in sentences."""
         fastest = max(self.measured, key=lambda m: m.megabytes_per_second)
         smallest = max(self.measured, key=lambda m: m.ratio)
-        said = []
+        sentences = []
         for what, m in (("fastest", fastest), ("smallest", smallest)):
             stage, share = m.held_back_by
-            said.append(
+            sentences.append(
                 f"{what}: {m.layout}, {m.preset} on {said_cores(m.cores)} ({m.backend}): "
                 f"{m.megabytes_per_second:,.0f} MB/s at ratio {m.ratio:.2f}; "
                 f"{stage} holds it back ({100 * share:.0f} % of the thread time)"
             )
         if self.camera is not None:
-            said.append(self.camera.advice(self.measured).text)
+            sentences.append(self.camera.advice(self.measured).text)
         short = sum(not m.whole_chunks for m in self.measured)
         if short:
-            said.append(
+            sentences.append(
                 f"~ {short} of {len(self.measured)} were too slow to encode a whole chunk in the time "
                 f"given: what "
                 "happens once weighs more there than it would; take more --seconds, or fewer presets "
                 "and layouts"
             )
-        return (*said, *self.notes)
+        return (*sentences, *self.notes)
 
     def table(self) -> Any:
         """A rich table with ceilings above and advice below it."""
@@ -186,10 +186,10 @@ def profile(
     >>> [(m.layout, m.preset, m.cores, m.ratio > 2) for m in found.measured]
     [('compact', 'fast', 1, True)]
     """
-    for name, given, allowed in (("layouts", layouts, LAYOUTS), ("presets", presets, PRESETS)):
-        wrong = [one for one in given if one not in allowed]
-        if wrong or not given:
-            raise InvalidInputError(f"{name} are {list(given)}; allowed are {', '.join(allowed)}")
+    for name, names, allowed in (("layouts", layouts, LAYOUTS), ("presets", presets, PRESETS)):
+        wrong = [one for one in names if one not in allowed]
+        if wrong or not names:
+            raise InvalidInputError(f"{name} are {list(names)}; allowed are {', '.join(allowed)}")
     progress = progress_call(progress)
     if not (isinstance(seconds, int | float) and 0 < seconds <= 3600):
         raise InvalidInputError(f"seconds is {seconds!r}; a number above 0, at most 3600, is needed")
@@ -202,8 +202,8 @@ def profile(
     combinations = [(b, lay, p, n) for p in order for b in chosen for lay in layouts for n in counts]
     measured: list[Measured] = []
     settings: dict[tuple[str, ...], Encoding] = {}
-    with tempfile.TemporaryDirectory(prefix="photon-profile-", dir=folder) as place:
-        limits = ceilings(place, cores=max(counts), seconds=min(0.5, seconds / 20))
+    with tempfile.TemporaryDirectory(prefix="photon-profile-", dir=folder) as target:
+        limits = ceilings(target, cores=max(counts), seconds=min(0.5, seconds / 20))
         for done, (backend, layout, preset, n) in enumerate(combinations):
             if progress is not None:
                 progress(done, len(combinations))
@@ -213,7 +213,7 @@ def profile(
                 measured.append(
                     _measure(
                         movie,
-                        Path(place) / "movie.zarr",
+                        Path(target) / "movie.zarr",
                         noise,
                         step,
                         (backend, layout, preset, n),
@@ -269,7 +269,7 @@ def machine() -> str:
 
 def _measure(
     movie: Source,
-    place: Path,
+    target: Path,
     noise: NoiseModel | None,
     step: float,
     combination: tuple[str, str, str, int],
@@ -282,7 +282,7 @@ def _measure(
     ``disk`` is its ceiling, MB/s.
     """
     backend, layout, preset, cores = combination
-    storage = Storage.at(place)
+    storage = Storage.at(target)
     asked = EncodeSettings(
         noise=noise,
         step=step,
@@ -321,7 +321,7 @@ def _measure(
         report = encode_with(fixed, Part(movie, frames), storage, overwrite=True)
         return _result(report, combination, unread, each)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
 
 
 def _wall(report: EncodeReport) -> float:

@@ -99,4 +99,4 @@ def test_a_note_of_a_chunk_that_is_published_meanwhile_does_not_stay(spool):
     with mock.patch.object(spool, "note_stored", slowly):
         keeper.keep()
     assert not spool.stored() and ledger.acknowledged == CHUNK
-    assert not ledger._kept  # nor in memory
+    assert not ledger._frames_of  # nor in memory
