@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from photon_gpu.credentials import without_credentials
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import NOTHING, Recording
+from photon_gpu.sources.truncated import Truncation
 
 
 class Source(ABC):
@@ -33,6 +34,8 @@ class Source(ABC):
     stored_axes : str or None
         Names of the dimensions as they are stored, where a file gives them and :func:`open_source` is yet to
         put them in the order of a movie.
+    truncation : Truncation or None
+        What is missing at the end of a source that was cut off; None if it is whole.
     recording : Recording
         What the source says besides pixels.
     """
@@ -43,6 +46,7 @@ class Source(ABC):
     device: int | None = None
     lost: tuple[tuple[int, int], ...] = ()
     stored_axes: str | None = None
+    truncation: Truncation | None = None
     recording: Recording = NOTHING
 
     @property

@@ -17,6 +17,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFound
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie, choose_movie, list_arrays
+from photon_gpu.sources.truncated import ERROR, check_truncated, keep_whole_frames
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
 _PIECE = 1 << 18
@@ -29,6 +30,8 @@ class NpySource(ArraySource):
     ----------
     path : path-like
         File in C or Fortran order, with any byte order.
+    truncated : {"error", "keep"}
+        Whether a file in C order that ends too early is an error, or its whole frames are the movie.
 
     Raises
     ------
@@ -46,13 +49,21 @@ class NpySource(ArraySource):
     [[[12, 13, 14, 15], [16, 17, 18, 19], [20, 21, 22, 23]]]
     """
 
-    def __init__(self, path: Any) -> None:
+    def __init__(self, path: Any, *, truncated: str = ERROR) -> None:
         name = str(path)
+        check_truncated(truncated)
         with Path(path).open("rb") as file:
             shape, fortran, dtype, offset = _header(file, name)
             size = file.seek(0, 2)
         native = check_movie(shape, dtype, name)
-        _check_size(shape, native, offset, size, name)
+        frame_nbytes = math.prod(shape[1:]) * native.itemsize
+        if fortran:
+            _check_size(shape, native, offset, size, name)
+        elif (whole := max(size - offset, 0) // frame_nbytes) < shape[0]:
+            needed = offset + shape[0] * frame_nbytes
+            what = f"its header promises {dtype} {shape}, {needed} bytes; it has {size}"
+            self.truncation = keep_whole_frames(name, what, whole, shape[0], truncated)
+            shape = (whole, *shape[1:])
         order: Any = "F" if fortran else "C"
         array = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape, order=order)
         super().__init__(array, name=name)
@@ -239,7 +250,7 @@ class NpzSource(Source):
             self._zip.close()
 
 
-def open_npy(url: str, *, storage_options: dict[str, Any] | None = None) -> Source:
+def open_npy(url: str, *, storage_options: dict[str, Any] | None = None, truncated: str = ERROR) -> Source:
     """Open a ``.npy`` file, memory-mapped if it is local, else by byte ranges of an fsspec URL.
 
     Raises
@@ -248,12 +259,16 @@ def open_npy(url: str, *, storage_options: dict[str, Any] | None = None) -> Sour
         See :class:`NpySource` and :class:`RemoteNpySource`.
     """
     if "://" not in url:
-        return NpySource(url)
+        return NpySource(url, truncated=truncated)
     from fsspec.core import url_to_fs
     from fsspec.implementations.local import LocalFileSystem
 
     fs, path = url_to_fs(url, **(storage_options or {}))
-    return NpySource(path) if isinstance(fs, LocalFileSystem) else RemoteNpySource(fs, path, name=url)
+    return (
+        NpySource(path, truncated=truncated)
+        if isinstance(fs, LocalFileSystem)
+        else RemoteNpySource(fs, path, name=url)
+    )
 
 
 def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

@@ -17,6 +17,9 @@ from photon_gpu.credentials import remember
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
+from photon_gpu.sources.multifile.find import FoundFiles, find_files, is_list_of_paths
+from photon_gpu.sources.multifile.joined import JoinedSource
+from photon_gpu.sources.multifile.numbering import order_files
 from photon_gpu.sources.select.axes import letters
 from photon_gpu.sources.select.options import SELECTION, OpenOptions, SourceRequest, split_options
 from photon_gpu.sources.select.selected import selected
@@ -39,17 +42,17 @@ class _FileType:
 _FILE_TYPES = (
     _FileType(
         name="TIFF",
-        suffixes=(".tif", ".tiff", ".btf", ".tf8"),
+        suffixes=(".tif", ".tiff", ".btf", ".tf8", ".ome"),
         module="photon_gpu.sources.tiff.reader",
         opener="TiffSource",
-        options=("series", "as_pages", "flyback", "volumes", "missing"),
+        options=("series", "as_pages", "flyback", "volumes", "missing", "truncated"),
     ),
     _FileType(
         name="NumPy",
         suffixes=(".npy",),
         module="photon_gpu.sources.npy",
         opener="open_npy",
-        options=("storage_options",),
+        options=("truncated", "storage_options"),
         remote=True,
     ),
     _FileType(
@@ -79,6 +82,7 @@ _FILE_TYPES = (
         remote=True,
     ),
 )
+_TIFF = next(file_type for file_type in _FILE_TYPES if file_type.name == "TIFF")
 _ZARR = next(file_type for file_type in _FILE_TYPES if file_type.name == "Zarr")
 _ZARR_METADATA = (".zarray", ".zgroup", "zarr.json")
 
@@ -89,6 +93,9 @@ def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
     Parameters
     ----------
     obj : str, path-like, array-like or Source
+        - a list of paths, a glob (``"run_*.tif"``) or a folder: files of one movie. The metadata of OME and
+          Micro-Manager files say which frame is where; else the numbers in their names do (natural order,
+          no gaps);
         - a path or URL: TIFF (``.tif``, ``.tiff``, ``.btf``), NumPy (``.npy``,
           ``.npz``), HDF5 (``.h5``, ``.hdf5``, ``.nwb``), Zarr (``.zarr`` or any
           Zarr folder). ``.npy`` and Zarr may also be at an fsspec URL.
@@ -109,6 +116,10 @@ def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
         For TIFF, HDF5 and Zarr, also for open datasets and arrays, ``missing``: what to do if frames are
         missing, wholly or in part. ``"error"`` (default): raise an error. ``"zero"``: read zeros, and list
         the frames in :attr:`Source.lost`. ``"fill"`` (HDF5 and Zarr): take the fill value as data.
+        ``"skip"`` (several files): join the files on both sides of a gap in their numbers.
+        For TIFF and ``.npy``, ``truncated``: what to do if a file was cut off. ``"error"`` (default), or
+        ``"keep"``: take the whole frames, and say in :attr:`Source.truncation` what is missing.
+        ``progress``: called with ``(files_opened, files_in_all)``.
 
     Returns
     -------
@@ -149,8 +160,13 @@ def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
 
 def _opened(obj: Any, options: dict[str, Any]) -> Source:
     """Open a movie as it is stored."""
-    if isinstance(obj, str | os.PathLike):
+    if isinstance(obj, bytes):
+        raise UnsupportedTypeError(f"the path {obj!r} is bytes; give it as str")
+    if isinstance(obj, str | os.PathLike) or is_list_of_paths(obj):
+        if (several := _several(obj)) is not None:
+            return _open_files(several, options)
         return _open_location(os.fspath(obj), options)
+    options.pop("progress", None)  # only files take long to open
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
     opened = (zarr is not None and isinstance(obj, zarr.Array)) or (
         h5py is not None and isinstance(obj, h5py.Dataset)
@@ -165,6 +181,57 @@ def _opened(obj: Any, options: dict[str, Any]) -> Source:
     return _wrap(obj, options)
 
 
+def _several(obj: Any) -> FoundFiles | None:
+    """Files that a list, a glob or a folder stands for; None for one file, a Zarr folder or a URL."""
+    if not is_list_of_paths(obj):
+        text = os.fspath(obj)
+        if isinstance(text, bytes) or _file_type(text, _local(text)) is _ZARR:
+            return None
+    return find_files(obj, _type_name)
+
+
+def _type_name(path: str) -> str | None:
+    """Name of the type of a file, by its suffix."""
+    file_type = _file_type(path, None)
+    return file_type.name if file_type is not None and file_type.name != "Zarr" else None
+
+
+def _open_files(several: FoundFiles, options: dict[str, Any]) -> Source:
+    """Open several files as one movie."""
+    progress = options.pop("progress", None)
+    paths = several.paths
+    if len(paths) == 1:
+        return _open_location(paths[0], options)
+    for path in paths:
+        outer = path.rpartition("::")[0] or path
+        if _local(outer) is None or not Path(outer).exists():
+            raise StoreNotFoundError(f"{path}: there is no such file (it is 1 of {len(paths)} of a movie)")
+    types = {
+        _file_type(outer, _local(outer)) for outer in (path.rpartition("::")[0] or path for path in paths)
+    }
+    if len(types) > 1 or None in types:
+        names = sorted({PurePosixPath(path).suffix or "no suffix" for path in paths})
+        raise InvalidInputError(
+            f"{several.where}: the files of a movie are of one type; these end with {', '.join(names)}. "
+            f"What is understood: {_understood()}"
+        )
+    if types == {_TIFF}:
+        _check_options(several.where, _TIFF, options)
+        join = import_module("photon_gpu.sources.tiff.join").open_tiffs
+        return _as_source(join(paths, several.where, ordered=several.ordered, progress=progress, **options))
+    missing = options.pop("missing", None)
+    skip = missing if missing == "skip" else "error"
+    order = order_files(paths, several.where, missing=skip, ordered=several.ordered)
+    if len(order.columns) > 1:
+        raise InvalidInputError(
+            f"{several.where}: names of {len(order.columns)} channels or planes; only TIFF files are joined "
+            "along these. Give the files of one"
+        )
+    own = options if missing in (None, "skip") else {**options, "missing": missing}
+    files = [path for path in order.columns[0] if path is not None]
+    return JoinedSource(files, lambda path: _open_location(path, own), several.where, progress=progress)
+
+
 def is_container(location: str) -> bool:
     """Whether a path or URL has the suffix of a file that :func:`open_source` reads.
 
@@ -174,7 +241,9 @@ def is_container(location: str) -> bool:
     (True, False)
     """
     outer = location.rpartition("::")[0] or location
-    return any(_file_type(text, _local(text)) is not None for text in (location, outer))
+    if any(_file_type(text, _local(text)) is not None for text in (location, outer)):
+        return True
+    return os.path.isdir(location) or bool(set("*?[") & set(location))  # noqa: PTH112 - a path of any form
 
 
 def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
@@ -238,7 +307,7 @@ def _is_numpy_dtype(dtype: Any) -> bool:
 def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
     if isinstance(text, bytes):
         raise UnsupportedTypeError(f"the path {text!r} is bytes; give it as str")
-    options = dict(options)
+    options = {name: value for name, value in options.items() if name != "progress"}
     remember(text, options.get("storage_options"))
     local = _local(text)
     outer, split, inner = text.rpartition("::")
@@ -257,12 +326,7 @@ def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
     if file_type is None:
         what = "folder" if local is not None and local.is_dir() else "file"
         raise InvalidInputError(f"{text}: this kind of {what} is not understood; what is: {_understood()}")
-    unknown = sorted(set(options) - set(file_type.options))
-    if unknown:
-        raise InvalidInputError(
-            f"{text}: option {unknown[0]!r} is not known for {file_type.name}; it takes "
-            f"{', '.join(file_type.options)}"
-        )
+    _check_options(text, file_type, options)
     if local is None and not file_type.remote:
         raise InvalidInputError(
             f"{text}: {file_type.name} is read from local files only; copy it here, or convert it to "
@@ -275,6 +339,15 @@ def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
         return _as_source(opener(text, **options))
     options.pop("storage_options", None)  # a local file needs none
     return _as_source(opener(str(local), **options))
+
+
+def _check_options(name: str, file_type: _FileType, options: Mapping[str, Any]) -> None:
+    unknown = sorted(set(options) - set(file_type.options))
+    if unknown:
+        raise InvalidInputError(
+            f"{name}: option {unknown[0]!r} is not known for {file_type.name}; it takes "
+            f"{', '.join(file_type.options)}"
+        )
 
 
 def _as_source(made: Any) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -41,6 +42,10 @@ class SourceOptions(Selection, total=False):
     ----------
     missing : str
         What to do if frames are missing.
+    truncated : str
+        What to do if a file was cut off.
+    progress : callable
+        ``progress(files_opened, files_in_all)``, of a movie in several files.
     series, as_pages, flyback, volumes
         Of TIFF.
     key, dataset, path : str
@@ -48,6 +53,8 @@ class SourceOptions(Selection, total=False):
     """
 
     missing: str | None
+    truncated: str | None
+    progress: Callable[[int, int], None] | None
     series: int | None
     as_pages: bool | None
     flyback: str | None

@@ -82,12 +82,44 @@ def read_chain(file: RawFile) -> list[Page]:
     return _Walk(file).pages()
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Place where the chain of pages of a file is cut off.
+
+    Attributes
+    ----------
+    what : str
+        What lies beyond the end of the file.
+    next_page : int
+        Offset of the directory that could not be read.
+    """
+
+    what: str
+    next_page: int
+
+
+def read_whole_pages(file: RawFile) -> tuple[list[Page], Cut | None]:
+    """Read the pages before the place where a file is cut off, and say where that is, if it is.
+
+    A file that is damaged in another way is an error, as it may have pages behind the damage.
+    """
+    walk = _Walk(file)
+    try:
+        return walk.pages(), None
+    except CorruptDataError:
+        if walk.cut is None:
+            raise
+        return walk.found, walk.cut
+
+
 class _Walk:
     """One pass over a file, with the number formats of its header."""
 
     def __init__(self, file: RawFile) -> None:
         self.file = file
         self.found: list[Page] = []
+        self.cut: Cut | None = None
+        self.next_page = 0
         self.forms: dict[tuple[_Stored, ...], Form] = {}
         if file.size < 8:
             self.broken(f"a TIFF header has 8 bytes, the file {file.size}")
@@ -117,6 +149,7 @@ class _Walk:
             if offset in seen:
                 self.broken(f"the chain of pages runs in a circle at byte {offset}")
             seen.add(offset)
+            self.next_page = offset
             offset = self.page(offset)
         return self.found
 
@@ -124,14 +157,16 @@ class _Walk:
         """Read the directory at ``offset``; return the offset of the next one."""
         size = self.file.size
         if offset + self.count.size > size:
-            self.broken(f"the next page begins at byte {offset}, the file has {size}")
+            self.broken(f"the next page begins at byte {offset}, the file has {size}", cut=True)
         block = self.file.read(offset, min(_FIRST_READ, size - offset))
         tags = self.count.unpack_from(block)[0]
         if not 0 < tags <= _MOST_TAGS:
             self.broken(f"the page at byte {offset} claims {tags} tags; 1 to {_MOST_TAGS} are plausible")
         end = self.count.size + tags * self.entry.size
         if offset + end + self.link.size > size:
-            self.broken(f"the tags of the page at byte {offset} run past the end of the file at byte {size}")
+            self.broken(
+                f"the tags of the page at byte {offset} run past the end of the file at byte {size}", cut=True
+            )
         if end + self.link.size > len(block):
             block = self.file.read(offset, end + self.link.size)
         entries = self.entry.iter_unpack(memoryview(block)[self.count.size : end])
@@ -148,7 +183,8 @@ class _Walk:
             if place is not None and place + nbytes > self.file.size:
                 self.broken(
                     f"tag {code} of the page at byte {offset} lies at bytes {place} to {place + nbytes}, "
-                    f"the file has {self.file.size}"
+                    f"the file has {self.file.size}",
+                    cut=True,
                 )
             if code in _SEGMENT_TAGS or code in _FORM_DEFAULTS:
                 raw = inline[:nbytes] if place is None else bytes(self.file.read(place, nbytes))
@@ -188,7 +224,8 @@ class _Walk:
             )
         return struct.unpack(f"{self.order}{count}{_NUMBERS[kind]}", raw)
 
-    def broken(self, what: str) -> NoReturn:
+    def broken(self, what: str, *, cut: bool = False) -> NoReturn:
+        self.cut = Cut(what, self.next_page) if cut else None
         raise CorruptDataError(
             f"{self.file.name}: the TIFF file is truncated or damaged after {len(self.found)} whole page(s): "
             f"{what}. Copy it again, or write the whole pages to a new file"

@@ -7,12 +7,16 @@ an error, never a frame of zeros or a dropped frame.
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import re
 import warnings
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,15 +26,16 @@ from numpy.typing import NDArray
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.sources.check import SingleImageError
-from photon_gpu.sources.missing import ERROR
 from photon_gpu.sources.select.axes import frame_axis
-from photon_gpu.sources.tiff.chain import Page, read_chain
+from photon_gpu.sources.tiff.chain import Cut, Page, read_whole_pages
+from photon_gpu.sources.tiff.ome_files import COMPANION, metadata_file
 from photon_gpu.sources.tiff.promised_frames import more_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.tiff.scanimage import DROP, KEEP, Header, interleaving
+from photon_gpu.sources.truncated import refuse
 
 _AS_PAGES = "pass as_pages=True to take every page as a frame, in file order"
-_ZERO = "missing='zero' reads zeros in place of missing pages and records their frames as lost"
+_DIALECTS = {"ome", "imagej", "scanimage", "micromanager", "lsm", "stk", "fluoview", "nih", "ndtiff"}
 _JPEG = {6, 7, 34892, 33007}
 
 
@@ -58,6 +63,10 @@ class SegmentMap:
         What the order of the pages tells of the recording.
     note : str or None
         Remark for reports.
+    lacking : str
+        Why pages that the metadata promise are missing; empty if none are.
+    cut : str
+        Where the chain of pages of the last file ends too early; empty if it is whole.
     """
 
     keyframe: Any
@@ -70,6 +79,13 @@ class SegmentMap:
     axes: str | None = None
     recording: Recording = NOTHING
     note: str | None = None
+    lacking: str = ""
+    cut: str = ""
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self.files:
+            file.close()
 
 
 _Listed = tuple[str, Page] | None
@@ -81,20 +97,25 @@ def plan_movie(
     *,
     series: int | None,
     as_pages: bool,
-    missing: str = ERROR,
     flyback: str | None = None,
     volumes: bool = True,
+    single: bool = False,
+    following: Sequence[str] = (),
 ) -> SegmentMap:
     """Read the pages of a file, and compare them with the order that tifffile gives.
 
+    Pages that the metadata promise and that are missing have offset and length 0.
+
     Parameters
     ----------
-    missing : {"error", "zero"}
-        Whether pages that the metadata promise may be missing.
     flyback : {"keep", "drop"}, optional
         Whether the flyback frames of ScanImage volumes are planes of the movie (default), or left out.
     volumes : bool
         Whether the planes of ScanImage volumes form an axis, or are frames in turn.
+    single : bool
+        Whether one image is a movie of one frame.
+    following : sequence of str
+        Further files of the same ScanImage acquisition; a volume may begin in one and end in the next.
 
     Raises
     ------
@@ -105,7 +126,7 @@ def plan_movie(
     """
     if flyback not in (None, KEEP, DROP):
         raise InvalidInputError(f"flyback is {flyback!r}; allowed are {KEEP!r} and {DROP!r}")
-    planner = _Planner(path, missing, flyback == DROP, volumes)
+    planner = _Planner((path, *following), flyback, volumes, single)
     try:
         return planner.plan(series, as_pages)
     except BaseException:
@@ -114,9 +135,13 @@ def plan_movie(
 
 
 class _Planner:
-    def __init__(self, path: str, missing: str, drop_flyback: bool, volumes: bool) -> None:
-        self.path, self.missing = path, missing
-        self.drop_flyback, self.volumes = drop_flyback, volumes
+    def __init__(self, paths: Sequence[str], flyback: str | None, volumes: bool, single: bool) -> None:
+        self.paths, self.path = paths, paths[0]
+        self.flyback, self.volumes, self.single = flyback, volumes, single
+        self.absolute = os.path.abspath(self.path)  # noqa: PTH100 - as tifffile names it
+        self.lacking = ""
+        self.cut: dict[str, Cut] = {}
+        self.by_start: dict[str, dict[tuple[int, ...], Page]] = {}
         self.files: dict[str, RawFile] = {}
         self.chains: dict[str, list[Page]] = {}
 
@@ -127,7 +152,11 @@ class _Planner:
     def chain(self, path: str) -> list[Page]:
         if path not in self.files:
             self.files[path] = RawFile(path)
-            self.chains[path] = read_chain(self.files[path])
+            self.chains[path], cut = read_whole_pages(self.files[path])
+            if cut is not None:
+                self.cut[path] = cut
+                if not self.chains[path]:
+                    refuse(path, cut.what, 0)
         return self.chains[path]
 
     def plan(self, series: int | None, as_pages: bool) -> SegmentMap:
@@ -141,18 +170,55 @@ class _Planner:
                     return self.in_file_order(tif, (len(chain),), "t")
                 if tif.is_scanimage and not tif.is_shaped:
                     return self.scanimage(tif)
+                if self.path in self.cut and len(chain) == 1 and (number := self.pages_in_a_row(tif)) > 1:
+                    order = np.arange(number)
+                    return self.build(tif.pages.first, self.in_a_row(chain[0], number), order, "t")
+                other = self.metadata_file(tif)
+                if other is None:
+                    return self.series(tif, series)
+            if other.suffix != COMPANION:
+                return self.described_by(str(other), series)
+            with tifffile.TiffFile(self.path, omexml=other.read_text("utf-8", "replace")) as tif:
                 return self.series(tif, series)
-        except (InvalidInputError, CorruptDataError):
+        except CorruptDataError:
+            raise
+        except InvalidInputError:
+            if self.path in self.cut:
+                return self.before_the_cut(self.cut[self.path])
             raise
         except Exception as error:
             # tifffile reports damage by many types: ValueError, struct.error, KeyError, ...
+            if self.path in self.cut:
+                return self.before_the_cut(self.cut[self.path])
             raise CorruptDataError(
                 f"{self.path}: the TIFF's metadata cannot be understood ({type(error).__name__}: "
                 f"{str(error)[:100]}){self.if_sound()}"
             ) from error
 
+    def metadata_file(self, tif: Any) -> Path | None:
+        """Another file that describes this one; a page that is joined with others needs none."""
+        try:
+            return metadata_file(self.path, tif.ome_metadata if tif.is_ome else None)
+        except SingleImageError:
+            if not self.single:
+                raise
+            return None
+
+    def described_by(self, path: str, series: int | None) -> SegmentMap:
+        """The movie of another file, whose metadata describe this one too."""
+        return plan_movie(
+            path,
+            series=series,
+            as_pages=False,
+            flyback=self.flyback,
+            volumes=self.volumes,
+            single=self.single,
+        )
+
     def refuse_hidden_pages(self, tif: Any) -> None:
         scanimage = tif.is_scanimage and not tif.is_shaped
+        if tif.is_ome and metadata_file(self.path, tif.ome_metadata) is not None:
+            raise InvalidInputError(f"{self.path}: the file is a part of an OME movie; leave as_pages out")
         if more := more_pages(self.path, None if scanimage else lambda: tif.series):
             raise InvalidInputError(
                 f"{self.path}: as_pages takes each directory as a frame, and would lose frames: "
@@ -172,20 +238,50 @@ class _Planner:
         return f"; if the pages themselves are sound, {_AS_PAGES}"
 
     def in_file_order(self, tif: Any, lead: tuple[int, ...], axes: str) -> SegmentMap:
-        pages: list[_Listed] = [(self.path, page) for page in self.chain(self.path)]
-        pages += [None] * (math.prod(lead) - len(pages))
+        pages: list[_Listed] = [(path, page) for path in self.paths for page in self.chain(path)]
+        pages += self.none(math.prod(lead) - len(pages))
         return self.build(tif.pages.first, pages, np.arange(len(pages)).reshape(lead), axes)
+
+    def before_the_cut(self, cut: Cut) -> SegmentMap:
+        """Pages before a cut, of a file without metadata that say more of them than their order."""
+        with tifffile.TiffFile(self.path) as tif:
+            page = tif.pages.first
+            shape = json.loads(page.description).get("shape", []) if tif.is_shaped else []
+            if page.flags & _DIALECTS or len(shape) > page.ndim + 1:
+                refuse(self.path, f"{cut.what}; how many frames are whole is not clear from its metadata", 0)
+            return self.in_file_order(tif, (len(self.chain(self.path)),), "t")
+
+    def pages_in_a_row(self, tif: Any) -> int:
+        """Number of pages before a cut, if the file has all pixels first and then the other directories.
+
+        tifffile and ImageJ write such files. Only the first directory is left then, and its link says how far
+        the pixels went.
+        """
+        page, first = tif.pages.first, self.chain(self.path)[0]
+        shape = json.loads(page.description).get("shape", []) if tif.is_shaped else []
+        stacks = re.findall(r"^(?:channels|slices|frames)=", page.description or "", re.MULTILINE)
+        if not page.is_final or not first.offsets or len(stacks) > 1 or len(shape) > page.ndim + 1:
+            return 0
+        return (self.cut[self.path].next_page - first.offsets[0]) // max(page.nbytes, 1)
+
+    def in_a_row(self, first: Page, number: int) -> list[_Listed]:
+        """Pages whose pixels follow one another, without directories of their own."""
+        nbytes = sum(first.counts)
+        places = range(first.offsets[0], first.offsets[0] + number * nbytes, nbytes)
+        return [
+            (self.path, Page(first.form, array("Q", (place,)), array("Q", (nbytes,)))) for place in places
+        ]
 
     def scanimage(self, tif: Any) -> SegmentMap:
         """ScanImage: pages in the order of acquisition, volumes of planes of channels."""
-        number = len(self.chain(self.path))
+        number = sum(len(self.chain(path)) for path in self.paths)
         order = interleaving(tif, number)
         if not self.volumes:
             order = replace(order, planes=1, flyback=0, repeats=1)
         if number == 1 and order.per_volume == 1:
-            self.one_page(tif.pages.first)
-        if number % order.per_volume and self.missing == ERROR:
-            self.incomplete(order, number)
+            return self.one_page(tif, tif.pages.first)
+        if number % order.per_volume:
+            self.lacking = self.incomplete(order, number)
         volumes = -(-number // order.per_volume)
         stored = (volumes, order.planes, order.repeats, order.channels)
         plan = self.in_file_order(tif, stored, "t")
@@ -193,7 +289,7 @@ class _Planner:
         pages = plan.pages.swapaxes(1, 2).reshape(-1, order.planes, order.channels)
         note, names = None, order.channel_names
         not_kept: tuple[str, ...] = ()
-        if order.flyback and self.drop_flyback:
+        if order.flyback and self.flyback == DROP:
             pages = pages[:, : -order.flyback]
             not_kept = (f"{order.flyback} flyback frames of each volume",)
         elif order.flyback:
@@ -214,18 +310,12 @@ class _Planner:
             note=note,
         )
 
-    def incomplete(self, order: Any, number: int) -> NoReturn:
+    def incomplete(self, order: Any, number: int) -> str:
         if number % order.channels:
-            raise CorruptDataError(
-                f"{self.path}: ScanImage saved {order.channels} channels, and {number} pages do not "
-                f"divide by "
-                f"that; the last frame is incomplete. {_ZERO}"
-            )
-        raise CorruptDataError(
-            f"{self.path[-60:]}: ScanImage saved volumes of {order.per_volume} pages ({order.planes} planes, "
-            f"{order.channels} channels), and {number} pages do not divide by that. volumes=False takes "
-            f"planes "
-            "for frames in turn; missing='zero' completes the last volume with zeros"
+            return f"ScanImage saved {order.channels} channels, and {number} pages do not divide by that"
+        return (
+            f"ScanImage saved volumes of {order.per_volume} pages, and {number} do not divide "
+            "(volumes=False: planes are frames)"
         )
 
     def series(self, tif: Any, wanted: int | None) -> SegmentMap:
@@ -235,9 +325,9 @@ class _Planner:
                 raise InvalidInputError(
                     f"{self.path}: series {wanted} was asked for; there are {len(found)}: {_listed(found)}"
                 )
-            return self.one_series(found[wanted], every_page=False)
+            return self.one_series(tif, found[wanted], every_page=False)
         if len(found) == 1:
-            return self.one_series(found[0], every_page=True)
+            return self.one_series(tif, found[0], every_page=True)
         if len(found) == len(self.chain(self.path)) and all(
             math.prod(one.shape) == one.keyframe.size and one.keyframe.hash == found[0].keyframe.hash
             for one in found
@@ -250,7 +340,7 @@ class _Planner:
             f"series={advice}"
         )
 
-    def one_series(self, series: Any, *, every_page: bool) -> SegmentMap:
+    def one_series(self, tif: Any, series: Any, *, every_page: bool) -> SegmentMap:
         keyframe = series.keyframe
         if len(keyframe.treeindex) > 1:
             raise InvalidInputError(
@@ -273,7 +363,7 @@ class _Planner:
             lead -= 1
         if lead == 0:
             if number == 1:
-                self.one_page(keyframe)
+                return self.one_page(tif, keyframe)
             self.mismatch(f"{axes} {series.shape} does not split into {number} pages {keyframe.shape}")
         order = np.arange(number).reshape(series.shape[:lead])
         names = lead_axes(axes[:lead])
@@ -288,7 +378,7 @@ class _Planner:
         form = chain[series.keyframe.index].form
         places = range(series.dataoffset, series.dataoffset + number * nbytes, nbytes)
         described = [page for page in chain if page.offsets and page.offsets[0] in places]
-        if 1 < len(described) < number:
+        if 1 < len(described) < number and self.path not in self.cut:
             self.mismatch(f"{number} pages are promised, {len(described)} are there")
         if len(described) == number:
             by_place = {page.offsets[0]: page for page in described}
@@ -296,26 +386,37 @@ class _Planner:
         return [(self.path, Page(form, array("Q", (place,)), array("Q", (nbytes,)))) for place in places]
 
     def listed_pages(self, series: Any, number: int) -> list[_Listed]:
-        pages: list[_Listed] = []
-        for page in series:
-            path = self.path_of(page) if page is not None else ""
-            pages.append(None if page is None else (path, self.chain(path)[page.index]))
-        missing = pages.count(None)
-        if missing and self.missing == ERROR:
-            raise CorruptDataError(
-                f"{self.path}: {missing} of {len(pages)} pages that the metadata promises are "
-                f"missing; the file is truncated, or other files of a multi-file OME movie are not "
-                f"beside it. {_ZERO}"
+        pages = [self.listed(page) for page in series]
+        if missing := pages.count(None):
+            self.lacking = (
+                f"{missing} of {len(pages)} pages that the metadata promises are missing; the file is "
+                "truncated, or other files of the movie are not beside it"
             )
-        if len(pages) < number and self.missing != ERROR:
-            pages += [None] * (number - len(pages))  # pages are in order: the last ones were not written
+        if len(pages) < number:
+            self.lacking = f"the TIFF's metadata: {number} pages are promised, {len(pages)} are there"
+            pages += self.none(number - len(pages))  # pages are in order: the last ones were not written
         if len(pages) != number:
-            self.mismatch(f"{number} pages are promised, {len(pages)} are there", lacking=len(pages) < number)
+            self.mismatch(f"{number} pages are promised, {len(pages)} are there")
         return pages
 
+    def listed(self, page: Any) -> _Listed:
+        """Own reading of a page of tifffile, by the place of its pixels; None if it is missing."""
+        if page is None:
+            return None
+        path = self.path_of(page)
+        chain = self.chain(path)
+        start = page.dataoffsets[:1]
+        # The index of a page is its number in the file, except in stacks of Micro-Manager.
+        if page.index < len(chain) and tuple(chain[page.index].offsets[:1]) == start:
+            return path, chain[page.index]
+        if path not in self.by_start:
+            self.by_start[path] = {tuple(own.offsets[:1]): own for own in chain if any(own.offsets[:1])}
+        own = self.by_start[path].get(start)
+        return None if own is None else (path, own)
+
     def path_of(self, page: Any) -> str:
-        own = page.parent is page.parent.root
-        return self.path if own else str(page.parent.filehandle.path)
+        path = str(page.parent.filehandle.path)
+        return self.path if path == self.absolute else path
 
     def check_all_used(self, series: Any, pages: list[_Listed]) -> None:
         there = [listed for listed in pages if listed is not None]
@@ -346,7 +447,7 @@ class _Planner:
             if page.form != form:
                 raise InvalidInputError(
                     f"{path}: page {number} differs from the first in "
-                    f"{_difference(form, page.form)}; the frames of a movie are all alike"
+                    f"{difference(form, page.form)}; the frames of a movie are all alike"
                 )
             one_strip = len(page.offsets) == 1 and keyframe.is_contiguous
             if len(page.offsets) != (1 if one_strip else segments) or (
@@ -357,13 +458,13 @@ class _Planner:
                     f"of strips or tiles; it needs {segments} of each"
                 )
             strips = len(page.offsets)
-        names = list(self.files)
+        numbers = {name: number for number, name in enumerate(self.files)}
         none = (0,) * strips
         return SegmentMap(
             keyframe=keyframe,
             pages=order,
             files=list(self.files.values()),
-            file_of=np.array([names.index(listed[0]) if listed else 0 for listed in pages]),
+            file_of=np.array([numbers[listed[0]] if listed else 0 for listed in pages]),
             offsets=np.array([listed[1].offsets if listed else none for listed in pages], dtype=np.uint64),
             counts=np.array(
                 [(listed[1].counts or (keyframe.nbytes,)) if listed else none for listed in pages],
@@ -371,21 +472,28 @@ class _Planner:
             ),
             decode=_decoder(keyframe),
             axes=axes,
+            lacking=self.lacking,
+            cut="; ".join(cut.what for cut in self.cut.values()),
         )
 
-    def one_page(self, keyframe: Any) -> NoReturn:
+    def one_page(self, tif: Any, keyframe: Any) -> SegmentMap:
         if more := more_pages(self.path):
             raise CorruptDataError(f"{self.path}: the TIFF holds one page by its directories, but {more}")
+        if self.single:
+            return self.in_file_order(tif, (1,), "t")
         raise SingleImageError(
             f"{self.path}: the TIFF holds one page, an image of shape {keyframe.shape}; a movie has axes "
             "(T, ..., H, W), so add the time axis: pass as_pages=True for a movie of one frame, "
-            "or give the array as image[np.newaxis]"
+            "or give the array as image[np.newaxis]. Of many numbered files give the folder, a glob or a list"
         )
 
-    def mismatch(self, what: str, *, lacking: bool = False) -> NoReturn:
+    def none(self, number: int) -> list[_Listed]:
+        """Pages that are missing."""
+        return [None] * number
+
+    def mismatch(self, what: str) -> NoReturn:
         raise CorruptDataError(
-            f"{self.path}: the TIFF's metadata does not match its pages: {what}"
-            + (f". {_ZERO}" if lacking else self.if_sound())
+            f"{self.path}: the TIFF's metadata does not match its pages: {what}{self.if_sound()}"
         )
 
 
@@ -420,7 +528,8 @@ def _time_axis(axes: str) -> int:
     return next((number for number, axis in enumerate(axes) if axis not in "CS"), 0)
 
 
-def _difference(ours: Any, theirs: Any) -> str:
+def difference(ours: Any, theirs: Any) -> str:
+    """What distinguishes the forms of two pages, for a message."""
     first, other = dict(ours), dict(theirs)
     changed = sorted(code for code in first.keys() | other.keys() if first.get(code) != other.get(code))
     names = {0: "byte order", **{code: tifffile.TIFF.TAGS.get(code, code) for code in changed if code}}

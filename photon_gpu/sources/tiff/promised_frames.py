@@ -6,11 +6,14 @@ A stack may have one directory for all of its pages: ImageJ writes this beyond 4
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
+from photon_gpu.errors import CorruptDataError
 from photon_gpu.sources.tiff.byte_map import Directory, TiffBytes, hidden_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
 
@@ -36,7 +39,7 @@ def more_pages(path: str, series: Any = None) -> str | None:
     with RawFile(path) as file:
         tiff = TiffBytes(file)
         first: Directory | None = None
-        for directory in tiff.directories():
+        for directory in _whole_directories(tiff):
             first = first or directory
             if number >= covered:  # a description covers the pages it counts
                 pages, promised_by = _promised(tiff, directory)
@@ -52,6 +55,12 @@ def more_pages(path: str, series: Any = None) -> str | None:
                 f"H, W)) reads them)"
             )
     return _by_series(number, series)
+
+
+def _whole_directories(tiff: TiffBytes) -> Iterator[Directory]:
+    """Directories before the place where a file is cut off."""
+    with contextlib.suppress(CorruptDataError):
+        yield from tiff.directories()
 
 
 def _by_series(number: int, series: Any) -> str | None:

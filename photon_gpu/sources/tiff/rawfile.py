@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+
+_MOST_OPEN = 128
+_opened: dict[RawFile, None] = {}
+_opened_lock = threading.Lock()
 
 
 class RawFile:
     """A local file that returns all requested bytes or raises an error.
 
     It reads instead of mapping the file: if the file shrinks or the disk fails, a read raises an error, but a
-    memory map would kill the process.
+    memory map would kill the process. A movie may have tens of thousands of files, so at most 128 are open in
+    a process; another one is opened again when it is read.
 
     Parameters
     ----------
@@ -33,8 +39,37 @@ class RawFile:
     def __init__(self, path: Any) -> None:
         self.name = str(path)
         self._lock = threading.Lock()
-        self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - closed by close()
-        self.size = self._file.seek(0, 2)
+        self._closed = False
+        self._file: BinaryIO | None = None
+        self._inode = 0
+        self.size = 0
+        with self._lock:
+            self._open()
+
+    def _open(self) -> BinaryIO:
+        """Open the file; the caller holds the lock."""
+        file = Path(self.name).open("rb", buffering=0)  # noqa: SIM115 - closed by close()
+        state = os.fstat(file.fileno())
+        if self._inode and (state.st_ino != self._inode or state.st_size < self.size):
+            file.close()
+            raise CorruptDataError(f"{self.name}: the file was replaced or cut while it was being read")
+        self._inode, self.size, self._file = state.st_ino, max(self.size, state.st_size), file
+        with _opened_lock:
+            _opened[self] = None
+            oldest = next(iter(_opened)) if len(_opened) > _MOST_OPEN else None
+        if oldest is not None and oldest._lock.acquire(blocking=False):
+            try:
+                oldest._close()
+            finally:
+                oldest._lock.release()
+        return file
+
+    def _close(self) -> None:
+        with _opened_lock:
+            _opened.pop(self, None)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def read(self, offset: int, nbytes: int) -> bytearray:
         """Read ``nbytes`` bytes from ``offset``."""
@@ -48,12 +83,13 @@ class RawFile:
         """Fill ``out`` with the bytes from ``offset``."""
         self._check(offset, len(out))
         with self._lock:
-            if self._file.closed:
+            if self._closed:
                 raise InvalidInputError(f"{self.name}: the source is closed")
             try:
-                self._file.seek(offset)
+                file = self._file or self._open()
+                file.seek(offset)
                 while len(out):
-                    got = self._file.readinto(out)
+                    got = file.readinto(out)  # type: ignore[attr-defined]
                     if not got:
                         raise CorruptDataError(
                             f"{self.name}: the file ended {len(out)} bytes early while it was being read; "
@@ -70,7 +106,8 @@ class RawFile:
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""
         with self._lock:
-            self._file.close()
+            self._closed = True
+            self._close()
 
     def __enter__(self) -> RawFile:
         return self

@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,9 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.missing import ERROR, check_missing, settle, spans
+from photon_gpu.sources.tiff.ome_files import COMPANION, first_file
 from photon_gpu.sources.tiff.plan import SegmentMap, plan_movie
+from photon_gpu.sources.truncated import KEEP, check_truncated, keep_whole_frames
 
 _DECODERS = min(8, os.cpu_count() or 1)
 
@@ -46,6 +49,11 @@ class TiffSource(Source):
         Whether the flyback frames of ScanImage volumes are their last planes (default), or are left out.
     volumes : bool
         Whether the planes of ScanImage volumes form an axis, or are frames in turn.
+    truncated : {"error", "keep"}
+        What to do if the file ends too early: raise an error, or take the whole frames and say in
+        ``truncation`` what is missing. A file that another process may still write is an error.
+    plan : SegmentMap, optional
+        Pages of many files; ``path`` is then only the name of the movie.
 
     Raises
     ------
@@ -81,12 +89,15 @@ class TiffSource(Source):
         missing: str = ERROR,
         flyback: str | None = None,
         volumes: bool = True,
+        truncated: str = ERROR,
+        plan: SegmentMap | None = None,
     ) -> None:
         self.name = os.fspath(path)
-        self._missing = check_missing(missing)
-        self._plan = plan_movie(
-            self.name, series=series, as_pages=as_pages, missing=missing, flyback=flyback, volumes=volumes
-        )
+        self._missing, self._truncated = check_missing(missing), check_truncated(truncated)
+        if plan is None:
+            first = first_file(self.name) if Path(self.name).suffix == COMPANION else self.name
+            plan = plan_movie(first, series=series, as_pages=as_pages, flyback=flyback, volumes=volumes)
+        self._plan = plan
         self._closed = False
         try:
             self._prepare(self._plan)
@@ -100,29 +111,49 @@ class TiffSource(Source):
         # Shape of a page as it is returned: samples first, however they are stored.
         self._page_shape = (planes * samples, depth, height, width)
         extra = tuple(length for length in (planes * samples, depth) if length > 1)
-        shape = (*plan.pages.shape, *extra, height, width)
         self.recording = plan.recording.replace(axes=_axes(plan.axes, planes * samples, depth))
-        self.dtype = check_movie(shape, keyframe.dtype, self.name)
-        self.shape = shape
+        self.dtype = check_movie((*plan.pages.shape, *extra, height, width), keyframe.dtype, self.name)
         self._page_nbytes = keyframe.size * self.dtype.itemsize
         self._swapped = keyframe.parent.byteorder != {"little": "<", "big": ">"}[sys.byteorder]
-        self._absent = self._settle_missing(plan)
+        self._absent = np.asarray(((plan.offsets == 0) | (plan.counts == 0)).any(axis=1))
         self._raw = self._is_raw(plan)
         if not self._raw and keyframe.compression not in (1, *tifffile.TIFF.DECOMPRESSORS):
             raise InvalidInputError(
                 f"{self.name}: TIFF compression {keyframe.compression!r} cannot be decoded here"
             )
-        self._check_segments(plan)
+        self._plan = self._settle_missing(plan, self._beyond_the_end(plan))
+        self.shape = (*self._plan.pages.shape, *extra, height, width)
 
-    def _settle_missing(self, plan: SegmentMap) -> NDArray[Any]:
-        """Whether each page is incomplete; such pages are read as zeros if ``missing`` allows it."""
-        absent = np.asarray(((plan.offsets == 0) | (plan.counts == 0)).any(axis=1))
-        frames = self._frames_with(absent)
-        what = f"{int(absent.sum())} of {len(absent)} pages were never written"
-        self.lost = settle(self.name, what, frames, self._missing)
+    def _settle_missing(self, plan: SegmentMap, beyond: NDArray[Any]) -> SegmentMap:
+        """The plan without frames that were cut off; pages that are missing elsewhere are read as zeros.
+
+        Either has to be allowed, by ``truncated`` or by ``missing``.
+        """
+        incomplete = self._frames_with(self._absent | beyond)
+        whole = int(incomplete.argmax()) if incomplete.any() else len(incomplete)
+        cut = plan.cut
+        if beyond.any():
+            first = int(np.flatnonzero(beyond)[0])
+            path = plan.files[plan.file_of[first]].name
+            cut = (
+                f"page {first} lies beyond the end of the file, which is truncated "
+                f"({int(beyond.sum())} of {len(beyond)} pages do)"
+            )
+        else:
+            path = plan.files[-1].name
+        what = cut or plan.lacking or f"{int(self._absent.sum())} of {len(beyond)} pages were never written"
+        other = "" if cut else "missing='zero' reads zeros for the rest"
+        at_the_end = bool(cut) or (whole < len(incomplete) and bool(incomplete[whole:].all()))
+        if beyond.any() and not incomplete[whole:].all():
+            raise CorruptDataError(f"{path}: {what}, and frames behind it are whole: the file is damaged")
+        if at_the_end and (cut or self._truncated == KEEP or self._missing == ERROR):
+            promised = len(incomplete) if whole < len(incomplete) and not plan.cut else None
+            self.truncation = keep_whole_frames(path, what, whole, promised, self._truncated, other=other)
+            return replace(plan, pages=plan.pages[:whole])
+        self.lost = settle(self.name, what, incomplete, self._missing)
         if self.lost:
-            plan.offsets[absent] = plan.counts[absent] = 0
-        return absent
+            plan.offsets[self._absent] = plan.counts[self._absent] = 0
+        return plan
 
     def _frames_with(self, pages: NDArray[Any]) -> NDArray[Any]:
         """Whether each frame has one of the marked pages."""
@@ -137,26 +168,21 @@ class TiffSource(Source):
         gaps = plan.offsets[:, 1:] - (plan.offsets[:, :-1] + plan.counts[:, :-1])
         return not gaps.any()
 
-    def _check_segments(self, plan: SegmentMap) -> None:
+    def _beyond_the_end(self, plan: SegmentMap) -> NDArray[Any]:
+        """Whether each page runs over the end of its file."""
         offsets, counts = plan.offsets, plan.counts
         if self._raw:
             short = (counts.sum(axis=1) < self._page_nbytes) & ~self._absent
+            if short.any():
+                first = int(np.flatnonzero(short)[0])
+                raise CorruptDataError(
+                    f"{plan.files[plan.file_of[first]].name}: page {first} holds fewer bytes than its pixels "
+                    f"need ({int(short.sum())} of {len(short)} pages do)"
+                )
             offsets, counts = offsets[:, :1], np.full_like(counts[:, :1], self._page_nbytes)
-        else:
-            short = np.zeros(len(counts), bool)
         sizes = np.array([file.size for file in plan.files], dtype=np.uint64)[plan.file_of][:, np.newaxis]
         # Compared without a sum, which would wrap for a damaged offset near 2**64.
-        outside = (counts > sizes - np.minimum(offsets, sizes)).any(axis=1) & ~self._absent
-        for wrong, what in (
-            (short, "holds fewer bytes than its pixels need"),
-            (outside, "lies beyond the end of the file, which is truncated"),
-        ):
-            if wrong.any():
-                first = int(np.flatnonzero(wrong)[0])
-                raise CorruptDataError(
-                    f"{plan.files[plan.file_of[first]].name}: page {first} {what} "
-                    f"({int(wrong.sum())} of {len(wrong)} pages do)"
-                )
+        return np.asarray((counts > sizes - np.minimum(offsets, sizes)).any(axis=1) & ~self._absent)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Read frames ``start:stop``; contiguous pages are read at once."""
@@ -222,6 +248,16 @@ class TiffSource(Source):
                     f"{file.name}: strip or tile {index} of page {number} does not decode: {error}"
                 ) from error
 
+    def origins(self, start: int, stop: int) -> list[tuple[str, int]]:
+        """File of each of the frames ``start:stop``, and its number among the frames of that file."""
+        first_pages = self._plan.pages.reshape(len(self._plan.pages), -1)[:, 0]
+        files = self._plan.file_of[first_pages]
+        before = np.searchsorted(files, files[start:stop]) if (np.diff(files) >= 0).all() else None
+        return [
+            (self._plan.files[file].name, frame - int(before[frame - start]) if before is not None else frame)
+            for frame, file in enumerate(files[start:stop], start)
+        ]
+
     @property
     def files(self) -> tuple[str, ...]:
         """Names of the files that frames are read from."""
@@ -246,8 +282,7 @@ class TiffSource(Source):
     def close(self) -> None:
         """Close the file, or files."""
         self._closed = True
-        for file in self._plan.files:
-            file.close()
+        self._plan.close()
 
 
 def _axes(lead: str | None, samples: int, depth: int) -> str | None:

@@ -137,6 +137,12 @@ class Header:
         return tuple(found)
 
 
+def first_frame_number(tif: Any) -> int | None:
+    """Number of the first frame of an open file within its acquisition."""
+    found = _NUMBER.search(tif.pages.first.description or "")
+    return int(found[1]) if found else None
+
+
 def scanimage_channels(text: str) -> int:
     r"""Number of channels that ScanImage saved, from the text of its header; 1 if it does not say.
 

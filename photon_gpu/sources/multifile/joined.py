@@ -1,0 +1,123 @@
+"""Source of a movie in several files of one type, which follow one another in time."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.sources.base import Source
+
+_MOST_OPEN = 16
+
+
+class JoinedSource(Source):
+    """Frames of several sources, one after another.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    open_one : callable
+        ``open_one(path)``: the source of a file. At most 16 are open at a time.
+    where : str
+        Name in messages.
+    progress : callable, optional
+        ``progress(files_opened, files_in_all)``.
+
+    Raises
+    ------
+    InvalidInputError
+        The frames of a file have another shape or dtype.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        open_one: Callable[[str], Source],
+        where: str,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.name, self.files = where, tuple(paths)
+        self._open_one = open_one
+        self._opened: OrderedDict[int, Source] = OrderedDict()
+        self._lock = threading.RLock()
+        self._closed = False
+        lengths: list[int] = []
+        lost: list[tuple[int, int]] = []
+        try:
+            for number, path in enumerate(paths):
+                part = self._part(number)
+                if number == 0:
+                    frame, self.dtype, self.recording = part.shape[1:], part.dtype, part.recording
+                elif (part.shape[1:], part.dtype) != (frame, self.dtype):
+                    raise InvalidInputError(
+                        f"{path}: its frames are {part.dtype} {part.shape[1:]}, and {self.dtype} {frame} in "
+                        f"{PurePath(paths[0]).name}; the frames of a movie are all alike"
+                    )
+                if part.truncation is not None and number < len(paths) - 1:
+                    raise InvalidInputError(
+                        f"{path}: the file is truncated, and files follow it; leave it out"
+                    )
+                start = sum(lengths)
+                lost += [(start + first, start + end) for first, end in part.lost]
+                lengths.append(part.shape[0])
+                self.truncation = part.truncation
+                if progress is not None:
+                    progress(number + 1, len(paths))
+        except BaseException:
+            self.close()
+            raise
+        self._starts = [0, *itertools.accumulate(lengths)]
+        self.shape, self.lost = (self._starts[-1], *frame), tuple(lost)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames ``start:stop`` from the files that hold them."""
+        self._check_frames(start, stop)
+        first = bisect.bisect_right(self._starts, start) - 1
+        last = bisect.bisect_left(self._starts, stop)
+        frames = [
+            self._read_part(number, max(start - begin, 0), min(stop, end) - begin)
+            for number, (begin, end) in enumerate(itertools.pairwise(self._starts))
+            if first <= number < last
+        ]
+        return frames[0] if len(frames) == 1 else np.concatenate(frames)
+
+    def origins(self, start: int, stop: int) -> list[tuple[str, int]]:
+        """File of each of the frames ``start:stop``, and its number among the frames of that file."""
+        numbers = [bisect.bisect_right(self._starts, frame) - 1 for frame in range(start, stop)]
+        return [
+            (self.files[number], frame - self._starts[number])
+            for frame, number in zip(range(start, stop), numbers, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._lock:
+            self._closed = True
+            while self._opened:
+                self._opened.popitem()[1].close()
+
+    def _read_part(self, number: int, start: int, stop: int) -> NDArray[Any]:
+        # A file that is being read is not closed to open another one.
+        with self._lock:
+            if self._closed:
+                raise InvalidInputError(f"{self.name}: the source is closed")
+            return self._part(number).read(start, stop)
+
+    def _part(self, number: int) -> Source:
+        with self._lock:
+            if number not in self._opened:
+                self._opened[number] = self._open_one(self.files[number])
+                if len(self._opened) > _MOST_OPEN:
+                    self._opened.popitem(last=False)[1].close()
+            self._opened.move_to_end(number)
+            return self._opened[number]

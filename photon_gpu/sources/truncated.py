@@ -1,0 +1,155 @@
+"""Handle a source that was cut off: raise an error, or keep its whole frames and record what is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+
+ERROR, KEEP = "error", "keep"
+
+_LONGEST = 120  # characters of a path in a message
+_QUIET_SECONDS = 10.0
+"""A file that changed less long ago may still be written."""
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """What a truncated source lacks.
+
+    Attributes
+    ----------
+    path : str
+        File that was cut off.
+    frames : int
+        Number of whole frames, which are the movie.
+    promised : int or None
+        Number of frames that the file promises; None if it does not say.
+    detail : str
+        What is missing.
+    """
+
+    path: str
+    frames: int
+    promised: int | None
+    detail: str
+    _size: int = field(default=-1, compare=False)
+
+    def __str__(self) -> str:
+        of = f" of {self.promised}" if self.promised is not None else ""
+        return f"the source was truncated: {self.frames}{of} frames are whole and were kept ({self.detail})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON for ``.zattrs``; the file's name has no folder."""
+        return {
+            "file": os.path.basename(self.path),  # noqa: PTH119 - the path of a file on any system
+            "frames": self.frames,
+            "promised": self.promised,
+            "detail": self.detail,
+        }
+
+    def refuse_growth(self) -> None:
+        """CorruptDataError if the file has changed since it was opened."""
+        if os.stat(self.path).st_size != self._size:  # noqa: PTH116 - as above
+            raise CorruptDataError(
+                f"{self.path}: it was taken for truncated, and it has grown since: wait until it is whole"
+            )
+
+
+def check_truncated(truncated: Any) -> str:
+    """Return the mode; InvalidInputError if there is no such mode."""
+    if truncated not in (ERROR, KEEP):
+        raise InvalidInputError(f"truncated is {truncated!r}; allowed are 'error', 'keep'")
+    return str(truncated)
+
+
+def keep_whole_frames(
+    path: str, what: str, frames: int, promised: int | None, truncated: str, *, other: str = ""
+) -> Truncation:
+    """Record that a file was cut off, or refuse it.
+
+    Parameters
+    ----------
+    path : str
+        File that is cut off.
+    what : str
+        What is missing, such as ``"page 7 lies beyond the end of the file"``.
+    frames : int
+        Number of whole frames before the cut.
+    promised : int or None
+        Number of frames that should be there, if known.
+    truncated : {"error", "keep"}
+    other : str
+        Another way out, for the message.
+
+    Raises
+    ------
+    CorruptDataError
+        ``truncated`` is ``"error"``, or no frame is whole, or another program may still write the file.
+    """
+    if truncated != KEEP or not frames:
+        refuse(path, what, frames, other)
+    if writing := being_written(path):
+        raise CorruptDataError(
+            f"{path}: the file is not whole ({what}), but {writing}: wait until it is complete. Only a file "
+            "that nobody writes is kept as truncated"
+        )
+    return Truncation(path, frames, promised, what, os.stat(path).st_size)  # noqa: PTH116
+
+
+def refuse(path: str, what: str, frames: int, other: str = "") -> NoReturn:
+    """Raise the error for a truncated file, with the ways out."""
+    ways = []
+    if frames:
+        ways.append(f"truncated='keep' stores these {frames}")
+    ways += [other] if other else []
+    writing = being_written(path)
+    first = f"{writing[:1].upper()}{writing[1:]}: wait" if writing else "Copy it again"
+    name = path if len(path) <= _LONGEST else f"...{path[-_LONGEST:]}"
+    raise CorruptDataError(
+        f"{name}: truncated after {frames} whole frame{'s' * (frames != 1)}: {what}. "
+        f"{first}{', or: ' if ways else ''}{'; '.join(ways)}"
+    )
+
+
+def being_written(path: str) -> str:
+    """Why another process may still be writing a file; empty if nothing suggests it."""
+    age = time.time() - os.stat(path).st_mtime  # noqa: PTH116 - the path of a file on any system
+    if 0 <= age < _QUIET_SECONDS:
+        return f"it changed {age:.0f} s ago"
+    return "another program has it open for writing" if _open_for_writing(path) else ""
+
+
+def _open_for_writing(path: str) -> bool:
+    """Whether a process has a file open for writing; False where the system cannot tell.
+
+    Linux grants a read lease only on a file that nobody has open for writing.
+    """
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # Who breaks the lease sends a signal, which would end this process unless it is one that is ignored.
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:  # not the owner, or a file system without leases
+        return False
+    else:
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return False
+    finally:
+        os.close(file)
