@@ -174,16 +174,8 @@ def test_runs_as_a_command_where_photon_gpu_is_not_installed(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), np.load(store.parent / "counts.npy"))
 
 
-def test_float32_points_stay_within_bins_narrower_than_float32(tmp_path):
-    movie = 1e6 + np.random.default_rng(1).normal(0, 4, (2, 9, 11)).astype("float32")
-    noise = pg.NoiseModel(gain=1e-6, offset=1e6, variance=0.49)
-    pg.encode(
-        movie.astype("float32"),
-        tmp_path / "m",
-        noise=noise,
-        step=0.1,
-        layout="compact",
-        check=False,
-        trust_noise=True,
-    )
+def test_float32_points_stay_within_bins_as_narrow_as_float32(tmp_path):
+    movie = (1e7 + np.arange(40).reshape(2, 4, 5)).astype("float32")
+    noise = pg.NoiseModel(gain=1.0, offset=10000000.439, variance=0.0)
+    pg.encode(movie, tmp_path / "m", noise=noise, step=0.802, layout="compact", check=False, trust_noise=True)
     equals_product(tmp_path / "m")
