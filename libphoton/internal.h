@@ -1,0 +1,26 @@
+/* What the files of libphoton share. */
+#ifndef PHOTON_INTERNAL_H
+#define PHOTON_INTERNAL_H
+
+#include "photon.h"
+
+#include <string.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "libphoton reads numbers as they are in memory, which needs a little-endian machine"
+#endif
+
+static inline uint16_t photon_u16(const uint8_t *at) { uint16_t n; memcpy(&n, at, 2); return n; }
+static inline uint32_t photon_u32(const uint8_t *at) { uint32_t n; memcpy(&n, at, 4); return n; }
+static inline uint64_t photon_u64(const uint8_t *at) { uint64_t n; memcpy(&n, at, 8); return n; }
+
+size_t photon_zstd_memory(void);
+int photon_zstd(const uint8_t *data, size_t bytes, uint8_t *out, size_t out_bytes, void *memory);
+
+/* Tables of a chunk: counts of its codes, one row for each phase that is told apart. */
+size_t photon_table_bytes(const photon_info *info);
+int photon_tables(const photon_info *info, void *memory, const uint8_t **table, uint32_t *rows);
+int photon_code_of(const photon_info *info, double value, int64_t *code);
+double photon_stabilize(const photon_info *info, double value);
+
+#endif

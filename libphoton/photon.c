@@ -1,0 +1,824 @@
+/* Read payloads: header, body, predictors, checksum (FORMAT.md, "compact"). */
+#include "internal.h"
+
+#include <math.h>
+
+#define MOST_SAMPLES (1ull << 32)
+#define MOST_CODES (1u << 21)
+#define SEGMENT 65536u
+#define FIXED 96u /* bytes of a header before the shape */
+#define WEIGHT_BYTES 88u
+
+enum { NONE, MEAN, PAST, FULL, SPATIAL, MOVING };
+
+static const uint8_t ITEM_BYTES[10] = {1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
+
+const char *photon_message(int status)
+{
+    static const char *const messages[] = {
+        "ok", "the bytes are no whole frame or payload", "a checksum says that the bytes were altered",
+        "a later major version of the format", "a Blosc frame of another compressor than zstd",
+        "the memory or the output is too small", "more codes, samples or digits than the format allows"};
+    return status >= 0 && status <= PHOTON_LIMIT ? messages[status] : "unknown status";
+}
+
+uint32_t photon_crc32(uint32_t crc, const uint8_t *data, size_t bytes)
+{
+    /* Half a byte at a time: 16 entries instead of a table that would have to be made first. */
+    static const uint32_t table[16] = {0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC, 0x76DC4190, 0x6B6B51F4,
+        0x4DB26158, 0x5005713C, 0xEDB88320, 0xF00F9344, 0xD6D6A3E8, 0xCB61B38C, 0x9B64C2B0, 0x86D3D2D4, 0xA00AE278,
+        0xBDBDF21C};
+    crc = ~crc;
+    for (size_t i = 0; i < bytes; ++i) {
+        crc ^= data[i];
+        crc = crc >> 4 ^ table[crc & 15];
+        crc = crc >> 4 ^ table[crc & 15];
+    }
+    return ~crc;
+}
+
+/* On x86-64, GCC makes a version for AVX2 as well and chooses when the library is loaded. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__) && !defined(PHOTON_PLAIN)
+#define VECTORIZED __attribute__((target_clones("avx2", "default")))
+#else
+#define VECTORIZED
+#endif
+
+/* ---- header ---- */
+
+static int finite_model(const photon_info *info)
+{
+    return info->gain >= 1e-6 && info->gain <= 1e12 && fabs(info->offset) <= 1e12 && info->variance >= 0.0 &&
+           info->variance <= 1e12 && info->step >= 0.01 && info->step <= 16.0;
+}
+
+int photon_read_info(const uint8_t *payload, size_t bytes, photon_info *info)
+{
+    static const uint8_t zeros[4] = {0};
+    memset(info, 0, sizeof *info);
+    if (bytes < FIXED || memcmp(payload, "PHTN", 4)) return PHOTON_DAMAGED;
+    if (payload[4] != 2) return PHOTON_VERSION;
+    info->axes = payload[11];
+    info->header_bytes = FIXED + 8 * (size_t)info->axes + WEIGHT_BYTES;
+    if (!info->axes || info->axes > PHOTON_MOST_AXES || bytes < info->header_bytes) return PHOTON_DAMAGED;
+    uint32_t crc = photon_crc32(0, payload, 80);
+    crc = photon_crc32(crc, zeros, 4);
+    crc = photon_crc32(crc, payload + 84, info->header_bytes - 84);
+    if (crc != photon_u32(payload + 80)) return PHOTON_CHECKSUM;
+    info->minor = payload[5];
+    info->predictor = payload[6];
+    info->width = payload[7];
+    info->exact = payload[8];
+    info->phases = payload[9];
+    info->dtype = payload[10];
+    info->frames = photon_u32(payload + 12);
+    info->base = (int64_t)photon_u64(payload + 16);
+    info->checksum = photon_u64(payload + 24);
+    info->band_rows = photon_u32(payload + 32);
+    info->seed = photon_u32(payload + 36);
+    info->rate = photon_u32(payload + 40);
+    info->top = photon_u32(payload + 44);
+    memcpy(&info->gain, payload + 48, 8);
+    memcpy(&info->offset, payload + 56, 8);
+    memcpy(&info->variance, payload + 64, 8);
+    memcpy(&info->step, payload + 72, 8);
+    info->body = payload[84];
+    info->levels = payload[85];
+    info->number = photon_u16(payload + 86);
+    info->weights_crc = photon_u32(payload + 88);
+    info->movie = photon_u32(payload + 92);
+    memcpy(info->weights, payload + info->header_bytes - WEIGHT_BYTES, WEIGHT_BYTES);
+    info->samples = 1;
+    for (uint32_t i = 0; i < info->axes; ++i) {
+        info->shape[i] = photon_u64(payload + FIXED + 8 * (size_t)i);
+        if (!info->shape[i]) return PHOTON_DAMAGED;
+        if (info->shape[i] > MOST_SAMPLES / info->samples) return PHOTON_LIMIT;
+        info->samples *= info->shape[i];
+    }
+    const uint64_t most_frames = info->axes > 1 ? info->shape[0] : info->shape[0];
+    if (info->dtype > PHOTON_FLOAT64 || info->frames > most_frames || !info->frames) return PHOTON_DAMAGED;
+    info->itemsize = ITEM_BYTES[info->dtype];
+    const int raw = info->exact == 2, wide = info->width == 4;
+    if (info->exact > 2 || info->predictor > MOVING || (info->phases != 1 && info->phases != 16) ||
+        info->body > 2 || info->levels == 1 || !info->band_rows || info->rate > 128 || !finite_model(info))
+        return PHOTON_DAMAGED;
+    if (raw ? info->width != info->itemsize || info->predictor || info->body || info->levels
+            : info->width != 1 && info->width != 2 && !wide)
+        return PHOTON_DAMAGED;
+    if (wide && !raw && (info->predictor || info->body || info->levels)) return PHOTON_DAMAGED;
+    if (info->levels && info->predictor < FULL) return PHOTON_DAMAGED;
+    if (info->body == 2 && !info->levels) return PHOTON_DAMAGED;
+    const int64_t far = 1ll << 41; /* no code of a value lies that far from 0 */
+    if (info->exact == 0 && (info->top >= MOST_CODES || info->base > far || info->base < -far)) return PHOTON_LIMIT;
+    if (info->exact == 1 && info->dtype >= PHOTON_FLOAT32) return PHOTON_DAMAGED;
+    return PHOTON_OK;
+}
+
+/* ---- memory ---- */
+
+typedef struct { uint64_t frames, rows, columns, band_rows, bands, band; } grid_of; /* band: samples of the largest */
+
+static grid_of grid_of_chunk(const photon_info *info)
+{
+    grid_of g = {info->frames, 1, info->shape[info->axes - 1], 0, 0, 0};
+    for (uint32_t i = 1; i + 1 < info->axes; ++i) g.rows *= info->shape[i];
+    if (info->axes == 1) g = (grid_of){1, 1, info->frames, 0, 0, 0};
+    g.band_rows = info->band_rows < g.rows ? info->band_rows : g.rows;
+    g.bands = (g.rows + g.band_rows - 1) / g.band_rows;
+    g.band = g.frames * g.band_rows * g.columns;
+    return g;
+}
+
+static size_t plane_bytes(const grid_of *g) { return 4 * (size_t)(g->band_rows + 2) * (size_t)(g->columns + 2); }
+static size_t aligned(size_t bytes) { return (bytes + 15) / 16 * 16; }
+
+#define SLOT_BYTES (4096 * 6)
+
+int photon_memory(const photon_info *info, enum photon_output output, size_t *memory_bytes)
+{
+    const grid_of g = grid_of_chunk(info);
+    size_t bytes = aligned((info->width == 4 ? 4 : 2) * (size_t)(g.frames * g.rows * g.columns)); /* codes */
+    if (info->exact == 2) bytes = aligned(info->itemsize * (size_t)(g.frames * g.rows * g.columns));
+    bytes += aligned(2 * (size_t)g.band) + 3 * aligned(plane_bytes(&g)); /* residuals of a band, planes */
+    bytes += aligned(8 * 256 * 2) + aligned(64 * (size_t)g.frames) + 2 * aligned(SLOT_BYTES) + aligned(256 * 256) + aligned(8 * (size_t)g.columns);
+    if (output == PHOTON_COUNTS && info->exact == 0) bytes += aligned(photon_table_bytes(info));
+    *memory_bytes = bytes + 64;
+    return PHOTON_OK;
+}
+
+/* ---- coded residuals ---- */
+
+typedef struct { uint8_t symbol; uint8_t pad; uint16_t start, share; } slot;
+
+_Static_assert(sizeof(slot) == 6, "a table of slots");
+
+/* round(2^(16 - (rank - 1)/4)) for ranks 1 to 49. */
+static const uint32_t RANK_WEIGHT[50] = {0, 65536, 55109, 46341, 38968, 32768, 27554, 23170, 19484, 16384, 13777, 11585, 9742, 8192,
+    6889, 5793, 4871, 4096, 3444, 2896, 2435, 2048, 1722, 1448, 1218, 1024, 861, 724,
+    609, 512, 431, 362, 304, 256, 215, 181, 152, 128, 108, 91, 76, 64,
+    54, 45, 38, 32, 27, 23, 19, 16};
+
+typedef struct { const uint8_t *words; uint64_t left; uint32_t state[4]; int failed; } range_coder;
+
+static void advance(range_coder *c, int state, int bits, uint32_t start, uint32_t share)
+{
+    uint32_t x = c->state[state];
+    x = share * (x >> bits) + (x & ((1u << bits) - 1)) - start;
+    if (x < 65536) {
+        if (!c->left) {
+            c->failed = 1;
+            return;
+        }
+        x = x << 16 | photon_u16(c->words);
+        c->words += 2;
+        --c->left;
+    }
+    c->state[state] = x;
+}
+
+static uint32_t take_bits(range_coder *c, int state, int bits)
+{
+    const uint32_t value = c->state[state] & ((1u << bits) - 1);
+    advance(c, state, bits, value, 1);
+    return value;
+}
+
+static uint32_t take_value(range_coder *c, int state, const slot *slots)
+{
+    const slot s = slots[c->state[state] & 4095];
+    advance(c, state, 12, s.start, s.share);
+    if (s.symbol < 32) return s.symbol;
+    const int extra = (s.symbol - 32) / 2 + 4;
+    if (extra > 16) {
+        c->failed = 1;
+        return 0;
+    }
+    return (2u + (s.symbol & 1u)) << extra | take_bits(c, state, extra);
+}
+
+static int make_slots(const uint8_t *ranks, uint32_t symbols, slot *slots)
+{
+    uint64_t sum = 0;
+    int32_t shares[256], given = 0, best = -1;
+    for (uint32_t i = 0; i < symbols; ++i) {
+        if (ranks[i] > 49) return PHOTON_DAMAGED;
+        sum += RANK_WEIGHT[ranks[i]];
+    }
+    if (!sum) return PHOTON_DAMAGED;
+    for (uint32_t i = 0; i < symbols; ++i) {
+        const int32_t share = (int32_t)(4096ull * RANK_WEIGHT[ranks[i]] / sum);
+        shares[i] = ranks[i] ? (share ? share : 1) : 0;
+        given += shares[i];
+        if (best < 0 || shares[i] > shares[best]) best = (int)i;
+    }
+    shares[best] += 4096 - given;
+    if (shares[best] < 1) return PHOTON_DAMAGED;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < symbols; ++i) {
+        const slot s = {(uint8_t)i, 0, (uint16_t)at, (uint16_t)shares[i]};
+        for (int32_t n = 0; n < shares[i]; ++n) slots[at++] = s;
+    }
+    return PHOTON_OK;
+}
+
+/* Decode one band's residuals, level after level; `ends` gets the index after each level's last. */
+static int decode_stream(const uint8_t *words, uint64_t count, uint32_t levels, uint64_t samples, slot *slots,
+                         slot *kind_slots, uint8_t *ranks, uint16_t *residuals, uint64_t *ends)
+{
+    range_coder c = {words + 16, count - 8, {0}, 0};
+    uint8_t kinds[256];
+    if (count < 8) return PHOTON_DAMAGED;
+    for (int i = 0; i < 4; ++i) c.state[i] = photon_u32(words + 4 * i);
+    const uint32_t symbols = take_bits(&c, 0, 8);
+    uint64_t total = 0;
+    for (uint32_t level = 0; level < levels; ++level) {
+        uint64_t n = 0;
+        uint32_t group = 128;
+        for (int shift = 0; group & 128; shift += 7) {
+            if (shift > 35 || c.failed) return PHOTON_DAMAGED;
+            group = take_bits(&c, 0, 8);
+            n |= (uint64_t)(group & 127) << shift;
+        }
+        total += n;
+        if (total > samples) return PHOTON_DAMAGED;
+        ends[level] = total;
+    }
+    if (total != samples) return PHOTON_DAMAGED;
+    const uint32_t kind_count = take_bits(&c, 0, 8);
+    for (uint32_t i = 0; i < kind_count; ++i) kinds[i] = (uint8_t)take_bits(&c, 0, 8);
+    if (make_slots(kinds, kind_count, kind_slots)) return PHOTON_DAMAGED;
+    int32_t now[256] = {0};
+    for (uint32_t level = 0; level < levels; ++level) {
+        if (ends[level] == (level ? ends[level - 1] : 0)) continue;
+        for (uint32_t i = 0; i < symbols; ++i) {
+            const uint32_t folded = take_value(&c, 0, kind_slots);
+            now[i] += (int32_t)(folded >> 1) ^ -(int32_t)(folded & 1);
+            if (now[i] < 0 || now[i] > 49 || c.failed) return PHOTON_DAMAGED;
+            ranks[256 * level + i] = (uint8_t)now[i];
+        }
+    }
+    for (uint32_t level = 0; level < levels; ++level) {
+        const uint64_t begin = level ? ends[level - 1] : 0;
+        if (ends[level] == begin) continue;
+        if (make_slots(ranks + 256 * level, symbols, slots)) return PHOTON_DAMAGED;
+        for (uint64_t i = begin; i < ends[level]; ++i)
+            residuals[i] = (uint16_t)take_value(&c, (int)((i - begin) & 3), slots);
+        if (c.failed) return PHOTON_DAMAGED;
+    }
+    for (int i = 0; i < 4; ++i)
+        if (c.state[i] != 65536) return PHOTON_DAMAGED;
+    return c.failed || c.left ? PHOTON_DAMAGED : PHOTON_OK;
+}
+
+/* ---- predictors ---- */
+
+static int32_t unfold(uint32_t residual) { return (int32_t)(residual >> 1 ^ (0u - (residual & 1))); }
+
+/* Move the running means of a row towards its codes. Both are below 2^23, so 32 bits hold the product. */
+VECTORIZED
+static void follow_row(const uint16_t *restrict codes, size_t columns, uint32_t rate, int32_t *restrict mean,
+                       int32_t *restrict previous)
+{
+    for (size_t c = 0; c < columns; ++c) {
+        const int32_t now = codes[c] << 7;
+        mean[c] += ((now - mean[c]) * (int32_t)rate + 64) >> 7;
+        previous[c] = now;
+    }
+}
+
+/* Repeat the edges of a plane of rows + 2 by columns + 2. */
+static void pad(int32_t *plane, size_t rows, size_t columns)
+{
+    const size_t width = columns + 2;
+    for (size_t r = 1; r <= rows; ++r) {
+        plane[r * width] = plane[r * width + 1];
+        plane[r * width + columns + 1] = plane[r * width + columns];
+    }
+    memcpy(plane, plane + width, 4 * width);
+    memcpy(plane + (rows + 1) * width, plane + rows * width, 4 * width);
+}
+
+typedef struct {
+    const photon_info *info;
+    size_t frames, rows, columns;
+    const uint16_t *residuals;       /* [frame][row][column], or level after level */
+    uint64_t *next, *ends;           /* of each level; NULL: not sorted */
+    const int32_t *frame_weights;    /* moving: [frame][16] */
+    int32_t *mean, *previous, *now;  /* planes with edges */
+    uint32_t *sums;                  /* of a row: 8 bytes for each column */
+    uint16_t *codes;                 /* [frame][row][column] with `stride` between frames */
+    size_t stride;
+} band;
+
+VECTORIZED
+static void restore_mean(band *b)
+{
+    const uint32_t mask = b->info->width == 1 ? 0xFF : 0xFFFF;
+    const size_t pixels = b->rows * b->columns;
+    int32_t *restrict mean = b->mean;
+    for (size_t i = 0; i < pixels; ++i) mean[i] = (int32_t)((uint32_t)(b->info->weights[0][10] >> 8) << 7);
+    for (size_t t = 0; t < b->frames; ++t) {
+        const uint16_t *restrict from = b->residuals + t * pixels;
+        uint16_t *restrict to = b->codes + t * b->stride;
+        const uint32_t early = (uint32_t)(128 / (t + 1));
+        const uint32_t rate = early > b->info->rate ? early : b->info->rate;
+        for (size_t i = 0; i < pixels; ++i) {
+            const uint32_t folded = from[i], sum = (uint32_t)mean[i] + 64u;
+            const uint32_t code = ((uint32_t)((int32_t)sum >> 7) + (folded >> 1 ^ (0u - (folded & 1)))) & mask;
+            to[i] = (uint16_t)code;
+            /* 32 bits suffice: after frame 0, whose rate is 128, a mean lies among the codes. */
+            mean[i] = t ? mean[i] + ((int32_t)(((code << 7) - (uint32_t)mean[i]) * rate + 64u) >> 7) : (int32_t)(code << 7);
+        }
+    }
+}
+
+/* Everything of a row's predictions but the west neighbour: `sum` gets one number for each pixel.
+ *
+ * Weights k: M and its neighbours N S W E NW NE SW SE; the frame before and its four sides; then W N NW NE of
+ * this frame; then 1. Unsigned numbers wrap, so that hostile weights are no undefined behaviour; of whole
+ * payloads the sums fit (FORMAT.md, "Weights"). */
+#define DEFINE_ROW(Name, Number)                                                                             \
+    VECTORIZED                                                                                               \
+    static void Name(const int32_t *k, const int32_t *restrict m, const int32_t *restrict p,                 \
+                     const int32_t *restrict north, size_t columns, size_t width, Number *restrict sum)      \
+    {                                                                                                        \
+        const int32_t *mu = m - width, *md = m + width, *pu = p - width, *pd = p + width;                    \
+        const Number k0 = (Number)k[0], k1 = (Number)k[1], k2 = (Number)k[2], k3 = (Number)k[3],             \
+                     k4 = (Number)k[4], k5 = (Number)k[5], k6 = (Number)k[6], k7 = (Number)k[7],             \
+                     k8 = (Number)k[8], k9 = (Number)k[9], k10 = (Number)k[10], k12 = (Number)k[12],         \
+                     k13 = (Number)k[13], k14 = (Number)k[14];                                               \
+        const Number constant = (Number)k[15] * 128u + (1u << 14);                                           \
+        for (size_t c = 0; c < columns; ++c) {                                                               \
+            const ptrdiff_t i = (ptrdiff_t)c;                                                                \
+            sum[c] = constant + k0 * (Number)m[i] + k1 * (Number)mu[i] + k2 * (Number)md[i] +                \
+                     k3 * (Number)m[i - 1] + k4 * (Number)m[i + 1] + k5 * (Number)mu[i - 1] +                \
+                     k6 * (Number)mu[i + 1] + k7 * (Number)md[i - 1] + k8 * (Number)md[i + 1] +              \
+                     k9 * (Number)p[i] +                                                                     \
+                     k10 * ((Number)pu[i] + (Number)pd[i] + (Number)p[i - 1] + (Number)p[i + 1]) +           \
+                     k12 * (Number)north[i] + k13 * (Number)north[i - 1] + k14 * (Number)north[i + 1];       \
+        }                                                                                                    \
+    }
+DEFINE_ROW(row_of_32, uint32_t)
+DEFINE_ROW(row_of_64, uint64_t)
+
+/* Codes of a row from its sums: all at once where the west neighbour has no weight, else one after another,
+ * with residuals in the order of the samples or sorted by level. */
+#define DEFINE_CODES(Bits, Number, Signed)                                                                   \
+    VECTORIZED                                                                                               \
+    static void codes_of_##Bits(const Number *restrict sums, const uint16_t *restrict residuals,             \
+                                size_t columns, uint32_t mask, uint16_t *restrict codes)                     \
+    {                                                                                                        \
+        for (size_t c = 0; c < columns; ++c)                                                                 \
+            codes[c] = (uint16_t)(((uint32_t)((Signed)sums[c] >> 15) + (uint32_t)unfold(residuals[c])) & mask); \
+    }                                                                                                        \
+    static void plain_row_##Bits(int32_t weight, const Number *sums, const uint16_t *residuals,              \
+                                 size_t columns, uint32_t mask, int32_t *now, uint16_t *codes)               \
+    {                                                                                                        \
+        Number west = (Number)now[-1];                                                                       \
+        for (size_t c = 0; c < columns; ++c) {                                                               \
+            const uint32_t predicted = (uint32_t)((Signed)(sums[c] + (Number)weight * west) >> 15);          \
+            const uint32_t code = (predicted + (uint32_t)unfold(residuals[c])) & mask;                       \
+            codes[c] = (uint16_t)code;                                                                       \
+            now[c] = (int32_t)(code << 7);                                                                   \
+            west = (Number)now[c];                                                                           \
+        }                                                                                                    \
+    }                                                                                                        \
+    static int sorted_row_##Bits(const band *b, int32_t weight, const Number *sums, uint32_t mask,           \
+                                 uint32_t last, int32_t *now, uint16_t *codes)                               \
+    {                                                                                                        \
+        Number west = (Number)now[-1];                                                                       \
+        for (size_t c = 0; c < b->columns; ++c) {                                                            \
+            const uint32_t predicted = (uint32_t)((Signed)(sums[c] + (Number)weight * west) >> 15);          \
+            const uint32_t level = (predicted & mask) < last ? predicted & mask : last;                      \
+            if (b->next[level] >= b->ends[level]) return PHOTON_DAMAGED;                                     \
+            const uint32_t residual = b->residuals[b->next[level]++];                                        \
+            const uint32_t code = (predicted + (uint32_t)unfold(residual)) & mask;                           \
+            codes[c] = (uint16_t)code;                                                                       \
+            now[c] = (int32_t)(code << 7);                                                                   \
+            west = (Number)now[c];                                                                           \
+        }                                                                                                    \
+        return PHOTON_OK;                                                                                    \
+    }
+DEFINE_CODES(32, uint32_t, int32_t)
+DEFINE_CODES(64, uint64_t, int64_t)
+
+/* Weights of a frame, one for each neighbour of the mean. */
+static void weights_of(const band *b, size_t t, int32_t *k)
+{
+    const int32_t *row = b->info->weights[t > 0 && b->info->predictor != SPATIAL];
+    if (b->info->predictor == MOVING) {
+        memcpy(k, b->frame_weights + 16 * t, 64);
+        return;
+    }
+    const int32_t own[16] = {row[0], row[1], row[1], row[2], row[2], row[3], row[3], row[3],
+                             row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10]};
+    memcpy(k, own, 64);
+    if (b->info->predictor == PAST) k[11] = k[12] = k[13] = k[14] = 0;
+}
+
+static int restore_band(band *b)
+{
+    const photon_info *info = b->info;
+    const int narrow = info->width == 1;
+    const uint32_t mask = narrow ? 0xFF : 0xFFFF, last = info->levels ? info->levels - 1 : 0;
+    const size_t w = b->columns + 2, plane = (b->rows + 2) * w, pixels = b->rows * b->columns;
+    if (info->predictor == MEAN) {
+        restore_mean(b);
+        return PHOTON_OK;
+    }
+    memset(b->mean, 0, 4 * plane);
+    memset(b->previous, 0, 4 * plane);
+    for (size_t t = 0; t < b->frames; ++t) {
+        int32_t k[16];
+        weights_of(b, t, k);
+        memcpy(b->now, b->mean, 4 * plane);
+        for (size_t r = 0; r < b->rows; ++r) {
+            const size_t at = (r + 1) * w + 1;
+            int32_t *n = b->now + at;
+            const uint16_t *from = b->residuals + t * pixels + r * b->columns;
+            uint16_t *codes = b->codes + t * b->stride + r * b->columns;
+            if (narrow) row_of_32(k, b->mean + at, b->previous + at, n - w, b->columns, w, b->sums);
+            else row_of_64(k, b->mean + at, b->previous + at, n - w, b->columns, w, (uint64_t *)b->sums);
+            int status = PHOTON_OK;
+            if (info->predictor == PAST) {
+                if (narrow) codes_of_32(b->sums, from, b->columns, mask, codes);
+                else codes_of_64((uint64_t *)b->sums, from, b->columns, mask, codes);
+            } else if (b->next)
+                status = narrow ? sorted_row_32(b, k[11], b->sums, mask, last, n, codes)
+                                : sorted_row_64(b, k[11], (uint64_t *)b->sums, mask, last, n, codes);
+            else if (narrow) plain_row_32(k[11], b->sums, from, b->columns, mask, n, codes);
+            else plain_row_64(k[11], (uint64_t *)b->sums, from, b->columns, mask, n, codes);
+            if (status) return status;
+        }
+        if (info->predictor == SPATIAL) continue;
+        const uint32_t early = (uint32_t)(128 / (t + 1));
+        const uint32_t rate = early > info->rate ? early : info->rate;
+        for (size_t r = 0; r < b->rows; ++r)
+            follow_row(b->codes + t * b->stride + r * b->columns, b->columns, rate, b->mean + (r + 1) * w + 1,
+                       b->previous + (r + 1) * w + 1);
+        pad(b->mean, b->rows, b->columns);
+        pad(b->previous, b->rows, b->columns);
+    }
+    if (b->next)
+        for (uint32_t level = 0; level <= last; ++level)
+            if (b->next[level] != b->ends[level]) return PHOTON_DAMAGED;
+    return PHOTON_OK;
+}
+
+/* ---- body ---- */
+
+VECTORIZED
+static void unpack_halves(const uint8_t *restrict data, size_t count, uint16_t *restrict out)
+{
+    for (size_t i = 0; i < count / 2; ++i) {
+        out[2 * i] = data[i] & 15;
+        out[2 * i + 1] = data[i] >> 4;
+    }
+    if (count % 2) out[count - 1] = data[count / 2] & 15;
+}
+
+/* Half bytes of 15: so many residuals have an escape. */
+VECTORIZED
+static uint64_t count_marks(const uint8_t *data, size_t count)
+{
+    uint32_t marks = 0;
+    for (size_t i = 0; i < count / 2; ++i) marks += (uint32_t)((data[i] & 15) == 15) + (data[i] >> 4 == 15);
+    return marks + (count % 2 && (data[count / 2] & 15) == 15);
+}
+
+/* Whether one of 16 half bytes is 15. */
+static inline int holds_marks(uint64_t halves)
+{
+    const uint64_t pairs = halves & halves >> 1;
+    return (pairs & pairs >> 2 & 0x1111111111111111ull) != 0;
+}
+
+/* Codes of four bytes, which have no predictor: band after band, the lowest bytes of each first. */
+static int wide_codes(const photon_info *info, const uint8_t *body, size_t bytes, uint32_t *codes)
+{
+    const grid_of g = grid_of_chunk(info);
+    if (bytes != 4 * g.frames * g.rows * g.columns) return PHOTON_DAMAGED;
+    for (uint64_t n = 0; n < g.bands; ++n) {
+        const uint64_t rows = n + 1 < g.bands ? g.band_rows : g.rows - n * g.band_rows;
+        const uint64_t frame = rows * g.columns, samples = g.frames * frame;
+        for (uint64_t i = 0; i < samples; ++i)
+            codes[i / frame * g.rows * g.columns + n * g.band_rows * g.columns + i % frame] =
+                (uint32_t)body[i] | (uint32_t)body[samples + i] << 8 | (uint32_t)body[2 * samples + i] << 16 |
+                (uint32_t)body[3 * samples + i] << 24;
+        body += 4 * samples;
+    }
+    return PHOTON_OK;
+}
+
+typedef struct { const uint8_t *at; size_t left; } reader;
+
+static const uint8_t *take(reader *in, uint64_t bytes)
+{
+    if (bytes > in->left) return NULL;
+    const uint8_t *at = in->at;
+    in->at += bytes;
+    in->left -= (size_t)bytes;
+    return at;
+}
+
+typedef struct { uint8_t *at; size_t left; } arena;
+
+static void *give(arena *memory, size_t bytes)
+{
+    bytes = aligned(bytes);
+    if (bytes > memory->left) return NULL;
+    void *at = memory->at;
+    memory->at += bytes;
+    memory->left -= bytes;
+    return at;
+}
+
+static int decode_codes(const photon_info *info, const uint8_t *body, size_t bytes, arena *memory, uint16_t *codes)
+{
+    const grid_of g = grid_of_chunk(info);
+    const uint32_t levels = info->levels, width = info->width;
+    const int packed = info->body == 1, coded = info->body == 2;
+    reader in = {body, bytes};
+    uint16_t *residuals = give(memory, 2 * (size_t)g.band);
+    int32_t *planes[3];
+    for (int i = 0; i < 3; ++i) planes[i] = give(memory, plane_bytes(&g));
+    uint64_t *ends = give(memory, 8 * 256 * 2), *next = ends ? ends + 256 : NULL;
+    int32_t *frame_weights = give(memory, 64 * (size_t)g.frames);
+    slot *slots = give(memory, SLOT_BYTES), *kind_slots = give(memory, SLOT_BYTES);
+    uint8_t *ranks = give(memory, 256 * 256);
+    uint32_t *sums = give(memory, 8 * (size_t)g.columns);
+    if (!residuals || !planes[2] || !ends || !frame_weights || !slots || !kind_slots || !ranks || !sums)
+        return PHOTON_MEMORY;
+    if (info->predictor == MOVING) {
+        const uint64_t count = 16 * g.frames;
+        const uint8_t *data = take(&in, 4 * count);
+        if (!data) return PHOTON_DAMAGED;
+        for (uint64_t i = 0; i < count; ++i)
+            frame_weights[i] = (int32_t)((uint32_t)data[i] | (uint32_t)data[count + i] << 8 |
+                                         (uint32_t)data[2 * count + i] << 16 | (uint32_t)data[3 * count + i] << 24);
+        if (photon_crc32(0, (const uint8_t *)frame_weights, 4 * (size_t)count) != info->weights_crc)
+            return PHOTON_CHECKSUM;
+    }
+    const uint8_t *level_counts = NULL, *escape_counts = NULL, *lengths = NULL, *escapes = NULL;
+    uint64_t segments = 0, escaped = 0;
+    if (levels && !coded && !(level_counts = take(&in, 4 * g.bands * levels))) return PHOTON_DAMAGED;
+    if (packed) {
+        for (uint64_t n = 0; n < g.bands; ++n) {
+            const uint64_t rows = n + 1 < g.bands ? g.band_rows : g.rows - n * g.band_rows;
+            segments += (g.frames * rows * g.columns + SEGMENT - 1) / SEGMENT;
+        }
+        if (!(escape_counts = take(&in, 4 * segments))) return PHOTON_DAMAGED;
+        for (uint64_t i = 0; i < segments; ++i) escaped += photon_u32(escape_counts + 4 * i);
+    }
+    if (coded && !(lengths = take(&in, 4 * g.bands))) return PHOTON_DAMAGED;
+    reader main = in;
+    if (packed) { /* the escapes come after the residuals of all bands */
+        for (uint64_t n = 0; n < g.bands; ++n) {
+            const uint64_t rows = n + 1 < g.bands ? g.band_rows : g.rows - n * g.band_rows;
+            if (!take(&in, (g.frames * rows * g.columns + 1) / 2)) return PHOTON_DAMAGED;
+        }
+        if (escaped > in.left || !(escapes = take(&in, width * escaped))) return PHOTON_DAMAGED;
+    }
+    for (uint64_t n = 0; n < g.bands; ++n) {
+        const uint64_t rows = n + 1 < g.bands ? g.band_rows : g.rows - n * g.band_rows;
+        const uint64_t samples = g.frames * rows * g.columns;
+        if (coded) {
+            const uint64_t words = photon_u32(lengths + 4 * n);
+            const uint8_t *data = take(&in, 2 * words);
+            if (!data || decode_stream(data, words, levels, samples, slots, kind_slots, ranks, residuals, ends))
+                return PHOTON_DAMAGED;
+        } else if (packed) {
+            const uint8_t *data = take(&main, (samples + 1) / 2);
+            for (uint64_t first = 0; first < samples; first += SEGMENT) {
+                const uint64_t stop = first + SEGMENT < samples ? first + SEGMENT : samples;
+                uint64_t mine = photon_u32(escape_counts);
+                escape_counts += 4;
+                const uint64_t marks = count_marks(data + first / 2, (size_t)(stop - first));
+                unpack_halves(data + first / 2, (size_t)(stop - first), residuals + first);
+                if (marks != mine) return PHOTON_DAMAGED;
+                for (uint64_t i = first; mine; i += 16) {
+                    if (stop - i >= 16 && !holds_marks(photon_u64(data + i / 2))) continue;
+                    for (uint64_t k = i; k < i + 16 && k < stop; ++k)
+                        if (residuals[k] == 15) {
+                            residuals[k] = (uint16_t)(15 + (width == 1 ? *escapes : photon_u16(escapes)));
+                            escapes += width;
+                            --mine;
+                        }
+                }
+            }
+            if (samples % 2 && data[samples / 2] >> 4) return PHOTON_DAMAGED;
+        } else {
+            const uint8_t *data = take(&in, width * samples);
+            if (!data) return PHOTON_DAMAGED;
+            for (uint64_t i = 0; i < samples; ++i)
+                residuals[i] = (uint16_t)(data[i] | (width == 2 ? data[samples + i] << 8 : 0));
+        }
+        if (levels) {
+            uint64_t total = 0;
+            for (uint32_t level = 0; level < levels; ++level) {
+                next[level] = level ? ends[level - 1] : 0;
+                if (coded) continue;
+                total += photon_u32(level_counts + 4 * (n * levels + level));
+                if (total > samples) return PHOTON_DAMAGED;
+                ends[level] = total;
+            }
+            if (!coded && total != samples) return PHOTON_DAMAGED;
+        }
+        uint16_t *to = codes + n * g.band_rows * g.columns;
+        const size_t stride = (size_t)(g.rows * g.columns);
+        if (info->predictor == NONE) {
+            for (uint64_t t = 0; t < g.frames; ++t)
+                memcpy(to + t * stride, residuals + t * rows * g.columns, 2 * (size_t)(rows * g.columns));
+            continue;
+        }
+        band b = {info, (size_t)g.frames, (size_t)rows, (size_t)g.columns, residuals, levels ? next : NULL, ends,
+                  frame_weights, planes[0], planes[1], planes[2], sums, to, stride};
+        const int status = restore_band(&b);
+        if (status) return status;
+    }
+    return in.left ? PHOTON_DAMAGED : PHOTON_OK;
+}
+
+/* ---- from codes to the output ---- */
+
+static inline uint32_t hashed(uint32_t code, uint32_t index)
+{
+    uint32_t h = code + index * 0x9E3779B1u;
+    h ^= h >> 16;
+    h *= 0x7FEB352Du;
+    return h ^ h >> 15;
+}
+
+static inline uint32_t phase_of(uint32_t index, uint32_t seed)
+{
+    uint32_t h = index * 0x9E3779B1u + seed;
+    h ^= h >> 16;
+    h *= 0x7FEB352Du;
+    h ^= h >> 15;
+    h *= 0x846CA68Bu;
+    h ^= h >> 16;
+    return h >> 28;
+}
+
+typedef struct { const uint16_t *narrow; const uint32_t *wide; uint64_t count; } code_array; /* one of the two */
+
+static inline uint32_t code_at(const code_array *codes, uint64_t i)
+{
+    return codes->narrow ? codes->narrow[i] : codes->wide[i];
+}
+
+#define BATCH 4096
+
+VECTORIZED
+static void checksum_of(const code_array *codes, uint64_t *sum, uint32_t *top)
+{
+    *sum = 0;
+    *top = 0;
+    for (uint64_t first = 0; first < codes->count; first += BATCH) {
+        const uint32_t count = codes->count - first < BATCH ? (uint32_t)(codes->count - first) : BATCH;
+        uint64_t part = 0;
+        uint32_t most = 0;
+        if (codes->narrow)
+            for (uint32_t i = 0; i < count; ++i) {
+                const uint32_t code = codes->narrow[first + i];
+                part += hashed(code, (uint32_t)first + i);
+                most = code > most ? code : most;
+            }
+        else
+            for (uint32_t i = 0; i < count; ++i) {
+                const uint32_t code = codes->wide[first + i];
+                part += hashed(code, (uint32_t)first + i);
+                most = code > most ? code : most;
+            }
+        *sum += part;
+        *top = most > *top ? most : *top;
+    }
+}
+
+VECTORIZED
+static void phases_of(uint32_t first, uint32_t seed, uint32_t row, uint32_t count, uint32_t *restrict out)
+{
+    for (uint32_t i = 0; i < count; ++i) out[i] = phase_of(first + i, seed) * row;
+}
+
+/* Rows of a table are 8 bytes an entry apart, whatever the type. */
+#define LOOK_UP(Type)                                                                                        \
+    do {                                                                                                     \
+        const Type *entries = (const Type *)table;                                                           \
+        Type *to = (Type *)out + first;                                                                      \
+        const uint32_t row = (uint32_t)(8 / sizeof(Type)) * (info->top + 1);                                 \
+        if (rows > 1) phases_of((uint32_t)first, info->seed, row, count, offsets);                           \
+        if (codes->narrow)                                                                                   \
+            for (uint32_t i = 0; i < count; ++i) to[i] = entries[offsets[i] + codes->narrow[first + i]];     \
+        else                                                                                                 \
+            for (uint32_t i = 0; i < count; ++i) to[i] = entries[offsets[i] + codes->wide[first + i]];       \
+    } while (0)
+
+static void look_up(const photon_info *info, const code_array *codes, const uint8_t *table, uint32_t rows, void *out)
+{
+    uint32_t offsets[BATCH] = {0};
+    for (uint64_t first = 0; first < codes->count; first += BATCH) {
+        const uint32_t count = codes->count - first < BATCH ? (uint32_t)(codes->count - first) : BATCH;
+        switch (info->itemsize) {
+        case 1: LOOK_UP(uint8_t); break;
+        case 2: LOOK_UP(uint16_t); break;
+        case 4: LOOK_UP(uint32_t); break;
+        default: LOOK_UP(uint64_t);
+        }
+    }
+}
+
+static double value_at(const photon_info *info, const void *values, uint64_t i)
+{
+    switch (info->dtype) {
+    case PHOTON_INT8: return ((const int8_t *)values)[i];
+    case PHOTON_UINT8: return ((const uint8_t *)values)[i];
+    case PHOTON_INT16: return ((const int16_t *)values)[i];
+    case PHOTON_UINT16: return ((const uint16_t *)values)[i];
+    case PHOTON_INT32: return ((const int32_t *)values)[i];
+    case PHOTON_UINT32: return ((const uint32_t *)values)[i];
+    case PHOTON_INT64: return (double)((const int64_t *)values)[i];
+    case PHOTON_UINT64: return (double)((const uint64_t *)values)[i];
+    case PHOTON_FLOAT32: return ((const float *)values)[i];
+    default: return ((const double *)values)[i];
+    }
+}
+
+/* Values whose bytes lie plane after plane. */
+static void join_planes(const uint8_t *body, uint64_t count, uint32_t width, uint8_t *out)
+{
+    for (uint32_t plane = 0; plane < width; ++plane)
+        for (uint64_t i = 0; i < count; ++i) out[i * width + plane] = body[plane * count + i];
+}
+
+static int exact_values(const photon_info *info, const code_array *codes, enum photon_output output, void *out)
+{
+    const uint8_t bytes = (uint8_t)info->itemsize;
+    int64_t known = INT64_MIN, code = 0;
+    for (uint64_t i = 0; i < codes->count; ++i) {
+        const int64_t value = (int64_t)((uint64_t)info->base + code_at(codes, i));
+        if (output == PHOTON_COUNTS) {
+            memcpy((uint8_t *)out + i * bytes, &value, bytes);
+            continue;
+        }
+        if (value != known && photon_code_of(info, (double)value, &code)) return PHOTON_LIMIT;
+        known = value;
+        ((double *)out)[i] = (double)code * info->step;
+    }
+    return PHOTON_OK;
+}
+
+int photon_decode(const uint8_t *payload, size_t bytes, enum photon_output output, void *out, size_t out_bytes,
+                  void *memory, size_t memory_bytes)
+{
+    photon_info header, *info = &header;
+    int status = photon_read_info(payload, bytes, info);
+    if (status) return status;
+    const size_t item = output == PHOTON_COUNTS ? info->itemsize : 8;
+    if (out_bytes < info->samples * item) return PHOTON_MEMORY;
+    const grid_of g = grid_of_chunk(info);
+    const uint64_t count = g.frames * g.rows * g.columns;
+    const uint8_t *body = payload + info->header_bytes;
+    const size_t body_bytes = bytes - info->header_bytes;
+    memset((uint8_t *)out + count * item, 0, (size_t)(info->samples - count) * item);
+    arena arena_of = {memory, memory_bytes};
+    if (info->exact == 2) {
+        if (body_bytes != count * info->itemsize) return PHOTON_DAMAGED;
+        if (photon_crc32(0, body, body_bytes) != info->checksum) return PHOTON_CHECKSUM;
+        uint8_t *values = output == PHOTON_COUNTS ? out : give(&arena_of, body_bytes);
+        if (!values) return PHOTON_MEMORY;
+        join_planes(body, count, info->itemsize, values);
+        if (output == PHOTON_STABILIZED)
+            for (uint64_t i = 0; i < count; ++i)
+                ((double *)out)[i] = photon_stabilize(info, value_at(info, values, i));
+        return PHOTON_OK;
+    }
+    const int wide = info->width == 4;
+    void *memory_of_codes = give(&arena_of, (wide ? 4 : 2) * (size_t)count);
+    if (!memory_of_codes) return PHOTON_MEMORY;
+    const code_array codes = {wide ? NULL : memory_of_codes, wide ? memory_of_codes : NULL, count};
+    status = wide ? wide_codes(info, body, body_bytes, memory_of_codes)
+                  : decode_codes(info, body, body_bytes, &arena_of, memory_of_codes);
+    if (status) return status;
+    uint64_t sum;
+    uint32_t top;
+    checksum_of(&codes, &sum, &top);
+    if (sum != info->checksum) return PHOTON_CHECKSUM;
+    if (top != info->top) return PHOTON_DAMAGED;
+    if (info->exact) return exact_values(info, &codes, output, out);
+    if (output == PHOTON_STABILIZED) {
+        for (uint64_t i = 0; i < count; ++i) {
+            double code = (double)(info->base + (int64_t)code_at(&codes, i));
+            if (info->phases > 1) code += (2.0 * phase_of((uint32_t)i, info->seed) + 1.0 - 16.0) / 32.0;
+            ((double *)out)[i] = code * info->step;
+        }
+        return PHOTON_OK;
+    }
+    const uint8_t *table;
+    uint32_t rows;
+    void *tables = give(&arena_of, photon_table_bytes(info));
+    if (!tables) return PHOTON_MEMORY;
+    if ((status = photon_tables(info, tables, &table, &rows))) return status;
+    look_up(info, &codes, table, rows, out);
+    return PHOTON_OK;
+}

@@ -1,0 +1,191 @@
+"""libphoton, built by the machine's C compiler, equals the product on all it decodes and survives damage."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import photon_gpu as pg
+from tests.support.golden import GOLDEN, LISTED
+
+FOLDER = Path(__file__).parents[2] / "libphoton"
+COMPACT = [name for name in LISTED if name.startswith("compact")]
+DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()
+FILTER = 480
+Decode = Callable[..., np.ndarray]
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="libphoton is built by gcc")
+
+
+class PhotonError(Exception):
+    pass
+
+
+class Info(ctypes.Structure):
+    """The first fields of ``photon_info``; the rest belongs to the library."""
+
+    _fields_ = [
+        ("shape", ctypes.c_uint64 * 32),
+        ("axes", ctypes.c_uint32),
+        ("frames", ctypes.c_uint32),
+        ("samples", ctypes.c_uint64),
+        ("dtype", ctypes.c_uint32),
+        ("itemsize", ctypes.c_uint32),
+        ("rest", ctypes.c_uint8 * 512),
+    ]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("libphoton")
+    for file in [*FOLDER.glob("*.[ch]"), FOLDER / "Makefile"]:
+        shutil.copy(file, folder)
+    for target in ("libphoton.so", "libh5photon.so", "fuzz"):
+        flags = ["CFLAGS=-O2 -Werror"] if target != "fuzz" else []
+        subprocess.run(["make", "-s", target, "CC=gcc", *flags], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def decode(built: Path) -> Decode:
+    library = ctypes.CDLL(str(built / "libphoton.so"))
+    library.photon_message.restype = ctypes.c_char_p
+    size = ctypes.c_size_t
+
+    def call(name: str, *arguments: object) -> None:
+        if status := getattr(library, name)(*arguments):
+            raise PhotonError(library.photon_message(status).decode())
+
+    def decode(chunk: bytes, *, stabilized: bool = False) -> np.ndarray:
+        opened, memory, info = size(), size(), Info()
+        call("photon_frame_size", chunk, size(len(chunk)), ctypes.byref(opened))
+        call("photon_frame_memory", chunk, size(len(chunk)), ctypes.byref(memory))
+        payload, scratch = (ctypes.create_string_buffer(n.value or 1) for n in (opened, memory))
+        call("photon_open_frame", chunk, size(len(chunk)), payload, opened, scratch, memory)
+        call("photon_read_info", payload, opened, ctypes.byref(info))
+        call("photon_memory", ctypes.byref(info), int(stabilized), ctypes.byref(memory))
+        scratch = ctypes.create_string_buffer(memory.value)
+        out = np.empty(info.samples, "float64" if stabilized else DTYPES[info.dtype])
+        at = out.ctypes.data_as(ctypes.c_void_p)
+        call("photon_decode", payload, opened, int(stabilized), at, size(out.nbytes), scratch, memory)
+        return out.reshape(tuple(info.shape[: info.axes]))[: info.frames]
+
+    return decode
+
+
+def chunks_of(store: Path, axes: int) -> list[bytes]:
+    names, number = [], 0
+    while (store / (name := ".".join([str(number)] + ["0"] * (axes - 1)))).exists():
+        names.append((store / name).read_bytes())
+        number += 1
+    return names
+
+
+@pytest.mark.parametrize("name", COMPACT)
+def test_decodes_every_golden_store(decode, name):
+    for stabilized, file in ((False, "counts.npy"), (True, "stabilized.npy")):
+        expected = np.load(GOLDEN / name / file)
+        chunks = chunks_of(GOLDEN / name / "store", expected.ndim)
+        values = np.concatenate([decode(chunk, stabilized=stabilized) for chunk in chunks])
+        assert values.dtype == expected.dtype
+        np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("preset", ["fast", "balanced", "small"])
+@pytest.mark.parametrize(
+    "noise",
+    [
+        pg.NoiseModel(gain=1.0, offset=0.5, variance=2.0),
+        pg.NoiseModel(gain=0.3, offset=100.0, variance=4.0),
+        pg.NoiseModel(gain=83.0, offset=-20.0, variance=900.0),
+        pg.NoiseModel(gain=2.0, offset=10.0, variance=1e-300),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "float32"])
+@pytest.mark.parametrize("dither", [None, 5])
+def test_decodes_what_the_product_encodes(decode, tmp_path, preset, noise, dtype, dither):
+    random = np.random.default_rng(3)
+    light = random.uniform(0.2, 30, (1, 40, 37))
+    movie = (
+        noise.offset + noise.gain * random.poisson(light, (7, 40, 37)) + random.normal(0, 1.5, (7, 40, 37))
+    )
+    limits = np.iinfo(dtype) if dtype != "float32" else np.finfo(dtype)
+    movie = movie.clip(limits.min, limits.max).astype(dtype)
+    pg.encode(
+        movie,
+        tmp_path / "m",
+        noise=noise,
+        layout="compact",
+        preset=preset,
+        dither=dither,
+        chunk_frames=4,
+        check=False,
+        trust_noise=True,
+    )
+    stored = pg.open(tmp_path / "m")
+    chunks = chunks_of(tmp_path / "m", 3)
+    np.testing.assert_array_equal(np.concatenate([decode(chunk) for chunk in chunks]), stored.counts[...])
+    stabilized = np.concatenate([decode(chunk, stabilized=True) for chunk in chunks])
+    np.testing.assert_array_equal(stabilized, stored[...])
+
+
+def test_another_compressor_is_named(decode, tmp_path):
+    movie = np.random.default_rng(0).poisson(9, (3, 32, 32)).astype("uint16")
+    pg.encode(
+        movie, tmp_path / "m", noise=pg.NoiseModel(), layout="compact", compressor="lz4-1-none", check=False
+    )
+    with pytest.raises(PhotonError, match="another compressor"):
+        decode(chunks_of(tmp_path / "m", 3)[0])
+
+
+def test_a_changed_bit_is_an_error_or_changes_nothing(decode):
+    chunk = chunks_of(GOLDEN / "compact-2.4-full" / "store", 3)[0]
+    values = decode(chunk)
+    refused = 0
+    for bit in range(0, 8 * len(chunk), 7):
+        damaged = bytearray(chunk)
+        damaged[bit // 8] ^= 1 << bit % 8
+        try:
+            np.testing.assert_array_equal(decode(bytes(damaged)), values)
+        except PhotonError:
+            refused += 1
+    assert refused > 0.9 * len(range(0, 8 * len(chunk), 7))
+
+
+def test_hostile_chunks_end_in_an_error(built):
+    chunks = [str(path) for name in COMPACT for path in sorted((GOLDEN / name / "store").glob("[0-9]*"))]
+    done = subprocess.run(["./fuzz", "3", "1", *chunks], cwd=built, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout.split()[1]) >= 1000
+    print(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["compact-2.4-moving", "compact-2.4-raw-float64", "compact-2.4-4d"])
+def test_hdf5_reads_chunks_by_the_plugin(built, tmp_path, name):
+    counts = np.load(GOLDEN / name / "counts.npy")
+    chunk = tuple(pg.open(GOLDEN / name / "store").chunks)
+    with h5py.File(tmp_path / "movie.h5", "w") as file:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk(chunk)
+        properties.set_filter(FILTER, h5py.h5z.FLAG_OPTIONAL, ())
+        space = h5py.h5s.create_simple(counts.shape)
+        dataset = h5py.h5d.create(file.id, b"counts", h5py.h5t.py_create(counts.dtype), space, properties)
+        for number, data in enumerate(chunks_of(GOLDEN / name / "store", counts.ndim)):
+            dataset.write_direct_chunk((number * chunk[0],) + (0,) * (counts.ndim - 1), data)
+    code = "import h5py, numpy, sys; numpy.save(sys.argv[2], h5py.File(sys.argv[1])['counts'][...])"
+    subprocess.run(
+        [sys.executable, "-c", code, "movie.h5", "out.npy"],
+        cwd=tmp_path,
+        env={**os.environ, "HDF5_PLUGIN_PATH": str(built)},
+        check=True,
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), counts)
