@@ -23,6 +23,7 @@ LISTS = [ROOT / "photon_gpu" / "cli" / "commands"]
 LAYERS = [
     ["credentials"],
     ["errors"],
+    ["file_types"],
     ["kernels"],
     ["engine.runtime"],
     ["engine.model"],

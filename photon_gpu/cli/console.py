@@ -37,7 +37,12 @@ _SPOKEN = (
     ("dropped_tables=True", "--dropped-tables"),
     ("name it in ignore_databases", "name it with --ignore-database"),
     ("delete_source", "--delete-source"),
-    *((f"by {name}=", f"by --source-option {name}=") for name in ("dataset", "path", "key", "series")),
+    *((f"by {name}=", f"by --source-option {name}=") for name in ("path", "key", "series", "hdu")),
+    ("by dataset=", "by --dataset "),
+    ("shape=(HEIGHT, WIDTH) and dtype=", "--shape HEIGHT,WIDTH and --dtype"),
+    ("shape= and dtype=", "--shape and --dtype"),
+    ("offset_bytes=", "--offset-bytes"),
+    *((f"inverted={value}", f"--source-option inverted={value.lower()}") for value in ("True", "False")),
     ("as_pages=True", "--source-option as_pages=true"),
     *((f"missing={mode!r}", f"--source-option missing={mode}") for mode in ("zero", "fill")),
     *((f"{name}=", f"--{name} ") for name in ("axes", "channels", "planes")),
@@ -143,7 +148,7 @@ def _print_for_people(report: Any) -> None:
 
 
 def fail(error: BaseException, warned: list[str], as_json: bool, debug: bool) -> int:
-    """Print an error on stderr, in one line; returns the exit code."""
+    """Print an error on stderr, in one line unless it has a table; returns the exit code."""
     error_type, message, code = _explained(error)
     if debug:
         sys.stderr.write(without_credentials("".join(traceback.format_exception(error))))
@@ -183,7 +188,9 @@ def _explained(error: BaseException) -> tuple[str, str, int]:
     elif not isinstance(error, OSError):
         text = f"{error_type}: {text} (--debug shows where)"
     notes = [] if error_type == "Interrupted" else getattr(error, "__notes__", [])
-    return error_type, one_line("; ".join([text, *notes])), code
+    rows = [f"  {one_line(note)}" for note in notes if note.startswith("  ")]  # of a table
+    sentence = "; ".join([text, *(note for note in notes if not note.startswith("  "))])
+    return error_type, "\n".join([one_line(sentence), *rows]), code
 
 
 def spoken(text: str) -> str:

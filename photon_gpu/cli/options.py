@@ -81,12 +81,49 @@ SourceOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="For SRC: dataset=/data (HDF5), path=raw (Zarr), key=arr_0 (.npz), series=1 (TIFF), "
-        "as_pages=true "
-        "(TIFF), missing=zero (frames that SRC lacks become zeros, and are recorded as lost); for a URL also "
-        "what fsspec takes. Repeat it.",
+        help="For SRC: series=1 (TIFF), as_pages=true (TIFF), inverted=true (Scanbox), missing=zero "
+        "(frames that SRC lacks become zeros, and are recorded as lost); for a URL also what fsspec takes. "
+        "Repeat it.",
         show_default=False,
         rich_help_panel=RUNNING,
+    ),
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which array of SRC: a dataset or NWB series (HDF5), a path (Zarr), a name (.npz), an image "
+        "(FITS). Like SRC::NAME.",
+        show_default="the only movie",
+        rich_help_panel=READING,
+    ),
+]
+RawShape = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEIGHT,WIDTH",
+        help="Of a frame of a raw file (.raw, .bin, .dat); more axes may come before.",
+        show_default="as Experiment.xml or ops.npy beside it say",
+        rich_help_panel=READING,
+    ),
+]
+RawDtype = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DTYPE",
+        help="Of a pixel of a raw file: uint16, int16, ... or >i2 for big-endian.",
+        show_default=False,
+        rich_help_panel=READING,
+    ),
+]
+OffsetBytes = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole,
+        metavar="BYTES",
+        help="Length of the header of a raw file.",
+        show_default="0",
+        rich_help_panel=READING,
     ),
 ]
 Axes = Annotated[
@@ -384,8 +421,10 @@ def _options_of(group: Any) -> list[inspect.Parameter]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadOptions:
+class PartOptions:
     """The options of every command that reads SRC."""
+
+    dataset: Dataset = None
 
     axes: Axes = None
     channels: Channels = None
@@ -409,8 +448,17 @@ class ReadOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeedOptions(ReadOptions):
-    """The same for ``record``, which also takes raw frames."""
+class ReadOptions(PartOptions):
+    """The same, and those for a file of raw frames."""
+
+    shape: RawShape = None
+    dtype: RawDtype = None
+    offset_bytes: OffsetBytes = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedOptions(PartOptions):
+    """The same for ``record``, which also takes raw frames as they come."""
 
     frames: FeedFrames = None
 
@@ -494,7 +542,7 @@ def _check(text: str) -> bool | str:
 
 
 # Of these "123" is a text: names of things, and what opens a store.
-_TEXTS = ("key", "secret", "token", "password", "username", "user", "dataset", "path")
+_TEXTS = ("key", "secret", "token", "password", "username", "user", "dataset", "path", "shape", "dtype")
 
 
 def pairs(texts: Sequence[str] | None, option: str) -> dict[str, Any]:

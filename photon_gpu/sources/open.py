@@ -15,6 +15,7 @@ from typing import Any, Unpack
 
 from photon_gpu.credentials import remember
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError, UnsupportedTypeError
+from photon_gpu.file_types import SUFFIXES, described, foreign
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.multifile.find import FoundFiles, find_files, is_list_of_paths
@@ -30,7 +31,6 @@ __all__ = ["Source", "check_movie", "open_source"]
 @dataclass(frozen=True, kw_only=True)
 class _FileType:
     name: str
-    suffixes: tuple[str, ...]
     module: str
     opener: str
     options: tuple[str, ...]
@@ -38,18 +38,20 @@ class _FileType:
     remote: bool = False
     opens_others: bool = False  # takes ``open_other``: its movie may be in other files
 
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        return SUFFIXES[self.name]
+
 
 _FILE_TYPES = (
     _FileType(
         name="TIFF",
-        suffixes=(".tif", ".tiff", ".btf", ".tf8", ".ome"),
         module="photon_gpu.sources.tiff.reader",
         opener="TiffSource",
         options=("series", "as_pages", "flyback", "volumes", "missing", "truncated"),
     ),
     _FileType(
         name="NumPy",
-        suffixes=(".npy",),
         module="photon_gpu.sources.npy",
         opener="open_npy",
         options=("truncated", "storage_options"),
@@ -57,7 +59,6 @@ _FILE_TYPES = (
     ),
     _FileType(
         name="NumPy archive",
-        suffixes=(".npz",),
         module="photon_gpu.sources.npy",
         opener="NpzSource",
         options=("key",),
@@ -65,7 +66,6 @@ _FILE_TYPES = (
     ),
     _FileType(
         name="HDF5",
-        suffixes=(".h5", ".hdf5", ".hdf", ".he5", ".nwb"),
         module="photon_gpu.sources.hdf5.reader",
         opener="open_hdf5",
         options=("dataset", "missing"),
@@ -74,16 +74,36 @@ _FILE_TYPES = (
     ),
     _FileType(
         name="Zarr",
-        suffixes=(".zarr",),
         module="photon_gpu.sources.zarr",
         opener="open_zarr",
         options=("path", "missing", "storage_options"),
         inner="path",
         remote=True,
     ),
+    _FileType(
+        name="raw frames",
+        module="photon_gpu.sources.raw.open",
+        opener="open_raw",
+        options=("shape", "dtype", "offset_bytes"),
+    ),
+    _FileType(
+        name="Scanbox",
+        module="photon_gpu.sources.raw.scanbox",
+        opener="ScanboxSource",
+        options=("inverted",),
+    ),
+    _FileType(
+        name="FITS",
+        module="photon_gpu.sources.extras.fits",
+        opener="FitsSource",
+        options=("hdu",),
+        inner="hdu",
+    ),
+    _FileType(name="ND2", module="photon_gpu.sources.extras.nd2", opener="Nd2Source", options=()),
 )
-_TIFF = next(file_type for file_type in _FILE_TYPES if file_type.name == "TIFF")
-_ZARR = next(file_type for file_type in _FILE_TYPES if file_type.name == "Zarr")
+_TYPES = {file_type.name: file_type for file_type in _FILE_TYPES}
+_TIFF, _HDF5, _ZARR, _RAW = (_TYPES[name] for name in ("TIFF", "HDF5", "Zarr", "raw frames"))
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ZARR_METADATA = (".zarray", ".zgroup", "zarr.json")
 
 
@@ -97,8 +117,9 @@ def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
           Micro-Manager files say which frame is where; else the numbers in their names do (natural order,
           no gaps);
         - a path or URL: TIFF (``.tif``, ``.tiff``, ``.btf``), NumPy (``.npy``,
-          ``.npz``), HDF5 (``.h5``, ``.hdf5``, ``.nwb``), Zarr (``.zarr`` or any
-          Zarr folder). ``.npy`` and Zarr may also be at an fsspec URL.
+          ``.npz``), HDF5 of any suffix (``.h5``, ``.nwb``), Zarr (``.zarr`` or any
+          Zarr folder), raw frames (``.raw``, ``.bin``, ``.dat``; ThorImage and suite2p), Scanbox
+          (``.sbx``), FITS and ND2 (docs/files.md). ``.npy`` and Zarr may also be at an fsspec URL.
           ``"file.h5::/data/movie"`` names an array within HDF5, ``.npz`` or Zarr;
         - an array, a memory map, or an object that turns into an array;
         - an array on a GPU (``__cuda_array_interface__`` or DLPack), which stays there;
@@ -112,7 +133,9 @@ def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
         ``position`` (take only this one: a number from 0, or a channel's name) and ``frames`` (``"A:B"``:
         take these, counted after ``channels`` and ``planes``).
         For TIFF ``series``, ``as_pages``, ``flyback`` and ``volumes``, for ``.npz`` ``key``, for HDF5
-        ``dataset``, for Zarr ``path``; ``storage_options`` for URLs.
+        ``dataset``, for Zarr ``path``, for FITS ``hdu`` (``dataset`` stands for each of these), for raw
+        frames ``shape`` of a frame, ``dtype`` and ``offset_bytes``, for Scanbox ``inverted``;
+        ``storage_options`` for URLs.
         For TIFF, HDF5 and Zarr, also for open datasets and arrays, ``missing``: what to do if frames are
         missing, wholly or in part. ``"error"`` (default): raise an error. ``"zero"``: read zeros, and list
         the frames in :attr:`Source.lost`. ``"fill"`` (HDF5 and Zarr): take the fill value as data.
@@ -182,10 +205,14 @@ def _opened(obj: Any, options: dict[str, Any]) -> Source:
 
 
 def _several(obj: Any) -> FoundFiles | None:
-    """Files that a list, a glob or a folder stands for; None for one file, a Zarr folder or a URL."""
+    """Files that a list, a glob or a folder stands for; None for one file, a folder of a type, or a URL."""
     if not is_list_of_paths(obj):
         text = os.fspath(obj)
-        if isinstance(text, bytes) or _file_type(text, _local(text)) is _ZARR:
+        if isinstance(text, bytes):
+            return None
+        local = _local(text)
+        file_type = _file_type(text, local)
+        if file_type is _ZARR or (file_type is _RAW and local is not None and local.is_dir()):
             return None
     return find_files(obj, _type_name)
 
@@ -193,7 +220,7 @@ def _several(obj: Any) -> FoundFiles | None:
 def _type_name(path: str) -> str | None:
     """Name of the type of a file, by its suffix."""
     file_type = _file_type(path, None)
-    return file_type.name if file_type is not None and file_type.name != "Zarr" else None
+    return file_type.name if file_type not in (None, _ZARR, _RAW) else None  # .bin and .dat may be anything
 
 
 def _open_files(several: FoundFiles, options: dict[str, Any]) -> Source:
@@ -213,7 +240,7 @@ def _open_files(several: FoundFiles, options: dict[str, Any]) -> Source:
         names = sorted({PurePosixPath(path).suffix or "no suffix" for path in paths})
         raise InvalidInputError(
             f"{several.where}: the files of a movie are of one type; these end with {', '.join(names)}. "
-            f"What is understood: {_understood()}"
+            f"What is understood: {described()}"
         )
     if types == {_TIFF}:
         _check_options(several.where, _TIFF, options)
@@ -233,7 +260,7 @@ def _open_files(several: FoundFiles, options: dict[str, Any]) -> Source:
 
 
 def is_container(location: str) -> bool:
-    """Whether a path or URL has the suffix of a file that :func:`open_source` reads.
+    """Whether a path or URL names a file that :func:`open_source` reads, other than raw frames.
 
     Examples
     --------
@@ -241,7 +268,7 @@ def is_container(location: str) -> bool:
     (True, False)
     """
     outer = location.rpartition("::")[0] or location
-    if any(_file_type(text, _local(text)) is not None for text in (location, outer)):
+    if any(_file_type(text, _local(text)) not in (None, _RAW) for text in (location, outer)):
         return True
     return os.path.isdir(location) or bool(set("*?[") & set(location))  # noqa: PTH112 - a path of any form
 
@@ -283,7 +310,7 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
         return ArraySource(obj, name=type(obj).__name__)
     raise UnsupportedTypeError(
         f"a {type(obj).__name__} arrived; a movie is an array, an object with shape, dtype and "
-        f"slices over frames, a Source, or a path: {_understood()}"
+        f"slices over frames, a Source, or a path: {described()}"
     )
 
 
@@ -324,8 +351,12 @@ def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
         raise StoreNotFoundError(f"{local}: there is no such file or folder")
     file_type = _file_type(text, local)
     if file_type is None:
+        if (way := foreign(PurePosixPath(text.lower()).suffix)) is not None:
+            raise InvalidInputError(f"{text}: {way}")
         what = "folder" if local is not None and local.is_dir() else "file"
-        raise InvalidInputError(f"{text}: this kind of {what} is not understood; what is: {_understood()}")
+        raise InvalidInputError(f"{text}: this kind of {what} is not understood; what is: {described()}")
+    if "dataset" in options and file_type.inner is not None:  # its name for all types
+        options.setdefault(file_type.inner, options.pop("dataset"))
     _check_options(text, file_type, options)
     if local is None and not file_type.remote:
         raise InvalidInputError(
@@ -346,7 +377,7 @@ def _check_options(name: str, file_type: _FileType, options: Mapping[str, Any]) 
     if unknown:
         raise InvalidInputError(
             f"{name}: option {unknown[0]!r} is not known for {file_type.name}; it takes "
-            f"{', '.join(file_type.options)}"
+            f"{', '.join(file_type.options) or 'none'}"
         )
 
 
@@ -357,13 +388,30 @@ def _as_source(made: Any) -> Source:
 
 def _file_type(text: str, local: Path | None) -> _FileType | None:
     if local is not None and local.is_dir():
-        is_zarr = local.suffix == ".zarr" or any((local / name).exists() for name in _ZARR_METADATA)
-        return _ZARR if is_zarr else None
+        if local.suffix == ".zarr" or any((local / name).exists() for name in _ZARR_METADATA):
+            return _ZARR
+        return _RAW if (local / "Experiment.xml").exists() and any(local.glob("*.raw")) else None
     # Behind the name of a file at an HTTP URL may stand a query, such as a signature.
     path = PurePosixPath(text.lower().partition("?")[0] if local is None else local.name.lower())
     if any(part.endswith(".zarr") for part in path.parts):
         return _ZARR  # s3://bucket/movie.zarr/group/array
-    return next((file_type for file_type in _FILE_TYPES if path.suffix in file_type.suffixes), None)
+    known = next((file_type for file_type in _FILE_TYPES if path.suffix in file_type.suffixes), None)
+    if known is None and foreign(path.suffix) is None and local is not None and local.is_file():
+        return _HDF5 if _is_hdf5(local) else None
+    return known
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Whether a file is HDF5 by its signature, which stands at byte 0 or behind a user block."""
+    try:
+        with path.open("rb") as file:
+            for start in (0, 512, 1024, 2048):
+                file.seek(start)
+                if file.read(8) == _HDF5_SIGNATURE:
+                    return True
+    except OSError:
+        pass  # it says so when it is opened
+    return False
 
 
 def _local(text: str) -> Path | None:
@@ -375,7 +423,3 @@ def _local(text: str) -> Path | None:
 
         return Path(LocalFileSystem._strip_protocol(text))
     return None
-
-
-def _understood() -> str:
-    return "; ".join(f"{file_type.name} ({', '.join(file_type.suffixes)})" for file_type in _FILE_TYPES)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from photon_gpu.errors import InvalidInputError, StoreExistsError
+from photon_gpu.file_types import file_suffixes
 from photon_gpu.settings import flag
 from photon_gpu.store.storage import Storage
 
 # Names that say to everybody that a place is one file.
-_FILES = (".tif", ".tiff", ".btf", ".tf8", ".npy", ".npz", ".h5", ".hdf5", ".hdf", ".he5", ".nwb")
+_FILES = file_suffixes()
 
 
 def destination(

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import photon_gpu
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
+from photon_gpu.file_types import FOREIGN
 from photon_gpu.sources.open import Source, open_source
 from tests.support.tiff_files import KINDS, make_movie
 
@@ -138,7 +139,7 @@ def test_a_source_passes_through(movie):
     assert open_source(source) is source
 
 
-@pytest.mark.parametrize("suffix", [".avi", "", ".tif.bak", ".mat"])
+@pytest.mark.parametrize("suffix", [".xyz", "", ".tif.bak", ".mat"])
 def test_an_unknown_suffix_lists_what_is_understood(tmp_path, suffix):
     path = tmp_path / f"movie{suffix}"
     path.write_bytes(b"x")
@@ -299,3 +300,33 @@ def test_heavy_libraries_load_only_when_they_are_needed():
         "print([name for name in ('tifffile', 'h5py', 'zarr', 'fsspec') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_hdf5_under_any_suffix_is_recognised(tmp_path, movie):
+    for name, block in (("movie.mat", 512), ("movie.jld2", 0), ("movie", 0)):
+        with h5py.File(tmp_path / name, "w", userblock_size=block) as file:
+            file["movie"] = movie
+        with open_source(tmp_path / name) as source:
+            np.testing.assert_array_equal(source.read(0, 20), movie)
+    (tmp_path / "other.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(InvalidInputError, match="this kind of file is not understood"):
+        open_source(tmp_path / "other.mat")
+
+
+@pytest.mark.parametrize("suffix", FOREIGN)
+def test_a_foreign_format_is_refused_with_a_way(tmp_path, suffix):
+    path = tmp_path / f"movie{suffix.upper()}"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")  # Imaris is HDF5
+    with pytest.raises(InvalidInputError, match="is not read here.*array = .*then pass the array") as caught:
+        open_source(path)
+    assert len(str(caught.value).replace(str(path), "")) <= 300
+
+
+def test_dataset_names_an_array_in_any_type_of_file(tmp_path, movie):
+    np.savez(tmp_path / "x.npz", a=movie, b=movie + 1)
+    zarr.open_group(str(tmp_path / "x.zarr"), mode="w").create_array("b", data=movie + 1)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["b"] = movie + 1
+    for name in ("x.npz", "x.zarr", "x.h5"):
+        with open_source(tmp_path / name, dataset="b") as source:
+            np.testing.assert_array_equal(source.read(0, 20), movie + 1)

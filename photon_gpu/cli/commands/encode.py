@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from photon_gpu import file_types
 from photon_gpu.cli import console, options
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ def encode(
         str,
         typer.Argument(
             metavar="SRC",
-            help="The movie, (T, ..., H, W): TIFF, BigTIFF, .npy, .npz, HDF5 or Zarr. "
-            "FILE.h5::/data/movie names "
+            help=f"The movie, (T, ..., H, W): {file_types.names()}. FILE.h5::/data/movie names "
             "what is inside of a file.",
             show_default=False,
         ),

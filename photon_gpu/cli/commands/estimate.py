@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from photon_gpu import file_types
 from photon_gpu.cli import console, options
 from photon_gpu.errors import InvalidInputError
 
@@ -22,8 +23,7 @@ def estimate(
         str,
         typer.Argument(
             metavar="SRC",
-            help="The raw movie, (T, ..., H, W): TIFF, BigTIFF, .npy, .npz, HDF5 or Zarr. "
-            "FILE.h5::/data/movie names "
+            help=f"The raw movie, (T, ..., H, W): {file_types.names()}. FILE.h5::/data/movie names "
             "what is inside of a file.",
             show_default=False,
         ),

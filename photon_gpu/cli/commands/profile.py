@@ -60,7 +60,7 @@ def profile(
         str | None,
         typer.Option(metavar="FILE", help="Draw it, as PNG, PDF or SVG.", show_default=False),
     ] = None,
-    reads: options.ReadOptions,
+    reads: options.PartOptions,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> Any:

@@ -80,7 +80,7 @@ def choose_series(file: Any, wanted: str | None, name: str) -> Series | None:
     Raises
     ------
     InvalidInputError
-        There are several, and ``wanted`` does not name one of them. The message has a table.
+        There are several, and ``wanted`` does not name one of them. Its notes are a table.
     """
     series = find_series(file)
     if wanted is None and not series:
@@ -99,9 +99,10 @@ def choose_series(file: Any, wanted: str | None, name: str) -> Series | None:
     rows = [one.row(width) for one in matches[:_MOST_ROWS]]
     if len(matches) > _MOST_ROWS:
         rows.append(f"  and {len(matches) - _MOST_ROWS} more")
-    raise InvalidInputError(
-        f"{name}: {len(matches)} series could be the movie; choose one by dataset=\n" + "\n".join(rows)
-    )
+    error = InvalidInputError(f"{name}: {len(matches)} series could be the movie; choose one by dataset=NAME")
+    for row in rows:
+        error.add_note(row)
+    raise error
 
 
 def external_files(series: Series, home: Path, name: str) -> list[str]:

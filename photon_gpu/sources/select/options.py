@@ -48,8 +48,16 @@ class SourceOptions(Selection, total=False):
         ``progress(files_opened, files_in_all)``, of a movie in several files.
     series, as_pages, flyback, volumes
         Of TIFF.
-    key, dataset, path : str
-        Of an array within ``.npz``, HDF5 and Zarr.
+    key, dataset, path, hdu : str
+        Of an array within ``.npz``, HDF5, Zarr and FITS; ``dataset`` stands for each of them.
+    shape : tuple of int or str
+        Of a frame, in a file of raw frames: ``(..., H, W)``.
+    dtype : str
+        Of raw frames, such as ``"uint16"`` or ``">i2"``.
+    offset_bytes : int
+        Bytes before the first raw frame.
+    inverted : bool
+        Whether a Scanbox file stores 65535 minus the values.
     """
 
     missing: str | None
@@ -62,6 +70,11 @@ class SourceOptions(Selection, total=False):
     key: str | None
     dataset: str | None
     path: str | None
+    hdu: int | str | None
+    shape: tuple[int, ...] | str | None
+    dtype: Any
+    offset_bytes: int | None
+    inverted: bool | None
 
 
 class OpenOptions(SourceOptions, total=False):

@@ -1,0 +1,79 @@
+"""Open a file of raw frames by what the caller or the file beside it says about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.sources.raw import suite2p, thorimage
+from photon_gpu.sources.raw.flat import RawSource, frame_shape
+
+
+class DescribedRawSource(RawSource):
+    """Raw frames with a remark by the file that describes them."""
+
+    remark: str | None = None
+
+    def note(self, chunk_frames: int) -> str | None:
+        """Remark for a report."""
+        return self.remark
+
+
+def open_raw(path: Any, *, shape: Any = None, dtype: Any = None, offset_bytes: int = 0) -> RawSource:
+    """Open raw frames: of a given shape, of ThorImage, or of suite2p.
+
+    Parameters
+    ----------
+    path : path-like
+        File, or the folder of a ThorImage recording with one raw file.
+    shape : tuple of int or str, optional
+        ``(..., H, W)`` of a frame, or text as in ``"512,512"``.
+    dtype : dtype-like, optional
+    offset_bytes : int
+        Bytes before the first frame.
+
+    Raises
+    ------
+    InvalidInputError
+        Nothing says how large frames are.
+    CorruptDataError
+        The file is truncated.
+    """
+    path = _raw_file(Path(path))
+    if shape is not None or dtype is not None:
+        if shape is None or dtype is None:
+            raise InvalidInputError(f"{path}: raw frames need both shape= and dtype=")
+        return RawSource(path, frame_shape(shape, str(path)), dtype, offset_bytes)
+    if (experiment_path := path.with_name(thorimage.EXPERIMENT)).exists() and path.suffix.lower() == ".raw":
+        experiment = thorimage.read_experiment(experiment_path)
+        movie = DescribedRawSource(path, experiment.frame_shape, "<u2", offset_bytes)
+        experiment.check_frames(movie.shape[0], str(path))
+        movie.recording, movie.remark = experiment.recording(), experiment.note(movie.shape[0])
+        return movie
+    if (ops_path := path.with_name(suite2p.OPS)).exists():
+        ops = suite2p.read_ops(ops_path)
+        movie = DescribedRawSource(path, suite2p.frame_shape(ops, ops_path), suite2p.DTYPE, offset_bytes)
+        suite2p.check_frames(ops, movie.shape[0], str(path))
+        movie.recording = suite2p.recording(ops)
+        return movie
+    raise InvalidInputError(
+        f"{path}: nothing tells the size of its raw frames: give shape=(HEIGHT, WIDTH) and dtype=, and "
+        f"offset_bytes= if a header comes first. Beside it, {thorimage.EXPERIMENT} (ThorImage) or "
+        f"{suite2p.OPS} (suite2p) is read as well"
+    )
+
+
+def is_thorimage(folder: Path) -> bool:
+    """Whether a folder is a ThorImage recording with raw frames."""
+    return (folder / thorimage.EXPERIMENT).exists() and any(folder.glob("*.raw"))
+
+
+def _raw_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    files = sorted(path.glob("*.raw"))
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files[:10])
+        raise InvalidInputError(f"{path}: it holds {len(files)} raw files; give one of them: {names}")
+    return files[0]
