@@ -193,7 +193,7 @@ def test_a_compressor_becomes_the_same_text_again():
     [
         (pg.encode, EncodeSettings()),
         (pg.encode_many, EncodeSettings()),
-        (pg.movie, EncodeSettings(check="sample")),
+        (pg.movie, EncodeSettings()),
         (pg.LiveWriter.__init__, RecordSettings()),
     ],
     ids=["encode", "encode_many", "movie", "LiveWriter"],

@@ -24,7 +24,6 @@ def record(
     *,
     frame_shape: tuple[int, ...],
     dtype: DTypeLike,
-    preset: str = "balanced",
     **options: Any,
 ) -> Recorder:
     """Record a movie frame by frame to the path of a row, and insert the row on a clean exit.
@@ -40,12 +39,11 @@ def record(
         ``(..., H, W)``.
     dtype : dtype-like
         Type of the frames.
-    preset : {"fast", "balanced", "small"}
-        How much to try on the first chunk.
     **options
-        Other options of :class:`photon_gpu.LiveWriter`: ``noise``, ``step``, ``predictor``, ``compressor``,
-        ``dither``, ``chunk_frames``, ``backend``, ``workers``, ``trust_noise``, ``durability``, ``spool``,
-        ``attributes`` and more. The column sets ``layout``, and the store ``storage_options``.
+        Other options of :class:`photon_gpu.LiveWriter`: ``noise``, ``step``, ``preset``, ``predictor``,
+        ``compressor``, ``dither``, ``chunk_frames``, ``backend``, ``workers``, ``trust_noise``,
+        ``durability``, ``spool``, ``attributes`` and more, with its defaults. The column
+        sets ``layout``, and the store ``storage_options``.
 
     Returns
     -------
@@ -80,7 +78,7 @@ def record(
 
     def begin(path: str) -> Recorder:
         row = PendingRow(column, dict(key), path)
-        return Recorder(row, frame_shape=frame_shape, dtype=dtype, preset=preset, **options)
+        return Recorder(row, frame_shape=frame_shape, dtype=dtype, **options)
 
     try:
         return begin(column.path(primary_key))

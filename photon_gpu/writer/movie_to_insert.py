@@ -80,7 +80,7 @@ def movie(
     budget_bytes: int = 512 << 20,
     progress: Callable[[int, int], None] | None = None,
     attributes: dict[str, Any] | None = None,
-    check: bool | str = "sample",
+    check: bool | str = True,
     trust_noise: bool = False,
     **source_options: Unpack[OpenOptions],
 ) -> MovieToInsert:
@@ -99,9 +99,9 @@ def movie(
         Quantization step, sigma.
     preset, predictor, compressor, dither, chunk_frames, backend, workers, budget_bytes, progress, attributes
         As for :func:`photon_gpu.encode`.
-    check : {"sample", False, True, "full"}
-        As for :func:`photon_gpu.encode`: what fails is a :class:`photon_gpu.FidelityWarning`, and where that
-        is made an error, neither movie nor row is stored.
+    check : {True, False, "full", "sample"}
+        As for :func:`photon_gpu.encode`. A check that fails is a :class:`photon_gpu.FidelityWarning`. If that
+        is made an error, neither the movie nor the row is stored.
     trust_noise : bool
         Take a stated noise model as it is, unmeasured.
     **source_options

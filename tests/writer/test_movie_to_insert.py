@@ -45,7 +45,7 @@ def test_source_options_go_to_the_source(tmp_path):
 
 def test_defaults_are_those_of_encode():
     value = pg.movie(np.zeros((2, 3, 4), "uint8"))
-    assert value.settings_for("plain") == EncodeSettings(check="sample")
+    assert value.settings_for("plain") == EncodeSettings()
     assert value.noise is None  # estimated when it is inserted
 
 
