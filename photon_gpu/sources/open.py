@@ -191,13 +191,18 @@ def _opened(obj: Any, options: dict[str, Any]) -> Source:
         return _open_location(os.fspath(obj), options)
     options.pop("progress", None)  # only files take long to open
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
-    opened = (zarr is not None and isinstance(obj, zarr.Array)) or (
+    allowed: set[str] = set()
+    if (zarr is not None and isinstance(obj, zarr.Array)) or (
         h5py is not None and isinstance(obj, h5py.Dataset)
-    )
-    if options.keys() - ({"missing"} if opened else set()):
+    ):
+        allowed = {"missing"}
+    elif zarr is not None and isinstance(obj, zarr.Group | zarr.abc.store.Store):
+        allowed = {"missing", "path"}
+    if options.keys() - allowed:
+        takes = f"only {', '.join(sorted(allowed))}" if allowed else "none"
         raise InvalidInputError(
             f"options {sorted(options)} are not allowed: beside {', '.join(SELECTION)} a "
-            f"{type(obj).__name__} takes {'only missing' if opened else 'none'}; paths and URLs take more"
+            f"{type(obj).__name__} takes {takes}; paths and URLs take more"
         )
     if isinstance(obj, Source):
         return obj
@@ -293,6 +298,8 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
     if zarr is not None and isinstance(obj, zarr.Array):
         return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj, **options))
+    if zarr is not None and isinstance(obj, zarr.Group | zarr.abc.store.Store):
+        return _as_source(import_module("photon_gpu.sources.zarr").open_zarr(obj, **options))
     if h5py is not None and isinstance(obj, h5py.Dataset):
         return _as_source(import_module("photon_gpu.sources.hdf5.reader").Hdf5Source(obj, **options))
     if (dask := sys.modules.get("dask.array")) is not None:

@@ -14,10 +14,12 @@ from zarr.core.common import concurrent_map
 from zarr.core.sync import sync
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
+from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.chunk_layers import Box
 from photon_gpu.sources.chunked import ChunkedSource
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
+from photon_gpu.sources.ome_zarr import choose_image, full_resolution, is_image
 from photon_gpu.sources.select.labels import zarr_axes
 
 
@@ -99,7 +101,7 @@ class ZarrSource(ChunkedSource):
 
 
 def open_zarr(
-    url: str,
+    url: Any,
     *,
     path: str | None = None,
     storage_options: dict[str, Any] | None = None,
@@ -109,8 +111,9 @@ def open_zarr(
 
     Parameters
     ----------
-    url : str
-        Local folder or fsspec URL of an array or a group, Zarr v2 or v3.
+    url : str, zarr.Group or Store
+        Local folder or fsspec URL of an array or a group, Zarr v2 or v3; or an open group; or a store, such
+        as ``tifffile.imread(path, aszarr=True)``. Of an OME-Zarr image, the level of full resolution is read.
     path : str, optional
         Path below ``url`` of the array, or of a group with a single movie.
     storage_options : dict, optional
@@ -138,10 +141,14 @@ def open_zarr(
     ((5, 2, 2), 7)
     """
     inside = (path or "").strip("/")
-    name = f"{url}::/{inside}" if inside else url
+    outer = url if isinstance(url, str) else str(getattr(url, "store_path", url))
+    name = f"{outer}::/{inside}" if inside else outer
     try:
-        node = zarr.open(url, mode="r", path=inside or None, storage_options=storage_options)
-        array = node if isinstance(node, zarr.Array) else _only_movie(node, name)
+        if isinstance(url, zarr.Group):
+            node = url[inside] if inside else url
+        else:
+            node = zarr.open(url, mode="r", path=inside or None, storage_options=storage_options)
+        array, recording = (node, NOTHING) if isinstance(node, zarr.Array) else _only_movie(node, name)
     except FileNotFoundError as error:
         raise StoreNotFoundError(f"{name}: neither a Zarr array nor a group is there ({error})") from error
     except InvalidInputError:
@@ -154,7 +161,9 @@ def open_zarr(
         raise CorruptDataError(
             f"{name}: the Zarr metadata cannot be read: {type(error).__name__}: {error}"
         ) from error
-    return ZarrSource(array, name=name, missing=missing)
+    source = ZarrSource(array, name=name, missing=missing)
+    source.recording = recording
+    return source
 
 
 def refuse_photon_movie(attributes: dict[str, Any], name: str) -> None:
@@ -173,12 +182,16 @@ def refuse_photon_movie(attributes: dict[str, Any], name: str) -> None:
         )
 
 
-def _only_movie(group: Any, name: str) -> Any:
-    arrays = {
-        path: node for path, node in sorted(group.members(max_depth=None)) if isinstance(node, zarr.Array)
-    }
+def _only_movie(group: Any, name: str) -> tuple[Any, Recording]:
+    if is_image(group):
+        return full_resolution(group, name)
+    members = dict(sorted(group.members(max_depth=None)))
+    groups = {path: node for path, node in members.items() if isinstance(node, zarr.Group)}
+    if (image := choose_image(groups, name)) is not None:
+        return full_resolution(image, name)
+    arrays = {path: node for path, node in members.items() if isinstance(node, zarr.Array)}
     described = {path: (array.shape, array.dtype) for path, array in arrays.items()}
-    return arrays[choose_movie(described, name=name, option="path")]
+    return arrays[choose_movie(described, name=name, option="path")], NOTHING
 
 
 async def _find_gaps(array: Any) -> tuple[NDArray[Any], str]:
@@ -193,6 +206,10 @@ async def _find_gaps(array: Any) -> tuple[NDArray[Any], str]:
     keys = {array.metadata.encode_chunk_key(where): where for where in itertools.product(*map(range, grid))}
     there = np.zeros([parts * chunk for parts, chunk in zip(grid, per_shard, strict=True)], bool)
     codec = array.metadata.codecs[0] if array.shards else None
+    if not keys.keys() & stored and await folder.store.exists(f"{prefix}{next(iter(keys))}"):
+        # A store that makes its chunks, as tifffile's does, lists none of them.
+        there_now = await concurrent_map([(f"{prefix}{key}",) for key in keys], folder.store.exists, limit=16)
+        stored = {key for key, exists in zip(keys, there_now, strict=True) if exists}
     present = {key: where for key, where in keys.items() if key in stored}
 
     def mark(where: tuple[int, ...], chunks_there: Any) -> None:
