@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import operator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,44 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.reader import reductions
+from photon_gpu.reader.dask_arrays import counts_to_dask
 from photon_gpu.reader.movie_protocol import Readable
+from photon_gpu.reader.reductions import Axis
+
+
+def _by_dask(operation: Callable[[Any, Any], Any], *, swapped: bool = False) -> Callable[[Counts, Any], Any]:
+    """Make an operator that gives a lazy dask array."""
+
+    def method(self: Counts, other: Any) -> Any:
+        own = self.to_dask()
+        other = other.to_dask() if isinstance(other, Counts) else other
+        return operation(other, own) if swapped else operation(own, other)
+
+    return method
 
 
 class Counts:
-    """The movie in its original units; ``astype`` to a float dtype leaves out the rounding to integers."""
+    """The movie in its original units; ``astype`` to a float dtype leaves out the rounding to integers.
+
+    It is an array that is read when it is used. An index, ``np.asarray`` and the reductions give NumPy
+    arrays or scalars; the reductions read one chunk after another, so they fit in memory whatever the
+    movie's length. Arithmetic and comparisons give a lazy dask array.
+
+    Examples
+    --------
+    >>> import numpy as np, photon_gpu as pg
+    >>> options = {"noise": pg.NoiseModel(), "chunk_frames": 10, "overwrite": True}
+    >>> _ = pg.encode(np.full((30, 8, 8), 4, "uint16"), "memory://counts.zarr", **options)
+    >>> counts = pg.open("memory://counts.zarr").counts
+    >>> counts.size, counts.nbytes, counts.mean(), counts.max(axis=0).shape
+    (1920, 3840, np.float64(4.0), (8, 8))
+    >>> (counts - counts.mean(axis=0)).shape
+    (30, 8, 8)
+    """
+
+    # NumPy then leaves `array - counts` to counts, which stays lazy.
+    __array_priority__ = 20
 
     def __init__(self, movie: Readable, dtype: np.dtype) -> None:
         self._movie = movie
@@ -22,6 +57,21 @@ class Counts:
         self.shape = movie.shape
         self.chunks = movie.chunks
         self.ndim = movie.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return math.prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a sample."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all samples as this dtype."""
+        return self.size * self.itemsize
 
     def astype(self, dtype: DTypeLike) -> Counts:
         """The same values as another dtype: the original, float32 or float64."""
@@ -33,10 +83,85 @@ class Counts:
             )
         return Counts(self._movie, wanted)
 
+    def to_dask(self) -> Any:
+        """As a lazy dask array of this dtype, one block per chunk."""
+        return counts_to_dask(self._movie, self.dtype)
+
+    def min(self, axis: Axis = None, out: None = None, *, keepdims: bool = False) -> Any:
+        """Least value, over all samples or along axes, as ``np.min``."""
+        return self._least_or_greatest(np.minimum, axis, out, keepdims)
+
+    def max(self, axis: Axis = None, out: None = None, *, keepdims: bool = False) -> Any:
+        """Greatest value, over all samples or along axes, as ``np.max``."""
+        return self._least_or_greatest(np.maximum, axis, out, keepdims)
+
+    def sum(
+        self, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, *, keepdims: bool = False
+    ) -> Any:
+        """Sum over all samples or along axes, as ``np.sum``."""
+        _no_out(out)
+        axes = reductions.axes_of(axis, self.ndim)
+        return _result(reductions.total(self._movie, self.dtype, axes, dtype), axes, keepdims)
+
+    def mean(
+        self, axis: Axis = None, dtype: DTypeLike | None = None, out: None = None, *, keepdims: bool = False
+    ) -> Any:
+        """Mean over all samples or along axes, computed in float64, as ``np.mean`` of integers."""
+        _no_out(out)
+        axes = reductions.axes_of(axis, self.ndim)
+        mean, _, _ = reductions.mean_and_squares(self._movie, self.dtype, axes)
+        return _result(mean.astype(dtype or np.float64), axes, keepdims)
+
+    def var(
+        self,
+        axis: Axis = None,
+        dtype: DTypeLike | None = None,
+        out: None = None,
+        ddof: float = 0,
+        *,
+        keepdims: bool = False,
+    ) -> Any:
+        """Variance over all samples or along axes, computed in float64, as ``np.var`` of integers."""
+        _no_out(out)
+        axes = reductions.axes_of(axis, self.ndim)
+        _, squares, count = reductions.mean_and_squares(self._movie, self.dtype, axes)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            variance = squares / max(count - ddof, 0)
+        return _result(variance.astype(dtype or np.float64), axes, keepdims)
+
+    def std(
+        self,
+        axis: Axis = None,
+        dtype: DTypeLike | None = None,
+        out: None = None,
+        ddof: float = 0,
+        *,
+        keepdims: bool = False,
+    ) -> Any:
+        """Standard deviation over all samples or along axes, as ``np.std`` of integers."""
+        return np.sqrt(self.var(axis, dtype, out, ddof, keepdims=keepdims))
+
+    def _least_or_greatest(self, ufunc: np.ufunc, axis: Axis, out: None, keepdims: bool) -> Any:
+        _no_out(out)
+        axes = reductions.axes_of(axis, self.ndim)
+        return _result(reductions.least_or_greatest(self._movie, self.dtype, ufunc, axes), axes, keepdims)
+
+    __add__, __radd__ = _by_dask(operator.add), _by_dask(operator.add, swapped=True)
+    __sub__, __rsub__ = _by_dask(operator.sub), _by_dask(operator.sub, swapped=True)
+    __mul__, __rmul__ = _by_dask(operator.mul), _by_dask(operator.mul, swapped=True)
+    __truediv__, __rtruediv__ = _by_dask(operator.truediv), _by_dask(operator.truediv, swapped=True)
+    __floordiv__, __rfloordiv__ = _by_dask(operator.floordiv), _by_dask(operator.floordiv, swapped=True)
+    __mod__, __pow__ = _by_dask(operator.mod), _by_dask(operator.pow)
+    __lt__, __le__ = _by_dask(operator.lt), _by_dask(operator.le)
+    __gt__, __ge__ = _by_dask(operator.gt), _by_dask(operator.ge)
+    __eq__ = _by_dask(operator.eq)
+    __ne__ = _by_dask(operator.ne)
+    __hash__ = None  # type: ignore[assignment]
+
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key: Any) -> NDArray:
+    def __getitem__(self, key: Any) -> Any:
         return self._movie.read(key, self.dtype)
 
     def __iter__(self) -> Iterator[NDArray]:
@@ -44,7 +169,21 @@ class Counts:
             yield self[t]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
+        if copy is False:
+            raise ValueError(
+                "a stored movie has no array in memory: reading it makes one (copy=None or True)"
+            )
         return np.asarray(self[...], dtype)
 
     def __repr__(self) -> str:
         return f"<Counts {' x '.join(map(str, self.shape))} {self.dtype} of {self._movie.url}>"
+
+
+def _no_out(out: None) -> None:
+    if out is not None:
+        raise InvalidInputError(f"out is {type(out).__name__}; reductions of a stored movie make a new array")
+
+
+def _result(reduced: NDArray[Any], axes: tuple[int, ...], keepdims: bool) -> Any:
+    """Drop the reduced axes unless they are kept; a scalar where none is left, as NumPy gives."""
+    return reduced if keepdims else reduced.squeeze(axes)[()]

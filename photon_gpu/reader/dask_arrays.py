@@ -50,15 +50,24 @@ def to_dask(movie: Readable, what: str = "counts") -> Any:
         raise InvalidInputError(f"what is {what!r}; allowed are {', '.join(UNITS)}")
     if what == "stabilized" and movie.noise is None:
         raise InvalidInputError(f"{movie.url} was stored losslessly without a noise model: ask for 'counts'")
+    return _array_of(movie, STABILIZED if what == "stabilized" else np.dtype(movie.encoding.dtype))
+
+
+def counts_to_dask(movie: Readable, dtype: np.dtype) -> Any:
+    """The movie's counts as a dask array of the original dtype, float32 or float64."""
+    return _array_of(movie, dtype)
+
+
+def _array_of(movie: Readable, read_as: str | np.dtype) -> Any:
     try:
         import dask.array as da
         from dask.base import tokenize
     except ImportError as error:
         raise BackendUnavailableError(f"{error}; install it with: pip install 'photon-gpu[dask]'") from error
     # One thread: dask keeps the cores busy with blocks.
-    remote = Remote(movie.with_workers(1), what)
+    remote = Remote(movie.with_workers(1), read_as)
     # The checksums of all chunks are part of the name: a movie that takes this one's place is another array.
-    name = f"photon-{what}-{tokenize(movie.url, movie.fingerprint)}"
+    name = f"photon-{read_as}-{tokenize(movie.url, movie.fingerprint)}"
     empty = np.empty((0,) * movie.ndim, remote.dtype)
     return da.from_array(
         remote, chunks=movie.chunks, name=name, meta=empty, inline_array=False, asarray=False
@@ -108,10 +117,10 @@ def to_xarray(movie: Readable, what: str = "counts") -> Any:
 class Remote:
     """A movie and what to read of it, as an array: what travels to the workers in place of frames."""
 
-    def __init__(self, movie: Readable, what: str) -> None:
+    def __init__(self, movie: Readable, read_as: str | np.dtype) -> None:
         self._movie = movie
-        self._read_as = STABILIZED if what == "stabilized" else np.dtype(movie.encoding.dtype)
-        self.dtype = np.dtype(np.float64) if what == "stabilized" else self._read_as
+        self._read_as = read_as
+        self.dtype = np.dtype(np.float64) if read_as == STABILIZED else np.dtype(read_as)
         self.shape, self.ndim = movie.shape, movie.ndim
 
     def __getitem__(self, key: Any) -> NDArray:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -26,6 +27,7 @@ from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.reader.chunk_cache import STORED, ChunkCache
 from photon_gpu.reader.counts import Counts
 from photon_gpu.reader.frame_times import FrameTimes
+from photon_gpu.reader.movie_html import movie_html
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
@@ -188,6 +190,21 @@ class Movie:
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self[...], dtype)
+
+    def close(self) -> None:
+        """Free the memory of chunks that were read last; the movie can still be read."""
+        self._cache = ChunkCache()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _repr_html_(self) -> str:
+        return movie_html(self)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
