@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -27,14 +29,14 @@ class Document:
     Attributes
     ----------
     name : str
-        Where it was in the source, as in ``"ImageDescription"`` or ``"acquisition/series.attrs.json"``.
+        Where it was in the source, as in ``"tiff/ImageDescription"``: a relative path, printable.
     media_type : str
         As in ``"text/plain"``, ``"application/json"``.
     data : bytes
 
     Examples
     --------
-    >>> Document(name="Software", media_type="text/plain", data=b"SI").text
+    >>> Document(name="tiff/Software", media_type="text/plain", data=b"SI").text
     'SI'
     """
 
@@ -49,6 +51,8 @@ class Document:
                     f"{what} of a document is {str(value)[:60]!r}; printable text of 1 to {_MOST_NAME} "
                     "characters is needed"
                 )
+        if {"", ".", ".."} & set(self.name.split("/")) or set(self.name) & set("\\:"):
+            raise InvalidInputError(f"name of a document is {self.name[:60]!r}; a relative path is needed")
         if not isinstance(self.data, bytes):
             raise InvalidInputError(f"document {self.name}: data is {type(self.data).__name__}, not bytes")
 
@@ -136,6 +140,18 @@ class Recording:
         """A copy with some fields changed, checked anew."""
         return replace(self, **changes)
 
+    def fitted(self, shape: tuple[int, ...]) -> Self:
+        """A copy for a movie of this shape; what does not fit it is left out, and said in ``not_kept``."""
+        changes: dict[str, Any] = {}
+        left_out = []
+        if self.axes is not None and len(self.axes) != len(shape):
+            changes["axes"] = None
+            left_out.append(f"axes {self.axes!r} of a movie of {len(shape)} dimensions")
+        if self.timestamps is not None and len(self.timestamps) != shape[0]:
+            changes["timestamps"] = None
+            left_out.append(f"{len(self.timestamps)} timestamps of {shape[0]} frames")
+        return self.replace(**changes, not_kept=(*self.not_kept, *left_out)) if left_out else self
+
     def check_shape(self, shape: tuple[int, ...], name: str) -> None:
         """InvalidInputError unless axes, timestamps and channel names fit a movie of this shape."""
         if self.axes is not None and len(self.axes) != len(shape):
@@ -147,6 +163,41 @@ class Recording:
             raise InvalidInputError(
                 f"{name}: {len(self.timestamps)} timestamps for {shape[0]} frames; give one for each frame"
             )
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of each known field, for people.
+
+        Examples
+        --------
+        >>> Recording(axes="tyx", frame_rate=30, pixel_size={"y": (2, "um"), "x": (1, "um")}).rows()
+        [('axes', 'tyx'), ('pixel size', '2 µm (y), 1 µm (x)'), ('frame rate', '30 Hz')]
+        """
+        sizes = ", ".join(f"{size:g} {unit} ({axis})" for axis, (size, unit) in self.pixel_size.items())
+        times, nbytes = "", sum(len(document.data) for document in self.documents)
+        if self.timestamps is not None and len(self.timestamps):
+            first, last = self.timestamps[0], self.timestamps[-1]
+            times = f"{len(self.timestamps):,}, from {first:g} to {last:g} s"
+        names = [document.name for document in self.documents]
+        documents = f"{some(names)} ({nbytes:,} bytes)" if names else ""
+        rows = [
+            ("axes", self.axes or ""),
+            ("channels", some(self.channel_names)),
+            ("pixel size", sizes),
+            ("frame rate", "" if self.frame_rate is None else f"{self.frame_rate:g} Hz"),
+            ("times", times),
+            ("regions", f"{len(self.rois)}" if self.rois else ""),
+            ("source metadata", documents),
+            ("not kept", some(self.not_kept)),
+        ]
+        return [(name, value) for name, value in rows if value]
+
+    def notes(self) -> list[str]:
+        """What was kept of the source besides pixels, and what was not, for a report."""
+        rows = dict(self.rows())
+        not_kept = rows.pop("not kept", None)
+        kept = "; ".join(f"{name} {value}" for name, value in rows.items())
+        notes = [f"kept besides pixels: {kept}"] if kept else []
+        return [*notes, f"not kept: {not_kept}"] if not_kept else notes
 
     def to_dict(self) -> dict[str, Any]:
         """What is known, as JSON, without timestamps and documents; unknown fields are left out."""
@@ -170,6 +221,43 @@ class Recording:
             return cls(**{name: value for name, value in data.items() if name in names})
         except (TypeError, ValueError) as error:
             raise InvalidInputError(f"the description of a recording cannot be read: {error}") from error
+
+
+def read_times(timestamps: Any) -> NDArray[np.float64]:
+    """Timestamps as given: numbers, or the path of a ``.npy`` file or of a text file with one per line.
+
+    Raises
+    ------
+    InvalidInputError
+        The file cannot be read, or they are not one number per frame.
+
+    Examples
+    --------
+    >>> read_times([0, 0.5]).tolist()
+    [0.0, 0.5]
+    """
+    if isinstance(timestamps, str | os.PathLike):
+        path = Path(timestamps)
+        try:
+            if path.suffix.lower() == ".npy":
+                return _times(np.load(path, allow_pickle=False))
+            return _times(np.loadtxt(path, delimiter="," if path.suffix.lower() == ".csv" else None, ndmin=1))
+        except (OSError, ValueError, UnicodeDecodeError) as error:
+            raise InvalidInputError(
+                f"{path}: no timestamps can be read ({str(error)[:100]}); a .npy array, or text with one "
+                "number per line, is needed"
+            ) from error
+    return _times(timestamps)
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
+    """Names in one line, and the number of those left out.
+
+    >>> some(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _check_axes(axes: object) -> None:

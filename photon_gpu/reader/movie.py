@@ -28,10 +28,11 @@ from photon_gpu.reader.chunk_cache import STORED, ChunkCache
 from photon_gpu.reader.counts import Counts
 from photon_gpu.reader.frame_times import FrameTimes
 from photon_gpu.reader.movie_html import movie_html
-from photon_gpu.store import manifest, metadata
+from photon_gpu.recording import NOTHING, Document, Recording
+from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
-from photon_gpu.store.storage import Storage
+from photon_gpu.store.storage import Storage, read_required
 
 if TYPE_CHECKING:
     from photon_gpu.engine.codec.backend import GpuCoder
@@ -82,6 +83,7 @@ class Movie:
         self._run = parallel(self._workers)
         self._manifest = listed
         self._missed = False
+        self._words: tuple[list[Any] | None, Recording] | None = None
         self._cache = ChunkCache()
         self._lock = threading.Lock()
 
@@ -143,13 +145,68 @@ class Movie:
         return metadata.failed_check(self.attrs)
 
     @property
+    def recording(self) -> Recording:
+        """What is known of the recording besides pixels, with the source's own metadata."""
+        known = source_metadata.described(self.attrs)
+        kept = self._source_metadata
+        return known.replace(timestamps=kept.timestamps, documents=kept.documents)
+
+    @property
+    def axes(self) -> str | None:
+        """One letter of ``t c z y x s`` per dimension, as in ``"tcyx"``; None if they are not known."""
+        return source_metadata.described(self.attrs).axes
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels; empty if they are not known."""
+        return source_metadata.described(self.attrs).channel_names
+
+    @property
+    def pixel_size(self) -> dict[str, tuple[float, str]]:
+        """Size of a pixel by axis, with its unit: ``{"y": (0.5, "µm"), "x": (0.5, "µm")}``."""
+        return source_metadata.described(self.attrs).pixel_size
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Frames per second; None if it is not known."""
+        return source_metadata.described(self.attrs).frame_rate
+
+    @property
+    def rois(self) -> tuple[dict[str, Any], ...]:
+        """Regions of interest that a frame is made of; empty if there are none."""
+        return source_metadata.described(self.attrs).rois
+
+    @property
+    def source_metadata(self) -> dict[str, Document]:
+        """The metadata of the source, verbatim, by name: ``["tiff/ImageDescription"].text``."""
+        return {document.name: document for document in self._source_metadata.documents}
+
+    @property
     def timestamps(self) -> NDArray | None:
-        """Time of each frame as recorded, NaN where none was given; None where no frame has one."""
-        return self._frame_times.timestamps()
+        """Time of each frame as recorded, NaN where none was given; None where no frame has one.
+
+        Frames of a file have the times that the file says, in seconds.
+        """
+        recorded = self._frame_times.timestamps()
+        return self._source_metadata.timestamps if recorded is None else recorded
 
     def frame_metadata(self, frame: int) -> dict[str, Any] | None:
         """What was recorded of one frame, or None."""
         return self._frame_times.metadata(frame)
+
+    @property
+    def _source_metadata(self) -> Recording:
+        """The documents and timestamps in the store, read once for each state of the file."""
+        name = source_metadata.NAME
+        entry = self.manifest.get(name)
+        if entry is None and (self.manifest or "layout" not in self.attrs or not self.storage.exists(name)):
+            return NOTHING
+        if self._words is None or self._words[0] != entry:
+            data = read_required(self.storage, name, "the metadata of its source")
+            if entry is not None:
+                manifest.check(name, data, self.manifest, self.url)
+            self._words = entry, source_metadata.unpack(data, self.url)
+        return self._words[1]
 
     @property
     def _frame_times(self) -> FrameTimes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import PhotonError
-from photon_gpu.store import durable, frame_records, manifest
+from photon_gpu.store import durable, frame_records, manifest, source_metadata
 from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.marker import MARKER, read_marker
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
@@ -59,9 +59,15 @@ def own_names(
     if unfinished:
         chunks = {name for name in present - own if _number(name) is not None}
         known = chunks if ours else chunks & (listed or set())
-        own |= _METADATA | known | {name for name in chunks - known if _is_chunk(storage, name)}
+        own |= (
+            _METADATA
+            | {source_metadata.NAME}
+            | known
+            | {name for name in chunks - known if _is_chunk(storage, name)}
+        )
     elif described and not finished:
         count, dimensions = _chunks(array)
+        own.add(source_metadata.NAME)
         for name in present - own:
             number = _number(name)
             right_axes = name[0] == "." or name.count(".") + 1 == dimensions

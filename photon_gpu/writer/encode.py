@@ -20,16 +20,18 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.settings import EncodeSettings, Progress, progress_call
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions, SourceRequest
-from photon_gpu.store import manifest, metadata
+from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination
+from photon_gpu.store.source_metadata import with_recording
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise
-from photon_gpu.writer.preparation import accept, tune
+from photon_gpu.writer.preparation import accept, recording_of, tune
 from photon_gpu.writer.read_back import Checker, check_mode
 from photon_gpu.writer.report import EncodeReport, little_light
 from photon_gpu.writer.scheduler import ChunkScheduler
@@ -59,6 +61,7 @@ def encode(
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
     attributes: dict[str, Any] | None = None,
+    timestamps: Any = None,
     trust_noise: bool = False,
     check: bool | str = True,
     delete_source: bool = False,
@@ -114,6 +117,9 @@ def encode(
         For fsspec.
     attributes : dict, optional
         More JSON to keep in ``.zattrs``, after photon_gpu's own keys.
+    timestamps : array or path, optional
+        Seconds, one per frame, in place of what the source says: numbers, or a ``.npy`` file or a text file
+        with one number per line.
     trust_noise : bool
         Take a stated noise model as it is, unmeasured.
     check : {False, True, "full", "sample"}
@@ -178,6 +184,7 @@ def encode(
         resume=resume,
         progress=progress,
         delete_source=delete_source,
+        timestamps=timestamps,
     )
 
 
@@ -190,6 +197,7 @@ def encode_with(
     resume: bool = False,
     progress: Progress | None = None,
     delete_source: bool = False,
+    timestamps: Any = None,
 ) -> EncodeReport:
     """Do what :func:`encode` does, which has made the settings from its arguments and calls this."""
     check_target(overwrite=overwrite, resume=resume)
@@ -197,8 +205,10 @@ def encode_with(
     progress = progress_call(progress)
     threads = settings.threads
     movie = open_source(source)
-    settings = settings.replace(attributes=with_lost(settings.attributes, movie.lost))
     try:
+        recording = recording_of(movie, timestamps)
+        attributes = with_recording(settings.attributes, recording)
+        settings = settings.replace(attributes=with_lost(attributes, movie.lost))
         goes = Deletable(movie) if delete_source else None
         accepted = accept(movie, storage, settings)
         frames = accepted.chunk[0]
@@ -248,11 +258,13 @@ def encode_with(
                         texts = metadata.texts(
                             movie.shape, scheduler.chunk, layout, settled.attributes, failed
                         )
-                stored += finish(claim, texts, scheduler.files, stages, scheduler.wait_until_written)
+                stored += finish(
+                    claim, texts, scheduler.files, stages, scheduler.wait_until_written, recording
+                )
             seconds = time.perf_counter() - start
         notes = [auto_noise.note(settled.attributes), *settled.notes]
         notes += [little_light(choice.mean, choice.encoding), movie.note(frames)]
-        notes += [lost_note(movie.lost), claim.note_of_link]
+        notes += [lost_note(movie.lost), claim.note_of_link, *recording.notes()]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
         if settings.check == "sample" and not mode:
@@ -296,9 +308,16 @@ def finish(
     files: dict[str, list[Any]],
     stages: Stages,
     written: Callable[[], object] | None = None,
+    recording: Recording = NOTHING,
 ) -> int:
-    """Write manifest and :func:`photon_gpu.store.metadata.texts` after ``written``; return their bytes."""
-    last = {manifest.NAME: manifest.pack(files, texts), **texts}
+    """Write source metadata, manifest and texts after ``written``; return their bytes.
+
+    ``texts`` are those of :func:`photon_gpu.store.metadata.texts`.
+    """
+    words = source_metadata.pack(recording)
+    beside = {} if words is None else {source_metadata.NAME: words}
+    entries = {name: manifest.entry(data) for name, data in beside.items()}
+    last = {**beside, manifest.NAME: manifest.pack({**files, **entries}, texts), **texts}
     with stages.timed("write"):
         claim.publish(list(last.items()), written)
     return sum(map(len, last.values()))

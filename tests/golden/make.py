@@ -16,6 +16,8 @@ import numpy as np
 import photon_gpu as pg
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.compact import Compact
+from photon_gpu.recording import Document, Recording
+from photon_gpu.sources.open import open_source
 
 HERE = Path(__file__).parent
 CAMERA = pg.NoiseModel(gain=2.3, offset=95.0, variance=8.0)
@@ -163,6 +165,25 @@ CASES: dict[str, dict] = {
         )
         for dtype in ("int16", "float64")
     },
+    "compact-2.4-recording": dict(
+        dtype="uint16",
+        noise=CAMERA,
+        photons=40.0,
+        layout="compact",
+        predictor=_predictor("mean"),
+        shape=(7, 2, 4, 6),
+        recording=Recording(
+            axes="tcyx",
+            channel_names=("green", "red"),
+            pixel_size={"y": (0.5, "um"), "x": (0.25, "um")},
+            frame_rate=30.0,
+            timestamps=np.arange(7) / 30,
+            documents=(
+                Document(name="tiff/Software", media_type="text/plain", data=b"SI.VERSION_MAJOR = 2020"),
+            ),
+            not_kept=("what ExifTag says",),
+        ),
+    ),
     "lossless-3.0-int16": dict(dtype="int16", noise=PMT, photons=2.0, layout="lossless"),
     "lossless-3.0-float64": dict(dtype="float64", noise=CAMERA, photons=40.0, layout="lossless"),
 }
@@ -174,6 +195,8 @@ def make(name: str, folder: Path) -> None:
     shape = case.pop("shape", (7, 6, 9))
     values = movie(case.pop("dtype"), case["noise"], case.pop("photons"), shape)
     raw = case.pop("raw", None)
+    source = open_source(values)
+    source.recording = case.pop("recording", source.recording)
     folder.mkdir(parents=True)
     np.save(folder / "input.npy", values)
     quantized = Compact.encode
@@ -185,7 +208,7 @@ def make(name: str, folder: Path) -> None:
         return quantized(self, values, chunk, first_frame=first_frame, **options)
 
     with mock.patch.object(Compact, "encode", encode):
-        pg.encode(values, folder / "store", chunk_frames=4, **case)
+        pg.encode(source, folder / "store", chunk_frames=4, **case)
     opened = pg.open(folder / "store")
     np.save(folder / "counts.npy", opened.counts[...])
     np.save(folder / "stabilized.npy", opened[...])

@@ -45,6 +45,15 @@ def test_a_check_that_failed_stays_with_the_movie_for_ever():
         assert bool(failed) == (name == "plain-1.0-failed-check")
 
 
+def test_what_was_kept_besides_pixels_is_read_for_ever():
+    movie = pg.open(GOLDEN / "compact-2.4-recording" / "store")
+    wanted = CASES["compact-2.4-recording"]["recording"]
+    assert movie.recording.to_dict() == wanted.to_dict()
+    assert (movie.axes, movie.channel_names, movie.frame_rate) == ("tcyx", ("green", "red"), 30.0)
+    np.testing.assert_array_equal(movie.timestamps, wanted.timestamps)
+    assert movie.source_metadata["tiff/Software"].data == b"SI.VERSION_MAJOR = 2020"
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", LISTED)
 def test_reads_the_same_values_for_ever(name, backend):

@@ -24,7 +24,7 @@ from photon_gpu.settings import Progress, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions
-from photon_gpu.store import frame_records, manifest
+from photon_gpu.store import frame_records, manifest, source_metadata
 from photon_gpu.store.decode_check import decode_whole, proves_itself
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
@@ -181,6 +181,7 @@ class _Work:
             # With no manifest a chunk that decodes may still be altered, so every chunk is compared.
             if self.movie is not None and (damaged or self.index is None):
                 new = self._chunks(description, damaged)
+            self._source_metadata(bad)
             for name in texts:  # .zattrs before .zarray: what opens is whole
                 self._write(name, texts[name], "from its copy in the manifest")
             self._manifest(bad, new, damaged, description)
@@ -316,9 +317,27 @@ class _Work:
         entries.update(self._records(description))
         self._index(entries, f"made anew from the files: every chunk {known}")
 
+    def _source_metadata(self, bad: set[str]) -> None:
+        """Restore the source's metadata from the source, where that gives the bytes that were written."""
+        name = source_metadata.NAME
+        if name not in bad or self.movie is None or self.index is None:
+            return
+        data = source_metadata.pack(source_metadata.fitting(self.movie.recording.fitted(self.movie.shape)))
+        if data is not None and manifest.entry(data) == self.index.files.get(name):
+            self._write(name, data, "read again, byte for byte as the manifest says")
+        else:
+            self.left.append((name, "the metadata of this source are not those that were stored"))
+
     def _records(self, description: Description) -> dict[str, list[Any]]:
         """Return the entries of this movie's frame records; files of other movies are left out."""
         there, entries = set(self.storage.names()), {}
+        if source_metadata.NAME in there:
+            data = self.storage.read(source_metadata.NAME)
+            try:
+                source_metadata.unpack(data, self.storage.url)
+                entries[source_metadata.NAME] = manifest.entry(data)
+            except PhotonError as error:
+                self.left.append((source_metadata.NAME, f"not listed: {error}"))
         for number in range(description.chunk_count):
             name = frame_records.file_name(number)
             if name not in there:

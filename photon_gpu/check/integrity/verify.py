@@ -20,7 +20,7 @@ from photon_gpu.engine.layouts.compact import filter_config
 from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import PhotonError, StoreNotFoundError
 from photon_gpu.settings import Progress, bounded_number, progress_call
-from photon_gpu.store import frame_records, manifest, metadata
+from photon_gpu.store import frame_records, manifest, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.decode_check import decode_whole
@@ -159,7 +159,9 @@ class Check:
             self.notes.append("without a description of the movie its chunks cannot be decoded")
         self._list(chunks)
         records = sorted(
-            name for name in self.names & self._listed() if frame_records.chunk_of(name) is not None
+            name
+            for name in self.names & self._expected(chunks)
+            if frame_records.chunk_of(name) is not None or name == source_metadata.NAME
         )
         return [
             *sorted(chunks & self._expected(chunks), key=lambda name: (chunk_number(name), name)),
@@ -232,6 +234,8 @@ class Check:
             return
         grid = self.description
         for name in sorted(self._listed() - self.names):
+            if name == source_metadata.NAME:
+                self._add("missing", name, "the metadata of its source, and the times of frames")
             if (number := frame_records.chunk_of(name)) is not None:
                 start = grid.frames_of(number).start
                 self._add("missing", name, f"times and metadata of frames from {start}")
@@ -264,6 +268,7 @@ class Check:
             listed = {
                 n for n in self.names if (number := frame_records.chunk_of(n)) is not None and number < count
             }
+            listed |= self.names & {source_metadata.NAME}
         names = {name for name in chunks if (n := chunk_number(name)) is not None and n < count}
         return listed | {
             name for name in names if name == self.description.chunk_name(chunk_number(name) or 0)
@@ -293,6 +298,11 @@ class Check:
                 decode_whole(data, number, self.description)
             except PhotonError as error:
                 kind, detail = "altered", f"it does not decode: {_short(error)}"
+        if not kind and name == source_metadata.NAME and (decode or self.index is None):
+            try:
+                source_metadata.unpack(data, self.storage.url)
+            except PhotonError as error:
+                kind, detail = "altered", _short(error)
         problem = Problem(kind=kind, name=name, detail=detail, frames=lost) if kind else None
         return problem, len(data)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 import photon_gpu as pg
-from photon_gpu.errors import InvalidInputError
+from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.store import manifest
 from tests.support.stored_movies import LAYOUTS, NOISE, movie, without_manifest
 
@@ -139,6 +140,38 @@ def test_times_of_frames_are_read_without_a_manifest_and_listed_again(tmp_path):
     (place / ".frames/1.json").write_bytes((place / ".frames/0.json").read_bytes())
     fixed = pg.repair(place)
     assert not fixed.ok and fixed.left[0][0] == ".frames/1.json" and "not listed" in fixed.left[0][1]
+
+
+@pytest.mark.parametrize("damage", ["altered", "gone"])
+def test_the_words_of_a_source_come_back_from_it_and_from_nothing_else(damage, tmp_path):
+    source, store = tmp_path / "movie.tif", tmp_path / "movie.zarr"
+    tifffile.imwrite(source, movie(), photometric="minisblack", software="rig 3")
+    pg.encode(source, store, noise=NOISE, chunk_frames=4)
+    words = store / ".source_metadata.zip"
+    whole = words.read_bytes()
+    assert pg.verify(store).ok
+    if damage == "gone":
+        words.unlink()
+    else:
+        words.write_bytes(whole[:-5] + b"?" + whole[-4:])
+    found = pg.verify(store)
+    assert [problem.name for problem in found.problems] == [words.name] and not found.lost
+    assert not pg.repair(store).ok
+    with pytest.raises(CorruptDataError, match=words.name):
+        _ = pg.open(store).source_metadata
+    assert pg.repair(store, source).ok and words.read_bytes() == whole
+
+
+def test_without_a_manifest_the_words_are_read_and_listed_again(tmp_path):
+    source, store = tmp_path / "movie.tif", tmp_path / "movie.zarr"
+    tifffile.imwrite(source, movie(), photometric="minisblack", software="rig 3")
+    pg.encode(source, store, noise=NOISE, layout="compact", chunk_frames=4)
+    whole = (store / ".manifest.json").read_bytes()
+    (store / ".manifest.json").unlink()
+    with pytest.warns(pg.PhotonWarning, match="lost its"):
+        assert pg.open(store).source_metadata["tiff/Software"].text == "rig 3"
+    assert {problem.kind for problem in pg.verify(store).problems} == {"missing"}
+    assert pg.repair(store).ok and (store / ".manifest.json").read_bytes() == whole
 
 
 def test_without_a_manifest_the_source_finds_what_decoding_cannot(store):
