@@ -34,14 +34,24 @@ def write_tiff(folder, movie, **options):
 
 
 def write_scanimage(
-    path, movie, *, channels=1, big=True, metadata="header", header="", numbers=None, rois="{}"
+    path,
+    movie,
+    *,
+    channels=1,
+    big=True,
+    metadata="header",
+    header="",
+    numbers=None,
+    rois="{}",
+    frame_text=None,
 ):
     """A file as ScanImage lays it out: header block, then directory and pixels, page after page.
 
     ``movie`` is (pages, H, W). ``metadata`` says where the channels are named:
     in the BigTIFF ``header`` block, in the ``software`` tag only, or in the
     ``description`` of old releases. ``header`` adds lines to it; ``numbers`` are the frame numbers of the
-    pages; ``rois`` is the JSON of the regions of interest.
+    pages; ``rois`` is the JSON of the regions of interest; ``frame_text(page)`` is its
+    description.
     """
     saved = "[" + ";".join(str(number + 1) for number in range(channels)) + "]" if channels > 1 else "1"
     text = f"SI.LINE_FORMAT_VERSION = 1\nSI.VERSION_MAJOR = '2021'\nSI.hChannels.channelSave = {saved}\n"
@@ -70,6 +80,8 @@ def write_scanimage(
         start = len(out)
         if numbers is not None:
             description = f"frameNumbers = {numbers[number]}\n".encode() + b"\0"
+        if frame_text is not None:
+            description = frame_text(number).encode() + b"\0"
         tags = 11
         values_at = start + struct.calcsize(count) + tags * (struct.calcsize(entry) + inline) + inline
         software_at = values_at + len(description)

@@ -67,6 +67,8 @@ class SegmentMap:
         Why pages that the metadata promise are missing; empty if none are.
     cut : str
         Where the chain of pages of the last file ends too early; empty if it is whole.
+    series : int
+        Number of the series in the file.
     """
 
     keyframe: Any
@@ -81,6 +83,7 @@ class SegmentMap:
     note: str | None = None
     lacking: str = ""
     cut: str = ""
+    series: int = 0
 
     def close(self) -> None:
         """Close the files."""
@@ -325,7 +328,7 @@ class _Planner:
                 raise InvalidInputError(
                     f"{self.path}: series {wanted} was asked for; there are {len(found)}: {_listed(found)}"
                 )
-            return self.one_series(tif, found[wanted], every_page=False)
+            return self.one_series(tif, found[wanted], every_page=False, index=wanted)
         if len(found) == 1:
             return self.one_series(tif, found[0], every_page=True)
         if len(found) == len(self.chain(self.path)) and all(
@@ -340,7 +343,7 @@ class _Planner:
             f"series={advice}"
         )
 
-    def one_series(self, tif: Any, series: Any, *, every_page: bool) -> SegmentMap:
+    def one_series(self, tif: Any, series: Any, *, every_page: bool, index: int = 0) -> SegmentMap:
         keyframe = series.keyframe
         if len(keyframe.treeindex) > 1:
             raise InvalidInputError(
@@ -369,7 +372,7 @@ class _Planner:
         names = lead_axes(axes[:lead])
         first = frame_axis(names) if names else _time_axis(axes[:lead])
         moved = None if names is None else names[first] + names[:first] + names[first + 1 :]
-        return self.build(keyframe, pages, np.moveaxis(order, first, 0), moved)
+        return replace(self.build(keyframe, pages, np.moveaxis(order, first, 0), moved), series=index)
 
     def back_to_back(self, series: Any, number: int) -> list[_Listed]:
         """Pages that are contiguous; only some writers give each page its own directory."""

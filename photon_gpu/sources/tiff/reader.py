@@ -14,13 +14,16 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.recording import Recording
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.missing import ERROR, check_missing, settle, spans
 from photon_gpu.sources.tiff.ome_files import COMPANION, first_file
 from photon_gpu.sources.tiff.plan import SegmentMap, plan_movie
+from photon_gpu.sources.tiff.words import read_recording
 from photon_gpu.sources.truncated import KEEP, check_truncated, keep_whole_frames
 
 _DECODERS = min(8, os.cpu_count() or 1)
@@ -111,7 +114,7 @@ class TiffSource(Source):
         # Shape of a page as it is returned: samples first, however they are stored.
         self._page_shape = (planes * samples, depth, height, width)
         extra = tuple(length for length in (planes * samples, depth) if length > 1)
-        self.recording = plan.recording.replace(axes=_axes(plan.axes, planes * samples, depth))
+        self._described = plan.recording.replace(axes=_axes(plan.axes, planes * samples, depth))
         self.dtype = check_movie((*plan.pages.shape, *extra, height, width), keyframe.dtype, self.name)
         self._page_nbytes = keyframe.size * self.dtype.itemsize
         self._swapped = keyframe.parent.byteorder != {"little": "<", "big": ">"}[sys.byteorder]
@@ -183,6 +186,11 @@ class TiffSource(Source):
         sizes = np.array([file.size for file in plan.files], dtype=np.uint64)[plan.file_of][:, np.newaxis]
         # Compared without a sum, which would wrap for a damaged offset near 2**64.
         return np.asarray((counts > sizes - np.minimum(offsets, sizes)).any(axis=1) & ~self._absent)
+
+    @lazy_property
+    def recording(self) -> Recording:
+        """What the file says besides pixels."""
+        return read_recording(self._plan, self.shape, self._described)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Read frames ``start:stop``; contiguous pages are read at once."""

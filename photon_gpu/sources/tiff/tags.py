@@ -1,0 +1,308 @@
+"""Tags of a TIFF file that say something besides the form of its pages, as verbatim documents and back."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from photon_gpu.errors import CorruptDataError
+from photon_gpu.recording import Document, Recording
+from photon_gpu.sources.tiff.rawfile import RawFile
+
+_SIZE_AND_ENCODING = (256, 257, 258, 259, 262, 266, 277, 284, 317, 338, 339, 347, 530, 531, 532, 32997)
+_STRIPS_AND_TILES = (273, 278, 279, 322, 323, 324, 325, 32998)
+FORM = frozenset([*_SIZE_AND_ENCODING, *_STRIPS_AND_TILES])
+"""Tags that only say how image data become an array."""
+
+POINTERS = {330: "SubIFDs", 34665: "ExifTag", 34853: "GPSTag", 40965: "InteroperabilityTag"}
+"""Tags that only say where in the file something else is."""
+
+DESCRIPTION, SOFTWARE, ARTIST = 270, 305, 315
+ASCII = 2
+TAGS = "tiff/tags.json"
+"""Document that lists the tags, the byte order of their values and the number of pages."""
+
+NBYTES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+"""Bytes of a value by TIFF type."""
+
+_STARTS = frozenset([273, 324])  # offsets of strips and of tiles
+_INLINE_BYTES = 64  # values that are not text and no longer are in the list of tags itself
+
+Values = dict[int, bytes | None]
+"""Value of a tag from a page on, None where the tag is gone. Pages without an entry repeat the last one."""
+
+
+@dataclass
+class Tags:
+    """Values of the tags of all pages.
+
+    Attributes
+    ----------
+    order : {"<", ">"}
+        Byte order of values that are not text.
+    pages : int
+        Number of directories.
+    types : dict of int to int
+        TIFF type of each tag.
+    values : dict of int to dict
+        Values by tag, then by page. Text has no NUL at its end.
+    unread : set of int
+        Tags whose values have several types, or that only point to something else.
+    starts : dict of (int, int) to int
+        Number of the directory whose image data begin at a byte of a file, by the number of the file and that
+        byte.
+    details : dict
+        Further entries of :data:`TAGS`, for those who write a file again.
+    """
+
+    order: str = "<"
+    pages: int = 0
+    types: dict[int, int] = field(default_factory=dict)
+    values: dict[int, Values] = field(default_factory=dict)
+    unread: set[int] = field(default_factory=set)
+    starts: dict[tuple[int, int], int] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def at(self, code: int, page: int) -> bytes | None:
+        """Value of a tag of one page; None if the page lacks the tag."""
+        values = self.values.get(code, {})
+        if page in values:
+            return values[page]
+        before = [number for number in values if number < page]
+        return values[max(before)] if before else None
+
+    def by_page(self, code: int) -> Iterator[bytes | None]:
+        """Yield the value of a tag for each page."""
+        values, value = self.values.get(code, {}), None
+        for page in range(self.pages):
+            value = values.get(page, value)
+            yield value
+
+    def text(self, code: int, page: int = 0) -> str:
+        """Text of a tag of one page; empty if there is none."""
+        return (self.at(code, page) or b"").decode("utf-8", "surrogateescape")
+
+
+def read_tags(files: Iterable[RawFile]) -> Tags:
+    """Read the tags of all pages of files whose chains of directories are sound, one file after another."""
+    tags = Tags()
+    last: dict[int, bytes] = {}
+    for number, file in enumerate(files):
+        try:
+            _read_file(file, number, tags, last)
+        except CorruptDataError:
+            continue  # a file that was cut off; the planner accepted the pages before
+    for code in tags.unread:
+        tags.values.pop(code, None)
+    return tags
+
+
+def _read_file(file: RawFile, number: int, tags: Tags, last: dict[int, bytes]) -> None:
+    header = bytes(file.read(0, min(16, file.size)))
+    order = "<" if header[:2] == b"II" else ">"
+    big = header[2:4] in (b"\x2b\0", b"\0\x2b")
+    count, entry = (
+        struct.Struct(order + ("Q" if big else "H")),
+        struct.Struct(order + ("HHQ8s" if big else "HHI4s")),
+    )
+    link = struct.Struct(order + ("Q" if big else "I"))
+    if not tags.pages:
+        tags.order = order
+    places: dict[int, tuple[int, bytes]] = {}  # pages often share a long value
+    offset = link.unpack_from(header, 8 if big else 4)[0]
+    seen = set()
+    inline = 8 if big else 4
+    while offset and offset not in seen:
+        seen.add(offset)
+        block = file.read(offset, min(512, file.size - offset))
+        end = count.size + count.unpack_from(block)[0] * entry.size
+        if end + link.size > len(block):
+            block = file.read(offset, end + link.size)
+        here = 0
+        for code, kind, length, own in entry.iter_unpack(memoryview(block)[count.size : end]):
+            if code in FORM or code in tags.unread:
+                if code in _STARTS:
+                    tags.starts[number, _first(file, kind, length, own, order, link)] = tags.pages
+                continue
+            nbytes = NBYTES.get(kind, 0) * length
+            if code in POINTERS or nbytes == 0 or tags.types.setdefault(code, kind) != kind:
+                tags.unread.add(code)
+                continue
+            if nbytes > inline and places.get(code) == (nbytes, own) and code in last:
+                here += 1
+                continue
+            places[code] = nbytes, own
+            value = own[:nbytes] if nbytes <= inline else bytes(file.read(link.unpack(own)[0], nbytes))
+            if kind == ASCII:
+                value = value.rstrip(b"\0")
+            elif order != tags.order:
+                value = swapped(value, kind)
+            here += 1
+            if last.get(code) != value:
+                last[code] = value
+                tags.values.setdefault(code, {})[tags.pages] = value
+        if here < len(last):
+            _note_gone(block, count.size, end, entry, tags, last)
+        tags.pages += 1
+        offset = link.unpack_from(block, end)[0]
+
+
+def _note_gone(
+    block: bytearray, start: int, end: int, entry: struct.Struct, tags: Tags, last: dict[int, bytes]
+) -> None:
+    present = {code for code, *_ in entry.iter_unpack(memoryview(block)[start:end])}
+    for code in last.keys() - present - tags.unread:
+        del last[code]
+        tags.values[code][tags.pages] = None
+    for code in last.keys() & tags.unread:
+        del last[code]
+
+
+def _first(file: RawFile, kind: int, length: int, own: bytes, order: str, link: struct.Struct) -> int:
+    """First of the numbers of a tag."""
+    form = order + {3: "H", 4: "I", 16: "Q"}.get(kind, "I")
+    nbytes = struct.calcsize(form)
+    if length * nbytes > len(own):
+        own = bytes(file.read(link.unpack(own)[0], nbytes))
+    return int(struct.unpack_from(form, own)[0])
+
+
+def swapped(value: bytes, kind: int) -> bytes:
+    """Bytes of a value in the other byte order."""
+    size = 4 if kind in (5, 10) else NBYTES[kind]
+    return b"".join(value[at : at + size][::-1] for at in range(0, len(value), size))
+
+
+def says_nothing(code: int, value: bytes, order: str) -> bool:
+    """Whether a tag has the value that writers give it when there is nothing to say."""
+    numbers = {2: "H", 4: "I"}.get(len(value))
+    number = struct.unpack(order + numbers, value)[0] if numbers else None
+    if code == 254:  # NewSubfileType: a full image, also of a multi-page file
+        return number in (0, 2)
+    if code in (274, 296):  # Orientation: as it lies; ResolutionUnit: none
+        return number == 1
+    if code in (282, 283) and len(value) == 8:  # XResolution, YResolution
+        return value[:4] == value[4:]
+    if code == SOFTWARE:
+        return value.rstrip(b"\0") in (b"tifffile.py", b"")
+    return code == DESCRIPTION and _only_a_shape(value)
+
+
+def _only_a_shape(value: bytes) -> bool:
+    """Whether it is the description tifffile writes, and says no more than the shape, which the store has."""
+    text = value.rstrip(b"\0 ")
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return False
+    return isinstance(found, dict) and found.keys() <= {"shape", "truncated"}
+
+
+def to_documents(tags: Tags, *, always: bool = False) -> Recording:
+    """The tags as documents; none if no tag says anything, unless they are ``always`` wanted."""
+    import tifffile
+
+    listed: list[dict[str, Any]] = []
+    documents: list[Document] = []
+    for code, values in sorted(tags.values.items()):
+        kind, text = tags.types[code], tags.types[code] == ASCII
+        name = tifffile.TIFF.TAGS.get(code, f"tag-{code}").split("/")[0]
+        entry: dict[str, Any] = {"code": code, "name": name, "type": kind}
+        listed.append(entry)
+        value, changes = values.get(0), {page: value for page, value in values.items() if page}
+        if changes == {1: None}:
+            entry["only"], changes = "first page", {}
+        if value is not None and not text and len(value) <= _INLINE_BYTES:
+            entry["value"] = _plain(value, text)
+        elif value is not None:
+            media = "text/plain" if text else "application/octet-stream"
+            documents.append(Document(name=f"tiff/{name}", media_type=media, data=value))
+        if changes:
+            content = json.dumps({page: _plain(value, text) for page, value in changes.items()})
+            documents.append(
+                Document(name=_pages_name(name), media_type="application/json", data=content.encode())
+            )
+    unread = [
+        POINTERS.get(code) or tifffile.TIFF.TAGS.get(code, f"tag {code}") for code in sorted(tags.unread)
+    ]
+    not_kept = tuple(f"what {name} says" for name in unread)
+    if not (always or any(_says_something(tags, code) for code in tags.values)):
+        return Recording(not_kept=not_kept)
+    whole = {"byte_order": tags.order, "pages": tags.pages, "tags": listed, **tags.details}
+    summary = Document(
+        name=TAGS, media_type="application/json", data=json.dumps(whole, separators=(",", ":")).encode()
+    )
+    return Recording(documents=(summary, *documents), not_kept=not_kept)
+
+
+def _says_something(tags: Tags, code: int) -> bool:
+    values = tags.values[code].values()
+    return any(value is not None and not says_nothing(code, value, tags.order) for value in values)
+
+
+def from_documents(documents: dict[str, Document]) -> Tags | None:
+    """Inverse of :func:`to_documents`; None if there are no such documents.
+
+    Raises
+    ------
+    CorruptDataError
+        The documents do not fit each other.
+    """
+    if TAGS not in documents:
+        return None
+    try:
+        content = json.loads(documents[TAGS].data)
+        tags = Tags(order=content.pop("byte_order"), pages=content.pop("pages"))
+        for entry in content.pop("tags"):
+            code, name, text = entry["code"], entry["name"], entry["type"] == ASCII
+            tags.types[code], values = entry["type"], tags.values.setdefault(code, {})
+            if "value" in entry:
+                values[0] = _binary(entry["value"], text)
+            elif f"tiff/{name}" in documents:
+                values[0] = documents[f"tiff/{name}"].data
+            if entry.get("only"):
+                values[1] = None
+            if _pages_name(name) in documents:
+                changes = json.loads(documents[_pages_name(name)].data)
+                values.update((int(page), _binary(value, text)) for page, value in changes.items())
+        tags.details = content
+        return tags
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptDataError(f"{TAGS} does not describe tags: {type(error).__name__}: {error}") from error
+
+
+def _pages_name(name: str) -> str:
+    return f"tiff/{name}.pages.json"
+
+
+def _plain(value: bytes | None, text: bool) -> str | None:
+    if value is None:
+        return None
+    return value.decode("utf-8", "surrogateescape") if text else base64.b64encode(value).decode()
+
+
+def _binary(value: str | None, text: bool) -> bytes | None:
+    if value is None:
+        return None
+    return value.encode("utf-8", "surrogateescape") if text else base64.b64decode(value)
