@@ -9,23 +9,24 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.pool import Pool, parallel, worker_count
+from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
+from photon_gpu.reader.export_job import Job
+from photon_gpu.reader.export_tiff import write_tiff
 from photon_gpu.reader.movie import Movie
 from photon_gpu.settings import Progress, flag, progress_call
 from photon_gpu.store import manifest, metadata
@@ -172,7 +173,7 @@ def export(
     begin = time.perf_counter()
     movie.read(slice(first, first + 1), what)
     start = time.perf_counter()
-    job = _Job(movie, what, dtype, first, end, progress)
+    job = Job(movie, what, dtype, first, end, progress)
     if suffix == ".zarr":
         storage = destination(text, storage_options)
         refuse_source(movie.url, storage)
@@ -188,7 +189,7 @@ def export(
                 f"{text}: frames one pixel wide have no place in a TIFF; take .npy or .zarr"
             )
         big = suffix != ".npy" and _is_big(job, suffix)
-        write = _write_npy if suffix == ".npy" else partial(_write_tiff, big=big)
+        write = _write_npy if suffix == ".npy" else partial(write_tiff, big=big)
         kind = "NumPy" if suffix == ".npy" else "BigTIFF" if big else "TIFF"
         target = Path(text).resolve() if Path(text).is_symlink() else Path(text)  # the link stays
         stored, url = _write_file(job, target, write, overwrite), str(target)
@@ -208,37 +209,7 @@ def export(
     )
 
 
-class _Job:
-    """Which values are asked for, and their blocks in order."""
-
-    def __init__(
-        self, movie: Movie, what: Any, dtype: np.dtype, first: int, end: int, progress: Progress | None
-    ) -> None:
-        self.movie, self.dtype, self.first, self.end = movie, dtype, first, end
-        self.shape = (end - first, *movie.shape[1:])
-        self.nbytes = math.prod(self.shape) * dtype.itemsize
-        self._what, self._progress = what, progress
-
-    def blocks(self, per_block: int, first: int) -> Iterator[NDArray]:
-        """Values of ``per_block`` frames at a time, counted from ``first``; the next is read meanwhile."""
-        edges = [self.first, *range(first + per_block, self.end, per_block), self.end]
-        with Pool("photon-export", 1) as pool:
-            coming = pool.submit(self.movie.read, slice(edges[0], edges[1]), self._what)
-            for number, stop in enumerate(edges[1:], 1):
-                block = coming.result()
-                if stop != self.end:
-                    coming = pool.submit(self.movie.read, slice(stop, edges[number + 1]), self._what)
-                yield block
-                if self._progress is not None:
-                    self._progress(stop - self.first, self.shape[0])
-
-    def aligned(self) -> Iterator[NDArray]:
-        """Values chunk by chunk, so that none is opened twice."""
-        per_chunk = self.movie.chunks[0]
-        return self.blocks(per_chunk, self.first // per_chunk * per_chunk)
-
-
-Write = Callable[[_Job, IO[bytes]], None]
+Write = Callable[[Job, IO[bytes]], None]
 
 
 def _checked_range(frames: tuple[int, int] | None, length: int) -> tuple[int, int]:
@@ -252,7 +223,7 @@ def _checked_range(frames: tuple[int, int] | None, length: int) -> tuple[int, in
     return int(first), int(end)
 
 
-def _write_npy(job: _Job, file: IO[bytes]) -> None:
+def _write_npy(job: Job, file: IO[bytes]) -> None:
     # Not by a memory map: where the disk fills up, writing to one kills the process.
     header = {"descr": np.lib.format.dtype_to_descr(job.dtype), "fortran_order": False, "shape": job.shape}
     np.lib.format.write_array_header_1_0(file, header)
@@ -260,23 +231,12 @@ def _write_npy(job: _Job, file: IO[bytes]) -> None:
         file.write(block.reshape(-1).view(np.uint8).data)
 
 
-def _is_big(job: _Job, suffix: str) -> bool:
+def _is_big(job: Job, suffix: str) -> bool:
     pages = math.prod(job.shape[:-2])
     return suffix == ".btf" or job.nbytes + pages * _PAGE_BYTES > _CLASSIC_TIFF_BYTES
 
 
-def _write_tiff(job: _Job, file: IO[bytes], *, big: bool) -> None:
-    import tifffile
-
-    axes = "T" + "Q" * (len(job.shape) - 3) + "YX"  # Q: an axis of no special name
-    planes = (plane for block in job.aligned() for plane in block.reshape(-1, *job.shape[-2:]))
-    with tifffile.TiffWriter(file, bigtiff=big) as writer:
-        writer.write(
-            planes, shape=job.shape, dtype=job.dtype, photometric="minisblack", metadata={"axes": axes}
-        )
-
-
-def _write_file(job: _Job, path: Path, write: Write, overwrite: bool) -> int:
+def _write_file(job: Job, path: Path, write: Write, overwrite: bool) -> int:
     """Write the file; returns its bytes."""
     _check_free(path, overwrite)
     if not path.parent.is_dir():
@@ -305,7 +265,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
         raise StoreExistsError(f"{path} exists; give another name, or overwrite=True to replace it")
 
 
-def _write_zarr(job: _Job, storage: Storage, overwrite: bool) -> int:
+def _write_zarr(job: Job, storage: Storage, overwrite: bool) -> int:
     layout = layout_for(
         Encoding(layout="lossless", dtype=job.dtype.name, compressor=_COMPRESSOR), get_backend("auto")
     )

@@ -1,0 +1,183 @@
+"""Write a TIFF file page by page, with the tags and the header that its movie's source had.
+
+tifffile writes its own metadata; here every tag but those of the pages' form is written as it was.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.sources.tiff.tags import ASCII, NBYTES, Tags
+
+_FORMATS = {"u": 1, "i": 2, "f": 3}
+_SHORT, _LONG, _LONG8 = 3, 4, 16
+_CODES = {_SHORT: "H", _LONG: "I", _LONG8: "Q"}
+
+
+def write_pages(
+    file: IO[bytes], pages: Iterable[NDArray], count: int, tags: Tags, *, header: bytes, big: bool
+) -> None:
+    """Write pages as an uncompressed TIFF file, in the byte order of the tags.
+
+    Parameters
+    ----------
+    file : binary file
+        Empty, open for writing. Nothing is sought in it.
+    pages : iterable of ndarray
+        ``(H, W)``, all alike.
+    count : int
+        How many pages there are.
+    tags : Tags
+        Of the pages.
+    header : bytes
+        Written behind the header of a BigTIFF file.
+    big : bool
+        Whether to write BigTIFF.
+    """
+    layout = _Layout(tags.order, big)
+    values = _Values(tags)
+    end = layout.header_nbytes + len(header)
+    for number, page in enumerate(pages):
+        page = np.ascontiguousarray(page, page.dtype.newbyteorder(tags.order))  # type: ignore[arg-type]  # "<" or ">"
+        start = _aligned(end)
+        if number == 0:
+            file.write(layout.header(_aligned(start + page.nbytes)))
+            file.write(header)
+        file.write(bytes(start - end))
+        file.write(page.data)
+        directory = _aligned(start + page.nbytes)
+        file.write(bytes(directory - start - page.nbytes))
+        entries = {**values.at(number), **layout.form(page, start)}
+        end = directory + layout.directory_nbytes(entries)
+        following = _aligned(_aligned(end) + page.nbytes) if number + 1 < count else 0
+        file.write(layout.directory(entries, directory, following))
+
+
+Entries = dict[int, tuple[int, bytes]]
+"""Type and value of each tag."""
+
+
+class _Layout:
+    """Sizes and formats of a classic TIFF or a BigTIFF file."""
+
+    def __init__(self, order: str, big: bool) -> None:
+        self._order, self._big = order, big
+        forms = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
+        self._count, self._entry, self._link = (order + form for form in forms)
+        self._inline = 8 if big else 4
+        self._entry_nbytes = struct.calcsize(self._entry) + self._inline
+        self.header_nbytes = 16 if big else 8
+
+    def header(self, first: int) -> bytes:
+        mark = b"II" if self._order == "<" else b"MM"
+        if self._big:
+            return struct.pack(f"{self._order}2sHHHQ", mark, 43, 8, 0, first)
+        return struct.pack(f"{self._order}2sHI", mark, 42, first)
+
+    def directory_nbytes(self, entries: Entries) -> int:
+        outside = sum(_aligned(len(value)) for _, value in entries.values() if len(value) > self._inline)
+        return _aligned(self._table_nbytes(entries)) + outside
+
+    def _table_nbytes(self, entries: Entries) -> int:
+        return struct.calcsize(self._count) + len(entries) * self._entry_nbytes + self._inline
+
+    def directory(self, entries: Entries, start: int, following: int) -> bytes:
+        table, outside = [struct.pack(self._count, len(entries))], b""
+        behind = start + _aligned(self._table_nbytes(entries))
+        for code, (kind, value) in sorted(entries.items()):
+            table.append(struct.pack(self._entry, code, kind, len(value) // NBYTES[kind]))
+            if len(value) <= self._inline:
+                table.append(value.ljust(self._inline, b"\0"))
+            else:
+                table.append(struct.pack(self._link, behind + len(outside)))
+                outside += value.ljust(_aligned(len(value)), b"\0")
+        table.append(struct.pack(self._link, following))
+        joined = b"".join(table)
+        return joined.ljust(_aligned(len(joined)), b"\0") + outside
+
+    def form(self, page: NDArray, start: int) -> Entries:
+        """Tags of a page's form."""
+        height, width = page.shape
+        numbers = {
+            256: (_LONG, width),
+            257: (_LONG, height),
+            258: (_SHORT, page.dtype.itemsize * 8),
+            259: (_SHORT, 1),  # not compressed
+            262: (_SHORT, 1),  # black is zero
+            273: (_LONG8 if self._big else _LONG, start),
+            277: (_SHORT, 1),
+            278: (_LONG, height),
+            279: (_LONG8 if self._big else _LONG, page.nbytes),
+            339: (_SHORT, _FORMATS[page.dtype.kind]),
+        }
+        return {
+            code: (kind, struct.pack(self._order + _CODES[kind], value))
+            for code, (kind, value) in numbers.items()
+        }
+
+
+class _Values:
+    """Values of the source's tags, page by page."""
+
+    def __init__(self, tags: Tags) -> None:
+        self._tags = tags
+        self._current: Entries = {}
+
+    def at(self, page: int) -> Entries:
+        """Tags of a page; asked for each page in order."""
+        for code, values in self._tags.values.items():
+            if page not in values:
+                continue
+            value, kind = values[page], self._tags.types[code]
+            if value is None:
+                self._current.pop(code, None)
+            else:
+                self._current[code] = kind, value + b"\0" if kind == ASCII else value
+        return self._current
+
+
+def _aligned(place: int) -> int:
+    return -(-place // 16) * 16
+
+
+def tags_of_pages(tags: Tags, pages: Iterable[int]) -> Tags:
+    """The tags of some pages only, as those of a file of these pages."""
+    some = Tags(order=tags.order, types=tags.types)
+    numbers = list(pages)
+    some.pages = len(numbers)
+    for code in tags.values:
+        every = list(tags.by_page(code))
+        changes = some.values.setdefault(code, {})
+        last: bytes | None = None
+        for number, page in enumerate(numbers):
+            value = every[page] if page < len(every) else None
+            if value != last:
+                last = changes[number] = value
+    return some
+
+
+def page_runs(positions: NDArray[np.int64]) -> Iterator[tuple[slice, tuple[int, ...]]]:
+    """Yield which frames, and which of their pages, lie behind each other in a file.
+
+    Parameters
+    ----------
+    positions : ndarray of int, (T, ...)
+        Number in the file of each page of a movie.
+
+    Examples
+    --------
+    >>> [(run.start, run.stop, page) for run, page in page_runs(np.array([[0, 3], [1, 4], [2, 5]]))]
+    [(0, 3, (0,)), (0, 3, (1,))]
+    """
+    shape = positions.shape
+    order = np.argsort(positions, axis=None)
+    frames, others = np.divmod(order, max(int(np.prod(shape[1:])), 1))
+    breaks = np.flatnonzero((np.diff(frames) != 1) | (np.diff(others) != 0)) + 1
+    for first, end in zip([0, *breaks.tolist()], [*breaks.tolist(), len(order)], strict=True):
+        page = tuple(int(n) for n in np.unravel_index(others[first], shape[1:])) if shape[1:] else ()
+        yield slice(int(frames[first]), int(frames[end - 1]) + 1), page

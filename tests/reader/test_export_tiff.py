@@ -1,0 +1,131 @@
+"""A TIFF that is encoded and decoded says the same as before, whoever wrote it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+import photon_gpu as pg
+from photon_gpu.reader.export import export
+from tests.support.tiff_files import make_movie, write_scanimage
+
+MOVIE = make_movie((24, 8, 10), dtype="uint16")
+FIVE = MOVIE.reshape(6, 2, 2, 8, 10)
+OME = {
+    "PhysicalSizeX": 0.5,
+    "PhysicalSizeXUnit": "µm",
+    "TimeIncrement": 33.0,
+    "TimeIncrementUnit": "ms",
+    "Channel": {"Name": ["green", "red"]},
+    "Plane": {"DeltaT": [n / 10 for n in range(24)], "DeltaTUnit": ["s"] * 24},
+}
+ARTIST = (315, 2, 4, "Ada", True)
+LABELS = {"Labels": [f"frame {n}" for n in range(24)], "Info": "a line", "Ranges": (0.0, 9.0, 0.0, 9.0)}
+
+
+def imagej(**options):
+    return {"imagej": True, "resolution": (2.0, 4.0), **options}
+
+
+FILES = {
+    "imagej": (FIVE, imagej(metadata={"axes": "TZCYX", "finterval": 0.1, "unit": "um", **LABELS})),
+    "imagej, big-endian": (FIVE, imagej(metadata={"axes": "TZCYX", **LABELS}, byteorder=">")),
+    "imagej, one directory": (FIVE, imagej(metadata={"axes": "TZCYX"}, truncate=True)),
+    "ome": (FIVE, {"ome": True, "metadata": {"axes": "TZCYX", **OME}}),
+    "ome, channels last": (np.moveaxis(FIVE, 2, 0), {"ome": True, "metadata": {"axes": "CTZYX"}}),
+    "shaped, with tags": (FIVE[:, 0], {"metadata": {"axes": "TCYX", "mouse": 3}, "extratags": [ARTIST]}),
+    "plain, with tags": (MOVIE, {"software": "rig 3", "datetime": "2024:05:01 12:00:00"}),
+}
+
+
+def there_and_back(path, folder, *, frames=None, **options):
+    pg.encode(path, folder / "movie.zarr", layout="lossless", overwrite=True, **options)
+    out = folder / "back.tif"
+    export(pg.open(folder / "movie.zarr"), out, overwrite=True, frames=frames)
+    return out
+
+
+def words(tif):
+    found = {
+        name: getattr(tif, f"{name}_metadata") for name in ("imagej", "ome", "scanimage", "shaped", "stk")
+    }
+    tags = {tag.name: tag.value for tag in tif.pages.first.tags if tag.code not in (273, 278, 279, 284, 339)}
+    series = tif.series[0]
+    return {**found, "axes": series.axes, "shape": series.shape, **tags}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_tifffile_finds_the_same_axes_metadata_and_tags(kind, tmp_path):
+    values, options = FILES[kind]
+    source = tmp_path / "source.tif"
+    tifffile.imwrite(source, values, photometric="minisblack", **options)
+    back = there_and_back(source, tmp_path)
+    with tifffile.TiffFile(source) as before, tifffile.TiffFile(back) as after:
+        np.testing.assert_equal(words(after), words(before))
+        np.testing.assert_array_equal(after.series[0].asarray(), before.series[0].asarray())
+
+
+def scanimage(path, **options):
+    lines = (
+        "SI.hRoiManager.scanFrameRate = 30\nSI.hChannels.channelName = {'gcamp' 'ruby'}\n"
+        "SI.hRoiManager.imagingFovUm = [-50 -40;50 -40;50 40;-50 40]\n"
+    )
+    return write_scanimage(
+        path,
+        MOVIE,
+        more=lines,
+        frame_text=lambda n: f"frameNumbers = {n + 1}\nframeTimestamps_sec = {n / 60:.6f}\nI2C = {{}}\n",
+        **options,
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_scanimage_keeps_its_header_its_regions_and_every_frame_description(channels, tmp_path):
+    source = scanimage(tmp_path / "source.tif", channels=channels)
+    back = there_and_back(source, tmp_path)
+    with tifffile.TiffFile(source) as before, tifffile.TiffFile(back) as after:
+        assert after.is_scanimage
+        np.testing.assert_equal(after.scanimage_metadata, before.scanimage_metadata)
+        assert [page.description for page in after.pages] == [page.description for page in before.pages]
+        assert after.pages[5].software == before.pages[5].software
+    movie = pg.open(tmp_path / "movie.zarr")
+    assert movie.axes == ("tyx" if channels == 1 else "tcyx") and movie.frame_rate == 30.0
+    assert movie.channel_names == (("gcamp", "ruby") if channels == 2 else ("gcamp",))
+    assert movie.pixel_size == {"y": (10.0, "µm"), "x": (10.0, "µm")}
+    np.testing.assert_allclose(movie.timestamps, np.arange(len(movie)) * channels / 60, atol=1e-6)
+
+
+def test_a_part_of_a_scanimage_movie_has_the_descriptions_of_its_frames(tmp_path):
+    source = scanimage(tmp_path / "source.tif", channels=2)
+    back = there_and_back(source, tmp_path, frames=(3, 5))
+    with tifffile.TiffFile(back) as after:
+        found = [page.description.splitlines()[0] for page in after.pages]
+        assert found == [f"frameNumbers = {n}" for n in (7, 8, 9, 10)]
+        np.testing.assert_array_equal(after.asarray().reshape(4, 8, 10), MOVIE[6:10])
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_a_part_of_a_movie_that_counts_its_pages_is_described_anew(kind, tmp_path):
+    values, options = FILES[kind]
+    source = tmp_path / "source.tif"
+    tifffile.imwrite(source, values, photometric="minisblack", **options)
+    back = there_and_back(source, tmp_path, frames=(1, 4))
+    with tifffile.TiffFile(back) as after:
+        assert getattr(after, f"is_{kind}") and after.series[0].axes == "TZCYX"
+        np.testing.assert_array_equal(after.series[0].asarray(), FIVE[1:4])
+    with pg.open_source(back) as again, pg.open_source(source) as first:
+        for axis, (size, unit) in first.recording.pixel_size.items():
+            assert again.recording.pixel_size[axis] == (pytest.approx(size), unit)
+        assert again.recording.frame_rate == pytest.approx(first.recording.frame_rate)
+
+
+def test_stabilized_values_get_axes_and_units_and_not_the_tags_of_the_counts(tmp_path):
+    source = scanimage(tmp_path / "source.tif", channels=2)
+    noise = pg.NoiseModel(gain=20, offset=90)
+    pg.encode(source, tmp_path / "movie.zarr", noise=noise, trust_noise=True, check=False)
+    out = tmp_path / "back.tif"
+    export(pg.open(tmp_path / "movie.zarr"), out, stabilized=True)
+    with tifffile.TiffFile(out) as after:
+        assert not after.is_scanimage and after.series[0].axes == "TCYX"
+        assert after.series[0].dtype == np.float64
