@@ -74,7 +74,7 @@ def scanimage(path, **options):
     return write_scanimage(
         path,
         MOVIE,
-        more=lines,
+        header=lines,
         frame_text=lambda n: f"frameNumbers = {n + 1}\nframeTimestamps_sec = {n / 60:.6f}\nI2C = {{}}\n",
         **options,
     )

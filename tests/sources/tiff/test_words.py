@@ -23,7 +23,7 @@ def recording_of(path, **options) -> Recording:
 
 def test_a_file_that_says_nothing_has_no_documents(tmp_path):
     path = write_tiff(tmp_path, MOVIE)
-    assert recording_of(path).is_empty
+    assert recording_of(path).documents == ()
 
 
 def test_tags_of_every_page_come_back_from_their_documents(tmp_path):
