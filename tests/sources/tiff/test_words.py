@@ -81,7 +81,7 @@ def test_the_companion_of_an_ome_movie_is_kept(tmp_path):
     )
     path = tmp_path / "frames.tif"
     tifffile.imwrite(path, MOVIE, description=stub, metadata=None, photometric="minisblack")
-    found = recording_of(path, as_pages=True)
+    found = recording_of(path)
     assert found.document("ome/run.companion.ome").text == text
     assert found.pixel_size == {"x": (2.0, "µm")}
 
