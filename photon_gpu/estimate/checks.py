@@ -13,14 +13,14 @@ from photon_gpu.estimate.value_histogram import HistogramLevels
 
 LEAST_FRAMES = 4
 FEW_FRAMES = 16
-# Raw two-photon data reaches .07 along x; bilinear resampling by random shifts gives .19, by half a pixel .5
+# Raw two-photon data reach 0.07 along x. Bilinear resampling gives 0.19 (random shifts) to 0.5 (half pixel).
 CORRELATED, PROCESSED = 0.1, 0.15
 UNEVEN = 0.25
 WIDE, USELESS = 0.1, 0.4
 OFF_LINE, NO_LINE = 0.05, 0.5
 MOVING, SKEWED = 0.3, 1.25
-# Light's share of the variance. Of 241 large simulated movies the gain was at worst 1.8 % off above it, 38 %
-# below.
+# Share of the variance that light makes. In 241 large simulated movies the gain was off by up to 1.8 %
+# above this share, and by up to 38 % below it.
 DIM = 0.2
 
 
@@ -29,7 +29,7 @@ def _finding(name: str, severity: Severity, value: float, message: str) -> Findi
 
 
 def frames(count: int, pairs: str) -> Iterator[Finding]:
-    """Too few frames."""
+    """Warn or refuse if there are too few frames."""
     unit = "frames" if pairs == "time" else "rows"
     if count < LEAST_FRAMES:
         yield _finding(
@@ -51,7 +51,7 @@ def frames(count: int, pairs: str) -> Iterator[Finding]:
 
 
 def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> Iterator[Finding]:
-    """Read-noise-limited data, or too little data or range of light."""
+    """Warn or refuse if read noise dominates, or if there is too little data or range of light."""
     relative = half / abs(line.gain)
     if line.gain <= 0 or relative > USELESS:
         what = "the data is limited by read noise or lit evenly" if shot_share < DIM else "too little data"
@@ -83,7 +83,7 @@ def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> It
 
 
 def correlations(c: Correlation) -> Iterator[Finding]:
-    """Interpolated, smoothed, averaged or repeated frames: noise that knows its neighbours."""
+    """Find interpolated, smoothed, averaged or repeated frames by the correlation of their noise."""
     for axis, rho, error, reason in (
         (
             "y",
@@ -96,7 +96,8 @@ def correlations(c: Correlation) -> Iterator[Finding]:
     ):
         if abs(rho) < CORRELATED or abs(rho) < 4 * error:
             continue
-        # a slow amplifier correlates raw pixels along a line, so x alone does not prove processing
+        # A slow amplifier correlates raw pixels along a line, so correlation in x alone is no proof of
+        # processing.
         refused = abs(rho) > PROCESSED and (axis != "x" or abs(c.y) > CORRELATED or abs(rho) > 0.35)
         along = {"y": "rows", "x": "columns", "t": "frames"}[axis]
         yield _finding(
@@ -110,7 +111,7 @@ def correlations(c: Correlation) -> Iterator[Finding]:
 
 
 def levels(histogram: HistogramLevels, gain: float, sigma: float, clipped_floor: bool) -> Iterator[Finding]:
-    """Saturation, clipping, rescaling."""
+    """Find saturation, clipping and rescaling in the histogram."""
     if np.isfinite(histogram.top):
         severity: Severity = "WARN" if histogram.saturated_share > 1e-5 else "NOTE"
         yield _finding(
@@ -152,7 +153,7 @@ def levels(histogram: HistogramLevels, gain: float, sigma: float, clipped_floor:
 
 
 def structure(share: float, kept_share: float, subtracted: float) -> Iterator[Finding]:
-    """Changes between frames that are not noise."""
+    """Warn if frames differ by more than noise."""
     if share > MOVING:
         yield _finding(
             "structure",
@@ -204,7 +205,7 @@ def _ranges(curve: Curve, line: NoiseLine) -> tuple[list[str], float, float, flo
 
 
 def straightness(curve: Curve, line: NoiseLine, bend: float, error: float) -> Iterator[Finding]:
-    """A curve that is not a line, where it is not, and what bends it."""
+    """Warn if the photon-transfer curve is not a line; say where, and what may bend it."""
     ranges, worst, top, share = _ranges(curve, line)
     if not ranges:
         return
@@ -230,8 +231,8 @@ def straightness(curve: Curve, line: NoiseLine, bend: float, error: float) -> It
 def excess(
     skewness: float, error: float, bend: float, bend_error: float, structure: float
 ) -> Iterator[Finding]:
-    """Excess noise of a multiplying detector, from how skewed the noise is for its variance."""
-    # transients skew too: simulated movies without excess noise reach 1.2
+    """Report excess noise of a multiplying detector, from the skewness of the noise."""
+    # Transients skew the noise too: simulated movies without excess noise reach 1.2.
     if skewness < SKEWED or skewness - 1 < 4 * error:
         return
     if structure > MOVING or (bend > 4 * bend_error and bend > 0.02):
@@ -251,7 +252,7 @@ def excess(
 
 
 def leftovers(constant: float, nonfinite: float) -> Iterator[Finding]:
-    """Samples that never change or are no numbers."""
+    """Report samples that never change, and NaN or infinite ones."""
     if nonfinite > 0:
         yield _finding(
             "not finite",
@@ -270,7 +271,7 @@ def leftovers(constant: float, nonfinite: float) -> Iterator[Finding]:
 
 
 def planes(gains: list[float], errors: list[float]) -> Iterator[Finding]:
-    """Channels or planes with different noise."""
+    """Warn if channels or planes have different noise."""
     if len(gains) < 2:
         return
     low, high = int(np.argmin(gains)), int(np.argmax(gains))

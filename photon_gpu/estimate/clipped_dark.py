@@ -1,9 +1,8 @@
 """Estimate offset and read variance from dark pixels whose noise is cut off at the lowest level.
 
-Of a pixel without light the share that is cut off and the shape of what is left fix the middle and the
-width of its noise, a normal distribution: a censored fit. Light there would shift the middle too, so
-it is fitted beside them, and where it cannot be told from none to within a fraction of the noise,
-nothing is said.
+The noise of a pixel without light is normal. The share that is cut off and the shape of the rest determine
+its mean and width (a censored fit). Light would shift the mean too, so it is fitted as well. If the fit
+cannot exclude light to within a fraction of the noise, there is no estimate.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from photon_gpu.estimate.sample import Window
 _BLOCK = 8
 _FEWEST = 2000  # samples
 _BINS = 48
-_LIGHT = 0.2  # sigma: how much light may hide in what is called dark, as for dark pixels that are not cut
+_LIGHT = 0.2  # sigma: the most light that "dark" pixels may hold, as in dark.py
 _normal = np.frompyfunc(lambda x: 0.5 * math.erfc(-x / math.sqrt(2)), 1, 1)
 
 
 def clipped_dark(windows: Sequence[Window], bottom: float, gain: float) -> Dark | None:
-    """Middle and variance of the darkest pixels' noise, cut off at ``bottom`` ADU; None if unclear.
+    """Estimate mean and variance of the darkest pixels' noise, cut off at ``bottom`` ADU; None if unclear.
 
     Parameters
     ----------
@@ -44,7 +43,7 @@ def clipped_dark(windows: Sequence[Window], bottom: float, gain: float) -> Dark 
     above = values[values > low]
     if above.size < _FEWEST * 0.02:
         return None
-    # far outliers say nothing of a normal distribution: the last bin holds all of them
+    # Far outliers say nothing about a normal distribution, so the last bin holds all of them.
     width = max(float(np.quantile(above, 0.995) - low) / _BINS, 1e-9)
     edges = low + (math.ceil(width) if whole else width) * np.arange(_BINS)
     counts = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
@@ -61,14 +60,14 @@ def clipped_dark(windows: Sequence[Window], bottom: float, gain: float) -> Dark 
         offset=float(offset),
         variance=sigma**2,
         offset_error=math.hypot(math.sqrt(covariance[0, 0]), error),
-        # light that hides adds to the variance too
+        # Hidden light adds to the variance too.
         variance_error=math.hypot(2 * sigma**2 * math.sqrt(covariance[1, 1]), gain * error),
         how="clipping",
     )
 
 
 def _darkest(windows: Sequence[Window], bottom: float) -> NDArray:
-    """Values of the blocks that are cut off most: chosen by the even frames, taken from the odd ones."""
+    """Values of the blocks that are cut off most, chosen by even frames and read from odd frames."""
     shares: dict[tuple[int, int], list[NDArray]] = {}
     for window in windows:
         frames = window.frames[0::2]
@@ -82,7 +81,7 @@ def _darkest(windows: Sequence[Window], bottom: float) -> NDArray:
     every = np.concatenate([mean.ravel() for mean in means.values()])
     frames_each = np.mean([len(w.frames) for w in windows]) / 2 * np.mean([len(s) for s in shares.values()])
     top = float(np.quantile(every, 0.98))
-    # blocks that differ from the darkest by no more than chance
+    # Blocks that differ from the darkest by no more than chance.
     slack = 3 * math.sqrt(max(top * (1 - top), 1e-9) / (frames_each * _BLOCK**2)) + 0.01
     parts = []
     for window in windows:
@@ -107,7 +106,7 @@ def _shares(edges: NDArray, state: NDArray, gain: float) -> NDArray:
 def _fit(
     edges: NDArray, counts: NDArray, state: NDArray, gain: float, *, light: bool
 ) -> tuple[NDArray, NDArray] | None:
-    """Greatest likelihood by Fisher scoring; offset, logarithm of sigma, photons, and their covariance."""
+    """Maximize the likelihood by Fisher scoring; return offset, log(sigma), photons, and their covariance."""
     free = 3 if light else 2
     total = float(counts.sum())
     for _ in range(60):

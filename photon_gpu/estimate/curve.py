@@ -12,20 +12,20 @@ from photon_gpu.estimate.line import LineFit, NoiseLine, group, nugget
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Points of the photon-transfer curve, one per level, in order of level.
+    """Photon-transfer curve: one point per level, in order of level.
 
     Attributes
     ----------
     level : tuple of float
         Mean signal, ADU.
     variance : tuple of float
-        Variance from the samples the line rests on, ADU^2.
+        Variance of the samples that the line is fitted to, ADU^2.
     error : tuple of float
         Standard error of ``variance``, ADU^2.
     plain : tuple of float
-        Variance from all samples, moving ones too, ADU^2.
+        Variance of all samples, including moving ones, ADU^2.
     samples : tuple of int
-        Samples the point rests on; 0 where the level was left out (clipped or saturated).
+        Samples of the point; 0 if the level was left out (clipped or saturated).
     """
 
     level: tuple[float, ...]
@@ -37,10 +37,10 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Correlation:
-    """Correlation of the noise with its neighbour one row (y), column (x) and frame (t) away.
+    """Correlation of the noise between neighbouring rows (y), columns (x) and frames (t).
 
-    ``*_error`` are standard errors. In space, what also reaches pixels 2 and 3 away is structure
-    and does not count; in time, one and two frames apart are compared.
+    ``*_error`` are standard errors. In space, correlation that also reaches pixels 2 and 3 away is
+    structure and does not count. In time, frames one and two apart are compared.
     """
 
     y: float
@@ -52,7 +52,7 @@ class Correlation:
 
 
 def points(p: LineFit, line: NoiseLine) -> Curve:
-    """Means per level of kept and of all cells, with standard errors from the scatter of cells."""
+    """Compute the curve: means per level of used and of all cells, with errors from the scatter of cells."""
     cells, plain = p.cells, p.square
     value = p.value - line.jitter * cells.form("contrast")
     weight = p.count * line.used
@@ -87,7 +87,7 @@ def bend(p: LineFit, line: NoiseLine) -> tuple[float, float]:
     pivot = (w * level).sum() / w.sum()
     dz = dz - (w * dz).sum() / w.sum()
     scale = float(np.sqrt((w * dz * dz).sum() / w.sum())) or 1.0
-    # what is squared is the stratum's own mean: that of other frames is blurred, and so bends by itself
+    # Square the stratum's own mean: the mean of other frames is blurred, which alone would bend the curve.
     basis = np.stack([np.ones_like(dz), dz / scale, (dz / scale) ** 2])
     regressors = np.stack([np.ones_like(dz), (p.signal - pivot) / scale, ((level - pivot) / scale) ** 2])
     design = (basis * w) @ regressors.T / w.sum()
@@ -102,10 +102,10 @@ def bend(p: LineFit, line: NoiseLine) -> tuple[float, float]:
 
 
 def skewness(p: LineFit, line: NoiseLine) -> tuple[float, float]:
-    """Slope of the third cumulant over the gain squared, and its standard error.
+    """Slope of the third cumulant divided by the gain squared, and its standard error.
 
-    1 for photons all amplified alike (Poisson), more where each photon's charge varies: a detector
-    whose single-photon charge is gamma distributed with excess noise factor F gives ``2 - 1/F``.
+    It is 1 if all photons are amplified alike (Poisson), and more if the charge per photon varies:
+    ``2 - 1/F`` for a gamma distribution with excess noise factor F.
     """
     sigma2 = p.sigma2(line.gain, line.intercept)
     solution, influence = p.solve(p.cells.form("cube"), 1 / sigma2**3, line.used)
@@ -114,14 +114,14 @@ def skewness(p: LineFit, line: NoiseLine) -> tuple[float, float]:
 
 
 def correlation(p: LineFit, line: NoiseLine) -> Correlation:
-    """Correlations of the noise, over the cells the line rests on."""
+    """Correlations of the noise in the cells that the line is fitted to."""
     sigma2 = p.sigma2(line.gain, line.intercept)
     w = np.where(line.used, p.count / sigma2, 0.0)
     own = w * p.square
     out = {}
     for axis in "yx":
         one, two, three = (p.cells.form(f"{axis}{k}") for k in (1, 2, 3))
-        # structure that jitters correlates over one pixel too; what goes with the contrast is not noise
+        # Jittering structure correlates over one pixel too: subtract what is proportional to the contrast.
         out[axis] = _ratio(p, line, w * _flat(p, line, one - 1.6 * two + 0.6 * three), own)
     near, far = p.cells.form("t1"), p.cells.form("t2")
     rho, error = _ratio(p, line, w * _flat(p, line, far - near), w * far)
@@ -131,7 +131,7 @@ def correlation(p: LineFit, line: NoiseLine) -> Correlation:
 
 
 def _flat(p: LineFit, line: NoiseLine, value: NDArray) -> NDArray:
-    """``value`` less the part of it that goes with the contrast between neighbours."""
+    """Subtract from ``value`` its part that is proportional to the contrast between neighbours."""
     if p.scheme == "none":
         return value
     solution, _ = p.solve(value, p.weight(line.gain, line.intercept, line.jitter), line.used, contrast=True)
@@ -148,6 +148,6 @@ def _ratio(p: LineFit, line: NoiseLine, numerator: NDArray, denominator: NDArray
 
 
 def structure_share(p: LineFit) -> float:
-    """Share of all frame-to-frame change that neighbours have in common: structure, not noise."""
+    """Share of the change between frames that neighbours have in common, which is structure, not noise."""
     total = float((p.count * p.square).sum())
     return float((p.count * (p.square - nugget(p.cells, "near"))).sum()) / total if total > 0 else 0.0

@@ -1,9 +1,8 @@
 """Separate offset and read variance by a dark recording, dark pixels, or a floor.
 
-Dark pixels that are cut off at the lowest level: :mod:`photon_gpu.estimate.clipped_dark`.
-
-The line ``var = gain*z + c`` fixes only ``c = variance - gain*offset``. One point of the line that is
-known to be dark separates the two; nothing else does.
+The line ``var = gain*z + c`` determines only ``c = variance - gain*offset``. Offset and variance can be
+separated only by a point of the line that is known to be dark. For dark pixels that are cut off at the
+lowest level see :mod:`photon_gpu.estimate.clipped_dark`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from photon_gpu.estimate.value_histogram import HistogramLevels
 
 @dataclass(frozen=True, kw_only=True)
 class Dark:
-    """A point without light.
+    """Offset and read variance of a point without light.
 
     Attributes
     ----------
@@ -39,7 +38,7 @@ class Dark:
 
 
 def recording(cells: Cells) -> Dark:
-    """Mean and variance of a recording taken with no light."""
+    """Measure mean and variance of a recording taken without light."""
     p = LineFit(cells, cells.count > 0, "none")
     offset, offset_error = _mean(p, "signal", p.usable)
     variance, variance_error = _mean(p, "square", p.usable)
@@ -60,13 +59,13 @@ def _mean(p: LineFit, form: str, chosen: np.ndarray) -> tuple[float, float]:
 
 
 def floor(line: NoiseLine, levels: HistogramLevels) -> Dark | None:
-    """A lowest level at which many samples lie, none below, and where the line says there is no noise."""
+    """Take the lowest level as the offset if many samples lie there and the line has no noise there."""
     if not np.isfinite(levels.bottom):
         return None
     at = np.array([levels.bottom, 1.0])
     variance = float(at @ [line.gain, line.intercept])
     error = float(np.sqrt(at @ line.covariance @ at))
-    # a tenth of a photon of read noise is indistinguishable from none, and harmless
+    # Read noise of a tenth of a photon cannot be distinguished from none, and is harmless.
     if abs(variance) > max(3 * error, 0.01 * line.gain**2) or error > 0.1 * line.gain**2:
         return None
     return Dark(
@@ -79,10 +78,10 @@ def floor(line: NoiseLine, levels: HistogramLevels) -> Dark | None:
 
 
 def pixels(p: LineFit, line: NoiseLine) -> Dark | None:
-    """Tiles that share the lowest level, do not differ among each other, and whose noise is not skewed.
+    """Find dark tiles: they share the lowest level, agree with each other, and their noise is not skewed.
 
-    Light would skew it: its third cumulant is at least ``gain^2 * (z - offset)`` (equality for pulses
-    of one size), so a symmetric distribution bounds the light that falls there.
+    Light skews the noise: the third cumulant is at least ``gain^2 * (z - offset)`` (equal for pulses of one
+    size). So a symmetric distribution limits the light on these tiles.
     """
     cells, weight = p.cells, p.count * line.used
     mass = group(cells.tile, weight)
@@ -92,7 +91,7 @@ def pixels(p: LineFit, line: NoiseLine) -> Dark | None:
     safe = np.maximum(mass, 1e-9)
     level = group(cells.tile, weight * p.signal) / safe
     spread = np.maximum(line.variance(level), p.floor)
-    # half the weight of a second difference lies on as many frames as there are pairs
+    # Half the weight of the second differences lies on as many frames as there are pairs.
     error = np.sqrt(spread / safe / max(p.cells.pairs_per_sample, 1.0))
     start = float(np.quantile(level[good], 0.02))
     chosen = good & (np.abs(level - start) < 4 * error + 0.05 * np.sqrt(spread))
@@ -124,7 +123,7 @@ def pixels(p: LineFit, line: NoiseLine) -> Dark | None:
 
 
 def combine(line: NoiseLine, dark: Dark) -> tuple[float, float, np.ndarray, float]:
-    """Gain, intercept and covariance of the line drawn through the dark point too, and how far off it lay.
+    """Refit the line through the dark point: gain, intercept, covariance, and the distance of the point.
 
     The distance is in standard errors of the difference.
     """

@@ -16,7 +16,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing the owner of the data should know.
+    """One finding about the data, with its severity and what to do.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """95 % intervals; ``offset`` and ``variance`` only where they could be separated.
+    """95 % intervals; ``offset`` and ``variance`` are None if they could not be separated.
 
     Attributes
     ----------
@@ -77,23 +77,23 @@ class Diagnostics:
     frames_sampled : int
         Frames that were read (rows, for ``pairs="space"``).
     pairs, pairs_kept : int
-        Second differences measured, and those the line rests on.
+        Second differences measured, and those that the line is fitted to.
     structure_share : float
-        Share of frame-to-frame change that neighbouring pixels have in common.
+        Share of the change between frames that neighbouring pixels have in common.
     subtracted_gain : float
-        What subtracting that structure took from the gain, relative.
+        Relative change of the gain by subtracting that structure.
     bend, bend_error : float
-        Coefficient of the square of the level beside the line (ADU^2 per ADU^2), and its standard error.
+        Coefficient of the squared level when fitted with the line (ADU^2 per ADU^2), and its standard error.
     skewness, skewness_error : float
         Slope of the third cumulant over gain^2: 1 for equal pulses, ``2 - 1/F`` for excess noise factor F.
     shot_share : float
-        Share of the variance at the bright end that light made, over the dark end.
+        Share of the variance at the bright end that light adds to that of the dark end.
     constant_share, nonfinite_share : float
-        Samples left out because nothing ever changes there, or because they are NaN or infinite.
+        Shares of samples left out because they never change, and because they are NaN or infinite.
     correlation : Correlation
-        Of the noise with its neighbours.
+        Of the noise between neighbours.
     levels : HistogramLevels
-        What the histogram says.
+        Saturation, clipping and gaps in the histogram.
     curve : Curve
         The photon-transfer curve.
     """
@@ -119,11 +119,11 @@ class Diagnostics:
 
 
 class Estimated(Protocol):
-    """What a plot reads of a noise estimate."""
+    """Attributes of a noise estimate that a plot reads."""
 
     @property
     def model(self) -> NoiseModel | None:
-        """The model, where a line could be drawn."""
+        """Noise model; None if no line could be fitted."""
 
     @property
     def interval(self) -> Interval | None:
@@ -131,7 +131,7 @@ class Estimated(Protocol):
 
     @property
     def diagnostics(self) -> Diagnostics | None:
-        """The numbers behind it."""
+        """Numbers behind the estimate."""
 
     @property
     def verdict(self) -> Verdict:
@@ -143,4 +143,4 @@ class Estimated(Protocol):
 
     @property
     def source(self) -> str:
-        """What was measured."""
+        """Name of the source."""

@@ -1,4 +1,4 @@
-"""Estimate the noise model of a movie, or say why there is none."""
+"""Estimate the noise model of a movie, or report why there is none."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions, SourceRequest
 
 _SIGMAS = 1.96
-_CLIPPED = 3e-4  # share of clipped values that changes a variance by a thousandth
-_KNOWN = 0.25  # relative error of the gain beyond which nothing can be said of single photons
+_CLIPPED = 3e-4  # Share of clipped values that changes a variance by a thousandth.
+_KNOWN = 0.25  # Relative error of the gain above which single photons cannot be judged.
 _GRAVITY = {"REFUSE": 0, "WARN": 1, "NOTE": 2}
 
 
@@ -43,7 +43,7 @@ def estimate_noise(
     budget_bytes: int = 1 << 26,
     **source_options: Unpack[SourceOptions],
 ) -> NoiseEstimate:
-    """Estimate gain and intercept of ``var = gain*z + c`` from a movie, or say why that cannot be done.
+    """Estimate gain and intercept of ``var = gain*z + c`` from a movie, or report why that is impossible.
 
     Parameters
     ----------
@@ -52,20 +52,19 @@ def estimate_noise(
     dark : Source, ndarray or anything ``open_source`` takes, optional
         Frames of the same detector without light, at least 4; they separate offset from read noise.
     seed : int
-        Of the choice of frames, where the movie is larger than ``budget_bytes``.
+        Seed of the choice of frames, if the movie is larger than ``budget_bytes``.
     pairs : {"time", "space"}
-        What is compared: a pixel with itself in the next frames, or with the next rows of the same
-        frame (for uniform calibration slides and single images of smooth light).
+        Compare a pixel with itself in the next frames, or with the next rows of the same frame (for
+        uniform calibration slides and single images of smooth light).
     budget_bytes : int
-        Raw bytes to sample and hold.
+        Most raw bytes to sample.
     **source_options
-        Of :func:`photon_gpu.open_source`, for ``source``: ``axes``, ``channels``, ``channel``, ...
+        Options of :func:`photon_gpu.open_source` for ``source``: ``axes``, ``channels``, ``channel``, ...
 
     Returns
     -------
     NoiseEstimate
-        Model, 95 % intervals, diagnostics, verdict and reasons. It never raises because of what the
-        pixels hold.
+        Model, 95 % intervals, diagnostics, verdict and reasons. Pixel values never cause an error.
 
     Raises
     ------
@@ -74,11 +73,11 @@ def estimate_noise(
 
     Notes
     -----
-    Second differences in time are sorted by the light of other frames, so both axes of the
-    photon-transfer curve are unbiased at any count (where read noise hides that light, it is pooled from
-    all frames but those that are measured); covariance between neighbours, which only structure
-    has, is subtracted; units that still move are left out. The line is fitted by two-stage least
-    squares. Photon transfer: Janesick, *Photon Transfer* (SPIE, 2007).
+    Second differences in time are sorted by the light of other frames, so both axes of the photon-transfer
+    curve are unbiased at any count. If read noise hides that light, it is pooled from all frames that are not
+    measured. Only structure has covariance between neighbours, so this covariance is subtracted. Units that
+    still move are left out. The line is fitted by two-stage least squares. Reference: Janesick, *Photon
+    Transfer* (SPIE, 2007).
 
     Examples
     --------
@@ -131,7 +130,7 @@ class _Fitted:
 
 
 def _usable(cells: Cells, levels: HistogramLevels) -> tuple[NDArray, bool]:
-    """Cells of levels that are not clipped, and whether the floor cuts noise off (it need not)."""
+    """Cells of levels that are not clipped, and whether the lowest level cuts noise off."""
     size = len(cells.edges) + 1
 
     def clean(form: str) -> NDArray:
@@ -149,7 +148,7 @@ def _usable(cells: Cells, levels: HistogramLevels) -> tuple[NDArray, bool]:
     line = None
     if above.any() and cells.count[above].sum() > 0.05 * cells.count[unsaturated].sum():
         line = fit(LineFit(cells, above, "near"))
-    # photon counts end at zero of themselves: there the line goes on to the floor and has no noise left
+    # Photon counts end at zero without being clipped: the line reaches zero noise there.
     error = float(np.sqrt([levels.bottom, 1.0] @ everything.covariance @ [levels.bottom, 1.0]))
     empty = abs(float(everything.variance(levels.bottom))) < 0.1 * everything.gain**2 + 4 * error
     if line is None or not line.gain > 0 or line.covariance[0, 0] ** 0.5 > 0.1 * line.gain:
@@ -167,7 +166,7 @@ def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
         return None
     rho = curve.correlation(p, line)
     if pairs == "time":
-        # where raw noise itself correlates, what neighbours share is not all structure
+        # If raw noise itself correlates, not all covariance of neighbours is structure.
         whole = [
             a
             for a, r, e in (("y", rho.y, rho.y_error), ("x", rho.x, rho.x_error))
@@ -187,7 +186,7 @@ def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
 
 @contextmanager
 def _opened(source: Any) -> Iterator[Source]:
-    """The frames of a source that it does not lack; one that was opened here is closed here."""
+    """Open a source without its lost frames; close it at the end if it was opened here."""
     with nullcontext(source) if isinstance(source, Source) else open_source(source) as movie:
         yield without_lost(movie)
 
@@ -234,9 +233,9 @@ def _judge(
         elif point.how in (
             "dark recording",
             "clipping",
-        ):  # the others are of samples the line rests on already
+        ):  # The other ways use samples that the line was fitted to already.
             gain, intercept, covariance, _ = drawn
-    # where photons are counted, a dark corner may well stay at zero; elsewhere stillness is no recording
+    # In photon counts a dark corner may stay at zero; otherwise constant pixels are not data.
     at_rest = 0.0 if point is not None and point.how == "floor" else cells.constant_share
     findings += checks.leftovers(at_rest, cells.nonfinite_share)
     weight = cells.count * line.used
@@ -253,7 +252,7 @@ def _judge(
     findings += checks.levels(levels, gain, float(np.sqrt(max(gain * low + intercept, 0.0))), clipped_floor)
     if pairs == "time":
         findings += checks.correlations(fitted.correlation)
-    # smoothed noise is shared by neighbours as well; once refused for that, it need not be called structure
+    # Neighbours share smoothed noise as well. A movie refused for smoothing needs no warning of structure.
     smooth = any(f.name.startswith("correlation") and f.severity == "REFUSE" for f in findings)
     shared = 0.0 if smooth or pairs == "space" else share
     findings += checks.structure(shared, float(weight.sum() / cells.count.sum()), subtracted)
@@ -296,7 +295,7 @@ def _model(
     }
     if point is None:
         return NoiseModel(gain=gain, offset=-intercept / gain, variance=0.0), Interval(**both)
-    # gain and intercept rule the transform; the dark point only says how the intercept splits
+    # The transform depends on gain and intercept; the dark point only splits the intercept.
     variance = gain * point.offset + intercept
     spread = _SIGMAS * float(np.hypot(point.variance_error, gain * point.offset_error))
     offset = (point.offset - _SIGMAS * point.offset_error, point.offset + _SIGMAS * point.offset_error)

@@ -1,12 +1,12 @@
 """Fit variance against light: instrumental variables, robust to outliers above, with intervals.
 
-The estimating equations are those of instrumental variables: what other frames say of a stratum's light
-is the instrument of every cell in it, so noise in a cell's own mean neither dilutes the slope nor
-chooses its own weight. Structure that moves is met three times. What it adds to a variance it adds, where it
-is smooth, to the covariance of neighbouring pixels: that covariance, extrapolated to distance zero, is
-subtracted (the *nugget* of geostatistics is what remains). What it adds to single pixels goes with the
-local contrast, which is a regressor beside the light. And units of space and time that still move are
-left out, as strictly as makes the expected error least.
+The instrument of every cell in a stratum is the light of the stratum in other frames. So noise in a cell's
+own mean neither dilutes the slope nor determines its own weight. Moving structure is removed in three ways:
+
+- Smooth structure adds equally to the variance and to the covariance of neighbouring pixels. This covariance,
+  extrapolated to distance zero, is subtracted (what remains is the *nugget* of geostatistics).
+- What structure adds to single pixels is proportional to the local contrast, which is a second regressor.
+- Units of space and time that still move are left out, with the strictness of the least expected error.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.pairs import Cells
 
 _ROUNDS, _STEPS = 3, 12
-# from strict to "leave nothing out"
+# From strict to "leave nothing out".
 _BOUNDS = (3.0, 6.0, 12.0, 30.0, 100.0, np.inf)
-# what structure leaves behind of all that was subtracted for it: -10 to 20 % in simulations of motion
+# Share of the subtracted structure that remains: -10 to 20 % in simulations of motion.
 _LEFTOVER = 0.15
-# and of what near and far neighbours disagree on when they are extrapolated to distance zero; both chosen so
-# that 95 % intervals hold the truth in 95 to 97 % of 264 simulated movies
+# Share of the difference between near and far neighbours, extrapolated to distance zero. Both shares were
+# chosen so that 95 % intervals hold the truth in 95 to 97 % of 264 simulated movies.
 _DISAGREED = 1 / 3
-# relative error of the correction for contrast, in one stratum
+# Relative error of the correction for contrast in one stratum.
 _CURVED = 0.2
-# how much of a squared contrast motion may add to a variance, a priori: a jitter of .3 pixels adds .18,
-# of which the neighbours take all but .05
+# Prior: the share of a squared contrast that motion may add to a variance. A jitter of 0.3 pixels adds 0.18,
+# of which subtracting the covariance of neighbours leaves 0.05.
 _JITTER, _JITTER_LIMIT = 0.1, 0.3
 _NUGGETS = {
     "near": (("y1", 2 / 3), ("y2", -1 / 6), ("x1", 2 / 3), ("x2", -1 / 6)),
@@ -43,7 +43,7 @@ _NUGGETS = {
 
 
 def nugget(cells: Cells, scheme: str) -> NDArray:
-    """``D^2/6`` less the covariance with neighbours extrapolated to distance 0 (``a + b*distance^2``)."""
+    """``D^2/6`` minus the covariance with neighbours, extrapolated to distance 0 (``a + b*distance^2``)."""
     value = cells.form("square").copy()
     for name, factor in _NUGGETS[scheme]:
         value -= factor * cells.form(name)
@@ -53,7 +53,7 @@ def nugget(cells: Cells, scheme: str) -> NDArray:
 def overlap(count: int) -> float:
     """Variance of the mean of ``count`` consecutive products of second differences, in single products.
 
-    Neighbouring second differences of white noise correlate by -4/6 and 1/6; their products by the
+    Neighbouring second differences of white noise have correlations of -4/6 and 1/6; their products have the
     squares of these.
     """
     lags = (1.0, (4 / 6) ** 2, (1 / 6) ** 2)
@@ -70,16 +70,16 @@ class NoiseLine:
     gain, intercept : float
         ADU per photon, ADU^2.
     jitter : float
-        What a squared contrast between neighbours adds to the variance, ADU^2 per ADU^2.
+        Variance added per squared contrast between neighbours, ADU^2 per ADU^2.
     covariance : ndarray of shape (2, 2)
-        Of (gain, intercept): scatter between units, plus what corrections may have left, which does not
-        shrink with the number of pairs.
+        Of (gain, intercept): the scatter between units, plus the uncertainty of the corrections, which does
+        not shrink with the number of pairs.
     used : ndarray of bool, shape (N,)
-        Cells the line rests on.
+        Cells that the line is fitted to.
     bound : float
-        How strictly moving units were left out, in sigma.
+        Strictness with which moving units were left out, in sigma.
     plain_gain : float
-        The gain had no structure been subtracted.
+        Gain without subtracting structure.
     """
 
     gain: float
@@ -91,7 +91,7 @@ class NoiseLine:
     plain_gain: float
 
     def variance(self, level: NDArray | float) -> NDArray:
-        """Variance the line gives at ``level`` ADU."""
+        """Variance of the line at ``level`` ADU."""
         return np.asarray(self.gain * np.asarray(level) + self.intercept)
 
 
@@ -101,16 +101,16 @@ def group(index: NDArray, values: NDArray, size: int | None = None) -> NDArray:
 
 
 class LineFit:
-    """The cells arranged for fitting: what stays the same from round to round.
+    """Cells arranged for fitting, with everything that is the same in each round.
 
     Parameters
     ----------
     cells : Cells
-        All of them.
+        All cells.
     usable : ndarray of bool
         False for cells of levels that are clipped.
     scheme : str
-        Which neighbours are subtracted: near, y, x, far, none.
+        Neighbours whose covariance is subtracted: near, y, x, far, none.
     """
 
     def __init__(self, cells: Cells, usable: NDArray, scheme: str) -> None:
@@ -144,7 +144,7 @@ class LineFit:
         return np.maximum(gain * self.z + intercept, self.floor)
 
     def information(self, gain: float, intercept: float) -> NDArray:
-        """1/variance of one sample's value, per cell, from its stratum alone."""
+        """Inverse variance of one sample per cell, from its stratum alone."""
         sigma2 = np.maximum(gain * self.z_stratum + intercept, self.floor)
         return (1 / (3 * sigma2**2 + 0.5 * max(gain, 0.0) ** 2 * sigma2))[self.cells.stratum]
 
@@ -152,14 +152,14 @@ class LineFit:
         """Weight of one sample in the regression, from its stratum alone."""
         sigma2 = np.maximum(gain * self.z_stratum + intercept, self.floor)
         spread = 3 * sigma2**2 + 0.5 * max(gain, 0.0) ** 2 * sigma2
-        # however many samples a steep stratum has, it is no better than the correction for its contrast
+        # A steep stratum is never better than its correction for contrast, however many samples it has.
         doubt = (
             (_CURVED * jitter * self.contrast_stratum) ** 2 * self.per_stratum * self.cells.pairs_per_sample
         )
         return (1 / (spread + doubt))[self.cells.stratum]
 
     def scatter(self, influence: NDArray, used: NDArray) -> NDArray:
-        """Covariance of what ``influence`` sums to, from its scatter between space-time units."""
+        """Covariance of the sums of ``influence``, from their scatter between space-time units."""
         sums = np.stack([group(self.unit, row) for row in influence])
         live = np.count_nonzero(np.bincount(self.unit[used]))
         return sums @ sums.T * live / max(live - 2, 1)
@@ -167,8 +167,8 @@ class LineFit:
     def regression(self, weight: NDArray, *, contrast: bool) -> tuple[NDArray, NDArray, float]:
         """Instruments and regressors, shape (k, N), and the pivot of the levels.
 
-        Regressors are 1, signal and, where asked, contrast. Their instruments are what the *other* frames
-        say, on average over the stratum: as many instruments as regressors, so no bias from having many.
+        Regressors are 1, signal and, if asked for, contrast. Their instruments are averages of *other* frames
+        over the stratum. There are as many instruments as regressors, so many instruments cause no bias.
         """
         w = weight * self.count
         pivot = float((w * self.usable * self.light).sum() / (w * self.usable).sum())
@@ -176,7 +176,7 @@ class LineFit:
         tools = [np.ones_like(w), self.light - pivot]
         if contrast:
             rows.append(self.cells.form("contrast"))
-            # of the steepness that other frames show, only what these frames confirm
+            # Use only the part of the steepness of other frames that these frames confirm.
             mass = w * self.usable
             confirmed, shown = (_residual(v, tools[1], mass) for v in (rows[2], self.steep))
             power = float((mass * shown * shown).sum())
@@ -195,7 +195,8 @@ class LineFit:
             design[2, 2] += self.share / _JITTER**2
         inverse = _inverse(design)
         solution = inverse @ ((tools * w) @ value)
-        if contrast and abs(solution[2]) > _JITTER_LIMIT:  # something else than jitter: correct no further
+        if contrast and abs(solution[2]) > _JITTER_LIMIT:
+            # This is something other than jitter: correct no further.
             fixed = math.copysign(_JITTER_LIMIT, solution[2])
             solution, influence = self.solve(value - fixed * rows[2], weight, used)
             return np.append(solution, fixed), np.vstack([influence, np.zeros_like(w)])
@@ -206,7 +207,7 @@ class LineFit:
 
 
 def _residual(values: NDArray, light: NDArray, mass: NDArray) -> NDArray:
-    """``values`` less the line through them over ``light``."""
+    """``values`` minus their regression line on ``light``."""
     centred = values - (mass * values).sum() / mass.sum()
     light = light - (mass * light).sum() / mass.sum()
     power = float((mass * light * light).sum())
@@ -225,7 +226,7 @@ def _inverse(design: NDArray) -> NDArray:
 
 
 def _first(p: LineFit) -> tuple[float, float]:
-    """A start: the line through the lower third of about 16 large groups of every level."""
+    """Start values: the line through the lower third of about 16 large groups of every level."""
     cells = p.cells
     windows, tiles = int(cells.window.max()) + 1, int(cells.tile.max()) + 1
     index = cells.window * 16 // windows if windows >= 8 else cells.tile * 16 // tiles
@@ -245,14 +246,14 @@ def _first(p: LineFit) -> tuple[float, float]:
 
 
 class _Units:
-    """Sums per space-time unit, with weights frozen: selecting and solving take no more than these."""
+    """Sums per space-time unit with fixed weights, enough for selecting units and solving."""
 
     def __init__(self, p: LineFit, gain: float, intercept: float, jitter: float) -> None:
         self.p = p
         sigma2, root = p.sigma2(gain, intercept), np.sqrt(p.information(gain, intercept))
         usable = np.where(p.usable, p.count, 0.0)
         self.mass = group(p.unit, usable)
-        # lag 1 along x is left out: the bandwidth of a scanning detector correlates raw noise there
+        # Lag 1 along x is left out: the bandwidth of a scanning detector correlates raw noise there.
         pairs = (("y1", "y2"), ("x2", "x3")) if p.scheme != "none" else ()
         forms = [(p.cells.form(a) + p.cells.form(b)) / np.sqrt(2) / sigma2 for a, b in pairs]
         self.shared = [group(p.unit, usable * form) for form in forms]
@@ -264,7 +265,7 @@ class _Units:
         self.right = np.array([group(p.unit, w * t * p.value) for t in tools])
 
     def quiet(self, gain: float, intercept: float, bound: float) -> NDArray:
-        """Units left when units, then tiles, then windows that move or stand above the line are taken out."""
+        """Leave out units, tiles and windows that move or lie above the line; return the other units."""
         p = self.p
         used = self.mass > 0
         excess = self.excess[0] - gain * self.excess[1] - intercept * self.excess[2]
@@ -278,7 +279,7 @@ class _Units:
             bad = np.zeros(len(mass), bool)
             for form in self.shared:
                 score = group(index, np.where(used, form, 0.0)) / scale
-                # clean scores have a known width: their middle follows from their tenth percentile
+                # Clean scores have a known width, so their median follows from their tenth percentile.
                 low = float(np.quantile(score[live], 0.1)) + 1.2816 if live.sum() >= 20 else 0.0
                 bad |= score > low + bound
             score = group(index, np.where(used, excess, 0.0)) / scale
@@ -349,7 +350,7 @@ def _finish(p: LineFit, used: NDArray, state: tuple[float, float, float], bound:
 
 
 def fit(p: LineFit) -> NoiseLine | None:
-    """The line with the least expected gain error over a ladder of strictness; None if there is none."""
+    """Fit at several levels of strictness; return the line with the least expected gain error, or None."""
     best: NoiseLine | None = None
     start = (*_first(p), 0.0)
     units = _Units(p, *start)
@@ -363,6 +364,6 @@ def fit(p: LineFit) -> NoiseLine | None:
             continue
         if best is None or line.covariance[0, 0] < best.covariance[0, 0]:
             best = line
-        if p.count[line.used].sum() > 0.998 * everything:  # laxer bounds would keep the same
+        if p.count[line.used].sum() > 0.998 * everything:  # Laxer bounds would keep the same units.
             break
     return best

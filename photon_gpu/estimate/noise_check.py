@@ -27,7 +27,8 @@ from photon_gpu.sources.missing import without_lost
 WARN, ERROR = 0.05, 0.10
 """Excess variance for a warning, and for an error; see docs/trust.md, "A model you state"."""
 ADVICE = "Give noise='auto', which measures it, or trust_noise=True to keep it"
-AT_STEP = 0.5  # the step these limits are for; above it they grow with what the step itself adds
+# The limits are for this step. At larger steps they grow with the variance that the step adds.
+AT_STEP = 0.5
 
 _RUNS, _RUN_FRAMES, _LEAST_FRAMES = 4, 6, 4
 _PIXELS = 1 << 15  # of a frame
@@ -35,9 +36,9 @@ _READ_BYTES = 64 << 20  # at once
 _BANDS, _LEAST_ROWS = 4, 8
 _LEVELS = 10
 _LEAST_SAMPLES = 25  # of a group
-_FLOORED = 1e-3  # share of values at a floor that cuts noise off, beyond which a level is left out
+_FLOORED = 1e-3  # A level with a larger share of values at the clipping floor is left out.
 _SIGMAS = 3.0
-_WHITE = 0.2  # least share of the change between frames that neighbouring pixels do not have in common
+_WHITE = 0.2  # Least share of the change between frames that neighbouring pixels do not share.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class LightLevel:
     modelled : float
         Variance that the model assumes here, ADU^2.
     error : float
-        Mean square of what decoding differs by, ADU^2.
+        Mean squared difference of decoded values, ADU^2.
     """
 
     signal: float
@@ -72,11 +73,11 @@ class NoiseCheck:
     Attributes
     ----------
     noise : NoiseModel
-        Stated.
+        Stated model.
     step : float
-        Sigma, under that model.
+        Step, sigma under that model.
     levels : tuple of LightLevel
-        From dim to bright, those in which the noise could be measured. At least one.
+        Levels in which the noise could be measured, from dim to bright; at least one.
     """
 
     noise: NoiseModel
@@ -85,21 +86,21 @@ class NoiseCheck:
 
     @property
     def promised(self) -> float:
-        """Share that the step adds to the variance of the noise where the model is right: step^2/12."""
+        """Share that the step adds to the variance of the noise if the model is right: step^2/12."""
         return self.step**2 / 12.0
 
     @property
     def worst(self) -> LightLevel:
-        """The level to whose noise the quantization adds most."""
+        """Level whose noise grows most by quantization."""
         return max(self.levels, key=self._added)
 
     @property
     def added(self) -> float:
-        """Share of the noise's variance that the quantization adds at the worst level, at the least.
+        """Least share that quantization adds to the variance of the noise at the worst level.
 
-        Below one photon even the right model adds more than ``promised``, since bins do not narrow any
-        further there; that is no fault of the model and is not counted. Nor is more than the decoded
-        values really differ by.
+        Below one photon even the right model adds more than ``promised``, because bins do not narrow any
+        further. This is not counted, as it is no fault of the model. The share is also limited to the actual
+        difference of the decoded values.
         """
         return self._added(self.worst)
 
@@ -121,8 +122,8 @@ class NoiseCheck:
         )
 
     def _added(self, level: LightLevel) -> float:
-        # With the noise at the upper end of its interval: a contradiction is one that was measured with
-        # confidence.
+        # Take the noise at the upper end of its interval, so that only a contradiction measured with
+        # confidence counts.
         noise = level.noise + _SIGMAS * level.noise_error
         return min(self.promised * level.modelled, level.error) / noise
 
@@ -133,25 +134,25 @@ def check_noise(source: Source, noise: NoiseModel, step: float) -> NoiseCheck | 
     Parameters
     ----------
     source : Source
-        At most 24 frames of it are read.
+        At most 24 frames are read.
     noise : NoiseModel
-        Stated.
+        Stated model.
     step : float
-        Sigma, under that model.
+        Step, sigma under that model.
 
     Returns
     -------
     NoiseCheck or None
-        None where no noise can be measured: fewer than 4 frames, frames on a GPU, values that do not
-        change or change as smoothly as no noise does, too few pixels; or where encoding will refuse.
+        None if no noise can be measured (fewer than 4 frames, frames on a GPU, values that do not change or
+        change too smoothly for noise, too few pixels), or if encoding will refuse the movie.
 
     Notes
     -----
-    Noise is what second differences of three frames hold, less what they share with pixels two away
-    (motion, flicker). Pixels are sorted into levels by other frames, so noise does not choose its own level.
-    Pixels that never change (dead ones) and saturated ones are left out, and levels that are cut off at
-    the floor. A level is the median of up to 64 groups, each of one place and time: what moves in fewer
-    than half of them does not count.
+    The noise is the variance of second differences of three frames, minus their covariance with pixels two
+    away (motion, flicker). Other frames sort the pixels into levels, so noise does not select its own level.
+    Dead pixels, saturated pixels, and levels that are cut off at the floor are left out. The value of a level
+    is the median of up to 64 groups, each from one place and time. So motion in fewer than half of them has
+    no effect.
 
     Examples
     --------
@@ -167,7 +168,7 @@ def check_noise(source: Source, noise: NoiseModel, step: float) -> NoiseCheck | 
         return None
     bands = list(_bands(source))
     levels = survey([Window(start=0, plane=0, row=0, frames=run) for band, _ in bands for run in band])
-    # Where the model has no noise left at the lowest value, as at zero photons, nothing is cut off there.
+    # If the model has no noise at the lowest value, as at zero photons, nothing is cut off there.
     cut = noise.sigma(levels.bottom) ** 2 > 0.1 * noise.gain**2 if np.isfinite(levels.bottom) else False
     bottom = levels.bottom if cut else -np.inf
     try:
@@ -186,7 +187,7 @@ def check_noise(source: Source, noise: NoiseModel, step: float) -> NoiseCheck | 
 
 
 def judge_noise(source: Source, noise: NoiseModel, step: float, *, advice: str = ADVICE) -> tuple[str, str]:
-    """Severity and text of :func:`check_noise`: "ok", "note" where nothing was measured, "warn" or "error".
+    """Severity and text of :func:`check_noise`: "ok", "note" (nothing was measured), "warn" or "error".
 
     Examples
     --------
@@ -202,7 +203,7 @@ def judge_noise(source: Source, noise: NoiseModel, step: float, *, advice: str =
 
 @dataclass(frozen=True)
 class _Samples:
-    """One pixel in one triple of frames each; all of shape (N,)."""
+    """Samples of one pixel in three frames each; all arrays have shape (N,)."""
 
     light: NDArray
     signal: NDArray
@@ -214,9 +215,9 @@ class _Samples:
 
 
 def _bands(source: Source) -> Iterator[tuple[NDArray[Any], int]]:
-    """Short runs from all over the movie, shape (runs, frames, rows, columns), a band of rows each.
+    """Read short runs of a band of rows, shape (runs, frames, rows, columns), from the whole movie.
 
-    Planes, and frames that are large, give a few bands; the number tells where in the image one lies.
+    Planes and large frames give a few bands each. The number of a band is its position in the image.
     """
     frames, (height, width) = source.shape[0], source.shape[-2:]
     length = min(_RUN_FRAMES, frames)
@@ -253,7 +254,7 @@ def _measured(
     values = np.where(finite, values, values[:, :, sound].mean())
     error = (_decoded(values.astype(band.dtype), noise, step) - values) ** 2
     total = values.sum(axis=(0, 1))
-    # What pixels share with those two ahead: there must be some.
+    # Covariance with pixels two ahead, which must exist.
     ahead = [axis for axis in (0, 1) if sound.shape[axis] > 4]
     inner = tuple(slice(0, size - 2 if size > 4 else size) for size in sound.shape)
     sound = sound[inner]
@@ -265,7 +266,7 @@ def _measured(
             change = triple[0] - 2.0 * triple[1] + triple[2]
             square = change[inner] ** 2 / 6.0
             shared = [change[inner] * np.roll(change, -2, axis)[inner] / 6.0 for axis in ahead]
-            # Light as all other frames tell it, those of the run as much as all others together.
+            # Light from all other frames; the frames of the run weigh as much as all others together.
             floored: NDArray = np.any(band[run, start : start + 3] <= bottom, axis=0)
             near = values[run].sum(axis=0) - triple.sum(axis=0)
             light = near / (length - 3)
@@ -283,7 +284,7 @@ def _measured(
 
 
 def _levels(samples: _Samples, noise: NoiseModel) -> Iterator[LightLevel]:
-    # A group is a place in the image and a time, where there are enough samples, else a place.
+    # A group is a place and a time if there are enough samples, otherwise a place.
     many = len(samples.light) >= _LEVELS * 64 * _LEAST_SAMPLES
     groups = 64 if many else 16
     count = int(min(_LEVELS, len(samples.light) // (groups * _LEAST_SAMPLES)))

@@ -1,17 +1,17 @@
 """Pair statistics: noise from second differences in time, level by level of light.
 
-Three frames give ``D = x0 - 2*x1 + x2``, whose square is 6 variances of white noise and which a
-linear drift cannot touch. Pixels are sorted into levels by an *instrument*, the mean of the other
-half of the window: its noise is independent of the half that is measured, so within a level the mean
-of ``D^2/6`` and the mean of the signal are both unbiased, whatever the light distribution, and no
-selection effect bends the line at low counts. It is brought to the level of the measured half: where light
-fades within a window, equal instruments would else hide unequal light. Products of ``D`` with that of
-the neighbours tell moving structure, which is smooth in space, from noise, which is not.
+Three frames give ``D = x0 - 2*x1 + x2``. Its mean square is 6 variances of white noise, and a linear drift
+does not change it. An *instrument*, the mean of the other half of the window, sorts pixels into levels. The
+noise of the instrument is independent of the measured half. So within a level the means of ``D^2/6`` and of
+the signal are both unbiased for any distribution of light, and no selection effect bends the line at low
+counts. The instrument is fitted to the level of the measured half, because the light may fade within a
+window. Products of ``D`` with those of neighbours distinguish moving structure, which is smooth in space,
+from noise.
 
-Where read noise hides the light of half a window, the instrument is pooled from all other frames
-(:mod:`photon_gpu.estimate.pixel_light`), and all contrasts of the half that a linear drift cannot touch take
-the place of ``D``: they scatter less (a variance from 8 frames by 0.75 of what it does from their ``D``),
-and what they let through of slower structure is small there beside the noise.
+If read noise hides the light of half a window, the instrument is pooled from all other frames
+(:mod:`photon_gpu.estimate.pixel_light`). Then all contrasts of the half that a linear drift does not change
+replace ``D``. They scatter less (a variance from 8 frames scatters by 0.75 of that from ``D``), and the
+slower structure that they let through is small compared with the noise.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from photon_gpu.estimate.pixel_light import Pooled, halves
 from photon_gpu.estimate.sample import Window
 
 TILE = 16
-UNITS = 4000  # tiles grow until there are no more units of space and time than this
+UNITS = 4000  # Tiles grow until there are at most this many units of space and time.
 LEVELS = 28
-# classes of pixels from flat to steep, by how much the instrument differs between neighbours: what
-# motion does to a variance goes with the local contrast, so flat pixels tell most
+# Classes of pixels from flat to steep, by the difference of the instrument between neighbours. Motion adds
+# variance in proportion to the local contrast, so flat pixels are the most informative.
 STEEPNESS = (0.3, 0.6, 0.8, 0.95)
-STEEPEST = 3.0  # times as bright as in the rest of the window, at most
-# signal, D^2/6, covariance of D with the pixel k rows (y) or columns (x) away, variance from differences
-# over 1 and 2 frames less what neighbouring rows share, third cumulant, squared contrast between
-# neighbours, share of values at the saturated level, share at the lowest level
+STEEPEST = 3.0  # At most so many times as bright as in the rest of the window.
+# Signal, D^2/6, covariance of D with the pixel k rows (y) or columns (x) away, variance from differences over
+# 1 and 2 frames minus the covariance of neighbouring rows, third cumulant, squared contrast between
+# neighbours, share of values at the saturated level, share at the lowest level.
 FORMS = (
     "signal",
     "square",
@@ -61,21 +61,22 @@ class Cells:
     Attributes
     ----------
     window, tile, level, stratum : ndarray of int, shape (N,)
-        Which cell; ``level`` indexes ``edges``, ``stratum`` is the level and the class of steepness.
+        Indices of each cell; ``level`` indexes ``edges``, ``stratum`` is the level and the class of
+        steepness.
     count : ndarray of float, shape (N,)
         Samples (a sample is one pixel in one half window).
     instrument, steepness : ndarray, shape (N,)
-        Mean light, ADU, and squared contrast, ADU^2, as told by the frames that were not measured.
+        Mean light, ADU, and squared contrast, ADU^2, from the frames that were not measured.
     means : ndarray, shape (N, len(FORMS))
         Mean of each form: ADU, ADU^2, ADU^3 (cube), share (full, floor).
     edges : ndarray
         Instrument levels, ADU.
     pairs_per_sample : float
-        Second differences behind one sample, on average.
+        Mean number of second differences per sample.
     trend : bool
-        Squares and covariances are those about a straight line in time, not of second differences.
+        Whether squares and covariances are about a straight line in time, not of second differences.
     constant_share, nonfinite_share : float
-        Samples left out because nothing in their cell ever changed, or because they are not finite.
+        Shares of samples left out because their cell never changed, and because they are not finite.
     """
 
     window: NDArray
@@ -110,7 +111,7 @@ def _box3(image: NDArray) -> NDArray:
 
 
 def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 6.0) -> NDArray:
-    """Mean over frames of D(p) times the mean of D at the two pixels ``lag`` away, per pixel."""
+    """Mean over frames of D times the mean of D at the two pixels ``lag`` away, per pixel."""
     size = contrast.shape[axis]
     out = np.zeros(contrast.shape[1:])
     if size <= lag:
@@ -128,7 +129,7 @@ def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 6.0) -> NDArra
 
 
 def _contrast(one: NDArray, other: NDArray) -> NDArray:
-    """Mean over the four neighbours of the product of both images' differences to them."""
+    """Mean over the four neighbours of the product of the differences of both images to them."""
     out = np.zeros(one.shape)
     weight = np.zeros(one.shape)
     for axis in (0, 1):
@@ -141,9 +142,9 @@ def _contrast(one: NDArray, other: NDArray) -> NDArray:
 
 
 def _steady(contrast: NDArray) -> NDArray:
-    """Which rows of which second differences hold no line artefact, shape (J, H).
+    """Mask of the rows of second differences without a line artefact, shape (J, H).
 
-    A line that lost its light stands out by its mean, which noise within the line hardly decides.
+    A line that lost its light differs in its mean, which the noise within the line hardly changes.
     """
     mean = contrast.mean(axis=2)
     if mean.shape[1] < 8:
@@ -155,10 +156,10 @@ def _steady(contrast: NDArray) -> NDArray:
 
 
 def _basis(length: int, trend: bool) -> NDArray:
-    """Contrasts of ``length`` frames, one a row, that a linear drift cannot touch.
+    """Contrasts of ``length`` frames, one per row, that a linear drift does not change.
 
-    All of them where trends are taken out (orthonormal, so their squares sum to the variance about a
-    straight line), second differences otherwise.
+    With ``trend`` all of them (orthonormal, so their squares sum to the variance about a straight line),
+    otherwise second differences.
     """
     if trend:
         time = np.arange(length) - (length - 1) / 2
@@ -168,14 +169,14 @@ def _basis(length: int, trend: bool) -> NDArray:
 
 
 def _measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
-    """All forms of one half window but the two shares, shape (len(FORMS) - 2, H, W)."""
+    """All forms of one half window except the two shares, shape (len(FORMS) - 2, H, W)."""
     contrast = frames[:-2] - 2 * frames[1:-1] + frames[2:]
     steady = _steady(contrast) if lines else np.ones(contrast.shape[:2], bool)
-    if trend:  # a line artefact spoils all contrasts of its row
+    if trend:  # A line artefact spoils all contrasts of its row.
         steady = np.broadcast_to(steady.all(axis=0), steady.shape)
     if not steady.all():
         contrast = contrast * steady[:, :, None]
-    # a row of which nothing is left becomes NaN and is left out
+    # A row without valid contrasts becomes NaN and is left out.
     count = np.where(steady.any(axis=0), steady.sum(axis=0), np.nan)[:, None]
     squares = contrast * contrast
     cube = -np.einsum("jyx,jyx->yx", squares, contrast) / (6 * count)
@@ -193,7 +194,7 @@ def _measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
         own = np.einsum("jyx,jyx->yx", change, change) / (2 * len(change))
         forms.append(own - 4 / 3 * _lagged(change, 1, 1, 2.0) + 1 / 3 * _lagged(change, 2, 1, 2.0))
     forms.append(cube)
-    # the halves of the half: their noise is independent, so the product holds structure alone
+    # The noise of the two quarters is independent, so their product holds only structure.
     middle = len(frames) // 2
     forms.append(_contrast(frames[:middle].mean(axis=0), frames[len(frames) - middle :].mean(axis=0)))
     return np.stack(forms)
@@ -201,16 +202,16 @@ def _measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
 
 @dataclass(frozen=True, kw_only=True)
 class Strata:
-    """How samples are sorted: by level, and within it by steepness.
+    """Bins that sort samples by level, and within a level by steepness.
 
     Attributes
     ----------
     edges : ndarray
-        Of the levels, ADU of the instrument.
+        Edges of the levels, ADU of the instrument.
     noise : ndarray, shape (len(edges) + 1,)
-        Rough variance at each level, by which contrast is measured.
+        Rough variance at each level, the unit of the contrast.
     cuts : ndarray
-        Between the classes of steepness; empty where neighbours are not neighbours in space.
+        Limits between classes of steepness; empty if neighbours in the array are not neighbours in space.
     """
 
     edges: NDArray
@@ -233,11 +234,11 @@ class Reference:
     Attributes
     ----------
     windows : sequence of Window
-        All of the sample.
+        All windows of the sample.
     smooth : bool
-        Average over 3 x 3 pixels (not where rows are other images).
+        Average over 3 x 3 pixels (not if rows are different images).
     pooled : Pooled or None
-        From all other frames instead, where half a window tells too little.
+        Light from all other frames, if half a window is not enough.
     """
 
     windows: Sequence[Window]
@@ -245,7 +246,7 @@ class Reference:
     pooled: Pooled | None
 
     def light(self, number: int, chosen: slice, rest: list[int], block: NDArray) -> tuple[NDArray, NDArray]:
-        """Light, ADU, and squared contrast, ADU^2, at every pixel of a window whose frames are ``block``."""
+        """Light, ADU, and squared contrast, ADU^2, of every pixel of a window whose frames are ``block``."""
         if self.pooled is not None:
             light = self.pooled.light(number, chosen, rest)
             return light, _contrast(light, light)
@@ -257,9 +258,9 @@ class Reference:
 
 
 def _followed(light: NDArray, measured: NDArray) -> tuple[NDArray, float]:
-    """Fit level and spread of ``light`` to the measurement: two numbers for all pixels.
+    """Fit mean and spread of ``light`` to the measurement: two numbers for all pixels.
 
-    Both are means of about as many frames, so noise spreads them alike.
+    Both are means of about the same number of frames, so noise widens them equally.
     """
     seen = np.isfinite(light) & np.isfinite(measured)
     if not seen.any():
@@ -271,7 +272,7 @@ def _followed(light: NDArray, measured: NDArray) -> tuple[NDArray, float]:
 
 
 def strata(reference: Reference) -> Strata:
-    """Half of the level edges share the samples evenly, half share the range evenly."""
+    """Level edges: half divide the samples evenly, half divide the range evenly."""
     noise, lights, contrasts = [], [], []
     windows = reference.windows
     for number in range(0, len(windows), max(1, len(windows) // 8)):
@@ -313,10 +314,10 @@ def gather(
     top, bottom : float
         ADU; samples at or beyond them count as saturated (``full``) and at the floor.
     smooth : bool
-        Average the instrument over 3 x 3 pixels (not where rows are other images).
+        Average the instrument over 3 x 3 pixels (not if rows are different images).
     pooled : Pooled or None
-        Light of movies in which 3 x 3 pixels of half a window tell too little; their variances are those
-        about a straight line in time.
+        Light, if 3 x 3 pixels of half a window are not enough. Variances are then about a straight line in
+        time.
     """
     reference = Reference(windows=windows, smooth=smooth, pooled=pooled)
     sorting, trend = strata(reference), pooled is not None
@@ -349,7 +350,7 @@ def gather(
             nonfinite += float((~finite).sum())
             if (
                 not np.isfinite(forms[0]).all() or not finite.all()
-            ):  # what is no number spoils the forms of its neighbours too
+            ):  # NaN also spoils the forms of its neighbours.
                 sound = np.isfinite(forms).all(axis=0) & np.isfinite(light + steep).ravel()
                 forms, good = np.where(sound, forms, 0.0), sound.astype(np.float64)
             count = np.bincount(key, good, size)

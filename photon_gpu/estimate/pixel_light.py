@@ -1,10 +1,9 @@
-"""Estimate the light of a pixel from other frames; pool pixels where read noise hides single photons.
+"""Estimate the light of a pixel from other frames; pool pixels if read noise hides single photons.
 
-The instrument of the line is the light that other frames show. In most movies 3 x 3 pixels of half a
-window show it well. Where read noise hides it there, :class:`Pooled` asks more frames and more pixels:
-every other window of the movie, and the surroundings up to 33 pixels wide, weighted as predicts the light
-of the measured frames best (the first stage of two-stage least squares, a handful of weights for millions
-of pixels). Frames that are measured never tell their own pixels' light.
+The fit of the line uses the light of other frames as its instrument. In most movies 3 x 3 pixels of half a
+window are enough. If read noise hides the light there, :class:`Pooled` averages all other windows of the
+movie, over up to 33 pixels. The averages get the weights that best predict the light of the measured frames
+(the first stage of two-stage least squares). Measured frames never contribute to their own instrument.
 """
 
 from __future__ import annotations
@@ -18,30 +17,30 @@ from numpy.typing import NDArray
 
 from photon_gpu.estimate.sample import Window
 
-# widths, pixels, over which the window's own frames and all other windows are averaged
+# Widths, in pixels, of the averages over the window's own frames and over all other windows.
 _OWN, _OTHERS = (3, 5, 9, 17, 33), (3, 5, 9, 17)
-# pooled where that explains so many times more of the light's variance: 1.0 to 1.1 in simulations of 1 photon
-# without read noise or of more photons, 1.6 to 23 where light makes less than a fifth of the variance
+# Pool if that explains so many times more of the variance of the light. In simulations this is 1.0 to 1.1 at
+# 1 photon without read noise or at more photons, 1.6 to 23 if light makes under a fifth of the variance.
 _BETTER = 1.2
-_WINDOWS, _PIXELS = 12, 1 << 19  # the weights rest on: windows, and pixels of all of them together
-_SURE = 25.0  # F statistic below which nothing is known of the light
-_STEEPEST = 3.0  # times as bright as in the other windows
+_WINDOWS, _PIXELS = 12, 1 << 19  # Windows, and pixels in all, that the weights are fitted to.
+_SURE = 25.0  # F statistic below which the light is unknown.
+_STEEPEST = 3.0  # Times as bright as the other windows.
 
 
 def halves(length: int) -> list[tuple[slice, list[int]]]:
-    """Frames to measure and frames that are the instrument, twice, for a window of ``length`` frames."""
+    """Split a window of ``length`` frames into frames to measure and instrument frames, in two ways."""
     half = max(3, length // 2)
     first, last = slice(0, half), slice(min(half, length - 3), length)
     return [(first, list(range(half, length))), (last, list(range(last.start)))]
 
 
 def box(image: NDArray, width: int) -> NDArray:
-    """Mean over ``width`` x ``width`` pixels (odd), none of them NaN; the edge goes on beyond the image.
+    """Mean over ``width`` x ``width`` pixels (odd width, no NaN), with edge values repeated outside.
 
     >>> box(np.eye(3), 3)[1, 1]
     np.float64(0.3333333333333333)
     """
-    middle = float(image.mean())  # so that running sums stay small
+    middle = float(image.mean())  # Keeps running sums small.
     image, reach = image - middle, width // 2
     for axis in (0, 1):
         around = [(reach + 1, reach) if a == axis else (0, 0) for a in (0, 1)]
@@ -53,30 +52,30 @@ def box(image: NDArray, width: int) -> NDArray:
 
 
 def around(image: NDArray, width: int) -> NDArray:
-    """Mean over ``width`` x ``width`` pixels but the one in the middle.
+    """Mean over ``width`` x ``width`` pixels without the middle one.
 
-    What single pixels have of their own, the fixed pattern of a camera, is no light: it must not be in
-    the instrument of the pixel, and so does not dilute the slope.
+    The fixed pattern of a camera is not light. Without the middle pixel it is not part of the instrument, so
+    it does not dilute the slope.
     """
     return np.asarray((width**2 * box(image, width) - image) / (width**2 - 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """Light of a half window from all frames but those that are measured.
+    """Light of a half window, from all frames that are not measured.
 
     Attributes
     ----------
     windows : sequence of Window
-        All of the sample.
+        All windows of the sample.
     totals : dict of int to ndarray of shape (H, W)
         Sum of all sampled frames of a plane, ADU.
     frames : dict of int to ndarray of shape (H, 1)
-        Sampled frames of each row of it.
+        Sampled frames of each row of a plane.
     weights : ndarray
-        Of the views, in order.
+        Weights of the views, in order.
     better : float
-        How many times more of the light's variance they explain than 3 x 3 pixels of half a window.
+        How many times more of the variance of the light they explain than 3 x 3 pixels of half a window.
     """
 
     windows: Sequence[Window]
@@ -88,7 +87,7 @@ class Pooled:
     def light(self, number: int, chosen: slice, rest: list[int]) -> NDArray:
         """Light, ADU, of the frames ``chosen`` of a window.
 
-        Their own level, one number for all pixels, is the only thing that is taken from them.
+        Only their mean level, one number for all pixels, is taken from these frames.
         """
         frames = self.windows[number].frames
         level = float(np.median(frames[chosen].mean(axis=(1, 2), dtype=np.float64)))
@@ -102,7 +101,7 @@ class Pooled:
 def _views(
     window: Window, rest: list[int], totals: dict[int, NDArray], counts: dict[int, NDArray]
 ) -> Iterator[NDArray]:
-    """What the rest of the window and all other windows show, less its mean, at every width."""
+    """Averages of the rest of the window and of all other windows, minus their mean, at every width."""
     own = window.frames[rest].mean(axis=0, dtype=np.float64)
     for width in _OWN:
         yield _centred(around(own, width))
@@ -114,7 +113,7 @@ def _views(
         return
     level = total.sum() / (count.sum() * total.shape[1])
     others = [_ratio(around(total - level * count, width), around(count, width)) for width in _OTHERS]
-    # the movie bleaches: the other windows are as bright as this one only up to a factor
+    # The movie bleaches, so the brightness of other windows agrees only up to a factor.
     pattern = _centred(others[0])
     power = float((pattern * pattern).sum())
     factor = float((pattern * _centred(around(own, _OTHERS[0]))).sum()) / power if power > 0 else 0.0
@@ -131,7 +130,7 @@ def _centred(image: NDArray) -> NDArray:
 
 
 def _repeats(windows: Sequence[Window]) -> bool:
-    """Whether a frame occurs twice: it would foretell itself, its noise and all."""
+    """Whether a frame occurs twice: it would predict itself, including its noise."""
     seen: set[tuple[int, int, bytes]] = set()
     for window in windows:
         for frame in window.frames:
@@ -149,10 +148,10 @@ def _repeats(windows: Sequence[Window]) -> bool:
 
 
 def pooled(windows: Sequence[Window]) -> Pooled | None:
-    """Pooled light where that tells much more than half a window does; None elsewhere.
+    """Pooled light, if it explains much more than half a window does; None otherwise.
 
-    It is decided from the light alone, before any variance is measured: from how much of what the measured
-    frames show the other frames foretell.
+    The decision uses the light alone, before any variance is measured: how much of the measured frames the
+    other frames predict.
     """
     if windows[0].frames.dtype.kind == "f" and not all(np.isfinite(w.frames).all() for w in windows):
         return None
@@ -181,7 +180,7 @@ def pooled(windows: Sequence[Window]) -> Pooled | None:
             samples += seen.size
     if not design[0, 0] > 0 or not power > 0:
         return None
-    # views that say the same share their weight
+    # Equal views share their weight.
     ridge = 1e-6 * np.diag(np.maximum(np.diag(design), 1e-9 * design.diagonal().max()))
     weights = np.linalg.solve(design + ridge, right)
     explained, alone = float(right @ weights), max(float(right[0]), 0.0) ** 2 / float(design[0, 0])

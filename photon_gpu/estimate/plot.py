@@ -21,22 +21,21 @@ _VERDICT = {"PASS": GREEN, "WARN": VERMILION, "REFUSE": VERMILION}
 def plot_estimate(estimate: Estimated, path: str | Path | None = None) -> Figure:
     """Draw the photon-transfer curve of an estimate.
 
-    Above: variance per level with standard errors, the line with its 95 % band, the variance before
-    moving samples were left out, and the levels that were left out; a triangle at the upper edge is a
-    point above it. Below: how far the points are from
-    the line, in per cent of it.
+    The upper panel shows the variance per level with standard errors, the line with its 95 % band, the
+    variance before moving samples were left out, and the levels that were left out. A triangle at the upper
+    edge is a point above it. The lower panel shows the distance of the points from the line, in per cent.
 
     Parameters
     ----------
     estimate : NoiseEstimate
-        With diagnostics.
+        An estimate with diagnostics.
     path : path-like, optional
-        Where to save; the format is that of the suffix (``.png``, ``.svg``, ``.pdf``).
+        File to save; its suffix sets the format (``.png``, ``.svg``, ``.pdf``).
 
     Returns
     -------
     matplotlib.figure.Figure
-        Bound to no window.
+        A figure without a window.
 
     Raises
     ------
@@ -54,7 +53,7 @@ def plot_estimate(estimate: Estimated, path: str | Path | None = None) -> Figure
     level, variance = np.array(facts.curve.level), np.array(facts.curve.variance)
     error, plain = np.array(facts.curve.error), np.array(facts.curve.plain)
     used = np.array(facts.curve.samples) > 0
-    # without a model there is no line to draw, but the points tell why
+    # Without a model there is no line to draw, but the points show why.
     gain = estimate.model.gain if estimate.model else 0.0
     intercept = facts.intercept if estimate.model else float(np.nanmean(variance))
     covariance = np.array(facts.covariance)
@@ -82,7 +81,7 @@ def plot_estimate(estimate: Estimated, path: str | Path | None = None) -> Figure
         lw=1,
         label="samples kept, 2 standard errors",
     )
-    # the line decides the height: what moves may stand far above it
+    # The line sets the height: moving samples may lie far above it.
     ceiling = 1.35 * float(np.nanmax(np.concatenate([drawn, variance[used]])))
     for where, marker, colour, label in (
         (np.ones_like(used), "x", PALE, "all samples, moving ones too"),

@@ -37,19 +37,19 @@ class NoiseEstimate:
     Attributes
     ----------
     model : NoiseModel or None
-        None only where not even a line could be drawn. Where offset and read variance are
-        degenerate, ``variance`` is 0 and ``offset`` the level at which the line reaches zero: the
-        transform depends on gain and intercept alone and is the same.
+        None if no line could be fitted. If offset and read variance could not be separated, ``variance`` is 0
+        and ``offset`` is the level at which the line reaches zero. The transform is the same, because it
+        depends on gain and intercept alone.
     interval : Interval or None
-        95 % intervals; None with the model.
+        95 % intervals; None if the model is None.
     diagnostics : Diagnostics or None
-        None only where nothing could be measured.
+        None if nothing could be measured.
     verdict : {"PASS", "WARN", "REFUSE"}
         REFUSE: do not quantize with this model.
     warnings : tuple of Finding
-        Reasons, with numbers, the gravest first; a PASS may carry notes.
+        Reasons, with numbers, the most severe first; a PASS may have notes.
     source : str
-        What was measured.
+        Name of the source.
     """
 
     model: NoiseModel | None
@@ -61,7 +61,7 @@ class NoiseEstimate:
 
     @property
     def layout(self) -> str:
-        """Layout that is offered: ``"plain"``, or ``"lossless"`` where the noise cannot be modelled."""
+        """Recommended layout: ``"plain"``, or ``"lossless"`` if the noise cannot be modelled."""
         return "lossless" if self.verdict == "REFUSE" else "plain"
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class NoiseEstimate:
         return dict(_plain(asdict(self)))
 
     def summary(self) -> dict[str, Any]:
-        """What is kept with a movie: model, intervals, verdict, warnings and the short diagnostics."""
+        """Part that is stored with a movie: model, intervals, verdict, warnings and the short diagnostics."""
         facts = self.diagnostics
         short = None if facts is None else {name: getattr(facts, name) for name in _SHORT}
         if short is not None and facts is not None:
@@ -98,7 +98,7 @@ class NoiseEstimate:
             raise InvalidInputError(f"noise estimate: {error} is missing or wrong") from error
 
     def plot(self, path: str | Path | None = None) -> Figure:
-        """Photon-transfer curve; see :func:`photon_gpu.estimate.plot.plot_estimate`."""
+        """Draw the photon-transfer curve; see :func:`photon_gpu.estimate.plot.plot_estimate`."""
         return plot_estimate(self, path)
 
     def __str__(self) -> str:

@@ -25,9 +25,9 @@ class Window:
     plane : int
         Index into the flattened extra axes.
     row : int
-        First image row, where a band was cut out of a large frame.
+        First image row, if a band was cut out of a large frame.
     frames : ndarray of shape (L, H, W)
-        In the source's dtype, ADU.
+        ADU, in the dtype of the source.
     """
 
     start: int
@@ -39,9 +39,9 @@ class Window:
 def draw(source: Source, *, pairs: str, seed: int, budget_bytes: int) -> list[Window]:
     """Read a stratified random sample that fits into ``budget_bytes``.
 
-    The movie is cut into as many equal strata of time as windows fit the budget, and one window is
-    drawn within each, so that no frame is taken twice; a movie that fits is taken whole. Frames too
-    large for the budget are cut to a random band of rows, another one in each window.
+    The movie is divided into as many equal strata of time as windows fit the budget. One window is drawn in
+    each, so no frame is drawn twice. A movie that fits is read whole. Frames too large for the budget are cut
+    to a random band of rows, a different one in each window.
     """
     rng = np.random.default_rng(seed)
     total, height, width = source.shape[0], source.shape[-2], source.shape[-1]
@@ -57,7 +57,7 @@ def draw(source: Source, *, pairs: str, seed: int, budget_bytes: int) -> list[Wi
     else:
         length = min(WINDOW_FRAMES, total)
         count = max(min(8, total // length), min(total // length, budget_bytes // (frame_bytes * length)), 1)
-        # whole numbers, so that no stratum is rounded to less than a window
+        # Whole numbers, so that rounding makes no stratum shorter than a window.
         for low, high in pairwise(k * total // count for k in range(count + 1)):
             start = int(rng.integers(low, high - length + 1))
             spans.append((start, start + length))

@@ -17,22 +17,22 @@ _ENOUGH = 20
 
 @dataclass(frozen=True, kw_only=True)
 class HistogramLevels:
-    """What the histogram says.
+    """Saturation, clipping and gaps in the histogram of raw values.
 
     Attributes
     ----------
     lowest, highest : float
         ADU.
     top : float
-        Values at or above are saturated; infinite if nothing piles up.
+        Values at or above this are saturated; infinite if none are.
     bottom : float
-        Values at or below pile up at the lowest level; minus infinite if they do not.
+        Values at or below this pile up at the lowest level; minus infinity if none do.
     saturated_share, floor_share : float
         Share of samples at ``top`` and at ``bottom``.
     step : int
-        All levels are this far apart (1 for untouched integers, 0 for floats).
+        Distance between levels (1 for unscaled integers, 0 for floats).
     roughness : float
-        How much a level's count differs from what its neighbours foretell, relative, beyond chance.
+        Relative difference of a level's count from the one that its neighbours predict, beyond chance.
     missing_share : float
         Share of levels within the busy range that never occur.
     spacing : float
@@ -63,7 +63,7 @@ def _count(windows: Sequence[Window]) -> tuple[NDArray, NDArray]:
     parts = []
     for window in windows:
         values, counts = np.unique(window.frames[np.isfinite(window.frames)], return_counts=True)
-        if len(values) > 200_000:  # true floats: only the ends matter
+        if len(values) > 200_000:  # Continuous floats: only the ends matter.
             keep = np.r_[0:100, len(values) - 100 : len(values)]
             values, counts = values[keep], counts[keep]
         parts.append((values.astype(np.float64), counts))
@@ -73,7 +73,7 @@ def _count(windows: Sequence[Window]) -> tuple[NDArray, NDArray]:
 
 
 def _piles(counts: NDArray) -> bool:
-    """Whether the first level holds far more than the next eight occupied ones."""
+    """Whether the first level holds far more samples than the next eight occupied ones."""
     return len(counts) > 8 and counts[0] >= _ENOUGH and counts[0] > _PILE * np.median(counts[1:9])
 
 
@@ -118,10 +118,10 @@ def survey(windows: Sequence[Window]) -> HistogramLevels:
 
 
 def _unevenness(values: NDArray, counts: NDArray, step: int) -> tuple[float, float, float]:
-    """Roughness beyond chance, missing levels, spacing, over the levels from the 2nd to the 95th percentile.
+    """Roughness beyond chance, missing levels and spacing, from the 2nd to the 95th percentile.
 
-    A count is compared with the cubic through its four neighbours, which follows any histogram that is
-    smooth over a few levels.
+    A count is compared with the cubic through its four neighbours, which fits any histogram that is smooth
+    over a few levels.
     """
     index = (values - values[0]) // step
     cumulative = np.cumsum(counts) / counts.sum()
@@ -139,7 +139,7 @@ def _unevenness(values: NDArray, counts: NDArray, step: int) -> tuple[float, flo
         return 0.0, 0.0, 1.0
     chance = 70 / 36
     ratio = ((dense[2:-2] - expected) ** 2 / chance - local)[busy] / local[busy] ** 2
-    # the median of a squared normal is .455; a quarter of the mean sees combs that spare most levels
+    # The median of a squared normal is 0.455. A quarter of the mean detects combs that spare most levels.
     power = max(float(np.median(ratio)) / 0.455, float(np.mean(ratio)) / 4, 0.0)
     missing = float((dense[2:-2][busy] == 0).mean())
     return math.sqrt(power), missing, (high - low) / max(int(np.count_nonzero(dense)) - 1, 1)
