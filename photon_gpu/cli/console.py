@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -44,7 +46,8 @@ _SPOKEN = (
     ("offset_bytes=", "--offset-bytes"),
     *((f"inverted={value}", f"--source-option inverted={value.lower()}") for value in ("True", "False")),
     ("as_pages=True", "--source-option as_pages=true"),
-    *((f"missing={mode!r}", f"--source-option missing={mode}") for mode in ("zero", "fill")),
+    *((f"missing={mode!r}", f"--source-option missing={mode}") for mode in ("zero", "fill", "skip")),
+    ("truncated='keep'", "--truncated keep"),
     *((f"{name}=", f"--{name} ") for name in ("axes", "channels", "planes")),
     ("frames=0:", "--frames 0:"),
     ("flyback='drop'", "--source-option flyback=drop"),
@@ -170,7 +173,8 @@ def _explained(error: BaseException) -> tuple[str, str, int]:
     code = 1
     if hasattr(error, "format_message"):  # usage errors of typer
         command = getattr(getattr(error, "ctx", None), "command_path", None)
-        text = error.format_message().rstrip(".") + (f" ({command} --help explains)" if command else "")
+        text = _missing(error) or error.format_message().rstrip(".")
+        text += f" ({command} --help explains)" if command else ""
         error_type, code = "UsageError", 2
     elif error_type in ("Interrupted", "KeyboardInterrupt", "Abort"):
         error_type, code = "Interrupted", getattr(error, "exit_code", 130)
@@ -191,6 +195,15 @@ def _explained(error: BaseException) -> tuple[str, str, int]:
     rows = [f"  {one_line(note)}" for note in notes if note.startswith("  ")]  # of a table
     sentence = "; ".join([text, *(note for note in notes if not note.startswith("  "))])
     return error_type, "\n".join([one_line(sentence), *rows]), code
+
+
+def _missing(error: Any) -> str | None:
+    """All arguments of a command of which one is missing: the parser may have taken one for another."""
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    if type(error).__name__ != "MissingParameter" or command is None:
+        return None
+    needed = [one.metavar for one in command.params if one.param_type_name == "argument" and one.required]
+    return f"Missing argument: {' '.join(needed)} are needed" if len(needed) > 1 and all(needed) else None
 
 
 def spoken(text: str) -> str:
@@ -218,7 +231,7 @@ def _say(what: str, message: str, color: int) -> None:
 
 @contextlib.contextmanager
 def collected_warnings(as_json: bool) -> Iterator[list[str]]:
-    """Warnings as they come: one line each on stderr, or kept for the report's notes."""
+    """Warnings and log lines of libraries as they come: one line each on stderr, or kept for the notes."""
     warned: list[str] = []
 
     def hear(
@@ -229,16 +242,28 @@ def collected_warnings(as_json: bool) -> Iterator[list[str]]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        text = one_line(str(message))
+        tell(str(message))
+
+    def tell(message: str) -> None:
+        text = one_line(message)
         if text not in warned:
             warned.append(text)
             if not as_json:
                 _say("warning", text, 33)
 
+    class Logged(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tell(f"{record.name.partition('.')[0]}: {record.getMessage()}")
+
+    logged = Logged(logging.WARNING)
+    logging.getLogger().addHandler(logged)
     with warnings.catch_warnings():
         warnings.simplefilter("always", errors.PhotonWarning)
         warnings.showwarning = hear
-        yield warned
+        try:
+            yield warned
+        finally:
+            logging.getLogger().removeHandler(logged)
 
 
 @contextlib.contextmanager
@@ -280,6 +305,29 @@ def progress(what: str, frame_nbytes: int | None) -> Iterator[Progress | None]:
             bar.update(task, completed=done * unit)
 
         yield tick
+
+
+@contextlib.contextmanager
+def opening(src: str) -> Iterator[Progress | None]:
+    """A line on stderr, if that is a terminal, once opening a source takes more than a second."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Line
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    line = Line(*columns, console=Console(stderr=True), transient=True)
+    task = line.add_task(f"opening {src}")
+    timer = threading.Timer(1.0, line.start)
+    timer.start()
+    try:
+        yield lambda done, total: line.update(task, description=f"opening {src}: {done} of {total} files")
+    finally:
+        timer.cancel()
+        timer.join()
+        line.stop()
 
 
 @contextlib.contextmanager

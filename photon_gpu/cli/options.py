@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from photon_gpu import file_types
+from photon_gpu.cli import console
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from photon_gpu.engine.model.noise import NoiseModel
     from photon_gpu.settings import EncodeSettings, RecordSettings
+    from photon_gpu.sources.base import Source
 
 RUNNING = "Running"
 """Panel, in the help of a command, of the options that all commands have."""
@@ -83,7 +86,7 @@ SourceOption = Annotated[
         metavar="KEY=VALUE",
         help="For SRC: series=1 (TIFF), as_pages=true (TIFF), inverted=true (Scanbox), missing=zero "
         "(frames that SRC lacks become zeros, and are recorded as lost); for a URL also what fsspec takes. "
-        "Repeat it.",
+        "missing=skip (files on both sides of a missing one are joined). Repeat it.",
         show_default=False,
         rich_help_panel=RUNNING,
     ),
@@ -123,6 +126,23 @@ OffsetBytes = Annotated[
         metavar="BYTES",
         help="Length of the header of a raw file.",
         show_default="0",
+        rich_help_panel=READING,
+    ),
+]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SRC...",
+        help=f"The movie, (T, ..., H, W): {file_types.names()}. FILE.h5::/data/movie names what is inside of "
+        "a file. Many files of one movie: all of them, a glob in quotes, or their folder.",
+        show_default=False,
+    ),
+]
+Truncated = Annotated[
+    str,
+    typer.Option(
+        metavar="error|keep",
+        help="Of a SRC that was cut off: an error, or keep its whole frames and record what is missing.",
         rich_help_panel=READING,
     ),
 ]
@@ -432,12 +452,23 @@ class PartOptions:
     channel: Channel = None
     plane: Plane = None
     frames: FrameRange = None
+    truncated: Truncated = "error"
     source_option: SourceOption = None
+
+    def open(self, src: Sequence[str]) -> Source:
+        """Open SRC, one path or several of one movie, and show how far that is if it takes long."""
+        from photon_gpu.sources.open import open_source
+
+        paths = list(src)
+        with console.opening(paths[0]) as tick:
+            return open_source(paths[0] if len(paths) == 1 else paths, **self.of(paths[0]), progress=tick)
 
     def of(self, src: str) -> dict[str, Any]:
         """The options of :func:`photon_gpu.open_source` that were typed."""
         typed = {one.name: getattr(self, one.name) for one in fields(self)}
         del typed["source_option"]
+        if self.truncated == "error":
+            del typed["truncated"]  # not every type of source has this option
         if self.channel is not None and self.channel.isdigit():
             typed["channel"] = int(self.channel)
         found = for_source(src, self.source_option)

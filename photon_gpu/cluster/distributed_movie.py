@@ -20,6 +20,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.truncated import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.claim import MARKER, Claim
@@ -78,8 +79,7 @@ class MovieOnCluster:
                 ready.settled.warn()
                 notes = [auto_noise.note(ready.settled.attributes), *ready.settled.notes]
                 notes += [little_light(ready.mean, ready.encoding), self._fit(here, ready.chunk[0])]
-                if here is not None:
-                    notes.append(lost_note(here.lost))
+                notes.append(lost_note(ready.lost))
                 if here is not None and not isinstance(here, DaskSource):
                     notes.append(
                         "frames were read by one machine and sent to the workers; a path they open is faster"
@@ -92,7 +92,7 @@ class MovieOnCluster:
                     dtype=ready.dtype,
                     settings=settings.replace(attributes={}),  # they are not needed, and may be large
                     sampled=self._sampled(ready),
-                    lost=here.lost if here is not None else (),
+                    lost=ready.lost,
                 )
                 files, crcs = dict(ready.stored.files), dict(ready.stored.frames)
                 try:
@@ -105,9 +105,13 @@ class MovieOnCluster:
                 lines = lines_of(layout, blocks, ready.shape[0])
                 refuse_inexact(storage.url, lines)
                 failed_checks.warn(storage.url, lines, stacklevel=1)
-                attributes = with_lost(ready.settled.attributes, here.lost if here is not None else ())
+                attributes = with_lost(ready.settled.attributes, ready.lost)
+                attributes = with_truncation(attributes, ready.truncation)
+                if ready.truncation is not None:
+                    ready.truncation.refuse_growth()
+                notes.append(truncation_note(attributes))
                 failed = failed_checks.to_keep(lines)
-                texts = metadata.texts(ready.shape, ready.chunk, layout, attributes or {}, failed)
+                texts = metadata.texts(ready.shape, ready.chunk, layout, attributes, failed)
                 stored += finish(claim, texts, files, stages)
                 seconds = time.perf_counter() - start
         finally:

@@ -24,6 +24,7 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.truncated import Truncation
 from photon_gpu.store.claim import read_marker
 from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
@@ -71,6 +72,8 @@ class Prepared:
     why: str
     compile_seconds: float
     seconds: dict[str, float]
+    lost: tuple[tuple[int, int], ...]
+    truncation: Truncation | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +122,8 @@ def prepare(
         why=accepted.backend.why,
         compile_seconds=accepted.compile_seconds,
         seconds=dict(stages.seconds),
+        lost=movie.lost,
+        truncation=movie.truncation,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.multifile.find import is_list_of_paths
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceRequest
 
@@ -60,7 +61,7 @@ def travelling(source: Any) -> Frames | None:
     (5, 8, 8)
     """
     located = source.source if isinstance(source, SourceRequest) else source
-    if isinstance(located, str | os.PathLike):
+    if isinstance(located, str | os.PathLike) or is_list_of_paths(located):
         return Frames(source)
     if not isinstance(source, Source) or type(source).__reduce__ is object.__reduce__:
         return None  # it would be its frames that are pickled

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, Unpack
 
 import numpy as np
@@ -18,8 +19,10 @@ from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import SingleImageError
+from photon_gpu.sources.missing import lost_note
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import OpenOptions
+from photon_gpu.sources.truncated import with_truncation
 
 _BATCH_BYTES = 4 << 20
 _FILE_BATCH_BYTES = 32 << 20
@@ -52,6 +55,8 @@ class Feed(ABC):
     dtype : numpy.dtype
     unread : list of str
         What came and could not be taken, and why.
+    attributes : dict
+        What the movie's ``.zattrs`` keep of the source.
     axes : str or None
         Axes of the movie, time first, as of :class:`photon_gpu.recording.Recording`.
     """
@@ -60,6 +65,7 @@ class Feed(ABC):
     frame_shape: tuple[int, ...]
     dtype: np.dtype
     unread: list[str]
+    attributes: Mapping[str, Any] = MappingProxyType({})
     axes: str | None = None
 
     @abstractmethod
@@ -147,11 +153,21 @@ class SourceFeed(Feed):
         self.name, self.frame_shape, self.dtype = source.name, source.shape[1:], source.dtype
         self.axes = source.recording.axes
         self.unread = []
+        self.attributes = with_truncation({}, source.truncation)
         self._source = source
+        refuse_lost(source)
 
     def __iter__(self) -> Iterator[Batch]:
         for start, stop in batches(self._source):
             yield Batch(self._source.read(start, stop))
+        if self._source.truncation is not None:
+            self._source.truncation.refuse_growth()
+
+
+def refuse_lost(source: Source) -> None:
+    """InvalidInputError if frames of a source are missing: a recording cannot mark them as lost."""
+    if note := lost_note(source.lost):
+        raise InvalidInputError(f"{source.name}: {note}. A recording cannot note that; encode the file")
 
 
 def open_whole(path: Any, /, **options: Unpack[OpenOptions]) -> Source:

@@ -111,6 +111,10 @@ def record(
     told = monotonic()
     native = feed.dtype.newbyteorder("=")
     frames: dict[str, Any] = {"frame_shape": feed.frame_shape, "dtype": native}
+    if feed.attributes and settings is None:
+        options["attributes"] = {**(options.get("attributes") or {}), **feed.attributes}
+    elif feed.attributes and settings is not None:
+        settings = settings.replace(attributes={**settings.attributes, **feed.attributes})
     begin = LiveWriter if settings is None else partial(LiveWriter.with_settings, settings)
     with begin(url, **frames, **options) as live:
         batches = iter(feed)

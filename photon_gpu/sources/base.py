@@ -73,6 +73,10 @@ class Source(ABC):
             "open it, and pass the array"
         )
 
+    def origins(self, start: int, stop: int) -> list[tuple[str, int]] | None:
+        """File of each of the frames ``start:stop``, and its number among that file's; None for one file."""
+        return None
+
     def note(self, chunk_frames: int) -> str | None:
         """Remark for a report on how the frames fit chunks of ``chunk_frames``; None if there is none."""
         return None

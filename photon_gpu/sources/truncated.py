@@ -7,12 +7,16 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 ERROR, KEEP = "error", "keep"
+
+KEY = "source_truncated"
+"""Key in ``.zattrs`` of :meth:`Truncation.to_dict`. FORMAT.md, ".zattrs"."""
 
 _LONGEST = 120  # characters of a path in a message
 _QUIET_SECONDS = 10.0
@@ -42,8 +46,7 @@ class Truncation:
     _size: int = field(default=-1, compare=False)
 
     def __str__(self) -> str:
-        of = f" of {self.promised}" if self.promised is not None else ""
-        return f"the source was truncated: {self.frames}{of} frames are whole and were kept ({self.detail})"
+        return str(truncation_note({KEY: self.to_dict()}))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON for ``.zattrs``; the file's name has no folder."""
@@ -60,6 +63,31 @@ class Truncation:
             raise CorruptDataError(
                 f"{self.path}: it was taken for truncated, and it has grown since: wait until it is whole"
             )
+
+
+def with_truncation(attributes: dict[str, Any] | None, truncation: Truncation | None) -> dict[str, Any]:
+    """Attributes of a movie, with what its source lacks at the end."""
+    return {**(attributes or {}), **({KEY: truncation.to_dict()} if truncation is not None else {})}
+
+
+def truncation_note(attributes: Mapping[str, Any]) -> str | None:
+    """Sentence for reports on a stored movie; None if its source was whole.
+
+    Attributes are read from stores, so that any value may stand there.
+
+    Examples
+    --------
+    >>> truncation_note({"source_truncated": {"frames": 59, "promised": 60, "detail": "page 118 is missing"}})
+    'the source was truncated: 59 of 60 frames are whole and were kept (page 118 is missing)'
+    >>> truncation_note({})
+    """
+    noted = attributes.get(KEY)
+    if not isinstance(noted, Mapping):
+        return None if noted is None else f"{KEY} is {str(noted)[:80]}"
+    frames, promised = (noted.get(name) for name in ("frames", "promised"))
+    of = f" of {promised}" if isinstance(promised, int) else ""
+    detail = str(noted.get("detail"))[:300]
+    return f"the source was truncated: {frames}{of} frames are whole and were kept ({detail})"
 
 
 def check_truncated(truncated: Any) -> str:

@@ -25,6 +25,7 @@ from photon_gpu.settings import EncodeSettings, Progress, progress_call
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions, SourceRequest
+from photon_gpu.sources.truncated import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination
@@ -208,7 +209,8 @@ def encode_with(
     try:
         recording = recording_of(movie, timestamps)
         attributes = with_recording(settings.attributes, recording)
-        settings = settings.replace(attributes=with_lost(attributes, movie.lost))
+        attributes = with_truncation(with_lost(attributes, movie.lost), movie.truncation)
+        settings = settings.replace(attributes=attributes)
         goes = Deletable(movie) if delete_source else None
         accepted = accept(movie, storage, settings)
         frames = accepted.chunk[0]
@@ -258,13 +260,15 @@ def encode_with(
                         texts = metadata.texts(
                             movie.shape, scheduler.chunk, layout, settled.attributes, failed
                         )
+                if movie.truncation is not None:
+                    movie.truncation.refuse_growth()
                 stored += finish(
                     claim, texts, scheduler.files, stages, scheduler.wait_until_written, recording
                 )
             seconds = time.perf_counter() - start
         notes = [auto_noise.note(settled.attributes), *settled.notes]
         notes += [little_light(choice.mean, choice.encoding), movie.note(frames)]
-        notes += [lost_note(movie.lost), claim.note_of_link, *recording.notes()]
+        notes += [lost_note(movie.lost), truncation_note(attributes), claim.note_of_link, *recording.notes()]
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
         if settings.check == "sample" and not mode:

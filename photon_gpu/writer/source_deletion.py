@@ -73,8 +73,17 @@ class Account:
     known: set[bytes] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class _File:
+    """File of a source, what it holds, and its state before the encode."""
+
+    path: Path
+    account: Account
+    state: tuple[int, ...]
+
+
 class Deletable:
-    """A source that is one file, all of which the store will hold.
+    """A source whose files the store will hold, every byte of them.
 
     Parameters
     ----------
@@ -83,27 +92,27 @@ class Deletable:
     Raises
     ------
     InvalidInputError
-        The file is a link, or holds more than the movie; the message names what would be lost.
+        A file is a link, or holds more than the movie; the message names what would be lost.
     """
 
     def __init__(self, source: Source) -> None:
-        path = Path(source.name)
-        suffix = path.suffix.lower()
-        if not path.is_file() or suffix not in (".npy", *_TIFF):
-            raise InvalidInputError(
-                f"{source.name}: only a .npy or TIFF file is deleted after encoding; others may hold "
-                f"more than "
-                "this movie: delete it by hand"
-            )
-        if source.lost:
-            raise InvalidInputError(
-                f"{path} is not deleted: {lost_note(source.lost)}. Leave out delete_source"
-            )
-        _refuse_links(path)
-        self.path, self._dtype = path, source.dtype
-        self._account = account_npy(path) if suffix == ".npy" else account_tiff(path)
-        _refuse_losses(path, self._account, math.prod(source.shape))
-        self._was = self._state()
+        paths = [Path(name) for name in getattr(source, "files", ()) or (source.name,)]
+        self.name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more files"
+        for path in paths:
+            if not path.is_file() or path.suffix.lower() not in (".npy", *_TIFF):
+                raise InvalidInputError(
+                    f"{path}: only .npy and TIFF files are deleted after encoding; others may hold more than "
+                    "this movie: delete it by hand"
+                )
+        for why in (lost_note(source.lost), source.truncation):
+            if why is not None:
+                raise InvalidInputError(f"{self.name} is not deleted: {why}. Leave out delete_source")
+        for path in paths:
+            _refuse_links(path)
+        self._dtype = source.dtype
+        self._files = [_File(path, _account(path), _state(path)) for path in paths]
+        _refuse_losses(self.name, self._files, math.prod(source.shape))
+        self._page_pixels = self._files[0].account.page_pixels
         self._seen: Counter[int] = Counter()
         self._lock = threading.Lock()
 
@@ -112,7 +121,7 @@ class Deletable:
 
         def checked(name: str, start: int, data: bytes, values: NDArray) -> None:
             check(name, start, data, values)
-            pages = np.ascontiguousarray(values).reshape(-1, self._account.page_pixels)
+            pages = np.ascontiguousarray(values).reshape(-1, self._page_pixels)
             counts = Counter(crc32(page) for page in pages)
             with self._lock:
                 self._seen.update(counts)
@@ -125,53 +134,68 @@ class Deletable:
 
         verification = verify(storage)
         if not verification.ok:
-            raise CorruptDataError(f"{self.path} was kept: {verification.problems[0]}")
+            raise CorruptDataError(f"{self.name}: kept: {verification.problems[0]}")
         self._compare_pages()
-        if self._state() != self._was:
-            raise CorruptDataError(f"{self.path} was kept: it changed while it was being encoded")
-        os.remove(self.path)  # noqa: PTH107 - says what it does
+        for file in self._files:
+            if _state(file.path) != file.state:
+                raise CorruptDataError(f"{file.path} was kept: it changed while it was being encoded")
+        for number, file in enumerate(self._files):
+            try:
+                os.remove(file.path)  # noqa: PTH107 - says what it does
+            except OSError as error:
+                raise CorruptDataError(
+                    f"{file.path} cannot be deleted ({error.strerror}); {number} of {len(self._files)} files "
+                    "were. The movie is whole: delete the others by hand"
+                ) from error
 
     def _compare_pages(self) -> None:
         left = self._seen.copy()
-        try:
-            for number, page in enumerate(self._pages()):
-                crc = crc32(np.ascontiguousarray(page, self._dtype))
-                left[crc] -= 1
-                if left[crc] < 0:
-                    raise CorruptDataError(
-                        f"{self.path} was kept: its page {number} is not among the frames that were stored"
-                    )
-        except (ValueError, IndexError, OSError) as error:
-            if isinstance(error, CorruptDataError):
-                raise
-            raise CorruptDataError(f"{self.path} was kept: it cannot be read again: {error}") from error
+        for file in self._files:
+            try:
+                for number, page in enumerate(self._pages(file)):
+                    crc = crc32(np.ascontiguousarray(page, self._dtype))
+                    left[crc] -= 1
+                    if left[crc] < 0:
+                        raise CorruptDataError(
+                            f"{file.path} was kept: its page {number} is not among the frames stored"
+                        )
+            except (ValueError, IndexError, OSError) as error:
+                if isinstance(error, CorruptDataError):
+                    raise
+                raise CorruptDataError(f"{file.path} was kept: it cannot be read again: {error}") from error
         if missing := left.total():
             raise CorruptDataError(
-                f"{self.path} was kept: the movie has {missing} pages that are not in this file"
+                f"{self.name}: kept: the movie has {missing} pages that are not in these files"
             )
 
-    def _pages(self) -> Iterator[NDArray[Any]]:
-        if self.path.suffix.lower() == ".npy":
-            yield from np.load(self.path, mmap_mode="r", allow_pickle=False)
+    def _pages(self, file: _File) -> Iterator[NDArray[Any]]:
+        if file.path.suffix.lower() == ".npy":
+            yield from np.load(file.path, mmap_mode="r", allow_pickle=False)
             return
         import tifffile
 
-        with tifffile.TiffFile(self.path) as tif:
+        with tifffile.TiffFile(file.path) as tif:
             for page in tif.pages:
                 # Samples lie behind width in the file, and before height in a movie.
                 yield np.moveaxis(page.asarray().reshape(page.shaped), -1, 1)
             shape = tif.pages.first.shaped
             stored = self._dtype.newbyteorder(tif.byteorder)
-        start, pages = self._account.hidden
-        with self.path.open("rb") as file:
-            file.seek(start)
+        start, pages = file.account.hidden
+        with file.path.open("rb") as opened:
+            opened.seek(start)
             for _ in range(pages):
-                frame = np.fromfile(file, stored, self._account.page_pixels).reshape(shape)
+                frame = np.fromfile(opened, stored, file.account.page_pixels).reshape(shape)
                 yield np.moveaxis(frame, -1, 1)
 
-    def _state(self) -> tuple[int, ...]:
-        status = self.path.lstat()
-        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_nlink
+
+def _state(path: Path) -> tuple[int, ...]:
+    """State of a file that a change would change."""
+    now = path.lstat()
+    return now.st_ino, now.st_size, now.st_mtime_ns, now.st_nlink
+
+
+def _account(path: Path) -> Account:
+    return account_npy(path) if path.suffix.lower() == ".npy" else account_tiff(path)
 
 
 def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[ReportLine, ...]) -> str:
@@ -179,13 +203,13 @@ def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[
     failed = [line.name for line in lines if line.status == "FAIL"]
     if failed:
         warnings.warn(
-            f"{goes.path} was kept: the check fails on {', '.join(failed)}", PhotonWarning, stacklevel=3
+            f"{goes.name} was kept: the check fails on {', '.join(failed)}", PhotonWarning, stacklevel=3
         )
-        return f"{goes.path} was kept: the check fails on {', '.join(failed)}"
+        return f"{goes.name} was kept: the check fails on {', '.join(failed)}"
     source.close()
     goes.delete(storage)
     return (
-        f"{goes.path} was deleted: every byte of it was image data or structure, every page was "
+        f"deleted {goes.name}: every byte was image data or structure, every page was "
         f"compared with "
         "the movie, and the finished movie verified"
     )
@@ -318,21 +342,25 @@ def _refuse_links(path: Path) -> None:
         )
 
 
-def _refuse_losses(path: Path, account: Account, stored: int) -> None:
-    if account.lost:
-        listed = [f"{name} ({nbytes:,} bytes)" for name, nbytes in account.lost.most_common(_NAMED)]
-        more = f" and {len(account.lost) - _NAMED} more" if len(account.lost) > _NAMED else ""
-        raise InvalidInputError(
-            f"{path} is not deleted: the store does not keep its {', '.join(listed)}{more}. Leave out "
-            f"delete_source, "
-            "and delete it by hand if none of this is needed"
-        )
-    if account.pixels == stored:
+def _refuse_losses(name: str, files: list[_File], stored: int) -> None:
+    for file in files:
+        if lost := file.account.lost:
+            listed = [f"{what} ({nbytes:,} bytes)" for what, nbytes in lost.most_common(_NAMED)]
+            more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+            raise InvalidInputError(
+                f"{file.path} is not deleted: the store does not keep its {', '.join(listed)}{more}. Leave "
+                "out delete_source, and delete it by hand if none of this is needed"
+            )
+    page_pixels = max(files[0].account.page_pixels, 1)
+    if any(file.account.page_pixels != files[0].account.page_pixels for file in files):
+        raise InvalidInputError(f"{name}: not deleted: its files have pages of several sizes")
+    pixels = sum(file.account.pixels for file in files)
+    if pixels == stored:
         return
-    images, movie = account.pixels / max(account.page_pixels, 1), stored / max(account.page_pixels, 1)
+    images, movie = pixels / page_pixels, stored / page_pixels
     what = (
         f"it holds {images:g} pages and more than this movie, which has {movie:g}"
-        if account.pixels > stored
+        if pixels > stored
         else f"it holds {images:g} of the movie's {movie:g} pages, and is one file of several"
     )
-    raise InvalidInputError(f"{path} is not deleted: {what}. Leave out delete_source, and delete by hand")
+    raise InvalidInputError(f"{name} is not deleted: {what}. Leave out delete_source, and delete by hand")

@@ -91,7 +91,7 @@ def test_every_command_has_json_debug_and_an_example(name, cli):
     ("words", "said"),
     [
         (["encod", "a", "b"], "Did you mean 'encode'"),
-        (["encode", "a.tif"], "Missing argument 'DST'"),
+        (["encode", "a.tif"], "Missing argument: SRC... DST are needed"),
         (["encode", "a.tif", "b.zarr", "--gian", "3"], "--gian"),
         (["encode", "a.tif", "b.zarr", "--gain", "abc"], "'abc' is no number"),
         (["encode", "a.tif", "b.zarr", "--workers", "1.5"], "'1.5' is no whole number"),

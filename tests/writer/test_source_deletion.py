@@ -173,7 +173,8 @@ def test_one_file_of_a_movie_of_several_is_refused(tmp_path):
     refused(tmp_path / "a.ome.tif", tmp_path, "OME-XML")
     found = account_tiff(tmp_path / "a.ome.tif", keeps=lambda code: True)
     with pytest.raises(InvalidInputError, match="4 of the movie's 7 pages, and is one file of several"):
-        source_deletion._refuse_losses(tmp_path / "a.ome.tif", found, 7 * 12 * 10)
+        path = tmp_path / "a.ome.tif"
+        source_deletion._refuse_losses(path.name, [source_deletion._File(path, found, ())], 7 * 12 * 10)
 
 
 def test_a_movie_of_fewer_frames_than_the_file_is_refused(tmp_path):
@@ -206,3 +207,33 @@ def test_a_reader_that_reads_other_pixels_deletes_nothing(tmp_path, monkeypatch,
     with pytest.raises(CorruptDataError, match="was kept: its page 12 is not among the frames"):
         encode(str(path), tmp_path)
     assert path.exists()
+
+
+def test_all_files_of_a_movie_go_or_none(tmp_path):
+    paths = [tmp_path / f"m_{number}.tif" for number in range(3)]
+    for number, path in enumerate(paths):
+        part = MOVIE[number * 10 : number * 10 + 10]
+        tifffile.imwrite(path, part, photometric="minisblack", metadata=None)
+    with paths[1].open("ab") as file:
+        file.write(b"something" * 9000)
+    with pytest.raises(InvalidInputError, match=r"m_1\.tif is not deleted: .* data from byte"):
+        encode(str(tmp_path / "m_*.tif"), tmp_path)
+    tifffile.imwrite(paths[1], MOVIE[10:20], photometric="minisblack", metadata=None)
+    os.link(paths[2], tmp_path / "other name.tif")
+    with pytest.raises(InvalidInputError, match=r"m_2\.tif has 2 names"):
+        encode(str(tmp_path / "m_*.tif"), tmp_path)
+    (tmp_path / "other name.tif").unlink()
+    assert all(path.exists() for path in paths)
+    encode(str(tmp_path / "m_*.tif"), tmp_path)
+    assert not any(path.exists() for path in paths)
+    np.testing.assert_array_equal(pg.open(tmp_path / "m.zarr").counts[...], MOVIE)
+
+
+def test_a_truncated_source_is_not_deleted(tmp_path):
+    path = tmp_path / "m.npy"
+    np.save(path, MOVIE)
+    os.truncate(path, path.stat().st_size - 10)
+    os.utime(path, (1e9, 1e9))
+    options = {"layout": "lossless", "check": "full", "delete_source": True, "truncated": "keep"}
+    with pytest.raises(InvalidInputError, match=r"m\.npy is not deleted: the source was truncated"):
+        pg.encode(path, tmp_path / "m.zarr", **options)

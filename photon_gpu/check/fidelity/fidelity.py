@@ -27,6 +27,7 @@ from photon_gpu.settings import Progress, bounded_number, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions
+from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store.storage import Storage
 
 PIXELS = 1 << 24
@@ -263,6 +264,7 @@ def _facts(movie: Movie, looked_at: str) -> dict[str, Any]:
         "ratio": movie.nbytes / stored,
         "bits_per_pixel": 8 * stored / movie.size,
         "looked_at": looked_at,
+        "truncated": truncation_note(movie.attrs),
     }
 
 

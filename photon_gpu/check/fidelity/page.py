@@ -64,6 +64,7 @@ td:first-child { color: var(--soft); white-space: nowrap; }
 def page(fidelity: FidelityFacts) -> str:
     """The whole page, as text."""
     facts = fidelity.facts
+    looked_at = "; ".join(filter(None, (facts["looked_at"], facts.get("truncated"))))
     colour = STATUS[fidelity.verdict]
     counted = {status: sum(line.status == status for line in fidelity.lines) for status in STATUS}
     summary = ", ".join(f"{number} {status}" for status, number in counted.items() if number)
@@ -82,7 +83,7 @@ def page(fidelity: FidelityFacts) -> str:
 <style>{_STYLE}</style></head><body><main>
 <header><div class="verdict" style="background:{colour}">{fidelity.verdict}</div>
 <div><h1>Fidelity of {escape(fidelity.url)}</h1>
-<div class="soft">{_WORDS[fidelity.verdict]} {summary}. Looked at {escape(facts["looked_at"])}.</div>
+<div class="soft">{_WORDS[fidelity.verdict]} {summary}. Looked at {escape(looked_at)}.</div>
 </div></header>
 <section class="tiles">{shown}</section>
 {"".join(_group(title, names, fidelity) for title, names in _GROUPS)}

@@ -68,6 +68,8 @@ class Fidelity:
 
     def __str__(self) -> str:
         head = f"{self.verdict}: {self.url} against {self.source}, {self.facts['looked_at']}"
+        if truncated := self.facts.get("truncated"):
+            head += f"\n  note: {truncated}"
         return "\n".join([head, *(f"  {line}" for line in self.lines)])
 
     def save(self, path: str | os.PathLike[str]) -> Path:

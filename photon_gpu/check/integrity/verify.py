@@ -20,6 +20,7 @@ from photon_gpu.engine.layouts.compact import filter_config
 from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import PhotonError, StoreNotFoundError
 from photon_gpu.settings import Progress, bounded_number, progress_call
+from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store import frame_records, manifest, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.claim import MARKER
@@ -147,6 +148,8 @@ class Check:
         self.description = self._describe(content)
         attributes = self.description.attributes if self.description else {}
         if self.description is not None:
+            if truncated := truncation_note(attributes):
+                self.notes.append(truncated)
             self.problems += [*salvaged(attributes, self.description.shape), *failing(attributes)]
         if manifest.NAME not in self.names:
             if "layout" in attributes:  # a key of photon_gpu's own, which never leaves the manifest out

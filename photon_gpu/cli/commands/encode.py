@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photon_gpu import file_types
 from photon_gpu.cli import console, options
 
 if TYPE_CHECKING:
@@ -16,15 +15,7 @@ if TYPE_CHECKING:
 
 @options.grouped
 def encode(
-    src: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC",
-            help=f"The movie, (T, ..., H, W): {file_types.names()}. FILE.h5::/data/movie names "
-            "what is inside of a file.",
-            show_default=False,
-        ),
-    ],
+    src: options.Sources,
     dst: options.Destination,
     *,
     asked: options.EncodeOptions,
@@ -33,7 +24,7 @@ def encode(
         typer.Option(
             "--delete-source",
             metavar="",
-            help="Delete SRC (.npy or TIFF) once --check full has found nothing. Refused where SRC "
+            help="Delete SRC (.npy or TIFF files) once --check full has found nothing. Refused where SRC "
             "holds more than "
             "pixels: headers, times, units.",
         ),
@@ -65,16 +56,16 @@ def encode(
       photon-gpu encode cortex.tif movie.zarr
       photon-gpu encode cortex.tif movie.zarr --gain 100 --offset 92
       photon-gpu encode run.h5::/data run.zarr --gain 2.1 --offset 100 --layout compact
+      photon-gpu encode "run/*_Ch1_*.tif" run.zarr
       photon-gpu encode processed.tif processed.zarr --layout lossless
     """
-    from photon_gpu.sources.open import open_source
     from photon_gpu.store.destination import destination
     from photon_gpu.writer.encode import encode_with
 
     settings = asked.settings()
     storage_options = options.storage_options(storage_option, dst)
     with (
-        open_source(src, **reads.of(src)) as source,
+        reads.open(src) as source,
         console.progress("encoding", source.frame_nbytes) as tick,
     ):
         report = encode_with(

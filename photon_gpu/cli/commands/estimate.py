@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from photon_gpu import file_types
 from photon_gpu.cli import console, options
 from photon_gpu.errors import InvalidInputError
 
@@ -19,15 +19,7 @@ _PICTURES = (".png", ".svg", ".pdf")
 
 @options.grouped
 def estimate(
-    src: Annotated[
-        str,
-        typer.Argument(
-            metavar="SRC",
-            help=f"The raw movie, (T, ..., H, W): {file_types.names()}. FILE.h5::/data/movie names "
-            "what is inside of a file.",
-            show_default=False,
-        ),
-    ],
+    src: options.Sources,
     *,
     plot: Annotated[
         str | None,
@@ -81,7 +73,6 @@ def estimate(
       photon-gpu estimate slide.npy --pairs space --json
     """
     from photon_gpu.estimate import estimate_noise
-    from photon_gpu.sources.open import open_source
 
     if plot is not None and Path(plot).suffix.lower() not in _PICTURES:
         raise InvalidInputError(f"--plot is {plot!r}; a picture is kept as {', '.join(_PICTURES)}")
@@ -89,7 +80,7 @@ def estimate(
         raise typer.BadParameter(f"--pairs is {pairs!r}; allowed are time, space")
     if plot is not None and Path(plot).exists() and not Path(plot).is_file():
         raise InvalidInputError(f"--plot is {plot!r}, which is no file")
-    with open_source(src, **reads.of(src)) as source:
+    with reads.open(src) as source:
         found = estimate_noise(source, dark=dark, pairs="space" if pairs == "space" else "time", seed=seed)
     notes, saved = [], None
     if plot is not None and found.diagnostics is None:
@@ -103,13 +94,13 @@ def estimate(
     return console.Text(found, "\n".join(text), int(refused), layout=found.layout, plot=saved, notes=notes)
 
 
-def _advice(estimate: NoiseEstimate, src: str) -> list[str]:
+def _advice(estimate: NoiseEstimate, src: list[str]) -> list[str]:
     """What to type next."""
     model = estimate.model
     if estimate.verdict == "REFUSE" or model is None:
         return ["  if you know the detector, encode with --gain, --offset and --variance instead"]
     read = f" --variance {model.variance:.5g}" if model.variance else ""
     return [
-        f"  to encode with it: photon-gpu encode {src} DST --gain {model.gain:.5g} --offset "
+        f"  to encode with it: photon-gpu encode {shlex.join(src)} DST --gain {model.gain:.5g} --offset "
         f"{model.offset:.5g}{read}"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated
 
@@ -69,6 +70,7 @@ def gc(
     os.environ.setdefault("DJ_LOG_STREAM", "stderr")
     from photon_gpu.dj import collect, stores
 
+    logging.getLogger("datajoint").handlers.clear()  # its warnings reach those of every library
     if stores_file is not None:
         stores(options.json_file(stores_file))
     result = collect(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from photon_gpu.cli import console, options
 from photon_gpu.cli.console import spoken
+from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.writer.report import in_columns
 
@@ -66,6 +67,8 @@ class MovieInfo:
 
         told = [f"FAIL {name}: {measured}" for name, measured in self.movie.failed_check.items()]
         told += [spoken(finding) for finding in auto_noise.findings(self.movie.attrs)]
+        if truncated := truncation_note(self.movie.attrs):
+            told.append(truncated)
         if self.missing_chunks:
             told.append(f"{self.missing_chunks:,} chunks are missing: their frames cannot be read")
         return told

@@ -72,13 +72,12 @@ def profile(
       photon-gpu profile raw.tif --gain 100 --offset 92 --folder /data
     """
     from photon_gpu.settings import PRESETS
-    from photon_gpu.sources.open import open_source
     from photon_gpu.tools.profiling.preset_for_camera import Camera
     from photon_gpu.tools.profiling.profile import LAYOUTS
     from photon_gpu.tools.profiling.profile import profile as measure
 
     wanted = Camera.parse(camera, dtype) if camera else None
-    source = open_source(src, **reads.of(src)) if src else None
+    source = reads.open([src]) if src else None
     with console.progress("measuring", None) as tick:
         result = measure(
             source,

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 @options.grouped
 def record(
     src: Annotated[
-        str,
+        list[str],
         typer.Argument(
-            metavar="SRC",
+            metavar="SRC...",
             help="Raw frames, one after another: - (what is piped in), tcp://HOST:PORT, or a file "
             "that grows. "
-            "Or a TIFF, .npy, HDF5 or Zarr that is complete. Or simulate.",
+            "Or a TIFF, .npy, HDF5 or Zarr that is complete, or many files of one movie. Or simulate.",
             show_default=False,
         ),
     ],
@@ -81,7 +81,7 @@ def record(
 
 @contextlib.contextmanager
 def _feed(
-    src: str,
+    sources: list[str],
     shape: str | None,
     dtype: str | None,
     rate: float | None,
@@ -91,6 +91,7 @@ def _feed(
     from photon_gpu.live.feeds import GrowingFile, PacedFeed, RawFeed, SourceFeed, open_whole
     from photon_gpu.sources.open import is_container
 
+    src = sources[0]
     stated = {"--shape": shape, "--dtype": dtype}
     frame, pixel = _shape(shape or "512,512"), dtype or "uint16"
     if src == "simulate":
@@ -100,10 +101,10 @@ def _feed(
         made = simulate(frames=min(frames, 64), height=frame[-2], width=frame[-1], dtype=pixel)
         yield PacedFeed(made, frames_per_second=rate, frames=frames)
         return
-    if src != "-" and not src.startswith("tcp://") and is_container(src):
+    if len(sources) > 1 or (src != "-" and not src.startswith("tcp://") and is_container(src)):
         if idle := [option for option, value in stated.items() if value is not None]:
             raise InvalidInputError(f"{idle[0]} is for raw frames; {src} says itself what its frames are")
-        with open_whole(src, **reads.of(src)) as source:
+        with open_whole(src if len(sources) == 1 else sources, **reads.of(src)) as source:
             yield SourceFeed(source)
         return
     with contextlib.ExitStack() as stack:

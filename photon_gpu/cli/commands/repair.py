@@ -40,9 +40,8 @@ def repair(
     from contextlib import nullcontext
 
     from photon_gpu.check.integrity.repair import repair as repair_movie
-    from photon_gpu.sources.open import open_source
 
-    opened = open_source(src, **reads.of(src)) if src else nullcontext()
+    opened = reads.open([src]) if src else nullcontext()
     with opened as source, console.progress("repairing", None) as tick:
         result = repair_movie(
             movie,

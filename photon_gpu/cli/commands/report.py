@@ -13,9 +13,7 @@ from photon_gpu.errors import InvalidInputError
 
 @options.grouped
 def report(
-    src: Annotated[
-        str, typer.Argument(metavar="SRC", help="The movie it was encoded from.", show_default=False)
-    ],
+    src: options.Sources,
     movie: options.Movie,
     *,
     out: Annotated[
@@ -49,7 +47,6 @@ def report(
     """
     from photon_gpu.check.fidelity.fidelity import fidelity
     from photon_gpu.reader.open import open as open_movie
-    from photon_gpu.sources.open import open_source
 
     for name in out or ():
         if Path(name).suffix.lower() not in (".html", ".htm", ".png", ".json"):
@@ -57,7 +54,7 @@ def report(
     storage_options = options.storage_options(storage_option, movie)
     stored = open_movie(movie, workers=workers, storage_options=storage_options)
     with (
-        open_source(src, **reads.of(src)) as source,
+        reads.open(src) as source,
         console.progress("comparing", source.frame_nbytes) as tick,
     ):
         result = fidelity(source, stored, full=full, progress=tick)

@@ -116,6 +116,8 @@ class Selected(Source):
         self.shape = (stop - first, *kept[1:])
         self.dtype = check_movie(self.shape, source.dtype, self.name)
         self.lost = self._lost(source.lost)
+        if first + self.shape[0] == self._whole[0]:  # else frames before the cut were chosen
+            self.truncation = source.truncation
         self.recording = self._described(said, axes, index)
 
     def _split(self, axes: str | None, asked: dict[str, Any]) -> dict[str, int]:
@@ -212,6 +214,12 @@ class Selected(Source):
     def files(self) -> tuple[str, ...]:
         """Names of the files that frames are read from."""
         return tuple(getattr(self._source, "files", ()))
+
+    def origins(self, start: int, stop: int) -> list[tuple[str, int]] | None:
+        """File of each of the frames ``start:stop``, and its number among the frames of that file."""
+        k = self._per_frame
+        origins = self._source.origins((self._first + start) * k, (self._first + stop) * k)
+        return None if origins is None else [(name, frame // k) for name, frame in origins[::k]]
 
     def note(self, chunk_frames: int) -> str | None:
         """Remark of the source on chunks."""

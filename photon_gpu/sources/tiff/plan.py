@@ -329,6 +329,10 @@ class _Planner:
                     f"{self.path}: series {wanted} was asked for; there are {len(found)}: {_listed(found)}"
                 )
             return self.one_series(tif, found[wanted], every_page=False, index=wanted)
+        # Where tifffile cannot follow the OME-XML, it gives the pages of this file alone.
+        alone = tif.is_ome and all(one.kind == "generic" for one in found) and not self.single
+        if alone and (more := more_pages(self.path)):
+            raise CorruptDataError(f"{self.path}: {more}; other files of the movie are missing or differ")
         if len(found) == 1:
             return self.one_series(tif, found[0], every_page=True)
         if len(found) == len(self.chain(self.path)) and all(

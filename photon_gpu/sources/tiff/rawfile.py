@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 _MOST_OPEN = 128
-_opened: dict[RawFile, None] = {}
+_opened: weakref.WeakKeyDictionary[RawFile, None] = weakref.WeakKeyDictionary()
 _opened_lock = threading.Lock()
 
 

@@ -207,7 +207,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
             2,
             ["-5 at frame 25", "--offset <value in the dark>"],
         ),
-        (["encode", "truncated.tif", "out.zarr"], 1, ["truncated", "whole page"]),
+        (["encode", "truncated.tif", "out.zarr"], 1, ["truncated after 20 whole frames"]),
         (["encode", "garbage.tif", "out.zarr"], 1, ["b'hell'", "TIFF begins with"]),
         (["encode", "notes.txt", "out.zarr"], 2, ["not understood", ".tif"]),
         (["encode", "nothing.tif", "out.zarr"], 2, ["no such file"]),

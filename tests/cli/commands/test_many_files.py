@@ -1,0 +1,102 @@
+"""Movies in many files, and files that were cut off, as a shell gives them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+import photon_gpu as pg
+from photon_gpu.errors import CorruptDataError
+from tests.support.tiff_files import write_two_files
+
+MODEL = ("--gain", "20", "--offset", "100")
+
+
+@pytest.fixture
+def movie():
+    return (np.random.default_rng(0).poisson(20.0, (40, 24, 24)) * 20 + 100).astype("uint16")
+
+
+@pytest.fixture
+def pages(tmp_path, movie):
+    for number, frame in enumerate(movie):
+        tifffile.imwrite(tmp_path / f"m_{number}.tif", frame, photometric="minisblack", metadata=None)
+    return [str(tmp_path / f"m_{number}.tif") for number in range(len(movie))]
+
+
+@pytest.fixture
+def cut(tmp_path, movie):
+    path = tmp_path / "cut.npy"
+    np.save(path, movie)
+    os.truncate(path, path.stat().st_size - 100)
+    os.utime(path, (1e9, 1e9))
+    return str(path)
+
+
+def test_every_command_takes_many_files(cli, tmp_path, movie, pages):
+    for number, source in enumerate((pages, [str(tmp_path / "m_*.tif")])):
+        assert cli("encode", *source, f"{number}.zarr", *MODEL, "--layout", "lossless").code == 0
+        np.testing.assert_array_equal(pg.open(tmp_path / f"{number}.zarr").counts[...], movie)
+    assert cli("report", *pages, "0.zarr").code == 0
+    assert cli("estimate", *pages, "--json").code in (0, 1)
+    assert cli("record", *pages, "r.zarr", *MODEL, "--layout", "lossless").code == 0
+    np.testing.assert_array_equal(pg.open(tmp_path / "r.zarr").counts[...], movie)
+
+
+def test_what_a_truncated_source_lacks_is_shown_everywhere(cli, tmp_path, movie, cut):
+    refused = cli("encode", cut, "m.zarr", *MODEL)
+    assert refused.code == 1 and "after 39 whole frames" in refused.err and "--truncated keep" in refused.err
+    ran = cli("encode", cut, "m.zarr", *MODEL, "--layout", "lossless", "--truncated", "keep")
+    assert ran.code == 0 and "the source was truncated: 39 of 40 frames" in ran.out
+    stored = pg.open(tmp_path / "m.zarr")
+    np.testing.assert_array_equal(stored.counts[...], movie[:39])
+    assert stored.attrs["source_truncated"]["file"] == "cut.npy"
+    for command in (
+        ("info", "m.zarr"),
+        ("verify", "m.zarr"),
+        ("report", cut, "m.zarr", "--truncated", "keep"),
+    ):
+        shown = cli(*command)
+        assert shown.code == 0 and "39 of 40 frames are whole" in shown.out
+    assert cli("record", cut, "r.zarr", *MODEL, "--truncated", "keep").code == 0
+    assert pg.open(tmp_path / "r.zarr").attrs["source_truncated"]["frames"] == 39
+
+
+def test_a_truncated_source_that_grows_meanwhile_is_not_stored(tmp_path, cut):
+    def grow(done, total):
+        with open(cut, "ab") as file:
+            file.write(b"more")
+
+    with pytest.raises(CorruptDataError, match="grown"):
+        pg.encode(
+            cut,
+            tmp_path / "m.zarr",
+            noise=pg.NoiseModel(gain=20, offset=100),
+            truncated="keep",
+            progress=grow,
+        )
+    assert not (tmp_path / "m.zarr").exists()
+
+
+def test_frames_that_are_missing_are_not_recorded_as_data(cli, pages, tmp_path):
+    os.remove(pages[3])
+    ran = cli("record", str(tmp_path), "r.zarr", *MODEL, "--source-option", "missing=zero")
+    assert ran.code == 2 and "lacks frames 3" in ran.err
+
+
+def test_a_library_that_logs_does_not_break_json(tmp_path):
+    """tifffile logs a file of an OME movie that it cannot open."""
+    write_two_files(tmp_path, np.zeros((7, 12, 10), "uint16"))
+    (tmp_path / "b.ome.tif").unlink()
+    words = [sys.executable, "-m", "photon_gpu", "estimate", str(tmp_path / "a.ome.tif")]
+    ran = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
+    found = json.loads(ran.stderr)
+    assert "are missing" in found["error"] and found["notes"][0].startswith("tifffile: ")
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert [line.partition(":")[0] for line in ran.stderr.splitlines()] == ["warning", "error"]
