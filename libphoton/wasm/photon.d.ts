@@ -1,0 +1,41 @@
+export type PhotonArray =
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array
+  | Float32Array
+  | Float64Array;
+
+/** All samples of a chunk, in C order. */
+export interface PhotonChunk {
+  data: PhotonArray;
+  /** Of the chunk: frames first. */
+  shape: number[];
+  /** Frames present; the rest of the chunk is zeros. */
+  frames: number;
+}
+
+export class PhotonError extends Error {}
+
+export class Photon {
+  /** Open a chunk file, which is a Blosc frame of zstd, to its payload. */
+  openFrame(frame: Uint8Array): Uint8Array;
+  /** Decode a payload or a chunk file: counts in their dtype, or stabilized values as Float64Array. */
+  decode(chunk: Uint8Array, options?: { stabilized?: boolean }): PhotonChunk;
+}
+
+/** Compile photon.wasm: from bytes, a Response, a URL, or the file beside the module. */
+export function loadPhoton(source?: BufferSource | Response | URL): Promise<Photon>;
+
+/** A codec class for `registry.set("numcodecs.photon", async () => zarritaCodec(photon))` of zarrita. */
+export function zarritaCodec(photon: Photon): {
+  fromConfig(): {
+    kind: "array_to_bytes";
+    encode(): never;
+    decode(bytes: Uint8Array): { data: PhotonArray; shape: number[]; stride: number[] };
+  };
+};
