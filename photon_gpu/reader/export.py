@@ -1,4 +1,4 @@
-"""Export a stored movie, or some of its frames, to TIFF, NumPy or plain Zarr.
+"""Export a stored movie, or some of its frames, to TIFF, NumPy, HDF5, NWB or plain Zarr.
 
 Frames pass through a chunk at a time, and the file takes its name only once it is whole.
 """
@@ -25,8 +25,10 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
-from photon_gpu.reader.export_job import Job
-from photon_gpu.reader.export_tiff import write_tiff
+from photon_gpu.reader.exporters.hdf5 import compression_name, write_hdf5
+from photon_gpu.reader.exporters.job import Job
+from photon_gpu.reader.exporters.nwb import write_nwb
+from photon_gpu.reader.exporters.tiff import write_tiff
 from photon_gpu.reader.movie import Movie
 from photon_gpu.settings import Progress, flag, progress_call
 from photon_gpu.store import manifest, metadata
@@ -36,7 +38,7 @@ from photon_gpu.store.durable import replacing
 from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
 
-SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".zarr")
+SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".h5", ".hdf5", ".nwb", ".zarr")
 
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 _PAGE_BYTES = 512  # room for a page's tags, generously
@@ -110,7 +112,7 @@ def export(
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> ExportReport:
-    """Write a stored movie as TIFF, ``.npy`` or plain Zarr v2, never whole in memory.
+    """Write a stored movie as TIFF, ``.npy``, HDF5, NWB or plain Zarr v2, never whole in memory.
 
     Parameters
     ----------
@@ -118,7 +120,8 @@ def export(
         Opened by :func:`photon_gpu.open`.
     path : str or path
         ``.tif``, ``.tiff``, ``.btf`` (BigTIFF where the size asks for it, ``.btf`` always),
-        ``.npy``, or ``.zarr``, which may be any fsspec URL.
+        ``.npy``, ``.h5`` (chunked by frames), ``.nwb`` (one series for each channel; needs pynwb), or
+        ``.zarr``, which may be any fsspec URL.
     stabilized : bool
         float64 values of noise 1, in sigma, instead of counts in the original dtype.
     frames : (first, end), optional
@@ -183,14 +186,7 @@ def export(
             raise InvalidInputError(
                 f"{text}: {suffix} is written to local disks only; .zarr may lie behind a URL"
             )
-        if suffix != ".npy" and job.shape[-1] == 1:
-            # tifffile would take such columns for samples of a pixel, and frames for rows.
-            raise InvalidInputError(
-                f"{text}: frames one pixel wide have no place in a TIFF; take .npy or .zarr"
-            )
-        big = suffix != ".npy" and _is_big(job, suffix)
-        write = _write_npy if suffix == ".npy" else partial(write_tiff, big=big)
-        kind = "NumPy" if suffix == ".npy" else "BigTIFF" if big else "TIFF"
+        write, kind = _writer(job, suffix, text)
         target = Path(text).resolve() if Path(text).is_symlink() else Path(text)  # the link stays
         stored, url = _write_file(job, target, write, overwrite), str(target)
     return ExportReport(
@@ -229,6 +225,23 @@ def _write_npy(job: Job, file: IO[bytes]) -> None:
     np.lib.format.write_array_header_1_0(file, header)
     for block in job.aligned():
         file.write(block.reshape(-1).view(np.uint8).data)
+
+
+def _writer(job: Job, suffix: str, text: str) -> tuple[Write, str]:
+    """Function that writes a type of file, and the type's name."""
+    if suffix == ".npy":
+        return _write_npy, "NumPy"
+    if suffix in (".h5", ".hdf5"):
+        return write_hdf5, f"HDF5, {compression_name()}"
+    if suffix == ".nwb":
+        return write_nwb, f"NWB, {compression_name()}"
+    if job.shape[-1] == 1:
+        # tifffile would take such columns for samples of a pixel, and frames for rows.
+        raise InvalidInputError(
+            f"{text}: frames one pixel wide have no place in a TIFF; take .npy, .h5 or .zarr"
+        )
+    big = _is_big(job, suffix)
+    return partial(write_tiff, big=big), "BigTIFF" if big else "TIFF"
 
 
 def _is_big(job: Job, suffix: str) -> bool:

@@ -16,7 +16,8 @@ def decode(
         str,
         typer.Argument(
             metavar="OUT",
-            help="File to write: .tif (BigTIFF where it must be), .npy, or .zarr (also behind a URL).",
+            help="File to write: .tif (BigTIFF where it must be), .npy, .h5, .nwb, or .zarr (also behind "
+            "a URL).",
             show_default=False,
         ),
     ],
@@ -44,7 +45,7 @@ def decode(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Write a stored movie back as TIFF, NumPy or plain Zarr.
+    """Write a stored movie back as TIFF, NumPy, HDF5, NWB or plain Zarr.
 
     Frames are read and written a few at a time, so the movie may be larger than memory.
     OUT takes its name when it is whole.

@@ -19,6 +19,7 @@ from photon_gpu.sources.chunked import ChunkedSource
 from photon_gpu.sources.hdf5.gaps import find_gaps
 from photon_gpu.sources.hdf5.nwb import Series, choose_series, external_files, is_nwb
 from photon_gpu.sources.hdf5.opening import check_external, check_filters, open_file
+from photon_gpu.sources.hdf5.recording import read_recording
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.select.labels import hdf5_axes
 
@@ -64,6 +65,10 @@ class Hdf5Source(ChunkedSource):
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             lacking, what = find_gaps(dataset)
             self.lost = settle(self.name, what, lacking, missing, fill=True)
+        try:
+            self.recording = read_recording(dataset)
+        except (OSError, RuntimeError, KeyError) as error:
+            raise CorruptDataError(f"{self.name}: what the file says besides is damaged: {error}") from error
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         try:

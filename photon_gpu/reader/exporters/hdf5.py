@@ -1,0 +1,104 @@
+"""Write a stored movie as an HDF5 file, chunked by frames, with what is known of the recording."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import IO, Any
+
+import numpy as np
+
+from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.reader.exporters.job import Job
+from photon_gpu.recording import Document
+
+DATASET = "movie"
+DOCUMENTS = "source_metadata"
+
+_CHUNK_BYTES = 1 << 20
+
+
+def write_hdf5(job: Job, file: IO[bytes]) -> None:
+    """Write the dataset ``/movie``: its axes are labels, its units and rates attributes."""
+    import h5py
+
+    refuse_special(file)
+    recording = job.movie.recording
+    with disk_errors(file.name), h5py.File(file.name, "w") as hdf5:
+        options = {"chunks": frame_chunks(job.shape, job.dtype), **compression()}
+        dataset = hdf5.create_dataset(DATASET, job.shape, job.dtype, **options)
+        for number, letter in enumerate(recording.axes or ""):
+            dataset.dims[number].label = letter
+        known = {
+            "unit": "ADU" if job.counts else "sigma",
+            "axes": recording.axes,
+            "frame_rate": recording.frame_rate,
+            "channel_names": list(recording.channel_names) or None,
+        }
+        for axis, (size, unit) in recording.pixel_size.items():
+            known |= {f"pixel_size_{axis}": size, f"pixel_size_{axis}_unit": unit}
+        for name, value in known.items():
+            if value is not None:
+                dataset.attrs[name] = value
+        if recording.rois:
+            hdf5["rois"] = json.dumps(list(recording.rois))
+        if recording.timestamps is not None:
+            hdf5["timestamps"] = recording.timestamps[job.first : job.end]
+            hdf5["timestamps"].attrs["unit"] = "s"
+        for number, document in enumerate(recording.documents):
+            _write_document(hdf5, f"{DOCUMENTS}/{number:04}", document)
+        position = 0
+        for block in job.aligned():
+            dataset[position : position + len(block)] = block
+            position += len(block)
+
+
+def compression() -> dict[str, Any]:
+    """Options of a dataset: Blosc with zstd if hdf5plugin is installed, else gzip, which any reader has."""
+    try:
+        plugin = import_module("hdf5plugin")
+    except ImportError:
+        return {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+    return dict(plugin.Blosc(cname="zstd", clevel=1, shuffle=plugin.Blosc.BITSHUFFLE))
+
+
+def compression_name() -> str:
+    """Name of the compressor for the report."""
+    return "gzip; hdf5plugin is not installed" if compression()["compression"] == "gzip" else "Blosc-zstd"
+
+
+def frame_chunks(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
+    """Shape of a chunk: whole frames of about 1 MiB.
+
+    Examples
+    --------
+    >>> frame_chunks((1000, 64, 64), np.dtype("uint16")), frame_chunks((9, 2048, 2048), np.dtype("uint16"))
+    ((128, 64, 64), (1, 2048, 2048))
+    """
+    frame = math.prod(shape[1:]) * dtype.itemsize
+    return (max(1, min(shape[0], _CHUNK_BYTES // frame)), *shape[1:])
+
+
+@contextmanager
+def disk_errors(name: str) -> Iterator[None]:
+    """Turn what HDF5 raises where it cannot write into an error that says so."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, PhotonError):
+            raise
+        raise PhotonError(f"{name}: not everything could be written ({error}); is the disk full?") from error
+
+
+def refuse_special(file: IO[bytes]) -> None:
+    """InvalidInputError for a pipe or a device: HDF5 goes back in what it writes."""
+    if not file.seekable():
+        raise InvalidInputError(f"{file.name}: HDF5 is written to a file only; .npy may be piped")
+
+
+def _write_document(hdf5: Any, path: str, document: Document) -> None:
+    stored = hdf5.create_dataset(path, data=np.frombuffer(document.data, np.uint8))
+    stored.attrs["name"], stored.attrs["media_type"] = document.name, document.media_type

@@ -1,0 +1,157 @@
+"""Write a stored movie as an NWB file: one image series for each channel."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import IO, Any
+
+import h5py
+import numpy as np
+
+from photon_gpu.errors import InvalidInputError
+from photon_gpu.reader.exporters.hdf5 import compression, disk_errors, frame_chunks, refuse_special
+from photon_gpu.reader.exporters.job import Job
+from photon_gpu.recording import Recording
+
+_TWO_PHOTON = ("scanimage", "experiment.xml", "twophotonseries")
+_UNITS = {"µm": 1e-6, "nm": 1e-9, "mm": 1e-3, "m": 1.0, "meters": 1.0}
+
+
+def write_nwb(job: Job, file: IO[bytes]) -> None:
+    """Write TwoPhotonSeries where the source was a two-photon microscope, else ImageSeries.
+
+    Raises
+    ------
+    InvalidInputError
+        pynwb is not installed, or the axes are not those of an NWB series.
+    """
+    try:
+        import pynwb
+    except ImportError as error:
+        raise InvalidInputError(
+            f'pynwb is needed to write .nwb: pip install "photon-gpu[nwb]"; or decode to .h5 ({error})'
+        ) from error
+    refuse_special(file)
+    recording = job.movie.recording
+    axes = _axes(job, recording)
+    channels = job.shape[axes.index("c")] if "c" in axes else 1
+    nwb = pynwb.NWBFile(
+        session_description=f"decoded by photon_gpu from {job.movie.url}; the start of the session is not "
+        "known, and 1970-01-01 stands for it",
+        identifier=job.movie.url,
+        session_start_time=datetime(1970, 1, 1, tzinfo=UTC),
+    )
+    make = _maker(pynwb, nwb, recording, channels)
+    shape = _series_shape(job, axes)
+    for channel in range(channels):
+        with _quiet():
+            data = pynwb.H5DataIO(
+                shape=shape,
+                dtype=job.dtype,
+                chunks=frame_chunks(shape, job.dtype),
+                allow_plugin_filters=True,  # hdmf must be told of filters that h5py does not bring
+                **compression(),
+            )
+        unit = "ADU" if job.counts else "sigma"
+        nwb.add_acquisition(make(channel, data=data, unit=unit, **_times(job, recording)))
+    for document in recording.documents:
+        nwb.add_scratch(
+            np.frombuffer(document.data, np.uint8),
+            name=_name(document.name),
+            description=f"{document.name} ({document.media_type}) of the source, its bytes",
+        )
+    with disk_errors(file.name):
+        with _quiet(), pynwb.NWBHDF5IO(file.name, "w") as io:
+            io.write(nwb)
+            datasets = [series.data.dataset for series in nwb.acquisition.values()]
+            position = 0
+            for block in job.aligned():
+                parts = np.moveaxis(block, axes.index("c"), 0) if "c" in axes else block[np.newaxis]
+                for dataset, part in zip(datasets, parts, strict=True):
+                    values = np.moveaxis(part, 1, -1) if "z" in axes else part
+                    dataset[position : position + len(block)] = values
+                position += len(block)
+        with h5py.File(file.name, "r+") as hdf5:
+            for document in recording.documents:
+                attributes = hdf5[f"scratch/{_name(document.name)}"].attrs
+                attributes["name"], attributes["media_type"] = document.name, document.media_type
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without pynwb's advice on the temporary name of the file, and on filters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def _name(text: str) -> str:
+    """Name that NWB allows."""
+    return text.replace("/", "_").replace(":", "_")
+
+
+def _axes(job: Job, recording: Recording) -> str:
+    axes = recording.axes or ("tyx" if len(job.shape) == 3 else "?")
+    if axes[0] != "t" or not axes.endswith("yx") or set(axes) - set("tczyx") or len(axes) != len(job.shape):
+        raise InvalidInputError(
+            f"an NWB series has t, y, x and z, and one series for each channel; this movie has axes "
+            f"{recording.axes or job.shape}. Decode it to .h5"
+        )
+    return axes
+
+
+def _series_shape(job: Job, axes: str) -> tuple[int, ...]:
+    """Shape of one channel; NWB has depth last."""
+    sizes = dict(zip(axes, job.shape, strict=True))
+    return tuple(sizes[axis] for axis in "tyxz" if axis in sizes)
+
+
+def _times(job: Job, recording: Recording) -> dict[str, Any]:
+    times = recording.timestamps
+    if times is not None and np.isfinite(times).all():
+        return {"timestamps": np.asarray(times[job.first : job.end])}
+    if recording.frame_rate is not None:
+        return {"rate": recording.frame_rate, "starting_time": job.first / recording.frame_rate}
+    frames = np.arange(job.first, job.end, dtype=np.float64)
+    return {"timestamps": frames, "comments": "no rate is known: timestamps are the numbers of frames"}
+
+
+def _maker(pynwb: Any, nwb: Any, recording: Recording, channels: int) -> Callable[..., Any]:
+    """Function that makes the series of a channel."""
+    names = recording.channel_names if len(recording.channel_names) == channels else ()
+
+    def named(kind: str, channel: int) -> str:
+        name = names[channel] if names else str(channel) if channels > 1 else ""
+        return f"{kind}{_name(name)}"
+
+    texts = [document.name.lower() + str(document.data[:1000]).lower() for document in recording.documents]
+    if not any(word in text for word in _TWO_PHOTON for text in texts):
+        return lambda channel, **data: pynwb.image.ImageSeries(name=named("ImageSeries", channel), **data)
+    device = nwb.create_device(name="Microscope")
+    spacing = [recording.pixel_size[axis] for axis in "xyz" if axis in recording.pixel_size]
+    grid = [size * _UNITS[unit] for size, unit in spacing if unit in _UNITS]
+
+    def make(channel: int, **data: Any) -> Any:
+        plane = nwb.create_imaging_plane(
+            name=named("ImagingPlane", channel),
+            optical_channel=pynwb.ophys.OpticalChannel(
+                name=names[channel] if names else "OpticalChannel",
+                description="unknown",
+                emission_lambda=float("nan"),
+            ),
+            description="unknown",
+            device=device,
+            excitation_lambda=float("nan"),
+            indicator="unknown",
+            location="unknown",
+            imaging_rate=recording.frame_rate,
+            **({"grid_spacing": grid, "grid_spacing_unit": "meters"} if len(grid) > 1 else {}),
+        )
+        return pynwb.ophys.TwoPhotonSeries(
+            name=named("TwoPhotonSeries", channel), imaging_plane=plane, **data
+        )
+
+    return make
