@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.errors import InvalidIndexError
+from photon_gpu.engine.runtime.physical_memory import memory_bytes
+from photon_gpu.errors import CorruptDataError, InvalidIndexError
 from photon_gpu.store import frame_records, manifest
 from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import read_required
@@ -34,14 +35,24 @@ class FrameTimes:
 
     def timestamps(self) -> NDArray | None:
         """Time of every frame: int64 where all are integers, else float64 with NaN for none."""
-        times: list[Any] = []
-        for chunk in range(self.folder.chunk_count):
-            times += self._read(chunk)[0]
-        if all(t is None for t in times):
+        frames = self.folder.shape[0]
+        listed = self.files or (self.folder.storage.names() if self.unlisted else ())
+        chunks = sorted(n for name in listed if (n := frame_records.chunk_of(name)) is not None)
+        spans = [(self.folder.frames_of(n), self._read(n)[0]) for n in chunks if n < self.folder.chunk_count]
+        found = [time for _, times in spans for time in times]
+        if all(time is None for time in found):
             return None
-        if all(isinstance(t, int) and abs(t) < 1 << 63 for t in times):
-            return np.array(times, np.int64)
-        return np.array([math.nan if t is None else t for t in times], np.float64)
+        if 8 * frames > memory_bytes():
+            raise CorruptDataError(
+                f"{self.folder.storage.url}: times of {frames:,} frames take {8 * frames:,} bytes; this "
+                f"machine has {memory_bytes():,}"
+            )
+        if len(found) == frames and all(isinstance(t, int) and abs(t) < 1 << 63 for t in found):
+            return np.array(found, np.int64)
+        every = np.full(frames, math.nan)
+        for span, times in spans:
+            every[span.start : span.stop] = [math.nan if time is None else time for time in times]
+        return every
 
     def metadata(self, frame: int) -> dict[str, Any] | None:
         """Metadata of one frame, None where it has none."""

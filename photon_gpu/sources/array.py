@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 
@@ -57,6 +58,7 @@ class ArraySource(Source):
         array = self._array
         if array is None:
             raise InvalidInputError(f"{self.name}: the source is closed")
+        _check_mapped(array, self.name)
         return np.ascontiguousarray(array[start:stop], dtype=self.dtype)
 
     def arranged(self, order: tuple[int, ...]) -> ArraySource:
@@ -69,6 +71,22 @@ class ArraySource(Source):
     def close(self) -> None:
         """Release the array, and the file of a memory map."""
         self._array = None
+
+
+def _check_mapped(array: Any, name: str) -> None:
+    """CorruptDataError if the file that an array is mapped from was cut off: to touch it ends the process."""
+    mapped = None
+    while array is not None:
+        mapped = array if isinstance(array, np.memmap) else mapped
+        array = getattr(array, "base", None)
+    if mapped is None or mapped.filename is None or not Path(mapped.filename).exists():
+        return
+    filename, needed = mapped.filename, mapped.offset + mapped.nbytes
+    size = Path(filename).stat().st_size
+    if size < needed:
+        raise CorruptDataError(
+            f"{name}: the file is truncated: {needed:,} bytes of {filename} are mapped, it has {size:,}"
+        )
 
 
 def _as_array(array: Any, name: str) -> NDArray[Any]:

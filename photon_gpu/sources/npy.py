@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import io
 import math
+import struct
 import threading
 import zipfile
 import zlib
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedTypeError
+from photon_gpu.engine.runtime.regular_file import open_regular
+from photon_gpu.errors import (
+    CorruptDataError,
+    InvalidInputError,
+    PhotonError,
+    StoreNotFoundError,
+    StoreUnavailableError,
+    UnsupportedTypeError,
+)
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie, choose_movie, list_arrays
+from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.truncated import ERROR, check_truncated, keep_whole_frames
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
 _PIECE = 1 << 18
+_LONGEST_HEADER = 10_000  # bytes, as NumPy's own limit
+_MOST_READ = 1 << 31  # bytes at once: a chunk has no more
+_MOST_EXPANDED = 1032  # bytes that one byte of Deflate can stand for, at most
 
 
 class NpySource(ArraySource):
-    """A movie in a local ``.npy`` file, memory-mapped.
+    """A movie in a local ``.npy`` file.
+
+    Frames of a file in C order are read. Those of a file in Fortran order, which lie all over it, and ranges
+    of more than 2 GiB are views of a memory map.
 
     Parameters
     ----------
@@ -52,7 +68,7 @@ class NpySource(ArraySource):
     def __init__(self, path: Any, *, truncated: str = ERROR) -> None:
         name = str(path)
         check_truncated(truncated)
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             shape, fortran, dtype, offset = _header(file, name)
             size = file.seek(0, 2)
         native = check_movie(shape, dtype, name)
@@ -67,6 +83,24 @@ class NpySource(ArraySource):
         order: Any = "F" if fortran else "C"
         array = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape, order=order)
         super().__init__(array, name=name)
+        self._file = None if fortran else RawFile(path)
+        self._offset = offset
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Read frames ``start:stop``; a file that was cut off meanwhile is an error."""
+        nbytes = (stop - start) * self.frame_nbytes
+        if self._file is None or self._array is None or nbytes > _MOST_READ:
+            return super().read(start, stop)
+        self._check_frames(start, stop)
+        frames = np.empty((stop - start, *self.shape[1:]), self._array.dtype)
+        self._file.read_into(self._offset + start * self.frame_nbytes, frames.reshape(-1).view(np.uint8).data)
+        return frames.astype(self.dtype, copy=False)
+
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        if self._file is not None:
+            self._file.close()
 
 
 class RemoteNpySource(Source):
@@ -104,6 +138,12 @@ class RemoteNpySource(Source):
                 size = file.seek(0, 2)
         except FileNotFoundError as error:
             raise StoreNotFoundError(f"{name}: there is no such file") from error
+        except PhotonError:
+            raise
+        except Exception as error:  # each file system has its own
+            raise StoreUnavailableError(
+                f"{name}: the file cannot be read: {type(error).__name__}: {error}"
+            ) from error
         self.dtype = check_movie(shape, dtype, name)
         self.shape = shape
         self._stored = dtype
@@ -122,8 +162,10 @@ class RemoteNpySource(Source):
             data = fs.cat_file(path, start=first, end=last)
         except FileNotFoundError as error:
             raise StoreNotFoundError(f"{self.name}: the file vanished while it was being read") from error
-        except OSError as error:
-            raise CorruptDataError(f"{self.name}: bytes {first} to {last} cannot be read: {error}") from error
+        except Exception as error:  # each file system has its own
+            raise CorruptDataError(
+                f"{self.name}: bytes {first} to {last} cannot be read: {type(error).__name__}: {error}"
+            ) from error
         if len(data) != last - first:
             raise CorruptDataError(
                 f"{self.name}: the file is truncated: of bytes {first} to {last} only {len(data)} arrived"
@@ -199,6 +241,12 @@ class NpzSource(Source):
         _refuse_fortran(fortran, self.name)
         size = self._zip.getinfo(f"{key}.npy").file_size
         _check_size(shape, self.dtype, self._offset, size, self.name)
+        packed = self._zip.getinfo(f"{key}.npy").compress_size
+        if size > _MOST_EXPANDED * packed + _PIECE:
+            raise CorruptDataError(
+                f"{self.name}: {key} is said to be {size:,} bytes; the {packed:,} that are stored open to at "
+                f"most {_MOST_EXPANDED} times as many"
+            )
         self._stream = self._zip.open(f"{key}.npy")
         return key
 
@@ -251,7 +299,7 @@ class NpzSource(Source):
 
 
 def open_npy(url: str, *, storage_options: dict[str, Any] | None = None, truncated: str = ERROR) -> Source:
-    """Open a ``.npy`` file, memory-mapped if it is local, else by byte ranges of an fsspec URL.
+    """Open a ``.npy`` file, a local one or one at an fsspec URL, which is read by byte ranges.
 
     Raises
     ------
@@ -263,7 +311,10 @@ def open_npy(url: str, *, storage_options: dict[str, Any] | None = None, truncat
     from fsspec.core import url_to_fs
     from fsspec.implementations.local import LocalFileSystem
 
-    fs, path = url_to_fs(url, **(storage_options or {}))
+    try:
+        fs, path = url_to_fs(url, **(storage_options or {}))
+    except (ValueError, ImportError, TypeError) as error:
+        raise InvalidInputError(f"{url}: no file can be opened there: {error}") from error
     return (
         NpySource(path, truncated=truncated)
         if isinstance(fs, LocalFileSystem)
@@ -281,9 +332,18 @@ def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any],
                 f"{name}: .npy format {version[0]}.{version[1]} holds structured data; "
                 "a movie is an array of numbers"
             )
-        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
-    except ValueError as error:
+        form, read = (
+            ("<H", npy_format.read_array_header_1_0)
+            if version == (1, 0)
+            else ("<I", npy_format.read_array_header_2_0)
+        )
+        # NumPy would read up to 4 GiB of header, of which a few kilobytes in an archive may tell.
+        prefix = file.read(struct.calcsize(form))
+        (length,) = struct.unpack(form, prefix)
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"it says it has {length:,} bytes; at most {_LONGEST_HEADER:,} are read")
+        shape, fortran, dtype = read(io.BytesIO(prefix + file.read(length)))
+    except (ValueError, struct.error) as error:
         raise CorruptDataError(
             f"{name}: this is not an .npy file, or its header is damaged: {error}"
         ) from error

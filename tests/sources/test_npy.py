@@ -34,7 +34,7 @@ def test_versions_orders_and_bytes(tmp_path, movie, version, dtype, order):
         np.testing.assert_array_equal(source.read(3, 9), stored[3:9])
 
 
-def test_a_local_file_is_mapped_not_read(tmp_path, movie):
+def test_a_large_range_of_a_local_file_is_mapped_not_read(tmp_path, movie):
     path = tmp_path / "movie.npy"
     np.save(path, movie)
     with path.open("r+b") as file:  # a hole of 40 GB behind a changed header

@@ -19,7 +19,7 @@ from photon_gpu.check.integrity.verify import Check, verify
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
-from photon_gpu.errors import InvalidInputError, PhotonError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.settings import Progress, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
@@ -31,6 +31,8 @@ from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.storage import Storage
 
 _WITNESSES = 8
+MOST_DAMAGED = 1_000_000
+"""Chunks of one gap that are named one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +228,11 @@ class _Work:
         for problem in self.before.problems:
             if problem.frames and not problem.every_frame and problem.kind != "lost":
                 first, last = problem.frames
+                if (last - first) // description.chunks[0] > MOST_DAMAGED:
+                    raise CorruptDataError(
+                        f"{self.storage.url}: chunks of frames {first:,} to {last:,} are missing; a movie "
+                        f"that lacks more than {MOST_DAMAGED:,} chunks is not repaired: encode it again"
+                    )
                 numbers |= set(range(first // description.chunks[0], last // description.chunks[0] + 1))
         return numbers
 

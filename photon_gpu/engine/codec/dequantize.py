@@ -39,6 +39,8 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
             return _itself(encoding, base, top, what)
     elif top >= MAX_CODES - 1:
         raise CorruptDataError(f"a chunk says it spans {top + 1:,} codes; no release writes that many")
+    if not encoding.exact and beyond_tables(encoding, top) and backend.gpu is None:
+        return _by_occurrence(encoding, base, top, what, backend)
     begin, tables = _tables(encoding, base, top, what)
     skipped, kernels, seed = base - begin, backend.kernels, encoding.seed
     tables = tables[:, skipped : skipped + top + 1]
@@ -68,6 +70,9 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
     return run
 
 
+LARGEST_TABLE = 1 << 16
+"""Most entries of a table that is made as a whole, whichever codes occur; each takes up to 30 us."""
+
 _MANY = 1 << 16
 """Least number of codes for which a table of pairs pays off."""
 
@@ -94,8 +99,33 @@ def _even(codes: NDArray, out: NDArray) -> bool:
 
 
 def beyond_tables(encoding: Encoding, top: int) -> bool:
-    """Whether exact values span too much for a table; they are then computed on the CPU."""
-    return encoding.exact and top >= 1 << 16
+    """Whether a chunk spans too much for a table; its values are then computed on the CPU."""
+    return (top + 1) * encoding.phases > LARGEST_TABLE
+
+
+def _by_occurrence(encoding: Encoding, base: int, top: int, what: str | np.dtype, backend: Backend) -> Render:
+    """Function like that of :func:`render` for a wide span, of which few codes occur.
+
+    A header of a few bytes may say any span, so only the codes that are there are computed.
+    """
+    table, kernels, seed = encoding.table(), backend.kernels, encoding.seed
+
+    def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
+        occurring, index = np.unique(codes, return_inverse=True)
+        if occurring.size and int(occurring[-1]) > top:
+            raise CorruptDataError(_BEYOND)
+        values = occurring.astype(np.int64) + base
+        if what == STABILIZED:
+            rows = np.stack([(values + table.shift(phase)) * table.step for phase in range(table.phases)])
+        else:
+            rows = table.decode_rows_of(values, what)
+        places = index.reshape(codes.shape).astype(np.uint32)
+        if len(rows) == 1:
+            kernels.dequantize(places, rows[0], out)
+        else:
+            kernels.dequantize_phased(places, rows, seed, first, stride, out)
+
+    return run
 
 
 def _itself(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> Render:

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.bands import SEGMENT, Places, Reader
-from photon_gpu.engine.codec.predictors import MAX_LEVELS, MIX, NAMES, SORTABLE, TERMS, within_limits
+from photon_gpu.engine.codec.predictors import (
+    MAX_LEVELS,
+    MIX,
+    NAMES,
+    SORTABLE,
+    TERMS,
+    most_band_rows,
+    within_limits,
+)
 from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
 
 MAGIC = b"PHTN"
@@ -297,4 +305,10 @@ def _header(payload: NDArray[np.uint8]) -> Header:
         1 <= frames <= header.block[0] and band_rows >= 1 and 1 <= rate <= 128 and top < 1 << (8 * width)
     ):
         raise CorruptDataError("the header of a chunk holds a value beyond what it may be")
+    most_rows = most_band_rows(header.block[2])
+    if not raw and min(band_rows, header.block[1]) > most_rows:
+        raise CorruptDataError(
+            f"the header of a chunk says its bands have {band_rows:,} rows of {header.block[2]:,} columns; "
+            f"at most {most_rows:,} are read"
+        )
     return header

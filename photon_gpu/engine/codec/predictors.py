@@ -72,7 +72,7 @@ class Predictor:
     coded: bool = False
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
+        if not isinstance(self.name, str) or self.name not in NAMES:
             raise InvalidInputError(f"predictor is {self.name!r}; allowed are {', '.join(NAMES)}")
         if not isinstance(self.rate, int) or not 1 <= self.rate <= 128:
             raise InvalidInputError(f"predictor: rate is {self.rate!r}; a whole number 1 to 128 is needed")
@@ -90,7 +90,10 @@ class Predictor:
                 f"predictor: coded is {self.coded!r} with levels={self.levels}; True needs levels, 2 "
                 f"to {MAX_LEVELS}"
             )
-        rows = tuple(tuple(int(weight) for weight in row) for row in self.weights)
+        try:
+            rows = tuple(tuple(int(weight) for weight in row) for row in self.weights)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidInputError(f"predictor: weights are no rows of whole numbers ({error})") from error
         if len(rows) != 2 or any(len(row) != TERMS for row in rows):
             raise InvalidInputError(f"predictor: weights must be two rows of {TERMS}")
         for row in rows:
@@ -146,6 +149,11 @@ def rates(frames: int, floor: int) -> NDArray[np.int32]:
 def band_rows(rows: int, columns: int) -> int:
     """Rows per band: about 16,384 pixels, so that the state of a band stays in the cache."""
     return max(1, min(rows, max(16, -(-16384 // max(columns, 1)))))
+
+
+def most_band_rows(columns: int) -> int:
+    """Most rows of a band that a reader takes; more would need memory that no writer's band does."""
+    return max(64, (1 << 18) // max(columns, 1))
 
 
 def fit(blocks: Sequence[NDArray], name: str, rate: int) -> Predictor:

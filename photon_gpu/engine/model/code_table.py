@@ -97,6 +97,7 @@ class CodeTable:
         self._luts: NDArray[np.int32] | None = None
         self._labels: NDArray[np.float64] | None = None
         self._decoded: dict[str, tuple[int, NDArray]] = {}
+        self._sparse: dict[str, tuple[NDArray[np.int64], NDArray]] = {}
         self._thresholds: dict[int, tuple[int, NDArray]] = {}
         self._mended: tuple[int, list[float]] | None = None
         self._lock = threading.Lock()
@@ -200,8 +201,19 @@ class CodeTable:
 
         For float dtypes the last value is the next bin's first (not included).
         """
-        edges = self.thresholds(low, high + 1, phase)
-        first, last = edges[:-1], edges[1:]
+        return self._bins(self._edges(np.arange(low, high + 1), phase))
+
+    def _edges(self, codes: NDArray[np.int64], phase: int) -> tuple[NDArray, NDArray]:
+        """Thresholds of sorted codes, and of the codes after them."""
+        low, high = int(codes[0]), int(codes[-1])
+        if high - low + 1 == codes.size:
+            edges = self.thresholds(low, high + 1, phase)
+            return edges[:-1], edges[1:]
+        lower, upper = ([self._threshold(k + up, phase) for k in codes.tolist()] for up in (0, 1))
+        return np.array(lower), np.array(upper)
+
+    def _bins(self, edges: tuple[NDArray, NDArray]) -> tuple[NDArray, NDArray]:
+        first, last = edges
         if self.dtype.kind == "f":
             return first, last
         info = np.iinfo(self.dtype)
@@ -216,12 +228,17 @@ class CodeTable:
         by that much; for wide bins this equals the algebraic inverse less
         ``gain*step^2/48``), clamped into the bin. A bin of one integer is that integer.
         """
-        points = self._centres(low, high, phase)
+        codes = np.arange(low, high + 1)
+        return self._points(codes, self._edges(codes, phase), phase)
+
+    def _points(
+        self, codes: NDArray[np.int64], edges: tuple[NDArray, NDArray], phase: int
+    ) -> NDArray[np.float64]:
+        points = self._centres(codes, edges, phase)
         if self.phases == 1 and needed(self.noise, self.dtype):
             begin, mended = self._mended_points()
-            start, stop = max(low, begin), min(high + 1, begin + len(mended))
-            if start < stop:
-                points[start - low : stop - low] = mended[start - begin : stop - begin]
+            inside = (codes >= begin) & (codes < begin + len(mended))
+            points[inside] = np.array(mended)[codes[inside] - begin]
         return points
 
     def _mended_points(self) -> tuple[int, list[float]]:
@@ -229,15 +246,18 @@ class CodeTable:
         if self._mended is None:
             lowest, highest = reach(self.noise)
             low, high = self.code(lowest), self.code(highest)
-            first, last = self.bins(low, high)
-            start, least = self._centres(low, high, 0), float(np.iinfo(self.dtype).min)
+            codes = np.arange(low, high + 1)
+            edges = self._edges(codes, 0)
+            first, last = self._bins(edges)
+            start, least = self._centres(codes, edges, 0), float(np.iinfo(self.dtype).min)
             points = unbiased(self.noise, first.tolist(), last.tolist(), start.tolist(), least)
             self._mended = (low, points)
         return self._mended
 
-    def _centres(self, low: int, high: int, phase: int) -> NDArray[np.float64]:
-        first, last = self.bins(low, high, phase)
-        codes = np.arange(low, high + 1)
+    def _centres(
+        self, codes: NDArray[np.int64], edges: tuple[NDArray, NDArray], phase: int
+    ) -> NDArray[np.float64]:
+        first, last = self._bins(edges)
         stabilized = (codes + self.shift(phase)) * self.step
         rising = stabilized >= 2.0 * math.sqrt(stabilized_floor(self.noise)) / self.noise.gain
         pull = np.where(rising, self.noise.gain * self.step**2 / 12.0, 0.0)
@@ -247,8 +267,7 @@ class CodeTable:
             return _into_bin(inside, first, last, self.dtype)
         if self.phases > 1:
             # With dither a mean over phases is exact, unless the end of the dtype cut some of them short.
-            edges = self.thresholds(low, high + 1, phase)
-            first, last = edges[:-1], edges[1:] - 1.0
+            first, last = edges[0], edges[1] - 1.0
             return np.clip(
                 np.where(last > first, 0.5 * (first + last) - pull, first), first, np.maximum(first, last)
             )
@@ -264,16 +283,39 @@ class CodeTable:
         offset, all within the bin: on average the rows give the representative. Where
         half a unit is below 1 % of the least sigma, one row is rounded to nearest.
         """
+        return self._decoded_rows(np.arange(low, high + 1), dtype)
+
+    def decode_rows_of(self, codes: NDArray[np.int64], dtype: DTypeLike) -> NDArray:
+        """Rows like those of :meth:`decode_tables`, of sorted codes that may lie far apart.
+
+        Each code is computed once, so the cost follows from the codes that occur, not from their span.
+        """
+        name = np.dtype(dtype).name
+        with self._lock:
+            known, rows = self._sparse.get(name, (codes[:0], None))
+        if (new := np.setdiff1d(codes, known)).size:
+            more = self._decoded_rows(new, dtype)
+            known = np.concatenate([known, new])
+            order = np.argsort(known)
+            known, rows = known[order], (more if rows is None else np.hstack([rows, more]))[:, order]
+            if known.size <= MAX_CODES:
+                with self._lock:
+                    self._sparse[name] = known, rows
+        assert rows is not None
+        return np.ascontiguousarray(rows[:, np.searchsorted(known, codes)])
+
+    def _decoded_rows(self, codes: NDArray[np.int64], dtype: DTypeLike) -> NDArray:
         out = np.dtype(dtype)
         rounds = out.kind in "iu"
         fine = stabilized_floor(self.noise) >= _FINE
         rows = PHASES if self.phases > 1 or (rounds and not fine) else 1
-        tables = np.empty((rows, high - low + 1), out)
+        tables = np.empty((rows, codes.size), out)
         for row in range(rows):
             phase = row if self.phases > 1 else 0
             if phase == row:
-                values = self.representatives(low, high, phase)
-                first, last = self.bins(low, high, phase)
+                edges = self._edges(codes, phase)
+                values = self._points(codes, edges, phase)
+                first, last = self._bins(edges)
             if not rounds:
                 tables[row] = values
                 continue

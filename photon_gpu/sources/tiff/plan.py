@@ -29,7 +29,7 @@ from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.select.axes import frame_axis
 from photon_gpu.sources.tiff.chain import Cut, Page, read_whole_pages
 from photon_gpu.sources.tiff.ome_files import COMPANION, metadata_file
-from photon_gpu.sources.tiff.promised_frames import more_pages
+from photon_gpu.sources.tiff.promised_frames import more_pages, named_outside
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.tiff.scanimage import DROP, KEEP, Header, interleaving
 from photon_gpu.sources.truncated import refuse
@@ -322,6 +322,11 @@ class _Planner:
         )
 
     def series(self, tif: Any, wanted: int | None) -> SegmentMap:
+        if outside := named_outside(self.path, tif.ome_metadata or ""):
+            raise CorruptDataError(
+                f"{self.path}: its OME metadata name the file {outside[:80]!r}, which is not in this folder "
+                f"or below; nothing was read. {_AS_PAGES}"
+            )
         found = tif.series
         if wanted is not None:
             if not 0 <= wanted < len(found):

@@ -7,10 +7,13 @@ A stack may have one directory for all of its pages: ImageJ writes this beyond 4
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import math
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from photon_gpu.errors import CorruptDataError
@@ -114,3 +117,21 @@ def _ome_planes(text: str) -> int:
         channels = -(-sizes.get("C", 1) // max(int(samples[1]), 1)) if samples else sizes.get("C", 1)
         planes += channels * sizes.get("Z", 1) * sizes.get("T", 1)
     return max(planes, 1)
+
+
+def named_outside(path: str, ome: str) -> str | None:
+    """Name of a file that OME metadata refer to, and that is not in the folder of ``path`` or below.
+
+    Examples
+    --------
+    >>> named_outside("run/a.ome.tif", '<UUID FileName="b.ome.tif"/>') is None
+    True
+    >>> named_outside("run/a.ome.tif", '<UUID FileName="../b.ome.tif"/>')
+    '../b.ome.tif'
+    """
+    folder = Path(os.path.normpath(Path(path).absolute().parent))
+    for _, name in re.findall(r"\bFileName\s*=\s*([\"'])(.*?)\1", ome, re.DOTALL):
+        named = html.unescape(name)
+        if not Path(os.path.normpath(folder / named)).is_relative_to(folder):
+            return named
+    return None

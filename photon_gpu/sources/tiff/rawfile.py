@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from pathlib import Path
-from typing import Any, BinaryIO
+from io import FileIO
+from typing import Any
 
+from photon_gpu.engine.runtime.regular_file import open_regular
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 _MOST_OPEN = 128
@@ -41,15 +42,15 @@ class RawFile:
         self.name = str(path)
         self._lock = threading.Lock()
         self._closed = False
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._inode = 0
         self.size = 0
         with self._lock:
             self._open()
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> FileIO:
         """Open the file; the caller holds the lock."""
-        file = Path(self.name).open("rb", buffering=0)  # noqa: SIM115 - closed by close()
+        file = open_regular(self.name)
         state = os.fstat(file.fileno())
         if self._inode and (state.st_ino != self._inode or state.st_size < self.size):
             file.close()

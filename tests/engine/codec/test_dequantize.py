@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
 from photon_gpu.engine.codec.dequantize import STABILIZED, pairs, render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels.reference import phase
@@ -116,3 +119,22 @@ def test_a_header_that_claims_a_span_nobody_writes_takes_no_memory(what, dither)
     encoding = Encoding(layout="compact", noise=CAMERA, dtype="uint32", dither=dither)
     with pytest.raises(CorruptDataError, match="no release writes"):
         render(encoding, 0, 2**32 - 1, what, NUMBA)
+
+
+@pytest.mark.parametrize("what", [STABILIZED, np.dtype("int32"), np.dtype("float64")])
+@pytest.mark.parametrize("dither", [None, 5])
+def test_a_wide_span_costs_what_its_codes_cost(what, dither):
+    """Three codes of a span of two million: computed alone, to the values of the whole table."""
+    encoding = Encoding(layout="compact", dtype="int32", noise=NoiseModel(gain=2.5), step=0.5, dither=dither)
+    top = MAX_CODES - 2
+    codes = np.array([[0, 70_000, 70_001, 2_000_000]], np.uint32).repeat(40, 0)
+    out = np.empty(codes.shape, np.float64 if what == STABILIZED else what)
+    start = time.perf_counter()
+    render(encoding, 10, top, what, NUMBA)(codes, 0, 4, out)
+    assert time.perf_counter() - start < 2
+    narrow = np.empty_like(out[:, 1:3].copy())
+    low = int(codes[0, 1])
+    for column in (1, 2):  # by the table of a narrow span, at the same places
+        shifted = np.full((40, 1), codes[0, column] - low, np.uint8)
+        render(encoding, 10 + low, 1, what, NUMBA)(shifted, column, 4, narrow[:, column - 1 : column])
+    np.testing.assert_array_equal(out[:, 1:3], narrow)

@@ -1,0 +1,161 @@
+"""Small files that ask for much memory, time, or other files are refused before anything is allocated."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zipfile
+
+import numcodecs.blosc
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+import photon_gpu as pg
+from photon_gpu.engine.codec.encoding import _table
+from photon_gpu.engine.codec.header import Header
+from photon_gpu.engine.codec.predictors import NAMES, TERMS
+from photon_gpu.engine.model.code_table import CodeTable
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.kernels.cpu_rans import code_levels
+from photon_gpu.store.manifest import entry, pack
+
+pytestmark = pytest.mark.timeout(60)
+RECORDING = {"frame_shape": (8, 8), "dtype": "uint16", "chunk_frames": 5, "noise": pg.NoiseModel()}
+COUNTS = np.random.default_rng(0).poisson(9, (20, 16, 16)).astype("uint16")
+
+
+@pytest.fixture
+def stored(tmp_path):
+    pg.encode(COUNTS, tmp_path / "m.zarr", layout="compact", chunk_frames=10, noise=pg.NoiseModel())
+    return tmp_path / "m.zarr"
+
+
+def sign_again(movie):
+    """Make the manifest agree with the files, as an attacker can."""
+    files = {str(path.relative_to(movie)): path.read_bytes() for path in movie.rglob("*") if path.is_file()}
+    chunks = {name: entry(data) for name, data in files.items() if name[0].isdigit() or "/" in name}
+    (movie / ".manifest.json").write_bytes(pack(chunks, {n: files[n] for n in (".zattrs", ".zarray")}))
+
+
+def test_a_chunk_of_a_hundred_bytes_opens_to_no_more_than_its_bands_may_hold(tmp_path):
+    """A coded chunk of one band of 2**22 zeros, in an array of 256 pixels, through Zarr's own reader."""
+    movie, rows = tmp_path / "m.zarr", 2**12
+    coded = pg.Predictor(name="spatial", levels=2, coded=True, weights=((0,) * TERMS,) * 2)
+    black = np.zeros((1, 16, 16), "uint8")
+    pg.encode(black, movie, layout="compact", noise=pg.NoiseModel(), predictor=coded, check=False)
+    words = np.empty(100_000, np.uint16)
+    begin = code_levels(np.zeros(rows * 1024, np.uint8), np.array([rows * 1024, 0]), words)
+    stream = words[begin:].astype("<u2").tobytes()
+    header = Header(
+        predictor=NAMES.index("spatial"), width=1, exact=False, phases=1, dtype="uint8", frames=1, base=0,
+        checksum=0, band_rows=rows, seed=0, rate=8, top=0, gain=1, offset=0, variance=0, step=0.5,
+        coded=True, levels=2, shape=(1, rows, 1024),
+    )  # fmt: skip
+    payload = header.pack() + struct.pack("<I", len(stream) // 2) + stream
+    (movie / "0.0.0").write_bytes(numcodecs.blosc.compress(payload, b"zstd", 1, 0, 0))
+    assert (movie / "0.0.0").stat().st_size < 200
+    with pytest.raises(CorruptDataError, match="4,096 rows of 1,024 columns; at most 256 are read"):
+        zarr.open(str(movie), mode="r")[0]
+
+
+@pytest.mark.parametrize("layout", ["plain", "compact"])
+def test_of_a_wide_span_only_the_codes_that_occur_are_computed(tmp_path, layout, monkeypatch):
+    """Two values thousands of codes apart, with dither: 16 tables of all of them would be made."""
+    movie = np.zeros((4, 8, 8), "int32")
+    movie[0, 0, 0] = 2_000_000
+    options = {"noise": pg.NoiseModel(gain=0.005), "step": 9.0, "dither": 5, "trust_noise": True}
+    pg.encode(movie, tmp_path / "m.zarr", layout=layout, check=False, **options)
+    made, right = [], CodeTable._threshold
+    monkeypatch.setattr(CodeTable, "_threshold", lambda *args: (made.append(args), right(*args))[1])
+    _table.cache_clear()
+    counts = pg.open(tmp_path / "m.zarr").counts[...]
+    assert 0 < len(made) < 200
+    assert abs(int(counts[0, 0, 0]) - 2_000_000) < 1000 and abs(counts[1:]).max() < 10
+
+
+def test_a_trillion_frames_in_signed_metadata(stored):
+    array = json.loads((stored / ".zarray").read_text())
+    array["shape"][0] = 10**12
+    (stored / ".zarray").write_text(json.dumps(array))
+    sign_again(stored)
+    found = pg.verify(stored)
+    assert found.lost == ((20, 10**12 - 1),) and "mismatched" in str(found)
+    with pytest.raises(CorruptDataError, match="lacks more than 1,000,000 chunks"):
+        pg.repair(stored)
+    movie = pg.open(stored)
+    assert movie.timestamps is None
+    np.testing.assert_array_equal(movie.counts[3], pg.open(stored).counts[3])
+
+
+def test_times_of_a_trillion_frames(tmp_path):
+    movie = tmp_path / "m.zarr"
+    with pg.LiveWriter(
+        movie, frame_shape=(8, 8), dtype="uint16", chunk_frames=5, noise=pg.NoiseModel()
+    ) as live:
+        live.append(COUNTS[:10, :8, :8], timestamp=list(range(10)))
+    assert pg.open(movie).timestamps.tolist() == list(range(10))
+    array = json.loads((movie / ".zarray").read_text())
+    array["shape"][0] = 10**14
+    (movie / ".zarray").write_text(json.dumps(array))
+    sign_again(movie)
+    with pytest.raises(CorruptDataError, match="this machine has"):
+        _ = pg.open(movie).timestamps
+
+
+def test_a_header_of_gigabytes_in_an_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("movie.npy", b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**31 - 1) + bytes(1 << 20))
+    with pytest.raises(CorruptDataError, match=r"2,147,483,647 bytes; at most 10,000 are read"):
+        pg.open_source(tmp_path / "a.npz")
+
+
+def test_a_pipe_in_the_place_of_a_file(stored, tmp_path):
+    (stored / "1.0.0").unlink()
+    os.mkfifo(stored / "1.0.0")
+    found = pg.verify(stored)
+    assert found.lost == ((10, 19),) and "no regular file" in str(found)
+    with pytest.raises(CorruptDataError, match="no regular file"):
+        _ = pg.open(stored).counts[15]
+    for suffix in (".npy", ".npz", ".tif", ".h5"):
+        os.mkfifo(tmp_path / f"pipe{suffix}")
+        with pytest.raises(InvalidInputError, match="photon-gpu record"):
+            pg.open_source(tmp_path / f"pipe{suffix}")
+
+
+def test_a_file_too_large_for_a_movie_is_not_read(stored):
+    with (stored / "1.0.0").open("r+b") as file:
+        file.truncate(1 << 40)  # a hole
+    assert pg.verify(stored).lost == ((10, 19),)
+
+
+def test_ome_metadata_name_no_file_outside_of_their_folder(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, path in (("a", folder / "a.ome.tif"), ("secret", tmp_path / "secret.ome.tif")):
+        tifffile.imwrite(path, COUNTS[:2], ome=True, metadata={"axes": "TYX", "Name": name})
+    with tifffile.TiffFile(folder / "a.ome.tif") as tif:
+        text = tif.ome_metadata
+    for name in ("../secret.ome.tif", str(tmp_path / "secret.ome.tif")):
+        uuid = f'<UUID FileName="{name}">urn:uuid:00000000-0000-0000-0000-000000000000</UUID></TiffData>'
+        data = "".join(f'<TiffData IFD="{t}" FirstT="{t}" PlaneCount="1">{uuid}' for t in range(2))
+        head, _, rest = text.partition("<TiffData")
+        changed = head + data + rest.partition("/>")[2]
+        tifffile.imwrite(folder / "b.ome.tif", COUNTS[:2], description=changed, metadata=None)
+        with pytest.raises(CorruptDataError, match="not in this folder"):
+            pg.open_source(folder / "b.ome.tif")
+
+
+def test_a_mapped_file_that_is_cut_off_is_an_error(tmp_path):
+    path = tmp_path / "m.npy"
+    np.save(path, COUNTS)
+    mapped = pg.open_source(np.load(path, mmap_mode="r")[2:])
+    with pg.open_source(path) as source, mapped:
+        for one in (source, mapped):
+            one.read(10, 18)
+        os.truncate(path, 6000)
+        for one in (source, mapped):
+            with pytest.raises(CorruptDataError, match="truncated|ended"):
+                one.read(10, 18)
