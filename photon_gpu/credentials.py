@@ -22,7 +22,7 @@ _PATTERNS = (
     # A quote ends a query only where it closes a quoted URL.
     (r"(https?://[^\s?\"<>]*)\?(?:[^\s\"<>']|'(?=[^\s,;:)\]}]))+", r"\1?***"),
     (r"(authorization:\s*)[^\r\n]+", r"\1***"),
-    (rf"(\w*(?:{_NAMES})\w*(?:\s*=\s*|[\"']\s*[:=]\s*)b?[\"']?)[^\s\"'&,;)]+", r"\1***"),
+    (rf"((?:{_NAMES})\w*(?:\s*=\s*|[\"']\s*[:=]\s*)b?[\"']?)[^\s\"'&,;)]+", r"\1***"),
     (r"((?:passw\w*|secret\w*):\s+)[^\s\"'&,;)]+", r"\1***"),
 )
 _COMPILED = [(re.compile(pattern, re.IGNORECASE), replacement) for pattern, replacement in _PATTERNS]

@@ -7,6 +7,7 @@ Every error derives from :class:`PhotonError` and from the built-in exception th
 from __future__ import annotations
 
 import queue
+import re
 import sys
 from typing import Any
 
@@ -26,7 +27,15 @@ class PhotonError(Exception):
 
     def __init__(self, *args: Any) -> None:
         mask_error(sys.exc_info()[1])  # it becomes the cause, and a traceback prints it
-        super().__init__(*masked_arguments(args))
+        super().__init__(*(_shortened(arg) for arg in masked_arguments(args)))
+
+
+_LONG_WORD = re.compile(r"\S{600,}")
+
+
+def _shortened(value: Any) -> Any:
+    """Text in which no single value that was passed takes pages."""
+    return _LONG_WORD.sub(lambda word: f"{word[0][:60]}...", value) if isinstance(value, str) else value
 
 
 class InvalidInputError(PhotonError, ValueError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, cast
@@ -17,6 +19,7 @@ from photon_gpu.engine.dispatch import check_backend_name
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.progress_bar import ProgressBar
 
 Progress = Callable[[int, int], None]
 """``progress(done, in_all)``, of frames, chunks or files; called from the thread that called the function."""
@@ -29,6 +32,7 @@ CHECKS = (False, True, "full", "sample")
 DURABILITIES = ("frame", "chunk")
 ON_FULL = ("block", "raise")
 
+_LONGEST_PATH, _LONGEST_NAME = 4096, 1000  # of a name of a file system, or of a piece of a URL
 _MOST_SHOWN = 60  # characters of a refused value in an error
 
 
@@ -248,15 +252,49 @@ def whole_number(name: str, value: Any, low: int) -> int:
     return int(value)
 
 
+def location(name: str, value: Any) -> str:
+    """``value`` as text if it is a path or a URL, else InvalidInputError."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidInputError(
+            f"{name} is {shown(value)}; a path or a URL is needed, such as movie.zarr or s3://bucket/key"
+        )
+    names = re.split(r"[/\\]", text)
+    if "\0" in text or len(text) > _LONGEST_PATH or max(map(len, names)) > _LONGEST_NAME:
+        raise InvalidInputError(
+            f"{name} is {shown(value)}; a path has no NUL byte, at most {_LONGEST_PATH} characters, and "
+            f"names of at most {_LONGEST_NAME}"
+        )
+    return text
+
+
+def options_of(name: str, value: Any) -> dict[str, Any]:
+    """``value`` if it is a dictionary with names for keys, empty for None, else InvalidInputError."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise InvalidInputError(f"{name} is of type {type(value).__name__}; a dictionary of names is needed")
+    return value
+
+
 def progress_call(progress: Any) -> Callable[..., None] | None:
-    """``progress`` if it can be called; None for None and False; else InvalidInputError."""
+    """``progress`` if it can be called, a bar for True, None for False; else InvalidInputError."""
     if progress is None or progress is False:
         return None
+    if progress is True:
+        return ProgressBar("working")
     if not callable(progress):
         raise InvalidInputError(
-            f"progress is {shown(progress)}; a function such as progress(done, in_all) is needed, or None"
+            f"progress is {shown(progress)}; True (a bar), False, or a function such as "
+            "progress(done, in_all) is needed"
         )
     return cast("Callable[..., None]", progress)
+
+
+def tell_stage(progress: object, what: str) -> None:
+    """Show what is done before frames can be counted, if ``progress`` is a bar."""
+    if isinstance(progress, ProgressBar):
+        progress.stage(what)
 
 
 def shown(value: object) -> str:

@@ -15,6 +15,7 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import PhotonError
 from photon_gpu.live.state.config import LiveConfig
+from photon_gpu.progress_bar import ProgressBar
 from photon_gpu.reader.export import export
 from photon_gpu.settings import EncodeSettings, RecordSettings
 
@@ -108,7 +109,6 @@ def test_every_entrance_refuses_the_same_before_it_writes(entrance, settings, al
 @pytest.mark.parametrize(
     "options",
     [
-        {"progress": True},
         {"progress": 1},
         {"overwrite": "no"},
         {"resume": 1},
@@ -136,16 +136,23 @@ PROGRESS = {
     "verify": lambda place, wrong: pg.verify(place, progress=wrong),
     "repair": lambda place, wrong: pg.repair(place, progress=wrong),
     "fidelity": lambda place, wrong: pg.fidelity(VALUES, place, progress=wrong),
-    "export": lambda place, wrong: export(pg.open(place), place.with_suffix(".npy"), progress=wrong),
+    "export": lambda place, wrong: export(
+        pg.open(place), place.with_suffix(".npy"), overwrite=True, progress=wrong
+    ),
 }
 
 
 @pytest.mark.parametrize("function", PROGRESS)
-def test_progress_is_a_function_or_nothing(function, tmp_path):
+def test_progress_is_a_function_a_bar_or_nothing(function, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(ProgressBar, "__call__", lambda self, done, in_all: shown.append((done, in_all)))
     pg.encode(VALUES, tmp_path / "m.zarr", layout="lossless", progress=False)
     PROGRESS[function](tmp_path / "m.zarr", False)
-    with pytest.raises(PhotonError, match="progress is True; a function"):
-        PROGRESS[function](tmp_path / "m.zarr", True)
+    assert shown == []
+    PROGRESS[function](tmp_path / "m.zarr", True)
+    assert (shown and shown[-1][0] == shown[-1][1]) or function == "repair"  # nothing is damaged
+    with pytest.raises(PhotonError, match="progress is 1; True"):
+        PROGRESS[function](tmp_path / "m.zarr", 1)
 
 
 @pytest.mark.parametrize("dtype", ["nonsense", "complex64", object, 7, None], ids=str)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from photon_gpu import errors
 from photon_gpu.credentials import without_credentials
+from photon_gpu.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from photon_gpu.live.state.status import LiveStatus
@@ -275,36 +276,8 @@ def progress(what: str, frame_nbytes: int | None) -> Iterator[Progress | None]:
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        *([MofNCompleteColumn()] if frame_nbytes is None else [DownloadColumn(), TransferSpeedColumn()]),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    unit = frame_nbytes or 1
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("preparing (the first use compiles)", total=None)
-
-        def tick(done: int, total: int) -> None:
-            if bar.tasks[0].total is None:
-                bar.reset(task, description=what, total=total * unit)
-            bar.update(task, completed=done * unit)
-
-        yield tick
+    with ProgressBar(what, frame_nbytes) as bar:
+        yield bar
 
 
 @contextlib.contextmanager

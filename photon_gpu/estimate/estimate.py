@@ -23,6 +23,7 @@ from photon_gpu.estimate.pixel_light import pooled
 from photon_gpu.estimate.result import NoiseEstimate
 from photon_gpu.estimate.sample import Window, draw
 from photon_gpu.estimate.value_histogram import HistogramLevels, survey
+from photon_gpu.settings import bounded_number, one_of, whole_number
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 from photon_gpu.sources.open import open_source
@@ -89,10 +90,9 @@ def estimate_noise(
     >>> estimate.verdict, abs(estimate.model.gain - 8) < 0.4
     ('PASS', True)
     """
-    if pairs not in ("time", "space"):
-        raise InvalidInputError(f"estimate_noise: pairs is {pairs!r}; 'time' or 'space' is needed")
-    if budget_bytes < 1 << 16:
-        raise InvalidInputError(f"estimate_noise: budget_bytes is {budget_bytes}; at least 65536 is needed")
+    one_of("pairs", pairs, ("time", "space"))
+    seed = whole_number("seed", seed, 0)
+    budget_bytes = int(bounded_number("budget_bytes", budget_bytes, 1 << 16, 1e18))
     with _opened(SourceRequest.of(source, source_options)) as movie:
         name = movie.name
         findings = list(checks.frames(movie.shape[0 if pairs == "time" else -2], pairs))

@@ -8,6 +8,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from photon_gpu.errors import InvalidInputError
 from photon_gpu.live.feeds import Feed
 from photon_gpu.live.state.status import LiveStatus
 from photon_gpu.live.writer import LiveWriter
@@ -107,6 +108,12 @@ def record(
         Of :meth:`photon_gpu.live.LiveWriter.with_settings`; without settings, of
         :class:`photon_gpu.live.LiveWriter`.
     """
+    if not isinstance(feed, Feed):
+        raise InvalidInputError(f"feed is a {type(feed).__name__}; a photon_gpu.live.Feed is needed")
+    if settings is not None and not isinstance(settings, RecordSettings):
+        raise InvalidInputError(
+            f"settings are a {type(settings).__name__}; RecordSettings are needed, or None"
+        )
     stopped = False
     told = monotonic()
     native = feed.dtype.newbyteorder("=")

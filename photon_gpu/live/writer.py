@@ -34,7 +34,7 @@ from photon_gpu.live.state.config import OWN_ATTRIBUTES, LiveConfig
 from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.live.state.retrying import told
 from photon_gpu.live.state.status import LiveStatus
-from photon_gpu.settings import RecordSettings
+from photon_gpu.settings import RecordSettings, location
 from photon_gpu.store import metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
@@ -408,6 +408,7 @@ class LiveWriter:
 
     def _claim(self, spool: str | os.PathLike[str] | None, noise: Any, attributes: dict[str, Any]) -> str:
         """Claim the folder, and save the spool's path in the marker."""
+        spool = None if spool is None else location("spool", spool)
         if spool is None and self.config.durability == "frame":
             if not self._storage.local:
                 raise InvalidInputError(

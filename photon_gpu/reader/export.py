@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from operator import index
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +31,7 @@ from photon_gpu.reader.exporters.job import Job
 from photon_gpu.reader.exporters.nwb import write_nwb
 from photon_gpu.reader.exporters.tiff import write_tiff
 from photon_gpu.reader.movie import Movie
-from photon_gpu.settings import Progress, flag, progress_call
+from photon_gpu.settings import Progress, flag, location, progress_call, shown
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source
@@ -163,9 +164,12 @@ def export(
     ((3, 8, 8), dtype('uint16'))
     """
     progress = progress_call(progress)
+    if not isinstance(movie, Movie):
+        raise InvalidInputError(f"movie is a {type(movie).__name__}; photon_gpu.open(url) gives one")
     flag("overwrite", overwrite)
+    flag("stabilized", stabilized)
     first, end = _checked_range(frames, len(movie))
-    text = os.fspath(path)
+    text = location("path", path)
     suffix = Path(text.rstrip("/")).suffix.lower()
     if suffix not in SUFFIXES:
         raise InvalidInputError(
@@ -211,7 +215,10 @@ Write = Callable[[Job, IO[bytes]], None]
 def _checked_range(frames: tuple[int, int] | None, length: int) -> tuple[int, int]:
     if frames is None:
         return 0, length
-    first, end = frames
+    try:
+        first, end = map(index, frames)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"frames is {shown(frames)}; (first, end) is needed, or None") from error
     if not 0 <= first < end <= length:
         raise InvalidInputError(
             f"frames {first}:{end} were asked for; the movie has {length}, numbered from 0"

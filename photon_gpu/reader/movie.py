@@ -29,6 +29,7 @@ from photon_gpu.reader.counts import Counts
 from photon_gpu.reader.frame_times import FrameTimes
 from photon_gpu.reader.movie_html import movie_html
 from photon_gpu.recording import NOTHING, Document, Recording
+from photon_gpu.settings import one_of
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.metadata import Description
 from photon_gpu.store.movie_folder import MovieFolder
@@ -75,8 +76,7 @@ class Movie:
     ) -> None:
         self.storage = storage
         self._take(description)
-        if device not in ("cpu", "gpu"):
-            raise InvalidInputError(f"device is {device!r}; allowed are 'cpu' and 'gpu'")
+        one_of("device", device, ("cpu", "gpu"))
         self.device = device
         self._layout = layout_for(description.encoding, get_backend(backend, on_gpu=device == "gpu"))
         self._workers = worker_count(workers)

@@ -9,6 +9,7 @@ from typing import Any
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.reader.follow import FollowedMovie
 from photon_gpu.reader.movie import Movie
+from photon_gpu.settings import flag
 from photon_gpu.store import metadata
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind_text
@@ -54,6 +55,7 @@ def open(
     CorruptDataError
         Metadata that do not describe a movie.
     """
+    flag("follow", follow)
     storage = Storage.at(url, storage_options)
     files = {}
     for name in (metadata.ARRAY, metadata.ATTRIBUTES):

@@ -16,6 +16,7 @@ from typing import Any, Unpack
 from photon_gpu.credentials import remember
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError, UnsupportedTypeError
 from photon_gpu.file_types import SUFFIXES, described, foreign
+from photon_gpu.settings import location, options_of
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.multifile.find import FoundFiles, find_files, is_list_of_paths
@@ -186,6 +187,8 @@ def _opened(obj: Any, options: dict[str, Any]) -> Source:
     if isinstance(obj, bytes):
         raise UnsupportedTypeError(f"the path {obj!r} is bytes; give it as str")
     if isinstance(obj, str | os.PathLike) or is_list_of_paths(obj):
+        for path in obj if isinstance(obj, list | tuple) else [obj]:
+            location("source", path)
         if (several := _several(obj)) is not None:
             return _open_files(several, options)
         return _open_location(os.fspath(obj), options)
@@ -338,11 +341,9 @@ def _is_numpy_dtype(dtype: Any) -> bool:
     return True
 
 
-def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
-    if isinstance(text, bytes):
-        raise UnsupportedTypeError(f"the path {text!r} is bytes; give it as str")
+def _open_location(text: str, options: Mapping[str, Any]) -> Source:
     options = {name: value for name, value in options.items() if name != "progress"}
-    remember(text, options.get("storage_options"))
+    remember(text, options_of("storage_options", options.get("storage_options")))
     local = _local(text)
     outer, split, inner = text.rpartition("::")
     if split and "://" not in inner and not (local is not None and local.exists()):
@@ -356,6 +357,10 @@ def _open_location(text: str | bytes, options: Mapping[str, Any]) -> Source:
             text, local, options[file_type.inner] = outer, _local(outer), inner
     if local is not None and not local.exists():
         raise StoreNotFoundError(f"{local}: there is no such file or folder")
+    if local is not None and not local.is_file() and not local.is_dir():
+        raise InvalidInputError(
+            f"{local}: neither a file nor a folder; photon-gpu record reads what comes through a pipe"
+        )
     file_type = _file_type(text, local)
     if file_type is None:
         if (way := foreign(PurePosixPath(text.lower()).suffix)) is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.file_types import file_suffixes
-from photon_gpu.settings import flag
+from photon_gpu.settings import flag, location
 from photon_gpu.store.storage import Storage
 
 # Names that say to everybody that a place is one file.
@@ -28,7 +28,8 @@ def destination(
     InvalidInputError
         The name has ``::`` in it or is that of a file, such as ``x.tif``; or as of :meth:`Storage.at`.
     """
-    if not isinstance(url, Storage) and isinstance(text := os.fspath(url), str):
+    if not isinstance(url, Storage):
+        text = location("url", url)
         if "::" in text:
             raise InvalidInputError(
                 f"{text}: '::' names what lies inside of a file or behind another URL, and photon_gpu "

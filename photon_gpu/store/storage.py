@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from photon_gpu.credentials import remember, without_credentials
+from photon_gpu.engine.runtime.regular_file import open_regular
 from photon_gpu.errors import (
     ArchivedError,
     CorruptDataError,
@@ -19,11 +20,15 @@ from photon_gpu.errors import (
     PhotonError,
     StoreUnavailableError,
 )
+from photon_gpu.settings import location, options_of
 from photon_gpu.store import durable
 
 # What s3fs makes of a refused exclusive create: 412 is EINVAL, 409 (two at once) is EBUSY.
 _TAKEN = (errno.EINVAL, errno.EBUSY, errno.EEXIST)
 _PROTOCOLS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+
+LARGEST_FILE = 1 << 31
+"""Bytes; a chunk is one Blosc frame, which is less, and no other file of a movie is larger."""
 
 _PIECE_BYTES = 1 << 16  # a piece that stays in the cache of a core while it is compared
 
@@ -104,21 +109,17 @@ class Storage:
         """Return the folder at a path or URL (``file``, ``memory``, ``s3``, ``gs``, any fsspec protocol)."""
         if isinstance(url, Storage):
             return url
-        text = os.fspath(url)
-        if not isinstance(text, str) or not text.strip():
-            raise InvalidInputError(
-                f"{url!r} is no place to store a movie; give a path or a URL such as s3://bucket/key"
-            )
-        remember(text, storage_options)
+        text, options = location("url", url), options_of("storage_options", storage_options)
+        remember(text, options)
         try:
-            fs, root = _reach(text, storage_options or {})
+            fs, root = _reach(text, options)
         except ImportError as error:
             scheme = _PROTOCOLS.get(text.split("://")[0], text.split("://")[0])
             raise InvalidInputError(
                 f"{text.split('://')[0]}:// needs a package that is not installed ({error}); "
                 f"try: pip install 'photon-gpu[{scheme}]'"
             ) from error
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise InvalidInputError(f"{text!r} is no place photon_gpu can reach: {error}") from error
         if not root.strip("/"):
             raise InvalidInputError(f"{text!r} names no folder; give a name such as movie.zarr")
@@ -148,7 +149,8 @@ class Storage:
     def read(self, name: str) -> bytes:
         """Return a file's content; FileNotFoundError only if the store itself says it does not exist."""
         if self.local:
-            return Path(self.path(name)).read_bytes()
+            with open_regular(self.path(name), most=LARGEST_FILE) as file:
+                return file.read()
         try:
             # s3fs would ask for the size first, to fetch parts at once: a request more for every file.
             options = {"max_concurrency": 1} if "s3" in self.fs.protocol else {}
@@ -162,7 +164,7 @@ class Storage:
         """Return whether a file holds exactly these bytes; FileNotFoundError where it is not there."""
         if not self.local:
             return self.read(name) == data
-        with Path(self.path(name)).open("rb") as stream:
+        with open_regular(self.path(name)) as stream:
             for start in range(0, len(data) + 1, _PIECE_BYTES):
                 if stream.read(_PIECE_BYTES) != data[start : start + _PIECE_BYTES]:
                     return False

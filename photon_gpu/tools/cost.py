@@ -16,9 +16,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.settings import bounded_number, options_of, shown, whole_number
 
 #: Bytes of one MB and one GB. Clouds bill ``binary``; ``documented`` is the mix that makes
 #: 1000 x 512 x 512 x 2 bytes "500 MB" and a thousand of them "500 GB".
@@ -188,11 +188,10 @@ def from_shape(
     >>> {part: str(round(money, 2)) for part, money in cost.monthly("STANDARD").items()}
     {'raw': '11.50', 'stored': '2.88', 'saved': '8.62'}
     """
-    if not savings < 1:
-        raise InvalidInputError(
-            f"savings={savings}: a share below 1 is allowed, 0.75 for a quarter of the size"
-        )
-    raw = math.prod(map(int, shape)) * np.dtype(dtype).itemsize
+    savings = bounded_number("savings (0.75: a quarter of the size)", savings, -1e6, 1 - 1e-12)
+    if not isinstance(shape, tuple | list):
+        raise InvalidInputError(f"shape is {shown(shape)}; a tuple such as (1000, 512, 512) is needed")
+    raw = math.prod(whole_number("shape", size, 1) for size in shape) * supported_dtype(dtype).itemsize
     return Cost(raw_bytes=raw, stored_bytes=raw * (1 - savings), **options)
 
 
@@ -249,14 +248,13 @@ def from_source(
     from photon_gpu.writer.encode import encode_with
 
     with open_source(source) as movie:
-        count = min(frames, movie.shape[0])
-        if count < 1:
-            raise InvalidInputError(f"frames={frames}: at least 1 is needed")
+        count = min(whole_number("frames", frames, 1), movie.shape[0])
         start = (movie.shape[0] - count) // 2
         scratch = Storage.at(f"memory://cost-{uuid.uuid4().hex}.zarr")
         try:
             # Nothing of it is kept, so nothing of it is checked.
-            settings = EncodeSettings.from_dict({"check": False, **(encode_options or {})})
+            wanted = options_of("encode_options", encode_options)
+            settings = EncodeSettings.from_dict({"check": False, **wanted})
             report = encode_with(settings, movie.read(start, start + count), scratch)
         finally:
             scratch.delete_folder()

@@ -21,7 +21,7 @@ from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import NOTHING, Recording
-from photon_gpu.settings import EncodeSettings, Progress, progress_call
+from photon_gpu.settings import EncodeSettings, Progress, progress_call, tell_stage
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions, SourceRequest
@@ -224,10 +224,14 @@ def encode_with(
         with Claim(storage, overwrite=overwrite, resume=resume, notes_first=True) as claim:
             start = time.perf_counter()
             stages = Stages()
+            tell_stage(
+                progress, "estimating the noise" if settings.stated_noise is None else "reading a sample"
+            )
             with stages.timed("estimate"):
                 settled = auto_noise.settle(movie, accepted.encoding, settings)
             settled.warn()
             accepted = replace(accepted, encoding=settled.encoding)
+            tell_stage(progress, "trying settings on a sample")
             tuned = tune(movie, accepted, settings, claim.target, claim.earlier.get("plan"), stages=stages)
             choice, layout = tuned.choice, tuned.layout
             scheduler = ChunkScheduler(

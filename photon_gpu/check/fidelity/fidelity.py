@@ -23,7 +23,7 @@ from photon_gpu.engine.model.noise import NoiseModel, noise_floor_bits
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.open import open as open_movie
-from photon_gpu.settings import Progress, bounded_number, progress_call
+from photon_gpu.settings import Progress, bounded_number, flag, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions
@@ -90,6 +90,7 @@ def fidelity(
     """
     pixels = int(bounded_number("pixels", pixels, 1, 1e18))
     progress = progress_call(progress)
+    flag("full", full)
     start = time.perf_counter()
     stored = movie if isinstance(movie, Movie) else open_movie(movie)
     raw = open_source(source, **source_options)

@@ -68,7 +68,7 @@ class Compressor:
     blocksize: int = 1 << 20
 
     def __post_init__(self) -> None:
-        if self.cname not in _NAMES:
+        if not isinstance(self.cname, str) or self.cname not in _NAMES:
             raise InvalidInputError(f"compressor: cname is {self.cname!r}; allowed are {', '.join(_NAMES)}")
         for name, top in (("clevel", 9), ("shuffle", 2), ("blocksize", MAX_BYTES)):
             value = getattr(self, name)
@@ -111,7 +111,7 @@ class Compressor:
     @classmethod
     def parse(cls, text: str) -> Compressor:
         """Compressor from ``"zstd-5-bitshuffle"`` or ``"zstd-1-none-1048576"`` (block size optional)."""
-        parts = text.lower().replace(":", "-").split("-")
+        parts = str(text).lower().replace(":", "-").split("-")
         known = len(parts) in (3, 4) and parts[2] in _SHUFFLES
         if not known or not all(part.isdecimal() for part in (parts[1], *parts[3:])):
             raise InvalidInputError(

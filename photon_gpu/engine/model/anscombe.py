@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.errors import InvalidInputError
 
 
 def anscombe(values: ArrayLike, noise: NoiseModel | None = None) -> NDArray[np.float64]:
@@ -42,9 +43,9 @@ def anscombe(values: ArrayLike, noise: NoiseModel | None = None) -> NDArray[np.f
     >>> anscombe([0, 1, 100]).round(3).tolist()
     [1.225, 2.345, 20.037]
     """
-    model = noise or NoiseModel()
+    model = _model(noise)
     dark = stabilized_floor(model)
-    above = np.asarray(values, np.float64) - model.offset
+    above = _numbers(values) - model.offset
     root = (2.0 / model.gain) * np.sqrt(model.gain * np.maximum(above, 0.0) + dark)
     return np.asarray(root + np.minimum(above, 0.0) / math.sqrt(dark))
 
@@ -62,8 +63,8 @@ def inverse_anscombe(stabilized: ArrayLike, noise: NoiseModel | None = None) -> 
     >>> inverse_anscombe(anscombe([-3.0, 1.0, 7.0])).round(12).tolist()
     [-3.0, 1.0, 7.0]
     """
-    model = noise or NoiseModel()
-    sigma = np.asarray(stabilized, np.float64)
+    model = _model(noise)
+    sigma = _numbers(stabilized)
     dark = stabilized_floor(model)
     bend = 2.0 * math.sqrt(dark) / model.gain
     root = 0.25 * model.gain * sigma**2 - dark / model.gain
@@ -102,10 +103,25 @@ def inverse_anscombe_unbiased(denoised: ArrayLike, noise: NoiseModel | None = No
     >>> bool(abs(inverse_anscombe_unbiased(anscombe(counts).mean()) - 4.0) < 0.02)
     True
     """
-    model = noise or NoiseModel()
+    model = _model(noise)
     read = model.variance / model.gain**2
     floor = 2.0 * math.sqrt(0.375 + read)
-    mean = np.maximum(np.asarray(denoised, np.float64), floor)
+    mean = np.maximum(_numbers(denoised), floor)
     half = math.sqrt(1.5)
     photons = 0.25 * mean**2 + 0.25 * half / mean - 1.375 / mean**2 + 0.625 * half / mean**3 - 0.125 - read
     return np.asarray(model.offset + model.gain * np.maximum(photons, 0.0))
+
+
+def _model(noise: NoiseModel | None) -> NoiseModel:
+    if noise is None or isinstance(noise, NoiseModel):
+        return noise or NoiseModel()
+    raise InvalidInputError(f"noise is a {type(noise).__name__}; a NoiseModel is needed, or None")
+
+
+def _numbers(values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInputError(
+            f"values are a {type(values).__name__} that makes no array of numbers: {error}"
+        ) from error

@@ -41,7 +41,7 @@ from photon_gpu.live.recovery.unpublished_chunks import unpublished
 from photon_gpu.live.spool.spool import RECORDING, Spool, pending
 from photon_gpu.live.state.config import OWN_ATTRIBUTES
 from photon_gpu.live.state.filling_chunks import Chunk
-from photon_gpu.settings import AUTO
+from photon_gpu.settings import AUTO, location
 from photon_gpu.store import durable, metadata
 from photon_gpu.store.chunk_grid import chunk_name
 from photon_gpu.store.claim import MARKER, Claim, alive, read_marker
@@ -441,7 +441,7 @@ def spool_of(storage: Storage, marker: dict[str, Any]) -> Path | None:
 
 
 def _spool_at(where: Any) -> Path | None:
-    if isinstance(where, Storage) or "://" in os.fspath(where):
+    if isinstance(where, Storage) or "://" in location("where", where):
         return None
     spools = pending(where)
     if len(spools) > 1:

@@ -91,7 +91,7 @@ class RawFile:
                 file = self._file or self._open()
                 file.seek(offset)
                 while len(out):
-                    got = file.readinto(out)  # type: ignore[attr-defined]
+                    got = file.readinto(out)
                     if not got:
                         raise CorruptDataError(
                             f"{self.name}: the file ended {len(out)} bytes early while it was being read; "

@@ -41,10 +41,10 @@ class Camera:
     @classmethod
     def parse(cls, text: str, dtype: str = "uint16") -> Camera:
         """From ``HEIGHTxWIDTHxRATE``, rate in Hz."""
-        parts = text.lower().replace("hz", "").split("x")
+        parts = str(text).lower().replace("hz", "").split("x")
         try:
             height, width, rate = int(parts[0]), int(parts[1]), float(parts[2])
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError):
             parts = []
         if len(parts) != 3:
             raise InvalidInputError(f"camera is {text!r}; HEIGHTxWIDTHxRATE is needed, as in 512x512x30")

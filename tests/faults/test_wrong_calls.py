@@ -1,0 +1,102 @@
+"""Wrong arguments to public functions: a PhotonError that says what is allowed, never a raw exception."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+
+import photon_gpu as pg
+import photon_gpu.live
+from photon_gpu.live import SourceFeed
+from photon_gpu.reader.export import export
+from photon_gpu.tools import cost
+from photon_gpu.tools.profiling.preset_for_camera import Camera
+from tests.support.fuzz_counts import count
+
+COUNTS = np.random.default_rng(0).poisson(30, (6, 8, 8)).astype("uint16")
+MODEL = pg.NoiseModel(gain=1.0)
+
+WRONG = (
+    None, True, -1, 1.5, float("nan"), 10**30, "", "1", "a\0b", "x" * 5000, b"x", [], {1: 2}, (1, "a"),
+    object(), np.zeros(3),
+)  # fmt: skip
+"""Each is in turn the value of each parameter. Some are allowed; then the call must work."""
+
+SETTINGS = {"noise": MODEL, "check": False}
+LIVE = {"url": "live.zarr", "frame_shape": (8, 8), "dtype": "uint16", **SETTINGS}
+
+# Name, function, and right arguments; "MOVIE" stands for the path of a stored movie.
+CALLS = {
+    "encode": (pg.encode, {"source": COUNTS, "url": "out.zarr", "overwrite": True, **SETTINGS}),
+    "open": (pg.open, {"url": "MOVIE"}),
+    "verify": (pg.verify, {"url": "MOVIE"}),
+    "repair": (pg.repair, {"url": "MOVIE", "source": COUNTS}),
+    "fidelity": (pg.fidelity, {"source": COUNTS, "movie": "MOVIE"}),
+    "estimate_noise": (pg.estimate_noise, {"source": COUNTS}),
+    "recover": (pg.recover, {"where": "MOVIE"}),
+    "LiveWriter": (pg.LiveWriter, LIVE),
+    "record": (photon_gpu.live.record, {"feed": SourceFeed(pg.open_source(COUNTS)), "url": "live.zarr"}),
+    "export": (export, {"movie": "OPENED", "path": "out.npy", "overwrite": True}),
+    "movie": (pg.movie, {"source": COUNTS}),
+    "open_source": (pg.open_source, {"obj": COUNTS}),
+    "Storage.at": (pg.Storage.at, {"url": "somewhere"}),
+    "NoiseModel": (pg.NoiseModel, {}),
+    "Predictor": (pg.Predictor, {}),
+    "Compressor": (pg.Compressor, {}),
+    "Compressor.parse": (pg.Compressor.parse, {"text": "zstd-1-none"}),
+    "Simulation": (pg.Simulation, {"frames": 2, "height": 8, "width": 8}),
+    "simulate": (pg.simulate, {"frames": 2, "height": 8, "width": 8}),
+    "anscombe": (pg.anscombe, {"values": COUNTS, "noise": MODEL}),
+    "inverse_anscombe": (pg.inverse_anscombe, {"stabilized": 3.0, "noise": MODEL}),
+    "inverse_unbiased": (pg.inverse_anscombe_unbiased, {"denoised": 3.0, "noise": MODEL}),
+    "cost.from_shape": (cost.from_shape, {"shape": (6, 8, 8)}),
+    "cost.from_movie": (cost.from_movie, {"url": "MOVIE"}),
+    "cost.from_source": (cost.from_source, {"source": COUNTS, "encode_options": SETTINGS}),
+    "Camera.parse": (Camera.parse, {"text": "512x512x30", "dtype": "uint16"}),
+}
+LEFT_OUT = {"client"}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    movie = tmp_path_factory.mktemp("calls") / "m.zarr"
+    pg.encode(COUNTS, movie, noise=MODEL, check=False)
+    return movie
+
+
+def parameters(function):
+    taken = inspect.signature(pg.Simulation if function is pg.simulate else function).parameters.values()
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return [p.name for p in taken if p.kind not in variable and p.name not in LEFT_OUT]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_wrong_argument_is_refused_by_name(name, stored, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    warnings.simplefilter("ignore")
+    function, right = CALLS[name]
+    places = {"MOVIE": stored, "OPENED": pg.open(stored)}
+    right = {
+        key: places.get(value, value) if isinstance(value, str) else value for key, value in right.items()
+    }
+    tried, raw = 0, []
+    for parameter in parameters(function):
+        for value in WRONG:
+            tried += 1
+            what = f"{parameter}={str(value)[:40]!r}"
+            try:
+                done = function(**{**right, parameter: value})
+                if isinstance(done, pg.LiveWriter):
+                    done.close()
+                shutil.rmtree("live.zarr", ignore_errors=True)
+            except pg.PhotonError as error:
+                if len(str(error)) > 800:
+                    raw.append(f"{what}: {len(str(error))} characters")
+            except Exception as error:
+                raw.append(f"{what}: {type(error).__name__}: {str(error)[:100]}")
+    count("wrong calls", tried, tried - len(raw))
+    assert not raw, "\n".join(raw)

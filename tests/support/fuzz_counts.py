@@ -1,0 +1,19 @@
+"""How many hostile inputs of each class were tried, and survived; printed at the end of a test run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+TRIED: Counter[str] = Counter()
+SURVIVED: Counter[str] = Counter()
+
+
+def count(name: str, tried: int, survived: int) -> None:
+    """Add to a class's counts."""
+    TRIED[name] += tried
+    SURVIVED[name] += survived
+
+
+def lines() -> list[str]:
+    """A line for each class."""
+    return [f"{name}: {TRIED[name]:,} tried, {SURVIVED[name]:,} survived" for name in sorted(TRIED)]
