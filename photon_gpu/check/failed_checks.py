@@ -1,4 +1,4 @@
-"""The verdict of the check that runs while a movie is stored; a failed one is kept with the movie."""
+"""Warn about lines that failed in the check of an encode, and record them in the movie's metadata."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def failing(lines: Iterable[ReportLine]) -> tuple[ReportLine, ...]:
-    """The lines that fail."""
+    """Lines with status FAIL."""
     return tuple(line for line in lines if line.status == "FAIL")
 
 
 def to_keep(lines: Iterable[ReportLine]) -> dict[str, Any] | None:
-    """What ``.zattrs`` keeps of a check that failed; None of one that passed. FORMAT.md, ".zattrs"."""
+    """Entry of ``.zattrs`` for a failed check, None for a passed one (FORMAT.md, ".zattrs")."""
     failed = [line.to_dict() for line in failing(lines)]
     keys = ("name", "value", "unit", "fail_above", "found")
     return (
@@ -29,7 +29,7 @@ def to_keep(lines: Iterable[ReportLine]) -> dict[str, Any] | None:
 
 
 def warn(url: str, lines: Iterable[ReportLine], *, stacklevel: int) -> None:
-    """A FidelityWarning that names every line that fails; nothing where none does."""
+    """Give a FidelityWarning that names every failed line, if any failed."""
     if not (failed := failing(lines)):
         return
     first = failed[0]

@@ -1,1 +1,1 @@
-"""Fidelity report: measure, line by line, what a stored movie keeps of the raw one."""
+"""Fidelity report: measure how much of the raw movie a stored movie preserves."""

@@ -1,4 +1,4 @@
-"""Name the likely fault by the bias that it leaves at each level of light."""
+"""Find the likely cause of a bias by comparing it with the bias of known faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SOUND = "a sound decoder"
 
 
 def likely_cause(sample: Sample, bias: NDArray, groups: NDArray) -> str:
-    """The known fault whose bias is nearest to the one found, or nothing where none is near."""
+    """Name of the known fault whose bias is nearest to the measured one; empty if none is near."""
     raw = sample.flat("raw")
     every = max(1, raw.size // _LOOKED_AT)
     raw, places, sigma = raw[::every], groups[::every], sample.flat("sigma")[::every]
@@ -28,13 +28,13 @@ def likely_cause(sample: Sample, bias: NDArray, groups: NDArray) -> str:
         left[name] = float(((measured - means[places]) ** 2).mean())
     if not left:
         return ""
-    # A fault is named where it explains most of the bias, and a sound decoder does not.
+    # Name a fault if it explains most of the bias and a sound decoder does not.
     cause, enough = min(left, key=lambda name: left[name]), 0.3 * float((measured**2).mean())
     return cause if left[cause] <= enough < left[_SOUND] else coarse
 
 
 def faults(sample: Sample, raw: NDArray) -> list[tuple[str, NDArray]]:
-    """Each known fault, and what it decodes ``raw`` to."""
+    """Known faults, each with the values to which it decodes ``raw``."""
     noise, step = sample.noise, sample.step
     if not step:
         return []

@@ -1,7 +1,7 @@
 """Compare a stored movie with its source and give PASS, WARN or FAIL for each property.
 
 The report compares a sample of the movie with its source: a run of consecutive frames and short blocks
-all over the movie. With ``full``, what must hold for every pixel is checked on every pixel.
+all over the movie. With ``full``, the properties that every pixel must have are checked on all pixels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store.storage import Storage
 
 PIXELS = 1 << 24
-"""Default number of values that a report looks at."""
+"""Default number of values to compare."""
 
 
 def fidelity(
@@ -45,32 +45,32 @@ def fidelity(
     progress: Progress | None = None,
     **source_options: Unpack[SourceOptions],
 ) -> Fidelity:
-    """Compare a stored movie with what it was encoded from.
+    """Compare a stored movie with the source that it was encoded from.
 
     Parameters
     ----------
     source : array, path, URL or Source
         The raw movie.
     movie : Movie, path, URL or Storage
-        The stored one.
+        The stored movie.
     pixels : int
-        Number of values to look at. 16 million take a few seconds and 300 MB.
+        Number of values to compare. 16 million take a few seconds and 300 MB.
     full : bool
-        Whether to check every pixel of the movie for what must hold for every pixel.
+        Check the properties that every pixel must have on all pixels, not on a sample.
     regions : array_like of int, optional
-        ``(..., H, W)`` labels, 0 outside: regions to make traces of. Default: squares of 8 x 8
-        pixels, the brightest and the liveliest.
+        ``(..., H, W)`` labels of the regions of traces, 0 outside. Default: squares of 8 x 8 pixels, the
+        brightest and the most active.
     seed : int
         Seed of the redrawn noise.
     progress : callable, optional
         ``progress(frames_done, frames_in_all)``.
     **source_options
-        Of :func:`photon_gpu.open_source`: those that the movie was encoded with.
+        Options of :func:`photon_gpu.open_source` that the movie was encoded with.
 
     Returns
     -------
     Fidelity
-        ``verdict``, ``lines``; ``save("report.html")`` keeps it.
+        Report with ``verdict``, ``lines`` and ``save("report.html")``.
 
     Raises
     ------
@@ -156,13 +156,13 @@ def _compare(
 
 
 def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[ReportLine]:
-    """Return the lines that a small sample allows: no residuals, no traces, no size.
+    """Return the lines that need only a small sample: no residuals, no traces, no size.
 
     Parameters
     ----------
     sample : Sample
     exact : PixelComparison, optional
-        Of every pixel, where these were compared already. Default: of the sample.
+        Comparison of every pixel, if it was made already. Default: of the sample.
     """
     from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
 
@@ -172,7 +172,7 @@ def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[R
             counted.add(block.raw, block.counts, block.residual, block.frames)
     lines = counted.lines("in the sample" if exact is None else "of the movie")
     longer = [block.raw for block in sample.blocks if len(block.raw) > 1]
-    if longer and all((raw[1:] == raw[:-1]).all() for raw in longer):  # a synthetic movie
+    if longer and all((raw[1:] == raw[:-1]).all() for raw in longer):  # A synthetic movie.
         by_noise = ("noise_model", "bias", "labels", "variance", "slope", "snr")
         lines += [skipped(name, "the movie has no noise over time to measure") for name in by_noise]
     else:
@@ -182,7 +182,7 @@ def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[R
 
 
 def every_pixel(raw: Source, movie: Movie, exact: PixelComparison, progress: Progress | None = None) -> None:
-    """Add the whole movie to ``exact``, a few frames at a time."""
+    """Compare the whole movie in ``exact``, a few frames at a time."""
     columns = raw.shape[-1]
     for first, last in pieces(range(raw.shape[0]), movie):
         values = raw.read(first, last).reshape(last - first, -1, columns)
@@ -194,7 +194,7 @@ def every_pixel(raw: Source, movie: Movie, exact: PixelComparison, progress: Pro
 
 
 def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[list[ReportLine], str]:
-    """A lossless movie without a noise model: every value must be the same, bit for bit."""
+    """Compare a lossless movie without a noise model bit for bit."""
     if raw.shape != movie.shape or raw.dtype.name != movie.encoding.dtype:
         raise InvalidInputError(
             f"{raw.name} is {raw.dtype.name} of shape {raw.shape}; the movie is "
@@ -218,7 +218,7 @@ def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[li
 
 
 def efficiency(movie: Movie) -> ReportLine:
-    """Stored bits against the bits that noise alone carries."""
+    """Compare the stored bits with the bits of the noise alone."""
     stored = movie.stored_bytes
     ratio, bits = movie.nbytes / stored, 8 * stored / movie.size
     text = f"{bits:.2f} bits per pixel, {ratio:.2f} times smaller than raw"

@@ -1,4 +1,4 @@
-"""Data of a report's figures, as small arrays."""
+"""Data that the figures of a report draw, as small arrays."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pictures:
     frame : int
     levels : LightLevels
     photons, noise : ndarray
-        Light, and variance of stabilized raw noise over what it should be.
+        Light, and measured over expected variance of stabilized raw noise.
     residual_edges, residual_density : ndarray
         Histogram of the stabilized residual, in steps; 1 is uniform.
     value_edges, raw_values, decoded_values : ndarray
@@ -41,7 +41,7 @@ class Pictures:
     raw_traces, decoded_traces : ndarray
         dF/F ``(frames, regions)`` of a few regions.
     trace_spread : ndarray
-        ``(regions,)``: what fresh noise does to dF/F.
+        ``(regions,)``: spread of dF/F caused by fresh noise.
     """
 
     raw: NDArray
@@ -63,19 +63,19 @@ class Pictures:
 
 
 class FidelityFacts(Protocol):
-    """What figures and pages read of a finished report."""
+    """Attributes of a finished report that figures and pages read."""
 
     @property
     def source(self) -> str:
-        """What was stored."""
+        """Name of the source."""
 
     @property
     def url(self) -> str:
-        """Where it is stored."""
+        """URL of the movie."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Shape, noise model, layout, sizes, and what was looked at."""
+        """Shape, noise model, layout, sizes, and the extent of the sample."""
 
     @property
     def verdict(self) -> str:
@@ -83,17 +83,17 @@ class FidelityFacts(Protocol):
 
     @property
     def lines(self) -> Sequence[ReportLine]:
-        """The lines of the report."""
+        """Lines of the report."""
 
     @property
     def pictures(self) -> Pictures | None:
-        """What to draw; None where nothing was sampled."""
+        """Data to draw; None if nothing was sampled."""
 
 
 def draw(
     sample: Sample, levels: LightLevels, photons: NDArray, noise: NDArray, traces: Traces | None
 ) -> Pictures:
-    """Everything a report shows of a sample."""
+    """Compute the figure data of a sample."""
     block = sample.run
     middle = len(block.raw) // 2
     step = sample.step or 1.0

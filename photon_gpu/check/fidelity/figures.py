@@ -1,4 +1,4 @@
-"""The pictures of a report: each draws on axes it is given; ``overview`` puts all on one sheet."""
+"""Draw the figures of a report, each on given axes; ``overview`` draws all on one sheet."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _FONT: Any = {"font.size": 10, "axes.titlesize": 11.5, "svg.fonttype": "path", "
 
 
 def raw_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """One frame as recorded."""
+    """Draw one raw frame."""
     _image(ax, p.raw, _reach(p.raw), f"Raw, frame {p.frame}", "ADU", "gray")
 
 
 def decoded_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """The same frame, read back."""
+    """Draw the same frame, decoded."""
     title = f"Decoded, {fidelity.facts['ratio']:.1f}x smaller"
     _image(ax, p.decoded, _reach(p.raw), title, "ADU", "gray")
 
 
 def residual_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """What was lost in it."""
+    """Draw the difference of the decoded and the raw frame."""
     half = 0.5 * (fidelity.facts["step"] or 1.0)
     _image(ax, p.residual, (-half, half), "Residual: should be structureless", "sigma", "PuOr_r")
 
 
 def transfer(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """Photon-transfer curve before and after."""
+    """Draw the photon-transfer curve before and after."""
     levels, noise = p.levels, fidelity.facts["noise"]
     light = levels.light
     line = np.maximum(noise["gain"] * (light - noise["offset"]), 0) + noise["variance"]
@@ -56,7 +56,7 @@ def transfer(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def bias(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """Bias at every light, with what is allowed."""
+    """Draw the bias at each level of light, with its limits."""
     levels, limit = p.levels, LIMITS["bias"]
     photons = _positive(levels.photons)
     _bands(ax, limit.warn, limit.fail)
@@ -82,7 +82,7 @@ def bias(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def variance(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """Decoded over raw variance, with theory."""
+    """Draw decoded over raw variance, with theory."""
     levels = p.levels
     raw = np.maximum(levels.raw_variance, 1e-30)
     photons = _positive(levels.photons)
@@ -99,7 +99,7 @@ def variance(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def residual_histogram(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """Distribution of the residual in steps."""
+    """Draw the distribution of the residual in steps."""
     ax.stairs(p.residual_density, p.residual_edges, fill=True, color=BLUE, alpha=0.35)
     ax.stairs(p.residual_density, p.residual_edges, color=BLUE, lw=1.2, label="measured")
     ax.plot([-0.75, -0.5, -0.5, 0.5, 0.5, 0.75], [0, 0, 1, 1, 0, 0], color=VERMILION, lw=1.2, label="uniform")
@@ -110,7 +110,7 @@ def residual_histogram(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def whiteness(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """Correlation of the residual along every axis."""
+    """Draw the correlation of the residual along each axis."""
     limit = LIMITS["white"]
     top = 1.6 * limit.fail
     _bands(ax, limit.warn, limit.fail)
@@ -132,7 +132,7 @@ def whiteness(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def values(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """Histograms of values, raw and decoded."""
+    """Draw the histograms of raw and decoded values."""
     top = max(float(p.raw_values.max()), 1.0)
     ax.stairs(p.raw_values / top, p.value_edges, color=INK, lw=1, label="raw")
     ax.stairs(p.decoded_values / top, p.value_edges, color=BLUE, lw=1, alpha=0.8, label="decoded")
@@ -143,7 +143,7 @@ def values(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def noise_model(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """Whether the raw movie's noise is what the model says."""
+    """Draw the noise of the raw movie relative to the model."""
     limit = LIMITS["noise_model"]
     if not p.photons.size:
         _axes(ax, "Raw noise against the model", "", "")
@@ -160,7 +160,7 @@ def noise_model(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def traces(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """dF/F of the liveliest regions, raw and decoded."""
+    """Draw dF/F of the most active regions, raw and decoded."""
     _axes(ax, "dF/F of the liveliest regions", "frame", "")
     if not p.raw_traces.size:
         _nothing(ax, "too few frames for traces")
@@ -171,7 +171,7 @@ def traces(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     lift, ticks = 0.0, []
     for region in range(raw.shape[1]):
         base = lift - float(min(raw[:, region].min(), decoded[:, region].min()))
-        # The raw line is thick and the decoded one thin, so both are visible where they agree.
+        # The raw line is thick and the decoded line thin, so both are visible if they coincide.
         ax.plot(
             frames, base + raw[:, region], color=INK, lw=2.4, alpha=0.4, label="raw" if region == 0 else None
         )
@@ -190,7 +190,7 @@ def traces(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def trace_errors(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """Error of dF/F in the same regions; the band is the spread of fresh noise."""
+    """Draw the error of dF/F in the same regions; the band is the spread of fresh noise."""
     _axes(ax, "Error of dF/F; band: fresh noise", "frame", "")
     if not p.raw_traces.size:
         _nothing(ax, "too few frames for traces")
@@ -224,7 +224,7 @@ PANELS: dict[str, tuple[Callable[[Any, Pictures, FidelityFacts], None], tuple[fl
 
 
 def svg(name: str, fidelity: FidelityFacts) -> str:
-    """One panel as an ``<svg>`` element to stand in a page."""
+    """Draw one panel as an ``<svg>`` element of a page."""
     from matplotlib import rc_context
 
     assert fidelity.pictures is not None
@@ -242,13 +242,13 @@ def svg(name: str, fidelity: FidelityFacts) -> str:
 
 
 def _own_ids(body: str, name: str) -> str:
-    """Ids and references to them, with the panel's name before: they must differ within a page."""
+    """Prefix ids and their references with the panel's name, so that they are unique in a page."""
     body = body.replace('id="', f'id="{name}-')
     return body.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
 
 
 def overview(fidelity: FidelityFacts) -> Figure:
-    """Verdict, lines and all panels on one sheet."""
+    """Draw verdict, lines and all panels on one sheet."""
     from matplotlib import rc_context
 
     with rc_context(_FONT):
@@ -352,7 +352,7 @@ def _axes(ax: Axes, title: str, x: str, y: str) -> None:
 
 
 def _bands(ax: Axes, warn: float, fail: float) -> None:
-    """Green where it passes, orange where it warns."""
+    """Shade the range that passes green, and the range that warns orange."""
     ax.axhspan(-fail, fail, color=ORANGE, alpha=0.09, lw=0)
     ax.axhspan(-warn, warn, color=GREEN, alpha=0.13, lw=0)
     ax.axhline(0, color=PALE, lw=0.8)
@@ -363,7 +363,7 @@ def _positive(photons: NDArray) -> NDArray:
 
 
 def _light_axis(ax: Axes, photons: NDArray) -> None:
-    """Logarithmic where the light spans decades, with plain numbers."""
+    """Use a logarithmic axis if the light spans decades, with plain numbers."""
     low, high = float(photons.min()), float(photons.max())
     if high > 5 * low:
         from matplotlib.ticker import LogLocator, NullFormatter

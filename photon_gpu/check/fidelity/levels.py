@@ -16,7 +16,7 @@ from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
 from photon_gpu.engine.model.noise import NoiseModel
 
 GROUPS = 20
-_MOST_FOR_EDGES = 50_000  # pixels that the borders between groups are chosen from
+_MOST_FOR_EDGES = 50_000  # Pixels from which the borders between groups are chosen.
 _LEAST = 2000
 _ENOUGH = 500
 _ERRORS = 3.0
@@ -34,13 +34,13 @@ class LightLevels:
     light, photons : ndarray
         Mean of a group, ADU and photons.
     share : ndarray
-        Of all pixels.
+        Share of all pixels.
     bias, float_bias, label_bias : ndarray
-        Of counts, of counts before rounding, of stabilized values; sigma.
+        Bias of counts, of counts before rounding, and of stabilized values, sigma.
     bias_error : ndarray
         Standard error of ``bias``.
     raw_variance, decoded_variance, expected_variance : ndarray
-        Noise from differences of successive frames (rows of a single frame), ADU^2.
+        Noise from differences of successive frames (of rows, for a single frame), ADU^2.
     ratio_error : ndarray
         Standard error of decoded over raw variance.
     """
@@ -73,7 +73,7 @@ def group(sample: Sample) -> tuple[LightLevels, NDArray[np.int8]]:
     count = max(1, min(GROUPS, light.size // _LEAST))
     edges = np.unique(np.quantile(some, np.linspace(0, 1, count + 1)[1:-1]).astype(np.float32))
     groups = np.zeros(light.size, np.int8)
-    for edge in edges:  # a few comparisons of all pixels are faster than a search for each
+    for edge in edges:  # A few comparisons of all pixels are faster than a search for each.
         groups += light >= edge
     places = groups.astype(np.intp)
     size = np.maximum(np.bincount(places, minlength=edges.size + 1), 1).astype(float)
@@ -111,8 +111,8 @@ def _differences(
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Half the mean square of successive differences, raw and decoded, per group of light.
 
-    ``places`` holds the group of every pixel. The third array is the variance of the change that decoding
-    makes to them, the fourth their number.
+    ``places`` is the group of every pixel. The third array is the variance of the difference between the two,
+    the fourth the number of differences.
     """
     sums = np.zeros((4, groups))
     done = 0
@@ -134,7 +134,7 @@ def _differences(
 
 
 def level_lines(sample: Sample, levels: LightLevels, groups: NDArray) -> list[ReportLine]:
-    """Bias, labels, variance, slope and the cost of the step."""
+    """Return the lines of bias, labels, variance, slope and the cost of the step."""
     if sample.pixels < _ENOUGH:
         why = f"{sample.pixels:,} pixels are too few to measure it"
         return [skipped(name, why) for name in ("bias", "labels", "variance", "slope", "snr")]
@@ -180,7 +180,7 @@ def _variances(sample: Sample, levels: LightLevels) -> list[ReportLine]:
         )
         return [skipped(name, why) for name in ("variance", "slope", "snr")]
     ratio, theory = decoded[good] / raw[good], expected[good] / raw[good]
-    # Where photons are resolved, quantization costs less than theory says: that is no fault.
+    # If single photons are resolved, quantization costs less than in theory, which is no fault.
     off = np.maximum(ratio - theory, 0) - np.maximum(1 - ratio, 0)
     beyond = 100 * np.maximum(np.abs(off) - _ERRORS * levels.ratio_error[good], 0)
     at = int(np.abs(off).argmax())
@@ -246,14 +246,14 @@ def noise_line(sample: Sample) -> tuple[ReportLine, NDArray, NDArray]:
         here = places == number
         samples = [values[here & np.isfinite(values)] for values in (over_time, over_rows)]
         if timed and samples[0].size < 50:
-            continue  # rows alone cannot tell noise from structure
+            continue  # Rows alone cannot distinguish noise from structure.
         if not any(values.any() for values in samples):
-            continue  # nothing ever changes here: there is no noise to measure
+            continue  # Nothing changes here, so there is no noise to measure.
         both = [_noise_of(values) for values in samples if values.size >= 50]
         if both:
             middle = float(noise.photons(float(light[here].mean())))
             expected = float(expected_variance(noise, np.array([middle]))[0])
-            # Motion, activity and structure only ever add: the smaller of both is nearer to the noise.
+            # Motion, activity and structure only add variance, so the smaller value is nearer to the noise.
             photons.append(middle)
             ratios.append(min(both) / max(expected, 1e-3))
             apart.append(max(both) / max(min(both), 1e-9))
@@ -278,17 +278,17 @@ def _grade_noise(
     )
     value = 100 * abs(float(ratios[at]) - 1)
     if ratios[at] > 1 and apart[at] > _STRUCTURE:
-        # A wrong model shows the same in time and space; structure and motion do not.
+        # A wrong model gives the same ratio in time and space; structure and motion do not.
         value = min(value, LIMITS["noise_model"].fail)
         cause = "structure or motion hides the noise, so that the model can be neither confirmed nor refuted"
     return measured("noise_model", value, text, cause), photons, ratios
 
 
 def _noise_of(windows: NDArray) -> float:
-    """Noise variance from windows of which some also hold changes of the light.
+    """Noise variance from windows, of which some also hold changes of the light.
 
-    Quantiles of a mean of squared second differences over those of pure noise (Wilson and
-    Hilferty 1931); changes lift the upper ones first, so the least counts.
+    Divide quantiles of the mean of squared second differences by those of pure noise (Wilson and Hilferty
+    1931). Changes raise the upper quantiles first, so the least ratio is taken.
     """
     degrees = _WINDOW / (1 + 2 * (4 / 9 + 1 / 36))
     spread = 2 / (9 * degrees)
@@ -324,7 +324,7 @@ def _stabilized_noise(block: Block) -> tuple[NDArray, NDArray, NDArray]:
 
 
 def expected_variance(noise: NoiseModel, photons: NDArray) -> NDArray:
-    """Variance of ``A(z)`` of Poisson light with Gaussian read noise: near 1, less at few photons.
+    """Variance of ``A(z)`` for Poisson light with Gaussian read noise: near 1, less at few photons.
 
     >>> expected_variance(NoiseModel(), np.array([0.5, 4.0, 50.0])).round(2).tolist()
     [0.47, 1.0, 1.0]
@@ -348,6 +348,6 @@ def expected_variance(noise: NoiseModel, photons: NDArray) -> NDArray:
 
 @cache
 def _gauss() -> tuple[NDArray, NDArray]:
-    """Nodes and weights of an integral over standard normal noise."""
+    """Nodes and weights for integrals over standard normal noise."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(15)
     return nodes, weights / weights.sum()

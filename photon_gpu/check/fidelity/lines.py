@@ -11,7 +11,7 @@ PASS, WARN, FAIL, SKIP = "PASS", "WARN", "FAIL", "SKIP"
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What a line allows.
+    """Limits of a line of the report.
 
     Parameters
     ----------
@@ -20,9 +20,9 @@ class Limit:
     warn, fail : float
         PASS up to ``warn``, WARN up to ``fail``, FAIL beyond.
     unit : str
-        Of the measured number, as it stands behind it.
+        Unit of the measured number, printed after it.
     reason : str
-        Why these thresholds.
+        Reason for these thresholds.
     """
 
     title: str
@@ -32,13 +32,13 @@ class Limit:
     reason: str
 
     def grade(self, value: float) -> str:
-        """PASS, WARN or FAIL; what is not a number fails."""
+        """Grade a value as PASS, WARN or FAIL; NaN fails."""
         if not math.isfinite(value):
             return FAIL
         return PASS if value <= self.warn else WARN if value <= self.fail else FAIL
 
     def text(self) -> str:
-        """The thresholds in words."""
+        """Thresholds in words."""
         if self.warn == self.fail:
             allowed = f"up to {self.warn:g}{self.unit}" if self.warn else "none"
             return f"PASS: {allowed}"
@@ -204,13 +204,13 @@ class ReportLine:
     name : str
         Key of ``LIMITS``.
     status : {"PASS", "WARN", "FAIL", "SKIP"}
-        SKIP where this movie has nothing to measure it on; ``found`` says why.
+        SKIP if this movie has nothing to measure; ``found`` says why.
     value : float or None
-        What is graded, in ``unit``.
+        Graded value, in ``unit``.
     found : str
         The measurement in words.
     cause : str
-        What a WARN or FAIL most likely comes from.
+        Most likely cause of a WARN or FAIL.
     """
 
     name: str
@@ -221,7 +221,7 @@ class ReportLine:
 
     @property
     def limit(self) -> Limit:
-        """Thresholds, and why."""
+        """Thresholds and their reason."""
         return LIMITS[self.name]
 
     @property
@@ -249,7 +249,7 @@ class ReportLine:
 
 
 def measured(name: str, value: float, text: str, cause: str = "") -> ReportLine:
-    """A line graded by its limit."""
+    """Make a line, graded by its limit."""
     value = float(value)
     status = LIMITS[name].grade(value)
     return ReportLine(
@@ -258,11 +258,11 @@ def measured(name: str, value: float, text: str, cause: str = "") -> ReportLine:
 
 
 def skipped(name: str, why: str) -> ReportLine:
-    """A line with nothing to measure it on."""
+    """Make a line of a property that could not be measured."""
     return ReportLine(name=name, status=SKIP, value=None, found=why)
 
 
 def verdict(lines: tuple[ReportLine, ...]) -> str:
-    """The worst status of all lines."""
+    """Worst status of all lines."""
     statuses = {line.status for line in lines}
     return FAIL if FAIL in statuses else WARN if WARN in statuses else PASS

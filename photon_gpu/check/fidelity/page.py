@@ -62,7 +62,7 @@ td:first-child { color: var(--soft); white-space: nowrap; }
 
 
 def page(fidelity: FidelityFacts) -> str:
-    """The whole page, as text."""
+    """Return the page as text."""
     facts = fidelity.facts
     looked_at = "; ".join(filter(None, (facts["looked_at"], facts.get("truncated"))))
     colour = STATUS[fidelity.verdict]

@@ -1,4 +1,4 @@
-"""Check what must hold for every pixel: not escaped, not clipped, decoded within its bin."""
+"""Check properties that every pixel must have: not escaped, not clipped, decoded within its bin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SLAB = 1 << 21
 
 @dataclass
 class PixelComparison:
-    """Compare raw and decoded values and add up what differs, block by block.
+    """Compare raw and decoded values block by block, and count the differences.
 
     Attributes
     ----------
@@ -29,9 +29,9 @@ class PixelComparison:
     strayed : int
         Pixels whose decoded value lies outside the bin of their code.
     worst_steps, worst_adu : float
-        Greatest distance of a decoded from its raw value, in steps of the stabilized scale, and in ADU.
+        Greatest distance between a decoded and its raw value, in steps of the stabilized scale and in ADU.
     where : tuple of int
-        Frame, row and column of it.
+        Frame, row and column of that pixel.
     """
 
     encoding: Encoding
@@ -56,7 +56,7 @@ class PixelComparison:
         raw, counts, residual : ndarray of shape (T, rows, columns)
             Raw and decoded values, and the stored stabilized value minus ``A(raw)``.
         frames : sequence of int
-            Numbers of the frames, for messages.
+            Frame numbers, for messages.
         """
         most = max(1, _SLAB // max(raw[0].size, 1))
         for start in range(0, len(raw), most):
@@ -77,13 +77,14 @@ class PixelComparison:
         self.strayed += int(strayed.sum())
         far = away > 1.01 * step + room
         top, bottom = counts.max(), counts.min()
-        # A cut-off range piles pixels up at its end; what lies there and far from its raw value was cut.
+        # A cut-off range collects pixels at its end. A pixel there that is far from its raw value was
+        # clipped.
         self.high += int((far & (counts == top) & (raw > counts)).sum())
         self.low += int((far & (counts == bottom) & (raw < counts)).sum())
         self.top, self.bottom = max(self.top, float(top)), min(self.bottom, float(bottom))
         self.raw_top = max(self.raw_top, float(raw.max()))
         self.raw_bottom = min(self.raw_bottom, float(raw.min()))
-        # An integer bin with no integer of its own neighbours counts as one step wide.
+        # An integer bin next to bins without integers counts as one step wide.
         worst = float(away.max()) / step if step else float(away.max())
         self.worst_adu = max(self.worst_adu, float(np.abs(difference(counts, raw)).max()))
         if worst > self.worst_steps:
@@ -92,7 +93,7 @@ class PixelComparison:
             self.where = (int(frames[int(position[0])]), *(int(i) for i in position[1:]))
 
     def lines(self, scope: str) -> list[ReportLine]:
-        """Return the four lines; ``scope`` names what was compared, as in "in the sample"."""
+        """Return the four lines; ``scope`` is the extent of the comparison, such as "in the sample"."""
         step = self.encoding.step or 0.0
         of = f"of {self.pixels:,} pixels {scope}"
         at = f"frame {self.where[0]}" if self.where else "no frame"

@@ -1,4 +1,4 @@
-"""Test the residual: uniform, white, uncorrelated with the light, and small in averages."""
+"""Test whether the residual is uniform, white, uncorrelated with the light, and small in averages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def residual_lines(sample: Sample) -> list[ReportLine]:
 
 
 def resolved(sample: Sample) -> NDArray:
-    """Where bins hold so few integers that the residual cannot be uniform, flat over all blocks."""
+    """Mask of pixels whose bins hold too few integers for a uniform residual, flattened over all blocks."""
     noise = sample.noise
     if sample.encoding.dtype[0] == "f":
         return np.zeros(sample.pixels, bool)
@@ -47,7 +47,7 @@ def _uniform(sample: Sample) -> ReportLine:
     values = np.sort(values[:: max(1, values.size // 1_000_000)]) / step + 0.5
     ideal = (np.arange(values.size) + 0.5) / values.size
     distance = float(np.abs(values - ideal).max())
-    beyond = max(distance - 1.63 / math.sqrt(values.size), 0.0)  # 1 % level of Kolmogorov and Smirnov
+    beyond = max(distance - 1.63 / math.sqrt(values.size), 0.0)  # 1 % level of the Kolmogorov-Smirnov test.
     spread = float(values.std() * math.sqrt(12))
     text = f"{100 * distance:.2f} % from uniform; its spread is {spread:.3f} of step/sqrt(12)"
     return measured(
@@ -71,7 +71,7 @@ def _white(sample: Sample) -> ReportLine:
 
 
 def correlation(sample: Sample, axis: int, lag: int = 1) -> tuple[float, int] | None:
-    """Correlation of the error of neighbours along an axis, and the number of pairs."""
+    """Correlation of the residual between neighbours along an axis, and the number of pairs."""
     total = square = count = 0.0
     for block in sample.blocks:
         if block.error.shape[axis] <= lag:
@@ -99,7 +99,7 @@ def _uncorrelated(sample: Sample) -> ReportLine:
 
 
 def _averages(sample: Sample) -> ReportLine:
-    """Measure the error left in averages beyond what independent noise of its size would leave."""
+    """Measure how much larger the error of averages is than that of averaged independent noise."""
     error = sample.run.error
     frames, rows, columns = error.shape
     if frames < 2 and min(rows, columns) < _REGION:
@@ -124,7 +124,7 @@ def _averages(sample: Sample) -> ReportLine:
 
 
 def excess(means: NDArray, variance: float) -> float:
-    """Root mean square of averages minus what independent errors of that variance give."""
+    """Root mean square of averages, minus the part of independent errors with that variance."""
     power = float((means**2).mean())
     uncertain = 2 * variance * math.sqrt(2 / max(means.size, 1))
     return math.sqrt(max(power - variance - uncertain, 0.0))

@@ -24,11 +24,11 @@ class Fidelity:
     Attributes
     ----------
     verdict : {"PASS", "WARN", "FAIL"}
-        The worst of all lines.
+        Worst status of all lines.
     lines : tuple of ReportLine
     source, url : str
     facts : dict
-        Shape, dtype, noise model, step, layout, sizes, what was looked at.
+        Shape, dtype, noise model, step, layout, sizes, extent of the sample.
     seconds : float
     """
 
@@ -41,12 +41,12 @@ class Fidelity:
 
     @property
     def verdict(self) -> str:
-        """The worst status of all lines."""
+        """Worst status of all lines."""
         return verdict(self.lines)
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no line failed."""
         return self.verdict != "FAIL"
 
     def __getitem__(self, name: str) -> ReportLine:
@@ -56,7 +56,7 @@ class Fidelity:
         raise KeyError(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON: what ``--json`` prints."""
+        """Plain dictionary that survives JSON, as ``--json`` prints it."""
         return {
             "verdict": self.verdict,
             "source": self.source,
@@ -73,9 +73,9 @@ class Fidelity:
         return "\n".join([head, *(f"  {line}" for line in self.lines)])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Keep the report: ``.html`` (one page that needs no network), ``.png`` or ``.json``.
+        """Save the report as ``.html`` (one page that needs no network), ``.png`` or ``.json``.
 
-        An error, such as a full disk, leaves an earlier report as it was.
+        An error, such as a full disk, leaves an earlier report unchanged.
         """
         target = Path(path)
         suffix = target.suffix.lower()

@@ -1,4 +1,4 @@
-"""The sample that a report is made from: a long run of frames and short blocks, raw and decoded."""
+"""Read the sample of a report: a long run of frames and short blocks, raw and decoded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from photon_gpu.store.metadata import lost_frames
 
 RUN_FRAMES = 1000
 WINDOW_FRAMES = 18
-"""Frames, or rows, of the shortest run that the noise can be measured on: 16 second differences."""
+"""Fewest frames, or rows, in which the noise can be measured: 16 second differences."""
 _SHORT_FRAMES = 5
 _SHORT_BLOCKS, _LEAST_BLOCKS = 8, 3
 _LEAST_PHOTONS = 0.1
@@ -37,11 +37,11 @@ class Block:
     Attributes
     ----------
     frames : (t,) ndarray of int
-        Numbers of the frames. They follow one another, except where lost frames lie between them.
+        Frame numbers: consecutive, except for lost frames.
     first_row : int
-        Row of a frame, counted over all axes between the first and the last.
+        First row, counted over all axes between the first and the last.
     raw, counts : ndarray
-        In the movie's dtype, ADU.
+        ADU, in the dtype of the movie.
     unrounded : ndarray of float32
         Decoded value before it is rounded to an integer, minus the raw one, ADU.
     residual : ndarray of float32
@@ -59,15 +59,15 @@ class Block:
 
     @lazy_property
     def light(self) -> NDArray[np.float32]:
-        """Mean of a pixel's neighbours in time and space without the pixel itself, ADU.
+        """Mean of a pixel's neighbours in time and space, without the pixel itself, ADU.
 
-        The pixel is left out because groups that its own noise selects would be biased.
+        Without the pixel, its own noise does not select its group, which would bias the group.
         """
         return neighbours(self.raw)
 
     @lazy_property
     def sigma(self) -> NDArray[np.float32]:
-        """Noise of the model at ``light``, ADU."""
+        """Modelled noise at ``light``, ADU."""
         model = self.noise
         above = np.maximum(self.light - np.float32(model.offset), _LEAST_PHOTONS * model.gain)
         return np.sqrt(np.float32(model.gain) * above + np.float32(model.variance))
@@ -104,7 +104,7 @@ class Sample:
 
     @property
     def step(self) -> float:
-        """Quantization step, sigma; 0 where nothing was quantized."""
+        """Quantization step, sigma; 0 if nothing was quantized."""
         return self.encoding.step or 0.0
 
     @property
@@ -113,7 +113,7 @@ class Sample:
         return sum(block.raw.size for block in self.blocks)
 
     def flat(self, name: str) -> NDArray:
-        """Values of one attribute of all blocks, as one array of one axis."""
+        """Values of one attribute of all blocks, as one flat array."""
         return np.concatenate([getattr(block, name).ravel() for block in self.blocks])
 
 
@@ -127,7 +127,7 @@ class Span:
 
 
 def take(source: Source, movie: Movie, *, pixels: int, progress: Progress | None = None) -> Sample:
-    """Read a sample of about ``pixels`` values, spread over the movie, without frames that are lost.
+    """Read a sample of about ``pixels`` values, spread over the movie, without lost frames.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def take(source: Source, movie: Movie, *, pixels: int, progress: Progress | None
 
 
 def count_frames(spans: list[Span]) -> int:
-    """Number of different frames in spans."""
+    """Number of distinct frames in spans."""
     return len(np.unique(np.concatenate([span.frames for span in spans])))
 
 
@@ -169,25 +169,25 @@ def plan(
     chunk_frames: int = 1,
     run_frames: int = RUN_FRAMES,
 ) -> list[Span]:
-    """Choose what to compare: a run of frames in the middle, then short blocks all over the movie.
+    """Choose the spans to compare: a run of frames in the middle, then short blocks all over the movie.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the movie.
+        Shape of the movie.
     pixels : int
-        About the number of values to look at.
+        Approximate number of values.
     lost : tuple of (int, int)
         Ranges ``(first, end)`` of frames to leave out.
     chunk_frames : int
-        Frames per chunk: short blocks lie within one where they can, and are fewer where chunks are few.
+        Frames per chunk. Short blocks lie within one chunk if possible; few chunks give few blocks.
     run_frames : int
         Longest run.
 
     Returns
     -------
     list of Span
-        Empty where all frames are lost.
+        Empty if all frames are lost.
 
     Examples
     --------
@@ -207,7 +207,7 @@ def plan(
     height = min(rows, max(WINDOW_FRAMES, int(0.75 * pixels) // (length * columns)))
     length = min(length, max(64, int(0.75 * pixels) // (height * columns)))
     starts = [(frames - length) // 2 // chunk_frames * chunk_frames]
-    tops = [_aligned((rows - height) * 0.382)]  # not the middle, where blocks of Blosc often end
+    tops = [_aligned((rows - height) * 0.382)]  # Not the middle, where Blosc blocks often end.
     short = min(_SHORT_FRAMES, frames)
     blocks = min(_SHORT_BLOCKS, frames // short, max(_LEAST_BLOCKS, -(-shape[0] // chunk_frames)))
     tall = min(rows, max(_LEAST_ROWS, pixels // 4 // (blocks * short * columns)))
@@ -224,7 +224,7 @@ def plan(
 
 
 def _aligned(row: float) -> int:
-    """Round down to a multiple of 8: rows then seldom lie in two bands of a compact chunk."""
+    """Round down to a multiple of 8, so that rows seldom lie in two bands of a compact chunk."""
     return int(row) // _LEAST_ROWS * _LEAST_ROWS
 
 
@@ -245,7 +245,7 @@ def read_block(source: Source, movie: Movie, span: Span) -> Block:
             out[here] = values if subtract is None else values - subtract(raw[here])
             done = here.stop
 
-    # One kind of value after the other: a reader keeps the chunk that it opened last.
+    # Read one kind of value after the other: a reader caches the last chunk.
     fill(raw, source.read)
     fill(counts, lambda first, last: movie.counts[first:last])
     fill(unrounded, lambda first, last: exactly[first:last], lambda values: values.astype(np.float64))
@@ -254,7 +254,7 @@ def read_block(source: Source, movie: Movie, span: Span) -> Block:
 
 
 def joined(parts: list[Block]) -> Block:
-    """Join blocks of the same rows, of frames that follow one another."""
+    """Join consecutive blocks of the same rows."""
     if len(parts) == 1:
         return parts[0]
     return replace(
@@ -268,7 +268,7 @@ def joined(parts: list[Block]) -> Block:
 
 
 def pieces(frames: NDArray[np.int64] | range, movie: Movie) -> Iterator[tuple[int, int]]:
-    """Cut ascending frame numbers into ranges ``(first, end)``, each within a chunk and small as float64."""
+    """Split ascending frame numbers into ranges ``(first, end)`` within a chunk, each small as float64."""
     most = max(1, _PIECE_BYTES // (8 * math.prod(movie.shape[1:])))
     numbers = np.asarray(frames)
     gaps = np.flatnonzero((np.diff(numbers) != 1) | (np.diff(numbers // movie.chunks[0]) != 0)) + 1
@@ -278,7 +278,7 @@ def pieces(frames: NDArray[np.int64] | range, movie: Movie) -> Iterator[tuple[in
 
 
 def difference(decoded: NDArray, raw: NDArray) -> NDArray[np.float32]:
-    """Decoded minus raw values as float32, computed in a dtype that cannot wrap."""
+    """Decoded minus raw values as float32, computed in a dtype that cannot overflow."""
     if raw.dtype.kind == "f" or raw.dtype.itemsize > 2:
         return (decoded.astype(np.float64) - raw.astype(np.float64)).astype(np.float32)
     return (decoded.astype(np.int32) - raw).astype(np.float32)

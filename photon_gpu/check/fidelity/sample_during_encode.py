@@ -1,4 +1,4 @@
-"""Samples that are taken while chunks are encoded, so that nothing is read or decoded twice."""
+"""Sample a movie for its fidelity check while it is encoded, so that nothing is read twice."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def chosen_spans(
     run: bool,
     lost: tuple[tuple[int, int], ...] = (),
 ) -> list[Span]:
-    """Choose what to compare of a chunk: with ``run`` a run of frames and short blocks, else one short block.
+    """Choose the spans of a chunk: with ``run`` a run of frames and short blocks, else one short block.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the chunk's frames, ``(t, ..., H, W)``.
+        Shape of the chunk's frames, ``(t, ..., H, W)``.
     number, first_frame : int
-        Of the chunk, and of its first frame.
+        Number of the chunk, and of its first frame.
     run : bool
     lost : tuple of (int, int)
         Ranges ``(first, end)`` of frames, counted within the chunk, to leave out.
@@ -63,7 +63,7 @@ def chosen_spans(
         return []
     rows, columns = math.prod(shape[1:-1]), shape[-1]
     height = min(rows, max(8, _SHORT_PIXELS // (len(frames) * columns)))
-    top = round((rows - height) * ((number * 0.618) % 1))  # other rows of each chunk
+    top = round((rows - height) * ((number * 0.618) % 1))  # Different rows in each chunk.
     return [Span(frames + first_frame, top, top + height)]
 
 
@@ -76,7 +76,7 @@ class Excerpt:
 
 
 def excerpt(span: Span, values: NDArray, first_frame: int) -> Excerpt:
-    """Copy what a span asks for out of the frames ``first_frame...`` of a chunk."""
+    """Copy the values of a span from a chunk that starts at ``first_frame``."""
     frames = span.frames - first_frame
     return Excerpt(span, values.reshape(len(values), -1, values.shape[-1])[frames, span.top : span.bottom])
 
@@ -89,7 +89,7 @@ def excerpts(
     run: bool,
     lost: tuple[tuple[int, int], ...] = (),
 ) -> list[Excerpt]:
-    """Copy what is to be compared of a chunk; for the parameters see :func:`chosen_spans`.
+    """Copy the values of a chunk to compare; for the parameters see :func:`chosen_spans`.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def decoded(
     number: int,
     parts: Sequence[Excerpt],
 ) -> list[Block]:
-    """Decode what was excerpted of an encoded chunk.
+    """Decode the excerpts of an encoded chunk.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def decoded(
             (one.raw.dtype, np.dtype(np.float64), STABILIZED),
             number=number,
         )
-        if len(frames) < len(counts):  # lost frames lie between
+        if len(frames) < len(counts):  # Lost frames lie between.
             counts, exact, stabilized = (values[frames - frames[0]] for values in (counts, exact, stabilized))
         unrounded = (exact - one.raw).astype(np.float32)
         residual = (stabilized - anscombe(one.raw, noise)).astype(np.float32)
@@ -152,7 +152,7 @@ def decoded(
 def lines_of(
     layout: Layout, blocks: Sequence[Block], frames: int, exact: PixelComparison | None = None
 ) -> tuple[ReportLine, ...]:
-    """Return the lines of the report that some blocks allow, of a movie of ``frames`` frames."""
+    """Return the lines of the report for some blocks of a movie of ``frames`` frames."""
     encoding = layout.encoding
     if encoding.noise is None or not blocks:
         return ()
@@ -161,22 +161,22 @@ def lines_of(
 
 
 class PlannedSample:
-    """A sample of a movie of known length, decoded chunk by chunk as they are encoded.
+    """Sample of a movie of known length, decoded chunk by chunk during the encode.
 
     Parameters
     ----------
     layout : Layout
     shape, chunk : tuple of int
-        Of the movie and of a chunk.
+        Shapes of the movie and of a chunk.
     pixels : int
-        About the number of values to look at.
+        Approximate number of values.
     lost : tuple of (int, int)
         Ranges ``(first, end)`` of frames that the source lacks.
 
     Attributes
     ----------
     missing : set of int
-        Numbers of the chunks that the sample needs and that :meth:`add` has not got yet.
+        Numbers of the chunks that the sample needs and :meth:`add` has not received yet.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class PlannedSample:
         self._lock = threading.Lock()
         spans: list[Span] = []
         if layout.encoding.noise is not None:
-            # Few frames of many rows: of each frame, whole blocks of Blosc are opened.
+            # Few frames of many rows, because whole Blosc blocks of each frame are decoded.
             spans = plan(shape, pixels, lost=lost, chunk_frames=chunk[0], run_frames=WINDOW_FRAMES)
         for position, span in enumerate(spans):
             numbers = span.frames // chunk[0]
@@ -204,7 +204,7 @@ class PlannedSample:
         self.missing = set(self._parts)
 
     def add(self, number: int, data: bytes, values: NDArray) -> None:
-        """Decode what the sample needs of a chunk; from any thread.
+        """Decode the part of a chunk that the sample needs; may be called from any thread.
 
         Parameters
         ----------
@@ -224,7 +224,7 @@ class PlannedSample:
             self.missing.discard(number)
 
     def lines(self, exact: PixelComparison | None = None) -> tuple[ReportLine, ...]:
-        """Return the lines of the report; ``exact`` where every pixel was compared."""
+        """Return the lines of the report; pass ``exact`` if every pixel was compared."""
         by_span: dict[int, list[Block]] = {}
         for (position, _), block in sorted(self._blocks.items()):
             by_span.setdefault(position, []).append(block)
@@ -233,7 +233,7 @@ class PlannedSample:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """A chunk that waits to be decoded."""
+    """Chunk in the queue for decoding."""
 
     number: int
     layout: Layout
@@ -244,10 +244,10 @@ class _Chunk:
 
 
 class ChunkSample:
-    """A sample of a movie of unknown length: some chunks, evenly spread over what came so far.
+    """Sample of a movie of unknown length: some chunks, evenly spread over those so far.
 
-    Chunks are decoded on a thread of the sample, from the bytes that go to the store; :meth:`add` only copies
-    a few rows.
+    A thread of the sample decodes chunks from the bytes that go to the store; :meth:`add` only copies a few
+    rows.
     """
 
     def __init__(self) -> None:
@@ -271,7 +271,7 @@ class ChunkSample:
         *,
         lost: tuple[tuple[int, int], ...] = (),
     ) -> None:
-        """Take what the sample needs of an encoded chunk.
+        """Copy the part of an encoded chunk that the sample needs.
 
         Parameters
         ----------
@@ -298,7 +298,7 @@ class ChunkSample:
                 return
             run = self._run is None
             parts = excerpts(values, number, first_frame, run=run, lost=lost)
-            if not any(part.raw.any() for part in parts):  # zeros in place of lost frames
+            if not any(part.raw.any() for part in parts):  # Zeros in place of lost frames.
                 return
             if run:
                 self._run = number
@@ -309,14 +309,14 @@ class ChunkSample:
         self._waiting.put(_Chunk(number, layout, data, chunk, first_frame, parts))
 
     def finish(self, frames: int, wait_seconds: float | None = None) -> tuple[ReportLine, ...]:
-        """Return the lines of the report; none where there is no noise model, or where no chunk came.
+        """Return the lines of the report; none if there is no noise model or no chunk.
 
         Parameters
         ----------
         frames : int
             Length of the movie.
         wait_seconds : float, optional
-            How long to wait for the decoding thread.
+            Longest wait for the decoding thread.
         """
         if self._thread is None or self._layout is None:
             return ()

@@ -41,7 +41,7 @@ class Traces:
 
 
 def traces(sample: Sample, regions: NDArray | None = None, seed: int = 0) -> Traces | None:
-    """Return traces of regions (labels, 0 outside), or of the most active and brightest squares."""
+    """Compute traces of regions (labels, 0 outside), or of the most active and brightest squares."""
     block = sample.run
     frames, rows, columns = block.raw.shape
     if frames < _LEAST_FRAMES or min(rows, columns) < 2:
@@ -68,7 +68,7 @@ def traces(sample: Sample, regions: NDArray | None = None, seed: int = 0) -> Tra
 
 
 def squares(block: Block) -> NDArray[np.int32]:
-    """Label squares: half of them the brightest, half those whose light changes most."""
+    """Label squares: half are the brightest, half those whose light changes most."""
     _, rows, columns = block.raw.shape
     side = max(2, min(_SIDE, rows // 2, columns // 2))
     down, across = rows // side, columns // side
@@ -106,14 +106,14 @@ def smooth(values: NDArray, reach: int = 1) -> NDArray:
 
 
 def relative(trace: NDArray) -> NDArray:
-    """dF/F, with the 20th percentile over time as F0; NaN where that is zero and so is the trace."""
+    """dF/F with the 20th percentile over time as F0; NaN where both F0 and the trace are zero."""
     rest = np.percentile(trace, 20, axis=-2, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(trace / rest - 1)
 
 
 def trace_lines(traces: Traces | None) -> list[ReportLine]:
-    """Percentiles, dF/F, events."""
+    """Return the lines of percentiles, dF/F and events."""
     if traces is None:
         why = f"fewer than {_LEAST_FRAMES} frames: no traces over time"
         return [skipped(name, why) for name in ("percentiles", "dff", "events")]
@@ -161,7 +161,7 @@ def _events(traces: Traces) -> ReportLine:
 
 
 def events(trace: NDArray) -> list[NDArray]:
-    """Return the frames at which each region's smoothed trace rises above a robust threshold."""
+    """Find the frames at which each region's smoothed trace rises above a robust threshold."""
     calm = smooth(trace)
     middle = np.median(calm, 0)
     spread = 1.4826 * np.median(np.abs(calm - middle), 0)
@@ -171,7 +171,7 @@ def events(trace: NDArray) -> list[NDArray]:
 
 
 def agreement(one: list[NDArray], two: list[NDArray]) -> float:
-    """Share of events with a partner within two frames: twice the pairs over all events (F1)."""
+    """Share of events with a partner within two frames: twice the pairs divided by all events (F1)."""
     pairs = total = 0
     for a, b in zip(one, two, strict=True):
         total += len(a) + len(b)
