@@ -1,8 +1,8 @@
 """Resolve an index: the frames it needs, the part of each, and the shape of the result.
 
-An index means what it means to NumPy on the decoded array. Frames are decoded chunk by chunk, so NumPy
-applies the index to the frames of one chunk at a time; how NumPy orders the axes of the result (those
-of advanced indices that stand apart come first) is worked out once, for all of it.
+An index has the same meaning as for NumPy on the decoded array. Frames are decoded chunk by chunk, and NumPy
+applies the index to the frames of one chunk at a time. The order of the axes of the result (axes of separated
+advanced indices come first) is computed once for the whole result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.errors import InvalidIndexError
 
 _Label = tuple[str, int]
-"""An axis of a result: ``("axis", n)`` of the movie, ``("point", n)`` of advanced indices, ``("new", n)``."""
+"""Axis of a result: ``("axis", n)`` of the movie, ``("point", n)`` of advanced indices, or ``("new", n)``."""
 
 _ALLOWED = (
     "allowed are whole numbers, slices, '...', None, and lists or arrays of whole numbers or of booleans"
@@ -30,16 +30,16 @@ _ALLOWED = (
 
 @dataclass(frozen=True)
 class Share:
-    """Frames that one chunk has of those asked for.
+    """Frames of one chunk that an index selects.
 
     Attributes
     ----------
     number : int
-        Of the chunk.
+        Number of the chunk.
     where : (n,) int array
-        Their places in the result.
+        Positions in the result.
     inside : (n,) int array
-        Their places in the chunk.
+        Positions in the chunk.
     """
 
     number: int
@@ -48,7 +48,7 @@ class Share:
 
     @property
     def span(self) -> tuple[int, int]:
-        """First frame of the chunk that is needed, and the one after the last."""
+        """First needed frame of the chunk, and the one after the last."""
         return int(self.inside.min()), int(self.inside.max()) + 1
 
     @property
@@ -62,7 +62,7 @@ class Share:
 
 
 def shares(frames: NDArray[np.int64], chunk_frames: int) -> Iterator[Share]:
-    """What each chunk has of the frames, chunk by chunk.
+    """Divide frames among chunks, one share per chunk.
 
     Examples
     --------
@@ -78,27 +78,27 @@ def shares(frames: NDArray[np.int64], chunk_frames: int) -> Iterator[Share]:
 
 
 class Selection:
-    """What an index selects from an array of ``shape``, whose first axis counts frames.
+    """Selection of an index from an array of ``shape``, whose first axis counts frames.
 
     Attributes
     ----------
     shape : tuple of int
-        Of the result, as NumPy gives it.
+        Shape of the result, as from NumPy.
     scalar : bool
-        Whether NumPy gives a scalar rather than an array.
+        Whether the result is a scalar rather than an array.
     frames : (n,) int array
-        Frames that are needed, in the order in which they are filled in.
+        Needed frames, in the order in which they are filled in.
     rows : (int, int)
-        First row of a frame that is needed, and the one after the last, counted over all axes but the last.
+        First needed row of a frame, and the one after the last, counted over all axes but the last.
     whole : bool
-        Whether frames are taken as they are.
+        Whether whole frames are selected.
     filled : tuple of int
-        Shape of the array that :meth:`put` fills in; :meth:`arranged` makes the result of it.
+        Shape of the array that :meth:`put` fills in and :meth:`arranged` turns into the result.
 
     Raises
     ------
     InvalidIndexError
-        The index is not one of the array.
+        The index does not fit the array.
 
     Examples
     --------
@@ -113,7 +113,7 @@ class Selection:
         entries = _entries(key, shape)
         time, *rest = [entry for entry in entries if entry.axis is not None]
         block = _broadcast(entries)
-        if block is None:  # whole numbers among slices take away their axes, and do no more
+        if block is None:  # Integers among slices only remove their axes.
             entries = [entry for entry in entries if not isinstance(entry.value, int)]
             block = ()
         points: list[_Label] = [("point", i) for i in range(len(block))]
@@ -126,25 +126,25 @@ class Selection:
         self.whole = all(entry.everything for entry in rest)
         self._points = isinstance(time.value, np.ndarray)
         self._arrays = any(isinstance(entry.value, np.ndarray) for entry in rest)
-        self._coupled = self._points and self._arrays  # what is taken differs from frame to frame
+        self._coupled = self._points and self._arrays  # The selection differs from frame to frame.
         if self._points:
             labels = self._by_points(time.value, rest, block)
         else:
             labels = self._by_slice(time, rest, points)
             sizes["axis", 0] = len(self._frames)
             self.filled = tuple(sizes[label] for label in labels)
-            if ("axis", 0) not in arranged:  # of one frame: its axis goes once all is arranged
+            if ("axis", 0) not in arranged:  # One frame: its axis is removed at the end.
                 arranged = [("axis", 0), *arranged]
         self._sizes = tuple(sizes[label] for label in labels)
         self._order = [labels.index(label) for label in arranged if label in labels]
 
     def _by_slice(self, time: _Entry, rest: list[_Entry], points: list[_Label]) -> list[_Label]:
-        """Frames in equal steps, each indexed alike."""
+        """Select frames in equal steps, all with the same index."""
         single = not isinstance(time.value, slice)
         chosen = range(time.value, time.value + 1) if single else range(*time.value.indices(time.size))
         self._step = chosen.step if len(chosen) > 1 else 1
         self._frames: range | NDArray[np.int64] = chosen
-        # A whole number beside arrays is an array to NumPy, too, and to CuPy only if it is given as one.
+        # NumPy takes an integer beside arrays as an array. CuPy does so only if it is passed as one.
         self._rest = tuple(
             np.full((1,) * len(points), entry.value)
             if self._arrays and isinstance(entry.value, int)
@@ -159,7 +159,7 @@ class Selection:
     def _by_points(
         self, frames: NDArray[np.int64], rest: list[_Entry], block: tuple[int, ...]
     ) -> list[_Label]:
-        """Frames one by one. Axes of the block along which they vary become one, and come first."""
+        """Select frame by frame. Axes of the block along which frames vary become one, the first."""
         axes = range(len(block))
         frames = _of_depth(frames, len(block))
         along = [axis for axis in axes if frames.shape[axis] != 1 or not self._arrays]
@@ -188,48 +188,48 @@ class Selection:
 
     @property
     def frames(self) -> NDArray[np.int64]:
-        """Made when it is asked for: a range may be of more frames than memory holds numbers."""
+        """Compute on request, because the numbers of a range may not fit in memory."""
         chosen = self._frames
         return chosen.start + self._step * np.arange(len(chosen)) if isinstance(chosen, range) else chosen
 
     def put(self, out: NDArray, share: Share, decoded: NDArray) -> None:
-        """Fill in what ``out`` has of a share, whose span of frames was decoded."""
+        """Copy a share, whose span of frames was decoded, to ``out``."""
         where, inside = share.where, share.inside - share.span[0]
         to: Any = slice(where[0], where[-1] + 1) if where[-1] - where[0] + 1 == len(where) else where
         if not self._points:
             part = decoded[(slice(None, None, self._step), *self._rest)]
             np.moveaxis(out, self._lead, 0)[to] = np.moveaxis(part, self._lead, 0)
-        elif share.straight and not self._coupled:  # a list of frames would be copied once more
+        elif share.straight and not self._coupled:  # Indexing with a list of frames would copy once more.
             out[to] = decoded[(slice(None), *self._rest)]
         else:
             out[to] = decoded[self._at(where, inside)]
 
     def needed(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Frames of a block that :meth:`taken` reads, and where among them :attr:`frames` are."""
+        """Frames of a block that :meth:`taken` reads, and the positions of :attr:`frames` in it."""
         if self._coupled:
             return np.unique(self.frames, return_inverse=True)
         return self.frames, np.arange(len(self.frames))
 
     def taken(self, block: Any, places: NDArray[np.int64]) -> Any:
-        """The result, unless it is empty, of a block of the frames that are needed."""
+        """Result of a block of the needed frames, unless it is empty."""
         index = self._at(np.arange(len(places)), places) if self._coupled else (slice(None), *self._rest)
         return self.arranged(block if self.whole else block[index])
 
     def _at(self, where: NDArray[np.int64], inside: NDArray[np.int64]) -> tuple[Any, ...]:
-        """Index of frames ``inside`` of a block, each with what is taken of it at its place."""
+        """Index of frames ``inside`` of a block, each with its own selection."""
         rest = (
             part[where] if isinstance(part, np.ndarray) and len(part) != 1 else part for part in self._rest
         )
         return (inside.reshape(-1, *self._across), *rest)
 
     def arranged(self, out: Any) -> Any:
-        """The result from a filled array, unless it is empty: axes in NumPy's order, new ones added."""
+        """Result of a filled array, unless it is empty: put axes in NumPy's order and add new axes."""
         return out.reshape(self._sizes).transpose(*self._order).reshape(self.shape)
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A part of an index: what it says, and the axis of which it says it, if any, with its size."""
+    """Part of an index: its value, and the axis that it applies to, if any, with its size."""
 
     value: Any
     axis: int | None = None
@@ -249,7 +249,7 @@ class _Entry:
 
     @property
     def reach(self) -> tuple[int, int]:
-        """The least and the greatest place it names; of none, the first."""
+        """Least and greatest position; the first position if there is none."""
         if isinstance(self.value, slice):
             named = range(*self.value.indices(self.size))
             return (min(named[0], named[-1]), max(named[0], named[-1])) if named else (0, 0)
@@ -258,7 +258,7 @@ class _Entry:
 
 
 def _entries(key: Any, shape: tuple[int, ...]) -> list[_Entry]:
-    """An index part by part: one for each axis, within it, and those that add axes or stand between."""
+    """Split an index into parts: one per axis, and those that add axes or separate arrays."""
     values = [_value(part) for part in (key if isinstance(key, tuple) else (key,))]
     takes = [_axes(value) for value in values]
     missing, holes = len(shape) - sum(takes), sum(value is Ellipsis for value in values)
@@ -277,7 +277,7 @@ def _entries(key: Any, shape: tuple[int, ...]) -> list[_Entry]:
 
     for value, count in zip(values, takes, strict=True):
         if value is Ellipsis:
-            entries.append(_Entry(value))  # of no axes, it keeps arrays apart all the same
+            entries.append(_Entry(value))  # It has no axes, but still separates arrays.
             fill()
         elif not count:
             entries.append(_Entry(value))
@@ -292,7 +292,7 @@ def _entries(key: Any, shape: tuple[int, ...]) -> list[_Entry]:
 
 
 def _value(part: Any) -> Any:
-    """Normalise a part of an index: None, ``...``, a slice, a bool, an int, or a whole-number array."""
+    """Normalize a part of an index: None, ``...``, a slice, a bool, an int, or an integer array."""
     if part is None or part is Ellipsis:
         return part
     if isinstance(part, slice):
@@ -312,7 +312,7 @@ def _value(part: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise InvalidIndexError(f"index {_told(part)} makes no array ({error}); {_ALLOWED}") from error
     if not array.size and not isinstance(part, np.ndarray):
-        array = array.astype(np.intp)  # an empty list, whose dtype says nothing
+        array = array.astype(np.intp)  # An empty list has no meaningful dtype.
     if array.dtype.kind not in "biu":
         raise InvalidIndexError(f"index {_told(part)} is of dtype {array.dtype}; {_ALLOWED}")
     if array.dtype == bool:
@@ -325,14 +325,14 @@ def _is_mask(value: Any) -> bool:
 
 
 def _axes(value: Any) -> int:
-    """How many axes of the movie a part is for."""
+    """Number of axes of the movie that a part applies to."""
     if value is None or value is Ellipsis or isinstance(value, bool):
         return 0
     return int(value.ndim) if _is_mask(value) else 1
 
 
 def _nonzero(mask: NDArray[np.bool_], shape: tuple[int, ...], axis: int) -> tuple[NDArray[np.int64], ...]:
-    """Places of a mask over the axes from ``axis`` on."""
+    """Positions of a mask over the axes from ``axis`` on."""
     wanted = shape[axis : axis + mask.ndim]
     if mask.shape != wanted:
         raise InvalidIndexError(
@@ -348,7 +348,7 @@ def _nonzero(mask: NDArray[np.bool_], shape: tuple[int, ...], axis: int) -> tupl
 
 
 def _within(value: Any, axis: int, size: int) -> Any:
-    """Whole numbers counted from 0; those beyond the axis are an error."""
+    """Integers counted from 0; raise an error for those beyond the axis."""
     if isinstance(value, slice):
         return value
     if isinstance(value, int):
@@ -366,7 +366,7 @@ def _within(value: Any, axis: int, size: int) -> Any:
 
 
 def _broadcast(entries: list[_Entry]) -> tuple[int, ...] | None:
-    """Shape that arrays in an index have together; None where there are none."""
+    """Broadcast shape of the arrays in an index; None if there are none."""
     arrays = [np.shape(entry.value) for entry in entries if isinstance(entry.value, np.ndarray)]
     arrays += [(int(entry.value),) for entry in entries if isinstance(entry.value, bool)]
     try:
@@ -379,7 +379,7 @@ def _broadcast(entries: list[_Entry]) -> tuple[int, ...] | None:
 
 
 def _labels(entries: list[_Entry], points: list[_Label]) -> list[_Label]:
-    """Axes of a result, in order: those of ``points`` where arrays stand together, else first."""
+    """Axes of a result in order: those of ``points`` in place if arrays are adjacent, else first."""
     labels: list[_Label] = []
     at, apart, between = None, False, False
     for entry in entries:
@@ -395,7 +395,7 @@ def _labels(entries: list[_Entry], points: list[_Label]) -> list[_Label]:
 
 
 def _row_span(rest: list[_Entry]) -> tuple[int, int]:
-    """Rows of a frame from the first to after the last that is needed, counted over all axes but the last."""
+    """First needed row of a frame and the one after the last, counted over all axes but the last."""
     low = high = 0
     for entry in rest[:-1]:
         least, greatest = entry.reach
@@ -404,10 +404,10 @@ def _row_span(rest: list[_Entry]) -> tuple[int, int]:
 
 
 def _of_depth(array: NDArray, depth: int) -> NDArray:
-    """An array with as many axes, the first ones of one place."""
+    """Array with this many axes; the added first axes have length 1."""
     return array.reshape((1,) * (depth - array.ndim) + array.shape)
 
 
 def _told(part: Any) -> str:
-    """An index as an error quotes it."""
+    """Text of an index for an error."""
     return reprlib.repr(part)[:100]

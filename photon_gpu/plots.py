@@ -1,7 +1,7 @@
-"""Draw what the engine does, from plain arrays.
+"""Draw figures of movies, bias and noise from plain arrays.
 
-Every function returns a :class:`matplotlib.figure.Figure` of its own, and neither opens a window nor touches
-the state of pyplot: ``plot_demo(...).savefig("demo.png")``.
+Every function returns a new :class:`matplotlib.figure.Figure`, opens no window, and does not use pyplot:
+``plot_demo(...).savefig("demo.png")``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, distinct to every kind of colour vision.
+# The palette of Okabe and Ito, which all forms of colour vision distinguish.
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 INK, PALE = "#333333", "#999999"
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], **options: Any) -> None:
-    """Write a figure to a file, in the format of its suffix; an error keeps the earlier file.
+    """Write a figure to a file, in the format of its suffix; after an error the earlier file is unchanged.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], **options: Any) ->
     path : str or path
         Without a suffix, ``.png`` is appended.
     **options
-        Of ``figure.savefig``.
+        Options of ``figure.savefig``.
     """
     target = Path(path)
     if not target.suffix:
@@ -57,7 +57,7 @@ def plot_demo(
     frame: int | None = None,
     title: str = "",
 ) -> Figure:
-    """One movie, before and after: frames, what was lost, and the mean-variance lines.
+    """Draw a movie before and after: frames, their difference, and the mean-variance lines.
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ def plot_demo(
     stabilized : array_like
         ``(T, H, W)``, sigma.
     noise : NoiseModel
-        Draws the lines.
+        Noise model of the lines.
     step : float
-        Quantization step, sigma; the residual's colours span one bin, from -step/2 to step/2.
+        Quantization step, sigma. The colours of the residual range from -step/2 to step/2.
     ratio : float, optional
         Raw bytes per stored byte, for the title of the decoded frame.
     frame : int, optional
-        The frame to show; by default the one in the middle.
+        Frame to show. Default: the middle one.
     title : str
         Above the figure.
 
@@ -143,16 +143,16 @@ def plot_bias(
     integer_bar: float = 3.0,
     title: str = "",
 ) -> Figure:
-    """Bias of the decoded mean as heat maps: one row per gain, one column per light level.
+    """Draw the bias of the decoded mean as heat maps: one row per gain, one column per light level.
 
     A black dot marks each cell above the limit.
 
     Parameters
     ----------
     photons : array_like
-        ``(N,)``, mean photons per pixel, positive and rising.
+        ``(N,)``, mean photons per pixel, positive and increasing.
     float_bias, integer_bias : mapping
-        From gain (ADU/photon) to ``(N,)`` biases, per cent of a sigma, for float and for integer output.
+        Gain (ADU/photon) to ``(N,)`` biases, per cent of a sigma, of float and of integer output.
     step : float
         Quantization step, sigma.
     float_bar, integer_bar : float
@@ -199,7 +199,7 @@ def plot_bias(
 
 
 def _bias_rows(biases: Mapping[float, ArrayLike], light: NDArray) -> NDArray:
-    """Biases as ``(gains, light levels)``, gains rising."""
+    """Biases as ``(gains, light levels)``, with increasing gains."""
     rows = []
     for gain in sorted(biases):
         row = np.asarray(biases[gain], np.float64)
@@ -212,7 +212,7 @@ def _bias_rows(biases: Mapping[float, ArrayLike], light: NDArray) -> NDArray:
 
 
 def _figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure that belongs to nobody, in inches."""
+    """Make an empty figure without a window, in inches."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -242,7 +242,7 @@ def _sigma(raw: NDArray, noise: NoiseModel) -> NDArray:
 
 
 def _temporal(movie: NDArray) -> tuple[NDArray, NDArray]:
-    """Mean and noise variance of each pixel; successive differences leave slow changes of the light out."""
+    """Mean and noise variance of each pixel, from successive differences, which exclude slow changes."""
     light, change = np.zeros(movie.shape[1:]), np.zeros(movie.shape[1:])
     before = movie[0].astype(np.float64)
     for frame in movie:
@@ -267,13 +267,13 @@ def _image(
 
 
 def _scale_bar(ax: Axes, width: int) -> None:
-    """A bar of a round number of pixels, about a fifth of the width."""
+    """Draw a scale bar of a round number of pixels, about a fifth of the width."""
     from matplotlib.patheffects import withStroke
 
     target = max(width / 5, 1)
     unit = 10 ** math.floor(math.log10(target))
     length = max(n * unit for n in (1, 2, 5) if n * unit <= target)
-    left, down = 0.05 * width, ax.get_xaxis_transform()  # x in pixels, y in heights of the image
+    left, down = 0.05 * width, ax.get_xaxis_transform()  # x in pixels, y in fractions of the image height.
     edge = [withStroke(linewidth=6, foreground="black")]
     ax.plot(
         [left, left + length],
@@ -298,7 +298,7 @@ def _scale_bar(ax: Axes, width: int) -> None:
 
 
 def _cloud(ax: Axes, mean: NDArray, variance: NDArray) -> tuple[NDArray, NDArray]:
-    """All pixels as a density, and their averages in 25 groups of one light, which are returned."""
+    """Draw the density of all pixels and the means of 25 groups of equal light; return the means."""
     from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
     reach, height = np.percentile(mean, (0.05, 99.8)), 1.08 * float(np.percentile(variance, 99.7))

@@ -9,7 +9,7 @@ from typing import Any
 MOST_BYTES = 256 << 20
 MOST_CHUNKS = 2
 STORED = "bytes"
-"""Key of a chunk's file; any other key names the kind of values that it was decoded to."""
+"""Key of a stored chunk file. Other keys name the type of values that a chunk was decoded to."""
 
 
 class ChunkCache:
@@ -36,7 +36,7 @@ class ChunkCache:
         return None if entry is None else entry[0]
 
     def put(self, number: int, what: str, value: Any, nbytes: int) -> None:
-        """Add a chunk; drop the oldest where there are too many of its kind, or too many bytes."""
+        """Add a chunk; drop the oldest if there are too many with this key, or too many bytes."""
         if nbytes > MOST_BYTES:
             return
         stored = what == STORED
@@ -50,7 +50,7 @@ class ChunkCache:
                 del self._values[oldest]
 
     def asked_before(self, number: int) -> bool:
-        """Return whether a chunk is one of the last two asked for, and remember it."""
+        """Return whether a chunk is one of the last two requested, and remember it."""
         with self._lock:
             if number in self._asked:
                 return True

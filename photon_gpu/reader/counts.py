@@ -30,11 +30,11 @@ def _by_dask(operation: Callable[[Any, Any], Any], *, swapped: bool = False) -> 
 
 
 class Counts:
-    """The movie in its original units; ``astype`` to a float dtype leaves out the rounding to integers.
+    """Movie in its original units; ``astype`` to a float dtype omits the rounding to integers.
 
-    It is an array that is read when it is used. An index, ``np.asarray`` and the reductions give NumPy
-    arrays or scalars; the reductions read one chunk after another, so they fit in memory whatever the
-    movie's length. Arithmetic and comparisons give a lazy dask array.
+    The array is lazy. Indexing, ``np.asarray`` and reductions return NumPy arrays or scalars. Reductions read
+    one chunk after another, so they need little memory for a movie of any length. Arithmetic and comparisons
+    return a lazy dask array.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class Counts:
     (30, 8, 8)
     """
 
-    # NumPy then leaves `array - counts` to counts, which stays lazy.
+    # NumPy then delegates `array - counts` to this class, so that it stays lazy.
     __array_priority__ = 20
 
     def __init__(self, movie: Readable, dtype: np.dtype) -> None:
@@ -84,7 +84,7 @@ class Counts:
         return Counts(self._movie, wanted)
 
     def to_dask(self) -> Any:
-        """As a lazy dask array of this dtype, one block per chunk."""
+        """Return a lazy dask array of this dtype, one block per chunk."""
         return counts_to_dask(self._movie, self.dtype)
 
     def min(self, axis: Axis = None, out: None = None, *, keepdims: bool = False) -> Any:

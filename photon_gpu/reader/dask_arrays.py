@@ -12,13 +12,13 @@ from photon_gpu.errors import BackendUnavailableError, InvalidInputError
 from photon_gpu.reader.movie_protocol import Readable
 
 DIMS = {3: ("t", "y", "x"), 4: ("t", "z", "y", "x"), 5: ("t", "c", "z", "y", "x")}
-"""Names of a movie's axes, by their number."""
+"""Names of a movie's axes, by the number of axes."""
 
 UNITS = {"counts": "ADU", "stabilized": "sigma"}
 
 
 def to_dask(movie: Readable, what: str = "counts") -> Any:
-    """The movie as a dask array, one block per chunk, read when it is computed.
+    """Return the movie as a dask array, one block per chunk, read when it is computed.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def to_dask(movie: Readable, what: str = "counts") -> Any:
     Returns
     -------
     dask.array.Array
-        Its blocks carry the movie's address, not its frames: workers of a cluster read the store
-        themselves, so it must be one they all can reach.
+        Blocks hold the address of the movie, not its frames. Workers of a cluster read the store
+        themselves, so all of them must be able to reach it.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def to_dask(movie: Readable, what: str = "counts") -> Any:
 
 
 def counts_to_dask(movie: Readable, dtype: np.dtype) -> Any:
-    """The movie's counts as a dask array of the original dtype, float32 or float64."""
+    """Return the counts as a dask array of the original dtype, float32 or float64."""
     return _array_of(movie, dtype)
 
 
@@ -64,9 +64,9 @@ def _array_of(movie: Readable, read_as: str | np.dtype) -> Any:
         from dask.base import tokenize
     except ImportError as error:
         raise BackendUnavailableError(f"{error}; install it with: pip install 'photon-gpu[dask]'") from error
-    # One thread: dask keeps the cores busy with blocks.
+    # One thread, because dask runs several blocks at once.
     remote = Remote(movie.with_workers(1), read_as)
-    # The checksums of all chunks are part of the name: a movie that takes this one's place is another array.
+    # The name includes the checksums of all chunks, so a movie that replaces this one is a different array.
     name = f"photon-{read_as}-{tokenize(movie.url, movie.fingerprint)}"
     empty = np.empty((0,) * movie.ndim, remote.dtype)
     return da.from_array(
@@ -75,11 +75,10 @@ def _array_of(movie: Readable, read_as: str | np.dtype) -> Any:
 
 
 def to_xarray(movie: Readable, what: str = "counts") -> Any:
-    """The movie as a lazy :class:`xarray.DataArray` with named axes and units.
+    """Return the movie as a lazy :class:`xarray.DataArray` with named axes and units.
 
-    Axes are ``t, y, x``; ``t, z, y, x`` of four; ``t, c, z, y, x`` of five; further ones before those
-    are ``axis1``, ``axis2``, ... ``t`` counts frames; where frames were recorded with times these are
-    the coordinate ``time``.
+    Axes are named ``t, y, x``; four axes ``t, z, y, x``; five axes ``t, c, z, y, x``. Further axes before
+    those are ``axis1``, ``axis2``, ... ``t`` counts frames. Recorded frame times are the coordinate ``time``.
 
     Parameters
     ----------
@@ -115,7 +114,7 @@ def to_xarray(movie: Readable, what: str = "counts") -> Any:
 
 
 class Remote:
-    """A movie and what to read of it, as an array: what travels to the workers in place of frames."""
+    """Array-like of a movie and a type of values, which is sent to workers instead of frames."""
 
     def __init__(self, movie: Readable, read_as: str | np.dtype) -> None:
         self._movie = movie

@@ -1,4 +1,4 @@
-"""Read a movie while it is being recorded: it only grows, and what is there never changes."""
+"""Read a movie while it is being recorded: it grows, and published frames never change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from photon_gpu.store.movie_folder import read_description
 
 
 class FollowedMovie(Movie):
-    """A movie whose length is that of the last :meth:`refresh`. Iterating waits for frames to come.
+    """Movie with the length of the last :meth:`refresh`; iterating waits for more frames.
 
     Examples
     --------
@@ -36,11 +36,11 @@ class FollowedMovie(Movie):
 
     @property
     def growing(self) -> bool:
-        """Whether it is being recorded; asked of the store."""
+        """Whether the movie is being recorded; asks the store."""
         return self.storage.exists(MARKER)
 
     def refresh(self) -> int:
-        """Look again; returns the count of frames there are."""
+        """Read the current length from the store; return it."""
         description = read_description(self.storage)
         if (description.encoding, description.chunks) != (self.encoding, self.chunks) or description.shape[
             0
@@ -58,18 +58,18 @@ class FollowedMovie(Movie):
         return len(self)
 
     def wait(self, frames: int, *, timeout: float | None = None, interval: float = 0.2) -> bool:
-        """Wait until there are ``frames`` frames; False where time ran out or the recording ended before.
+        """Wait until there are ``frames`` frames; return False on timeout or if the recording ended earlier.
 
         Parameters
         ----------
         timeout : float, optional
-            Seconds. Default: as long as it is recorded.
+            Seconds. Default: until the recording ends.
         interval : float
-            Seconds between two looks.
+            Seconds between two requests.
         """
         until = None if timeout is None else monotonic() + timeout
         while len(self) < frames:
-            growing = self.growing  # asked first: the last frames come before the end is seen
+            growing = self.growing  # Ask first: the last frames are published before the end.
             if self.refresh() >= frames:
                 break
             if not growing or (until is not None and monotonic() >= until):
@@ -78,7 +78,7 @@ class FollowedMovie(Movie):
         return True
 
     def follow_counts(self) -> Iterator[NDArray]:
-        """Frames in the original units, as they come; iterating the movie itself gives stabilized ones."""
+        """Iterate over frames in the original units as they arrive."""
         t = 0
         while self.wait(t + 1):
             yield self.counts[t]

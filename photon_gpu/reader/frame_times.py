@@ -24,9 +24,9 @@ class FrameTimes:
     ----------
     folder : MovieFolder
     files : dict
-        Manifest entries by file name; empty where the movie has no manifest.
+        Manifest entries by file name; empty if the movie has no manifest.
     unlisted : bool
-        Whether to look for records that no manifest lists, where there is none.
+        Whether to search for records if there is no manifest.
     """
 
     folder: MovieFolder
@@ -34,7 +34,7 @@ class FrameTimes:
     unlisted: bool
 
     def timestamps(self) -> NDArray | None:
-        """Time of every frame: int64 where all are integers, else float64 with NaN for none."""
+        """Time of each frame: int64 if all are integers, else float64, with NaN for none."""
         frames = self.folder.shape[0]
         listed = self.files or (self.folder.storage.names() if self.unlisted else ())
         chunks = sorted(n for name in listed if (n := frame_records.chunk_of(name)) is not None)
@@ -55,7 +55,7 @@ class FrameTimes:
         return every
 
     def metadata(self, frame: int) -> dict[str, Any] | None:
-        """Metadata of one frame, None where it has none."""
+        """Metadata of one frame; None if it has none."""
         frames = self.folder.shape[0]
         try:
             number = range(frames)[frame]

@@ -1,4 +1,4 @@
-"""A stored movie, read lazily, chunk by chunk, with every byte checked."""
+"""The class Movie: index a stored movie like an array; chunks are read lazily and their bytes checked."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ from photon_gpu.engine.model.noise import NoiseModel
 class Readable(Protocol):
     """A stored movie that can be read; :class:`photon_gpu.reader.movie.Movie` is one.
 
-    Views are below the movie, which offers them as methods: they know it by this protocol alone.
+    The movie has its views as methods and imports them, so they know the movie only by this protocol.
     """
 
     shape: tuple[int, ...]
 
     @property
     def url(self) -> str:
-        """Where it is stored."""
+        """URL of the movie."""
 
     @property
     def layout(self) -> str:
@@ -36,28 +36,28 @@ class Readable(Protocol):
 
     @property
     def encoding(self) -> Encoding:
-        """How its values are stored."""
+        """Encoding of the values."""
 
     @property
     def noise(self) -> NoiseModel | None:
-        """The noise model; None where it was stored without one."""
+        """Noise model; None if the movie was stored without one."""
 
     @property
     def step(self) -> float | None:
-        """Quantization step, sigma; None where nothing was quantized."""
+        """Quantization step, sigma; None if nothing was quantized."""
 
     @property
     def timestamps(self) -> NDArray | None:
-        """Time of each frame, where it was recorded."""
+        """Time of each frame, if it was recorded."""
 
     @property
     def fingerprint(self) -> tuple[Any, ...]:
-        """What differs between this movie and one that takes its place: the checksums of all files."""
+        """Checksums of all files, which differ if another movie replaces this one."""
 
     def __len__(self) -> int: ...
 
     def read(self, key: Any, what: Any) -> NDArray:
-        """Read what ``key`` selects: stabilized, or as a dtype."""
+        """Read the values of an index, stabilized or as a dtype."""
 
     def with_workers(self, workers: int) -> Readable:
-        """The same movie, read by so many threads; it travels to other processes by its address."""
+        """Return the same movie, read by this many threads; it is pickled as its address."""

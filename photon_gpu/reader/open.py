@@ -51,7 +51,7 @@ def open(
     StoreNotFoundError
         No movie is there.
     UnsupportedVersionError
-        A newer format.
+        The format is newer.
     CorruptDataError
         Metadata that do not describe a movie.
     """

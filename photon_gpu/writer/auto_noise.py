@@ -1,4 +1,4 @@
-"""The noise model to encode with: estimated from the movie, or stated and checked against it."""
+"""Get the noise model of an encode: estimate it from the movie, or check a stated one against the movie."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ KEY = "noise_estimate"
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """The encoding with its noise model, and what the caller should know of it.
+    """Encoding with its noise model, and the warnings and notes about it.
 
     Attributes
     ----------
     encoding : Encoding
     attributes : dict
-        The caller's own, with the estimate where one was made.
+        Attributes of the caller, with the estimate if one was made.
     warnings, notes : tuple of str
     """
 
@@ -44,22 +44,22 @@ class Settled:
 
 
 def settle(movie: Source, encoding: Encoding, settings: EncodeSettings) -> Settled:
-    """Estimate the noise model where none was stated; compare a stated one with the movie.
+    """Estimate the noise model if none was stated; compare a stated one with the movie.
 
     Parameters
     ----------
     movie : Source
-        A sample of it is read.
+        Only a sample is read.
     encoding : Encoding
-        Without its noise model.
+        Encoding without a noise model.
     settings : EncodeSettings
         ``noise`` None is ``"auto"`` unless the encoding is lossless.
 
     Raises
     ------
     InvalidInputError
-        The noise cannot be modelled, and the layout would quantize by it: the reason, its number, and
-        what can be done. A stated model that the movie contradicts is a NoiseContradictionError.
+        The layout needs a noise model, and the noise cannot be modelled; the message has the reason and the
+        remedy. NoiseContradictionError: the movie contradicts the stated model.
     """
     noise, attributes = settings.noise, settings.attributes
     if noise == AUTO or (noise is None and encoding.layout != "lossless"):
@@ -99,7 +99,7 @@ def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any]) ->
 
 
 def refusal(estimate: NoiseEstimate) -> str:
-    """Why a movie is not quantized by its estimate, and what to do."""
+    """Reason why a movie is not quantized with its estimate, and what to do."""
     why = "; ".join(f"{f.name}: {f.message}" for f in estimate.warnings if f.severity == "REFUSE")
     return (
         f"{estimate.source}: its noise cannot be modelled from the movie itself, so nothing was written: "
@@ -112,7 +112,7 @@ def refusal(estimate: NoiseEstimate) -> str:
 def note(attributes: dict[str, Any] | None) -> str | None:
     """One line on the noise estimate in a movie's attributes; None if there is none.
 
-    Attributes are read from stores, so nothing in them is trusted.
+    Attributes come from stores, so their values are not trusted.
 
     >>> estimated = {"verdict": "PASS", "model": {"gain": 8.0}, "interval": {"gain": [7.9, 8.1]}}
     >>> note({"noise_estimate": estimated})
@@ -136,7 +136,7 @@ def note(attributes: dict[str, Any] | None) -> str | None:
 
 
 def findings(attributes: dict[str, Any] | None) -> list[str]:
-    """The warnings of the kept estimate, a line each."""
+    """Warnings of a stored estimate, one line each."""
     estimate = (attributes or {}).get(KEY)
     warned = estimate.get("warnings") if isinstance(estimate, dict) else None
     if not isinstance(warned, list):

@@ -1,7 +1,7 @@
-"""Choosing predictor and Blosc settings by trying them on a sample of the movie.
+"""Choose predictor and Blosc settings by trying candidates on a sample of the movie.
 
-The choice is by size alone, never by time: the same movie gives the same store. Speed
-is decided by which candidates a preset has.
+The smallest result wins. Times are not compared, so the same movie always gives the same store. The
+candidates of a preset determine its speed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from photon_gpu.sources.base import Source
 _MIB = 1 << 20
 _TABLED = 1 << 22
 _COUNTED = 1 << 15
-_SHARED = 1 << 18  # pixels of a sample from which on threads share its trials
-_MANY = 1 << 18  # samples of a band beside which its tables hardly count
+_SHARED = 1 << 18  # Samples with more pixels than this are tried on several threads.
+_MANY = 1 << 18  # With more samples in a band than this, the size of its tables hardly matters.
 _MOST_BITS = 1.2
 _NOISE_BITS, _CLOSE = 2.0, 1.05
 _FRAMES = 32
-_MOST_READ = 64  # times the pixels tried: whole frames are read for them
+_MOST_READ = 64  # Times the pixels tried, because whole frames are read.
 _PACKED = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB // 4)
-_LEVELS = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB // 32)  # few levels in each block
+_LEVELS = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB // 32)  # Few levels in each block.
 _BY_BYTE = Compressor(cname="zstd", clevel=1, shuffle=1, blocksize=_MIB)
 _BY_BIT = Compressor(cname="zstd", clevel=1, shuffle=2, blocksize=_MIB)
 
@@ -48,7 +48,7 @@ def _zstd(level: int, shuffle: int) -> Compressor:
 
 @dataclass(frozen=True)
 class _Preset:
-    """Candidates in order of preference (a tie goes to the first), and how much of the movie to try.
+    """Candidates of a preset in order of preference (the first wins a tie), and the size of the sample.
 
     ``coded``: levels by which residuals are sorted and coded; fewer, whose tables are smaller, for small
     bands.
@@ -90,7 +90,7 @@ _PRESETS = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate and what the sample came to with it."""
+    """One candidate and the size of the sample with it."""
 
     predictor: str
     levels: int
@@ -102,7 +102,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Choice:
-    """The encoding chosen, every trial, the sample's mean light, and a CRC of its ``compact`` codes."""
+    """Chosen encoding, all trials, mean light of the sample, and CRC of its ``compact`` codes."""
 
     encoding: Encoding
     trials: tuple[Trial, ...]
@@ -119,12 +119,12 @@ def choose(
     chunk_frames: int,
     run: Map = map,
 ) -> Choice:
-    """Complete an encoding with the predictor and compressor that make a sample smallest.
+    """Complete an encoding with the predictor and compressor that give the smallest sample.
 
-    A predictor or compressor that ``settings`` fixes is not tried; of the rest, its preset decides what is.
+    A predictor or compressor that ``settings`` fixes is not varied; the preset sets the other candidates.
     """
     preset = _PRESETS[settings.preset]
-    # Small trials spend their time in Python, where threads would only wait for each other.
+    # Small trials run mostly in Python, where threads would wait for each other.
     run = map if preset.pixels < _SHARED else run
     try:
         return _choose(source, encoding, backend, settings, preset, chunk_frames, run)
@@ -147,7 +147,7 @@ def _choose(
     fixed = settings.fixed_compressor
     compressors = (fixed,) if fixed else getattr(preset, encoding.layout)
     if _band_samples(source, chunk_frames) >= _MANY:
-        # The size of the tables hardly counts then; in a sample of smaller bands it would.
+        # The size of the tables then hardly matters; in a sample of smaller bands it would.
         preset = replace(preset, coded=preset.coded[:1])
     if encoding.layout == "compact":
         return _choose_compact(blocks, encoding, backend, preset, settings.predictor, compressors, mean, run)
@@ -205,10 +205,10 @@ def _choose_compact(
             if not exact:
                 sample_crc = _crc(codes)
             if exact and _entropy(codes, _COUNTED // 8) > _MOST_BITS * bits[False]:
-                continue  # few seem less varied than many do
+                continue  # A small sample has a lower entropy than a large one.
             bits[exact] = _entropy(codes)
             if exact and bits[True] > _MOST_BITS * bits[False]:
-                continue  # values that much more varied than codes are not caught up by any predictor
+                continue  # No predictor can compensate for an entropy this much higher than that of codes.
             if isinstance(predictor, Predictor):
                 candidates.append(base.but(predictor=predictor))
                 continue
@@ -228,18 +228,17 @@ def _choose_compact(
     alone = [one for one in tried if one.predictor.name == "none"]
     tried = [one for one in tried if one.predictor.name != "none"]
     sizes = sizes_of(tried)
-    # In noise zstd finds no matches: what is not predicted takes its entropy, and need not be tried to know
-    # that.
+    # zstd finds no matches in noise: codes that are not predicted take their entropy, which needs no trial.
     most = _CLOSE * 8 * min(sizes) / sum(block.size for block in blocks) if tried else np.inf
     alone = [one for one in alone if bits[one.exact] < max(most, _NOISE_BITS)]
     tried, sizes = tried + alone, sizes + sizes_of(alone)
-    # A tie goes to exact values, which lose nothing.
+    # Exact values win a tie, because they lose nothing.
     order = sorted(range(len(tried)), key=lambda i: (sizes[i], not tried[i].exact))
     leading: dict[tuple[bool, str, int], Encoding] = {}
     for i in order:
         made = tried[i].predictor
         leading.setdefault((tried[i].exact, made.name, made.levels), tried[i])
-    # What is coded already is left as it is by any compressor.
+    # No compressor changes residuals that are range-coded already.
     slower = [
         one.but(compressor=other)
         for one in list(leading.values())[:3]
@@ -253,11 +252,11 @@ def _choose_compact(
 def sample(
     source: Source, encoding: Encoding, backend: Backend, chunk_frames: int, pixels: int
 ) -> list[NDArray]:
-    """Blocks ``(t, rows, columns)`` to try candidates on: all of a small movie, else parts of it.
+    """Blocks ``(t, rows, columns)`` to try candidates on: a small movie as a whole, else parts of it.
 
-    Parts are two bands of rows, from the start of the first and of the middle chunk, of as few rows as
-    it takes to have 32 frames: a running mean that has seen two is no running mean yet. Of frames on a
-    GPU, values with the same codes (see :meth:`photon_gpu.engine.gpu.coder.Gpu.sample`).
+    Parts are two bands of rows, from the start of the first and of the middle chunk. They have few rows and
+    at least 32 frames, because a running mean needs many frames. For frames on a GPU, the blocks hold values
+    with the same codes (see :meth:`photon_gpu.engine.gpu.coder.Gpu.sample`).
     """
     frames, *middle, columns = source.shape
     rows = math.prod(middle)
@@ -269,8 +268,7 @@ def sample(
             [values.reshape(-1, rows, columns) for values in whole], source, encoding, backend
         )
     starts = sorted({0, (chunks // 2) * chunk_frames if chunks > 1 else 0})
-    # A small sample is one band of each chunk: what every trial costs apart from its size would count for
-    # more.
+    # A small sample is one band of each chunk; otherwise the fixed cost of a trial would dominate.
     bands = [(0.3, 0.7)] * len(starts) if pixels >= _SHARED or len(starts) < 2 else [(0.3,), (0.7,)]
     per_block = max(pixels // sum(map(len, bands)), 1)
     most = max(1, min(chunk_frames, _MOST_READ * pixels // (rows * columns)))
@@ -283,8 +281,8 @@ def sample(
         tops = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in shares})
         blocks += [values[:, top : top + band] for top in tops]
     if pixels < _SHARED and len({block.shape for block in blocks}) == 1:
-        # Candidates of small samples are of pixels each by itself, so parts may lie side by side: half the
-        # calls.
+        # Candidates of small samples treat each pixel by itself, so parts may be side by side, in half as
+        # many calls.
         blocks = [np.concatenate(blocks, axis=1)]
     return _brought_here(blocks, source, encoding, backend)
 
@@ -306,7 +304,7 @@ def _brought_here(
 
 
 def _tell_where(source: Source, encoding: Encoding, backend: Backend, chunk_frames: int) -> None:
-    """What is wrong with a sample, as an error that gives its place in the movie."""
+    """Raise the error of a sample with its position in the movie."""
     frames = source.shape[0]
     for start in sorted({0, -(-frames // chunk_frames) // 2 * chunk_frames}):
         values = source.read(start, min(start + chunk_frames, frames))
@@ -317,7 +315,7 @@ def _tell_where(source: Source, encoding: Encoding, backend: Backend, chunk_fram
 
 
 def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray:
-    """Absolute codes of a sample block, integers of whatever width."""
+    """Absolute codes of a sample block, integers of any width."""
     if encoding.exact:
         return block
     spread = extent(block, backend, noise=encoding.noise)
@@ -330,7 +328,7 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray:
 
 
 def _crc(codes: list[NDArray]) -> int:
-    """Of codes, and not of values: floats that lie on a GPU are known by their codes alone."""
+    """CRC of codes, not of values: of floats on a GPU only the codes are known."""
     crc = 0
     for block in codes:
         crc = crc32(np.ascontiguousarray(block).data, crc)
@@ -338,13 +336,13 @@ def _crc(codes: list[NDArray]) -> int:
 
 
 def _some(blocks: list[NDArray], count: int = _COUNTED) -> NDArray:
-    """As many samples, or twice as many, or all there are; from everywhere."""
+    """Select ``count`` to twice as many samples, evenly spread, or all if there are fewer."""
     every = max(1, sum(block.size for block in blocks) // count)
     return np.concatenate([block.reshape(-1)[::every] for block in blocks])
 
 
 def _entropy(codes: list[NDArray], count: int = _COUNTED) -> float:
-    """Bits per code of a sample, each taken by itself; some of them will do."""
+    """Entropy per code, in bits, from some of the samples."""
     joined = _some(codes, count)
     low, high = int(joined.min()), int(joined.max())
     if high - low < _TABLED:

@@ -1,6 +1,6 @@
-"""The identity of a movie, which the chunks of layout ``compact`` carry: FORMAT.md, "Header of a payload".
+"""Compute the movie identity that chunks of layout ``compact`` hold (FORMAT.md, "Header of a payload").
 
-It is made before the first chunk is encoded, from nothing but the movie and its settings. So the same
+It depends only on the movie and its settings, and is computed before the first chunk is encoded. So the same
 movie gives the same store on one machine, on a cluster, and when it is encoded again.
 """
 
@@ -17,7 +17,7 @@ from photon_gpu.writer.compression_tuning import Choice
 
 
 def identified(choice: Choice, shape: tuple[int, ...], chunks: tuple[int, ...], backend: Backend) -> Encoding:
-    """The encoding chosen, with the identity of its movie: made of the metadata and a sample of the codes."""
+    """Add the movie identity, computed from the metadata and a sample of the codes, to an encoding."""
     if choice.encoding.layout != "compact":
         return choice.encoding
     layout = layout_for(choice.encoding, backend)
@@ -26,7 +26,7 @@ def identified(choice: Choice, shape: tuple[int, ...], chunks: tuple[int, ...], 
 
 
 def recorded(encoding: Encoding, token: str) -> Encoding:
-    """An encoding with the identity of the recording that has this token.
+    """Add the identity of the recording with this token to an encoding.
 
     Examples
     --------
@@ -39,4 +39,4 @@ def recorded(encoding: Encoding, token: str) -> Encoding:
 
 def _digest(text: str) -> str:
     digits = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return digits if int(digits, 16) else "00000001"  # zero says that it is not known
+    return digits if int(digits, 16) else "00000001"  # Zero means unknown.

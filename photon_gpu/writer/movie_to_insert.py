@@ -1,4 +1,4 @@
-"""A movie to insert into a table: where its frames are, and how to store them."""
+"""A movie to insert into a DataJoint table: its source and its settings."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import OpenOptions
 
 _OPEN = "compact"
-"""Stands for the layout until the column decides it: of all layouts it allows the most settings."""
+"""Layout until the column sets it: the one that allows the most settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MovieToInsert:
-    """What :func:`movie` returns. Nothing is read before the row is inserted.
+    """Result of :func:`movie`. Nothing is read before the row is inserted.
 
     Attributes
     ----------
     source : array, path, URL or Source
     source_options : dict
-        Of :func:`photon_gpu.open_source`.
+        Options of :func:`photon_gpu.open_source`.
     settings : EncodeSettings
-        All but the layout, which the column decides: see :meth:`settings_for`.
+        All settings except the layout, which the column sets; see :meth:`settings_for`.
     progress : callable or None
     """
 
@@ -42,7 +42,7 @@ class MovieToInsert:
 
     @contextmanager
     def open(self) -> Iterator[Source]:
-        """The frames; a source that was given open stays so."""
+        """Open the source; one that was passed open stays open afterwards."""
         frames = open_source(self.source, **self.source_options)
         try:
             yield frames
@@ -51,12 +51,12 @@ class MovieToInsert:
                 frames.close()
 
     def settings_for(self, layout: str) -> EncodeSettings:
-        """The settings with the layout of the column."""
+        """Return the settings with the layout of the column."""
         return self.settings.replace(layout=layout)
 
     @property
     def noise(self) -> NoiseModel | None:
-        """Noise model that was stated; None where it is estimated when the row is inserted."""
+        """Stated noise model; None if it is estimated when the row is inserted."""
         return self.settings.stated_noise
 
     @property
@@ -84,7 +84,7 @@ def movie(
     trust_noise: bool = False,
     **source_options: Unpack[OpenOptions],
 ) -> MovieToInsert:
-    """A movie to insert into a ``<photon@store>`` column: streamed from where it is, never loaded whole.
+    """Prepare a movie for a ``<photon@store>`` column; its frames are streamed, never loaded whole.
 
     The column's type decides the layout: ``<photon@>`` plain, ``<photon_compact@>`` compact.
 
@@ -93,8 +93,8 @@ def movie(
     source : array, path, URL or Source
         As for :func:`photon_gpu.open_source`.
     noise : NoiseModel or "auto", optional
-        Of the detector, held against the movie when the row is inserted. ``"auto"``, the default: estimated
-        then. (An array that is inserted as it is, without this function, is taken for photon counts.)
+        Noise model of the detector, compared with the movie when the row is inserted. ``"auto"``, the
+        default: estimate it then. (An array that is inserted without this function counts as photon counts.)
     step : float
         Quantization step, sigma.
     preset, predictor, compressor, dither, chunk_frames, backend, workers, budget_bytes, progress, attributes
@@ -103,7 +103,7 @@ def movie(
         As for :func:`photon_gpu.encode`. A check that fails is a :class:`photon_gpu.FidelityWarning`. If that
         is made an error, neither the movie nor the row is stored.
     trust_noise : bool
-        Take a stated noise model as it is, unmeasured.
+        Use a stated noise model without comparing it with the movie.
     **source_options
         As for :func:`photon_gpu.open_source`, such as ``channels``, ``dataset`` or ``storage_options``.
 

@@ -1,4 +1,4 @@
-"""Prepare a movie before its first chunk, on one machine or a cluster: refuse it or tune."""
+"""Prepare a movie before its first chunk, on one machine or a cluster: check it and tune."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def recording_of(movie: Source, timestamps: Any = None) -> Recording:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A movie that can be stored, before it is tuned.
+    """Movie that can be stored, before tuning.
 
     Attributes
     ----------
     backend : Backend
     encoding : Encoding
-        Of the movie's dtype, before it is tuned.
+        Encoding of the movie's dtype, before tuning.
     chunk : tuple of int
         Shape of a chunk.
     compile_seconds : float
@@ -62,7 +62,7 @@ class Accepted:
 
 
 def accept(movie: Source, storage: Storage, settings: EncodeSettings) -> Accepted:
-    """Refuse a movie that cannot be stored before any work is done, and compile what the others need.
+    """Refuse a movie that cannot be stored, and compile the kernels for one that can.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def accept(movie: Source, storage: Storage, settings: EncodeSettings) -> Accepte
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """A movie with its settings, and what of it is stored already.
+    """Movie with its settings, and its chunks that are stored already.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Tuned:
     movie : Source
     chunk : tuple of int
     stored : Stored
-        Chunks that are there already.
+        Chunks of an earlier encode.
     """
 
     choice: Choice
@@ -101,7 +101,7 @@ class Tuned:
 
     @lazy_property
     def plan(self) -> dict[str, Any]:
-        """What an encode that goes on must find the same; frames are read for it."""
+        """Plan that a resumed encode must match; reads some frames."""
         return plan_of(self.movie, self.layout, self.chunk)
 
 
@@ -114,16 +114,16 @@ def tune(
     *,
     stages: Stages,
 ) -> Tuned:
-    """Choose what was left open, and find the chunks that an earlier encode has stored.
+    """Choose the settings that were left open, and find the chunks of an earlier encode.
 
     Parameters
     ----------
     movie : Source
     accepted : Accepted
-        Its encoding has the noise model by now.
+        Movie whose encoding has a noise model.
     settings : EncodeSettings
     target : Storage
-        Where the chunks lie.
+        Folder of the chunks.
     earlier_plan : dict or None
         Plan of the encode to resume.
     stages : Stages
@@ -147,8 +147,8 @@ def tune(
 
 
 def _as_begun(encoding: Encoding, earlier_plan: dict[str, Any]) -> Encoding:
-    """The encoding with the movie identity that the earlier encode chose: chunks that are there carry it."""
+    """Encoding with the movie identity of the earlier encode, which its chunks hold."""
     try:
         return encoding.but(movie_id=earlier_plan["attributes"].get(metadata.MOVIE_ID))
     except (PhotonError, KeyError, AttributeError, TypeError):
-        return encoding  # not a plan; the comparison of plans refuses it
+        return encoding  # Not a plan; the comparison of plans refuses it.

@@ -1,9 +1,9 @@
-"""Checking an encode before it says done: every chunk read back, and a sample held against the source.
+"""Check an encode before it reports success: read back every chunk, and compare a sample with the source.
 
-``check=True`` compares the bytes of every chunk in the store with those encoded, and runs the
-cheap lines of the fidelity report on a sample. ``check="full"`` also decodes every chunk and holds
-every pixel against the source, which alone allows the source to be deleted. ``check="sample"`` reads nothing
-back: it runs the lines on the bytes that go to the store, where that is slow to read or cannot be read yet.
+``check=True`` compares the bytes of every chunk in the store with those encoded, and computes the cheap lines
+of the fidelity report on a sample. ``check="full"`` also decodes every chunk and compares every pixel with
+the source, which is required for deleting the source. ``check="sample"`` reads nothing back: it computes the
+lines from the bytes that are written, for stores that are slow or cannot be read yet.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _PIECE_BYTES = 32 << 20
 
 
 class Checker:
-    """Checks one encode as it goes.
+    """Check one encode while it runs.
 
     Parameters
     ----------
     mode : {True, "full", "sample"}
     layout : Layout
     target : Storage
-        Where the chunks lie.
+        Folder of the chunks.
     source : Source
     chunk : tuple of int
         Shape of a chunk.
@@ -58,7 +58,7 @@ class Checker:
         self._exact = PixelComparison(layout.encoding)
         self._lock = threading.Lock()
         self._sample: PlannedSample | None = None
-        if source.device is None:  # frames on a GPU are not copied to the host unasked
+        if source.device is None:  # Frames on a GPU are not copied to the host unasked.
             self._sample = PlannedSample(layout, source.shape, chunk, pixels=SAMPLE_PIXELS, lost=source.lost)
 
     def chunk(self, name: str, start: int, data: bytes, values: NDArray) -> None:
@@ -71,14 +71,14 @@ class Checker:
         start : int
             Number of its first frame.
         data : bytes
-            What was written.
+            Bytes that were written.
         values : ndarray
             The frames it was encoded from.
 
         Raises
         ------
         CorruptDataError
-            It reads back differently or does not decode; the message names the frames.
+            The chunk reads back differently or does not decode; the message names the frames.
         """
         frames = f"frames {start} to {start + len(values) - 1}"
         if self._reads_back:
@@ -86,7 +86,7 @@ class Checker:
         if self._sample is not None:
             self._add(start // self._chunk[0], frames, data, values)
         if self.full:
-            with self._lock:  # one at a time: float64 takes much memory
+            with self._lock:  # One at a time, because float64 takes much memory.
                 self._every_pixel(data, start, values)
 
     def _compare(self, name: str, frames: str, data: bytes) -> None:
@@ -147,12 +147,12 @@ class Checker:
         Raises
         ------
         CorruptDataError
-            A line fails that must hold for every pixel.
+            A line that must hold for every pixel fails.
         """
         if self._sample is None:
             return ()
         if self._reads_back:
-            for number in sorted(self._sample.missing):  # chunks that an earlier encode stored
+            for number in sorted(self._sample.missing):  # Chunks that an earlier encode stored.
                 name = chunk_name(number, len(self._chunk))
                 data, start = self._target.read(name), number * self._chunk[0]
                 manifest.check(name, data, files, self._target.url)
@@ -171,14 +171,14 @@ class Checker:
 
 
 def refuse_inexact(url: str, lines: Iterable[ReportLine]) -> None:
-    """CorruptDataError where a line fails that must hold for every pixel, whatever the noise model."""
+    """Raise CorruptDataError if a line fails that must hold for every pixel and any noise model."""
     for line in lines:
         if line.status == "FAIL" and line.name in _EXACT:
             raise CorruptDataError(f"{url}: {line.title}: {line.found}; nothing was kept")
 
 
 def sentence(done: str, lines: tuple[ReportLine, ...]) -> str:
-    """What was done, and what a sample came to."""
+    """Describe the check and its result on the sample."""
     if not lines:
         return done
     if failed := [line.name for line in lines if line.status == "FAIL"]:
@@ -187,7 +187,7 @@ def sentence(done: str, lines: tuple[ReportLine, ...]) -> str:
 
 
 def check_mode(settings: EncodeSettings, *, resume: bool, delete_source: bool) -> bool | str:
-    """The check of an encode; InvalidInputError if resume or delete_source does not go with it."""
+    """Make the checker of an encode; InvalidInputError if it does not fit resume or delete_source."""
     if flag("delete_source", delete_source) and settings.check != "full":
         raise InvalidInputError("delete_source needs check='full': every pixel held against the source first")
     if resume and settings.check == "full":

@@ -1,4 +1,4 @@
-"""What an encode did, in numbers."""
+"""Report of an encode: sizes, times and choices."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class EncodeReport:
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Names of the lines of the check that fail."""
+        """Names of the failed lines of the check."""
         return tuple(line["name"] for line in self.checks if line["status"] == "FAIL")
 
     @property
     def passed(self) -> bool | None:
-        """Whether the movie was checked and nothing failed; None where it was not checked."""
+        """Whether the check passed; None if the movie was not checked."""
         return not self.failed if self.checked else None
 
     @property
     def exit_code(self) -> int:
-        """1 where the check fails: what the command line ends with."""
+        """Exit code of the command line: 1 if the check failed."""
         return 1 if self.failed else 0
 
     @property
@@ -71,12 +71,12 @@ class EncodeReport:
 
     @property
     def above_floor_percent(self) -> float | None:
-        """How far the size lies above what the noise alone must take; None where nothing is quantized."""
+        """Relative size above the bits of the noise alone; None if nothing is quantized."""
         step = self.encoding.step
         return None if step is None else 100.0 * (self.bits_per_pixel / noise_floor_bits(step) - 1.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON: what ``--json`` prints."""
+        """Plain dictionary that survives JSON, as ``--json`` prints it."""
         encoding = self.encoding
         out = {key: value for key, value in asdict(self).items() if key != "encoding"}
         out["shape"], out["notes"], out["checks"] = list(self.shape), list(self.notes), list(self.checks)
@@ -127,12 +127,12 @@ class EncodeReport:
 
 
 def failed_rows(checks: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
-    """A row of a report for each line of a check that fails."""
+    """One row of a report for each failed line of a check."""
     return [("FAIL", f"{line['title']}: {line['found']}") for line in checks if line["status"] == "FAIL"]
 
 
 def in_columns(rows: Sequence[tuple[str, str]]) -> str:
-    """The rows of a report as text: names in one column, values in the next.
+    """Format the rows of a report as text: names in one column, values in the next.
 
     >>> print(in_columns([("ratio", "5.2"), ("stored as", "compact")]))
     ratio      5.2
@@ -143,7 +143,7 @@ def in_columns(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def little_light(mean: float, encoding: Encoding) -> str | None:
-    """A note where labels of the plain layout are coarse against the light."""
+    """Note that the labels of layout plain are coarse for the light of a movie, if they are."""
     noise = encoding.noise
     if encoding.layout != "plain" or noise is None or not np.isfinite(mean) or noise.photons(mean) >= 5.0:
         return None

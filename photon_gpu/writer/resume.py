@@ -1,4 +1,4 @@
-"""Resume a killed encode: what it had planned, and which of its chunks can be kept."""
+"""Resume a killed encode: compare its plan, and find the chunks that can be kept."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _SOURCE = "source"
 
 
 def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str, Any]:
-    """What two encodes must share for one to go on from the other: the movie, and every setting.
+    """Plan that two encodes must share for one to resume the other: the movie and every setting.
 
-    The movie is known by its shape and the CRC of its first, middle and last frame; on a GPU, of values
-    with their codes, since frames there are not sent down. ``source`` is said, and compared by nobody.
+    The movie is identified by its shape and the CRC of its first, middle and last frame (on a GPU, of values
+    with the same codes, since frames are not copied to the host). ``source`` is for information and not
+    compared.
     """
     frames, gpu = source.shape[0], layout.backend.gpu
     crc = 0
@@ -37,7 +38,7 @@ def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str,
             values = gpu.sample(values, layout.encoding, first_frame=frame)
         crc = crc32(np.ascontiguousarray(values).data, crc)
     array, attributes = metadata.array_of(source.shape, chunk, layout), metadata.attributes_of(layout)
-    # As it will be read back from where it is noted.
+    # As it is read back from the marker.
     plan: dict[str, Any] = json.loads(
         json.dumps({"array": array, "attributes": attributes, "frames_crc": crc, _SOURCE: _file_of(source)})
     )
@@ -46,16 +47,16 @@ def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str,
 
 @dataclass(frozen=True)
 class Stored:
-    """Chunks that an encode which resumes need not do again.
+    """Chunks that a resumed encode need not encode again.
 
     Attributes
     ----------
     files : dict
-        Their manifest entries, by name.
+        Manifest entries by name.
     frames : dict
-        CRC of the raw frames of each, by name.
+        CRC of the raw frames by name.
     present : frozenset of str
-        All chunk files that are there; others than in ``files`` may be whole, too.
+        All chunk files in the folder; some that are not in ``files`` may be whole too.
     """
 
     files: dict[str, list[Any]] = field(default_factory=dict)
@@ -64,17 +65,17 @@ class Stored:
 
 
 def frames_crc(values: Any) -> str:
-    """CRC of a chunk's raw frames, as a manifest has it while an encode runs."""
+    """CRC of a chunk's raw frames, as in the manifest of a running encode."""
     return f"{crc32(np.ascontiguousarray(values).data):08x}"
 
 
 def stored_chunks(
     storage: Storage, saved_plan: dict[str, Any], plan: dict[str, Any], source: Source
 ) -> Stored:
-    """Find the chunks that are whole and hold the frames that the source has now.
+    """Find the chunks that are whole and hold the current frames of the source.
 
-    A chunk counts if its file is as the manifest says, and the source's frames have the CRC that they had
-    when the chunk was encoded. If they do not, the source was changed, which is a PhotonWarning.
+    A chunk can be kept if its file agrees with the manifest and the source's frames still have the CRC from
+    when the chunk was encoded. If they do not, the source was changed, and a PhotonWarning says so.
 
     Raises
     ------

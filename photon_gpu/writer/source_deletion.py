@@ -1,9 +1,9 @@
-"""Whether a source file may be deleted once its movie is stored, and the deletion itself.
+"""Decide whether a source file may be deleted once its movie is stored, and delete it.
 
-The proof does not trust the reader of frames. Before the encode every byte of the file is put to one of
-three accounts: image data, structure that the store has too (shape, dtype), or something else, which is
-named and refuses the deletion. After it every page of the file is read once more, by another
-program, and has to be among the pages that were compared with the stored movie.
+The decision does not trust the reader of frames. Before the encode every byte of the file is classified as
+image data, as structure that the store has too (shape, dtype), or as something else. Something else is named,
+and the deletion is refused. After the encode another program reads every page of the file once more, and each
+must be among the pages that were compared with the stored movie.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from photon_gpu.check.fidelity.lines import ReportLine
 
 _TIFF = (".tif", ".tiff", ".btf", ".tf8")
-_NAMED = 3  # losses that a message names
-_PADDING = 1 << 16  # longest run of zeros between two parts of a file that counts as alignment
+_NAMED = 3  # Losses named in a message.
+_PADDING = 1 << 16  # Longest run of zeros between two parts of a file that counts as alignment.
 _SCANIMAGE = 117637889
 
 Keeps = Callable[[int], bool]
-"""``keeps(code)``: whether the store has the values of this TIFF tag."""
+"""``keeps(code)``: whether the store holds the values of this TIFF tag."""
 
-# Tags that only say how image data become the array that is stored.
+# Tags that only describe how image data become the stored array.
 _FORM = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339, 347, 530}
 _FORM |= {531, 532, 32997, 32998}
 _DESCRIPTION, _SOFTWARE = 270, 305
@@ -49,21 +49,20 @@ _DESCRIPTION, _SOFTWARE = 270, 305
 
 @dataclass
 class Account:
-    """What a file holds.
+    """Account of the bytes of a file.
 
     Attributes
     ----------
     pixels : int
-        Samples of all its images.
+        Samples of all images.
     page_pixels : int
-        Of one page.
+        Samples of one page.
     lost : Counter of str
-        What neither is image data nor in the store; how many bytes of each.
+        Content that is neither image data nor in the store, with its number of bytes.
     hidden : (int, int)
-        Start of pages that have no directory of their own, and how many they are.
+        Start of the pages without a directory of their own, and their number.
     known : set of bytes
-        Values of tags of the first page of which nothing is lost. tifffile repeats them, unused, at other
-        pages.
+        Values of tags of the first page that lose nothing. tifffile repeats them, unused, at other pages.
     """
 
     pixels: int = 0
@@ -83,7 +82,7 @@ class _File:
 
 
 class Deletable:
-    """A source whose files the store will hold, every byte of them.
+    """Source whose files the store will hold completely, byte for byte.
 
     Parameters
     ----------
@@ -117,7 +116,7 @@ class Deletable:
         self._lock = threading.Lock()
 
     def seen_by(self, check: Callable[..., None]) -> Callable[..., None]:
-        """The same check of a chunk, which also notes the pages that it was given."""
+        """Return the check of a chunk, extended to record the pages that it compared."""
 
         def checked(name: str, start: int, data: bytes, values: NDArray) -> None:
             check(name, start, data, values)
@@ -176,7 +175,7 @@ class Deletable:
 
         with tifffile.TiffFile(file.path) as tif:
             for page in tif.pages:
-                # Samples lie behind width in the file, and before height in a movie.
+                # The axis of samples follows the width in the file and precedes the height in a movie.
                 yield np.moveaxis(page.asarray().reshape(page.shaped), -1, 1)
             shape = tif.pages.first.shaped
             stored = self._dtype.newbyteorder(tif.byteorder)
@@ -199,7 +198,7 @@ def _account(path: Path) -> Account:
 
 
 def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[ReportLine, ...]) -> str:
-    """Delete the source, or say why it was kept."""
+    """Delete the source, or return why it was not deleted."""
     failed = [line.name for line in lines if line.status == "FAIL"]
     if failed:
         warnings.warn(
@@ -216,7 +215,7 @@ def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[
 
 
 def account_npy(path: Path) -> Account:
-    """What a ``.npy`` file holds: one array, and what follows it."""
+    """Account of a ``.npy`` file: one array, and the bytes after it."""
     from numpy.lib import format as npy_format
 
     with path.open("rb") as file:
@@ -231,7 +230,7 @@ def account_npy(path: Path) -> Account:
 
 
 def account_tiff(path: Path, keeps: Keeps = lambda code: False) -> Account:
-    """What a TIFF file holds, byte for byte.
+    """Account of every byte of a TIFF file.
 
     Parameters
     ----------
@@ -271,15 +270,15 @@ def _page(tiff: TiffBytes, directory: Directory, account: Account, keeps: Keeps)
             else tifffile.TIFF.TAGS.get(code, f"tag {code}")
         )
         account.lost[name] += tag.nbytes
-    # Tens of thousands of pages share one form; their tags need not be kept.
+    # Tens of thousands of pages share one form, so their tags are not kept.
     return Directory(directory.number, {}, directory.pixels, directory.page_nbytes, directory.end)
 
 
 def _says_nothing(tiff: TiffBytes, tag: Tag) -> bool:
-    """Whether a tag has the value that writers give it when there is nothing to say."""
-    if tag.code == 254:  # NewSubfileType: a full image, also of a multi-page file
+    """Whether a tag has the value that writers use as a default."""
+    if tag.code == 254:  # NewSubfileType: a full image, also in a file of several pages.
         return tiff.integers(tag) in ((0,), (2,))
-    if tag.code in (274, 296):  # Orientation: as it lies; ResolutionUnit: none
+    if tag.code in (274, 296):  # Orientation: not turned; ResolutionUnit: none.
         return tiff.integers(tag) == (1,)
     value = tiff.value(tag)
     if tag.code in (282, 283) and len(value) == 8:  # XResolution, YResolution
@@ -292,7 +291,7 @@ def _says_nothing(tiff: TiffBytes, tag: Tag) -> bool:
 
 
 def _only_a_shape(value: bytes) -> bool:
-    """Whether it is the description tifffile writes, and says no more than the shape, which the store has."""
+    """Whether it is a description by tifffile with only the shape, which the store has."""
     text = value.rstrip(b"\0 ")
     try:
         description = json.loads(text) if text else {}
@@ -312,7 +311,7 @@ def _description(value: bytes) -> str:
 
 
 def _gap(file: RawFile, start: int, stop: int, pages: list[Directory], account: Account) -> None:
-    """Bytes that nothing points to: alignment, or something that would be lost."""
+    """Classify bytes that nothing points to: as alignment, or as content that would be lost."""
     page_nbytes = pages[0].page_nbytes if pages else None
     if stop - start < min(_PADDING, page_nbytes or _PADDING):
         data = bytes(file.read(start, stop - start))

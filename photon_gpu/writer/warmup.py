@@ -1,4 +1,4 @@
-"""Paying for compilation once, before the clock of a run starts."""
+"""Compile kernels before the time measurement of an encode starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEEDED = {"fast": ("mean",), "balanced": ("mean", "past"), "small": ("mean", "p
 
 
 def warm_up(backend: Backend, encoding: Encoding, preset: str) -> float:
-    """Seconds it took to load or compile what an encode will call; 0 where that was done before."""
+    """Load or compile the kernels of an encode; return the seconds taken, 0 if that was done before."""
     start = time.perf_counter()
     before = _warm.cache_info().misses
     names = _NEEDED.get(preset, NAMES) if encoding.layout == "compact" else ("none",)
@@ -41,7 +41,7 @@ def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) ->
     )
     variants = [encoding]
     if layout == "compact" and phases == 1 and values.dtype.kind in "iu":
-        variants.append(encoding.but(exact=True))  # which tuning tries, too
+        variants.append(encoding.but(exact=True))  # Tuning tries these too.
     if layout == "compact" and predictor in SORTABLE:
         variants += [
             encoding.but(predictor=Predictor(name=predictor, levels=2, coded=coded))

@@ -1,8 +1,8 @@
 """Repair a damaged movie from its own manifest and from its source.
 
-Only files that verification found damaged are written. What is restored is either byte for
-byte what the manifest promises, or proven by comparing the chunks that are whole with the
-same source; whatever else such a file held is kept beside the movie. Nothing is deleted.
+Only files that verification found damaged are written. A restored file is either byte for byte as the
+manifest says, or its source was compared with all undamaged chunks. In the second case the damaged content is
+kept beside the movie. Nothing is deleted.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Repair:
     left : tuple of (str, str)
         File, and why it was left as it is.
     kept : str or None
-        Where the damaged content of files went that were not restored byte for byte.
+        Folder of the damaged content of files that were not restored byte for byte.
     """
 
     before: Verification
@@ -96,17 +96,16 @@ def repair(
     url : str, path or Storage
         Folder of the damaged movie.
     source : array, path, URL or Source, optional
-        The movie it was encoded from. Without it only metadata can be restored, and a lost manifest only
-        where every chunk shows by itself that it is whole and in its place (layout ``compact``, since format
-        2.4).
+        Source that the movie was encoded from. Without it only metadata can be restored, and a lost manifest
+        only for chunks with checksums and positions of their own (layout ``compact``, since format 2.4).
     workers : int, optional
-        For the verification before and after.
+        Threads for the verification before and after.
     progress : callable, optional
-        ``progress(chunks_done, chunks_in_all)`` of the chunks encoded again or compared.
+        ``progress(chunks_done, chunks_in_all)`` for the chunks encoded again or compared.
     storage_options : dict, optional
         For fsspec.
     **source_options
-        Of :func:`photon_gpu.open_source`: those that the movie was encoded with.
+        Options of :func:`photon_gpu.open_source` that the movie was encoded with.
 
     Returns
     -------
@@ -117,7 +116,7 @@ def repair(
     InvalidInputError
         The source has another shape or dtype than the movie.
     StoreNotFoundError
-        Nothing that looks like a movie is there.
+        There is no movie, and no remains of one.
 
     Examples
     --------
@@ -180,11 +179,11 @@ class _Work:
             damaged = self._damaged(description)
             why = "only the source it was encoded from can restore it, and none was given"
             new: dict[str, list[Any]] = {}
-            # With no manifest a chunk that decodes may still be altered, so every chunk is compared.
+            # Without a manifest a chunk that decodes may still be altered, so every chunk is compared.
             if self.movie is not None and (damaged or self.index is None):
                 new = self._chunks(description, damaged)
             self._source_metadata(bad)
-            for name in texts:  # .zattrs before .zarray: what opens is whole
+            for name in texts:  # .zattrs before .zarray: a movie that opens is complete.
                 self._write(name, texts[name], "from its copy in the manifest")
             self._manifest(bad, new, damaged, description)
         self._account(description, damaged, why)

@@ -1,4 +1,4 @@
-"""The result of a verification: its problems and lost frames, as text and as JSON."""
+"""Result of a verification: problems and lost frames, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Problem:
     Attributes
     ----------
     kind : str
-        ``missing``: a file is not there. ``truncated``: shorter than written. ``altered``: other
-        bytes than written. ``mismatched``: whole, but contradicts another file, or is in another's
-        place. ``extra``: nothing asks for it. ``unreadable``: the store gave an error.
-        ``unfinished``: a writer's marker. ``lost``: a recovery put zeros there, and said so.
-        ``failing``: the check that was made while the movie was stored failed, and said so.
+        ``missing``: there is no such file. ``truncated``: the file is shorter than written. ``altered``: its
+        bytes differ from those written. ``mismatched``: it is whole, but contradicts another file or has the
+        content of another file. ``extra``: it is no part of the movie. ``unreadable``: the store gave an
+        error. ``unfinished``: a writer's marker is there. ``lost``: frames are recorded as lost and read as
+        zeros. ``failing``: the check during the encode failed.
     name : str
-        File, or first and last of several missing ones.
+        Name of the file, or of the first and last of several missing files.
     detail : str
     frames : tuple of int or None
-        First and last frame that is lost by it.
+        First and last frame lost.
     every_frame : bool
-        Whether no frame can be trusted, however many there are.
+        Whether no frame of the movie can be trusted.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class Verification:
     url : str
     layout : str or None
     shape : tuple of int or None
-        None where nothing tells them any more.
+        None if no file states it any more.
     files, chunks : int
         Files found, and chunk files checked.
     nbytes : int
@@ -73,7 +73,7 @@ class Verification:
         ``"manifest"``, ``"decoding"``, ``"manifest and decoding"`` or ``"names alone"``.
     problems : tuple of Problem
     notes : tuple of str
-        What could not be checked, and why.
+        Parts that could not be checked, and why.
     seconds : float
     """
 
@@ -156,7 +156,7 @@ class Verification:
 
 
 def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem]:
-    """Return the frames that have no data: a recovery could not read them, or the source lacked them.
+    """Return lost frames: a recovery could not read them, or the source did not have them.
 
     >>> [str(p) for p in salvaged({"lost_frames": [[3, 5]]}, (9, 4, 4))]
     ['lost        lost_frames: zeros stand in their place since they were stored; loses frames 3 to 4']
@@ -180,7 +180,7 @@ def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem
 
 
 def failing(attributes: dict[str, Any]) -> list[Problem]:
-    """Return the check that failed while the movie was stored; its files are whole.
+    """Return the failed check of the encode as a problem; the files are whole.
 
     >>> [str(p) for p in failing({"fidelity_check": {"failed": [{"name": "snr", "found": "44 % lost"}]}})]
     ['failing     fidelity_check: it failed its check when it was stored: snr (44 % lost)']

@@ -1,7 +1,7 @@
 """Verify a stored movie: find every altered or missing file, and name the lost frames.
 
 With a manifest every file is compared with its size and checksum; without one, or with
-``deep``, every chunk is decoded. Nothing is ever changed: see :mod:`photon_gpu.repair`.
+``deep``, every chunk is decoded. Nothing is changed; see :func:`photon_gpu.repair`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def verify(
     url : str, path or Storage
         Folder of the movie, any layout, any fsspec URL.
     deep : bool
-        Also decode every chunk, where the manifest alone would do.
+        Also decode every chunk, even if there is a manifest.
     workers : int, optional
         Files read at once. Default: one per core, or 16 from a remote store.
     budget_bytes : int
@@ -68,14 +68,12 @@ def verify(
     Raises
     ------
     StoreNotFoundError
-        Nothing that looks like a movie is there.
+        There is no movie, and no remains of one.
 
-    Notes
-    -----
-    A CRC-32 finds every change of up to 32 neighbouring bits, and any other with a chance
-    of all but 1 in 4e9. Without a manifest, a change that still decodes is not found in layouts
-    ``plain`` and ``lossless`` (Blosc keeps no checksum); ``compact`` chunks have their own and, since format
-    2.4, know their number and their movie.
+    Notes ----- A CRC-32 detects every change within 32 neighbouring bits, and misses another change with a
+    probability of 1 in 4e9. Without a manifest, a change that still decodes is not detected in layouts
+    ``plain`` and ``lossless`` (Blosc has no checksum). A ``compact`` chunk has a checksum of its own and,
+    since format 2.4, the number of the chunk and the identity of its movie.
 
     Examples
     --------
@@ -113,7 +111,7 @@ def verify(
 
 
 class Check:
-    """The state of one verification: metadata, files and problems."""
+    """State of one verification: metadata, files and problems."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -153,7 +151,7 @@ class Check:
                 self.notes.append(truncated)
             self.problems += [*salvaged(attributes, self.description.shape), *failing(attributes)]
         if manifest.NAME not in self.names:
-            if "layout" in attributes:  # a key of photon_gpu's own, which never leaves the manifest out
+            if "layout" in attributes:  # Only photon_gpu writes this key, and it always writes a manifest.
                 self._add("missing", manifest.NAME, "no such file; chunks were decoded instead")
             else:
                 self.notes.append("this store has no manifest: its chunks were decoded instead")
@@ -186,7 +184,7 @@ class Check:
                 if kind and name in copies and same_json(data, copies[name]):
                     self._add(kind, name, f"{detail}; it still says the same, so no frame is lost")
                     kind = ""
-            if kind and (name not in content or data is not None):  # else it was unreadable, and said so
+            if kind and (name not in content or data is not None):  # unreadable ones are reported
                 self._add(kind, name, detail, every_frame=True)
             whole &= not kind and data is not None
             good = data if not kind and data is not None else copies.get(name, "").encode() or data
@@ -211,7 +209,7 @@ class Check:
             return "", ""
         known = self.index.files.get(name)
         if known is None and name in (ARRAY, ATTRIBUTES) and MARKER in self.names:
-            return "", ""  # of a recording they change until the end
+            return "", ""  # In a recording they change until the end.
         if known is None:
             return "mismatched", "the manifest does not list it"
         entry = manifest.entry(data)
@@ -225,7 +223,7 @@ class Check:
         return "altered", f"{entry[0]:,} bytes with CRC {entry[1]}, written as {known[0]:,} with {known[1]}"
 
     def _list(self, chunks: set[str]) -> None:
-        """Report missing chunks, and files that are no part of the movie."""
+        """Report missing chunks and files that are no part of the movie."""
         expected = self._expected(chunks)
         for name in sorted(self.names - expected - {manifest.NAME, ARRAY, ATTRIBUTES}):
             if name == MARKER:
@@ -269,7 +267,7 @@ class Check:
         if self.description is None:
             return listed if self.index else chunks
         count = self.description.chunk_count
-        if self.index is None:  # nothing lists the frames' times and metadata
+        if self.index is None:  # No manifest lists the frame records.
             listed = {
                 n for n in self.names if (number := frame_records.chunk_of(n)) is not None and number < count
             }

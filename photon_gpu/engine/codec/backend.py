@@ -1,4 +1,4 @@
-"""Backends: the kernels that encode and decode a chunk."""
+"""Backend object: the CPU or GPU kernels that encode and decode a chunk (chosen in engine/dispatch)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class GpuCoder(Protocol):
     def codes(
         self, values: Any, encoding: Encoding, *, first_frame: int = 0, stages: Stages
     ) -> tuple[NDArray, int]:
-        """Codes of a chunk in C order, and the base they are counted from."""
+        """Codes of a chunk in C order, and their base."""
 
     def decode(
         self,
@@ -69,7 +69,7 @@ class GpuCoder(Protocol):
         """Copy frames between arrays of the first device."""
 
     def sample(self, values: Any, encoding: Encoding, *, first_frame: int = 0) -> NDArray:
-        """Host values that have the codes of a few frames on a device."""
+        """Host values with the same codes as a few frames on a device."""
 
 
 def _unchanged(table: Any) -> Any:
@@ -122,6 +122,6 @@ def _loaded(name: str) -> Backend:
         return Backend("numpy", reference, f"numba cannot be loaded ({error}): slow reference kernels")
     if name == "numba":
         return Backend("numba", kernels, "asked for by name")
-    # CuPy is not imported here: that takes a second, and would not change the choice.
+    # Do not import CuPy here: it takes a second and would not change the choice.
     why = "frames are in host memory, where Blosc on the CPU sets the pace; backend='cupy' takes a GPU"
     return Backend("numba", kernels, why)

@@ -1,6 +1,6 @@
-"""Views of bands of rows on device arrays, and the predictors' kernels applied to them.
+"""Predict and restore bands of rows on device arrays, with views for whole groups of bands.
 
-Device memory holds band after band, as a payload does.
+Device memory stores one band after another, as a payload does.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _run_kernel(
         ):
             getattr(kernels, name)(source, moves, start, planes, target)
     elif name.endswith("spatial"):
-        # Every frame by itself: frames of a band lie one after the other, so each is a band of its own.
+        # Treat every frame as a band of its own: the frames of a band are stored one after another.
         whole = rows // band_rows * band_rows
         for first, stop, height in ((0, whole, band_rows), (whole, rows, rows - whole)):
             low, high = frames * columns * first, frames * columns * stop

@@ -1,4 +1,4 @@
-"""Choose the layout of an encoding."""
+"""Registry of layouts: map an encoding to the layout object that writes and reads its chunks."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the engine runs on: threads, scratch memory, stopwatches, checksums."""
+"""Threads, scratch memory, stopwatches and checksums for the engine."""

@@ -1,4 +1,4 @@
-"""CRC-32 at memory speed: zlib-ng where imagecodecs has it, zlib elsewhere, with the same result."""
+"""Compute CRC-32 fast: with zlib-ng if imagecodecs has it, else with zlib; both give the same result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def crc32(data: Any, value: int = 0) -> int:
     data : bytes-like
         C-contiguous.
     value : int
-        CRC of what came before.
+        CRC of the preceding data.
 
     Raises
     ------
@@ -31,9 +31,9 @@ def crc32(data: Any, value: int = 0) -> int:
     'cbf43926'
     """
     with memoryview(data) as view:
-        if view.nbytes < _MANY or not view.c_contiguous:  # zlib refuses what is not contiguous
+        if view.nbytes < _MANY or not view.c_contiguous:  # zlib refuses data that are not contiguous.
             return zlib.crc32(view, value)
-        return _fast()(view.cast("B"), value)  # of an array imagecodecs would make a copy
+        return _fast()(view.cast("B"), value)  # imagecodecs would copy an array.
 
 
 @cache

@@ -1,4 +1,4 @@
-"""How much memory this machine has."""
+"""Size of this machine's physical memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 
 
 def memory_bytes() -> int:
-    """Physical memory of this machine."""
+    """Return the physical memory of this machine, in bytes."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):  # pragma: no cover - not every platform tells
+    except (ValueError, OSError, AttributeError):  # pragma: no cover - not every platform has it
         return 1 << 62

@@ -1,4 +1,4 @@
-"""Per-thread memory that is reused: fresh pages, zeroed by the kernel, cost as much as a pass."""
+"""Reusable scratch arrays, one set per thread, which avoid the cost of new zeroed pages."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 MOST_BYTES = 1 << 24
-"""Larger arrays are made anew each time: threads live as long as the process."""
+"""Larger arrays are not kept, because threads live as long as the process."""
 
 _buffers = threading.local()
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
-    """An array whose contents are not defined, valid until this thread asks for the same name again.
+    """Return an uninitialized array, valid until this thread requests the same name again.
 
     Parameters
     ----------
     name : str
-        Of the use. Two arrays in use at once need two names.
+        Name of the use. Two arrays in use at once need two names.
     shape : tuple of int
     dtype : dtype
 

@@ -1,4 +1,4 @@
-"""Where the time goes: seconds of thread time per stage of a run."""
+"""Measure seconds of thread time per stage of a run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""How to run independent calls: ``map``, or a thread pool's."""
+"""Type of functions such as ``map`` that run independent calls."""
 
 
 class _Timed:
-    """A block of a stage; half the price of a generator, and every band has two."""
+    """Context manager that times a block; half the cost of a generator, and every band has two."""
 
     __slots__ = ("_stage", "_stages", "_start")
 
@@ -27,7 +27,7 @@ class _Timed:
 
 
 class Stages:
-    """Adds up seconds by stage, from any thread.
+    """Sums of seconds by stage, added from any thread.
 
     Examples
     --------
@@ -43,16 +43,16 @@ class Stages:
         self._lock = threading.Lock()
 
     def add(self, stage: str, seconds: float) -> None:
-        """Count ``seconds`` towards ``stage``."""
+        """Add ``seconds`` to ``stage``."""
         with self._lock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def timed(self, stage: str) -> _Timed:
-        """Count the time the ``with`` block takes."""
+        """Time a ``with`` block."""
         return _Timed(self, stage)
 
     def over(self, stage: str, run: Map) -> Map:
-        """``run``, the time of each of its calls counted towards ``stage`` by the thread that makes it."""
+        """Return ``run`` with the time of each of its calls added to ``stage``."""
 
         def timed(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterable[Any]:
             def one(item: Any) -> Any:
