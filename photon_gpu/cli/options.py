@@ -204,6 +204,25 @@ FrameRange = Annotated[
         rich_help_panel=READING,
     ),
 ]
+Timestamps = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Times of the frames in seconds, in place of what SRC says: .npy, or text with one number per "
+        "line.",
+        show_default="as SRC says",
+        rich_help_panel=READING,
+    ),
+]
+Attribute = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Keep this with DST, in .zattrs; VALUE is text, or a number, true, false, null, {...} or [...] "
+        "as in JSON. Repeat it.",
+        show_default=False,
+    ),
+]
 FeedFrames = Annotated[
     str | None,
     typer.Option(
@@ -453,6 +472,7 @@ class PartOptions:
     plane: Plane = None
     frames: FrameRange = None
     truncated: Truncated = "error"
+    timestamps: Timestamps = None
     source_option: SourceOption = None
 
     def open(self, src: Sequence[str]) -> Source:
@@ -509,6 +529,7 @@ class EncodeOptions:
     compressor: Compressor = None
     dither: Dither = None
     chunk_frames: ChunkFrames = None
+    attribute: Attribute = None
     check: EncodeCheck = "on"
     backend: Backend = "auto"
     workers: Workers = None
@@ -523,6 +544,7 @@ class EncodeOptions:
         typed = {one.name: getattr(self, one.name) for one in fields(self)}
         typed["noise"] = noise_model(*(typed.pop(name) for name in ("gain", "offset", "variance")))
         typed["check"] = _check(self.check)
+        typed["attributes"] = pairs(typed.pop("attribute"), "--attribute")
         if self.step is None:
             del typed["step"]
         return typed

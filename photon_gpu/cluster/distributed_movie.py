@@ -112,12 +112,12 @@ class MovieOnCluster:
                 notes.append(truncation_note(attributes))
                 failed = failed_checks.to_keep(lines)
                 texts = metadata.texts(ready.shape, ready.chunk, layout, attributes, failed)
-                stored += finish(claim, texts, files, stages)
+                stored += finish(claim, texts, files, stages, recording=ready.recording)
                 seconds = time.perf_counter() - start
         finally:
             if here is not None and here is not source:
                 here.close()
-        notes.append(claim.note_of_link)
+        notes += [claim.note_of_link, *ready.recording.notes()]
         if ready.stored.files:
             notes.append(f"{len(ready.stored.files)} chunks were there already, and whole")
         return EncodeReport(

@@ -22,9 +22,11 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
+from photon_gpu.recording import Recording
 from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.truncated import Truncation
+from photon_gpu.store import source_metadata
 from photon_gpu.store.claim import read_marker
 from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
@@ -67,6 +69,7 @@ class Prepared:
     settled: Settled
     mean: float
     plan: dict[str, Any]
+    recording: Recording
     stored: Stored
     backend: str
     why: str
@@ -102,6 +105,8 @@ def prepare(
         raise InvalidInputError(f"{movie.name}: frames on a GPU are not sent to a cluster; pass frames.get()")
     check_claim(target, token)
     stages = Stages()
+    recording = source_metadata.of_source(movie)
+    settings = settings.replace(attributes=source_metadata.with_recording(settings.attributes, recording))
     accepted = accept(movie, url, settings)
     with stages.timed("estimate"):
         settled = auto_noise.settle(movie, accepted.encoding, settings)
@@ -117,6 +122,7 @@ def prepare(
         settled=settled,
         mean=tuned.choice.mean,
         plan=tuned.plan,
+        recording=recording,
         stored=tuned.stored,
         backend=accepted.backend.name,
         why=accepted.backend.why,

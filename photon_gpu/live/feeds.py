@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,12 +17,14 @@ from numpy.typing import DTypeLike, NDArray
 from photon_gpu.credentials import without_credentials
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.missing import lost_note
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import OpenOptions
 from photon_gpu.sources.truncated import with_truncation
+from photon_gpu.store import source_metadata
 
 _BATCH_BYTES = 4 << 20
 _FILE_BATCH_BYTES = 32 << 20
@@ -41,7 +43,7 @@ class Batch:
     """Frames ``(n, ...)`` that arrived together, and the timestamp and metadata of each, or None."""
 
     frames: NDArray[Any]
-    timestamps: list[float] | None = None
+    timestamps: Sequence[float | None] | None = None
     metadata: list[dict[str, Any]] | None = None
 
 
@@ -59,6 +61,8 @@ class Feed(ABC):
         What the movie's ``.zattrs`` keep of the source.
     axes : str or None
         Axes of the movie, time first, as of :class:`photon_gpu.recording.Recording`.
+    recording : Recording
+        What is known besides pixels; a feed of several files adds to it until it ends.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Feed(ABC):
     unread: list[str]
     attributes: Mapping[str, Any] = MappingProxyType({})
     axes: str | None = None
+    recording: Recording = NOTHING
 
     @abstractmethod
     def __iter__(self) -> Iterator[Batch]:
@@ -151,7 +156,8 @@ class SourceFeed(Feed):
 
     def __init__(self, source: Source) -> None:
         self.name, self.frame_shape, self.dtype = source.name, source.shape[1:], source.dtype
-        self.axes = source.recording.axes
+        self.recording = source_metadata.of_source(source)
+        self.axes = self.recording.axes
         self.unread = []
         self.attributes = with_truncation({}, source.truncation)
         self._source = source
@@ -159,9 +165,16 @@ class SourceFeed(Feed):
 
     def __iter__(self) -> Iterator[Batch]:
         for start, stop in batches(self._source):
-            yield Batch(self._source.read(start, stop))
+            yield Batch(self._source.read(start, stop), times_of(self.recording, start, stop))
         if self._source.truncation is not None:
             self._source.truncation.refuse_growth()
+
+
+def times_of(recording: Recording, start: int, stop: int) -> list[float | None] | None:
+    """Timestamps of frames ``start:stop`` as a recording takes them, None for a frame without."""
+    if recording.timestamps is None:
+        return None
+    return [None if math.isnan(time) else time for time in recording.timestamps[start:stop].tolist()]
 
 
 def refuse_lost(source: Source) -> None:

@@ -117,7 +117,9 @@ def record(
     stopped = False
     told = monotonic()
     native = feed.dtype.newbyteorder("=")
-    frames: dict[str, Any] = {"frame_shape": feed.frame_shape, "dtype": native}
+    begun_with = feed.recording
+    known = begun_with if feed.axes is None else begun_with.replace(axes=feed.axes)
+    frames: dict[str, Any] = {"frame_shape": feed.frame_shape, "dtype": native, "recording": known}
     if feed.attributes and settings is None:
         options["attributes"] = {**(options.get("attributes") or {}), **feed.attributes}
     elif feed.attributes and settings is not None:
@@ -136,6 +138,8 @@ def record(
         finally:
             if isinstance(batches, Generator):
                 batches.close()  # a feed says then what it did not take
+            if feed.recording is not begun_with:
+                live.describe(feed.recording)
     return RecordReport(
         source=feed.name,
         url=live.url,

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from photon_gpu.errors import InvalidInputError, PhotonError
-from photon_gpu.live.feeds import Batch, Feed, batches, open_whole
+from photon_gpu.live.feeds import Batch, Feed, batches, open_whole, times_of
+from photon_gpu.recording import Document
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.select.options import OpenOptions
+from photon_gpu.store import source_metadata
 
 _LOOK_SECONDS = 0.1
 
@@ -36,6 +38,9 @@ class WatchFeed(Feed):
 
     Notes
     -----
+    Frames have the times that their file says, or else the time when it was written. Words of all files are
+    kept.
+
     Each file is read as :func:`photon_gpu.open_source` reads it; a single image is one frame. The files of
     an OME movie of several are taken together, once all are there.
 
@@ -70,8 +75,10 @@ class WatchFeed(Feed):
         self._first = self._next()
         if self._first is None:
             raise InvalidInputError(f"{folder}: no file {pattern} that opens came within {idle_seconds:g} s")
+        self._first_path = self._first[0]
         self.frame_shape, self.dtype = self._first[1].shape[1:], self._first[1].dtype
-        self.axes = self._first[1].recording.axes
+        self.recording = source_metadata.of_source(self._first[1])
+        self.axes = self.recording.axes
 
     def __iter__(self) -> Iterator[Batch]:
         try:
@@ -79,6 +86,7 @@ class WatchFeed(Feed):
             while first is not None:
                 path, source = first
                 with source:
+                    self._add_words(path, source)
                     if (source.shape[1:], source.dtype) != (self.frame_shape, self.dtype):
                         self.unread.append(
                             f"{path.name} holds frames {source.shape[1:]} {source.dtype}, "
@@ -90,12 +98,27 @@ class WatchFeed(Feed):
         finally:  # also where a recording is interrupted
             self._name_unread()
 
+    def _add_words(self, path: Path, source: Source) -> None:
+        """Add what a file says, but for the first, which began the recording."""
+        if path == self._first_path:
+            return
+        own = source_metadata.of_source(source)
+        documents = tuple(
+            Document(name=f"{path.name}/{one.name}", media_type=one.media_type, data=one.data)
+            for one in own.documents
+        )
+        self.recording = source_metadata.fitting(
+            self.recording.replace(documents=(*self.recording.documents, *documents))
+        )
+
     def _batches(self, path: Path, source: Source) -> Iterator[Batch]:
         written = path.stat().st_mtime
         self._reading = path
+        recording = source_metadata.of_source(source)
         for start, stop in batches(source):
             metadata = [{"file": path.name, "page": page} for page in range(start, stop)]
-            yield Batch(source.read(start, stop), [written] * (stop - start), metadata)
+            times = times_of(recording, start, stop) or [written] * (stop - start)
+            yield Batch(source.read(start, stop), times, metadata)
         self._reading = None
 
     def _name_unread(self) -> None:

@@ -34,8 +34,9 @@ from photon_gpu.live.state.config import OWN_ATTRIBUTES, LiveConfig
 from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.live.state.retrying import told
 from photon_gpu.live.state.status import LiveStatus
+from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.settings import RecordSettings, location
-from photon_gpu.store import metadata
+from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
 from photon_gpu.store.frame_records import Record, check
@@ -86,6 +87,8 @@ class LiveWriter:
         How long :meth:`close` goes on trying a store that takes nothing.
     attributes : dict, optional
         More JSON for ``.zattrs``.
+    recording : Recording, optional
+        What is known besides pixels: axes, names, units, documents. Times come with the frames.
     check : bool
         Decode a sample of what is encoded and compare it with the frames: up to 8 chunks, evenly spread.
         Where a line fails, the movie is kept and says so (``failed``, ``.zattrs``), and :meth:`close` gives a
@@ -138,6 +141,7 @@ class LiveWriter:
         close_seconds: float = 60.0,
         storage_options: dict[str, Any] | None = None,
         attributes: dict[str, Any] | None = None,
+        recording: Recording | None = None,
         check: bool = True,
     ) -> None:
         settings = RecordSettings(
@@ -160,7 +164,7 @@ class LiveWriter:
             publish_seconds=publish_seconds,
             close_seconds=close_seconds,
         )
-        self._begin(settings, url, frame_shape, dtype, noise, spool, storage_options)
+        self._begin(settings, url, frame_shape, dtype, noise, spool, storage_options, recording)
 
     @classmethod
     def with_settings(
@@ -173,6 +177,7 @@ class LiveWriter:
         noise: Any = None,
         spool: str | os.PathLike[str] | None = None,
         storage_options: dict[str, Any] | None = None,
+        recording: Recording | None = None,
     ) -> LiveWriter:
         """Begin a recording with prepared settings.
 
@@ -181,12 +186,12 @@ class LiveWriter:
         settings : RecordSettings
         noise : optional
             Default: that of the settings. A callable, a path or a movie can only be given here.
-        url, frame_shape, dtype, spool, storage_options
+        url, frame_shape, dtype, spool, storage_options, recording
             As of :class:`LiveWriter`.
         """
         writer = cls.__new__(cls)
         noise = settings.noise if noise is None else noise
-        writer._begin(settings, url, frame_shape, dtype, noise, spool, storage_options)
+        writer._begin(settings, url, frame_shape, dtype, noise, spool, storage_options, recording)
         return writer
 
     def _begin(
@@ -198,11 +203,14 @@ class LiveWriter:
         noise: Any,
         spool: str | os.PathLike[str] | None,
         storage_options: dict[str, Any] | None,
+        recording: Recording | None,
     ) -> None:
         self._storage = destination(url, storage_options)
         attributes = metadata.as_read(settings.attributes)
         metadata.check_extra(dict.fromkeys(OWN_ATTRIBUTES), attributes)
         self.config = config = LiveConfig.of(settings, frame_shape, dtype)
+        recording = self._without_times(recording or NOTHING)
+        attributes = source_metadata.with_recording(attributes, recording)
         model = resolve_noise(noise, config.layout, storage_options)
         if callable(model) and noise is None:
             self.config = config = config.with_fewer()
@@ -218,6 +226,7 @@ class LiveWriter:
         self._spool: Spool | None = None
         try:
             token = self._claim(spool, model, attributes)
+            words = self._write_words(recording)
             self._journal = self._spool.journal() if self._spool and config.durability == "frame" else None
             self._pipeline = Pipeline(
                 self._storage,
@@ -230,6 +239,7 @@ class LiveWriter:
                 workers=config.threads,
                 attributes={**attributes, "recording_id": token},
                 fits=self._gate.expect,
+                files=words,
             )
         except BaseException:
             if self._spool is not None:
@@ -432,6 +442,35 @@ class LiveWriter:
         marker = {"token": token, "recording": True, "spool": folder}
         Claim(self._storage, overwrite=False, facts=marker).__enter__()
         return token
+
+    def _without_times(self, recording: Recording) -> Recording:
+        """A recording as it is kept here, where each frame brings its time."""
+        kept = recording.replace(timestamps=None).fitted((1, *self.config.frame_shape))
+        return source_metadata.fitting(kept)
+
+    def _write_words(self, recording: Recording) -> dict[str, list[Any]]:
+        """Write the source's metadata before the first frame, and return their manifest entry."""
+        data = source_metadata.pack(recording)
+        if data is None:
+            return {}
+        try:
+            self._storage.write(source_metadata.NAME, data)
+        except BaseException:
+            Claim(self._storage, overwrite=False).withdraw()
+            raise
+        return {source_metadata.NAME: manifest.entry(data)}
+
+    def describe(self, recording: Recording) -> None:
+        """Replace the documents of the recording; they are stored when it is closed.
+
+        Parameters
+        ----------
+        recording : Recording
+            Its other fields are not read: they were stored when the recording began.
+        """
+        data = source_metadata.pack(self._without_times(recording))
+        if data is not None:
+            self._pipeline.replace_words(data)
 
     def _check_open(self) -> None:
         if self._closed:

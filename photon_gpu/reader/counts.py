@@ -16,6 +16,7 @@ from photon_gpu.reader import reductions
 from photon_gpu.reader.dask_arrays import counts_to_dask
 from photon_gpu.reader.movie_protocol import Readable
 from photon_gpu.reader.reductions import Axis
+from photon_gpu.recording import Recording
 
 
 def _by_dask(operation: Callable[[Any, Any], Any], *, swapped: bool = False) -> Callable[[Counts, Any], Any]:
@@ -57,6 +58,11 @@ class Counts:
         self.shape = movie.shape
         self.chunks = movie.chunks
         self.ndim = movie.ndim
+
+    @property
+    def recording(self) -> Recording:
+        """What is known of the recording besides pixels; a copy of the movie keeps it."""
+        return self._movie.recording
 
     @property
     def size(self) -> int:

@@ -146,10 +146,13 @@ class Movie:
 
     @property
     def recording(self) -> Recording:
-        """What is known of the recording besides pixels, with the source's own metadata."""
-        known = source_metadata.described(self.attrs)
-        kept = self._source_metadata
-        return known.replace(timestamps=kept.timestamps, documents=kept.documents)
+        """What is known of the recording besides pixels, with the times and the metadata of its source.
+
+        Times that came with each frame are in :attr:`timestamps` only: their unit is the caller's.
+        """
+        known, kept = source_metadata.described(self.attrs), self._source_metadata
+        known = known.replace(timestamps=kept.timestamps, documents=kept.documents)
+        return known.fitted(self.shape)
 
     @property
     def axes(self) -> str | None:

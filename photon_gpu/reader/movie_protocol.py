@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.recording import Recording
 
 
 class Readable(Protocol):
@@ -45,6 +46,10 @@ class Readable(Protocol):
     @property
     def step(self) -> float | None:
         """Quantization step, sigma; None if nothing was quantized."""
+
+    @property
+    def recording(self) -> Recording:
+        """What is known of the recording besides pixels."""
 
     @property
     def timestamps(self) -> NDArray | None:

@@ -132,7 +132,8 @@ def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
         For all: ``axes`` (names of the dimensions as they are stored, such as ``"tczyx"``), ``channels`` and
         ``planes`` (how many of them alternate from frame to frame, channels fastest), ``channel``, ``plane``,
         ``position`` (take only this one: a number from 0, or a channel's name) and ``frames`` (``"A:B"``:
-        take these, counted after ``channels`` and ``planes``).
+        take these, counted after ``channels`` and ``planes``); ``timestamps`` (seconds, one per frame, in
+        place of what the source says: numbers, or a ``.npy`` or text file of them).
         For TIFF ``series``, ``as_pages``, ``flyback`` and ``volumes``, for ``.npz`` ``key``, for HDF5
         ``dataset``, for Zarr ``path``, for FITS ``hdu`` (``dataset`` stands for each of these), for raw
         frames ``shape`` of a frame, ``dtype`` and ``offset_bytes``, for Scanbox ``inverted``;

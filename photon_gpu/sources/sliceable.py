@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.recording import Recording
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 
@@ -44,6 +45,8 @@ class SliceableSource(Source):
         self.dtype = check_movie(movie.shape, movie.dtype, self.name)
         self.shape = tuple(int(length) for length in movie.shape)
         self._movie = movie
+        if isinstance(recording := getattr(movie, "recording", None), Recording):
+            self.recording = recording  # movie.counts
         # The object may not be thread-safe, so it is sliced by one thread at a time.
         self._lock = threading.Lock()
 

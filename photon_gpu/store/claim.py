@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from photon_gpu.errors import PhotonError, StoreExistsError
+from photon_gpu.store import source_metadata
 from photon_gpu.store.destination import linked, missing_folders, remove_empty
 from photon_gpu.store.durable import sync_folder
 from photon_gpu.store.marker import HELD, MARKER, SUCCESSOR, alive, read_marker, started
@@ -96,7 +97,8 @@ class Claim:
         return self
 
     def withdraw(self) -> None:
-        """Delete the marker and the folders made for it; nothing else was written."""
+        """Delete the marker and the folders made for it; no more than source metadata were written."""
+        self.target.delete(source_metadata.NAME)
         self.target.delete(MARKER)
         remove_empty(
             [*self._made, *([Path(self.target.root)] if self.target.local and not self.note_of_link else [])]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,18 @@ LARGEST = 1 << 30
 _VERSION = b"photon_gpu source metadata 1"
 _TIMES = "timestamps.npy"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in a ZIP: the same metadata give the same bytes
+
+
+class HasRecording(Protocol):
+    """A source of a movie, as far as it matters here."""
+
+    shape: tuple[int, ...]
+    recording: Recording
+
+
+def of_source(source: HasRecording) -> Recording:
+    """What a source says besides pixels, as far as it fits the movie and can be stored."""
+    return fitting(source.recording.fitted(source.shape))
 
 
 def fitting(recording: Recording) -> Recording:

@@ -32,7 +32,7 @@ from photon_gpu.store.destination import check_target, destination
 from photon_gpu.store.source_metadata import with_recording
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise
-from photon_gpu.writer.preparation import accept, recording_of, tune
+from photon_gpu.writer.preparation import accept, tune
 from photon_gpu.writer.read_back import Checker, check_mode
 from photon_gpu.writer.report import EncodeReport, little_light
 from photon_gpu.writer.scheduler import ChunkScheduler
@@ -62,7 +62,6 @@ def encode(
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
     attributes: dict[str, Any] | None = None,
-    timestamps: Any = None,
     trust_noise: bool = False,
     check: bool | str = True,
     delete_source: bool = False,
@@ -118,9 +117,6 @@ def encode(
         For fsspec.
     attributes : dict, optional
         More JSON to keep in ``.zattrs``, after photon_gpu's own keys.
-    timestamps : array or path, optional
-        Seconds, one per frame, in place of what the source says: numbers, or a ``.npy`` file or a text file
-        with one number per line.
     trust_noise : bool
         Take a stated noise model as it is, unmeasured.
     check : {False, True, "full", "sample"}
@@ -185,7 +181,6 @@ def encode(
         resume=resume,
         progress=progress,
         delete_source=delete_source,
-        timestamps=timestamps,
     )
 
 
@@ -198,7 +193,6 @@ def encode_with(
     resume: bool = False,
     progress: Progress | None = None,
     delete_source: bool = False,
-    timestamps: Any = None,
 ) -> EncodeReport:
     """Do what :func:`encode` does, which has made the settings from its arguments and calls this."""
     check_target(overwrite=overwrite, resume=resume)
@@ -207,7 +201,7 @@ def encode_with(
     threads = settings.threads
     movie = open_source(source)
     try:
-        recording = recording_of(movie, timestamps)
+        recording = source_metadata.of_source(movie)
         attributes = with_recording(settings.attributes, recording)
         attributes = with_truncation(with_lost(attributes, movie.lost), movie.truncation)
         settings = settings.replace(attributes=attributes)

@@ -14,31 +14,15 @@ from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.engine.runtime.pool import parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError
-from photon_gpu.recording import Recording, read_times
 from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
-from photon_gpu.store import metadata, source_metadata
+from photon_gpu.store import metadata
 from photon_gpu.store.destination import refuse_source
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.compression_tuning import Choice, choose
 from photon_gpu.writer.movie_id import identified
 from photon_gpu.writer.resume import Stored, plan_of, stored_chunks
 from photon_gpu.writer.warmup import warm_up
-
-
-def recording_of(movie: Source, timestamps: Any = None) -> Recording:
-    """What a movie's source says besides pixels, with the timestamps that the caller states.
-
-    Raises
-    ------
-    InvalidInputError
-        The timestamps cannot be read, or are not one per frame.
-    """
-    recording = movie.recording.fitted(movie.shape)
-    if timestamps is not None:
-        recording = recording.replace(timestamps=read_times(timestamps))
-        recording.check_shape(movie.shape, movie.name)
-    return source_metadata.fitting(recording)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -328,7 +328,7 @@ class _Work:
         name = source_metadata.NAME
         if name not in bad or self.movie is None or self.index is None:
             return
-        data = source_metadata.pack(source_metadata.fitting(self.movie.recording.fitted(self.movie.shape)))
+        data = source_metadata.pack(source_metadata.of_source(self.movie))
         if data is not None and manifest.entry(data) == self.index.files.get(name):
             self._write(name, data, "read again, byte for byte as the manifest says")
         else:

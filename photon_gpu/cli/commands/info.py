@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from photon_gpu.cli import console, options
 from photon_gpu.cli.console import spoken
+from photon_gpu.engine.runtime.lazy_property import lazy_property
+from photon_gpu.recording import Recording
 from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.writer.report import in_columns
@@ -60,6 +62,18 @@ class MovieInfo:
             missing_chunks=expected - present,
         )
 
+    @lazy_property
+    def recording(self) -> Recording:
+        """What is known besides pixels; without what cannot be read."""
+        from photon_gpu.errors import PhotonError
+        from photon_gpu.store.source_metadata import described
+
+        try:
+            return self.movie.recording
+        except PhotonError as error:
+            known = described(self.movie.attrs)
+            return known.replace(not_kept=(*known.not_kept, f"what cannot be read: {error}"))
+
     @property
     def notes(self) -> list[str]:
         """What the owner should know."""
@@ -105,6 +119,8 @@ class MovieInfo:
             "missing_chunks": self.missing_chunks,
             "failed_check": self.movie.failed_check,
             "attributes": movie.attrs,
+            "recording": self.recording.to_dict(),
+            "source_metadata": {one.name: len(one.data) for one in self.recording.documents},
             "notes": self.notes,
         }
 
@@ -119,6 +135,7 @@ class MovieInfo:
             ("shape", f"{' x '.join(map(str, movie.shape))} {encoding.dtype}"),
             ("layout", f"{movie.layout}, format {told['codec_version']}"),
             ("chunks", f"of {movie.chunks[0]} frames; {self.files} files"),
+            *self.recording.rows(),
         ]
         if noise:
             rows.append(

@@ -181,6 +181,10 @@ class Pipeline:
         finally:
             limit.cancel()
 
+    def replace_words(self, data: bytes) -> None:
+        """Store other source metadata with the last manifest; call it before :meth:`finish`."""
+        self._publisher.replace_words(data)
+
     def stop(self) -> None:
         """Stop all threads."""
         self._delivery.stop()

@@ -14,7 +14,7 @@ from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
 from photon_gpu.live.state.retrying import Patience, again, told
-from photon_gpu.store import manifest, metadata
+from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import MARKER, Claim, read_marker
 from photon_gpu.store.storage import Storage
 
@@ -65,6 +65,7 @@ class Publisher:
         self._files = dict(files)
         self._failed_check = failed_check
         self._attributes_change = False
+        self._words: bytes | None = None  # source metadata that replace those of the beginning
         self._layout: Layout | None = None
         self._chunk: tuple[int, ...] = ()
         self._attributes: dict[str, Any] = {}
@@ -82,6 +83,10 @@ class Publisher:
         if failed is not None:
             self._failed_check, self._attributes_change = failed, True
 
+    def replace_words(self, data: bytes) -> None:
+        """Store these source metadata with the last manifest; call it before :meth:`complete`."""
+        self._words = data
+
     def finish(self) -> None:
         """Publish the remaining chunks without waiting."""
         self.patience.hurry()
@@ -95,13 +100,20 @@ class Publisher:
         layout, shape = self._layout, (self._ledger.published, *self._chunk[1:])
         array = metadata.array_json(shape, self._chunk, layout)
         attributes = metadata.attributes_json(layout, self._attributes, self._failed_check)
+        meanwhile = dict(self._files)
+        if self._words is not None:
+            self._files[source_metadata.NAME] = manifest.entry(self._words)
+            meanwhile.pop(source_metadata.NAME, None)
         index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
 
         def write() -> None:
             self._check_held()
-            if self._attributes_change:  # as for ``.zarray``: what changes is not listed meanwhile
-                self._storage.write(manifest.NAME, manifest.pack(self._files))
+            if self._attributes_change or self._words is not None:
+                # As for ``.zarray``: what changes is not listed meanwhile.
+                self._storage.write(manifest.NAME, manifest.pack(meanwhile))
                 self._storage.write(metadata.ATTRIBUTES, attributes)
+            if self._words is not None:
+                self._storage.write(source_metadata.NAME, self._words)
             self._storage.write(manifest.NAME, index)
             self._storage.write(metadata.ATTRIBUTES, attributes)
             self._storage.write(metadata.ARRAY, array)

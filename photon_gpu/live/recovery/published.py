@@ -9,7 +9,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.recovery.unpublished_chunks import unpublished
-from photon_gpu.store import manifest, metadata
+from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.frame_records import chunk_of
@@ -30,9 +30,10 @@ def published(storage: Storage) -> tuple[int, dict[str, list[Any]], metadata.Des
     try:
         description = describe(storage)
     except StoreNotFoundError:
-        return 0, {}, None
+        return 0, source_metadata.listed(storage), None
     listed = manifest.unpack(storage.read(manifest.NAME), storage.url)
     files = {name: entry for name, entry in listed.items() if 0 <= _chunk_of(name) < description.chunk_count}
+    files |= source_metadata.listed(storage)
     return description.shape[0], files, description
 
 

@@ -24,6 +24,9 @@ class Selection(TypedDict, total=False):
         Only this plane, this position, from 0.
     frames : str, slice or (int, int)
         Only frames ``A`` to ``B - 1`` of the first axis: ``"A:B"``. Counted after channels and planes.
+    timestamps : array or path
+        Seconds, one per frame of the movie, in place of what the source says: numbers, a ``.npy`` file, or a
+        text file with one number per line.
     """
 
     axes: str | None
@@ -33,6 +36,7 @@ class Selection(TypedDict, total=False):
     plane: int | None
     position: int | None
     frames: str | slice | tuple[int | None, int | None] | None
+    timestamps: Any
 
 
 class SourceOptions(Selection, total=False):

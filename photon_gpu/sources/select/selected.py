@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.recording import Recording
+from photon_gpu.recording import Recording, read_times
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.select.axes import check_letters, movie_order
@@ -48,10 +48,22 @@ def selected(source: Source, *, owned: bool = True, **selection: Unpack[Selectio
     ((3, 2, 2, 2), 'tcyx', [4, 12])
     """
     known: dict[str, Any] = {name: value for name, value in selection.items() if value is not None}
+    times = known.pop("timestamps", None)
     if (axes := known.pop("axes", source.stored_axes)) is not None:
         source = _named(source, axes, owned)
         owned = True
-    return Selected(source, owned=owned, **known) if known else source
+    if known:
+        source, owned = Selected(source, owned=owned, **known), True
+    return source if times is None else _timed(source, times, owned)
+
+
+def _timed(source: Source, times: Any, owned: bool) -> Source:
+    recording = source.recording.replace(timestamps=read_times(times))
+    recording.check_shape(source.shape, source.name)
+    if not owned:  # the caller's source keeps what it says of itself
+        return Selected(source, owned=False, recording=recording)
+    source.recording = recording
+    return source
 
 
 def _named(source: Source, axes: Any, owned: bool) -> Source:

@@ -1,0 +1,92 @@
+"""A recording keeps what its source says besides pixels: of one file, of many, and through a recovery."""
+
+from __future__ import annotations
+
+import numpy as np
+import tifffile
+
+import photon_gpu as pg
+from photon_gpu.live.feeds import SourceFeed
+from photon_gpu.live.session import record
+from photon_gpu.live.watch import WatchFeed
+from photon_gpu.recording import Document, Recording
+from photon_gpu.store.marker import MARKER
+from tests.support.tiff_files import make_movie, write_scanimage
+
+MOVIE = make_movie((24, 8, 10), dtype="uint16")
+SETTINGS = {"layout": "lossless", "noise": pg.NoiseModel(), "check": False}
+WORDS = Recording(
+    axes="tyx", documents=(Document(name="tiff/Software", media_type="text/plain", data=b"rig 3"),)
+)
+
+
+def scanimage(path, first=0):
+    return write_scanimage(
+        path, MOVIE, frame_text=lambda n: f"frameTimestamps_sec = {(first + n) / 30:.6f}\n"
+    )
+
+
+def test_a_complete_file_gives_its_words_and_the_time_of_each_frame(tmp_path):
+    with pg.open_source(scanimage(tmp_path / "run.tif")) as source:
+        record(SourceFeed(source), tmp_path / "run.zarr", attributes={"mouse": 7}, **SETTINGS)
+        wanted = source.recording
+    movie = pg.open(tmp_path / "run.zarr")
+    np.testing.assert_allclose(movie.timestamps, np.arange(24) / 30, atol=1e-6)
+    assert (movie.axes, movie.attrs["mouse"]) == ("tyx", 7)
+    assert tuple(movie.source_metadata.values()) == wanted.documents
+    assert pg.verify(tmp_path / "run.zarr").ok
+
+
+def test_every_file_of_a_folder_gives_its_words(tmp_path):
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    for number in range(2):
+        scanimage(folder / f"run_{number}.tif", first=24 * number)
+    feed = WatchFeed(folder, settle_seconds=0.05, idle_seconds=0.3)
+    record(feed, tmp_path / "run.zarr", **SETTINGS)
+    movie = pg.open(tmp_path / "run.zarr")
+    np.testing.assert_allclose(movie.timestamps, np.arange(48) / 30, atol=1e-6)
+    first, second = (
+        movie.source_metadata[name].data
+        for name in ("tiff/ImageDescription", "run_1.tif/tiff/ImageDescription")
+    )
+    assert first.startswith(b"frameTimestamps_sec = 0.000") and second.startswith(
+        b"frameTimestamps_sec = 0.8"
+    )
+    assert pg.verify(tmp_path / "run.zarr").ok
+
+
+def test_words_survive_a_recording_that_was_killed(tmp_path):
+    place = tmp_path / "killed.zarr"
+    live = pg.LiveWriter(
+        place, frame_shape=(8, 10), dtype="uint16", chunk_frames=10, recording=WORDS, **SETTINGS
+    )
+    live.append(MOVIE[:12])
+    live.close()
+    whole = pg.open(place)
+    assert whole.source_metadata["tiff/Software"].text == "rig 3" and whole.axes == "tyx"
+    # As a kill before the last metadata leaves it.
+    (place / MARKER).write_bytes(b'{"token": "%s", "recording": true}' % whole.attrs["recording_id"].encode())
+    report = pg.recover(place)
+    assert report.frames == 12
+    found = pg.open(place)
+    assert found.source_metadata["tiff/Software"].text == "rig 3" and pg.verify(place).ok
+
+
+def test_a_recording_without_frames_leaves_nothing(tmp_path):
+    place = tmp_path / "empty.zarr"
+    with pg.LiveWriter(place, frame_shape=(8, 10), dtype="uint16", recording=WORDS, **SETTINGS):
+        assert (place / ".source_metadata.zip").exists()
+    assert not place.exists()
+
+
+def test_a_tiff_that_is_recorded_is_decoded_with_its_words(tmp_path):
+    from photon_gpu.reader.export import export
+
+    source = tmp_path / "run.ome.tif"
+    tifffile.imwrite(source, MOVIE, metadata={"axes": "TYX", "PhysicalSizeX": 0.5})
+    with pg.open_source(source) as opened:
+        record(SourceFeed(opened), tmp_path / "run.zarr", **SETTINGS)
+    export(pg.open(tmp_path / "run.zarr"), tmp_path / "back.tif")
+    with tifffile.TiffFile(source) as before, tifffile.TiffFile(tmp_path / "back.tif") as after:
+        assert after.ome_metadata == before.ome_metadata and after.series[0].axes == "TYX"
