@@ -512,6 +512,21 @@ def read_header(payload):
     return header, payload[size:]
 
 
+def read_channels(data, number):
+    """The payload of each channel."""
+    magic, major, _, channels, _ = struct.unpack_from("<4s2BHI", data)
+    require(magic == b"PHTC" and major == 2 and channels == number, "a chunk has no table of its channels")
+    *lengths, crc = struct.unpack_from(f"<{channels}QI", data, 12)
+    at, parts = 16 + 8 * channels, []
+    require(zlib.crc32(data[: at - 4]) == crc, "the table of channels fails its checksum")
+    for length in lengths:
+        start = -(-at // 8) * 8
+        at = start + length
+        parts.append(data[start:at])
+    require(at == len(data), "a chunk is not as long as its channels")
+    return parts
+
+
 def split_planes(data, width):
     """Numbers whose lowest bytes come first, then all next ones, and so on."""
     planes = np.frombuffer(data, np.uint8).reshape(width, -1)
@@ -604,11 +619,17 @@ class Movie:
         self.chunk_count = -(-self.shape[0] // self.chunks[0]) if self.shape[0] else 0
         manifest = self.folder / ".manifest.json"
         self.files = read_json(self.folder, ".manifest.json")["files"] if manifest.exists() else {}
-        self.model = None
-        if "anscombe_gain" in self.attributes:
-            names = ("anscombe_gain", "anscombe_offset", "anscombe_variance", "quantization_step")
-            numbers = [self.attributes.get(name) for name in names]
-            self.model = Model(*numbers, self.dtype, self.attributes.get("dither_seed"))
+        told = self.attributes.get("channel_models")
+        self.axis = told["axis"] if told else None
+        self.models = [self.model_of(one) for one in (told["models"] if told else [self.attributes])]
+        require(not told or self.shape[self.axis] == len(self.models), "there is not a model per channel")
+
+    def model_of(self, told):
+        names = ("anscombe_gain", "anscombe_offset", "anscombe_variance")
+        if names[0] not in told:
+            return None
+        step, seed = self.attributes.get("quantization_step"), self.attributes.get("dither_seed")
+        return Model(*(told[name] for name in names), step, self.dtype, seed)
 
     def file(self, number):
         name = ".".join([str(number)] + ["0"] * (len(self.shape) - 1))
@@ -621,29 +642,42 @@ class Movie:
     def chunk(self, number, stabilized=False):
         """Frames of one chunk: counts, or stabilized values."""
         frames = min(self.chunks[0], self.shape[0] - number * self.chunks[0])
-        shape, data = (frames, *self.shape[1:]), blosc(self.file(number))
+        data = blosc(self.file(number))
+        if self.layout == "compact":
+            parts = [data] if self.axis is None else read_channels(data, len(self.models))
+        else:
+            whole = np.frombuffer(data, self.array["dtype"]).reshape(self.chunks)
+            parts = [whole] if self.axis is None else np.moveaxis(whole, self.axis, 0)
+        decoded = [
+            self.channel(part, model, frames, stabilized) for part, model in zip(parts, self.models, strict=True)
+        ]
+        return decoded[0] if self.axis is None else np.stack(decoded, self.axis)
+
+    def channel(self, data, model, frames, stabilized):
+        """Frames of one channel of a chunk: of its payload, labels or values."""
+        chunk = [size for axis, size in enumerate(self.chunks) if axis != self.axis]
+        shape = (frames, *chunk[1:])
         if self.layout == "lossless":
-            values = np.frombuffer(data, self.array["dtype"]).reshape(self.chunks)[:frames]
-            return self.model.anscombe(values) if stabilized else values
-        phases = phases_of(self.chunks, self.model.seed or 0)[:frames]
+            return model.anscombe(data[:frames]) if stabilized else data[:frames]
+        phases = phases_of(chunk, model.seed or 0)[:frames]
         if self.layout == "plain":
-            labels = np.frombuffer(data, "<f8").reshape(self.chunks)[:frames]
-            if not self.model.step:
-                return labels if stabilized else self.model.counts_of_unquantized(labels)
-            codes = np.rint(labels / self.model.step).astype(np.int64)
-            require(np.array_equal(codes * self.model.step, labels), "a label is not on the grid")
+            labels = data[:frames]
+            if not model.step:
+                return labels if stabilized else model.counts_of_unquantized(labels)
+            codes = np.rint(labels / model.step).astype(np.int64)
+            require(np.array_equal(codes * model.step, labels), "a label is not on the grid")
         else:
             header, codes = read_codes(data)
             codes = codes.reshape(shape)
             if header["exact"] == 2:
-                return self.model.anscombe(codes) if stabilized else codes
+                return model.anscombe(codes) if stabilized else codes
             codes = codes + header["base"]
             if header["exact"]:
                 if not stabilized:
                     return codes.astype(self.dtype)
                 values, which = np.unique(codes, return_inverse=True)
-                codes = np.array([self.model.code(int(value)) for value in values])[which].reshape(shape)
-        return self.model.stabilized(codes, phases) if stabilized else self.model.counts(codes, phases)
+                codes = np.array([model.code(int(value)) for value in values])[which].reshape(shape)
+        return model.stabilized(codes, phases) if stabilized else model.counts(codes, phases)
 
 
 def main(arguments):

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.blosc import MAX_BYTES
+from photon_gpu.engine.codec.channel_payloads import read_table
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
-from photon_gpu.engine.layouts.compact import filter_config
+from photon_gpu.engine.layouts.compact import Compact, filter_config
+from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
@@ -43,6 +45,11 @@ class Photon(Codec):
         Whether integer values are stored exactly, and only predicted.
     predictor : str or dict
         Name of a predictor, or the dictionary of a :class:`photon_gpu.Predictor`.
+    channels : list of dict, optional
+        Where each channel has a noise model of its own: ``gain``, ``offset``, ``variance``, ``exact`` and
+        ``predictor`` of each, in place of those above.
+    channel_axis : int
+        Axis of the array that the channels lie along. A chunk holds all of them.
 
     Examples
     --------
@@ -67,17 +74,15 @@ class Photon(Codec):
         dither: int | None = None,
         exact: bool = False,
         predictor: str | dict[str, Any] = "mean",
+        channels: list[dict[str, Any]] | None = None,
+        channel_axis: int = 1,
     ) -> None:
-        chosen = Predictor(name=predictor) if isinstance(predictor, str) else Predictor.from_dict(predictor)
-        self.encoding = Encoding(
-            layout="compact",
-            dtype=dtype,
-            noise=NoiseModel(gain=gain, offset=offset, variance=variance),
-            step=step,
-            dither=dither,
-            exact=exact,
-            predictor=chosen,
-        )
+        shared: dict[str, Any] = {"layout": "compact", "dtype": dtype, "step": step, "dither": dither}
+        if channels is None:
+            self.encoding = Encoding(**shared, **_model(gain, offset, variance, exact, predictor))
+        else:
+            models = tuple(Encoding(**shared, **_model(**channel)) for channel in channels)
+            self.encoding = Encoding(**shared, channels=models, channel_axis=channel_axis)
 
     def encode(self, buf: Any) -> NDArray[np.uint8]:
         """Encode a chunk to its payload."""
@@ -94,26 +99,63 @@ class Photon(Codec):
                 "array with order='C'"
             )
         native = values.astype(self.encoding.dtype, copy=False)
-        return coder.encode(native, native.shape, self.encoding, get_backend(), stages=Stages())
+        layout = layout_for(self.encoding, get_backend())
+        assert isinstance(layout, Compact)
+        return layout.payload(native, native.shape, 0, map, Stages())
 
     def decode(self, buf: Any, out: Any = None) -> NDArray:
         """Decode a payload to values in the shape of their chunk."""
         payload = np.frombuffer(ensure_ndarray(buf).reshape(-1).view(np.uint8), np.uint8)
-        header, _ = unpack(payload)
-        nbytes = math.prod(header.shape) * np.dtype(self.encoding.dtype).itemsize
+        dtype = np.dtype(self.encoding.dtype)
+        parts, shape = self._parts(payload)
+        nbytes = math.prod(shape) * dtype.itemsize
         if nbytes > MAX_BYTES:
             raise CorruptDataError(
-                f"a chunk of shape {header.shape} would take {nbytes:,} bytes; the limit is {MAX_BYTES:,}"
+                f"a chunk of shape {shape} would take {nbytes:,} bytes; the limit is {MAX_BYTES:,}"
             )
-        values = coder.decode(
-            payload, header.shape, self.encoding, get_backend(), what=np.dtype(self.encoding.dtype)
-        )
-        return np.asarray(ndarray_copy(values, out))
+        values = [
+            coder.decode(part, one, encoding, get_backend(), what=dtype) for part, one, encoding in parts
+        ]
+        whole = np.stack(values, self.encoding.channel_axis) if self.encoding.channels else values[0]
+        return np.asarray(ndarray_copy(whole, out))
+
+    def _parts(
+        self, payload: NDArray[np.uint8]
+    ) -> tuple[list[tuple[NDArray[np.uint8], tuple[int, ...], Encoding]], tuple[int, ...]]:
+        """Payload, shape and encoding of each channel, and the shape of the chunk."""
+        channels = self.encoding.channels
+        if not channels:
+            shape = unpack(payload)[0].shape
+            return [(payload, shape, self.encoding)], shape
+        spans = read_table(payload).spans
+        if len(spans) != len(channels):
+            raise CorruptDataError(f"a chunk holds {len(spans)} channels; this filter is of {len(channels)}")
+        parts = [payload[span] for span in spans]
+        shapes = [unpack(part)[0].shape for part in parts]
+        axis, one = self.encoding.channel_axis, shapes[0]
+        if len(set(shapes)) > 1 or axis > len(one) - 2:
+            raise CorruptDataError(f"the channels of a chunk have shapes {shapes}")
+        whole = (*one[:axis], len(channels), *one[axis:])
+        return [(part, one, encoding) for part, encoding in zip(parts, channels, strict=True)], whole
 
     def get_config(self) -> dict[str, Any]:
         """Configuration that can be written as JSON, for ``Codec.from_config``."""
         return filter_config(self.encoding)
 
     def __repr__(self) -> str:
+        if channels := self.encoding.channels:
+            return f"Photon({len(channels)} channels, step={self.encoding.step})"
         noise = self.encoding.noise
         return f"Photon({noise}, step={self.encoding.step}, predictor={self.encoding.predictor.name!r})"
+
+
+def _model(
+    gain: float = 1.0,
+    offset: float = 0.0,
+    variance: float = 0.0,
+    exact: bool = False,
+    predictor: str | dict[str, Any] = "mean",
+) -> dict[str, Any]:
+    chosen = Predictor(name=predictor) if isinstance(predictor, str) else Predictor.from_dict(predictor)
+    noise = NoiseModel(gain=gain, offset=offset, variance=variance)
+    return {"noise": noise, "exact": exact, "predictor": chosen}

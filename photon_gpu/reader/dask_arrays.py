@@ -48,7 +48,7 @@ def to_dask(movie: Readable, what: str = "counts") -> Any:
     """
     if what not in UNITS:
         raise InvalidInputError(f"what is {what!r}; allowed are {', '.join(UNITS)}")
-    if what == "stabilized" and movie.noise is None:
+    if what == "stabilized" and not movie.encoding.models:
         raise InvalidInputError(f"{movie.url} was stored losslessly without a noise model: ask for 'counts'")
     return _array_of(movie, STABILIZED if what == "stabilized" else np.dtype(movie.encoding.dtype))
 
@@ -108,6 +108,9 @@ def to_xarray(movie: Readable, what: str = "counts") -> Any:
     attrs: dict[str, Any] = {"units": UNITS[what], "url": movie.url, "layout": movie.layout}
     if movie.noise is not None:
         attrs.update(gain=movie.noise.gain, offset=movie.noise.offset, variance=movie.noise.variance)
+    if models := movie.encoding.channels:
+        for key in ("gain", "offset", "variance"):
+            attrs[key] = [getattr(channel.noise, key, None) for channel in models]
     if movie.step is not None:
         attrs["step"] = movie.step
     return xarray.DataArray(array, dims=dims, coords=coords, attrs=attrs, name=what)

@@ -58,6 +58,7 @@ class Movie:
     attrs : dict
         The store's ``.zattrs``.
     noise : NoiseModel or None
+        None also where each channel has one of its own: see ``channel_noise``.
     step : float or None
         Sigma; None where nothing was quantized.
     """
@@ -103,6 +104,32 @@ class Movie:
     def noise(self) -> NoiseModel | None:
         """Noise model it was encoded with."""
         return self.encoding.noise
+
+    @property
+    def channel_noise(self) -> tuple[NoiseModel | None, ...]:
+        """Noise model of each channel, where each has one of its own; else empty."""
+        return tuple(channel.noise for channel in self.encoding.channels)
+
+    def channel(self, number: int) -> Movie:
+        """One channel of a movie whose channels have a noise model each, without their axis.
+
+        Examples
+        --------
+        >>> import numpy as np, photon_gpu as pg
+        >>> counts = np.random.default_rng(0).poisson(20.0, (8, 2, 16, 16)).astype("uint16")
+        >>> models = [pg.NoiseModel(), pg.NoiseModel(variance=1.0)]
+        >>> _ = pg.encode(counts, "memory://two.zarr", noise=models, axes="tcyx", overwrite=True)
+        >>> red = pg.open("memory://two.zarr").channel(1)
+        >>> red.shape, red.noise.variance
+        ((8, 16, 16), 1.0)
+        """
+        channels = len(self.encoding.channels)
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < channels:
+            raise InvalidInputError(
+                f"channel is {number!r}; {self.url} has "
+                + (f"0 to {channels - 1}" if channels else "one noise model for all: index its axis")
+            )
+        return ChannelMovie(self, int(number))
 
     @property
     def step(self) -> float | None:
@@ -270,7 +297,8 @@ class Movie:
         shape = " x ".join(map(str, self.shape))
         failed = f", FAILS its own check: {', '.join(self.failed_check)}" if self.failed_check else ""
         return (
-            f"<Movie {shape} {self.encoding.dtype}, {self.layout}, step {self.step}, {self.noise}, at "
+            f"<Movie {shape} {self.encoding.dtype}, {self.layout}, step {self.step}, "
+            f"{self.channel_noise or self.noise}, at "
             f"{self.url}"
             f"{failed}>"
         )
@@ -463,6 +491,45 @@ class Movie:
             PhotonWarning,
             stacklevel=2,
         )
+
+
+class ChannelMovie(Movie):
+    """One channel of a movie: :meth:`Movie.channel`.
+
+    Parameters
+    ----------
+    movie : Movie
+    number : int
+    """
+
+    def __init__(self, movie: Movie, number: int) -> None:
+        self.__dict__.update(movie.__dict__)
+        self._movie, self._number = movie, number
+        self._cache, self._lock = ChunkCache(), threading.Lock()
+        self._narrow()
+
+    def _take(self, description: Description) -> None:
+        """Set everything that the movie's metadata say; a movie that grows does so again."""
+        super()._take(description)
+        self._narrow()
+
+    def _narrow(self) -> None:
+        whole = self._movie._layout
+        self._layout = whole.channels[self._number]
+        self.encoding = self._layout.encoding
+        self.shape, self.chunks = whole.channel_shape(self.shape), whole.channel_shape(self.chunks)
+
+    @property
+    def fingerprint(self) -> tuple[Any, ...]:
+        """The checksums of all files, and the number of the channel."""
+        return (*super().fingerprint, self._number)
+
+    def with_workers(self, workers: int) -> Movie:
+        """The same channel, read by so many threads on the CPU."""
+        return ChannelMovie(self._movie.with_workers(workers), self._number)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ChannelMovie, (self._movie, self._number)
 
 
 def _reopened(

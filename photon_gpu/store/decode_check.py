@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, PhotonError
 from photon_gpu.store.metadata import Description
@@ -25,9 +24,10 @@ def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
     span = len(description.frames_of(number))
     if encoding.layout == "compact":
         counts = layout.decode(data, chunk, 0, span, np.dtype(encoding.dtype), number=number)
-        frames = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0]))[0].frames
-        if frames != span:
-            raise CorruptDataError(f"it holds {frames} frames, not the {span} that belong there")
+        assert isinstance(layout, Compact)
+        for header in layout.headers(data, chunk):
+            if header.frames != span:
+                raise CorruptDataError(f"it holds {header.frames} frames, not the {span} that belong there")
         return counts
     what: str | np.dtype = STABILIZED if encoding.layout == "plain" else np.dtype(encoding.dtype)
     whole = layout.decode(data, chunk, 0, chunk[0], what)
@@ -39,7 +39,8 @@ def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
     ):
         raise CorruptDataError("what completes the last chunk is not zero")
     if encoding.layout == "plain":
-        _check_reach(whole[:span], encoding)
+        for one, labels in zip(layout.channels, layout.split(whole[:span]), strict=True):
+            _check_reach(labels, one.encoding)
     return whole[:span]
 
 
@@ -54,8 +55,9 @@ def proves_itself(data: bytes, number: int, description: Description) -> bool:
         decode_whole(data, number, description)
     except PhotonError:
         return False
-    header, _ = unpack(blosc.decompress(data, blosc.frame_sizes(data)[0]))
-    return bool(header.number and header.movie)
+    layout = layout_for(description.encoding, get_backend())
+    assert isinstance(layout, Compact)
+    return all(header.number and header.movie for header in layout.headers(data, description.chunks))
 
 
 def _beyond(values: NDArray, encoding: Encoding) -> bool:

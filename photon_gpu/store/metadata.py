@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.engine.codec.blosc import MAX_BYTES, Compressor
+from photon_gpu.engine.codec.channel_payloads import MOST_CHANNELS
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.base import Layout
@@ -24,6 +25,9 @@ CHECK = "fidelity_check"
 """Key of ``.zattrs``: the lines of the writer's own check that failed; absent if none did."""
 MOVIE_ID = "photon_movie_id"
 """Key of ``.zattrs``: identity of the movie, which chunks of ``compact`` carry."""
+
+CHANNELS = "channel_models"
+"""Key of ``.zattrs``: the noise model of each channel, where each has one; ``anscombe_*`` are absent then."""
 
 _LAYOUT_BY_MAJOR = {"1": "plain", "2": "compact", "3": "lossless"}
 _LARGEST_JSON = 64 << 20
@@ -44,6 +48,7 @@ _OURS = frozenset(
         "predictor",
         CHECK,
         MOVIE_ID,
+        CHANNELS,
     ]
 )
 
@@ -90,21 +95,37 @@ def attributes_of(layout: Layout) -> dict[str, Any]:
     """Return the content of ``.zattrs``: the documented keys in the documented order, then ours."""
     encoding = layout.encoding
     attributes: dict[str, Any] = {"codec_version": layout.version, "codec_name": "photon"}
-    if encoding.noise is not None:
-        attributes["anscombe_gain"] = encoding.noise.gain
-        attributes["anscombe_offset"] = encoding.noise.offset
-        attributes["anscombe_variance"] = encoding.noise.variance
+    attributes |= _model(encoding)
     attributes["original_dtype"] = encoding.dtype
     attributes["layout"] = encoding.layout
     if encoding.step is not None:
         attributes["quantization_step"] = encoding.step
         attributes["dither_seed"] = encoding.dither
-    if encoding.layout == "compact":
-        attributes["exact_values"] = encoding.exact
-        attributes["predictor"] = encoding.predictor.to_dict()
+    if not encoding.channels:
+        attributes |= _predicted(encoding)
     if encoding.movie_id is not None:
         attributes[MOVIE_ID] = encoding.movie_id
+    if encoding.channels:
+        models = [_model(channel) | _predicted(channel) for channel in encoding.channels]
+        attributes[CHANNELS] = {"axis": encoding.channel_axis, "models": models}
     return attributes
+
+
+def _model(encoding: Encoding) -> dict[str, Any]:
+    noise = encoding.noise
+    if noise is None:
+        return {}
+    return {
+        "anscombe_gain": noise.gain,
+        "anscombe_offset": noise.offset,
+        "anscombe_variance": noise.variance,
+    }
+
+
+def _predicted(encoding: Encoding) -> dict[str, Any]:
+    if encoding.layout != "compact":
+        return {}
+    return {"exact_values": encoding.exact, "predictor": encoding.predictor.to_dict()}
 
 
 def attributes_json(
@@ -208,6 +229,11 @@ def describe(array: bytes, attributes: bytes, url: str) -> Description:
         encoding = _encoding(meta, attrs, _LAYOUT_BY_MAJOR[major])
     except (PhotonError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptDataError(f"{url}: the metadata does not describe a movie: {error}") from error
+    axis, channels = encoding.channel_axis, len(encoding.channels)
+    if channels and (axis > len(shape) - 3 or shape[axis] != channels):
+        raise CorruptDataError(
+            f"{url}: {CHANNELS} gives {channels} models along axis {axis}; the shape is {list(shape)}"
+        )
     _check_array(meta, encoding, url)
     _check_memory(chunks, encoding, url)
     return Description(shape, chunks, encoding, attrs, {ARRAY: array, ATTRIBUTES: attributes})
@@ -243,25 +269,34 @@ def _sizes(meta: dict[str, Any], key: str, url: str) -> tuple[int, ...]:
 
 
 def _encoding(meta: dict[str, Any], attrs: dict[str, Any], layout: str) -> Encoding:
+    shared: dict[str, Any] = {
+        "layout": layout,
+        "dtype": attrs["original_dtype"],
+        "step": attrs.get("quantization_step"),
+        "dither": attrs.get("dither_seed"),
+        "compressor": Compressor.from_dict(meta["compressor"]),
+        "movie_id": attrs.get(MOVIE_ID) if layout == "compact" else None,
+    }
+    told = attrs.get(CHANNELS)
+    if told is None:
+        return Encoding(**shared, **_of_one_model(attrs, layout))
+    models, axis = told["models"], told["axis"]
+    if not isinstance(models, list) or not 1 <= len(models) <= MOST_CHANNELS or type(axis) is not int:
+        raise KeyError(f"{CHANNELS} is {str(told)[:80]}")
+    channels = tuple(Encoding(**shared, **_of_one_model(one, layout)) for one in models)
+    return Encoding(**shared, channels=channels, channel_axis=axis)
+
+
+def _of_one_model(told: dict[str, Any], layout: str) -> dict[str, Any]:
     noise = None
-    if "anscombe_gain" in attrs:
+    if "anscombe_gain" in told:
         noise = NoiseModel(
-            gain=attrs["anscombe_gain"], offset=attrs["anscombe_offset"], variance=attrs["anscombe_variance"]
+            gain=told["anscombe_gain"], offset=told["anscombe_offset"], variance=told["anscombe_variance"]
         )
     elif layout != "lossless":
         raise KeyError("anscombe_gain is missing")
-    predictor = Predictor.from_dict(attrs["predictor"]) if layout == "compact" else Predictor(name="none")
-    return Encoding(
-        layout=layout,
-        dtype=attrs["original_dtype"],
-        noise=noise,
-        step=attrs.get("quantization_step"),
-        dither=attrs.get("dither_seed"),
-        predictor=predictor,
-        exact=bool(attrs.get("exact_values", False)),
-        compressor=Compressor.from_dict(meta["compressor"]),
-        movie_id=attrs.get(MOVIE_ID) if layout == "compact" else None,
-    )
+    predictor = Predictor.from_dict(told["predictor"]) if layout == "compact" else Predictor(name="none")
+    return {"noise": noise, "predictor": predictor, "exact": bool(told.get("exact_values", False))}
 
 
 def _check_array(meta: dict[str, Any], encoding: Encoding, url: str) -> None:

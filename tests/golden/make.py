@@ -22,6 +22,11 @@ from photon_gpu.sources.open import open_source
 HERE = Path(__file__).parent
 CAMERA = pg.NoiseModel(gain=2.3, offset=95.0, variance=8.0)
 PMT = pg.NoiseModel(gain=100.0, offset=92.0)
+TWO = (
+    (pg.NoiseModel(gain=80.0, offset=100.0, variance=400.0), 20.0),
+    (pg.NoiseModel(gain=20.0, offset=90.0, variance=25.0), 6.0),
+)
+"""Noise model and light of two channels."""
 WEIGHTS = ((0, 0, 0, 0, 0, 0, 84, 47, 16, 40, 723), (107, -7, 1, -3, 22, 18, 34, 17, 12, 16, -7))
 
 
@@ -184,6 +189,18 @@ CASES: dict[str, dict] = {
             not_kept=("what ExifTag says",),
         ),
     ),
+    # Channels with a noise model each, and fewer frames in the last chunk.
+    **{
+        f"{name}-channels": dict(channels=TWO, layout=name.partition("-")[0], **more)
+        for name, more in (
+            ("plain-1.1", {}),
+            ("plain-1.1-dither", {"dither": 7}),
+            ("compact-2.5", {}),
+            ("compact-2.5-dither", {"dither": 7, "predictor": "mean"}),
+            ("lossless-3.1", {}),
+        )
+    },
+    "compact-2.5-planes-channels": dict(channels=TWO, layout="compact", axes="tzcyx"),
     "lossless-3.0-int16": dict(dtype="int16", noise=PMT, photons=2.0, layout="lossless"),
     "lossless-3.0-float64": dict(dtype="float64", noise=CAMERA, photons=40.0, layout="lossless"),
 }
@@ -193,7 +210,14 @@ def make(name: str, folder: Path) -> None:
     """Write one golden folder."""
     case = dict(CASES[name])
     shape = case.pop("shape", (7, 6, 9))
-    values = movie(case.pop("dtype"), case["noise"], case.pop("photons"), shape)
+    if channels := case.pop("channels", None):
+        axes = case.setdefault("axes", "tcyx")
+        shape = shape if axes == "tcyx" else (7, 2, 6, 9)
+        parts = [movie("int16", noise, photons, shape) for noise, photons in channels]
+        values = np.stack(parts, axes.index("c"))
+        case["noise"] = [noise for noise, _ in channels]
+    else:
+        values = movie(case.pop("dtype"), case["noise"], case.pop("photons"), shape)
     raw = case.pop("raw", None)
     source = open_source(values)
     source.recording = case.pop("recording", source.recording)

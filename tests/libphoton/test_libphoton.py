@@ -18,7 +18,8 @@ import photon_gpu as pg
 from tests.support.golden import GOLDEN, LISTED
 
 FOLDER = Path(__file__).parents[2] / "libphoton"
-COMPACT = [name for name in LISTED if name.startswith("compact")]
+# It decodes the payload of one channel; the table of several is read before.
+COMPACT = [name for name in LISTED if name.startswith("compact") and "-channels" not in name]
 DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()
 FILTER = 480
 Decode = Callable[..., np.ndarray]

@@ -386,12 +386,19 @@ def same_json(data: bytes, text: str) -> bool:
 
 def _same_filter(filters: Any, encoding: Encoding) -> bool:
     """Whether ``.zarray`` names the filter of this encoding; format 2.0 writes fewer keys."""
+
+    def complete(told: Any) -> dict[str, Any]:
+        return {**told, "predictor": Predictor.from_dict(told["predictor"]).to_dict()}
+
     try:
         (told,) = filters
-        predictor = Predictor.from_dict(told["predictor"]).to_dict()
+        if encoding.channels:
+            told = {**told, "channels": [complete(channel) for channel in told["channels"]]}
+        else:
+            told = complete(told)
     except (PhotonError, ValueError, TypeError, KeyError, AttributeError):
         return False
-    return bool({**told, "predictor": predictor} == filter_config(encoding))
+    return bool(told == filter_config(encoding))
 
 
 def _short(error: BaseException) -> str:

@@ -284,6 +284,24 @@ class Blocks:
         _decode(part, self.data[first * self._size : stop * self._size])
 
 
+class BlocksPart:
+    """A part of the content of :class:`Blocks`, as if it were a frame of its own.
+
+    Attributes
+    ----------
+    data : (n,) uint8 array
+    """
+
+    def __init__(self, blocks: Blocks, start: int, stop: int) -> None:
+        self._blocks, self._start = blocks, start
+        self.data = blocks.data[start:stop]
+
+    def open(self, spans: Iterable[slice]) -> None:
+        """Decompress the blocks that hold these bytes of the part."""
+        first = self._start
+        self._blocks.open(slice(span.start + first, span.stop + first) for span in spans)
+
+
 def _opened_into(frame: bytes, start: int, stop: int, into: NDArray[np.uint8]) -> bool:
     """Decompress straight to ``into`` if ``start:stop`` are whole blocks; return whether they are."""
     nbytes, size = frame_sizes(frame)

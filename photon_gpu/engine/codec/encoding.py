@@ -17,6 +17,8 @@ from photon_gpu.errors import InvalidInputError
 _NO_PREDICTOR = Predictor(name="none")
 _DEFAULT = Compressor()
 
+_MOST_AXES = 30
+
 LAYOUTS = ("plain", "compact", "lossless")
 
 
@@ -43,6 +45,11 @@ class Encoding:
     movie_id : str, optional
         ``compact`` only: identity of the movie, eight hexadecimal digits. Every chunk carries it beside its
         number. None: chunks carry neither.
+    channels : tuple of Encoding
+        Encoding of each channel, where each has a noise model of its own; noise, predictor and ``exact`` are
+        theirs then, and the rest is as here. Empty: one encoding for the whole movie.
+    channel_axis : int
+        Axis of the movie that the channels lie along, with ``channels``.
     """
 
     layout: str = "plain"
@@ -54,6 +61,8 @@ class Encoding:
     exact: bool = False
     compressor: Compressor = _DEFAULT
     movie_id: str | None = None
+    channels: tuple[Encoding, ...] = ()
+    channel_axis: int = 1
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -62,7 +71,7 @@ class Encoding:
         if self.layout == "lossless":
             object.__setattr__(self, "step", None)
             object.__setattr__(self, "dither", None)
-        elif self.noise is None:
+        elif self.noise is None and not self.channels:
             object.__setattr__(self, "noise", NoiseModel())
         if self.step is not None:
             object.__setattr__(self, "step", check_step(self.step))
@@ -80,11 +89,34 @@ class Encoding:
                 f"movie_id is {str(self.movie_id)[:40]!r}; eight hexadecimal digits, not all zero, "
                 "are needed, and layout 'compact'"
             )
+        if self.channels:
+            self._share_with_channels()
+
+    def _share_with_channels(self) -> None:
+        """Give the channels all settings that they have in common."""
+        shared = {
+            name: getattr(self, name)
+            for name in ("layout", "dtype", "step", "dither", "compressor", "movie_id")
+        }
+        channels = tuple(replace(channel, **shared) for channel in self.channels)
+        if self.noise is not None or self.exact or any(channel.channels for channel in channels):
+            raise InvalidInputError("an encoding of channels has no noise model of its own")
+        if not 1 <= self.channel_axis < _MOST_AXES:
+            raise InvalidInputError(
+                f"channel_axis is {self.channel_axis}; an axis between the first and the last two is needed"
+            )
+        object.__setattr__(self, "channels", channels)
 
     @property
     def phases(self) -> int:
         """Number of shifted code grids: 16 with dither, 1 without."""
         return PHASES if self.dither is not None and not self.exact else 1
+
+    @property
+    def models(self) -> tuple[NoiseModel, ...]:
+        """Noise models: one of the movie, or one per channel; empty where nothing is modelled."""
+        found = [part.noise for part in self.channels or (self,)]
+        return tuple(noise for noise in found if noise is not None)
 
     @property
     def seed(self) -> int:
@@ -100,6 +132,8 @@ class Encoding:
         >>> Encoding(layout="compact", predictor=Predictor(name="full", levels=64, coded=True)).by
         'full predictor, coded by level, Blosc zstd 1, byte shuffle'
         """
+        if self.channels:
+            return "; ".join(dict.fromkeys(channel.by for channel in self.channels))
         compressor, predictor = self.compressor, self.predictor
         shuffle = ("no", "byte", "bit")[compressor.shuffle]
         blosc = f"Blosc {compressor.cname} {compressor.clevel}, {shuffle} shuffle"
@@ -129,3 +163,8 @@ def _is_movie_id(movie_id: object, layout: str) -> bool:
 def _table(noise: NoiseModel, step: float, dtype: str, phases: int) -> CodeTable:
     """Table of codes, made once and shared by all threads and movies."""
     return CodeTable(noise, step=step, dtype=dtype, phases=phases)
+
+
+def noise_of_channels(encoding: Encoding) -> list[dict[str, float] | None]:
+    """The noise model of each channel, as JSON; None for a channel without one."""
+    return [channel.noise.to_dict() if channel.noise else None for channel in encoding.channels]

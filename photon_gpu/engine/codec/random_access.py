@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.bands import SEGMENT, Reader, from_planes
-from photon_gpu.engine.codec.blosc import Blocks
+from photon_gpu.engine.codec.blosc import Blocks, BlocksPart
 from photon_gpu.engine.codec.chunk import Opened, restore, restore_sorted
 from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
@@ -27,7 +27,7 @@ _ALONE = ("none", "spatial")
 
 
 def decode_part(
-    blocks: Blocks,
+    blocks: Blocks | BlocksPart,
     chunk: tuple[int, ...],
     encoding: Encoding,
     backend: Backend,
@@ -74,7 +74,7 @@ def decode_part(
 
 
 def decode_rows(
-    blocks: Blocks,
+    blocks: Blocks | BlocksPart,
     chunk: tuple[int, ...],
     encoding: Encoding,
     backend: Backend,

@@ -65,6 +65,27 @@ class Layout(ABC):
         """The ``filters`` entry of ``.zarray``."""
         return None
 
+    @property
+    def channels(self) -> tuple[Layout, ...]:
+        """A layout per channel where each has a noise model of its own, else this one alone.
+
+        That of a channel decodes chunks of the movie to the channel's values; ``chunk`` is the shape without
+        the axis of the channels.
+        """
+        return (self,)
+
+    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape that each of :attr:`channels` has of a movie, a chunk or frames of this shape."""
+        return shape
+
+    def on(self, backend: Backend) -> Layout:
+        """The same layout on another backend."""
+        return type(self)(self.encoding, backend)
+
+    def split(self, values: NDArray) -> list[NDArray]:
+        """Values of a chunk, those of each of :attr:`channels`."""
+        return [values]
+
     @abstractmethod
     def encode(
         self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.chunk import code_span, decode, encode, encode_raw
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.header import most_bytes, unpack
+from photon_gpu.engine.codec.header import Header, most_bytes, unpack
 from photon_gpu.engine.codec.quantize import Extent
 from photon_gpu.engine.codec.random_access import decode_part, decode_rows
 from photon_gpu.engine.layouts.base import Layout
@@ -52,15 +52,21 @@ class Compact(Layout):
         self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
     ) -> bytes:
         """See the base class."""
+        payload = self.payload(values, chunk, first_frame, run, stages)
+        return blosc.compress(payload, self.encoding.compressor, stages.over("compress", run))
+
+    def payload(
+        self, values: NDArray, chunk: tuple[int, ...], first_frame: int, run: Map, stages: Stages
+    ) -> NDArray[np.uint8]:
+        """The payload of a chunk, before Blosc."""
         if self.backend.gpu is not None:
-            payload = self.backend.gpu.encode(
+            encoded: NDArray[np.uint8] = self.backend.gpu.encode(
                 values, chunk, self.encoding, first_frame=first_frame, stages=stages
             )
-        else:
-            payload = encode(
-                values, chunk, self.encoding, self.backend, first_frame=first_frame, run=run, stages=stages
-            )
-        return blosc.compress(payload, self.encoding.compressor, stages.over("compress", run))
+            return encoded
+        return encode(
+            values, chunk, self.encoding, self.backend, first_frame=first_frame, run=run, stages=stages
+        )
 
     def check(self, found: Extent) -> tuple[int, int]:
         """See the base class."""
@@ -68,8 +74,11 @@ class Compact(Layout):
 
     def encode_raw(self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0) -> bytes:
         """See the base class."""
-        payload = encode_raw(values, chunk, self.encoding, self.backend, first_frame=first_frame)
-        return blosc.compress(payload, self.encoding.compressor)
+        return blosc.compress(self.raw_payload(values, chunk, first_frame), self.encoding.compressor)
+
+    def raw_payload(self, values: NDArray, chunk: tuple[int, ...], first_frame: int) -> NDArray[np.uint8]:
+        """The payload of a chunk of exact values."""
+        return encode_raw(values, chunk, self.encoding, self.backend, first_frame=first_frame)
 
     def decode(
         self,
@@ -87,6 +96,21 @@ class Compact(Layout):
         """See the base class."""
         # Blocks are opened by several threads only if these are idle: splitting the frame costs a copy.
         payload = self._payload(data, chunk, map if beside else run)
+        return self.decode_payload(payload, chunk, start, stop, what, run, number=number, out=out)
+
+    def decode_payload(
+        self,
+        payload: NDArray[np.uint8],
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
+        out: NDArray | None = None,
+    ) -> NDArray:
+        """Decode frames ``start:stop`` of a payload."""
         if self.backend.gpu is not None:
             decoded: NDArray = self.backend.gpu.decode(
                 payload, chunk, self.encoding, start=start, stop=stop, what=what, number=number, out=out
@@ -121,9 +145,25 @@ class Compact(Layout):
         """See the base class."""
         if self.backend.gpu is not None or len(chunk) < 2:
             return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
-        self._size(data, chunk)
+        blocks = self._blocks(data, chunk, run)
+        return self.decode_blocks(blocks, chunk, start, stop, rows, what, run, number=number, out=out)
+
+    def decode_blocks(
+        self,
+        blocks: blosc.Blocks | blosc.BlocksPart,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
+        out: NDArray | None = None,
+    ) -> NDArray:
+        """Decode rows of frames of a payload that is decompressed where it is needed."""
         return decode_part(
-            blosc.Blocks(data, run),
+            blocks,
             chunk,
             self.encoding,
             self.backend,
@@ -148,9 +188,8 @@ class Compact(Layout):
         number: int | None = None,
     ) -> list[NDArray]:
         """See the base class."""
-        self._size(data, chunk)
         return decode_rows(
-            blosc.Blocks(data),
+            self._blocks(data, chunk, map),
             chunk,
             self.encoding,
             self.backend,
@@ -179,9 +218,18 @@ class Compact(Layout):
             payload, chunk, self.encoding, start=start, stop=stop, what=what, number=number, device=device
         )
 
+    def headers(self, data: bytes, chunk: tuple[int, ...]) -> list[Header]:
+        """Headers of the payloads of a chunk."""
+        return [unpack(self._payload(data, chunk, map))[0]]
+
     def frames(self, data: bytes, chunk: tuple[int, ...]) -> int:
         """Number of frames that a chunk states; only a movie's last has fewer than ``chunk[0]``."""
-        return unpack(self._payload(data, chunk, map))[0].frames
+        return self.headers(data, chunk)[0].frames
+
+    def _blocks(self, data: bytes, chunk: tuple[int, ...], run: Map) -> blosc.Blocks | blosc.BlocksPart:
+        """The payload of a chunk, decompressed where it is needed."""
+        self._size(data, chunk)
+        return blosc.Blocks(data, run)
 
     def _payload(self, data: bytes, chunk: tuple[int, ...], run: Map) -> NDArray[np.uint8]:
         """Payload of a chunk, in scratch memory of the thread that the next chunk overwrites."""
@@ -200,16 +248,18 @@ class Compact(Layout):
 
 def filter_config(encoding: Encoding) -> dict[str, Any]:
     """Entry of the filter in ``.zarray``."""
+    shared = {"step": encoding.step, "dtype": encoding.dtype, "dither": encoding.dither}
+    if encoding.channels:
+        models = [{**_model(channel), **_predicted(channel)} for channel in encoding.channels]
+        return {"id": "photon", **shared, "channel_axis": encoding.channel_axis, "channels": models}
+    return {"id": "photon", **_model(encoding), **shared, **_predicted(encoding)}
+
+
+def _model(encoding: Encoding) -> dict[str, Any]:
     noise = encoding.noise
     assert noise is not None
-    return {
-        "id": "photon",
-        "gain": noise.gain,
-        "offset": noise.offset,
-        "variance": noise.variance,
-        "step": encoding.step,
-        "dtype": encoding.dtype,
-        "dither": encoding.dither,
-        "exact": encoding.exact,
-        "predictor": encoding.predictor.to_dict(),
-    }
+    return {"gain": noise.gain, "offset": noise.offset, "variance": noise.variance}
+
+
+def _predicted(encoding: Encoding) -> dict[str, Any]:
+    return {"exact": encoding.exact, "predictor": encoding.predictor.to_dict()}

@@ -79,10 +79,10 @@ class Lossless(Layout):
         else:
             raw = decompress_span(data, start * frame, stop * frame)
         values = raw.view(self.dtype).reshape(stop - start, *chunk[1:])
-        converted = self._converted(values, what)
+        converted = self.converted(values, what)
         return converted if out is None else copied_to(converted, out)
 
-    def _converted(self, values: NDArray, what: str | np.dtype) -> NDArray:
+    def converted(self, values: NDArray, what: str | np.dtype) -> NDArray:
         """Stored values, stabilized or as another dtype."""
         if what != STABILIZED:
             return values.astype(np.dtype(what), copy=False)
@@ -106,4 +106,4 @@ class Lossless(Layout):
     ) -> list[NDArray]:
         """See the base class."""
         values = stored_rows(data, chunk, start, stop, rows, self.dtype)
-        return [self._converted(values, what) for what in whats]
+        return [self.converted(values, what) for what in whats]

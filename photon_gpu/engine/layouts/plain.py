@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,26 @@ class Plain(Layout):
     ) -> bytes:
         """See the base class."""
         total = math.prod(chunk)
+        there = math.prod(values.shape)
+        fill = self.labelled(values, first_frame, stages)
+
+        def block(start: int, stop: int) -> NDArray[np.float64]:
+            began = time.perf_counter()
+            out, size = scratch("labels", (stop - start,), np.float64), max(min(stop, there) - start, 0)
+            if size:
+                fill(start, out[:size])
+            out[size:] = 0.0
+            spent = time.perf_counter() - began
+            stages.add("transform", spent)
+            stages.add("compress", -spent)  # this function is called within that stage
+            return out
+
+        return compress_blocks(block, total, 8, self.encoding.compressor, stages.over("compress", run))
+
+    def labelled(
+        self, values: NDArray, first_frame: int, stages: Stages
+    ) -> Callable[[int, NDArray[np.float64]], None]:
+        """Return ``fill(start, out)``, which writes the labels of a chunk's samples from ``start`` on."""
         labels: Labels | LabelsOfCodes
         if self.backend.gpu is not None:
             flat, base = self.backend.gpu.codes(values, self.encoding, first_frame=first_frame, stages=stages)
@@ -48,19 +68,7 @@ class Plain(Layout):
                 found = extent(values, self.backend, noise=self.encoding.noise, first_frame=first_frame)
             labels = Labels(self, found)
             flat = np.ascontiguousarray(values).reshape(-1)
-
-        def block(start: int, stop: int) -> NDArray[np.float64]:
-            began = time.perf_counter()
-            out, size = scratch("labels", (stop - start,), np.float64), max(min(stop, flat.size) - start, 0)
-            if size:
-                labels(flat[start : start + size], start, out[:size])
-            out[size:] = 0.0
-            spent = time.perf_counter() - began
-            stages.add("transform", spent)
-            stages.add("compress", -spent)  # this function is called within that stage
-            return out
-
-        return compress_blocks(block, total, 8, self.encoding.compressor, stages.over("compress", run))
+        return lambda start, out: labels(flat[start : start + out.size], start, out)
 
     def check(self, found: Extent) -> tuple[int, int]:
         """See the base class."""
@@ -126,7 +134,7 @@ class Plain(Layout):
             part = flat[low - first : high - first]
             into = part.view(np.uint8) if as_they_are else scratch("labels", (8 * part.size,), np.uint8)
             labels = decompress_span(data, low * 8, high * 8, into).view("<f8")
-            self._render(labels, low, part, what)
+            self.render(labels, low, part, what)
 
         list(run(open_span, range(len(edges) - 1)))
         return out
@@ -151,7 +159,7 @@ class Plain(Layout):
                 out = flat.copy()
             else:
                 out = np.empty(flat.shape, np.dtype(what))
-            self._render(flat, first, out, what, stride=math.prod(chunk[1:]))
+            self.render(flat, first, out, what, stride=math.prod(chunk[1:]))
             decoded.append(out.reshape(labels.shape))
         return decoded
 
@@ -177,7 +185,7 @@ class Plain(Layout):
         values = gpu.counts_from_labels(shaped, start, encoding, what, gpu.lanes[0].number)
         return values.reshape(stop - start, *chunk[1:])
 
-    def _render(
+    def render(
         self,
         labels: NDArray[np.float64],
         first: int,

@@ -13,5 +13,14 @@ def layout_for(encoding: Encoding, backend: Backend) -> Layout:
     from photon_gpu.engine.layouts.lossless import Lossless
     from photon_gpu.engine.layouts.plain import Plain
 
+    if encoding.channels:
+        from photon_gpu.engine.layouts.channels import CompactChannels, LosslessChannels, PlainChannels
+
+        several: dict[str, type[Layout]] = {
+            "plain": PlainChannels,
+            "compact": CompactChannels,
+            "lossless": LosslessChannels,
+        }
+        return several[encoding.layout](encoding, backend)
     classes: dict[str, type[Layout]] = {"plain": Plain, "compact": Compact, "lossless": Lossless}
     return classes[encoding.layout](encoding, backend)

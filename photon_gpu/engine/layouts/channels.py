@@ -1,0 +1,561 @@
+"""Layouts of movies whose channels have a noise model each (formats 1.1, 2.5 and 3.1).
+
+A chunk holds all channels of its frames. Labels and values of the channels lie in it as in the array, so
+``plain`` and ``lossless`` are as ever to other readers; a ``compact`` chunk holds a payload per channel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.engine.codec import blosc
+from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.channel_payloads import ChannelTable, join, read_table, table_bytes
+from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.header import Header, block_shape, most_bytes, unpack
+from photon_gpu.engine.layouts.base import Layout, stored_rows
+from photon_gpu.engine.layouts.compact import Compact
+from photon_gpu.engine.layouts.lossless import Lossless
+from photon_gpu.engine.layouts.plain import Plain
+from photon_gpu.engine.runtime.stopwatch import Map, Stages
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+
+Fill = Callable[[int, NDArray[np.float64]], None]
+
+
+@dataclass(frozen=True)
+class ChannelAxis:
+    """Where the channels of a chunk lie.
+
+    Attributes
+    ----------
+    axis : int
+    count : int
+
+    Examples
+    --------
+    >>> channels = ChannelAxis(1, 2)
+    >>> channels.one((10, 2, 4, 8)), channels.all((10, 4, 8))
+    ((10, 4, 8), (10, 2, 4, 8))
+    >>> list(channels.runs((10, 2, 4, 8), 20, 60))  # samples 20:60 of the chunk
+    [(0, 20, 12), (1, 0, 28)]
+    >>> channels.rows((10, 2, 4, 8), 1, (1, 3))
+    [(5, 7)]
+    """
+
+    axis: int
+    count: int
+
+    def one(self, chunk: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of a channel of a chunk."""
+        if self.axis > len(chunk) - 3 or chunk[self.axis] != self.count:
+            raise CorruptDataError(
+                f"a chunk of shape {chunk} has no {self.count} channels along axis {self.axis}"
+            )
+        return chunk[: self.axis] + chunk[self.axis + 1 :]
+
+    def all(self, chunk: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of a chunk of such channels."""
+        return (*chunk[: self.axis], self.count, *chunk[self.axis :])
+
+    def of(self, values: Any, channel: int) -> Any:
+        """The values of one channel, not copied."""
+        return values[(*[slice(None)] * self.axis, channel)]
+
+    def run_rows(self, chunk: tuple[int, ...]) -> int:
+        """Rows of a channel that follow each other in a chunk."""
+        return math.prod(chunk[self.axis + 1 : -1])
+
+    def runs(self, chunk: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Cut samples ``start:stop`` of a chunk by channel: channel, first sample in it, how many."""
+        run = self.run_rows(chunk) * chunk[-1]
+        while start < stop:
+            block, inside = divmod(start, run)
+            size = min(run - inside, stop - start)
+            yield block % self.count, block // self.count * run + inside, size
+            start += size
+
+    def rows(self, chunk: tuple[int, ...], channel: int, rows: tuple[int, int]) -> list[tuple[int, int]]:
+        """Rows ``(first, end)`` of a frame of the chunk that are these rows of a channel's frame."""
+        run = self.run_rows(chunk)
+        found = []
+        row = rows[0]
+        while row < rows[1]:
+            block, inside = divmod(row, run)
+            size = min(run - inside, rows[1] - row)
+            first = (block * self.count + channel) * run + inside
+            found.append((first, first + size))
+            row += size
+        return found
+
+
+class _Channels(Layout):
+    """What the layouts of several channels have in common."""
+
+    def __init__(self, encoding: Encoding, backend: Backend) -> None:
+        super().__init__(encoding, backend)
+        self.axis = ChannelAxis(encoding.channel_axis, len(encoding.channels))
+        self._channels = tuple(self._channel(number) for number in range(self.axis.count))
+
+    def _channel(self, number: int) -> Layout:
+        raise NotImplementedError
+
+    @property
+    def channels(self) -> tuple[Layout, ...]:
+        """See the base class."""
+        return self._channels
+
+    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See the base class."""
+        return self.axis.one(shape)
+
+    def split(self, values: NDArray) -> list[NDArray]:
+        """See the base class; each is contiguous."""
+        parts = [self.axis.of(values, number) for number in range(self.axis.count)]
+        # Frames on a GPU have a method of their own for this, and stay there.
+        return [np.ascontiguousarray(one) if isinstance(one, np.ndarray) else one.copy() for one in parts]
+
+    def decode_on_gpu(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
+    ) -> Any:
+        """See the base class. Chunks are decoded on the host, and copied to the GPU."""
+        return Layout.decode_on_gpu(self, data, chunk, start, stop, what, run, number=number)
+
+
+class PlainChannels(_Channels, Plain):
+    """Layout plain of channels with a noise model each, format 1.1."""
+
+    version = "1.1"
+
+    def _channel(self, number: int) -> Layout:
+        return _PlainChannel(self.encoding.channels[number], self.backend, self.axis, number)
+
+    def labelled(self, values: NDArray, first_frame: int, stages: Stages) -> Fill:
+        """See the base class; samples are numbered within their channel."""
+        shape = tuple(values.shape)
+        self.axis.one(shape)
+        fills = []
+        for layout, part in zip(self._channels, self.split(values), strict=True):
+            assert isinstance(layout, Plain)
+            fills.append(layout.labelled(part, first_frame, stages))
+
+        def fill(start: int, out: NDArray[np.float64]) -> None:
+            done = 0
+            for channel, first, size in self.axis.runs(shape, start, start + out.size):
+                fills[channel](first, out[done : done + size])
+                done += size
+
+        return fill
+
+    def decode_part(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
+        out: NDArray | None = None,
+    ) -> NDArray:
+        """See the base class."""
+        return self._of(chunk).decode_stored(data, chunk, start, stop, rows, what, run, out)
+
+    def decode_rows(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        whats: Sequence[str | np.dtype],
+        *,
+        number: int | None = None,
+    ) -> list[NDArray]:
+        """See the base class."""
+        return self._of(chunk).rows_stored(data, chunk, start, stop, rows, whats)
+
+    def _of(self, chunk: tuple[int, ...]) -> _PlainOfShape:
+        return _PlainOfShape(self, chunk)
+
+
+class _PlainOfShape(Plain):
+    """Layout plain of several channels, for chunks of one shape: it tells samples of channels apart."""
+
+    def __init__(self, layout: PlainChannels, chunk: tuple[int, ...]) -> None:
+        super().__init__(layout.encoding, layout.backend)
+        layout.axis.one(chunk)
+        self._parts, self._axis, self._chunk = layout.channels, layout.axis, chunk
+
+    def decode_stored(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        what: str | np.dtype,
+        run: Map,
+        out: NDArray | None,
+    ) -> NDArray:
+        """As :meth:`Plain.decode_part`."""
+        return Plain.decode_part(self, data, chunk, start, stop, rows, what, run, out=out)
+
+    def rows_stored(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        whats: Sequence[str | np.dtype],
+    ) -> list[NDArray]:
+        """As :meth:`Plain.decode_rows`."""
+        return Plain.decode_rows(self, data, chunk, start, stop, rows, whats)
+
+    def render(
+        self,
+        labels: NDArray[np.float64],
+        first: int,
+        out: NDArray,
+        what: str | np.dtype,
+        *,
+        stride: int = 0,
+    ) -> None:
+        """See the base class."""
+        frames = len(labels) if labels.ndim > 1 else 1
+        stored, target = labels.reshape(frames, -1), out.reshape(frames, -1)
+        for frame in range(frames):
+            begin, done = first + frame * stride, 0
+            for channel, place, size in self._axis.runs(self._chunk, begin, begin + stored.shape[1]):
+                part = self._parts[channel]
+                assert isinstance(part, Plain)
+                part.render(stored[frame, done : done + size], place, target[frame, done : done + size], what)
+                done += size
+
+
+class LosslessChannels(_Channels, Lossless):
+    """Layout lossless of channels with a noise model each, format 3.1: only stabilized values use them."""
+
+    version = "3.1"
+
+    def _channel(self, number: int) -> Layout:
+        return _LosslessChannel(self.encoding.channels[number], self.backend, self.axis, number)
+
+    def decode_rows(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        whats: Sequence[str | np.dtype],
+        *,
+        number: int | None = None,
+    ) -> list[NDArray]:
+        """See the base class."""
+        if STABILIZED not in whats:
+            return Lossless.decode_rows(self, data, chunk, start, stop, rows, whats)
+        frames = [
+            self.decode(data, chunk, start, stop, what).reshape(stop - start, -1, chunk[-1]) for what in whats
+        ]
+        return [values[:, rows[0] : rows[1]].copy() for values in frames]
+
+    def converted(self, values: NDArray, what: str | np.dtype) -> NDArray:
+        """See the base class."""
+        if what != STABILIZED:
+            return Lossless.converted(self, values, what)
+        out = np.empty(values.shape, np.float64)
+        for number, layout in enumerate(self._channels):
+            assert isinstance(layout, Lossless)
+            self.axis.of(out, number)[...] = layout.converted(self.axis.of(values, number), what)
+        return out
+
+
+class CompactChannels(_Channels, Compact):
+    """Layout compact of channels with a noise model each, format 2.5: a payload per channel."""
+
+    version = "2.5"
+
+    def _channel(self, number: int) -> Layout:
+        return _CompactChannel(self.encoding.channels[number], self.backend, self.axis, number)
+
+    def payload(
+        self, values: NDArray, chunk: tuple[int, ...], first_frame: int, run: Map, stages: Stages
+    ) -> NDArray[np.uint8]:
+        """See the base class."""
+        one = self.axis.one(chunk)
+        parts = zip(self._each(), self.split(values), strict=True)
+        payloads = [layout.payload(part, one, first_frame, run, stages) for layout, part in parts]
+        return join(payloads, self.axis.run_rows(chunk))
+
+    def raw_payload(self, values: NDArray, chunk: tuple[int, ...], first_frame: int) -> NDArray[np.uint8]:
+        """See the base class; channels that can be quantized are."""
+        one, payloads = self.axis.one(chunk), []
+        for layout, part in zip(self._each(), self.split(values), strict=True):
+            try:
+                payloads.append(layout.payload(part, one, first_frame, map, Stages()))
+            except InvalidInputError:
+                payloads.append(layout.raw_payload(part, one, first_frame))
+        return join(payloads, self.axis.run_rows(chunk))
+
+    def decode(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
+        out: NDArray | None = None,
+        beside: bool = False,
+    ) -> NDArray:
+        """See the base class."""
+        one = self.axis.one(chunk)
+        payload = self._payload(data, chunk, map if beside else run)
+        if out is None:
+            out = np.empty((stop - start, *chunk[1:]), np.float64 if what == STABILIZED else np.dtype(what))
+        table = check_table(payload, self.axis, chunk)
+        for channel, layout in enumerate(self._each()):
+            part = layout.decode_payload(
+                payload[table.spans[channel]], one, start, stop, what, run, number=number
+            )
+            self.axis.of(out, channel)[...] = part
+        return out
+
+    def decode_part(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
+        out: NDArray | None = None,
+    ) -> NDArray:
+        """See the base class."""
+        if self.backend.gpu is not None:
+            return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
+        if out is None:
+            out = np.empty((stop - start, *chunk[1:]), np.float64 if what == STABILIZED else np.dtype(what))
+        blocks = self._blocks(data, chunk, run)
+        one = self.axis.one(chunk)
+        for channel, layout in enumerate(self._each()):
+            wanted = self._rows_of(channel, chunk, rows)
+            if wanted is not None:
+                self.axis.of(out, channel)[...] = layout.decode_blocks(
+                    self._part(blocks, chunk, channel), one, start, stop, wanted, what, run, number=number
+                )
+        return out
+
+    def decode_rows(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        whats: Sequence[str | np.dtype],
+        *,
+        number: int | None = None,
+    ) -> list[NDArray]:
+        """See the base class."""
+        decode = partial(self.decode_part, data, chunk, start, stop, rows, number=number)
+        wholes = [decode(what).reshape(stop - start, -1, chunk[-1]) for what in whats]
+        return [whole[:, rows[0] : rows[1]].copy() for whole in wholes]
+
+    def headers(self, data: bytes, chunk: tuple[int, ...]) -> list[Header]:
+        """See the base class."""
+        payload = self._payload(data, chunk, map)
+        return [unpack(payload[span])[0] for span in check_table(payload, self.axis, chunk).spans]
+
+    def _each(self) -> tuple[_CompactChannel, ...]:
+        return tuple(layout for layout in self._channels if isinstance(layout, _CompactChannel))
+
+    def _rows_of(self, channel: int, chunk: tuple[int, ...], rows: tuple[int, int]) -> tuple[int, int] | None:
+        """First and last row of a channel's frame that lie among these rows of a chunk's frame."""
+        run, (first, end) = self.axis.run_rows(chunk), rows
+        blocks = range(first // run, (end - 1) // run + 1)
+        mine = [block for block in blocks if block % self.axis.count == channel]
+        if not mine or first >= end:
+            return None
+        low = mine[0] // self.axis.count * run + max(first - mine[0] * run, 0)
+        high = mine[-1] // self.axis.count * run + min(end - mine[-1] * run, run)
+        return low, high
+
+    def _part(self, blocks: Any, chunk: tuple[int, ...], channel: int) -> blosc.BlocksPart:
+        return part_of(blocks, self.axis, chunk, channel)
+
+    def _size(self, data: bytes, chunk: tuple[int, ...]) -> int:
+        return joined_size(data, chunk, self.axis, self.dtype.itemsize)
+
+
+class _CompactChannel(Compact):
+    """One channel of a compact movie of several."""
+
+    def __init__(self, encoding: Encoding, backend: Backend, axis: ChannelAxis, channel: int) -> None:
+        super().__init__(encoding, backend)
+        self._axis, self._number = axis, channel
+
+    def on(self, backend: Backend) -> Layout:
+        """See the base class."""
+        return type(self)(self.encoding, backend, self._axis, self._number)
+
+    def _payload(self, data: bytes, chunk: tuple[int, ...], run: Map) -> NDArray[np.uint8]:
+        payload = super()._payload(data, chunk, run)
+        return payload[check_table(payload, self._axis, self._axis.all(chunk)).spans[self._number]]
+
+    def _blocks(self, data: bytes, chunk: tuple[int, ...], run: Map) -> blosc.Blocks | blosc.BlocksPart:
+        return part_of(super()._blocks(data, chunk, run), self._axis, self._axis.all(chunk), self._number)
+
+    def _size(self, data: bytes, chunk: tuple[int, ...]) -> int:
+        return joined_size(data, self._axis.all(chunk), self._axis, self.dtype.itemsize)
+
+
+class _StoredChannel(Layout):
+    """One channel of a movie whose chunks hold an array of labels or values."""
+
+    def __init__(self, encoding: Encoding, backend: Backend, axis: ChannelAxis, channel: int) -> None:
+        super().__init__(encoding, backend)
+        self._axis, self._number = axis, channel
+
+    def on(self, backend: Backend) -> Layout:
+        """See the base class."""
+        return type(self)(self.encoding, backend, self._axis, self._number)
+
+    def shown(self, stored: NDArray, first: int, stride: int, what: str | np.dtype) -> NDArray:
+        """What stored values ``(frames, rows, columns)``, from sample ``first`` on, stand for."""
+        raise NotImplementedError
+
+    def decode_rows(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        whats: Sequence[str | np.dtype],
+        *,
+        number: int | None = None,
+    ) -> list[NDArray]:
+        """See the base class."""
+        whole = self._axis.all(chunk)
+        parts = [
+            stored_rows(data, whole, start, stop, span, self.dtype)
+            for span in self._axis.rows(whole, self._number, rows)
+        ]
+        stored = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        stride = math.prod(chunk[1:])
+        return [self.shown(stored, start * stride + rows[0] * chunk[-1], stride, what) for what in whats]
+
+    def decode(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
+        out: NDArray | None = None,
+        beside: bool = False,
+    ) -> NDArray:
+        """See the base class."""
+        every = (0, block_shape(chunk)[1])
+        return self.decode_part(data, chunk, start, stop, every, what, run, number=number, out=out)
+
+    def decode_part(
+        self,
+        data: bytes,
+        chunk: tuple[int, ...],
+        start: int,
+        stop: int,
+        rows: tuple[int, int],
+        what: str | np.dtype,
+        run: Map = map,
+        *,
+        number: int | None = None,
+        out: NDArray | None = None,
+    ) -> NDArray:
+        """See the base class."""
+        (decoded,) = self.decode_rows(data, chunk, start, stop, rows, [what], number=number)
+        if out is None:
+            out = np.empty((stop - start, *chunk[1:]), decoded.dtype)
+        out.reshape(stop - start, -1, chunk[-1])[:, rows[0] : rows[1]] = decoded
+        return out
+
+
+class _PlainChannel(_StoredChannel, Plain):
+    """One channel of a plain movie of several."""
+
+    def shown(self, stored: NDArray, first: int, stride: int, what: str | np.dtype) -> NDArray:
+        """See the base class."""
+        flat = stored.reshape(len(stored), -1)
+        out = flat.copy() if what == STABILIZED else np.empty(flat.shape, np.dtype(what))
+        self.render(flat, first, out, what, stride=stride)
+        return out.reshape(stored.shape)
+
+    def decode_on_gpu(self, *arguments: Any, **more: Any) -> Any:
+        """See the base class. Chunks are decoded on the host, and copied to the GPU."""
+        return Layout.decode_on_gpu(self, *arguments, **more)
+
+
+class _LosslessChannel(_StoredChannel, Lossless):
+    """One channel of a lossless movie of several."""
+
+    def shown(self, stored: NDArray, first: int, stride: int, what: str | np.dtype) -> NDArray:
+        """See the base class."""
+        return self.converted(stored, what)
+
+
+def check_table(payload: NDArray[np.uint8], axis: ChannelAxis, chunk: tuple[int, ...]) -> ChannelTable:
+    """The table of a payload, which must be that of such a chunk."""
+    table = read_table(payload)
+    if len(table.spans) != axis.count or table.rows != axis.run_rows(chunk):
+        raise CorruptDataError(
+            f"a chunk holds {len(table.spans)} channels of {table.rows} rows; this movie has {axis.count} of "
+            f"{axis.run_rows(chunk)}"
+        )
+    return table
+
+
+def part_of(blocks: Any, axis: ChannelAxis, chunk: tuple[int, ...], channel: int) -> blosc.BlocksPart:
+    """The payload of one channel, decompressed where it is needed."""
+    blocks.open([slice(0, min(table_bytes(axis.count), blocks.data.size))])
+    span = check_table(blocks.data, axis, chunk).spans[channel]
+    return blosc.BlocksPart(blocks, span.start, span.stop)
+
+
+def joined_size(data: bytes, chunk: tuple[int, ...], axis: ChannelAxis, itemsize: int) -> int:
+    """Bytes that a chunk opens to; CorruptDataError if they are more than such a chunk can have."""
+    nbytes, _ = blosc.frame_sizes(data)
+    most = table_bytes(axis.count) + axis.count * (most_bytes(axis.one(chunk), itemsize) + 8)
+    if nbytes > most:
+        raise CorruptDataError(
+            f"a chunk opens to {nbytes:,} bytes; a chunk of shape {chunk} has at most {most:,}"
+        )
+    return nbytes
