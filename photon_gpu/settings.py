@@ -42,7 +42,8 @@ class EncodeSettings:
 
     Attributes
     ----------
-    noise : NoiseModel, "auto" or None
+    noise : NoiseModel, tuple of NoiseModel, "auto" or None
+        A tuple has the model of each channel.
     step : float
     layout : {"plain", "compact", "lossless"}
     preset : {"fast", "balanced", "small"}
@@ -73,7 +74,7 @@ class EncodeSettings:
     True
     """
 
-    noise: NoiseModel | str | None = None
+    noise: NoiseModel | tuple[NoiseModel, ...] | str | None = None
     step: float = 0.5
     layout: str = "plain"
     preset: str = "balanced"
@@ -89,7 +90,7 @@ class EncodeSettings:
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_noise(self.noise)
+        self._set("noise", checked_noise(self.noise))
         one_of("layout", self.layout, LAYOUTS)
         one_of("preset", self.preset, PRESETS)
         one_of("check", self.check, CHECKS)
@@ -114,6 +115,11 @@ class EncodeSettings:
     def stated_noise(self) -> NoiseModel | None:
         """The noise model that was stated; None if it is to be estimated."""
         return self.noise if isinstance(self.noise, NoiseModel) else None
+
+    @property
+    def stated_models(self) -> tuple[NoiseModel, ...]:
+        """The noise models that were stated, of the movie or of each channel; empty if they are estimated."""
+        return self.noise if isinstance(self.noise, tuple) else tuple(filter(None, [self.stated_noise]))
 
     @property
     def fixed_compressor(self) -> Compressor | None:
@@ -184,6 +190,8 @@ class RecordSettings(EncodeSettings):
     on_full : {"block", "raise"}
     queue_bytes, estimate_frames : int
     publish_seconds, close_seconds : float
+    axes : str or None
+        Names of the movie's axes, time first.
 
     Examples
     --------
@@ -199,6 +207,7 @@ class RecordSettings(EncodeSettings):
     estimate_frames: int = 100
     publish_seconds: float = 1.0
     close_seconds: float = 60.0
+    axes: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -215,13 +224,23 @@ class RecordSettings(EncodeSettings):
         self._set("close_seconds", float(bounded_number("close_seconds", self.close_seconds, 0, 1e9)))
 
 
-def check_noise(noise: object) -> None:
-    """InvalidInputError unless ``noise`` is a noise model, "auto" or None."""
-    if not (noise is None or isinstance(noise, NoiseModel) or (isinstance(noise, str) and noise == AUTO)):
-        raise InvalidInputError(
-            f"noise is {shown(noise)}; a NoiseModel(gain=..., offset=..., variance=...), 'auto' (estimate it "
-            "from the movie) or None (estimate it, where anything depends on it) is needed"
-        )
+def checked_noise(noise: Any) -> NoiseModel | tuple[NoiseModel, ...] | str | None:
+    """``noise`` if it is a noise model, one per channel, "auto" or None; else InvalidInputError.
+
+    Examples
+    --------
+    >>> checked_noise([NoiseModel(gain=80.0), NoiseModel(gain=20.0)])[1].gain, checked_noise("auto")
+    (20.0, 'auto')
+    """
+    if noise is None or isinstance(noise, NoiseModel) or (isinstance(noise, str) and noise == AUTO):
+        return noise
+    if isinstance(noise, list | tuple) and noise and all(isinstance(one, NoiseModel) for one in noise):
+        return tuple(noise) if len(noise) > 1 else cast("NoiseModel", noise[0])
+    raise InvalidInputError(
+        f"noise is {shown(noise)}; a NoiseModel(gain=..., offset=..., variance=...), a list with one per "
+        "channel, 'auto' (estimate it from the movie) or None (estimate it, where anything depends on it) "
+        "is needed"
+    )
 
 
 def one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
@@ -308,12 +327,14 @@ def _plain(value: Any) -> Any:
         return value.text
     if isinstance(value, NoiseModel | Predictor):
         return value.to_dict()
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _read(name: str, value: Any) -> Any:
     if isinstance(value, dict) and name == "noise":
         return NoiseModel.from_dict(value)
+    if isinstance(value, list) and name == "noise":
+        return tuple(NoiseModel.from_dict(one) for one in value)
     if isinstance(value, dict) and name == "predictor":
         return Predictor.from_dict(value)
     return value

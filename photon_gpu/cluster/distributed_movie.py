@@ -166,7 +166,7 @@ class MovieOnCluster:
 
     def _sampled(self, ready: Prepared) -> dict[int, bool]:
         """Choose the chunks to check, evenly among the missing ones; of the first, also a run of frames."""
-        if not self.settings.check or ready.encoding.noise is None:
+        if not self.settings.check or not ready.encoding.models:
             return {}
         grid = ChunkGrid(ready.shape, ready.chunk)
         new = [n for n in range(grid.chunk_count) if grid.chunk_name(n) not in ready.stored.files]

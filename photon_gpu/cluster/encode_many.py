@@ -19,7 +19,7 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Calls, Pool
 from photon_gpu.errors import BatchError, InvalidInputError
-from photon_gpu.settings import EncodeSettings, check_noise, flag, progress_call, whole_number
+from photon_gpu.settings import EncodeSettings, checked_noise, flag, progress_call, whole_number
 from photon_gpu.sources.dask import DaskSource, misaligned
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions, SourceRequest
@@ -35,7 +35,7 @@ Progress = Callable[[str, int, int], None]
 
 _MOST_AT_ONCE = 16
 
-Noise = NoiseModel | str | None
+Noise = NoiseModel | tuple[NoiseModel, ...] | str | None
 
 
 def encode_many(
@@ -82,7 +82,8 @@ def encode_many(
     client : distributed.Client, optional
         Default: this machine, one movie after the other, all cores on each.
     noise : NoiseModel, "auto", or one per movie, optional
-        Default: each is estimated from its movie, as :func:`photon_gpu.encode` does.
+        Default: each is estimated from its movie, as :func:`photon_gpu.encode` does. That of a movie may be
+        a list of models, one per channel.
     rechunk : bool
         Dask blocks that are not aligned with chunks of whole frames: rechunk them, and say in the
         movie's report how many; False refuses them.
@@ -271,9 +272,7 @@ def _one_each(noise: Any, movies: int) -> list[Noise]:
         raise InvalidInputError(
             f"noise has {len(models)} entries for {movies} movies; one for all, or one per movie, is needed"
         )
-    for model in models:
-        check_noise(model)
-    return models
+    return [checked_noise(model) for model in models]
 
 
 def _check_targets(sources: Sequence[Any], targets: list[Storage]) -> None:

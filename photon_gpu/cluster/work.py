@@ -156,7 +156,7 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
             _read_back(job.folder, number, data)
             if number in job.sampled:
                 lost = tuple((max(a - span.start, 0), max(b - span.start, 0)) for a, b in job.lost)
-                parts = excerpts(values, number, span.start, run=job.sampled[number], lost=lost)
+                parts = excerpts(layout, values, number, span.start, run=job.sampled[number], lost=lost)
                 blocks = decoded(layout, data, chunk, number, parts)
     return Written(
         files=files,

@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from photon_gpu.engine.codec.encoding import noise_of_channels
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.reader.movie import Movie
 from photon_gpu.store import manifest, metadata
@@ -55,6 +56,7 @@ def make_row(storage: Storage, *, path: str, store: str) -> dict[str, Any]:
         "chunks": list(description.chunks),
         "dtype": encoding.dtype,
         "noise": encoding.noise.to_dict() if encoding.noise else None,
+        **({"channel_noise": noise_of_channels(encoding)} if encoding.channels else {}),
         "step": encoding.step,
         "raw_bytes": _raw_bytes(description),
         "stored_bytes": sum(wanted.values()),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Unpack
 
 import numpy as np
@@ -28,6 +28,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions, SourceRequest
+from photon_gpu.sources.select.selected import by_channel
 
 _SIGMAS = 1.96
 _CLIPPED = 3e-4  # Share of clipped values that changes a variance by a thousandth.
@@ -65,7 +66,8 @@ def estimate_noise(
     Returns
     -------
     NoiseEstimate
-        Model, 95 % intervals, diagnostics, verdict and reasons. Pixel values never cause an error.
+        Model, 95 % intervals, diagnostics, verdict and reasons. Pixel values never cause an error. Where the
+        axes of the movie name several channels, each is estimated by itself: ``channels``.
 
     Raises
     ------
@@ -93,12 +95,41 @@ def estimate_noise(
     one_of("pairs", pairs, ("time", "space"))
     seed = whole_number("seed", seed, 0)
     budget_bytes = int(bounded_number("budget_bytes", budget_bytes, 1 << 16, 1e18))
-    with _opened(SourceRequest.of(source, source_options)) as movie:
-        name = movie.name
-        findings = list(checks.frames(movie.shape[0 if pairs == "time" else -2], pairs))
-        if any(finding.severity == "REFUSE" for finding in findings):
-            return _nothing(name, findings)
-        windows = draw(movie, pairs=pairs, seed=seed, budget_bytes=budget_bytes)
+    with ExitStack() as stack:
+        movie = stack.enter_context(_opened(SourceRequest.of(source, source_options)))
+        darkness_of = None if dark is None else by_channel(stack.enter_context(_opened(dark)))
+        parts = by_channel(movie)
+        if darkness_of is not None and len(darkness_of) != len(parts):
+            raise InvalidInputError(
+                f"estimate_noise: the dark recording has {len(darkness_of)} channels, the movie {len(parts)}"
+            )
+        estimates = [
+            _estimate(part, darkness_of[number] if darkness_of else None, seed, pairs, budget_bytes)
+            for number, part in enumerate(parts)
+        ]
+    return estimates[0] if len(estimates) == 1 else of_channels(movie.name, estimates)
+
+
+def of_channels(name: str, channels: Sequence[NoiseEstimate]) -> NoiseEstimate:
+    """The estimates of the channels of a movie as one."""
+    warnings = [
+        replace(finding, message=f"channel {number}: {finding.message}")
+        for number, channel in enumerate(channels)
+        for finding in channel.warnings
+    ]
+    whole = _verdict(name, warnings, None, None, None)
+    return replace(whole, channels=tuple(channels))
+
+
+def _estimate(
+    movie: Source, dark: Source | None, seed: int, pairs: Literal["time", "space"], budget_bytes: int
+) -> NoiseEstimate:
+    """Estimate the noise of one channel."""
+    name = movie.name
+    findings = list(checks.frames(movie.shape[0 if pairs == "time" else -2], pairs))
+    if any(finding.severity == "REFUSE" for finding in findings):
+        return _nothing(name, findings)
+    windows = draw(movie, pairs=pairs, seed=seed, budget_bytes=budget_bytes)
     point = _dark_recording(dark, seed, budget_bytes) if dark is not None else None
     levels = survey(windows)
     smooth = pairs == "time"
@@ -191,14 +222,13 @@ def _opened(source: Any) -> Iterator[Source]:
         yield without_lost(movie)
 
 
-def _dark_recording(source: Any, seed: int, budget_bytes: int) -> darkness.Dark:
-    with _opened(source) as movie:
-        if movie.shape[0] < checks.LEAST_FRAMES:
-            raise InvalidInputError(
-                f"estimate_noise: the dark recording has {movie.shape[0]} frames; "
-                f"at least {checks.LEAST_FRAMES} are needed"
-            )
-        windows = draw(movie, pairs="time", seed=seed, budget_bytes=budget_bytes)
+def _dark_recording(movie: Source, seed: int, budget_bytes: int) -> darkness.Dark:
+    if movie.shape[0] < checks.LEAST_FRAMES:
+        raise InvalidInputError(
+            f"estimate_noise: the dark recording has {movie.shape[0]} frames; "
+            f"at least {checks.LEAST_FRAMES} are needed"
+        )
+    windows = draw(movie, pairs="time", seed=seed, budget_bytes=budget_bytes)
     cells = gather(windows, top=np.inf, bottom=-np.inf)
     if not cells.count.sum():
         raise InvalidInputError(

@@ -50,6 +50,9 @@ class NoiseEstimate:
         Reasons, with numbers, the most severe first; a PASS may have notes.
     source : str
         Name of the source.
+    channels : tuple of NoiseEstimate
+        Of a movie whose axes name several channels: the estimate of each. ``model``, ``interval`` and
+        ``diagnostics`` are theirs then, and None here; ``verdict`` is the gravest, ``warnings`` are all.
     """
 
     model: NoiseModel | None
@@ -58,6 +61,13 @@ class NoiseEstimate:
     verdict: Verdict
     warnings: tuple[Finding, ...]
     source: str = ""
+    channels: tuple[NoiseEstimate, ...] = ()
+
+    @property
+    def models(self) -> tuple[NoiseModel, ...] | None:
+        """What :func:`photon_gpu.encode` takes as ``noise``: the model of each channel; None without one."""
+        found = tuple(one.model for one in self.channels or (self,) if one.model is not None)
+        return found if len(found) == max(len(self.channels), 1) else None
 
     @property
     def layout(self) -> str:
@@ -102,6 +112,8 @@ class NoiseEstimate:
         return plot_estimate(self, path)
 
     def __str__(self) -> str:
+        if self.channels:
+            return "\n".join(str(channel) for channel in self.channels)
         lines = [f"{self.verdict}: noise of {self.source or 'movie'}"]
         if self.model and self.interval and self.diagnostics:
             low, high = self.interval.gain
@@ -166,4 +178,5 @@ def _restore(cls: type[NoiseEstimate], data: Mapping[str, Any]) -> NoiseEstimate
         verdict=data["verdict"],
         warnings=tuple(build(Finding, f) for f in data["warnings"]),
         source=data.get("source", ""),
+        channels=tuple(cls.from_dict(channel) for channel in data.get("channels", ())),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,8 @@ class Gate:
     chunk_frames : int
         Frames of a chunk: its values are encoded together, so they are checked together.
     backend : Backend
+    channel_axis : int, optional
+        Axis of the movie along which values are checked channel by channel.
 
     Notes
     -----
@@ -53,15 +55,20 @@ class Gate:
     """
 
     def __init__(
-        self, frame_shape: tuple[int, ...], dtype: np.dtype, chunk_frames: int, backend: Backend
+        self,
+        frame_shape: tuple[int, ...],
+        dtype: np.dtype,
+        chunk_frames: int,
+        backend: Backend,
+        channel_axis: int | None = None,
     ) -> None:
+        self._axis = channel_axis
         self._shape, self._dtype, self._backend = frame_shape, dtype, backend
         self._chunk_frames = chunk_frames
         self._layout: Layout | None = None
         self._lock = threading.Lock()  # frames are taken while the layout is chosen
-        self._extents: dict[
-            int, Extent
-        ] = {}  # of chunks whose frames were taken; only the last once a layout is known
+        # Of chunks whose frames were taken, by channel; only the last chunk once a layout is known.
+        self._extents: dict[int, tuple[Extent, ...]] = {}
 
     def expect(self, layout: Layout) -> None:
         """Check all further frames against this layout.
@@ -72,9 +79,9 @@ class Gate:
             Frames that were taken already do not fit it, or its model suits no value of the dtype. The gate
             stays as it was.
         """
-        encoding = layout.encoding
-        if encoding.layout != "lossless" and encoding.table().has_lut:
-            encoding.table().luts()
+        for encoding in (one.encoding for one in layout.channels):
+            if encoding.layout != "lossless" and encoding.table().has_lut:
+                encoding.table().luts()
         with self._lock:
             for found in self._extents.values():
                 _check(layout, found)
@@ -101,25 +108,45 @@ class Gate:
             layout = self._layout
             if layout is not None and layout.encoding.layout == "lossless":
                 return
-            noise = None if layout is None else layout.encoding.noise
-            joined: dict[int, Extent] = {}
+            joined: dict[int, tuple[Extent, ...]] = {}
             start = 0
             while start < len(block):
                 first = first_frame + start
                 number, inside = divmod(first, self._chunk_frames)
                 stop = min(start + self._chunk_frames - inside, len(block))
-                found = extent(block[start:stop], self._backend, noise=noise, first_frame=first)
+                found = self._extents_of(block[start:stop], layout, first)
                 known = self._extents.get(number)
                 if known is not None:
-                    found = Extent(min(found.low, known.low), max(found.high, known.high))
+                    found = tuple(_joined(pair) for pair in zip(found, known, strict=True))
                 if layout is not None and found != known:
                     _check(layout, found, first)
                 joined[number], start = found, stop
             self._extents = joined if layout is not None else self._extents | joined
 
+    def _extents_of(self, block: NDArray[Any], layout: Layout | None, first: int) -> tuple[Extent, ...]:
+        """Extent of each channel of some frames."""
+        parts = [block] if self._axis is None else list(np.moveaxis(block, self._axis, 0))
+        models = [None] if layout is None else [one.encoding.noise for one in layout.channels]
+        each = models if len(models) == len(parts) else models[:1] * len(parts)
+        return tuple(
+            extent(np.ascontiguousarray(part), self._backend, noise=noise, first_frame=first)
+            for part, noise in zip(parts, each, strict=True)
+        )
 
-def _check(layout: Layout, found: Extent, first_frame: int | None = None) -> None:
+
+def _joined(extents: Sequence[Extent]) -> Extent:
+    return Extent(min(one.low for one in extents), max(one.high for one in extents))
+
+
+def _check(layout: Layout, extents: tuple[Extent, ...], first_frame: int | None = None) -> None:
     """Raise InvalidInputError if a chunk with these values cannot be encoded."""
+    channels = layout.channels
+    each = extents if len(channels) == len(extents) else (_joined(extents),)
+    for one, found in zip(channels, each, strict=True):
+        _check_channel(one, found, first_frame)
+
+
+def _check_channel(layout: Layout, found: Extent, first_frame: int | None) -> None:
     if layout.encoding.layout == "lossless":
         return
     where = (

@@ -65,6 +65,9 @@ class LiveWriter:
         :meth:`status` and :meth:`close` warn, and the recording goes on.
     layout, step, preset, predictor, compressor, dither, backend, workers, storage_options
         As of :func:`photon_gpu.encode`; what the preset tries is tried on the first chunk.
+    axes : str, optional
+        Names of the movie's axes, time first: ``"tcyx"`` of frames ``(c, y, x)``. Channels get a noise model
+        each, unless one model is stated for all; ``noise`` may be a list with one per channel.
     durability : {"frame", "chunk"}
         When a frame counts as acknowledged. ``"frame"``: it is on the spool's disk and survives a
         kill or a power cut. ``"chunk"``: its chunk is published in the store, or on the spool's disk.
@@ -143,6 +146,7 @@ class LiveWriter:
         attributes: dict[str, Any] | None = None,
         recording: Recording | None = None,
         check: bool = True,
+        axes: str | None = None,
     ) -> None:
         settings = RecordSettings(
             layout=layout,
@@ -163,6 +167,7 @@ class LiveWriter:
             estimate_frames=estimate_frames,
             publish_seconds=publish_seconds,
             close_seconds=close_seconds,
+            axes=axes,
         )
         self._begin(settings, url, frame_shape, dtype, noise, spool, storage_options, recording)
 
@@ -212,15 +217,19 @@ class LiveWriter:
         recording = self._without_times(recording or NOTHING)
         attributes = source_metadata.with_recording(attributes, recording)
         model = resolve_noise(noise, config.layout, storage_options)
+        if isinstance(model, tuple):
+            self.config = config = config.replace(noise=model)
         if callable(model) and noise is None:
             self.config = config = config.with_fewer()
         elif callable(model):
             config.check_estimate()
         self._frames_before_encoding = config.estimate_frames if callable(model) else 1
         backend = get_backend(config.backend)
-        encoding = config.encoding(config.dtype).but(noise=model if isinstance(model, NoiseModel) else None)
+        encoding = config.encoding_of(model if isinstance(model, NoiseModel | tuple) else None)
         warm_up(backend, encoding, config.preset)
-        self._gate = Gate(config.frame_shape, np.dtype(config.dtype), config.frames_per_chunk, backend)
+        self._gate = Gate(
+            config.frame_shape, np.dtype(config.dtype), config.frames_per_chunk, backend, config.channel_axis
+        )
         if config.layout == "lossless" or not callable(model):
             self._gate.expect(layout_for(encoding, backend))
         self._spool: Spool | None = None
@@ -432,7 +441,7 @@ class LiveWriter:
                 "token": token,
                 "url": self._storage.url,
                 "config": self.config.to_dict(),
-                "noise": noise.to_dict() if isinstance(noise, NoiseModel) else None,
+                "noise": _kept(noise),
                 "noise_known": not callable(noise),
                 "noise_estimated": is_estimate(noise),
                 "attributes": attributes,
@@ -554,3 +563,10 @@ class LiveWriter:
                 )
             finally:
                 self._spool.release()
+
+
+def _kept(noise: Any) -> Any:
+    """Noise models that were stated, as JSON."""
+    if isinstance(noise, tuple):
+        return [model.to_dict() for model in noise]
+    return noise.to_dict() if isinstance(noise, NoiseModel) else None

@@ -133,6 +133,7 @@ class Present(Source):
         self._source, self._frames = source, present_frames(source.shape[0], source.lost)
         self.name, self.dtype, self.device = source.name, source.dtype, source.device
         self.shape = (len(self._frames), *source.shape[1:])
+        self.recording = source.recording.replace(timestamps=None)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Read frames ``start:stop``, counted without the lost ones."""

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, NoiseContradictionError, PhotonWarning
-from photon_gpu.estimate.noise_check import judge_noise
+from photon_gpu.estimate.noise_check import ADVICE, judge_noise
 from photon_gpu.settings import AUTO, EncodeSettings
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.select.selected import by_channel, channel_axis
 
 if TYPE_CHECKING:
     from photon_gpu.estimate import NoiseEstimate
 
 KEY = "noise_estimate"
 """Key in ``.zattrs`` of :meth:`photon_gpu.NoiseEstimate.summary`. FORMAT.md, ".zattrs"."""
+
+CHANNELS_KEY = "noise_estimates"
+"""The same, of each channel, where each was estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +69,51 @@ def settle(movie: Source, encoding: Encoding, settings: EncodeSettings) -> Settl
     noise, attributes = settings.noise, settings.attributes
     if noise == AUTO or (noise is None and encoding.layout != "lossless"):
         return _estimated(movie, encoding, attributes)
+    encoding = _by_channel(movie, encoding, settings.noise) if isinstance(noise, tuple) else encoding
     doubts: dict[str, Any] = {}
-    if encoding.step is not None and isinstance(noise, NoiseModel) and not settings.trust_noise:
-        severity, text = judge_noise(movie, noise, encoding.step)
+    if encoding.step is not None and settings.stated_models and not settings.trust_noise:
+        severity, text = judge_channels(movie, settings.stated_models, encoding.step)
         if severity == "error":
             raise NoiseContradictionError(text)
         doubts = {"warn": {"warnings": (text,)}, "note": {"notes": (text,)}}.get(severity, {})
     return Settled(encoding=encoding, attributes=attributes, **doubts)
 
 
-def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any]) -> Settled:
-    if KEY in attributes:
+def judge_channels(
+    movie: Source, models: Sequence[NoiseModel], step: float, *, advice: str = ADVICE
+) -> tuple[str, str]:
+    """The gravest of :func:`~photon_gpu.estimate.noise_check.judge_noise` of all channels.
+
+    ``models`` is one for all channels, or one for each.
+    """
+    parts = by_channel(movie)
+    each = models if len(models) == len(parts) else [models[0]] * len(parts)
+    judged = [judge_noise(part, model, step, advice=advice) for part, model in zip(parts, each, strict=True)]
+    return max(judged, key=lambda one: ("ok", "note", "warn", "error").index(one[0]))
+
+
+def _by_channel(movie: Source, encoding: Encoding, models: Any) -> Encoding:
+    """The encoding with a noise model per channel; None for a channel of a lossless movie without one."""
+    axis = channel_axis(movie)
+    channels = 1 if axis is None else movie.shape[axis]
+    if axis is None or channels != len(models):
         raise InvalidInputError(
-            f"attributes: noise='auto' keeps its estimate as {KEY!r}; give yours another name"
+            f"{movie.name[-60:]}: {len(models)} noise models were given, and the movie has {channels} "
+            f"channels "
+            f"(its axes are {movie.recording.axes or 'not named: give axes= or channels='})"
+        )
+    return replace(
+        encoding,
+        noise=None,
+        channels=tuple(encoding.but(noise=model) for model in models),
+        channel_axis=axis,
+    )
+
+
+def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any]) -> Settled:
+    if taken := [key for key in (KEY, CHANNELS_KEY) if key in attributes]:
+        raise InvalidInputError(
+            f"attributes: noise='auto' keeps its estimate as {taken[0]!r}; give yours another name"
         )
     if movie.device is not None:
         raise InvalidInputError(
@@ -91,11 +128,23 @@ def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any]) ->
     if estimate.layout == "lossless" and quantized:
         raise InvalidInputError(refusal(estimate))
     doubts = [f"noise estimate: {f.name}: {f.message}" for f in estimate.warnings if f.severity == "WARN"]
+    kept, encoding = estimated(movie, encoding, estimate)
     return Settled(
-        encoding=encoding.but(noise=None if estimate.verdict == "REFUSE" else estimate.model),
-        attributes={**attributes, KEY: estimate.summary()},
-        warnings=tuple(doubts if quantized else ()),
+        encoding=encoding, attributes={**attributes, **kept}, warnings=tuple(doubts if quantized else ())
     )
+
+
+def estimated(movie: Source, encoding: Encoding, estimate: NoiseEstimate) -> tuple[dict[str, Any], Encoding]:
+    """What ``.zattrs`` keeps of an estimate, and the encoding with its models."""
+
+    def model(one: NoiseEstimate) -> NoiseModel | None:
+        return None if one.verdict == "REFUSE" else one.model
+
+    if not estimate.channels:
+        return {KEY: estimate.summary()}, encoding.but(noise=model(estimate))
+    models = [model(channel) for channel in estimate.channels]
+    kept = {CHANNELS_KEY: [channel.summary() for channel in estimate.channels]}
+    return kept, _by_channel(movie, encoding, models) if any(models) else encoding
 
 
 def refusal(estimate: NoiseEstimate) -> str:
@@ -120,7 +169,14 @@ def note(attributes: dict[str, Any] | None) -> str | None:
     >>> note({}) is None
     True
     """
-    estimate = (attributes or {}).get(KEY)
+    several = (attributes or {}).get(CHANNELS_KEY)
+    if isinstance(several, list):
+        notes = [f"channel {number}: {text}" for number, one in enumerate(several) if (text := _note(one))]
+        return "; ".join(notes) or None
+    return _note((attributes or {}).get(KEY))
+
+
+def _note(estimate: Any) -> str | None:
     if not isinstance(estimate, dict) or estimate.get("verdict") not in ("PASS", "WARN", "REFUSE"):
         return None
     text = f"estimated from the movie: {estimate['verdict']}"
@@ -137,6 +193,13 @@ def note(attributes: dict[str, Any] | None) -> str | None:
 
 def findings(attributes: dict[str, Any] | None) -> list[str]:
     """Warnings of a stored estimate, one line each."""
+    several = (attributes or {}).get(CHANNELS_KEY)
+    if isinstance(several, list):
+        return [
+            f"channel {number}: {text}"
+            for number, estimate in enumerate(several)
+            for text in findings({KEY: estimate})
+        ]
     estimate = (attributes or {}).get(KEY)
     warned = estimate.get("warnings") if isinstance(estimate, dict) else None
     if not isinstance(warned, list):

@@ -26,6 +26,7 @@ from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
+from photon_gpu.sources.select.selected import by_channel
 
 _MIB = 1 << 20
 _TABLED = 1 << 22
@@ -123,6 +124,8 @@ def choose(
 
     A predictor or compressor that ``settings`` fixes is not varied; the preset sets the other candidates.
     """
+    if encoding.channels:
+        return _choose_by_channel(source, encoding, backend, settings, chunk_frames, run)
     preset = _PRESETS[settings.preset]
     # Small trials run mostly in Python, where threads would wait for each other.
     run = map if preset.pixels < _SHARED else run
@@ -131,6 +134,28 @@ def choose(
     except InvalidInputError:
         _tell_where(source, encoding, backend, chunk_frames)
         raise
+
+
+def _choose_by_channel(
+    source: Source,
+    encoding: Encoding,
+    backend: Backend,
+    settings: EncodeSettings,
+    chunk_frames: int,
+    run: Map,
+) -> Choice:
+    """Choose for each channel; the compressor, of which an array has one, by the first."""
+    choices: list[Choice] = []
+    for part, channel in zip(by_channel(source), encoding.channels, strict=True):
+        choices.append(choose(part, channel, backend, settings, chunk_frames=chunk_frames, run=run))
+        settings = settings.replace(compressor=choices[0].encoding.compressor)
+    chosen = tuple(choice.encoding for choice in choices)
+    return Choice(
+        encoding.but(channels=chosen, compressor=chosen[0].compressor),
+        tuple(trial for choice in choices for trial in choice.trials),
+        min(choice.mean for choice in choices),
+        crc32(np.array([choice.sample_crc for choice in choices], "<u8").data),
+    )
 
 
 def _choose(

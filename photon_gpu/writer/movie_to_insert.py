@@ -15,7 +15,7 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import EncodeSettings, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
-from photon_gpu.sources.select.options import OpenOptions
+from photon_gpu.sources.select.options import UrlOptions
 
 _OPEN = "compact"
 """Layout until the column sets it: the one that allows the most settings."""
@@ -82,7 +82,7 @@ def movie(
     attributes: dict[str, Any] | None = None,
     check: bool | str = True,
     trust_noise: bool = False,
-    **source_options: Unpack[OpenOptions],
+    **source_options: Unpack[UrlOptions],
 ) -> MovieToInsert:
     """Prepare a movie for a ``<photon@store>`` column; its frames are streamed, never loaded whole.
 

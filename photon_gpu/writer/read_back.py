@@ -27,6 +27,7 @@ from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
     from photon_gpu.check.fidelity.lines import ReportLine
+    from photon_gpu.check.fidelity.pixel_checks import PixelComparison
 
 SAMPLE_PIXELS = 1 << 18
 _EXACT = ("escaped", "inverse", "clipped")
@@ -55,7 +56,7 @@ class Checker:
 
         self.full, self._reads_back = mode == "full", mode != "sample"
         self._layout, self._target, self._source, self._chunk = layout, target, source, chunk
-        self._exact = PixelComparison(layout.encoding)
+        self._exact = [PixelComparison(one.encoding) for one in layout.channels]
         self._lock = threading.Lock()
         self._sample: PlannedSample | None = None
         if source.device is None:  # Frames on a GPU are not copied to the host unasked.
@@ -115,26 +116,32 @@ class Checker:
             ) from error
 
     def _every_pixel(self, data: bytes, start: int, values: NDArray) -> None:
-        number = start // self._chunk[0]
-        encoding, frame = self._layout.encoding, max(values[0].size, 1)
+        parts = self._layout.split(values)
+        for layout, part, exact in zip(self._layout.channels, parts, self._exact, strict=True):
+            self._every_pixel_of(layout, data, start, part, exact)
+
+    def _every_pixel_of(
+        self, layout: Layout, data: bytes, start: int, values: NDArray, exact: PixelComparison
+    ) -> None:
+        number, chunk = start // self._chunk[0], self._layout.channel_shape(self._chunk)
+        encoding, frame = layout.encoding, max(values[0].size, 1)
         most = max(1, _PIECE_BYTES // (8 * frame)) if encoding.layout != "compact" else len(values)
         for first in range(0, len(values), most):
             last = min(first + most, len(values))
             raw = values[first:last].reshape(last - first, -1, values.shape[-1])
-            counts = self._layout.decode(data, self._chunk, first, last, values.dtype, number=number).reshape(
-                raw.shape
-            )
+            counts = layout.decode(data, chunk, first, last, values.dtype, number=number)
+            counts = counts.reshape(raw.shape)
             if encoding.layout == "lossless" or encoding.exact:
                 if np.ascontiguousarray(raw).tobytes() != np.ascontiguousarray(counts).tobytes():
                     raise CorruptDataError(
                         f"frames {start + first} to {start + last - 1} do not decode to the source"
                     )
-                self._exact.pixels += raw.size
+                exact.pixels += raw.size
                 continue
-            labels = self._layout.decode(data, self._chunk, first, last, STABILIZED, number=number)
+            labels = layout.decode(data, chunk, first, last, STABILIZED, number=number)
             labels = labels.reshape(raw.shape)
             residual = labels - anscombe(raw, encoding.noise)
-            self._exact.add(raw, counts, residual, range(start + first, start + last))
+            exact.add(raw, counts, residual, range(start + first, start + last))
 
     def finish(self, files: dict[str, list[Any]]) -> tuple[ReportLine, ...]:
         """Return the lines of the sample.
@@ -158,7 +165,7 @@ class Checker:
                 manifest.check(name, data, files, self._target.url)
                 stop = min(start + self._chunk[0], self._source.shape[0])
                 self._add(number, f"frames {start} to {stop - 1}", data, self._source.read(start, stop))
-        lines = self._sample.lines(self._exact if self.full else None)
+        lines = self._sample.lines(self._exact if self.full else ())
         refuse_inexact(self._target.url, lines)
         return lines
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from photon_gpu.engine.codec.encoding import Encoding
+from photon_gpu.engine.codec.encoding import Encoding, noise_of_channels
 from photon_gpu.engine.model.noise import noise_floor_bits
 
 
@@ -84,6 +84,7 @@ class EncodeReport:
             layout=encoding.layout,
             dtype=encoding.dtype,
             noise=encoding.noise.to_dict() if encoding.noise else None,
+            **({"channel_noise": noise_of_channels(encoding)} if encoding.channels else {}),
             step=encoding.step,
             dither=encoding.dither,
             predictor=encoding.predictor.to_dict(),

@@ -35,7 +35,8 @@ def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str,
     for frame in sorted({0, frames // 2, frames - 1}):
         values = source.read(frame, frame + 1)
         if source.device is not None and gpu is not None:
-            values = gpu.sample(values, layout.encoding, first_frame=frame)
+            parts = zip(layout.split(values), layout.channels, strict=True)
+            values = np.stack([gpu.sample(part, one.encoding, first_frame=frame) for part, one in parts])
         crc = crc32(np.ascontiguousarray(values).data, crc)
     array, attributes = metadata.array_of(source.shape, chunk, layout), metadata.attributes_of(layout)
     # As it is read back from the marker.

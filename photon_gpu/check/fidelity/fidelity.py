@@ -14,10 +14,11 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from photon_gpu.check.fidelity.lines import LIMITS, ReportLine, measured, skipped
+from photon_gpu.check.fidelity.lines import LIMITS, ReportLine, measured, of_channels, skipped, verdict
 from photon_gpu.check.fidelity.pixel_checks import PixelComparison
 from photon_gpu.check.fidelity.result import Fidelity
 from photon_gpu.check.fidelity.sample import Sample, pieces, take
+from photon_gpu.engine.codec.encoding import noise_of_channels
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel, noise_floor_bits
 from photon_gpu.errors import InvalidInputError
@@ -27,6 +28,7 @@ from photon_gpu.settings import Progress, bounded_number, flag, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions
+from photon_gpu.sources.select.selected import by_axis
 from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store.storage import Storage
 
@@ -119,14 +121,47 @@ def _compare(
     seed: int,
     progress: Progress | None,
 ) -> tuple[list[ReportLine], dict[str, Any], Any]:
+    if not movie.encoding.models:
+        lines, looked_at = _identical(raw, movie, progress)
+        return lines, _facts(movie, looked_at), None
+    _refuse_other(raw, movie)
+    parts = by_axis(raw, movie.encoding.channel_axis) if movie.encoding.channels else [raw]
+    names = raw.recording.channel_names
+    compared = []
+    for number, part in enumerate(parts):
+        stored = movie.channel(number) if movie.encoding.channels else movie
+        if stored.noise is None:
+            compared.append((*_identical(part, stored, progress), None))
+        else:
+            compared.append(
+                _compare_channel(part, stored, pixels // len(parts), full, regions, seed, progress)
+            )
+    lines = [*of_channels([lines for lines, _, _ in compared], names)]
+    lines = [line for line in lines if line.name != "efficiency"] + [efficiency(movie)]
+    order = list(LIMITS)
+    lines.sort(key=lambda line: order.index(line.name))
+    # The pictures of the channel that is worst off.
+    worst = max(
+        range(len(parts)), key=lambda n: ("PASS", "WARN", "FAIL").index(verdict(tuple(compared[n][0])))
+    )
+    looked_at = compared[worst][1] + (f", of each of {len(parts)} channels" if len(parts) > 1 else "")
+    return lines, _facts(movie, looked_at), compared[worst][2]
+
+
+def _compare_channel(
+    raw: Source,
+    movie: Movie,
+    pixels: int,
+    full: bool,
+    regions: Any,
+    seed: int,
+    progress: Progress | None,
+) -> tuple[list[ReportLine], str, Any]:
     from photon_gpu.check.fidelity.figure_data import draw
     from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
     from photon_gpu.check.fidelity.residual import residual_lines
     from photon_gpu.check.fidelity.traces import trace_lines, traces
 
-    if movie.noise is None:
-        lines, looked_at = _identical(raw, movie, progress)
-        return lines, _facts(movie, looked_at), None
     sample = take(raw, movie, pixels=pixels, progress=None if full else progress)
     exact = PixelComparison(movie.encoding)
     if full:
@@ -143,16 +178,13 @@ def _compare(
         *level_lines(sample, levels, groups),
         *residual_lines(sample),
         *trace_lines(region_traces),
-        efficiency(movie),
     ]
-    order = list(LIMITS)
-    lines.sort(key=lambda line: order.index(line.name))
     looked_at = (
         f"{sample.frames:,} of {sample.frames_in_all:,} frames, {sample.pixels / 1e6:.3g} million pixels"
     )
     if full:
         looked_at += "; every pixel where every pixel counts"
-    return lines, _facts(movie, looked_at), draw(sample, levels, photons, ratios, region_traces)
+    return lines, looked_at, draw(sample, levels, photons, ratios, region_traces)
 
 
 def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[ReportLine]:
@@ -193,14 +225,18 @@ def every_pixel(raw: Source, movie: Movie, exact: PixelComparison, progress: Pro
             progress(last, raw.shape[0])
 
 
-def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[list[ReportLine], str]:
-    """Compare a lossless movie without a noise model bit for bit."""
+def _refuse_other(raw: Source, movie: Movie) -> None:
     if raw.shape != movie.shape or raw.dtype.name != movie.encoding.dtype:
         raise InvalidInputError(
             f"{raw.name} is {raw.dtype.name} of shape {raw.shape}; the movie is "
             f"{movie.encoding.dtype} of shape "
             f"{movie.shape}: they are not the same recording"
         )
+
+
+def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[list[ReportLine], str]:
+    """A lossless movie without a noise model: every value must be the same, bit for bit."""
+    _refuse_other(raw, movie)
     differing = 0
     for first, last in pieces(range(raw.shape[0]), movie):
         one, two = raw.read(first, last), movie.counts[first:last]
@@ -260,6 +296,7 @@ def _facts(movie: Movie, looked_at: str) -> dict[str, Any]:
         "step": movie.step,
         "dither": movie.encoding.dither,
         "noise": noise.to_dict() if noise else None,
+        **({"channel_noise": noise_of_channels(movie.encoding)} if movie.encoding.channels else {}),
         "raw_bytes": movie.nbytes,
         "stored_bytes": stored,
         "ratio": movie.nbytes / stored,

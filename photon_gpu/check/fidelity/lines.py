@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 PASS, WARN, FAIL, SKIP = "PASS", "WARN", "FAIL", "SKIP"
+_GRAVITY = {SKIP: 0, PASS: 1, WARN: 2, FAIL: 3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,3 +268,33 @@ def verdict(lines: tuple[ReportLine, ...]) -> str:
     """Worst status of all lines."""
     statuses = {line.status for line in lines}
     return FAIL if FAIL in statuses else WARN if WARN in statuses else PASS
+
+
+def of_channels(lines: Sequence[Sequence[ReportLine]], names: Sequence[str] = ()) -> list[ReportLine]:
+    """The lines of several channels in one report: of each line the worst, which names its channel.
+
+    Parameters
+    ----------
+    lines : sequence of sequence of ReportLine
+        Of each channel.
+    names : sequence of str
+        Names of the channels; numbers without.
+
+    Examples
+    --------
+    >>> one = ReportLine(name="snr", status="PASS", value=1.0, found="1 % lost")
+    >>> [line.found for line in of_channels([[one], [replace(one, status="FAIL", value=44.0)]])]
+    ['channel 1: 1 % lost']
+    """
+    if len(lines) == 1:
+        return list(lines[0])
+    by_name: dict[str, list[tuple[int, ReportLine]]] = {}
+    for number, of_channel in enumerate(lines):
+        for line in of_channel:
+            by_name.setdefault(line.name, []).append((number, line))
+    merged = []
+    for found in by_name.values():
+        number, line = max(found, key=lambda one: (_GRAVITY[one[1].status], one[1].value or 0.0, -one[0]))
+        channel = names[number] if number < len(names) else number
+        merged.append(replace(line, found=f"channel {channel}: {line.found}"))
+    return merged

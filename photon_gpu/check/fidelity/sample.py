@@ -47,6 +47,8 @@ class Block:
     residual : ndarray of float32
         Stored stabilized value minus ``A(raw)``, sigma.
     noise : NoiseModel
+    channel : int
+        Of a movie whose channels have a noise model each; arrays are of this one.
     """
 
     frames: NDArray[np.int64]
@@ -56,6 +58,7 @@ class Block:
     unrounded: NDArray[np.float32]
     residual: NDArray[np.float32]
     noise: NoiseModel
+    channel: int = 0
 
     @lazy_property
     def light(self) -> NDArray[np.float32]:

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.fidelity import sample_lines
-from photon_gpu.check.fidelity.lines import FAIL, ReportLine, skipped
+from photon_gpu.check.fidelity.lines import FAIL, ReportLine, of_channels, skipped
 from photon_gpu.check.fidelity.pixel_checks import PixelComparison
 from photon_gpu.check.fidelity.sample import WINDOW_FRAMES, Block, Sample, Span, joined, plan
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
-from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.sources.missing import present_frames
 
@@ -69,19 +68,22 @@ def chosen_spans(
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Raw values of some frames and rows of a chunk, ``(t, rows, columns)``."""
+    """Raw values of some frames and rows of a channel of a chunk, ``(t, rows, columns)``."""
 
     span: Span
     raw: NDArray
+    channel: int = 0
 
 
-def excerpt(span: Span, values: NDArray, first_frame: int) -> Excerpt:
-    """Copy the values of a span from a chunk that starts at ``first_frame``."""
+def excerpt(span: Span, values: NDArray, first_frame: int, channel: int = 0) -> Excerpt:
+    """Copy what a span asks for out of the frames ``first_frame...`` of a channel of a chunk."""
     frames = span.frames - first_frame
-    return Excerpt(span, values.reshape(len(values), -1, values.shape[-1])[frames, span.top : span.bottom])
+    raw = values.reshape(len(values), -1, values.shape[-1])[frames, span.top : span.bottom]
+    return Excerpt(span, raw, channel)
 
 
 def excerpts(
+    layout: Layout,
     values: NDArray,
     number: int,
     first_frame: int,
@@ -93,11 +95,16 @@ def excerpts(
 
     Examples
     --------
-    >>> [e.raw.shape for e in excerpts(np.zeros((100, 200, 200), "uint16"), 3, 300, run=False)]
+    >>> from photon_gpu.engine.codec.encoding import Encoding
+    >>> layout = layout_for(Encoding(), get_backend("numba"))
+    >>> [e.raw.shape for e in excerpts(layout, np.zeros((100, 200, 200), "uint16"), 3, 300, run=False)]
     [(6, 27, 200)]
     """
-    spans = chosen_spans(values.shape, number, first_frame, run=run, lost=lost)
-    return [excerpt(span, values, first_frame) for span in spans]
+    return [
+        excerpt(span, part, first_frame, channel)
+        for channel, part in enumerate(layout.split(values))
+        for span in chosen_spans(part.shape, number, first_frame, run=run, lost=lost)
+    ]
 
 
 def decoded(
@@ -125,16 +132,18 @@ def decoded(
     CorruptDataError
         The chunk does not decode.
     """
-    noise = layout.encoding.noise
-    assert noise is not None
     if layout.backend.gpu is not None:
-        layout = layout_for(layout.encoding, get_backend("numba"))
+        layout = layout.on(get_backend("numba"))
+    shape = layout.channel_shape(chunk)
     blocks = []
     for one in parts:
+        channel = layout.channels[one.channel]
+        noise = channel.encoding.noise
+        assert noise is not None
         frames = one.span.frames - number * chunk[0]
-        counts, exact, stabilized = layout.decode_rows(
+        counts, exact, stabilized = channel.decode_rows(
             data,
-            chunk,
+            shape,
             int(frames[0]),
             int(frames[-1]) + 1,
             (one.span.top, one.span.bottom),
@@ -145,19 +154,30 @@ def decoded(
             counts, exact, stabilized = (values[frames - frames[0]] for values in (counts, exact, stabilized))
         unrounded = (exact - one.raw).astype(np.float32)
         residual = (stabilized - anscombe(one.raw, noise)).astype(np.float32)
-        blocks.append(Block(one.span.frames, one.span.top, one.raw, counts, unrounded, residual, noise))
+        rows = one.span.top
+        block = Block(one.span.frames, rows, one.raw, counts, unrounded, residual, noise, one.channel)
+        blocks.append(block)
     return blocks
 
 
 def lines_of(
-    layout: Layout, blocks: Sequence[Block], frames: int, exact: PixelComparison | None = None
+    layout: Layout, blocks: Sequence[Block], frames: int, exact: Sequence[PixelComparison] = ()
 ) -> tuple[ReportLine, ...]:
-    """Return the lines of the report for some blocks of a movie of ``frames`` frames."""
-    encoding = layout.encoding
-    if encoding.noise is None or not blocks:
+    """Return the lines of the report that some blocks allow, of a movie of ``frames`` frames.
+
+    ``exact`` is that of each channel, where every pixel was compared.
+    """
+    if not layout.encoding.models or not blocks:
         return ()
-    seen = len(np.unique(np.concatenate([block.frames for block in blocks])))
-    return tuple(sample_lines(Sample(tuple(blocks), encoding, encoding.noise, seen, frames), exact))
+    lines = []
+    for channel, one in enumerate(layout.channels):
+        mine = tuple(block for block in blocks if block.channel == channel)
+        if not mine or one.encoding.noise is None:
+            continue
+        seen = len(np.unique(np.concatenate([block.frames for block in mine])))
+        sample = Sample(mine, one.encoding, one.encoding.noise, seen, frames)
+        lines.append(sample_lines(sample, exact[channel] if exact else None))
+    return tuple(of_channels(lines)) if lines else ()
 
 
 class PlannedSample:
@@ -190,12 +210,13 @@ class PlannedSample:
     ) -> None:
         self._layout, self._chunk, self._frames = layout, chunk, shape[0]
         self._parts: dict[int, list[tuple[int, Span]]] = {}
-        self._blocks: dict[tuple[int, int], Block] = {}
+        self._blocks: dict[tuple[int, int, int], Block] = {}
         self._lock = threading.Lock()
         spans: list[Span] = []
-        if layout.encoding.noise is not None:
+        if layout.encoding.models:
             # Few frames of many rows, because whole Blosc blocks of each frame are decoded.
-            spans = plan(shape, pixels, lost=lost, chunk_frames=chunk[0], run_frames=WINDOW_FRAMES)
+            one = layout.channel_shape(shape)
+            spans = plan(one, pixels, lost=lost, chunk_frames=chunk[0], run_frames=WINDOW_FRAMES)
         for position, span in enumerate(spans):
             numbers = span.frames // chunk[0]
             for number in np.unique(numbers):
@@ -216,18 +237,22 @@ class PlannedSample:
             The frames it was encoded from.
         """
         parts, first_frame = self._parts.get(number, []), number * self._chunk[0]
-        copied = [excerpt(span, values, first_frame) for _, span in parts]
-        blocks = decoded(self._layout, data, self._chunk, number, copied)
+        planned = [
+            (position, excerpt(span, part, first_frame, channel))
+            for channel, part in enumerate(self._layout.split(values))
+            for position, span in parts
+        ]
+        blocks = decoded(self._layout, data, self._chunk, number, [one for _, one in planned])
         with self._lock:
-            for (position, _), block in zip(parts, blocks, strict=True):
-                self._blocks[position, number] = block
+            for (position, one), block in zip(planned, blocks, strict=True):
+                self._blocks[one.channel, position, number] = block
             self.missing.discard(number)
 
-    def lines(self, exact: PixelComparison | None = None) -> tuple[ReportLine, ...]:
-        """Return the lines of the report; pass ``exact`` if every pixel was compared."""
-        by_span: dict[int, list[Block]] = {}
-        for (position, _), block in sorted(self._blocks.items()):
-            by_span.setdefault(position, []).append(block)
+    def lines(self, exact: Sequence[PixelComparison] = ()) -> tuple[ReportLine, ...]:
+        """Return the lines of the report; ``exact`` of each channel where every pixel was compared."""
+        by_span: dict[tuple[int, int], list[Block]] = {}
+        for (channel, position, _), block in sorted(self._blocks.items(), key=lambda item: item[0]):
+            by_span.setdefault((channel, position), []).append(block)
         return lines_of(self._layout, [joined(parts) for parts in by_span.values()], self._frames, exact)
 
 
@@ -290,14 +315,10 @@ class ChunkSample:
             Ranges ``(first, end)`` of ``values`` that are zeros in place of lost frames.
         """
         with self._lock:
-            if (
-                layout.encoding.noise is None
-                or number % self._every
-                or self._waiting.qsize() >= _MOST_WAITING
-            ):
+            if not layout.encoding.models or number % self._every or self._waiting.qsize() >= _MOST_WAITING:
                 return
             run = self._run is None
-            parts = excerpts(values, number, first_frame, run=run, lost=lost)
+            parts = excerpts(layout, values, number, first_frame, run=run, lost=lost)
             if not any(part.raw.any() for part in parts):  # Zeros in place of lost frames.
                 return
             if run:

@@ -89,8 +89,9 @@ class MovieInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary that survives JSON."""
+        from photon_gpu.engine.codec.encoding import noise_of_channels
         from photon_gpu.engine.model.noise import noise_floor_bits
-        from photon_gpu.writer.auto_noise import KEY
+        from photon_gpu.writer.auto_noise import CHANNELS_KEY, KEY
 
         movie, encoding = self.movie, self.movie.encoding
         bits = 8.0 * self.stored_bytes / movie.size
@@ -102,7 +103,8 @@ class MovieInfo:
             "dtype": encoding.dtype,
             "chunk_frames": movie.chunks[0],
             "noise": movie.noise.to_dict() if movie.noise else None,
-            "noise_estimate": movie.attrs.get(KEY),
+            **({"channel_noise": noise_of_channels(encoding)} if encoding.channels else {}),
+            "noise_estimate": movie.attrs.get(KEY, movie.attrs.get(CHANNELS_KEY)),
             "step": movie.step,
             "dither": encoding.dither,
             "predictor": encoding.predictor.to_dict(),
@@ -145,6 +147,10 @@ class MovieInfo:
                     f"{noise.variance:g} ADU^2",
                 )
             )
+        for number, model in enumerate(movie.channel_noise):
+            if model is not None:
+                told_of = f"gain {model.gain:g} ADU/photon, offset {model.offset:g} ADU, variance "
+                rows.append((f"noise, channel {number}", f"{told_of}{model.variance:g} ADU^2"))
         if estimated := note(movie.attrs):
             rows.append(("noise estimate", estimated))
         if encoding.exact or movie.step is None:

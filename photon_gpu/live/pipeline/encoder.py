@@ -12,28 +12,26 @@ import numpy as np
 
 from photon_gpu.check.fidelity.sample_during_encode import ChunkSample
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
-from photon_gpu.estimate.noise_check import judge_noise
 from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.live.state.filling_chunks import Chunk
-from photon_gpu.settings import AUTO
+from photon_gpu.settings import AUTO, checked_noise
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.missing import spans
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records
-from photon_gpu.writer.auto_noise import KEY
+from photon_gpu.writer.auto_noise import CHANNELS_KEY, KEY, judge_channels
 from photon_gpu.writer.compression_tuning import choose
 from photon_gpu.writer.movie_id import recorded
 
 _ADVICE = "Record with noise='auto', or trust_noise=True"
 
-Noise = NoiseModel | Callable[[Any], Any] | None
+Noise = NoiseModel | tuple[NoiseModel, ...] | Callable[[Any], Any] | None
 
 
 def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | None = None) -> Noise:
@@ -47,6 +45,10 @@ def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | Non
         noise = AUTO
     if noise is None or isinstance(noise, NoiseModel):
         return noise
+    if isinstance(noise, list | tuple):
+        checked = checked_noise(noise)
+        assert isinstance(checked, NoiseModel | tuple)
+        return checked
     if isinstance(noise, str) and noise in ("estimate", AUTO):
         return estimate_noise
     if isinstance(noise, (str, os.PathLike)):
@@ -55,6 +57,9 @@ def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | Non
         noise = open_movie(noise, storage_options=storage_options)
     if isinstance(carried := getattr(noise, "noise", None), NoiseModel):
         return carried
+    several = getattr(noise, "channel_noise", ())
+    if isinstance(several, tuple) and several and all(isinstance(one, NoiseModel) for one in several):
+        return several
     if callable(noise):
         return noise
     raise InvalidInputError(
@@ -197,7 +202,9 @@ class Encoder:
         noise, layout = self._noise, config.layout
         if callable(noise):
             early_frames = np.concatenate([chunk.values[: chunk.filled] for chunk in early])
-            noise, why, self.attributes = _estimated(noise, early_frames[: config.estimate_frames])
+            early_frames = early_frames[: config.estimate_frames]
+            source = open_source(early_frames, axes=config.axes) if is_estimate(noise) else early_frames
+            noise, why, self.attributes = _estimated(noise, source)
             if noise is None:
                 layout = "lossless"
                 self._on_note(
@@ -212,12 +219,14 @@ class Encoder:
             self._on_note(f"{error}; every bit is kept, layout lossless")
         return self._tuned(first, "lossless", noise, frames), config.chunk(frames)
 
-    def _tuned(self, first: Chunk, layout: str, noise: NoiseModel | None, frames: int) -> Layout:
+    def _tuned(
+        self, first: Chunk, layout: str, noise: NoiseModel | tuple[NoiseModel, ...] | None, frames: int
+    ) -> Layout:
         """Choose the settings that make the first chunk smallest; they must hold all frames taken so far."""
         config = self._config
         choice = choose(
-            open_source(first.values[: first.filled]),
-            Encoding(layout=layout, dtype=config.dtype, noise=noise, step=config.step, dither=config.dither),
+            open_source(first.values[: first.filled], axes=config.axes),
+            config.encoding_of(noise, layout),
             self._backend,
             config,
             chunk_frames=frames,
@@ -277,14 +286,14 @@ class Encoder:
     def _hold(self, number: int, values: Any) -> None:
         """Test a stated noise model on chunks 0, 1, 2, 4, 8, ...: the light may come on late."""
         noise, step = self._noise, self._config.step
-        if number & (number - 1) or not isinstance(noise, NoiseModel) or self._config.trust_noise:
+        if number & (number - 1) or callable(noise) or noise is None or self._config.trust_noise:
             return
         if self._config.layout == "lossless":
             return
         try:
-            severity, text = judge_noise(
-                ArraySource(values, name=f"chunk {number}"), noise, step, advice=_ADVICE
-            )
+            models = noise if isinstance(noise, tuple) else (noise,)
+            frames = open_source(ArraySource(values, name=f"chunk {number}"), axes=self._config.axes)
+            severity, text = judge_channels(frames, models, step, advice=_ADVICE)
         except Exception as error:  # a recording must not end by a check
             severity, text = "note", f"the noise model was not checked: {type(error).__name__}: {error}"
         if severity in ("warn", "error"):
@@ -293,7 +302,9 @@ class Encoder:
             self._on_note(text)
 
 
-def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel | None, str, dict[str, Any]]:
+def _estimated(
+    function: Callable[[Any], Any], frames: Any
+) -> tuple[NoiseModel | tuple[NoiseModel, ...] | None, str, dict[str, Any]]:
     """Return a function's noise model, or why there is none; an error must not end the recording.
 
     Also what ``.zattrs`` keeps of it.
@@ -305,8 +316,15 @@ def _estimated(function: Callable[[Any], Any], frames: Any) -> tuple[NoiseModel 
     attributes: dict[str, Any] = {}
     if getattr(estimate, "verdict", None) in ("PASS", "WARN", "REFUSE"):
         attributes = {KEY: estimate.summary()}
+        if estimate.channels:
+            attributes = {CHANNELS_KEY: [channel.summary() for channel in estimate.channels]}
         if estimate.verdict == "REFUSE":
             return None, str(estimate.warnings[0])[:400], attributes
+        if estimate.channels and estimate.models is not None:
+            return estimate.models, "", attributes
+    several = isinstance(estimate, list | tuple) and bool(estimate)
+    if several and all(isinstance(one, NoiseModel) for one in estimate):
+        return tuple(estimate), "", attributes
     for candidate in (estimate, getattr(estimate, "model", None), getattr(estimate, "noise", None)):
         if isinstance(candidate, NoiseModel):
             return candidate, "", attributes

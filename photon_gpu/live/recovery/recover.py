@@ -384,7 +384,8 @@ class _Recovery:
 
     def _known_noise(self, described: metadata.Description | None) -> Any:
         if described is not None:
-            return described.encoding.noise
+            channels = described.encoding.channels
+            return tuple(one.noise for one in channels) if channels else described.encoding.noise
         if self._noise is not None:
             return resolve_noise(self._noise, self._config.layout)
         facts = self._spool.facts
@@ -395,6 +396,8 @@ class _Recovery:
                 f"{self._spool.folder}: the recording ended before its noise model was estimated; "
                 f"give noise=..."
             )
+        if isinstance(facts["noise"], list):
+            return tuple(NoiseModel.from_dict(one) for one in facts["noise"])
         return NoiseModel.from_dict(facts["noise"]) if facts["noise"] else None
 
     def _report(self, state: Survey, recovered: int, lines: tuple[ReportLine, ...] = ()) -> RecoverReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,11 +13,13 @@ from numpy.typing import DTypeLike
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.code_table import supported_dtype
+from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import RecordSettings
-from photon_gpu.writer.auto_noise import KEY
+from photon_gpu.sources.select.axes import check_letters, movie_order
+from photon_gpu.writer.auto_noise import CHANNELS_KEY, KEY
 
-OWN_ATTRIBUTES = ("recording_id", "lost_frames", KEY)
+OWN_ATTRIBUTES = ("recording_id", "lost_frames", KEY, CHANNELS_KEY)
 """Keys of ``.zattrs`` that only recordings have."""
 
 _FEWEST_CHUNKS = 3  # one that fills, one that is encoded, one ready
@@ -51,6 +53,25 @@ class LiveConfig(RecordSettings):
         self._set("frame_shape", _shape(self.frame_shape))
         self._set("dtype", supported_dtype(self.dtype).name)
         self._set("chunk_frames", self._chunk_frames())
+        if self.axes is not None:
+            self._set("axes", _movie_axes(self.axes, len(self.frame_shape) + 1))
+        models = len(self.stated_models)
+        if models > 1 and models != self.channels_of_a_frame:
+            raise InvalidInputError(
+                f"noise has {models} models; frames of shape {self.frame_shape} with axes {self.axes!r} have "
+                f"{self.channels_of_a_frame} channels"
+            )
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Axis of the movie that several channels lie along; None without."""
+        axis = self.axes.find("c") if self.axes else -1
+        return axis if axis > 0 and self.frame_shape[axis - 1] > 1 else None
+
+    @property
+    def channels_of_a_frame(self) -> int:
+        """Number of channels."""
+        return 1 if self.channel_axis is None else self.frame_shape[self.channel_axis - 1]
 
     @property
     def frame_nbytes(self) -> int:
@@ -77,6 +98,21 @@ class LiveConfig(RecordSettings):
         """Shape of a chunk."""
         return (frames or self.frames_per_chunk, *self.frame_shape)
 
+    def encoding_of(
+        self, noise: NoiseModel | tuple[NoiseModel | None, ...] | None, layout: str | None = None
+    ) -> Encoding:
+        """The encoding with a noise model, or one per channel."""
+        base = Encoding(layout=layout or self.layout, dtype=self.dtype, step=self.step, dither=self.dither)
+        if not isinstance(noise, tuple):
+            return base.but(noise=noise)
+        axis = self.channel_axis
+        if axis is None or len(noise) != self.channels_of_a_frame:
+            raise InvalidInputError(
+                f"{len(noise)} noise models are there for {self.channels_of_a_frame} channels"
+            )
+        channels = tuple(base.but(noise=one) for one in noise)
+        return replace(base, noise=None, channels=channels, channel_axis=axis)
+
     def check_estimate(self) -> None:
         """The frames that the noise is estimated from wait in the queue; they must fit."""
         room = (self.chunks - 1) * self.frames_per_chunk
@@ -93,7 +129,8 @@ class LiveConfig(RecordSettings):
 
     def to_dict(self) -> dict[str, Any]:
         """What a spool keeps, as a plain dictionary that survives JSON."""
-        return {name: value for name, value in super().to_dict().items() if name not in _NOT_KEPT}
+        kept = {name: value for name, value in super().to_dict().items() if name not in _NOT_KEPT}
+        return {name: value for name, value in kept.items() if name != "axes" or value is not None}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -125,6 +162,13 @@ class LiveConfig(RecordSettings):
                 f"a larger queue"
             )
         return frames
+
+
+def _movie_axes(axes: str, dimensions: int) -> str:
+    found = check_letters(axes, dimensions, "axes")
+    if movie_order(found) != tuple(range(dimensions)):
+        raise InvalidInputError(f"axes is {axes!r}; a recording has time first, rows and columns last")
+    return found
 
 
 def _shape(shape: Sequence[int]) -> tuple[int, ...]:

@@ -48,8 +48,6 @@ class SourceOptions(Selection, total=False):
         What to do if frames are missing.
     truncated : str
         What to do if a file was cut off.
-    progress : callable
-        ``progress(files_opened, files_in_all)``, of a movie in several files.
     series, as_pages, flyback, volumes
         Of TIFF.
     key, dataset, path, hdu : str
@@ -66,7 +64,6 @@ class SourceOptions(Selection, total=False):
 
     missing: str | None
     truncated: str | None
-    progress: Callable[[int, int], None] | None
     series: int | None
     as_pages: bool | None
     flyback: str | None
@@ -81,16 +78,28 @@ class SourceOptions(Selection, total=False):
     inverted: bool | None
 
 
-class OpenOptions(SourceOptions, total=False):
-    """All options of :func:`photon_gpu.open_source`.
+class UrlOptions(SourceOptions, total=False):
+    """The same for URLs.
 
     Attributes
     ----------
     storage_options : dict
-        Of fsspec, for URLs.
+        Of fsspec.
     """
 
     storage_options: dict[str, Any] | None
+
+
+class OpenOptions(UrlOptions, total=False):
+    """All options of :func:`photon_gpu.open_source`.
+
+    Attributes
+    ----------
+    progress : callable
+        ``progress(files_opened, files_in_all)``, of a movie in several files.
+    """
+
+    progress: Callable[[int, int], None] | None
 
 
 SELECTION = tuple(Selection.__annotations__)

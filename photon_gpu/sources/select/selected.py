@@ -77,6 +77,54 @@ def _named(source: Source, axes: Any, owned: bool) -> Source:
     return arranged
 
 
+def channel_axis(source: Source) -> int | None:
+    """Axis that the channels of a movie lie along; None if it has one, or if they are its frames."""
+    axes = source.recording.axes
+    axis = axes.find("c") if axes is not None and len(axes) == len(source.shape) else 0
+    return axis if axis > 0 and source.shape[axis] > 1 else None
+
+
+def by_channel(source: Source) -> list[Source]:
+    """A source for each channel of a movie; the movie itself where its axes name no channels.
+
+    The caller goes on closing the movie.
+
+    Examples
+    --------
+    >>> from photon_gpu.sources.array import ArraySource
+    >>> movie = ArraySource(np.zeros((6, 2, 2), "uint16"))
+    >>> [part.shape for part in by_channel(selected(movie, channels=2))]
+    [(3, 2, 2), (3, 2, 2)]
+    """
+    axis = channel_axis(source)
+    return [source] if axis is None else by_axis(source, axis)
+
+
+def by_axis(source: Source, axis: int) -> list[Source]:
+    """A source for each index along one axis, that of the channels, whether it is named or not."""
+    letters = source.recording.axes
+    if letters is None or letters[axis] != "c":
+        unnamed = iter("zsp")
+        letters = "".join(
+            "c"
+            if number == axis
+            else "yx"[number - len(source.shape)]
+            if number >= len(source.shape) - 2
+            else "t"
+            if number == 0
+            else next(unnamed)
+            for number in range(len(source.shape))
+        )
+    whole = Selected(source, owned=False, recording=source.recording.replace(axes=letters))
+    names = source.recording.channel_names
+    parts: list[Source] = []
+    for number in range(source.shape[axis]):
+        part = Selected(whole, owned=False, channel=number)
+        part.name = f"{source.name}, channel {names[number] if number < len(names) else number}"
+        parts.append(part)
+    return parts
+
+
 class Selected(Source):
     """Frames, channels and planes of another source.
 
