@@ -11,6 +11,11 @@ from photon_gpu.estimate.diagnostics import Finding, Severity
 from photon_gpu.estimate.line import NoiseLine
 from photon_gpu.estimate.value_histogram import HistogramLevels
 
+PLANES, ALTERNATION = "planes", "alternation"
+"""Names of findings that others refer to."""
+
+_NUMBERS = {2: "two", 3: "three", 4: "four"} | {number: str(number) for number in range(5, 17)}
+
 LEAST_FRAMES = 4
 FEW_FRAMES = 16
 # Raw two-photon data reach 0.07 along x. Bilinear resampling gives 0.19 (random shifts) to 0.5 (half pixel).
@@ -279,10 +284,33 @@ def planes(gains: list[float], errors: list[float]) -> Iterator[Finding]:
     mean = sum(gains) / len(gains)
     if gap > 0.1 * abs(mean) and gap > 4 * float(np.hypot(errors[low], errors[high])):
         yield _finding(
-            "planes",
+            PLANES,
             "WARN",
             gap / mean,
             f"the planes of the extra axes differ: gain {gains[low]:.4g} in plane {low}, "
             f"{gains[high]:.4g} in plane "
-            f"{high}. Encode channels apart, each with its own model.",
+            f"{high}. If they are channels, axes= names them, and each gets its own model.",
         )
+
+
+def alternate(period: int, differ: Finding | None) -> Finding:
+    """Frames that alternate: channels or planes that are stored one after another.
+
+    ``differ`` is the finding that their noise differs; one model for all would be wrong then.
+    """
+    if differ is None:
+        return _finding(
+            ALTERNATION,
+            "NOTE",
+            float(period),
+            f"frames alternate with period {period}: planes or channels? One noise model holds for all of "
+            f"them. planes={period} or channels={period} says what they are.",
+        )
+    gains = differ.message.partition("gain ")[2].partition(". ")[0].replace("plane", "frame")
+    return _finding(
+        ALTERNATION,
+        "REFUSE",
+        float(period),
+        f"frames alternate with period {period}: {_NUMBERS[period]} channels? use channels={period}. Their "
+        f"noise differs (gain {gains}), so one model cannot hold for all.",
+    )

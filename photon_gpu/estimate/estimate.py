@@ -27,8 +27,9 @@ from photon_gpu.settings import bounded_number, one_of, whole_number
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import without_lost
 from photon_gpu.sources.open import open_source
+from photon_gpu.sources.select.alternation import alternation
 from photon_gpu.sources.select.options import SourceOptions, SourceRequest
-from photon_gpu.sources.select.selected import by_channel
+from photon_gpu.sources.select.selected import Selected, by_channel
 
 _SIGMAS = 1.96
 _CLIPPED = 3e-4  # Share of clipped values that changes a variance by a thousandth.
@@ -124,7 +125,23 @@ def of_channels(name: str, channels: Sequence[NoiseEstimate]) -> NoiseEstimate:
 def _estimate(
     movie: Source, dark: Source | None, seed: int, pairs: Literal["time", "space"], budget_bytes: int
 ) -> NoiseEstimate:
-    """Estimate the noise of one channel."""
+    """Estimate the noise of one channel, or of frames that alternate, by their phases."""
+    period = alternation(movie) if pairs == "time" and len(movie.shape) == 3 else None
+    if period is None or movie.shape[0] // period < checks.LEAST_FRAMES:
+        return _estimate_frames(movie, dark, seed, pairs, budget_bytes)
+    apart = Selected(movie, owned=False, planes=period, frames=(0, movie.shape[0] // period))
+    found = _estimate_frames(apart, dark, seed, pairs, budget_bytes)
+    differ = next((finding for finding in found.warnings if finding.name == checks.PLANES), None)
+    told = checks.alternate(period, differ)
+    if differ is not None:  # the rest was measured on all of them together
+        return _nothing(found.source, [told])
+    findings = [told, *found.warnings]
+    return _verdict(found.source, findings, found.model, found.interval, found.diagnostics)
+
+
+def _estimate_frames(
+    movie: Source, dark: Source | None, seed: int, pairs: Literal["time", "space"], budget_bytes: int
+) -> NoiseEstimate:
     name = movie.name
     findings = list(checks.frames(movie.shape[0 if pairs == "time" else -2], pairs))
     if any(finding.severity == "REFUSE" for finding in findings):
