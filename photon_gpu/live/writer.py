@@ -213,8 +213,13 @@ class LiveWriter:
         self._storage = destination(url, storage_options)
         attributes = metadata.as_read(settings.attributes)
         metadata.check_extra(dict.fromkeys(OWN_ATTRIBUTES), attributes)
+        recording = recording or NOTHING
+        if settings.axes is not None:
+            recording = recording.replace(axes=settings.axes)
+        elif recording.axes is not None and len(recording.axes) == len(frame_shape) + 1:
+            settings = settings.replace(axes=recording.axes)
         self.config = config = LiveConfig.of(settings, frame_shape, dtype)
-        recording = self._without_times(recording or NOTHING)
+        recording = self._without_times(recording)
         attributes = source_metadata.with_recording(attributes, recording)
         model = resolve_noise(noise, config.layout, storage_options)
         if isinstance(model, tuple):
