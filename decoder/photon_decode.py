@@ -648,9 +648,8 @@ class Movie:
         else:
             whole = np.frombuffer(data, self.array["dtype"]).reshape(self.chunks)
             parts = [whole] if self.axis is None else np.moveaxis(whole, self.axis, 0)
-        decoded = [
-            self.channel(part, model, frames, stabilized) for part, model in zip(parts, self.models, strict=True)
-        ]
+        both = zip(parts, self.models, strict=True)
+        decoded = [self.channel(part, model, frames, stabilized) for part, model in both]
         return decoded[0] if self.axis is None else np.stack(decoded, self.axis)
 
     def channel(self, data, model, frames, stabilized):
