@@ -9,6 +9,9 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.select.axes import letters
 
+ATTRIBUTES = "zarr/image/attributes.json"
+"""Document of the attributes of an image's group."""
+
 _MOST_NAMES = 10
 _SECONDS = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 60.0, "hour": 3600.0}
 
@@ -68,7 +71,7 @@ def full_resolution(group: Any, name: str) -> tuple[Any, Recording]:
 
 def _recording(group: Any, image: dict[str, Any], level: dict[str, Any], dimensions: int) -> Recording:
     document = Document(
-        name="attributes.json", media_type="application/json", data=json.dumps(dict(group.attrs)).encode()
+        name=ATTRIBUTES, media_type="application/json", data=json.dumps(dict(group.attrs)).encode()
     )
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image.get("axes", [])]
     names = letters([axis.get("name") for axis in axes])

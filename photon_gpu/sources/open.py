@@ -85,13 +85,13 @@ _FILE_TYPES = (
         name="raw frames",
         module="photon_gpu.sources.raw.open",
         opener="open_raw",
-        options=("shape", "dtype", "offset_bytes"),
+        options=("shape", "dtype", "offset_bytes", "truncated"),
     ),
     _FileType(
         name="Scanbox",
         module="photon_gpu.sources.raw.scanbox",
         opener="ScanboxSource",
-        options=("inverted",),
+        options=("inverted", "truncated"),
     ),
     _FileType(
         name="FITS",
@@ -142,8 +142,9 @@ def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
         missing, wholly or in part. ``"error"`` (default): raise an error. ``"zero"``: read zeros, and list
         the frames in :attr:`Source.lost`. ``"fill"`` (HDF5 and Zarr): take the fill value as data.
         ``"skip"`` (several files): join the files on both sides of a gap in their numbers.
-        For TIFF and ``.npy``, ``truncated``: what to do if a file was cut off. ``"error"`` (default), or
-        ``"keep"``: take the whole frames, and say in :attr:`Source.truncation` what is missing.
+        For TIFF, ``.npy``, raw frames and Scanbox, ``truncated``: what to do if a file was cut off.
+        ``"error"`` (default), or ``"keep"``: take the whole frames, and say in :attr:`Source.truncation` what
+        is missing.
         ``progress``: called with ``(files_opened, files_in_all)``.
 
     Returns

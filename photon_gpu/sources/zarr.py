@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,16 @@ from zarr.core.common import concurrent_map
 from zarr.core.sync import sync
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
-from photon_gpu.recording import NOTHING, Recording
+from photon_gpu.recording import NOTHING, Document, Recording
 from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.chunk_layers import Box
 from photon_gpu.sources.chunked import ChunkedSource
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.ome_zarr import choose_image, full_resolution, is_image
 from photon_gpu.sources.select.labels import zarr_axes
+
+ATTRIBUTES = "zarr/attributes.json"
+"""Document of the attributes of an array."""
 
 
 class ZarrSource(ChunkedSource):
@@ -58,6 +62,10 @@ class ZarrSource(ChunkedSource):
         refuse_photon_movie(dict(array.attrs), name)
         super().__init__(array, name=name, chunks=array.chunks)
         self.stored_axes = zarr_axes(array)
+        if attributes := dict(array.attrs):
+            data = json.dumps(attributes).encode()
+            document = Document(name=ATTRIBUTES, media_type="application/json", data=data)
+            self.recording = Recording(documents=(document,))
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             try:
                 lacking, what = sync(_find_gaps(array))
@@ -162,7 +170,8 @@ def open_zarr(
             f"{name}: the Zarr metadata cannot be read: {type(error).__name__}: {error}"
         ) from error
     source = ZarrSource(array, name=name, missing=missing)
-    source.recording = recording
+    documents = (*recording.documents, *source.recording.documents)
+    source.recording = recording.replace(documents=documents)
     return source
 
 

@@ -9,31 +9,8 @@ import zarr
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.sources.open import open_source
+from tests.support.format_files import write_ome_zarr
 from tests.support.tiff_files import make_movie
-
-AXES = [
-    {"name": "t", "type": "time", "unit": "millisecond"},
-    {"name": "c", "type": "channel"},
-    {"name": "y", "type": "space", "unit": "micrometer"},
-    {"name": "x", "type": "space", "unit": "micrometer"},
-]
-
-
-def write(group, movie, *, version="0.5", levels=("full", "half"), axes=AXES):
-    """An image of two levels; the first that the metadata name is the last by name."""
-    names = {"full": "s1", "half": "s0"}
-    scales = {"full": [20.0, 1.0, 0.5, 0.5], "half": [20.0, 1.0, 1.0, 1.0]}
-    datasets = [
-        {"path": names[level], "coordinateTransformations": [{"type": "scale", "scale": scales[level]}]}
-        for level in levels
-    ]
-    group.create_array("s1", data=movie)
-    group.create_array("s0", data=movie[..., ::2, ::2])
-    ome = {
-        "multiscales": [{"version": version, "axes": axes, "datasets": datasets}],
-        "omero": {"channels": [{"label": "GCaMP"}, {"label": "tdTomato"}]},
-    }
-    group.attrs.update(ome if version == "0.4" else {"ome": {"version": version, **ome}})
 
 
 @pytest.fixture
@@ -44,7 +21,7 @@ def channels():
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_the_level_of_full_resolution_is_the_movie(tmp_path, channels, version):
     root = tmp_path / "image.ome.zarr"
-    write(
+    write_ome_zarr(
         zarr.open_group(str(root), mode="w", zarr_format=2 if version == "0.4" else 3),
         channels,
         version=version,
@@ -57,7 +34,7 @@ def test_the_level_of_full_resolution_is_the_movie(tmp_path, channels, version):
             assert source.recording.channel_names == ("GCaMP", "tdTomato")
             assert source.recording.pixel_size == {"y": (0.5, "µm"), "x": (0.5, "µm")}
             assert source.recording.frame_rate == pytest.approx(50.0)
-            assert "multiscales" in source.recording.document("attributes.json").text
+            assert "multiscales" in source.recording.document("zarr/image/attributes.json").text
     with open_source(root, path="s0") as source:
         assert source.shape == (6, 2, 6, 8)
 
@@ -66,10 +43,10 @@ def test_a_file_of_images_as_bioformats2raw_makes_them(tmp_path, channels):
     root = tmp_path / "images.zarr"
     group = zarr.open_group(str(root), mode="w", zarr_format=2)
     group.attrs["bioformats2raw.layout"] = 3
-    write(group.create_group("0"), channels, version="0.4")
+    write_ome_zarr(group.create_group("0"), channels, version="0.4")
     with open_source(root) as source:
         np.testing.assert_array_equal(source.read(0, 6), channels)
-    write(group.create_group("1"), channels + 1, version="0.4")
+    write_ome_zarr(group.create_group("1"), channels + 1, version="0.4")
     with pytest.raises(InvalidInputError, match="2 images could be the movie; choose one by path=: 0, 1"):
         open_source(root)
     with open_source(root, path="1") as source:
@@ -79,7 +56,7 @@ def test_a_file_of_images_as_bioformats2raw_makes_them(tmp_path, channels):
 def test_metadata_that_name_no_array(tmp_path, channels):
     root = tmp_path / "image.zarr"
     group = zarr.open_group(str(root), mode="w", zarr_format=3)
-    write(group, channels)
+    write_ome_zarr(group, channels)
     del group["s1"]
     with pytest.raises(CorruptDataError, match="multiscales metadata name no array"):
         open_source(root)

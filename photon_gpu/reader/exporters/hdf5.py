@@ -28,6 +28,7 @@ def write_hdf5(job: Job, file: IO[bytes]) -> None:
     refuse_special(file)
     recording = job.movie.recording
     with disk_errors(file.name), h5py.File(file.name, "w") as hdf5:
+        hdf5.attrs["written_by"] = "photon_gpu"
         options = {"chunks": frame_chunks(job.shape, job.dtype), **compression()}
         dataset = hdf5.create_dataset(DATASET, job.shape, job.dtype, **options)
         for number, letter in enumerate(recording.axes or ""):

@@ -109,6 +109,8 @@ def _documents(dataset: Any) -> tuple[tuple[Document, ...], tuple[str, ...]]:
     data = json.dumps(content).encode()
     if len(data) > _MOST_BYTES:
         return tuple(documents.values()), (f"{len(data):,} bytes of attributes and small datasets",)
+    if dataset.file.attrs.get("written_by") == "photon_gpu":
+        return tuple(documents.values()), ()  # its own attributes are read as fields
     if not documents and (len(content) > 1 or content["/"]["attributes"]):
         documents[CONTENT] = Document(name=CONTENT, media_type="application/json", data=data)
     more = f" and {len(large) - 10} more" if len(large) > 10 else ""

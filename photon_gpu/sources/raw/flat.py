@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
+from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.check import check_movie
+from photon_gpu.sources.truncated import ERROR, check_truncated, keep_whole_frames
 
 
 class RawSource(ArraySource):
@@ -27,6 +28,8 @@ class RawSource(ArraySource):
         ``">i2"`` for big-endian.
     offset : int
         Bytes before the first frame.
+    truncated : {"error", "keep"}
+        What to do if the file does not end with a frame.
 
     Raises
     ------
@@ -44,8 +47,17 @@ class RawSource(ArraySource):
     [12, 13, 14, 15]
     """
 
-    def __init__(self, path: Any, frame_shape: tuple[int, ...], dtype: DTypeLike, offset: int = 0) -> None:
+    def __init__(
+        self,
+        path: Any,
+        frame_shape: tuple[int, ...],
+        dtype: DTypeLike,
+        offset: int = 0,
+        *,
+        truncated: str = ERROR,
+    ) -> None:
         name = str(path)
+        check_truncated(truncated)
         try:
             stored = np.dtype(dtype)
         except TypeError as error:
@@ -56,10 +68,9 @@ class RawSource(ArraySource):
         size, frame = Path(path).stat().st_size - offset, math.prod(frame_shape) * native.itemsize
         frames, rest = divmod(max(size, 0), frame)
         if rest or not frames:
-            raise CorruptDataError(
-                f"{name}: {max(size, 0):,} bytes are {frames} frames of {' x '.join(map(str, frame_shape))} "
-                f"{stored} and {rest:,} bytes: it is truncated, or shape, dtype or offset_bytes are wrong"
-            )
+            what = f"{rest:,} of the {frame:,} bytes of a frame {frame_shape} {stored} follow"
+            other = "give the right shape=, dtype= and offset_bytes="
+            self.truncation = keep_whole_frames(name, what, frames, None, truncated, other=other)
         array = np.memmap(path, stored, "r", offset, (frames, *frame_shape))
         super().__init__(array, name=name)
 

@@ -8,6 +8,7 @@ from typing import Any
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.raw import suite2p, thorimage
 from photon_gpu.sources.raw.flat import RawSource, frame_shape
+from photon_gpu.sources.truncated import ERROR, keep_whole_frames
 
 
 class DescribedRawSource(RawSource):
@@ -20,7 +21,9 @@ class DescribedRawSource(RawSource):
         return self.remark
 
 
-def open_raw(path: Any, *, shape: Any = None, dtype: Any = None, offset_bytes: int = 0) -> RawSource:
+def open_raw(
+    path: Any, *, shape: Any = None, dtype: Any = None, offset_bytes: int = 0, truncated: str = ERROR
+) -> RawSource:
     """Open raw frames: of a given shape, of ThorImage, or of suite2p.
 
     Parameters
@@ -32,6 +35,8 @@ def open_raw(path: Any, *, shape: Any = None, dtype: Any = None, offset_bytes: i
     dtype : dtype-like, optional
     offset_bytes : int
         Bytes before the first frame.
+    truncated : {"error", "keep"}
+        What to do if the file does not end with a frame, or has fewer frames than suite2p says.
 
     Raises
     ------
@@ -44,17 +49,21 @@ def open_raw(path: Any, *, shape: Any = None, dtype: Any = None, offset_bytes: i
     if shape is not None or dtype is not None:
         if shape is None or dtype is None:
             raise InvalidInputError(f"{path}: raw frames need both shape= and dtype=")
-        return RawSource(path, frame_shape(shape, str(path)), dtype, offset_bytes)
+        return RawSource(path, frame_shape(shape, str(path)), dtype, offset_bytes, truncated=truncated)
     if (experiment_path := path.with_name(thorimage.EXPERIMENT)).exists() and path.suffix.lower() == ".raw":
         experiment = thorimage.read_experiment(experiment_path)
-        movie = DescribedRawSource(path, experiment.frame_shape, "<u2", offset_bytes)
+        movie = DescribedRawSource(path, experiment.frame_shape, "<u2", offset_bytes, truncated=truncated)
         experiment.check_frames(movie.shape[0], str(path))
         movie.recording, movie.remark = experiment.recording(), experiment.note(movie.shape[0])
         return movie
     if (ops_path := path.with_name(suite2p.OPS)).exists():
         ops = suite2p.read_ops(ops_path)
-        movie = DescribedRawSource(path, suite2p.frame_shape(ops, ops_path), suite2p.DTYPE, offset_bytes)
-        suite2p.check_frames(ops, movie.shape[0], str(path))
+        size = suite2p.frame_shape(ops, ops_path)
+        movie = DescribedRawSource(path, size, suite2p.DTYPE, offset_bytes, truncated=truncated)
+        promised = suite2p.promised_frames(ops)
+        if promised is not None and movie.shape[0] < promised:
+            what = f"{suite2p.OPS} says {promised} frames"
+            movie.truncation = keep_whole_frames(str(path), what, movie.shape[0], promised, truncated)
         movie.recording = suite2p.recording(ops)
         return movie
     raise InvalidInputError(

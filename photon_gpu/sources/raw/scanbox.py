@@ -15,6 +15,7 @@ from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.extras.libraries import load
 from photon_gpu.sources.raw.flat import RawSource
+from photon_gpu.sources.truncated import ERROR
 
 _LARGEST = 65535
 _SAMPLED_FRAMES = 64
@@ -33,6 +34,8 @@ class ScanboxSource(Source):
     inverted : bool, optional
         Whether values are stored inverted. Default: measured. More light has more noise, so the variance
         of pixels tells the direction.
+    truncated : {"error", "keep"}
+        What to do if the file does not end with a frame.
 
     Raises
     ------
@@ -43,12 +46,13 @@ class ScanboxSource(Source):
         The file does not end with a frame.
     """
 
-    def __init__(self, path: Any, *, inverted: bool | None = None) -> None:
+    def __init__(self, path: Any, *, inverted: bool | None = None, truncated: str = ERROR) -> None:
         self.name = str(path)
         info_path = Path(path).with_suffix(".mat")
         info = _read_info(info_path, self.name)
         shape, rate = _layout(info, info_path)
-        self._frames: RawSource | None = RawSource(path, shape, "<u2")
+        self._frames: RawSource | None = RawSource(path, shape, "<u2", truncated=truncated)
+        self.truncation = self._frames.truncation
         total, height, width, channels = self._frames.shape
         self.dtype = self._frames.dtype
         self.shape = (total, height, width) if channels == 1 else (total, channels, height, width)

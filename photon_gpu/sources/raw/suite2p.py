@@ -81,13 +81,10 @@ def frame_shape(ops: dict[str, Any], path: Path) -> tuple[int, int]:
         raise InvalidInputError(f"{path}: it has no frame size (Ly, Lx); give shape= and dtype=") from error
 
 
-def check_frames(ops: dict[str, Any], frames: int, name: str) -> None:
-    """Refuse a binary file with fewer frames than ``ops`` tells of."""
+def promised_frames(ops: dict[str, Any]) -> int | None:
+    """Number of frames that ``data.bin`` should hold; None if ``ops`` does not say."""
     promised = ops.get("nframes")
-    if isinstance(promised, int | np.integer) and frames < promised:
-        raise CorruptDataError(
-            f"{name}: it is truncated: it holds {frames} frames, and {OPS} says {int(promised)}"
-        )
+    return int(promised) if isinstance(promised, int | np.integer) else None
 
 
 def recording(ops: dict[str, Any]) -> Recording:

@@ -2,65 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import numpy as np
-import pynwb
 import pytest
 import tifffile
-from pynwb.image import ImageSeries
-from pynwb.ophys import OpticalChannel, TwoPhotonSeries
 
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError
 from photon_gpu.sources.open import open_source
+from tests.support.format_files import write_nwb
 from tests.support.tiff_files import make_movie
 
 
-def write(path, **series):
-    """Series by name: arrays, or names of files."""
-    nwb = pynwb.NWBFile(
-        session_description="session",
-        identifier="id",
-        session_start_time=datetime(2024, 1, 1, tzinfo=UTC),
-    )
-    device = nwb.create_device("microscope")
-    plane = nwb.create_imaging_plane(
-        name="plane",
-        optical_channel=OpticalChannel(name="green", description="-", emission_lambda=500.0),
-        description="-",
-        device=device,
-        excitation_lambda=920.0,
-        indicator="GCaMP",
-        location="V1",
-        imaging_rate=30.0,
-    )
-    for name, data in series.items():
-        if isinstance(data, list):
-            where = {"external_file": data, "starting_frame": [0] * len(data), "format": "external"}
-            made = ImageSeries(name=name, **where, rate=30.0, unit="n.a.", num_samples=20)
-        else:
-            made = TwoPhotonSeries(name=name, data=data, imaging_plane=plane, unit="n.a.", rate=30.0)
-        nwb.add_acquisition(made)
-    with pynwb.NWBHDF5IO(path, "w") as io:
-        io.write(nwb)
-    return path
-
-
 def test_a_single_series_is_the_movie(tmp_path, movie):
-    with open_source(write(tmp_path / "x.nwb", series=movie)) as source:
+    with open_source(write_nwb(tmp_path / "x.nwb", series=movie)) as source:
         np.testing.assert_array_equal(source.read(3, 8), movie[3:8])
         assert source.name.endswith("x.nwb::/acquisition/series/data")
 
 
 def test_planes_are_moved_in_front_of_rows(tmp_path):
     movie = make_movie((8, 5, 6, 3))
-    with open_source(write(tmp_path / "x.nwb", series=movie)) as source:
+    with open_source(write_nwb(tmp_path / "x.nwb", series=movie)) as source:
         assert source.recording.axes == "tzyx"
         np.testing.assert_array_equal(source.read(2, 7), movie[2:7].transpose(0, 3, 1, 2))
 
 
 def test_several_series_are_listed_in_a_table(tmp_path, movie):
-    path = write(tmp_path / "x.nwb", green=movie, red=movie + 1, blue=["a.tif"])
+    path = write_nwb(tmp_path / "x.nwb", green=movie, red=movie + 1, blue=["a.tif"])
     with pytest.raises(InvalidInputError) as caught:
         open_source(path)
     assert str(caught.value).endswith("3 series could be the movie; choose one by dataset=NAME")
@@ -71,21 +37,29 @@ def test_several_series_are_listed_in_a_table(tmp_path, movie):
 
 @pytest.mark.parametrize("name", ["red", "/acquisition/red", "acquisition/red/data"])
 def test_a_series_is_chosen_by_name_or_path(tmp_path, movie, name):
-    path = write(tmp_path / "x.nwb", green=movie, red=movie + 1)
+    path = write_nwb(tmp_path / "x.nwb", green=movie, red=movie + 1)
     for location, options in ((path, {"dataset": name}), (f"{path}::{name}", {})):
         with open_source(location, **options) as source:
             np.testing.assert_array_equal(source.read(0, 20), movie + 1)
 
 
 def test_many_series_are_cut_with_a_count(tmp_path):
-    path = write(tmp_path / "x.nwb", **{f"s{n:02}": make_movie((2, 3, 3)) for n in range(13)})
+    path = write_nwb(tmp_path / "x.nwb", **{f"s{n:02}": make_movie((2, 3, 3)) for n in range(13)})
     with pytest.raises(InvalidInputError, match="13 series could be the movie") as caught:
         open_source(path)
     assert len(caught.value.__notes__) == 11 and caught.value.__notes__[-1] == "  and 3 more"
 
 
+def test_frames_in_several_files_are_joined(tmp_path, movie):
+    path = write_nwb(tmp_path / "x.nwb", series=["movie_1.tif", "movie_2.tif"])
+    tifffile.imwrite(tmp_path / "movie_1.tif", movie[:12], photometric="minisblack")
+    tifffile.imwrite(tmp_path / "movie_2.tif", movie[12:], photometric="minisblack")
+    with open_source(path) as source:
+        np.testing.assert_array_equal(source.read(0, 20), movie)
+
+
 def test_frames_in_another_file_are_read_from_there(tmp_path, movie):
-    path = write(tmp_path / "x.nwb", series=["movie.tif"])
+    path = write_nwb(tmp_path / "x.nwb", series=["movie.tif"])
     with pytest.raises(StoreNotFoundError, match=r"movie\.tif is not there; copy them beside the NWB file"):
         open_source(path)
     tifffile.imwrite(tmp_path / "movie.tif", movie, photometric="minisblack")

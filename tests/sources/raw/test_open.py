@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
 from photon_gpu.sources.open import is_container, open_source
+from tests.support.format_files import write_suite2p, write_thorimage
 from tests.support.tiff_files import make_movie
 
 
@@ -42,31 +42,28 @@ def test_raw_frames_that_nothing_describes_are_refused(tmp_path, movie):
         open_source(path, shape="12", dtype="int16")
     with pytest.raises(UnsupportedTypeError, match="dtype is 'int17'"):
         open_source(path, shape=(12, 16), dtype="int17")
-    with pytest.raises(CorruptDataError, match=r"are 6 frames of 16 x 40 int16 and 0 bytes|truncated"):
+    with pytest.raises(CorruptDataError, match="truncated after 5 whole frames"):
         open_source(path, shape=(16, 41), dtype="int16")
     os.truncate(path, movie.nbytes - 1)
-    with pytest.raises(CorruptDataError, match=r"are 19 frames of 12 x 16 int16 and 383 bytes"):
+    with pytest.raises(CorruptDataError, match="after 19 whole frames: 383 of the 384 bytes"):
         open_source(path, shape=(12, 16), dtype="int16")
 
 
-def thor(folder: Path, frames, *, channel, promised, wavelengths=(), streaming="", lsm="") -> Path:
-    """A raw file and the parts of Experiment.xml that describe it, as ThorImageLS 4 writes them."""
-    names = "".join(f'<Wavelength name="{name}" exposuretimeMS="0" />' for name in wavelengths)
-    (folder / "Experiment.xml").write_text(
-        '<?xml version="1.0"?>\n<ThorImageExperiment><Software version="4.1.2020.1131" />'
-        f'<Wavelengths>{names}</Wavelengths><ZStage name="x" steps="3" stepSizeUM="5" />'
-        '<Timelapse timepoints="1" intervalSec="0" />'
-        f'<LSM pixelX="16" pixelY="12" channel="{channel}" pixelSizeUM="1.5" frameRate="30.5" {lsm}/>'
-        f'<Streaming enable="1" frames="{promised}" rawData="1" {streaming}/></ThorImageExperiment>'
-    )
-    path = folder / "Image_0001_0001.raw"
-    frames.astype("<u2").tofile(path)
-    return path
+@pytest.mark.parametrize("kind", ["raw", "suite2p"])
+def test_whole_frames_of_a_truncated_file_are_kept_if_asked(tmp_path, movie, kind):
+    options = {"shape": (12, 16), "dtype": "int16"} if kind == "raw" else {}
+    path = write_suite2p(tmp_path, movie)
+    os.truncate(path, movie.nbytes - 385)
+    os.utime(path, (0, 0))
+    with open_source(path, truncated="keep", **options) as source:
+        np.testing.assert_array_equal(source.read(0, 18), movie[:18])
+        assert source.truncation.frames == 18
+        assert source.truncation.promised == (None if kind == "raw" else 20)
 
 
 def test_a_recording_of_thorimage(tmp_path):
     movie = make_movie((8, 2, 12, 16), "uint16")
-    path = thor(tmp_path, movie, channel=5, promised=8, wavelengths=["ChanA", "ChanC"])
+    path = write_thorimage(tmp_path, movie, channel=5, promised=8, wavelengths=["ChanA", "ChanC"])
     for location in (path, tmp_path):
         with open_source(location) as source:
             np.testing.assert_array_equal(source.read(0, 8), movie)
@@ -80,7 +77,9 @@ def test_a_recording_of_thorimage(tmp_path):
 
 def test_channel_names_and_volumes_of_thorimage(tmp_path):
     movie = make_movie((8, 12, 16), "uint16")
-    path = thor(tmp_path, movie, channel=2, promised=20, streaming='zFastEnable="1" flybackFrames="1" ')
+    path = write_thorimage(
+        tmp_path, movie, channel=2, promised=20, streaming='zFastEnable="1" flybackFrames="1" '
+    )
     with open_source(path) as source:
         assert source.recording.axes == "tyx" and source.recording.channel_names == ("ChanB",)
         assert "volumes of 4 frames, flyback included; planes=4" in source.note(100)
@@ -90,7 +89,7 @@ def test_channel_names_and_volumes_of_thorimage(tmp_path):
 
 
 def test_averaged_frames_of_thorimage_have_no_rate(tmp_path):
-    path = thor(
+    path = write_thorimage(
         tmp_path,
         make_movie((4, 12, 16), "uint16"),
         channel=1,
@@ -103,15 +102,15 @@ def test_averaged_frames_of_thorimage_have_no_rate(tmp_path):
 
 def test_what_is_no_recording_of_thorimage(tmp_path):
     movie = make_movie((8, 12, 16), "uint16")
-    path = thor(tmp_path, movie, channel=1, promised=4)
+    path = write_thorimage(tmp_path, movie, channel=1, promised=4)
     with pytest.raises(
         InvalidInputError, match=r"holds 8 frames of 1 channel\(s\); Experiment.xml tells of 4"
     ):
         open_source(path)
-    thor(tmp_path, movie[:, :11], channel=1, promised=8)
+    write_thorimage(tmp_path, movie[:, :11], channel=1, promised=8)
     with pytest.raises(CorruptDataError, match="truncated"):
         open_source(path)
-    thor(tmp_path, movie, channel=1, promised=8).with_name("Image_0002_0001.raw").write_bytes(b"")
+    write_thorimage(tmp_path, movie, channel=1, promised=8).with_name("Image_0002_0001.raw").write_bytes(b"")
     with pytest.raises(InvalidInputError, match="holds 2 raw files; give one of them"):
         open_source(tmp_path)
     (tmp_path / "Experiment.xml").write_text("<Experiment")
@@ -122,15 +121,8 @@ def test_what_is_no_recording_of_thorimage(tmp_path):
         open_source(path)
 
 
-def suite2p(folder, movie, **ops):
-    ops = {"Ly": 12, "Lx": 16, "nframes": len(movie), "fs": 7.5, "meanImg": movie[0], "path": folder, **ops}
-    np.save(folder / "ops.npy", ops)
-    movie.tofile(folder / "data.bin")
-    return folder / "data.bin"
-
-
 def test_the_binary_of_suite2p(tmp_path, movie):
-    with open_source(suite2p(tmp_path, movie)) as source:
+    with open_source(write_suite2p(tmp_path, movie)) as source:
         np.testing.assert_array_equal(source.read(0, 20), movie)
         assert source.recording.frame_rate == 7.5
         assert '"Ly": 12' in source.recording.document("ops.npy.json").text
@@ -138,8 +130,8 @@ def test_the_binary_of_suite2p(tmp_path, movie):
 
 
 def test_a_truncated_binary_of_suite2p(tmp_path, movie):
-    with pytest.raises(CorruptDataError, match="holds 20 frames, and ops.npy says 21"):
-        open_source(suite2p(tmp_path, movie, nframes=21))
+    with pytest.raises(CorruptDataError, match="truncated after 20 whole frames: ops.npy says 21 frames"):
+        open_source(write_suite2p(tmp_path, movie, nframes=21))
 
 
 def test_ops_cannot_run_code(tmp_path, movie):
@@ -147,7 +139,7 @@ def test_ops_cannot_run_code(tmp_path, movie):
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "made"),)
 
-    with open_source(suite2p(tmp_path, movie, evil=Evil())) as source:
+    with open_source(write_suite2p(tmp_path, movie, evil=Evil())) as source:
         assert source.shape == movie.shape
     assert not (tmp_path / "made").exists()
     (tmp_path / "ops.npy").write_bytes((tmp_path / "ops.npy").read_bytes()[:200])

@@ -11,8 +11,7 @@ import scipy.io
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.open import open_source
-
-RATE = 7930.0
+from tests.support.format_files import SCANBOX_LINE_RATE, write_scanbox
 
 
 def photons(frames=40, channels=1, seed=0):
@@ -21,52 +20,37 @@ def photons(frames=40, channels=1, seed=0):
     return (rng.poisson(light, (frames, channels, 12, 16)) * 100 + 1000).astype("uint16")
 
 
-def write(folder, movie, *, inverted=True, **info):
-    """What Scanbox writes: channels, columns, rows, frames, the first fastest, 65535 minus the value."""
-    path = folder / "scan.sbx"
-    stored = 65535 - movie if inverted else movie
-    stored.transpose(0, 2, 3, 1).astype("<u2").tofile(path)
-    channels = {1: 2, 2: 1}[movie.shape[1]]  # 1: both, 2: the first, 3: the second
-    fields = {
-        "sz": [12.0, 16.0],
-        "recordsPerBuffer": 12,
-        "channels": channels,
-        "scanmode": 1,
-        "resfreq": RATE,
-    }
-    scipy.io.savemat(folder / "scan.mat", {"info": {"scanmode": 1, **fields, **info}})
-    return path
-
-
 @pytest.mark.parametrize("inverted", [True, False])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_values_rise_with_light_and_channels_are_apart(tmp_path, inverted, channels):
     movie = photons(channels=channels)
-    with open_source(write(tmp_path, movie, inverted=inverted)) as source:
+    with open_source(write_scanbox(tmp_path, movie, inverted=inverted)) as source:
         expected = movie[:, 0] if channels == 1 else movie
         assert source.shape == expected.shape
         np.testing.assert_array_equal(source.read(3, 9), expected[3:9])
         assert source.recording.axes == ("tyx" if channels == 1 else "tcyx")
-        assert source.recording.frame_rate == pytest.approx(RATE / 12)
+        assert source.recording.frame_rate == pytest.approx(SCANBOX_LINE_RATE / 12)
         assert '"resfreq": 7930' in source.recording.document("scan.mat").text
         assert (source.note(100) is not None) == inverted
 
 
 def test_bidirectional_frames_are_twice_as_high(tmp_path):
-    path = write(tmp_path, photons(), scanmode=0, recordsPerBuffer=6)
+    path = write_scanbox(tmp_path, photons(), scanmode=0, recordsPerBuffer=6)
     with open_source(path) as source:
         assert source.shape == (40, 12, 16)
-        assert source.recording.frame_rate == pytest.approx(2 * RATE / 12)
+        assert source.recording.frame_rate == pytest.approx(2 * SCANBOX_LINE_RATE / 12)
 
 
 def test_channels_of_scanbox_3(tmp_path):
     movie = photons(channels=2)
-    with open_source(write(tmp_path, movie, channels=-1, chan={"nchan": 2})) as source:
+    with open_source(write_scanbox(tmp_path, movie, channels=-1, chan={"nchan": 2})) as source:
         np.testing.assert_array_equal(source.read(0, 40), movie)
 
 
 def test_values_that_may_be_inverted_or_not_are_refused(tmp_path):
-    path = write(tmp_path, 50000 + photons() // 10, inverted=False)  # high values, more noise at more light
+    path = write_scanbox(
+        tmp_path, 50000 + photons() // 10, inverted=False
+    )  # high values, more noise at more light
     with pytest.raises(InvalidInputError, match=r"whether its values are inverted is not clear.*more noise"):
         open_source(path)
     with open_source(path, inverted=False) as source:
@@ -76,7 +60,7 @@ def test_values_that_may_be_inverted_or_not_are_refused(tmp_path):
 
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
-    path = write(tmp_path, photons())
+    path = write_scanbox(tmp_path, photons())
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     with pytest.raises(InvalidInputError, match=r'scipy is needed.*pip install "photon-gpu\[scanbox\]"'):
         open_source(path)
