@@ -15,6 +15,7 @@ from photon_gpu.live.writer import LiveWriter
 from photon_gpu.settings import RecordSettings
 from photon_gpu.writer.report import failed_rows, in_columns
 
+_MOST_NAMES = 10
 _TELL_SECONDS = 0.5
 
 
@@ -79,7 +80,8 @@ class RecordReport:
             *failed_rows(self.checks),
             *(("note", note) for note in status.notes),
             *(("warning", text) for text in status.warnings),
-            *(("not taken", text) for text in self.unread),
+            *(("not taken", text) for text in self.unread[:_MOST_NAMES]),
+            *([("not taken", f"and {more} more")] if (more := len(self.unread) - _MOST_NAMES) > 0 else []),
         ]
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
@@ -184,6 +184,15 @@ def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
         raise
 
 
+def open_in_order(paths: Sequence[str], **options: Unpack[OpenOptions]) -> Source:
+    """Open files as one movie in the order of a list, whatever their names are."""
+    if any(_file_type(path, _local(path)) is not _TIFF for path in paths):
+        return JoinedSource(paths, lambda path: open_source(path, **options), f"{paths[0]} and more files")
+    join = import_module("photon_gpu.sources.tiff.join").open_tiffs
+    own = {name: value for name, value in options.items() if value is not None}
+    return _as_source(join(paths, f"{paths[0]} and {len(paths) - 1} more files", as_listed=True, **own))
+
+
 def _opened(obj: Any, options: dict[str, Any]) -> Source:
     """Open a movie as it is stored."""
     if isinstance(obj, bytes):
@@ -239,13 +248,12 @@ def _open_files(several: FoundFiles, options: dict[str, Any]) -> Source:
     paths = several.paths
     if len(paths) == 1:
         return _open_location(paths[0], options)
-    for path in paths:
-        outer = path.rpartition("::")[0] or path
-        if _local(outer) is None or not Path(outer).exists():
+    outers = [path.rpartition("::")[0] or path for path in paths]
+    for path in outers:
+        if not os.path.exists(path):  # noqa: PTH110 - thousands of them, or a URL
             raise StoreNotFoundError(f"{path}: there is no such file (it is 1 of {len(paths)} of a movie)")
-    types = {
-        _file_type(outer, _local(outer)) for outer in (path.rpartition("::")[0] or path for path in paths)
-    }
+    of_each_suffix = {os.path.splitext(path)[1]: path for path in outers}  # noqa: PTH122
+    types = {_file_type(path, _local(path)) for path in of_each_suffix.values()}
     if len(types) > 1 or None in types:
         names = sorted({PurePosixPath(path).suffix or "no suffix" for path in paths})
         raise InvalidInputError(

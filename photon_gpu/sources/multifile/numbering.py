@@ -56,6 +56,18 @@ def natural_key(name: str) -> list[Any]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in _NUMBERS.split(name) if part]
 
 
+def channel_of(name: str) -> str:
+    """The word of a file's name that tells its channel; empty if none does.
+
+    Examples
+    --------
+    >>> channel_of("run_Cycle00001_Ch2_000005.ome.tif"), channel_of("run_5.tif")
+    ('Ch2', '')
+    """
+    match = _CHANNEL.search(PurePath(name).name)
+    return match[0] if match else ""
+
+
 def listed_names(paths: Iterable[str]) -> str:
     """Names of files for a message; after the first ten, only their number.
 

@@ -32,6 +32,7 @@ def open_tiffs(
     where: str,
     *,
     ordered: bool = False,
+    as_listed: bool = False,
     missing: str = ERROR,
     truncated: str = ERROR,
     progress: Progress | None = None,
@@ -50,6 +51,8 @@ def open_tiffs(
         Folder, glob or list, in messages.
     ordered : bool
         Whether the order of ``paths`` counts where names have no numbers.
+    as_listed : bool
+        Whether only the order of ``paths`` counts, and neither names nor metadata.
     truncated : {"error", "keep"}
         As of :class:`TiffSource`. Only the last file may be truncated.
     missing : {"error", "zero", "skip"}
@@ -68,9 +71,11 @@ def open_tiffs(
         A file is truncated or damaged.
     """
     options = {"series": None, "as_pages": False, **options}
-    plan = None if options["as_pages"] else _described(paths, where, options)
+    plan = None if as_listed or options["as_pages"] else _described(paths, where, options)
     if plan is None:
-        order = order_files(paths, where, missing=missing, ordered=ordered)
+        order = FileOrder((tuple(paths),))
+        if not as_listed:
+            order = order_files(paths, where, missing=missing, ordered=ordered)
         plan = plan_files(order, options, truncated=truncated, progress=progress)
     return TiffSource(where, missing=ZERO if missing == ZERO else ERROR, truncated=truncated, plan=plan)
 
@@ -209,7 +214,7 @@ class _Joiner:
             raise
         if cut is None and len(pages) == 1 and pages[0].form == self.one_page.form:
             same = len(pages[0].offsets) == len(self.one_page.offsets)
-            if same and more_pages(path) is None:
+            if same and more_pages(file) is None:
                 self.files.append(file)
                 return pages[0]
         file.close()
@@ -292,11 +297,11 @@ def _described(paths: Sequence[str], where: str, options: Mapping[str, Any]) -> 
     except SingleImageError:
         return None
     try:
-        listed = {Path(path).resolve(): path for path in paths}
-        there = {Path(file.name).resolve() for file in plan.files}
-        if len(there) == 1:
+        if len(plan.files) == 1:
             plan.close()
             return None
+        listed = {Path(path).resolve(): path for path in paths}
+        there = {Path(file.name).resolve() for file in plan.files}
         if rest := [path for real, path in listed.items() if real not in there]:
             raise InvalidInputError(
                 f"{where}: the metadata of {PurePath(paths[0]).name} describe a movie of {len(there)} files, "

@@ -23,12 +23,12 @@ from photon_gpu.sources.tiff.rawfile import RawFile
 _DESCRIPTION, _STK_PLANES = 270, 33629
 
 
-def more_pages(path: str, series: Any = None) -> str | None:
+def more_pages(path: str | RawFile, series: Any = None) -> str | None:
     """Sentence on what promises more pages than the file has directories; None if nothing does.
 
     Parameters
     ----------
-    path : str
+    path : str or RawFile
         TIFF file with a sound chain of directories.
     series : callable, optional
         Function that returns tifffile's series, which cover further dialects.
@@ -39,7 +39,7 @@ def more_pages(path: str, series: Any = None) -> str | None:
     """
     covered = number = 0
     promise = ""
-    with RawFile(path) as file:
+    with RawFile(path) if isinstance(path, str) else contextlib.nullcontext(path) as file:
         tiff = TiffBytes(file)
         first: Directory | None = None
         for directory in _whole_directories(tiff):

@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import tifffile
 
 import photon_gpu as pg
-from photon_gpu.errors import CorruptDataError
+from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.live.watch import WatchFeed
 from tests.support.tiff_files import write_two_files
 
 MODEL = ("--gain", "20", "--offset", "100")
@@ -100,3 +102,51 @@ def test_a_library_that_logs_does_not_break_json(tmp_path):
     assert "are missing" in found["error"] and found["notes"][0].startswith("tifffile: ")
     ran = subprocess.run(words, capture_output=True, text=True, check=False)
     assert [line.partition(":")[0] for line in ran.stderr.splitlines()] == ["warning", "error"]
+
+
+@pytest.fixture
+def old(pages):
+    for path in pages:
+        os.utime(path, (1e9, 1e9))
+    return pages
+
+
+def test_old_files_are_watched_at_once(cli, tmp_path, movie, old):
+    began = time.monotonic()
+    feed = WatchFeed(tmp_path, settle_seconds=60, idle_seconds=0)
+    batches = list(feed)
+    assert time.monotonic() - began < 10, "one second of settling for each file"
+    np.testing.assert_array_equal(np.concatenate([batch.frames for batch in batches]), movie)
+    assert len(batches) == 1 and batches[0].metadata[11] == {"file": "m_11.tif", "page": 0}
+    assert batches[0].timestamps[11] == 1e9 and not feed.unread
+
+
+def test_a_file_that_changed_lately_is_waited_for(tmp_path, old):
+    os.utime(old[20])
+    feed = WatchFeed(tmp_path, settle_seconds=60, idle_seconds=0)
+    assert sum(len(batch.frames) for batch in feed) == 20
+    assert feed.unread[0] == "m_20.tif never became complete: it still changes"
+
+
+def test_one_old_file_that_differs_does_not_stop_the_others(tmp_path, movie, old):
+    tifffile.imwrite(old[7], movie[7, :9], photometric="minisblack", metadata=None)
+    with open(old[9], "r+b") as file:
+        file.truncate(300)
+    for number in (7, 9):
+        os.utime(old[number], (1e9, 1e9))
+    feed = WatchFeed(tmp_path, settle_seconds=1, idle_seconds=0)
+    np.testing.assert_array_equal(np.concatenate([one.frames for one in feed]), np.delete(movie[:9], 7, 0))
+    assert feed.unread[0].startswith("m_7.tif holds frames (9, 24)")
+    assert feed.unread[1].startswith("m_9.tif never became complete")
+
+
+def test_channels_of_file_names_are_not_watched_as_time(tmp_path, movie):
+    for channel in (1, 2):
+        for number in range(3):
+            path = tmp_path / f"r_Ch{channel}_{number}.tif"
+            tifffile.imwrite(path, movie[number], photometric="minisblack", metadata=None)
+            os.utime(path, (1e9, 1e9))
+    with pytest.raises(InvalidInputError, match=r"2 channels \(Ch1, Ch2\).*such as '\*Ch1\*"):
+        WatchFeed(tmp_path, idle_seconds=0)
+    feed = WatchFeed(tmp_path, pattern="*_Ch2_*", idle_seconds=0)
+    assert sum(len(batch.frames) for batch in feed) == 3
