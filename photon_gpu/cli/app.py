@@ -35,40 +35,41 @@ COMMANDS = {
     ),
     "estimate": Command(
         "photon_gpu.cli.commands.estimate",
-        "Estimate the noise of a raw movie, or say why that cannot be done.",
+        "Estimate the noise of a raw movie, or report why that is impossible.",
     ),
     "encode": Command("photon_gpu.cli.commands.encode", "Store a movie at a fraction of its size."),
     "report": Command(
         "photon_gpu.cli.commands.report",
-        "Hold a stored movie against its source: PASS, WARN or FAIL, by line.",
+        "Compare a stored movie with its source: PASS, WARN or FAIL for each property.",
     ),
     "verify": Command(
-        "photon_gpu.cli.commands.verify", "Check every file of a stored movie; name the frames that are lost."
+        "photon_gpu.cli.commands.verify", "Check every file of a stored movie, and list the lost frames."
     ),
     "repair": Command(
-        "photon_gpu.cli.commands.repair", "Restore what a source and the manifest can restore."
+        "photon_gpu.cli.commands.repair", "Restore damaged files of a movie from its source and its manifest."
     ),
-    "info": Command("photon_gpu.cli.commands.info", "Tell what a stored movie is, and how small it got."),
+    "info": Command("photon_gpu.cli.commands.info", "Describe a stored movie and its size."),
     "decode": Command(
-        "photon_gpu.cli.commands.decode", "Write a stored movie back as TIFF, NumPy or plain Zarr."
+        "photon_gpu.cli.commands.decode", "Write a stored movie back as TIFF, NumPy, HDF5, NWB or plain Zarr."
     ),
     "record": Command(
         "photon_gpu.cli.commands.record",
-        "Record frames as they come: from a pipe, a socket, a file that grows.",
+        "Record frames as they arrive from a pipe, a socket or a growing file.",
     ),
     "watch": Command(
         "photon_gpu.cli.commands.watch", "Record the TIFFs that arrive in a folder as one movie."
     ),
     "recover": Command(
-        "photon_gpu.cli.commands.recover", "Finish a recording that was killed, or lost power."
+        "photon_gpu.cli.commands.recover", "Finish a recording that was killed or lost power."
     ),
     "profile": Command(
         "photon_gpu.cli.commands.profile",
-        "Measure this machine by stage, layout, preset and cores, beside its ceilings.",
+        "Measure the speed of this machine by stage, layout, preset and cores.",
     ),
-    "cost": Command("photon_gpu.cli.commands.cost", "Tell what movies cost to keep, by storage class."),
+    "cost": Command("photon_gpu.cli.commands.cost", "Estimate the storage cost of movies, by storage class."),
     "gc": Command(
-        "photon_gpu.cli.commands.gc", "Find movies no DataJoint row refers to; delete them if told to."
+        "photon_gpu.cli.commands.gc",
+        "Find movies that no DataJoint row refers to; delete them with --delete.",
     ),
 }
 """Each is a function of the command's name in its module."""

@@ -43,9 +43,9 @@ class MovieOnCluster:
     client : distributed.Client
     settings : EncodeSettings
     ahead : int
-        Chunks, of one movie, whose frames may be on their way from here to workers.
+        Chunks of one movie whose frames may be in transit from here to workers.
     rechunk : bool
-        Whether dask blocks that do not fit chunks are rechunked, or refused.
+        Whether dask blocks that do not fit chunks are rechunked; otherwise they are refused.
     """
 
     def __init__(self, client: Any, settings: EncodeSettings, *, ahead: int, rechunk: bool) -> None:
@@ -64,7 +64,7 @@ class MovieOnCluster:
     ) -> EncodeReport:
         """Encode the movie to the same bytes as :func:`photon_gpu.encode`.
 
-        Called where the client is dask's current one: blocks of dask are computed there.
+        Call it while the client is dask's current one, because dask blocks are computed there.
         """
         frames = travelling(source)
         here = None if frames is not None else open_source(source)
@@ -90,7 +90,7 @@ class MovieOnCluster:
                     token=claim.token,
                     encoding=ready.encoding,
                     dtype=ready.dtype,
-                    settings=settings.replace(attributes={}),  # they are not needed, and may be large
+                    settings=settings.replace(attributes={}),  # They are not needed, and may be large.
                     sampled=self._sampled(ready),
                     lost=ready.lost,
                 )
@@ -196,10 +196,10 @@ class MovieOnCluster:
             blocks += written.blocks
             done += written.frames
             tick(done, total)
-            if time.monotonic() - listed > _LIST_SECONDS:  # what resume trusts
+            if time.monotonic() - listed > _LIST_SECONDS:  # A resumed encode trusts this.
                 folder.storage.write(manifest.NAME, manifest.pack(files, frames=crcs))
                 listed = time.monotonic()
-        run = folder.frames_of(min(job.sampled, default=0))  # its chunk also gives a run of frames
+        run = folder.frames_of(min(job.sampled, default=0))  # Its chunk also gives a run of frames.
         return sorted(blocks, key=lambda block: (block.frames[0] >= run.stop, -len(block.raw)))
 
     def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:
@@ -259,7 +259,7 @@ class MovieOnCluster:
         """Cancel all work and wait until no worker writes, so that the movie can be removed or resumed."""
         self._cancel()
         if index is None:
-            claim.target.delete(MARKER)  # from here on no chunk is begun
+            claim.target.delete(MARKER)  # From here on no chunk is begun.
         else:
             claim.target.write(manifest.NAME, index)
         until = time.monotonic() + _QUIET_SECONDS

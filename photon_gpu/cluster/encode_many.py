@@ -66,43 +66,42 @@ def encode_many(
 ) -> ManyReport:
     """Encode many movies; on a cluster, any free worker encodes the next chunk.
 
-    Each movie is claimed, tuned once, written chunk by chunk, and published when its last chunk is
-    there: what is stored is, to the byte, what :func:`photon_gpu.encode` stores on one machine. A
-    worker that dies costs the chunks it was at, which others then write. A movie that fails leaves
-    nothing behind, and the others go on.
+    Each movie is claimed, tuned once, written chunk by chunk, and published after its last chunk. The store
+    is byte for byte that of :func:`photon_gpu.encode` on one machine. If a worker dies, other workers write
+    its unfinished chunks. A movie that fails leaves nothing behind, and the other movies continue.
 
     Parameters
     ----------
     sources : sequence
-        Of what :func:`photon_gpu.open_source` takes. Paths and URLs (which all workers must reach) and
-        simulated movies are opened by the workers; blocks of dask arrays stay on the cluster; frames of
-        anything else are read here and sent.
+        Sources for :func:`photon_gpu.open_source`. Workers open paths, URLs (all workers must reach them) and
+        simulated movies themselves. Blocks of dask arrays stay on the cluster. Frames of other sources are
+        read here and sent.
     urls : sequence of str, path or Storage
-        Where to, one per source; places that all workers reach.
+        Destinations, one per source, that all workers reach.
     client : distributed.Client, optional
-        Default: this machine, one movie after the other, all cores on each.
+        Default: this machine, one movie after the other, with all cores.
     noise : NoiseModel, "auto", or one per movie, optional
         Default: each is estimated from its movie, as :func:`photon_gpu.encode` does. That of a movie may be
         a list of models, one per channel.
     rechunk : bool
-        Dask blocks that are not aligned with chunks of whole frames: rechunk them, and say in the
-        movie's report how many; False refuses them.
+        Rechunk dask blocks that are not aligned with chunks of whole frames, and report their number. False
+        refuses such sources.
     workers : int, optional
         Threads per chunk. Default: 1 with a client, which keeps all cores busy with chunks; else one per
         core.
     at_once : int, optional
-        Movies that are under way together, with a client. Default: two more than the cluster has threads, at
-        most 16: while one is begun or published, the chunks of others keep all workers busy.
+        Movies in progress at once, with a client. Default: two more than the cluster has threads, at most 16,
+        so that chunks of other movies keep all workers busy while one is begun or published.
     progress : callable or bool
         ``progress(url, frames_done, frames_in_all)``; True draws bars on stderr.
     resume : bool
-        Go on where an encode of the same movies was killed.
+        Continue a killed encode of the same movies.
     **source_options
-        Of :func:`photon_gpu.open_source`, for every source.
+        Options of :func:`photon_gpu.open_source` for every source.
     check : bool
-        Read every chunk back once it is written, and compare a sample with what was encoded (the default):
-        where a line fails, the movie is kept and says so, and a :class:`photon_gpu.FidelityWarning` names it.
-        Where that warning is made an error, the movie counts as failed, and nothing of it is kept.
+        Read back every chunk, and compare a sample with the source (the default). If a line fails, the movie
+        is kept and marked as failing, and a :class:`photon_gpu.FidelityWarning` names the line. If that
+        warning is made an error, the movie counts as failed and is removed.
     step, layout, preset, predictor, compressor, dither, chunk_frames, backend, overwrite, trust_noise
         As of :func:`photon_gpu.encode`, for all movies.
     storage_options, attributes
@@ -115,9 +114,9 @@ def encode_many(
     Raises
     ------
     BatchError
-        Some movies could not be stored; its ``report`` says which and why, and has those that were.
+        Some movies could not be stored; its ``report`` lists them with the reasons, and the stored movies.
     InvalidInputError
-        What cannot work for any movie.
+        A setting that cannot work for any movie.
 
     Examples
     --------
@@ -143,7 +142,7 @@ def encode_many(
         dither=dither,
         chunk_frames=chunk_frames,
         backend=backend,
-        # On a cluster, chunks that are written at the same time keep the cores busy.
+        # On a cluster, chunks of several movies keep the cores busy.
         workers=workers if client is None or workers is not None else 1,
         trust_noise=trust_noise,
         check=flag("check", check),
@@ -162,8 +161,8 @@ def encode_many(
             before = set(client.scheduler_info(n_workers=-1)["workers"])
             facts = {"workers": len(before), "threads": threads_of(client)}
             limit = at_once or min(facts["threads"] + 2, _MOST_AT_ONCE)
-            # Entered once, here: it changes settings of the whole process, which threads would not restore in
-            # order.
+            # Enter it once, here: it changes settings of the whole process, which threads would not restore
+            # in order.
             with client.as_current():
                 done = _there(client, sources, targets, settings, rechunk, limit, tick, way)
             facts["lost_workers"] = len(before - set(client.scheduler_info(n_workers=-1)["workers"]))
@@ -251,7 +250,7 @@ def _outcome(movie: Calls) -> EncodeReport | Exception:
         return report
     if isinstance(error, Exception):
         return error
-    return RuntimeError(f"{type(error).__name__}: {error}")  # cancelled by the cluster
+    return RuntimeError(f"{type(error).__name__}: {error}")  # Cancelled by the cluster.
 
 
 def _refuse_misaligned(source: Any, settings: EncodeSettings) -> None:

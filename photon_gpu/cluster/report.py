@@ -1,4 +1,4 @@
-"""The report of encoding many movies, as one table."""
+"""Report of encoding many movies, as one table."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from photon_gpu.writer.report import EncodeReport
 
 @dataclass(frozen=True, kw_only=True)
 class ManyReport:
-    """A report for each stored movie, and a message for each failed one.
+    """Reports of the stored movies, and messages of the failed ones.
 
     Attributes
     ----------
     reports : tuple of EncodeReport
-        In the order the movies were given.
+        Reports in the order of the movies.
     failures : dict
-        Message by URL.
+        Error messages by URL.
     seconds : float
-        Wall time of all together.
+        Wall time of all movies together.
     workers, threads : int
-        Of the cluster (or this machine) at the beginning.
+        Workers and threads of the cluster (or this machine) at the beginning.
     lost_workers : int
-        That were there at the beginning and not at the end; their unfinished chunks were written by others.
+        Workers that were lost on the way; others wrote their unfinished chunks.
     """
 
     reports: tuple[EncodeReport, ...]
@@ -35,7 +35,7 @@ class ManyReport:
 
     @property
     def failed(self) -> dict[str, tuple[str, ...]]:
-        """Failed lines of the check by URL, for movies that were stored all the same."""
+        """Failed lines of the check by URL, for stored movies."""
         return {report.url: report.failed for report in self.reports if report.failed}
 
     @property

@@ -1,4 +1,4 @@
-"""The two tasks of a worker: prepare a movie, and write one of its chunks."""
+"""Tasks of a worker: prepare a movie, and write one of its chunks."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
     """Read the frames of a chunk, unless they were sent, and encode, write and check them."""
     stages, backend = Stages(), get_backend(job.settings.backend)
     target, chunk, span = job.folder.storage, job.folder.chunks, job.folder.frames_of(number)
-    check_claim(target, job.token)  # of a movie that was given up nothing is begun
+    check_claim(target, job.token)  # The movie was given up: begin nothing.
     if values is None:
         assert job.frames is not None
         with stages.timed("read"):
@@ -173,7 +173,7 @@ def check_claim(target: Storage, token: str) -> None:
     Raises
     ------
     PhotonError
-        This worker does not find the claim where the one who asked has put it.
+        This worker does not find the claim of the calling process.
     """
     try:
         owner = read_marker(target).get("token")

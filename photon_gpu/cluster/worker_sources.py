@@ -24,12 +24,12 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Frames:
-    """A source that every worker process opens once.
+    """Source that every worker process opens once.
 
     Parameters
     ----------
     origin : str, path, SourceRequest or bytes
-        What :func:`photon_gpu.open_source` takes, or a pickled source.
+        Argument of :func:`photon_gpu.open_source`, or a pickled source.
     """
 
     origin: Any
@@ -44,15 +44,15 @@ class Frames:
                 )
                 _open[self.key] = made
                 while len(_open) > _MOST_OPEN:
-                    _open.popitem(last=False)  # closed once its last reader lets go of it
+                    _open.popitem(last=False)  # Closed once its last reader releases it.
             _open.move_to_end(self.key)
             return _open[self.key]
 
 
 def travelling(source: Any) -> Frames | None:
-    """Return what to send to workers in place of a source; None if its frames must be sent.
+    """Return the object to send to workers instead of a source; None if its frames must be sent.
 
-    Paths and URLs travel, and sources that say how they are made anew in few bytes (the simulator).
+    Paths and URLs are sent, and small descriptions of sources that can be remade (the simulator).
 
     Examples
     --------
@@ -64,6 +64,6 @@ def travelling(source: Any) -> Frames | None:
     if isinstance(located, str | os.PathLike) or is_list_of_paths(located):
         return Frames(source)
     if not isinstance(source, Source) or type(source).__reduce__ is object.__reduce__:
-        return None  # it would be its frames that are pickled
+        return None  # Pickling it would pickle its frames.
     sent = pickle.dumps(source)
     return Frames(sent) if len(sent) <= _LARGEST_PICKLE else None

@@ -1,1 +1,1 @@
-"""Programs around the engine: demo, storage cost, profiling."""
+"""Tools around the engine: demo, storage cost, profiling."""

@@ -1,7 +1,6 @@
-"""Estimate what it costs to keep movies, raw and stored, by storage class.
+"""Estimate the storage cost of movies, raw and stored, by storage class.
 
-Prices lie in ``prices.json`` with their date and source; give your own with
-``prices=``, since a price list is never today's.
+Prices are in ``prices.json`` with their date and source. Pass current ones with ``prices=``.
 """
 
 from __future__ import annotations
@@ -57,20 +56,20 @@ def load_prices(path: str | PathLike[str] | None = None) -> dict[str, dict[str, 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What ``movies`` movies of one kind take and cost a month.
+    """Size and monthly cost of a number of similar movies.
 
     Parameters
     ----------
     raw_bytes, stored_bytes : int or float
-        Of one movie.
+        Bytes of one movie.
     movies : int
-        How many such movies.
+        Number of movies.
     units : str
         A key of :data:`UNITS`.
     prices : mapping
         Storage class to price per GB and month, or to an entry of :func:`load_prices`.
     measured : str
-        Where ``stored_bytes`` comes from, for the report.
+        Origin of ``stored_bytes``, for the report.
 
     Examples
     --------
@@ -106,11 +105,11 @@ class Cost:
 
     @property
     def savings(self) -> float:
-        """Share of the raw bytes that is not stored; negative where storing takes more."""
+        """Share of the raw bytes that is saved; negative if the stored movie is larger."""
         return 1 - self.stored_bytes / self.raw_bytes
 
     def monthly(self, storage_class: str) -> dict[str, Decimal]:
-        """Cost a month of the raw and the stored movies, and the difference, unrounded."""
+        """Monthly cost of the raw and the stored movies, and the difference, unrounded."""
         gb = Decimal(UNITS[self.units][1])
         price = self._price(storage_class)
         raw, stored = (
@@ -119,7 +118,7 @@ class Cost:
         return {"raw": raw, "stored": stored, "saved": raw - stored}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON values; money rounded to the cent, halves to even."""
+        """Return everything as plain JSON values; money is rounded to cents, halves to even."""
         mb, gb = UNITS[self.units]
         sizes = {
             "raw": self.raw_bytes,
@@ -141,7 +140,7 @@ class Cost:
         }
 
     def text(self) -> str:
-        """The table as text."""
+        """Return the table as text."""
         table = self.to_dict()
         small, large = ("MiB", "GiB") if self.units == "binary" else ("MB", "GB")
         heads = "".join(f"{name + '/month':>{_width(name)}}" for name in self.prices)
@@ -169,16 +168,16 @@ class Cost:
 def from_shape(
     shape: tuple[int, ...], dtype: Any = "uint16", *, savings: float = 0.75, **options: Any
 ) -> Cost:
-    """Cost of movies of one shape, at a share saved that is given.
+    """Cost of movies of one shape, for a stated share saved.
 
     Parameters
     ----------
     shape : tuple of int
-        Of one movie.
+        Shape of one movie.
     dtype : dtype-like
-        Of the raw movie.
+        Type of the raw movie.
     savings : float
-        Share of the raw bytes that is not stored, below 1.
+        Share of the raw bytes that is saved, below 1.
     **options
         As for :class:`Cost`.
 
@@ -196,12 +195,12 @@ def from_shape(
 
 
 def from_movie(url: Any, *, storage_options: dict[str, Any] | None = None, **options: Any) -> Cost:
-    """Cost of movies like one that is stored, from its own bytes.
+    """Cost of movies like a stored one, from its size.
 
     Parameters
     ----------
     url : str, path, Storage or Movie
-        As for :func:`photon_gpu.open`, or a movie that is open.
+        As for :func:`photon_gpu.open`, or an open movie.
     storage_options : dict, optional
         For fsspec.
     **options
@@ -219,14 +218,14 @@ def from_movie(url: Any, *, storage_options: dict[str, Any] | None = None, **opt
 def from_source(
     source: Any, *, frames: int = 100, encode_options: dict[str, Any] | None = None, **options: Any
 ) -> Cost:
-    """Cost of movies like one that is not stored yet, from a sample that is encoded to memory.
+    """Cost of movies like one that is not stored yet, from a sample encoded to memory.
 
     Parameters
     ----------
     source : array, path, URL or Source
         As for :func:`photon_gpu.open_source`.
     frames : int
-        How many, from the middle of the movie.
+        Number of frames to encode, from the middle of the movie.
     encode_options : dict, optional
         As for :func:`photon_gpu.encode`: ``noise``, ``step``, ``layout``, ...
     **options
@@ -252,7 +251,7 @@ def from_source(
         start = (movie.shape[0] - count) // 2
         scratch = Storage.at(f"memory://cost-{uuid.uuid4().hex}.zarr")
         try:
-            # Nothing of it is kept, so nothing of it is checked.
+            # The result is not kept, so it is not checked.
             wanted = options_of("encode_options", encode_options)
             settings = EncodeSettings.from_dict({"check": False, **wanted})
             report = encode_with(settings, movie.read(start, start + count), scratch)

@@ -35,14 +35,14 @@ PICTURE, REPORT, MARKER = "demo.png", "demo.json", ".photon-gpu-demo"
 STEP = 0.5
 
 _VARIANTS = (("plain", "balanced"), ("compact", "fast"), ("compact", "small"), ("lossless", "balanced"))
-_BLOCK_FRAMES = 50  # frames checked at a time
+_BLOCK_FRAMES = 50  # Frames checked at a time.
 _WARM_FRAMES = 8
-_PICTURE_FRAMES = 150  # enough for the temporal variance of a pixel to within 12 %
+_PICTURE_FRAMES = 150  # Enough to measure the temporal variance of a pixel to within 12 %.
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoRow:
-    """One layout, written, read and checked.
+    """Results of one layout: written, read and checked.
 
     Attributes
     ----------
@@ -51,14 +51,14 @@ class DemoRow:
     ratio : float
         Raw bytes per stored byte.
     above_floor_percent : float or None
-        How far the size lies above what the noise alone must take; None for lossless.
+        Size above that of the noise alone; None for lossless.
     choose_seconds : float
-        Time to choose predictor and compressor on a sample: once per movie, however long.
+        Time to choose predictor and compressor on a sample, once per movie of any length.
     write_megabytes_per_second, read_megabytes_per_second : float
-        Raw megabytes (1e6) per second, from memory to disk after that choice, and back to counts
-        (from the operating system's cache).
+        Raw megabytes (1e6) per second: from memory to disk without that choice, and back to counts (from the
+        operating system's cache).
     worst_error_sigma, rms_error_sigma : float
-        Of a single decoded pixel against the raw one, in units of its noise.
+        Difference of a decoded and its raw pixel, in units of its noise.
     """
 
     layout: str
@@ -76,7 +76,7 @@ class DemoRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoReport:
-    """What the demo measured. Every row has passed the check, or there would be no report.
+    """Report of the demo. Every row has passed the check, otherwise there is no report.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class DemoReport:
     simulation : Simulation
         The movie.
     compile_seconds : float
-        Spent once, on a few frames, on loading and compiling what is used; left out of all speeds.
+        Time to load and compile the kernels, not part of any speed.
     seconds : float
         The whole demo.
     """
@@ -105,7 +105,7 @@ class DemoReport:
         return {**asdict(self), "rows": [asdict(row) for row in self.rows]}
 
     def table(self) -> Table:
-        """A table for a terminal."""
+        """Table for a terminal."""
         from rich.table import Table
 
         s = self.simulation
@@ -145,10 +145,10 @@ class DemoReport:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a store of ``raw`` must give back, from the exact definition of the codes alone.
+    """Expected content of a store of ``raw``, from the exact definition of the codes alone.
 
-    No kernel and no lookup table of the engine has a part in it: each value that occurs is
-    coded by itself in rational arithmetic.
+    It uses no kernel and no lookup table of the engine: each distinct value is coded by itself in rational
+    arithmetic.
     """
 
     raw: NDArray
@@ -161,7 +161,7 @@ class Expected:
 
     @classmethod
     def of(cls, raw: NDArray, noise: NoiseModel, step: float) -> Expected:
-        """Code every value from the least to the greatest of an integer movie."""
+        """Compute the codes of all values from the least to the greatest of an integer movie."""
         if raw.dtype.kind not in "iu":
             raise InvalidInputError(f"demo: a movie of {raw.dtype}; integers are needed")
         table = CodeTable(noise, step=step, dtype=raw.dtype)
@@ -178,7 +178,7 @@ class Expected:
         Raises
         ------
         CorruptDataError
-            If the movie is not what was written; says where and how.
+            The movie differs from what was written; the message says where and how.
         """
         if movie.shape != self.raw.shape or movie.counts.dtype != self.raw.dtype:
             raise CorruptDataError(
@@ -226,16 +226,16 @@ def demo(
 ) -> DemoReport:
     """Simulate a two-photon movie, store it in each layout, open it, check it, and draw it.
 
-    Every pixel of every layout is compared with the exact transform of what was written:
-    the codes must be equal, and the counts must lie in the bin of the raw count.
+    Every pixel of every layout is compared with the exact transform of the written movie: the codes must be
+    equal, and the counts must lie in the bin of the raw count.
 
     Parameters
     ----------
     folder : str or path
-        Where to put the movies, the picture (``demo.png``) and the report (``demo.json``). Must be
-        new, empty, or of an earlier demo, which is then replaced.
+        Folder for the movies, the picture (``demo.png``) and the report (``demo.json``). It must be new,
+        empty, or of an earlier demo, which is then replaced.
     simulation : Simulation, optional
-        Another movie than the default one; of an integer dtype.
+        Movie to use instead of the default; of an integer dtype.
     progress : callable, optional
         ``progress(frames_done, frames_in_all)``, over all passes.
 
@@ -246,9 +246,9 @@ def demo(
     Raises
     ------
     StoreExistsError
-        If ``folder`` holds anything that no demo wrote.
+        The folder holds files that no demo wrote.
     CorruptDataError
-        If what was read is not what was written.
+        The values read differ from those written.
 
     Examples
     --------
@@ -275,7 +275,7 @@ def demo(
         rows.append(row)
         compile_seconds += compiling
     smallest = min((row for row in rows if row.layout == "compact"), key=lambda row: row.stored_bytes)
-    picture = target / PICTURE if len(raw) > 1 else None  # the noise of one frame cannot be drawn
+    picture = target / PICTURE if len(raw) > 1 else None  # The noise of a single frame cannot be drawn.
     if picture is not None:
         _draw(picture, raw, open_movie(smallest.path), noise, smallest.ratio)
     result = DemoReport(
@@ -295,7 +295,7 @@ def demo(
 
 
 def _own(folder: Path) -> Path:
-    """The folder, made or found to be ours: marked before anything else is written there."""
+    """Make the folder, or check that it is of a demo; mark it before anything else is written."""
     if folder.exists() and not (folder / MARKER).is_file():
         contents = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ["(a file)"]
         if contents:
@@ -305,13 +305,13 @@ def _own(folder: Path) -> Path:
             )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
-    for name in (REPORT, PICTURE):  # a demo that fails leaves no report of an earlier one
+    for name in (REPORT, PICTURE):  # A demo that fails leaves no report of an earlier one.
         (folder / name).unlink(missing_ok=True)
     return folder
 
 
 def _frames(source: SimulatedMovie, count: _Count) -> NDArray:
-    """The whole movie, simulated on all cores."""
+    """Simulate the whole movie on all cores."""
     raw = np.empty(source.shape, source.dtype)
 
     def one(t: int) -> None:
@@ -327,7 +327,7 @@ def _frames(source: SimulatedMovie, count: _Count) -> NDArray:
 def _store(
     expected: Expected, target: Path, layout: str, preset: str, count: _Count
 ) -> tuple[DemoRow, float]:
-    """Write, read and check one layout; and the seconds of compiling that came before it."""
+    """Write, read and check one layout; also return the seconds of compiling before it."""
     raw = expected.raw
     path = target / (f"compact-{preset}.zarr" if layout == "compact" else f"{layout}.zarr")
     storage = Storage.at(path)
@@ -336,9 +336,9 @@ def _store(
         step=expected.step,
         layout=layout,
         preset=preset,
-        check=False,  # every pixel is compared below
+        check=False,  # Every pixel is compared below.
     )
-    # A few frames first: what is loaded and compiled on first use is no part of the speeds.
+    # Encode a few frames first, so that loading and compiling are not part of the speeds.
     start = time.perf_counter()
     encode_with(settings, raw[:_WARM_FRAMES], storage, overwrite=True)
     open_movie(path).counts[...]
@@ -382,7 +382,7 @@ def _draw(path: Path, raw: NDArray, movie: Movie, noise: NoiseModel, ratio: floa
 
 
 class _Count:
-    """Frames done over all passes."""
+    """Progress in frames over all passes."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
@@ -393,7 +393,7 @@ class _Count:
             self._progress(self._done, self._total)
 
     def within(self) -> Progress:
-        """A progress of one pass, added to what was done before it."""
+        """Return the progress callback of one pass, added to the passes before it."""
         seen = 0
 
         def step(done: int, _: int) -> None:

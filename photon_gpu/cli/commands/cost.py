@@ -1,4 +1,4 @@
-"""``photon-gpu cost``: what movies cost to keep."""
+"""``photon-gpu cost``: estimate the storage cost of movies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def cost(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Tell what movies cost to keep, by storage class.
+    """Estimate the storage cost of movies, by storage class.
 
     For example:
       photon-gpu cost movie.zarr --movies 1000
@@ -83,7 +83,7 @@ def cost(
 def _measured(
     movie: str, storage_options: dict[str, Any] | None, common: dict[str, Any], wanted: dict[str, Any]
 ) -> Any:
-    """Cost of movies like a stored one, or like a file that is tried on a sample."""
+    """Cost of movies like a stored one, or like a file of which a sample is encoded."""
     from photon_gpu.errors import CorruptDataError, StoreNotFoundError
     from photon_gpu.tools import cost as costs
 

@@ -1,4 +1,4 @@
-"""``photon-gpu decode``: a stored movie back into a common file."""
+"""``photon-gpu decode``: export a stored movie to a common file format."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def decode(
     """Write a stored movie back as TIFF, NumPy, HDF5, NWB or plain Zarr.
 
     Frames are read and written a few at a time, so the movie may be larger than memory.
-    OUT takes its name when it is whole.
+    OUT appears once it is complete.
 
     For example:
       photon-gpu decode movie.zarr movie.tif
@@ -78,7 +78,7 @@ def decode(
 
 
 def frame_range(text: str | None, frames: int) -> tuple[int, int] | None:
-    """``FIRST:END`` as numbers; either may be left out, and below 0 counts from the end.
+    """Parse ``FIRST:END``; either may be left out, and numbers below 0 count from the end.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""``photon-gpu demo``: the whole engine on a simulated movie."""
+"""``photon-gpu demo``: run the whole engine on a simulated movie."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def demo(
 ) -> console.Report:
     """Simulate a movie, store it in every layout, and check each pixel.
 
-    It needs nothing but the install, and draws a picture: a frame raw, stabilized and
-    decoded, what is left between them, and the mean-variance line of the detector.
+    It needs no data. It draws a frame raw, stabilized and decoded, the difference, and the
+    mean-variance line of the detector.
 
     For example:
       photon-gpu demo

@@ -1,4 +1,4 @@
-"""``photon-gpu encode``: a movie into a store."""
+"""``photon-gpu encode``: store a movie."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def encode(
 ) -> console.Report:
     """Store a movie at a fraction of its size.
 
-    A pixel's noise grows with its light: variance = gain * (value - offset) + variance in
-    the dark. That model is estimated from SRC, where --gain does not give it; what cannot
-    be modelled is refused. A model that is given is held against SRC, and refused if SRC
-    contradicts it. Values are kept to a step far below the noise, and none is clipped.
-    DST is whole, or it is not there.
+    The noise of a pixel grows with its light: variance = gain * (value - offset) + variance
+    in the dark. This model is estimated from SRC unless you state it with --gain. A movie
+    that does not fit the model is refused, and so is a stated model that SRC contradicts.
+    Values are stored with a step far below the noise, and none is clipped. DST appears only
+    once it is complete.
 
     For example:
       photon-gpu encode cortex.tif movie.zarr
@@ -88,7 +88,7 @@ def encode(
 
 
 def remarks(report: EncodeReport, typed: dict[str, Any]) -> list[str]:
-    """A note for each option that was typed and had no effect."""
+    """Return a note for each typed option that had no effect."""
     encoding, frames = report.encoding, report.shape[0]
     idle = {
         "lossless": dict.fromkeys(("--step", "--dither"), "layout lossless keeps every bit"),

@@ -1,4 +1,4 @@
-"""``photon-gpu estimate``: the noise model of a movie, from the movie itself."""
+"""``photon-gpu estimate``: estimate the noise model of a movie from the movie itself."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def estimate(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Estimate the noise of a raw movie, or say why that cannot be done.
+    """Estimate the noise of a raw movie, or report why that is impossible.
 
     One photon raises a pixel by the gain, so variance = gain * mean + intercept. Both are
-    measured between frames, so nothing need stand still, and told with the range that holds
-    the truth in 95 of 100 movies. PASS: use it. WARN: read what it says first. REFUSE: the
-    noise is no longer that of photons, as after averaging or motion correction: keep such a
-    movie lossless. Ends with 1 where it refuses.
+    measured from differences between frames, so the scene may move, and have an interval
+    that holds the truth in 95 of 100 movies. PASS: use the model. WARN: read the reasons
+    first. REFUSE: the noise is no longer photon noise, as after averaging or motion
+    correction; store such a movie lossless. The exit code is 1 for REFUSE.
 
     For example:
       photon-gpu estimate cortex.tif --plot cortex_noise.png
@@ -95,7 +95,7 @@ def estimate(
 
 
 def _advice(estimate: NoiseEstimate, src: list[str]) -> list[str]:
-    """What to type next."""
+    """Suggest the next command."""
     model = estimate.model
     if estimate.verdict == "REFUSE" or model is None:
         return ["  if you know the detector, encode with --gain, --offset and --variance instead"]

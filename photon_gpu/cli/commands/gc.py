@@ -1,4 +1,4 @@
-"""``photon-gpu gc``: movies that no row of a DataJoint database refers to."""
+"""``photon-gpu gc``: find and delete movies that no row of a DataJoint database refers to."""
 
 from __future__ import annotations
 
@@ -57,20 +57,20 @@ def gc(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Find movies no DataJoint row refers to; delete them if told to.
+    """Find movies that no DataJoint row refers to; delete them with --delete.
 
     The database and its stores are those of datajoint.json and the environment (DJ_HOST, DJ_STORES, ...).
-    What is young, unknown or in doubt stays, and the report says why.
+    Recent, unknown and doubtful files are not deleted, and the report says why.
 
     For example:
       photon-gpu gc calcium_imaging --stores-file stores.json
       photon-gpu gc calcium_imaging --stores-file stores.json --delete
     """
-    # What DataJoint logs would stand before the report on stdout.
+    # Messages of DataJoint would precede the report on stdout.
     os.environ.setdefault("DJ_LOG_STREAM", "stderr")
     from photon_gpu.dj import collect, stores
 
-    logging.getLogger("datajoint").handlers.clear()  # its warnings reach those of every library
+    logging.getLogger("datajoint").handlers.clear()  # Its warnings are shown like those of every library.
     if stores_file is not None:
         stores(options.json_file(stores_file))
     result = collect(

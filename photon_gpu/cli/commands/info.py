@@ -1,4 +1,4 @@
-"""``photon-gpu info``: what a stored movie is."""
+"""``photon-gpu info``: describe a stored movie."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def info(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Tell what a stored movie is, and how small it got.
+    """Describe a stored movie and its size.
 
     Shape, sizes, step in sigma, and the noise model: gain in ADU per photon, offset in
-    ADU, variance in ADU^2; where it was estimated, how well. Chunks are counted, not read; a missing one is
-    told.
+    ADU, variance in ADU^2, with intervals if it was estimated. Chunks are counted, not
+    read; missing ones are reported.
 
     For example:
       photon-gpu info movie.zarr
@@ -41,7 +41,7 @@ def info(
 
 @dataclass(frozen=True, kw_only=True)
 class MovieInfo:
-    """A stored movie in words and numbers; names as in the report of an encode."""
+    """Description of a stored movie; names are those of the report of an encode."""
 
     movie: Movie
     stored_bytes: int
@@ -50,7 +50,7 @@ class MovieInfo:
 
     @classmethod
     def of(cls, movie: Movie) -> MovieInfo:
-        """From one listing of the movie's files."""
+        """Describe a movie from one listing of its files."""
         sizes = movie.storage.sizes()
         expected = movie.folder.chunk_count
         numbers = {number for name in sizes if (number := chunk_number(name)) is not None}
@@ -76,7 +76,7 @@ class MovieInfo:
 
     @property
     def notes(self) -> list[str]:
-        """What the owner should know."""
+        """Warnings and remarks about the movie."""
         from photon_gpu.writer import auto_noise
 
         told = [f"FAIL {name}: {measured}" for name, measured in self.movie.failed_check.items()]

@@ -1,4 +1,4 @@
-"""``photon-gpu profile``: this machine's speed, stage by stage."""
+"""``photon-gpu profile``: measure this machine's speed, stage by stage."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def profile(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> Any:
-    """Measure this machine by stage, layout, preset and cores, beside its ceilings.
+    """Measure the speed of this machine by stage, layout, preset and cores.
 
     For example:
       photon-gpu profile

@@ -1,4 +1,4 @@
-"""``photon-gpu record``: frames as they come into a store."""
+"""``photon-gpu record``: record arriving frames into a movie."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def record(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Record frames as they come: from a pipe, a socket, a file that grows.
+    """Record frames as they arrive from a pipe, a socket or a growing file.
 
-    Nothing is dropped: where the store is slow, SRC waits. Ctrl-C ends the recording in good order.
-    After a kill or a power cut, photon-gpu recover finishes what was begun.
+    No frame is dropped: if the store is slow, SRC waits. Ctrl-C ends the recording cleanly.
+    After a kill or a power cut, photon-gpu recover finishes the movie.
 
     For example:
       camera | photon-gpu record - run.zarr --shape 512,512 --dtype int16 --gain 100 --offset 92
@@ -126,7 +126,7 @@ def _feed(
 def _interleaved(
     frame: tuple[int, ...], reads: options.FeedOptions, name: str
 ) -> tuple[tuple[int, ...], str | None]:
-    """Shape and axes of raw frames of which channels and planes alternate: together they are one frame."""
+    """Shape and axes of a frame that consists of alternating raw frames of channels and planes."""
     from photon_gpu.sources.select.axes import check_letters, movie_order
 
     idle = [option for option in ("channel", "plane", "frames") if getattr(reads, option) is not None]

@@ -40,10 +40,10 @@ def recover(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Finish a recording that was killed, or lost power.
+    """Finish a recording that was killed or lost power.
 
-    Every frame that was acknowledged is stored, once; doing it twice changes nothing. Where an overwrite was
-    interrupted, a whole movie is put back at the name.
+    Every acknowledged frame is stored once; a second run changes nothing. After an
+    interrupted overwrite, a complete movie is put back under the name.
 
     For example:
       photon-gpu recover /fast/run.zarr.spool

@@ -1,4 +1,4 @@
-"""``photon-gpu repair``: what a source and the manifest can restore."""
+"""``photon-gpu repair``: restore a damaged movie from its source and its manifest."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def repair(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Restore what a source and the manifest can restore.
+    """Restore damaged files of a movie from its source and its manifest.
 
-    Only damaged files are written, and only with what is proven: byte for byte what the
-    manifest says, or from a source that agrees with the chunks that are whole. Nothing is
-    deleted, and what is left is named; what cannot be proven worthless is kept beside the movie. Ends with 1
-    where damage is left.
+    Only damaged files are written, either byte for byte as the manifest says, or from a
+    source that agrees with all undamaged chunks. Nothing is deleted; replaced content that
+    may have value is kept beside the movie. Remaining damage is listed, and the exit code
+    is then 1.
 
     For example:
       photon-gpu repair movie.zarr cortex.tif

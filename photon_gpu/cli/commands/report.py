@@ -1,4 +1,4 @@
-"""``photon-gpu report``: a stored movie against its source, as a page, a picture, or JSON."""
+"""``photon-gpu report``: compare a stored movie with its source."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def report(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Hold a stored movie against its source: PASS, WARN or FAIL, by line.
+    """Compare a stored movie with its source: PASS, WARN or FAIL for each property.
 
-    Bias, noise, residual, traces and events, each with what is allowed and why. Ends with 1
-    where a line fails.
+    The properties are bias, noise, residual, traces and events, each with its limits and
+    their reason. The exit code is 1 if one fails.
 
     For example:
       photon-gpu report cortex.tif movie.zarr -o report.html

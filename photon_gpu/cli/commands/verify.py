@@ -1,4 +1,4 @@
-"""``photon-gpu verify``: whether every byte of a stored movie is what was written."""
+"""``photon-gpu verify``: check that every file of a stored movie is as written."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def verify(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> console.Report:
-    """Check every file of a stored movie; name the frames that are lost.
+    """Check every file of a stored movie, and list the lost frames.
 
-    Missing, truncated, altered, swapped and foreign files are found, by size and checksum;
-    without a manifest, by decoding. Nothing is changed. Ends with 1 where anything is wrong.
+    Finds missing, truncated, altered, swapped and foreign files by size and checksum, or by
+    decoding if there is no manifest. Nothing is changed. The exit code is 1 if there is a
+    problem.
 
     For example:
       photon-gpu verify movie.zarr

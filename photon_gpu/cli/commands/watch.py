@@ -1,4 +1,4 @@
-"""``photon-gpu watch``: a folder that fills with TIFFs into one movie."""
+"""``photon-gpu watch``: record the TIFFs that arrive in a folder as one movie."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def watch(
 ) -> console.Report:
     """Record the TIFFs that arrive in a folder as one movie.
 
-    They are taken in the order of their names. Each frame keeps the name of its file.
-    TIFFs are only read, never changed or removed.
-    Files that cannot be taken are named at the end, which is then 1.
+    TIFFs are recorded in the order of their names and never changed. Each frame keeps the
+    name of its file. Files that cannot be recorded are listed at the end, and the exit code
+    is then 1.
 
     For example:
       photon-gpu watch /data/today run.zarr --gain 100 --offset 92 --idle-seconds 60

@@ -1,1 +1,1 @@
-"""Measure how fast this machine encodes, beside its own ceilings: ``photon-gpu profile``."""
+"""Measure how fast this machine encodes, compared with its ceilings: ``photon-gpu profile``."""

@@ -21,11 +21,10 @@ _WRITTEN = 32 * _MIB
 
 
 def ceilings(folder: str | os.PathLike[str], *, cores: int, seconds: float = 0.5) -> dict[str, float]:
-    """Ceilings of this machine, MB/s (1e6 bytes), the best of what fits into ``seconds`` each.
+    """Measure the ceilings of this machine, MB/s (1e6 bytes): the best of the runs within ``seconds`` each.
 
-    ``memcpy, 1 core`` and ``memcpy, all cores`` count bytes copied once; ``disk write`` is of files of
-    32 MiB, one per core at once, flushed to disk as chunks are; ``device up`` and ``device down`` are
-    there where a GPU is.
+    ``memcpy, 1 core`` and ``memcpy, all cores`` count copied bytes once. ``disk write`` writes one file of 32
+    MiB per core at once, flushed to disk as chunks are. ``device up`` and ``device down`` need a GPU.
 
     Examples
     --------
@@ -61,12 +60,12 @@ def ceilings(folder: str | os.PathLike[str], *, cores: int, seconds: float = 0.5
 
 
 def has_gpu() -> bool:
-    """Whether CuPy is installed and finds a device that answers."""
+    """Whether CuPy is installed and finds a working device."""
     try:
         import cupy
 
         return bool(cupy.cuda.runtime.getDeviceCount() > 0)
-    except Exception:  # no CuPy, no driver, a driver that is too old: all mean no
+    except Exception:  # No CuPy, no driver, or a driver that is too old.
         return False
 
 

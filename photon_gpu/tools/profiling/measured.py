@@ -7,13 +7,13 @@ from typing import Any
 
 STAGES = ("read", "transform", "predict", "upload", "kernel", "download", "gpu", "compress", "write")
 _WAITING = ("read", "write")
-_ALONE = ("read", "upload", "kernel", "download")  # by one thread or one stream, however many cores there are
+_ALONE = ("read", "upload", "kernel", "download")  # Runs on one thread or one stream for any number of cores.
 _BUSY = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One combination of backend, layout, preset and cores.
+    """Measurement of one combination of backend, layout, preset and cores.
 
     ``seconds`` is wall time without tuning; ``stages`` seconds of thread time.
     """
@@ -29,7 +29,7 @@ class Measured:
     stages: dict[str, float]
     settings: str
     whole_chunks: bool = True
-    """False: it was too slow for the time given to encode one whole chunk."""
+    """False if there was not enough time to encode one whole chunk."""
 
     @property
     def ratio(self) -> float:
@@ -42,17 +42,17 @@ class Measured:
         return self.raw_bytes / 1e6 / self.seconds
 
     def stage_rate(self, stage: str) -> float:
-        """MB/s that a stage alone reaches on these cores; of stored bytes for ``write``, else of raw ones."""
+        """MB/s of a stage alone on these cores: of stored bytes for ``write``, else of raw bytes."""
         nbytes = self.stored_bytes if stage == "write" else self.raw_bytes
         lanes = 1 if stage in _ALONE else self.cores
         return nbytes / 1e6 * lanes / max(self.stages[stage], 1e-9)
 
     @property
     def held_back_by(self) -> tuple[str, float]:
-        """The stage that holds it back, and its share of all thread time.
+        """The limiting stage, and its share of all thread time.
 
-        Reading is done by one thread, so it is what holds back where it takes most of the wall time. Waiting
-        for the disk is not, while the cores have other chunks to work on.
+        One thread reads, so reading is the limit if it takes most of the wall time. Waiting for the disk is
+        no limit while the cores have other chunks to work on.
         """
         whole = sum(self.stages.values())
         working = {name: spent for name, spent in self.stages.items() if name not in _WAITING}

@@ -1,4 +1,4 @@
-"""The movie that a profile encodes: the user's, or a simulated one."""
+"""Movie that a profile encodes: the user's, or a simulated one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TUNED = (16, 128, 256)
 
 
 class Repeated(Source):
-    """Frames in memory, again and again: chunks are encoded each for itself, so none profits from another."""
+    """Repeat frames in memory; each chunk is encoded by itself, so repetition does not help."""
 
     def __init__(self, frames: NDArray, count: int, name: str) -> None:
         self._frames, self.name = frames, name
         self.shape, self.dtype = (count, *frames.shape[1:]), frames.dtype
 
     def read(self, start: int, stop: int) -> NDArray:
-        """A view, where the range does not pass the end of what is repeated."""
+        """Return a view if the range does not cross the end of the repeated frames."""
         first = start % len(self._frames)
         if first + stop - start <= len(self._frames):
             return self._frames[first : first + stop - start]
@@ -48,7 +48,7 @@ class Part(Source):
 def movie_for(
     source: Any, noise: NoiseModel | None, camera: Camera | None
 ) -> tuple[Source, NoiseModel | None, tuple[str, ...]]:
-    """The user's movie or one made for it, its noise model, and what is to be said of it."""
+    """Return the user's movie or a simulated one, its noise model, and notes about it."""
     if source is not None:
         movie = open_source(source)
         notes = []
@@ -86,7 +86,7 @@ def movie_for(
 
 
 def corner(movie: Source) -> NDArray:
-    """Some frames of its middle, to tune on."""
+    """Frames from the middle of the movie, to tune on."""
     frames, rows, columns = _TUNED
     values = movie.read(0, min(frames, movie.shape[0]))
     top, left = (max(0, (n - part) // 2) for n, part in zip(movie.shape[-2:], (rows, columns), strict=True))

@@ -19,7 +19,7 @@ _MARKERS = {"fast": "^", "balanced": "o", "small": "s"}
 
 
 def plot_profile(profile: Profile) -> Figure:
-    """Bars per stage with the ceilings drawn in, and a Pareto plot of ratio against MB/s.
+    """Draw bars per stage with the ceilings, and a Pareto plot of ratio against MB/s.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def plot_profile(profile: Profile) -> Figure:
 
 
 def pareto(measured: list[Measured]) -> list[Measured]:
-    """Those that nothing measured beats in ratio and speed at once, the fastest first."""
+    """Measurements that no other beats in both ratio and speed, the fastest first."""
     best: list[Measured] = []
     for m in sorted(measured, key=lambda m: (-m.megabytes_per_second, -m.ratio)):
         if not best or m.ratio > best[-1].ratio:
@@ -95,7 +95,7 @@ def _pareto(axes: Axes, profile: Profile) -> None:
     axes.plot(
         [m.megabytes_per_second for m in front], [m.ratio for m in front], color=PALE, linewidth=1, zorder=0
     )
-    # Names in a column at the side, with lines to their points: beside these they would lie on each other.
+    # Names in a column at the side, with lines to their points, because names at the points would overlap.
     for row, m in enumerate(reversed(front)):
         axes.annotate(
             f"{m.layout}, {m.preset}, {said_cores(m.cores)}",

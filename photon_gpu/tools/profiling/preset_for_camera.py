@@ -13,12 +13,12 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.tools.profiling.measured import Measured
 
 HEADROOM = 1.5
-"""How much faster than the camera an encoder must be measured to be advised."""
+"""An encoder is advised only if it is this many times faster than the camera."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """Frames ``height x width`` of a dtype, ``rate`` a second.
+    """Camera with frames ``height x width`` of a dtype, ``rate`` per second.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class Camera:
 
     @classmethod
     def parse(cls, text: str, dtype: str = "uint16") -> Camera:
-        """From ``HEIGHTxWIDTHxRATE``, rate in Hz."""
+        """Parse ``HEIGHTxWIDTHxRATE``, rate in Hz."""
         parts = str(text).lower().replace("hz", "").split("x")
         try:
             height, width, rate = int(parts[0]), int(parts[1]), float(parts[2])
@@ -52,23 +52,23 @@ class Camera:
 
     @property
     def megabytes_per_second(self) -> float:
-        """What it gives, MB/s (1e6 bytes)."""
+        """Data rate, MB/s (1e6 bytes)."""
         return self.height * self.width * np.dtype(self.dtype).itemsize * self.rate / 1e6
 
     def advice(self, measured: Sequence[Measured]) -> Advice:
-        """The combination of the best ratio among those that keep up, with :data:`HEADROOM`."""
+        """Return the combination with the best ratio among those that keep up with :data:`HEADROOM`."""
         needed = self.megabytes_per_second
         lossy = [m for m in measured if m.layout != "lossless"] or list(measured)
         able = [m for m in lossy if m.megabytes_per_second >= HEADROOM * needed]
         fastest = max(measured, key=lambda m: m.megabytes_per_second)
-        # Of equal ratios the one on fewer cores, which leaves the others to the rest of the rig.
+        # Of equal ratios prefer fewer cores, which leaves the others to the rest of the rig.
         best = max(able, key=lambda m: (round(m.ratio, 2), -m.cores, m.megabytes_per_second), default=None)
         return Advice(camera=self, best=best, fastest=fastest)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What to use; ``best`` is None where nothing that was measured keeps up."""
+    """Advice; ``best`` is None if no measured combination keeps up."""
 
     camera: Camera
     best: Measured | None
@@ -76,7 +76,7 @@ class Advice:
 
     @property
     def text(self) -> str:
-        """Two sentences."""
+        """The advice in two sentences."""
         camera, fastest = self.camera, self.fastest
         needs = (
             f"your camera: {camera.height} x {camera.width} x {camera.rate:g} Hz {camera.dtype} needs "
@@ -111,5 +111,5 @@ class Advice:
 
 
 def said_cores(count: int) -> str:
-    """A number of cores, in words."""
+    """Number of cores in words."""
     return f"{count} core{'s' if count > 1 else ''}"

@@ -1,7 +1,7 @@
-"""Measure how fast this machine encodes, stage by stage, beside its own ceilings.
+"""Measure how fast this machine encodes, stage by stage, compared with its ceilings.
 
-The encodes are real ones (:func:`photon_gpu.encode` to a folder on the disk in question, flushed as always)
-and their times are those of ``report.stages``: nothing is timed here that users do not get.
+The encodes are real calls of :func:`photon_gpu.encode` to a folder on the disk, flushed as always, and their
+times are those of ``report.stages``.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ LAYOUTS = ("compact", "plain", "lossless")
 WRITE_UNIT = "write of stored bytes, all others of raw ones"
 _WAITING = ("read", "write")
 _FIRST_FRAMES = 8
-_OVER = 3.0  # times its share that a combination may take, to encode one whole chunk
+_OVER = 3.0  # A combination may take this many times its share to encode one whole chunk.
 _MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """All that was measured, with the machine it was measured on."""
+    """All measurements, with the machine."""
 
     machine: str
     movie: str
@@ -59,12 +59,12 @@ class Profile:
 
     @property
     def cores(self) -> int:
-        """The most cores measured."""
+        """Largest number of cores measured."""
         return max(m.cores for m in self.measured)
 
     @property
     def advice(self) -> tuple[str, ...]:
-        """What to conclude, in sentences."""
+        """Conclusions, in sentences."""
         fastest = max(self.measured, key=lambda m: m.megabytes_per_second)
         smallest = max(self.measured, key=lambda m: m.ratio)
         sentences = []
@@ -88,7 +88,7 @@ class Profile:
         return (*sentences, *self.notes)
 
     def table(self) -> Any:
-        """A rich table with ceilings above and advice below it."""
+        """Return a rich table with ceilings above and advice below it."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -118,7 +118,7 @@ class Profile:
         return Group(Text(head), grid, *(Text(line) for line in self.advice))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON: what ``--json`` prints."""
+        """Plain dictionary that survives JSON, as ``--json`` prints it."""
         return {
             "machine": self.machine,
             "movie": self.movie,
@@ -154,24 +154,24 @@ def profile(
     Parameters
     ----------
     source : optional
-        What :func:`photon_gpu.open_source` takes; its first frames are encoded. Default: a simulated
-        two-photon movie, of the camera's frames where one is given.
+        Source for :func:`photon_gpu.open_source`; its first frames are encoded. Default: a simulated
+        two-photon movie, with the frames of the camera if one is stated.
     noise : NoiseModel, optional
-        Of ``source``; default: estimated from it. The simulator knows its own.
+        Noise model of ``source``. Default: estimated, or that of the simulator.
     backends : sequence of str, optional
-        Default: numba, and cupy where a GPU is.
+        Default: numba, and cupy if there is a GPU.
     cores : sequence of int, optional
         Default: 1, its doubles, and all.
     camera : Camera, optional
-        What must be kept up with.
+        Camera to keep up with.
     seconds : float
-        Each combination takes its share, but at least one small encode.
+        Time for all combinations. Each takes its share, but at least one small encode.
     folder : path, optional
-        On the disk to write to; a folder within it comes and goes. Default: the system's own for such things.
+        Folder on the disk to write to; a temporary folder is made in it. Default: the system's one.
     progress : callable, optional
         ``progress(combinations_done, combinations_in_all)``.
     **source_options
-        Of :func:`photon_gpu.open_source`, for ``source``.
+        Options of :func:`photon_gpu.open_source` for ``source``.
 
     Returns
     -------
@@ -196,8 +196,8 @@ def profile(
     chosen = tuple(backends) if backends else ("numba", *(("cupy",) if has_gpu() else ()))
     counts = tuple(worker_count(n) for n in cores) if cores else _doubles(worker_count(None))
     movie, noise, notes = movie_for(SourceRequest.of(source, source_options), noise, camera)
-    start = time.perf_counter()  # simulating a movie first is no part of the time given
-    # The slow preset last: what it takes beyond its share is taken from no other.
+    start = time.perf_counter()  # Simulating the movie is not part of the measured time.
+    # The slow preset is last, so that its extra time is taken from no other combination.
     order = sorted(presets, key=PRESETS.index)
     combinations = [(b, lay, p, n) for p in order for b in chosen for lay in layouts for n in counts]
     measured: list[Measured] = []
@@ -238,7 +238,7 @@ def profile(
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """All threads of this process on so many of its cores, where the system can do that (Linux)."""
+    """Run all threads of this process on some of its cores, if the system allows it (Linux)."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -252,12 +252,12 @@ def on_cores(count: int) -> Iterator[None]:
 
 def _pin(cores: set[int]) -> None:
     for thread in Path("/proc/self/task").iterdir():
-        with suppress(ProcessLookupError):  # it has just ended
+        with suppress(ProcessLookupError):  # The thread has just ended.
             os.sched_setaffinity(int(thread.name), cores)
 
 
 def machine() -> str:
-    """The hardware, in words."""
+    """Describe the hardware."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -277,9 +277,9 @@ def _measure(
     disk: float,
     settings: dict[tuple[str, ...], Encoding],
 ) -> Measured:
-    """Choose settings once, on a part of a few frames; encode the whole chunks that fit the share.
+    """Choose settings once on a few frames, then encode as many whole chunks as fit the share of time.
 
-    ``disk`` is its ceiling, MB/s.
+    ``disk`` is the ceiling of the disk, MB/s.
     """
     backend, layout, preset, cores = combination
     storage = Storage.at(target)
@@ -305,14 +305,14 @@ def _measure(
         first = encode_with(fixed, Part(movie, _FIRST_FRAMES), storage, overwrite=True)
         chosen = layout_for(first.encoding, get_backend(backend, on_gpu=movie.device is not None))
         each = chosen.chunk_frames(None, movie.shape)
-        # What happens once (claims, flushes) says nothing of speed: the cores' own work and the disk's do.
+        # Claims and flushes happen once, so only the work of the cores and of the disk counts.
         working = sum(
             spent for stage, spent in first.stages.items() if stage in STAGES and stage not in _WAITING
         )
         seconds = working / cores + first.stored_bytes / 1e6 / disk
         frames = int(0.8 * max(until - time.perf_counter(), 0.0) * first.shape[0] / max(seconds, 1e-6))
         if frames >= each:
-            frames -= frames % each  # all cores busy to the end, and no small chunk beside whole ones
+            frames -= frames % each  # Keep all cores busy to the end, without a small last chunk.
         elif seconds * each / first.shape[0] < _OVER * share:
             frames = each
         frames = min(frames, max(_MOST_BYTES // movie.frame_nbytes, each), movie.shape[0])
