@@ -23,6 +23,7 @@ from photon_gpu.errors import (
     StoreUnavailableError,
     UnsupportedTypeError,
 )
+from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie, choose_movie, list_arrays
@@ -31,6 +32,7 @@ from photon_gpu.sources.truncated import ERROR, check_truncated, keep_whole_fram
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
 _PIECE = 1 << 18
+_SMALL = 1 << 20  # bytes of an array that is kept beside the movie
 _LONGEST_HEADER = 10_000  # bytes, as NumPy's own limit
 _MOST_READ = 1 << 31  # bytes at once: a chunk has no more
 _MOST_EXPANDED = 1032  # bytes that one byte of Deflate can stand for, at most
@@ -248,7 +250,21 @@ class NpzSource(Source):
                 f"most {_MOST_EXPANDED} times as many"
             )
         self._stream = self._zip.open(f"{key}.npy")
+        self.recording = self._other_arrays({one: array for one, array in arrays.items() if one != key})
         return key
+
+    def _other_arrays(self, arrays: dict[str, tuple[Any, Any]]) -> Recording:
+        """Small arrays of the archive, verbatim, and the names of the others."""
+        documents, left_out = [], []
+        for name, (shape, dtype) in arrays.items():
+            try:
+                if dtype.hasobject or self._zip.getinfo(f"{name}.npy").file_size > _SMALL:
+                    raise InvalidInputError("too large, or a pickle")
+                data = self._zip.read(f"{name}.npy")
+                documents.append(Document(name=f"npz/{name}.npy", media_type="application/x-npy", data=data))
+            except (InvalidInputError, *_DAMAGE):
+                left_out.append(f"array {name!r}, {dtype} {shape}")
+        return Recording(documents=tuple(documents), not_kept=tuple(left_out))
 
     def _member_header(self, member: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
         try:

@@ -62,10 +62,7 @@ class ZarrSource(ChunkedSource):
         refuse_photon_movie(dict(array.attrs), name)
         super().__init__(array, name=name, chunks=array.chunks)
         self.stored_axes = zarr_axes(array)
-        if attributes := dict(array.attrs):
-            data = json.dumps(attributes).encode()
-            document = Document(name=ATTRIBUTES, media_type="application/json", data=data)
-            self.recording = Recording(documents=(document,))
+        self.recording = _attributes_of({"": array})
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             try:
                 lacking, what = sync(_find_gaps(array))
@@ -156,7 +153,10 @@ def open_zarr(
             node = url[inside] if inside else url
         else:
             node = zarr.open(url, mode="r", path=inside or None, storage_options=storage_options)
-        array, recording = (node, NOTHING) if isinstance(node, zarr.Array) else _only_movie(node, name)
+        if isinstance(node, zarr.Array):
+            array, recording = node, _attributes_of({"": node})
+        else:
+            array, recording = _only_movie(node, name)
     except FileNotFoundError as error:
         raise StoreNotFoundError(f"{name}: neither a Zarr array nor a group is there ({error})") from error
     except InvalidInputError:
@@ -170,7 +170,9 @@ def open_zarr(
             f"{name}: the Zarr metadata cannot be read: {type(error).__name__}: {error}"
         ) from error
     source = ZarrSource(array, name=name, missing=missing)
-    documents = (*recording.documents, *source.recording.documents)
+    names = {document.name for document in recording.documents}
+    own = (document for document in source.recording.documents if document.name not in names)
+    documents = (*recording.documents, *own)
     source.recording = recording.replace(documents=documents)
     return source
 
@@ -200,7 +202,23 @@ def _only_movie(group: Any, name: str) -> tuple[Any, Recording]:
         return full_resolution(image, name)
     arrays = {path: node for path, node in members.items() if isinstance(node, zarr.Array)}
     described = {path: (array.shape, array.dtype) for path, array in arrays.items()}
-    return arrays[choose_movie(described, name=name, option="path")], NOTHING
+    chosen = choose_movie(described, name=name, option="path")
+    above = {path: node for path, node in groups.items() if f"{chosen}/".startswith(f"{path}/")}
+    return arrays[chosen], _attributes_of({"": group, **above, chosen: arrays[chosen]})
+
+
+def _attributes_of(nodes: dict[str, Any]) -> Recording:
+    """Attributes of an array and of the groups above it, verbatim; what a photon movie says, parsed."""
+    attributes = {path: dict(node.attrs) for path, node in nodes.items() if dict(node.attrs)}
+    if not attributes:
+        return NOTHING
+    data = json.dumps(attributes, indent=1).encode()
+    document = Document(name=ATTRIBUTES, media_type="application/json", data=data)
+    try:
+        known = Recording.from_dict(next(reversed(attributes.values())).get("photon_recording", {}))
+    except InvalidInputError:
+        known = NOTHING
+    return known.replace(documents=(document,))
 
 
 async def _find_gaps(array: Any) -> tuple[NDArray[Any], str]:

@@ -1,20 +1,19 @@
 """Decide whether a source file may be deleted once its movie is stored, and delete it.
 
 The decision does not trust the reader of frames. Before the encode every byte of the file is classified as
-image data, as structure that the store has too (shape, dtype), or as something else. Something else is named,
-and the deletion is refused. After the encode another program reads every page of the file once more, and each
-must be among the pages that were compared with the stored movie.
+image data, as structure that the store has too (shape, dtype), as words that the store keeps, or as
+something else. Something else is named, and the deletion is refused. After the encode another program reads
+every page of the file once more, and each must be among the pages that were compared with the stored movie.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,14 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
+from photon_gpu.recording import Document
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import lost_note
+from photon_gpu.sources.tiff.blocks import scanimage_header
 from photon_gpu.sources.tiff.byte_map import Directory, Tag, TiffBytes, hidden_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
+from photon_gpu.sources.tiff.tags import ASCII, Tags, from_documents, says_nothing
+from photon_gpu.store import source_metadata
 from photon_gpu.store.storage import Storage
 
 if TYPE_CHECKING:
@@ -38,13 +41,32 @@ _NAMED = 3  # Losses named in a message.
 _PADDING = 1 << 16  # Longest run of zeros between two parts of a file that counts as alignment.
 _SCANIMAGE = 117637889
 
-Keeps = Callable[[int], bool]
-"""``keeps(code)``: whether the store holds the values of this TIFF tag."""
+
+class KeptWords:
+    """What a store keeps of TIFF files besides their pixels.
+
+    Parameters
+    ----------
+    documents : iterable of Document
+    """
+
+    def __init__(self, documents: Iterable[Document] = ()) -> None:
+        named = {document.name: document for document in documents}
+        self._tags = from_documents(named) or Tags()
+        self._values = {code: list(self._tags.by_page(code)) for code in self._tags.values}
+        self.header = scanimage_header(named)
+
+    def tag(self, directory: int, tag: Tag, value: bytes) -> bool:
+        """Whether the value of a tag of a directory, counted through all files, is kept."""
+        if tag.kind != self._tags.types.get(tag.code) or directory >= self._tags.pages:
+            return False
+        return self._values[tag.code][directory] == (value.rstrip(b"\0") if tag.kind == ASCII else value)
+
 
 # Tags that only describe how image data become the stored array.
 _FORM = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339, 347, 530}
 _FORM |= {531, 532, 32997, 32998}
-_DESCRIPTION, _SOFTWARE = 270, 305
+_DESCRIPTION = 270
 
 
 @dataclass
@@ -61,6 +83,8 @@ class Account:
         Content that is neither image data nor in the store, with its number of bytes.
     hidden : (int, int)
         Start of the pages without a directory of their own, and their number.
+    directories : int
+        Number of directories.
     known : set of bytes
         Values of tags of the first page that lose nothing. tifffile repeats them, unused, at other pages.
     """
@@ -69,6 +93,7 @@ class Account:
     page_pixels: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     hidden: tuple[int, int] = (0, 0)
+    directories: int = 0
     known: set[bytes] = field(default_factory=set)
 
 
@@ -109,7 +134,7 @@ class Deletable:
         for path in paths:
             _refuse_links(path)
         self._dtype = source.dtype
-        self._files = [_File(path, _account(path), _state(path)) for path in paths]
+        self._files = _accounts(paths, KeptWords(source.recording.documents))
         _refuse_losses(self.name, self._files, math.prod(source.shape))
         self._page_pixels = self._files[0].account.page_pixels
         self._seen: Counter[int] = Counter()
@@ -134,6 +159,7 @@ class Deletable:
         verification = verify(storage)
         if not verification.ok:
             raise CorruptDataError(f"{self.name}: kept: {verification.problems[0]}")
+        self._compare_words(storage)
         self._compare_pages()
         for file in self._files:
             if _state(file.path) != file.state:
@@ -146,6 +172,18 @@ class Deletable:
                     f"{file.path} cannot be deleted ({error.strerror}); {number} of {len(self._files)} files "
                     "were. The movie is whole: delete the others by hand"
                 ) from error
+
+    def _compare_words(self, storage: Storage) -> None:
+        """Compare what the files say besides pixels with what is in the store by now."""
+        try:
+            stored = source_metadata.unpack(storage.read(source_metadata.NAME), storage.url).documents
+        except FileNotFoundError:
+            stored = ()
+        for file in _accounts([file.path for file in self._files], KeptWords(stored)):
+            if file.account.lost:
+                raise CorruptDataError(
+                    f"{file.path} was kept: the store has another {next(iter(file.account.lost))} than it"
+                )
 
     def _compare_pages(self) -> None:
         left = self._seen.copy()
@@ -173,7 +211,8 @@ class Deletable:
             return
         import tifffile
 
-        with tifffile.TiffFile(file.path) as tif:
+        # tifffile guesses the pages of ScanImage files, and may leave out the last one.
+        with tifffile.TiffFile(file.path, is_scanimage=False) as tif:
             for page in tif.pages:
                 # The axis of samples follows the width in the file and precedes the height in a movie.
                 yield np.moveaxis(page.asarray().reshape(page.shaped), -1, 1)
@@ -193,8 +232,18 @@ def _state(path: Path) -> tuple[int, ...]:
     return now.st_ino, now.st_size, now.st_mtime_ns, now.st_nlink
 
 
-def _account(path: Path) -> Account:
-    return account_npy(path) if path.suffix.lower() == ".npy" else account_tiff(path)
+def _accounts(paths: list[Path], kept: KeptWords) -> list[_File]:
+    """Account of each file, of which a store keeps these words."""
+    files, directories = [], 0
+    for path in paths:
+        state = _state(path)
+        if path.suffix.lower() == ".npy":
+            account = account_npy(path)
+        else:
+            account = account_tiff(path, kept, first_directory=directories)
+        directories += account.directories
+        files.append(_File(path, account, state))
+    return files
 
 
 def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[ReportLine, ...]) -> str:
@@ -208,7 +257,7 @@ def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[
     source.close()
     goes.delete(storage)
     return (
-        f"deleted {goes.name}: every byte was image data or structure, every page was "
+        f"deleted {goes.name}: every byte was image data, structure or words that are kept, every page was "
         f"compared with "
         "the movie, and the finished movie verified"
     )
@@ -229,19 +278,25 @@ def account_npy(path: Path) -> Account:
     return account
 
 
-def account_tiff(path: Path, keeps: Keeps = lambda code: False) -> Account:
+def account_tiff(path: Path, kept: KeptWords | None = None, first_directory: int = 0) -> Account:
     """Account of every byte of a TIFF file.
 
     Parameters
     ----------
     path : Path
-    keeps : callable
-        What of its tags the store has: nothing, until it keeps source metadata.
+    kept : KeptWords, optional
+        What the store keeps of it besides pixels; nothing by default.
+    first_directory : int
+        Number of its first directory, where words of several files are kept.
     """
-    account = Account()
+    account, kept = Account(), kept or KeptWords()
     with RawFile(path) as file:
         tiff = TiffBytes(file)
-        pages = [_page(tiff, directory, account, keeps) for directory in tiff.directories()]
+        pages = [
+            _page(tiff, directory, account, kept, first_directory + number)
+            for number, directory in enumerate(tiff.directories())
+        ]
+        account.directories = len(pages)
         gaps = tiff.unclaimed()
         account.page_pixels = pages[0].pixels if pages else 0
         only = pages[0] if len(pages) == 1 else None
@@ -251,16 +306,16 @@ def account_tiff(path: Path, keeps: Keeps = lambda code: False) -> Account:
                 account.hidden = (start, hidden)
                 account.pixels += hidden * only.pixels
                 start += hidden * only.page_nbytes
-            _gap(file, start, stop, pages, account)
+            _gap(file, start, stop, pages, account, kept.header)
     return account
 
 
-def _page(tiff: TiffBytes, directory: Directory, account: Account, keeps: Keeps) -> Directory:
+def _page(tiff: TiffBytes, directory: Directory, account: Account, kept: KeptWords, number: int) -> Directory:
     import tifffile
 
     account.pixels += directory.pixels
     for code, tag in directory.tags.items():
-        if code in _FORM or _says_nothing(tiff, tag) or keeps(code):
+        if code in _FORM or _says_nothing(tiff, tag) or kept.tag(number, tag, tiff.value(tag, tag.nbytes)):
             if directory.number == 0 and tag.start is not None:
                 account.known.add(tiff.value(tag))
             continue
@@ -276,28 +331,7 @@ def _page(tiff: TiffBytes, directory: Directory, account: Account, keeps: Keeps)
 
 def _says_nothing(tiff: TiffBytes, tag: Tag) -> bool:
     """Whether a tag has the value that writers use as a default."""
-    if tag.code == 254:  # NewSubfileType: a full image, also in a file of several pages.
-        return tiff.integers(tag) in ((0,), (2,))
-    if tag.code in (274, 296):  # Orientation: not turned; ResolutionUnit: none.
-        return tiff.integers(tag) == (1,)
-    value = tiff.value(tag)
-    if tag.code in (282, 283) and len(value) == 8:  # XResolution, YResolution
-        return value[:4] == value[4:]
-    if tag.code == _SOFTWARE:
-        return value.rstrip(b"\0") in (b"tifffile.py", b"")
-    if tag.code == _DESCRIPTION:
-        return _only_a_shape(value)
-    return False
-
-
-def _only_a_shape(value: bytes) -> bool:
-    """Whether it is a description by tifffile with only the shape, which the store has."""
-    text = value.rstrip(b"\0 ")
-    try:
-        description = json.loads(text) if text else {}
-    except ValueError:
-        return False
-    return isinstance(description, dict) and description.keys() <= {"shape", "truncated"}
+    return says_nothing(tag.code, tiff.value(tag), tiff.order)
 
 
 def _description(value: bytes) -> str:
@@ -310,8 +344,12 @@ def _description(value: bytes) -> str:
     return "ImageDescription"
 
 
-def _gap(file: RawFile, start: int, stop: int, pages: list[Directory], account: Account) -> None:
-    """Classify bytes that nothing points to: as alignment, or as content that would be lost."""
+def _gap(
+    file: RawFile, start: int, stop: int, pages: list[Directory], account: Account, header: bytes
+) -> None:
+    """Classify bytes that nothing points to: alignment, the header that is kept, or what would be lost."""
+    if header and start == 16 and bytes(file.read(start, min(len(header), stop - start))) == header:
+        start += len(header)
     page_nbytes = pages[0].page_nbytes if pages else None
     if stop - start < min(_PADDING, page_nbytes or _PADDING):
         data = bytes(file.read(start, stop - start))

@@ -1,6 +1,7 @@
 """A source goes only if the store has all that its file holds; what would be lost is named."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -8,10 +9,13 @@ import tifffile
 
 import photon_gpu as pg
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.recording import Document
 from photon_gpu.sources.array import ArraySource
+from photon_gpu.sources.npy import NpySource
 from photon_gpu.sources.tiff.reader import TiffSource
+from photon_gpu.store import source_metadata
 from photon_gpu.writer import source_deletion
-from photon_gpu.writer.source_deletion import account_tiff
+from photon_gpu.writer.source_deletion import KeptWords, account_tiff
 from tests.support.tiff_files import make_movie, write_scanimage, write_tiff
 
 MOVIE = make_movie((30, 32, 32), "uint16")
@@ -42,6 +46,16 @@ def refused(path, tmp_path, match):
         encode(str(path), tmp_path)
     assert path.exists() and not (tmp_path / "m.zarr").exists()
     assert len(str(caught.value).replace(str(path), "")) <= 300
+
+
+def goes(path, folder):
+    encode(str(path), folder)
+    assert not path.exists() and pg.verify(folder / "m.zarr").ok
+
+
+def documents_of(path):
+    with pg.open_source(path) as source:
+        return source.recording.documents
 
 
 @pytest.mark.parametrize("layout", BARE)
@@ -80,7 +94,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_words_that_the_store_would_not_have_are_named(tmp_path, words):
+def test_words_are_named_and_go_where_the_store_has_them(tmp_path, words):
     options, named = WORDS[words]
     path = tmp_path / "m.tif"
     with tifffile.TiffWriter(
@@ -90,20 +104,28 @@ def test_words_that_the_store_would_not_have_are_named(tmp_path, words):
         tif.write(MOVIE, **({} if "imagej" in options else {"photometric": "minisblack"}), **rest)
         if "subifds" in rest:
             tif.write(MOVIE[:, :16, :16], subfiletype=1, photometric="minisblack")
-    refused(path, tmp_path, named)
+    assert any(re.search(named, f"{one} ({nbytes} bytes)") for one, nbytes in account_tiff(path).lost.items())
+    if words == "sub-directories":
+        refused(path, tmp_path, named)
+    else:
+        goes(path, tmp_path)
 
 
-def test_imagej_metadata_and_the_notes_in_it_are_named(tmp_path):
+def test_imagej_metadata_and_the_notes_in_it_are_kept(tmp_path):
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, MOVIE, imagej=True, metadata={"Info": "precious"})
-    refused(path, tmp_path, "IJMetadata")
+    assert "IJMetadata" in account_tiff(path).lost
+    goes(path, tmp_path)
 
 
 @pytest.mark.parametrize("big", [True, False])
-def test_scanimage_headers_and_frame_times_are_named(tmp_path, big):
+def test_scanimage_headers_and_frame_times_are_named_and_kept(tmp_path, big):
     path = write_scanimage(tmp_path / "m.tif", MOVIE, big=big, metadata="header" if big else "description")
-    refused(path, tmp_path, r"ImageDescription \(ScanImage\)")
+    assert "ImageDescription (ScanImage)" in account_tiff(path).lost
     assert "ScanImage header" in account_tiff(path).lost or not big
+    goes(path, tmp_path)
+    kept = pg.open(tmp_path / "m.zarr").source_metadata["tiff/ImageDescription"].text
+    assert ("frameNumbers" if big else "scanimage.SI5") in kept
 
 
 def test_words_of_every_page_are_counted(tmp_path):
@@ -112,12 +134,24 @@ def test_words_of_every_page_are_counted(tmp_path):
         for number, frame in enumerate(MOVIE):
             tif.write(frame, description=f"time {number:04d}", contiguous=False, metadata=None)
     assert account_tiff(path).lost == {"ImageDescription": 30 * 10}
-    refused(path, tmp_path, r"ImageDescription \(300 bytes\)")
+    goes(path, tmp_path)
+
+
+def test_words_that_the_store_lost_keep_the_file(tmp_path, monkeypatch):
+    path = write_tiff(tmp_path, MOVIE, description="mouse 12", metadata=None)
+    read = source_metadata.unpack
+    monkeypatch.setattr(source_metadata, "unpack", lambda data, url: read(data, url).replace(documents=()))
+    with pytest.raises(CorruptDataError, match="was kept: the store has another ImageDescription"):
+        goes(path, tmp_path)
+    assert path.exists()
 
 
 def test_what_the_store_keeps_is_not_lost(tmp_path):
     path = write_tiff(tmp_path, MOVIE, description="mouse 12", metadata=None)
-    assert account_tiff(path, keeps=lambda code: code == 270).lost == {}
+    assert account_tiff(path, KeptWords(documents_of(path))).lost == {}
+    other = Document(name="tiff/ImageDescription", media_type="text/plain", data=b"mouse 13")
+    changed = [other if one.name == other.name else one for one in documents_of(path)]
+    assert account_tiff(path, KeptWords(changed)).lost == {"ImageDescription": 9}
 
 
 @pytest.mark.parametrize("layout", BARE)
@@ -166,12 +200,11 @@ def test_links_are_refused(tmp_path):
 
 
 def test_one_file_of_a_movie_of_several_is_refused(tmp_path):
-    """As it would be if the store kept its OME-XML."""
     from tests.support.tiff_files import write_two_files
 
     write_two_files(tmp_path, make_movie((7, 12, 10)))
-    refused(tmp_path / "a.ome.tif", tmp_path, "OME-XML")
-    found = account_tiff(tmp_path / "a.ome.tif", keeps=lambda code: True)
+    found = account_tiff(tmp_path / "a.ome.tif", KeptWords(documents_of(tmp_path / "a.ome.tif")))
+    assert not found.lost
     with pytest.raises(InvalidInputError, match="4 of the movie's 7 pages, and is one file of several"):
         path = tmp_path / "a.ome.tif"
         source_deletion._refuse_losses(path.name, [source_deletion._File(path, found, ())], 7 * 12 * 10)
@@ -191,7 +224,7 @@ def test_a_reader_that_reads_other_pixels_deletes_nothing(tmp_path, monkeypatch,
     if layout == "npy":
         path = tmp_path / "m.npy"
         np.save(path, MOVIE)
-        kind = ArraySource
+        kind = NpySource
     else:
         path = write_tiff(tmp_path, MOVIE, **BARE[layout])
         kind = TiffSource
