@@ -128,7 +128,7 @@ def encode(
         warning is made an error, nothing is kept. Chunks of frames on a GPU are only read back.
     delete_source : bool
         Delete the source file (.npy or TIFF) once a full check has found nothing. Refused where the file
-        holds anything that the store would not (metadata, further images), or is a link.
+        holds anything that the store would not (further images, bytes that nothing points to), or is a link.
     **source_options
         Of :func:`photon_gpu.open_source`: ``axes``, ``channels``, ``planes``, ``channel``, ``plane``,
         ``frames``, ``missing``, ``dataset``, ``series``, ...

@@ -25,8 +25,8 @@ def encode(
             "--delete-source",
             metavar="",
             help="Delete SRC (.npy or TIFF files) once --check full has found nothing. Refused where SRC "
-            "holds more than "
-            "pixels: headers, times, units.",
+            "holds what "
+            "DST would not: further images, bytes that nothing points to.",
         ),
     ] = False,
     overwrite: options.Overwrite = False,
