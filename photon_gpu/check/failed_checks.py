@@ -40,3 +40,10 @@ def warn(url: str, lines: Iterable[ReportLine], *, stacklevel: int) -> None:
         FidelityWarning,
         stacklevel=stacklevel + 1,
     )
+
+
+def tally(lines: Iterable[ReportLine]) -> str:
+    """Count lines by status, in words: ``"8 PASS, 1 WARN, 1 SKIP"``."""
+    statuses = [line.status for line in lines]
+    counts = [(status, statuses.count(status)) for status in ("PASS", "WARN", "FAIL", "SKIP")]
+    return ", ".join(f"{count} {status}" for status, count in counts if count)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.check.failed_checks import tally
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
@@ -190,7 +191,7 @@ def sentence(done: str, lines: tuple[ReportLine, ...]) -> str:
         return done
     if failed := [line.name for line in lines if line.status == "FAIL"]:
         return f"{done}; a sample fails on: {', '.join(failed)}"
-    return f"{done}; a sample passes {sum(line.status == 'PASS' for line in lines)} of {len(lines)} lines"
+    return f"{done}; lines checked on a sample: {tally(lines)}"
 
 
 def check_mode(settings: EncodeSettings, *, resume: bool, delete_source: bool) -> bool | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from photon_gpu.check.failed_checks import tally
 from photon_gpu.check.fidelity.figure_data import FidelityFacts
 from photon_gpu.check.fidelity.figures import STATUS, svg
 from photon_gpu.check.fidelity.lines import ReportLine
@@ -66,8 +67,7 @@ def page(fidelity: FidelityFacts) -> str:
     facts = fidelity.facts
     looked_at = "; ".join(filter(None, (facts["looked_at"], facts.get("truncated"))))
     colour = STATUS[fidelity.verdict]
-    counted = {status: sum(line.status == status for line in fidelity.lines) for status in STATUS}
-    summary = ", ".join(f"{number} {status}" for status, number in counted.items() if number)
+    summary = tally(fidelity.lines)
     tiles = [
         (f"{facts['ratio']:.2f}x", "smaller than the raw movie"),
         (f"{facts['bits_per_pixel']:.2f}", "bits per pixel"),
