@@ -36,6 +36,12 @@ READING = "Which part of SRC"
 """Panel of the options that name the axes of a source, and choose a part of it."""
 
 
+def numbers(text: str) -> float | tuple[float, ...]:
+    """A number, or several with commas between, one per channel."""
+    found = tuple(number(part) for part in text.split(","))
+    return found if len(found) > 1 else found[0]
+
+
 def whole(text: str) -> int:
     """A whole number, or an error that names what arrived."""
     try:
@@ -248,27 +254,28 @@ Destination = Annotated[
     ),
 ]
 Gain = Annotated[
-    float | None,
+    Any,
     typer.Option(
-        parser=number,
+        parser=numbers,
         metavar="ADU/PHOTON",
-        help="By how much one photon raises a pixel's value: the slope of variance against mean.",
+        help="By how much one photon raises a pixel's value: the slope of variance against mean. "
+        "A,B,... for channels with a model each.",
         show_default="estimated from the frames, and kept with DST",
     ),
 ]
 Offset = Annotated[
-    float | None,
+    Any,
     typer.Option(
-        parser=number,
+        parser=numbers,
         metavar="ADU",
         help="A pixel's mean value in the dark.",
         show_default="with --gain: 0",
     ),
 ]
 Variance = Annotated[
-    float | None,
+    Any,
     typer.Option(
-        parser=number,
+        parser=numbers,
         metavar="ADU^2",
         help="A pixel's variance in the dark: read noise, in ADU, squared.",
         show_default="with --gain: 0",
@@ -625,8 +632,14 @@ def storage_options(texts: Sequence[str] | None, url: str) -> dict[str, Any] | N
     return values if is_remote(url) else None
 
 
-def noise_model(gain: float | None, offset: float | None, variance: float | None) -> NoiseModel | None:
-    """The model that was stated; None where none was."""
+def noise_model(gain: Any, offset: Any, variance: Any) -> NoiseModel | tuple[NoiseModel, ...] | None:
+    """The model that was stated, or that of each channel; None where none was.
+
+    Examples
+    --------
+    >>> [model.gain for model in noise_model((80.0, 20.0), 100.0, None)]
+    [80.0, 20.0]
+    """
     from photon_gpu.engine.model.noise import NoiseModel
 
     parameters = {"gain": gain, "offset": offset, "variance": variance}
@@ -637,7 +650,16 @@ def noise_model(gain: float | None, offset: float | None, variance: float | None
             f"none of the "
             "three: then all are estimated"
         )
-    return NoiseModel(**known) if known else None
+    if not any(isinstance(value, tuple) for value in known.values()):
+        return NoiseModel(**known) if known else None
+    lengths = {name: len(value) for name, value in known.items() if isinstance(value, tuple)}
+    channels = max(lengths.values())
+    if set(lengths.values()) != {channels}:
+        raise InvalidInputError(f"{lengths} values were given; give one for all channels, or one for each")
+    each = {name: value if isinstance(value, tuple) else (value,) * channels for name, value in known.items()}
+    return tuple(
+        NoiseModel(**{name: values[channel] for name, values in each.items()}) for channel in range(channels)
+    )
 
 
 def for_source(src: str, texts: Sequence[str] | None) -> dict[str, Any]:

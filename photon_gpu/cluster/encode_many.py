@@ -43,7 +43,7 @@ def encode_many(
     urls: Sequence[str | os.PathLike[str] | Storage],
     *,
     client: Any = None,
-    noise: NoiseModel | str | Sequence[NoiseModel | str | None] | None = None,
+    noise: NoiseModel | str | Sequence[NoiseModel | Sequence[NoiseModel] | str | None] | None = None,
     step: float = 0.5,
     layout: str = "plain",
     preset: str = "balanced",

@@ -174,7 +174,11 @@ def _wanted(value: Any) -> MovieToInsert:
             )
         # The same model and step give the same codes, so the copy loses nothing.
         return movie(
-            value.counts, noise=value.noise, step=value.step, dither=value.encoding.dither, trust_noise=True
+            value.counts,
+            noise=value.encoding.models if value.encoding.channels else value.noise,
+            step=value.step,
+            dither=value.encoding.dither,
+            trust_noise=True,
         )
     # _check_counts has checked the noise already; a step finer than necessary is allowed.
     return movie(value, noise=NoiseModel(), trust_noise=True, check=False)

@@ -77,8 +77,9 @@ def _array_of(movie: Readable, read_as: str | np.dtype) -> Any:
 def to_xarray(movie: Readable, what: str = "counts") -> Any:
     """Return the movie as a lazy :class:`xarray.DataArray` with named axes and units.
 
-    Axes are named ``t, y, x``; four axes ``t, z, y, x``; five axes ``t, c, z, y, x``. Further axes before
-    those are ``axis1``, ``axis2``, ... ``t`` counts frames. Recorded frame times are the coordinate ``time``.
+    Axes have the names that the recording gives them (``movie.axes``), and channels theirs. Without names
+    they are ``t, y, x``; four axes ``t, z, y, x``; five axes ``t, c, z, y, x``; further axes before those are
+    ``axis1``, ``axis2``, ... ``t`` counts frames. Recorded frame times are the coordinate ``time``.
 
     Parameters
     ----------
@@ -101,10 +102,17 @@ def to_xarray(movie: Readable, what: str = "counts") -> Any:
         raise BackendUnavailableError(f"{error}; install it with: pip install 'photon-gpu[dask]'") from error
     more = tuple(f"axis{n}" for n in range(1, movie.ndim - 4))
     dims = DIMS.get(movie.ndim, ("t", *more, "c", "z", "y", "x"))
-    coords: dict[str, Any] = {"t": ("t", np.arange(len(movie)), {"units": "frame"})}
+    recording = movie.recording
+    if recording.axes is not None and len(recording.axes) == movie.ndim:
+        dims = tuple(recording.axes)
+    first, units = dims[0], "frame" if dims[0] == "t" else "index"
+    coords: dict[str, Any] = {first: (first, np.arange(len(movie)), {"units": units})}
+    names = recording.channel_names
+    if "c" in dims and len(names) == movie.shape[dims.index("c")] and len(set(names)) == len(names):
+        coords["c"] = ("c", list(names))
     times = movie.timestamps
     if times is not None:
-        coords["time"] = ("t", times, {"description": "as recorded, in the recorder's own unit"})
+        coords["time"] = (first, times, {"description": "as recorded, in the recorder's own unit"})
     attrs: dict[str, Any] = {"units": UNITS[what], "url": movie.url, "layout": movie.layout}
     if movie.noise is not None:
         attrs.update(gain=movie.noise.gain, offset=movie.noise.offset, variance=movie.noise.variance)

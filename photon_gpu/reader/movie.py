@@ -520,6 +520,26 @@ class ChannelMovie(Movie):
         self.shape, self.chunks = whole.channel_shape(self.shape), whole.channel_shape(self.chunks)
 
     @property
+    def recording(self) -> Recording:
+        """What is known of the recording, for this channel."""
+        known = self._movie.recording
+        axes, names = known.axes, known.channel_names
+        return known.replace(
+            axes=None if axes is None else axes.replace("c", ""),
+            channel_names=names[self._number : self._number + 1],
+        )
+
+    @property
+    def axes(self) -> str | None:
+        """Names of the axes, without that of the channels."""
+        return self.recording.axes
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """The name of this channel; empty if it is not known."""
+        return self.recording.channel_names
+
+    @property
     def fingerprint(self) -> tuple[Any, ...]:
         """The checksums of all files, and the number of the channel."""
         return (*super().fingerprint, self._number)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -21,7 +21,7 @@ from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import NOTHING, Recording
-from photon_gpu.settings import EncodeSettings, Progress, progress_call, tell_stage
+from photon_gpu.settings import EncodeSettings, Progress, checked_noise, progress_call, tell_stage
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions, SourceRequest
@@ -46,7 +46,7 @@ def encode(
     source: Any,
     url: str | os.PathLike[str] | Storage,
     *,
-    noise: NoiseModel | str | None = None,
+    noise: NoiseModel | Sequence[NoiseModel] | str | None = None,
     step: float = 0.5,
     layout: str = "plain",
     preset: str = "balanced",
@@ -75,7 +75,7 @@ def encode(
         ``(T, ..., H, W)``; see :func:`photon_gpu.open_source`. Read chunk by chunk.
     url : str, path or Storage
         Where to: any fsspec URL. Must not exist, unless ``overwrite``.
-    noise : NoiseModel or "auto", optional
+    noise : NoiseModel, list of NoiseModel or "auto", optional
         Of the detector. One that is stated is measured against the movie: where it would add more than
         10 % to the variance of the noise at any level of light, it is refused; more than 5 % is a
         PhotonWarning (docs/trust.md). ``"auto"``, the default of layouts that quantize: as
@@ -158,7 +158,7 @@ def encode(
     True
     """
     settings = EncodeSettings(
-        noise=noise,
+        noise=checked_noise(noise),
         step=step,
         layout=layout,
         preset=preset,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,7 @@ from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.settings import EncodeSettings, progress_call
+from photon_gpu.settings import EncodeSettings, checked_noise, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import UrlOptions
@@ -68,7 +68,7 @@ class MovieToInsert:
 def movie(
     source: Any,
     *,
-    noise: NoiseModel | str | None = None,
+    noise: NoiseModel | Sequence[NoiseModel] | str | None = None,
     step: float = 0.5,
     preset: str = "balanced",
     predictor: str | Predictor | None = None,
@@ -128,7 +128,7 @@ def movie(
     if isinstance(source, MovieToInsert):
         raise InvalidInputError("this is a movie to insert already; insert it as it is")
     settings = EncodeSettings(
-        noise=noise,
+        noise=checked_noise(noise),
         step=step,
         layout=_OPEN,
         preset=preset,

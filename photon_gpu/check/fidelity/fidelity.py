@@ -145,7 +145,8 @@ def _compare(
         range(len(parts)), key=lambda n: ("PASS", "WARN", "FAIL").index(verdict(tuple(compared[n][0])))
     )
     looked_at = compared[worst][1] + (f", of each of {len(parts)} channels" if len(parts) > 1 else "")
-    return lines, _facts(movie, looked_at), compared[worst][2]
+    pictured = {"pictured_channel": worst} if movie.encoding.channels else {}
+    return lines, {**_facts(movie, looked_at), **pictured}, compared[worst][2]
 
 
 def _compare_channel(

@@ -42,7 +42,8 @@ def residual_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 def transfer(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Draw the photon-transfer curve before and after."""
-    levels, noise = p.levels, fidelity.facts["noise"]
+    levels, facts = p.levels, fidelity.facts
+    noise = facts["noise"] or facts["channel_noise"][facts["pictured_channel"]]
     light = levels.light
     line = np.maximum(noise["gain"] * (light - noise["offset"]), 0) + noise["variance"]
     ax.plot(light, line, color=PALE, lw=1.2, ls=(0, (4, 3)), label="noise model")

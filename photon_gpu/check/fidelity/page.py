@@ -134,14 +134,19 @@ def _plots(fidelity: FidelityFacts) -> str:
 
 def _facts(fidelity: FidelityFacts) -> str:
     facts, noise = fidelity.facts, fidelity.facts["noise"]
-    model = (
+    models = facts.get("channel_noise") or [noise]
+    texts = [
         "none"
-        if noise is None
+        if one is None
         else (
-            f"gain {noise['gain']:g} ADU/photon, offset {noise['offset']:g} ADU, "
-            f"variance {noise['variance']:g} ADU²"
+            f"gain {one['gain']:g} ADU/photon, offset {one['offset']:g} ADU, variance "
+            f"{one['variance']:g} ADU²"
         )
-    )
+        for one in models
+    ]
+    if len(texts) > 1:
+        texts = [f"channel {number}: {text}" for number, text in enumerate(texts)]
+    model = "; ".join(texts)
     rows = {
         "source": fidelity.source,
         "movie": fidelity.url,

@@ -82,12 +82,16 @@ def estimate(
         raise InvalidInputError(f"--plot is {plot!r}, which is no file")
     with reads.open(src) as source:
         found = estimate_noise(source, dark=dark, pairs="space" if pairs == "space" else "time", seed=seed)
-    notes, saved = [], None
-    if plot is not None and found.diagnostics is None:
-        notes.append(f"{plot} was not drawn: nothing could be measured")
-    elif plot is not None:
-        found.plot(plot)
-        saved = plot
+    notes, drawn = [], []
+    for number, one in enumerate(found.channels or (found,) if plot is not None else ()):
+        path = Path(str(plot))
+        name = str(path.with_stem(f"{path.stem}_{number}")) if found.channels else str(plot)
+        if one.diagnostics is None:
+            notes.append(f"{name} was not drawn: nothing could be measured")
+        else:
+            one.plot(name)
+            drawn.append(name)
+    saved = ", ".join(drawn) or None
     text = [console.spoken(str(found)), *_advice(found, src)]
     text += [f"  saved {saved}"] if saved else [f"  {note}" for note in notes]
     refused = found.verdict == "REFUSE"
@@ -96,6 +100,19 @@ def estimate(
 
 def _advice(estimate: NoiseEstimate, src: list[str]) -> list[str]:
     """Suggest the next command."""
+    from photon_gpu.estimate.checks import ALTERNATION
+
+    if estimate.channels:
+        if estimate.verdict == "REFUSE" or estimate.models is None:
+            return ["  if you know the detectors, encode with --gain A,B --offset A,B --variance A,B instead"]
+        listed = {
+            name: ",".join(f"{getattr(model, name):.5g}" for model in estimate.models)
+            for name in ("gain", "offset", "variance")
+        }
+        typed = " ".join(f"--{name} {text}" for name, text in listed.items())
+        return [f"  to encode with it: photon-gpu encode {shlex.join(src)} DST {typed}"]
+    if any(finding.name == ALTERNATION for finding in estimate.warnings) and estimate.model is None:
+        return []
     model = estimate.model
     if estimate.verdict == "REFUSE" or model is None:
         return ["  if you know the detector, encode with --gain, --offset and --variance instead"]

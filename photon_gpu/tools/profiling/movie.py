@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.recording import Recording
 from photon_gpu.settings import EncodeSettings
+from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.tools.profiling.preset_for_camera import Camera
@@ -16,6 +18,9 @@ from photon_gpu.writer import auto_noise
 
 _CHUNK_BYTES = 64 << 20
 _TUNED = (16, 128, 256)
+
+
+Noise = NoiseModel | tuple[NoiseModel, ...] | None
 
 
 class Repeated(Source):
@@ -39,15 +44,14 @@ class Part(Source):
     def __init__(self, source: Source, count: int) -> None:
         self._source, self.name, self.dtype = source, source.name, source.dtype
         self.shape = (min(count, source.shape[0]), *source.shape[1:])
+        self.recording = Recording(axes=source.recording.axes)
 
     def read(self, start: int, stop: int) -> NDArray:
         """As the source reads."""
         return self._source.read(start, stop)
 
 
-def movie_for(
-    source: Any, noise: NoiseModel | None, camera: Camera | None
-) -> tuple[Source, NoiseModel | None, tuple[str, ...]]:
+def movie_for(source: Any, noise: Noise, camera: Camera | None) -> tuple[Source, Noise, tuple[str, ...]]:
     """Return the user's movie or a simulated one, its noise model, and notes about it."""
     if source is not None:
         movie = open_source(source)
@@ -60,7 +64,8 @@ def movie_for(
         if noise is None:
             settings = EncodeSettings()
             settled = auto_noise.settle(movie, settings.encoding(movie.dtype.name), settings)
-            noise, notes = settled.encoding.noise, [*notes, *settled.warnings]
+            models = settled.encoding.models
+            noise, notes = models if len(models) > 1 else models[0], [*notes, *settled.warnings]
         return movie, noise, tuple(notes)
     from photon_gpu.sources.simulated.movie import simulate
 
@@ -85,9 +90,11 @@ def movie_for(
     )
 
 
-def corner(movie: Source) -> NDArray:
+def corner(movie: Source) -> Source:
     """Frames from the middle of the movie, to tune on."""
     frames, rows, columns = _TUNED
     values = movie.read(0, min(frames, movie.shape[0]))
     top, left = (max(0, (n - part) // 2) for n, part in zip(movie.shape[-2:], (rows, columns), strict=True))
-    return np.ascontiguousarray(values[..., top : top + rows, left : left + columns])
+    part = ArraySource(np.ascontiguousarray(values[..., top : top + rows, left : left + columns]))
+    part.recording = Recording(axes=movie.recording.axes)
+    return part

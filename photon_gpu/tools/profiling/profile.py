@@ -20,7 +20,6 @@ from typing import Any, Unpack
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import PRESETS, EncodeSettings, Progress, progress_call
@@ -29,7 +28,7 @@ from photon_gpu.sources.select.options import SourceOptions, SourceRequest
 from photon_gpu.store.storage import Storage
 from photon_gpu.tools.profiling.ceilings import ceilings, has_gpu
 from photon_gpu.tools.profiling.measured import STAGES, Measured
-from photon_gpu.tools.profiling.movie import Part, Repeated, corner, movie_for
+from photon_gpu.tools.profiling.movie import Noise, Part, Repeated, corner, movie_for
 from photon_gpu.tools.profiling.preset_for_camera import Camera, said_cores
 from photon_gpu.writer.encode import encode_with
 from photon_gpu.writer.report import EncodeReport
@@ -137,7 +136,7 @@ class Profile:
 def profile(
     source: Any = None,
     *,
-    noise: NoiseModel | None = None,
+    noise: Noise = None,
     step: float = 0.5,
     layouts: Sequence[str] = LAYOUTS,
     presets: Sequence[str] = PRESETS,
@@ -270,7 +269,7 @@ def machine() -> str:
 def _measure(
     movie: Source,
     target: Path,
-    noise: NoiseModel | None,
+    noise: Noise,
     step: float,
     combination: tuple[str, str, str, int],
     share: float,

@@ -88,3 +88,66 @@ def test_python_takes_the_same_keywords_everywhere(pages, tmp_path):
     assert pg.repair(url, pages, **part).ok
     with pg.movie(pages, **part).open() as movie:
         assert movie.shape == (20, 24, 24)
+
+
+def two_detectors(path):
+    random = np.random.default_rng(1)
+    light = random.uniform(2.0, 40.0, (2, 40, 40))
+    counts = [
+        gain * random.poisson(one, (90, 40, 40)) + 100 for gain, one in zip((40, 8), light, strict=True)
+    ]
+    np.save(path, np.stack(counts, 1).reshape(-1, 40, 40).astype("int16"))
+    return path
+
+
+def test_channels_have_models_of_their_own_on_the_command_line(cli, tmp_path):
+    two_detectors(tmp_path / "two.npy")
+    ran = cli("estimate", "two.npy", "--channels", "2", "--json", "--plot", "curve.png")
+    assert ran.code == 0, ran.err
+    assert [round(channel["model"]["gain"] / 8) for channel in ran.json["channels"]] == [5, 1]
+    assert (tmp_path / "curve_0.png").exists() and (tmp_path / "curve_1.png").exists()
+    assert "DST --gain " in cli("estimate", "two.npy", "--channels", "2", width=400).out
+    assert "use --channels 2" in cli("estimate", "two.npy", width=400).out
+    ran = cli(
+        "encode",
+        "two.npy",
+        "two.zarr",
+        "--channels",
+        "2",
+        "--gain",
+        "40,8",
+        "--offset",
+        "100",
+        "--variance",
+        "144,6",
+    )
+    assert ran.code == 0, ran.err
+    movie = pg.open("two.zarr")
+    assert [model.gain for model in movie.channel_noise] == [40, 8] and movie.axes == "tcyx"
+    told = cli("info", "two.zarr", "--json").json
+    assert [one["gain"] for one in told["channel_noise"]] == [40, 8]
+    assert "noise, channel 1" in cli("info", "two.zarr").out
+    ran = cli("report", "two.npy", "two.zarr", "--channels", "2", "-o", "report.html")
+    assert ran.code == 0, ran.err
+    assert "channel 1: gain 8 ADU/photon" in (tmp_path / "report.html").read_text()
+    ran = cli("encode", "two.npy", "b.zarr", "--channels", "2", "--gain", "40,8", "--offset", "1,2,3")
+    assert ran.code == 2 and "one for each" in ran.err
+    assert cli("profile", "two.npy", "--channels", "2", "--seconds", "0.1", "--layout", "compact").code == 0
+
+
+def test_xarray_has_the_names_of_axes_and_channels(tmp_path):
+    pytest.importorskip("xarray", reason="pip install 'photon-gpu[dask]'")
+    source = pg.open_source(np.load(two_detectors(tmp_path / "two.npy")), channels=2)
+    source.recording = source.recording.replace(channel_names=("green", "red"))
+    pg.encode(source, tmp_path / "two.zarr", layout="compact")
+    movie = pg.open(tmp_path / "two.zarr")
+    lazy = movie.to_xarray()
+    assert lazy.dims == ("t", "c", "y", "x") and lazy.c.values.tolist() == ["green", "red"]
+    np.testing.assert_array_equal(lazy.sel(c="red", t=7), movie.counts[7, 1])
+    red = movie.channel(1)
+    assert red.to_xarray().dims == ("t", "y", "x") and red.channel_names == ("red",) and red.axes == "tyx"
+    np.testing.assert_array_equal(red.to_dask()[5:9], movie.counts[5:9, 1])
+    pg.encode(movie.counts, tmp_path / "copy.zarr", noise=movie.channel_noise, layout="compact")
+    copy = pg.open(tmp_path / "copy.zarr")
+    assert copy.channel_names == ("green", "red")
+    np.testing.assert_array_equal(copy.counts[...], movie.counts[...])
