@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from photon_gpu.plots import save_figure
+from photon_gpu.plots import new_figure, save_figure, style_axes
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 _OFFSETS = (
@@ -41,9 +41,8 @@ def draw_comparison(points: Sequence[dict[str, Any]], title: str, path: Path) ->
     Each point has ``name``, ``ratio``, ``encode`` and ``decode`` (MB/s), ``ours`` and ``lossless``.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 5.6), layout="constrained", facecolor="white")
+    figure = new_figure(13, 5.6, title)
     for axes, action in zip(figure.subplots(1, 2, sharey=True), ("encode", "decode"), strict=True):
         for point in points:
             colour = BLUE if point["ours"] else GREY if point["lossless"] else ORANGE
@@ -56,12 +55,8 @@ def draw_comparison(points: Sequence[dict[str, Any]], title: str, path: Path) ->
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.set_xlim(min(speeds) / 1.8, max(speeds) * 1.8)
         axes.minorticks_off()
-        axes.set_title(f"{action.capitalize()} speed", loc="left", fontsize=12)
-        axes.set_xlabel("raw MB per second (higher is faster)")
-        axes.grid(color="black", alpha=0.08)
-        axes.spines[["top", "right"]].set_visible(False)
+        style_axes(axes, f"{action.capitalize()} speed", "raw MB per second (higher is faster)", tick_size=10)
     figure.axes[0].set_ylabel("compression ratio (higher is smaller)")
-    figure.suptitle(title, fontsize=13, weight="bold")
     figure.legend(
         handles=_handles(("photon_gpu", BLUE), ("others, same error", ORANGE), ("others, lossless", GREY)),
         loc="outside lower center",
@@ -119,17 +114,14 @@ def _label(axes: Any, points: Sequence[tuple[float, float, str, bool]]) -> None:
 
 def draw_scaling(points_of: dict[str, list[dict[str, float]]], title: str, path: Path) -> None:
     """Draw seconds and peak memory against each axis; a dotted line shows linear growth."""
-    from matplotlib.figure import Figure
-
     across = min(3, len(points_of))
     down = -(-len(points_of) // across)
-    figure = Figure(figsize=(4.6 * across, 3.6 * down), layout="constrained", facecolor="white")
+    figure = new_figure(4.6 * across, 3.6 * down, title)
     panels = figure.subplots(down, across, squeeze=False).flat
     for axes, (name, points) in zip(panels, points_of.items(), strict=False):
         _scaling_panel(axes, name, points)
     for axes in list(panels)[len(points_of) :]:
         axes.set_visible(False)
-    figure.suptitle(title, fontsize=13, weight="bold")
     figure.legend(handles=_lines(), loc="outside lower center", ncols=3, frameon=False)
     save_figure(figure, path, dpi=110)
 

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +44,56 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], **options: Any) ->
         target = target.with_suffix(".png")
     with replacing(target) as file:
         figure.savefig(file, format=target.suffix[1:].lower(), **options)
+
+
+def new_figure(width: float, height: float, title: str = "", **options: Any) -> Figure:
+    """Make an empty figure without a window, in inches; it lays itself out.
+
+    >>> new_figure(4, 3, "Noise").get_suptitle()
+    'Noise'
+    """
+    from matplotlib.figure import Figure
+
+    options = {"layout": "constrained", "facecolor": "white", **options}
+    figure = Figure(figsize=(width, height), **options)
+    if title:
+        figure.suptitle(title, fontsize=15, color=INK, weight="bold")
+    return figure
+
+
+def style_axes(ax: Axes, title: str = "", x: str = "", y: str = "", *, tick_size: float = 9) -> None:
+    """Give axes the common style: title, labels, no box, and a faint grid behind the data."""
+    if title:
+        ax.set_title(title, color=INK, loc="left")
+    if x:
+        ax.set_xlabel(x, color=INK)
+    if y:
+        ax.set_ylabel(y, color=INK)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(PALE)
+    ax.tick_params(colors=INK, labelsize=tick_size)
+    ax.grid(color="black", alpha=0.06, lw=0.8)
+    ax.set_axisbelow(True)
+
+
+def show_image(
+    ax: Axes, image: NDArray, limits: tuple[float, float], title: str, unit: str, cmap: str = "gray"
+) -> None:
+    """Draw an image without interpolation, with its title and a colour bar."""
+    drawn = ax.imshow(image, cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+    ax.set_title(title, color=INK, loc="left")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.025, 0, 0.035, 1)))
+    bar.set_label(unit, color=INK)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=2, labelsize=9, colors=INK)
+
+
+def add_legend(ax: Axes, location: Any, columns: int = 1, *, size: float = 8) -> None:
+    """Add a legend without a frame, through which the data are visible."""
+    ax.legend(loc=location, fontsize=size, ncols=columns, framealpha=0.85, edgecolor="none")
 
 
 def plot_demo(
@@ -85,9 +135,11 @@ def plot_demo(
     InvalidInputError
         If the arrays are not three movies of one shape.
     """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     raw, stabilized, decoded = _movies(raw=raw, stabilized=stabilized, decoded=decoded)
     shown = raw.shape[0] // 2 if frame is None else frame
-    figure = _figure(14, 9, title)
+    figure = new_figure(14, 9, title, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
     top, bottom = figure.subplots(2, 3)
 
     photons = float(noise.photons(float(raw.mean())))
@@ -95,11 +147,11 @@ def plot_demo(
     sigma = tuple(np.percentile(stabilized[shown], (0.5, 99.7)))
     lost = (decoded[shown].astype(np.float64) - raw[shown]) / _sigma(raw[shown], noise)
     worst = float(np.abs(lost).max())
-    _image(top[0], raw[shown], adu, f"Raw: {photons:.2g} photons per pixel", "ADU")
-    _image(top[1], stabilized[shown], sigma, "Stabilized: the unit is one sigma of noise", "sigma")
+    show_image(top[0], raw[shown], adu, f"Raw: {photons:.2g} photons per pixel", "ADU")
+    show_image(top[1], stabilized[shown], sigma, "Stabilized: the unit is one sigma of noise", "sigma")
     smaller = f"Decoded: from {ratio:.1f}x fewer bytes" if ratio else "Decoded"
-    _image(top[2], decoded[shown], adu, smaller, "ADU")
-    _image(
+    show_image(top[2], decoded[shown], adu, smaller, "ADU")
+    show_image(
         bottom[0],
         lost,
         (-step / 2, step / 2),
@@ -111,7 +163,7 @@ def plot_demo(
 
     _, variances = _cloud(bottom[1], *_temporal(raw))
     growth = max(variances) / max(min(variances), 1e-300)
-    _frame(bottom[1], f"Raw: the variance grows {growth:.2g}-fold with the light")
+    style_axes(bottom[1], f"Raw: the variance grows {growth:.2g}-fold with the light", tick_size=10)
     reach = np.array(bottom[1].get_xlim())
     line = np.maximum(noise.gain * (reach - noise.offset), 0) + noise.variance
     label = f"model: {noise.gain:.3g} (mean - {noise.offset:.3g}) + {noise.variance:.3g}"
@@ -120,16 +172,20 @@ def plot_demo(
     unit = ("ADU²", "10³ ADU²", "10⁶ ADU²", "10⁹ ADU²")[min(thousands, 3)]
     bottom[1].yaxis.set_major_formatter(lambda value, _: f"{value / 1000 ** min(thousands, 3):g}")
     bottom[1].set(xlabel="mean of a pixel (ADU)", ylabel=f"variance of a pixel ({unit})", xlim=reach)
-    _legend(bottom[1], "lower right")
+    add_legend(bottom[1], "lower right", size=9.5)
 
     _, variances = _cloud(bottom[2], *_temporal(stabilized))
-    _frame(bottom[2], f"Stabilized: variance {min(variances):.2f} to {max(variances):.2f} at every light")
+    style_axes(
+        bottom[2],
+        f"Stabilized: variance {min(variances):.2f} to {max(variances):.2f} at every light",
+        tick_size=10,
+    )
     bottom[2].axhline(1, color=VERMILION, lw=2.2, label="model: 1")
     cost = 1 + step**2 / 12
     bottom[2].axhline(cost, color=INK, lw=1.4, ls=(0, (4, 3)), label=f"with the cost of the step: {cost:.3f}")
     bottom[2].set(xlabel="mean of a pixel (sigma)", ylabel="variance of a pixel (sigma²)")
     bottom[2].set_ylim(0, max(2.0, bottom[2].get_ylim()[1]))
-    _legend(bottom[2], "upper right")
+    add_legend(bottom[2], "upper right", size=9.5)
     return figure
 
 
@@ -173,7 +229,7 @@ def plot_bias(
     panels = (("Float output", float_bias, float_bar), ("Integer output", integer_bias, integer_bar))
     rows = {name: _bias_rows(biases, light) for name, biases, _ in panels}
     reach = max(float_bar, integer_bar, *(float(np.abs(biases).max()) for biases in rows.values()))
-    figure = _figure(12, 5.4, title or f"Bias of the decoded mean at step {step:g}")
+    figure = new_figure(12, 5.4, title or f"Bias of the decoded mean at step {step:g}")
     axes = figure.subplots(1, 2)
     for ax, (name, biases, bar) in zip(axes, panels, strict=True):
         gains, drawn = sorted(biases), rows[name]
@@ -211,18 +267,6 @@ def _bias_rows(biases: Mapping[float, ArrayLike], light: NDArray) -> NDArray:
     return np.stack(rows)
 
 
-def _figure(width: float, height: float, title: str) -> Figure:
-    """Make an empty figure without a window, in inches."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-    figure = Figure(figsize=(width, height), layout=layout, facecolor="white")
-    if title:
-        figure.suptitle(title, fontsize=15, color=INK, weight="bold")
-    return figure
-
-
 def _movies(**arrays: ArrayLike) -> list[NDArray]:
     movies = [np.asarray(array) for array in arrays.values()]
     shapes = {name: movie.shape for name, movie in zip(arrays, movies, strict=True)}
@@ -251,19 +295,6 @@ def _temporal(movie: NDArray) -> tuple[NDArray, NDArray]:
         change += (now - before) ** 2
         before = now
     return (light / len(movie)).ravel(), (0.5 * change / (len(movie) - 1)).ravel()
-
-
-def _image(
-    ax: Axes, image: NDArray, limits: tuple[float, ...], title: str, unit: str, cmap: str = "gray"
-) -> None:
-    drawn = ax.imshow(image, cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest")
-    ax.set_title(title, fontsize=12, color=INK, loc="left")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[:].set_visible(False)
-    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.025, 0, 0.035, 1)), label=unit)
-    bar.ax.tick_params(labelsize=9.5, length=2, colors=INK)
-    bar.ax.spines[:].set_visible(False)
 
 
 def _scale_bar(ax: Axes, width: int) -> None:
@@ -327,16 +358,3 @@ def _cloud(ax: Axes, mean: NDArray, variance: NDArray) -> tuple[NDArray, NDArray
     ax.set_ylim(0, height)
     ax.set_box_aspect(1)
     return means, variances
-
-
-def _frame(ax: Axes, title: str) -> None:
-    ax.set_title(title, fontsize=12, color=INK, loc="left")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(PALE)
-    ax.tick_params(colors=INK, labelsize=10)
-    ax.grid(color="#000000", alpha=0.06, lw=0.8)
-    ax.set_axisbelow(True)
-
-
-def _legend(ax: Axes, location: Literal["upper right", "lower right"]) -> None:
-    ax.legend(loc=location, fontsize=9.5, frameon=True, framealpha=0.85, edgecolor="none")

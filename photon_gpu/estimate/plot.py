@@ -10,7 +10,17 @@ import numpy as np
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate.diagnostics import Estimated
-from photon_gpu.plots import BLUE, GREEN, INK, PALE, VERMILION, save_figure
+from photon_gpu.plots import (
+    BLUE,
+    GREEN,
+    INK,
+    PALE,
+    VERMILION,
+    add_legend,
+    new_figure,
+    save_figure,
+    style_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,8 +52,6 @@ def plot_estimate(estimate: Estimated, path: str | Path | None = None) -> Figure
     InvalidInputError
         If nothing was measured that could be drawn.
     """
-    from matplotlib.figure import Figure
-
     facts = estimate.diagnostics
     if facts is None:
         raise InvalidInputError(
@@ -58,16 +66,14 @@ def plot_estimate(estimate: Estimated, path: str | Path | None = None) -> Figure
     intercept = facts.intercept if estimate.model else float(np.nanmean(variance))
     covariance = np.array(facts.covariance)
 
-    figure = Figure(figsize=(8, 7.2), dpi=120, layout="constrained")
+    figure = new_figure(8, 7.2, dpi=120)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     span = np.linspace(level.min(), level.max(), 200)
     drawn = gain * span + intercept
     at = np.stack([span, np.ones_like(span)])
     half = 1.96 * np.sqrt(np.maximum(np.einsum("ik,ij,jk->k", at, covariance, at), 0))
-    for axis in (upper, lower):
-        axis.grid(color="#e6e9ed", linewidth=0.8)
-        axis.set_axisbelow(True)
-        axis.spines[["top", "right"]].set_visible(False)
+    style_axes(upper, y="variance [ADU²]")
+    style_axes(lower, x="level z [ADU]", y="off the line [%]")
     if estimate.model is not None:
         upper.fill_between(span, drawn - half, drawn + half, color=BLUE, alpha=0.18, lw=0, label="95 % band")
         upper.plot(span, drawn, color=BLUE, lw=1.6, label=f"{gain:.4g} z {intercept:+.4g}")
@@ -95,8 +101,7 @@ def plot_estimate(estimate: Estimated, path: str | Path | None = None) -> Figure
                 level[above], np.full(above.sum(), 0.99 * ceiling), "^", mfc="none", color=colour, ms=6
             )
     upper.set_ylim(min(0.0, float(np.nanmin(drawn))) - 0.02 * ceiling, ceiling)
-    upper.set_ylabel("variance [ADU²]")
-    upper.legend(loc="upper left", framealpha=0.85, edgecolor="none", fontsize=9)
+    add_legend(upper, "upper left", size=9)
 
     expected = np.maximum(gain * level + intercept, 1e-12)
     off = 100 * (variance / expected - 1)
@@ -107,8 +112,6 @@ def plot_estimate(estimate: Estimated, path: str | Path | None = None) -> Figure
     lower.errorbar(level[fair], off[fair], 200 * error[fair] / expected[fair], fmt="o", color=INK, ms=4, lw=1)
     reach = max(5.0, float(np.nanquantile(np.abs(off[fair]), 0.95)) * 1.6 if fair.any() else 5.0)
     lower.set_ylim(-min(reach, 100), min(reach, 150))
-    lower.set_ylabel("off the line [%]")
-    lower.set_xlabel("level z [ADU]")
 
     title = f"{estimate.verdict}  {estimate.source}".strip()
     upper.set_title(title, loc="left", color=_VERDICT[estimate.verdict], fontweight="bold")

@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.figure_data import FidelityFacts, Pictures
 from photon_gpu.check.fidelity.lines import LIMITS
-from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION
+from photon_gpu.plots import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PALE,
+    VERMILION,
+    add_legend,
+    new_figure,
+    show_image,
+    style_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,19 +36,19 @@ _FONT: Any = {"font.size": 10, "axes.titlesize": 11.5, "svg.fonttype": "path", "
 
 def raw_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Draw one raw frame."""
-    _image(ax, p.raw, _reach(p.raw), f"Raw, frame {p.frame}", "ADU", "gray")
+    show_image(ax, p.raw, _reach(p.raw), f"Raw, frame {p.frame}", "ADU", "gray")
 
 
 def decoded_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Draw the same frame, decoded."""
     title = f"Decoded, {fidelity.facts['ratio']:.1f}x smaller"
-    _image(ax, p.decoded, _reach(p.raw), title, "ADU", "gray")
+    show_image(ax, p.decoded, _reach(p.raw), title, "ADU", "gray")
 
 
 def residual_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Draw the difference of the decoded and the raw frame."""
     half = 0.5 * (fidelity.facts["step"] or 1.0)
-    _image(ax, p.residual, (-half, half), "Residual: should be structureless", "sigma", "PuOr_r")
+    show_image(ax, p.residual, (-half, half), "Residual: should be structureless", "sigma", "PuOr_r")
 
 
 def transfer(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
@@ -50,10 +61,10 @@ def transfer(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     ax.plot(light, levels.raw_variance, "o-", color=INK, ms=4, lw=1, mfc="white", label="raw")
     ax.plot(light, levels.decoded_variance, "s-", color=BLUE, ms=3, lw=1, label="decoded")
     ax.plot(light, levels.expected_variance, color=VERMILION, lw=1, label="raw + step²/12")
-    _axes(ax, "Photon-transfer curve", "mean light (ADU)", "variance of differences (ADU²)")
+    style_axes(ax, "Photon-transfer curve", "mean light (ADU)", "variance of differences (ADU²)")
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4))
     ax.set_ylim(bottom=0)
-    _legend(ax, "upper left")
+    add_legend(ax, "upper left")
 
 
 def bias(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
@@ -78,8 +89,8 @@ def bias(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     _light_axis(ax, photons)
     top = max(1.25 * limit.fail, 1.15 * 100 * float(np.abs([levels.bias, levels.float_bias]).max()))
     ax.set_ylim(-top, top)
-    _axes(ax, "Bias of single pixels", "light (photons per pixel)", "% of a sigma")
-    _legend(ax, "lower right")
+    style_axes(ax, "Bias of single pixels", "light (photons per pixel)", "% of a sigma")
+    add_legend(ax, "lower right")
 
 
 def variance(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
@@ -95,8 +106,8 @@ def variance(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     _light_axis(ax, photons)
     top = max(1.08, float(np.max([ratio.max(), theory.max(), ideal])) + 0.03)
     ax.set_ylim(min(0.97, float(ratio.min()) - 0.02), top)
-    _axes(ax, "Variance, decoded over raw", "light (photons per pixel)", "ratio")
-    _legend(ax, "upper right")
+    style_axes(ax, "Variance, decoded over raw", "light (photons per pixel)", "ratio")
+    add_legend(ax, "upper right")
 
 
 def residual_histogram(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
@@ -106,8 +117,8 @@ def residual_histogram(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     ax.plot([-0.75, -0.5, -0.5, 0.5, 0.5, 0.75], [0, 0, 1, 1, 0, 0], color=VERMILION, lw=1.2, label="uniform")
     ax.set_xlim(-0.75, 0.75)
     ax.set_ylim(0, max(1.35, 1.1 * min(float(p.residual_density.max()), 6.0)))
-    _axes(ax, "Residual of stabilized values", "steps", "density")
-    _legend(ax, "upper right")
+    style_axes(ax, "Residual of stabilized values", "steps", "density")
+    add_legend(ax, "upper right")
 
 
 def whiteness(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
@@ -125,9 +136,9 @@ def whiteness(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
             top = max(top, 1.1 * max(abs(v) for v in values))
     ax.set_ylim(-top, top)
     ax.set_xlim(0.4, 5.6)
-    _axes(ax, "Residual against its neighbours", "lag (frames, rows, columns)", "correlation")
+    style_axes(ax, "Residual against its neighbours", "lag (frames, rows, columns)", "correlation")
     if any(p.correlations.values()):
-        _legend(ax, "upper right", columns=3)
+        add_legend(ax, "upper right", columns=3)
     else:
         _nothing(ax, "every pixel is decoded exactly")
 
@@ -139,15 +150,15 @@ def values(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     ax.stairs(p.decoded_values / top, p.value_edges, color=BLUE, lw=1, alpha=0.8, label="decoded")
     ax.set_yscale("log")
     ax.set_ylim(1e-4, max(3.0, 2 * float(p.decoded_values.max()) / top))
-    _axes(ax, "Values", "ADU", "pixels (relative)")
-    _legend(ax, "upper right")
+    style_axes(ax, "Values", "ADU", "pixels (relative)")
+    add_legend(ax, "upper right")
 
 
 def noise_model(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Draw the noise of the raw movie relative to the model."""
     limit = LIMITS["noise_model"]
     if not p.photons.size:
-        _axes(ax, "Raw noise against the model", "", "")
+        style_axes(ax, "Raw noise against the model", "", "")
         _nothing(ax, "too little data")
         return
     for share, colour in ((limit.fail, ORANGE), (limit.warn, GREEN)):
@@ -157,12 +168,12 @@ def noise_model(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     ax.plot(photons, p.noise, "o-", color=INK, ms=4.5, lw=1, mfc="white")
     _light_axis(ax, photons)
     ax.set_ylim(min(0.4, 0.9 * float(p.noise.min())), max(1.6, 1.1 * float(p.noise.max())))
-    _axes(ax, "Raw noise against the model", "light (photons per pixel)", "measured / modelled variance")
+    style_axes(ax, "Raw noise against the model", "light (photons per pixel)", "measured / modelled variance")
 
 
 def traces(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Draw dF/F of the most active regions, raw and decoded."""
-    _axes(ax, "dF/F of the liveliest regions", "frame", "")
+    style_axes(ax, "dF/F of the liveliest regions", "frame", "")
     if not p.raw_traces.size:
         _nothing(ax, "too few frames for traces")
         return
@@ -187,12 +198,12 @@ def traces(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     bar = max((n for n in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if n < height), default=0.05)
     ax.plot([1.012] * 2, [0.0, bar], transform=ax.get_yaxis_transform(), color=INK, lw=2, clip_on=False)
     ax.text(1.02, bar / 2, f"{100 * bar:g} %", transform=ax.get_yaxis_transform(), va="center", color=INK)
-    _legend(ax, "upper right", columns=2)
+    add_legend(ax, "upper right", columns=2)
 
 
 def trace_errors(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
     """Draw the error of dF/F in the same regions; the band is the spread of fresh noise."""
-    _axes(ax, "Error of dF/F; band: fresh noise", "frame", "")
+    style_axes(ax, "Error of dF/F; band: fresh noise", "frame", "")
     if not p.raw_traces.size:
         _nothing(ax, "too few frames for traces")
         return
@@ -234,7 +245,7 @@ def svg(name: str, fidelity: FidelityFacts) -> str:
         rows, columns = fidelity.pictures.raw.shape
         height = min(max(0.75 * width * rows / columns + 0.4, 1.2), 2 * width)
     with rc_context(_FONT):
-        figure = _figure(width, height)
+        figure = new_figure(width, height)
         draw(figure.subplots(), fidelity.pictures, fidelity)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
@@ -253,7 +264,7 @@ def overview(fidelity: FidelityFacts) -> Figure:
     from matplotlib import rc_context
 
     with rc_context(_FONT):
-        figure = _figure(15, 19)
+        figure = new_figure(15, 19)
         halves: Any = figure.subfigures(2, 1, height_ratios=(0.36 + 0.012 * len(fidelity.lines), 1.25))
         top, bottom = halves
         _table(top, fidelity)
@@ -318,38 +329,9 @@ def _end(path: str, length: int = 60) -> str:
     return path if len(path) <= length else "..." + path[-length:]
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
-
-
 def _reach(image: NDArray) -> tuple[float, float]:
     low, high = np.percentile(image, (0.5, 99.7))
     return float(low), float(high) if high > low else float(low) + 1
-
-
-def _image(ax: Axes, image: NDArray, reach: tuple[float, float], title: str, unit: str, cmap: str) -> None:
-    drawn = ax.imshow(image, cmap=cmap, vmin=reach[0], vmax=reach[1], interpolation="nearest")
-    ax.set_title(title, color=INK, loc="left")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[:].set_visible(False)
-    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0, 0.045, 1)))
-    bar.set_label(unit, color=INK)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=2, labelsize=8.5, colors=INK)
-
-
-def _axes(ax: Axes, title: str, x: str, y: str) -> None:
-    ax.set_title(title, color=INK, loc="left")
-    ax.set_xlabel(x, color=INK)
-    ax.set_ylabel(y, color=INK)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(PALE)
-    ax.tick_params(colors=INK, labelsize=9)
-    ax.grid(color="black", alpha=0.06, lw=0.8)
-    ax.set_axisbelow(True)
 
 
 def _bands(ax: Axes, warn: float, fail: float) -> None:
@@ -375,10 +357,6 @@ def _light_axis(ax: Axes, photons: NDArray) -> None:
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     pad = math.sqrt(max(high / max(low, 1e-9), 1.0)) ** 0.1
     ax.set_xlim(low / pad, high * pad if high * pad > low / pad else low + 1)
-
-
-def _legend(ax: Axes, location: Any, columns: int = 1) -> None:
-    ax.legend(loc=location, fontsize=8, ncols=columns, framealpha=0.85, edgecolor="none")
 
 
 def _nothing(ax: Axes, why: str) -> None:

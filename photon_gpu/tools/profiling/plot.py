@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION
+from photon_gpu.plots import BLUE, GREEN, INK, ORANGE, PALE, VERMILION, new_figure
 from photon_gpu.tools.profiling.preset_for_camera import said_cores
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ def plot_profile(profile: Profile) -> Figure:
     >>> len(plot_profile(result).axes)
     2
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 5.6), layout="constrained")
+    figure = new_figure(12, 5.6)
     left, right = figure.subplots(1, 2)
     _bars(left, profile)
     _pareto(right, profile)
