@@ -33,8 +33,8 @@ _CURE = {
     "c": "store magnitude, or real and imaginary part, as separate movies",
     "O": "convert it to a numeric array with .astype(...) first",
     "V": "pick one field of the structured array first",
-    "S": "a path is given as str, one at a time",
-    "U": "a path is given as str, one at a time",
+    "S": "give paths as a list of str",
+    "U": "give paths as a list of str",
     "f": "convert it with .astype('float32') or .astype('float64')",
 }
 

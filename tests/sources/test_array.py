@@ -88,9 +88,9 @@ def test_frames_of_differing_shape():
         open_source([np.zeros((3, 4)), np.zeros((3, 5))])
 
 
-def test_a_list_of_paths_is_no_movie():
-    with pytest.raises(UnsupportedTypeError, match="a path is given as str, one at a time"):
-        open_source(["a.tif", "b.tif"])
+def test_an_array_of_paths_is_no_movie():
+    with pytest.raises(UnsupportedTypeError, match="give paths as a list of str"):
+        open_source(np.array(["a.tif", "b.tif"]))
 
 
 @pytest.mark.parametrize("dtype", ["bool", "complex64", "float16", "O"])

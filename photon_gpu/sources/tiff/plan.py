@@ -28,7 +28,7 @@ from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.select.axes import frame_axis
 from photon_gpu.sources.tiff.chain import Cut, Page, read_whole_pages
-from photon_gpu.sources.tiff.ome_files import COMPANION, metadata_file
+from photon_gpu.sources.tiff.ome_files import COMPANION, OmePlanes, metadata_file, planes_in_files
 from photon_gpu.sources.tiff.promised_frames import more_pages, named_outside
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.tiff.scanimage import DROP, KEEP, Header, interleaving
@@ -36,6 +36,7 @@ from photon_gpu.sources.truncated import refuse
 
 _AS_PAGES = "pass as_pages=True to take every page as a frame, in file order"
 _DIALECTS = {"ome", "imagej", "scanimage", "micromanager", "lsm", "stk", "fluoview", "nih", "ndtiff"}
+_MANY_FILES = 8
 _JPEG = {6, 7, 34892, 33007}
 
 
@@ -327,6 +328,9 @@ class _Planner:
                 f"{self.path}: its OME metadata name the file {outside[:80]!r}, which is not in this folder "
                 f"or below; nothing was read. {_AS_PAGES}"
             )
+        many = planes_in_files(tif.ome_metadata) if tif.is_ome and tif.ome_metadata else None
+        if many is not None and wanted is None and (plan := self.in_many_files(tif, many)) is not None:
+            return plan
         found = tif.series
         if wanted is not None:
             if not 0 <= wanted < len(found):
@@ -377,11 +381,43 @@ class _Planner:
             if number == 1:
                 return self.one_page(tif, keyframe)
             self.mismatch(f"{axes} {series.shape} does not split into {number} pages {keyframe.shape}")
-        order = np.arange(number).reshape(series.shape[:lead])
-        names = lead_axes(axes[:lead])
-        first = frame_axis(names) if names else _time_axis(axes[:lead])
+        plan = self.time_first(keyframe, pages, axes[:lead], series.shape[:lead])
+        return replace(plan, series=index)
+
+    def time_first(
+        self, keyframe: Any, pages: list[_Listed], axes: str, shape: tuple[int, ...]
+    ) -> SegmentMap:
+        """Pages in the order of axes of tifffile, with the axis of time first."""
+        order = np.arange(len(pages)).reshape(shape)
+        names = lead_axes(axes)
+        first = frame_axis(names) if names else _time_axis(axes)
         moved = None if names is None else names[first] + names[:first] + names[first + 1 :]
-        return replace(self.build(keyframe, pages, np.moveaxis(order, first, 0), moved), series=index)
+        return self.build(keyframe, pages, np.moveaxis(order, first, 0), moved)
+
+    def in_many_files(self, tif: Any, many: OmePlanes) -> SegmentMap | None:
+        """An OME movie of many files, each of which is read once; None if tifffile has to read it."""
+        names = {plane[0] for plane in many.planes if plane is not None}
+        own = Path(self.path).name
+        if len(names) < _MANY_FILES or not many.shape or own not in names:
+            return None
+        folder = os.path.dirname(self.path)  # noqa: PTH120 - thousands of files
+        paths = {name: self.path if name == own else os.path.join(folder, name) for name in names}  # noqa: PTH118
+        there = {name for name, path in paths.items() if os.path.isfile(path)}  # noqa: PTH113
+        pages: list[_Listed] = []
+        for plane in many.planes:
+            chain = self.chain(paths[plane[0]]) if plane is not None and plane[0] in there else []
+            number = plane[1] if plane is not None else 0
+            pages.append((paths[plane[0]], chain[number]) if plane and number < len(chain) else None)
+        if missing := pages.count(None):
+            self.lacking = (
+                f"{missing} of {len(pages)} pages that the metadata promises are missing; the file is "
+                "truncated, or other files of the movie are not beside it"
+            )
+        if left := len(self.chain(self.path)) - sum(
+            plane is not None and plane[0] == own for plane in many.planes
+        ):
+            self.mismatch(f"its OME-XML leaves out {left} of its pages")
+        return self.time_first(tif.pages.first, pages, many.axes, many.shape)
 
     def back_to_back(self, series: Any, number: int) -> list[_Listed]:
         """Pages that are contiguous; only some writers give each page its own directory."""
