@@ -49,14 +49,14 @@ def file_suffixes() -> tuple[str, ...]:
 
 
 def described() -> str:
-    """All types with their suffixes, for help and messages.
+    """All types, each with its commonest suffix, for messages.
 
     Examples
     --------
-    >>> described()[:40]
-    'TIFF (.tif, .tiff, .btf, .tf8, .ome); Nu'
+    >>> described()[:28]
+    'TIFF (.tif), NumPy (.npy), N'
     """
-    return "; ".join(f"{name} ({', '.join(suffixes)})" for name, suffixes in SUFFIXES.items())
+    return ", ".join(f"{name} ({suffixes[0]})" for name, suffixes in SUFFIXES.items())
 
 
 def names() -> str:
