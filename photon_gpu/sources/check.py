@@ -24,6 +24,9 @@ ALLOWED_DTYPES = (
 )
 
 
+_MOST_NAMES, _MOST_CHARACTERS, _LONGEST_NAME = 10, 120, 50
+
+
 class SingleImageError(InvalidInputError):
     """A file has a single image, which is a movie only if the caller says so."""
 
@@ -135,19 +138,28 @@ def choose_movie(arrays: Mapping[str, tuple[Any, Any]], *, name: str, option: st
         return movies[0] if movies else next(iter(arrays))
     problem = f"{len(movies)} arrays could be the movie; choose one by {option}="
     if not movies:
-        problem = f"none of its arrays is a movie: axes (T, ..., H, W) and one of {', '.join(ALLOWED_DTYPES)}"
-    raise InvalidInputError(f"{name}: {problem}. It holds: {list_arrays(arrays)}")
+        problem = "none of its arrays is a movie (T, ..., H, W) of integers or float32, float64"
+    first = {key: arrays[key] for key in movies}
+    raise InvalidInputError(f"{name}: {problem}. It holds: {list_arrays(first | dict(arrays))}")
 
 
 def list_arrays(arrays: Mapping[str, tuple[Any, Any]]) -> str:
-    """List arrays with dtype and shape, for messages.
+    """List arrays with dtype and shape for a message: at most ten, and less if their names are long.
 
     Examples
     --------
     >>> list_arrays({"movie": ((9, 4, 4), "u2"), "rate": ((), "f8")})
     'movie u2 (9, 4, 4), rate f8 ()'
     """
-    return ", ".join(f"{key} {dtype} {shape}" for key, (shape, dtype) in arrays.items()) or "nothing"
+    shown: list[str] = []
+    for key, (shape, dtype) in arrays.items():
+        name = key if len(key) <= _LONGEST_NAME else f"...{key[-_LONGEST_NAME:]}"
+        text = f"{name} {dtype} {shape}"
+        if len(shown) == _MOST_NAMES or len(", ".join([*shown, text])) > _MOST_CHARACTERS:
+            shown.append(f"and {len(arrays) - len(shown)} more")
+            break
+        shown.append(text)
+    return ", ".join(shown) or "nothing"
 
 
 def _native(dtype: Any, name: str) -> np.dtype:

@@ -585,5 +585,5 @@ def difference(ours: Any, theirs: Any) -> str:
 
 
 def _listed(found: Any) -> str:
-    shown = [f"{number}: {one.axes} {one.shape} {one.dtype}" for number, one in enumerate(found[:8])]
-    return "; ".join(shown) + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+    shown = [f"{number}: {one.axes} {one.shape} {one.dtype}" for number, one in enumerate(found[:3])]
+    return "; ".join(shown) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
