@@ -100,13 +100,21 @@ def to_xarray(movie: Readable, what: str = "counts") -> Any:
         import xarray
     except ImportError as error:
         raise BackendUnavailableError(f"{error}; install it with: pip install 'photon-gpu[dask]'") from error
+    dims, coords, attrs = xarray_labels(movie, what)
+    return xarray.DataArray(array, dims=dims, coords=coords, attrs=attrs, name=what)
+
+
+def xarray_labels(
+    movie: Readable, what: str
+) -> tuple[tuple[str, ...], dict[str, tuple[Any, ...]], dict[str, Any]]:
+    """Return the dimensions, coordinates and attributes of a movie in xarray."""
     more = tuple(f"axis{n}" for n in range(1, movie.ndim - 4))
     dims = DIMS.get(movie.ndim, ("t", *more, "c", "z", "y", "x"))
     recording = movie.recording
     if recording.axes is not None and len(recording.axes) == movie.ndim:
         dims = tuple(recording.axes)
     first, units = dims[0], "frame" if dims[0] == "t" else "index"
-    coords: dict[str, Any] = {first: (first, np.arange(len(movie)), {"units": units})}
+    coords: dict[str, tuple[Any, ...]] = {first: (first, np.arange(len(movie)), {"units": units})}
     names = recording.channel_names
     if "c" in dims and len(names) == movie.shape[dims.index("c")] and len(set(names)) == len(names):
         coords["c"] = ("c", list(names))
@@ -121,7 +129,7 @@ def to_xarray(movie: Readable, what: str = "counts") -> Any:
             attrs[key] = [getattr(channel.noise, key, None) for channel in models]
     if movie.step is not None:
         attrs["step"] = movie.step
-    return xarray.DataArray(array, dims=dims, coords=coords, attrs=attrs, name=what)
+    return dims, coords, attrs
 
 
 class Remote:

@@ -1,0 +1,69 @@
+"""Engine of xarray: ``xarray.open_dataset("movie.zarr", engine="photon_gpu")``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+from xarray.backends import BackendArray, BackendEntrypoint
+from xarray.core import indexing
+
+from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.reader.dask_arrays import UNITS, xarray_labels
+from photon_gpu.reader.movie import Movie
+from photon_gpu.reader.open import open as open_movie
+
+
+class MovieArray(BackendArray):
+    """A movie's counts or stabilized values, read where xarray indexes them."""
+
+    def __init__(self, movie: Movie, what: str) -> None:
+        self._movie = movie
+        self._read_as = STABILIZED if what == "stabilized" else np.dtype(movie.encoding.dtype)
+        self.shape = movie.shape
+        self.dtype = np.dtype(np.float64) if what == "stabilized" else np.dtype(movie.encoding.dtype)
+
+    def __getitem__(self, key: Any) -> Any:
+        support = indexing.IndexingSupport.OUTER_1VECTOR
+        return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        return self._movie.read(key, self._read_as)
+
+
+class PhotonEngine(BackendEntrypoint):
+    """Open a stored movie as a dataset of ``counts`` and, if it has a noise model, ``stabilized``."""
+
+    description = "Open movies that photon_gpu stored"
+
+    def open_dataset(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: str | Iterable[str] | None = None,
+        storage_options: dict[str, Any] | None = None,
+        workers: int | None = None,
+    ) -> xarray.Dataset:
+        """Open a movie by its path or URL; nothing but its metadata is read."""
+        movie = open_movie(filename_or_obj, storage_options=storage_options, workers=workers)
+        dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
+        variables: dict[str, xarray.Variable] = {}
+        coords: dict[str, tuple[Any, ...]] = {}
+        for what in UNITS:
+            if what in dropped or (what == "stabilized" and movie.noise is None):
+                continue
+            dims, coords, attrs = xarray_labels(movie, what)
+            lazy = indexing.LazilyIndexedArray(MovieArray(movie, what))
+            chunks = dict(zip(dims, movie.chunks, strict=True))
+            variables[what] = xarray.Variable(dims, lazy, attrs, {"preferred_chunks": chunks})
+        kept = {name: coord for name, coord in coords.items() if name not in dropped}
+        dataset = xarray.Dataset(variables, coords=kept, attrs={"url": movie.url, "layout": movie.layout})
+        dataset.set_close(movie.close)
+        return dataset
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """False: a movie is also a Zarr array, and other engines open those; name this engine."""
+        return False

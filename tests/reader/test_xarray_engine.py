@@ -1,0 +1,76 @@
+"""``xarray.open_dataset(..., engine="photon_gpu")``, as xarray itself finds it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray
+
+import photon_gpu as pg
+from photon_gpu.errors import StoreNotFoundError
+
+
+@pytest.fixture
+def url(tmp_path):
+    frames = np.random.default_rng(2).poisson(25, (23, 2, 9, 11)).astype("uint16")
+    times = np.arange(23) / 30
+    pg.encode(
+        frames,
+        tmp_path / "m.zarr",
+        noise=pg.NoiseModel(),
+        chunk_frames=5,
+        timestamps=times,
+        axes="tcyx",
+        check=False,
+    )
+    return str(tmp_path / "m.zarr")
+
+
+def test_opens_lazily_with_names_times_and_units(url, monkeypatch):
+    chunks = []
+    read = pg.Movie.chunk_bytes
+    monkeypatch.setattr(
+        pg.Movie, "chunk_bytes", lambda self, number: chunks.append(number) or read(self, number)
+    )
+    with xarray.open_dataset(url, engine="photon_gpu") as dataset:
+        assert dataset.counts.dims == ("t", "c", "y", "x") and dataset.counts.dtype == "uint16"
+        assert dataset.counts.attrs["units"] == "ADU" and dataset.stabilized.attrs["units"] == "sigma"
+        np.testing.assert_allclose(dataset.time, np.arange(23) / 30)
+        assert chunks == []
+        frame = dataset.counts.sel(t=7).values
+        assert chunks == [1]
+    np.testing.assert_array_equal(frame, pg.open(url).counts[7])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"t": 3},
+        {"t": slice(2, 20, 3), "y": slice(None, None, -2)},
+        {"t": [5, 1, 1], "x": [0, 10]},
+        {"c": 1, "t": [0, 22]},
+        {"t": slice(3, 3)},
+    ],
+)
+def test_every_index_equals_that_of_the_loaded_array(url, key):
+    dataset = xarray.open_dataset(url, engine="photon_gpu")
+    movie = pg.open(url)
+    for what, values in (("counts", movie.counts[...]), ("stabilized", movie[...])):
+        loaded = xarray.DataArray(values, dims=("t", "c", "y", "x")).isel(key)
+        np.testing.assert_array_equal(dataset[what].isel(key).values, loaded.values)
+
+
+def test_dask_chunks_are_those_of_the_movie(url):
+    dataset = xarray.open_dataset(url, engine="photon_gpu", chunks={})
+    assert dataset.counts.chunks[0] == (5, 5, 5, 5, 3)
+    assert float(dataset.counts.mean()) == pytest.approx(float(pg.open(url).counts.mean()))
+
+
+def test_variables_can_be_left_out(url):
+    dataset = xarray.open_dataset(url, engine="photon_gpu", drop_variables=["stabilized", "time"])
+    assert list(dataset) == ["counts"] and "time" not in dataset.coords
+
+
+def test_a_missing_movie_is_named(tmp_path):
+    with pytest.raises(StoreNotFoundError, match="nothing"):
+        xarray.open_dataset(str(tmp_path / "nothing"), engine="photon_gpu")
