@@ -18,6 +18,7 @@ from tests.support.format_files import (
     write_suite2p,
     write_thorimage,
 )
+from tests.support.nd2_files import write_nd2
 
 GAIN, OFFSET = 20.0, 100.0
 
@@ -76,8 +77,13 @@ def fits_image(folder):
     return folder / "movie.fits", movie, {}
 
 
+def nd2(folder):
+    movie = photons((40, 2, 12, 16))
+    return write_nd2(folder / "movie.nd2", movie), movie, {}
+
+
 @pytest.mark.parametrize(
-    "write", [hdf5_in_another_order, ome_zarr, nwb, thorimage, scanbox, suite2p, raw, fits_image]
+    "write", [hdf5_in_another_order, ome_zarr, nwb, thorimage, scanbox, suite2p, raw, fits_image, nd2]
 )
 def test_nothing_but_noise_below_the_step_is_lost(tmp_path, write):
     path, movie, options = write(tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
@@ -44,15 +44,16 @@ class Nd2Source(Source):
         self.name = str(path)
         nd2 = load("nd2", "nd2", self.name)
         self._lock = threading.Lock()
+        self._file: Any = None
         try:
-            self._file: Any = nd2.ND2File(path)
-        except OSError as error:
-            raise CorruptDataError(f"{self.name}: it is truncated or not ND2: {error}") from error
-        try:
+            self._file = nd2.ND2File(path)
             self._describe()
-        except BaseException:
-            self._file.close()
-            raise
+        except BaseException as error:
+            self.close()
+            if isinstance(error, PhotonError | MemoryError) or not isinstance(error, Exception):
+                raise
+            # nd2 raises what its parsers raise.
+            raise CorruptDataError(f"{self.name}: it is truncated or not ND2: {error}") from error
 
     def _describe(self) -> None:
         sizes = dict(self._file.sizes)
@@ -69,7 +70,12 @@ class Nd2Source(Source):
         self.dtype = check_movie(self.shape, self._file.dtype, self.name)
         axes = "".join(_LETTERS[axis] for axis in (*loops, *(axis for axis in sizes if axis in "CYX")))
         self.stored_axes = axes if loops else f"t{axes}"
-        self.recording = self._recording()
+        try:
+            self.recording = self._recording()
+        except (
+            Exception
+        ) as error:  # nd2 reads metadata of many versions, and raises any error where it cannot
+            self.recording = Recording(not_kept=(f"metadata that nd2 cannot read: {error}",))
 
     def _recording(self) -> Recording:
         voxel = self._file.voxel_size()
