@@ -46,6 +46,8 @@ NBYTES = {
 }
 """Bytes of a value by TIFF type."""
 
+_BLOCK = 1024  # bytes of a directory that are read at once, often with its values
+_MOST_BYTES = 1 << 30  # of values of one file: many directories may point to the same bytes
 _STARTS = frozenset([273, 324])  # offsets of strips and of tiles
 _INLINE_BYTES = 64  # values that are not text and no longer are in the list of tags itself
 
@@ -131,11 +133,11 @@ def _read_file(file: RawFile, number: int, tags: Tags, last: dict[int, bytes]) -
         tags.order = order
     places: dict[int, tuple[int, bytes]] = {}  # pages often share a long value
     offset = link.unpack_from(header, 8 if big else 4)[0]
-    seen = set()
+    seen, kept = set(), 0
     inline = 8 if big else 4
     while offset and offset not in seen:
         seen.add(offset)
-        block = file.read(offset, min(512, file.size - offset))
+        block = file.read(offset, min(_BLOCK, file.size - offset))
         end = count.size + count.unpack_from(block)[0] * entry.size
         if end + link.size > len(block):
             block = file.read(offset, end + link.size)
@@ -153,7 +155,12 @@ def _read_file(file: RawFile, number: int, tags: Tags, last: dict[int, bytes]) -
                 here += 1
                 continue
             places[code] = nbytes, own
-            value = own[:nbytes] if nbytes <= inline else bytes(file.read(link.unpack(own)[0], nbytes))
+            if nbytes <= inline:
+                value = own[:nbytes]
+            elif 0 <= (at := link.unpack(own)[0] - offset) <= len(block) - nbytes:
+                value = bytes(block[at : at + nbytes])
+            else:
+                value = bytes(file.read(at + offset, nbytes))
             if kind == ASCII:
                 value = value.rstrip(b"\0")
             elif order != tags.order:
@@ -161,6 +168,10 @@ def _read_file(file: RawFile, number: int, tags: Tags, last: dict[int, bytes]) -
             here += 1
             if last.get(code) != value:
                 last[code] = value
+                kept += len(value)
+                if kept > _MOST_BYTES:
+                    tags.unread.add(code)
+                    continue
                 tags.values.setdefault(code, {})[tags.pages] = value
         if here < len(last):
             _note_gone(block, count.size, end, entry, tags, last)
