@@ -9,6 +9,7 @@ import warnings
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 
 import photon_gpu as pg
 from photon_gpu.cluster.encode_many import encode_many
@@ -205,6 +206,19 @@ def test_misaligned_blocks_can_be_refused(client, counts, tmp_path):
                 **SETTINGS,
             )
         assert not (tmp_path / "m.zarr").exists()
+
+
+def test_workers_keep_what_a_file_says_besides_pixels(client, counts, tmp_path):
+    path, times = tmp_path / "m.tif", np.arange(len(counts)) / 30
+    tifffile.imwrite(path, counts, photometric="minisblack", software="rig 3", metadata={"axes": "TYX"})
+    places = [tmp_path / "cluster.zarr", tmp_path / "here.zarr"]
+    encode_many([path], places[:1], client=client, timestamps=times, **SETTINGS)
+    pg.encode(path, places[1], timestamps=times, **SETTINGS)
+    cluster, here = ({file.name: file.read_bytes() for file in place.iterdir()} for place in places)
+    assert cluster == here
+    movie = pg.open(places[0])
+    assert movie.source_metadata["tiff/Software"].text == "rig 3" and movie.axes == "tyx"
+    np.testing.assert_array_equal(movie.timestamps, times)
 
 
 def test_a_place_that_workers_do_not_share_is_refused(client, on_disk):

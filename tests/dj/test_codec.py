@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+import tifffile
 
 import photon_gpu as pg
 from photon_gpu.dj import stores
@@ -46,6 +47,26 @@ def test_the_documented_example(schema, store, kind, key):
         f"{schema.database}/recording/recording_id=42/movie.zarr/{name}"
         for name in (".manifest.json", ".zarray", ".zattrs", "0.0.0", "1.0.0", "2.0.0")
     ]
+
+
+def test_a_file_keeps_what_it_says_besides_pixels(schema, store, tmp_path):
+    backend = store()
+    table = declare(schema, COMPACT)
+    data = poisson()
+    tifffile.imwrite(tmp_path / "m.tif", data, software="rig 3", metadata={"axes": "TYX"})
+    times = np.arange(len(data)) / 30
+    value = pg.movie(tmp_path / "m.tif", noise=pg.NoiseModel(), timestamps=times, attributes={"mouse": 7})
+    table.insert1({"recording_id": 42, "movie": value})
+    movie = (table & {"recording_id": 42}).fetch1("movie")
+    assert movie.source_metadata["tiff/Software"].text == "rig 3"
+    assert movie.axes == "tyx" and movie.attrs["mouse"] == 7
+    np.testing.assert_array_equal(movie.timestamps, times)
+    assert any(name.endswith("/.source_metadata.zip") for name in files(backend))
+    # Inserting the fetched movie again keeps it all.
+    table.insert1({"recording_id": 43, "movie": movie})
+    copy = (table & {"recording_id": 43}).fetch1("movie")
+    assert copy.source_metadata == movie.source_metadata
+    np.testing.assert_array_equal(copy.timestamps, times)
 
 
 def test_the_documented_metadata_key_for_key(schema, store):
