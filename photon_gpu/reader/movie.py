@@ -233,8 +233,10 @@ class Movie:
             return NOTHING
         if self._words is None or self._words[0] != entry:
             data = read_required(self.storage, name, "the metadata of its source")
-            if entry is not None:
+            if entry is not None and manifest.entry(data) != entry:
+                self._manifest = None  # a recording that has ended since may have written both again
                 manifest.check(name, data, self.manifest, self.url)
+                entry = self.manifest[name]
             self._words = entry, source_metadata.unpack(data, self.url)
         return self._words[1]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import tifffile
 
@@ -90,3 +92,19 @@ def test_a_tiff_that_is_recorded_is_decoded_with_its_words(tmp_path):
     export(pg.open(tmp_path / "run.zarr"), tmp_path / "back.tif")
     with tifffile.TiffFile(source) as before, tifffile.TiffFile(tmp_path / "back.tif") as after:
         assert after.ome_metadata == before.ome_metadata and after.series[0].axes == "TYX"
+
+
+def test_a_movie_that_is_followed_reads_words_that_changed_at_the_end(tmp_path):
+    place = tmp_path / "run.zarr"
+    options = {"frame_shape": (8, 10), "dtype": "uint16", "chunk_frames": 4, **SETTINGS}
+    with pg.LiveWriter(place, recording=WORDS, **options) as live:
+        live.append(MOVIE[:8])
+        while not (place / ".zarray").exists():
+            time.sleep(0.01)
+        movie = pg.open(place, follow=True)
+        assert list(movie.source_metadata) == ["tiff/Software"]
+        more = Document(name="b.tif/tiff/Software", media_type="text/plain", data=b"rig 4")
+        live.describe(WORDS.replace(documents=(*WORDS.documents, more)))
+    movie._words = None
+    assert movie.source_metadata["b.tif/tiff/Software"].text == "rig 4"
+    assert pg.open(place).source_metadata == movie.source_metadata and pg.verify(place).ok

@@ -265,7 +265,7 @@ class Check:
         """Return the files that the movie should have: its chunk files and all listed files."""
         listed = self._listed()
         if self.description is None:
-            return listed if self.index else chunks
+            return listed if self.index else chunks | (self.names & {source_metadata.NAME})
         count = self.description.chunk_count
         if self.index is None:  # No manifest lists the frame records.
             listed = {

@@ -129,7 +129,11 @@ def _interleaved(
     """Shape and axes of a frame that consists of alternating raw frames of channels and planes."""
     from photon_gpu.sources.select.axes import check_letters, movie_order
 
-    idle = [option for option in ("channel", "plane", "frames") if getattr(reads, option) is not None]
+    idle = [
+        option
+        for option in ("channel", "plane", "frames", "timestamps")
+        if getattr(reads, option) is not None
+    ]
     if idle or reads.source_option:
         raise InvalidInputError(
             f"--{(idle or ['source-option'])[0]} is for files that are complete; all of {name} is recorded"

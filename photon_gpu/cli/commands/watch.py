@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from photon_gpu.cli import console, options
+from photon_gpu.errors import InvalidInputError
 
 
 @options.grouped
@@ -49,6 +50,8 @@ def watch(
     from photon_gpu.live.session import record
     from photon_gpu.live.watch import WatchFeed
 
+    if reads.timestamps is not None:
+        raise InvalidInputError("--timestamps is for one movie; the files that arrive say their own times")
     feed = WatchFeed(
         folder,
         pattern=pattern,
