@@ -305,5 +305,15 @@ def _times(values: Any) -> NDArray[np.float64]:
     return times
 
 
+def channel_label(number: int, names: Sequence[str] = ()) -> str:
+    """A channel in words: its name, or else its number from 0.
+
+    >>> channel_label(1), channel_label(0, ["green"]), channel_label(0, ["Channel 3"])
+    ('channel 1', 'channel green', 'Channel 3')
+    """
+    name = names[number] if number < len(names) else str(number)
+    return name if name.lower().startswith("channel") else f"channel {name}"
+
+
 NOTHING = Recording()
 """The recording of a source that says nothing besides pixels."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from photon_gpu.recording import channel_label
+
 PASS, WARN, FAIL, SKIP = "PASS", "WARN", "FAIL", "SKIP"
 _GRAVITY = {SKIP: 0, PASS: 1, WARN: 2, FAIL: 3}
 
@@ -295,6 +297,5 @@ def of_channels(lines: Sequence[Sequence[ReportLine]], names: Sequence[str] = ()
     merged = []
     for found in by_name.values():
         number, line = max(found, key=lambda one: (_GRAVITY[one[1].status], one[1].value or 0.0, -one[0]))
-        channel = names[number] if number < len(names) else number
-        merged.append(replace(line, found=f"channel {channel}: {line.found}"))
+        merged.append(replace(line, found=f"{channel_label(number, names)}: {line.found}"))
     return merged

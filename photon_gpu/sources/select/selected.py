@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.recording import Recording, read_times
+from photon_gpu.recording import Recording, channel_label, read_times
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.select.axes import check_letters, movie_order
@@ -120,7 +120,7 @@ def by_axis(source: Source, axis: int) -> list[Source]:
     parts: list[Source] = []
     for number in range(source.shape[axis]):
         part = Selected(whole, owned=False, channel=number)
-        part.name = f"{source.name}, channel {names[number] if number < len(names) else number}"
+        part.name = f"{source.name}, {channel_label(number, names)}"
         parts.append(part)
     return parts
 
