@@ -39,20 +39,8 @@ def extent(values: NDArray, out: NDArray) -> None:
 
 
 @jit
-def phase(index: Any, seed: Any) -> Any:
-    """See the reference."""
-    h = np.uint32(np.uint32(np.uint32(index) * np.uint32(0x9E3779B1)) + np.uint32(seed))
-    h = np.uint32(h ^ (h >> np.uint32(16)))
-    h = np.uint32(h * np.uint32(0x7FEB352D))
-    h = np.uint32(h ^ (h >> np.uint32(15)))
-    h = np.uint32(h * np.uint32(0x846CA68B))
-    h = np.uint32(h ^ (h >> np.uint32(16)))
-    return np.uint32(h >> np.uint32(28))
-
-
-@jit
 def _phases(first: int, seed: int, out: NDArray[np.uint32]) -> None:
-    """:func:`phase` of up to ``_RUN`` successive samples."""
+    """Phases (``reference.phase``) of up to ``_RUN`` successive samples."""
     key = np.uint32(np.uint32(np.uint32(first) * np.uint32(0x9E3779B1)) + np.uint32(seed))
     for i in range(out.size):
         h = np.uint32(key + _KEYS[i])

@@ -52,15 +52,6 @@ def extent(values: Any, out: Any) -> None:
     launch(f"extent_values_{letter(values)}", 1, 1, keys, out)
 
 
-def phase(index: Any, seed: int) -> Any:
-    """See the reference."""
-    check(index, "index", "uint32")
-    contiguous(index, "index")
-    out = cupy.empty(index.shape, np.uint32)
-    launch("phase", index.size, 1, index, np.uint64(index.size), u32(seed), out)
-    return out
-
-
 def _lookup(codes: Any, table: Any, phased: tuple[int, int, int] | None, out: Any) -> None:
     check(codes, "codes", "uint8", "uint16", "uint32")
     check(table, "table")

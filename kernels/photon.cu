@@ -150,11 +150,6 @@ DEVICE u32 phase_of(u32 index, u32 seed)
     return h >> 28;
 }
 
-KERNEL phase(const u32* index, u64 count, u32 seed, u32* out)
-{
-    for (u64 i = thread_index(); i < count; i += thread_count()) out[i] = phase_of(index[i], seed);
-}
-
 // ---- quantize_lut, dequantize: out = table[in] ---------------------------------------------------------------
 
 const u32 CACHE_BYTES = 16384;

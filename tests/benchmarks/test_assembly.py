@@ -54,7 +54,6 @@ def test_every_kernel_that_encodes_or_decodes_is_looked_at():
     helpers = {name for name in vars(cpu) if name.startswith("_")}
     kernels = {name for name, value in vars(cpu).items() if hasattr(value, "inspect_asm")} - helpers
     rest = {
-        "phase",
         "quantize_thresholds",
         "quantize_thresholds_phased",
         "count_levels",

@@ -31,8 +31,9 @@ def signatures(module) -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("twin", TWINS)
 def test_the_twins_have_the_same_functions_in_the_same_order(twin):
-    assert signatures(TWINS[twin]) == signatures(reference)
-    assert {name for name, _ in signatures(reference)} == set(CASES) | {"phase", "subtract"}
+    named = [one for one in signatures(reference) if one[0] != "phase"]  # part of the phased kernels
+    assert signatures(TWINS[twin]) == named
+    assert {name for name, _ in named} == set(CASES) | {"subtract"}
     for constant in ("FRACTION", "WEIGHT", "ESCAPE", "TERMS", "MIX"):
         assert getattr(TWINS[twin], constant) == getattr(reference, constant)
 
@@ -414,14 +415,6 @@ def test_the_twins_agree_bit_for_bit(twin, name):
             shown = [arg if not isinstance(arg, Out) else "out" for arg in case]
             raise AssertionError(f"{name} differs in case {number}: {shown}")
     assert number > 5
-
-
-@pytest.mark.parametrize("twin", TWINS)
-def test_the_phase_of_every_index(twin):
-    for seed in SEEDS:
-        index = np.concatenate([np.arange(3000), 2**32 - 1 - np.arange(100)]).astype(np.uint32)
-        got = [TWINS[twin].phase(int(i), seed) for i in index]
-        np.testing.assert_array_equal(got, reference.phase(index, seed))
 
 
 def test_the_sixteen_phases_are_equally_frequent_and_unrelated_to_their_neighbours():
