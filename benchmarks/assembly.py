@@ -1,8 +1,8 @@
-"""What LLVM made of the kernels: ``python -m benchmarks.assembly [--kernel checksum]``.
+"""Inspect the machine code of the kernels: ``python -m benchmarks.assembly [--kernel checksum]``.
 
-Compiles every kernel anew for the types that a 16-bit movie gives it, and looks at its loops: how many of the
-instructions of its best one work on vectors, and how wide these are. A lookup in a table is a load per
-sample, which no vector instruction of x86 makes faster: there the loop is scalar, and shown as such.
+Compiles every kernel for the types of a 16-bit movie, and counts in its best loop the vector instructions and
+their width. A table lookup is one load per sample, which no vector instruction of x86 makes faster, so its
+loop is scalar.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt
 _LABEL = re.compile(r"^(\.L\w+):")
 _JUMP = re.compile(r"^\s+j\w+\s+(\.L\w+)\b")
 _INSTRUCTION = re.compile(r"^\s+([a-z]\w*)\s*(.*)$")
-# Packed arithmetic, comparisons and conversions; not moves of a vector, nor of one number of it.
+# Packed arithmetic, comparisons and conversions, without moves.
 _PACKED = re.compile(
     r"^v?(p(add|sub|mul|madd|and|or|xor|min|max|cmp|s[rl]l|sra|abs|tern|movzx|movsx|movw|movd[bw]|movq[bdw]|ack|unpck)\w*"
     r"|(add|sub|mul|div|min|max|cmp|and|or|xor|fm?n?add\d*|cvt\w+2)p[sd]\w*|cvt\w+2p[sd]\w*|cvttp[sd]\w*)$"
@@ -38,7 +38,7 @@ _BITS = {"xmm": 128, "ymm": 256, "zmm": 512}
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop without those within it: instructions, those on vectors, and the bits of the widest."""
+    """A loop without inner loops: its instructions, those on vectors, and the bits of the widest."""
 
     instructions: int
     packed: int
@@ -46,7 +46,7 @@ class Loop:
 
 
 def loops(text: str) -> list[Loop]:
-    """All loops of an assembly text, each without those within it.
+    """All loops of an assembly text, each without inner loops.
 
     >>> loops(".L1:\\n vpaddd %ymm0, %ymm1, %ymm1\\n addq $32, %rax\\n jne .L1\\n")
     [Loop(instructions=3, packed=1, bits=256)]
@@ -80,20 +80,20 @@ def _loop(lines: list[str]) -> Loop:
 
 
 def best(loops: list[Loop]) -> Loop:
-    """The one with the most work on vectors, where that is a tenth of its instructions at least."""
+    """The loop with the most vector instructions, if these are at least a tenth of its instructions."""
     able = [loop for loop in loops if 10 * loop.packed >= loop.instructions]
     return max(able, key=lambda loop: (loop.packed, -loop.instructions), default=Loop(0, 0, 0))
 
 
 def compiled(name: str) -> Any:
-    """A kernel, one of the twins or of those that stand in for one."""
+    """Kernel of this name."""
     from photon_gpu.kernels import cpu
 
     return quantize_sqrt if name == "quantize_sqrt" else getattr(cpu, name)
 
 
 def calls() -> dict[str, Callable[[Any], object]]:
-    """A call of each kernel, with the types of a 16-bit movie of one-byte codes."""
+    """One call per kernel, with the types of a 16-bit movie and one-byte codes."""
     values, codes = np.full((4, 64), 7, np.uint16), np.ones((4, 8, 8), np.uint8)
     flat, out = codes.reshape(4, -1), np.empty((4, 8, 8), np.uint8)
     state, steps = np.empty((3, 10, 10), np.int32), np.full(4, 8, np.int32)
@@ -126,7 +126,7 @@ def calls() -> dict[str, Callable[[Any], object]]:
 
 
 def inspected(names: list[str]) -> dict[str, Loop]:
-    """Best loop of each kernel, compiled in a process of its own: code from a cache cannot be looked at."""
+    """Best loop of each kernel, compiled in a separate process, because cached code has no assembly."""
     command = [sys.executable, "-m", "benchmarks.assembly", "--here", json.dumps(names)]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

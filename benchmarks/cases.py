@@ -1,4 +1,4 @@
-"""Movies to measure on: the corpus where PHOTON_GPU_CORPUS points to it, the simulator otherwise."""
+"""Movies for measurements: from the corpus at PHOTON_GPU_CORPUS, or simulated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Case:
 
 
 def corpus() -> Iterator[Case]:
-    """Recordings of the corpus; none where there is no corpus."""
+    """Recordings of the corpus; none if there is no corpus."""
     folder = os.environ.get("PHOTON_GPU_CORPUS")
     for name, noise in NOISE.items() if folder else ():
         path = Path(folder or "") / name
@@ -41,7 +41,7 @@ def corpus() -> Iterator[Case]:
 
 
 def simulated(frames: int = 300, photons: float = 5.0) -> Case:
-    """A two-photon movie of the simulator, as large as the corpus's."""
+    """A simulated two-photon movie, as large as that of the corpus."""
     movie = pg.simulate(frames=frames, height=200, width=200, photons=photons, seed=1)
     return Case(f"simulated {photons:g} photons", movie.read(0, frames), movie.noise)
 

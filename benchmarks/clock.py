@@ -1,4 +1,4 @@
-"""Interleaved timing: every contender once, then all again; medians and spread."""
+"""Interleaved timing: all contenders take turns; medians and spread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Timing:
 
 
 def interleaved(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
-    """Time every action once per round, so that a busy moment hits all alike; skip the first round."""
+    """Time every action once per round, so that a busy moment affects all; skip the first round."""
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for turn in range(repeats + 1):
         for name, action in actions.items():
@@ -39,7 +39,7 @@ def interleaved(actions: dict[str, Callable[[], object]], repeats: int) -> dict[
 
 
 class Others:
-    """How much of the machine others used between two moments, per cent of all cores (Linux; else not known).
+    """Share of all cores that other programs used between two moments, per cent (Linux; else unknown).
 
     >>> others = Others()
     >>> found = others.percent()
@@ -51,7 +51,7 @@ class Others:
         self._begin = self._now()
 
     def percent(self) -> float | None:
-        """Since it was made; time of this process and of its children that have ended is its own."""
+        """Share since this object was made, without this process and its finished children."""
         if self._begin is None:
             return None
         busy, idle, own = (b - a for a, b in zip(self._begin, self._now() or self._begin, strict=True))
@@ -70,7 +70,7 @@ class Others:
 
 
 def machine() -> str:
-    """The hardware, in words."""
+    """Describe the hardware."""
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123

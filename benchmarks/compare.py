@@ -1,17 +1,16 @@
 """Encode every case with every contender: ``python -m benchmarks.compare [--minutes 10] [--cases sim-2]``.
 
-photon_gpu flushes every file before it says that a movie is there, which no other contender does; with --ram
-the stores of all lie on a RAM disk (Linux), so that no disk is measured.
+photon_gpu flushes every file before it publishes a movie; no other contender does. With --ram all stores are
+on a RAM disk (Linux), so that no disk is measured.
 
-Each contender stores each movie and is held against it, pixel by pixel, before it is timed; one that errs by
-more than it promised is listed and not timed. Then all take turns: encode (to files), decode (all of it), a
-random frame, and the mean of one small region in every frame; with --s3 the last two also from a real S3
-server on this machine (SeaweedFS), held against what the files gave. As many rounds as fit the time, at least
-one, so the time given is a wish (see --limit and --cases).
-Results go to benchmarks/results/ as CSV, by machine and date, the cases of a day in one file;
-``python -m benchmarks.tables`` draws them.
-Cases: the recordings of PHOTON_GPU_CORPUS, the simulator at several light levels, and sizes in MB (size-20000
-is 20 GB). Movies larger than memory are made as they are read, by those contenders that can store such.
+Each contender stores each movie, and every pixel is compared before anything is timed. A contender with a
+larger error than promised is listed and not timed. Then all take turns: encode (to files), decode
+(everything), read a random frame, and average one small region of every frame. With --s3 the last two are
+also read from a real S3 server on this machine (SeaweedFS) and compared with the files. There are as many
+rounds as fit the time, but at least one (see --limit and --cases). Results go to benchmarks/results/ as CSV,
+by machine and date, the cases of a day in one file; ``python -m benchmarks.tables`` draws them. Cases: the
+recordings of PHOTON_GPU_CORPUS, the simulator at several light levels, and sizes in MB (size-20000 is 20 GB).
+Movies larger than memory are made as they are read, by those contenders that can store such.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ _FREE_BYTES = 15 << 30
 
 
 def cases() -> dict[str, Callable[[], Case]]:
-    """What makes each case, by name."""
+    """Functions that make each case, by name."""
     made: dict[str, Callable[[], Case]] = {case.name: lambda case=case: case for case in corpus()}  # type: ignore[misc]
     made |= {f"sim-{photons:g}": lambda p=photons: simulated(photons=p) for photons in LIGHT}  # type: ignore[misc]
     made |= {f"size-{mb}": lambda mb=mb: sized(mb) for mb in SIZES_MB}  # type: ignore[misc]
@@ -71,7 +70,7 @@ def cases() -> dict[str, Callable[[], Case]]:
 
 
 def sized(megabytes: float, in_memory: bool | None = None) -> Case:
-    """Frames of 512 x 512, all at once where a third of the memory holds them, else made as they are read."""
+    """Frames of 512 x 512: in memory if they fit into a third of it, else made as they are read."""
     frames = max(1, round(megabytes * 1e6 / (512 * 512 * 2)))
     simulator = pg.simulate(frames=min(frames, CHUNK_FRAMES), height=512, width=512, seed=2)
     movie = Made(simulator.read(0, simulator.shape[0]), frames, f"size-{megabytes:g}")
@@ -88,7 +87,7 @@ def measure(
     limit: float = 20.0,
     bucket: Bucket | None = None,
 ) -> list[dict]:
-    """One row per contender; who would encode for more than ``limit`` seconds is left out, and told."""
+    """One row per contender; contenders slower than ``limit`` seconds are listed, not timed."""
     until = time.perf_counter() + seconds
     rows, able = [], []
     height, width = case.values.shape[-2:]
@@ -145,7 +144,7 @@ def actions(
     number: int,
     region: tuple[slice, slice],
 ) -> dict[str, Callable[[], object]]:
-    """What is timed, in turn."""
+    """Actions to time in turn."""
 
     def decode() -> None:
         if isinstance(case.values, np.ndarray):
@@ -169,7 +168,7 @@ def actions(
 
 
 def unfit(contender: Contender, case: Case, folder: Path) -> str | None:
-    """Why a movie cannot be tried at all."""
+    """Reason why a movie cannot be tried."""
     if isinstance(case.values, Made) and not contender.streams:
         return "stores only what fits into memory"
     free = shutil.disk_usage(folder).free
@@ -179,7 +178,7 @@ def unfit(contender: Contender, case: Case, folder: Path) -> str | None:
 
 
 def too_slow(contender: Contender, case: Case, folder: Path, limit: float) -> str | None:
-    """What it would take, from encoding 10 and 20 frames, where that is more than ``limit`` seconds."""
+    """Estimated encode time from 10 and 20 frames, if it is more than ``limit`` seconds."""
     took = []
     try:
         for frames in (2, 10, 20):  # the first pays for what happens once
@@ -203,7 +202,7 @@ def verified(
     there: Bucket | None = None,
     region: tuple[slice, slice] = (slice(0, 1), slice(0, 1)),
 ) -> str | None:
-    """Store once, measure size and errors, also from S3 if ``there``; what is wrong, or None."""
+    """Store once and measure size and errors, also from S3 if ``there``; return what is wrong, or None."""
     try:
         contender.write(case.values, case.noise, folder)
         worst, added = contender.errors(case.values, case.noise, folder)

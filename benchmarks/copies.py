@@ -1,10 +1,9 @@
 """Count every buffer between a movie's frames and the disk: ``python -m benchmarks.copies [--frames 100]``.
 
-One chunk is encoded and written, and read back, on one thread, while each line of photon_gpu that makes
-buffers is watched (tracemalloc): how many bytes it allocates, per byte of the raw chunk. A buffer is written
-once at most, so this is what is copied or computed, at most; passes over what is there already are no copies.
-Blosc's own buffer is as long as what it is given, and is filled as far as what it returns. Also the time that
-zarr-python takes for the same frames of the same stores.
+One chunk is encoded, written and read back on one thread, while tracemalloc counts the bytes that each line
+of photon_gpu allocates, per byte of the raw chunk. A buffer is written at most once, so this is the most that
+is copied or computed. Blosc's buffer is as long as its input, and filled as far as its output. The time of
+zarr-python for the same frames of the same stores is measured too.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _LEAST = 1 << 12
 
 
 class Watch:
-    """Bytes that each line of photon_gpu allocates in a call: the most it holds more than before it ran."""
+    """Bytes that each line of photon_gpu allocates in a call: the most above the level before it ran."""
 
     def __init__(self) -> None:
         self.lines: Counter[str] = Counter()

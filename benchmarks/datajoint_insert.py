@@ -1,8 +1,8 @@
-"""What ``<photon@>`` costs over bare ``encode``, and what a fetch asks of S3.
+"""Compare ``<photon@>`` inserts with bare ``encode``, and count the S3 requests of a fetch.
 
 Run as ``python -m benchmarks.datajoint_insert [--frames N] [--repeats N]``. The database is embedded
-PostgreSQL, the store a local folder, S3 is moto on this machine. Runs alternate, since timings on
-shared machines scatter by tens of percent.
+PostgreSQL, the store a local folder, and S3 is moto on this machine. Runs alternate, because timings on
+shared machines vary by tens of percent.
 """
 
 from __future__ import annotations

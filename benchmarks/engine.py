@@ -1,7 +1,7 @@
 """Ratio and speed against rivals: ``python -m benchmarks.engine [--repeats 7] [--json FILE]``.
 
-Movie in memory to Zarr on disk, and back. Everything is verified before it is timed.
-Set PHOTON_GPU_CORPUS to measure on real recordings; without it, the simulator's movie is used.
+From a movie in memory to Zarr on disk, and back. Everything is verified before it is timed. Set
+PHOTON_GPU_CORPUS to measure on real recordings; otherwise the movie is simulated.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def rivals(repeats: int, folder: Path) -> list[dict]:
 
 
 def steady(repeats: int, folder: Path, times: int) -> list[dict]:
-    """The main movie so many times over: what begins and ends an encode hardly counts."""
+    """The main movie repeated, so that the begin and end of an encode hardly matter."""
     case, rows = main_case(), []
     values = np.concatenate([case.values] * times)
     writes, reads = {}, {}

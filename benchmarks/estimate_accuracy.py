@@ -1,18 +1,18 @@
-"""How close the noise estimate comes to the truth: ``python -m benchmarks.estimate_accuracy``.
+"""Measure the error of the noise estimate: ``python -m benchmarks.estimate_accuracy``.
 
-Two tables. *Cases*: gain 0.5 to 300 ADU/photon and 0.1 to 300 photons crossed, with read noise, motion,
-activity, bleaching, flashes, line artefacts and lengths (2 to 14 million samples) dealt over them by a seed,
-several times; beside ours the estimator of ``anscombe-transform``, where it is installed, for the first deal.
-*Coverage*: how often the 95 % intervals hold the truth, in all deals and in many small movies. Both go to one
-markdown and one CSV file.
+There are two tables, in one markdown and one CSV file. *Cases* has all combinations of gains of 0.5 to 300
+ADU/photon with 0.1 to 300 photons; a seed varies read noise, motion, activity, bleaching, flashes, line
+artefacts and lengths (2 to 14 million samples), several times. For the first seed it includes the estimator
+of ``anscombe-transform``, if it is installed. *Coverage* is the share of 95 % intervals that hold the truth,
+over all cases and many small movies.
 
 Intercept errors are in dark sigma: the error of the level at which the line reaches zero,
 divided by ``sqrt(variance + 3/8 gain^2)``.
 
 *Bounds* are standard errors of an oracle: the best fit of ``var = gain*z + c`` to the squared deviations of
-every pixel sampled, by one who knows its true mean in every frame and the true weights. No estimate that
-rests on variances gets below; where read noise is low and single photons stand apart, their spacing would
-tell more. A figure is within the oracle's reach where three of its standard errors are.
+every sampled pixel, with the true mean in every frame and the true weights. No estimate from variances is
+better. If read noise is low, the spacing of single photons contains more information. A figure is possible if
+three standard errors of the oracle are within it.
 """
 
 from __future__ import annotations

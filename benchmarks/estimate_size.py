@@ -1,9 +1,9 @@
-"""The noise estimate of a movie larger than memory: ``python -m benchmarks.estimate_size [--gigabytes 60]``.
+"""Time the noise estimate of a large movie: ``python -m benchmarks.estimate_size [--gigabytes 60]``.
 
-A simulated block is written again and again to one file, as .npy or as BigTIFF page by page, forced to disk
-and dropped from the page cache; a fresh process then estimates it. Seconds are of that estimate, opening
-included; bytes are what came from the disk, as the kernel counts them; memory is the process's peak. 15 GB of
-disk are left free: where less is, the movie is made smaller. It is deleted at once.
+A simulated block is written repeatedly to one file, as .npy or as BigTIFF page by page, flushed to disk and
+dropped from the page cache. A new process then estimates it. Seconds include opening, bytes are those read
+from the disk (as the kernel counts them), and memory is the peak of the process. At least 15 GB of disk stay
+free; if there is less, the movie is smaller. The file is deleted afterwards.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ _OFFSETS = (
     *((7, 0), (-7, 0), (0, 8), (0, -8), (6, 7), (-6, 7), (6, -7), (-6, -7)),
     *((7, 14), (-7, 14), (7, -14), (-7, -14)),
 )
-"""Places of a label around its point, in printer's points, best first."""
+"""Positions of a label around its point, in points, best first."""
 
 TITLES = {
     "length": "Longer movies",
@@ -23,7 +23,7 @@ TITLES = {
     "dask workers": "More Dask workers",
     "frame size": "Larger frames",
 }
-"""What each axis of benchmarks.scaling asks."""
+"""Titles of the axes of benchmarks.scaling."""
 
 LABELS = {
     "length": "frames",

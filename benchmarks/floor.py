@@ -1,8 +1,8 @@
-"""How far above the noise floor each preset stores movies of known light: ``python -m benchmarks.floor``.
+"""Measure how far above the noise floor each preset stores movies: ``python -m benchmarks.floor``.
 
-The floor is the entropy of unit noise in bins of the step, ``log2(4.133/step)`` bits per pixel. Movies of the
-simulator at several light levels (structure, activity and motion in them), and the corpus's two-photon movie
-where PHOTON_GPU_CORPUS points to it; all files of each store count.
+The floor is the entropy of unit noise in bins of the step, ``log2(4.133/step)`` bits per pixel. The movies
+are simulated at several light levels, with structure, activity and motion; with PHOTON_GPU_CORPUS the
+two-photon movie of the corpus is added. All files of each store count.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Figures of the GPU path, on the machine that has one: ``python -m benchmarks.gpu [--json FILE]``.
+"""Measure the GPU path: ``python -m benchmarks.gpu [--json FILE]``.
 
-Kernels are timed by CUDA events against a copy of as many bytes within the device; whole encodes by the
-clock, between arrays and memory so that no disk is timed. Without a usable device it refuses.
+Kernels are timed by CUDA events and compared with a copy of as many bytes within the device. Whole encodes
+are timed by the clock, from arrays to memory, so that no disk is timed. It needs a usable device.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOISE = pg.NoiseModel(gain=2.3, offset=100.0, variance=9.0)
 
 
 def milliseconds(cupy: Any, work: Any) -> float:
-    """Median time of ``work`` on the device; what is slow is not repeated as often."""
+    """Median time of ``work`` on the device; slow work is repeated less often."""
     work()
     times: list[float] = []
     while len(times) < REPEATS and sum(times) < 1e3:
@@ -38,7 +38,7 @@ def milliseconds(cupy: Any, work: Any) -> float:
 
 
 def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
-    """GB/s of each kernel: bytes it must read and write over its time."""
+    """GB/s of each kernel: bytes that it must read and write, divided by its time."""
     from photon_gpu.engine.codec.bands import SEGMENT
     from photon_gpu.engine.codec.predictors import mix
     from photon_gpu.kernels import cuda
@@ -117,7 +117,7 @@ def kernel_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]]:
 
 
 def overlap_figures(cupy: Any, megabytes: int = 256) -> dict[str, float]:
-    """Copies up, kernels and copies down, alone and together: how much of the shorter ones is hidden."""
+    """Time copies up, kernels and copies down, alone and together, to see how much they overlap."""
     from photon_gpu.engine.gpu.slots import Lane
 
     lane = Lane(0, "benchmark")

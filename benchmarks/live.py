@@ -128,7 +128,7 @@ def rivals(seconds: float, rounds: int, where: str | None) -> list[dict[str, Any
         assert stored.shape[0] == frames, (stored.shape, frames)
         return rate, frames * FRAME_BYTES / size, worst_error(stored, movie, [0, 1, frames - 1])
 
-    def once(name: str, folder: Path) -> None:  # kernels are compiled, libraries loaded
+    def once(name: str, folder: Path) -> None:  # Compile kernels and load libraries.
         recorder = SUSTAINED[name][0](folder)
         recorder.append(movie[:CHUNK])
         recorder.close()
@@ -167,7 +167,7 @@ def rivals(seconds: float, rounds: int, where: str | None) -> list[dict[str, Any
 
 
 def paced(seconds: float, rounds: int, rate: float, where: str | None) -> list[dict[str, Any]]:
-    """Latency of single appends at ``rate`` MB/s."""
+    """Measure the latency of single appends at ``rate`` MB/s."""
     movie, period = made(100), FRAME_BYTES / 1e6 / rate
 
     def one(name: str, folder: Path) -> tuple[list[float], int]:
@@ -238,7 +238,7 @@ def hours(hours: float, seconds: float, where: str | None) -> dict[str, Any]:
     error = worst_error(stored, movie, [*stored_starts, frames - 1])
     assert len(stored_starts) > thinned // _KEPT and error < 0.5, (len(stored_starts), error)
     shutil.rmtree(folder)
-    settled, half = len(memory) // 10, len(memory) // 2  # the queue fills first
+    settled, half = len(memory) // 10, len(memory) // 2  # The queue fills first.
     row = {
         "frames": frames,
         "hours_at_30_hz": frames / 30 / 3600,
@@ -259,7 +259,7 @@ def hours(hours: float, seconds: float, where: str | None) -> dict[str, Any]:
 
 
 def soak(seconds: float, seed: int) -> dict[str, Any]:
-    """Processes killed, stores and spools that fail; every acknowledged frame is looked for."""
+    """Kill processes and let stores and spools fail; then search for every acknowledged frame."""
     from tests.faults.soaking import record_badly
     from tests.support.faulty_filesystem import FaultyFileSystem
     from tests.support.recordings import frames as expected

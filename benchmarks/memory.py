@@ -1,4 +1,4 @@
-"""Peak memory of encoding a movie far larger than memory: ``python -m benchmarks.memory [--gigabytes 20]``.
+"""Measure the peak memory of encoding a large movie: ``python -m benchmarks.memory [--gigabytes 20]``.
 
 The movie is made as it is read (noisy frames, cut out of 32 MB of noise), so only the
 engine's own memory counts. Each layout runs in a process of its own.

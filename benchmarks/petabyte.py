@@ -1,4 +1,4 @@
-"""What a petabyte takes: ``python -m benchmarks.petabyte [--terabytes 1000] [--workers 100]``.
+"""Estimate what a petabyte costs: ``python -m benchmarks.petabyte [--terabytes 1000] [--workers 100]``.
 
 Speed per worker and ratio come from movies encoded over a dask cluster of as many workers as this machine has
 cores; requests from two movies written to a real S3 server (SeaweedFS, on this machine) through a proxy that
@@ -31,7 +31,7 @@ _PAID_AS_PUT = ("PUT", "POST", "LIST")
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What the estimate rests on."""
+    """Measurements that the estimate uses."""
 
     ratio: float
     megabytes_per_second: float
@@ -43,7 +43,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Hours, requests and money."""
+    """Hours, requests and costs."""
 
     hours: float
     chunks: float
@@ -260,7 +260,7 @@ def main(arguments: list[str] | None = None) -> Path:
 
 
 def measured_in(row: dict[str, str]) -> Measured:
-    """What a row of the CSV says."""
+    """Text of a row of the CSV."""
     return Measured(
         ratio=float(row["ratio"]),
         megabytes_per_second=float(row["megabytes_per_second"]),

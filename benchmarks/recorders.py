@@ -1,4 +1,4 @@
-"""Who records: photon_gpu's live writer, acquire-zarr, and zarr-python by hand. One way to drive them all."""
+"""Recorders with one interface: photon_gpu's live writer, acquire-zarr, and zarr-python by hand."""
 
 from __future__ import annotations
 

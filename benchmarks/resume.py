@@ -1,6 +1,6 @@
-"""A long transcode that is killed and goes on: ``python -m benchmarks.resume [--gigabytes 60] [--kills 3]``.
+"""Kill and resume a long encode: ``python -m benchmarks.resume [--gigabytes 60] [--kills 3]``.
 
-How much is done twice. The finished movie is verified, and frames of it are compared with the source.
+The finished movie is verified, and some of its frames are compared with the source.
 """
 
 from __future__ import annotations

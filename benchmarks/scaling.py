@@ -1,4 +1,4 @@
-"""How cost grows: ``python -m benchmarks.scaling [--minutes 6] [--only length,cores] [--repeats 3]``.
+"""Measure how cost grows: ``python -m benchmarks.scaling [--minutes 6] [--only length,cores] [--repeats 3]``.
 
 Time, the processor's time and peak memory of encoding against movie length, frame size, cores, chunk_frames,
 number of movies and dask workers, with the exponents fitted (1 is linear; what grows faster is told), and the
