@@ -1,7 +1,7 @@
-"""Encoding a movie: read, transform, compress and write at once, with a bound on memory.
+"""Encode a movie: read, transform, compress and write at once, within a memory budget.
 
-Chunks are written first, then the manifest, ``.zattrs``, and ``.zarray`` last: an array that
-opens is whole. FORMAT.md, "Order of writing".
+Chunks are written first, then the manifest, ``.zattrs``, and ``.zarray`` last, so a movie that opens is
+complete. FORMAT.md, "Order of writing".
 """
 
 from __future__ import annotations
@@ -67,70 +67,69 @@ def encode(
     delete_source: bool = False,
     **source_options: Unpack[SourceOptions],
 ) -> EncodeReport:
-    """Store a movie at a fraction of its size, losing nothing but what is far below its noise.
+    """Store a movie at a fraction of its size; only detail far below its noise is lost.
 
     Parameters
     ----------
     source : array, path, URL or Source
         ``(T, ..., H, W)``; see :func:`photon_gpu.open_source`. Read chunk by chunk.
     url : str, path or Storage
-        Where to: any fsspec URL. Must not exist, unless ``overwrite``.
+        Destination: a folder or any fsspec URL. It must not exist, unless ``overwrite``.
     noise : NoiseModel, list of NoiseModel or "auto", optional
-        Of the detector. One that is stated is measured against the movie: where it would add more than
-        10 % to the variance of the noise at any level of light, it is refused; more than 5 % is a
-        PhotonWarning (docs/trust.md). ``"auto"``, the default of layouts that quantize: as
-        :func:`photon_gpu.estimate_noise` finds it, kept with the movie; refused where it finds none.
+        Noise model of the detector. A stated model is compared with the movie: it is refused if it would add
+        more than 10 % to the variance of the noise at any level of light, and more than 5 % is a
+        PhotonWarning (docs/trust.md). ``"auto"``, the default of layouts that quantize: estimate it with
+        :func:`photon_gpu.estimate_noise` and store it with the movie; an error if there is no estimate.
     step : float
-        Quantization step, sigma. 0.5 adds 2.1 % to the noise's variance, 1.0 adds 8.3 %.
+        Quantization step, sigma. 0.5 adds 2.1 % to the variance of the noise, 1.0 adds 8.3 %.
     layout : {"plain", "compact", "lossless"}
-        ``plain`` opens in any Zarr reader as stabilized values; ``compact`` is smaller and opens
-        as counts where photon_gpu is installed; ``lossless`` keeps every bit.
+        ``plain`` opens in any Zarr reader as stabilized values; ``compact`` is smaller and opens as counts
+        if photon_gpu is installed; ``lossless`` keeps every bit.
     preset : {"fast", "balanced", "small"}
-        How hard to try.
+        Number of candidates to try: ``fast`` tries few, ``small`` tries many.
     predictor : str or Predictor, optional
-        Fixes the predictor of ``compact`` instead of trying.
+        Predictor of ``compact`` to use instead of trying several.
     compressor : str or Compressor, optional
-        Fixes the Blosc settings, as in ``"zstd-5-bitshuffle"``.
+        Blosc settings to use instead of trying several, such as ``"zstd-5-bitshuffle"``.
     dither : int, optional
-        Seed of a subtractive dither: no bias at any light level, for a little more noise.
+        Seed of a subtractive dither, which removes the bias at every light level and adds a little noise.
     chunk_frames : int, optional
         Whole frames per chunk. Default: 100, or as many as fit 2 GiB.
     backend : {"auto", "numba", "cupy", "numpy"}
-        ``"cupy"`` takes all GPUs, ``"cupy:0,2"`` those; ``"auto"`` one where the frames lie there.
+        ``"cupy"`` uses all GPUs, ``"cupy:0,2"`` these two; ``"auto"`` uses a GPU if the frames are on one.
     overwrite : bool
-        Replace the movie that is there; the old one goes once the new one is whole. A folder that is no
-        movie, holds other files too, or is being written is refused. A symbolic link stays, and the movie it
-        leads to is replaced.
+        Replace an existing movie once the new one is complete. A folder that is no movie, holds other files,
+        or is being written is refused. Of a symbolic link, the target is replaced.
     resume : bool
-        Go on where an encode of the same movie with the same settings was killed. A chunk that it finished is
-        kept if its file is whole and the source's frames have the checksum they had then; if the source was
-        changed, its chunks are encoded again, and a PhotonWarning says so. Nothing there: begin. A failure
-        then leaves what was written, to be resumed again.
+        Continue a killed encode of the same movie with the same settings, or begin if there is none. A
+        finished chunk is kept if its file is whole and the frames of the source still have the same checksum.
+        If the source was changed, its chunks are encoded again, with a PhotonWarning. After another failure
+        the encode can be resumed again.
     workers : int, optional
         Threads. Default: one per core.
     budget_bytes : int
-        Memory for chunks in flight: at most ``max(1, budget_bytes // (3*chunk))`` are, of
-        ``chunk`` raw bytes each. One that is compressed may be written beside them.
+        Memory for chunks in progress: at most ``max(1, budget_bytes // (3*chunk))`` chunks of ``chunk`` raw
+        bytes each. One more compressed chunk may be written at the same time.
     progress : callable, optional
         ``progress(frames_written, frames_in_all)``.
     storage_options : dict, optional
-        For fsspec.
+        Options of the fsspec filesystem.
     attributes : dict, optional
-        More JSON to keep in ``.zattrs``, after photon_gpu's own keys.
+        More JSON to store in ``.zattrs``, after photon_gpu's own keys.
     trust_noise : bool
-        Take a stated noise model as it is, unmeasured.
+        Use a stated noise model without comparing it with the movie.
     check : {False, True, "full", "sample"}
-        True, the default: read every chunk back before the movie is published, and run the cheap lines of
-        :func:`photon_gpu.fidelity` on a sample. "full": also hold every pixel against the source.
-        "sample": only run the lines, on the bytes that go to the store.
-        Damage is an error, and nothing is kept. Where a line fails, the movie is kept and says so
-        (``report.failed``, ``.zattrs``), and a :class:`photon_gpu.FidelityWarning` names it; where that
-        warning is made an error, nothing is kept. Chunks of frames on a GPU are only read back.
+        True, the default: read back every chunk before the movie is published, and compute the cheap lines of
+        :func:`photon_gpu.fidelity` on a sample. "full": also compare every pixel with the source. "sample":
+        only compute the lines, from the bytes that are written. Damage is an error, and nothing is kept. If a
+        line fails, the movie is kept and marked as failing (``report.failed``, ``.zattrs``), and a
+        :class:`photon_gpu.FidelityWarning` names the line; if that warning is made an error, nothing is kept.
+        Chunks of frames on a GPU are only read back.
     delete_source : bool
-        Delete the source file (.npy or TIFF) once a full check has found nothing. Refused where the file
-        holds anything that the store would not (further images, bytes that nothing points to), or is a link.
+        Delete the source file (.npy or TIFF) after a full check has passed. Refused if the file is a link, or
+        holds anything that the store does not (further images, bytes that nothing points to).
     **source_options
-        Of :func:`photon_gpu.open_source`: ``axes``, ``channels``, ``planes``, ``channel``, ``plane``,
+        Options of :func:`photon_gpu.open_source`: ``axes``, ``channels``, ``planes``, ``channel``, ``plane``,
         ``frames``, ``missing``, ``dataset``, ``series``, ...
 
     Returns
@@ -140,10 +139,10 @@ def encode(
     Raises
     ------
     InvalidInputError, UnsupportedTypeError
-        The movie or a parameter cannot be encoded as asked. NoiseContradictionError: the stated noise model
-        contradicts the movie.
+        A setting or the movie is not allowed. NoiseContradictionError: the movie contradicts the stated noise
+        model.
     StoreExistsError
-        Something is there already, or somebody else is writing there.
+        The destination exists, or another process is writing there.
     CorruptDataError
         The source is damaged.
 
