@@ -150,3 +150,29 @@ def test_channels_of_file_names_are_not_watched_as_time(tmp_path, movie):
         WatchFeed(tmp_path, idle_seconds=0)
     feed = WatchFeed(tmp_path, pattern="*_Ch2_*", idle_seconds=0)
     assert sum(len(batch.frames) for batch in feed) == 3
+
+
+def test_functions_take_many_files_and_folders(tmp_path, movie, pages):
+    report = pg.encode_many([tmp_path, pages], [tmp_path / "a.zarr", tmp_path / "b.zarr"], layout="lossless")
+    assert len(report.reports) == 2
+    for name in ("a.zarr", "b.zarr"):
+        np.testing.assert_array_equal(pg.open(tmp_path / name).counts[...], movie)
+    assert pg.fidelity(pages, tmp_path / "a.zarr").ok
+    assert pg.estimate_noise(str(tmp_path / "m_*.tif")).source.endswith("m_*.tif")
+
+
+def test_workers_record_frames_that_their_source_lacks(tmp_path, movie, cut):
+    """Workers of a cluster open the source; the process that publishes the movie never sees it."""
+    from photon_gpu.cluster.work import prepare
+    from photon_gpu.cluster.worker_sources import travelling
+    from photon_gpu.settings import EncodeSettings
+    from photon_gpu.sources.select.options import SourceRequest
+    from photon_gpu.store.claim import Claim
+    from photon_gpu.store.destination import destination
+
+    frames = travelling(SourceRequest(cut, {"truncated": "keep"}))
+    target = destination(tmp_path / "m.zarr", None)
+    with pytest.raises(KeyboardInterrupt), Claim(target, overwrite=False, resume=False) as claim:
+        ready = prepare(frames, claim.target, target, claim.token, EncodeSettings(layout="lossless"), None)
+        assert ready.truncation.frames == 39 and ready.lost == ()
+        raise KeyboardInterrupt
