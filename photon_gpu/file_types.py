@@ -15,6 +15,14 @@ SUFFIXES = {
 }
 """Suffixes of each type of file that :func:`photon_gpu.open_source` reads."""
 
+SIGNATURES = {
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "NumPy": (b"\x93NUMPY",),
+    "HDF5": (b"\x89HDF\r\n\x1a\n",),
+    "NumPy archive": (b"PK\x03\x04",),
+}
+"""First bytes of files that hold more than raw frames."""
+
 RAW = "raw frames"
 ZARR = "Zarr"
 
@@ -41,6 +49,17 @@ FOREIGN = {
     ".mkv": ("video", f"pip install imageio imageio-ffmpeg; array = {_VIDEO}"),
 }
 """Formats that are not read, by suffix: their name, and how to open them as an array."""
+
+
+def type_of(first_bytes: bytes) -> str | None:
+    r"""Type of a file by its first eight bytes; None if they are no known signature.
+
+    Examples
+    --------
+    >>> type_of(b"\x93NUMPY\x01\x00"), type_of(bytes(8))
+    ('NumPy', None)
+    """
+    return next((name for name, known in SIGNATURES.items() if first_bytes.startswith(known)), None)
 
 
 def file_suffixes() -> tuple[str, ...]:

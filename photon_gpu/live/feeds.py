@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from photon_gpu import file_types
 from photon_gpu.credentials import without_credentials
 from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import CorruptDataError, InvalidInputError
@@ -29,18 +30,11 @@ from photon_gpu.store import source_metadata
 _BATCH_BYTES = 4 << 20
 _FILE_BATCH_BYTES = 32 << 20
 _LOOK_SECONDS = 0.02
-# How files begin that are more than raw frames.
-_CONTAINERS = {
-    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    "NumPy": (b"\x93NUMPY",),
-    "HDF5": (b"\x89HDF\r\n\x1a\n",),
-    "ZIP (.npz)": (b"PK\x03\x04",),
-}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Frames ``(n, ...)`` that arrived together, and the timestamp and metadata of each, or None."""
+    """Frames ``(n, ...)`` that arrived together, with a timestamp and metadata for each, or None."""
 
     frames: NDArray[Any]
     timestamps: Sequence[float | None] | None = None
@@ -56,13 +50,13 @@ class Feed(ABC):
     frame_shape : tuple of int
     dtype : numpy.dtype
     unread : list of str
-        What came and could not be taken, and why.
+        What arrived and is not in the movie, and why.
     attributes : dict
-        What the movie's ``.zattrs`` keep of the source.
+        Facts about the source for ``.zattrs``.
     axes : str or None
         Axes of the movie, time first, as of :class:`photon_gpu.recording.Recording`.
     recording : Recording
-        What is known besides pixels; a feed of several files adds to it until it ends.
+        Metadata of the source; a feed of several files adds to it until it ends.
     """
 
     name: str
@@ -84,7 +78,7 @@ class RawFeed(Feed):
     Parameters
     ----------
     stream : binary file
-        Unbuffered, so that frames are seen when they arrive: ``sys.stdin.buffer.raw``, or
+        Unbuffered, so that a frame is read when it arrives: ``sys.stdin.buffer.raw``, or
         ``socket.makefile("rb", buffering=0)``.
     frame_shape : tuple of int
     dtype : dtype
@@ -123,7 +117,7 @@ class RawFeed(Feed):
         buffer = np.empty(max(self._nbytes, _BATCH_BYTES // self._nbytes * self._nbytes), np.uint8)
         view, filled, frames = buffer.data, 0, 0
         while (got := self._stream.readinto(view[filled:])) != 0:  # type: ignore[attr-defined]
-            if got is None:  # a pipe that was told not to wait
+            if got is None:  # a non-blocking pipe is empty
                 time.sleep(_LOOK_SECONDS)
                 continue
             filled += got
@@ -171,7 +165,7 @@ class SourceFeed(Feed):
 
 
 def times_of(recording: Recording, start: int, stop: int) -> list[float | None] | None:
-    """Timestamps of frames ``start:stop`` as a recording takes them, None for a frame without."""
+    """Timestamps of frames ``start:stop``; None for a frame that has none."""
     if recording.timestamps is None:
         return None
     return [None if math.isnan(time) else time for time in recording.timestamps[start:stop].tolist()]
@@ -206,18 +200,18 @@ class GrowingFile:
     ----------
     path : path-like
     idle_seconds : float
-        Without growth for so long, it is complete.
+        The file is complete if it did not grow for this long.
 
     Raises
     ------
     InvalidInputError
-        It begins as a TIFF, NumPy or HDF5 file does, whose frames lie among other things.
+        The file begins as TIFF, NumPy or HDF5 files do, which hold more than frames.
     """
 
     def __init__(self, path: Any, *, idle_seconds: float = 10.0) -> None:
         self._path, self._idle = Path(path), idle_seconds
         with self._path.open("rb") as file:
-            self._refuse_container(file.read(8))
+            self._refuse_other_types(file.read(8))
         self._file = self._path.open("rb", buffering=0)
         self._read = 0
 
@@ -226,22 +220,21 @@ class GrowingFile:
         until = time.monotonic() + self._idle
         while not (got := self._file.readinto(view)):
             if self._path.stat().st_size < self._read:
-                raise CorruptDataError(f"{self._path} was cut short, or replaced, while it was recorded")
+                raise CorruptDataError(f"{self._path} was truncated or replaced while it was recorded")
             if time.monotonic() > until:
                 return 0
             time.sleep(_LOOK_SECONDS)
         if not self._read:  # the file was empty when it was opened
-            self._refuse_container(bytes(view[: min(got, 8)]))
+            self._refuse_other_types(bytes(view[: min(got, 8)]))
         self._read += got
         return int(got)
 
-    def _refuse_container(self, begins: bytes) -> None:
-        for container, signatures in _CONTAINERS.items():
-            if begins.startswith(signatures):
-                raise InvalidInputError(
-                    f"{self._path} is a {container} file, not raw frames; give it the suffix of its kind "
-                    "to have it read as one. Raw frames that begin so by chance can be piped in"
-                )
+    def _refuse_other_types(self, first_bytes: bytes) -> None:
+        if name := file_types.type_of(first_bytes):
+            raise InvalidInputError(
+                f"{self._path} is a {name} file, not raw frames; rename it with the suffix of its type to "
+                "have it read as one. Pipe it in if its raw frames begin so by chance"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -255,11 +248,11 @@ class PacedFeed(Feed):
     ----------
     source : Source
     frames_per_second : float or None
-        None: as fast as they are taken.
+        None: as fast as the recording takes them.
     frames : int
-        How many, in all.
+        Number of frames in all.
     made : int
-        Frames that are made beforehand, so that making them takes no time from recording.
+        Number of frames that are simulated before the recording begins, and then repeated.
     """
 
     def __init__(

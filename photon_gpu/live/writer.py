@@ -1,4 +1,4 @@
-"""The live writer: record frames into a growing movie without losing any."""
+"""Record frames into a growing movie, so that no acknowledged frame is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from photon_gpu.errors import (
     QueueFullError,
     RecordingError,
 )
-from photon_gpu.live.gate import Gate
+from photon_gpu.live.frame_check import FrameCheck
 from photon_gpu.live.pipeline.encoder import is_estimate, resolve_noise
 from photon_gpu.live.pipeline.pipeline import Pipeline
 from photon_gpu.live.spool.journaling import Journaling
@@ -43,7 +43,7 @@ from photon_gpu.store.frame_records import Record, check
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.warmup import warm_up
 
-_DRAIN_SECONDS = 10.0  # for frames on their way to the journal, when a recording ends early
+_DRAIN_SECONDS = 10.0  # to write the last frames to the journal if a recording fails
 
 
 class LiveWriter:
@@ -52,58 +52,58 @@ class LiveWriter:
     Parameters
     ----------
     url : str, path or Storage
-        Where to; must not exist.
+        Destination, which must not exist.
     frame_shape : tuple of int
         ``(H, W)`` or more axes.
     dtype : dtype
-        Of the frames; nothing is cast.
+        Dtype of the frames, which are never cast.
     noise : NoiseModel, callable, str, path or Movie, optional
-        The detector's model; or a function of the first ``estimate_frames`` frames that returns
-        one; or an earlier run, whose model is carried over; or ``"auto"``: :func:`photon_gpu.estimate_noise`,
-        kept with the movie, the default. Where none can be estimated it is stored lossless, and
-        :meth:`status` says so. A stated one is compared with the movie: where that contradicts it,
-        :meth:`status` and :meth:`close` warn, and the recording goes on.
+        The detector's model. A function gets the first ``estimate_frames`` frames and returns the model. A
+        path or Movie is an earlier recording, whose model is used. ``"auto"`` (default) uses
+        :func:`photon_gpu.estimate_noise` and keeps the estimate with the movie. If no model can be estimated,
+        the movie is stored lossless, and :meth:`status` says so. A stated model is compared with the movie:
+        if they contradict each other, :meth:`status` and :meth:`close` warn, and the recording goes on.
     layout, step, preset, predictor, compressor, dither, backend, workers, storage_options
-        As of :func:`photon_gpu.encode`; what the preset tries is tried on the first chunk.
+        As of :func:`photon_gpu.encode`; the preset tries its candidates on the first chunk.
     axes : str, optional
         Names of the movie's axes, time first: ``"tcyx"`` of frames ``(c, y, x)``. Channels get a noise model
         each, unless one model is stated for all; ``noise`` may be a list with one per channel.
     durability : {"frame", "chunk"}
-        When a frame counts as acknowledged. ``"frame"``: it is on the spool's disk and survives a
-        kill or a power cut. ``"chunk"``: its chunk is published in the store, or on the spool's disk.
+        When a frame counts as acknowledged. ``"frame"``: once it is on the spool's disk, where it survives a
+        kill or a power cut. ``"chunk"``: once its chunk is published in the store, or on the spool's disk.
     spool : path, optional
-        Folder on a fast local disk: the journal of ``"frame"``, and chunks the store would not
-        take. Default: for ``"frame"`` beside a local destination, else none.
+        Folder on a fast local disk, for the journal of ``"frame"`` and for chunks that the store refused.
+        Default: beside a local destination for ``"frame"``, else none.
     chunk_frames : int, optional
-        Default: 100, or as many as let four chunks fit the queue.
+        Default: 100, or fewer, so that four chunks fit the queue.
     queue_bytes : int
-        Memory for frames that wait.
+        Memory for frames that are not stored yet.
     on_full : {"block", "raise"}
         What :meth:`append` does when the queue is full.
     estimate_frames : int
-        Frames the noise model is estimated from; fewer where ``noise`` is left out and the queue holds fewer.
+        Number of frames for the estimate of the noise model; fewer if ``noise`` is left out and the queue
+        holds fewer.
     trust_noise : bool
-        Take a stated noise model as it is, unmeasured.
+        Whether to use a stated noise model without comparing it with the movie.
     publish_seconds : float
-        Least time between two publications of a longer movie.
+        Shortest time between two publications of the growing movie.
     close_seconds : float
-        How long :meth:`close` goes on trying a store that takes nothing.
+        How long :meth:`close` retries if the store fails.
     attributes : dict, optional
         More JSON for ``.zattrs``.
     recording : Recording, optional
-        What is known besides pixels: axes, names, units, documents. Times come with the frames.
+        Metadata of the source: axes, names, units, documents. Times come with the frames.
     check : bool
-        Decode a sample of what is encoded and compare it with the frames: up to 8 chunks, evenly spread.
-        Where a line fails, the movie is kept and says so (``failed``, ``.zattrs``), and :meth:`close` gives a
-        :class:`photon_gpu.FidelityWarning`. What the store made of the bytes is :func:`photon_gpu.verify`'s
-        to find.
+        Decode up to 8 chunks, evenly spread, and compare them with the frames. If a line fails, the movie is
+        kept and marked (``failed``, ``.zattrs``), and :meth:`close` gives a
+        :class:`photon_gpu.FidelityWarning`. :func:`photon_gpu.verify` checks what the store wrote.
 
     Raises
     ------
     InvalidInputError, UnsupportedTypeError
         A parameter cannot be used.
     StoreExistsError
-        Something is there already, or somebody else is writing there.
+        The destination exists, or another process is writing there.
 
     Examples
     --------
@@ -232,11 +232,11 @@ class LiveWriter:
         backend = get_backend(config.backend)
         encoding = config.encoding_of(model if isinstance(model, NoiseModel | tuple) else None)
         warm_up(backend, encoding, config.preset)
-        self._gate = Gate(
+        self._frame_check = FrameCheck(
             config.frame_shape, np.dtype(config.dtype), config.frames_per_chunk, backend, config.channel_axis
         )
         if config.layout == "lossless" or not callable(model):
-            self._gate.expect(layout_for(encoding, backend))
+            self._frame_check.expect(layout_for(encoding, backend))
         self._spool: Spool | None = None
         try:
             token = self._claim(spool, model, attributes)
@@ -252,7 +252,7 @@ class LiveWriter:
                 backend=backend,
                 workers=config.threads,
                 attributes={**attributes, "recording_id": token},
-                fits=self._gate.expect,
+                fits=self._frame_check.expect,
                 files=words,
             )
         except BaseException:
@@ -279,7 +279,7 @@ class LiveWriter:
 
     @property
     def spool(self) -> str | None:
-        """The folder to give to :func:`photon_gpu.recover` if this process is killed."""
+        """Folder for :func:`photon_gpu.recover` if this process is killed."""
         return str(self._spool.folder) if self._spool else None
 
     @property
@@ -299,7 +299,7 @@ class LiveWriter:
         return tuple(line.name for line in failed_checks.failing(self.checks))
 
     def append(self, frames: Any, *, timestamp: Any = None, metadata: Any = None, wait: bool = True) -> int:
-        """Append one frame or a batch; thread-safe.
+        """Append one frame or a batch of frames. Several threads may call this.
 
         Parameters
         ----------
@@ -310,8 +310,8 @@ class LiveWriter:
         metadata : dict or sequence of dict, optional
             One per frame; anything JSON can hold.
         wait : bool
-            With durability ``"frame"``: return once these frames are acknowledged. False: return
-            at once; frames are synced together, and the count says how many are by now.
+            With durability ``"frame"``: return once these frames are acknowledged. False: return at once;
+            the journal syncs frames together, and the result says how many are acknowledged by now.
 
         Returns
         -------
@@ -321,23 +321,23 @@ class LiveWriter:
         Raises
         ------
         InvalidInputError, UnsupportedTypeError
-            These frames cannot be encoded; none of them was taken.
+            These frames cannot be encoded; none of them was accepted.
         QueueFullError
-            With ``on_full="raise"``; none was taken.
+            The queue is full, with ``on_full="raise"``; none of the frames was accepted.
         RecordingError
             The recording ended; the message says why.
         """
         began = perf_counter()
-        block = self._gate.block(frames)
+        block = self._frame_check.block(frames)
         records = check(len(block), timestamp, metadata)
         with self._appending:
             self._check_open()
             if self.config.on_full == "raise":
                 self._check_room(len(block))
-            self._gate.admit(block, self._ledger.frames_in)
-            taken = self._take(block, records)
+            self._frame_check.admit(block, self._ledger.frames_in)
+            accepted = self._accept(block, records)
         if wait and self._journaling is not None:
-            self._wait_for(taken)
+            self._wait_for(accepted)
         return self._ledger.appended(perf_counter() - began)
 
     def status(self) -> LiveStatus:
@@ -372,22 +372,22 @@ class LiveWriter:
         return self._ledger.append_seconds(share)
 
     def close(self) -> None:
-        """Store the remaining frames and finish the movie; a second call does nothing.
+        """Store the remaining frames and finish the movie. A second call does nothing.
 
         Raises
         ------
         StoreUnavailableError, RecordingError
-            What went wrong, however long ago; the message says where the frames are.
+            The first failure of the recording; the message says where the frames are.
 
         Warns
         -----
         PhotonWarning
-            The movie, which is whole, contradicts the noise model that was stated.
+            The movie contradicts the stated noise model. The movie is whole.
         FidelityWarning
-            The check fails. The movie is finished and kept, also where the warning is made an error.
+            The check fails. The movie is finished and kept, even if the warning is made an error.
         """
         if not self._appending.acquire(timeout=self.config.close_seconds):
-            self._abandoned.set()  # an append waits for room that does not come
+            self._abandoned.set()  # ends an append that waits for room in the queue
             self._appending.acquire()
         try:
             if self._closed:
@@ -402,9 +402,9 @@ class LiveWriter:
         try:
             self._pipeline.finish(frames)
             self._end(finished=True)
-        except BaseException as error:  # an interrupt too: whoever waits no longer knows where the frames are
+        except BaseException as error:  # also an interrupt: the caller must learn where the frames are
             self._end(finished=False)
-            self._ledger.fail(error)  # for whoever waits until frames are in the journal
+            self._ledger.fail(error)  # wakes threads that wait until their frames are in the journal
             error.add_note(self._whereabouts(frames))
             raise
         failed_checks.warn(self.url, self.checks, stacklevel=2)
@@ -425,7 +425,7 @@ class LiveWriter:
             error.add_note(f"closing the recording failed too: {problem}")
 
     def _on_finished(self) -> None:
-        """Act on the finished movie; for subclasses."""
+        """Hook for subclasses: act on the finished movie."""
 
     def __repr__(self) -> str:
         return f"<LiveWriter {self.config.frame_shape} {self.config.dtype} to {self.url}: {self.status()}>"
@@ -436,8 +436,8 @@ class LiveWriter:
         if spool is None and self.config.durability == "frame":
             if not self._storage.local:
                 raise InvalidInputError(
-                    "durability='frame' keeps frames on a local disk until they are stored: give a "
-                    "folder as spool"
+                    "durability='frame' keeps frames on a local disk until they are stored: give a folder "
+                    "as spool"
                 )
             spool = f"{self._storage.root}.spool"
         token = uuid.uuid4().hex
@@ -446,7 +446,7 @@ class LiveWriter:
                 "token": token,
                 "url": self._storage.url,
                 "config": self.config.to_dict(),
-                "noise": _kept(noise),
+                "noise": _as_json(noise),
                 "noise_known": not callable(noise),
                 "noise_estimated": is_estimate(noise),
                 "attributes": attributes,
@@ -458,9 +458,9 @@ class LiveWriter:
         return token
 
     def _without_times(self, recording: Recording) -> Recording:
-        """A recording as it is kept here, where each frame brings its time."""
-        kept = recording.replace(timestamps=None).fitted((1, *self.config.frame_shape))
-        return source_metadata.fitting(kept)
+        """Recording without timestamps, since each frame brings its own."""
+        fitted = recording.replace(timestamps=None).fitted((1, *self.config.frame_shape))
+        return source_metadata.fitting(fitted)
 
     def _write_words(self, recording: Recording) -> dict[str, list[Any]]:
         """Write the source's metadata before the first frame, and return their manifest entry."""
@@ -488,7 +488,7 @@ class LiveWriter:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise InvalidInputError("the recording is closed: it takes no more frames")
+            raise InvalidInputError("the recording is closed: it accepts no more frames")
         with self._ledger.changed:
             error = self._ledger.error
         if error is not None:
@@ -500,14 +500,14 @@ class LiveWriter:
         if frames <= room:
             return
         most = self.config.chunks * self.config.frames_per_chunk
-        advice = "append them again" if frames <= most else f"so many never fit: append {most} at most"
+        advice = "append them again" if frames <= most else f"the queue holds {most}: append fewer at once"
         raise QueueFullError(
             f"{frames} frames arrived, the queue has room for {room} ({self.config.queue_bytes:,} bytes in "
-            f"all); none was taken: {advice}, or give a larger queue_bytes or on_full='block'"
+            f"all); none was accepted: {advice}, or give a larger queue_bytes or on_full='block'"
         )
 
-    def _take(self, block: NDArray[Any], records: list[Record] | None) -> int:
-        """Copy frames into chunks and return the number of frames taken so far."""
+    def _accept(self, block: NDArray[Any], records: list[Record] | None) -> int:
+        """Copy frames into chunks and return the number of frames accepted so far."""
         done = 0
         while done < len(block):
             chunk = self._chunk or self._next_chunk(done)
@@ -520,13 +520,13 @@ class LiveWriter:
                 self._pipeline.submit(chunk)
         return self._ledger.frames_in
 
-    def _next_chunk(self, taken: int) -> Chunk:
+    def _next_chunk(self, accepted: int) -> Chunk:
         while (chunk := self._pipeline.buffers.take(self._number, 0.2)) is None:
             with self._ledger.changed:
                 error = self._ledger.error
             if error is not None or self._abandoned.is_set():
                 why = error or "it was closed while an append waited for room"
-                raise self._ended(f"{why}; {taken} frames of this append had been taken") from error
+                raise self._ended(f"{why}; {accepted} frames of this append had been accepted") from error
         self._number += 1
         if self._journaling is not None:
             self._journaling.follow(chunk)
@@ -546,13 +546,13 @@ class LiveWriter:
     def _whereabouts(self, frames: int) -> str:
         with self._ledger.changed:
             safe, stored = self._ledger.acknowledged, self._ledger.published
-        where = f"{stored:,} of {frames:,} frames are in the store"
+        counts = f"{stored:,} of {frames:,} frames are in the store"
         if self._spool is not None:
             return (
-                f"{where}, {safe:,} are safe; photon_gpu.recover({str(self._spool.folder)!r}) stores the "
+                f"{counts}, {safe:,} are safe; photon_gpu.recover({str(self._spool.folder)!r}) stores the "
                 f"rest, {frames - safe:,} are lost"
             )
-        return f"{where}; the others are lost: there was no spool to keep them"
+        return f"{counts}; the others are lost: there was no spool to keep them"
 
     def _end(self, *, finished: bool) -> None:
         if self._journaling is not None:
@@ -562,7 +562,7 @@ class LiveWriter:
             try:
                 if finished:
                     self._spool.remove()
-            except OSError as error:  # the movie is whole; recovery would find that, and remove it
+            except OSError as error:  # the movie is whole; recover() would find so and remove the spool
                 self._ledger.note_trouble(
                     f"the spool {self._spool.folder} could not be removed: {told(error)}"
                 )
@@ -570,8 +570,8 @@ class LiveWriter:
                 self._spool.release()
 
 
-def _kept(noise: Any) -> Any:
-    """Noise models that were stated, as JSON."""
+def _as_json(noise: Any) -> Any:
+    """Stated noise models as JSON; None if they are estimated."""
     if isinstance(noise, tuple):
         return [model.to_dict() for model in noise]
     return noise.to_dict() if isinstance(noise, NoiseModel) else None

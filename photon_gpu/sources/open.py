@@ -15,7 +15,7 @@ from typing import Any, Unpack
 
 from photon_gpu.credentials import remember
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError, UnsupportedTypeError
-from photon_gpu.file_types import SUFFIXES, described, foreign
+from photon_gpu.file_types import SUFFIXES, described, foreign, type_of
 from photon_gpu.settings import location, options_of
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
@@ -104,7 +104,6 @@ _FILE_TYPES = (
 )
 _TYPES = {file_type.name: file_type for file_type in _FILE_TYPES}
 _TIFF, _HDF5, _ZARR, _RAW = (_TYPES[name] for name in ("TIFF", "HDF5", "Zarr", "raw frames"))
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ZARR_METADATA = (".zarray", ".zgroup", "zarr.json")
 
 
@@ -429,7 +428,7 @@ def _is_hdf5(path: Path) -> bool:
         with path.open("rb") as file:
             for start in (0, 512, 1024, 2048):
                 file.seek(start)
-                if file.read(8) == _HDF5_SIGNATURE:
+                if type_of(file.read(8)) == "HDF5":
                     return True
     except OSError:
         pass  # it says so when it is opened

@@ -340,7 +340,7 @@ def test_close_ends_an_append_that_waits_for_room(memory_disk):
     thread.join(20)
     assert not thread.is_alive() and isinstance(told[0], RecordingError)
     taken = live.status().frames_in
-    assert 0 < taken < 200 and f"{taken} frames of this append had been taken" in str(told[0])
+    assert 0 < taken < 200 and f"{taken} frames of this append had been accepted" in str(told[0])
 
 
 def test_close_ends_an_append_that_waits_for_a_spool_that_is_full(memory_disk):
@@ -403,7 +403,7 @@ def test_a_full_queue_raises_or_blocks_and_takes_all_or_nothing(memory_disk):
             taken += 3
         except QueueFullError as error:
             refused += 1
-            assert "none was taken" in str(error)
+            assert "none was accepted" in str(error)
             time.sleep(0.005)
     assert refused > 10 and live.status().frames_in == taken
     fs.away = None

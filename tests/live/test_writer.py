@@ -426,7 +426,7 @@ def test_a_batch_that_never_fits_the_queue_is_told_so(tmp_path):
     with begin(
         tmp_path / "m.zarr", movie, queue_bytes=3 * 8 * movie[0].nbytes, on_full="raise", layout="lossless"
     ) as live:
-        with pytest.raises(QueueFullError, match="never fit: append 24 at most"):
+        with pytest.raises(QueueFullError, match="the queue holds 24: append fewer at once"):
             live.append(movie)
         assert live.status().frames_in == 0
         live.append(movie[:24])

@@ -273,7 +273,7 @@ class Encoder:
                 self._encoding -= 1
 
     def _raw(self, values: Any, first: int, error: InvalidInputError) -> bytes:
-        """Store a chunk unquantized: it passed the gate, or an earlier release's, but cannot be quantized."""
+        """Store a chunk unquantized: an earlier release accepted frames that cannot be quantized."""
         assert self._layout is not None
         where = f"frames {first} to {first + len(values) - 1}"
         try:

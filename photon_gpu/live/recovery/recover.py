@@ -26,7 +26,7 @@ from photon_gpu.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from photon_gpu.live.gate import Gate
+from photon_gpu.live.frame_check import FrameCheck
 from photon_gpu.live.pipeline.encoder import resolve_noise
 from photon_gpu.live.pipeline.pipeline import Pipeline
 from photon_gpu.live.recovery.published import (
@@ -293,14 +293,14 @@ class _Recovery:
 
     def _admit(self, state: Survey, layout: Layout) -> None:
         """Raise InvalidInputError if a layout cannot hold the frames of the journal."""
-        gate = self._gate(layout)
+        check = self._frame_check(layout)
         for entry in state.chunks:
             if entry.records is not None and layout.encoding.layout != "lossless":
-                gate.admit(self._frames_of(entry), entry.number * self._config.frames_per_chunk)
+                check.admit(self._frames_of(entry), entry.number * self._config.frames_per_chunk)
 
     def _set_aside(self, state: Survey, layout: Layout) -> None:
         """Save as files the chunks that an earlier release accepted and layout plain cannot hold."""
-        gate = self._gate(layout)
+        check = self._frame_check(layout)
         for position, entry in enumerate(state.chunks):
             if entry.records is None:
                 continue
@@ -309,7 +309,7 @@ class _Recovery:
                 entry.number * self._config.frames_per_chunk,
             )
             try:
-                gate.admit(values, first)
+                check.admit(values, first)
             except InvalidInputError as error:
                 if not self._salvage:
                     raise InvalidInputError(
@@ -327,11 +327,11 @@ class _Recovery:
                     f"{named([(first, first + entry.frames)])} could not be quantized: they are in {path}"
                 )
 
-    def _gate(self, layout: Layout) -> Gate:
+    def _frame_check(self, layout: Layout) -> FrameCheck:
         config = self._config
-        gate = Gate(config.frame_shape, np.dtype(config.dtype), config.frames_per_chunk, self._backend)
-        gate.expect(layout)
-        return gate
+        check = FrameCheck(config.frame_shape, np.dtype(config.dtype), config.frames_per_chunk, self._backend)
+        check.expect(layout)
+        return check
 
     def _frames_of(self, entry: PendingChunk) -> NDArray[Any]:
         """Return the frames of a chunk in the journal."""

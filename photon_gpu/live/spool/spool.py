@@ -14,7 +14,7 @@ from typing import Any
 
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedVersionError
-from photon_gpu.live.spool import acknowledged, journal, sealed
+from photon_gpu.live.spool import acknowledged, checked_json, journal
 from photon_gpu.live.spool.acknowledged import AcknowledgedCount
 from photon_gpu.live.spool.journal import SEGMENT_NAME, SPARE_NAME, Journal
 from photon_gpu.live.state.config import LiveConfig
@@ -60,7 +60,7 @@ class Spool:
         spool = cls(folder, {"spool_version": VERSION, **facts})
         try:
             spool._count = AcknowledgedCount(folder, spool.token)
-            sealed.write(folder / RECORDING, spool.facts)
+            checked_json.write(folder / RECORDING, spool.facts)
         except BaseException:  # a recording that never began must not look like one that ended early
             with suppress(OSError):
                 spool.remove()
@@ -73,7 +73,7 @@ class Spool:
         """Open a recording's folder; InvalidInputError if its writer still runs."""
         path = Path(folder).absolute()
         try:
-            facts = sealed.read(path / RECORDING)
+            facts = checked_json.read(path / RECORDING)
         except FileNotFoundError as error:
             raise StoreNotFoundError(f"{path} is no spool of a recording: no {RECORDING} is there") from error
         if (version := facts.get("spool_version")) != VERSION:
@@ -113,13 +113,13 @@ class Spool:
 
     def _write_encoding(self) -> None:
         if self._encoding is not None:
-            sealed.write(self.folder / ENCODING, self._encoding)
+            checked_json.write(self.folder / ENCODING, self._encoding)
             self._encoding = None
 
     def encoding(self) -> metadata.Description | None:
         """Return the saved encoding; None if no chunk was encoded yet."""
         try:
-            settings = sealed.read(self.folder / ENCODING)
+            settings = checked_json.read(self.folder / ENCODING)
         except FileNotFoundError:
             return None
         return metadata.describe(
@@ -189,11 +189,13 @@ class Spool:
     def note_stored(self, chunk: int, frames: int, files: dict[str, list[Any]]) -> None:
         """Save the manifest entries of a stored chunk that cannot be published now."""
         self._write_encoding()
-        sealed.write(self.folder / _stored_name(chunk), {"chunk": chunk, "frames": frames, "files": files})
+        checked_json.write(
+            self.folder / _stored_name(chunk), {"chunk": chunk, "frames": frames, "files": files}
+        )
 
     def load_stored(self, chunk: int) -> tuple[int, dict[str, list[Any]]]:
         """Return the frame count and the manifest entries of a stored chunk."""
-        facts = sealed.read(self.folder / _stored_name(chunk))
+        facts = checked_json.read(self.folder / _stored_name(chunk))
         return facts["frames"], facts["files"]
 
     def stored(self) -> list[int]:
@@ -208,7 +210,7 @@ class Spool:
             for path in journal.segments(self.folder, chunk):
                 durable.remove(str(path))
         durable.remove(str(self.folder / _chunk_name(chunk)))
-        sealed.remove(self.folder / _stored_name(chunk))
+        checked_json.remove(self.folder / _stored_name(chunk))
 
     @property
     def nbytes(self) -> int:
@@ -243,7 +245,7 @@ class Spool:
 
         Files that no recording writes stay, and so does the folder then.
         """
-        sealed.remove(self.folder / RECORDING)
+        checked_json.remove(self.folder / RECORDING)
         durable.sync_folder(str(self.folder))
         self.release()
         with suppress(OSError):

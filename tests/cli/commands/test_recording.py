@@ -121,7 +121,7 @@ def test_a_file_that_shrinks_is_an_error(cli, tmp_path, movie):
 
     threading.Thread(target=shrink).start()
     ran = cli("record", "scan.raw", "m.zarr", "--shape", "16,12", "--idle-seconds", "5")
-    assert ran.code == 1 and "was cut short, or replaced" in ran.err
+    assert ran.code == 1 and "was truncated or replaced" in ran.err
 
 
 def test_simulate_at_a_rate(cli, tmp_path):

@@ -24,7 +24,7 @@ from photon_gpu.errors import (
     UnsupportedVersionError,
 )
 from photon_gpu.live import LiveConfig, pending
-from photon_gpu.live.spool import sealed
+from photon_gpu.live.spool import checked_json
 from photon_gpu.live.spool.spool import RECORDING
 from photon_gpu.store.claim import MARKER
 
@@ -185,13 +185,13 @@ def test_what_was_encoded_is_no_recording(tmp_path):
 def test_damaged_or_newer_spools_are_told(tmp_path):
     live = killed(tmp_path / "m.zarr", tmp_path / "fast")
     path = Path(live.spool) / RECORDING
-    facts = sealed.read(path)
+    facts = checked_json.read(path)
     copy = Path(f"{path}.copy").read_bytes()
     for damaged in (path, Path(f"{path}.copy")):
         damaged.write_text("{")
     with pytest.raises(CorruptDataError, match=r"recording\.json was altered, and so was its copy"):
         pg.recover(live.spool)
-    sealed.write(path, {**facts, "spool_version": 99})
+    checked_json.write(path, {**facts, "spool_version": 99})
     with pytest.raises(UnsupportedVersionError, match="spool version 99"):
         pg.recover(live.spool)
     path.write_text("{")
@@ -232,10 +232,10 @@ WIDE[6, 2, 2] = -2_000_000
 
 
 def lax(monkeypatch, url, spool, stop_before=0, **options):
-    """A killed recording of a release whose gate took any value; chunks from that one on are not encoded."""
-    from photon_gpu.live.gate import Gate
+    """A killed recording of a release whose check took any value; chunks from that one on are not encoded."""
+    from photon_gpu.live.frame_check import FrameCheck
 
-    monkeypatch.setattr(Gate, "admit", lambda self, block, first_frame: None)
+    monkeypatch.setattr(FrameCheck, "admit", lambda self, block, first_frame: None)
     options = {"chunk_frames": 4, "publish_seconds": 0.0, "workers": 1, "durability": "frame", **options}
     live = pg.LiveWriter(
         url, frame_shape=(6, 7), dtype="int32", spool=spool, noise=pg.NoiseModel(variance=1.0), **options
@@ -330,7 +330,7 @@ def test_a_recovery_goes_on_without_attributes_that_no_movie_can_have(tmp_path):
     """As an earlier release took them."""
     live = killed(tmp_path / "m.zarr", tmp_path / "fast", frames=3)
     path = Path(live.spool) / RECORDING
-    sealed.write(path, {**sealed.read(path), "attributes": {"layout": "galvo", "mouse": 7}})
+    checked_json.write(path, {**checked_json.read(path), "attributes": {"layout": "galvo", "mouse": 7}})
     report = pg.recover(tmp_path / "fast")
     assert report.frames == 3 and exact(tmp_path / "m.zarr", 3)
     assert pg.open(tmp_path / "m.zarr").attrs["mouse"] == 7

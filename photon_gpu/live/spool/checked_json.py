@@ -1,4 +1,4 @@
-"""JSON files with a checksum and a copy, for facts that a recovery needs."""
+"""JSON files with a checksum and a second copy, for what a recovery needs to know."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ _COPY = ".copy"
 
 def write(path: Path, facts: dict[str, Any]) -> None:
     """Write facts as JSON, the copy first; if the file exists, so does the copy."""
-    facts = json.loads(
-        json.dumps(facts, allow_nan=False)
-    )  # keys that are no strings sort differently as strings
+    # Keys that are no strings become strings here, since these sort differently.
+    facts = json.loads(json.dumps(facts, allow_nan=False))
     data = json.dumps({**facts, _CRC: _crc(facts)}, indent=1, allow_nan=False).encode()
-    for where in (f"{path}{_COPY}", str(path)):
-        durable.write_file(where, data)
+    for name in (f"{path}{_COPY}", str(path)):
+        durable.write_file(name, data)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -30,17 +29,17 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     FileNotFoundError
-        Neither is there.
+        Neither the file nor its copy exists.
     CorruptDataError
-        What is there was altered.
+        Both were altered.
     """
     copy = Path(f"{path}{_COPY}")
-    there = [each for each in (path, copy) if each.is_file()]
-    if not there:
-        raise FileNotFoundError(f"neither {path} nor its copy is there")
-    for each in there:
+    files = [file for file in (path, copy) if file.is_file()]
+    if not files:
+        raise FileNotFoundError(f"neither {path} nor its copy exists")
+    for file in files:
         try:
-            facts = json.loads(each.read_bytes())
+            facts = json.loads(file.read_bytes())
             if isinstance(facts, dict) and facts.pop(_CRC, None) in (_crc(facts), _crc_of_numbers(facts)):
                 return facts
         except (ValueError, RecursionError):
@@ -67,7 +66,7 @@ def _crc_of_numbers(facts: dict[str, Any]) -> str:
 
 def _by_number(value: Any) -> Any:
     if isinstance(value, list):
-        return [_by_number(each) for each in value]
+        return [_by_number(item) for item in value]
     if not isinstance(value, dict):
         return value
     try:

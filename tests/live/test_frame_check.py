@@ -1,4 +1,4 @@
-"""The gate refuses what the encoder would refuse, and no more; what passed is stored."""
+"""The check of frames refuses what the encoder would refuse, and no more; what passed is stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.live.gate import Gate
+from photon_gpu.live.frame_check import FrameCheck
 
 CAMERA = pg.NoiseModel(gain=1.0, offset=0.0, variance=1.0)
 CHUNK = 4
@@ -125,8 +125,8 @@ def test_a_model_that_some_values_of_a_narrow_dtype_do_not_fit(tmp_path):
 
 @pytest.mark.parametrize("layout", ["compact", "plain"])
 @pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "uint32", "int64", "float32", "float64"])
-def test_the_gate_and_the_encoder_agree_on_random_ranges(layout, dtype):
-    """Whatever the gate admits encodes; whatever it refuses does not (or leaves 32 bits)."""
+def test_the_check_and_the_encoder_agree_on_random_ranges(layout, dtype):
+    """Whatever the check admits encodes; whatever it refuses does not (or leaves 32 bits)."""
     rng = np.random.default_rng(7)
     info = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
     backend, refused = get_backend("numba"), 0
@@ -139,10 +139,10 @@ def test_the_gate_and_the_encoder_agree_on_random_ranges(layout, dtype):
         ends = 10.0 ** rng.uniform(0, 7, 2) * rng.choice([-1, 1], 2)
         block = np.clip(ends, info.min, info.max).astype(dtype).reshape(2, 1, 1)
         try:
-            gate = Gate((1, 1), np.dtype(dtype), 2, backend)
-            gate.expect(tuned)
+            check = FrameCheck((1, 1), np.dtype(dtype), 2, backend)
+            check.expect(tuned)
             for first in (0, 1):
-                gate.admit(block[first : first + 1], first)
+                check.admit(block[first : first + 1], first)
         except InvalidInputError as error:
             refused += 1
             if "32 bits" not in str(error):

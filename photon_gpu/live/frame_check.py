@@ -1,4 +1,4 @@
-"""Check frames before they are taken, so that every acknowledged frame can be encoded."""
+"""Check frames before a recording accepts them, so that every acknowledged frame can be encoded."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def fetch_of(frames: Any) -> Callable[[], NDArray[Any]] | None:
     return get
 
 
-class Gate:
-    """Checks frames before they are taken.
+class FrameCheck:
+    """Check of the frames of a recording, before they are accepted.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class Gate:
 
     Notes
     -----
-    The gate refuses whatever encoding would refuse: other shapes and dtypes, NaN and infinity, negatives
-    under a photon counter's model, and values that span more codes than a chunk can hold. Until a layout is
-    known it refuses what no quantizing layout could hold, and notes the range of values of each chunk.
+    It refuses what encoding would refuse: other shapes and dtypes, NaN and infinity, negatives under a photon
+    counter's model, and values that span more codes than a chunk can hold. Until a layout is known it refuses
+    what no quantizing layout could hold, and remembers the range of values of each chunk.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Gate:
         self._shape, self._dtype, self._backend = frame_shape, dtype, backend
         self._chunk_frames = chunk_frames
         self._layout: Layout | None = None
-        self._lock = threading.Lock()  # frames are taken while the layout is chosen
-        # Of chunks whose frames were taken, by channel; only the last chunk once a layout is known.
+        self._lock = threading.Lock()  # frames arrive while the layout is chosen
+        # By chunk and channel; only the last chunk once a layout is known.
         self._extents: dict[int, tuple[Extent, ...]] = {}
 
     def expect(self, layout: Layout) -> None:
@@ -76,34 +76,46 @@ class Gate:
         Raises
         ------
         InvalidInputError
-            Frames that were taken already do not fit it, or its model suits no value of the dtype. The gate
-            stays as it was.
+            Frames that were accepted already do not fit it, or its model suits no value of the dtype. The
+            check stays as it was.
         """
         for encoding in (one.encoding for one in layout.channels):
             if encoding.layout != "lossless" and encoding.table().has_lut:
                 encoding.table().luts()
         with self._lock:
-            for found in self._extents.values():
-                _check(layout, found)
+            for extents in self._extents.values():
+                _check(layout, extents)
             self._layout = layout
 
     def block(self, frames: Any) -> NDArray[Any]:
-        """``(n, *frame_shape)`` in the recording's dtype, or an error that says what arrived."""
+        """Return frames as ``(n, *frame_shape)`` in the recording's dtype.
+
+        Raises
+        ------
+        UnsupportedTypeError, InvalidInputError
+            Their dtype or shape is another.
+        """
         fetch = fetch_of(frames)
-        found = np.asarray(frames) if fetch is None else frames
-        if found.dtype != self._dtype and found.dtype.newbyteorder("=") != self._dtype:
+        block = np.asarray(frames) if fetch is None else frames
+        if block.dtype != self._dtype and block.dtype.newbyteorder("=") != self._dtype:
             raise UnsupportedTypeError(
-                f"frames are {found.dtype}; this recording is of {self._dtype}: nothing is cast unasked"
+                f"frames are {block.dtype}; this recording is of {self._dtype}: nothing is cast unasked"
             )
-        if found.shape != self._shape and (found.shape[1:] != self._shape or not found.shape[0]):
+        if block.shape != self._shape and (block.shape[1:] != self._shape or not block.shape[0]):
             raise InvalidInputError(
-                f"frames of shape {found.shape}; this recording takes {self._shape} or (n, *{self._shape})"
+                f"frames of shape {block.shape}; this recording takes {self._shape} or (n, *{self._shape})"
             )
-        found = (found if fetch is None else fetch()).astype(self._dtype, copy=False)
-        return found[np.newaxis] if found.shape == self._shape else found
+        block = (block if fetch is None else fetch()).astype(self._dtype, copy=False)
+        return block[np.newaxis] if block.shape == self._shape else block
 
     def admit(self, block: NDArray[Any], first_frame: int) -> None:
-        """Take frames; InvalidInputError if any value may fail to encode."""
+        """Accept frames.
+
+        Raises
+        ------
+        InvalidInputError
+            A value may fail to encode.
+        """
         with self._lock:
             layout = self._layout
             if layout is not None and layout.encoding.layout == "lossless":
@@ -114,13 +126,13 @@ class Gate:
                 first = first_frame + start
                 number, inside = divmod(first, self._chunk_frames)
                 stop = min(start + self._chunk_frames - inside, len(block))
-                found = self._extents_of(block[start:stop], layout, first)
+                extents = self._extents_of(block[start:stop], layout, first)
                 known = self._extents.get(number)
                 if known is not None:
-                    found = tuple(_joined(pair) for pair in zip(found, known, strict=True))
-                if layout is not None and found != known:
-                    _check(layout, found, first)
-                joined[number], start = found, stop
+                    extents = tuple(_joined(pair) for pair in zip(extents, known, strict=True))
+                if layout is not None and extents != known:
+                    _check(layout, extents, first)
+                joined[number], start = extents, stop
             self._extents = joined if layout is not None else self._extents | joined
 
     def _extents_of(self, block: NDArray[Any], layout: Layout | None, first: int) -> tuple[Extent, ...]:
@@ -142,26 +154,26 @@ def _check(layout: Layout, extents: tuple[Extent, ...], first_frame: int | None 
     """Raise InvalidInputError if a chunk with these values cannot be encoded."""
     channels = layout.channels
     each = extents if len(channels) == len(extents) else (_joined(extents),)
-    for one, found in zip(channels, each, strict=True):
-        _check_channel(one, found, first_frame)
+    for one, values in zip(channels, each, strict=True):
+        _check_channel(one, values, first_frame)
 
 
-def _check_channel(layout: Layout, found: Extent, first_frame: int | None) -> None:
+def _check_channel(layout: Layout, values: Extent, first_frame: int | None) -> None:
     if layout.encoding.layout == "lossless":
         return
     where = (
         "frames taken before the layout was chosen" if first_frame is None else f"frames from {first_frame}"
     )
-    if found.low < 0 and layout.encoding.noise == _PHOTON_COUNTER:
+    if values.low < 0 and layout.encoding.noise == _PHOTON_COUNTER:
         raise InvalidInputError(
-            f"{where} have values down to {found.low:g}; a photon counter has no negatives"
+            f"{where} have values down to {values.low:g}; a photon counter has no negatives"
         )
     try:
-        base, top = layout.check(found)
+        base, top = layout.check(values)
     except InvalidInputError as error:
         raise InvalidInputError(f"{where} do not fit a chunk: {error}") from error
     if max(abs(base), abs(base + top)) >= _LARGEST_CODE:
         raise InvalidInputError(
-            f"{where} have values from {found.low:g} to {found.high:g}, whose codes leave 32 bits under "
+            f"{where} have values from {values.low:g} to {values.high:g}, whose codes leave 32 bits under "
             f"{layout.encoding.noise}: use layout='lossless'"
         )
