@@ -24,7 +24,8 @@ def record(
             metavar="SRC...",
             help="Raw frames, one after another: - (what is piped in), tcp://HOST:PORT, or a file "
             "that grows. "
-            "Or a TIFF, .npy, HDF5 or Zarr that is complete, or many files of one movie. Or simulate.",
+            "Or a file that is complete, of a type that encode reads, or many files of one movie. Or "
+            "simulate.",
             show_default=False,
         ),
     ],

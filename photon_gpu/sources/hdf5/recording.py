@@ -99,7 +99,10 @@ def _documents(dataset: Any) -> tuple[tuple[Document, ...], tuple[str, ...]]:
             entry["attributes"] = attributes
         if isinstance(node, h5py.Dataset) and node.name != dataset.name and node.shape is not None:
             if math.prod(node.shape) <= _MOST_VALUES:
-                entry["value"] = _plain(node[()])
+                try:
+                    entry["value"] = _plain(node[()])
+                except (OSError, ValueError, TypeError) as error:  # a filter that is not installed, perhaps
+                    large.append(f"{node.name} ({error})")
             elif node.name != f"{dataset.parent.name.rstrip('/')}/timestamps":
                 large.append(node.name)
         if entry:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
+import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 import tifffile
 
 from photon_gpu.errors import InvalidInputError, StoreNotFoundError
+from photon_gpu.sources.hdf5.recording import CONTENT
 from photon_gpu.sources.open import open_source
 from tests.support.format_files import write_nwb
 from tests.support.tiff_files import make_movie
@@ -16,6 +21,29 @@ def test_a_single_series_is_the_movie(tmp_path, movie):
     with open_source(write_nwb(tmp_path / "x.nwb", series=movie)) as source:
         np.testing.assert_array_equal(source.read(3, 8), movie[3:8])
         assert source.name.endswith("x.nwb::/acquisition/series/data")
+
+
+def test_what_the_file_says_is_kept(tmp_path, movie):
+    path = write_nwb(tmp_path / "x.nwb", series=movie)
+    with h5py.File(path, "r+") as file:
+        file["large"] = np.zeros(10_001)
+        unreadable = file.create_dataset(
+            "unreadable", data=np.zeros((4, 4)), chunks=(4, 4), **hdf5plugin.Zstd()
+        )
+        place = unreadable.id.get_chunk_info(0).byte_offset
+    with path.open("r+b") as raw:
+        raw.seek(place)
+        raw.write(b"damage!!")
+    with open_source(path) as source:
+        recording = source.recording
+    assert recording.frame_rate == 30.0
+    content = json.loads(recording.document(CONTENT).text)
+    assert content["/"]["attributes"]["neurodata_type"] == "NWBFile"
+    assert content["/acquisition/series"]["attributes"]["neurodata_type"] == "TwoPhotonSeries"
+    assert content["/general/optophysiology/plane/indicator"]["value"] == "GCaMP"
+    assert "value" not in content["/acquisition/series/data"]
+    (left,) = recording.not_kept
+    assert "/large" in left and "/unreadable" in left
 
 
 def test_planes_are_moved_in_front_of_rows(tmp_path):
