@@ -58,7 +58,7 @@ Overwrite = Annotated[
     typer.Option(
         "--overwrite",
         metavar="",
-        help="Replace what is there; the old goes once the new one is whole.",
+        help="Replace an existing movie once the new one is complete.",
         rich_help_panel=RUNNING,
     ),
 ]
@@ -66,22 +66,26 @@ Backend = Annotated[
     str,
     typer.Option(
         metavar="auto|numba|cupy|numpy",
-        help="What computes: the CPU, a GPU, or slow NumPy.",
+        help="Compute on the CPU, on a GPU, or with slow NumPy.",
         rich_help_panel=RUNNING,
     ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        parser=whole, metavar="N", help="Threads.", show_default="one per core", rich_help_panel=RUNNING
+        parser=whole,
+        metavar="N",
+        help="Number of threads.",
+        show_default="one per core",
+        rich_help_panel=RUNNING,
     ),
 ]
 StorageOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="For a store behind a URL, passed to fsspec. Repeat it. Keep passwords out of it: the "
-        "environment and ~/.aws are read as usual.",
+        help="Option for fsspec, for a store at a URL; may be repeated. Do not pass passwords "
+        "here: the environment and ~/.aws are read as usual.",
         show_default=False,
         rich_help_panel=RUNNING,
     ),
@@ -111,7 +115,7 @@ RawShape = Annotated[
     str | None,
     typer.Option(
         metavar="HEIGHT,WIDTH",
-        help="Of a frame of a raw file (.raw, .bin, .dat); more axes may come before.",
+        help="Shape of a frame of a raw file (.raw, .bin, .dat); more axes may precede it.",
         show_default="as Experiment.xml or ops.npy beside it say",
         rich_help_panel=READING,
     ),
@@ -120,7 +124,7 @@ RawDtype = Annotated[
     str | None,
     typer.Option(
         metavar="DTYPE",
-        help="Of a pixel of a raw file: uint16, int16, ... or >i2 for big-endian.",
+        help="Type of a pixel of a raw file: uint16, int16, ... or >i2 for big-endian.",
         show_default=False,
         rich_help_panel=READING,
     ),
@@ -148,7 +152,7 @@ Truncated = Annotated[
     str,
     typer.Option(
         metavar="error|keep",
-        help="Of a SRC that was cut off: an error, or keep its whole frames and record what is missing.",
+        help="If SRC was cut off: raise an error, or keep its complete frames and record the missing ones.",
         rich_help_panel=READING,
     ),
 ]
@@ -167,7 +171,7 @@ Channels = Annotated[
     typer.Option(
         parser=whole,
         metavar="N",
-        help="Frames of SRC alternate between so many channels; each gets a noise model of its own.",
+        help="Number of channels that alternate in SRC; each gets its own noise model.",
         show_default="as SRC says",
         rich_help_panel=READING,
     ),
@@ -177,7 +181,7 @@ Planes = Annotated[
     typer.Option(
         parser=whole,
         metavar="N",
-        help="Frames of SRC run through so many planes; channels alternate faster.",
+        help="Number of planes that alternate in SRC; channels alternate faster.",
         show_default="as SRC says",
         rich_help_panel=READING,
     ),
@@ -186,7 +190,7 @@ Channel = Annotated[
     str | None,
     typer.Option(
         metavar="K|NAME",
-        help="Take only this channel: its number from 0, or its name.",
+        help="Use only this channel: its number from 0, or its name.",
         show_default="all",
         rich_help_panel=READING,
     ),
@@ -196,7 +200,7 @@ Plane = Annotated[
     typer.Option(
         parser=whole,
         metavar="K",
-        help="Take only this plane, from 0.",
+        help="Use only this plane, counted from 0.",
         show_default="all",
         rich_help_panel=READING,
     ),
@@ -205,7 +209,7 @@ FrameRange = Annotated[
     str | None,
     typer.Option(
         metavar="A:B",
-        help="Take only frames A to B - 1, counted from 0, after channels and planes.",
+        help="Use only frames A to B - 1, counted from 0 after channels and planes are separated.",
         show_default="all",
         rich_help_panel=READING,
     ),
@@ -214,8 +218,8 @@ Timestamps = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Times of the frames in seconds, in place of what SRC says: .npy, or text with one number per "
-        "line.",
+        help="File of the frame times in seconds, instead of those in SRC: .npy, or text with one "
+        "number per line.",
         show_default="as SRC says",
         rich_help_panel=READING,
     ),
@@ -224,8 +228,8 @@ Attribute = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="Keep this with DST, in .zattrs; VALUE is text, or a number, true, false, null, {...} or [...] "
-        "as in JSON. Repeat it.",
+        help="Store this in the .zattrs of DST; VALUE is text, or a number, true, false, null, "
+        "{...} or [...] as in JSON. May be repeated.",
         show_default=False,
     ),
 ]
@@ -233,7 +237,7 @@ FeedFrames = Annotated[
     str | None,
     typer.Option(
         metavar="A:B|N",
-        help="Of a complete file: take only frames A to B - 1. Of simulate: how many it makes.",
+        help="For a complete file: use only frames A to B - 1. For simulate: the number of frames.",
         show_default="all; 1000",
         rich_help_panel=READING,
     ),
@@ -243,14 +247,13 @@ TrustNoise = Annotated[
     typer.Option(
         "--trust-noise",
         metavar="",
-        help="Take --gain, --offset and --variance as they are, even if the movie's own noise "
-        "contradicts them.",
+        help="Use --gain, --offset and --variance even if the noise of the movie contradicts them.",
     ),
 ]
 Destination = Annotated[
     str,
     typer.Argument(
-        metavar="DST", help="Folder to make, or its URL: s3://bucket/movie.zarr.", show_default=False
+        metavar="DST", help="Folder to write, or its URL, such as s3://bucket/movie.zarr.", show_default=False
     ),
 ]
 Gain = Annotated[
@@ -258,8 +261,7 @@ Gain = Annotated[
     typer.Option(
         parser=numbers,
         metavar="ADU/PHOTON",
-        help="By how much one photon raises a pixel's value: the slope of variance against mean. "
-        "A,B,... for channels with a model each.",
+        help="ADU per photon: the slope of variance against mean. A,B,... for channels with a model each.",
         show_default="estimated from the frames, and kept with DST",
     ),
 ]
@@ -268,7 +270,7 @@ Offset = Annotated[
     typer.Option(
         parser=numbers,
         metavar="ADU",
-        help="A pixel's mean value in the dark.",
+        help="Mean value of a pixel in the dark, ADU.",
         show_default="with --gain: 0",
     ),
 ]
@@ -277,7 +279,7 @@ Variance = Annotated[
     typer.Option(
         parser=numbers,
         metavar="ADU^2",
-        help="A pixel's variance in the dark: read noise, in ADU, squared.",
+        help="Variance of a pixel in the dark: the read noise in ADU, squared.",
         show_default="with --gain: 0",
     ),
 ]
@@ -285,8 +287,8 @@ NoiseFrom = Annotated[
     str | None,
     typer.Option(
         metavar="estimate|MOVIE",
-        help="Instead of --gain: estimate it from the first frames (as without either), or take it from an "
-        "earlier movie.",
+        help="Instead of --gain: estimate the noise model from the first frames (the default), or "
+        "take it from an earlier movie.",
         show_default=False,
     ),
 ]
@@ -295,8 +297,8 @@ Step = Annotated[
     typer.Option(
         parser=number,
         metavar="SIGMA",
-        help="How finely values are kept, in units of their own noise. 0.5 adds 2 % to the noise's variance, "
-        "1.0 adds 8 %; smaller is finer and larger.",
+        help="Quantization step, in units of the noise. 0.5 adds 2 % to the variance of the noise,"
+        " 1.0 adds 8 %. A smaller step gives a larger file.",
         show_default="0.5",
     ),
 ]
@@ -304,16 +306,22 @@ LayoutOption = Annotated[
     str,
     typer.Option(
         metavar="plain|compact|lossless",
-        help="plain: any Zarr reader opens it, as values of noise 1. compact: smaller and faster, any Python "
-        "with photon_gpu opens it, as counts. lossless: every bit is kept.",
+        help="plain: opens in any Zarr reader, as values with noise 1. compact: smaller and "
+        "faster, opens in Python with photon_gpu, as counts. lossless: keeps every bit.",
     ),
 ]
-Preset = Annotated[str, typer.Option(metavar="fast|balanced|small", help="How hard to try for a small file.")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        metavar="fast|balanced|small",
+        help="Number of candidates to try for a small file: fast tries few, small tries many.",
+    ),
+]
 Predictor = Annotated[
     str | None,
     typer.Option(
         metavar="none|mean|past|full|spatial|moving",
-        help="How compact predicts a pixel from others.",
+        help="Predictor of layout compact.",
         show_default="tried on a sample",
     ),
 ]
@@ -321,7 +329,7 @@ Compressor = Annotated[
     str | None,
     typer.Option(
         metavar="NAME-LEVEL-SHUFFLE",
-        help="Blosc's settings, as in zstd-5-bitshuffle.",
+        help="Blosc settings, such as zstd-5-bitshuffle.",
         show_default="tried on a sample",
     ),
 ]
@@ -330,58 +338,58 @@ Dither = Annotated[
     typer.Option(
         parser=whole,
         metavar="SEED",
-        help="Add a known pattern before rounding and subtract it after: averages of many frames have no "
-        "bias then.",
+        help="Seed of a pattern that is added before rounding and subtracted after, so that "
+        "averages have no bias.",
         show_default="off",
     ),
 ]
 ChunkFrames = Annotated[
     int | None,
-    typer.Option(parser=whole, metavar="FRAMES", help="Frames per file.", show_default="100"),
+    typer.Option(parser=whole, metavar="FRAMES", help="Frames per chunk.", show_default="100"),
 ]
 EncodeCheck = Annotated[
     str,
     typer.Option(
         metavar="off|on|full|sample",
-        help="on: read every chunk back before it is done, and compare a sample with SRC. full: compare "
-        "every pixel with it. sample: compare a sample of what is encoded with SRC, and read nothing back. "
-        "If it fails, DST is kept, marked as failing, and the command ends with 1.",
+        help="on: read back every chunk, and compare a sample with SRC. full: compare every pixel "
+        "with SRC. sample: compare a sample before it is written, and read nothing back. If "
+        "the check fails, DST is kept and marked as failing, and the exit code is 1.",
     ),
 ]
 RecordCheck = Annotated[
     str,
     typer.Option(
         metavar="on|off",
-        help="on: compare a sample of what is encoded with the frames. If it fails, DST is kept, marked as "
-        "failing, and the command ends with 1.",
+        help="on: compare a sample of the encoded chunks with the frames. If the check fails, DST "
+        "is kept and marked as failing, and the exit code is 1.",
     ),
 ]
 Durability = Annotated[
     str,
     typer.Option(
         metavar="frame|chunk",
-        help="frame: each frame is on the spool's disk before it counts, and survives a power cut. chunk: "
-        "each chunk.",
+        help="frame: each frame is on the disk of the spool before it counts, so it survives a "
+        "power cut. chunk: the same for each chunk.",
     ),
 ]
 SpoolFolder = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER",
-        help="On a fast local disk; takes the frames while the store is away.",
+        help="Folder on a fast local disk that holds frames while the store cannot be reached.",
         show_default="for frame: beside DST",
     ),
 ]
 QueueBytes = Annotated[
     float,
-    typer.Option(parser=number, metavar="BYTES", help="Memory for frames that wait."),
+    typer.Option(parser=number, metavar="BYTES", help="Memory for waiting frames."),
 ]
 TriedGain = Annotated[
     float | None,
     typer.Option(
         parser=number,
         metavar="ADU/PHOTON",
-        help="Of a file that is tried: its gain.",
+        help="Gain of a file that is encoded as a sample.",
         show_default="estimated from it",
     ),
 ]
@@ -390,7 +398,7 @@ TriedOffset = Annotated[
     typer.Option(
         parser=number,
         metavar="ADU",
-        help="Of a file that is tried: value in the dark.",
+        help="Offset of a file that is encoded as a sample.",
         show_default="with --gain: 0",
     ),
 ]
@@ -399,7 +407,7 @@ TriedVariance = Annotated[
     typer.Option(
         parser=number,
         metavar="ADU^2",
-        help="Of a file that is tried: variance in the dark.",
+        help="Dark variance of a file that is encoded as a sample.",
         show_default="with --gain: 0",
     ),
 ]
@@ -408,15 +416,13 @@ Json = Annotated[
     typer.Option(
         "--json",
         metavar="",
-        help="Print one JSON object on stdout, and nothing else; errors as one on stderr.",
+        help="Print only one JSON object on stdout; print errors as one on stderr.",
         rich_help_panel=RUNNING,
     ),
 ]
 Debug = Annotated[
     bool,
-    typer.Option(
-        "--debug", metavar="", help="On an error, print where it came from.", rich_help_panel=RUNNING
-    ),
+    typer.Option("--debug", metavar="", help="Print the traceback of an error.", rich_help_panel=RUNNING),
 ]
 
 

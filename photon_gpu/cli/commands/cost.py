@@ -14,26 +14,32 @@ def cost(
         str | None,
         typer.Argument(
             metavar="[MOVIE]",
-            help="A stored movie, or a file to try: its own sizes are taken.",
+            help="A stored movie, whose size is used, or a file of which a sample is encoded.",
             show_default=False,
         ),
     ] = None,
-    movies: Annotated[str, typer.Option(metavar="N", help="How many such movies.")] = "1",
+    movies: Annotated[str, typer.Option(metavar="N", help="Number of movies.")] = "1",
     shape: Annotated[
         str | None,
-        typer.Option(metavar="TxHxW", help="Without MOVIE: frames, height, width.", show_default=False),
+        typer.Option(
+            metavar="TxHxW", help="Frames, height and width, if there is no MOVIE.", show_default=False
+        ),
     ] = None,
-    dtype: Annotated[str, typer.Option(metavar="DTYPE", help="With --shape: of the raw movie.")] = "uint16",
+    dtype: Annotated[
+        str, typer.Option(metavar="DTYPE", help="With --shape: type of the raw movie.")
+    ] = "uint16",
     savings: Annotated[
         str, typer.Option(metavar="SHARE", help="With --shape: share of the bytes that is saved.")
     ] = "0.75",
     gain: options.TriedGain = None,
     offset: options.TriedOffset = None,
     variance: options.TriedVariance = None,
-    step: Annotated[str, typer.Option(metavar="SIGMA", help="Of a file to try.")] = "0.5",
-    layout: Annotated[str, typer.Option(metavar="plain|compact", help="Of a file to try.")] = "plain",
+    step: Annotated[str, typer.Option(metavar="SIGMA", help="Setting of the sample of a file.")] = "0.5",
+    layout: Annotated[
+        str, typer.Option(metavar="plain|compact", help="Setting of the sample of a file.")
+    ] = "plain",
     units: Annotated[
-        str, typer.Option(metavar="binary|decimal|documented", help="What a GB is; clouds bill binary.")
+        str, typer.Option(metavar="binary|decimal|documented", help="Size of a GB; clouds bill binary ones.")
     ] = "binary",
     prices: Annotated[
         str | None,

@@ -16,8 +16,7 @@ def decode(
         str,
         typer.Argument(
             metavar="OUT",
-            help="File to write: .tif (BigTIFF where it must be), .npy, .h5, .nwb, or .zarr (also behind "
-            "a URL).",
+            help="File to write: .tif (BigTIFF if needed), .npy, .h5, .nwb, or .zarr (also at a URL).",
             show_default=False,
         ),
     ],
@@ -26,7 +25,7 @@ def decode(
         typer.Option(
             "--stabilized",
             metavar="",
-            help="Values whose noise is 1 everywhere, float64, in sigma; not counts in the original "
+            help="Write float64 values with noise 1, in sigma, instead of counts in the original "
             "dtype, in ADU.",
         ),
     ] = False,
@@ -34,7 +33,7 @@ def decode(
         str | None,
         typer.Option(
             metavar="FIRST:END",
-            help="Only these, END not among them: 100:200, :50, 900:, or 7 for one. Counted from 0.",
+            help="Frames to write, without END: 100:200, :50, 900:, or 7 for one; counted from 0.",
             show_default="all",
         ),
     ] = None,

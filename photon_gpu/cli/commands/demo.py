@@ -16,7 +16,7 @@ def demo(
         str | None,
         typer.Argument(
             metavar="FOLDER",
-            help="Where the movies, the picture and the report go: new, empty, or of an earlier demo.",
+            help="Folder for the movies, the picture and the report: new, empty, or of an earlier demo.",
             show_default="photon-gpu-demo",
         ),
     ] = None,
@@ -25,12 +25,12 @@ def demo(
         typer.Option(
             "--datajoint",
             metavar="",
-            help="Instead: insert, fetch, delete and collect a movie of a DataJoint table, on an "
+            help="Run the DataJoint demo instead: insert, fetch, delete and collect a movie, with an "
             "embedded database.",
         ),
     ] = False,
     frames: Annotated[
-        int, typer.Option(parser=options.whole, metavar="N", help="How many.", rich_help_panel=_MOVIE)
+        int, typer.Option(parser=options.whole, metavar="N", help="Number of frames.", rich_help_panel=_MOVIE)
     ] = 300,
     size: Annotated[
         int,
@@ -52,7 +52,7 @@ def demo(
         typer.Option(
             parser=options.number,
             metavar="ADU/PHOTON",
-            help="By how much one photon raises a pixel's value.",
+            help="ADU per photon.",
             rich_help_panel=_MOVIE,
         ),
     ] = 100.0,
@@ -61,7 +61,7 @@ def demo(
         typer.Option(
             parser=options.number,
             metavar="ADU",
-            help="A pixel's mean value in the dark.",
+            help="Mean value of a pixel in the dark, ADU.",
             rich_help_panel=_MOVIE,
         ),
     ] = 90.0,
@@ -70,7 +70,7 @@ def demo(
         typer.Option(
             parser=options.number,
             metavar="ADU",
-            help="A pixel's standard deviation in the dark.",
+            help="Standard deviation of a pixel in the dark, ADU.",
             rich_help_panel=_MOVIE,
         ),
     ] = 30.0,
@@ -79,7 +79,7 @@ def demo(
         typer.Option(
             parser=options.whole,
             metavar="SEED",
-            help="Another number is another movie; the same, the same.",
+            help="Seed of the simulation; the same seed gives the same movie.",
             rich_help_panel=_MOVIE,
         ),
     ] = 0,

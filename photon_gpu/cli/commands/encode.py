@@ -24,9 +24,8 @@ def encode(
         typer.Option(
             "--delete-source",
             metavar="",
-            help="Delete SRC (.npy or TIFF files) once --check full has found nothing. Refused where SRC "
-            "holds what "
-            "DST would not: further images, bytes that nothing points to.",
+            help="Delete SRC (.npy or TIFF files) after --check full has passed. Refused if SRC holds "
+            "anything that DST does not: further images, bytes that nothing points to.",
         ),
     ] = False,
     overwrite: options.Overwrite = False,
@@ -35,7 +34,7 @@ def encode(
         typer.Option(
             "--resume",
             metavar="",
-            help="Go on where the same encode was killed; chunks that are whole are kept.",
+            help="Continue a killed encode with the same settings; complete chunks are kept.",
             rich_help_panel=options.RUNNING,
         ),
     ] = False,

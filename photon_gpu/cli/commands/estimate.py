@@ -33,8 +33,8 @@ def estimate(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Frames of the same detector, same settings, with no light: they tell its offset "
-            "from its read noise.",
+            help="Frames of the same detector and settings without light, which separate offset and "
+            "read noise.",
             show_default=False,
         ),
     ] = None,
@@ -42,9 +42,8 @@ def estimate(
         str,
         typer.Option(
             metavar="time|space",
-            help="What is compared: a pixel with itself in the next frames; or with its neighbours, "
-            "for a uniform "
-            "slide, or where axis 0 is not time.",
+            help="Compare a pixel with itself in the next frames (time), or with its neighbours "
+            "(space: for a uniform slide, or if axis 0 is not time).",
         ),
     ] = "time",
     seed: Annotated[
@@ -52,7 +51,7 @@ def estimate(
         typer.Option(
             parser=options.whole,
             metavar="N",
-            help="Chooses the frames that are read of a movie too large to read whole.",
+            help="Seed of the choice of frames, if the movie is too large to read whole.",
         ),
     ] = 0,
     reads: options.ReadOptions,

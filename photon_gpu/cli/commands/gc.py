@@ -12,15 +12,18 @@ from photon_gpu.cli import console, options
 
 
 def gc(
-    schema: Annotated[
-        str, typer.Argument(metavar="SCHEMA", help="Whose movies to look at.", show_default=False)
-    ],
+    schema: Annotated[str, typer.Argument(metavar="SCHEMA", help="Schemas to search.", show_default=False)],
     delete: Annotated[
-        bool, typer.Option("--delete", metavar="", help="Delete them. Without it, this is a dry run.")
+        bool,
+        typer.Option(
+            "--delete", metavar="", help="Delete the movies; without this option nothing is deleted."
+        ),
     ] = False,
     store: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this store. Repeat it.", show_default="all configured"),
+        typer.Option(
+            metavar="NAME", help="Search only this store. May be repeated.", show_default="all configured"
+        ),
     ] = None,
     stores_file: Annotated[
         str | None,
@@ -32,25 +35,25 @@ def gc(
         ),
     ] = None,
     grace_hours: Annotated[
-        str, typer.Option(metavar="HOURS", help="Leave movies that changed within this time.")
+        str, typer.Option(metavar="HOURS", help="Do not delete movies that changed within this time.")
     ] = "24",
     dropped_tables: Annotated[
         bool,
-        typer.Option("--dropped-tables", metavar="", help="Also movies of tables that exist no more."),
+        typer.Option("--dropped-tables", metavar="", help="Also find movies of tables that no longer exist."),
     ] = False,
     only_this_database: Annotated[
         bool,
         typer.Option(
             "--only-this-database",
             metavar="",
-            help="Say, once, that no database of another server stores movies in these stores.",
+            help="Confirm once that no database of another server stores movies in these stores.",
         ),
     ] = False,
     ignore_database: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A database of the server that cannot be asked, and refers to no movie. Repeat it.",
+            help="A database of the server that cannot be queried and refers to no movie. May be repeated.",
             show_default=False,
         ),
     ] = None,

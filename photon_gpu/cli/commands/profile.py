@@ -14,18 +14,20 @@ def profile(
     src: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SRC]", help="A movie of yours; without it, a simulated one.", show_default=False
+            metavar="[SRC]", help="Your movie; the default is a simulated one.", show_default=False
         ),
     ] = None,
     *,
     camera: Annotated[
         str | None,
         typer.Option(
-            metavar="HxWxHZ", help="Your camera, as in 512x512x30: which preset keeps up?", show_default=False
+            metavar="HxWxHZ",
+            help="Your camera, such as 512x512x30, to find a preset that keeps up.",
+            show_default=False,
         ),
     ] = None,
-    dtype: Annotated[str, typer.Option(metavar="DTYPE", help="Of the camera's pixels.")] = "uint16",
-    seconds: Annotated[str, typer.Option(metavar="S", help="How long to measure, about.")] = "30",
+    dtype: Annotated[str, typer.Option(metavar="DTYPE", help="Type of the camera's pixels.")] = "uint16",
+    seconds: Annotated[str, typer.Option(metavar="S", help="Approximate time of the measurement.")] = "30",
     gain: options.TriedGain = None,
     offset: options.TriedOffset = None,
     variance: options.TriedVariance = None,
@@ -48,17 +50,21 @@ def profile(
     ] = None,
     cores: Annotated[
         list[str] | None,
-        typer.Option(metavar="N", help="Only so many. Repeat it.", show_default="1, its doubles, all"),
+        typer.Option(
+            metavar="N", help="Number of cores. May be repeated.", show_default="1, its doubles, all"
+        ),
     ] = None,
     folder: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", help="On the disk to write to.", show_default="the system's temporary one"
+            metavar="DIR", help="Folder on the disk to write to.", show_default="the system's temporary one"
         ),
     ] = None,
     plot: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Draw it, as PNG, PDF or SVG.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="File to draw the profile to: PNG, PDF or SVG.", show_default=False
+        ),
     ] = None,
     reads: options.PartOptions,
     json: options.Json = False,

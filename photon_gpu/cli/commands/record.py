@@ -35,7 +35,7 @@ def record(
         str | None,
         typer.Option(
             metavar="HEIGHT,WIDTH",
-            help="Of a raw frame; more axes may come before.",
+            help="Shape of a raw frame; more axes may precede it.",
             show_default="512,512",
         ),
     ] = None,
@@ -43,20 +43,23 @@ def record(
         str | None,
         typer.Option(
             metavar="DTYPE",
-            help="Of a raw pixel: uint16, int16, ... or >i2 for big-endian.",
+            help="Type of a raw pixel: uint16, int16, ... or >i2 for big-endian.",
             show_default="uint16",
         ),
     ] = None,
     rate: Annotated[
         float | None,
         typer.Option(
-            parser=options.number, metavar="HZ", help="Of simulate.", show_default="as fast as it goes"
+            parser=options.number,
+            metavar="HZ",
+            help="Frames per second, for simulate.",
+            show_default="as fast as it goes",
         ),
     ] = None,
     idle_seconds: Annotated[
         float,
         typer.Option(
-            parser=options.number, metavar="S", help="A file that did not grow for so long is complete."
+            parser=options.number, metavar="S", help="Time without growth after which a file is complete."
         ),
     ] = 10.0,
     asked: options.RecordOptions,

@@ -18,20 +18,20 @@ def recover(
     ],
     url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Where the movie goes, if elsewhere.", show_default=False),
+        typer.Option(metavar="URL", help="New destination of the movie, if it differs.", show_default=False),
     ] = None,
     salvage: Annotated[
         bool,
         typer.Option(
             "--salvage",
             metavar="",
-            help="Go on although frames cannot be read: zeros in their places, which are named.",
+            help="Continue if frames cannot be read: write zeros, and list the lost frames.",
         ),
     ] = False,
     discard_spool: Annotated[
         bool,
         typer.Option(
-            "--discard-spool", metavar="", help="Finish with what is in the store; the spool is gone."
+            "--discard-spool", metavar="", help="Finish from the store alone, because the spool is lost."
         ),
     ] = False,
     backend: options.Backend = "auto",

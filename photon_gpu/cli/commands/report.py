@@ -22,13 +22,15 @@ def report(
             "-o",
             "--out",
             metavar="FILE",
-            help="Keep the report: .html (one page that needs no network), .png or .json. Repeat it.",
+            help="Save the report: .html (one page that needs no network), .png or .json. May be repeated.",
             show_default=False,
         ),
     ] = None,
     full: Annotated[
         bool,
-        typer.Option("--full", metavar="", help="Hold every pixel against SRC where every pixel counts."),
+        typer.Option(
+            "--full", metavar="", help="Check the properties that every pixel must have on all pixels."
+        ),
     ] = False,
     workers: options.Workers = None,
     storage_option: options.StorageOption = None,

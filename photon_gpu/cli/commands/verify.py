@@ -13,7 +13,7 @@ def verify(
     movie: options.Movie,
     deep: Annotated[
         bool,
-        typer.Option("--deep", metavar="", help="Decode every chunk too, where checksums alone would do."),
+        typer.Option("--deep", metavar="", help="Also decode every chunk, even if there are checksums."),
     ] = False,
     workers: options.Workers = None,
     storage_option: options.StorageOption = None,

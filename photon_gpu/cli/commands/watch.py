@@ -12,16 +12,18 @@ from photon_gpu.errors import InvalidInputError
 
 @options.grouped
 def watch(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Where TIFFs arrive.", show_default=False)],
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Folder in which TIFFs arrive.", show_default=False)
+    ],
     dst: options.Destination,
     *,
-    pattern: Annotated[str, typer.Option(metavar="PATTERN", help="Names to take.")] = "*.tif*",
+    pattern: Annotated[str, typer.Option(metavar="PATTERN", help="Pattern of the file names.")] = "*.tif*",
     settle_seconds: Annotated[
         float,
         typer.Option(
             parser=options.number,
             metavar="S",
-            help="A file that did not change for so long, and opens, is complete.",
+            help="Time without a change after which a file that opens is complete.",
         ),
     ] = 1.0,
     idle_seconds: Annotated[
@@ -29,7 +31,7 @@ def watch(
         typer.Option(
             parser=options.number,
             metavar="S",
-            help="End when no file came for so long.",
+            help="Time without a new file after which the recording ends.",
             show_default="never: Ctrl-C ends it",
         ),
     ] = None,
