@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from photon_gpu.credentials import mask_error, masked_arguments
+from photon_gpu.logger import logger
 
 
 class PhotonError(Exception):
@@ -99,10 +100,14 @@ class BatchError(PhotonError, RuntimeError):
 
 
 class PhotonWarning(UserWarning):
-    """Something happened that the owner of the data should know. Credentials are hidden in its text."""
+    """Something happened that the owner of the data should know.
+
+    Credentials are hidden in its text. The logger ``photon_gpu`` has a line for each.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*masked_arguments(args))
+        logger.warning("%s: %s", type(self).__name__, self)
 
 
 class FidelityWarning(PhotonWarning):

@@ -22,6 +22,7 @@ LISTS = [ROOT / "photon_gpu" / "cli" / "commands"]
 # folders that share a line are peers and do not import each other.
 LAYERS = [
     ["credentials"],
+    ["logger"],
     ["errors", "progress_bar"],
     ["file_types"],
     ["kernels"],

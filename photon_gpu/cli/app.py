@@ -67,6 +67,10 @@ COMMANDS = {
         "Measure the speed of this machine by stage, layout, preset and cores.",
     ),
     "cost": Command("photon_gpu.cli.commands.cost", "Estimate the storage cost of movies, by storage class."),
+    "doctor": Command(
+        "photon_gpu.cli.commands.doctor",
+        "Show versions, backends, devices, folders and limits, and what to do about them.",
+    ),
     "gc": Command(
         "photon_gpu.cli.commands.gc",
         "Find movies that no DataJoint row refers to; delete them with --delete.",
@@ -98,10 +102,13 @@ class Commands(TyperGroup):
         0 is done, 1 damage or failure, 2 bad input, 130 interrupted, 143 ended by the system.
         """
         arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
-        options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-        as_json, debug = "--json" in options, "--debug" in options
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        options = arguments[:end]
+        as_json, debug, quiet = "--json" in options, "--debug" in options, QUIET in options
+        # Any place will do for it: it is no affair of the command.
+        arguments = [word for word in options if word != QUIET] + arguments[end:] or ["--help"]
         extra["standalone_mode"] = False
-        with console.collected_warnings(as_json) as warned:
+        with console.collected_warnings(as_json) as warned, console.quietly(quiet):
             try:
                 report = super().main(arguments, NAME, *rest, **extra)
                 code = report if isinstance(report, int) else console.show(report, warned, as_json)
@@ -128,11 +135,12 @@ def load(name: str) -> Any:
     return typer.main.get_command(alone)
 
 
+QUIET = "--quiet"
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     cls=Commands,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="rich",
     context_settings=_SETTINGS,
     no_args_is_help=True,
@@ -149,6 +157,9 @@ def _print_version(wanted: bool) -> None:
 def _about(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option(QUIET, help="Print only --json, warnings and errors; also after a command.")
     ] = False,
 ) -> None:
     """Store photon-limited movies at a quarter of their size, and none of the science lost.
@@ -194,7 +205,7 @@ def _stop_cleanly() -> None:
         unwind(number, frame)
 
     def unwind(number: int, frame: FrameType | None) -> None:
-        if _holds_a_lock(frame) and hasattr(signal, "setitimer"):
+        if _holds_a_lock(frame) and sys.platform != "win32":
             signal.signal(signal.SIGALRM, lambda _, later: unwind(number, later))
             signal.setitimer(signal.ITIMER_REAL, 0.005)
             return

@@ -121,7 +121,7 @@ def show(report: Report | None, warned: list[str], as_json: bool) -> int:
             if warned:
                 data["notes"] = [*data.get("notes", ()), *warned]
             print(json.dumps(_presentable(data)))
-        else:
+        elif not _quiet:
             _print_for_people(report)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -267,13 +267,32 @@ def collected_warnings(as_json: bool) -> Iterator[list[str]]:
             logging.getLogger().removeHandler(logged)
 
 
+_quiet = False
+
+
+@contextlib.contextmanager
+def quietly(quiet: bool) -> Iterator[None]:
+    """Show neither progress nor reports for people, if ``quiet``."""
+    global _quiet
+    before, _quiet = _quiet, quiet
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
+def _draws() -> bool:
+    """Whether stderr is a terminal on which something may move."""
+    return not _quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 @contextlib.contextmanager
 def progress(what: str, frame_nbytes: int | None) -> Iterator[Progress | None]:
     """A progress bar on stderr, where that is a terminal; gives what to pass as ``progress``.
 
     It counts bytes, or files where ``frame_nbytes`` is None.
     """
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not _draws():
         yield None
         return
     with ProgressBar(what, frame_nbytes) as bar:
@@ -283,7 +302,7 @@ def progress(what: str, frame_nbytes: int | None) -> Iterator[Progress | None]:
 @contextlib.contextmanager
 def opening(src: str) -> Iterator[Progress | None]:
     """A line on stderr, if that is a terminal, once opening a source takes more than a second."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not _draws():
         yield None
         return
     from rich.console import Console
@@ -306,7 +325,7 @@ def opening(src: str) -> Iterator[Progress | None]:
 @contextlib.contextmanager
 def status_line() -> Iterator[Callable[[LiveStatus], None] | None]:
     """Show a recording's status in one line on stderr, if that is a terminal."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if not _draws():
         yield None
         return
     from rich.console import Console

@@ -25,6 +25,9 @@ FOLDER_BYTES = 255
 KEY_BYTES = 512
 
 
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
 def encode_value(value: Any) -> str:
     """Encode one primary-key value as the text after ``attribute=``.
 
@@ -67,7 +70,7 @@ def encode_value(value: Any) -> str:
         raw = value.isoformat().encode()
     else:
         raw = str(value).encode("utf-8", "surrogatepass")
-    return quote(raw, safe="").replace("~", "%7E")
+    return _portable(quote(raw, safe="").replace("~", "%7E"))
 
 
 def key_path(key: Mapping[str, Any]) -> str:
@@ -126,7 +129,7 @@ def movie_path(
         key_path({name: key[name] for name in ahead}),
         table_path(schema, table),
         key_path({name: value for name, value in key.items() if name not in ahead}),
-        f"{quote(field, safe='')}{'_' + token if token else ''}.zarr",
+        f"{_unreserved(quote(field, safe=''))}{'_' + token if token else ''}.zarr",
     ]
     return "/".join(part for part in parts if part)
 
@@ -152,7 +155,17 @@ def folder_name(name: str) -> str:
     """
     encoded = quote(name, safe="")
     # quote() leaves dots alone, and a bare ".." would climb out of the store.
-    return encoded.replace(".", "%2E") if set(encoded) == {"."} else encoded
+    return encoded.replace(".", "%2E") if set(encoded) == {"."} else _portable(_unreserved(encoded))
+
+
+def _portable(text: str) -> str:
+    """Encode a dot at the end, which Windows leaves out: two keys would share a folder."""
+    return f"{text[:-1]}%2E" if text.endswith(".") else text
+
+
+def _unreserved(name: str) -> str:
+    """Encode the first letter of a name that Windows keeps for devices, whatever its suffix."""
+    return f"%{ord(name[0]):02X}{name[1:]}" if _DEVICES.fullmatch(name) else name
 
 
 def _fit(part: str) -> str:

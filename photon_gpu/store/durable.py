@@ -2,6 +2,9 @@
 
 A file is written under another name, synced, renamed, and its folder synced: whoever looks sees the
 old bytes or the new ones. Source: fsync(2) and rename(2), POSIX.1-2017.
+
+On Windows ``os.fsync`` flushes the file (FlushFileBuffers), folders cannot be synced, and a rename or a
+removal is tried again while a scanner or an indexer holds the file.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import os
 import re
 import stat
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +24,9 @@ from functools import cache
 from typing import IO
 
 from photon_gpu.engine.runtime.pool import Pool
+from photon_gpu.logger import logger
+
+WINDOWS = os.name == "nt"
 
 PARTIAL = ".partial-"
 """Prefix of the names of files that are being written; a file left with it was never finished."""
@@ -42,7 +50,7 @@ def write_unlisted(path: str, data: bytes | memoryview) -> None:
     """Like :func:`write_file`, but the name survives a power cut only after :func:`sync_folder`."""
     partial_path = _write_partial(path, data)
     try:
-        os.replace(partial_path, path)
+        rename(partial_path, path)
     except BaseException:
         remove(partial_path)
         raise
@@ -78,7 +86,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         if old is not None:
             os.chmod(partial_path, stat.S_IMODE(old.st_mode))
-        os.replace(partial_path, target)
+        rename(partial_path, target)
     except OSError as error:
         if error.errno in _NO_ROOM and error.filename is None:
             error.filename = os.fspath(path)
@@ -116,7 +124,7 @@ def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object]
                 raise partial_path
             if path == files[-1][0]:
                 sync_folder(os.path.dirname(path))
-            os.replace(partial_path, path)
+            rename(partial_path, path)
     except BaseException:
         for left in made.values():
             if isinstance(left, str):
@@ -137,7 +145,7 @@ def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
         raise
     except _NO_LINKS:
         # Exclusive still, but a kill in mid-write leaves a short file, which readers of it allow for.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
         try:
             write_all(descriptor, data)
             if synced:
@@ -150,9 +158,19 @@ def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
         sync_folder(os.path.dirname(path))
 
 
-def open_file(path: str) -> int:
-    """Open a file for writing in place, create it if missing, and return its descriptor."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o666)
+def open_file(path: str, *, exclusive: bool = False) -> int:
+    """Open a file for writing in place, create it if missing, and return its descriptor.
+
+    ``exclusive``: FileExistsError if it exists.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if exclusive else 0) | _FLAGS, 0o666)
+
+
+def reserve(descriptor: int, nbytes: int) -> None:
+    """Reserve room for a file on its disk, where the system can do that."""
+    if sys.platform == "linux":
+        os.posix_fallocate(descriptor, 0, nbytes)
+        os.fsync(descriptor)
 
 
 def sync_data(descriptor: int) -> None:
@@ -176,9 +194,9 @@ def make_folder(path: str, *, synced: bool = True) -> None:
 
 def sync_folder(path: str) -> None:
     """Sync a folder, so that names created, changed or removed in it survive a power cut."""
-    if os.name == "nt":  # pragma: no cover - folders cannot be opened there
+    if WINDOWS:  # folders cannot be opened there
         return
-    descriptor = os.open(path or ".", os.O_RDONLY | _CLOEXEC)
+    descriptor = os.open(path or ".", os.O_RDONLY | _FLAGS)
     try:
         os.fsync(descriptor)
     finally:
@@ -188,12 +206,26 @@ def sync_folder(path: str) -> None:
 def remove(path: str) -> None:
     """Remove a file if it exists."""
     with suppress(FileNotFoundError):
-        os.unlink(path)
+        _patiently(lambda: os.unlink(path))
 
 
 def rename(path: str, to: str) -> None:
     """Rename a file, replacing one that has the new name."""
-    os.replace(path, to)
+    _patiently(lambda: os.replace(path, to))
+
+
+def _patiently(action: Callable[[], None]) -> None:
+    """Try again for some seconds on Windows, where scanners and indexers hold files for a moment."""
+    until = time.monotonic() + (_SCANNER_SECONDS if WINDOWS else 0)
+    while True:
+        try:
+            action()
+            return
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+            logger.info("another program holds a file; the rename or removal is tried again")
+            time.sleep(0.02)
 
 
 def is_partial(name: str) -> bool:
@@ -246,8 +278,12 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = No
         piece = view[done : done + _MOST]
         if offset is None:
             done += os.write(descriptor, piece)
-        else:
+        elif hasattr(os, "pwrite"):
             done += os.pwrite(descriptor, piece, offset + done)
+        else:
+            with _seeking:
+                os.lseek(descriptor, offset + done, os.SEEK_SET)
+                done += os.write(descriptor, piece)
     return done
 
 
@@ -257,7 +293,7 @@ def _write_partial(path: str, data: bytes | memoryview, *, synced: bool = True) 
     for attempts_left in reversed(range(100)):
         make_folder(folder, synced=synced)
         try:
-            descriptor = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+            descriptor = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
             break
         except FileNotFoundError:
             # Somebody removed the empty folder between the two calls.
@@ -290,4 +326,7 @@ def _exchange_call() -> Callable[[bytes, bytes], int] | None:
 
 
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_SCANNER_SECONDS = 5.0
+_seeking = threading.Lock()
+# Without O_BINARY, Windows writes two bytes for each newline byte.
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOINHERIT", 0)

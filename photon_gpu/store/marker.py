@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
+from photon_gpu.engine.runtime.process import runs, start_of
 from photon_gpu.store.storage import Storage
 
 MARKER = ".photon-writing"
@@ -37,37 +37,13 @@ def alive(marker: dict[str, Any]) -> bool:
         or pid == os.getpid()
     ):
         return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError, ValueError):
-        return False
-    except PermissionError:
-        pass
-    process = _process(pid)
-    if process is None:
-        return True
-    state, start = process
-    return state not in "ZX" and marker.get("started", start) == start
+    return runs(pid, marker.get("started"))
 
 
 def started() -> dict[str, str]:
     """Return when this process started, which tells it from a later one with the same number."""
-    process = _process(os.getpid())
-    return {"started": process[1]} if process else {}
-
-
-def _process(pid: int) -> tuple[str, str] | None:
-    """Return the state and the start time of a process; None on systems without ``/proc``.
-
-    The start is counted from the boot that is named with it, so no change of the clock alters it. Source:
-    proc(5).
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return fields[0], f"{boot}/{fields[19]}"
-    except (OSError, IndexError):
-        return None
+    start = start_of(os.getpid())
+    return {"started": start} if start else {}
 
 
 def known_dead(marker: dict[str, Any]) -> bool:

@@ -263,7 +263,7 @@ def _identity(storage: Storage) -> object:
 
 def _rename(one: Storage, other: Storage) -> None:
     """Rename a folder so that the new name survives a power cut."""
-    Path(one.root).rename(other.root)
+    durable.rename(one.root, other.root)
     durable.sync_folder(str(Path(other.root).parent))
 
 

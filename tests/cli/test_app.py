@@ -199,3 +199,18 @@ def test_an_interrupt_waits_where_a_lock_of_threads_may_be_held(module, function
     exec(f"def {function}(): return sys._getframe()", space)
     assert _holds_a_lock(space[function]()) is held
     assert not _holds_a_lock(None)
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "wanted"), [("photon-gpu enc", 1, "encode"), ("photon-gpu encode --lay", 2, "--layout")]
+)
+def test_a_shell_completes_commands_and_options(words, at, wanted):
+    environment = {"_PHOTON_GPU_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+    done = subprocess.run(
+        [sys.executable, "-m", "photon_gpu"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert wanted in done.stdout.split()

@@ -89,13 +89,14 @@ def test_no_command_tells_a_secret(cli, served, tmp_path):
         ["recover", stored, *store],
         ["profile", dead],
         ["cost", "--movie", src] if "--movie" in cli("cost", "--help").out else ["cost", src],
+        ["doctor"],
         ["gc", "lab", "--stores-file", "stores.json"],
         ["demo", "--to", stored] if "--to" in cli("demo", "--help").out else ["demo", "--help"],
         *([command, url] for command in ("info", "verify", "estimate") for url in (dead, served["nowhere"])),
         *(["encode", url, "z.zarr"] for url in (dead, served["nowhere"], f"nonsense://a:{SECRET}@b/x.zarr")),
         ["encode", "a.zarr", f"nonsense://a:{SECRET}@b/x.zarr"],
     ]
-    assert {words[0] for words in runs} >= set(COMMANDS) - {"doctor"}
+    assert {words[0] for words in runs} >= set(COMMANDS)
     for words in runs:
         for more in ((), ("--json",), ("--debug",)):
             ran = cli(*words, *more)

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError
+from photon_gpu.logger import logger
 
 
 class GpuCoder(Protocol):
@@ -119,6 +120,7 @@ def _loaded(name: str) -> Backend:
                 f"backend 'numba' cannot be loaded ({error}); install it with: pip install numba"
             ) from error
         reference = importlib.import_module("photon_gpu.kernels.reference")
+        logger.warning("numba cannot be loaded (%s): the slow reference kernels are used", error)
         return Backend("numpy", reference, f"numba cannot be loaded ({error}): slow reference kernels")
     if name == "numba":
         return Backend("numba", kernels, "asked for by name")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from functools import cache
+
+import psutil
 
 
+@cache
 def memory_bytes() -> int:
     """Return the physical memory of this machine, in bytes."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):  # pragma: no cover - not every platform has it
-        return 1 << 62
+    return int(psutil.virtual_memory().total)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -42,7 +43,9 @@ _thread_numbers = itertools.count(1)
 def worker_count(workers: int | None) -> int:
     """Return the number of threads to use: ``workers``, or one per core this process may run on."""
     if workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if sys.platform == "linux":
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 1024:
         raise InvalidInputError(f"workers is {workers!r}; a whole number from 1 to 1024 is needed")
     return workers

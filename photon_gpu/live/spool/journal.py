@@ -83,14 +83,10 @@ class Journal:
         spares = self._spares() if attempt == 0 else []
         if spares:
             durable.rename(str(spares[0]), str(path))
-            flags = os.O_WRONLY
-        else:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        self._descriptor = os.open(path, flags, 0o666)
+        self._descriptor = durable.open_file(str(path), exclusive=not spares)
         self._offset = 0
-        if not spares and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._descriptor, 0, self._nbytes)
-            os.fsync(self._descriptor)
+        if not spares:
+            durable.reserve(self._descriptor, self._nbytes)
         durable.sync_folder(str(self._folder))
 
     def write(self, chunk: int, first: int, frames: NDArray[Any], records: list[Record]) -> None:
@@ -122,7 +118,7 @@ class Journal:
     def sync(self) -> None:
         """Sync everything written so far."""
         assert self._descriptor is not None
-        getattr(os, "fdatasync", os.fsync)(self._descriptor)
+        durable.sync_data(self._descriptor)
 
     def end(self) -> None:
         """Close the segment."""

@@ -7,10 +7,11 @@ import re
 import shutil
 import struct
 import time
-import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError, UnsupportedVersionError
@@ -44,8 +45,7 @@ class Spool:
 
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
         self.folder, self.facts = folder, facts
-        self._lock: int | None = None
-        _HELD.add(self)
+        self._lock: FileLock | None = None
         self._encoding: dict[str, Any] | None = None  # not on disk yet
         self._count: AcknowledgedCount | None = None
         self._hold()
@@ -238,7 +238,7 @@ class Spool:
             self._count.close()
         if self._lock is not None:
             lock, self._lock = self._lock, None
-            os.close(lock)
+            lock.release()
 
     def remove(self) -> None:
         """Remove the spool; ``recording.json`` goes first, so a half-removed spool is no recording.
@@ -256,32 +256,15 @@ class Spool:
             self.folder.parent.rmdir()  # only where nothing else is in it
 
     def _hold(self) -> None:
-        import fcntl
-
-        lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        # Any thread may release it. A forked child gives up its copy by itself.
+        lock = FileLock(self.folder / LOCK, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
+            lock.acquire()
+        except (Timeout, OSError) as error:
             raise InvalidInputError(
                 f"{self.folder} is in use: its recording, or a recovery of it, still runs"
             ) from error
         self._lock = lock
-
-
-_HELD: weakref.WeakSet[Spool] = weakref.WeakSet()
-
-
-def _close_in_child() -> None:
-    """Release the locks in a forked child, which would otherwise hold them as long as it lives."""
-    for spool in _HELD:
-        if spool._lock is not None:
-            os.close(spool._lock)
-            spool._lock = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def pending(parent: str | os.PathLike[str]) -> list[Path]:

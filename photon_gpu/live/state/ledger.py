@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.errors import PhotonWarning
+from photon_gpu.logger import logger
 from photon_gpu.store.chunk_grid import chunk_count
 
 _WINDOW_SECONDS = 3.0
@@ -158,7 +159,8 @@ class Ledger:
             self.changed.notify_all()
 
     def note(self, text: str) -> None:
-        """Add a note for the owner."""
+        """Add a note for the owner, such as of another way taken."""
+        logger.info("%s", text)
         with self.changed:
             self.notes += (text,)
 

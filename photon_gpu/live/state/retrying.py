@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from photon_gpu.credentials import without_credentials
 from photon_gpu.errors import RecordingError
+from photon_gpu.logger import logger
 
 Result = TypeVar("Result")
 
@@ -57,6 +58,7 @@ def again(
     def failed(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, Exception):
+            logger.warning("attempt %d failed, tried again: %s", state.attempt_number, told(error))
             on_failure(error)
 
     attempts = tenacity.Retrying(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
+
+import psutil
 
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
@@ -179,6 +182,7 @@ def profile(
     Examples
     --------
     >>> import numpy as np
+    import psutil
     >>> counts = np.random.default_rng(0).poisson(20.0, (20, 64, 64)).astype("uint16")
     >>> found = profile(counts, noise=NoiseModel(), layouts=["compact"], presets=["fast"],
     ...                 cores=[1], seconds=0.1)
@@ -238,7 +242,7 @@ def profile(
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
     """Run all threads of this process on some of its cores, if the system allows it (Linux)."""
-    if not hasattr(os, "sched_setaffinity"):
+    if sys.platform != "linux":
         yield
         return
     allowed = os.sched_getaffinity(0)
@@ -250,9 +254,10 @@ def on_cores(count: int) -> Iterator[None]:
 
 
 def _pin(cores: set[int]) -> None:
-    for thread in Path("/proc/self/task").iterdir():
-        with suppress(ProcessLookupError):  # The thread has just ended.
-            os.sched_setaffinity(int(thread.name), cores)
+    if sys.platform == "linux":
+        for thread in psutil.Process().threads():
+            with suppress(ProcessLookupError):  # The thread has just ended.
+                os.sched_setaffinity(thread.id, cores)
 
 
 def machine() -> str:

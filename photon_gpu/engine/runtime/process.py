@@ -1,0 +1,50 @@
+"""Processes of this machine: whether one runs, and when it started."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def runs(pid: int, started: str | None) -> bool:
+    """Whether a process runs that has this number, and started then if that is known.
+
+    Examples
+    --------
+    >>> runs(os.getpid(), start_of(os.getpid()))
+    True
+    >>> runs(os.getpid(), "some other time")
+    False
+    """
+    found = start_of(pid)
+    return found is not None and started in (None, found)
+
+
+def start_of(pid: int) -> str | None:
+    """When a process started, in a form that tells it from a later one with the same number.
+
+    None if there is no such process, or it has ended and waits for its parent.
+    """
+    if sys.platform == "linux":
+        # The start is counted from the boot that is named with it, so no change of the clock alters it.
+        # Source: proc(5).
+        try:
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            return None if fields[0] in "ZX" else f"{boot}/{fields[19]}"
+        except FileNotFoundError:
+            return None
+        except (OSError, IndexError):
+            pass
+    import psutil
+
+    # Not by a signal of number 0, which ends a process on Windows.
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return f"{psutil.boot_time():.0f}/{process.create_time():.2f}"
+    except (psutil.NoSuchProcess, OverflowError, ValueError):
+        return None
+    except psutil.Error:
+        return "unknown"

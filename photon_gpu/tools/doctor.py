@@ -1,0 +1,148 @@
+"""What photon_gpu finds on this machine, and what to do about what it lacks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.runtime.physical_memory import memory_bytes
+from photon_gpu.engine.runtime.pool import worker_count
+from photon_gpu.errors import BackendUnavailableError
+
+_PACKAGES = ("photon-gpu", "numpy", "numba", "numcodecs", "zarr", "fsspec", "tifffile", "h5py")
+_EXTRAS = {"s3": "s3fs", "gcs": "gcsfs", "datajoint": "datajoint", "dask": "dask"}
+_FEW_FILES = 1024
+_LITTLE_MEMORY, _LITTLE_DISK = 4 << 30, 10 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name, found : str
+    advice : str
+        What to do about it; empty if nothing needs to be done.
+    broken : bool
+        Whether photon_gpu cannot work without it.
+    """
+
+    name: str
+    found: str
+    advice: str = ""
+    broken: bool = False
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings; :attr:`exit_code` is 1 if something is broken."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if photon_gpu cannot work here, else 0."""
+        return int(any(finding.broken for finding in self.findings))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary that survives JSON."""
+        return {
+            one.name: {"found": one.found, "advice": one.advice, "broken": one.broken}
+            for one in self.findings
+        }
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and finding of each line for people, with the advice below it."""
+        lines: list[tuple[str, str]] = []
+        for one in self.findings:
+            lines.append((one.name, one.found))
+            if one.advice:
+                lines.append(("note", one.advice))
+        return lines
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.rows())
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in self.rows())
+
+
+def diagnose() -> Diagnosis:
+    """Look at versions, backends, devices, cache folders and limits of this machine.
+
+    Examples
+    --------
+    >>> diagnose().exit_code
+    0
+    """
+    return Diagnosis((*_versions(), *_backends(), *_extras(), *_folders(), *_limits()))
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding(name="Python", found=f"{platform.python_version()} on {platform.platform()}")
+    for package in _PACKAGES:
+        try:
+            yield Finding(name=package, found=version(package))
+        except PackageNotFoundError:
+            yield Finding(name=package, found="not installed", advice=f"pip install {package}", broken=True)
+
+
+def _backends() -> Iterator[Finding]:
+    cpu = get_backend()
+    slow = cpu.name == "numpy"
+    advice = "pip install numba: without it everything is a hundred times slower" if slow else ""
+    yield Finding(name="backend", found=f"{cpu.name} ({cpu.why})" if slow else cpu.name, advice=advice)
+    try:
+        from photon_gpu.engine.gpu.devices import device_count, load_cupy
+
+        count, runtime = device_count(), load_cupy().cuda.runtime
+        for number in range(count):
+            name = runtime.getDeviceProperties(number)["name"]
+            yield Finding(name=f"GPU {number}", found=name.decode() if isinstance(name, bytes) else str(name))
+    except BackendUnavailableError as error:
+        yield Finding(name="GPU", found="none; none is needed", advice=f"to use one: {error}")
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, module in _EXTRAS.items():
+        there = find_spec(module) is not None
+        yield Finding(
+            name=f"extra {extra}",
+            found=version(module) if there else "not installed",
+            advice="" if there else f"if you need it: pip install 'photon-gpu[{extra}]'",
+        )
+
+
+def _folders() -> Iterator[Finding]:
+    from photon_gpu.kernels.cpu_cache import cache_folder
+
+    kernels = cache_folder()
+    lost = kernels.parent == Path(tempfile.gettempdir())
+    advice = "compiled anew by every process: set NUMBA_CACHE_DIR to a folder that lasts" if lost else ""
+    yield Finding(name="compiled kernels", found=str(kernels), advice=advice)
+    for name, folder in (("temporary files", tempfile.gettempdir()), ("this folder", os.curdir)):
+        free = shutil.disk_usage(folder).free
+        advice = "little: a spool or an export may fill it" if free < _LITTLE_DISK else ""
+        yield Finding(name=name, found=f"{folder}, {free / 1e9:,.1f} GB free", advice=advice)
+
+
+def _limits() -> Iterator[Finding]:
+    cores, memory = worker_count(None), memory_bytes()
+    yield Finding(name="cores", found=f"{cores} of {os.cpu_count()} may be used")
+    advice = "little: take a smaller chunk_frames, or fewer workers" if memory < _LITTLE_MEMORY else ""
+    yield Finding(name="memory", found=f"{memory / 1e9:,.1f} GB", advice=advice)
+    if sys.platform != "win32":
+        import resource
+
+        files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        advice = f"few for movies in many files: ulimit -n {most}" if files < min(_FEW_FILES, most) else ""
+        yield Finding(name="open files", found=f"{files:,} at once", advice=advice)
