@@ -393,6 +393,6 @@ def test_a_process_that_has_the_number_of_the_writer_does_not_keep_recovery_away
 
 
 def _started(pid):
-    from photon_gpu.store.marker import _process
+    from photon_gpu.engine.runtime.process import start_of
 
-    return {"started": _process(pid)[1]}
+    return {"started": start_of(pid)}
