@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
@@ -14,9 +15,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.recording import Recording
 from photon_gpu.sources.base import Source
 
 _MOST_OPEN = 16
+
+
+def join_recordings(paths: Sequence[str], recordings: Sequence[Recording]) -> Recording:
+    """What files that follow one another say: fields in which all agree, all times, and all words.
+
+    Documents of the first file keep their names; those of another are named with its name, if they differ.
+
+    Examples
+    --------
+    >>> parts = [Recording(axes="tyx", timestamps=[0.0, 0.1]), Recording(axes="tyx", timestamps=[0.2])]
+    >>> joined = join_recordings(["a_1.h5", "a_2.h5"], parts)
+    >>> joined.axes, joined.timestamps.tolist()
+    ('tyx', [0.0, 0.1, 0.2])
+    """
+    first = recordings[0]
+    known = {document.name: document.data for document in first.documents}
+    documents = list(first.documents)
+    names = set(known)
+    for number, (path, recording) in enumerate(zip(paths, recordings, strict=True)):
+        for document in recording.documents if number else ():
+            if known.get(document.name) != document.data:
+                name = f"{PurePath(path).name}/{document.name}"
+                if name in names:  # files of two folders may have one name
+                    name = f"{number}/{name}"
+                names.add(name)
+                documents.append(replace(document, name=name))
+    fields = {
+        name: getattr(first, name)
+        for name in ("axes", "channel_names", "pixel_size", "frame_rate", "rois")
+        if all(getattr(recording, name) == getattr(first, name) for recording in recordings)
+    }
+    times = [recording.timestamps for recording in recordings if recording.timestamps is not None]
+    return Recording(
+        **fields,
+        timestamps=np.concatenate(times) if len(times) == len(recordings) else None,
+        documents=tuple(documents),
+        not_kept=tuple(dict.fromkeys(text for recording in recordings for text in recording.not_kept)),
+    )
 
 
 class JoinedSource(Source):
@@ -53,11 +93,13 @@ class JoinedSource(Source):
         self._closed = False
         lengths: list[int] = []
         lost: list[tuple[int, int]] = []
+        recordings: list[Recording] = []
         try:
             for number, path in enumerate(paths):
                 part = self._part(number)
+                recordings.append(part.recording.fitted(part.shape))
                 if number == 0:
-                    frame, self.dtype, self.recording = part.shape[1:], part.dtype, part.recording
+                    frame, self.dtype = part.shape[1:], part.dtype
                 elif (part.shape[1:], part.dtype) != (frame, self.dtype):
                     raise InvalidInputError(
                         f"{path}: its frames are {part.dtype} {part.shape[1:]}, and {self.dtype} {frame} in "
@@ -78,6 +120,7 @@ class JoinedSource(Source):
             raise
         self._starts = [0, *itertools.accumulate(lengths)]
         self.shape, self.lost = (self._starts[-1], *frame), tuple(lost)
+        self.recording = join_recordings(paths, recordings)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Read frames ``start:stop`` from the files that hold them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -178,6 +179,23 @@ def test_files_of_other_types_are_joined(tmp_path, movie):
     np.save(tmp_path / "a_3.npy", movie.astype("int16"))
     with pytest.raises(InvalidInputError, match=r"a_3\.npy: its frames are int16"):
         read(tmp_path)
+
+
+def test_words_and_times_of_all_files_are_kept(tmp_path, movie):
+    for number, start in enumerate((0, 6)):
+        with h5py.File(tmp_path / f"a_{number}.nwb", "w") as file:
+            series = file.create_group("acquisition/series")
+            series.attrs["neurodata_type"] = "TwoPhotonSeries"
+            series.attrs["comments"] = f"part {number}"
+            series["data"] = movie[start : start + 6]
+            series["timestamps"] = np.arange(start, start + 6) / 10
+    with open_source(tmp_path) as opened:
+        recording = opened.recording
+        np.testing.assert_array_equal(opened.read(0, 12), movie)
+    np.testing.assert_array_equal(recording.timestamps, np.arange(12) / 10)
+    words = b" ".join(document.data for document in recording.documents)
+    assert b"part 0" in words and b"part 1" in words
+    assert any(document.name.startswith("a_1.nwb/") for document in recording.documents)
 
 
 def test_what_is_no_movie_is_refused(tmp_path, movie):
