@@ -187,3 +187,27 @@ def test_a_chunk_of_another_filter_is_refused():
     payload = Photon(gain=2.0).encode(movie((2, 3, 4)))
     with pytest.raises(CorruptDataError, match="its store says"):
         Photon(gain=3.0).decode(payload)
+
+
+def test_channels_have_a_model_each_in_a_zarr_array():
+    models = [{"gain": 80.0, "offset": 100.0}, {"gain": 20.0, "predictor": "none"}]
+    codec = Photon(dtype="int16", channels=models, channel_axis=1)
+    assert numcodecs.get_codec(codec.get_config()).get_config() == codec.get_config()
+    values = np.random.default_rng(0).integers(0, 3000, (12, 2, 9, 8)).astype("int16")
+    array = zarr.create_array(
+        {},
+        shape=values.shape,
+        chunks=(5, 2, 9, 8),
+        dtype="int16",
+        zarr_format=2,
+        filters=[codec],
+        fill_value=0,
+    )
+    array[...] = values
+    for number, gain in enumerate((80.0, 20.0)):
+        noise = pg.NoiseModel(gain=gain, offset=models[number].get("offset", 0.0))
+        away = pg.anscombe(array[:, number], noise) - pg.anscombe(values[:, number], noise)
+        assert np.abs(away).max() <= 0.5
+    with pytest.raises(CorruptDataError, match="of 3"):
+        Photon(dtype="int16", channels=[*models, models[0]]).decode(codec.encode(values))
+    assert "2 channels" in repr(codec)

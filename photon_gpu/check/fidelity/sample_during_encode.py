@@ -96,6 +96,7 @@ def excerpts(
     Examples
     --------
     >>> from photon_gpu.engine.codec.encoding import Encoding
+    >>> from photon_gpu.engine.layouts.registry import layout_for
     >>> layout = layout_for(Encoding(), get_backend("numba"))
     >>> [e.raw.shape for e in excerpts(layout, np.zeros((100, 200, 200), "uint16"), 3, 300, run=False)]
     [(6, 27, 200)]

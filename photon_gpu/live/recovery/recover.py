@@ -329,7 +329,10 @@ class _Recovery:
 
     def _frame_check(self, layout: Layout) -> FrameCheck:
         config = self._config
-        check = FrameCheck(config.frame_shape, np.dtype(config.dtype), config.frames_per_chunk, self._backend)
+        dtype = np.dtype(config.dtype)
+        check = FrameCheck(
+            config.frame_shape, dtype, config.frames_per_chunk, self._backend, config.channel_axis
+        )
         check.expect(layout)
         return check
 

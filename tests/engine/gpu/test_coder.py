@@ -555,3 +555,18 @@ def test_the_benchmark_refuses_without_a_device(
     assert gpu.main() == 2
     out, err = capsys.readouterr()
     assert not out and "gives no figure without one" in err and "cudaErrorNoDevice" in err
+
+
+@pytest.mark.parametrize("dither", [None, 3])
+@pytest.mark.parametrize("layout", ["plain", "compact"])
+def test_channels_with_a_model_each(
+    machine: standin.Machine, tmp_path: Path, layout: str, dither: int | None
+) -> None:
+    values = np.stack([movie("int16"), movie("int16") * 3 + 7], 1)
+    models = [NOISE, pg.NoiseModel(gain=6.9, offset=67.0, variance=36.0)]
+    both(tmp_path, values, values, layout=layout, noise=models, axes="tcyx", dither=dither)
+    cpu, gpu = (pg.open(tmp_path / "cupy", backend=name) for name in ("numba", "cupy"))
+    for key in (slice(None), slice(3, 9), (slice(2, 7), 1, slice(4, 9))):
+        np.testing.assert_array_equal(gpu[key], cpu[key])
+        np.testing.assert_array_equal(gpu.counts[key], cpu.counts[key])
+    np.testing.assert_array_equal(gpu.channel(1).counts[...], cpu.counts[:, 1])

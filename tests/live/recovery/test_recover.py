@@ -396,3 +396,30 @@ def _started(pid):
     from photon_gpu.engine.runtime.process import start_of
 
     return {"started": start_of(pid)}
+
+
+@pytest.mark.parametrize("noise", [[COUNTER, pg.NoiseModel(variance=2.0)], "auto"])
+def test_channels_keep_their_models_in_a_recording_that_was_killed(tmp_path, noise):
+    light = np.random.default_rng(3).uniform(3.0, 40.0, (2, 32, 32))
+    frames = np.random.default_rng(4).poisson(light, (60, 2, 32, 32)).astype("uint16")
+    options = {"axes": "tcyx", "chunk_frames": 20, "layout": "compact", "durability": "frame", "workers": 1}
+    live = pg.LiveWriter(
+        tmp_path / "m.zarr",
+        frame_shape=(2, 32, 32),
+        dtype="uint16",
+        noise=noise,
+        spool=tmp_path / "s",
+        **options,
+    )
+    live.append(frames)
+    live._journaling.stop()
+    live._pipeline.stop()
+    live._spool.release()
+    assert pg.recover(tmp_path / "s").frames == 60
+    movie = pg.open(tmp_path / "m.zarr")
+    assert len(movie.channel_noise) == 2 and movie.axes == "tcyx"
+    if noise != "auto":
+        assert movie.channel_noise == tuple(noise)
+    for number, model in enumerate(movie.channel_noise):
+        away = np.abs(movie[:, number] - pg.anscombe(frames[:, number], model))
+        assert away.max() <= 0.25 + 1e-9
