@@ -283,8 +283,8 @@ def _entries(key: Any, shape: tuple[int, ...]) -> list[_Entry]:
             entries.append(_Entry(value))
         else:
             places = _nonzero(value, shape, axis) if _is_mask(value) else [value]
-            for place in places:
-                entries.append(_Entry(_within(place, axis, shape[axis]), axis, shape[axis]))
+            for position in places:
+                entries.append(_Entry(_within(position, axis, shape[axis]), axis, shape[axis]))
                 axis += 1
     if not holes:
         fill()

@@ -195,8 +195,8 @@ class Recording:
         """What was kept of the source besides pixels, and what was not, for a report."""
         rows = dict(self.rows())
         not_kept = rows.pop("not kept", None)
-        kept = "; ".join(f"{name} {value}" for name, value in rows.items())
-        notes = [f"kept besides pixels: {kept}"] if kept else []
+        facts = "; ".join(f"{name} {value}" for name, value in rows.items())
+        notes = [f"kept besides pixels: {facts}"] if facts else []
         return [*notes, f"not kept: {not_kept}"] if not_kept else notes
 
     def to_dict(self) -> dict[str, Any]:

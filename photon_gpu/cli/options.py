@@ -38,8 +38,8 @@ READING = "Which part of SRC"
 
 def numbers(text: str) -> float | tuple[float, ...]:
     """A number, or several with commas between, one per channel."""
-    found = tuple(number(part) for part in text.split(","))
-    return found if len(found) > 1 else found[0]
+    values = tuple(number(part) for part in text.split(","))
+    return values if len(values) > 1 else values[0]
 
 
 def whole(text: str) -> int:
@@ -504,11 +504,11 @@ class PartOptions:
             del typed["truncated"]  # not every type of source has this option
         if self.channel is not None and self.channel.isdigit():
             typed["channel"] = int(self.channel)
-        found = for_source(src, self.source_option)
+        values = for_source(src, self.source_option)
         typed = {name: value for name, value in typed.items() if value is not None}
-        if twice := sorted(found.keys() & typed.keys()):
+        if twice := sorted(values.keys() & typed.keys()):
             raise InvalidInputError(f"--{twice[0]} and --source-option {twice[0]}= say the same; give one")
-        return {**found, **typed}
+        return {**values, **typed}
 
 
 @dataclass(frozen=True, kw_only=True)

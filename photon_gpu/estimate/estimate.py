@@ -130,13 +130,13 @@ def _estimate(
     if period is None or movie.shape[0] // period < checks.LEAST_FRAMES:
         return _estimate_frames(movie, dark, seed, pairs, budget_bytes)
     apart = Selected(movie, owned=False, planes=period, frames=(0, movie.shape[0] // period))
-    found = _estimate_frames(apart, dark, seed, pairs, budget_bytes)
-    differ = next((finding for finding in found.warnings if finding.name == checks.PLANES), None)
+    channels = _estimate_frames(apart, dark, seed, pairs, budget_bytes)
+    differ = next((finding for finding in channels.warnings if finding.name == checks.PLANES), None)
     told = checks.alternate(period, differ)
     if differ is not None:  # the rest was measured on all of them together
-        return _nothing(found.source, [told])
-    findings = [told, *found.warnings]
-    return _verdict(found.source, findings, found.model, found.interval, found.diagnostics)
+        return _nothing(channels.source, [told])
+    findings = [told, *channels.warnings]
+    return _verdict(channels.source, findings, channels.model, channels.interval, channels.diagnostics)
 
 
 def _estimate_frames(

@@ -66,8 +66,8 @@ class NoiseEstimate:
     @property
     def models(self) -> tuple[NoiseModel, ...] | None:
         """What :func:`photon_gpu.encode` takes as ``noise``: the model of each channel; None without one."""
-        found = tuple(one.model for one in self.channels or (self,) if one.model is not None)
-        return found if len(found) == max(len(self.channels), 1) else None
+        models = tuple(one.model for one in self.channels or (self,) if one.model is not None)
+        return models if len(models) == max(len(self.channels), 1) else None
 
     @property
     def layout(self) -> str:

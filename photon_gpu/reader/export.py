@@ -184,19 +184,19 @@ def export(
     if suffix == ".zarr":
         storage = destination(text, storage_options)
         refuse_source(movie.url, storage)
-        stored, url, kind = _write_zarr(job, storage, overwrite), storage.url, "Zarr v2"
+        stored, url, file_type = _write_zarr(job, storage, overwrite), storage.url, "Zarr v2"
     else:
         if "://" in text:
             raise InvalidInputError(
                 f"{text}: {suffix} is written to local disks only; .zarr may lie behind a URL"
             )
-        write, kind = _writer(job, suffix, text)
+        write, file_type = _writer(job, suffix, text)
         target = Path(text).resolve() if Path(text).is_symlink() else Path(text)  # the link stays
         stored, url = _write_file(job, target, write, overwrite), str(target)
     return ExportReport(
         source=movie.url,
         url=url,
-        format=kind,
+        format=file_type,
         what="stabilized" if stabilized else "counts",
         unit="sigma" if stabilized else "ADU",
         shape=job.shape,

@@ -39,16 +39,16 @@ class FrameTimes:
         listed = self.files or (self.folder.storage.names() if self.unlisted else ())
         chunks = sorted(n for name in listed if (n := frame_records.chunk_of(name)) is not None)
         spans = [(self.folder.frames_of(n), self._read(n)[0]) for n in chunks if n < self.folder.chunk_count]
-        found = [time for _, times in spans for time in times]
-        if all(time is None for time in found):
+        every_time = [time for _, times in spans for time in times]
+        if all(time is None for time in every_time):
             return None
         if 8 * frames > memory_bytes():
             raise CorruptDataError(
                 f"{self.folder.storage.url}: times of {frames:,} frames take {8 * frames:,} bytes; this "
                 f"machine has {memory_bytes():,}"
             )
-        if len(found) == frames and all(isinstance(t, int) and abs(t) < 1 << 63 for t in found):
-            return np.array(found, np.int64)
+        if len(every_time) == frames and all(isinstance(t, int) and abs(t) < 1 << 63 for t in every_time):
+            return np.array(every_time, np.int64)
         every = np.full(frames, math.nan)
         for span, times in spans:
             every[span.start : span.stop] = [math.nan if time is None else time for time in times]

@@ -177,8 +177,8 @@ class Movie:
 
         Times that came with each frame are in :attr:`timestamps` only: their unit is the caller's.
         """
-        known, kept = source_metadata.described(self.attrs), self._source_metadata
-        known = known.replace(timestamps=kept.timestamps, documents=kept.documents)
+        known, documents = source_metadata.described(self.attrs), self._source_metadata
+        known = known.replace(timestamps=documents.timestamps, documents=documents.documents)
         return known.fitted(self.shape)
 
     @property

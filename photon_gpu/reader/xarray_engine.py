@@ -59,8 +59,8 @@ class PhotonEngine(BackendEntrypoint):
             lazy = indexing.LazilyIndexedArray(MovieArray(movie, what))
             chunks = dict(zip(dims, movie.chunks, strict=True))
             variables[what] = xarray.Variable(dims, lazy, attrs, {"preferred_chunks": chunks})
-        kept = {name: coord for name, coord in coords.items() if name not in dropped}
-        dataset = xarray.Dataset(variables, coords=kept, attrs={"url": movie.url, "layout": movie.layout})
+        used = {name: coord for name, coord in coords.items() if name not in dropped}
+        dataset = xarray.Dataset(variables, coords=used, attrs={"url": movie.url, "layout": movie.layout})
         dataset.set_close(movie.close)
         return dataset
 

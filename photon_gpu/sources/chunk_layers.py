@@ -70,7 +70,7 @@ class ChunkLayers:
         self._shape, self._dtype, self._frames = shape, dtype, chunks[0]
         self._read_box, self._memory_bytes = read_box, memory_bytes
         self._pieces = list(_pieces(shape, dtype, chunks))
-        self._kept: OrderedDict[int, _Layer] = OrderedDict()
+        self._layers: OrderedDict[int, _Layer] = OrderedDict()
 
     def cuts(self, start: int, stop: int) -> bool:
         """Whether frames ``start:stop`` begin or end within a layer."""
@@ -83,7 +83,7 @@ class ChunkLayers:
             first, last = self._range(number)
             a, b = max(start, first), min(stop, last)
             out = frames[a - start : b - start]
-            layer = None if (a, b) == (first, last) and number not in self._kept else self._layer(number)
+            layer = None if (a, b) == (first, last) and number not in self._layers else self._layer(number)
             if layer is None:
                 for piece in self._pieces:
                     out[(slice(None), *piece)] = self._read_box((slice(a, b), *piece))
@@ -93,17 +93,17 @@ class ChunkLayers:
 
     def close(self) -> None:
         """Release the layers that are kept, and their files."""
-        while self._kept:
-            self._kept.popitem()[1].close()
+        while self._layers:
+            self._layers.popitem()[1].close()
 
     def _range(self, number: int) -> tuple[int, int]:
         return number * self._frames, min((number + 1) * self._frames, self._shape[0])
 
     def _layer(self, number: int) -> _Layer | None:
         """The layer, decoded if it is not kept; None if there is no room for it."""
-        if number in self._kept:
-            self._kept.move_to_end(number)
-            return self._kept[number]
+        if number in self._layers:
+            self._layers.move_to_end(number)
+            return self._layers[number]
         first, last = self._range(number)
         nbytes = (last - first) * math.prod(self._shape[1:]) * self._dtype.itemsize
         layer: _Layer
@@ -126,14 +126,14 @@ class ChunkLayers:
         except BaseException:
             layer.close()
             raise
-        self._kept[number] = layer
+        self._layers[number] = layer
         return layer
 
-    def _drop(self, kind: type[_Layer], room: int) -> None:
+    def _drop(self, layer_type: type[_Layer], room: int) -> None:
         """Drop the oldest layers of a kind until those that stay take at most ``room`` bytes."""
-        layers = [number for number, layer in self._kept.items() if isinstance(layer, kind)]
-        while layers and sum(self._kept[number].nbytes for number in layers) > room:
-            self._kept.pop(layers.pop(0)).close()
+        layers = [number for number, layer in self._layers.items() if isinstance(layer, layer_type)]
+        while layers and sum(self._layers[number].nbytes for number in layers) > room:
+            self._layers.pop(layers.pop(0)).close()
 
     def _has_room(self, nbytes: int) -> bool:
         free = shutil.disk_usage(tempfile.gettempdir()).free

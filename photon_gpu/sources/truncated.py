@@ -81,12 +81,12 @@ def truncation_note(attributes: Mapping[str, Any]) -> str | None:
     'the source was truncated: 59 of 60 frames are whole and were kept (page 118 is missing)'
     >>> truncation_note({})
     """
-    noted = attributes.get(KEY)
-    if not isinstance(noted, Mapping):
-        return None if noted is None else f"{KEY} is {str(noted)[:80]}"
-    frames, promised = (noted.get(name) for name in ("frames", "promised"))
+    facts = attributes.get(KEY)
+    if not isinstance(facts, Mapping):
+        return None if facts is None else f"{KEY} is {str(facts)[:80]}"
+    frames, promised = (facts.get(name) for name in ("frames", "promised"))
     of = f" of {promised}" if isinstance(promised, int) else ""
-    detail = str(noted.get("detail"))[:300]
+    detail = str(facts.get("detail"))[:300]
     return f"the source was truncated: {frames}{of} frames are whole and were kept ({detail})"
 
 

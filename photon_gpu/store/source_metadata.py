@@ -44,13 +44,13 @@ def of_source(source: HasRecording) -> Recording:
 
 def fitting(recording: Recording) -> Recording:
     """Leave out the largest documents until the rest can be stored, and name them in ``not_kept``."""
-    kept = sorted(recording.documents, key=lambda document: len(document.data))
+    documents = sorted(recording.documents, key=lambda document: len(document.data))
     left_out = []
-    while sum(len(document.data) for document in kept) > LARGEST:
-        left_out.append(kept.pop())
+    while sum(len(document.data) for document in documents) > LARGEST:
+        left_out.append(documents.pop())
     if not left_out:
         return recording
-    names = {document.name for document in kept}
+    names = {document.name for document in documents}
     return recording.replace(
         documents=tuple(document for document in recording.documents if document.name in names),
         not_kept=(*recording.not_kept, *(f"{one.name} ({len(one.data):,} bytes)" for one in left_out)),

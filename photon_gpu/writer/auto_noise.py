@@ -128,9 +128,9 @@ def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any]) ->
     if estimate.layout == "lossless" and quantized:
         raise InvalidInputError(refusal(estimate))
     doubts = [f"noise estimate: {f.name}: {f.message}" for f in estimate.warnings if f.severity == "WARN"]
-    kept, encoding = estimated(movie, encoding, estimate)
+    summary, encoding = estimated(movie, encoding, estimate)
     return Settled(
-        encoding=encoding, attributes={**attributes, **kept}, warnings=tuple(doubts if quantized else ())
+        encoding=encoding, attributes={**attributes, **summary}, warnings=tuple(doubts if quantized else ())
     )
 
 
@@ -143,8 +143,8 @@ def estimated(movie: Source, encoding: Encoding, estimate: NoiseEstimate) -> tup
     if not estimate.channels:
         return {KEY: estimate.summary()}, encoding.but(noise=model(estimate))
     models = [model(channel) for channel in estimate.channels]
-    kept = {CHANNELS_KEY: [channel.summary() for channel in estimate.channels]}
-    return kept, _by_channel(movie, encoding, models) if any(models) else encoding
+    summary = {CHANNELS_KEY: [channel.summary() for channel in estimate.channels]}
+    return summary, _by_channel(movie, encoding, models) if any(models) else encoding
 
 
 def refusal(estimate: NoiseEstimate) -> str:

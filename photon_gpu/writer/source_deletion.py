@@ -232,7 +232,7 @@ def _state(path: Path) -> tuple[int, ...]:
     return now.st_ino, now.st_size, now.st_mtime_ns, now.st_nlink
 
 
-def _accounts(paths: list[Path], kept: KeptWords) -> list[_File]:
+def _accounts(paths: list[Path], words: KeptWords) -> list[_File]:
     """Account of each file, of which a store keeps these words."""
     files, directories = [], 0
     for path in paths:
@@ -240,7 +240,7 @@ def _accounts(paths: list[Path], kept: KeptWords) -> list[_File]:
         if path.suffix.lower() == ".npy":
             account = account_npy(path)
         else:
-            account = account_tiff(path, kept, first_directory=directories)
+            account = account_tiff(path, words, first_directory=directories)
         directories += account.directories
         files.append(_File(path, account, state))
     return files
@@ -278,7 +278,7 @@ def account_npy(path: Path) -> Account:
     return account
 
 
-def account_tiff(path: Path, kept: KeptWords | None = None, first_directory: int = 0) -> Account:
+def account_tiff(path: Path, words: KeptWords | None = None, first_directory: int = 0) -> Account:
     """Account of every byte of a TIFF file.
 
     Parameters
@@ -289,11 +289,11 @@ def account_tiff(path: Path, kept: KeptWords | None = None, first_directory: int
     first_directory : int
         Number of its first directory, where words of several files are kept.
     """
-    account, kept = Account(), kept or KeptWords()
+    account, words = Account(), words or KeptWords()
     with RawFile(path) as file:
         tiff = TiffBytes(file)
         pages = [
-            _page(tiff, directory, account, kept, first_directory + number)
+            _page(tiff, directory, account, words, first_directory + number)
             for number, directory in enumerate(tiff.directories())
         ]
         account.directories = len(pages)
@@ -306,16 +306,18 @@ def account_tiff(path: Path, kept: KeptWords | None = None, first_directory: int
                 account.hidden = (start, hidden)
                 account.pixels += hidden * only.pixels
                 start += hidden * only.page_nbytes
-            _gap(file, start, stop, pages, account, kept.header)
+            _gap(file, start, stop, pages, account, words.header)
     return account
 
 
-def _page(tiff: TiffBytes, directory: Directory, account: Account, kept: KeptWords, number: int) -> Directory:
+def _page(
+    tiff: TiffBytes, directory: Directory, account: Account, words: KeptWords, number: int
+) -> Directory:
     import tifffile
 
     account.pixels += directory.pixels
     for code, tag in directory.tags.items():
-        if code in _FORM or _says_nothing(tiff, tag) or kept.tag(number, tag, tiff.value(tag, tag.nbytes)):
+        if code in _FORM or _says_nothing(tiff, tag) or words.tag(number, tag, tiff.value(tag, tag.nbytes)):
             if directory.number == 0 and tag.start is not None:
                 account.known.add(tiff.value(tag))
             continue

@@ -64,7 +64,7 @@ def test_what_is_kept_is_bounded(monkeypatch, memory_bytes):
     layers, counted = layers_of((80, 8, 8), (4, 4, 4), memory_bytes=memory_bytes)
     for start in range(0, 80, 2):
         layers.read(start, start + 2)
-        assert sum(layer.nbytes for layer in layers._kept.values()) <= 3 * 512
+        assert sum(layer.nbytes for layer in layers._layers.values()) <= 3 * 512
     assert counted.reads.max() == 1
     layers.read(70, 71)
     assert counted.reads.max() == 1

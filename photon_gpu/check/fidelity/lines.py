@@ -295,7 +295,7 @@ def of_channels(lines: Sequence[Sequence[ReportLine]], names: Sequence[str] = ()
         for line in of_channel:
             by_name.setdefault(line.name, []).append((number, line))
     merged = []
-    for found in by_name.values():
-        number, line = max(found, key=lambda one: (_GRAVITY[one[1].status], one[1].value or 0.0, -one[0]))
+    for same_line in by_name.values():
+        number, line = max(same_line, key=lambda one: (_GRAVITY[one[1].status], one[1].value or 0.0, -one[0]))
         merged.append(replace(line, found=f"{channel_label(number, names)}: {line.found}"))
     return merged

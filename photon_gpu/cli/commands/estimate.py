@@ -80,21 +80,21 @@ def estimate(
     if plot is not None and Path(plot).exists() and not Path(plot).is_file():
         raise InvalidInputError(f"--plot is {plot!r}, which is no file")
     with reads.open(src) as source:
-        found = estimate_noise(source, dark=dark, pairs="space" if pairs == "space" else "time", seed=seed)
+        result = estimate_noise(source, dark=dark, pairs="space" if pairs == "space" else "time", seed=seed)
     notes, drawn = [], []
-    for number, one in enumerate(found.channels or (found,) if plot is not None else ()):
+    for number, one in enumerate(result.channels or (result,) if plot is not None else ()):
         path = Path(str(plot))
-        name = str(path.with_stem(f"{path.stem}_{number}")) if found.channels else str(plot)
+        name = str(path.with_stem(f"{path.stem}_{number}")) if result.channels else str(plot)
         if one.diagnostics is None:
             notes.append(f"{name} was not drawn: nothing could be measured")
         else:
             one.plot(name)
             drawn.append(name)
     saved = ", ".join(drawn) or None
-    text = [console.spoken(str(found)), *_advice(found, src)]
+    text = [console.spoken(str(result)), *_advice(result, src)]
     text += [f"  saved {saved}"] if saved else [f"  {note}" for note in notes]
-    refused = found.verdict == "REFUSE"
-    return console.Text(found, "\n".join(text), int(refused), layout=found.layout, plot=saved, notes=notes)
+    refused = result.verdict == "REFUSE"
+    return console.Text(result, "\n".join(text), int(refused), layout=result.layout, plot=saved, notes=notes)
 
 
 def _advice(estimate: NoiseEstimate, src: list[str]) -> list[str]:

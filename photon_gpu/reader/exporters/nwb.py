@@ -123,9 +123,9 @@ def _maker(pynwb: Any, nwb: Any, recording: Recording, channels: int) -> Callabl
     """Function that makes the series of a channel."""
     names = recording.channel_names if len(recording.channel_names) == channels else ()
 
-    def named(kind: str, channel: int) -> str:
+    def named(prefix: str, channel: int) -> str:
         name = names[channel] if names else str(channel) if channels > 1 else ""
-        return f"{kind}{_name(name)}"
+        return f"{prefix}{_name(name)}"
 
     texts = [document.name.lower() + str(document.data[:1000]).lower() for document in recording.documents]
     if not any(word in text for word in _TWO_PHOTON for text in texts):

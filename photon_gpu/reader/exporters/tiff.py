@@ -67,8 +67,8 @@ def _write_described(job: Job, file: IO[bytes], recording: Recording, *, big: bo
     import tifffile
 
     planes = (plane for block in job.aligned() for plane in block.reshape(-1, *job.shape[-2:]))
-    kind, metadata, resolution = _described(job, recording, big=big)
-    with tifffile.TiffWriter(file, bigtiff=big, **kind) as writer:
+    tiff_type, metadata, resolution = _described(job, recording, big=big)
+    with tifffile.TiffWriter(file, bigtiff=big, **tiff_type) as writer:
         writer.write(
             planes,
             shape=job.shape,

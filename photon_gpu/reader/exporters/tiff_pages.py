@@ -89,8 +89,8 @@ class _Layout:
     def directory(self, entries: Entries, start: int, following: int) -> bytes:
         table, outside = [struct.pack(self._count, len(entries))], b""
         behind = start + _aligned(self._table_nbytes(entries))
-        for code, (kind, value) in sorted(entries.items()):
-            table.append(struct.pack(self._entry, code, kind, len(value) // NBYTES[kind]))
+        for code, (type_code, value) in sorted(entries.items()):
+            table.append(struct.pack(self._entry, code, type_code, len(value) // NBYTES[type_code]))
             if len(value) <= self._inline:
                 table.append(value.ljust(self._inline, b"\0"))
             else:
@@ -116,8 +116,8 @@ class _Layout:
             339: (_SHORT, _FORMATS[page.dtype.kind]),
         }
         return {
-            code: (kind, struct.pack(self._order + _CODES[kind], value))
-            for code, (kind, value) in numbers.items()
+            code: (type_code, struct.pack(self._order + _CODES[type_code], value))
+            for code, (type_code, value) in numbers.items()
         }
 
 
@@ -133,16 +133,16 @@ class _Values:
         for code, values in self._tags.values.items():
             if page not in values:
                 continue
-            value, kind = values[page], self._tags.types[code]
+            value, type_code = values[page], self._tags.types[code]
             if value is None:
                 self._current.pop(code, None)
             else:
-                self._current[code] = kind, value + b"\0" if kind == ASCII else value
+                self._current[code] = type_code, value + b"\0" if type_code == ASCII else value
         return self._current
 
 
-def _aligned(place: int) -> int:
-    return -(-place // 16) * 16
+def _aligned(offset: int) -> int:
+    return -(-offset // 16) * 16
 
 
 def tags_of_pages(tags: Tags, pages: Iterable[int]) -> Tags:

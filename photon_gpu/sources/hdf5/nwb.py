@@ -60,7 +60,7 @@ def is_nwb(file: Any) -> bool:
 
 def find_series(file: Any) -> dict[str, Series]:
     """All series of images of a file, by path."""
-    found: dict[str, Series] = {}
+    by_path: dict[str, Series] = {}
 
     def visit(_: str, group: Any) -> None:
         if not isinstance(group, h5py.Group) or "neurodata_type" not in group.attrs:
@@ -68,10 +68,10 @@ def find_series(file: Any) -> dict[str, Series]:
         series = Series(group.name, str(group.attrs["neurodata_type"]), group)
         data = group.get("data")
         if series.files or (isinstance(data, h5py.Dataset) and is_movie(data.shape, data.dtype)):
-            found[series.path] = series
+            by_path[series.path] = series
 
     file.visititems(visit)
-    return found
+    return by_path
 
 
 def choose_series(file: Any, wanted: str | None, name: str) -> Series | None:

@@ -101,7 +101,7 @@ def _in_folder(folder: str, suffixes: Callable[[str], object]) -> FoundFiles | N
     if not types:
         return None
     if len(types) > 1:
-        counts = ", ".join(f"{len(paths)} {kind}" for kind, paths in types.items())
+        counts = ", ".join(f"{len(paths)} {suffix}" for suffix, paths in types.items())
         raise InvalidInputError(
             f"{folder}: the folder holds files of several types ({counts}). Give those of one movie: a glob "
             f"such as '{folder}/*.tif', or a list"

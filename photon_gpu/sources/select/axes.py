@@ -27,8 +27,8 @@ def letters(words: Iterable[object]) -> str | None:
     >>> letters(["time", "Channel", "y", "x"]), letters(["y", "x", ""]), letters(["t", "t", "y", "x"])
     ('tcyx', None, None)
     """
-    found = [_LETTERS.get(str(word).strip().lower()) for word in words]
-    axes = "".join(letter or "?" for letter in found)
+    result = [_LETTERS.get(str(word).strip().lower()) for word in words]
+    axes = "".join(letter or "?" for letter in result)
     whole = "?" not in axes and len(set(axes)) == len(axes) and {"y", "x"} <= set(axes)
     return axes if whole and len(axes) > 2 else None
 

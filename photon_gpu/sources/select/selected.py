@@ -154,8 +154,8 @@ class Selected(Source):
     ) -> None:
         self._source, self._owned = source, owned
         self.name, self.device = source.name, source.device
-        said = source.recording if recording is None else recording
-        axes = said.axes or ("tyx" if len(source.shape) == 3 else None)
+        described = source.recording if recording is None else recording
+        axes = described.axes or ("tyx" if len(source.shape) == 3 else None)
         split = self._split(axes, {"z": planes, "c": channels})
         self._per_frame = math.prod(split.values())
         self._whole = (source.shape[0] // self._per_frame, *split.values(), *source.shape[1:])
@@ -163,7 +163,7 @@ class Selected(Source):
             axes = axes[0] + "".join(split) + axes[1:]
         picks = {"c": channel, "z": plane, "p": position}
         index = {
-            letter: self._index(letter, pick, axes, said)
+            letter: self._index(letter, pick, axes, described)
             for letter, pick in picks.items()
             if pick is not None
         }
@@ -172,13 +172,13 @@ class Selected(Source):
         )
         first, stop = _range(frames, self._whole[0], self._per_frame, source)
         self._first = first
-        kept = [n for n, pick in zip(self._whole, self._chosen, strict=True) if isinstance(pick, slice)]
-        self.shape = (stop - first, *kept[1:])
+        whole_axes = [n for n, pick in zip(self._whole, self._chosen, strict=True) if isinstance(pick, slice)]
+        self.shape = (stop - first, *whole_axes[1:])
         self.dtype = check_movie(self.shape, source.dtype, self.name)
         self.lost = self._lost(source.lost)
         if first + self.shape[0] == self._whole[0]:  # else frames before the cut were chosen
             self.truncation = source.truncation
-        self.recording = self._described(said, axes, index)
+        self.recording = self._described(described, axes, index)
 
     def _split(self, axes: str | None, asked: dict[str, Any]) -> dict[str, int]:
         """Number of planes and channels that frames in turn are to be parted into."""
@@ -207,7 +207,7 @@ class Selected(Source):
             )
         return split
 
-    def _index(self, letter: str, pick: Any, axes: str | None, said: Recording) -> int:
+    def _index(self, letter: str, pick: Any, axes: str | None, recording: Recording) -> int:
         word = _WORDS[letter]
         if axes is None or letter not in axes:
             raise InvalidInputError(
@@ -216,7 +216,7 @@ class Selected(Source):
                 f"frames alternate, axes= names the dimensions"
             )
         count = self._whole[axes.index(letter)]
-        names = said.channel_names if letter == "c" and len(said.channel_names) == count else ()
+        names = recording.channel_names if letter == "c" and len(recording.channel_names) == count else ()
         if axes[0] == letter:
             raise InvalidInputError(
                 f"{self.name[-60:]}: {word} {pick!r} would be one image: {word}s are its only frames; take "
@@ -239,11 +239,11 @@ class Selected(Source):
         )
         return tuple((first, end) for first, end in spans if first < end)
 
-    def _described(self, said: Recording, axes: str | None, index: dict[str, int]) -> Recording:
+    def _described(self, recording: Recording, axes: str | None, index: dict[str, int]) -> Recording:
         """What is known of the recording, for what was selected."""
         frames = slice(self._first, self._first + self.shape[0])
-        names, times, rate = said.channel_names, said.timestamps, said.frame_rate
-        sizes = {axis: size for axis, size in said.pixel_size.items() if axis not in index}
+        names, times, rate = recording.channel_names, recording.timestamps, recording.frame_rate
+        sizes = {axis: size for axis, size in recording.pixel_size.items() if axis not in index}
         if "c" in index and names:
             names = (names[index["c"]],)
         left = [
@@ -252,13 +252,13 @@ class Selected(Source):
         ]
         if self.shape[0] != self._whole[0]:
             left.append(f"frames other than {frames.start} to {frames.stop - 1} of {self._whole[0]}")
-        return said.replace(
+        return recording.replace(
             axes=None if axes is None else "".join(letter for letter in axes if letter not in index),
             channel_names=names,
             pixel_size=sizes,
             timestamps=None if times is None else times[:: self._per_frame][frames],
             frame_rate=None if rate is None else rate / self._per_frame,
-            not_kept=(*said.not_kept, *left),
+            not_kept=(*recording.not_kept, *left),
         )
 
     def read(self, start: int, stop: int) -> NDArray[Any]:

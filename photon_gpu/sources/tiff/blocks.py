@@ -56,15 +56,15 @@ def _micromanager(file: RawFile) -> list[Document]:
     documents = []
     blocks = {"Summary": (40, nbytes)}
     for name, (at, names, begins) in _MICROMANAGER.items():
-        number, place = struct.unpack_from(order + "II", header, at)
-        if number == names and 0 < place <= file.size - 8:
-            first, count = struct.unpack(order + "II", file.read(place, 8))
+        number, offset = struct.unpack_from(order + "II", header, at)
+        if number == names and 0 < offset <= file.size - 8:
+            first, count = struct.unpack(order + "II", file.read(offset, 8))
             if first == begins:
-                blocks[name] = place + 8, count
-    for name, (place, count) in blocks.items():
+                blocks[name] = offset + 8, count
+    for name, (offset, count) in blocks.items():
         if 0 < count <= _LARGEST:
             try:
-                data = bytes(file.read(place, count))
+                data = bytes(file.read(offset, count))
             except CorruptDataError:
                 continue  # MicroManager often leaves the last blocks cut off
             documents.append(

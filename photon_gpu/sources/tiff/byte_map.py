@@ -134,17 +134,17 @@ class TiffBytes:
         self._claims.add(offset, nbytes)
         block = bytes(self.file.read(offset, nbytes))
         tags = {}
-        for place in range(count_nbytes, nbytes - inline, entry_nbytes):
-            code, kind = struct.unpack_from(f"{self.order}HH", block, place)
-            values = self._number(self._offset, block, place + 4)
-            own = block[place + entry_nbytes - inline : place + entry_nbytes]
-            size = _NBYTES.get(kind, 0) * values
+        for position in range(count_nbytes, nbytes - inline, entry_nbytes):
+            code, type_code = struct.unpack_from(f"{self.order}HH", block, position)
+            values = self._number(self._offset, block, position + 4)
+            own = block[position + entry_nbytes - inline : position + entry_nbytes]
+            size = _NBYTES.get(type_code, 0) * values
             start = None if size <= inline else self._number(self._offset, own)
             if start is not None:
                 if start + size > self.file.size:
                     raise CorruptDataError(f"{self.file.name}: tag {code} lies beyond the end of the file")
                 self._claims.add(start, size)
-            tags[code] = Tag(code, kind, values, size, own, start)
+            tags[code] = Tag(code, type_code, values, size, own, start)
         following = self._number(self._offset, block, nbytes - inline)
         return self._described(number, tags), following
 
@@ -164,8 +164,8 @@ class TiffBytes:
         plain = first.get(_COMPRESSION, 1) == 1 and first.get(_BITS, 1) % 8 == 0
         return Directory(number, tags, pixels, pixels * first.get(_BITS, 1) // 8 if plain else None, end)
 
-    def _number(self, form: str, data: bytes, place: int = 0) -> int:
-        return int(struct.unpack_from(self.order + form, data, place)[0])
+    def _number(self, form: str, data: bytes, position: int = 0) -> int:
+        return int(struct.unpack_from(self.order + form, data, position)[0])
 
 
 def hidden_pages(page: Directory, unclaimed: list[tuple[int, int]]) -> int:

@@ -176,9 +176,9 @@ class _Walk:
     def parse(self, offset: int, entries: list[tuple[int, int, int, bytes]]) -> Page:
         stored: list[_Stored] = []
         segments: dict[int, array[int]] = {}
-        for code, kind, count, inline in entries:
+        for code, type_code, count, inline in entries:
             # Inline values cannot be cut off; all others must lie in the file.
-            nbytes = _TYPE_NBYTES.get(kind, 0) * count
+            nbytes = _TYPE_NBYTES.get(type_code, 0) * count
             place = None if nbytes <= len(inline) else self.link.unpack(inline)[0]
             if place is not None and place + nbytes > self.file.size:
                 self.broken(
@@ -189,9 +189,9 @@ class _Walk:
             if code in _SEGMENT_TAGS or code in _FORM_DEFAULTS:
                 raw = inline[:nbytes] if place is None else bytes(self.file.read(place, nbytes))
                 if code in _SEGMENT_TAGS:
-                    segments[code] = array("Q", self.numbers(offset, code, kind, count, raw))
+                    segments[code] = array("Q", self.numbers(offset, code, type_code, count, raw))
                 else:
-                    stored.append((code, kind, count, raw))
+                    stored.append((code, type_code, count, raw))
         key = tuple(stored)
         # Thousands of pages have the same form, so it is computed once.
         form = self.forms.get(key)
@@ -206,23 +206,24 @@ class _Walk:
 
     def form(self, offset: int, stored: tuple[_Stored, ...]) -> Form:
         form: list[tuple[int, tuple[int, ...] | bytes]] = [(_BYTE_ORDER, self.order.encode())]
-        for code, kind, count, raw in stored:
+        for code, type_code, count, raw in stored:
             if code == _JPEG_TABLES:
                 form.append((code, raw))
                 continue
-            numbers = self.numbers(offset, code, kind, count, raw)
+            numbers = self.numbers(offset, code, type_code, count, raw)
             if len(set(numbers)) == 1:
                 numbers = numbers[:1]  # BitsPerSample (16, 16, 16) means the same as (16,)
             if numbers != _FORM_DEFAULTS[code]:
                 form.append((code, numbers))
         return tuple(form)
 
-    def numbers(self, offset: int, code: int, kind: int, count: int, raw: bytes) -> tuple[int, ...]:
-        if kind not in _NUMBERS or count == 0:
+    def numbers(self, offset: int, code: int, type_code: int, count: int, raw: bytes) -> tuple[int, ...]:
+        if type_code not in _NUMBERS or count == 0:
             self.broken(
-                f"tag {code} of the page at byte {offset} has {count} values of type {kind}; it needs numbers"
+                f"tag {code} of the page at byte {offset} has {count} values of type {type_code}; "
+                "it needs numbers"
             )
-        return struct.unpack(f"{self.order}{count}{_NUMBERS[kind]}", raw)
+        return struct.unpack(f"{self.order}{count}{_NUMBERS[type_code]}", raw)
 
     def broken(self, what: str, *, cut: bool = False) -> NoReturn:
         self.cut = Cut(what, self.next_page) if cut else None

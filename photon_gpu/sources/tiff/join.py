@@ -245,7 +245,7 @@ class _Joiner:
         """The plan of all files, whose file names tell of axes with these letters."""
         assert self.first is not None
         axes = self.first.axes
-        said = self.first.recording
+        recording = self.first.recording
         return replace(
             self.first,
             pages=pages,
@@ -254,7 +254,7 @@ class _Joiner:
             offsets=np.concatenate(self.offsets),
             counts=np.concatenate(self.counts),
             axes=axes and axes[0] + letters + axes[1:],
-            recording=said.replace(channel_names=channels) if channels else said,
+            recording=recording.replace(channel_names=channels) if channels else recording,
             lacking=self.lacking,
             cut=self.cut,
         )

@@ -102,13 +102,13 @@ def planes_in_files(text: str) -> OmePlanes | None:
             return None
         planes: list[tuple[str, int] | None] = [None] * math.prod(sizes)
         for data in pixels[0].findall("{*}TiffData"):
-            place = data.attrib
+            attributes = data.attrib
             (uuid,) = data.findall("{*}UUID")
-            if int(place.get("PlaneCount", "1" if "IFD" in place else "0")) != 1:
+            if int(attributes.get("PlaneCount", "1" if "IFD" in attributes else "0")) != 1:
                 return None
-            at = [int(place.get(f"First{axis}", "0")) for axis in axes]
+            at = [int(attributes.get(f"First{axis}", "0")) for axis in axes]
             number = int(np.ravel_multi_index(at, sizes))
-            planes[number] = uuid.attrib["FileName"], int(place.get("IFD", "0"))
+            planes[number] = uuid.attrib["FileName"], int(attributes.get("IFD", "0"))
     except (KeyError, ValueError):
         return None
     samples = {channel.get("SamplesPerPixel", "1") for channel in pixels[0].findall("{*}Channel")}

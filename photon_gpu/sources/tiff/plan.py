@@ -273,7 +273,7 @@ class _Planner:
         nbytes = sum(first.counts)
         places = range(first.offsets[0], first.offsets[0] + number * nbytes, nbytes)
         return [
-            (self.path, Page(first.form, array("Q", (place,)), array("Q", (nbytes,)))) for place in places
+            (self.path, Page(first.form, array("Q", (offset,)), array("Q", (nbytes,)))) for offset in places
         ]
 
     def scanimage(self, tif: Any) -> SegmentMap:
@@ -305,12 +305,12 @@ class _Planner:
         sizes, letters = pages.shape, "tzc"
         keep = [0, *(axis for axis in (1, 2) if sizes[axis] > 1)]
         height = tif.pages.first.shape[0]
-        said = Recording(channel_names=names, not_kept=not_kept, rois=Header.of(tif).rois(height))
+        recording = Recording(channel_names=names, not_kept=not_kept, rois=Header.of(tif).rois(height))
         return replace(
             plan,
             pages=pages.reshape([sizes[axis] for axis in keep]),
             axes="".join(letters[axis] for axis in keep),
-            recording=said,
+            recording=recording,
             note=note,
         )
 
@@ -331,28 +331,28 @@ class _Planner:
         many = planes_in_files(tif.ome_metadata) if tif.is_ome and tif.ome_metadata else None
         if many is not None and wanted is None and (plan := self.in_many_files(tif, many)) is not None:
             return plan
-        found = tif.series
+        listed = tif.series
         if wanted is not None:
-            if not 0 <= wanted < len(found):
+            if not 0 <= wanted < len(listed):
                 raise InvalidInputError(
-                    f"{self.path}: series {wanted} was asked for; there are {len(found)}: {_listed(found)}"
+                    f"{self.path}: series {wanted} was asked for; there are {len(listed)}: {_listed(listed)}"
                 )
-            return self.one_series(tif, found[wanted], every_page=False, index=wanted)
+            return self.one_series(tif, listed[wanted], every_page=False, index=wanted)
         # Where tifffile cannot follow the OME-XML, it gives the pages of this file alone.
-        alone = tif.is_ome and all(one.kind == "generic" for one in found) and not self.single
+        alone = tif.is_ome and all(one.kind == "generic" for one in listed) and not self.single
         if alone and (more := more_pages(self.path)):
             raise CorruptDataError(f"{self.path}: {more}; other files of the movie are missing or differ")
-        if len(found) == 1:
-            return self.one_series(tif, found[0], every_page=True)
-        if len(found) == len(self.chain(self.path)) and all(
-            math.prod(one.shape) == one.keyframe.size and one.keyframe.hash == found[0].keyframe.hash
-            for one in found
+        if len(listed) == 1:
+            return self.one_series(tif, listed[0], every_page=True)
+        if len(listed) == len(self.chain(self.path)) and all(
+            math.prod(one.shape) == one.keyframe.size and one.keyframe.hash == listed[0].keyframe.hash
+            for one in listed
         ):
             # Frames written one by one by tifffile: each calls itself a series.
-            return self.in_file_order(tif, (len(found),), "t")
+            return self.in_file_order(tif, (len(listed),), "t")
         advice = "" if more_pages(self.path) else f", or {_AS_PAGES}"
         raise InvalidInputError(
-            f"{self.path}: the TIFF holds {len(found)} series: {_listed(found)}; choose one by "
+            f"{self.path}: the TIFF holds {len(listed)} series: {_listed(listed)}; choose one by "
             f"series={advice}"
         )
 
@@ -430,8 +430,8 @@ class _Planner:
             self.mismatch(f"{number} pages are promised, {len(described)} are there")
         if len(described) == number:
             by_place = {page.offsets[0]: page for page in described}
-            return [(self.path, by_place[place]) for place in places]
-        return [(self.path, Page(form, array("Q", (place,)), array("Q", (nbytes,)))) for place in places]
+            return [(self.path, by_place[offset]) for offset in places]
+        return [(self.path, Page(form, array("Q", (offset,)), array("Q", (nbytes,)))) for offset in places]
 
     def listed_pages(self, series: Any, number: int) -> list[_Listed]:
         pages = [self.listed(page) for page in series]
@@ -584,6 +584,6 @@ def difference(ours: Any, theirs: Any) -> str:
     return ", ".join(f"{names[code]} ({first.get(code, '-')} and {other.get(code, '-')})" for code in changed)
 
 
-def _listed(found: Any) -> str:
-    shown = [f"{number}: {one.axes} {one.shape} {one.dtype}" for number, one in enumerate(found[:3])]
-    return "; ".join(shown) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+def _listed(items: Any) -> str:
+    shown = [f"{number}: {one.axes} {one.shape} {one.dtype}" for number, one in enumerate(items[:3])]
+    return "; ".join(shown) + (f"; and {len(items) - 3} more" if len(items) > 3 else "")

@@ -86,8 +86,8 @@ def _promised(tiff: TiffBytes, directory: Directory) -> tuple[int, str]:
         return 1, ""
     text = tiff.value(tag, tag.nbytes).rstrip(b"\0 ").decode("utf-8", "replace")
     if text.startswith("ImageJ="):
-        found = re.search(r"^images=(\d+)", text, re.MULTILINE)
-        return (int(found[1]) if found else 1), "ImageJ's images="
+        match = re.search(r"^images=(\d+)", text, re.MULTILINE)
+        return (int(match[1]) if match else 1), "ImageJ's images="
     if shape := _shaped(text):
         return -(-math.prod(shape) // max(directory.pixels, 1)), "tifffile's shape"
     if re.search(r"<(\w+:)?OME\b", text):

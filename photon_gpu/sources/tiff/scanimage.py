@@ -78,8 +78,8 @@ class Header:
         """A value by its name below ``SI.``, of whichever type it parses to."""
         if (value := self.values.get(f"SI.{name}")) is not None:
             return value
-        found = re.search(rf"\bSI\d?\.{re.escape(name)}\s*=\s*([^\r\n]+)", self.text)
-        return _parsed(found[1].strip()) if found else default
+        match = re.search(rf"\bSI\d?\.{re.escape(name)}\s*=\s*([^\r\n]+)", self.text)
+        return _parsed(match[1].strip()) if match else default
 
     def count(self, *names: str) -> int | None:
         """The first of several values that is a whole number."""
@@ -130,17 +130,17 @@ class Header:
         between, left = divmod(height - sum(heights), max(len(regions) - 1, 1))
         if not regions or between < 0 or left or (len(regions) == 1 and between):
             return ()
-        found, row = [], 0
+        result, row = [], 0
         for name, rows, more in regions:
-            found.append({"name": name, "rows": [row, row + rows], **more})
+            result.append({"name": name, "rows": [row, row + rows], **more})
             row += rows + between
-        return tuple(found)
+        return tuple(result)
 
 
 def first_frame_number(tif: Any) -> int | None:
     """Number of the first frame of an open file within its acquisition."""
-    found = _NUMBER.search(tif.pages.first.description or "")
-    return int(found[1]) if found else None
+    match = _NUMBER.search(tif.pages.first.description or "")
+    return int(match[1]) if match else None
 
 
 def scanimage_channels(text: str) -> int:
@@ -175,11 +175,11 @@ def _flyback_saved(tif: Any, pages: int, channels: int, planes: int, flyback: in
     frames = pages // channels
     numbers: list[int] = []
     for frame in range(min(frames, planes + flyback + 1)):
-        found = _NUMBER.search(tif.pages[frame * channels].description or "")
-        if found is None:
+        match = _NUMBER.search(tif.pages[frame * channels].description or "")
+        if match is None:
             numbers = []
             break
-        numbers.append(int(found[1]))
+        numbers.append(int(match[1]))
     steps = np.diff(numbers)
     if len(numbers) > planes and (steps > 0).all():
         return bool(steps[planes - 1] == steps[0])
@@ -208,7 +208,11 @@ def _region(region: Any) -> tuple[str, int, dict[str, Any]] | None:
         fields = region["scanfields"]
         field = fields[0] if isinstance(fields, list) else fields
         rows = int(field["pixelResolutionXY"][1])
-        place = {"center": list(field["centerXY"]), "size": list(field["sizeXY"]), "zs": region.get("zs", 0)}
-        return str(region.get("name", "")), rows, place
+        geometry = {
+            "center": list(field["centerXY"]),
+            "size": list(field["sizeXY"]),
+            "zs": region.get("zs", 0),
+        }
+        return str(region.get("name", "")), rows, geometry
     except (KeyError, TypeError, IndexError, ValueError):
         return None

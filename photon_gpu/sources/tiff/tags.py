@@ -133,7 +133,7 @@ def _read_file(file: RawFile, number: int, tags: Tags, last: dict[int, bytes]) -
         tags.order = order
     places: dict[int, tuple[int, bytes]] = {}  # pages often share a long value
     offset = link.unpack_from(header, 8 if big else 4)[0]
-    seen, kept = set(), 0
+    seen, nbytes_kept = set(), 0
     inline = 8 if big else 4
     while offset and offset not in seen:
         seen.add(offset)
@@ -142,13 +142,13 @@ def _read_file(file: RawFile, number: int, tags: Tags, last: dict[int, bytes]) -
         if end + link.size > len(block):
             block = file.read(offset, end + link.size)
         here = 0
-        for code, kind, length, own in entry.iter_unpack(memoryview(block)[count.size : end]):
+        for code, type_code, length, own in entry.iter_unpack(memoryview(block)[count.size : end]):
             if code in FORM or code in tags.unread:
                 if code in _STARTS:
-                    tags.starts[number, _first(file, kind, length, own, order, link)] = tags.pages
+                    tags.starts[number, _first(file, type_code, length, own, order, link)] = tags.pages
                 continue
-            nbytes = NBYTES.get(kind, 0) * length
-            if code in POINTERS or nbytes == 0 or tags.types.setdefault(code, kind) != kind:
+            nbytes = NBYTES.get(type_code, 0) * length
+            if code in POINTERS or nbytes == 0 or tags.types.setdefault(code, type_code) != type_code:
                 tags.unread.add(code)
                 continue
             if nbytes > inline and places.get(code) == (nbytes, own) and code in last:
@@ -161,15 +161,15 @@ def _read_file(file: RawFile, number: int, tags: Tags, last: dict[int, bytes]) -
                 value = bytes(block[at : at + nbytes])
             else:
                 value = bytes(file.read(at + offset, nbytes))
-            if kind == ASCII:
+            if type_code == ASCII:
                 value = value.rstrip(b"\0")
             elif order != tags.order:
-                value = swapped(value, kind)
+                value = swapped(value, type_code)
             here += 1
             if last.get(code) != value:
                 last[code] = value
-                kept += len(value)
-                if kept > _MOST_BYTES:
+                nbytes_kept += len(value)
+                if nbytes_kept > _MOST_BYTES:
                     tags.unread.add(code)
                     continue
                 tags.values.setdefault(code, {})[tags.pages] = value
@@ -190,18 +190,18 @@ def _note_gone(
         del last[code]
 
 
-def _first(file: RawFile, kind: int, length: int, own: bytes, order: str, link: struct.Struct) -> int:
+def _first(file: RawFile, type_code: int, length: int, own: bytes, order: str, link: struct.Struct) -> int:
     """First of the numbers of a tag."""
-    form = order + {3: "H", 4: "I", 16: "Q"}.get(kind, "I")
+    form = order + {3: "H", 4: "I", 16: "Q"}.get(type_code, "I")
     nbytes = struct.calcsize(form)
     if length * nbytes > len(own):
         own = bytes(file.read(link.unpack(own)[0], nbytes))
     return int(struct.unpack_from(form, own)[0])
 
 
-def swapped(value: bytes, kind: int) -> bytes:
+def swapped(value: bytes, type_code: int) -> bytes:
     """Bytes of a value in the other byte order."""
-    size = 4 if kind in (5, 10) else NBYTES[kind]
+    size = 4 if type_code in (5, 10) else NBYTES[type_code]
     return b"".join(value[at : at + size][::-1] for at in range(0, len(value), size))
 
 
@@ -224,10 +224,10 @@ def _only_a_shape(value: bytes) -> bool:
     """Whether it is the description tifffile writes, and says no more than the shape, which the store has."""
     text = value.rstrip(b"\0 ")
     try:
-        found = json.loads(text) if text else {}
+        description = json.loads(text) if text else {}
     except ValueError:
         return False
-    return isinstance(found, dict) and found.keys() <= {"shape", "truncated"}
+    return isinstance(description, dict) and description.keys() <= {"shape", "truncated"}
 
 
 def to_documents(tags: Tags, *, always: bool = False) -> Recording:
@@ -237,9 +237,9 @@ def to_documents(tags: Tags, *, always: bool = False) -> Recording:
     listed: list[dict[str, Any]] = []
     documents: list[Document] = []
     for code, values in sorted(tags.values.items()):
-        kind, text = tags.types[code], tags.types[code] == ASCII
+        type_code, text = tags.types[code], tags.types[code] == ASCII
         name = tifffile.TIFF.TAGS.get(code, f"tag-{code}").split("/")[0]
-        entry: dict[str, Any] = {"code": code, "name": name, "type": kind}
+        entry: dict[str, Any] = {"code": code, "name": name, "type": type_code}
         listed.append(entry)
         value, changes = values.get(0), {page: value for page, value in values.items() if page}
         if changes == {1: None}:

@@ -56,10 +56,10 @@ def read_recording(plan: SegmentMap, shape: tuple[int, ...], planned: Recording)
     companion = _companion(tags, plan)
     directories = _directories(plan, tags)
     tags.details = _page_order(plan, planned.axes, directories)
-    kept = to_documents(tags, always=bool(blocks))
-    documents = (*kept.documents, *blocks, *companion)
+    tag_documents = to_documents(tags, always=bool(blocks))
+    documents = (*tag_documents.documents, *blocks, *companion)
     file = _File(plan, tags, planned.axes, shape, {one.name: one for one in documents}, directories)
-    recording = planned.replace(documents=documents, not_kept=(*planned.not_kept, *kept.not_kept))
+    recording = planned.replace(documents=documents, not_kept=(*planned.not_kept, *tag_documents.not_kept))
     for name, value in _fields(file).items():
         if name == "channel_names" and planned.channel_names:
             continue
@@ -74,8 +74,8 @@ def _directories(plan: SegmentMap, tags: Tags) -> NDArray[Any]:
     """Number of the directory of each page of the movie; -1 for pages without one of their own."""
     starts = zip(plan.file_of.tolist(), plan.offsets[:, 0].tolist(), strict=True)
     numbers = np.array([tags.starts.get(start, -1) for start in starts])
-    found: NDArray[Any] = numbers[plan.pages]
-    return found
+    directories: NDArray[Any] = numbers[plan.pages]
+    return directories
 
 
 def _page_order(plan: SegmentMap, axes: str | None, directories: NDArray[Any]) -> dict[str, Any]:
@@ -92,17 +92,17 @@ def _page_order(plan: SegmentMap, axes: str | None, directories: NDArray[Any]) -
 
 def _companion(tags: Tags, plan: SegmentMap) -> list[Document]:
     """The file that has the OME-XML of others that only name it."""
-    found = re.search(r'<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile\s*=\s*"([^"]+)"', tags.text(DESCRIPTION))
-    if not found or Path(found[1]).name != found[1]:
+    match = re.search(r'<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile\s*=\s*"([^"]+)"', tags.text(DESCRIPTION))
+    if not match or Path(match[1]).name != match[1]:
         return []
-    path = Path(plan.files[0].name).parent / found[1]
+    path = Path(plan.files[0].name).parent / match[1]
     if (
         not path.is_file()
         or path.suffix.lower() in (".tif", ".tiff")
         or path.stat().st_size > _LARGEST_COMPANION
     ):
         return []
-    return [Document(name=f"ome/{found[1]}", media_type="application/xml", data=path.read_bytes())]
+    return [Document(name=f"ome/{match[1]}", media_type="application/xml", data=path.read_bytes())]
 
 
 def _fields(file: _File) -> dict[str, Any]:
@@ -120,9 +120,9 @@ def _fields(file: _File) -> dict[str, Any]:
 
 
 def _imagej(file: _File, description: str) -> dict[str, Any]:
-    said = dict(line.split("=", 1) for line in description.splitlines() if "=" in line)
+    fields = dict(line.split("=", 1) for line in description.splitlines() if "=" in line)
     sizes: dict[str, tuple[float, str]] = {}
-    unit = said.get("unit", "").encode("latin1", "replace").decode("unicode-escape")
+    unit = fields.get("unit", "").encode("latin1", "replace").decode("unicode-escape")
     for axis, code in (("y", _YRESOLUTION), ("x", _XRESOLUTION)):
         value = file.tags.at(code, 0)
         if unit and value and len(value) == 8:
@@ -130,11 +130,11 @@ def _imagej(file: _File, description: str) -> dict[str, Any]:
             above, below = (int.from_bytes(value[at : at + 4], order) for at in (0, 4))  # type: ignore[arg-type]
             if above and below:
                 sizes[axis] = below / above, unit
-    if unit and _float(said.get("spacing")):
-        sizes["z"] = _float(said.get("spacing")) or 1.0, unit
-    seconds = _float(said.get("finterval"))
-    seconds = seconds * _SECONDS.get(said.get("tunit", "s"), 1.0) if seconds else None
-    rate = 1.0 / seconds if seconds else _float(said.get("fps"))
+    if unit and _float(fields.get("spacing")):
+        sizes["z"] = _float(fields.get("spacing")) or 1.0, unit
+    seconds = _float(fields.get("finterval"))
+    seconds = seconds * _SECONDS.get(fields.get("tunit", "s"), 1.0) if seconds else None
+    rate = 1.0 / seconds if seconds else _float(fields.get("fps"))
     return {"pixel_size": sizes, "frame_rate": rate or None}
 
 
@@ -176,14 +176,14 @@ def _ome_times(file: _File, pixels: ElementTree.Element) -> NDArray[np.float64] 
 
 
 def _scanimage(file: _File, header: str) -> dict[str, Any]:
-    said = dict(re.findall(r"^(?:SI\.|scanimage\.SI\.)(\S+)\s*=\s*(.*?)\s*$", header, re.MULTILINE))
+    fields = dict(re.findall(r"^(?:SI\.|scanimage\.SI\.)(\S+)\s*=\s*(.*?)\s*$", header, re.MULTILINE))
     volumes = bool(file.axes and "z" in file.axes)
-    rate = _float(said.get("hRoiManager.scanVolumeRate" if volumes else "hRoiManager.scanFrameRate"))
-    averaged = _float(said.get("hScan2D.logAverageFactor")) or 1.0
-    saved = [int(number) for number in re.findall(r"\d+", said.get("hChannels.channelSave", ""))]
-    named = re.findall(r"'([^']*)'", said.get("hChannels.channelName", ""))
+    rate = _float(fields.get("hRoiManager.scanVolumeRate" if volumes else "hRoiManager.scanFrameRate"))
+    averaged = _float(fields.get("hScan2D.logAverageFactor")) or 1.0
+    saved = [int(number) for number in re.findall(r"\d+", fields.get("hChannels.channelSave", ""))]
+    named = re.findall(r"'([^']*)'", fields.get("hChannels.channelName", ""))
     names = tuple(named[number - 1] for number in saved if 0 < number <= len(named))
-    corners = [float(number) for number in re.findall(_NUMBER, said.get("hRoiManager.imagingFovUm", ""))]
+    corners = [float(number) for number in re.findall(_NUMBER, fields.get("hRoiManager.imagingFovUm", ""))]
     sizes = {}
     if len(corners) == 8 and not file.documents.get("scanimage/strips"):
         for axis, values in (("y", corners[1::2]), ("x", corners[0::2])):
@@ -199,8 +199,8 @@ def _scanimage(file: _File, header: str) -> dict[str, Any]:
 
 
 def _frame_time(description: bytes) -> float | None:
-    found = _FRAME_TIME.search(description)
-    return float(found[1]) if found else None
+    match = _FRAME_TIME.search(description)
+    return float(match[1]) if match else None
 
 
 def _micromanager(file: _File) -> dict[str, Any]:
@@ -253,10 +253,10 @@ def _is_time(file: _File) -> bool:
 
 def _json(text: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _seconds(value: str | None, unit: str) -> float | None:
