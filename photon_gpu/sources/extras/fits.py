@@ -72,11 +72,13 @@ class FitsSource(Source):
         self.shape = tuple(int(length) for length in image.shape)
         self._image: Any = image
         info = image.fileinfo()
-        if info is not None and info["file"].size and info["datLoc"] + image.size > info["file"].size:
-            raise CorruptDataError(
-                f"{self.name}: the file is truncated: {info['datLoc'] + image.size:,} bytes are needed, it "
-                f"has {info['file'].size:,}"
-            )
+        if info is not None and (size := info["file"].size):
+            # A span is padded; the size is that of uncompressed values.
+            needed = info["datLoc"] + min(image.size, info["datSpan"])
+            if needed > size:
+                raise CorruptDataError(
+                    f"{self.name}: the file is truncated: {needed:,} bytes are needed, it has {size:,}"
+                )
         header = Document(
             name="header.txt", media_type="text/plain", data=image.header.tostring(sep="\n").encode()
         )

@@ -143,12 +143,16 @@ def open_hdf5(
     except BaseException:
         file.close()
         raise
+    rate = node.rate
     file.close()
     if open_other is None:
         raise InvalidInputError(
             f"{name}::{node.path}: its frames are in other files: {', '.join(paths)[:150]}"
         )
-    return open_other(paths[0] if len(paths) == 1 else paths)
+    movie = open_other(paths[0] if len(paths) == 1 else paths)
+    if movie.recording.frame_rate is None:
+        movie.recording = movie.recording.replace(frame_rate=rate)
+    return movie
 
 
 def _find(file: Any, wanted: str | None, name: str) -> Any:

@@ -17,7 +17,7 @@ from tests.support.tiff_files import make_movie
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "uint8", "float32"])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_images_of_any_dtype(tmp_path, dtype, compressed):
-    movie = make_movie((20, 12, 16), dtype)
+    movie = make_movie((40, 24, 32), dtype)
     path = tmp_path / "movie.fits"
     if compressed:
         kind = "GZIP_2" if dtype == "float32" else "RICE_1"
@@ -27,7 +27,7 @@ def test_images_of_any_dtype(tmp_path, dtype, compressed):
         fits.PrimaryHDU(movie).writeto(path)
     with open_source(path) as source:
         assert source.dtype == np.dtype(dtype) and source.dtype.isnative
-        for start, stop in ((0, 20), (3, 8)):
+        for start, stop in ((0, 40), (3, 8)):
             np.testing.assert_array_equal(source.read(start, stop), movie[start:stop])
         assert "BITPIX" in source.recording.document("header.txt").text
 

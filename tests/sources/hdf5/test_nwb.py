@@ -93,3 +93,4 @@ def test_frames_in_another_file_are_read_from_there(tmp_path, movie):
     tifffile.imwrite(tmp_path / "movie.tif", movie, photometric="minisblack")
     with open_source(path) as source:
         np.testing.assert_array_equal(source.read(0, 20), movie)
+        assert source.recording.frame_rate == 30.0
