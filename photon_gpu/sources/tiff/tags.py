@@ -239,6 +239,8 @@ def to_documents(tags: Tags, *, always: bool = False) -> Recording:
     for code, values in sorted(tags.values.items()):
         type_code, text = tags.types[code], tags.types[code] == ASCII
         name = tifffile.TIFF.TAGS.get(code, f"tag-{code}").split("/")[0]
+        if any(entry["name"] == name for entry in listed):
+            name = f"{name}-{code}"  # tifffile has one name for several codes
         entry: dict[str, Any] = {"code": code, "name": name, "type": type_code}
         listed.append(entry)
         value, changes = values.get(0), {page: value for page, value in values.items() if page}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 import tifffile
 
 import photon_gpu as pg
@@ -96,6 +97,21 @@ def test_micromanager_says_times_and_units_of_its_pages(tmp_path):
     found = recording_of(path, as_pages=True)
     np.testing.assert_allclose(found.timestamps, np.arange(12) * 0.05)
     assert found.pixel_size == {"y": (0.65, "µm"), "x": (0.65, "µm")}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"ImageJ=1.11a\nimages=12\nframes=12\nunit=\\",
+        b'<?xml version="1.0"?><OME><Image><Pixels><Plane TheT="x"/></Pixels></Image></OME>',
+    ],
+)
+def test_words_that_cannot_be_parsed_stop_nothing(said, tmp_path):
+    path = tmp_path / "odd.tif"
+    tifffile.imwrite(path, MOVIE, description=said, metadata=None, photometric="minisblack")
+    found = recording_of(path, as_pages=True)
+    assert found.document("tiff/ImageDescription").data == said
+    assert any("could not be parsed" in line for line in found.not_kept)
 
 
 def test_words_that_make_no_sense_are_kept_and_not_parsed(tmp_path):
