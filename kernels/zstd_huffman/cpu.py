@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from photon_gpu.kernels.cpu_cache import jit
 from photon_gpu.kernels.zstd_huffman.cpu_codes import (
     MOST_DESCRIPTION,
+    about_bits,
     canonical_codes,
     code_lengths,
     describe_codes,
@@ -21,15 +22,19 @@ from photon_gpu.kernels.zstd_huffman.cpu_codes import (
 )
 from photon_gpu.kernels.zstd_huffman.cpu_words import bits_below, load64, store64, trailing_zeros
 
-LONGEST, SYMBOLS, FEW, MOST_BLOCK = 11, 256, 256, 1 << 16
+LONGEST, SYMBOLS, FEW, MOST_BLOCK, MOST_SHARED = 11, 256, 256, 1 << 16, 8
 
 _MAGIC = 0xFD2FB528
+_OVERHEAD, _DESCRIBED, _DESCRIBED_SYMBOL = 16, 64, 3
 _RAW, _RLE, _COMPRESSED = 0, 1, 2
 _NEW, _AGAIN = 2, 3
+_BLOSC_FLAGS, _MEMCPYED = 0x90, 0x02
 _SIZE = np.uint64(63)
 _CODE = ~np.uint64(0xFF)
+_END = np.uint64(1 << 63 | 1)  # the code 1, of one bit
 _WORD = np.uint64(64)
 _BYTE, _COUNT, _BATCH = np.uint64(255), np.uint32(1), 8
+_FIVE, _SAFE = np.uint64(5), np.uint64(64 + 5)
 _TOP = np.uint64(64 - LONGEST)
 _SEVEN, _THREE, _ONE, _EIGHT = np.uint64(7), np.uint64(3), np.uint64(1), np.uint64(8)
 
@@ -62,17 +67,13 @@ def count_quarters(data: NDArray[np.uint8], counts: NDArray[np.uint32]) -> None:
 
 
 @jit
-def _stream_sizes(counts: NDArray[np.uint32], lengths: NDArray[np.uint8], sizes: NDArray[np.int64]) -> int:
-    """Bytes of each stream; return their sum, or -1 where a symbol has no code."""
-    total, missing = 0, False
-    for part in range(sizes.size):
-        bits = np.uint32(0)
-        for s in range(SYMBOLS):
-            bits += counts[part, s] * np.uint32(lengths[s])
-            missing |= (counts[part, s] != 0) & (lengths[s] == 0)
-        sizes[part] = (np.int64(bits) + 8) >> 3
-        total += sizes[part]
-    return -1 if missing else total
+def _coded_bits(counts: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> Any:
+    """Bits of the codes of the symbols counted; -1 where a symbol has no code."""
+    bits, missing = np.uint32(0), np.uint32(0)
+    for s in range(SYMBOLS):
+        bits += counts[s] * np.uint32(lengths[s])
+        missing |= np.uint32(0) if lengths[s] else counts[s]
+    return -1 if missing else np.int64(bits)
 
 
 @jit
@@ -82,19 +83,18 @@ def _finish(
     word: Any,
     bits: Any,
     out: NDArray[np.uint8],
-    at: int,
-) -> int:
-    """Write the codes of ``data``, last first, and the end mark; return the end of the stream."""
+    at: Any,
+) -> None:
+    """Write the codes of ``data``, last first, and the end mark, byte by byte."""
     for i in range(data.size, -1, -1):
-        entry = entries[data[i - 1]] if i else np.uint64(1) << _SIZE | np.uint64(1)
+        entry = entries[data[i - 1]] if i else _END
         size = entry & _SIZE
         word = word >> size | (entry & _CODE)
         bits += size
         while bits >= _EIGHT or (i == 0 and bits > 0):
-            out[at] = np.uint8(word >> (_WORD - bits) & np.uint64(255))
-            at += 1
+            out[at] = np.uint8(word >> (_WORD - bits) & _BYTE)
+            at += _ONE
             bits -= min(bits, _EIGHT)
-    return at
 
 
 @jit
@@ -103,32 +103,32 @@ def _write_streams(
 ) -> None:
     """Write the streams of a block behind each other; ``sizes`` is exactly the bytes of each."""
     if sizes.size == 1:
-        _finish(data, entries, np.uint64(0), np.uint64(0), out, 0)
+        _finish(data, entries, np.uint64(0), np.uint64(0), out, np.uint64(0))
         return
-    quarter = (data.size + 3) // 4
-    begin: Any = 0
+    quarter, begin = (data.size + 3) // 4, 0
     for pair in range(0, 4, 2):
         first = data[pair * quarter : (pair + 1) * quarter]
         second = data[(pair + 1) * quarter : (pair + 2) * quarter]
-        p, q = begin, begin + sizes[pair]
-        begin = q + sizes[pair + 1]
+        p, q = np.uint64(begin), np.uint64(begin + sizes[pair])
+        begin += sizes[pair] + sizes[pair + 1]
         v, w, m, n = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
-        i, j = first.size, second.size
+        # Unsigned numbers, since Numba tests whether a signed index is negative.
+        i, j = np.uint64(first.size), np.uint64(second.size)
         # 64 codes or more are eight bytes or more: words then stay within their stream.
-        while j >= 69:
-            x, y = load64(first, i - 8), load64(second, j - 8)
-            for shift in (56, 48, 40, 32):
-                e, f = entries[x >> np.uint64(shift) & _BYTE], entries[y >> np.uint64(shift) & _BYTE]
+        while j >= _SAFE:
+            for k in range(1, 5):
+                e, f = entries[first[i - np.uint64(k)]], entries[second[j - np.uint64(k)]]
                 v, m = v >> (e & _SIZE) | e, m + e
                 w, n = w >> (f & _SIZE) | f, n + f
-            e, f = entries[x >> np.uint64(24) & _BYTE], entries[y >> np.uint64(24) & _BYTE]
+            # The lengths, which came with the codes, would get into the fifth code.
+            e, f = entries[first[i - _FIVE]], entries[second[j - _FIVE]]
             v, m = v >> (e & _SIZE) | (e & _CODE), (m + e) & _SIZE
             w, n = w >> (f & _SIZE) | (f & _CODE), (n + f) & _SIZE
             store64(out, p, v >> (_WORD - m))
             store64(out, q, w >> (_WORD - n))
-            p, q = p + np.int64(m >> _THREE), q + np.int64(n >> _THREE)
+            p, q = p + (m >> _THREE), q + (n >> _THREE)
             m, n = m & _SEVEN, n & _SEVEN
-            i, j = i - 5, j - 5
+            i, j = i - _FIVE, j - _FIVE
         _finish(first[:i], entries, v, m, out, p)
         _finish(second[:j], entries, w, n, out, q)
 
@@ -157,61 +157,139 @@ def _literals_header(kind: int, size: int, coded: int, out: NDArray[np.uint8], a
 def _write_block(
     data: NDArray[np.uint8],
     last: int,
+    description: NDArray[np.uint8],
+    counts: NDArray[np.uint32],
     entries: NDArray[np.uint64],
     lengths: NDArray[np.uint8],
     out: NDArray[np.uint8],
-    at: int,
 ) -> int:
-    """Write a block in the shortest way; ``lengths`` and ``entries`` are those of the latest description."""
-    counts = np.empty((4, SYMBOLS), np.uint32)
-    whole, fresh = np.empty(SYMBOLS, np.uint32), np.empty(SYMBOLS, np.uint8)
-    description, codes = np.empty(MOST_DESCRIPTION, np.uint8), np.empty(SYMBOLS, np.uint16)
-    size = data.size
-    count_quarters(data, counts)
-    for s in range(SYMBOLS):
-        whole[s] = counts[0, s] + counts[1, s] + counts[2, s] + counts[3, s]
-    if size and whole[data[0]] == size:
-        at = _put_number(out, at, last | _RLE << 1 | size << 3, 3)
+    """Write a block in the shortest way, if coded then behind ``description``; return its bytes."""
+    size, streams = data.size, 1 if data.size < FEW else 4
+    repeated = 0
+    for part in range(4):
+        repeated += counts[part, data[0]] if size else 0
+    if size and repeated == size:
+        at = _put_number(out, 0, last | _RLE << 1 | size << 3, 3)
         out[at] = data[0]
         return at + 1
-    streams = 1 if size < FEW else 4
+    sizes, missing, single = np.empty(streams, np.int64), False, np.int64(0)
+    total: Any = 0
+    for part in range(4):
+        bits = _coded_bits(counts[part], lengths)
+        missing |= bits < 0
+        single += bits
+        if streams == 4:
+            sizes[part] = (bits + 8) >> 3
+            total += sizes[part]
     if streams == 1:
-        counts[0] = whole
-    sizes, other = np.empty(streams, np.int64), np.empty(streams, np.int64)
-    kind, described, coded = _AGAIN, 0, _stream_sizes(counts, lengths, sizes)
-    if size:
-        code_lengths(whole, fresh)
-        described = describe_codes(fresh, description)
-        anew = described + _stream_sizes(counts, fresh, other)
-        if described and (coded < 0 or anew < coded):
-            kind, coded, sizes = _NEW, anew, other
-    jump = 0 if streams == 1 else 6
+        sizes[0] = total = (single + 8) >> 3
+    coded = description.size + total + (0 if streams == 1 else 6)
     header = 3 if size < 1 << 10 else 4 if size < 1 << 14 else 5
-    if coded < 0 or header + jump + coded + 1 >= size:
-        at = _put_number(out, at, last | _RAW << 1 | size << 3, 3)
+    if missing or header + coded + 1 >= size:
+        at = _put_number(out, 0, last | _RAW << 1 | size << 3, 3)
         out[at : at + size] = data
         return at + size
-    coded += jump
-    if kind == _NEW:
-        lengths[:] = fresh
-        canonical_codes(lengths, codes)
-        for s in range(SYMBOLS):
-            code = np.uint64(codes[s]) << ((_WORD - np.uint64(lengths[s])) & _SIZE)
-            entries[s] = code | np.uint64(lengths[s])
-    at = _put_number(out, at, last | _COMPRESSED << 1 | (header + coded + 1) << 3, 3)
-    at = _literals_header(kind, size, coded, out, at)
-    if kind == _NEW:
-        out[at : at + described] = description[:described]
-        at += described
-    if jump:
+    at = _put_number(out, 0, last | _COMPRESSED << 1 | (header + coded + 1) << 3, 3)
+    at = _literals_header(_NEW if description.size else _AGAIN, size, coded, out, at)
+    out[at : at + description.size] = description
+    at += description.size
+    if streams == 4:
         for part in range(3):
             at = _put_number(out, at, sizes[part], 2)
-    total = 0
-    for part in range(streams):
-        total += sizes[part]
     _write_streams(data, entries, sizes, out[at : at + total])
     out[at + total] = 0
     return at + total + 1
+
+
+@jit
+def _write_group(
+    data: NDArray[np.uint8],
+    block: int,
+    last: int,
+    counts: NDArray[np.uint32],
+    whole: NDArray[np.uint32],
+    entries: NDArray[np.uint64],
+    lengths: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+) -> int:
+    """Write blocks that share codes, those of ``lengths`` and ``entries`` if no others are shorter."""
+    fresh, codes = np.empty(SYMBOLS, np.uint8), np.empty(SYMBOLS, np.uint16)
+    description, described = np.empty(MOST_DESCRIPTION, np.uint8), 0
+    lengths_before, entries_before = lengths.copy(), entries.copy()
+    if code_lengths(whole, fresh) > 1:
+        again, size = _coded_bits(whole, lengths), describe_codes(fresh, description)
+        if size and (again < 0 or _coded_bits(whole, fresh) + 8 * size < again):
+            described = size
+            lengths[:] = fresh
+            canonical_codes(lengths, codes)
+            for s in range(SYMBOLS):
+                code = np.uint64(codes[s]) << ((_WORD - np.uint64(lengths[s])) & _SIZE)
+                entries[s] = code | np.uint64(lengths[s])
+    at = 0
+    for number in range(counts.shape[0]):
+        part = data[number * block : (number + 1) * block]
+        ends = last if number == counts.shape[0] - 1 else 0
+        size = _write_block(part, ends, description[:described], counts[number], entries, lengths, out[at:])
+        if out[at] >> 1 & 3 == _COMPRESSED:
+            described = 0
+        at += size
+    if described:  # but not in the frame
+        lengths[:], entries[:] = lengths_before, entries_before
+    return at
+
+
+@jit
+def _count_blocks(
+    data: NDArray[np.uint8],
+    block: int,
+    counts: NDArray[np.uint32],
+    sums: NDArray[np.uint32],
+    costs: NDArray[np.int64],
+) -> int:
+    """Count the quarters of up to eight blocks, and the symbols of those to code; return the number."""
+    number = min(max(1, (data.size + block - 1) // block), MOST_SHARED)
+    sums[:], costs[:] = 0, 0
+    for i in range(number):
+        part, own = data[i * block : min((i + 1) * block, data.size)], sums[i]
+        count_quarters(part, counts[i])
+        seen = 0
+        for s in range(SYMBOLS):
+            own[s] = counts[i, 0, s] + counts[i, 1, s] + counts[i, 2, s] + counts[i, 3, s]
+            seen += own[s] != 0
+        bits = about_bits(own)
+        if seen < 2 or bits >= 8 * (part.size - _OVERHEAD):
+            own[:] = 0
+        else:
+            costs[i] = bits + _DESCRIBED + _DESCRIBED_SYMBOL * seen
+    return number
+
+
+@jit
+def _share(sums: NDArray[np.uint32], costs: NDArray[np.int64], shared: NDArray[np.int64]) -> None:
+    """Set ``shared[i]`` to the number of blocks, 1 to 8, that share the codes of a group begun by block i.
+
+    ``sums`` and ``costs`` are the counts and bits of each block, and then of each group.
+    """
+    joined = np.empty(SYMBOLS, np.uint32)
+    shared[:] = 1
+    size = 1
+    while size < MOST_SHARED:
+        for first in range(0, MOST_SHARED, 2 * size):
+            second = first + size
+            if shared[first] != size or shared[second] != size:
+                costs[first] += costs[second]
+                continue
+            seen = 0
+            for s in range(SYMBOLS):
+                joined[s] = sums[first, s] + sums[second, s]
+                seen += joined[s] != 0
+            together = about_bits(joined) + (_DESCRIBED + _DESCRIBED_SYMBOL * seen if seen else 0)
+            if together <= costs[first] + costs[second]:
+                shared[first], costs[first] = 2 * size, together
+                sums[first] = joined
+            else:
+                costs[first] += costs[second]
+        size *= 2
 
 
 @jit
@@ -226,13 +304,21 @@ def encode_frame(data: NDArray[np.uint8], block: int, out: NDArray[np.uint8]) ->
     else:
         at = _put_number(out, _put_number(out, at, 0xA0, 1), size, 4)
     entries, lengths = np.zeros(SYMBOLS, np.uint64), np.zeros(SYMBOLS, np.uint8)
+    counts = np.empty((MOST_SHARED, 4, SYMBOLS), np.uint32)
+    sums, costs = np.empty((MOST_SHARED, SYMBOLS), np.uint32), np.empty(MOST_SHARED, np.int64)
+    shared = np.empty(MOST_SHARED, np.int64)
     start = 0
     while True:
-        stop = min(start + block, size)
-        at = _write_block(data[start:stop], 1 if stop == size else 0, entries, lengths, out, at)
-        if stop == size:
+        number, first = _count_blocks(data[start:], block, counts, sums, costs), 0
+        _share(sums, costs, shared)
+        while first < number:
+            end = min(first + shared[first], number)
+            stop = min(start + block * (end - first), size)
+            group, last = data[start:stop], 1 if stop == size else 0
+            at += _write_group(group, block, last, counts[first:end], sums[first], entries, lengths, out[at:])
+            start, first = stop, end
+        if start == size:
             return at
-        start = stop
 
 
 @jit
@@ -304,6 +390,12 @@ def _step(word: Any, table: NDArray[np.uint16]) -> Any:
 
 
 @jit
+def _bits_left(at: Any, word: Any) -> Any:
+    """Bits of a stream that are not taken, where ``word`` was loaded at byte ``at``."""
+    return np.int64(8) * np.int64(at) + np.int64(_WORD - trailing_zeros(word))
+
+
+@jit
 def _read_streams(data: NDArray[np.uint8], table: NDArray[np.uint16], out: NDArray[np.uint8]) -> bool:
     """Read four streams behind their jump table to all of ``out``; return whether that takes them exactly."""
     if data.size < 10:
@@ -321,41 +413,36 @@ def _read_streams(data: NDArray[np.uint8], table: NDArray[np.uint16], out: NDArr
     p0, p1, p2, p3 = _open_bits(s0), _open_bits(s1), _open_bits(s2), _open_bits(s3)
     if min(min(p0, p1), min(p2, p3)) < 0:
         return False
-    done = 0
+    done = np.uint64(0)
     if min(min(s0.size, s1.size), min(s2.size, s3.size)) >= 8:
         # A word holds the next bits, then a 1 that tells how many were taken. Each round takes at most
         # seven bytes (five codes of 11 bits, and seven bits left over) of a stream.
-        a0: Any = s0.size - 8
-        a1: Any = s1.size - 8
-        a2: Any = s2.size - 8
-        a3: Any = s3.size - 8
+        a0, a1 = np.uint64(s0.size - 8), np.uint64(s1.size - 8)
+        a2, a3 = np.uint64(s2.size - 8), np.uint64(s3.size - 8)
         w0 = (load64(s0, a0) | _ONE) << np.uint64(8 * s0.size - p0)
         w1 = (load64(s1, a1) | _ONE) << np.uint64(8 * s1.size - p1)
         w2 = (load64(s2, a2) | _ONE) << np.uint64(8 * s2.size - p2)
         w3 = (load64(s3, a3) | _ONE) << np.uint64(8 * s3.size - p3)
         while True:
-            rounds = min(min(min(a0, a1), min(a2, a3)) // 7, (last - done) // 5)
-            if rounds <= 0:
+            rounds = min(min(min(a0, a1), min(a2, a3)) // _SEVEN, (np.uint64(last) - done) // _FIVE)
+            if rounds == 0:
                 break
-            for _ in range(rounds):
-                for i in range(done, done + 5):
-                    w0, o0[i] = _step(w0, table)
-                    w1, o1[i] = _step(w1, table)
-                    w2, o2[i] = _step(w2, table)
-                    w3, o3[i] = _step(w3, table)
-                done += 5
-                t0, t1, t2, t3 = (
-                    trailing_zeros(w0),
-                    trailing_zeros(w1),
-                    trailing_zeros(w2),
-                    trailing_zeros(w3),
-                )
-                a0, a1 = a0 - np.int64(t0 >> _THREE), a1 - np.int64(t1 >> _THREE)
-                a2, a3 = a2 - np.int64(t2 >> _THREE), a3 - np.int64(t3 >> _THREE)
+            end = done + _FIVE * rounds
+            while done < end:
+                for _ in range(5):
+                    w0, o0[done] = _step(w0, table)
+                    w1, o1[done] = _step(w1, table)
+                    w2, o2[done] = _step(w2, table)
+                    w3, o3[done] = _step(w3, table)
+                    done += _ONE
+                t0, t1 = trailing_zeros(w0), trailing_zeros(w1)
+                t2, t3 = trailing_zeros(w2), trailing_zeros(w3)
+                a0, a1 = a0 - (t0 >> _THREE), a1 - (t1 >> _THREE)
+                a2, a3 = a2 - (t2 >> _THREE), a3 - (t3 >> _THREE)
                 w0, w1 = (load64(s0, a0) | _ONE) << (t0 & _SEVEN), (load64(s1, a1) | _ONE) << (t1 & _SEVEN)
                 w2, w3 = (load64(s2, a2) | _ONE) << (t2 & _SEVEN), (load64(s3, a3) | _ONE) << (t3 & _SEVEN)
-        p0, p1 = 8 * a0 + 64 - np.int64(trailing_zeros(w0)), 8 * a1 + 64 - np.int64(trailing_zeros(w1))
-        p2, p3 = 8 * a2 + 64 - np.int64(trailing_zeros(w2)), 8 * a3 + 64 - np.int64(trailing_zeros(w3))
+        p0, p1 = _bits_left(a0, w0), _bits_left(a1, w1)
+        p2, p3 = _bits_left(a2, w2), _bits_left(a3, w3)
     return (
         _read_rest(s0, p0, table, o0[done:])
         and _read_rest(s1, p1, table, o1[done:])
@@ -435,3 +522,70 @@ def decode_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
         at += taken
         if last:
             return done if done == size and at == frame.size else -1
+
+
+@jit
+def most_blosc_bytes(size: int, length: int, block: int) -> int:
+    """See the reference."""
+    count = max(1, (size + length - 1) // length)
+    return 16 + 8 * count + count * most_bytes(min(size, length), block)
+
+
+@jit
+def _blosc_header(size: int, length: int, total: int, flags: int, out: NDArray[np.uint8]) -> None:
+    for i, value in enumerate((2, 1, flags, 1)):
+        out[i] = value
+    for i, value in enumerate((size, length, total)):
+        _put_number(out, 4 + 4 * i, value, 4)
+
+
+@jit
+def encode_blosc(data: NDArray[np.uint8], length: int, block: int, out: NDArray[np.uint8]) -> int:
+    """See the reference."""
+    size, length = data.size, min(length, data.size)
+    count = (size + length - 1) // length
+    at = 16 + 4 * count
+    for number in range(count):
+        part = data[number * length : min((number + 1) * length, size)]
+        _put_number(out, 16 + 4 * number, at, 4)
+        body = encode_frame(part, block, out[at + 4 :])
+        if body >= part.size:
+            body = part.size
+            out[at + 4 : at + 4 + body] = part
+        at = _put_number(out, at, body, 4) + body
+    if at < 16 + size:
+        _blosc_header(size, length, at, _BLOSC_FLAGS, out)
+        return at
+    _blosc_header(size, length, 16 + size, _BLOSC_FLAGS | _MEMCPYED, out)
+    out[16 : 16 + size] = data
+    return 16 + size
+
+
+@jit
+def decode_blosc(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
+    """See the reference."""
+    if frame.size < 16 or frame[0] != 2 or frame[1] != 1 or frame[2] != _BLOSC_FLAGS or not frame[3]:
+        return -1
+    size, length = _take_number(frame, 4, 4), _take_number(frame, 8, 4)
+    if size != out.size or size < 1 or _take_number(frame, 12, 4) != frame.size:
+        return -1
+    if not 1 <= length <= size:
+        return -1
+    count = (size + length - 1) // length
+    first = 16 + 4 * count
+    if first > frame.size:
+        return -1
+    for number in range(count):
+        at = _take_number(frame, 16 + 4 * number, 4)
+        if at < first or at + 4 > frame.size:
+            return -1
+        body = _take_number(frame, at, 4)
+        part = out[number * length : min((number + 1) * length, size)]
+        at += 4
+        if body < 1 or at + body > frame.size:
+            return -1
+        if body == part.size:
+            part[:] = frame[at : at + body]
+        elif decode_frame(frame[at : at + body], part) != part.size:
+            return -1
+    return size

@@ -5,13 +5,14 @@ The functions follow RFC 8878, 4.1.1 (FSE) and 4.2.1 (Huffman tree description).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.kernels.cpu_cache import jit
-from photon_gpu.kernels.zstd_huffman.cpu_words import bits_below
+from photon_gpu.kernels.zstd_huffman.cpu_words import bits_below, leading_zeros
 
 LONGEST = 11
 """Bits of the longest code that a frame may have."""
@@ -24,7 +25,9 @@ _LOG = 6  # accuracy of the weights' probabilities: a table of 64 states
 _STATES = 1 << _LOG
 _KINDS = LONGEST + 1
 _NEVER = np.uint32(0xFFFFFFFF)
-_ONE = np.uint64(1)
+_ONE, _THREE = np.uint64(1), np.uint64(3)
+_BEFORE = 2
+_LOGARITHMS = np.array([round(math.log2(1 + i / 256) * 65536) for i in range(256)], np.int64)
 
 
 @jit
@@ -37,6 +40,31 @@ def _highest_bit(value: Any) -> int:
 
 
 @jit
+def about_bits(counts: NDArray[np.uint32]) -> int:
+    """See the reference."""
+    total: Any = 0
+    raised: Any = 0
+    bits = 0
+    for s in range(SYMBOLS):
+        total += np.int64(counts[s])
+    least = total >> LONGEST
+    for s in range(SYMBOLS):
+        count = np.int64(counts[s])
+        if count:
+            share = max(count, least)
+            raised += share
+            bits -= count * _log2(share)
+    return (bits + total * _log2(raised)) >> 16 if total else 0
+
+
+@jit
+def _log2(value: Any) -> int:
+    """Binary logarithm in 1/65536, of the first nine bits of a positive number."""
+    bit = 63 - np.int64(leading_zeros(np.uint64(value)))
+    return bit << 16 | _LOGARITHMS[(value << 8 >> bit) & 255]
+
+
+@jit
 def _sorted_symbols(counts: NDArray[np.uint32], order: NDArray[np.uint8]) -> int:
     """List the symbols seen, rarest first, equal counts by symbol; return their number."""
     seen, other = 0, np.empty(SYMBOLS, np.uint8)
@@ -44,9 +72,11 @@ def _sorted_symbols(counts: NDArray[np.uint32], order: NDArray[np.uint8]) -> int
         if counts[s]:
             other[seen] = s
             seen += 1
-    # Two passes of a radix sort: a block's counts are below 65536.
-    starts = np.empty(257, np.int32)
-    for shift in (0, 8):
+    largest, starts, shift = np.uint32(0), np.empty(257, np.int32), np.uint32(0)
+    for i in range(seen):
+        largest = max(largest, counts[other[i]])
+    # A radix sort by eight bits at a time.
+    while shift == 0 or largest >> shift:
         starts[:] = 0
         for i in range(seen):
             starts[1 + (counts[other[i]] >> shift & 255)] += 1
@@ -56,8 +86,8 @@ def _sorted_symbols(counts: NDArray[np.uint32], order: NDArray[np.uint8]) -> int
             digit = counts[other[i]] >> shift & 255
             order[starts[digit]] = other[i]
             starts[digit] += 1
-        if shift == 0:
-            other[:seen] = order[:seen]
+        other[:seen] = order[:seen]
+        shift += np.uint32(8)
     return seen
 
 
@@ -78,19 +108,26 @@ def _merge(
     low, high = np.uint64(0), np.uint64(seen)
     at, end, half = np.uint64(0), np.uint64(total), np.uint64(total >> 1)
     taken[0] = 0
+    a, b = leaves[_BEFORE], packages[_BEFORE]
+    c, d = leaves[high + _ONE], packages[end - high + _ONE]
     while at < half:
-        a, b = leaves[low + _ONE], packages[at - low + _ONE]
-        merged[at] = min(a, b)
-        low += np.uint64(a <= b)
+        # The next items of both lists are loaded before it is known which is needed.
+        next_a, next_b = leaves[low + _THREE], packages[at - low + _THREE]
+        first = a <= b
+        merged[at] = a if first else b
+        low += np.uint64(first)
         at += _ONE
         taken[at] = low
+        a, b = (next_a if first else a), (b if first else next_b)
         taken[end] = high
-        a, b = leaves[high], packages[end - high]
+        next_c, next_d = leaves[high], packages[end - high]
+        last = c > d
         end -= _ONE
-        merged[end] = max(a, b)
-        high -= np.uint64(a > b)
+        merged[end] = c if last else d
+        high -= np.uint64(last)
+        c, d = (next_c if last else c), (d if last else next_d)
     if total & 1:
-        merged[at] = min(leaves[low + _ONE], packages[at - low + _ONE])
+        merged[at] = min(a, b)
         taken[end] = high
     return total >> 1
 
@@ -103,20 +140,25 @@ def code_lengths(counts: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> int:
     lengths[:] = 0
     if seen < 2:
         return seen
-    # Entry 0 and the entry after the last are less and greater than all; so the merge needs no tests.
-    leaves, packages = np.zeros(SYMBOLS + 2, np.uint32), np.zeros(SYMBOLS + 2, np.uint32)
+    # Before a list are two zeros, and behind it is what is greater than all; so the merge needs no tests.
+    leaves, packages = np.zeros(SYMBOLS + 4, np.uint32), np.zeros(SYMBOLS + 4, np.uint32)
     merged, taken = np.empty(2 * SYMBOLS, np.uint32), np.empty((LONGEST, 2 * SYMBOLS), np.uint16)
     for i in range(seen):
-        leaves[i + 1] = counts[order[i]]
-    leaves[seen + 1] = _NEVER
-    packed = 0
-    for depth in range(LONGEST):
-        packages[packed + 1] = _NEVER
-        packed = _merge(leaves, packages, seen, seen + packed, merged, taken[depth])
+        leaves[_BEFORE + i] = merged[i] = counts[order[i]]
+    leaves[_BEFORE + seen] = _NEVER
+    packed = seen >> 1
+    for i in range(seen + 1):
+        taken[0, i] = i
+    # All symbols have a bit or more, so the last of the lists need not be made.
+    for depth in range(1, LONGEST - 1):
         for i in range(packed):
-            packages[i + 1] = merged[2 * i] + merged[2 * i + 1]
-    needed = 2 * seen - 2
-    for depth in range(LONGEST - 1, -1, -1):
+            packages[_BEFORE + i] = merged[2 * i] + merged[2 * i + 1]
+        packages[_BEFORE + packed] = _NEVER
+        packed = _merge(leaves, packages, seen, seen + packed, merged, taken[depth])
+    for i in range(seen):
+        lengths[order[i]] = 1
+    needed = 2 * (2 * seen - 2 - seen)
+    for depth in range(LONGEST - 2, -1, -1):
         leaf = taken[depth, needed]
         for i in range(leaf):
             lengths[order[i]] += 1
@@ -197,15 +239,13 @@ def _spread(probabilities: NDArray[np.int64], states: NDArray[np.uint8]) -> None
 
 @jit
 def _put(out: NDArray[np.uint8], bit: int, value: Any, count: Any) -> int:
-    """Append the low ``count`` bits of ``value`` at position ``bit``; return the position after them."""
-    for i in range(count):
-        at = bit >> 3
-        if at < MOST_DESCRIPTION:
-            if not bit & 7:
-                out[at] = 0
-            out[at] |= np.uint8((value >> i & 1) << (bit & 7))
-        bit += 1
-    return bit
+    """Append the low ``count`` bits (up to 8) of ``value`` at position ``bit``; return the one after them."""
+    at, shifted = bit >> 3, (value & ((1 << count) - 1)) << (bit & 7)
+    if at < MOST_DESCRIPTION:
+        out[at] = (out[at] if bit & 7 else 0) | (shifted & 255)
+    if at + 1 < MOST_DESCRIPTION:
+        out[at + 1] = shifted >> 8
+    return bit + count
 
 
 @jit

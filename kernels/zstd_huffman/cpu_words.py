@@ -1,4 +1,4 @@
-"""Load and store unaligned 64-bit words, and count the trailing zeros of one, in single instructions.
+"""Load and store unaligned 64-bit words, and count zeros in one, in single instructions.
 
 These check no bounds: each caller ensures that the eight bytes lie within the array. The words are
 little-endian, as on every processor that Numba compiles this package for.
@@ -49,6 +49,16 @@ def trailing_zeros(typing_context: Any, word: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def leading_zeros(typing_context: Any, word: Any) -> Any:
+    """Number of zero bits above the highest set bit of a word that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], context.get_constant(types.boolean, True))
 
     return types.uint64(types.uint64), generate
 

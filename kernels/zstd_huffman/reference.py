@@ -1,8 +1,9 @@
 """Frames in plain Python and NumPy: the slow, obvious definition that the other versions equal byte for byte.
 
-A frame holds blocks of ``block`` bytes, the last one fewer. Each is written in the shortest of four ways:
-its bytes as they are, one byte repeated, or Huffman-coded in one stream or four, with a description of the
-codes of its own or with the codes of the latest description in the frame. RFC 8878 defines everything else.
+A frame holds blocks of ``block`` bytes, the last one fewer. Each is its bytes as they are, or one byte
+repeated, or Huffman-coded in one stream or four. Up to eight blocks in sequence share the codes that fit them
+together, which the first of them describes; or they use the codes that were described last in the frame, if
+that is shorter. RFC 8878 defines everything else.
 
 The caller allocates every output. Arrays are contiguous; ``counts`` are uint32, ``codes`` uint16, all others
 uint8. Decoders accept any bytes: they return an error, and read and write nothing outside the arrays.
@@ -11,6 +12,7 @@ uint8. Decoders accept any bytes: they return an error, and read and write nothi
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +28,34 @@ FEW = 256
 MOST_BLOCK = 1 << 16
 """Bytes of the longest block that is written."""
 
+MOST_SHARED = 8
+"""Most blocks that share a description of their codes."""
+
 _MAGIC = (0xFD2FB528).to_bytes(4, "little")
+_OVERHEAD = 16  # bytes of a coded block beside its codes and their description
+_DESCRIBED, _DESCRIBED_SYMBOL = 64, 3  # bits of a description, about, and for each symbol
 _RAW, _RLE, _COMPRESSED = 0, 1, 2
 _NEW, _AGAIN = 2, 3
 _LOG = 6  # accuracy of the weights' probabilities: a table of 64 states
 _MOST_DESCRIPTION = 128
+_BLOSC_FLAGS, _MEMCPYED = 0x90, 0x02  # zstd, blocks of one stream, no shuffle; stored as it is
+
+
+def about_bits(counts: NDArray[np.uint32]) -> int:
+    """Bits that the symbols counted take, about, in the best code of at most 11 bits.
+
+    This is their entropy, if none were rarer than 2**-11. Logarithms are of nine bits, in 1/65536.
+    """
+
+    def logarithm(value: int) -> int:
+        bit = value.bit_length() - 1
+        return bit << 16 | round(math.log2(1 + ((value << 8 >> bit) & 255) / 256) * 65536)
+
+    seen = [int(count) for count in counts if count]
+    total = sum(seen)
+    shares = [max(count, total >> LONGEST) for count in seen]
+    bits = sum(count * logarithm(share) for count, share in zip(seen, shares, strict=True))
+    return total * logarithm(sum(shares)) - bits >> 16 if seen else 0
 
 
 def code_lengths(counts: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> int:
@@ -38,7 +63,7 @@ def code_lengths(counts: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> int:
 
     The method is package-merge: eleven times, the sorted list of symbols is merged with pairs of the list
     before. A symbol's length is how often it occurs in the first ``2*n - 2`` items. Of equal items, symbols
-    come first, by number. Counts are below 65536. With fewer than two symbols all lengths are 0.
+    come first, by number. Counts are below 2**20. With fewer than two symbols all lengths are 0.
     """
     leaves = sorted((int(count), symbol) for symbol, count in enumerate(counts) if count)
     lengths[:] = 0
@@ -127,8 +152,8 @@ def count_quarters(data: NDArray[np.uint8], counts: NDArray[np.uint32]) -> None:
 def encode_frame(data: NDArray[np.uint8], block: int, out: NDArray[np.uint8]) -> int:
     """Write the frame of ``data``, in blocks of up to 65536 bytes, to ``out``; return its bytes.
 
-    ``out`` has :func:`most_bytes` elements. Of two ways of the same length, the latest description is kept,
-    and bytes are stored as they are.
+    ``out`` has :func:`most_bytes` elements. Of two ways of the same length, the latest codes are kept, and
+    bytes are stored as they are.
     """
     size = data.size
     if size < 256:
@@ -137,9 +162,16 @@ def encode_frame(data: NDArray[np.uint8], block: int, out: NDArray[np.uint8]) ->
         frame = _MAGIC + b"\x60" + (size - 256).to_bytes(2, "little")
     else:
         frame = _MAGIC + b"\xa0" + size.to_bytes(4, "little")
-    lengths = np.zeros(SYMBOLS, np.uint8)
-    for start in range(0, max(size, 1), block):
-        frame += _block(data[start : start + block], start + block >= size, lengths)
+    lengths, blocks = None, [data[start : start + block] for start in range(0, max(size, 1), block)]
+    for first in range(0, len(blocks), MOST_SHARED):
+        for group, whole in _groups(blocks[first : first + MOST_SHARED]):
+            latest = lengths
+            described, lengths = _description(whole, latest)
+            for part in group:
+                text = _block(part, part is blocks[-1], described, lengths)
+                described = b"" if text[0] >> 1 & 3 == _COMPRESSED else described
+                frame += text
+            lengths = latest if described else lengths  # those may not be in the frame
     out[: len(frame)] = np.frombuffer(frame, np.uint8)
     return len(frame)
 
@@ -179,32 +211,132 @@ def decode_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     return size
 
 
-def _block(data: NDArray[np.uint8], last: bool, lengths: NDArray[np.uint8]) -> bytes:
-    """Block of a frame; ``lengths`` are those of the latest description, before and after."""
+def most_blosc_bytes(size: int, length: int, block: int) -> int:
+    """Upper bound of what :func:`encode_blosc` writes."""
+    count = max(1, -(-size // length))
+    return 16 + 8 * count + count * most_bytes(min(size, length), block)
+
+
+def encode_blosc(data: NDArray[np.uint8], length: int, block: int, out: NDArray[np.uint8]) -> int:
+    """Write a Blosc 1 frame whose blocks of ``length`` bytes are frames of this module; return its bytes.
+
+    A block that does not shrink is stored as it is, and so is all of ``data`` if the frame would not be
+    shorter. ``data`` is not empty; ``out`` has :func:`most_blosc_bytes` elements.
+    """
+    length = min(length, data.size)
+    bodies = []
+    for start in range(0, data.size, length):
+        part = data[start : start + length]
+        body = np.empty(most_bytes(part.size, block), np.uint8)
+        size = encode_frame(part, block, body)
+        text = body[:size].tobytes() if size < part.size else part.tobytes()
+        bodies.append(len(text).to_bytes(4, "little") + text)
+    first = 16 + 4 * len(bodies)
+    starts = [first + sum(map(len, bodies[:i])) for i in range(len(bodies))]
+    table = b"".join(start.to_bytes(4, "little") for start in starts)
+    flags, total = _BLOSC_FLAGS, first + sum(map(len, bodies))
+    content = table + b"".join(bodies)
+    if total >= 16 + data.size:
+        flags, total, content = _BLOSC_FLAGS | _MEMCPYED, 16 + data.size, data.tobytes()
+    numbers = b"".join(number.to_bytes(4, "little") for number in (data.size, length, total))
+    frame = bytes([2, 1, flags, 1]) + numbers + content
+    out[: len(frame)] = np.frombuffer(frame, np.uint8)
+    return len(frame)
+
+
+def decode_blosc(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
+    """Decode a Blosc 1 frame to all of ``out``; return the number of bytes, or -1.
+
+    -1 stands for a damaged frame, one of another size, and one that this decoder does not know (shuffled,
+    another compressor, or blocks that :func:`decode_frame` does not know). Blosc itself decides what such a
+    frame is. ``out`` is arbitrary then.
+    """
+    text = frame.tobytes()
+    if len(text) < 16 or text[:3] != bytes([2, 1, _BLOSC_FLAGS]) or not text[3]:
+        return -1
+    nbytes, length, total = (int.from_bytes(text[i : i + 4], "little", signed=True) for i in (4, 8, 12))
+    if nbytes != out.size or not 1 <= length <= nbytes or total != len(text):
+        return -1
+    count = -(-nbytes // length)
+    first = 16 + 4 * count
+    for number in range(count):
+        start = int.from_bytes(text[16 + 4 * number : 20 + 4 * number], "little", signed=True)
+        part = out[number * length : (number + 1) * length]
+        size = int.from_bytes(text[start : start + 4], "little", signed=True) if start >= first else 0
+        if size < 1 or start + 4 + size > len(text) or first > len(text):
+            return -1
+        body = frame[start + 4 : start + 4 + size]
+        if size == part.size:
+            part[:] = body
+        elif decode_frame(body, part) != part.size:
+            return -1
+    return nbytes
+
+
+def _groups(blocks: list[NDArray[np.uint8]]) -> list[tuple[list[NDArray[np.uint8]], NDArray[np.uint32]]]:
+    """Up to eight blocks in the groups that share codes, and the sum of the counts of those that are coded.
+
+    Neighbours of one, two or four blocks each are joined where that takes no more bits than they do apart.
+    """
+
+    def cost(counts: NDArray[np.uint32]) -> int:
+        seen = int(np.count_nonzero(counts))
+        return about_bits(counts) + (_DESCRIBED + _DESCRIBED_SYMBOL * seen if seen else 0)
+
+    counts = []
+    for data in blocks:
+        own = np.bincount(data, minlength=SYMBOLS).astype(np.uint32)
+        coded = np.count_nonzero(own) > 1 and about_bits(own) < 8 * (data.size - _OVERHEAD)
+        counts.append(own if coded else np.zeros(SYMBOLS, np.uint32))
+
+    def joined(first: int, size: int) -> tuple[int, list[tuple[int, NDArray[np.uint32]]]]:
+        """Cost and groups, as their lengths and counts, of the blocks from ``first`` on."""
+        if first >= len(blocks):
+            return 0, [(size, np.zeros(SYMBOLS, np.uint32))]
+        if size == 1:
+            return cost(counts[first]), [(1, counts[first])]
+        (a, left), (b, right) = joined(first, size // 2), joined(first + size // 2, size // 2)
+        whole = left[0][1] + right[0][1]
+        if len(left) == len(right) == 1 and cost(whole) <= a + b:
+            return cost(whole), [(size, whole)]
+        return a + b, left + right
+
+    groups, first = [], 0
+    for size, whole in joined(0, MOST_SHARED)[1]:
+        groups.append((blocks[first : first + size], whole))
+        first += size
+    return [(group, whole) for group, whole in groups if group]
+
+
+def _description(
+    whole: NDArray[np.uint32], latest: NDArray[np.uint8] | None
+) -> tuple[bytes, NDArray[np.uint8] | None]:
+    """Description and code lengths for blocks with these counts; no description of the latest codes."""
+    lengths, description = np.empty(SYMBOLS, np.uint8), np.empty(_MOST_DESCRIPTION, np.uint8)
+    if code_lengths(whole, lengths) < 2:
+        return b"", latest
+    text = description[: describe_codes(lengths, description)].tobytes()
+    again = math.inf if latest is None or (whole[latest == 0] > 0).any() else int((whole * latest).sum())
+    if not text or int((whole * lengths).sum()) + 8 * len(text) >= again:
+        return b"", latest
+    return text, lengths
+
+
+def _block(data: NDArray[np.uint8], last: bool, described: bytes, lengths: NDArray[np.uint8] | None) -> bytes:
+    """Block of a frame in the shortest way; if it is coded, it holds the description."""
     size = data.size
     raw = _header(last, _RAW, size) + data.tobytes()
-    if size == 0:
-        return raw
-    if (data == data[0]).all():
+    if size and (data == data[0]).all():
         return _header(last, _RLE, size) + data[:1].tobytes()
-    ways = []
-    if lengths[data].all():
-        ways.append((_AGAIN, b"", lengths.copy()))
-    fresh, description = np.empty(SYMBOLS, np.uint8), np.empty(_MOST_DESCRIPTION, np.uint8)
-    code_lengths(np.bincount(data, minlength=SYMBOLS).astype(np.uint32), fresh)
-    described = describe_codes(fresh, description)
-    if described:
-        ways.append((_NEW, description[:described].tobytes(), fresh))
-    made = [(kind, text + _streams(data, codes), codes) for kind, text, codes in ways]
-    if not made:
+    if lengths is None or not lengths[data].all():
         return raw
-    kind, text, codes = min(made, key=lambda way: len(way[1]))
+    text = described + _streams(data, lengths)
     form, width = (0 if size < FEW else 1, 10) if size < 1 << 10 else (2, 14) if size < 1 << 14 else (3, 18)
     header = (4 + 2 * width) // 8
     total = header + len(text) + 1
     if total >= size:
         return raw
-    lengths[:] = codes
+    kind = _NEW if described else _AGAIN
     section = (kind | form << 2 | size << 4 | len(text) << 4 + width).to_bytes(header, "little")
     return _header(last, _COMPRESSED, total) + section + text + b"\0"
 

@@ -6,9 +6,12 @@ import ast
 import functools
 import inspect
 import math
+import zlib
 from collections.abc import Iterator
 
+import blosc2
 import imagecodecs
+import numcodecs.blosc
 import numcodecs.zstd
 import numpy as np
 import pytest
@@ -66,6 +69,15 @@ def decoded(kernels, frame: np.ndarray, size: int) -> bytes | None:
     count = kernels.decode_frame(frame, fenced[32 : 32 + size])
     assert (fenced[:32] == 7).all() and (fenced[32 + size :] == 7).all()
     return fenced[32 : 32 + count].tobytes() if count >= 0 else None
+
+
+def in_blosc(kernels, data: np.ndarray, length: int, block: int) -> np.ndarray:
+    """Blosc frame of ``data``, after looking for bytes written beyond :func:`most_blosc_bytes`."""
+    most = kernels.most_blosc_bytes(data.size, length, block)
+    fenced = np.full(most + 64, 7, np.uint8)
+    size = kernels.encode_blosc(data, length, block, fenced[32 : 32 + most])
+    assert 16 < size <= data.size + 16 and (fenced[:32] == 7).all() and (fenced[32 + most :] == 7).all()
+    return fenced[32 : 32 + size].copy()
 
 
 def openers() -> Iterator:
@@ -249,3 +261,69 @@ def test_frames_of_other_encoders_are_opened_where_they_hold_no_matches():
     assert opened
     checked = zstandard.ZstdCompressor(write_checksum=True).compress(noise.tobytes())
     assert decoded(cpu, np.array(bytearray(checked)), noise.size) is None
+
+
+BLOSC_LENGTHS = (1, 127, 128, 129, 131, 1000, 32767, 32768, 32769, 65536, 70_000)
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_every_blosc_opens_the_frames_and_so_do_we(name):
+    for size in BLOSC_LENGTHS:
+        data = made(name, size)
+        for length in (1 << 15, 1 << 18):
+            frame = in_blosc(cpu, data, length, 1 << 14)
+            assert numcodecs.blosc.decompress(frame.tobytes()) == data.tobytes(), (size, length)
+            assert blosc2.decompress(frame.tobytes()) == data.tobytes()
+            assert in_blosc(reference, data, length, 1 << 14).tobytes() == frame.tobytes()
+            stored = bool(frame[2] & 2)  # as it is, which Blosc opens as fast
+            for kernels in (cpu, reference):
+                out = np.empty(size, np.uint8)
+                assert kernels.decode_blosc(frame, out) == (-1 if stored else size)
+                assert stored or (out == data).all()
+                assert kernels.decode_blosc(frame, np.empty(size + 1, np.uint8)) == -1
+
+
+def test_a_damaged_blosc_frame_is_refused_or_opened_as_blosc_opens_it():
+    rng = np.random.default_rng(6)
+    whole = in_blosc(cpu, made("half bytes", 3000), 700, 400)
+    refused = 0
+    for _ in range(1500):
+        bad = altered(whole, rng)
+        fenced = np.full(3000 + 64, 7, np.uint8)
+        size = cpu.decode_blosc(bad, fenced[32:-32])
+        assert (fenced[:32] == 7).all() and (fenced[-32:] == 7).all()
+        assert size == reference.decode_blosc(bad, np.empty(3000, np.uint8))
+        if size < 0:
+            refused += 1
+        else:
+            assert fenced[32:-32].tobytes() == numcodecs.blosc.decompress(bad.tobytes())
+    assert 300 < refused < 1400
+
+
+def test_frames_that_blosc_made_are_opened_or_left_to_it():
+    data = made("half bytes", 100_000)
+    for shuffle, cname, clevel in (
+        (0, "zstd", 1),
+        (1, "zstd", 1),
+        (0, "lz4", 1),
+        (0, "zstd", 9),
+        (0, "zstd", 0),
+    ):
+        frame = numcodecs.blosc.compress(data, cname.encode(), clevel, shuffle, 1 << 15)
+        out = np.empty(data.size, np.uint8)
+        size = cpu.decode_blosc(np.array(bytearray(frame)), out)
+        assert size in (-1, data.size) and (size < 0 or (out == data).all())
+
+
+def test_frames_are_what_they_were():
+    """The bytes of each release are the same; these data do not depend on a library either."""
+    state, found = 12345, []
+    for count in (300, 5000, 70_000):
+        values = np.empty(count, np.int64)
+        for i in range(count):
+            state = (1103515245 * state + 12345) % 2**31
+            values[i] = state >> 16
+        # The lowest set bit is geometric, like rare residuals.
+        data = ((values & -values) % 251 + (values >> 9) % 7).astype(np.uint8)
+        found.append(zlib.crc32(encoded(cpu, data, 1 << 14).tobytes()))
+    assert found == [3686958480, 3476530650, 118090851]
