@@ -387,7 +387,7 @@ def _stored(encoding: Encoding, blocks: list[NDArray], backend: Backend) -> int:
     for block in blocks:
         if encoding.layout == "compact":
             payload = coder.encode(block, block.shape, encoding, backend, stages=Stages())
-            total += len(blosc.compress(payload, encoding.compressor))
+            total += len(blosc.compress_bytes(payload, encoding.compressor))
         else:
             total += len(layout_for(encoding, backend).encode(block, block.shape, stages=Stages()))
     return total

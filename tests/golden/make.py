@@ -163,6 +163,16 @@ CASES: dict[str, dict] = {
         predictor=replace(_predictor("full"), levels=2, coded=True),
         shape=(7, 2, 3),
     ),
+    # Frames of Huffman codes only, in several blocks of Blosc.
+    "compact-2.4-huffman": dict(
+        dtype="uint8",
+        noise=pg.NoiseModel(),
+        photons=0.5,
+        layout="compact",
+        predictor=Predictor(name="none"),
+        compressor="zstd-1-none-4096",
+        shape=(6, 60, 64),
+    ),
     # Its second chunk holds values as they are.
     **{
         f"compact-2.4-raw-{dtype}": dict(

@@ -10,6 +10,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import PhotonWarning, UnsupportedVersionError
+from photon_gpu.kernels.zstd_huffman import cpu as huffman
 from photon_gpu.store import metadata
 from photon_gpu.store.decode_check import proves_itself
 from tests.golden.make import CASES, make
@@ -105,6 +106,16 @@ def test_writes_the_same_content_again(name, tmp_path):
                 blosc.decompress(data, blosc.frame_sizes(data)[0]).tobytes() for data in (first, second)
             ]
             assert opened[0] == opened[1]
+
+
+def test_one_golden_store_has_frames_of_huffman_codes_only():
+    for name in ("0.0.0", "1.0.0"):
+        frame = np.fromfile(GOLDEN / "compact-2.4-huffman" / "store" / name, np.uint8)
+        nbytes, _ = blosc.frame_sizes(frame.tobytes())
+        content, out = np.empty(nbytes, np.uint8), np.empty(2 * nbytes, np.uint8)
+        assert huffman.decode_blosc(frame, content) == nbytes
+        again = out[: huffman.encode_blosc(content, 4096, 1 << 15, out)]
+        assert again.tobytes() == frame.tobytes(), "what is written does not depend on a library"
 
 
 def test_an_unknown_major_version_is_refused(tmp_path):

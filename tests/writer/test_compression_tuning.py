@@ -49,7 +49,7 @@ MOVIES = movies()
 def size(values, encoding):
     if encoding.layout == "compact":
         payload = coder.encode(values, values.shape, encoding, NUMBA, stages=Stages())
-        return len(blosc.compress(payload, encoding.compressor))
+        return len(blosc.compress_bytes(payload, encoding.compressor))
     return len(layout_for(encoding, NUMBA).encode(values, values.shape, stages=Stages()))
 
 

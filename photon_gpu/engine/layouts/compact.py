@@ -53,7 +53,7 @@ class Compact(Layout):
     ) -> bytes:
         """See the base class."""
         payload = self.payload(values, chunk, first_frame, run, stages)
-        return blosc.compress(payload, self.encoding.compressor, stages.over("compress", run))
+        return blosc.compress_bytes(payload, self.encoding.compressor, stages.over("compress", run))
 
     def payload(
         self, values: NDArray, chunk: tuple[int, ...], first_frame: int, run: Map, stages: Stages
@@ -74,7 +74,7 @@ class Compact(Layout):
 
     def encode_raw(self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0) -> bytes:
         """See the base class."""
-        return blosc.compress(self.raw_payload(values, chunk, first_frame), self.encoding.compressor)
+        return blosc.compress_bytes(self.raw_payload(values, chunk, first_frame), self.encoding.compressor)
 
     def raw_payload(self, values: NDArray, chunk: tuple[int, ...], first_frame: int) -> NDArray[np.uint8]:
         """The payload of a chunk of exact values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import struct
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +18,7 @@ from photon_gpu.engine.codec.blosc import (
     Compressor,
     compress,
     compress_blocks,
+    compress_bytes,
     decompress,
     decompress_span,
     frame_sizes,
@@ -272,3 +274,57 @@ def test_blosc_is_not_asked_for_its_blocks_by_every_chunk():
         data = contents("photons", count, "u1")
         assert compress(data, compressor) == bytes(numcodecs.get_codec(compressor.to_dict()).encode(data))
     assert blosc._blocks.cache_info().misses == 1
+
+
+ONLY = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=1 << 15)
+
+
+def noise_without_matches(count: int) -> np.ndarray:
+    """Bytes that Huffman codes shorten by a fifth more than zstd 1 does."""
+    return np.random.default_rng(0).poisson(0.4, count).astype(np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 100, (1 << 15) - 1, 1 << 15, (1 << 15) + 1, 200_000, 3_000_000])
+def test_noise_is_coded_without_a_search_and_matches_are_left_to_zstd(count):
+    values = noise_without_matches(count)
+    alone, whole = compress(values, ONLY), compress_bytes(values, ONLY)
+    assert len(whole) < 0.9 * len(alone) if count > 1000 else len(whole) <= len(alone)
+    assert numcodecs.blosc.decompress(whole) == values.tobytes()
+    np.testing.assert_array_equal(decompress(whole, count), values)
+    part = slice(count // 3, count - count // 7)
+    np.testing.assert_array_equal(decompress_span(whole, part.start, part.stop), values[part])
+    with ThreadPoolExecutor(3) as pool:
+        assert compress_bytes(values, ONLY, pool.map) == whole
+    repeated = np.resize(values[:999], count)
+    assert compress_bytes(repeated, ONLY) == compress(repeated, ONLY) or count < 1000
+
+
+@pytest.mark.parametrize(
+    "text", ["zstd-1-shuffle-32768", "zstd-1-none", "lz4-1-none-32768", "zstd-0-none-32768"]
+)
+def test_other_settings_are_left_to_blosc(text):
+    values, settings = noise_without_matches(100_000), Compressor.parse(text)
+    assert compress_bytes(values, settings) == compress(values, settings)
+
+
+def test_bytes_that_do_not_shrink_are_stored_as_they_are():
+    values = np.frombuffer(np.random.default_rng(1).bytes(100_000), np.uint8)
+    assert len(compress_bytes(values, ONLY)) == values.size + 16
+    some = np.concatenate([noise_without_matches(200_000), values])
+    np.testing.assert_array_equal(decompress(compress_bytes(some, ONLY), some.size), some)
+
+
+def test_any_zarr_reader_opens_the_frames(tmp_path):
+    import tensorstore
+    import zarr
+
+    values = noise_without_matches(200_000)
+    meta = {"zarr_format": 2, "shape": [values.size], "chunks": [values.size], "dtype": "|u1", "order": "C"}
+    meta |= {"compressor": ONLY.to_dict(), "fill_value": None, "filters": None}
+    (tmp_path / ".zarray").write_text(json.dumps(meta))
+    (tmp_path / "0").write_bytes(compress_bytes(values, ONLY))
+    np.testing.assert_array_equal(zarr.open(tmp_path)[...], values)
+    with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        np.testing.assert_array_equal(zarr.open(tmp_path)[...], values)
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(tmp_path)}}
+    np.testing.assert_array_equal(tensorstore.open(spec).result().read().result(), values)
