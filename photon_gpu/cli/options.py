@@ -675,7 +675,9 @@ def for_source(src: str, texts: Sequence[str] | None) -> dict[str, Any]:
     values = pairs(texts, "--source-option")
     if not is_remote(src):
         return values
-    inside = {name: values.pop(name) for name in SourceOptions.__annotations__ if name in values}
+    # An archive is a local file, so "key" of a URL is the store's.
+    names = set(SourceOptions.__annotations__) - {"key"}
+    inside = {name: values.pop(name) for name in sorted(names & values.keys())}
     return {**inside, "storage_options": values or None}
 
 

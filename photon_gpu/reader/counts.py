@@ -162,7 +162,7 @@ class Counts:
     __gt__, __ge__ = _by_dask(operator.gt), _by_dask(operator.ge)
     __eq__ = _by_dask(operator.eq)
     __ne__ = _by_dask(operator.ne)
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -136,7 +136,7 @@ def choose_movie(arrays: Mapping[str, tuple[Any, Any]], *, name: str, option: st
     movies = [key for key, (shape, dtype) in arrays.items() if is_movie(shape, dtype)]
     if len(movies) == 1 or len(arrays) == 1:
         return movies[0] if movies else next(iter(arrays))
-    problem = f"{len(movies)} arrays could be the movie; choose one by {option}="
+    problem = f"{len(movies)} arrays could be the movie; choose one by {option}=NAME"
     if not movies:
         problem = "none of its arrays is a movie (T, ..., H, W) of integers or float32, float64"
     first = {key: arrays[key] for key in movies}

@@ -40,7 +40,7 @@ def choose_image(groups: dict[str, Any], name: str) -> Any:
     if len(images) > 1:
         more = f" and {len(images) - _MOST_NAMES} more" if len(images) > _MOST_NAMES else ""
         raise InvalidInputError(
-            f"{name}: {len(images)} images could be the movie; choose one by path=: "
+            f"{name}: {len(images)} images could be the movie; choose one by path=NAME: "
             f"{', '.join(list(images)[:_MOST_NAMES])}{more}"
         )
     return next(iter(images.values()), None)

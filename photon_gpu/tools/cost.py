@@ -187,7 +187,9 @@ def from_shape(
     >>> {part: str(round(money, 2)) for part, money in cost.monthly("STANDARD").items()}
     {'raw': '11.50', 'stored': '2.88', 'saved': '8.62'}
     """
-    savings = bounded_number("savings (0.75: a quarter of the size)", savings, -1e6, 1 - 1e-12)
+    savings = bounded_number("savings (0.75: a quarter of the size)", savings, -1e6, 1)
+    if savings == 1:
+        raise InvalidInputError("savings is 1, so nothing would be stored; a share below 1 is needed")
     if not isinstance(shape, tuple | list):
         raise InvalidInputError(f"shape is {shown(shape)}; a tuple such as (1000, 512, 512) is needed")
     raw = math.prod(whole_number("shape", size, 1) for size in shape) * supported_dtype(dtype).itemsize

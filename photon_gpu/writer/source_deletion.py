@@ -159,11 +159,10 @@ class Deletable:
         verification = verify(storage)
         if not verification.ok:
             raise CorruptDataError(f"{self.name}: kept: {verification.problems[0]}")
+        self._refuse_changed()
         self._compare_words(storage)
         self._compare_pages()
-        for file in self._files:
-            if _state(file.path) != file.state:
-                raise CorruptDataError(f"{file.path} was kept: it changed while it was being encoded")
+        self._refuse_changed()
         for number, file in enumerate(self._files):
             try:
                 os.remove(file.path)  # noqa: PTH107 - says what it does
@@ -172,6 +171,11 @@ class Deletable:
                     f"{file.path} cannot be deleted ({error.strerror}); {number} of {len(self._files)} files "
                     "were. The movie is whole: delete the others by hand"
                 ) from error
+
+    def _refuse_changed(self) -> None:
+        for file in self._files:
+            if _state(file.path) != file.state:
+                raise CorruptDataError(f"{file.path} was kept: it changed while it was being encoded")
 
     def _compare_words(self, storage: Storage) -> None:
         """Compare what the files say besides pixels with what is in the store by now."""

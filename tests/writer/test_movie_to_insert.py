@@ -57,7 +57,7 @@ def test_defaults_are_those_of_encode():
         {"noise": {"gain": 2}},
         {"compressor": 1},
         {"budget_bytes": "1"},
-        {"progress": True},
+        {"progress": 1},
     ],
 )
 def test_what_cannot_be_is_refused_at_once(options):

@@ -86,7 +86,7 @@ def test_what_is_inside_of_a_file_is_named_by_a_source_option(cli, counts, tmp_p
         file["a"], file["b"] = counts, counts + 1
     refused = cli("encode", "two.h5", "h.zarr", "--gain", 1)
     assert refused.code == 2
-    assert "--source-option dataset=" in refused.err
+    assert "choose one by --dataset NAME" in refused.err
     assert (
         cli(
             "encode", "two.h5", "h.zarr", "--gain", 1, "--source-option", "dataset=/b", "--layout", "lossless"
@@ -239,7 +239,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
         (["encode", "good.npy", "good.npy", "--overwrite"], 2, ["the name of a file", "such as movie.zarr"]),
         (["encode", "good.npy", "notes.txt", "--overwrite"], 2, ["is a file", "another name"]),
         (["encode", "good.npy", "notes.txt/out.zarr"], 2, ["is a file", "another name"]),
-        (["encode", "good.npy", ""], 2, ["no place"]),
+        (["encode", "good.npy", ""], 2, ["a path or a URL is needed"]),
         (["encode", "good.npy", "ftpx://host/x"], 2, ["no place photon_gpu can reach"]),
     ],
 )
