@@ -15,6 +15,7 @@ from photon_gpu.sources.check import SingleImageError
 
 _BINARY_ONLY = re.compile(r'<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile\s*=\s*"([^"]+)"')
 _FILE_NAME = re.compile(r'\bFileName\s*=\s*"([^"]+)"')
+_MANY_FILES = 8
 _MOST_PLANES = 1 << 26
 COMPANION = ".ome"
 """Last suffix of a companion file, as in ``run.companion.ome``."""
@@ -87,6 +88,8 @@ def planes_in_files(text: str) -> OmePlanes | None:
     None for other forms of OME-XML. tifffile reads all, but opens every file, which takes minutes for tens of
     thousands.
     """
+    if len(set(_FILE_NAME.findall(text))) < _MANY_FILES:
+        return None
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:

@@ -36,7 +36,6 @@ from photon_gpu.sources.truncated import refuse
 
 _AS_PAGES = "pass as_pages=True to take every page as a frame, in file order"
 _DIALECTS = {"ome", "imagej", "scanimage", "micromanager", "lsm", "stk", "fluoview", "nih", "ndtiff"}
-_MANY_FILES = 8
 _JPEG = {6, 7, 34892, 33007}
 
 
@@ -398,7 +397,7 @@ class _Planner:
         """An OME movie of many files, each of which is read once; None if tifffile has to read it."""
         names = {plane[0] for plane in many.planes if plane is not None}
         own = Path(self.path).name
-        if len(names) < _MANY_FILES or not many.shape or own not in names:
+        if not many.shape or own not in names:
             return None
         folder = os.path.dirname(self.path)  # noqa: PTH120 - thousands of files
         paths = {name: self.path if name == own else os.path.join(folder, name) for name in names}  # noqa: PTH118
