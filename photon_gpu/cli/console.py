@@ -254,6 +254,8 @@ def collected_warnings(as_json: bool) -> Iterator[list[str]]:
 
     class Logged(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if record.name == "photon_gpu":  # logs its warnings, which arrive by themselves
+                return
             tell(f"{record.name.partition('.')[0]}: {record.getMessage()}")
 
     logged = Logged(logging.WARNING)
