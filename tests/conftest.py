@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support import fuzz_counts
+
 STAND_IN = ("tests/engine/gpu/test_coder.py", "tests/kernels/test_cuda", "tests/kernels/cuda/")
 
 # Real servers and databases, killed processes, exhaustive damage, sanitizers, statistics of many movies.
@@ -57,8 +59,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the counts of a worker to the process that prints them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["fuzz"] = [dict(fuzz_counts.TRIED), dict(fuzz_counts.SURVIVED)]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node) -> None:
+    """Add the counts of a worker that has ended."""
+    tried, survived = getattr(node, "workeroutput", {}).get("fuzz", ({}, {}))
+    for name, number in tried.items():
+        fuzz_counts.count(name, number, survived.get(name, 0))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tests of the CUDA path that passed without a GPU must not be taken for more than they are."""
+    for line in fuzz_counts.lines():
+        terminalreporter.write_line(line)
     passed = terminalreporter.stats.get("passed", [])
     count = sum(report.nodeid.startswith(STAND_IN) for report in passed)
     if count:

@@ -16,6 +16,7 @@ from photon_gpu.live.spool import acknowledged
 from photon_gpu.live.spool.journal import scan, segments
 from photon_gpu.live.spool.spool import Spool, pending
 from tests.support.faulty_filesystem import FaultyFileSystem
+from tests.support.fuzz_counts import counted
 from tests.support.recordings import CHUNK, SHAPE, frames, settings
 
 APPENDED = 6  # one whole chunk, and half of one
@@ -42,6 +43,11 @@ def _positions(store, path, length):
 
 def _check(store, what):
     """Either all is well, or verify names it and nothing wrong is ever returned."""
+    with counted("flips and cuts of a movie"):
+        _check_named(store, what)
+
+
+def _check_named(store, what):
     checked = pg.verify(store)
     assert not checked.ok, f"{what} was not found"
     lost = {t for first, last in checked.lost for t in range(first, last + 1)}

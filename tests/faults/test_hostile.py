@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import photon_gpu as pg
 from photon_gpu.errors import PhotonError
 from photon_gpu.store.claim import MARKER
+from tests.support.fuzz_counts import counted
 from tests.support.recordings import frames
 from tests.support.recordings import settings as recording
 
@@ -39,6 +40,11 @@ def copy(store, memory_disk):
 
 
 def _try_all(place):
+    with counted("hostile metadata and files"):
+        return _try_each(place)
+
+
+def _try_each(place):
     """Everything a user does with a store he was given; returns what the movie gave, or None."""
     out = None
     try:

@@ -15,6 +15,7 @@ import photon_gpu as pg
 from photon_gpu.errors import StoreNotFoundError
 from photon_gpu.live.spool.spool import pending
 from tests.support.faulty_disk import Disk, Killing
+from tests.support.fuzz_counts import counted
 from tests.support.recordings import (
     check_prefix,
     frames,
@@ -58,7 +59,8 @@ def test_killed_at_every_call_that_changes_the_disk(memory_disk, durability):
             continue
         died += 1
         assert child.exitcode == -9
-        recovered(url, spool, acknowledged, FRAMES)
+        with counted("kills at every disk call"):
+            recovered(url, spool, acknowledged, FRAMES)
     assert died > calls * 0.7
 
 
