@@ -129,7 +129,7 @@ def payloads(folder, chance):
     payload = coder.encode(values, shape, encoding, get_backend("numba"), stages=Stages())
     for _ in range(20):
         data = np.frombuffer(altered(payload.tobytes(), chance), np.uint8).copy()
-        data = sealed(data) if data.size > 12 and chance.random() < 0.7 else data
+        data = sealed(data) if data.size > 200 and chance.random() < 0.7 else data
         with contextlib.suppress(PhotonError):
             coder.decode(data, shape, encoding, get_backend("numba"), what=np.dtype(dtype))
 
