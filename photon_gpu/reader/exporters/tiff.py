@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from photon_gpu.reader.exporters.job import Job
 from photon_gpu.reader.exporters.tiff_pages import page_runs, tags_of_pages, write_pages
 from photon_gpu.recording import Recording
-from photon_gpu.sources.tiff.blocks import scanimage_header
+from photon_gpu.sources.tiff.metadata_blocks import scanimage_header
 from photon_gpu.sources.tiff.tags import DESCRIPTION, Tags, from_documents
 
 _COUNTING = re.compile(r"ImageJ=|shape=|\{|<\?xml|<(\w+:)?OME\b")

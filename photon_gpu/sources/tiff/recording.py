@@ -1,4 +1,4 @@
-"""What a TIFF file says besides pixels: its metadata verbatim, and the fields of each dialect."""
+"""Read what a TIFF file says about its recording: its metadata verbatim, and the fields of each dialect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import Document, Recording
-from photon_gpu.sources.tiff.blocks import FRAME_DATA, read_blocks
+from photon_gpu.sources.tiff.metadata_blocks import FRAME_DATA, read_blocks
 from photon_gpu.sources.tiff.plan import SegmentMap
 from photon_gpu.sources.tiff.tags import DESCRIPTION, SOFTWARE, Tags, read_tags, to_documents
 
