@@ -496,6 +496,22 @@ class PartOptions:
         with console.opening(paths[0]) as tick:
             return open_source(paths[0] if len(paths) == 1 else paths, **self.of(paths[0]), progress=tick)
 
+    def typed(self) -> list[str]:
+        """The options as they were typed, for a command that is to read the same.
+
+        Examples
+        --------
+        >>> PartOptions(channels=2, source_option=["flyback=drop"]).typed()
+        ['--channels', '2', '--source-option', 'flyback=drop']
+        """
+        words: list[str] = []
+        for one in fields(self):
+            value = getattr(self, one.name)
+            for text in value if isinstance(value, list) else [value]:
+                if text is not None and text != one.default:
+                    words += [f"--{one.name.replace('_', '-')}", str(text)]
+        return words
+
     def of(self, src: str) -> dict[str, Any]:
         """The options of :func:`photon_gpu.open_source` that were typed."""
         typed = {one.name: getattr(self, one.name) for one in fields(self)}

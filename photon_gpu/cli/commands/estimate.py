@@ -91,16 +91,17 @@ def estimate(
             one.plot(name)
             drawn.append(name)
     saved = ", ".join(drawn) or None
-    text = [console.spoken(str(result)), *_advice(result, src)]
+    text = [console.spoken(str(result)), *_advice(result, src, reads.typed())]
     text += [f"  saved {saved}"] if saved else [f"  {note}" for note in notes]
     refused = result.verdict == "REFUSE"
     return console.Text(result, "\n".join(text), int(refused), layout=result.layout, plot=saved, notes=notes)
 
 
-def _advice(estimate: NoiseEstimate, src: list[str]) -> list[str]:
+def _advice(estimate: NoiseEstimate, src: list[str], reads: list[str]) -> list[str]:
     """Suggest the next command."""
     from photon_gpu.estimate.checks import ALTERNATION
 
+    command = f"  to encode with it: photon-gpu encode {shlex.join(src)} {shlex.join(['DST', *reads])}"
     if estimate.channels:
         if estimate.verdict == "REFUSE" or estimate.models is None:
             return ["  if you know the detectors, encode with --gain A,B --offset A,B --variance A,B instead"]
@@ -109,14 +110,11 @@ def _advice(estimate: NoiseEstimate, src: list[str]) -> list[str]:
             for name in ("gain", "offset", "variance")
         }
         typed = " ".join(f"--{name} {text}" for name, text in listed.items())
-        return [f"  to encode with it: photon-gpu encode {shlex.join(src)} DST {typed}"]
+        return [f"{command} {typed}"]
     if any(finding.name == ALTERNATION for finding in estimate.warnings) and estimate.model is None:
         return []
     model = estimate.model
     if estimate.verdict == "REFUSE" or model is None:
         return ["  if you know the detector, encode with --gain, --offset and --variance instead"]
     read = f" --variance {model.variance:.5g}" if model.variance else ""
-    return [
-        f"  to encode with it: photon-gpu encode {shlex.join(src)} DST --gain {model.gain:.5g} --offset "
-        f"{model.offset:.5g}{read}"
-    ]
+    return [f"{command} --gain {model.gain:.5g} --offset {model.offset:.5g}{read}"]

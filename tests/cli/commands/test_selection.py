@@ -106,7 +106,7 @@ def test_channels_have_models_of_their_own_on_the_command_line(cli, tmp_path):
     assert ran.code == 0, ran.err
     assert [round(channel["model"]["gain"] / 8) for channel in ran.json["channels"]] == [5, 1]
     assert (tmp_path / "curve_0.png").exists() and (tmp_path / "curve_1.png").exists()
-    assert "DST --gain " in cli("estimate", "two.npy", "--channels", "2", width=400).out
+    assert "DST --channels 2 --gain " in cli("estimate", "two.npy", "--channels", "2", width=400).out
     assert "use --channels 2" in cli("estimate", "two.npy", width=400).out
     ran = cli(
         "encode",
