@@ -149,10 +149,10 @@ def open_hdf5(
         raise InvalidInputError(
             f"{name}::{node.path}: its frames are in other files: {', '.join(paths)[:150]}"
         )
-    movie = open_other(paths[0] if len(paths) == 1 else paths)
-    if movie.recording.frame_rate is None:
-        movie.recording = movie.recording.replace(frame_rate=rate)
-    return movie
+    external = open_other(paths[0] if len(paths) == 1 else paths)
+    if external.recording.frame_rate is None:
+        external.recording = external.recording.replace(frame_rate=rate)
+    return external
 
 
 def _find(file: Any, wanted: str | None, name: str) -> Any:
