@@ -135,10 +135,10 @@ def open_hdf5(
         if not isinstance(node, Series):
             return Hdf5Source(node, owner=file, missing=missing)
         if not node.files:
-            movie = Hdf5Source(node.data, owner=file, missing=missing)
-            if movie.stored_axes is None and len(movie.shape) == 4:
-                movie.stored_axes = "tyxz"  # NWB has depth last
-            return movie
+            inside = Hdf5Source(node.data, owner=file, missing=missing)
+            if inside.stored_axes is None and len(inside.shape) == 4:
+                inside.stored_axes = "tyxz"  # NWB has depth last
+            return inside
         paths = external_files(node, Path(name).parent, f"{name}::{node.path}")
     except BaseException:
         file.close()
