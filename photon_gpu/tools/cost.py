@@ -235,7 +235,7 @@ def from_source(
 
     Examples
     --------
-    >>> import photon_gpu as pg
+    >>> import numpy as np, photon_gpu as pg
     >>> counts = np.random.default_rng(0).poisson(50.0, (300, 64, 64)).astype("uint16")
     >>> cost = from_source(counts, movies=1000, encode_options={"noise": pg.NoiseModel()})
     >>> cost.raw_bytes == counts.nbytes, 0.7 < cost.savings < 0.9

@@ -11,6 +11,7 @@ def runs(pid: int, started: str | None) -> bool:
 
     Examples
     --------
+    >>> import os
     >>> runs(os.getpid(), start_of(os.getpid()))
     True
     >>> runs(os.getpid(), "some other time")

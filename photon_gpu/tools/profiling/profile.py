@@ -182,7 +182,7 @@ def profile(
     Examples
     --------
     >>> import numpy as np
-    import psutil
+    >>> from photon_gpu import NoiseModel
     >>> counts = np.random.default_rng(0).poisson(20.0, (20, 64, 64)).astype("uint16")
     >>> found = profile(counts, noise=NoiseModel(), layouts=["compact"], presets=["fast"],
     ...                 cores=[1], seconds=0.1)
