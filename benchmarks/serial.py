@@ -1,29 +1,28 @@
 """Measure how long Python's lock is held per raw GB: ``python -m benchmarks.serial [--seconds 5]``.
 
-No number of cores makes one process faster than the work that holds Python's lock allows. py-spy samples the
-process while it encodes to a RAM disk (Linux) and while it reads back, and counts the samples in which a
-thread holds the lock. Printed are milliseconds of the lock per raw GB, and the throughput at which the lock
-would be held all the time. The movie repeats one chunk in memory, so reading it costs nothing, and samples
-are taken only while chunks flow (steady state). Other programs on the machine make the figures worse, since a
-thread that waits for a core keeps the lock. So the least of several rounds counts, and a second figure
-estimates a quiet machine: the same share of the time that the processor time would take if every worker had a
-core.
+No number of cores makes one process faster than the work that holds Python's lock allows. While the process
+encodes to a RAM disk (Linux) and while it reads back, a timer interrupts it every few milliseconds of its
+processor time, and a handler in machine code counts how often the thread at work holds the lock. Printed are
+milliseconds of the lock per raw GB, and the throughput at which the lock would be held all the time.
+Processor time does not depend on what else the machine does. The movie repeats one chunk in memory, so
+reading it costs nothing, and samples are taken only while chunks flow (steady state).
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import subprocess
-import sys
+import ctypes
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 import photon_gpu as pg
@@ -43,14 +42,15 @@ COLUMNS = (
     "rounds",
     "gb_s",
     "cpu_s_per_gb",
-    "lock_percent",
     "lock_ms_per_gb",
-    "quiet_lock_ms_per_gb",
     "cap_gb_s",
 )
 CHUNK_FRAMES = 100
-_RATE = 500  # samples per second
+_INTERVAL = 0.001  # of processor time; the kernel may round it up to its tick
 _MOST_FRAMES = 1 << 20  # more than any round encodes
+
+
+_counts = np.zeros(2, np.int64)  # samples, and those with the lock held
 
 
 class Repeated(Source):
@@ -72,7 +72,7 @@ class _SamplesTaken(Exception):
 
 
 class LockSampler:
-    """Share of some seconds in which this process held Python's lock, by py-spy.
+    """Share of the processor time of some seconds in which this process held Python's lock.
 
     Attributes
     ----------
@@ -82,40 +82,67 @@ class LockSampler:
         How long that took, and the processor time of this process.
     """
 
-    def __init__(self, seconds: int) -> None:
-        self._seconds, self._folder = seconds, tempfile.TemporaryDirectory()
-        self._report, self._spy = Path(self._folder.name) / "stacks", None
+    def __init__(self, seconds: float) -> None:
+        self._least, self._began = seconds, 0.0
         self.raw_bytes = 0
 
     def going_on(self, raw_bytes: int) -> bool:
         """Begin with the first call; count raw bytes with every later one; False once samples are taken."""
-        if self._spy is None:
-            self._start()
+        if not self._began:
+            _libc().signal(signal.SIGPROF, _handler().address)
+            _counts[:] = 0
+            self._began, self._cpu_began = time.perf_counter(), time.process_time()
+            signal.setitimer(signal.ITIMER_PROF, _INTERVAL, _INTERVAL)
             return True
         self.raw_bytes += raw_bytes
-        if self._spy.poll() is None:
-            return True
         self.seconds = time.perf_counter() - self._began
         self.cpu_seconds = time.process_time() - self._cpu_began
+        if self.seconds < self._least or self.cpu_seconds < self._least / 4:
+            return True
+        signal.setitimer(signal.ITIMER_PROF, 0)
         return False
 
-    def _start(self) -> None:
-        program = shutil.which("py-spy") or str(Path(sys.executable).with_name("py-spy"))
-        command = [program, "record", "--gil", "--nonblocking", "--format", "raw"]
-        command += ["--rate", str(_RATE), "--duration", str(self._seconds), "--pid", str(os.getpid())]
-        self._spy: Any = subprocess.Popen(
-            [*command, "--output", str(self._report)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        self._began, self._cpu_began = time.perf_counter(), time.process_time()
-
+    @property
     def share(self) -> float:
         """Samples with the lock held, of all samples."""
-        _, output = self._spy.communicate()
-        if self._spy.returncode or not self._report.exists():
-            raise SystemExit(f"py-spy failed; it may need more rights: {output.decode().strip()}")
-        stacks = self._report.read_text().splitlines()
-        self._folder.cleanup()
-        return sum(int(line.rpartition(" ")[2]) for line in stacks) / (_RATE * self._seconds)
+        return float(_counts[1] / max(_counts[0], 1))
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
+    return libc
+
+
+@cache
+def _handler() -> Any:
+    """Count a sample, and whether the interrupted thread holds the lock.
+
+    Python would run a handler of its own only in the main thread, and with the lock.
+    """
+    address = ctypes.cast(ctypes.pythonapi.PyGILState_Check, ctypes.c_void_p).value
+    holds_lock = ctypes.CFUNCTYPE(ctypes.c_int)(address)
+    counts = _counts.ctypes.data
+
+    @numba.cfunc(numba.types.void(numba.types.intc))
+    def count(number):  # type: ignore[no-untyped-def]
+        seen = numba.carray(_pointer(counts), 2)
+        seen[0] += 1
+        seen[1] += holds_lock()
+
+    return count
+
+
+@intrinsic
+def _pointer(context, address):  # type: ignore[no-untyped-def]
+    """Pointer to int64 numbers at an address."""
+    kind = numba.types.CPointer(numba.types.int64)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(arguments[0], context.get_value_type(kind))
+
+    return kind(numba.types.uintp), generate
 
 
 def encoding(chunk: NDArray, store: Path, settings: dict[str, Any], sampler: LockSampler) -> None:
@@ -143,11 +170,10 @@ def reading(movie: pg.Movie, sampler: LockSampler) -> None:
 
 
 def measure(
-    folder: Path, *, layouts: Sequence[str], size: int, workers: int | None, seconds: int, rounds: int
+    folder: Path, *, layouts: Sequence[str], size: int, workers: int | None, seconds: float, rounds: int
 ) -> list[dict]:
     """One row for each layout and action."""
     chunk, rows = np.array(Shifted(CHUNK_FRAMES, size).read(0, CHUNK_FRAMES)), []
-    threads = worker_count(workers)
     for layout in layouts:
         settings = {"layout": layout, "preset": "fast", "noise": NOISE, "workers": workers}
         settings |= {"check": False, "trust_noise": True}
@@ -159,33 +185,29 @@ def measure(
             "decode": lambda sampler, m=movie: reading(m, sampler),
         }
         for action, run in actions.items():
-            results = []
+            measured = []
             for _ in range(rounds):
                 run(sampler := LockSampler(seconds))
-                share, gigabytes = sampler.share(), sampler.raw_bytes / 1e9
-                lock = share * sampler.seconds * 1000 / gigabytes
-                results.append((lock, share, gigabytes / sampler.seconds, sampler.cpu_seconds / gigabytes))
-            lock, share, speed, cpu = min(results)
-            quiet = min(lock, share * cpu / threads * 1000)
+                gigabytes = sampler.raw_bytes / 1e9
+                cpu = sampler.cpu_seconds / gigabytes
+                measured.append((1000 * sampler.share * cpu, cpu, gigabytes / sampler.seconds))
+            lock, cpu, speed = sorted(measured)[len(measured) // 2]
             rows.append(
                 {
                     "layout": layout,
                     "action": action,
-                    "workers": threads,
+                    "workers": worker_count(workers),
                     "rounds": rounds,
                     "gb_s": speed,
                     "cpu_s_per_gb": cpu,
-                    "lock_percent": 100 * share,
                     "lock_ms_per_gb": lock,
-                    "quiet_lock_ms_per_gb": quiet,
-                    "cap_gb_s": 1000 / max(quiet, 1e-3),
+                    "cap_gb_s": 1000 / max(lock, 1e-3),
                 }
             )
             print(
-                f"{layout}, {action}: {lock:.0f} ms of the lock per raw GB ({100 * share:.1f} % of the time "
-                f"at {speed:.2f} GB/s, {cpu:.2f} s of processor per GB); on a quiet machine {quiet:.0f} ms, "
-                f"which caps at {rows[-1]['cap_gb_s']:.1f} GB/s; rounds: "
-                f"{', '.join(f'{one[0]:.0f}' for one in results)}",
+                f"{layout}, {action}: {lock:.1f} ms of the lock per raw GB, which caps at "
+                f"{rows[-1]['cap_gb_s']:.1f} GB/s (now {speed:.2f} GB/s, {cpu:.2f} s of processor time per "
+                f"GB); rounds: {', '.join(f'{one[0]:.1f}' for one in measured)}",
                 flush=True,
             )
     return rows
@@ -195,7 +217,7 @@ def main(arguments: list[str] | None = None) -> Path:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=int, default=5, help="of samples in a round")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--layouts", default="compact,plain", help="names by comma")
     parser.add_argument("--size", type=int, default=512, help="pixels along the side of a frame")

@@ -19,7 +19,7 @@ from photon_gpu.cluster.worker_sources import Frames
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.pool import parallel
+from photon_gpu.engine.runtime.pool import Split, parallel
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.recording import Recording
@@ -145,8 +145,8 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
     values = _as_promised(values, job, span)
     warm_up(backend, job.encoding, job.settings.preset)
     layout = layout_for(job.encoding, backend)
-    run = parallel(job.settings.threads)
-    data = layout.encode(values, chunk, first_frame=span.start, run=run, stages=stages)
+    split = Split(job.settings.threads, parallel(job.settings.threads))
+    data = layout.encode(values, chunk, first_frame=span.start, split=split, stages=stages)
     blocks: list[Block] = []
     with _counted_as_writing(job.token), stages.timed("write"):
         check_claim(target, job.token)

@@ -24,6 +24,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.compact import Compact, filter_config
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.pool import WHOLE
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
 
@@ -101,7 +102,7 @@ class Photon(Codec):
         native = values.astype(self.encoding.dtype, copy=False)
         layout = layout_for(self.encoding, get_backend())
         assert isinstance(layout, Compact)
-        return layout.payload(native, native.shape, 0, map, Stages())
+        return layout.payload(native, native.shape, 0, WHOLE, Stages())
 
     def decode(self, buf: Any, out: Any = None) -> NDArray:
         """Decode a payload to values in the shape of their chunk."""

@@ -23,7 +23,7 @@ from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.pool import parallel, worker_count
+from photon_gpu.engine.runtime.pool import Split, parallel, worker_count
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.reader.exporters.hdf5 import compression_name, write_hdf5
@@ -290,12 +290,13 @@ def _write_zarr(job: Job, storage: Storage, overwrite: bool) -> int:
         Encoding(layout="lossless", dtype=job.dtype.name, compressor=_COMPRESSOR), get_backend("auto")
     )
     frames = min(job.movie.chunks[0], layout.chunk_frames(None, job.shape))
-    chunk, run = (frames, *job.shape[1:]), parallel(worker_count(None))
+    chunk, threads = (frames, *job.shape[1:]), worker_count(None)
+    split = Split(threads, parallel(threads))
     files: dict[str, list[Any]] = {}
     with Claim(storage, overwrite=overwrite) as claim:
         folder = MovieFolder(job.shape, chunk, claim.target)
         for number, block in enumerate(job.blocks(frames, job.first)):
-            data = layout.encode(block, chunk, run=run, stages=Stages())
+            data = layout.encode(block, chunk, split=split, stages=Stages())
             files |= folder.write_chunk(number, data)
         array = metadata.array_json(job.shape, chunk, layout)
         # Zarr readers do not see a manifest; by it photon_gpu knows what it may replace.

@@ -21,7 +21,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
-from photon_gpu.engine.runtime.pool import Calls, Pool, parallel, worker_count
+from photon_gpu.engine.runtime.pool import Calls, Pool, Split, parallel, split_chunk, worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.reader.chunk_cache import STORED, ChunkCache
@@ -81,7 +81,7 @@ class Movie:
         self.device = device
         self._layout = layout_for(description.encoding, get_backend(backend, on_gpu=device == "gpu"))
         self._workers = worker_count(workers)
-        self._run = parallel(self._workers)
+        self._all_threads = Split(self._workers, parallel(self._workers))
         self._manifest = listed
         self._missed = False
         self._words: tuple[list[Any] | None, Recording] | None = None
@@ -327,15 +327,14 @@ class Movie:
 
     def _fill(self, out: NDArray, selection: Selection, what: str | np.dtype) -> None:
         frames = selection.frames
-        beside = len(frames) >= self.chunks[0] * self._workers and self._chunks_at_once() >= self._workers
 
-        def copy_share(share: Share, data: bytes) -> None:
+        def copy_share(share: Share, data: bytes, split: Split) -> None:
             low, high = share.span
             if selection.whole and share.straight:
                 to = out.reshape(len(frames), *self.shape[1:])[share.where[0] : share.where[0] + high - low]
-                self._decoded(share, data, what=what, out=to, beside=beside)
+                self._decoded(share, data, split, what=what, out=to)
             else:
-                selection.put(out, share, self._decoded(share, data, what=what, rows=selection.rows))
+                selection.put(out, share, self._decoded(share, data, split, what=what, rows=selection.rows))
 
         for _ in self._each_chunk(frames, copy_share):
             pass
@@ -350,20 +349,20 @@ class Movie:
         return selection.taken(block, places)
 
     def _each_chunk(
-        self, frames: NDArray[np.int64], work: Callable[[Share, bytes], Any]
+        self, frames: NDArray[np.int64], work: Callable[[Share, bytes, Split], Any]
     ) -> Iterator[tuple[Share, Any]]:
-        """``work(share, data)`` for each chunk that is needed, a few at once, in order."""
+        """``work(share, data, split)`` for each chunk that is needed, a few at once, in order."""
         needed = list(shares(frames, self.chunks[0]))
 
-        def one(share: Share, data: bytes | None = None) -> Any:
+        def one(share: Share, split: Split, data: bytes | None = None) -> Any:
             data = self.chunk_bytes(share.number) if data is None else data
             try:
-                return work(share, data)
+                return work(share, data, split)
             except CorruptDataError as error:
                 raise CorruptDataError(f"{self.folder.unreadable(share.number)}: {error}") from error
 
         if len(needed) == 1:
-            yield needed[0], one(needed[0])
+            yield needed[0], one(needed[0], self._all_threads)
             return
         gpu = self._layout.backend.gpu
         at_once = gpu.chunks_in_flight if gpu else self._chunks_at_once()
@@ -371,9 +370,10 @@ class Movie:
             ahead: deque[tuple[Share, Calls]] = deque()
             # Files at hand are read by those who open them; others are fetched ahead.
             far = None if self.storage.local else self._fetch([share.number for share in needed])
-            for share in needed:
+            for number, share in enumerate(needed):
+                split = split_chunk(number, len(needed), at_once, self._workers, self._all_threads.run)
                 data = () if far is None else (next(far)[1],)
-                ahead.append((share, pool.submit(one, share, *data)))
+                ahead.append((share, pool.submit(one, share, split, *data)))
                 if len(ahead) > at_once:
                     share, opened = ahead.popleft()
                     yield share, opened.result()
@@ -388,37 +388,34 @@ class Movie:
         self,
         share: Share,
         data: bytes,
+        split: Split,
         *,
         what: str | np.dtype,
         out: NDArray | None = None,
         rows: tuple[int, int] | None = None,
-        beside: bool = False,
     ) -> Any:
-        """The frames of a share's span, in ``out`` if given; only rows in ``rows`` are defined.
-
-        ``beside``: there is a chunk for every thread.
-        """
+        """The frames of a share's span, in ``out`` if given; only rows in ``rows`` are defined."""
         low, high = share.span
         number, height = share.number, math.prod(self.shape[1:-1])
         frames = len(self.folder.frames_of(number))
         if self.device == "gpu":
             decode: Callable[..., Any] = self._layout.decode_on_gpu
         else:
-            decode = partial(self._layout.decode, out=out, beside=beside)
+            decode = partial(self._layout.decode, out=out)
         decode = partial(decode, number=number)
         whole = self._cache.get(number, str(what))
         all_of_it = high - low == frames and rows in (None, (0, height))
         if whole is None and self._in_part(number, all_of_it):
             part = self._layout.decode_part
             return part(
-                data, self.chunks, low, high, rows or (0, height), what, self._run, number=number, out=out
+                data, self.chunks, low, high, rows or (0, height), what, split, number=number, out=out
             )
         if self.layout != "compact" or (out is not None and high - low == frames):
-            return decode(data, self.chunks, low, high, what, self._run)
+            return decode(data, self.chunks, low, high, what, split)
         # The last ones that were asked for again are kept whole.
         if whole is None:
             decode = self._layout.decode_on_gpu if self.device == "gpu" else self._layout.decode
-            whole = decode(data, self.chunks, 0, frames, what, self._run, number=number)
+            whole = decode(data, self.chunks, 0, frames, what, split, number=number)
             self._cache.put(number, str(what), whole, whole.nbytes)
         if out is None:
             return whole[low:high]

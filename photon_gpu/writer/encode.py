@@ -243,10 +243,10 @@ def encode_with(
                 texts.update(metadata.texts(movie.shape, scheduler.chunk, layout, settled.attributes))
 
             with (
-                Pool("photon-band", threads) as bands,
-                Pool("photon-chunk", scheduler.in_flight + 1) as chunks,
+                Pool("photon-write", scheduler.in_flight + 1) as writers,
+                Pool("photon-encode", threads) as encoders,
             ):
-                stored = scheduler.encode_chunks(chunks, bands, save_plan)
+                stored = scheduler.encode_chunks(encoders, writers, save_plan)
                 lines: tuple[ReportLine, ...] = ()
                 if checker is not None:
                     with stages.timed("check"):

@@ -4,16 +4,16 @@ How a chunk travels:
 
 1. The thread that called :func:`photon_gpu.encode` reads the raw frames, one chunk after another. It waits
    while ``in_flight`` chunks, which is what the memory budget allows, are being encoded.
-2. A chunk thread encodes them. The layout splits the work into bands, which run on the band threads that all
-   chunks of this encode share. Bands of the earliest chunk go first, so chunks finish one after another.
-3. The same chunk thread writes the chunk file, and checks it where a check was asked for. A chunk leaves the
+2. An encoder thread encodes the chunk from the first pixel to the last byte. Where fewer chunks are left than
+   threads, a chunk is split into parts, and encoder threads that have no chunk take parts.
+3. A writer thread writes the chunk file, and checks it where a check was asked for. A chunk leaves the
    budget once it is written. Without a check, one chunk at a time leaves it earlier, when it is encoded, and
    is written outside the budget, so the next chunk need not wait for the store.
-4. The chunk thread reports the chunk to the reading thread, which counts progress and now and then writes a
+4. The writer thread reports the chunk to the reading thread, which counts progress and now and then writes a
    manifest of the chunks written so far. A resumed encode trusts the chunks in that manifest.
 
 No chunk file is written before the encode's plan is saved: without it, a resumed encode could not trust any
-chunk. The reading thread saves the plan once it would have to wait anyway, or a chunk thread does if it
+chunk. The reading thread saves the plan once it would have to wait anyway, or a writer thread does if it
 needs it earlier.
 """
 
@@ -29,8 +29,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from photon_gpu.engine.layouts.base import Layout
-from photon_gpu.engine.runtime.pool import Pool
-from photon_gpu.engine.runtime.stopwatch import Map, Stages
+from photon_gpu.engine.runtime.buffers import Buffers
+from photon_gpu.engine.runtime.pool import Pool, Split
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.settings import Progress
 from photon_gpu.sources.base import Source
 from photon_gpu.store import manifest
@@ -97,7 +98,7 @@ class ChunkScheduler:
     ) -> None:
         self.chunk = (frames, *movie.shape[1:])
         self.files: dict[str, list[Any]] = {}
-        self._movie, self._target, self._layout = movie, target, layout
+        self._movie, self._target, self._layout, self._threads = movie, target, layout, threads
         self._grid = ChunkGrid(movie.shape, self.chunk)
         self._stages, self._progress = stages, progress
         raw = math.prod(self.chunk) * movie.dtype.itemsize
@@ -110,9 +111,10 @@ class ChunkScheduler:
         self._plan_lock = threading.Lock()
         self._lock = threading.Lock()
         self._write_outside_budget = threading.Semaphore()
-        # From the chunk threads: (number, 0) frees the budget, (number, frames) says the chunk is written.
+        # From the other threads: (number, 0) frees the budget, (number, frames) says the chunk is written.
         self._events: SimpleQueue[tuple[int, int] | BaseException] = SimpleQueue()
         self._in_budget: set[int] = set()  # numbers of the chunks that take up the budget
+        self._frames = Buffers()  # for the bytes of chunks until they are written
         self._unwritten: set[int] = set()  # numbers of the chunks that are encoded and not written yet
         self.kept = self.replaced = 0
         self._frames_crcs: dict[str, str] = {}
@@ -128,36 +130,37 @@ class ChunkScheduler:
         self._frames_crcs.update(stored.frames)
         self._present, self.kept = stored.present, len(stored.files)
 
-    def encode_chunks(self, chunk_threads: Pool, band_threads: Pool, save_plan: Callable[[], object]) -> int:
+    def encode_chunks(self, encoders: Pool, writers: Pool, save_plan: Callable[[], object]) -> int:
         """Encode all chunks and write all but the last ones; return the number of bytes stored.
 
         :meth:`wait_until_written` waits for the last ones.
 
         Parameters
         ----------
-        chunk_threads : Pool
+        encoders : Pool
+            As many threads as compute.
+        writers : Pool
             At least ``in_flight + 1`` threads: one chunk is written outside the budget.
-        band_threads : Pool
-            Shared by all chunks.
         save_plan : callable
             Called once, from any thread. No chunk is written before it returned.
         """
         self._save_plan = save_plan
-        for number in range(self._grid.chunk_count):
+        missing = [n for n in range(self._grid.chunk_count) if self._grid.chunk_name(n) not in self.files]
+        for number in set(range(self._grid.chunk_count)) - set(missing):
+            self._frames_done += len(self._grid.frames_of(number))
+            self._stored_bytes += self.files[self._grid.chunk_name(number)][0]
+        for done, number in enumerate(missing):
             frames = self._grid.frames_of(number)
-            if (entry := self.files.get(self._grid.chunk_name(number))) is not None:
-                self._frames_done += len(frames)
-                self._stored_bytes += entry[0]
-                continue
             # A single chunk that is not checked takes less than twice its raw size: read the next meanwhile.
             if self.in_flight > 1 or self.check is not None:
                 self._wait_for_room(self.in_flight)
             with self._stages.timed("read"):
-                # A list, so that the chunk thread can free the frames while the pool holds its arguments.
+                # A list, so that the encoder thread can free the frames while the pool holds its arguments.
                 raw = [self._movie.read(frames.start, frames.stop)]
             self._wait_for_room(self.in_flight)
             self._in_budget.add(number)
-            chunk_threads.submit(self._encode_chunk, band_threads.ranked(number), number, frames.start, raw)
+            split = encoders.split(done, len(missing), self.in_flight)
+            encoders.submit(self._encode_chunk, writers, split, number, raw)
             del raw
             if len(self._in_budget) == self.in_flight:
                 self._ensure_plan_saved()
@@ -213,13 +216,17 @@ class ChunkScheduler:
         self._listed = time.monotonic()
         self._list_seconds = self._listed - began
 
-    def _encode_chunk(self, band_map: Map, number: int, start: int, raw: list[NDArray]) -> None:
-        """Encode, write and check one chunk; runs in a chunk thread and reports through ``_events``."""
-        outside_budget = False
+    def _encode_chunk(self, writers: Pool, split: Split, number: int, raw: list[NDArray]) -> None:
+        """Encode one chunk in an encoder thread, and hand it to a writer thread."""
         try:
-            values, frames = raw[0], len(raw[0])
+            values, start = raw[0], self._grid.frames_of(number).start
             data = self._layout.encode(
-                values, self.chunk, first_frame=start, run=band_map, stages=self._stages
+                values,
+                self.chunk,
+                first_frame=start,
+                split=split,
+                stages=self._stages,
+                buffers=self._frames,
             )
             name, entry = self._grid.chunk_name(number), manifest.entry(data)
             crc = self._frames_crc(values)
@@ -231,14 +238,23 @@ class ChunkScheduler:
                 self._stored_bytes += len(data)
             if self.check is None:
                 raw.clear()
-                del values
+            writers.submit(self._write_chunk, number, data, raw)
+        except BaseException as error:
+            self._events.put(error)
+
+    def _write_chunk(self, number: int, data: bytes, raw: list[NDArray]) -> None:
+        """Write and check one chunk in a writer thread, and report it to the reading thread."""
+        outside_budget, frames = False, self._grid.frames_of(number)
+        name = self._grid.chunk_name(number)
+        try:
+            if self.check is None:
                 outside_budget = self._write_outside_budget.acquire(blocking=self.in_flight == 1)
                 # No chunk is encoded beside the last ones, so they free the budget once they are encoded.
                 if outside_budget or number >= self._grid.chunk_count - self.in_flight:
                     self._events.put((number, 0))
             self._ensure_plan_saved()
             with self._stages.timed("write"):
-                if name in self._present and self._target.read(name) == data:
+                if name in self._present and self._target.holds(name, data):
                     with self._lock:
                         self.kept += 1
                 else:
@@ -247,10 +263,12 @@ class ChunkScheduler:
                         self.replaced += name in self._present
             if self.check is not None:
                 with self._stages.timed("check"):
-                    self.check(name, start, data, values)
+                    self.check(name, frames.start, data, raw[0])
             with self._lock:
                 self._unwritten.discard(number)
-            self._events.put((number, frames))
+            if isinstance(data, memoryview):
+                self._frames.give(data.obj)
+            self._events.put((number, len(frames)))
         except BaseException as error:
             self._events.put(error)
         finally:

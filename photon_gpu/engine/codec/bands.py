@@ -6,7 +6,7 @@ Bands do not depend on each other, so each is written and read by itself.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels.cpu_rans import code_levels, most_words, open_levels
-from photon_gpu.kernels.cpu_unpack_restore import restore_mean_packed
 
 SEGMENT = 1 << 16
 """Residuals per packed segment; the body lists the number of escapes of each segment."""
@@ -104,14 +103,26 @@ class Places:
         )
 
 
-class Writer:
-    """Builds a body band by band, from any thread, behind ``head`` free bytes for the header."""
+Memory = Callable[[int], NDArray[np.uint8]]
+"""Makes a byte array of so many bytes, or returns one that is not needed any more."""
 
-    def __init__(self, places: Places, head: int, kernels: ModuleType) -> None:
+
+def new_bytes(nbytes: int) -> NDArray[np.uint8]:
+    """Make a byte array."""
+    return np.empty(nbytes, np.uint8)
+
+
+class Writer:
+    """Builds a body band by band, from any thread, behind ``head`` free bytes for the header.
+
+    ``memory(nbytes)`` makes the array that holds both.
+    """
+
+    def __init__(self, places: Places, head: int, kernels: ModuleType, memory: Memory = new_bytes) -> None:
         self.places, self._head, self._kernels = places, head, kernels
         # Upper bound of the body. Streams are joined once all of them are complete.
         most = 0 if places.coded else places.samples * places.width + 4 * places.segments + places.counts_at
-        self._payload = np.empty(head + most, np.uint8)
+        self._payload = memory(head + most)
         self._body = self._payload[head:]
         self._levels = np.zeros((places.bands, places.levels), "<u4")
         self._counts = np.zeros(places.segments if places.packed else 0, "<u4")
@@ -158,6 +169,37 @@ class Writer:
         self._counts[places.band_segments(first)] = counts
         parts = [row[:count] for row, count in zip(escapes, counts.tolist(), strict=True)]
         self._escapes[first // places.band] = np.concatenate(parts)
+
+    @property
+    def all_nibbles(self) -> NDArray[np.uint8]:
+        """Memory of the packed residuals of all bands."""
+        return self._body[self.places.nibbles_at : self.places.fixed]
+
+    def put_parts(
+        self,
+        ranges: Sequence[tuple[int, int]],
+        counts: NDArray[np.int64],
+        long: Sequence[NDArray],
+        levels: NDArray[np.int64],
+    ) -> None:
+        """Add what compiled kernels made of ranges of bands.
+
+        ``counts`` has the escapes of each segment or, if residuals are coded, the words of each band.
+        ``long`` has the escapes or words of each range.
+        """
+        places = self.places
+        self._levels[...] = levels
+        if not places.coded:
+            self._counts[...] = counts
+        for (begin, end), whole in zip(ranges, long, strict=True):
+            at = 0
+            for number in range(begin, end):
+                own = (
+                    slice(number, number + 1) if places.coded else places.band_segments(number * places.band)
+                )
+                size = int(counts[own].sum())
+                (self._streams if places.coded else self._escapes)[number] = whole[at : at + size]
+                at += size
 
     def finished(self) -> tuple[NDArray[np.uint8], Places]:
         """Return the payload, its header still empty, and its offsets; packed or coded if shorter."""
@@ -243,6 +285,11 @@ class Reader:
             raise CorruptDataError("the levels of a chunk do not add up to its samples")
 
     @property
+    def words(self) -> NDArray[np.uint16]:
+        """Words of all range-coded bands."""
+        return self._body[self.places.fixed :].copy().view("<u2").astype(np.uint16, copy=False)
+
+    @property
     def escapes(self) -> NDArray:
         """All escapes of the body."""
         width = self.places.width
@@ -280,15 +327,6 @@ class Reader:
         starts = self.starts[segments.start : segments.stop + 1]
         out = scratch("residuals", (places.band_samples(first),), f"u{places.width}")
         return None if kernels.unpack(self.band(first), escapes, starts, SEGMENT, out) else out
-
-    def restore_mean(
-        self, first: int, escapes: NDArray, steps: NDArray[np.int32], start: int, codes: NDArray[np.uint8]
-    ) -> bool:
-        """Restore codes ``(T, rows, columns)`` of a packed band; return whether its tables agree."""
-        segments, flat = self.places.band_segments(first), codes.reshape(len(codes), -1)
-        starts = self.starts[segments.start : segments.stop + 1]
-        state = scratch("state", (flat.shape[1],), np.int32)
-        return not restore_mean_packed(self.band(first), escapes, starts, SEGMENT, steps, start, state, flat)
 
 
 def to_planes(residuals: NDArray, body: NDArray[np.uint8]) -> None:

@@ -1,23 +1,26 @@
-"""Compress and decompress Blosc frames, block by block, on many threads.
+"""Compress and decompress Blosc frames.
 
 A Blosc 1 frame is a 16-byte header, a table of block starts, and blocks that do not depend on each other.
-Runs of blocks are compressed separately and joined, so that all cores work on one chunk; the bytes equal
-those of a single call (tested). To read part of a chunk, some blocks are taken out as a smaller frame.
+Runs of blocks can be compressed separately and joined, so that several threads work on one chunk; the bytes
+equal those of a single call (tested). To read part of a chunk, some blocks are taken out as a smaller frame.
 """
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import mmap
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.runtime.buffers import Buffers, bytes_of
+from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.engine.runtime.stopwatch import Map
 from photon_gpu.errors import CorruptDataError, InvalidInputError
@@ -38,7 +41,8 @@ __all__ = [
 MAX_BYTES = 2**31 - 17
 """Largest buffer one Blosc frame can hold."""
 
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 20  # bytes that are opened by one call, where parts of a frame are wanted
+_MADE_AT_ONCE = 1 << 23  # bytes that are compressed by one call, where they are made for it
 _HEADER = struct.Struct("<BBBBiii")
 _MEMCPYED, _UNSPLIT = 0x02, 0x10
 _CODED = 1 << 15  # bytes per block of a Huffman-only frame
@@ -126,33 +130,53 @@ class Compressor:
         return cls(cname=parts[0], clevel=int(parts[1]), shuffle=_SHUFFLES[parts[2]], blocksize=size)
 
 
-def compress(data: NDArray, compressor: Compressor, run: Map = map) -> bytes:
-    """One Blosc frame of a contiguous array, equal to ``numcodecs.Blosc(...).encode(data)``."""
+def compress(
+    data: NDArray, compressor: Compressor, split: Split = WHOLE, buffers: Buffers | None = None
+) -> bytes:
+    """One Blosc frame of a contiguous array, equal to ``numcodecs.Blosc(...).encode(data)``.
+
+    With ``buffers``, the frame is a memoryview of a buffer that the caller gives back.
+    """
     if data.nbytes > MAX_BYTES:
         raise InvalidInputError(
             f"a chunk of {data.nbytes:,} bytes exceeds Blosc's limit of {MAX_BYTES:,}; take fewer "
             f"chunk_frames"
         )
     flat = data.reshape(-1)
+    if split.parts == 1:
+        return next(iter(split.run(lambda whole: _one_frame(whole, compressor, buffers), [flat])))
     return compress_blocks(
-        lambda start, stop: flat[start:stop], flat.size, flat.dtype.itemsize, compressor, run
+        lambda start, stop: flat[start:stop], flat.size, flat.dtype.itemsize, compressor, split
     )
 
 
-def compress_bytes(data: NDArray[np.uint8], compressor: Compressor, run: Map = map) -> bytes:
+def compress_bytes(
+    data: NDArray[np.uint8], compressor: Compressor, split: Split = WHOLE, buffers: Buffers | None = None
+) -> bytes:
     """Compress bytes like :func:`compress`, or by Huffman codes only where that is shorter.
 
     Noise has no matches, and zstd takes longer to look for them than to code it. Some blocks are tried both
     ways; both are zstd frames.
     """
     if not _codes_suffice(data, compressor):
-        return compress(data, compressor, run)
-    starts = range(0, data.size, compressor.blocksize * max(1, _AT_ONCE // compressor.blocksize))
-    edges = list(itertools.pairwise([*starts, data.size]))
-    frames = list(run(lambda edge: _code(data[slice(*edge)], compressor), edges))
-    if any(frame[2] & _MEMCPYED for frame in frames):
-        return _code(data, compressor)
-    return frames[0] if len(frames) == 1 else _join(frames, data.size)
+        return compress(data, compressor, split, buffers)
+
+    def code_whole(whole: NDArray[np.uint8]) -> Any:
+        if buffers is None:
+            return bytes_of([_code(whole, compressor)])
+        return _code(whole, compressor, buffers).data
+
+    if split.parts > 1:
+        size = compressor.blocksize
+
+        def code_part(part: tuple[int, int]) -> NDArray[np.uint8]:
+            return _code(data[part[0] * size : part[1] * size], compressor).copy()
+
+        frames = list(split.run(code_part, split.ranges(-(-data.size // size))))
+        if len(frames) > 1 and not any(frame[2] & _MEMCPYED for frame in frames):
+            return _join(frames, data.size)
+    whole_frame: bytes = next(iter(split.run(code_whole, [data])))
+    return whole_frame
 
 
 def _codes_suffice(data: NDArray[np.uint8], compressor: Compressor) -> bool:
@@ -168,15 +192,27 @@ def _codes_suffice(data: NDArray[np.uint8], compressor: Compressor) -> bool:
     return 1024 * coded <= 1023 * sum(len(_encode(block, compressor)) for block in tried)
 
 
-def _code(data: NDArray[np.uint8], compressor: Compressor) -> bytes:
-    """Blosc frame of Huffman-only zstd frames."""
+def _code(
+    data: NDArray[np.uint8], compressor: Compressor, buffers: Buffers | None = None
+) -> NDArray[np.uint8]:
+    """Blosc frame of Huffman-only zstd frames, in a buffer or in scratch memory of the thread."""
     most = huffman.most_blosc_bytes(data.size, compressor.blocksize, _CODED)
-    out = scratch("coded", (most,), np.uint8)
-    return out[: huffman.encode_blosc(data, compressor.blocksize, _CODED, out)].tobytes()
+    out = scratch("coded", (most,), np.uint8) if buffers is None else buffers.take(most)
+    return out[: huffman.encode_blosc(data, compressor.blocksize, _CODED, out)]
+
+
+def _one_frame(data: NDArray, compressor: Compressor, buffers: Buffers | None = None) -> Any:
+    if buffers is None:
+        return bytes_of([_encode(data, compressor)])
+    return _encode(data, compressor, buffers.take(data.nbytes + _HEADER.size)).data
 
 
 def compress_blocks(
-    items: Callable[[int, int], NDArray], count: int, itemsize: int, compressor: Compressor, run: Map = map
+    items: Callable[[int, int], NDArray],
+    count: int,
+    itemsize: int,
+    compressor: Compressor,
+    split: Split = WHOLE,
 ) -> bytes:
     """Compress like :func:`compress` ``count`` items, which ``items(start, stop)`` makes when needed.
 
@@ -185,29 +221,36 @@ def compress_blocks(
     """
     nbytes = count * itemsize
 
-    def one_frame(data: Callable[[], NDArray]) -> bytes:
-        return next(iter(run(lambda make: _encode(make(), compressor), [data])))
+    def encode_whole(parts: list[tuple[int, int]]) -> bytes:
+        return bytes_of([_encode(np.concatenate([items(*part).copy() for part in parts]), compressor)])
+
+    def one_frame(parts: list[tuple[int, int]]) -> bytes:
+        return next(iter(split.run(encode_whole, [parts])))
 
     if nbytes < 1 << 16:
-        return one_frame(lambda: items(0, count))
+        return one_frame([(0, count)])
     # A requested block size is the same for every longer buffer; one that Blosc chooses is not.
     size, unsplit = _blocks(compressor, min(nbytes, 2 * compressor.blocksize or nbytes), itemsize)
     per_block = max(size // itemsize, 1)
     if count < 2 * per_block or size % itemsize or not unsplit:
-        return one_frame(lambda: items(0, count))
+        return one_frame([(0, count)])
     fixed = replace(compressor, blocksize=compressor.blocksize or size)
-    # Small blocks are compressed together, about 1 MiB per call.
-    starts = list(range(0, count - count % per_block, per_block * max(1, _AT_ONCE // size)))
+    # Blocks are compressed together, about 8 MiB per call.
+    starts = list(range(0, count - count % per_block, per_block * max(1, _MADE_AT_ONCE // size)))
     # A short rest joins the last whole block: alone, Blosc would treat it as a whole block.
     edges = [*starts, count]
     spans = list(itertools.pairwise(edges))
-    frames = list(run(lambda span: _encode(items(*span), fixed), spans))
-    if all(frame[2] == frames[0][2] and _HEADER.unpack_from(frame)[5] == size for frame in frames):
+
+    def encode_part(part: tuple[int, int]) -> list[NDArray[np.uint8]]:
+        return [_encode(items(*span), fixed).copy() for span in spans[part[0] : part[1]]]
+
+    frames = [frame for part in split.run(encode_part, split.ranges(len(spans))) for frame in part]
+    if all(frame[2] == frames[0][2] and _HEADER.unpack_from(frame.data)[5] == size for frame in frames):
         joined = _join(frames, nbytes)
         if not frames[0][2] & _MEMCPYED and len(joined) < nbytes:
             return joined
     # A block that does not compress changes how Blosc stores the whole buffer.
-    return one_frame(lambda: np.concatenate([items(*span).copy() for span in spans]))
+    return one_frame(spans)
 
 
 def frame_sizes(frame: bytes) -> tuple[int, int]:
@@ -227,7 +270,7 @@ def frame_sizes(frame: bytes) -> tuple[int, int]:
 
 
 def decompress(
-    frame: bytes, nbytes: int, run: Map = map, into: NDArray[np.uint8] | None = None
+    frame: bytes, nbytes: int, split: Split = WHOLE, into: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
     """Decompress a frame of ``nbytes`` bytes, to the contiguous array ``into`` if given."""
     actual, size = frame_sizes(frame)
@@ -237,18 +280,17 @@ def decompress(
     if nbytes == 0:
         return out
     blocks = -(-nbytes // size)
-    if blocks < 2 or frame[2] & _MEMCPYED or run is map:
+    if blocks < 2 or frame[2] & _MEMCPYED or split.parts == 1:
         _decode(frame, out)
         return out
     ends = _block_ends(frame, blocks)
-    step = max(1, _AT_ONCE // size)
 
-    def open_run(first: int) -> None:
-        last = blocks if first + step >= blocks - 1 else first + step
+    def open_part(part: tuple[int, int]) -> None:
+        # A short last block joins the one before: Blosc refuses a frame smaller than its block size.
+        first, last = part[0], blocks if part[1] == blocks - 1 else part[1]
         _decode(_part(frame, first, last, ends), out[first * size : last * size])
 
-    # A short last block joins the one before: Blosc refuses a frame smaller than its block size.
-    list(run(open_run, range(0, max(blocks - 1, 1), step)))
+    list(split.run(open_part, split.ranges(blocks - 1)))
     return out
 
 
@@ -357,27 +399,77 @@ def _opened_into(frame: bytes, start: int, stop: int, into: NDArray[np.uint8]) -
     return True
 
 
-def _encode(data: NDArray, compressor: Compressor) -> bytes:
-    from numcodecs import blosc
+def _encode(
+    data: NDArray, compressor: Compressor, into: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """Frame of an array, in ``into`` or in scratch memory of the thread, which its next frame overwrites."""
+    data, library = np.ascontiguousarray(data), _library()
+    name = compressor.cname.encode()
+    if library is None:
+        from numcodecs import blosc
 
-    return bytes(
-        blosc.compress(
-            np.ascontiguousarray(data),
-            compressor.cname.encode(),
-            compressor.clevel,
-            compressor.shuffle,
-            compressor.blocksize,
-        )
+        made = blosc.compress(data, name, compressor.clevel, compressor.shuffle, compressor.blocksize)
+        if into is None:
+            return np.frombuffer(made, np.uint8)
+        into[: len(made)] = np.frombuffer(made, np.uint8)
+        return into[: len(made)]
+    frame = scratch("frame", (data.nbytes + _HEADER.size,), np.uint8) if into is None else into
+    size = library.blosc_compress_ctx(
+        compressor.clevel,
+        compressor.shuffle,
+        data.itemsize,
+        data.nbytes,
+        data.ctypes.data,
+        frame.ctypes.data,
+        frame.size,
+        name,
+        compressor.blocksize,
+        1,
     )
+    if size <= 0:
+        raise InvalidInputError(f"Blosc cannot compress with {compressor.text}: it returned {size}")
+    return frame[:size]
 
 
 def _decode(frame: bytes, out: NDArray[np.uint8]) -> None:
+    library = _library()
+    if library is None:
+        from numcodecs import blosc
+
+        try:
+            blosc.decompress(frame, out)
+        except (RuntimeError, ValueError) as error:
+            raise CorruptDataError(f"a Blosc frame does not open: {error}") from error
+        return
+    nbytes, _ = frame_sizes(frame)
+    if nbytes > out.size:
+        raise CorruptDataError(f"a Blosc frame opens to {nbytes:,} bytes, not to {out.size:,}")
+    source = np.frombuffer(frame, np.uint8).ctypes.data
+    size = library.blosc_decompress_ctx(source, out.ctypes.data, out.size, 1) if nbytes else 0
+    if size != nbytes:
+        raise CorruptDataError(f"a Blosc frame does not open: Blosc returned {size}")
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    """C functions of the Blosc in numcodecs, which ctypes calls without Python's lock; None if not exported.
+
+    numcodecs itself copies every frame with the lock held, and lets Blosc's own threads write the blocks of
+    the main thread in any order.
+    """
     from numcodecs import blosc
 
+    number, size, pointer = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p
     try:
-        blosc.decompress(frame, out)
-    except (RuntimeError, ValueError) as error:
-        raise CorruptDataError(f"a Blosc frame does not open: {error}") from error
+        library = ctypes.CDLL(blosc.__file__)
+        compress, decompress = library.blosc_compress_ctx, library.blosc_decompress_ctx
+    except (OSError, AttributeError):
+        return None
+    compress.argtypes = [
+        number, number, size, size, pointer, pointer, size, ctypes.c_char_p, size, number,
+    ]  # fmt: skip
+    decompress.argtypes = [pointer, pointer, size, number]
+    return library
 
 
 @lru_cache(maxsize=64)
@@ -387,23 +479,23 @@ def _blocks(compressor: Compressor, nbytes: int, itemsize: int) -> tuple[int, bo
     Both may differ from the request, so Blosc compresses zeros to find out: half a millisecond per MB.
     """
     frame = _encode(np.zeros(nbytes // itemsize, f"V{itemsize}"), compressor)
-    return int(_HEADER.unpack_from(frame)[5]), bool(frame[2] & _UNSPLIT)
+    return int(_HEADER.unpack_from(frame.data)[5]), bool(frame[2] & _UNSPLIT)
 
 
-def _join(frames: list[bytes], nbytes: int) -> bytes:
-    version, lz, flags, itemsize, _, size, _ = _HEADER.unpack_from(frames[0])
-    counts = [-(-_HEADER.unpack_from(frame)[4] // size) for frame in frames]
-    table = _HEADER.size + 4 * sum(counts)
+def _join(frames: list[NDArray[np.uint8]], nbytes: int) -> bytes:
+    version, lz, flags, itemsize, _, size, _ = _HEADER.unpack_from(frames[0].data)
+    counts = [-(-_HEADER.unpack_from(frame.data)[4] // size) for frame in frames]
+    position = _HEADER.size + 4 * sum(counts)
     starts: list[NDArray] = []
-    bodies: list[memoryview] = []
-    position = table
+    bodies: list[NDArray[np.uint8]] = []
     for frame, count in zip(frames, counts, strict=True):
         head = _HEADER.size + 4 * count
         starts.append(np.frombuffer(frame, "<i4", count, _HEADER.size) + (position - head))
-        bodies.append(memoryview(frame)[head:])
+        bodies.append(frame[head:])
         position += len(frame) - head
     header = _HEADER.pack(version, lz, flags, itemsize, nbytes, size, position)
-    return b"".join([header, np.concatenate(starts).astype("<i4").tobytes(), *bodies])
+    table = np.concatenate(starts).astype("<i4").view(np.uint8)
+    return bytes_of([np.frombuffer(header, np.uint8), table, *bodies])
 
 
 def _block_ends(frame: bytes, blocks: int) -> NDArray[np.int64]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
-from photon_gpu.engine.codec.bands import Places, Writer, from_planes
+from photon_gpu.engine.codec.bands import SEGMENT, Memory, Places, Writer, from_planes, new_bytes
 from photon_gpu.engine.codec.dequantize import STABILIZED, render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import (
@@ -22,19 +21,17 @@ from photon_gpu.engine.codec.header import (
     identity,
     unpack,
 )
-from photon_gpu.engine.codec.predictors import MIX, NAMES, Predictor, band_rows, mix, rates
-from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, narrowest, span
-from photon_gpu.engine.codec.weights_per_frame import fit_frames
+from photon_gpu.engine.codec.plan import ChunkPlan
+from photon_gpu.engine.codec.predictors import MIX, NAMES, kernel_weights, rates
+from photon_gpu.engine.codec.quantize import extent
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.scratch import scratch
-from photon_gpu.engine.runtime.stopwatch import Map, Stages
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.kernels import cpu
-
-Empty = Callable[[tuple[int, ...], np.dtype], NDArray]
-
-_MOST_VALUES = 1 << 32
+from photon_gpu.kernels import cpu, cpu_decode
+from photon_gpu.kernels.cpu_predict import USUAL, predictor
 
 ALTERED = "the codes of a chunk fail their checksum: the chunk was altered"
 
@@ -46,45 +43,50 @@ def encode(
     backend: Backend,
     *,
     first_frame: int = 0,
-    run: Map = map,
+    split: Split = WHOLE,
     stages: Stages,
+    memory: Memory = new_bytes,
 ) -> NDArray[np.uint8]:
-    """Encode a chunk to its payload: a header, then the residuals of each band of rows."""
+    """Encode a chunk to its payload, in ``memory``: a header, then the residuals of each band of rows."""
+    values = np.ascontiguousarray(values)
     with stages.timed("transform"):
         found = extent(values, backend, noise=encoding.noise, first_frame=first_frame)
-        plan = ChunkPlan(values.shape, chunk, encoding, found, backend, first_frame=first_frame)
-    block = values.reshape(plan.frames, plan.rows, plan.columns)
-
-    bands = range(0, plan.rows, plan.band)
-
-    def coded(first: int, empty: Empty) -> tuple[NDArray, int]:
-        stop = min(first + plan.band, plan.rows)
-        start, pixels = first * plan.columns, plan.rows * plan.columns
-        with stages.timed("transform"):
-            piece = block[:, first:stop].reshape(plan.frames, -1)
-            codes = empty(piece.shape, plan.dtype)
-            plan.forward(piece, start, pixels, codes)
-            total = int(backend.kernels.checksum(codes, start, pixels))
-        return codes.reshape(plan.frames, stop - first, plan.columns), total
-
-    def predicted(first: int, codes: NDArray) -> None:
-        with stages.timed("predict"):
-            residuals = scratch("residuals", codes.shape, codes.dtype)
-            _predict(plan.predictor.name, codes, plan.weights, plan.steps, residuals, backend)
-            plan.put(first, codes, residuals)
-
-    def encode_band(first: int) -> int:
-        codes, total = coded(first, partial(scratch, "codes"))
-        predicted(first, codes)
-        return total
-
-    if plan.predictor.name != "moving":
-        return plan.finished(sum(run(encode_band, bands)))
-    made = list(run(lambda first: coded(first, np.empty), bands))
+        plan = ChunkPlan(
+            values.shape, chunk, encoding, found, backend, first_frame=first_frame, memory=memory
+        )
+    if backend.kernels is cpu and plan.width < 4:
+        return plan.finished(plan.encode_bands(values.reshape(-1), split.timed(stages, "predict")))
     with stages.timed("predict"):
-        plan.fit(np.concatenate([codes for codes, _ in made], axis=1))
-    list(run(lambda i: predicted(bands[i], made[i][0]), range(len(made))))
-    return plan.finished(sum(total for _, total in made))
+        return plan.finished(_encode_each(values, plan, backend))
+
+
+def _encode_each(values: NDArray, plan: ChunkPlan, backend: Backend) -> int:
+    """Encode the bands of a chunk one by one, by the kernels of any backend; return the checksum."""
+    block, total = values.reshape(plan.frames, plan.rows, plan.columns), 0
+    moving = plan.predictor.name == "moving"
+    coded: dict[int, NDArray] = {}
+    for first in range(0, plan.rows, plan.band):
+        stop, start = min(first + plan.band, plan.rows), first * plan.columns
+        piece = block[:, first:stop].reshape(plan.frames, -1)
+        flat = np.empty(piece.shape, plan.dtype)
+        plan.forward(piece, start, plan.rows * plan.columns, flat)
+        total += int(backend.kernels.checksum(flat, start, plan.rows * plan.columns))
+        codes = flat.reshape(plan.frames, stop - first, plan.columns)
+        if moving:
+            coded[first] = codes
+        else:
+            _put(first, codes, plan, backend)
+    if moving:
+        plan.fit(np.concatenate(list(coded.values()), axis=1))
+        for first, codes in coded.items():
+            _put(first, codes, plan, backend)
+    return total
+
+
+def _put(first: int, codes: NDArray, plan: ChunkPlan, backend: Backend) -> None:
+    residuals = np.empty_like(codes)
+    _predict(plan.predictor.name, codes, plan.weights, plan.steps, residuals, backend)
+    plan.put(first, codes, residuals)
 
 
 def encode_raw(
@@ -127,103 +129,6 @@ def encode_raw(
     return payload
 
 
-class ChunkPlan:
-    """Settings of one chunk, which follow from its extent, and the payload that is being built.
-
-    ``shape`` is that of the values, ``chunk`` that of a whole chunk, ``first_frame`` the number of their
-    first frame in the movie. ``host`` are kernels for host memory, if those of the backend work elsewhere.
-    """
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        chunk: tuple[int, ...],
-        encoding: Encoding,
-        found: Extent,
-        backend: Backend,
-        host: ModuleType | None = None,
-        *,
-        first_frame: int = 0,
-    ) -> None:
-        self.chunk, self.encoding = tuple(chunk), encoding
-        self._number, self._movie = identity(encoding.movie_id, first_frame // chunk[0])
-        self.frames = shape[0] if len(chunk) > 1 else 1
-        _, self.rows, self.columns = block_shape(chunk)
-        self.band = band_rows(self.rows, self.columns)
-        if encoding.exact:
-            code_span(encoding, found)  # that stabilized values can be read, too
-        self.forward = quantizer_for(encoding, found, backend)
-        self.dtype, self.width = self.forward.dtype, self.forward.dtype.itemsize
-        # Codes of 32 bits are beyond the predictors' arithmetic, and beyond any detector's.
-        self.predictor = encoding.predictor if self.width < 4 else Predictor(name="none")
-        self._header_weights = self.predictor.relative(self.forward.base, self.forward.top)
-        self.weights = kernel_weights(self.predictor.name, self._header_weights, self.frames)
-        self.steps = rates(self.frames, self.predictor.rate)
-        places = Places(
-            frames=self.frames,
-            rows=self.rows,
-            columns=self.columns,
-            band=self.band,
-            width=self.width,
-            packed=self.width < 4 and not self.predictor.coded,
-            coded=self.predictor.coded,
-            levels=self.predictor.levels,
-            weights=self.frames * MIX if self.predictor.name == "moving" else 0,
-        )
-        self._host = host or backend.kernels
-        self.body = Writer(places, header_bytes(len(chunk)), self._host)
-
-    def put(self, first: int, codes: NDArray, residuals: NDArray) -> None:
-        """Add codes and residuals ``(T, rows, columns)`` of the band that begins with row ``first``."""
-        if not self.predictor.levels:
-            self.body.put(first, residuals)
-            return
-        levels = np.empty(self.predictor.levels, np.int64)
-        self._host.count_levels(codes, residuals, levels)
-        ordered = scratch("ordered", (residuals.size,), residuals.dtype)
-        self._host.sort_levels(codes, residuals, np.cumsum(levels) - levels, ordered)
-        self.body.put(first, ordered, levels)
-
-    def fit(self, codes: NDArray) -> None:
-        """Fit weights for every frame to all codes ``(T, rows, columns)`` of the chunk."""
-        self.weights = fit_frames(codes, self.predictor.rate, self.forward.top)
-        self.body.weights[...] = self.weights.reshape(-1)
-
-    def finished(self, checksum: int) -> NDArray[np.uint8]:
-        """Return the payload, with its header."""
-        noise, encoding, forward = self.encoding.noise, self.encoding, self.forward
-        assert noise is not None and encoding.step is not None
-        payload, places = self.body.finished()
-        header = Header(
-            predictor=NAMES.index(self.predictor.name),
-            width=self.width,
-            exact=encoding.exact,
-            phases=encoding.phases,
-            dtype=encoding.dtype,
-            frames=self.frames,
-            base=forward.base,
-            checksum=checksum % (1 << 64),
-            band_rows=self.band,
-            seed=encoding.seed,
-            rate=self.predictor.rate,
-            top=forward.top,
-            gain=noise.gain,
-            offset=noise.offset,
-            variance=noise.variance,
-            step=encoding.step,
-            packed=places.packed,
-            coded=places.coded,
-            levels=self.predictor.levels,
-            weights_crc=self.body.weights_crc,
-            shape=self.chunk,
-            weights=self._header_weights,
-            number=self._number,
-            movie=self._movie,
-        )
-        payload[: header.nbytes] = np.frombuffer(header.pack(), np.uint8)
-        return payload
-
-
 def decode(
     payload: NDArray[np.uint8],
     chunk: tuple[int, ...],
@@ -234,7 +139,7 @@ def decode(
     stop: int | None = None,
     what: str | np.dtype = STABILIZED,
     number: int | None = None,
-    run: Map = map,
+    split: Split = WHOLE,
     out: NDArray | None = None,
 ) -> NDArray:
     """Decode frames ``start:stop`` of a payload, to ``out`` if given, and verify its checksum.
@@ -252,20 +157,47 @@ def decode(
     target = out.reshape(opened.stop - opened.start, pixels)
     target[opened.present :] = 0
     draw = render(encoding, header.base, header.top, what, backend)
-
-    def decode_band(first: int) -> int:
+    drawing = draw.compiled(header.width, columns, target) if backend.kernels is cpu else None
+    if drawing is not None:
+        opened.check(opened.decode_bands(drawing, target[: opened.present].reshape(-1), split))
+        return out
+    total = 0
+    for first in range(0, rows, header.band_rows):
         last = min(first + header.band_rows, rows)
-        codes = scratch("codes", (frames, last - first, columns), f"u{header.width}")
+        codes = np.empty((frames, last - first, columns), f"u{header.width}")
         opened.restore(first, codes, backend)
         flat = codes.reshape(frames, -1)
         if opened.present:
             place = target[: opened.present, first * columns : last * columns]
             kept = flat[opened.start : opened.start + opened.present]
             draw(kept, opened.start * pixels + first * columns, pixels, place)
-        return int(backend.kernels.checksum(flat, first * columns, pixels))
-
-    opened.check(sum(run(decode_band, range(0, rows, header.band_rows))))
+        total += int(backend.kernels.checksum(flat, first * columns, pixels))
+    opened.check(total)
     return out
+
+
+def _predict(
+    name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
+) -> None:
+    frames, rows, columns = codes.shape
+    state = band_state(rows, columns)
+    kernels = backend.kernels
+    if name == "none":
+        out[...] = codes
+    elif name == "mean":
+        first = int(weights[0, -1]) >> 8
+        kernels.predict_mean(
+            codes.reshape(frames, -1), steps, first, state.reshape(-1), out.reshape(frames, -1)
+        )
+    elif name == "past":
+        kernels.predict_past(codes, weights, steps, state, out)
+    elif name == "spatial":
+        for t in range(frames):
+            kernels.predict_full(codes[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
+    elif name in ("full", "moving"):
+        kernels.predict_full(codes, weights, steps, state, out)
+    else:
+        raise InvalidInputError(f"predictor {name!r} has no kernel here")
 
 
 class Opened:
@@ -314,12 +246,6 @@ class Opened:
     def restore(self, first: int, codes: NDArray, backend: Backend) -> None:
         """Restore codes ``(T, rows, columns)`` of the band that begins with row ``first``."""
         header = self.header
-        if backend.kernels is cpu and self.predictor == "mean" and header.packed and header.width == 1:
-            if not self.body.restore_mean(
-                first, self.escapes, self.steps, int(self.weights[0, -1]) >> 8, codes
-            ):
-                raise CorruptDataError(ALTERED)
-            return
         residuals = self.residuals(first, backend.kernels)
         if not header.levels:
             restore(
@@ -337,6 +263,58 @@ class Opened:
         )
         if missing or left:
             raise CorruptDataError(ALTERED)
+
+    def decode_bands(self, drawing: Any, out: NDArray, split: Split) -> int:
+        """Decode all bands to ``out``, 1-D, by compiled kernels; return the sum of the codes' checksums.
+
+        ``drawing`` is what :meth:`photon_gpu.engine.codec.dequantize.Render.compiled` returned.
+        """
+        header, rows, columns, places = self.header, self.rows, self.columns, self.body.places
+        band, dtype = min(header.band_rows, rows), f"u{header.width}"
+        each = header.frames * band * columns
+        source: Any
+        if places.coded:
+            source = cpu_decode.FromWords(self.body.words, self.body.starts)
+        elif places.packed:
+            nibbles = self.body.part(slice(places.nibbles_at, places.fixed))
+            source = cpu_decode.FromHalves(nibbles, self.escapes, self.body.starts, SEGMENT, each)
+        else:
+            planes = self.body.part(slice(places.nibbles_at, places.fixed))
+            source = cpu_decode.FromPlanes(planes, each)
+        how = predictor(self.predictor, self.steps, self.weights)
+        one_call = places.packed and self.predictor in USUAL
+        one_call &= isinstance(drawing, cpu_decode.Pairs) or (self.stabilized and len(drawing) == 1)
+        codes = scratch("all codes", (0 if one_call else header.frames * rows * columns,), dtype)
+
+        def decode_part(part: tuple[int, int]) -> tuple[int, int]:
+            begin, end = part[0] * band, min(part[1] * band, rows)
+            grid = cpu_decode.Grid(
+                header.frames,
+                rows,
+                columns,
+                band,
+                begin,
+                end,
+                self.start,
+                self.start + self.present,
+            )
+            work = cpu_decode.Work(
+                scratch("codes", (each,), dtype),
+                scratch("residuals", (each,), dtype),
+                band_state(band, columns).reshape(-1),
+            )
+            levels = self.body.levels
+            if one_call:
+                strange, total = cpu_decode.decode_bands(source, grid, how, levels, drawing, out, work)
+            else:
+                strange, total = cpu_decode.restore_bands(source, grid, how, levels, codes, work)
+                cpu_decode.draw_bands(codes, grid, drawing, out)
+            return int(strange), int(total)
+
+        done = list(split.run(decode_part, split.ranges(places.bands)))
+        if any(strange for strange, _ in done):
+            raise CorruptDataError(ALTERED)
+        return sum(total for _, total in done)
 
     def raw(self, encoding: Encoding, out: NDArray | None) -> NDArray:
         """Decode a chunk of exact values; their stabilized values are not quantized."""
@@ -356,68 +334,9 @@ class Opened:
             raise CorruptDataError(ALTERED)
 
 
-def code_span(encoding: Encoding, found: Extent) -> tuple[int, int]:
-    """Least code of an extent, and its width; InvalidInputError where a chunk cannot hold both ends."""
-    codes = span(encoding.table(), found)
-    if encoding.exact and int(found.high) - int(found.low) >= _MOST_VALUES:
-        raise InvalidInputError(
-            f"a chunk spans {int(found.high) - int(found.low):,} values; at most 2**32 fit: use "
-            f"layout='lossless'"
-        )
-    return codes
-
-
-def quantizer_for(encoding: Encoding, found: Extent, backend: Backend) -> Quantizer | ExactQuantizer:
-    """Quantizer for values of an extent."""
-    if encoding.exact:
-        return ExactQuantizer(found, backend)
-    return Quantizer(encoding.table(), found, backend, encoding.seed)
-
-
-class ExactQuantizer:
-    """Replaces :class:`Quantizer` where the values themselves are stored."""
-
-    def __init__(self, found: Extent, backend: Backend) -> None:
-        self.base, self.top = int(found.low), int(found.high) - int(found.low)
-        self.dtype, self._kernels = narrowest(self.top), backend.kernels
-
-    def __call__(self, values: NDArray, first: int, stride: int, out: NDArray) -> None:
-        """Write ``values (T, n)`` less ``base`` to ``out``."""
-        self._kernels.subtract(values, self.base, out)
-
-
-def _state(rows: int, columns: int) -> NDArray[np.int32]:
+def band_state(rows: int, columns: int) -> NDArray[np.int32]:
     """Scratch memory of the predictors' kernels for a band."""
     return scratch("state", (3, rows + 2, columns + 2), np.int32)
-
-
-def kernel_weights(name: str, weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
-    """Weights in the form that the kernel of a predictor takes."""
-    return mix(weights, frames) if name in ("full", "spatial") else weights
-
-
-def _predict(
-    name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
-) -> None:
-    frames, rows, columns = codes.shape
-    state = _state(rows, columns)
-    kernels = backend.kernels
-    if name == "none":
-        out[...] = codes
-    elif name == "mean":
-        first = int(weights[0, -1]) >> 8
-        kernels.predict_mean(
-            codes.reshape(frames, -1), steps, first, state.reshape(-1), out.reshape(frames, -1)
-        )
-    elif name == "past":
-        kernels.predict_past(codes, weights, steps, state, out)
-    elif name == "spatial":
-        for t in range(frames):
-            kernels.predict_full(codes[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
-    elif name in ("full", "moving"):
-        kernels.predict_full(codes, weights, steps, state, out)
-    else:
-        raise InvalidInputError(f"predictor {name!r} has no kernel here")
 
 
 def restore(
@@ -425,7 +344,7 @@ def restore(
 ) -> None:
     """Restore codes ``(T, rows, columns)`` of a band from residuals of the same shape."""
     frames, rows, columns = body.shape
-    state = _state(rows, columns)
+    state = band_state(rows, columns)
     kernels = backend.kernels
     if name == "none":
         out[...] = body
@@ -461,7 +380,7 @@ def restore_sorted(
     _, rows, columns = out.shape
     ends = np.cumsum(levels, dtype=np.int64)
     places = np.stack([np.concatenate([[0], ends[:-1]]), ends])
-    state, kernel = _state(rows, columns), backend.kernels.restore_full_sorted
+    state, kernel = band_state(rows, columns), backend.kernels.restore_full_sorted
     if name == "spatial":
         missing = sum(kernel(residuals, places, weights[:1], steps[:1], state, frame[None]) for frame in out)
     else:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +13,28 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent, Quantizer
 from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.errors import CorruptDataError
+from photon_gpu.kernels import cpu_decode
 
 STABILIZED = "stabilized"
 
 _BEYOND = "a chunk holds a code beyond the greatest one in its header"
 
-Render = Callable[[NDArray, int, int, NDArray], None]
-"""``render(codes (T, n), first, stride, out (T, n))``; sample ``(t, i)`` is ``first + t*stride + i``."""
+
+class Render(Protocol):
+    """Turns codes into output samples."""
+
+    def __call__(self, codes: NDArray, first: int, stride: int, out: NDArray) -> None:
+        """Write samples of ``codes (T, n)`` to ``out``; sample ``(t, i)`` is ``first + t*stride + i``."""
+
+    def compiled(self, width: int, pixels: int, out: NDArray) -> Any:
+        """What :func:`photon_gpu.kernels.cpu_decode.decode_bands` draws ``out`` by; None if it cannot.
+
+        ``width`` is that of a code in bytes. Frames and bands have multiples of ``pixels`` samples.
+        """
 
 
 def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backend: Backend) -> Render:
-    """Return a function that turns codes ``0..top``, counted from ``base``, into output samples.
+    """Return what turns codes ``0..top``, counted from ``base``, into output samples.
 
     Only altered data has codes beyond ``top``. They raise an error or, if codes have 8 or 16 bits, decode to
     zero, and the caller's checksum detects them.
@@ -36,38 +46,62 @@ def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backen
                 f"a chunk says it holds values {base:,} to {base + top:,}, which {encoding.dtype} cannot hold"
             )
         if beyond_tables(encoding, top):
-            return _itself(encoding, base, top, what)
+            return _WideValues(encoding, base, top, what)
     elif top >= MAX_CODES - 1:
         raise CorruptDataError(f"a chunk says it spans {top + 1:,} codes; no release writes that many")
     if not encoding.exact and beyond_tables(encoding, top) and backend.gpu is None:
-        return _by_occurrence(encoding, base, top, what, backend)
+        return _ByOccurrence(encoding, base, top, what, backend)
     begin, tables = _tables(encoding, base, top, what)
-    skipped, kernels, seed = base - begin, backend.kernels, encoding.seed
-    tables = tables[:, skipped : skipped + top + 1]
-    if len(tables) > 1 and all(np.array_equal(tables[0], row) for row in tables[1:]):
-        tables = tables[:1]
-    padded: dict[int, Any] = {}
-    by_pairs = len(tables) == 1 and tables.itemsize == 2 and backend.gpu is None
+    skipped = base - begin
+    return _Tables(tables[:, skipped : skipped + top + 1], encoding.seed, backend)
 
-    def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
-        width = codes.dtype.itemsize
-        if by_pairs and width == 1 and codes.size >= _MANY and _even(codes, out):
-            kernels.dequantize(codes.view(np.uint16), pairs(tables.tobytes()), out.view(np.uint32))
+
+class _Tables:
+    """Renders codes by a table, or by one for each phase."""
+
+    def __init__(self, tables: NDArray, seed: int, backend: Backend) -> None:
+        if len(tables) > 1 and all(np.array_equal(tables[0], row) for row in tables[1:]):
+            tables = tables[:1]
+        self._tables, self._seed, self._backend = tables, seed, backend
+        self._padded: dict[int, Any] = {}
+        self._by_pairs = len(tables) == 1 and tables.itemsize == 2 and backend.gpu is None
+
+    def __call__(self, codes: NDArray, first: int, stride: int, out: NDArray) -> None:
+        width, kernels = codes.dtype.itemsize, self._backend.kernels
+        if self._by_pairs and width == 1 and codes.size >= _MANY and _even(codes, out):
+            kernels.dequantize(codes.view(np.uint16), pairs(self._tables.tobytes()), out.view(np.uint32))
             return
-        if width not in padded:
-            # The table covers the whole dtype of the codes, so that altered codes stay within it.
-            padding = (1 << 8 * width) - tables.shape[1] if width <= 2 else 0
-            padded[width] = backend.upload(np.ascontiguousarray(np.pad(tables, ((0, 0), (0, padding)))))
-        rows = padded[width]
+        rows = self._rows(width)
         # On a GPU (no NumPy array) the kernel itself stays within its table.
-        if width > 2 and isinstance(codes, np.ndarray) and codes.size and int(codes.max()) > top:
+        if (
+            width > 2
+            and isinstance(codes, np.ndarray)
+            and codes.size
+            and int(codes.max()) >= self._tables.shape[1]
+        ):
             raise CorruptDataError(_BEYOND)
         if len(rows) == 1:
             kernels.dequantize(codes, rows[0], out)
         else:
-            kernels.dequantize_phased(codes, rows, seed, first, stride, out)
+            kernels.dequantize_phased(codes, rows, self._seed, first, stride, out)
 
-    return run
+    def compiled(self, width: int, pixels: int, out: NDArray) -> Any:
+        """See :class:`Render`."""
+        if width > 2:
+            return None
+        even = pixels % 2 == 0 and out.itemsize == 2 and out.ctypes.data % 4 == 0
+        if self._by_pairs and width == 1 and out.size >= _MANY and even:
+            return cpu_decode.Pairs(pairs(self._tables.tobytes()))
+        rows = self._rows(width)
+        return cpu_decode.Table(rows[0]) if len(rows) == 1 else cpu_decode.PhasedTable(rows, self._seed)
+
+    def _rows(self, width: int) -> Any:
+        """Tables that cover all codes of a width, so that altered codes stay within them."""
+        if width not in self._padded:
+            padding = (1 << 8 * width) - self._tables.shape[1] if width <= 2 else 0
+            padded = np.ascontiguousarray(np.pad(self._tables, ((0, 0), (0, padding))))
+            self._padded[width] = self._backend.upload(padded)
+        return self._padded[width]
 
 
 LARGEST_TABLE = 1 << 16
@@ -103,41 +137,52 @@ def beyond_tables(encoding: Encoding, top: int) -> bool:
     return (top + 1) * encoding.phases > LARGEST_TABLE
 
 
-def _by_occurrence(encoding: Encoding, base: int, top: int, what: str | np.dtype, backend: Backend) -> Render:
-    """Function like that of :func:`render` for a wide span, of which few codes occur.
+class _ByOccurrence:
+    """Renders codes of a wide span, of which few occur.
 
     A header of a few bytes may say any span, so only the codes that are there are computed.
     """
-    table, kernels, seed = encoding.table(), backend.kernels, encoding.seed
 
-    def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
+    def __init__(
+        self, encoding: Encoding, base: int, top: int, what: str | np.dtype, backend: Backend
+    ) -> None:
+        self._table, self._seed, self._kernels = encoding.table(), encoding.seed, backend.kernels
+        self._base, self._top, self._what = base, top, what
+
+    def __call__(self, codes: NDArray, first: int, stride: int, out: NDArray) -> None:
+        table = self._table
         occurring, index = np.unique(codes, return_inverse=True)
-        if occurring.size and int(occurring[-1]) > top:
+        if occurring.size and int(occurring[-1]) > self._top:
             raise CorruptDataError(_BEYOND)
-        values = occurring.astype(np.int64) + base
-        if what == STABILIZED:
+        values = occurring.astype(np.int64) + self._base
+        if self._what == STABILIZED:
             rows = np.stack([(values + table.shift(phase)) * table.step for phase in range(table.phases)])
         else:
-            rows = table.decode_rows_of(values, what)
+            rows = table.decode_rows_of(values, self._what)
         places = index.reshape(codes.shape).astype(np.uint32)
         if len(rows) == 1:
-            kernels.dequantize(places, rows[0], out)
+            self._kernels.dequantize(places, rows[0], out)
         else:
-            kernels.dequantize_phased(places, rows, seed, first, stride, out)
+            self._kernels.dequantize_phased(places, rows, self._seed, first, stride, out)
 
-    return run
+    def compiled(self, width: int, pixels: int, out: NDArray) -> None:
+        """See :class:`Render`."""
 
 
-def _itself(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> Render:
-    """Function like that of :func:`render` for exact values that span too much for a table."""
+class _WideValues:
+    """Renders exact values that span too much for a table."""
 
-    def run(codes: NDArray, first: int, stride: int, out: NDArray) -> None:
-        if codes.size and int(codes.max()) > top:
+    def __init__(self, encoding: Encoding, base: int, top: int, what: str | np.dtype) -> None:
+        self._encoding, self._base, self._top, self._what = encoding, base, top, what
+
+    def __call__(self, codes: NDArray, first: int, stride: int, out: NDArray) -> None:
+        if codes.size and int(codes.max()) > self._top:
             raise CorruptDataError(_BEYOND)
-        values = (codes.astype(np.int64) + base).astype(encoding.dtype)
-        out[...] = _stabilized(encoding, values) if what == STABILIZED else values
+        values = (codes.astype(np.int64) + self._base).astype(self._encoding.dtype)
+        out[...] = _stabilized(self._encoding, values) if self._what == STABILIZED else values
 
-    return run
+    def compiled(self, width: int, pixels: int, out: NDArray) -> None:
+        """See :class:`Render`."""
 
 
 def _stabilized(encoding: Encoding, values: NDArray) -> NDArray[np.float64]:

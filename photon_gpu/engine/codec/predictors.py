@@ -130,6 +130,11 @@ def mix(weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
     return np.ascontiguousarray(rows[:, [0, 1, 1, 2, 2, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10]])
 
 
+def kernel_weights(name: str, weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
+    """Weights in the form that the kernel of a predictor takes."""
+    return mix(weights, frames) if name in ("full", "spatial") else weights
+
+
 def within_limits(weights: NDArray, top: int) -> NDArray[np.bool_]:
     """Whether each row of 16 weights keeps the kernels' sums in range, for codes up to ``top``."""
     heavy = np.abs(weights[:, :-1]) @ np.array(MIX_MULTIPLICITY[:-1]) > _MOST_WEIGHT

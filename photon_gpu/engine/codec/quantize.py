@@ -16,7 +16,7 @@ from photon_gpu.engine.model.anscombe import stabilized_floor
 from photon_gpu.engine.model.code_table import MAX_CODES, CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
-from photon_gpu.kernels import cpu
+from photon_gpu.kernels import cpu, cpu_encode
 
 _LARGEST_INTEGER = 1 << 53
 _PHOTON_COUNTER = NoiseModel()
@@ -144,6 +144,21 @@ class Quantizer:
             )
         else:
             self._kernels.quantize_thresholds(values, self._thresholds[0], self._model, self.base, out)
+
+    def compiled(self, values: NDArray) -> tuple[NDArray, Any]:
+        """Values, 1-D, and the settings by which the kernels of ``cpu_encode`` quantize them."""
+        phased = self._table.phases > 1
+        if self._root is not None:
+            return values, cpu_encode.ByRoot(self._root.model, self.base)
+        if self._table.has_lut:
+            patterns, luts = values.view(f"u{values.dtype.itemsize}"), self._luts
+            assert luts is not None
+            if phased:
+                return patterns, cpu_encode.ByPhasedTable(luts, self._seed)
+            return patterns, cpu_encode.ByTable(luts[0])
+        if phased:
+            return values, cpu_encode.ByPhasedThresholds(self._thresholds, self._model, self._seed)
+        return values, cpu_encode.ByThresholds(self._thresholds[0], self._model, self.base)
 
 
 def span(table: CodeTable, found: Extent) -> tuple[int, int]:

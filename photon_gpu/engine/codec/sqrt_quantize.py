@@ -22,6 +22,8 @@ class Root:
 
     Attributes
     ----------
+    model : ndarray of float32
+        Parameters of the kernel.
     wrong : ndarray of int64
         Sorted values whose code differs from the table's, since they are within rounding of a boundary.
 
@@ -41,13 +43,13 @@ class Root:
         dark = 2.0 * np.sqrt(floor) / (noise.gain * table.step) - noise.offset * slope
         shift = scale * (floor - noise.gain * noise.offset)
         with np.errstate(over="ignore"):
-            self._model = np.array([scale * noise.gain, shift, scale * floor, slope, dark], np.float32)
+            self.model = np.array([scale * noise.gain, shift, scale * floor, slope, dark], np.float32)
         bits = 8 * table.dtype.itemsize
         info = np.iinfo(table.dtype)
         values = np.arange(info.min, info.max + 1, dtype=np.int64)
         patterns = values & ((1 << bits) - 1)
         codes = np.empty((1, values.size), np.int32)
-        quantize_sqrt(values.astype(table.dtype), values.size, self._model, 0, codes)
+        quantize_sqrt(values.astype(table.dtype), values.size, self.model, 0, codes)
         self.wrong = values[codes[0] != table.luts()[0, patterns]]
 
     def exact(self, low: int, high: int) -> bool:
@@ -60,7 +62,7 @@ class Root:
         pitch = values.strides[0] // values.itemsize if frames > 1 else samples
         # Only of a 1-D array does the compiler know that neighbours are contiguous.
         flat = as_strided(values, ((frames - 1) * pitch + samples,), (values.itemsize,))
-        quantize_sqrt(flat, pitch, self._model, base, out)
+        quantize_sqrt(flat, pitch, self.model, base, out)
 
 
 def runs(values: NDArray) -> bool:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.codec.backend import cpu_backend
-from photon_gpu.engine.codec.chunk import ChunkPlan, Opened, decode, quantizer_for
+from photon_gpu.engine.codec.chunk import Opened, decode
 from photon_gpu.engine.codec.dequantize import STABILIZED, Render, beyond_tables, render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import block_shape
+from photon_gpu.engine.codec.plan import ChunkPlan, quantizer_for
 from photon_gpu.engine.codec.predictors import band_rows
 from photon_gpu.engine.codec.quantize import Extent, check_extent
 from photon_gpu.engine.gpu.device_bands import bands, banks, extent, first_where, in_banks, predict, restore

@@ -14,7 +14,9 @@ from photon_gpu.engine.codec.backend import Backend, GpuCoder
 from photon_gpu.engine.codec.blosc import MAX_BYTES, Blocks
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent
-from photon_gpu.engine.runtime.stopwatch import Map, Stages
+from photon_gpu.engine.runtime.buffers import Buffers
+from photon_gpu.engine.runtime.pool import WHOLE, Split
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 
@@ -88,9 +90,19 @@ class Layout(ABC):
 
     @abstractmethod
     def encode(
-        self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
+        self,
+        values: NDArray,
+        chunk: tuple[int, ...],
+        *,
+        first_frame: int = 0,
+        split: Split = WHOLE,
+        stages: Stages,
+        buffers: Buffers | None = None,
     ) -> bytes:
-        """Bytes of the file of a chunk with values ``(t, ..., H, W)``, ``1 <= t <= chunk[0]``."""
+        """Bytes of the file of a chunk with values ``(t, ..., H, W)``, ``1 <= t <= chunk[0]``.
+
+        With ``buffers``, a layout may return a memoryview of one of them, which the caller gives back.
+        """
 
     def check(self, found: Extent) -> tuple[int, int]:
         """Least code of a chunk of such values, and the width of its codes; 0 and 0 without codes.
@@ -117,11 +129,10 @@ class Layout(ABC):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
-        beside: bool = False,
     ) -> NDArray:
         """Decode frames ``start:stop`` of a chunk.
 
@@ -133,8 +144,8 @@ class Layout(ABC):
             Number of the chunk, if known; a chunk that states another number is an error.
         out : ndarray, optional
             Contiguous array of the right dtype that receives the frames.
-        beside : bool
-            Whether other chunks are decoded at the same time and keep the other threads busy.
+        split : Split
+            How the work on the chunk is split where other chunks do not keep all threads busy.
         """
 
     def decode_part(
@@ -145,7 +156,7 @@ class Layout(ABC):
         stop: int,
         rows: tuple[int, int],
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
@@ -156,7 +167,7 @@ class Layout(ABC):
         parts of a compact chunk that are opened are checked, so ``data`` must have passed the checksum of its
         file.
         """
-        return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
+        return self.decode(data, chunk, start, stop, what, split, number=number, out=out)
 
     @abstractmethod
     def decode_rows(
@@ -183,13 +194,13 @@ class Layout(ABC):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
     ) -> Any:
         """Decode like :meth:`decode`, to an array on the backend's first GPU."""
         gpu = self._gpu()
-        decoded = self.decode(data, chunk, start, stop, what, run, number=number)
+        decoded = self.decode(data, chunk, start, stop, what, split, number=number)
         return gpu.upload(decoded, gpu.lanes[0].number)
 
     def _gpu(self) -> GpuCoder:

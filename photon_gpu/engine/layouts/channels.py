@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.backend import Backend
+from photon_gpu.engine.codec.bands import Memory, new_bytes
 from photon_gpu.engine.codec.channel_payloads import ChannelTable, join, read_table, table_bytes
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
@@ -25,7 +26,8 @@ from photon_gpu.engine.layouts.base import Layout, stored_rows
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.lossless import Lossless
 from photon_gpu.engine.layouts.plain import Plain
-from photon_gpu.engine.runtime.stopwatch import Map, Stages
+from photon_gpu.engine.runtime.pool import WHOLE, Split
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 Fill = Callable[[int, NDArray[np.float64]], None]
@@ -130,12 +132,12 @@ class _Channels(Layout):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
     ) -> Any:
         """See the base class. Chunks are decoded on the host, and copied to the GPU."""
-        return Layout.decode_on_gpu(self, data, chunk, start, stop, what, run, number=number)
+        return Layout.decode_on_gpu(self, data, chunk, start, stop, what, split, number=number)
 
 
 class PlainChannels(_Channels, Plain):
@@ -171,13 +173,13 @@ class PlainChannels(_Channels, Plain):
         stop: int,
         rows: tuple[int, int],
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
         """See the base class."""
-        return self._of(chunk).decode_stored(data, chunk, start, stop, rows, what, run, out)
+        return self._of(chunk).decode_stored(data, chunk, start, stop, rows, what, split, out)
 
     def decode_rows(
         self,
@@ -213,11 +215,11 @@ class _PlainOfShape(Plain):
         stop: int,
         rows: tuple[int, int],
         what: str | np.dtype,
-        run: Map,
+        split: Split,
         out: NDArray | None,
     ) -> NDArray:
         """As :meth:`Plain.decode_part`."""
-        return Plain.decode_part(self, data, chunk, start, stop, rows, what, run, out=out)
+        return Plain.decode_part(self, data, chunk, start, stop, rows, what, split, out=out)
 
     def rows_stored(
         self,
@@ -299,12 +301,19 @@ class CompactChannels(_Channels, Compact):
         return _CompactChannel(self.encoding.channels[number], self.backend, self.axis, number)
 
     def payload(
-        self, values: NDArray, chunk: tuple[int, ...], first_frame: int, run: Map, stages: Stages
+        self,
+        values: NDArray,
+        chunk: tuple[int, ...],
+        first_frame: int,
+        split: Split,
+        stages: Stages,
+        *,
+        memory: Memory = new_bytes,
     ) -> NDArray[np.uint8]:
-        """See the base class."""
+        """See the base class; ``memory`` is not used, because there are several payloads."""
         one = self.axis.one(chunk)
         parts = zip(self._each(), self.split(values), strict=True)
-        payloads = [layout.payload(part, one, first_frame, run, stages) for layout, part in parts]
+        payloads = [layout.payload(part, one, first_frame, split, stages) for layout, part in parts]
         return join(payloads, self.axis.run_rows(chunk))
 
     def raw_payload(self, values: NDArray, chunk: tuple[int, ...], first_frame: int) -> NDArray[np.uint8]:
@@ -312,7 +321,7 @@ class CompactChannels(_Channels, Compact):
         one, payloads = self.axis.one(chunk), []
         for layout, part in zip(self._each(), self.split(values), strict=True):
             try:
-                payloads.append(layout.payload(part, one, first_frame, map, Stages()))
+                payloads.append(layout.payload(part, one, first_frame, WHOLE, Stages()))
             except InvalidInputError:
                 payloads.append(layout.raw_payload(part, one, first_frame))
         return join(payloads, self.axis.run_rows(chunk))
@@ -324,21 +333,20 @@ class CompactChannels(_Channels, Compact):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
-        beside: bool = False,
     ) -> NDArray:
         """See the base class."""
         one = self.axis.one(chunk)
-        payload = self._payload(data, chunk, map if beside else run)
+        payload = self._payload(data, chunk, split)
         if out is None:
             out = np.empty((stop - start, *chunk[1:]), np.float64 if what == STABILIZED else np.dtype(what))
         table = check_table(payload, self.axis, chunk)
         for channel, layout in enumerate(self._each()):
             part = layout.decode_payload(
-                payload[table.spans[channel]], one, start, stop, what, run, number=number
+                payload[table.spans[channel]], one, start, stop, what, split, number=number
             )
             self.axis.of(out, channel)[...] = part
         return out
@@ -351,23 +359,23 @@ class CompactChannels(_Channels, Compact):
         stop: int,
         rows: tuple[int, int],
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
         """See the base class."""
         if self.backend.gpu is not None:
-            return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
+            return self.decode(data, chunk, start, stop, what, split, number=number, out=out)
         if out is None:
             out = np.empty((stop - start, *chunk[1:]), np.float64 if what == STABILIZED else np.dtype(what))
-        blocks = self._blocks(data, chunk, run)
+        blocks = self._blocks(data, chunk, split)
         one = self.axis.one(chunk)
         for channel, layout in enumerate(self._each()):
             wanted = self._rows_of(channel, chunk, rows)
             if wanted is not None:
                 self.axis.of(out, channel)[...] = layout.decode_blocks(
-                    self._part(blocks, chunk, channel), one, start, stop, wanted, what, run, number=number
+                    self._part(blocks, chunk, channel), one, start, stop, wanted, what, split, number=number
                 )
         return out
 
@@ -389,7 +397,7 @@ class CompactChannels(_Channels, Compact):
 
     def headers(self, data: bytes, chunk: tuple[int, ...]) -> list[Header]:
         """See the base class."""
-        payload = self._payload(data, chunk, map)
+        payload = self._payload(data, chunk)
         return [unpack(payload[span])[0] for span in check_table(payload, self.axis, chunk).spans]
 
     def _each(self) -> tuple[_CompactChannel, ...]:
@@ -424,12 +432,14 @@ class _CompactChannel(Compact):
         """See the base class."""
         return type(self)(self.encoding, backend, self._axis, self._number)
 
-    def _payload(self, data: bytes, chunk: tuple[int, ...], run: Map) -> NDArray[np.uint8]:
-        payload = super()._payload(data, chunk, run)
+    def _payload(self, data: bytes, chunk: tuple[int, ...], split: Split = WHOLE) -> NDArray[np.uint8]:
+        payload = super()._payload(data, chunk, split)
         return payload[check_table(payload, self._axis, self._axis.all(chunk)).spans[self._number]]
 
-    def _blocks(self, data: bytes, chunk: tuple[int, ...], run: Map) -> blosc.Blocks | blosc.BlocksPart:
-        return part_of(super()._blocks(data, chunk, run), self._axis, self._axis.all(chunk), self._number)
+    def _blocks(
+        self, data: bytes, chunk: tuple[int, ...], split: Split = WHOLE
+    ) -> blosc.Blocks | blosc.BlocksPart:
+        return part_of(super()._blocks(data, chunk, split), self._axis, self._axis.all(chunk), self._number)
 
     def _size(self, data: bytes, chunk: tuple[int, ...]) -> int:
         return joined_size(data, self._axis.all(chunk), self._axis, self.dtype.itemsize)
@@ -478,15 +488,14 @@ class _StoredChannel(Layout):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
-        beside: bool = False,
     ) -> NDArray:
         """See the base class."""
         every = (0, block_shape(chunk)[1])
-        return self.decode_part(data, chunk, start, stop, every, what, run, number=number, out=out)
+        return self.decode_part(data, chunk, start, stop, every, what, split, number=number, out=out)
 
     def decode_part(
         self,
@@ -496,7 +505,7 @@ class _StoredChannel(Layout):
         stop: int,
         rows: tuple[int, int],
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,

@@ -9,14 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import blosc
-from photon_gpu.engine.codec.chunk import code_span, decode, encode, encode_raw
+from photon_gpu.engine.codec.bands import Memory, new_bytes
+from photon_gpu.engine.codec.chunk import decode, encode, encode_raw
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import Header, most_bytes, unpack
+from photon_gpu.engine.codec.plan import code_span
 from photon_gpu.engine.codec.quantize import Extent
 from photon_gpu.engine.codec.random_access import decode_part, decode_rows
 from photon_gpu.engine.layouts.base import Layout
+from photon_gpu.engine.runtime.buffers import Buffers
+from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.scratch import scratch
-from photon_gpu.engine.runtime.stopwatch import Map, Stages
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError
 
 
@@ -49,23 +53,52 @@ class Compact(Layout):
         return [filter_config(self.encoding)]
 
     def encode(
-        self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
+        self,
+        values: NDArray,
+        chunk: tuple[int, ...],
+        *,
+        first_frame: int = 0,
+        split: Split = WHOLE,
+        stages: Stages,
+        buffers: Buffers | None = None,
     ) -> bytes:
         """See the base class."""
-        payload = self.payload(values, chunk, first_frame, run, stages)
-        return blosc.compress_bytes(payload, self.encoding.compressor, stages.over("compress", run))
+        payload = self.payload(
+            values,
+            chunk,
+            first_frame,
+            split,
+            stages,
+            memory=lambda nbytes: scratch("encoded", (nbytes,), np.uint8),
+        )
+        split = split.timed(stages, "compress")
+        return blosc.compress_bytes(payload, self.encoding.compressor, split, buffers)
 
     def payload(
-        self, values: NDArray, chunk: tuple[int, ...], first_frame: int, run: Map, stages: Stages
+        self,
+        values: NDArray,
+        chunk: tuple[int, ...],
+        first_frame: int,
+        split: Split,
+        stages: Stages,
+        *,
+        memory: Memory = new_bytes,
     ) -> NDArray[np.uint8]:
-        """The payload of a chunk, before Blosc."""
+        """The payload of a chunk, before Blosc, in ``memory``."""
         if self.backend.gpu is not None:
             encoded: NDArray[np.uint8] = self.backend.gpu.encode(
                 values, chunk, self.encoding, first_frame=first_frame, stages=stages
             )
             return encoded
         return encode(
-            values, chunk, self.encoding, self.backend, first_frame=first_frame, run=run, stages=stages
+            values,
+            chunk,
+            self.encoding,
+            self.backend,
+            first_frame=first_frame,
+            split=split,
+            stages=stages,
+            memory=memory,
         )
 
     def check(self, found: Extent) -> tuple[int, int]:
@@ -87,16 +120,14 @@ class Compact(Layout):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
-        beside: bool = False,
     ) -> NDArray:
         """See the base class."""
-        # Blocks are opened by several threads only if these are idle: splitting the frame costs a copy.
-        payload = self._payload(data, chunk, map if beside else run)
-        return self.decode_payload(payload, chunk, start, stop, what, run, number=number, out=out)
+        payload = self._payload(data, chunk, split)
+        return self.decode_payload(payload, chunk, start, stop, what, split, number=number, out=out)
 
     def decode_payload(
         self,
@@ -105,7 +136,7 @@ class Compact(Layout):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
@@ -125,7 +156,7 @@ class Compact(Layout):
             stop=stop,
             what=what,
             number=number,
-            run=run,
+            split=split,
             out=out,
         )
 
@@ -137,16 +168,16 @@ class Compact(Layout):
         stop: int,
         rows: tuple[int, int],
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
         """See the base class."""
         if self.backend.gpu is not None or len(chunk) < 2:
-            return self.decode(data, chunk, start, stop, what, run, number=number, out=out)
-        blocks = self._blocks(data, chunk, run)
-        return self.decode_blocks(blocks, chunk, start, stop, rows, what, run, number=number, out=out)
+            return self.decode(data, chunk, start, stop, what, split, number=number, out=out)
+        blocks = self._blocks(data, chunk, split)
+        return self.decode_blocks(blocks, chunk, start, stop, rows, what, split, number=number, out=out)
 
     def decode_blocks(
         self,
@@ -156,7 +187,7 @@ class Compact(Layout):
         stop: int,
         rows: tuple[int, int],
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
@@ -172,7 +203,7 @@ class Compact(Layout):
             rows=rows,
             what=what,
             number=number,
-            run=run,
+            run=split.run,
             out=out,
         )
 
@@ -189,7 +220,7 @@ class Compact(Layout):
     ) -> list[NDArray]:
         """See the base class."""
         return decode_rows(
-            self._blocks(data, chunk, map),
+            self._blocks(data, chunk),
             chunk,
             self.encoding,
             self.backend,
@@ -207,12 +238,12 @@ class Compact(Layout):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
     ) -> Any:
         """See the base class."""
-        gpu, payload = self._gpu(), self._payload(data, chunk, run)
+        gpu, payload = self._gpu(), self._payload(data, chunk, split)
         device = gpu.lanes[0].number
         return gpu.decode(
             payload, chunk, self.encoding, start=start, stop=stop, what=what, number=number, device=device
@@ -220,21 +251,23 @@ class Compact(Layout):
 
     def headers(self, data: bytes, chunk: tuple[int, ...]) -> list[Header]:
         """Headers of the payloads of a chunk."""
-        return [unpack(self._payload(data, chunk, map))[0]]
+        return [unpack(self._payload(data, chunk))[0]]
 
     def frames(self, data: bytes, chunk: tuple[int, ...]) -> int:
         """Number of frames that a chunk states; only a movie's last has fewer than ``chunk[0]``."""
         return self.headers(data, chunk)[0].frames
 
-    def _blocks(self, data: bytes, chunk: tuple[int, ...], run: Map) -> blosc.Blocks | blosc.BlocksPart:
+    def _blocks(
+        self, data: bytes, chunk: tuple[int, ...], split: Split = WHOLE
+    ) -> blosc.Blocks | blosc.BlocksPart:
         """The payload of a chunk, decompressed where it is needed."""
         self._size(data, chunk)
-        return blosc.Blocks(data, run)
+        return blosc.Blocks(data, split.run)
 
-    def _payload(self, data: bytes, chunk: tuple[int, ...], run: Map) -> NDArray[np.uint8]:
+    def _payload(self, data: bytes, chunk: tuple[int, ...], split: Split = WHOLE) -> NDArray[np.uint8]:
         """Payload of a chunk, in scratch memory of the thread that the next chunk overwrites."""
         size = self._size(data, chunk)
-        return blosc.decompress(data, size, run, scratch("payload", (size,), np.uint8))
+        return blosc.decompress(data, size, split, scratch("payload", (size,), np.uint8))
 
     def _size(self, data: bytes, chunk: tuple[int, ...]) -> int:
         nbytes, _ = blosc.frame_sizes(data)

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span
+from photon_gpu.engine.codec.blosc import compress, compress_blocks, decompress_span
 from photon_gpu.engine.codec.blosc import decompress as open_frame
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.engine.layouts.base import Layout, copied_to, stored_rows
 from photon_gpu.engine.model.anscombe import anscombe
-from photon_gpu.engine.runtime.stopwatch import Map, Stages
+from photon_gpu.engine.runtime.buffers import Buffers
+from photon_gpu.engine.runtime.pool import WHOLE, Split
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 
 
@@ -33,7 +35,14 @@ class Lossless(Layout):
         return np.dtype(self.encoding.dtype).newbyteorder("<")
 
     def encode(
-        self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
+        self,
+        values: NDArray,
+        chunk: tuple[int, ...],
+        *,
+        first_frame: int = 0,
+        split: Split = WHOLE,
+        stages: Stages,
+        buffers: Buffers | None = None,
     ) -> bytes:
         """See the base class."""
         if not isinstance(values, np.ndarray):
@@ -51,9 +60,10 @@ class Lossless(Layout):
             out[: max(flat.size - start, 0)] = flat[start:]
             return out
 
-        return compress_blocks(
-            block, total, self.itemsize, self.encoding.compressor, stages.over("compress", run)
-        )
+        split = split.timed(stages, "compress")
+        if flat.size == total:
+            return compress(flat, self.encoding.compressor, split, buffers)
+        return compress_blocks(block, total, self.itemsize, self.encoding.compressor, split)
 
     def decode(
         self,
@@ -62,18 +72,17 @@ class Lossless(Layout):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
-        beside: bool = False,
     ) -> NDArray:
         """See the base class."""
         frame = math.prod(chunk[1:]) * self.itemsize
         if start == 0 and stop == chunk[0]:
             as_they_are = out is not None and out.dtype == self.dtype and what != STABILIZED
             into = out.reshape(-1).view(np.uint8) if out is not None and as_they_are else None
-            raw = open_frame(data, frame * chunk[0], run, into)
+            raw = open_frame(data, frame * chunk[0], split, into)
             if into is not None:
                 return into.view(self.dtype).reshape(chunk)
         else:

@@ -17,8 +17,10 @@ from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
 from photon_gpu.engine.layouts.base import Layout, stored_rows
 from photon_gpu.engine.model.anscombe import inverse_anscombe
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.buffers import Buffers
+from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.scratch import scratch
-from photon_gpu.engine.runtime.stopwatch import Map, Stages
+from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 
@@ -34,7 +36,14 @@ class Plain(Layout):
         return np.dtype("<f8")
 
     def encode(
-        self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0, run: Map = map, stages: Stages
+        self,
+        values: NDArray,
+        chunk: tuple[int, ...],
+        *,
+        first_frame: int = 0,
+        split: Split = WHOLE,
+        stages: Stages,
+        buffers: Buffers | None = None,
     ) -> bytes:
         """See the base class."""
         total = math.prod(chunk)
@@ -52,7 +61,7 @@ class Plain(Layout):
             stages.add("compress", -spent)  # this function is called within that stage
             return out
 
-        return compress_blocks(block, total, 8, self.encoding.compressor, stages.over("compress", run))
+        return compress_blocks(block, total, 8, self.encoding.compressor, split.timed(stages, "compress"))
 
     def labelled(
         self, values: NDArray, first_frame: int, stages: Stages
@@ -83,14 +92,13 @@ class Plain(Layout):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
-        beside: bool = False,
     ) -> NDArray:
         """See the base class."""
-        return self.decode_part(data, chunk, start, stop, (0, block_shape(chunk)[1]), what, run, out=out)
+        return self.decode_part(data, chunk, start, stop, (0, block_shape(chunk)[1]), what, split, out=out)
 
     def decode_part(
         self,
@@ -100,7 +108,7 @@ class Plain(Layout):
         stop: int,
         rows: tuple[int, int],
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
         out: NDArray | None = None,
@@ -117,7 +125,9 @@ class Plain(Layout):
         flat, first = out.reshape(-1), start * pixels
         as_they_are = what == STABILIZED and self.encoding.phases == 1
         # Spans end where Blosc's blocks end, so that no block is opened twice.
-        per_span = max(size // 8, 1 << 17)
+        # Where all rows are wanted, spans are as long as pays off.
+        every_row = rows == (0, block_shape(chunk)[1])
+        per_span = max(size // 8, (1 << 20 if every_row else 1 << 17) // max(size // 8, 1) * (size // 8))
         edges = [first, *range((first // per_span + 1) * per_span, stop * pixels, per_span), stop * pixels]
         wanted = rows[0] * columns, rows[1] * columns
 
@@ -136,7 +146,11 @@ class Plain(Layout):
             labels = decompress_span(data, low * 8, high * 8, into).view("<f8")
             self.render(labels, low, part, what)
 
-        list(run(open_span, range(len(edges) - 1)))
+        def open_spans(part: tuple[int, int]) -> None:
+            for i in range(*part):
+                open_span(i)
+
+        list(split.run(open_spans, split.ranges(len(edges) - 1)))
         return out
 
     def decode_rows(
@@ -170,14 +184,14 @@ class Plain(Layout):
         start: int,
         stop: int,
         what: str | np.dtype,
-        run: Map = map,
+        split: Split = WHOLE,
         *,
         number: int | None = None,
     ) -> Any:
         """See the base class. Labels are copied to the GPU, which turns them into codes."""
         encoding = self.encoding
         if encoding.step is None or (what == STABILIZED and encoding.phases == 1):
-            return super().decode_on_gpu(data, chunk, start, stop, what, run)
+            return super().decode_on_gpu(data, chunk, start, stop, what, split)
         gpu = self._gpu()
         pixels = math.prod(chunk[1:])
         labels = decompress_span(data, start * pixels * 8, stop * pixels * 8).view("<f8")

@@ -5,26 +5,27 @@ next pool of the same name, since starting a thread costs about ten times as muc
 depends on them: where no thread can be started, as in an exit handler of newer Pythons, the calling thread
 makes the calls.
 
-``concurrent.futures`` is not used for three reasons. Its executors refuse work once the interpreter exits. A
+``concurrent.futures`` is not used for two reasons. Its executors refuse work once the interpreter exits. A
 keyboard interrupt can leave the lock of one of its futures held, and the thread that needs that lock hangs.
-And its executors cannot order what waits. Here all locks are taken by ``with`` on a plain lock, which an
-interrupt cannot split, or by a waiter that looks again after a moment.
+Here all locks are taken by ``with`` on a plain lock, which an interrupt cannot split, or by a waiter that
+looks again after a moment.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from photon_gpu.engine.runtime.stopwatch import Map
+from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _COPY_THREADS, _LARGE_BYTES = 4, 1 << 22
 _idle: dict[str, list[SimpleQueue[Calls]]] = {}  # inboxes of the idle threads, by pool name
 _shared: dict[int, Pool] = {}  # for parallel(), by number of workers
 _lock = threading.Lock()
+_serving = threading.local()
 _thread_numbers = itertools.count(1)
 
 
@@ -172,8 +174,7 @@ class Pool:
 
     def __init__(self, name: str, threads: int) -> None:
         self._name, self._threads = name, threads
-        self._waiting: list[tuple[int, int, Calls]] = []  # heap: by rank, then in the order they came
-        self._order = itertools.count()
+        self._waiting: deque[Calls] = deque()
         self._workers: dict[object, Calls] = {}
         self._closed = False
         self._lock = threading.Lock()
@@ -186,9 +187,9 @@ class Pool:
     ) -> None:
         with self._lock:
             self._closed = True
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting = self._waiting, deque()
             workers = list(self._workers.values())
-        for _, _, calls in waiting:
+        for calls in waiting:
             calls.cancel()
         for worker in workers:
             worker.cancel()
@@ -197,29 +198,14 @@ class Pool:
     def submit(self, function: Callable[..., Any], *args: Any) -> Calls:
         """Have a thread call ``function(*args)``; the call's :meth:`~Calls.result` waits for it."""
         calls = Calls(lambda args: function(*args), [args])
-        self._add(0, calls, 1)
+        self._add(calls, 1)
         return calls
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """Return ``function`` of each item, in order; the calling thread makes calls, too."""
         calls = Calls(function, list(items))
-        return self._complete(0, calls, helping=True)
-
-    def ranked(self, rank: int) -> Map:
-        """Return a ``map`` whose calls go before those of higher rank; the calling thread does not help.
-
-        So chunks that are encoded side by side finish one after another, and are written meanwhile.
-        """
-        return partial(self._ranked_map, rank)
-
-    def _ranked_map(self, rank: int, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        return self._complete(rank, Calls(function, list(items)), helping=False)
-
-    def _complete(self, rank: int, calls: Calls, *, helping: bool) -> list[Any]:
         try:
-            self._add(rank, calls, len(calls) - helping)
-            if not helping:
-                calls.wait()
+            self._add(calls, len(calls) - 1)
             return calls.results()
         except BaseException:
             # The caller may free what the calls work on.
@@ -227,14 +213,18 @@ class Pool:
             calls.wait()
             raise
 
-    def _add(self, rank: int, calls: Calls, threads: int) -> None:
+    def split(self, number: int, count: int, at_once: int) -> Split:
+        """How the threads of this pool share a chunk; see :func:`split_chunk`."""
+        return split_chunk(number, count, at_once, self._threads, self.map)
+
+    def _add(self, calls: Calls, threads: int) -> None:
         """Queue calls for up to ``threads`` threads."""
         if threads < 1:
             return
         with self._lock:
             if self._closed:
                 raise RuntimeError(f"the pool {self._name} was left, and takes no more calls")
-            heapq.heappush(self._waiting, (rank, next(self._order), calls))
+            self._waiting.append(calls)
             for _ in range(min(threads, self._threads - len(self._workers))):
                 if not self._add_worker():
                     break
@@ -262,13 +252,58 @@ class Pool:
         """Make calls until none waits, in a thread of the pool."""
         while True:
             with self._lock:
-                while self._waiting and self._waiting[0][2].all_begun:
-                    heapq.heappop(self._waiting)
+                while self._waiting and self._waiting[0].all_begun:
+                    self._waiting.popleft()
                 if not self._waiting:
                     self._workers.pop(key, None)
                     return
-                calls = self._waiting[0][2]
+                calls = self._waiting[0]
             calls.make_next()
+
+
+@dataclass(frozen=True)
+class Split:
+    """How many parts a chunk is split into, and what works on them.
+
+    A chunk is best not split: then one thread works on it with its own memory. Parts keep threads busy where
+    there are fewer chunks than threads.
+
+    Examples
+    --------
+    >>> Split(3).ranges(8)
+    [(0, 2), (2, 5), (5, 8)]
+    """
+
+    parts: int = 1
+    run: Map = map
+
+    def ranges(self, count: int) -> list[tuple[int, int]]:
+        """Split ``count`` items into parts of about the same size, none of them empty."""
+        parts = max(1, min(self.parts, count))
+        ends = [count * part // parts for part in range(parts + 1)]
+        return list(itertools.pairwise(ends))
+
+    def timed(self, stages: Stages, stage: str) -> Split:
+        """The same, with the time of each part counted towards ``stage``."""
+        return Split(self.parts, stages.over(stage, self.run))
+
+
+WHOLE = Split()
+
+
+def split_chunk(number: int, count: int, at_once: int, threads: int, run: Map) -> Split:
+    """How ``threads`` threads share chunk ``number`` of ``count``, of which ``at_once`` are worked on.
+
+    A chunk is not split while every thread has one. The last chunks are split if there is none for every
+    thread, so that all threads finish together.
+
+    Examples
+    --------
+    >>> [split_chunk(number, 5, 4, 2, map).parts for number in range(5)]
+    [1, 1, 1, 1, 2]
+    """
+    every_thread_has_one = at_once >= threads and number < count - count % threads
+    return WHOLE if every_thread_has_one else Split(threads, run)
 
 
 def parallel(workers: int) -> Map:
@@ -319,11 +354,18 @@ def _hand_over(name: str, calls: Calls) -> None:
     inbox.put(calls)
 
 
+def scratch_until_idle() -> dict[str, Any] | None:
+    """Memory of a thread of a pool, which is dropped when the thread is idle; None in other threads."""
+    return getattr(_serving, "scratch", None)
+
+
 def _serve(name: str, inbox: SimpleQueue[Calls]) -> None:
     """Make calls as they come; the body of a kept thread."""
     while True:
         calls = inbox.get()
+        _serving.scratch = {}
         calls.make_next()
+        _serving.scratch = None
         del calls  # with what it holds, until the next comes
         with _lock:
             idle = _idle.setdefault(name, [])

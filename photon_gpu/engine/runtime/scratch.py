@@ -8,8 +8,10 @@ import threading
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from photon_gpu.engine.runtime.pool import scratch_until_idle
+
 MOST_BYTES = 1 << 24
-"""Larger arrays are not kept, because threads live as long as the process."""
+"""Larger arrays are kept only by a pool's thread, and only until it is idle: threads live for ever."""
 
 _buffers = threading.local()
 
@@ -36,10 +38,10 @@ def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
     """
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes > MOST_BYTES:
+    buffers = _buffers.__dict__ if nbytes <= MOST_BYTES else scratch_until_idle()
+    if buffers is None:
         return np.empty(shape, dtype)
-    buffer: NDArray[np.uint8] | None = getattr(_buffers, name, None)
+    buffer: NDArray[np.uint8] | None = buffers.get(name)
     if buffer is None or buffer.size < nbytes:
-        buffer = np.empty(nbytes, np.uint8)
-        setattr(_buffers, name, buffer)
+        buffer = buffers[name] = np.empty(nbytes, np.uint8)
     return buffer[:nbytes].view(dtype).reshape(shape)

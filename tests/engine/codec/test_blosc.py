@@ -23,6 +23,8 @@ from photon_gpu.engine.codec.blosc import (
     decompress_span,
     frame_sizes,
 )
+from photon_gpu.engine.runtime.buffers import Buffers
+from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 
@@ -76,12 +78,13 @@ def test_large_buffers_are_joined_from_parts_that_ran_in_parallel(text, kind):
     data = contents(kind, (5 << 20) // 8 + 12345, "<f8")
     compressor = Compressor.parse(text)
     with ThreadPoolExecutor(3) as pool:
-        frame = compress(data, compressor, pool.map)
+        frame = compress(data, compressor, Split(3, pool.map))
         assert frame == bytes(numcodecs.get_codec(compressor.to_dict()).encode(data))
-        assert decompress(frame, data.nbytes, pool.map).tobytes() == data.tobytes()
+        assert decompress(frame, data.nbytes, Split(3, pool.map)).tobytes() == data.tobytes()
 
 
-def test_items_are_made_a_few_blocks_at_a_time_and_once():
+def test_items_are_made_a_few_blocks_at_a_time_and_once(monkeypatch):
+    monkeypatch.setattr(blosc, "_MADE_AT_ONCE", 1 << 20)
     asked = []
 
     def items(start, stop):
@@ -95,7 +98,8 @@ def test_items_are_made_a_few_blocks_at_a_time_and_once():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_items_may_be_made_in_the_same_memory_each_time(kind):
+def test_items_may_be_made_in_the_same_memory_each_time(monkeypatch, kind):
+    monkeypatch.setattr(blosc, "_MADE_AT_ONCE", 1 << 20)
     data = contents(kind, 1 << 20, "u4")
     memory = np.empty(1 << 20, "u4")
 
@@ -105,6 +109,28 @@ def test_items_may_be_made_in_the_same_memory_each_time(kind):
 
     frame = compress_blocks(items, data.size, 4, Compressor(blocksize=1 << 16))
     np.testing.assert_array_equal(decompress(frame, data.nbytes).view("u4"), data)
+
+
+def test_a_frame_in_a_buffer_that_was_used_before_is_the_same():
+    buffers, compressor = Buffers(), Compressor(blocksize=1 << 16)
+    for count in (100_000, 90_000, 200_000):
+        data = contents("photons", count, "u2")
+        frame = compress(data, compressor, buffers=buffers)
+        assert bytes(frame) == compress(data, compressor)
+        assert decompress(frame, data.nbytes).tobytes() == data.tobytes()
+        buffers.give(frame.obj)
+
+
+def test_without_the_functions_of_the_library_numcodecs_is_asked(monkeypatch):
+    """Where its Blosc exports nothing, as on Windows."""
+    data, compressor = contents("photons", 100_000, "u2"), Compressor(blocksize=1 << 14)
+    frame = compress(data, compressor)
+    monkeypatch.setattr(blosc, "_library", lambda: None)
+    assert compress(data, compressor) == frame
+    assert bytes(compress(data, compressor, buffers=Buffers())) == frame
+    assert decompress(frame, data.nbytes).tobytes() == data.tobytes()
+    with pytest.raises(CorruptDataError):
+        decompress(frame[:100] + bytes(100) + frame[200:], data.nbytes)
 
 
 def test_frames_whose_blocks_lie_in_any_order_are_read():
@@ -272,7 +298,8 @@ def test_blosc_is_not_asked_for_its_blocks_by_every_chunk():
     blosc._blocks.cache_clear()
     for count in range(300_000, 300_050):
         data = contents("photons", count, "u1")
-        assert compress(data, compressor) == bytes(numcodecs.get_codec(compressor.to_dict()).encode(data))
+        frame = compress(data, compressor, Split(2))
+        assert frame == bytes(numcodecs.get_codec(compressor.to_dict()).encode(data))
     assert blosc._blocks.cache_info().misses == 1
 
 
@@ -294,7 +321,7 @@ def test_noise_is_coded_without_a_search_and_matches_are_left_to_zstd(count):
     part = slice(count // 3, count - count // 7)
     np.testing.assert_array_equal(decompress_span(whole, part.start, part.stop), values[part])
     with ThreadPoolExecutor(3) as pool:
-        assert compress_bytes(values, ONLY, pool.map) == whole
+        assert compress_bytes(values, ONLY, Split(3, pool.map)) == whole
     repeated = np.resize(values[:999], count)
     assert compress_bytes(repeated, ONLY) == compress(repeated, ONLY) or count < 1000
 

@@ -16,6 +16,7 @@ from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.codec.predictors import NAMES, SORTABLE, Predictor, fit
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.writer.compression_tuning import _codes
 from tests.support.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
@@ -160,14 +161,15 @@ def test_parts_of_a_chunk_are_parts_of_the_whole(name, dither):
             np.testing.assert_array_equal(part, whole[start:stop])
 
 
-def test_threads_change_no_byte():
+@pytest.mark.parametrize("name", ["past", "moving, sorted", "full, coded"])
+def test_threads_change_no_byte(name):
     values = movie("uint16", (5, 200, 300))
-    encoding = Encoding(layout="compact", noise=CAMERA, predictor=Predictor(name="past"))
+    encoding = Encoding(layout="compact", noise=CAMERA, predictor=MADE[name])
     with ThreadPoolExecutor(4) as pool:
-        payload = encoded(values, encoding, run=pool.map)
+        payload = encoded(values, encoding, split=Split(3, pool.map))
         assert payload.tobytes() == encoded(values, encoding).tobytes()
         np.testing.assert_array_equal(
-            coder.decode(payload, values.shape, encoding, NUMBA, run=pool.map),
+            coder.decode(payload, values.shape, encoding, NUMBA, split=Split(3, pool.map)),
             coder.decode(payload, values.shape, encoding, NUMBA),
         )
 

@@ -15,6 +15,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.store import metadata
@@ -101,10 +102,10 @@ def test_any_frames_are_those_of_the_whole(layout, dither):
     values = movie("uint16", shape)
     kind = made(layout, dither=dither, compressor=Compressor(blocksize=1 << 17))
     with ThreadPoolExecutor(3) as pool:
-        data = kind.encode(values, shape, run=pool.map, stages=Stages())
+        data = kind.encode(values, shape, split=Split(3, pool.map), stages=Stages())
         assert data == kind.encode(values, shape, stages=Stages())
         for what in (STABILIZED, np.dtype("uint16"), np.dtype("float32")):
-            whole = kind.decode(data, shape, 0, 9, what, pool.map)
+            whole = kind.decode(data, shape, 0, 9, what, Split(3, pool.map))
             for start, stop in ((0, 1), (8, 9), (3, 7), (1, 9)):
                 np.testing.assert_array_equal(kind.decode(data, shape, start, stop, what), whole[start:stop])
 

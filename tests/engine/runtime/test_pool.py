@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import weakref
-from functools import partial
 
 import numpy as np
 import pytest
@@ -189,7 +188,7 @@ def test_nothing_submitted_still_runs_once_the_block_is_left():
     with pytest.raises(RuntimeError, match="was left"):
         pool.submit(done.append, 3)
     with pytest.raises(RuntimeError, match="was left"):
-        pool.ranked(0)(done.append, [3])
+        pool.map(done.append, [3, 4])
     assert len(done) == 2
 
 
@@ -258,9 +257,6 @@ def test_work_that_no_thread_takes_is_done_by_the_caller(no_thread_starts):
         call = pool.submit(threading.current_thread)
         call.wait()  # was made when it was submitted
         assert call.result() is me
-        assert pool.ranked(4)(lambda i: (i, threading.current_thread()), range(3)) == [
-            (i, me) for i in range(3)
-        ]
         assert pool.map(abs, [-1, 2, -3]) == [1, 2, 3]
         assert pool.submit(lambda: 1 / 0).error.__class__ is ZeroDivisionError
         assert not pool._waiting
@@ -280,7 +276,10 @@ def test_one_thread_of_several_is_enough(monkeypatch):
     monkeypatch.setattr(module, "_idle", {})
     monkeypatch.setattr(threading.Thread, "start", once)
     with Pool("test-one-of-three", 3) as pool:
-        names = pool.ranked(0)(lambda _: threading.current_thread(), range(20))
+        calls = [pool.submit(threading.current_thread) for _ in range(20)]
+        for call in calls:
+            call.wait()
+        names = [call.result() for call in calls]
     assert set(names) == set(started)
 
 
@@ -369,55 +368,42 @@ def test_many_threads_make_each_call_once():
     assert sorted(made) == list(range(2000)) and calls.results() == [-i for i in range(2000)]
 
 
-def test_of_what_waits_the_least_rank_is_done_first():
-    """The one thread is held while work of three ranks comes in, the last rank first."""
+def test_what_came_first_begins_first():
+    """The one thread is held while calls come in."""
     held, free, done = threading.Event(), threading.Event(), []
 
-    def hold(_):
+    def hold():
         held.set()
         free.wait(30)
 
-    def work(item):
-        done.append(item)
-        return -item
-
-    with Pool("test-ranked", 1) as pool:
-        results = {}
-        callers = [threading.Thread(target=lambda: pool.ranked(9)(hold, [0]))]
-        callers[0].start()
+    with Pool("test-order", 1) as pool:
+        pool.submit(hold)
         held.wait(30)
-        for waiting, rank in enumerate((3, 2, 1), 1):
-            run = partial(pool.ranked(rank), work, [10 * rank, 10 * rank + 1])
-            callers.append(threading.Thread(target=lambda rank=rank, run=run: results.update({rank: run()})))
-            callers[-1].start()
-            while sum(not calls.all_begun for _, _, calls in pool._waiting) < waiting:
-                time.sleep(0.001)
+        calls = [pool.submit(done.append, i) for i in range(20)]
         free.set()
-        for caller in callers:
-            caller.join(30)
-    assert done == [10, 11, 20, 21, 30, 31]
-    assert results == {rank: [-10 * rank, -10 * rank - 1] for rank in (1, 2, 3)}
+        for call in calls:
+            call.wait()
+    assert done == list(range(20))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_ranked_work_of_many_is_never_more_at_once_and_comes_back_in_order(workers):
-    work, results = Watched(), {}
-    with Pool("test-ranked", workers) as pool:
+def test_maps_of_many_callers_come_back_in_order(workers):
+    results = {}
+    with Pool("test-many", workers) as pool:
         for _ in range(2):  # threads that found nothing to do are called again
             callers = [
                 threading.Thread(
-                    target=lambda rank=rank: results.update({rank: pool.ranked(rank)(work, range(10))})
+                    target=lambda n=n: results.update({n: pool.map(lambda item: 2 * item, range(10))})
                 )
-                for rank in range(4)
+                for n in range(4)
             ]
             for caller in callers:
                 caller.start()
             for caller in callers:
                 caller.join(30)
-            assert results == {rank: list(range(0, 20, 2)) for rank in range(4)}
+            assert results == {n: list(range(0, 20, 2)) for n in range(4)}
             results.clear()
-        assert pool.ranked(1)(work, []) == []
-    assert work.most == workers
+        assert pool.map(abs, []) == []
 
 
 def test_after_an_error_the_rest_is_left_out_and_nothing_runs_any_more():
@@ -434,11 +420,11 @@ def test_after_an_error_the_rest_is_left_out_and_nothing_runs_any_more():
         time.sleep(0.05)
         done.append(item)
 
-    with Pool("test-ranked", 2) as pool:
+    with Pool("test-error", 1) as pool:
         with pytest.raises(KeyError, match="bad"):
-            pool.ranked(0)(work, ["bad", "long", "third"])
+            pool.map(work, ["bad", "long", "third"])
         assert done == ["long"]
-        assert pool.ranked(0)(str, [1, 2]) == ["1", "2"]
+        assert pool.map(str, [1, 2]) == ["1", "2"]
 
 
 def test_a_copy_in_parts_is_whole_and_keeps_its_dtype(monkeypatch):

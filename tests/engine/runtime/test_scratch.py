@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
+from photon_gpu.engine.runtime.pool import Pool, scratch_until_idle
 from photon_gpu.engine.runtime.scratch import MOST_BYTES, scratch
 
 
@@ -41,6 +42,20 @@ def test_what_is_large_is_not_kept():
     large = scratch("large", (MOST_BYTES + 1,), "uint8")
     assert not np.shares_memory(large, scratch("large", (MOST_BYTES + 1,), "uint8"))
     assert not np.shares_memory(large, scratch("large", (10,), "uint8"))
+
+
+def test_a_thread_of_a_pool_keeps_what_is_large_until_it_is_idle():
+    def addresses(_):
+        return [address(scratch("large", (MOST_BYTES + 1,), "uint8")) for _ in range(2)]
+
+    with Pool("test-scratch", 1) as pool:
+        call = pool.submit(addresses, 0)
+        call.wait()
+        one, two = call.result()
+        assert one == two
+        idle = pool.submit(scratch_until_idle)
+        idle.wait()
+        assert "large" not in idle.result()
 
 
 def test_threads_share_none():

@@ -1,0 +1,70 @@
+"""Large byte arrays, joined and reused without Python's lock.
+
+To allocate and free megabytes takes the system as long as a pass over them, and Python frees with its lock
+held.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_new_bytes: Any = ctypes.pythonapi.PyBytes_FromStringAndSize
+_new_bytes.argtypes, _new_bytes.restype = [ctypes.c_char_p, ctypes.c_ssize_t], ctypes.py_object
+
+
+def bytes_of(parts: Sequence[NDArray]) -> bytes:
+    r"""Join contiguous byte arrays to ``bytes``, like ``b"".join``, but let other threads run meanwhile.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bytes_of([np.array([1, 2], "uint8"), np.array([3], "uint8")])
+    b'\x01\x02\x03'
+    """
+    # The bytes are filled in before anything else can see them, as the C API of Python allows.
+    joined: bytes = _new_bytes(None, sum(part.nbytes for part in parts))
+    at = np.frombuffer(joined, np.uint8).ctypes.data if joined else 0
+    for part in parts:
+        ctypes.memmove(at, part.ctypes.data, part.nbytes)
+        at += part.nbytes
+    return joined
+
+
+class Buffers:
+    """Byte arrays that are taken, given back, and taken again; from any thread.
+
+    Examples
+    --------
+    >>> buffers = Buffers()
+    >>> first = buffers.take(1000)
+    >>> buffers.give(first)
+    >>> buffers.take(900).base is first
+    True
+    """
+
+    def __init__(self) -> None:
+        self._free: list[NDArray[np.uint8]] = []
+        self._lock = threading.Lock()
+
+    def take(self, nbytes: int) -> NDArray[np.uint8]:
+        """Return an array of ``nbytes`` bytes, whose contents are not defined."""
+        with self._lock:
+            fitting = next((i for i, one in enumerate(self._free) if one.size >= nbytes), None)
+            # One that is too small makes room for a larger one.
+            kept = self._free.pop(fitting or 0) if self._free else None
+        if kept is None or kept.size < nbytes:
+            kept = np.empty(nbytes, np.uint8)
+        return kept[:nbytes]
+
+    def give(self, array: NDArray[np.uint8]) -> None:
+        """Take back an array, or part of one, that :meth:`take` returned and that nobody uses any more."""
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        with self._lock:
+            self._free.append(array)
