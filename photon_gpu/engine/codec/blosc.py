@@ -46,7 +46,7 @@ _MADE_AT_ONCE = 1 << 23  # bytes that are compressed by one call, where they are
 _HEADER = struct.Struct("<BBBBiii")
 _MEMCPYED, _UNSPLIT = 0x02, 0x10
 _CODED = 1 << 15  # bytes per block of a Huffman-only frame
-_TRIED = 1 << 17  # bytes that are compressed in both ways
+_TRIED = 1 << 18  # bytes that are compressed in both ways
 _SHUFFLES = {"none": 0, "byte": 1, "bit": 2, "noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _NAMES = ("zstd", "lz4", "lz4hc", "zlib", "blosclz")
 
