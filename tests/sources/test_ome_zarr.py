@@ -47,7 +47,7 @@ def test_a_file_of_images_as_bioformats2raw_makes_them(tmp_path, channels):
     with open_source(root) as source:
         np.testing.assert_array_equal(source.read(0, 6), channels)
     write_ome_zarr(group.create_group("1"), channels + 1, version="0.4")
-    with pytest.raises(InvalidInputError, match="2 images could be the movie; choose one by path=: 0, 1"):
+    with pytest.raises(InvalidInputError, match="2 images could be the movie; choose one by path=NAME: 0, 1"):
         open_source(root)
     with open_source(root, path="1") as source:
         np.testing.assert_array_equal(source.read(0, 6), channels + 1)
