@@ -30,7 +30,18 @@ from photon_gpu.sources.check import check_movie, choose_movie, list_arrays
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.truncated import ERROR, check_truncated, keep_whole_frames
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
+# An archive whose bytes were altered gives any of these.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    OverflowError,
+)
 _PIECE = 1 << 18
 _SMALL = 1 << 20  # bytes of an array that is kept beside the movie
 _LONGEST_HEADER = 10_000  # bytes, as NumPy's own limit
@@ -270,7 +281,9 @@ class NpzSource(Source):
         try:
             with self._zip.open(member) as stream:
                 return _header(stream, f"{self.name}::{member}")
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except PhotonError:
+            raise
+        except _DAMAGE as error:
             raise CorruptDataError(f"{self.name}: {member} is damaged: {error}") from error
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
