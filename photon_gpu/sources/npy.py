@@ -6,6 +6,7 @@ import io
 import math
 import struct
 import threading
+import tokenize
 import zipfile
 import zlib
 from typing import IO, Any
@@ -372,7 +373,7 @@ def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any],
         if length > _LONGEST_HEADER:
             raise ValueError(f"it says it has {length:,} bytes; at most {_LONGEST_HEADER:,} are read")
         shape, fortran, dtype = read(io.BytesIO(prefix + file.read(length)))
-    except (ValueError, struct.error) as error:
+    except (ValueError, struct.error, SyntaxError, tokenize.TokenError) as error:
         raise CorruptDataError(
             f"{name}: this is not an .npy file, or its header is damaged: {error}"
         ) from error

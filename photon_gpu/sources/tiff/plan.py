@@ -249,7 +249,10 @@ class _Planner:
         """Pages before a cut, of a file without metadata that say more of them than their order."""
         with tifffile.TiffFile(self.path) as tif:
             page = tif.pages.first
-            shape = json.loads(page.description).get("shape", []) if tif.is_shaped else []
+            try:
+                shape = json.loads(page.description).get("shape", []) if tif.is_shaped else []
+            except ValueError as error:
+                raise CorruptDataError(f"{self.path}: its description is damaged: {error}") from error
             if page.flags & _DIALECTS or len(shape) > page.ndim + 1:
                 refuse(self.path, f"{cut.what}; how many frames are whole is not clear from its metadata", 0)
             return self.in_file_order(tif, (len(self.chain(self.path)),), "t")
