@@ -213,6 +213,10 @@ class LiveWriter:
         self._storage = destination(url, storage_options)
         attributes = metadata.as_read(settings.attributes)
         metadata.check_extra(dict.fromkeys(OWN_ATTRIBUTES), attributes)
+        if recording is not None and not isinstance(recording, Recording):
+            raise InvalidInputError(
+                f"recording is a {type(recording).__name__}; a Recording is needed, or None"
+            )
         recording = recording or NOTHING
         if settings.axes is not None:
             recording = recording.replace(axes=settings.axes)
