@@ -28,8 +28,9 @@ def test_twins_have_the_same_functions_in_the_same_order() -> None:
         tree = ast.parse((KERNELS / f"{twin}.py").read_text())
         functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         names[twin] = [name for name in functions if hasattr(reference, name) and not name.startswith("_")]
+    names["reference"].remove("phase")  # a definition that the phased kernels of the twins hold
     assert names["cpu"] == names["reference"] == [*names["cuda"], "restore_full_sorted"]
-    assert len(names["cuda"]) == 21
+    assert len(names["cuda"]) == 20
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
