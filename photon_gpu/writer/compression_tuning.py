@@ -34,6 +34,7 @@ _COUNTED = 1 << 15
 _SHARED = 1 << 18  # Samples with more pixels than this are tried on several threads.
 _MANY = 1 << 18  # With more samples in a band than this, the size of its tables hardly matters.
 _MOST_BITS = 1.2
+_EXACT_COST = 1.01  # Where every value has a code of its own, exact values may be larger by this.
 _NOISE_BITS, _CLOSE = 2.0, 1.05
 _FRAMES = 32
 _MOST_READ = 64  # Times the pixels tried, because whole frames are read.
@@ -248,6 +249,13 @@ def _choose_compact(
         except InvalidInputError:
             if not exact:
                 raise
+    # Exact values win a tie, because they lose nothing. Codes that tell all values apart save nothing either.
+    apart = True in bits and math.isclose(bits[True], bits[False], abs_tol=1e-9)
+
+    def rank(nbytes: int, one: Encoding) -> tuple[float, bool]:
+        wins = one.exact and apart and not one.predictor.coded
+        return nbytes / _EXACT_COST if wins else float(nbytes), not one.exact
+
     # All predictors with the two quickest compressors, then the others with the best three combinations.
     tried = [one.but(compressor=other) for one in candidates for other in compressors[:2]]
     alone = [one for one in tried if one.predictor.name == "none"]
@@ -257,8 +265,7 @@ def _choose_compact(
     most = _CLOSE * 8 * min(sizes) / sum(block.size for block in blocks) if tried else np.inf
     alone = [one for one in alone if bits[one.exact] < max(most, _NOISE_BITS)]
     tried, sizes = tried + alone, sizes + sizes_of(alone)
-    # Exact values win a tie, because they lose nothing.
-    order = sorted(range(len(tried)), key=lambda i: (sizes[i], not tried[i].exact))
+    order = sorted(range(len(tried)), key=lambda i: rank(sizes[i], tried[i]))
     leading: dict[tuple[bool, str, int], Encoding] = {}
     for i in order:
         made = tried[i].predictor
@@ -270,7 +277,7 @@ def _choose_compact(
         for other in (() if one.predictor.coded else compressors[2:])
     ]
     tried, sizes = [tried[order[0]], *slower], [sizes[order[0]], *sizes_of(slower)]
-    best = tried[min(range(len(tried)), key=lambda i: (sizes[i], not tried[i].exact))]
+    best = tried[min(range(len(tried)), key=lambda i: rank(sizes[i], tried[i]))]
     return Choice(best, tuple(trials), mean, sample_crc)
 
 
