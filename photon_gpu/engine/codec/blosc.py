@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.engine.runtime.stopwatch import Map
 from photon_gpu.errors import CorruptDataError, InvalidInputError
-from photon_gpu.kernels.zstd_huffman import cpu as huffman
 
 __all__ = [
     "MAX_BYTES",
@@ -192,10 +192,20 @@ def _codes_suffice(data: NDArray[np.uint8], compressor: Compressor) -> bool:
     return 1024 * coded <= 1023 * sum(len(_encode(block, compressor)) for block in tried)
 
 
+@cache
+def _huffman() -> Any:
+    """Kernels of Huffman-only frames, loaded when they are first used: Numba takes long to import."""
+    try:
+        return import_module("photon_gpu.kernels.zstd_huffman.cpu")
+    except ImportError:
+        return import_module("photon_gpu.kernels.zstd_huffman.reference")
+
+
 def _code(
     data: NDArray[np.uint8], compressor: Compressor, buffers: Buffers | None = None
 ) -> NDArray[np.uint8]:
     """Blosc frame of Huffman-only zstd frames, in a buffer or in scratch memory of the thread."""
+    huffman = _huffman()
     most = huffman.most_blosc_bytes(data.size, compressor.blocksize, _CODED)
     out = scratch("coded", (most,), np.uint8) if buffers is None else buffers.take(most)
     return out[: huffman.encode_blosc(data, compressor.blocksize, _CODED, out)]
