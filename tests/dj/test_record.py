@@ -7,6 +7,7 @@ import decimal
 import json
 import os
 import textwrap
+import time
 import uuid
 import warnings
 from pathlib import Path
@@ -270,12 +271,14 @@ def crash(recording):
     recording._end(finished=False)
 
 
-def broken_off(schema, store, frames=250, definition=RECORDING, **options):
+def broken_off(schema, store, frames=250, definition=RECORDING, published=0, **options):
     """A recording whose process was killed: its store, its table and the folder of its movie."""
     backend = store()
     table = declare(schema, definition)
     recording = live(table, chunk_frames=50, **options)
     recording.append(A[:frames])
+    while recording.status().frames_stored < published:
+        time.sleep(0.01)
     crash(recording)
     return backend, table, f"{schema.database}/recording/recording_id=1/movie.zarr"
 
@@ -328,7 +331,7 @@ def test_removing_a_recording_removes_its_spool(schema, store, tmp_path):
 
 
 def test_a_spool_that_is_elsewhere_is_named(schema, store, tmp_path):
-    _, table, _ = broken_off(schema, store, durability="frame", spool=tmp_path / "spool")
+    _, table, _ = broken_off(schema, store, durability="frame", spool=tmp_path / "spool", published=50)
     (tmp_path / "spool").rename(tmp_path / "elsewhere")
     for action in ("finish", "remove"):
         with pytest.raises(StoreNotFoundError, match="discard_spool=True"):

@@ -119,8 +119,8 @@ def test_ptx_holds_nothing_that_rounds_otherwise(architecture: str) -> None:
             "approximate operation",
         ),
         (
-            "out[i] = phase_of(index[i], seed);",
-            "{ u32 t[64]; for (u32 j = 0; j < 64; ++j) t[j] = index[j] ^ seed; out[i] = t[index[i] % 64]; }",
+            "out[i] = on_grid ? (i32)k : 0;",
+            "{ i32 t[64]; for (u32 j = 0; j < 64; ++j) t[j] = (i32)(j * i); out[i] = t[(u32)k % 64]; }",
             (),
             "local memory",
         ),
