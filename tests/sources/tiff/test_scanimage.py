@@ -76,7 +76,7 @@ def test_a_volume_that_was_cut_off_is_refused_with_the_ways_out(scan):
     path = scan(pages, header=FAST)
     with pytest.raises(CorruptDataError, match=r"volumes of 3 pages.*volumes=False.*missing='zero'") as error:
         read(path)
-    assert len(str(error.value)) <= 300
+    assert len(str(error.value).replace(str(path.parent), "")) <= 300
     found, recording = read(path, volumes=False)
     np.testing.assert_array_equal(found, pages)
     assert recording.axes == "tyx"
