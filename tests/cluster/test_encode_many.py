@@ -318,4 +318,8 @@ def test_a_failing_check_is_told_stored_and_can_be_an_error(client, counts, on_d
             encode_many([source], [tmp_path / "none.zarr"], client=client, **settings)
     assert not (tmp_path / "none.zarr").exists()
     good = encode_many([source], [tmp_path / "good.zarr"], client=client, **{**settings, "step": 0.5})
-    assert good.failed == {} and good.reports[0].passed and "lines checked on a sample: " in good.reports[0].checked
+    assert (
+        good.failed == {}
+        and good.reports[0].passed
+        and "lines checked on a sample: " in good.reports[0].checked
+    )
