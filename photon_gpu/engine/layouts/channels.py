@@ -7,6 +7,7 @@ A chunk holds all channels of its frames. Labels and values of the channels lie 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -88,15 +89,15 @@ class ChannelAxis:
     def rows(self, chunk: tuple[int, ...], channel: int, rows: tuple[int, int]) -> list[tuple[int, int]]:
         """Rows ``(first, end)`` of a frame of the chunk that are these rows of a channel's frame."""
         run = self.run_rows(chunk)
-        found = []
+        ranges = []
         row = rows[0]
         while row < rows[1]:
             block, inside = divmod(row, run)
             size = min(run - inside, rows[1] - row)
             first = (block * self.count + channel) * run + inside
-            found.append((first, first + size))
+            ranges.append((first, first + size))
             row += size
-        return found
+        return ranges
 
 
 class _Channels(Layout):
@@ -107,8 +108,9 @@ class _Channels(Layout):
         self.axis = ChannelAxis(encoding.channel_axis, len(encoding.channels))
         self._channels = tuple(self._channel(number) for number in range(self.axis.count))
 
+    @abstractmethod
     def _channel(self, number: int) -> Layout:
-        raise NotImplementedError
+        """Layout of one channel."""
 
     @property
     def channels(self) -> tuple[Layout, ...]:
@@ -456,9 +458,9 @@ class _StoredChannel(Layout):
         """See the base class."""
         return type(self)(self.encoding, backend, self._axis, self._number)
 
+    @abstractmethod
     def shown(self, stored: NDArray, first: int, stride: int, what: str | np.dtype) -> NDArray:
         """What stored values ``(frames, rows, columns)``, from sample ``first`` on, stand for."""
-        raise NotImplementedError
 
     def decode_rows(
         self,
