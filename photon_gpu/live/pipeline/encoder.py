@@ -200,6 +200,7 @@ class Encoder:
         # A movie shorter than a chunk has a chunk as long as itself, as one that was encoded has.
         frames = first.filled if first.number == 0 else config.frames_per_chunk
         noise, layout = self._noise, config.layout
+        refusal = ""
         if callable(noise):
             early_frames = np.concatenate([chunk.values[: chunk.filled] for chunk in early])
             early_frames = early_frames[: config.estimate_frames]
@@ -207,17 +208,18 @@ class Encoder:
             noise, why, self.attributes = _estimated(noise, source)
             if noise is None:
                 layout = "lossless"
-                self._on_note(
-                    f"no noise model could be estimated ({why}): every bit is kept, layout lossless"
-                )
+                refusal = f"no noise model could be estimated ({why}): every bit is kept, layout lossless"
         try:
-            return self._tuned(first, layout, noise, frames), config.chunk(frames)
+            tuned = self._tuned(first, layout, noise, frames)
         except InvalidInputError as error:
             if layout == "lossless":
                 raise
             # These frames are acknowledged: what cannot be quantized is stored as it is.
-            self._on_note(f"{error}; every bit is kept, layout lossless")
-        return self._tuned(first, "lossless", noise, frames), config.chunk(frames)
+            refusal = f"{error}; every bit is kept, layout lossless"
+            tuned = self._tuned(first, "lossless", noise, frames)
+        if refusal:
+            self._on_note(refusal)  # the check of frames knows the layout by now
+        return tuned, config.chunk(frames)
 
     def _tuned(
         self, first: Chunk, layout: str, noise: NoiseModel | tuple[NoiseModel, ...] | None, frames: int
