@@ -455,7 +455,7 @@ MUTANTS = (
         "(THREADS,), arguments)",
         "(2 * THREADS,), arguments)",
         K,
-        quick="phase_is_a_mix and order0",
+        quick="quantize_lut_of_every_input and order0-uint8",
     ),
     # The pipeline.
     Mutant(
