@@ -1,1 +1,1 @@
-"""Kernels in three equal versions: reference (NumPy), cpu (Numba) and cuda (CuPy)."""
+"""Kernels in three versions with the same results: reference (NumPy), cpu (Numba) and cuda (CuPy)."""

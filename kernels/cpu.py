@@ -85,7 +85,7 @@ def subtract(values: NDArray, base: int, out: NDArray) -> None:
 
 @jit
 def _code(value: float, thresholds: NDArray, row: int, model: NDArray) -> int:
-    """Greatest k with thresholds[row, k] <= value. A wrong guess costs steps, not correctness."""
+    """Greatest k with thresholds[row, k] <= value. A wrong first guess costs time only."""
     gain, offset, dark, scale, shift = model[0], model[1], model[2], model[3], model[4 + row]
     above = value - offset
     if above >= 0.0:
@@ -155,7 +155,7 @@ def codes_from_labels(labels: NDArray, step: float, out: NDArray) -> int:
     """See the reference."""
     strange, per_step = 0, 1.0 / step
     for i in range(labels.size):
-        # A product is faster than a quotient, and a wrong k fails the comparison below.
+        # A product is faster than a quotient; the comparison below rejects a wrong k.
         k = np.rint(labels[i] * per_step)
         on_grid = abs(k) < 2147483648.0 and k * step == labels[i]
         out[i] = np.int32(k) if on_grid else np.int32(0)
@@ -287,15 +287,15 @@ def restore_full(
 ) -> None:
     """See the reference."""
     terms.begin(state)
-    mean, now, known = state[0], state[2], np.empty(out.shape[2], np.int64)
+    mean, now, row_terms = state[0], state[2], np.empty(out.shape[2], np.int64)
     for t in range(residuals.shape[0]):
         w = weights[t]
         terms.frame_with_mean(mean, now)
         for r in range(residuals.shape[1]):
-            terms.known(w, state, r, known, out)
+            terms.known(w, state, r, row_terms, out)
             west = now[r + 1, 0]
             for c in range(residuals.shape[2]):
-                total = terms.wide(terms.wide(known[c], out) + terms.west(w, west, out), out)
+                total = terms.wide(terms.wide(row_terms[c], out) + terms.west(w, west, out), out)
                 out[t, r, c] = np.int32(terms.prediction(total, out) + terms.unzigzag(residuals[t, r, c]))
                 west = np.int32(np.int32(out[t, r, c]) << 7)
                 now[r + 1, c + 1] = west
@@ -374,23 +374,23 @@ def restore_full_sorted(
 ) -> int:
     """See the reference."""
     terms.begin(state)
-    mean, now, known = state[0], state[2], np.empty(out.shape[2], np.int64)
+    mean, now, row_terms = state[0], state[2], np.empty(out.shape[2], np.int64)
     missing, last, next_ones, ends = 0, places.shape[1] - 1, places[0], places[1]
     for t in range(out.shape[0]):
         w = weights[t]
         terms.frame_with_mean(mean, now)
         for r in range(out.shape[1]):
-            terms.known(w, state, r, known, out)
+            terms.known(w, state, r, row_terms, out)
             west = now[r + 1, 0]
             for c in range(out.shape[2]):
                 predicted = terms.prediction(
-                    terms.wide(terms.wide(known[c], out) + terms.west(w, west, out), out), out
+                    terms.wide(terms.wide(row_terms[c], out) + terms.west(w, west, out), out), out
                 )
                 level = terms.level(predicted, out, last)
-                place, residual = next_ones[level], np.int32(0)
-                if place < ends[level]:
-                    residual = np.int32(residuals[np.uint64(place)])
-                    next_ones[level] = place + 1
+                at, residual = next_ones[level], np.int32(0)
+                if at < ends[level]:
+                    residual = np.int32(residuals[np.uint64(at)])
+                    next_ones[level] = at + 1
                 else:
                     missing += 1
                 out[t, r, c] = np.int32(predicted + terms.unzigzag(residual))

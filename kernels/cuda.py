@@ -131,7 +131,7 @@ def dequantize_phased(codes: Any, tables: Any, seed: int, first: int, stride: in
 
 
 def codes_from_labels(labels: Any, step: float, out: Any) -> int:
-    """See the reference. Waits for the count."""
+    """See the reference. The call waits for the count."""
     check(labels, "labels", "float64")
     check(out, "out", "int32")
     same_shape(labels, out)
@@ -146,7 +146,7 @@ def codes_from_labels(labels: Any, step: float, out: Any) -> int:
 
 
 def checksum(codes: Any, first: int, stride: int) -> int:
-    """See the reference. Waits for the sum."""
+    """See the reference. The call waits for the sum."""
     total = cupy.empty(1, np.uint64)
     total.data.memset_async(0, total.nbytes)
     add_checksum(codes, first, stride, total)
@@ -188,7 +188,7 @@ def restore_mean(residuals: Any, rates: Any, first: int, state: Any, out: Any) -
 def _mix(
     codes: Any, weights: Any, rates: Any, state: Any, out: Any, band_rows: int | None, *, terms: int = MIX
 ) -> tuple[Any, ...]:
-    """Checked first arguments of the kernels of ``past`` (weights (2, 11)) and ``full`` ((T, 16))."""
+    """Check and return the first arguments of kernels ``past`` (weights (2, 11)) and ``full`` ((T, 16))."""
     check(codes, "codes", "uint8", "uint16")
     check(out, "out", codes.dtype.name)
     check(weights, "weights", "int32")
@@ -303,7 +303,7 @@ def join_escapes(escapes: Any, starts: Any, out: Any) -> None:
 
 
 def unpack(nibbles: Any, escapes: Any, starts: Any, segment: int, out: Any) -> int:
-    """See the reference. Waits for the count."""
+    """See the reference. The call waits for the count."""
     strange = cupy.empty(1, np.uint64)
     strange.data.memset_async(0, strange.nbytes)
     add_unpacked(nibbles, escapes, starts, segment, out, strange)
@@ -330,7 +330,7 @@ def add_unpacked(nibbles: Any, escapes: Any, starts: Any, segment: int, out: Any
 
 
 def _levels(codes: Any, residuals: Any, per_level: Any) -> tuple[Any, ...]:
-    """Checked first arguments of the kernels of levels; ``per_level`` has a number for each level."""
+    """Check and return the first arguments of level kernels; ``per_level`` has a number for each level."""
     check(codes, "codes", "uint8", "uint16")
     check(residuals, "residuals", codes.dtype.name)
     check(per_level, "counts or places", "int64")
@@ -353,7 +353,7 @@ def count_levels(codes: Any, residuals: Any, counts: Any) -> None:
 def sort_levels(codes: Any, residuals: Any, places: Any, out: Any) -> None:
     """See the reference.
 
-    Samples are counted by runs, and a warp sorts each run, so the order within a level stays.
+    Samples are counted by runs, and a warp sorts each run, so the order within a level is kept.
     """
     inputs = _levels(codes, residuals, places)
     check(out, "out", codes.dtype.name)

@@ -13,7 +13,7 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 """Options for NVRTC. CuPy adds ``-ftz=true`` and the architecture."""
 
 SOURCES = ("photon.cu", "predictors.cu", "residuals.cu")
-"""Files of the one source, in order."""
+"""Files that are joined to the CUDA source, in order."""
 
 THREADS = 256
 _BLOCKS_PER_PROCESSOR = 8
@@ -42,7 +42,7 @@ def _most_blocks(device: int) -> int:
 
 
 def launch(name: str, work: int, frames: int, *arguments: Any) -> None:
-    """Queue a kernel for ``work`` items per frame, with at most as many blocks as the device runs well."""
+    """Queue a kernel for ``work`` items per frame, with no more blocks than keep the device busy."""
     device = cupy.cuda.runtime.getDevice()
     most = _most_blocks(device)
     across = min(max(1, -(-work // THREADS)), most)
@@ -51,12 +51,12 @@ def launch(name: str, work: int, frames: int, *arguments: Any) -> None:
 
 
 def letter(array: Any) -> str:
-    """Type of an array as it stands in the name of a kernel, such as ``u16``."""
+    """Type of an array as the names of kernels spell it, such as ``u16``."""
     return f"{array.dtype.kind}{8 * array.dtype.itemsize}"
 
 
 def check(array: Any, name: str, *dtypes: str) -> None:
-    """Raise TypeError or ValueError unless it is an array of the current device and an allowed type."""
+    """Raise TypeError or ValueError unless ``array`` is on the current device and has an allowed dtype."""
     if not isinstance(array, cupy.ndarray):
         raise TypeError(
             f"{name} is a {type(array).__module__}.{type(array).__name__}; a cupy.ndarray is needed"

@@ -1,7 +1,7 @@
 // CUDA kernels of values and codes: the functions of reference.py and cpu.py.
 // predictors.cu and residuals.cu continue this file; all three are compiled as one source.
 //
-// Three compilers take it: NVRTC (through CuPy), nvcc, and g++ behind tests/support/shim.h, which runs it
+// Three compilers compile it: NVRTC (through CuPy), nvcc, and g++ behind tests/support/shim.h, which runs it
 // thread by thread where there is no GPU. Hence it has no toolkit includes, extern "C" kernels of one fixed
 // block size, static shared memory, integers wherever something is decided, and no float arithmetic that a
 // compiler may contract or flush (CuPy compiles everything with -ftz=true).
@@ -90,10 +90,10 @@ template <> DEVICE f32 from_key<f32>(u64 k)
 DEVICE bool is_finite(f64 value) { return ((u64)__double_as_longlong(value) >> 52 & 0x7ff) != 0x7ff; }
 DEVICE bool is_finite(f32 value) { return (__float_as_uint(value) >> 23 & 0xff) != 0xff; }
 
-// found: greatest complement of a key, greatest key, number of values that are not finite. The host zeroes
+// extremes: greatest complement of a key, greatest key, number of values that are not finite. The host zeroes
 // it.
 template <class T>
-DEVICE void extent(const T* __restrict__ values, Rows at, u32 frames, u64 pixels, u64* found)
+DEVICE void extent(const T* __restrict__ values, Rows at, u32 frames, u64 pixels, u64* extremes)
 {
     SHARED(u64, lows, THREADS / 32);
     SHARED(u64, highs, THREADS / 32);
@@ -113,27 +113,27 @@ DEVICE void extent(const T* __restrict__ values, Rows at, u32 frames, u64 pixels
     high = block_total<Max>(high, highs);
     strange = block_total<Sum>(strange, strangers);
     if (threadIdx.x == 0) {
-        atomicMax(found, low);
-        atomicMax(found + 1, high);
-        atomicAdd(found + 2, strange);
+        atomicMax(extremes, low);
+        atomicMax(extremes + 1, high);
+        atomicAdd(extremes + 2, strange);
     }
 }
 
 template <class T>
-DEVICE void extent_values(const u64* found, T* out)
+DEVICE void extent_values(const u64* extremes, T* out)
 {
     if (thread_index() != 0) return;
-    if (found[0] || found[1]) {
-        out[0] = from_key<T>(~found[0]);
-        out[1] = from_key<T>(found[1]);
+    if (extremes[0] || extremes[1]) {
+        out[0] = from_key<T>(~extremes[0]);
+        out[1] = from_key<T>(extremes[1]);
     }
-    out[2] = (T)found[2];
+    out[2] = (T)extremes[2];
 }
 
 #define EXTENT(T) \
-    KERNEL extent_##T(const T* values, u64 stride, u64 band, u32 per, u32 frames, u64 pixels, u64* found) \
-    { extent<T>(values, {stride, band, per}, frames, pixels, found); } \
-    KERNEL extent_values_##T(const u64* found, T* out) { extent_values<T>(found, out); }
+    KERNEL extent_##T(const T* values, u64 stride, u64 band, u32 per, u32 frames, u64 pixels, u64* extremes) \
+    { extent<T>(values, {stride, band, per}, frames, pixels, extremes); } \
+    KERNEL extent_values_##T(const u64* extremes, T* out) { extent_values<T>(extremes, out); }
 EXTENT(i8) EXTENT(u8) EXTENT(i16) EXTENT(u16) EXTENT(i32) EXTENT(u32) EXTENT(i64) EXTENT(u64)
 EXTENT(f32) EXTENT(f64)
 
@@ -257,7 +257,7 @@ DEVICE f64 widened(f32 value)
     return __longlong_as_double((i64)((u64)(bits >> 31) << 63 | wide << 52 | (u64)fraction << 29));
 }
 
-// Greatest k with thresholds[k] <= value. A wrong guess costs steps, not correctness.
+// Greatest k with thresholds[k] <= value. A wrong first guess costs time only.
 DEVICE u32 code_of(f64 value, const f64* __restrict__ thresholds, u32 last, const f64* __restrict__ model,
                    u32 row)
 {

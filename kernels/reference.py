@@ -125,7 +125,7 @@ def codes_from_labels(labels: NDArray[np.float64], step: float, out: NDArray[np.
 
 
 def checksum(codes: NDArray, first: int, stride: int) -> int:
-    """Sum, modulo 2**64, of a 32-bit hash of every code and its index. Any single change changes it."""
+    """Sum, modulo 2**64, of a 32-bit hash of every code and its index. It changes with any single code."""
     with np.errstate(over="ignore"):
         h = codes.astype(np.uint32) + _indices(codes.shape, first, stride) * np.uint32(0x9E3779B1)
         h ^= h >> np.uint32(16)
@@ -153,7 +153,7 @@ def _follow(mean: NDArray[np.int64], now: NDArray, rate: int) -> NDArray[np.int6
 def predict_mean(codes: NDArray, rates: NDArray[np.int32], first: int, state: NDArray, out: NDArray) -> None:
     """Residuals of codes ``(T, n)`` against the running mean of the frames before.
 
-    ``first`` predicts frame 0. ``rates[t]`` (in 1/128) is the share by which frame ``t`` moves the mean.
+    ``first`` is the prediction of frame 0. ``rates[t]``, in 1/128, is how far frame ``t`` moves the mean.
     ``state`` is scratch memory of the other versions, int32 of at least ``n``.
     """
     mean = np.full(codes.shape[1], int(first) << FRACTION, np.int64)
@@ -309,7 +309,7 @@ def pack(
 def unpack(
     nibbles: NDArray[np.uint8], escapes: NDArray, starts: NDArray[np.int64], segment: int, out: NDArray
 ) -> int:
-    """Unpack what :func:`pack` packed; segment ``s`` has ``escapes[starts[s] : starts[s + 1]]``.
+    """Inverse of :func:`pack`; segment ``s`` has ``escapes[starts[s] : starts[s + 1]]``.
 
     Return the number of segments whose count of half bytes of 15 differs from their number of escapes,
     plus one if an unused last half byte is not 0. The residuals of such segments are arbitrary.
@@ -343,7 +343,7 @@ def count_levels(codes: NDArray, residuals: NDArray, counts: NDArray[np.int64]) 
 
 
 def sort_levels(codes: NDArray, residuals: NDArray, places: NDArray[np.int64], out: NDArray) -> None:
-    """Sort residuals ``(T, R, C)`` by level into ``out (n,)``; the order within a level stays.
+    """Sort residuals ``(T, R, C)`` by level into ``out (n,)``; the order within a level is kept.
 
     ``places[level]`` is the index of a level's first residual, and on return the index after its last.
     """

@@ -84,8 +84,8 @@ MUTANTS = (
     Mutant(
         "non-atomic maximum",
         CU,
-        "        atomicMax(found + 1, high);",
-        "        if (found[1] < high) found[1] = high;",
+        "        atomicMax(extremes + 1, high);",
+        "        if (extremes[1] < high) extremes[1] = high;",
         R,
     ),
     Mutant(
