@@ -74,7 +74,7 @@ class ArraySource(Source):
 
 
 def _check_mapped(array: Any, name: str) -> None:
-    """CorruptDataError if the file that an array is mapped from was cut off: to touch it ends the process."""
+    """Raise CorruptDataError if a mapped file was cut off; reading its missing part would end the process."""
     mapped = None
     while array is not None:
         mapped = array if isinstance(array, np.memmap) else mapped

@@ -32,12 +32,12 @@ class Source(ABC):
     lost : tuple of (int, int)
         Ranges ``(first, end)`` of frames that are missing, wholly or in part, and are read as zeros.
     stored_axes : str or None
-        Names of the dimensions as they are stored, where a file gives them and :func:`open_source` is yet to
-        put them in the order of a movie.
+        Names of the dimensions in their stored order, if the file names them and :func:`open_source` has not
+        reordered them yet.
     truncation : Truncation or None
         What is missing at the end of a source that was cut off; None if it is whole.
     recording : Recording
-        What the source says besides pixels.
+        Metadata of the source: axes, names, units, times, and its own documents.
     """
 
     _name = ""
@@ -67,14 +67,14 @@ class Source(ABC):
         """
 
     def arranged(self, order: tuple[int, ...]) -> Source:
-        """Put the dimensions of this source in another order; InvalidInputError if it cannot be read so."""
+        """Return this source with its dimensions reordered; raise InvalidInputError if that is impossible."""
         raise InvalidInputError(
             f"{self.name[-60:]}: its dimensions cannot be read in another order than they are stored; "
             "open it, and pass the array"
         )
 
     def origins(self, start: int, stop: int) -> list[tuple[str, int]] | None:
-        """File of each of the frames ``start:stop``, and its number among that file's; None for one file."""
+        """File of each frame of ``start:stop``, and the frame's number in it; None for a single file."""
         return None
 
     def note(self, chunk_frames: int) -> str | None:

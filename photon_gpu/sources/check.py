@@ -144,7 +144,7 @@ def choose_movie(arrays: Mapping[str, tuple[Any, Any]], *, name: str, option: st
 
 
 def list_arrays(arrays: Mapping[str, tuple[Any, Any]]) -> str:
-    """List arrays with dtype and shape for a message: at most ten, and less if their names are long.
+    """List arrays with dtype and shape for a message: at most ten, fewer if their names are long.
 
     Examples
     --------
@@ -185,5 +185,5 @@ def _size(length: Any, shape: Sequence[Any], name: str) -> int:
     except TypeError:
         raise InvalidInputError(
             f"{name}: the shape is {tuple(shape)}; every axis of (T, ..., H, W) needs a known whole length "
-            "(a dask array learns its own by compute_chunk_sizes())"
+            "(for a dask array, call compute_chunk_sizes())"
         ) from None

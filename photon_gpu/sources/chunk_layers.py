@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Box = tuple[slice, ...]
-"""A range along each axis of the array, with both ends."""
+"""A slice along each axis of the array; both ends are numbers."""
 
 _MEMORY_BYTES = 256 << 20
 _DISK_BYTES = 4 << 30
@@ -23,11 +23,11 @@ _FREE_SHARE = 0.9  # of the free disk space that a layer may take
 
 
 class ChunkLayers:
-    """Frames of a chunked array, of which chunks are decoded once while the frames are read in order.
+    """Frames of a chunked array. If they are read in order, each chunk is decoded only once.
 
     A layer is all chunks that hold the same frames. Where a range of frames ends within a layer, the whole
     layer is decoded and kept for the next range: in memory up to ``memory_bytes``, else in a temporary file.
-    Layers that were not used for longest are dropped.
+    The least recently used layers are dropped first.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ class ChunkLayers:
     read_box : callable
         ``read_box(box)`` decodes a part of the array.
     memory_bytes : int
-        Memory for layers that are kept.
+        Memory for cached layers.
 
     Attributes
     ----------
     no_room : str or None
-        Why chunks are decoded more than once: the disk has no room for a layer.
+        Why chunks are decoded more than once, if they are: the disk has no room for a layer.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class ChunkLayers:
         return frames
 
     def close(self) -> None:
-        """Release the layers that are kept, and their files."""
+        """Release the cached layers and their files."""
         while self._layers:
             self._layers.popitem()[1].close()
 
@@ -100,7 +100,7 @@ class ChunkLayers:
         return number * self._frames, min((number + 1) * self._frames, self._shape[0])
 
     def _layer(self, number: int) -> _Layer | None:
-        """The layer, decoded if it is not kept; None if there is no room for it."""
+        """Return a layer, which is decoded unless it is cached; None if there is no room for it."""
         if number in self._layers:
             self._layers.move_to_end(number)
             return self._layers[number]
@@ -130,7 +130,7 @@ class ChunkLayers:
         return layer
 
     def _drop(self, layer_type: type[_Layer], room: int) -> None:
-        """Drop the oldest layers of a kind until those that stay take at most ``room`` bytes."""
+        """Drop the oldest layers of a type until the others take at most ``room`` bytes."""
         layers = [number for number, layer in self._layers.items() if isinstance(layer, layer_type)]
         while layers and sum(self._layers[number].nbytes for number in layers) > room:
             self._layers.pop(layers.pop(0)).close()
@@ -187,7 +187,7 @@ class _MemoryLayer(_Layer):
 
 
 class _FileLayer(_Layer):
-    """Pieces in a file that has no name, so that it vanishes with the process."""
+    """Pieces in a temporary file without a name, which the system deletes when the process ends."""
 
     def __init__(self, nbytes: int) -> None:
         super().__init__(nbytes)
@@ -221,7 +221,7 @@ class _FileLayer(_Layer):
 
 
 def _pieces(shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...]) -> Iterator[Box]:
-    """Parts of a frame that are whole chunks and, along a layer, no larger than they must be."""
+    """Split a frame into boxes of whole chunks, each of about 32 MiB of a layer, or one chunk if larger."""
     size = list(chunks[1:])
     for axis in reversed(range(len(size))):
         row = math.prod(size) * chunks[0] * dtype.itemsize

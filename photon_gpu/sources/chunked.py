@@ -13,7 +13,7 @@ from photon_gpu.sources.sliceable import SliceableSource
 
 
 class ChunkedSource(SliceableSource):
-    """A movie in a stored array; a chunk that holds parts of many frames is decoded once.
+    """A movie in a stored array; each chunk that holds parts of many frames is decoded once.
 
     Parameters
     ----------
@@ -33,10 +33,10 @@ class ChunkedSource(SliceableSource):
 
     @abstractmethod
     def _read_stored(self, box: Box) -> NDArray[Any]:
-        """Decode a part of the array, dimensions as they are stored."""
+        """Decode a part of the array, with its dimensions in their stored order."""
 
     def arranged(self, order: tuple[int, ...]) -> Self:
-        """See the base class. Close either of the two sources."""
+        """See the base class. Both sources share their files, so close only one of them."""
         self._refuse_gaps(order)
         other = copy(self)
         other._arrange(order)
@@ -47,7 +47,7 @@ class ChunkedSource(SliceableSource):
         return self._layers.no_room if self._layers is not None else None
 
     def close(self) -> None:
-        """Release the array and the chunks that are kept."""
+        """Release the array and the cached chunks."""
         super().close()
         if self._layers is not None:
             self._layers.close()

@@ -14,11 +14,11 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie
 
-_KEPT = 2  # partly read blocks that are kept, since the next range begins in one of them
+_KEPT = 2  # partly read blocks in the cache, since the next range begins in one of them
 
 
 class DaskSource(Source):
-    """A movie in a dask array ``(T, ..., H, W)``, or in an xarray one that wraps it.
+    """A movie in a dask array ``(T, ..., H, W)``, or in an xarray object that wraps one.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class DaskSource(Source):
         return other
 
     def close(self) -> None:
-        """Release the array and kept blocks."""
+        """Release the array and the cached blocks."""
         with self._lock:
             self._closed = True
             self._cut.clear()
@@ -110,7 +110,7 @@ class DaskSource(Source):
 
 
 class Misaligned(NamedTuple):
-    """Number of blocks, and of blocks that are not one or several whole chunks."""
+    """Number of blocks, and number of blocks that are not made of whole chunks."""
 
     unaligned: int
     blocks: int

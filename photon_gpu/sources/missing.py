@@ -18,27 +18,27 @@ Spans = tuple[tuple[int, int], ...]
 
 
 def check_missing(missing: Any, allowed: tuple[str, ...] = (ERROR, ZERO)) -> str:
-    """Return the mode; InvalidInputError if this type of source does not allow it."""
+    """Return the mode; raise InvalidInputError if this type of source does not allow it."""
     if missing not in allowed:
         raise InvalidInputError(f"missing is {missing!r}; allowed here are {', '.join(map(repr, allowed))}")
     return str(missing)
 
 
-def settle(name: str, what: str, frames: NDArray[Any], missing: str, *, fill: bool = False) -> Spans:
+def settle(name: str, problem: str, frames: NDArray[Any], missing: str, *, fill: bool = False) -> Spans:
     """Refuse a source with missing frames, or return the ranges to record as lost.
 
     Parameters
     ----------
     name : str
         Name of the source in messages.
-    what : str
-        What is missing, such as ``"3 of 8 pages were never written"``.
+    problem : str
+        Description of the missing data, such as ``"3 of 8 pages were never written"``.
     frames : ndarray of bool
         Whether each frame lacks data.
     missing : {"error", "zero"}
         ``"zero"``: missing data reads as zeros, and its frames are lost.
     fill : bool
-        Whether the message offers ``"fill"``, for a writer that leaves out empty chunks on purpose.
+        Whether the message offers ``"fill"``, which suits writers that leave out empty chunks on purpose.
 
     Raises
     ------
@@ -59,12 +59,12 @@ def settle(name: str, what: str, frames: NDArray[Any], missing: str, *, fill: bo
     if not lost:
         return ()
     if missing == ZERO:
-        warnings.warn(f"{name}: {lost_note(lost)} ({what})", PhotonWarning, stacklevel=5)
+        warnings.warn(f"{name}: {lost_note(lost)} ({problem})", PhotonWarning, stacklevel=5)
         return lost
     ways = "missing='zero' reads zeros there and records these frames as lost"
     if fill:
         ways += "; missing='fill' if the writer left out empty chunks on purpose"
-    raise CorruptDataError(f"{name}: {what} ({_listed(lost)}). Complete the file, or allow it: {ways}")
+    raise CorruptDataError(f"{name}: {problem} ({_listed(lost)}). Complete the file, or allow it: {ways}")
 
 
 def spans(frames: NDArray[Any]) -> Spans:
@@ -80,7 +80,7 @@ def spans(frames: NDArray[Any]) -> Spans:
 
 
 def lost_note(lost: Spans) -> str | None:
-    """Sentence for reports; None if nothing is lost.
+    """Sentence on the lost frames for reports; None if none are lost.
 
     Examples
     --------

@@ -31,7 +31,7 @@ from photon_gpu.sources.check import check_movie, choose_movie, list_arrays
 from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.truncated import ERROR, check_truncated, keep_whole_frames
 
-# An archive whose bytes were altered gives any of these.
+# A damaged archive raises any of these.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -44,7 +44,7 @@ _DAMAGE = (
     OverflowError,
 )
 _PIECE = 1 << 18
-_SMALL = 1 << 20  # bytes of an array that is kept beside the movie
+_SMALL = 1 << 20  # bytes of the largest array that is kept as metadata of the movie
 _LONGEST_HEADER = 10_000  # bytes, as NumPy's own limit
 _MOST_READ = 1 << 31  # bytes at once: a chunk has no more
 _MOST_EXPANDED = 1032  # bytes that one byte of Deflate can stand for, at most
@@ -53,7 +53,7 @@ _MOST_EXPANDED = 1032  # bytes that one byte of Deflate can stand for, at most
 class NpySource(ArraySource):
     """A movie in a local ``.npy`` file.
 
-    Frames of a file in C order are read. Those of a file in Fortran order, which lie all over it, and ranges
+    Frames of a file in C order are read. Frames in Fortran order, which are spread over the file, and ranges
     of more than 2 GiB are views of a memory map.
 
     Parameters
@@ -61,7 +61,7 @@ class NpySource(ArraySource):
     path : path-like
         File in C or Fortran order, with any byte order.
     truncated : {"error", "keep"}
-        Whether a file in C order that ends too early is an error, or its whole frames are the movie.
+        Whether a file in C order that ends too early is an error, or its whole frames become the movie.
 
     Raises
     ------
@@ -91,8 +91,8 @@ class NpySource(ArraySource):
             _check_size(shape, native, offset, size, name)
         elif (whole := max(size - offset, 0) // frame_nbytes) < shape[0]:
             needed = offset + shape[0] * frame_nbytes
-            what = f"its header promises {dtype} {shape}, {needed} bytes; it has {size}"
-            self.truncation = keep_whole_frames(name, what, whole, shape[0], truncated)
+            problem = f"its header promises {dtype} {shape}, {needed} bytes; it has {size}"
+            self.truncation = keep_whole_frames(name, problem, whole, shape[0], truncated)
             shape = (whole, *shape[1:])
         order: Any = "F" if fortran else "C"
         array = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape, order=order)
@@ -154,7 +154,7 @@ class RemoteNpySource(Source):
             raise StoreNotFoundError(f"{name}: there is no such file") from error
         except PhotonError:
             raise
-        except Exception as error:  # each file system has its own
+        except Exception as error:  # each file system raises its own exceptions
             raise StoreUnavailableError(
                 f"{name}: the file cannot be read: {type(error).__name__}: {error}"
             ) from error
@@ -176,7 +176,7 @@ class RemoteNpySource(Source):
             data = fs.cat_file(path, start=first, end=last)
         except FileNotFoundError as error:
             raise StoreNotFoundError(f"{self.name}: the file vanished while it was being read") from error
-        except Exception as error:  # each file system has its own
+        except Exception as error:  # each file system raises its own exceptions
             raise CorruptDataError(
                 f"{self.name}: bytes {first} to {last} cannot be read: {type(error).__name__}: {error}"
             ) from error
@@ -258,7 +258,7 @@ class NpzSource(Source):
         packed = self._zip.getinfo(f"{key}.npy").compress_size
         if size > _MOST_EXPANDED * packed + _PIECE:
             raise CorruptDataError(
-                f"{self.name}: {key} is said to be {size:,} bytes; the {packed:,} that are stored open to at "
+                f"{self.name}: the archive claims {size:,} bytes for {key}; its {packed:,} expand to at "
                 f"most {_MOST_EXPANDED} times as many"
             )
         self._stream = self._zip.open(f"{key}.npy")
@@ -266,7 +266,7 @@ class NpzSource(Source):
         return key
 
     def _other_arrays(self, arrays: dict[str, tuple[Any, Any]]) -> Recording:
-        """Small arrays of the archive, verbatim, and the names of the others."""
+        """Metadata from the other arrays of the archive: small ones verbatim, of the others their names."""
         documents, left_out = [], []
         for name, (shape, dtype) in arrays.items():
             try:
@@ -314,7 +314,7 @@ class NpzSource(Source):
     def _skip_to(stream: IO[bytes], position: int) -> None:
         if position < stream.tell():
             stream.seek(0)
-        # The stream's own seek decompresses 16 MiB at a time.
+        # The seek of the stream would decompress 16 MiB at a time.
         while left := position - stream.tell():
             if not stream.read(min(left, _PIECE)):
                 raise EOFError("it ends early")
@@ -329,7 +329,7 @@ class NpzSource(Source):
 
 
 def open_npy(url: str, *, storage_options: dict[str, Any] | None = None, truncated: str = ERROR) -> Source:
-    """Open a ``.npy`` file, a local one or one at an fsspec URL, which is read by byte ranges.
+    """Open a ``.npy`` file on a local disk or, read by byte ranges, at an fsspec URL.
 
     Raises
     ------
@@ -367,11 +367,11 @@ def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any],
             if version == (1, 0)
             else ("<I", npy_format.read_array_header_2_0)
         )
-        # NumPy would read up to 4 GiB of header, of which a few kilobytes in an archive may tell.
+        # NumPy would read a header of up to 4 GiB, which a few kilobytes of an archive may expand to.
         prefix = file.read(struct.calcsize(form))
         (length,) = struct.unpack(form, prefix)
         if length > _LONGEST_HEADER:
-            raise ValueError(f"it says it has {length:,} bytes; at most {_LONGEST_HEADER:,} are read")
+            raise ValueError(f"its length is {length:,} bytes; at most {_LONGEST_HEADER:,} are allowed")
         shape, fortran, dtype = read(io.BytesIO(prefix + file.read(length)))
     except (ValueError, struct.error, SyntaxError, tokenize.TokenError) as error:
         raise CorruptDataError(

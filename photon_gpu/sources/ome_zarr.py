@@ -1,4 +1,4 @@
-"""Find the full-resolution array of an OME-Zarr image, and what its metadata say."""
+"""Find the full-resolution array of an OME-Zarr image, and read the image's metadata."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 6
 
 
 def attributes_of(group: Any) -> dict[str, Any]:
-    """OME attributes of a group: those of version 0.5, or of 0.4 and before."""
+    """OME attributes of a group, of version 0.5 or of 0.4 and earlier."""
     attributes = dict(group.attrs)
     ome = attributes.get("ome")
     return ome if isinstance(ome, dict) else attributes
@@ -47,14 +47,14 @@ def choose_image(groups: dict[str, Any], name: str) -> Any:
 
 
 def full_resolution(group: Any, name: str) -> tuple[Any, Recording]:
-    """Array of the first level of an image, which has full resolution, and what is known of it.
+    """Return the array of an image's first level, which has full resolution, and its metadata.
 
     Raises
     ------
     InvalidInputError
         The group holds several images.
     CorruptDataError
-        The metadata name no array that is there.
+        The metadata name no array that exists.
     """
     images = attributes_of(group)["multiscales"]
     if len(images) != 1:
@@ -97,7 +97,7 @@ def _recording(group: Any, image: dict[str, Any], level: dict[str, Any], dimensi
 
 
 def _scale(level: dict[str, Any], image: dict[str, Any], dimensions: int) -> list[float]:
-    """Size of a step along each axis: the scale of the level times that of the whole image."""
+    """Size of a pixel along each axis: the scale of the level times the scale of the whole image."""
     scale = [1.0] * dimensions
     for part in (level, image):
         for transformation in part.get("coordinateTransformations", []):

@@ -37,7 +37,7 @@ class _FileType:
     options: tuple[str, ...]
     inner: str | None = None  # option for the text behind "::" in "file.h5::/data/movie"
     remote: bool = False
-    opens_others: bool = False  # takes ``open_other``: its movie may be in other files
+    opens_others: bool = False  # accepts ``open_other``: its movie may be in other files
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
 
 
 def open_in_order(paths: Sequence[str], **options: Unpack[OpenOptions]) -> Source:
-    """Open files as one movie in the order of a list, whatever their names are."""
+    """Open files as one movie in the order of a list, and ignore the numbers in their names."""
     if any(_file_type(path, _local(path)) is not _TIFF for path in paths):
         return JoinedSource(paths, lambda path: open_source(path, **options), f"{paths[0]} and more files")
     join = import_module("photon_gpu.sources.tiff.join").open_tiffs
@@ -193,7 +193,7 @@ def open_in_order(paths: Sequence[str], **options: Unpack[OpenOptions]) -> Sourc
 
 
 def _opened(obj: Any, options: dict[str, Any]) -> Source:
-    """Open a movie as it is stored."""
+    """Open a movie, with its dimensions in their stored order."""
     if isinstance(obj, bytes):
         raise UnsupportedTypeError(f"the path {obj!r} is bytes; give it as str")
     if isinstance(obj, str | os.PathLike) or is_list_of_paths(obj):
@@ -202,7 +202,7 @@ def _opened(obj: Any, options: dict[str, Any]) -> Source:
         if (several := _several(obj)) is not None:
             return _open_files(several, options)
         return _open_location(os.fspath(obj), options)
-    options.pop("progress", None)  # only files take long to open
+    options.pop("progress", None)  # only files take a long time to open
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
     allowed: set[str] = set()
     if (zarr is not None and isinstance(obj, zarr.Array)) or (
@@ -223,7 +223,7 @@ def _opened(obj: Any, options: dict[str, Any]) -> Source:
 
 
 def _several(obj: Any) -> FoundFiles | None:
-    """Files that a list, a glob or a folder stands for; None for one file, a folder of a type, or a URL."""
+    """Files of a list, a glob or a folder; None for a file, for a folder that is a store, and for a URL."""
     if not is_list_of_paths(obj):
         text = os.fspath(obj)
         if isinstance(text, bytes):
@@ -306,7 +306,7 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
         return ArraySource(obj)
     if lies_on_gpu(obj):
         return CudaSource(obj)
-    # An object of a library can only exist if the library was imported.
+    # An object of a library exists only if the library was imported.
     zarr, h5py = sys.modules.get("zarr"), sys.modules.get("h5py")
     if zarr is not None and isinstance(obj, zarr.Array):
         return _as_source(import_module("photon_gpu.sources.zarr").ZarrSource(obj, **options))
@@ -315,7 +315,7 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
     if h5py is not None and isinstance(obj, h5py.Dataset):
         return _as_source(import_module("photon_gpu.sources.hdf5.reader").Hdf5Source(obj, **options))
     if (dask := sys.modules.get("dask.array")) is not None:
-        # An xarray is first asked for its blocks, since .data loads arrays that are not dask's.
+        # Read the blocks of an xarray first, since .data loads arrays that are not dask arrays.
         blocks = hasattr(obj, "dims") and getattr(obj, "chunks", None) is not None
         array = getattr(obj, "data", obj) if blocks else obj
         if isinstance(array, dask.Array):
@@ -334,7 +334,7 @@ def _wrap(obj: Any, options: Mapping[str, Any]) -> Source:
 
 
 def _labelled(source: Source, obj: Any) -> Source:
-    """The source of an xarray, whose dimensions have names."""
+    """Add the dimension names of an xarray object to its source."""
     dims = getattr(obj, "dims", None)
     source.stored_axes = letters(dims) if isinstance(dims, tuple) else None
     return source
@@ -346,7 +346,7 @@ def _is_numpy_dtype(dtype: Any) -> bool:
     try:
         np.dtype(dtype)
     except TypeError:
-        return False  # torch has dtypes of its own; its tensors turn into arrays
+        return False  # a dtype of torch; its tensors turn into arrays
     return True
 
 
@@ -360,7 +360,7 @@ def _open_location(text: str, options: Mapping[str, Any]) -> Source:
         if file_type is not None and file_type.inner is not None:
             if file_type.inner in options:
                 raise InvalidInputError(
-                    f"{text}: {inner!r} is named behind '::', and {options[file_type.inner]!r} by "
+                    f"{text}: {inner!r} is named after '::', and {options[file_type.inner]!r} by "
                     f"{file_type.inner}=; give one of them"
                 )
             text, local, options[file_type.inner] = outer, _local(outer), inner
@@ -374,9 +374,9 @@ def _open_location(text: str, options: Mapping[str, Any]) -> Source:
     if file_type is None:
         if (way := foreign(PurePosixPath(text.lower()).suffix)) is not None:
             raise InvalidInputError(f"{text}: {way}")
-        what = "folder" if local is not None and local.is_dir() else "file"
-        raise InvalidInputError(f"{text}: this kind of {what} is not understood; what is: {described()}")
-    if "dataset" in options and file_type.inner is not None:  # its name for all types
+        noun = "folder" if local is not None and local.is_dir() else "file"
+        raise InvalidInputError(f"{text}: this kind of {noun} is not understood; what is: {described()}")
+    if "dataset" in options and file_type.inner is not None:  # the name of the option for all types
         options.setdefault(file_type.inner, options.pop("dataset"))
     _check_options(text, file_type, options)
     if local is None and not file_type.remote:
@@ -412,18 +412,18 @@ def _file_type(text: str, local: Path | None) -> _FileType | None:
         if local.suffix == ".zarr" or any((local / name).exists() for name in _ZARR_METADATA):
             return _ZARR
         return _RAW if (local / "Experiment.xml").exists() and any(local.glob("*.raw")) else None
-    # Behind the name of a file at an HTTP URL may stand a query, such as a signature.
+    # A query, such as a signature, may follow the file name in an HTTP URL.
     path = PurePosixPath(text.lower().partition("?")[0] if local is None else local.name.lower())
     if any(part.endswith(".zarr") for part in path.parts):
         return _ZARR  # s3://bucket/movie.zarr/group/array
-    known = next((file_type for file_type in _FILE_TYPES if path.suffix in file_type.suffixes), None)
-    if known is None and foreign(path.suffix) is None and local is not None and local.is_file():
+    by_suffix = next((file_type for file_type in _FILE_TYPES if path.suffix in file_type.suffixes), None)
+    if by_suffix is None and foreign(path.suffix) is None and local is not None and local.is_file():
         return _HDF5 if _is_hdf5(local) else None
-    return known
+    return by_suffix
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Whether a file is HDF5 by its signature, which stands at byte 0 or behind a user block."""
+    """Whether a file has the HDF5 signature, at byte 0 or after a user block."""
     try:
         with path.open("rb") as file:
             for start in (0, 512, 1024, 2048):
@@ -431,7 +431,7 @@ def _is_hdf5(path: Path) -> bool:
                 if type_of(file.read(8)) == "HDF5":
                     return True
     except OSError:
-        pass  # it says so when it is opened
+        pass  # opening the file raises the error
     return False
 
 

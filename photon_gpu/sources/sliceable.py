@@ -76,7 +76,7 @@ class SliceableSource(Source):
             self._movie = None
 
     def _refuse_gaps(self, order: tuple[int, ...]) -> None:
-        """Refuse an order in which parts that are missing are no longer whole frames."""
+        """Refuse an order of dimensions in which missing parts are no longer whole frames."""
         if self.lost and order[0]:
             raise InvalidInputError(
                 f"{self.name}: parts of it are missing, and its frames run along dimension {order[0]}; "
@@ -91,7 +91,7 @@ class SliceableSource(Source):
             try:
                 return np.asarray(self._movie[(*[slice(None)] * axis, slice(start, stop))])
             except Exception as error:
-                # Each format has its own exceptions.
+                # Each format raises its own exceptions.
                 raise CorruptDataError(
                     f"{self.name}: frames {start}:{stop} cannot be read: {type(error).__name__}: {error}"
                 ) from error
@@ -106,9 +106,9 @@ class Transposed(Source):
     Parameters
     ----------
     source : SliceableSource
-        Closed with this one.
+        The source to reorder; it is closed with this one.
     order : tuple of int
-        Dimensions of the source, those of the movie in turn.
+        Dimension of ``source`` for each dimension of the movie.
 
     Examples
     --------

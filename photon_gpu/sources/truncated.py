@@ -1,4 +1,4 @@
-"""Handle a source that was cut off: raise an error, or keep its whole frames and record what is missing."""
+"""Handle a source file that was cut off: raise an error, or keep its whole frames and record the loss."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ERROR, KEEP = "error", "keep"
 KEY = "source_truncated"
 """Key in ``.zattrs`` of :meth:`Truncation.to_dict`. FORMAT.md, ".zattrs"."""
 
-_LONGEST = 120  # characters of a path in a message
+_LONGEST = 120  # characters of the longest path in a message
 _QUIET_SECONDS = 10.0
-"""A file that changed less long ago may still be written."""
+"""A program may still be writing a file that changed less than this long ago."""
 
 
 @dataclass(frozen=True)
 class Truncation:
-    """What a truncated source lacks.
+    """Description of a truncated source: its whole frames, and what it lacks.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Truncation:
         return str(truncation_note({KEY: self.to_dict()}))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON for ``.zattrs``; the file's name has no folder."""
+        """JSON for ``.zattrs``, with the name of the file without its folder."""
         return {
             "file": os.path.basename(self.path),  # noqa: PTH119 - the path of a file on any system
             "frames": self.frames,
@@ -58,22 +58,22 @@ class Truncation:
         }
 
     def refuse_growth(self) -> None:
-        """CorruptDataError if the file has changed since it was opened."""
+        """Raise CorruptDataError if the size of the file changed after it was opened."""
         if os.stat(self.path).st_size != self._size:  # noqa: PTH116 - as above
             raise CorruptDataError(
-                f"{self.path}: it was taken for truncated, and it has grown since: wait until it is whole"
+                f"{self.path}: the file was read as truncated, and has grown since: wait until it is complete"
             )
 
 
 def with_truncation(attributes: dict[str, Any] | None, truncation: Truncation | None) -> dict[str, Any]:
-    """Attributes of a movie, with what its source lacks at the end."""
+    """Add the truncation of a movie's source to its attributes."""
     return {**(attributes or {}), **({KEY: truncation.to_dict()} if truncation is not None else {})}
 
 
 def truncation_note(attributes: Mapping[str, Any]) -> str | None:
-    """Sentence for reports on a stored movie; None if its source was whole.
+    """Sentence on the truncated source of a stored movie, for reports; None if the source was whole.
 
-    Attributes are read from stores, so that any value may stand there.
+    The attributes come from a store, so their values may be anything.
 
     Examples
     --------
@@ -91,14 +91,14 @@ def truncation_note(attributes: Mapping[str, Any]) -> str | None:
 
 
 def check_truncated(truncated: Any) -> str:
-    """Return the mode; InvalidInputError if there is no such mode."""
+    """Return the mode; raise InvalidInputError if there is no such mode."""
     if truncated not in (ERROR, KEEP):
         raise InvalidInputError(f"truncated is {truncated!r}; allowed are 'error', 'keep'")
     return str(truncated)
 
 
 def keep_whole_frames(
-    path: str, what: str, frames: int, promised: int | None, truncated: str, *, other: str = ""
+    path: str, problem: str, frames: int, promised: int | None, truncated: str, *, other: str = ""
 ) -> Truncation:
     """Record that a file was cut off, or refuse it.
 
@@ -106,15 +106,15 @@ def keep_whole_frames(
     ----------
     path : str
         File that is cut off.
-    what : str
-        What is missing, such as ``"page 7 lies beyond the end of the file"``.
+    problem : str
+        Description of the missing part, such as ``"page 7 lies beyond the end of the file"``.
     frames : int
         Number of whole frames before the cut.
     promised : int or None
         Number of frames that should be there, if known.
     truncated : {"error", "keep"}
     other : str
-        Another way out, for the message.
+        Another remedy, for the message.
 
     Raises
     ------
@@ -122,17 +122,17 @@ def keep_whole_frames(
         ``truncated`` is ``"error"``, or no frame is whole, or another program may still write the file.
     """
     if truncated != KEEP or not frames:
-        refuse(path, what, frames, other)
+        refuse(path, problem, frames, other)
     if writing := being_written(path):
         raise CorruptDataError(
-            f"{path}: the file is not whole ({what}), but {writing}: wait until it is complete. Only a file "
-            "that nobody writes is kept as truncated"
+            f"{path}: the file is not whole ({problem}), but {writing}: wait until it is complete. Only "
+            "files that no program writes are kept as truncated"
         )
-    return Truncation(path, frames, promised, what, os.stat(path).st_size)  # noqa: PTH116
+    return Truncation(path, frames, promised, problem, os.stat(path).st_size)  # noqa: PTH116
 
 
-def refuse(path: str, what: str, frames: int, other: str = "") -> NoReturn:
-    """Raise the error for a truncated file, with the ways out."""
+def refuse(path: str, problem: str, frames: int, other: str = "") -> NoReturn:
+    """Raise the error for a truncated file, with the remedies."""
     ways = []
     if frames:
         ways.append(f"truncated='keep' stores these {frames}")
@@ -141,7 +141,7 @@ def refuse(path: str, what: str, frames: int, other: str = "") -> NoReturn:
     first = f"{writing[:1].upper()}{writing[1:]}: wait" if writing else "Copy it again"
     name = path if len(path) <= _LONGEST else f"...{path[-_LONGEST:]}"
     raise CorruptDataError(
-        f"{name}: truncated after {frames} whole frame{'s' * (frames != 1)}: {what}. "
+        f"{name}: truncated after {frames} whole frame{'s' * (frames != 1)}: {problem}. "
         f"{first}{', or: ' if ways else ''}{'; '.join(ways)}"
     )
 
@@ -168,7 +168,7 @@ def _open_for_writing(path: str) -> bool:
     except OSError:
         return False
     try:
-        # Who breaks the lease sends a signal, which would end this process unless it is one that is ignored.
+        # Breaking the lease sends a signal to this process, which would end it unless it ignores the signal.
         fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:

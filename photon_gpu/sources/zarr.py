@@ -65,10 +65,10 @@ class ZarrSource(ChunkedSource):
         self.recording = _attributes_of({"": array})
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             try:
-                lacking, what = sync(_find_gaps(array))
+                lacking, problem = sync(_find_gaps(array))
             except OSError as error:
                 raise CorruptDataError(f"{name}: its chunks cannot be listed: {error}") from error
-            self.lost = settle(name, what, lacking, missing, fill=True)
+            self.lost = settle(name, problem, lacking, missing, fill=True)
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         try:
@@ -86,7 +86,7 @@ class ZarrSource(ChunkedSource):
         return np.asarray(self._movie[box])
 
     def _check_shards(self, box: Box) -> None:
-        """Refuse shards of zero bytes, which zarr-python reads as fill values."""
+        """Refuse shards of zero bytes, which zarr-python would read as fill values."""
         shards = self._movie.shards
         if shards is None:
             return
@@ -208,21 +208,21 @@ def _only_movie(group: Any, name: str) -> tuple[Any, Recording]:
 
 
 def _attributes_of(nodes: dict[str, Any]) -> Recording:
-    """Attributes of an array and of the groups above it, verbatim; what a photon movie says, parsed."""
+    """Metadata of an array: attributes of it and its parent groups, verbatim; of a photon movie, parsed."""
     attributes = {path: dict(node.attrs) for path, node in nodes.items() if dict(node.attrs)}
     if not attributes:
         return NOTHING
     data = json.dumps(attributes, indent=1).encode()
     document = Document(name=ATTRIBUTES, media_type="application/json", data=data)
     try:
-        known = Recording.from_dict(next(reversed(attributes.values())).get("photon_recording", {}))
+        recording = Recording.from_dict(next(reversed(attributes.values())).get("photon_recording", {}))
     except InvalidInputError:
-        known = NOTHING
-    return known.replace(documents=(document,))
+        recording = NOTHING
+    return recording.replace(documents=(document,))
 
 
 async def _find_gaps(array: Any) -> tuple[NDArray[Any], str]:
-    """Whether each frame lacks a chunk, and a sentence on how many are missing."""
+    """Return whether each frame lacks a chunk, and a sentence that says how many are missing."""
     outer, inner = array.shards or array.chunks, array.chunks
     grid = tuple(-(-length // part) for length, part in zip(array.shape, outer, strict=True))
     chunks = tuple(-(-length // part) for length, part in zip(array.shape, inner, strict=True))
@@ -234,7 +234,7 @@ async def _find_gaps(array: Any) -> tuple[NDArray[Any], str]:
     there = np.zeros([parts * chunk for parts, chunk in zip(grid, per_shard, strict=True)], bool)
     codec = array.metadata.codecs[0] if array.shards else None
     if not keys.keys() & stored and await folder.store.exists(f"{prefix}{next(iter(keys))}"):
-        # A store that makes its chunks, as tifffile's does, lists none of them.
+        # A store that computes its chunks, such as tifffile's, lists none of them.
         there_now = await concurrent_map([(f"{prefix}{key}",) for key in keys], folder.store.exists, limit=16)
         stored = {key for key, exists in zip(keys, there_now, strict=True) if exists}
     present = {key: where for key, where in keys.items() if key in stored}

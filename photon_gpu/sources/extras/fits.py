@@ -73,7 +73,7 @@ class FitsSource(Source):
         self._image: Any = image
         info = image.fileinfo()
         if info is not None and (size := info["file"].size):
-            # A span is padded; the size is that of uncompressed values.
+            # FITS pads each span; the size counts uncompressed values.
             needed = info["datLoc"] + min(image.size, info["datSpan"])
             if needed > size:
                 raise CorruptDataError(

@@ -1,4 +1,4 @@
-"""Import the libraries of extras, or say which to install."""
+"""Import the libraries of extras; if one is missing, raise an error that says what to install."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def load(module: str, extra: str, name: str) -> Any:
     Parameters
     ----------
     module : str
-        As in ``"astropy.io.fits"``.
+        Full name, such as ``"astropy.io.fits"``.
     extra : str
         Extra of photon_gpu that installs it.
     name : str

@@ -29,7 +29,7 @@ class Nd2Source(Source):
     Raises
     ------
     InvalidInputError
-        It has axes that a movie has not, such as the colors of a photograph, or ``nd2`` is not installed.
+        The file has axes that no movie has, such as the colors of a photograph, or ``nd2`` is not installed.
     UnsupportedTypeError
         The dtype is not that of a movie.
     CorruptDataError
@@ -52,7 +52,7 @@ class Nd2Source(Source):
             self.close()
             if isinstance(error, PhotonError | MemoryError) or not isinstance(error, Exception):
                 raise
-            # nd2 raises what its parsers raise.
+            # nd2 passes on every exception of its parsers.
             raise CorruptDataError(f"{self.name}: it is truncated or not ND2: {error}") from error
 
     def _describe(self) -> None:
@@ -117,7 +117,7 @@ class Nd2Source(Source):
         return frames.reshape(stop - start, *self.shape[1:])
 
     def arranged(self, order: tuple[int, ...]) -> Source:
-        """See the base class; loops may come in any order, for each frame is stored by itself."""
+        """See the base class. Any order is possible, because each frame is stored separately."""
         loops = len(self._loops)
         if order[loops:] != tuple(range(loops, len(order))):
             return super().arranged(order)

@@ -1,6 +1,6 @@
 """Find frames of an HDF5 dataset that were never written, or that are missing from other files.
 
-HDF5 itself reads them as the fill value, without an error.
+HDF5 reads such frames as the fill value and reports no error.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
 
-_DEEPEST = 8  # virtual datasets of virtual datasets
+_DEEPEST = 8  # levels of virtual datasets that map virtual datasets
 
 Box = tuple[tuple[int, int], ...]
 """Ranges ``(start, stop)`` along each axis."""
 
 
 def find_gaps(dataset: Any) -> tuple[NDArray[Any], str]:
-    """Whether each frame lacks data, and a sentence on what is missing.
+    """Return whether each frame lacks data, and a sentence that says what is missing.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class _Parts:
         return self._opened[key]
 
     def gaps(self, dataset: Any, depth: int) -> tuple[NDArray[Any], str]:
-        """Gaps of a dataset, found once: it may be mapped many times, and HDF5 is slow to list chunks."""
+        """Return the gaps of a dataset; cached, since it may be mapped often and HDF5 lists chunks slowly."""
         key = (dataset.file.filename, dataset.name)
         if key not in self._known:
             self._known[key] = _gaps(dataset, self, depth)
@@ -68,7 +68,7 @@ def _gaps(dataset: Any, parts: _Parts, depth: int) -> tuple[NDArray[Any], str]:
     if dataset.external or dataset.id.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED:
         return lacking, ""
     if dataset.chunks is None:
-        return ~lacking, "nothing of it was ever written"
+        return ~lacking, "none of its data was ever written"
     along = dataset.chunks[0]
     counts = [-(-length // chunk) for length, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
     written = np.zeros(counts[0], np.int64)
@@ -85,7 +85,7 @@ def _gaps(dataset: Any, parts: _Parts, depth: int) -> tuple[NDArray[Any], str]:
 
 
 class _Virtual:
-    """Finds the gaps of one virtual dataset."""
+    """Find the gaps of one virtual dataset."""
 
     def __init__(self, dataset: Any, parts: _Parts, depth: int) -> None:
         self._dataset, self._parts, self._depth = dataset, parts, depth
@@ -93,17 +93,17 @@ class _Virtual:
         self._whole: Box = tuple((0, length) for length in dataset.shape[1:])
         self._covered = np.zeros(dataset.shape[0], bool)
         self._lacking = np.zeros(dataset.shape[0], bool)
-        self._pieces: dict[int, set[Box]] = defaultdict(set)  # of frames that no single part covers
+        self._pieces: dict[int, set[Box]] = defaultdict(set)  # by frame, where no single part covers a frame
 
     def gaps(self) -> tuple[NDArray[Any], str]:
         parts = self._dataset.virtual_sources()
         problems = [problem for part in parts if (problem := self._take(part))]
-        known: dict[frozenset[Box], bool] = {}
+        covers: dict[frozenset[Box], bool] = {}
         for frame in np.flatnonzero(~self._covered).tolist():
             boxes = frozenset(self._pieces.get(frame, ()))
-            if boxes not in known:
-                known[boxes] = self._cover(boxes)
-            self._covered[frame] = known[boxes]
+            if boxes not in covers:
+                covers[boxes] = self._cover(boxes)
+            self._covered[frame] = covers[boxes]
         if not self._covered.all():
             problems.append("parts of it are not mapped to any dataset")
         return self._lacking | ~self._covered, problems[0] + (
@@ -111,7 +111,7 @@ class _Virtual:
         ) if problems else ""
 
     def _take(self, part: Any) -> str | None:
-        """Record the frames that a part covers; return what is wrong with it, or None."""
+        """Record the frames that a part covers; return its problem, or None."""
         boxes = self._boxes(part.vspace)
         inner, problem = self._inside(part)
         whole = len(boxes) == 1 and boxes[0][1:] == self._whole
@@ -141,7 +141,7 @@ class _Virtual:
         ]
 
     def _inside(self, part: Any) -> tuple[NDArray[Any] | None, str | None]:
-        """Gaps of the dataset that a part maps, None if unknown, and what is wrong with it, or None."""
+        """Return the gaps of the dataset that a part maps (None if unknown) and its problem (or None)."""
         where = part.file_name
         try:
             file = self._open(where)
@@ -149,7 +149,7 @@ class _Virtual:
         except (OSError, RuntimeError, KeyError) as error:
             return None, f"{where!r} cannot be opened: {str(error)[:80]}"
         if file is None:
-            return None, f"{where!r} is not there"
+            return None, f"{where!r} does not exist"
         if not isinstance(node, h5py.Dataset):
             return None, f"{where!r} has no dataset {part.dset_name!r}"
         everything = part.src_space.get_select_type() == h5py.h5s.SEL_ALL
@@ -163,7 +163,7 @@ class _Virtual:
         if not fits:
             return None, f"{part.dset_name!r} of {where!r} has shape {node.shape}, less than is mapped"
         if self._depth >= _DEEPEST:
-            return None, f"{where!r} is a virtual dataset of too many others"
+            return None, f"{where!r} is a virtual dataset with too many levels of others"
         lacking, problem = self._parts.gaps(node, self._depth + 1)
         if not lacking.any():
             return None, None

@@ -1,4 +1,4 @@
-"""Find the image series of an NWB file, and the movie of one whose frames are in other files."""
+"""Find the image series of an NWB file, and the external files of a series, if it has any."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_ROWS = 10
 
 @dataclass(frozen=True)
 class Series:
-    """An image series: its path, the type that NWB gives it, and its frames or the files that have them."""
+    """An image series: its path, its NWB type, and its frames or the names of the files that hold them."""
 
     path: str
     neurodata_type: str
@@ -24,7 +24,7 @@ class Series:
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """What may name the series: its path, that of its data, its last name alone."""
+        """Names that select the series: its path, the path of its data, and the last part of its path."""
         path = self.path.strip("/")
         return path, f"{path}/data", path.rpartition("/")[2]
 
@@ -48,9 +48,9 @@ class Series:
 
     def row(self, width: int) -> str:
         """Line of a table."""
-        what = f"in {', '.join(self.files)[:60]}" if self.files else _shape(self.data)
+        content = f"in {', '.join(self.files)[:60]}" if self.files else _shape(self.data)
         rate = f", {self.rate:g} Hz" if self.rate else ""
-        return f"  {self.path:<{width}}  {self.neurodata_type}, {what}{rate}"
+        return f"  {self.path:<{width}}  {self.neurodata_type}, {content}{rate}"
 
 
 def is_nwb(file: Any) -> bool:
@@ -59,7 +59,7 @@ def is_nwb(file: Any) -> bool:
 
 
 def find_series(file: Any) -> dict[str, Series]:
-    """All series of images of a file, by path."""
+    """Find all image series of a file; return them by path."""
     by_path: dict[str, Series] = {}
 
     def visit(_: str, group: Any) -> None:
@@ -75,12 +75,12 @@ def find_series(file: Any) -> dict[str, Series]:
 
 
 def choose_series(file: Any, wanted: str | None, name: str) -> Series | None:
-    """Choose a series by its path or its name alone; None if ``wanted`` is not a series.
+    """Choose a series by its path or its name; return None if ``wanted`` is not a series.
 
     Raises
     ------
     InvalidInputError
-        There are several, and ``wanted`` does not name one of them. Its notes are a table.
+        There are several, and ``wanted`` names none of them. The notes of the error list them.
     """
     series = find_series(file)
     if wanted is None and not series:
@@ -106,12 +106,12 @@ def choose_series(file: Any, wanted: str | None, name: str) -> Series | None:
 
 
 def external_files(series: Series, home: Path, name: str) -> list[str]:
-    """Paths of the external files of a series, which are named relative to the NWB file.
+    """Return the paths of the external files of a series; the NWB file names them relative to itself.
 
     Raises
     ------
     StoreNotFoundError
-        One is not there.
+        One of them does not exist.
     """
     paths = [home / file for file in series.files]
     if absent := [str(path) for path in paths if not path.exists()]:

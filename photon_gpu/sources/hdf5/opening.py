@@ -1,4 +1,4 @@
-"""Open HDF5 files and check that their filters are there; name what is wrong as what it is."""
+"""Open HDF5 files, check that their filters are installed, and raise errors that name the cause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import h5py
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 
-# Filters that hdf5plugin brings, as they are registered with the HDF Group, and others that are common.
+# Filters of hdf5plugin, by their number in the registry of the HDF Group, and other common filters.
 _FILTERS = {
     305: "LZO",
     307: "bzip2",
@@ -32,7 +32,7 @@ _FILTERS = {
 
 
 def open_file(name: str) -> h5py.File:
-    """Open an HDF5 file for reading, also one that an acquisition writes in SWMR mode.
+    """Open an HDF5 file for reading. An acquisition may still write it in SWMR mode.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def open_file(name: str) -> h5py.File:
     Warns
     -----
     PhotonWarning
-        The file is open in SWMR mode, so frames may come after those that are read.
+        The file is open in SWMR mode, so its writer may add more frames.
     """
     try:
         return h5py.File(name, "r")
@@ -88,7 +88,7 @@ def check_filters(dataset: Any, name: str) -> None:
     InvalidInputError
         A filter of the dataset is not installed.
     """
-    if dataset.is_virtual:  # its parts may need it
+    if dataset.is_virtual:  # its parts may need the plugin
         with contextlib.suppress(ImportError):
             import_module("hdf5plugin")
         return

@@ -30,7 +30,7 @@ class Hdf5Source(ChunkedSource):
     Parameters
     ----------
     dataset : h5py.Dataset
-        Dataset that stays open while it is read; :func:`open_hdf5` opens one by name.
+        An open dataset; keep it open while the source is in use. :func:`open_hdf5` opens one by name.
     owner : h5py.File, optional
         File that is closed with the source.
     missing : {"error", "zero", "fill"}
@@ -54,7 +54,7 @@ class Hdf5Source(ChunkedSource):
     def __init__(self, dataset: Any, *, owner: Any = None, missing: str = ERROR) -> None:
         if not dataset:
             raise InvalidInputError(
-                "the HDF5 file of this dataset is closed; open it again, and close it after it was read"
+                "the HDF5 file of this dataset is closed; open it again, and close it after reading"
             )
         name = f"{dataset.file.filename}::{dataset.name}"
         super().__init__(dataset, name=name, chunks=dataset.chunks)
@@ -63,12 +63,12 @@ class Hdf5Source(ChunkedSource):
         check_filters(dataset, self.name)
         check_external(dataset, self.name)
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
-            lacking, what = find_gaps(dataset)
-            self.lost = settle(self.name, what, lacking, missing, fill=True)
+            lacking, problem = find_gaps(dataset)
+            self.lost = settle(self.name, problem, lacking, missing, fill=True)
         try:
             self.recording = read_recording(dataset)
         except (OSError, RuntimeError, KeyError) as error:
-            raise CorruptDataError(f"{self.name}: what the file says besides is damaged: {error}") from error
+            raise CorruptDataError(f"{self.name}: the metadata of the file are damaged: {error}") from error
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         try:
@@ -84,7 +84,7 @@ class Hdf5Source(ChunkedSource):
         return values
 
     def close(self) -> None:
-        """Close the file, if it was opened here."""
+        """Close the file, if this source owns it."""
         super().close()
         if self._owner is not None:
             self._owner.close()
@@ -104,7 +104,7 @@ def open_hdf5(
     path : path-like
         A local HDF5 file (``.h5``, ``.hdf5``, ``.nwb``, ...).
     dataset : str, optional
-        Path of the dataset, or of a group with a single movie; of an NWB series, its name is enough.
+        Path of the dataset, or of a group with a single movie. The name of an NWB series is enough.
     missing : {"error", "zero", "fill"}
         See :class:`Hdf5Source`.
     open_other : callable, optional

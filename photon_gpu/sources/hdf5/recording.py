@@ -1,4 +1,4 @@
-"""Read what an HDF5 or NWB file says about a movie besides pixels."""
+"""Read the metadata that an HDF5 or NWB file holds about a movie."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from photon_gpu.recording import Document, Recording
 CONTENT = "hdf5/content.json"
 """Document of all attributes and small datasets of a file."""
 
-_MOST_VALUES = 10_000  # of a dataset that is kept as JSON
-_MOST_BYTES = 16 << 20  # of all that is kept
+_MOST_VALUES = 10_000  # values of the largest dataset that is kept as JSON
+_MOST_BYTES = 16 << 20  # in all documents together
 _METERS = {"meters": 1e6, "meter": 1e6, "m": 1e6, "millimeters": 1e3, "micrometers": 1.0, "um": 1.0}
 
 
 def read_recording(dataset: Any) -> Recording:
-    """What is known of the recording of a dataset: of NWB, of files that photon_gpu wrote, of others."""
+    """Read the metadata of a dataset in an NWB file, in a file that photon_gpu wrote, or in another file."""
     series = dataset.parent
     times, rate = _times(series, len(dataset)), _number(dataset.attrs.get("frame_rate"))
     if (start := series.get("starting_time")) is not None and rate is None:
@@ -59,7 +59,7 @@ def _own_sizes(dataset: Any) -> dict[str, tuple[float, str]]:
 
 
 def _grid(series: Any, dimensions: int) -> dict[str, tuple[float, str]]:
-    """Pixel size of the imaging plane of an NWB series: x, y and, of a volume, z."""
+    """Pixel size of the imaging plane of an NWB series: x, y and, for a volume, z."""
     plane = series.get("imaging_plane")
     spacing = None if plane is None else plane.get("grid_spacing")
     if spacing is None:
@@ -73,7 +73,7 @@ def _grid(series: Any, dimensions: int) -> dict[str, tuple[float, str]]:
 
 
 def _element_size(dataset: Any) -> dict[str, tuple[float, str]]:
-    """Pixel size as the HDF5 plugins of ImageJ write it: z, y, x in micrometers."""
+    """Pixel size in the form that ImageJ's HDF5 plugins write: z, y, x in micrometers."""
     values = [_number(value) for value in np.ravel(dataset.attrs.get("element_size_um", ()))]
     if len(values) != 3 or dataset.ndim < 3:
         return {}
@@ -82,7 +82,10 @@ def _element_size(dataset: Any) -> dict[str, tuple[float, str]]:
 
 
 def _documents(dataset: Any) -> tuple[tuple[Document, ...], tuple[str, ...]]:
-    """Documents of a file that photon_gpu wrote, and all attributes and small datasets of any file."""
+    """Read documents that photon_gpu wrote, or make one of all attributes and small datasets.
+
+    Return the documents, and a list of what they leave out.
+    """
     documents, content, large = {}, {"/": {"attributes": _attributes(dataset.file)}}, []
 
     def visit(name: str, node: Any) -> None:
@@ -113,7 +116,7 @@ def _documents(dataset: Any) -> tuple[tuple[Document, ...], tuple[str, ...]]:
     if len(data) > _MOST_BYTES:
         return tuple(documents.values()), (f"{len(data):,} bytes of attributes and small datasets",)
     if dataset.file.attrs.get("written_by") == "photon_gpu":
-        return tuple(documents.values()), ()  # its own attributes are read as fields
+        return tuple(documents.values()), ()  # photon_gpu's attributes are read as fields
     if not documents and (len(content) > 1 or content["/"]["attributes"]):
         documents[CONTENT] = Document(name=CONTENT, media_type="application/json", data=data)
     more = f" and {len(large) - 10} more" if len(large) > 10 else ""
@@ -121,7 +124,7 @@ def _documents(dataset: Any) -> tuple[tuple[Document, ...], tuple[str, ...]]:
 
 
 def _attributes(node: Any) -> dict[str, Any]:
-    """Attributes as JSON, without those that only HDF5 itself uses."""
+    """Attributes as JSON, without the attributes that HDF5 uses internally."""
     return {
         name: _plain(value)
         for name, value in node.attrs.items()

@@ -1,1 +1,1 @@
-"""Movies in many files: which files, in which order, and one source for all of them."""
+"""Movies in many files: find the files, order them, and read them as one source."""

@@ -22,7 +22,7 @@ class FoundFiles:
     Attributes
     ----------
     paths : tuple of str
-        In the natural order of their names; a list whose names have no numbers keeps its order.
+        Natural order of their names; a list of names without numbers keeps its order.
     where : str
         Folder, glob or list, for messages and as the name of the movie.
     ordered : bool
@@ -48,13 +48,13 @@ def is_list_of_paths(obj: Any) -> bool:
 
 
 def find_files(obj: Any, suffixes: Callable[[str], object]) -> FoundFiles | None:
-    """Files of a list of paths, of a glob, or in a folder; None if ``obj`` is the path of one file.
+    """Find the files of a list of paths, a glob or a folder; None if ``obj`` is the path of one file.
 
     Parameters
     ----------
     obj : str, path-like, or list of them
     suffixes : callable
-        ``suffixes(path)``: the type of a file; None for a file of which no movie is made.
+        ``suffixes(path)`` returns the type of a file, or None for a file that holds no movie.
 
     Raises
     ------

@@ -22,9 +22,10 @@ _MOST_OPEN = 16
 
 
 def join_recordings(paths: Sequence[str], recordings: Sequence[Recording]) -> Recording:
-    """What files that follow one another say: fields in which all agree, all times, and all words.
+    """Join the metadata of consecutive files: the fields in which all agree, all times, all documents.
 
-    Documents of the first file keep their names; those of another are named with its name, if they differ.
+    Documents of the first file keep their names. If a document of another file differs from them, the name
+    of that file is added to its name.
 
     Examples
     --------
@@ -34,12 +35,12 @@ def join_recordings(paths: Sequence[str], recordings: Sequence[Recording]) -> Re
     ('tyx', [0.0, 0.1, 0.2])
     """
     first = recordings[0]
-    known = {document.name: document.data for document in first.documents}
+    first_documents = {document.name: document.data for document in first.documents}
     documents = list(first.documents)
-    names = set(known)
+    names = set(first_documents)
     for number, (path, recording) in enumerate(zip(paths, recordings, strict=True)):
         for document in recording.documents if number else ():
-            if known.get(document.name) != document.data:
+            if first_documents.get(document.name) != document.data:
                 name = f"{PurePath(path).name}/{document.name}"
                 if name in names:  # files of two folders may have one name
                     name = f"{number}/{name}"
@@ -66,7 +67,7 @@ class JoinedSource(Source):
     ----------
     paths : sequence of str
     open_one : callable
-        ``open_one(path)``: the source of a file. At most 16 are open at a time.
+        ``open_one(path)`` returns the source of a file. At most 16 are open at a time.
     where : str
         Name in messages.
     progress : callable, optional
@@ -135,7 +136,7 @@ class JoinedSource(Source):
         return frames[0] if len(frames) == 1 else np.concatenate(frames)
 
     def origins(self, start: int, stop: int) -> list[tuple[str, int]]:
-        """File of each of the frames ``start:stop``, and its number among the frames of that file."""
+        """File of each frame of ``start:stop``, and the frame's number in that file."""
         numbers = [bisect.bisect_right(self._starts, frame) - 1 for frame in range(start, stop)]
         return [
             (self.files[number], frame - self._starts[number])
@@ -150,7 +151,7 @@ class JoinedSource(Source):
                 self._opened.popitem()[1].close()
 
     def _read_part(self, number: int, start: int, stop: int) -> NDArray[Any]:
-        # A file that is being read is not closed to open another one.
+        # Never close a file that another thread is reading.
         with self._lock:
             if self._closed:
                 raise InvalidInputError(f"{self.name}: the source is closed")

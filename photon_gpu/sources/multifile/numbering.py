@@ -1,4 +1,4 @@
-"""Order of the files of a movie, read from the numbers in their names."""
+"""Order the files of a movie by the numbers in their names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from photon_gpu.errors import InvalidInputError
 ERROR, ZERO, SKIP = "error", "zero", "skip"
 
 _NUMBERS = re.compile(r"(\d+)")
-# A word before a number (or, for channels, a letter) that says what the number counts.
+# Word before a number (or, for channels, a letter) that tells what the number counts.
 _CHANNEL = re.compile(r"(?i)(?<![a-z])(ch|chan|channel)[_-]?(\d+|[a-d])(?![a-z0-9])")
 _WORD = re.compile(r"(?i)(?:.*[^a-z])?([a-z]+)[_-]?$", re.DOTALL)
 _PLANE_WORDS = ("z", "slice", "plane")
@@ -22,7 +22,7 @@ _PLACE_WORDS = ("pos", "position", "xy", "site", "tile", "roi", "well", "region"
 _MOST_NAMES = 10
 
 _Parsed = tuple[str, tuple[int, ...], str]
-"""Pattern of a name, with * for each number; the numbers; the channel."""
+"""A parsed name: its pattern with * for each number, its numbers, and its channel."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def natural_key(name: str) -> list[Any]:
 
 
 def channel_of(name: str) -> str:
-    """The word of a file's name that tells its channel; empty if none does.
+    """Word in a file name that tells the channel; empty if there is none.
 
     Examples
     --------
@@ -92,15 +92,15 @@ def order_files(
     where : str
         Folder, glob or list in messages.
     missing : {"error", "zero", "skip"}
-        What to do with a gap in the numbers: refuse it, return None in its place, or join the files that are
-        there.
+        What to do with a gap in the numbers: refuse it, return None in its place, or join the existing
+        files.
     ordered : bool
-        Whether the order of ``paths`` counts where names do not tell it.
+        Whether the order of ``paths`` counts if the names do not tell the order.
 
     Raises
     ------
     InvalidInputError
-        Numbers are missing or double, or the names are those of several movies.
+        Numbers are missing or repeated, or the names belong to several movies.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def _ordered_by_number(paths: Sequence[str], where: str, missing: str) -> FileOr
     planes = [n for n in varying if words[n] in _PLANE_WORDS]
     times = [n for n in varying if n not in planes]
     if not times and len(planes) == 1:
-        planes, times = [], planes  # a stack over z alone: its planes are the frames
+        planes, times = [], planes  # a stack along z only: its planes are the frames
     if len(planes) > 1:
         raise _NotNumbered("two numbers that count planes vary")
     columns: dict[tuple[int, str], dict[tuple[int, ...], str]] = defaultdict(dict)
@@ -195,13 +195,13 @@ def _grid(
 
 
 def _without_gaps(times: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """All numbers of a series that has these and no gap.
+    """Return the numbers of a series without gaps that includes ``times``.
 
-    With two numbers, as in ``run_00002_00001.tif``, the second counts within the first: it goes on where the
-    count of the one before ended, or starts again.
+    With two numbers, as in ``run_00002_00001.tif``, the second counts within the first: when the first
+    number rises, the count of the second continues or starts again.
     """
     if len(times[0]) > 2:
-        return times  # a date or a time of day: it does not count files
+        return times  # a date or a time of day, which does not count files
     if len(times[0]) < 2:
         return [(number,) for number in range(times[0][0], times[-1][0] + 1)] if times[0] else times
     inner: dict[int, list[int]] = defaultdict(list)
@@ -230,7 +230,7 @@ def _parse(name: str) -> _Parsed:
 
 
 def _with_first_number(parsed: list[_Parsed]) -> list[_Parsed]:
-    """Names with a number for the first file of a series that begins ``x.tif``, ``x_1.tif``."""
+    """Add the missing number of the first file to a series that begins ``x.tif``, ``x_1.tif``."""
     patterns = sorted({pattern for pattern, _, _ in parsed}, key=len)
     if len(patterns) != 2 or len(short := [own for own in parsed if own[0] == patterns[0]]) != 1:
         return parsed
@@ -249,7 +249,7 @@ def _words(pattern: str) -> list[str]:
 
 
 def _renumbered(name: str, numbers: dict[int, int], channel: str) -> str:
-    """Name of a missing file, after the name of one that is there."""
+    """Name of a missing file, made from the name of an existing one."""
     if channel and (match := _CHANNEL.search(name)) is not None:
         name = f"{name[: match.start()]}\0{name[match.end() :]}"
     parts = _NUMBERS.split(name)

@@ -25,7 +25,7 @@ class RawSource(ArraySource):
     frame_shape : tuple of int
         ``(..., H, W)`` of a frame.
     dtype : dtype-like
-        ``">i2"`` for big-endian.
+        Stored dtype, such as ``">i2"`` for big-endian int16.
     offset : int
         Bytes before the first frame.
     truncated : {"error", "keep"}
@@ -68,15 +68,15 @@ class RawSource(ArraySource):
         size, frame = Path(path).stat().st_size - offset, math.prod(frame_shape) * native.itemsize
         frames, rest = divmod(max(size, 0), frame)
         if rest or not frames:
-            what = f"{rest:,} of the {frame:,} bytes of a frame {frame_shape} {stored} follow"
+            problem = f"{rest:,} of the {frame:,} bytes of a frame {frame_shape} {stored} follow"
             other = "give the right shape=, dtype= and offset_bytes="
-            self.truncation = keep_whole_frames(name, what, frames, None, truncated, other=other)
+            self.truncation = keep_whole_frames(name, problem, frames, None, truncated, other=other)
         array = np.memmap(path, stored, "r", offset, (frames, *frame_shape))
         super().__init__(array, name=name)
 
 
 def frame_shape(shape: Any, name: str) -> tuple[int, ...]:
-    """Shape of a frame from numbers or from text.
+    """Parse the shape of a frame from numbers or from text.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Open a file of raw frames by what the caller or the file beside it says about them."""
+"""Open a file of raw frames whose shape comes from the caller or from a file beside it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from photon_gpu.sources.truncated import ERROR, keep_whole_frames
 
 
 class DescribedRawSource(RawSource):
-    """Raw frames with a remark by the file that describes them."""
+    """Raw frames, with a remark from the file that describes them."""
 
     remark: str | None = None
 
@@ -24,7 +24,7 @@ class DescribedRawSource(RawSource):
 def open_raw(
     path: Any, *, shape: Any = None, dtype: Any = None, offset_bytes: int = 0, truncated: str = ERROR
 ) -> RawSource:
-    """Open raw frames: of a given shape, of ThorImage, or of suite2p.
+    """Open raw frames of ThorImage, of suite2p, or of the shape that the caller passes.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def open_raw(
     Raises
     ------
     InvalidInputError
-        Nothing says how large frames are.
+        The size of frames is unknown.
     CorruptDataError
         The file is truncated.
     """
@@ -62,12 +62,12 @@ def open_raw(
         movie = DescribedRawSource(path, size, suite2p.DTYPE, offset_bytes, truncated=truncated)
         promised = suite2p.promised_frames(ops)
         if promised is not None and movie.shape[0] < promised:
-            what = f"{suite2p.OPS} says {promised} frames"
-            movie.truncation = keep_whole_frames(str(path), what, movie.shape[0], promised, truncated)
+            problem = f"{suite2p.OPS} says {promised} frames"
+            movie.truncation = keep_whole_frames(str(path), problem, movie.shape[0], promised, truncated)
         movie.recording = suite2p.recording(ops)
         return movie
     raise InvalidInputError(
-        f"{path}: nothing tells the size of its raw frames: give shape=(HEIGHT, WIDTH) and dtype=, and "
+        f"{path}: the size of its raw frames is unknown: give shape=(HEIGHT, WIDTH) and dtype=, and "
         f"offset_bytes= if a header comes first. Beside it, {thorimage.EXPERIMENT} (ThorImage) or "
         f"{suite2p.OPS} (suite2p) is read as well"
     )

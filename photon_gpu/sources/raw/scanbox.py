@@ -23,7 +23,7 @@ _CLEAR = 0.2  # correlation of mean and variance above which light tells whether
 
 
 class ScanboxSource(Source):
-    """A movie in a Scanbox file. Channels alternate from pixel to pixel there; here each is an image.
+    """A movie in a Scanbox file, whose channels alternate from pixel to pixel; each becomes an image.
 
     Scanbox stores 65535 minus the value. The source gives values that rise with light.
 
@@ -40,7 +40,7 @@ class ScanboxSource(Source):
     Raises
     ------
     InvalidInputError
-        There is no ``.mat`` file, or its fields are not those of Scanbox, or the movie does not tell whether
+        The ``.mat`` file is missing or lacks the fields of Scanbox, or the movie does not show whether
         its values are inverted.
     CorruptDataError
         The file does not end with a frame.
@@ -69,7 +69,7 @@ class ScanboxSource(Source):
         )
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Read frames ``start:stop``, channels apart, in values that rise with light."""
+        """Read frames ``start:stop``, with an axis of channels, in values that rise with light."""
         self._check_frames(start, stop)
         if self._frames is None:
             raise InvalidInputError(f"{self.name}: the source is closed")
@@ -79,7 +79,7 @@ class ScanboxSource(Source):
         return np.ascontiguousarray(frames)
 
     def note(self, chunk_frames: int) -> str | None:
-        """Remark on inverted values, which come back as they rise with light."""
+        """Remark on inverted values, which are read in the direction that rises with light."""
         return "Scanbox stored 65535 minus the values; this is undone" if self._inverted else None
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class ScanboxSource(Source):
 
 
 def _light_slope(values: NDArray[np.float64]) -> float:
-    """Correlation over pixels of the mean and of the variance between frames; 0 if there is none."""
+    """Correlation over pixels between mean and variance over frames; 0 if it is undefined."""
     if len(values) < 2:
         return 0.0
     mean = values.mean(axis=0).reshape(-1)
@@ -121,7 +121,7 @@ def _read_info(path: Path, name: str) -> dict[str, Any]:
         return dict(scipy_io.loadmat(path, simplify_cells=True)["info"])
     except (KeyError, TypeError) as error:
         raise InvalidInputError(f"{path}: it has no variable 'info' as Scanbox writes it") from error
-    except Exception as error:  # scipy has no common error
+    except Exception as error:  # scipy's errors share no base class
         raise CorruptDataError(f"{path}: it cannot be read: {type(error).__name__}: {error}") from error
 
 

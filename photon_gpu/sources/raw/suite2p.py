@@ -25,7 +25,7 @@ _SAFE = {
 
 
 class _Unknown:
-    """Stands for an object whose class is not loaded: a pickle may name any function to call."""
+    """Placeholder for an object of any class. Classes are not loaded: a pickle could call any function."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -48,7 +48,7 @@ def read_ops(path: Path) -> dict[str, Any]:
     Raises
     ------
     CorruptDataError
-        It is not such a file.
+        The file is not an ``ops.npy`` of suite2p.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def read_ops(path: Path) -> dict[str, Any]:
             read(file)
             values = _Unpickler(io.BytesIO(file.read())).load()
         ops = values.item() if isinstance(values, np.ndarray) else values
-    except Exception as error:  # a damaged pickle raises any
+    except Exception as error:  # a damaged pickle raises any exception
         raise CorruptDataError(f"{path}: it cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(ops, dict):
         raise CorruptDataError(f"{path}: it holds no dictionary of suite2p's options")
@@ -88,15 +88,15 @@ def promised_frames(ops: dict[str, Any]) -> int | None:
 
 
 def recording(ops: dict[str, Any]) -> Recording:
-    """What ``ops`` says: the rate, and its numbers and texts as JSON."""
+    """Metadata in ``ops``: the frame rate, and its numbers and texts as JSON."""
     rate = ops.get("fs")
-    known = {key: value for key, value in ops.items() if isinstance(value, bool | int | float | str)}
-    left = sorted(str(key) for key in ops if key not in known)
+    plain = {key: value for key, value in ops.items() if isinstance(value, bool | int | float | str)}
+    left = sorted(str(key) for key in ops if key not in plain)
     return Recording(
         axes="tyx",
         frame_rate=float(rate) if isinstance(rate, int | float | np.number) and rate > 0 else None,
         documents=(
-            Document(name=f"{OPS}.json", media_type="application/json", data=json.dumps(known).encode()),
+            Document(name=f"{OPS}.json", media_type="application/json", data=json.dumps(plain).encode()),
         ),
         not_kept=(f"{len(left)} arrays and objects of {OPS}: {', '.join(left[:5])}",) if left else (),
     )

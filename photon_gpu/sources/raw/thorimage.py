@@ -1,4 +1,4 @@
-"""Read what ThorImage's Experiment.xml says about the raw file beside it."""
+"""Read ThorImage's Experiment.xml, which describes the raw file beside it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ThorExperiment:
     channels : tuple of str
         Names of the channels, which alternate from frame to frame.
     planes : int
-        Frames of a volume, those of the flyback among them; 1 without volumes.
+        Frames of a volume, flyback frames included; 1 without volumes.
     promised : int
-        Frames per channel that were asked for; 0 if unknown. A recording may be stopped before.
+        Frames per channel that were requested; 0 if unknown. A recording may stop earlier.
     pixel_size : float or None
         Micrometers.
     plane_step : float or None
@@ -51,7 +51,7 @@ class ThorExperiment:
         return (len(self.channels), self.height, self.width)[len(self.channels) == 1 :]
 
     def recording(self) -> Recording:
-        """What the file says besides pixels."""
+        """Metadata in the file."""
         sizes = dict.fromkeys("yx", (self.pixel_size, "um")) if self.pixel_size else {}
         return Recording(
             axes="tyx" if len(self.channels) == 1 else "tcyx",
@@ -62,22 +62,22 @@ class ThorExperiment:
         )
 
     def note(self, frames: int) -> str | None:
-        """Remark on planes, and on frames that were asked for and are not there."""
+        """Remark on planes, and on requested frames that the raw file lacks."""
         notes = []
         if self.planes > 1:
             notes.append(
-                f"{EXPERIMENT} tells of volumes of {self.planes} frames, flyback included; "
+                f"{EXPERIMENT} describes volumes of {self.planes} frames, flyback included; "
                 f"planes={self.planes} names them"
             )
         if self.promised and frames < self.promised:
-            notes.append(f"{self.promised} frames were asked for, and the raw file holds {frames}")
+            notes.append(f"{self.promised} frames were requested, and the raw file holds {frames}")
         return "; ".join(notes) or None
 
     def check_frames(self, frames: int, name: str) -> None:
-        """Refuse a file with more frames than were asked for: it may hold more channels."""
+        """Refuse a file with more frames than were requested: it may hold more channels."""
         if self.promised and frames > self.promised:
             raise InvalidInputError(
-                f"{name}: it holds {frames} frames of {len(self.channels)} channel(s); {EXPERIMENT} tells of "
+                f"{name}: it holds {frames} frames of {len(self.channels)} channel(s); {EXPERIMENT} requests "
                 f"{self.promised}. If there are more channels, give shape=(channels, {self.height}, "
                 f"{self.width}) and dtype='uint16'"
             )
@@ -89,9 +89,9 @@ def read_experiment(path: Path) -> ThorExperiment:
     Raises
     ------
     CorruptDataError
-        It is not XML.
+        The file is not XML.
     InvalidInputError
-        It does not describe frames of a laser-scanning microscope.
+        The file does not describe frames of a laser-scanning microscope.
     """
     data = path.read_bytes()
     try:
@@ -115,7 +115,8 @@ def read_experiment(path: Path) -> ThorExperiment:
         else:
             promised = int(timelapse.get("timepoints", "0")) * steps
         averages = int(lsm.get("averageNum", "1")) if lsm.get("averageMode", "0") != "0" else 1
-        rate = _positive(lsm.get("frameRate")) if averages == 1 else None  # how it counts averages is unknown
+        # How the rate counts averages is unknown.
+        rate = _positive(lsm.get("frameRate")) if averages == 1 else None
         return ThorExperiment(
             height=height,
             width=width,
@@ -129,8 +130,7 @@ def read_experiment(path: Path) -> ThorExperiment:
         )
     except (AssertionError, KeyError, ValueError) as error:
         raise InvalidInputError(
-            f"{path}: it does not tell the size of frames (LSM pixelX, pixelY): {error!r}. Give shape= and "
-            "dtype="
+            f"{path}: it lacks the size of frames (LSM pixelX, pixelY): {error!r}. Give shape= and dtype="
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Find out whether the frames of a movie alternate, as channels do that are stored one after another."""
+"""Detect movies whose frames alternate, because channels are stored one after another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FRAMES = 3 * LONGEST_PERIOD + 2
 _READ_BYTES = 128 << 20
 _PIECE_BYTES = 16 << 20
 _PIXELS = 1 << 14
-_LIKER = 0.8  # frames one period apart differ by less than this share of what others differ by
+_LIKER = 0.8  # frames one period apart differ by less than this share of the difference of others
 _EXPLAINED = 0.8  # share of a series that a period must explain
 _LEAST_CYCLES = 3
 
@@ -20,8 +20,8 @@ _LEAST_CYCLES = 3
 def alternation(source: Source) -> int | None:
     """Period of frames that alternate, 2 to 16; None if they do not.
 
-    Frames that are one period apart are more like each other than all others, or their spread over the
-    pixels has that period. The middle of the movie is looked at, up to 50 frames of it.
+    Frames one period apart resemble each other more than frames at other lags, or the spread over the
+    pixels has that period. Up to 50 frames from the middle of the movie are compared.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def alternation(source: Source) -> int | None:
 
 
 def _middle(source: Source) -> NDArray[np.float64]:
-    """Some pixels of consecutive frames, ``(frames, pixels)``."""
+    """Some pixels of consecutive frames from the middle of the movie, ``(frames, pixels)``."""
     count = min(source.shape[0], _FRAMES, max(2 * _LEAST_CYCLES, _READ_BYTES // source.frame_nbytes))
     start = (source.shape[0] - count) // 2
     piece = max(1, _PIECE_BYTES // source.frame_nbytes)
@@ -56,7 +56,7 @@ def _middle(source: Source) -> NDArray[np.float64]:
 
 
 def _by_likeness(frames: NDArray[np.float64]) -> int | None:
-    """The period at which frames differ least, if they differ clearly more at all lags between."""
+    """Period at which frames differ least, if they differ clearly more at all shorter lags."""
     longest = min(len(frames) // 2, LONGEST_PERIOD)
     lags = range(1, min(2 * longest, len(frames) - 2) + 1)
     differ = {lag: float(np.mean((frames[lag:] - frames[:-lag]) ** 2)) for lag in lags}
@@ -69,7 +69,7 @@ def _by_likeness(frames: NDArray[np.float64]) -> int | None:
 
 
 def _by_spread(frames: NDArray[np.float64]) -> int | None:
-    """The period of how far a frame's pixels are from their mean: the noise of each may differ alone."""
+    """Period of the spread of a frame's pixels around their mean; channels may differ in noise only."""
     spread = np.log(np.maximum(((frames - frames.mean(0)) ** 2).mean(1), 1e-300))
     time = np.arange(len(spread))
     spread -= np.polyval(np.polyfit(time, spread, 1), time)
@@ -77,7 +77,7 @@ def _by_spread(frames: NDArray[np.float64]) -> int | None:
     for period in range(2, min(len(spread) // _LEAST_CYCLES, LONGEST_PERIOD) + 1):
         means = np.array([spread[phase::period].mean() for phase in range(period)])
         left = float(((spread - means[time % period]) ** 2).sum())
-        # A period of many phases explains much of anything; degrees of freedom are taken into account.
+        # A long period has many free phases and explains much by chance, so degrees of freedom are counted.
         freedom = (len(spread) - period) / len(spread)
         if total > 0 and left / freedom < (1 - _EXPLAINED) * total:
             return period

@@ -1,4 +1,4 @@
-"""Names of axes: read them from the words that files use, and put them in the order of a movie."""
+"""Names of axes: read them from the words of files, and compute the order that a movie needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LETTERS = {word: letter for letter, words in _WORDS.items() for word in words}
 
 
 def letters(words: Iterable[object]) -> str | None:
-    """Axes of dimensions that a file names by words; None if a word is not known or comes twice.
+    """Axis letters of dimensions that a file names by words; None if a word is unknown or repeated.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def letters(words: Iterable[object]) -> str | None:
 
 
 def frame_axis(axes: str) -> int:
-    """Index of the axis that the frames of a movie run along: time, else planes, else any but channels.
+    """Index of the axis of frames: time, else planes, else the first that is not channels.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def frame_axis(axes: str) -> int:
 
 
 def movie_order(axes: str) -> tuple[int, ...]:
-    """Order of the dimensions that makes a movie: frames first, rows and columns last, others as they are.
+    """Order of dimensions for a movie: frames first, rows and columns last, the others unchanged.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def movie_order(axes: str) -> tuple[int, ...]:
 
 
 def check_letters(axes: object, dimensions: int, name: str) -> str:
-    """``axes`` in lower case, if they name each of the dimensions once, rows and columns among them."""
+    """Return ``axes`` in lower case; refuse axes that do not name each dimension once, y and x included."""
     text = axes.lower() if isinstance(axes, str) else ""
     if (
         len(text) != dimensions

@@ -1,4 +1,4 @@
-"""Names that HDF5 and Zarr keep for the dimensions of an array."""
+"""Read the names of dimensions that HDF5 and Zarr files store for an array."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from photon_gpu.sources.select.axes import letters
 
 
 def hdf5_axes(dataset: Any) -> str | None:
-    """Axes of an HDF5 dataset, from the labels of its dimensions, or from its dimension scales.
+    """Axes of an HDF5 dataset, from the labels of its dimensions or from its dimension scales.
 
-    None where there are none, or a word is not known.
+    None if there are no names, or one is unknown.
     """
     words = []
     for dimension in dataset.dims:
@@ -28,11 +28,11 @@ def zarr_axes(array: Any) -> str | None:
 
 
 def _ome_axes(array: Any) -> list[str] | None:
-    """Names of the axes that the multiscales metadata of the group above give; None without any."""
+    """Axis names in the multiscales metadata of the parent group; None without such metadata."""
     import zarr
 
     store, path = array.store, array.store_path.path
-    if not path and hasattr(store, "root"):  # the group lies above the folder that was opened
+    if not path and hasattr(store, "root"):  # the parent group is outside the opened folder
         store, path = str(store.root.parent), "."
     above = path.rpartition("/")[0]
     try:
@@ -41,4 +41,4 @@ def _ome_axes(array: Any) -> list[str] | None:
         listed = attributes.get("ome", attributes)["multiscales"]
         return [axis["name"] if isinstance(axis, dict) else axis for axis in listed[0]["axes"]]
     except Exception:
-        return None  # no group, or not OME-Zarr: each store has errors of its own
+        return None  # no group, or not OME-Zarr; each store raises other errors

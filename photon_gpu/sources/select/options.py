@@ -1,4 +1,4 @@
-"""Options of ``open_source``: the one list that every function and command takes them from."""
+"""Options of ``open_source``: the single definition that all functions and commands use."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ class Selection(TypedDict, total=False):
         Names of the dimensions as they are stored, one letter each: ``t`` time, ``c`` channel, ``z`` plane,
         ``y`` row, ``x`` column, ``s`` strip, ``p`` position. The movie has time first, rows and columns last.
     channels, planes : int
-        Frames that follow each other are that many channels, and planes, of one frame: channels alternate
-        fastest, then planes, then time.
+        Numbers of channels and of planes that are stored as consecutive frames: channels alternate fastest,
+        then planes, then time.
     channel : int or str
         Only this channel: its number from 0, or its name.
     plane, position : int
-        Only this plane, this position, from 0.
+        Only this plane or this position, counted from 0.
     frames : str, slice or (int, int)
-        Only frames ``A`` to ``B - 1`` of the first axis: ``"A:B"``. Counted after channels and planes.
+        Only frames ``A`` to ``B - 1`` of the first axis: ``"A:B"``. They are counted after ``channels`` and
+        ``planes`` are separated.
     timestamps : array or path
         Seconds, one per frame of the movie, in place of what the source says: numbers, a ``.npy`` file, or a
         text file with one number per line.
@@ -49,13 +50,13 @@ class SourceOptions(Selection, total=False):
     truncated : str
         What to do if a file was cut off.
     series, as_pages, flyback, volumes
-        Of TIFF.
+        Options of TIFF files.
     key, dataset, path, hdu : str
-        Of an array within ``.npz``, HDF5, Zarr and FITS; ``dataset`` stands for each of them.
+        Name of the array in ``.npz``, HDF5, Zarr and FITS files; ``dataset`` works for all of them.
     shape : tuple of int or str
-        Of a frame, in a file of raw frames: ``(..., H, W)``.
+        Shape of a frame, in a file of raw frames: ``(..., H, W)``.
     dtype : str
-        Of raw frames, such as ``"uint16"`` or ``">i2"``.
+        Dtype of raw frames, such as ``"uint16"`` or ``">i2"``.
     offset_bytes : int
         Bytes before the first raw frame.
     inverted : bool
@@ -79,12 +80,12 @@ class SourceOptions(Selection, total=False):
 
 
 class UrlOptions(SourceOptions, total=False):
-    """The same for URLs.
+    """Options of :func:`photon_gpu.open_source` for files and URLs.
 
     Attributes
     ----------
     storage_options : dict
-        Of fsspec.
+        Options of the fsspec file system.
     """
 
     storage_options: dict[str, Any] | None
@@ -96,7 +97,7 @@ class OpenOptions(UrlOptions, total=False):
     Attributes
     ----------
     progress : callable
-        ``progress(files_opened, files_in_all)``, of a movie in several files.
+        ``progress(files_opened, files_in_all)``, called while a movie in several files opens.
     """
 
     progress: Callable[[int, int], None] | None
@@ -108,7 +109,7 @@ SELECTION = tuple(Selection.__annotations__)
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """Something that :func:`photon_gpu.open_source` takes, with its options: it travels in their place.
+    """A source that is not opened yet, together with the options to open it with.
 
     Attributes
     ----------
@@ -121,19 +122,19 @@ class SourceRequest:
 
     @classmethod
     def of(cls, source: Any, options: SourceOptions) -> Any:
-        """The source itself where no option was given."""
-        known = {name: value for name, value in options.items() if value is not None}
-        return cls(source, known) if known else source
+        """Make a request, or return ``source`` itself if there are no options."""
+        chosen = {name: value for name, value in options.items() if value is not None}
+        return cls(source, chosen) if chosen else source
 
 
 def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part options into a :class:`Selection` and those of the type of source; None is left out.
+    """Split options into a :class:`Selection` and the options of the source type; drop those that are None.
 
     Examples
     --------
     >>> split_options({"channels": 2, "dataset": "/data", "plane": None})
     ({'channels': 2}, {'dataset': '/data'})
     """
-    known = {name: value for name, value in options.items() if value is not None}
-    selection = {name: known.pop(name) for name in SELECTION if name in known}
-    return selection, known
+    chosen = {name: value for name, value in options.items() if value is not None}
+    selection = {name: chosen.pop(name) for name in SELECTION if name in chosen}
+    return selection, chosen

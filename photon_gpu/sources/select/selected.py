@@ -1,4 +1,4 @@
-"""A source of which some frames, channels or planes are chosen, with named axes."""
+"""Source that selects frames, channels or planes of another source, and names its axes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def selected(source: Source, *, owned: bool = True, **selection: Unpack[Selectio
     Returns
     -------
     Source
-        The source itself where nothing is selected.
+        The source itself if nothing is selected.
 
     Raises
     ------
@@ -47,13 +47,13 @@ def selected(source: Source, *, owned: bool = True, **selection: Unpack[Selectio
     >>> apart.shape, apart.recording.axes, selected(apart, channel=1).read(0, 2)[:, 0, 0].tolist()
     ((3, 2, 2, 2), 'tcyx', [4, 12])
     """
-    known: dict[str, Any] = {name: value for name, value in selection.items() if value is not None}
-    times = known.pop("timestamps", None)
-    if (axes := known.pop("axes", source.stored_axes)) is not None:
+    chosen: dict[str, Any] = {name: value for name, value in selection.items() if value is not None}
+    times = chosen.pop("timestamps", None)
+    if (axes := chosen.pop("axes", source.stored_axes)) is not None:
         source = _named(source, axes, owned)
         owned = True
-    if known:
-        source, owned = Selected(source, owned=owned, **known), True
+    if chosen:
+        source, owned = Selected(source, owned=owned, **chosen), True
     return source if times is None else _timed(source, times, owned)
 
 
@@ -78,16 +78,16 @@ def _named(source: Source, axes: Any, owned: bool) -> Source:
 
 
 def channel_axis(source: Source) -> int | None:
-    """Axis that the channels of a movie lie along; None if it has one, or if they are its frames."""
+    """Index of the axis of channels; None for a single channel, or if the channels are the frames."""
     axes = source.recording.axes
     axis = axes.find("c") if axes is not None and len(axes) == len(source.shape) else 0
     return axis if axis > 0 and source.shape[axis] > 1 else None
 
 
 def by_channel(source: Source) -> list[Source]:
-    """A source for each channel of a movie; the movie itself where its axes name no channels.
+    """Return a source for each channel of a movie, or the movie itself if its axes name no channels.
 
-    The caller goes on closing the movie.
+    The caller still closes the movie.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def by_channel(source: Source) -> list[Source]:
 
 
 def by_axis(source: Source, axis: int) -> list[Source]:
-    """A source for each index along one axis, that of the channels, whether it is named or not."""
+    """Return a source for each index along the axis of channels, which need not be named."""
     letters = source.recording.axes
     if letters is None or letters[axis] != "c":
         unnamed = iter("zsp")
@@ -176,14 +176,14 @@ class Selected(Source):
         self.shape = (stop - first, *whole_axes[1:])
         self.dtype = check_movie(self.shape, source.dtype, self.name)
         self.lost = self._lost(source.lost)
-        if first + self.shape[0] == self._whole[0]:  # else frames before the cut were chosen
+        if first + self.shape[0] == self._whole[0]:  # else the selection ends before the cut
             self.truncation = source.truncation
         self.recording = self._described(described, axes, index)
 
-    def _split(self, axes: str | None, asked: dict[str, Any]) -> dict[str, int]:
-        """Number of planes and channels that frames in turn are to be parted into."""
+    def _split(self, axes: str | None, requested: dict[str, Any]) -> dict[str, int]:
+        """Numbers of planes and channels to split the axis of frames into."""
         split: dict[str, int] = {}
-        for letter, count in asked.items():
+        for letter, count in requested.items():
             if count is None:
                 continue
             word = f"{_WORDS[letter]}s"
@@ -202,8 +202,7 @@ class Selected(Source):
         if axes is None:
             raise InvalidInputError(
                 f"{self.name[-60:]}: its {len(self._source.shape)} dimensions have no names; give axes=, "
-                f"such "
-                "as 'tzyx', with channels= or planes="
+                "such as 'tzyx', with channels= or planes="
             )
         return split
 
@@ -212,8 +211,7 @@ class Selected(Source):
         if axes is None or letter not in axes:
             raise InvalidInputError(
                 f"{self.name[-60:]}: {word} is {pick!r}; its axes are {axes or 'not named'}. {word}s=N "
-                f"says that "
-                f"frames alternate, axes= names the dimensions"
+                "says that frames alternate, axes= names the dimensions"
             )
         count = self._whole[axes.index(letter)]
         names = recording.channel_names if letter == "c" and len(recording.channel_names) == count else ()
@@ -232,7 +230,7 @@ class Selected(Source):
         return int(pick)
 
     def _lost(self, lost: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-        """Lost frames, as this source counts them."""
+        """Lost frames, in the frame numbers of this source."""
         k, frames = self._per_frame, self.shape[0]
         spans = (
             (max(first // k - self._first, 0), min(-(-end // k) - self._first, frames)) for first, end in lost
@@ -240,7 +238,7 @@ class Selected(Source):
         return tuple((first, end) for first, end in spans if first < end)
 
     def _described(self, recording: Recording, axes: str | None, index: dict[str, int]) -> Recording:
-        """What is known of the recording, for what was selected."""
+        """Metadata of the selected part."""
         frames = slice(self._first, self._first + self.shape[0])
         names, times, rate = recording.channel_names, recording.timestamps, recording.frame_rate
         sizes = {axis: size for axis, size in recording.pixel_size.items() if axis not in index}
@@ -262,12 +260,12 @@ class Selected(Source):
         )
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Read frames ``start:stop``, of the chosen channels and planes."""
+        """Read frames ``start:stop`` of the selected channels and planes."""
         self._check_frames(start, stop)
         first, end = ((self._first + frame) * self._per_frame for frame in (start, stop))
         whole = self._source.read(first, end)
         chosen = whole.reshape(stop - start, *self._whole[1:])[self._chosen]
-        # An array on a GPU has a method of its own for this.
+        # An array on a GPU needs its own method for this.
         return np.ascontiguousarray(chosen) if self.device is None else chosen.copy(order="C")
 
     @property
@@ -286,13 +284,13 @@ class Selected(Source):
         return self._source.note(chunk_frames * self._per_frame)
 
     def close(self) -> None:
-        """Close the source, if it was opened for this one."""
+        """Close the source, if this one owns it."""
         if self._owned:
             self._source.close()
 
 
 def _range(frames: Any, total: int, per_frame: int, source: Source) -> tuple[int, int]:
-    """First and last frame that are asked for; without a request the frames must be whole groups."""
+    """First and last (exclusive) requested frame; without a request, frames must form whole groups."""
     if frames is None:
         if left := source.shape[0] % per_frame:
             raise InvalidInputError(

@@ -155,7 +155,7 @@ def test_chunks_never_written_are_an_error_unless_allowed(path, movie):
     what = r"4 of its 14 chunks were never written \(frames 12 to 19\).*missing='zero'.*missing='fill'"
     with pytest.raises(CorruptDataError, match=what):
         open_source(path, dataset="movie")
-    with pytest.raises(CorruptDataError, match=r"nothing of it was ever written \(frames 0 to 19\)"):
+    with pytest.raises(CorruptDataError, match=r"none of its data was ever written \(frames 0 to 19\)"):
         open_source(path, dataset="plain")
     expected = movie.copy()
     expected[12:15] = -1
@@ -208,7 +208,7 @@ def test_a_virtual_dataset_whose_parts_are_missing(tmp_path, path, parts):
             np.testing.assert_array_equal(source.read(0, 4), parts[:4])
 
     (tmp_path / "part1.h5").unlink()
-    refused(r"'part1\.h5' is not there \(frames 4 to 7\)")
+    refused(r"'part1\.h5' does not exist \(frames 4 to 7\)")
     (tmp_path / "part1.h5").write_bytes(b"no HDF5")
     refused(r"'part1\.h5' cannot be opened")
     save(tmp_path / "part1.h5", other=parts[4:])

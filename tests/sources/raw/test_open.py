@@ -33,7 +33,7 @@ def test_raw_frames_that_nothing_describes_are_refused(tmp_path, movie):
     path = tmp_path / "scan.raw"
     movie.tofile(path)
     with pytest.raises(
-        InvalidInputError, match=r"nothing tells the size.*shape=\(HEIGHT, WIDTH\) and dtype="
+        InvalidInputError, match=r"size of its raw frames is unknown.*shape=\(HEIGHT, WIDTH\) and dtype="
     ):
         open_source(path)
     with pytest.raises(InvalidInputError, match="both shape= and dtype="):
@@ -83,7 +83,7 @@ def test_channel_names_and_volumes_of_thorimage(tmp_path):
     with open_source(path) as source:
         assert source.recording.axes == "tyx" and source.recording.channel_names == ("ChanB",)
         assert "volumes of 4 frames, flyback included; planes=4" in source.note(100)
-        assert "20 frames were asked for, and the raw file holds 8" in source.note(100)
+        assert "20 frames were requested, and the raw file holds 8" in source.note(100)
     with open_source(path, planes=4) as source:
         assert source.shape == (2, 4, 12, 16) and source.recording.axes == "tzyx"
 
@@ -104,7 +104,7 @@ def test_what_is_no_recording_of_thorimage(tmp_path):
     movie = make_movie((8, 12, 16), "uint16")
     path = write_thorimage(tmp_path, movie, channel=1, promised=4)
     with pytest.raises(
-        InvalidInputError, match=r"holds 8 frames of 1 channel\(s\); Experiment.xml tells of 4"
+        InvalidInputError, match=r"holds 8 frames of 1 channel\(s\); Experiment.xml requests 4"
     ):
         open_source(path)
     write_thorimage(tmp_path, movie[:, :11], channel=1, promised=8)
@@ -117,7 +117,7 @@ def test_what_is_no_recording_of_thorimage(tmp_path):
     with pytest.raises(CorruptDataError, match="not XML"):
         open_source(path)
     (tmp_path / "Experiment.xml").write_text("<ThorImageExperiment/>")
-    with pytest.raises(InvalidInputError, match="does not tell the size of frames"):
+    with pytest.raises(InvalidInputError, match="lacks the size of frames"):
         open_source(path)
 
 
