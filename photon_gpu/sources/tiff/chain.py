@@ -9,16 +9,19 @@ Source: TIFF 6.0 (Adobe, 1992), sections 2 and 8; BigTIFF (Aware Systems, 2007).
 
 from __future__ import annotations
 
+import itertools
 import struct
 from array import array
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, field
+from typing import NamedTuple, NoReturn
 
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.sources.tiff.rawfile import RawFile
 
-_TYPE_NBYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_TYPE_NBYTES |= {16: 8, 17: 8, 18: 8}
+NBYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+"""Bytes of a value by TIFF type."""
+
+NBYTES |= {16: 8, 17: 8, 18: 8}
 _NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
 _STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
@@ -45,6 +48,11 @@ _FORM_DEFAULTS: dict[int, tuple[int, ...] | None] = {
     32997: (1,),  # ImageDepth
     32998: (1,),  # TileDepth
 }
+_SIZE_AND_ENCODING = (256, 257, 258, 259, 262, 266, 277, 284, 317, 338, 339, 347, 530, 531, 532, 32997)
+_STRIPS_AND_TILES = (273, 278, 279, 322, 323, 324, 325, 32998)
+FORM = frozenset([*_SIZE_AND_ENCODING, *_STRIPS_AND_TILES])
+"""Tags that only say how image data become an array."""
+
 _MOST_TAGS = 4096
 _FIRST_READ = 512
 _NONE = array("Q")
@@ -70,16 +78,32 @@ class Page:
     counts: array[int]
 
 
-def read_chain(file: RawFile) -> list[Page]:
-    """Read all pages of a TIFF or BigTIFF file, in file order.
+class Entry(NamedTuple):
+    """Entry of a directory: type and number of values, and the bytes that are the value or its offset."""
 
-    Raises
-    ------
-    CorruptDataError
-        If the file is not TIFF, if a directory, the value of a tag or a link is outside the file, or if the
-        chain is circular. The message says how many whole pages precede the break.
+    type: int
+    number: int
+    own: bytes
+
+
+@dataclass(slots=True)
+class Directories:
+    """What the directories of a file say besides the form of their pages.
+
+    Attributes
+    ----------
+    order : {"<", ">"}
+        Byte order of the file.
+    starts : array of int
+        Offset of the first strip or tile of each directory; 0 if it has none.
+    entries : dict of int to dict
+        Entries by tag, then by directory: those that differ from the entry of the directory before; None
+        where the tag is gone.
     """
-    return _Walk(file).pages()
+
+    order: str = "<"
+    starts: array[int] = field(default_factory=lambda: array("Q"))
+    entries: dict[int, dict[int, Entry | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,28 +122,60 @@ class Cut:
     next_page: int
 
 
-def read_whole_pages(file: RawFile) -> tuple[list[Page], Cut | None]:
-    """Read the pages before the place where a file is cut off, and say where that is, if it is.
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Pages of a file, what their directories say besides, and where the file is cut off, if it is."""
+
+    pages: list[Page]
+    directories: Directories
+    cut: Cut | None = None
+
+
+def read_chain(file: RawFile) -> Chain:
+    """Read all pages of a TIFF or BigTIFF file, in file order.
+
+    Raises
+    ------
+    CorruptDataError
+        If the file is not TIFF, if a directory, the value of a tag or a link is outside the file, or if the
+        chain is circular. The message says how many whole pages precede the break.
+    """
+    walk = _Walk(file)
+    return Chain(walk.pages(), walk.directories)
+
+
+def read_whole_pages(file: RawFile) -> Chain:
+    """Read the pages before the place where a file is cut off.
 
     A file that is damaged in another way is an error, as it may have pages behind the damage.
     """
     walk = _Walk(file)
     try:
-        return walk.pages(), None
+        return Chain(walk.pages(), walk.directories)
     except CorruptDataError:
         if walk.cut is None:
             raise
-        return walk.found, walk.cut
+        return Chain(walk.found, walk.directories, walk.cut)
 
 
 class _Walk:
-    """One pass over a file, with the number formats of its header."""
+    """One pass over a file, with the number formats of its header.
+
+    Nearly all entries of a directory are those of the directory before. Only the others are looked at.
+    """
 
     def __init__(self, file: RawFile) -> None:
         self.file = file
         self.found: list[Page] = []
         self.cut: Cut | None = None
         self.next_page = 0
+        self.table = b""  # entries of the last directory
+        self.same: list[slice] = []  # parts of it in which none of its kind has differed yet
+        self.same_bytes: list[bytes] = []
+        self.differing: list[int] = []  # places of the other entries
+        self.segments: dict[int, array[int]] = {}
+        self.stored: dict[int, _Stored] = {}  # tags of the form
+        self.form: Form = ()
         self.forms: dict[tuple[_Stored, ...], Form] = {}
         if file.size < 8:
             self.broken(f"a TIFF header has 8 bytes, the file {file.size}")
@@ -136,6 +192,7 @@ class _Walk:
         self.entry = struct.Struct(order + ("HHQ8s" if big else "HHI4s"))
         self.link = struct.Struct(order + ("Q" if big else "I"))
         self.order = order
+        self.directories = Directories(order)
         if big and len(header) < 16:
             self.broken(f"a BigTIFF header has 16 bytes, the file {file.size}")
         self.first = self.link.unpack_from(header, 8 if big else 4)[0]
@@ -169,42 +226,81 @@ class _Walk:
             )
         if end + self.link.size > len(block):
             block = self.file.read(offset, end + self.link.size)
-        entries = self.entry.iter_unpack(memoryview(block)[self.count.size : end])
-        self.found.append(self.parse(offset, list(entries)))
+        self.parse(offset, bytes(block[self.count.size : end]))
         return int(self.link.unpack_from(block, end)[0])
 
-    def parse(self, offset: int, entries: list[tuple[int, int, int, bytes]]) -> Page:
-        stored: list[_Stored] = []
-        segments: dict[int, array[int]] = {}
-        for code, type_code, count, inline in entries:
+    def parse(self, offset: int, table: bytes) -> None:
+        """Take the entries of a directory that differ from those of the last one."""
+        if len(table) == len(self.table) and [table[part] for part in self.same] == self.same_bytes:
+            places = self.differing
+        else:
+            places = self.compare(table)
+        self.table = table
+        form_changed = False
+        for place in places:
+            code, type_code, count, inline = self.entry.unpack_from(table, place)
             # Inline values cannot be cut off; all others must lie in the file.
-            nbytes = _TYPE_NBYTES.get(type_code, 0) * count
-            place = None if nbytes <= len(inline) else self.link.unpack(inline)[0]
-            if place is not None and place + nbytes > self.file.size:
+            nbytes = NBYTES.get(type_code, 0) * count
+            at = None if nbytes <= len(inline) else self.link.unpack(inline)[0]
+            if at is not None and at + nbytes > self.file.size:
                 self.broken(
-                    f"tag {code} of the page at byte {offset} lies at bytes {place} to {place + nbytes}, "
+                    f"tag {code} of the page at byte {offset} lies at bytes {at} to {at + nbytes}, "
                     f"the file has {self.file.size}",
                     cut=True,
                 )
             if code in _SEGMENT_TAGS or code in _FORM_DEFAULTS:
-                raw = inline[:nbytes] if place is None else bytes(self.file.read(place, nbytes))
+                raw = inline[:nbytes] if at is None else bytes(self.file.read(at, nbytes))
                 if code in _SEGMENT_TAGS:
-                    segments[code] = array("Q", self.numbers(offset, code, type_code, count, raw))
+                    self.segments[code] = array("Q", self.numbers(offset, code, type_code, count, raw))
                 else:
-                    stored.append((code, type_code, count, raw))
-        key = tuple(stored)
-        # Thousands of pages have the same form, so it is computed once.
-        form = self.forms.get(key)
-        if form is None:
-            form = self.forms[key] = self.form(offset, key)
-        tiled = _TILE_OFFSETS in segments
-        return Page(
-            form=form,
-            offsets=segments.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, _NONE),
-            counts=segments.get(_TILE_COUNTS if tiled else _STRIP_COUNTS, _NONE),
-        )
+                    self.stored[code] = code, type_code, count, raw
+                    form_changed = True
+            if code not in FORM:
+                self.directories.entries.setdefault(code, {})[len(self.found)] = Entry(
+                    type_code, count, inline
+                )
+        if form_changed or not self.found:
+            key = tuple(self.stored.values())
+            # Thousands of pages have the same form, so it is computed once.
+            if key not in self.forms:
+                self.forms[key] = self.form_of(offset, key)
+            self.form = self.forms[key]
+        tiled = _TILE_OFFSETS in self.segments
+        offsets = self.segments.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, _NONE)
+        counts = self.segments.get(_TILE_COUNTS if tiled else _STRIP_COUNTS, _NONE)
+        self.directories.starts.append(offsets[0] if offsets else 0)
+        self.found.append(Page(self.form, offsets, counts))
 
-    def form(self, offset: int, stored: tuple[_Stored, ...]) -> Form:
+    def compare(self, table: bytes) -> list[int]:
+        """Places of the entries of a directory that differ from those of the last one."""
+        size = self.entry.size
+        places = range(0, len(table), size)
+        # The same tags of the same types; an entry that differed once is looked at from then on.
+        if len(table) == len(self.table) and all(
+            table[at : at + 4] == self.table[at : at + 4] for at in places
+        ):
+            before = set(self.differing)
+            changed = [
+                at for at in places if at in before or table[at : at + size] != self.table[at : at + size]
+            ]
+            self.differing = changed
+        else:
+            self.forget_last(table)
+            changed, self.differing = list(places), []
+        edges = [-size, *self.differing, len(table)]
+        self.same = [slice(at + size, end) for at, end in itertools.pairwise(edges) if at + size < end]
+        self.same_bytes = [table[part] for part in self.same]
+        return changed
+
+    def forget_last(self, table: bytes) -> None:
+        """Forget the last directory, as other tags follow; those that are not among them are gone."""
+        self.segments, self.stored = {}, {}
+        codes = {code for code, *_ in self.entry.iter_unpack(table)}
+        for code, entries in self.directories.entries.items():
+            if code not in codes and next(reversed(entries.values())) is not None:
+                entries[len(self.found)] = None
+
+    def form_of(self, offset: int, stored: tuple[_Stored, ...]) -> Form:
         form: list[tuple[int, tuple[int, ...] | bytes]] = [(_BYTE_ORDER, self.order.encode())]
         for code, type_code, count, raw in stored:
             if code == _JPEG_TABLES:

@@ -15,7 +15,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.missing import ZERO
 from photon_gpu.sources.multifile.numbering import FileOrder, listed_names, order_files
-from photon_gpu.sources.tiff.chain import Page, read_whole_pages
+from photon_gpu.sources.tiff.chain import Directories, Page, read_whole_pages
 from photon_gpu.sources.tiff.plan import SegmentMap, difference, plan_movie
 from photon_gpu.sources.tiff.promised_frames import more_pages
 from photon_gpu.sources.tiff.rawfile import RawFile
@@ -118,6 +118,7 @@ class _Joiner:
         self.read = self.pages = 0
         self.frames = 0  # of the column, so far
         self.files: list[RawFile] = []
+        self.directories: list[Directories] = []
         self.file_of: list[Any] = []
         self.offsets: list[Any] = []
         self.counts: list[Any] = []
@@ -178,6 +179,7 @@ class _Joiner:
         except CorruptDataError as error:
             return self.cut_off(path, str(error), last)
         self.files += plan.files
+        self.directories += plan.directories
         if plan.cut and not last:
             raise CorruptDataError(
                 f"{path}: the file is truncated ({plan.cut}), and files follow it. Copy it again, or leave "
@@ -201,6 +203,7 @@ class _Joiner:
             raise CorruptDataError(f"{why}; {writing}: wait until it is complete")
         self.cut = f"{PurePath(path).name} has no whole frame"
         self.files.append(RawFile(path))
+        self.directories.append(Directories())
         return np.zeros((0, *self.first.pages.shape[1:]), int)
 
     def same_page(self, path: str) -> Page | None:
@@ -208,25 +211,27 @@ class _Joiner:
         assert self.one_page is not None
         file = RawFile(path)
         try:
-            pages, cut = read_whole_pages(file)
+            chain = read_whole_pages(file)
         except CorruptDataError:
             file.close()
             raise
-        if cut is None and len(pages) == 1 and pages[0].form == self.one_page.form:
-            same = len(pages[0].offsets) == len(self.one_page.offsets)
+        page = chain.pages[0] if chain.cut is None and len(chain.pages) == 1 else None
+        if page is not None and page.form == self.one_page.form:
+            same = len(page.offsets) == len(self.one_page.offsets)
             if same and more_pages(file) is None:
                 self.files.append(file)
-                return pages[0]
+                self.directories.append(chain.directories)
+                return page
         file.close()
         return None
 
     def compare(self, path: str, plan: SegmentMap) -> None:
-        form = read_whole_pages(plan.files[0])[0][0].form
+        form = plan.first_pages[0].form
         if self.first is None:
             self.first, self.form = plan, form
-            pages = read_whole_pages(plan.files[0])[0]
-            if len(plan.files) == len(pages) == 1 == plan.pages.size and self.options["series"] is None:
-                self.one_page = pages[0]
+            pages = len(plan.first_pages)
+            if len(plan.files) == pages == 1 == plan.pages.size and self.options["series"] is None:
+                self.one_page = plan.first_pages[0]
             return
         if form != self.form:
             raise InvalidInputError(
@@ -250,6 +255,7 @@ class _Joiner:
             self.first,
             pages=pages,
             files=self.files,
+            directories=self.directories,
             file_of=np.concatenate(self.file_of),
             offsets=np.concatenate(self.offsets),
             counts=np.concatenate(self.counts),

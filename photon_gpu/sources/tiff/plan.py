@@ -27,7 +27,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.select.axes import frame_axis
-from photon_gpu.sources.tiff.chain import Cut, Page, read_whole_pages
+from photon_gpu.sources.tiff.chain import Chain, Cut, Directories, Page, read_whole_pages
 from photon_gpu.sources.tiff.ome_files import COMPANION, OmePlanes, metadata_file, planes_in_files
 from photon_gpu.sources.tiff.promised_frames import more_pages, named_outside
 from photon_gpu.sources.tiff.rawfile import RawFile
@@ -51,6 +51,10 @@ class SegmentMap:
         Page numbers, ``(T, ...)``: indices of the next three.
     files : list of RawFile
         Open files; OME movies may span several.
+    directories : list of Directories
+        What the directories of each file say besides.
+    first_pages : list of Page
+        Pages of the first file, the first two at most.
     file_of : ndarray of int
         Index into ``files``, per page.
     offsets, counts : ndarray of int, (page, segment)
@@ -74,6 +78,8 @@ class SegmentMap:
     keyframe: Any
     pages: NDArray[Any]
     files: list[RawFile]
+    directories: list[Directories]
+    first_pages: list[Page]
     file_of: NDArray[Any]
     offsets: NDArray[Any]
     counts: NDArray[Any]
@@ -146,7 +152,7 @@ class _Planner:
         self.cut: dict[str, Cut] = {}
         self.by_start: dict[str, dict[tuple[int, ...], Page]] = {}
         self.files: dict[str, RawFile] = {}
-        self.chains: dict[str, list[Page]] = {}
+        self.chains: dict[str, Chain] = {}
 
     def close(self) -> None:
         for file in self.files.values():
@@ -155,12 +161,12 @@ class _Planner:
     def chain(self, path: str) -> list[Page]:
         if path not in self.files:
             self.files[path] = RawFile(path)
-            self.chains[path], cut = read_whole_pages(self.files[path])
-            if cut is not None:
-                self.cut[path] = cut
-                if not self.chains[path]:
-                    refuse(path, cut.what, 0)
-        return self.chains[path]
+            self.chains[path] = chain = read_whole_pages(self.files[path])
+            if chain.cut is not None:
+                self.cut[path] = chain.cut
+                if not chain.pages:
+                    refuse(path, chain.cut.what, 0)
+        return self.chains[path].pages
 
     def plan(self, series: int | None, as_pages: bool) -> SegmentMap:
         chain = self.chain(self.path)
@@ -514,6 +520,8 @@ class _Planner:
             keyframe=keyframe,
             pages=order,
             files=list(self.files.values()),
+            directories=[self.chains[path].directories for path in self.files],
+            first_pages=self.chain(next(iter(self.files)))[:2],
             file_of=np.array([numbers[listed[0]] if listed else 0 for listed in pages]),
             offsets=np.array([listed[1].offsets if listed else none for listed in pages], dtype=np.uint64),
             counts=np.array(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from io import FileIO
 from typing import Any
 
@@ -104,6 +105,29 @@ class RawFile:
                 raise CorruptDataError(
                     f"{self.name}: reading {len(out)} bytes at {offset} failed: {error}"
                 ) from error
+
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read small ranges ``(offset, nbytes)``, quicker than one by one."""
+        for offset, nbytes in ranges:
+            self._check(offset, nbytes)
+        read = []
+        with self._lock:
+            if self._closed:
+                raise InvalidInputError(f"{self.name}: the source is closed")
+            try:
+                file = self._file or self._open()
+                for offset, nbytes in ranges:
+                    file.seek(offset)
+                    read.append(file.read(nbytes))
+            except OSError as error:
+                raise CorruptDataError(
+                    f"{self.name}: reading {len(ranges)} places failed: {error}"
+                ) from error
+        # A read may return less than it was asked for.
+        return [
+            data if len(data) == nbytes else bytes(self.read(offset, nbytes))
+            for data, (offset, nbytes) in zip(read, ranges, strict=True)
+        ]
 
     def close(self) -> None:
         """Close the file; reading afterwards is an error."""

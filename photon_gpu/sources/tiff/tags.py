@@ -5,18 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.recording import Document, Recording
+from photon_gpu.sources.tiff.chain import NBYTES, Directories
 from photon_gpu.sources.tiff.rawfile import RawFile
-
-_SIZE_AND_ENCODING = (256, 257, 258, 259, 262, 266, 277, 284, 317, 338, 339, 347, 530, 531, 532, 32997)
-_STRIPS_AND_TILES = (273, 278, 279, 322, 323, 324, 325, 32998)
-FORM = frozenset([*_SIZE_AND_ENCODING, *_STRIPS_AND_TILES])
-"""Tags that only say how image data become an array."""
 
 POINTERS = {330: "SubIFDs", 34665: "ExifTag", 34853: "GPSTag", 40965: "InteroperabilityTag"}
 """Tags that only say where in the file something else is."""
@@ -26,29 +22,8 @@ ASCII = 2
 TAGS = "tiff/tags.json"
 """Document that lists the tags, the byte order of their values and the number of pages."""
 
-NBYTES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
-"""Bytes of a value by TIFF type."""
-
-_BLOCK = 1024  # bytes of a directory that are read at once, often with its values
-_MOST_BYTES = 1 << 30  # of values of one file: many directories may point to the same bytes
-_STARTS = frozenset([273, 324])  # offsets of strips and of tiles
+_AT_ONCE = 256  # values that are read at a time
+_MOST_BYTES = 1 << 30  # of all values: many directories may point to the same bytes
 _INLINE_BYTES = 64  # values that are not text and no longer are in the list of tags itself
 
 Values = dict[int, bytes | None]
@@ -106,97 +81,58 @@ class Tags:
         return (self.at(code, page) or b"").decode("utf-8", "surrogateescape")
 
 
-def read_tags(files: Iterable[RawFile]) -> Tags:
-    """Read the tags of all pages of files whose chains of directories are sound, one file after another."""
-    tags = Tags()
-    last: dict[int, bytes] = {}
-    for number, file in enumerate(files):
-        try:
-            _read_file(file, number, tags, last)
-        except CorruptDataError:
-            continue  # a file that was cut off; the planner accepted the pages before
+def read_tags(files: Sequence[RawFile], directories: Sequence[Directories]) -> Tags:
+    """Read the values of the tags of files, one file after another."""
+    tags = Tags(order=directories[0].order)
+    last: dict[int, bytes | None] = {}
+    nbytes = 0
+    for number, (file, own) in enumerate(zip(files, directories, strict=True)):
+        for code in sorted((own.entries.keys() | last.keys()) - tags.unread):
+            for page, value in _values(file, code, own, tags):
+                if value != last.get(code):
+                    last[code] = tags.values.setdefault(code, {})[tags.pages + page] = value
+                    nbytes += len(value or b"")
+                if nbytes > _MOST_BYTES:
+                    tags.unread.add(code)
+                    break
+        tags.starts |= {(number, start): tags.pages + page for page, start in enumerate(own.starts)}
+        tags.pages += len(own.starts)
     for code in tags.unread:
         tags.values.pop(code, None)
     return tags
 
 
-def _read_file(file: RawFile, number: int, tags: Tags, last: dict[int, bytes]) -> None:
-    header = bytes(file.read(0, min(16, file.size)))
-    order = "<" if header[:2] == b"II" else ">"
-    big = header[2:4] in (b"\x2b\0", b"\0\x2b")
-    count, entry = (
-        struct.Struct(order + ("Q" if big else "H")),
-        struct.Struct(order + ("HHQ8s" if big else "HHI4s")),
-    )
-    link = struct.Struct(order + ("Q" if big else "I"))
-    if not tags.pages:
-        tags.order = order
-    places: dict[int, tuple[int, bytes]] = {}  # pages often share a long value
-    offset = link.unpack_from(header, 8 if big else 4)[0]
-    seen, nbytes_kept = set(), 0
-    inline = 8 if big else 4
-    while offset and offset not in seen:
-        seen.add(offset)
-        block = file.read(offset, min(_BLOCK, file.size - offset))
-        end = count.size + count.unpack_from(block)[0] * entry.size
-        if end + link.size > len(block):
-            block = file.read(offset, end + link.size)
-        here = 0
-        for code, type_code, length, own in entry.iter_unpack(memoryview(block)[count.size : end]):
-            if code in FORM or code in tags.unread:
-                if code in _STARTS:
-                    tags.starts[number, _first(file, type_code, length, own, order, link)] = tags.pages
+def _values(file: RawFile, code: int, own: Directories, tags: Tags) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the directories of a file where a tag may change, and its value from there on."""
+    if code in POINTERS:
+        tags.unread.add(code)
+        return
+    entries = [(page, entry) for page, entry in own.entries.get(code, {}).items() if page < len(own.starts)]
+    if not entries or entries[0][0] > 0:
+        yield 0, None
+    order: Any = "little" if own.order == "<" else "big"
+    for first in range(0, len(entries), _AT_ONCE):
+        some = entries[first : first + _AT_ONCE]
+        sizes = [0 if entry is None else NBYTES.get(entry.type, 0) * entry.number for _, entry in some]
+        outside = [
+            (int.from_bytes(entry.own, order), size)
+            for size, (_, entry) in zip(sizes, some, strict=True)
+            if entry is not None and size > len(entry.own)
+        ]
+        read = iter(file.read_many(outside))
+        for size, (page, entry) in zip(sizes, some, strict=True):
+            if entry is None:
+                yield page, None
                 continue
-            nbytes = NBYTES.get(type_code, 0) * length
-            if code in POINTERS or nbytes == 0 or tags.types.setdefault(code, type_code) != type_code:
+            if size == 0 or tags.types.setdefault(code, entry.type) != entry.type:
                 tags.unread.add(code)
-                continue
-            if nbytes > inline and places.get(code) == (nbytes, own) and code in last:
-                here += 1
-                continue
-            places[code] = nbytes, own
-            if nbytes <= inline:
-                value = own[:nbytes]
-            elif 0 <= (at := link.unpack(own)[0] - offset) <= len(block) - nbytes:
-                value = bytes(block[at : at + nbytes])
-            else:
-                value = bytes(file.read(at + offset, nbytes))
-            if type_code == ASCII:
+                return
+            value = next(read) if size > len(entry.own) else entry.own[:size]
+            if entry.type == ASCII:
                 value = value.rstrip(b"\0")
-            elif order != tags.order:
-                value = swapped(value, type_code)
-            here += 1
-            if last.get(code) != value:
-                last[code] = value
-                nbytes_kept += len(value)
-                if nbytes_kept > _MOST_BYTES:
-                    tags.unread.add(code)
-                    continue
-                tags.values.setdefault(code, {})[tags.pages] = value
-        if here < len(last):
-            _note_gone(block, count.size, end, entry, tags, last)
-        tags.pages += 1
-        offset = link.unpack_from(block, end)[0]
-
-
-def _note_gone(
-    block: bytearray, start: int, end: int, entry: struct.Struct, tags: Tags, last: dict[int, bytes]
-) -> None:
-    present = {code for code, *_ in entry.iter_unpack(memoryview(block)[start:end])}
-    for code in last.keys() - present - tags.unread:
-        del last[code]
-        tags.values[code][tags.pages] = None
-    for code in last.keys() & tags.unread:
-        del last[code]
-
-
-def _first(file: RawFile, type_code: int, length: int, own: bytes, order: str, link: struct.Struct) -> int:
-    """First of the numbers of a tag."""
-    form = order + {3: "H", 4: "I", 16: "Q"}.get(type_code, "I")
-    nbytes = struct.calcsize(form)
-    if length * nbytes > len(own):
-        own = bytes(file.read(link.unpack(own)[0], nbytes))
-    return int(struct.unpack_from(form, own)[0])
+            elif own.order != tags.order:
+                value = swapped(value, entry.type)
+            yield page, value
 
 
 def swapped(value: bytes, type_code: int) -> bytes:

@@ -18,7 +18,7 @@ from tests.support.tiff_files import make_movie, write_scanimage, write_tiff
 
 def walk(path):
     with RawFile(path) as file:
-        return read_chain(file)
+        return read_chain(file).pages
 
 
 @pytest.mark.parametrize(
