@@ -305,6 +305,23 @@ def _times(values: Any) -> NDArray[np.float64]:
     return times
 
 
+def axis_names(axes: str | None, ndim: int) -> tuple[str, ...]:
+    """Name each axis of a movie, as the recording does or, if it does not, by the usual order.
+
+    Without names, three axes are ``t, y, x``, four ``t, z, y, x``, five ``t, c, z, y, x``; further axes
+    before those are ``axis1``, ``axis2``, ...
+
+    Examples
+    --------
+    >>> axis_names("tcyx", 4), axis_names(None, 4), axis_names(None, 6)
+    (('t', 'c', 'y', 'x'), ('t', 'z', 'y', 'x'), ('t', 'axis1', 'c', 'z', 'y', 'x'))
+    """
+    if axes is not None and len(axes) == ndim:
+        return tuple(axes)
+    more = tuple(f"axis{number}" for number in range(1, ndim - 4))
+    return ("t", *more, *"czyx"[max(0, 5 - ndim) :])
+
+
 def channel_label(number: int, names: Sequence[str] = ()) -> str:
     """A channel in words: its name, or else its number from 0.
 

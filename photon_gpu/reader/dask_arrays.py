@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.dequantize import STABILIZED
 from photon_gpu.errors import BackendUnavailableError, InvalidInputError
 from photon_gpu.reader.movie_protocol import Readable
-
-DIMS = {3: ("t", "y", "x"), 4: ("t", "z", "y", "x"), 5: ("t", "c", "z", "y", "x")}
-"""Names of a movie's axes, by the number of axes."""
+from photon_gpu.recording import axis_names
 
 UNITS = {"counts": "ADU", "stabilized": "sigma"}
 
@@ -108,11 +106,8 @@ def xarray_labels(
     movie: Readable, what: str
 ) -> tuple[tuple[str, ...], dict[str, tuple[Any, ...]], dict[str, Any]]:
     """Return the dimensions, coordinates and attributes of a movie in xarray."""
-    more = tuple(f"axis{n}" for n in range(1, movie.ndim - 4))
-    dims = DIMS.get(movie.ndim, ("t", *more, "c", "z", "y", "x"))
     recording = movie.recording
-    if recording.axes is not None and len(recording.axes) == movie.ndim:
-        dims = tuple(recording.axes)
+    dims = axis_names(recording.axes, movie.ndim)
     first, units = dims[0], "frame" if dims[0] == "t" else "index"
     coords: dict[str, tuple[Any, ...]] = {first: (first, np.arange(len(movie)), {"units": units})}
     names = recording.channel_names

@@ -18,13 +18,27 @@ from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
+from photon_gpu.recording import axis_names
 from photon_gpu.store.chunk_grid import ChunkGrid
+from photon_gpu.store.source_metadata import described
 
 ARRAY, ATTRIBUTES = ".zarray", ".zattrs"
 CHECK = "fidelity_check"
 """Key of ``.zattrs``: the lines of the writer's own check that failed; absent if none did."""
 MOVIE_ID = "photon_movie_id"
 """Key of ``.zattrs``: identity of the movie, which chunks of ``compact`` carry."""
+
+DIMENSIONS = "_ARRAY_DIMENSIONS"
+"""Key of ``.zattrs``: the names of the axes, where xarray looks for them."""
+
+FORMAT = "photon_format"
+"""Key of ``.zattrs``: for people who have the array and not photon_gpu."""
+
+_HOW_TO_READ = (
+    "pip install photon-gpu; then photon_gpu.open(...) gives counts, and zarr.open(...) knows the codec "
+    "'photon'. FORMAT.md of photon-gpu describes every byte; its photon_decode.py, one file, reads them with "
+    "NumPy and zstandard."
+)
 
 CHANNELS = "channel_models"
 """Key of ``.zattrs``: the noise model of each channel, where each has one; ``anscombe_*`` are absent then."""
@@ -49,6 +63,7 @@ _OURS = frozenset(
         CHECK,
         MOVIE_ID,
         CHANNELS,
+        FORMAT,
     ]
 )
 
@@ -129,11 +144,17 @@ def _predicted(encoding: Encoding) -> dict[str, Any]:
 
 
 def attributes_json(
-    layout: Layout, extra: dict[str, Any], failed_check: dict[str, Any] | None = None
+    shape: tuple[int, ...], layout: Layout, extra: dict[str, Any], failed_check: dict[str, Any] | None = None
 ) -> bytes:
-    """Return the bytes of ``.zattrs``, with further attributes and, if the check failed, its verdict."""
+    """Return the bytes of ``.zattrs``, with further attributes and, if the check failed, its verdict.
+
+    ``_ARRAY_DIMENSIONS`` of ``extra`` stands in place of the names of the axes.
+    """
     attributes = attributes_of(layout)
     check_extra(attributes, extra)
+    # Not in attributes_of: plans of encodes and identities of movies are compared between releases.
+    attributes[DIMENSIONS] = list(axis_names(described(extra).axes, len(shape)))
+    attributes[FORMAT] = _HOW_TO_READ
     return _dump({**attributes, **extra, **({CHECK: failed_check} if failed_check else {})})
 
 
@@ -197,7 +218,7 @@ def texts(
 ) -> dict[str, bytes]:
     """Return both files by name, in the order in which they are written."""
     return {
-        ATTRIBUTES: attributes_json(layout, extra, failed_check),
+        ATTRIBUTES: attributes_json(shape, layout, extra, failed_check),
         ARRAY: array_json(shape, chunks, layout),
     }
 

@@ -211,6 +211,13 @@ CASES: dict[str, dict] = {
         )
     },
     "compact-2.5-planes-channels": dict(channels=TWO, layout="compact", axes="tzcyx"),
+    # Their .zattrs name the axes, and say how to read the array; those above do not yet.
+    **{
+        f"{name}-dimensions": dict(
+            dtype="uint16", noise=CAMERA, photons=40.0, layout=name.partition("-")[0], predictor=predictor
+        )
+        for name, predictor in (("plain-1.0", None), ("compact-2.4", _predictor("mean")))
+    },
     "lossless-3.0-int16": dict(dtype="int16", noise=PMT, photons=2.0, layout="lossless"),
     "lossless-3.0-float64": dict(dtype="float64", noise=CAMERA, photons=40.0, layout="lossless"),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray
@@ -74,3 +76,10 @@ def test_variables_can_be_left_out(url):
 def test_a_missing_movie_is_named(tmp_path):
     with pytest.raises(StoreNotFoundError, match="nothing"):
         xarray.open_dataset(str(tmp_path / "nothing"), engine="photon_gpu")
+
+
+def test_xarrays_own_zarr_engine_finds_the_names_of_the_axes(url):
+    """In a group, as xarray's engine opens groups; by the codec, without a reader of photon_gpu."""
+    (Path(url).parent / ".zgroup").write_text('{"zarr_format": 2}')
+    dataset = xarray.open_zarr(Path(url).parent, consolidated=False)
+    assert dataset["m.zarr"].dims == ("t", "c", "y", "x")

@@ -33,7 +33,7 @@ ENCODINGS = [
 
 def files(encoding=ENCODINGS[3], **extra):
     layout = layout_for(encoding, get_backend("numba"))
-    return metadata.array_json(SHAPE, CHUNKS, layout), metadata.attributes_json(layout, extra)
+    return metadata.array_json(SHAPE, CHUNKS, layout), metadata.attributes_json(SHAPE, layout, extra)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
@@ -68,14 +68,26 @@ def test_keys_stand_in_the_documented_order(encoding):
         "dither_seed",
         "exact_values",
         "predictor",
+        "_ARRAY_DIMENSIONS",
+        "photon_format",
         "mine",
     ]
     keys = [key for key, _ in attributes]
     assert keys == [key for key in documented if key in keys] and keys[-1] == "mine"
 
 
+def test_the_axes_have_their_names_where_xarray_looks_for_them():
+    def dimensions(**extra):
+        return json.loads(files(**extra)[1])["_ARRAY_DIMENSIONS"]
+
+    assert dimensions() == ["t", "y", "x"]
+    assert dimensions(photon_recording={"axes": "zyx"}) == ["z", "y", "x"]
+    assert dimensions(_ARRAY_DIMENSIONS=["time", "row", "col"]) == ["time", "row", "col"]
+    assert "\n" not in json.loads(files()[1])["photon_format"]
+
+
 @pytest.mark.parametrize(
-    "key", ["codec_version", "anscombe_gain", "layout", "predictor", "quantization_step"]
+    "key", ["codec_version", "anscombe_gain", "layout", "predictor", "quantization_step", "photon_format"]
 )
 def test_a_callers_attributes_cannot_replace_the_formats(key):
     for encoding in ENCODINGS:

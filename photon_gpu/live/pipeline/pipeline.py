@@ -199,7 +199,7 @@ class Pipeline:
         if keep and self._spool is not None:
             array = metadata.array_json(chunk, chunk, layout)
             try:
-                self._spool.keep_encoding(array, metadata.attributes_json(layout, attributes))
+                self._spool.keep_encoding(array, metadata.attributes_json(chunk, layout, attributes))
             except OSError as problem:  # tried again before a chunk is kept there
                 self.ledger.note_trouble(told(problem))
         self.layout = layout

@@ -64,7 +64,7 @@ class Publisher:
         self._token, self._interval = token, interval
         self._files = dict(files)
         self._failed_check = failed_check
-        self._attributes_change = False
+        self._attributes_stored = False  # as they are now: an earlier run or release may have stored others
         self._words: bytes | None = None  # source metadata that replace those of the beginning
         self._layout: Layout | None = None
         self._chunk: tuple[int, ...] = ()
@@ -81,7 +81,7 @@ class Publisher:
     def note_check(self, failed: dict[str, Any] | None) -> None:
         """Store the verdict of a failed check; call it before :meth:`complete`."""
         if failed is not None:
-            self._failed_check, self._attributes_change = failed, True
+            self._failed_check, self._attributes_stored = failed, False
 
     def replace_words(self, data: bytes) -> None:
         """Store these source metadata with the last manifest; call it before :meth:`complete`."""
@@ -99,7 +99,7 @@ class Publisher:
         assert self._layout is not None
         layout, shape = self._layout, (self._ledger.published, *self._chunk[1:])
         array = metadata.array_json(shape, self._chunk, layout)
-        attributes = metadata.attributes_json(layout, self._attributes, self._failed_check)
+        attributes = metadata.attributes_json(shape, layout, self._attributes, self._failed_check)
         meanwhile = dict(self._files)
         if self._words is not None:
             self._files[source_metadata.NAME] = manifest.entry(self._words)
@@ -108,7 +108,7 @@ class Publisher:
 
         def write() -> None:
             self._check_held()
-            if self._attributes_change or self._words is not None:
+            if not self._attributes_stored or self._words is not None:
                 # As for ``.zarray``: what changes is not listed meanwhile.
                 self._storage.write(manifest.NAME, manifest.pack(meanwhile))
                 self._storage.write(metadata.ATTRIBUTES, attributes)
@@ -166,15 +166,20 @@ class Publisher:
             self._files.update(files)
         first = self._ledger.published == 0
         array = metadata.array_json((frames, *self._chunk[1:]), self._chunk, self._layout)
-        attributes = metadata.attributes_json(self._layout, self._attributes, self._failed_check)
+        attributes = metadata.attributes_json(self._chunk, self._layout, self._attributes, self._failed_check)
         # ``.zarray`` changes until the end, so until then the manifest does not list it.
         index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes})
 
         def write() -> None:
             self._check_held()
+            if not first and not self._attributes_stored:
+                # As for ``.zarray``: what changes is not listed meanwhile.
+                self._storage.write(manifest.NAME, manifest.pack(self._files))
+                self._storage.write(metadata.ATTRIBUTES, attributes)
             self._storage.write(manifest.NAME, index)
             if first:
                 self._storage.write(metadata.ATTRIBUTES, attributes)
+            self._attributes_stored = True
             self._storage.write(metadata.ARRAY, array)
 
         self._again(write)

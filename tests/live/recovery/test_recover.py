@@ -26,7 +26,9 @@ from photon_gpu.errors import (
 from photon_gpu.live import LiveConfig, pending
 from photon_gpu.live.spool import checked_json
 from photon_gpu.live.spool.spool import RECORDING
+from photon_gpu.store import manifest
 from photon_gpu.store.claim import MARKER
+from photon_gpu.store.storage import Storage
 
 MOVIE = np.random.default_rng(0).integers(0, 8, (30, 6, 7)).astype("uint16")
 COUNTER = pg.NoiseModel()
@@ -335,6 +337,32 @@ def test_a_recovery_goes_on_without_attributes_that_no_movie_can_have(tmp_path):
     assert report.frames == 3 and exact(tmp_path / "m.zarr", 3)
     assert pg.open(tmp_path / "m.zarr").attrs["mouse"] == 7
     assert "attributes left out, as these keys are photon_gpu's own: layout" in str(report)
+
+
+@pytest.mark.parametrize("frames", [8, 11])
+def test_attributes_that_change_in_a_recovery_agree_with_the_manifest_at_any_moment(
+    tmp_path, monkeypatch, frames
+):
+    """As an earlier release published them: without the names of axes."""
+    killed(tmp_path / "m.zarr", tmp_path / "fast", frames=frames, stored=8)
+    storage = Storage.at(str(tmp_path / "m.zarr"))
+    files = manifest.unpack(storage.read(manifest.NAME), "m")
+    old = json.loads(storage.read(".zattrs"))
+    del old["_ARRAY_DIMENSIONS"], old["photon_format"]
+    storage.write(".zattrs", json.dumps(old, indent=4).encode())
+    del files[".zattrs"]
+    storage.write(manifest.NAME, manifest.pack(files, {".zattrs": storage.read(".zattrs")}))
+    write, moments = Storage.write, []
+
+    def write_and_look(self, name, data):
+        write(self, name, data)
+        listed = manifest.unpack(storage.read(manifest.NAME), "m").get(".zattrs")
+        moments.append(listed in (None, manifest.entry(storage.read(".zattrs"))))
+
+    monkeypatch.setattr(Storage, "write", write_and_look)
+    assert pg.recover(tmp_path / "fast").frames == frames and exact(tmp_path / "m.zarr", frames)
+    assert moments and all(moments)
+    assert pg.open(tmp_path / "m.zarr").attrs["_ARRAY_DIMENSIONS"] == ["t", "y", "x"]
 
 
 def test_a_recording_that_ended_before_its_estimate_is_estimated_by_its_recovery(tmp_path):
