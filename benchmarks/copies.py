@@ -27,7 +27,7 @@ from benchmarks.clock import interleaved, machine
 from benchmarks.compare import sized
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.store import manifest
 
 _HOME = str(Path(pg.__file__).parent)
@@ -99,7 +99,7 @@ def count(layout: str, frames: int, size: int, preset: str = "fast") -> dict[str
         target = pg.Storage.at(Path(folder) / "n.zarr")
 
         def write() -> None:
-            data = layout_used.encode(values, values.shape, stages=Stages())
+            data = layout_used.encode(values, values.shape, Resources())
             manifest.entry(data)
             target.write("0.0.0", data)
 

@@ -33,7 +33,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.resources import Resources
 
 COLUMNS = (
     "date",
@@ -72,7 +72,7 @@ def compute(source: str) -> int:
     layout = layout_for(_FIXED, get_backend())
     chunk = (100, *movie.shape[1:])
     return sum(
-        len(layout.encode(np.ascontiguousarray(movie[t : t + 100]), chunk, stages=Stages()))
+        len(layout.encode(np.ascontiguousarray(movie[t : t + 100]), chunk, Resources()))
         for t in range(0, len(movie), 100)
     )
 

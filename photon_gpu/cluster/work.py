@@ -20,6 +20,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import Split, parallel
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.recording import Recording
@@ -146,7 +147,7 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
     warm_up(backend, job.encoding, job.settings.preset)
     layout = layout_for(job.encoding, backend)
     split = Split(job.settings.threads, parallel(job.settings.threads))
-    data = layout.encode(values, chunk, first_frame=span.start, split=split, stages=stages)
+    data = layout.encode(values, chunk, Resources(stages, split), span.start)
     blocks: list[Block] = []
     with _counted_as_writing(job.token), stages.timed("write"):
         check_claim(target, job.token)

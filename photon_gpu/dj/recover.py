@@ -11,6 +11,7 @@ from photon_gpu.dj.address import table_path
 from photon_gpu.dj.column import Column, columns_of
 from photon_gpu.dj.pending_row import ENCODING, PENDING_ROW, PendingRow
 from photon_gpu.dj.stored_movies import modified
+from photon_gpu.engine.codec.chunk_part import ChunkPart
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.errors import CorruptDataError, InvalidInputError
@@ -178,10 +179,11 @@ def _unfinished_chunks(storage: Storage) -> tuple[dict[str, list[Any]], int, str
     description, names = _kept_encoding(storage), set(storage.names())
     layout = layout_for(description.encoding, get_backend("auto"))
     size, files = description.chunks[0], dict[str, list[Any]]()
+    whole = ChunkPart(description.chunks, 0, size)
     while (name := chunk_name(len(files), len(description.chunks))) in names:
         data = storage.read(name)
         try:
-            layout.decode(data, description.chunks, 0, size, description.encoding.dtype, number=len(files))
+            layout.decode(data, replace(whole, number=len(files)), description.encoding.dtype)
         except CorruptDataError as error:
             return files, len(files) * size, f"{name} is not whole: {error}"
         files[name] = manifest.entry(data)

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.blosc import MAX_BYTES
-from photon_gpu.engine.codec.channel_payloads import read_table
+from photon_gpu.engine.codec.chunk_part import ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.layouts.channel_payloads import read_table
 from photon_gpu.engine.layouts.compact import Compact, filter_config
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.pool import WHOLE
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
 
 
@@ -102,7 +102,7 @@ class Photon(Codec):
         native = values.astype(self.encoding.dtype, copy=False)
         layout = layout_for(self.encoding, get_backend())
         assert isinstance(layout, Compact)
-        return layout.payload(native, native.shape, 0, WHOLE, Stages())
+        return layout.payload(native, native.shape, Resources())
 
     def decode(self, buf: Any, out: Any = None) -> NDArray:
         """Decode a payload to values in the shape of their chunk."""
@@ -115,7 +115,8 @@ class Photon(Codec):
                 f"a chunk of shape {shape} would take {nbytes:,} bytes; the limit is {MAX_BYTES:,}"
             )
         values = [
-            coder.decode(part, one, encoding, get_backend(), what=dtype) for part, one, encoding in parts
+            coder.decode(one, ChunkPart(of_one), encoding, get_backend(), what=dtype)
+            for one, of_one, encoding in parts
         ]
         whole = np.stack(values, self.encoding.channel_axis) if self.encoding.channels else values[0]
         return np.asarray(ndarray_copy(whole, out))

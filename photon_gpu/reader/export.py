@@ -19,12 +19,12 @@ from typing import IO, Any
 import numpy as np
 
 from photon_gpu.engine.codec.blosc import Compressor
-from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.chunk_part import STABILIZED
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import Split, parallel, worker_count
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.reader.exporters.hdf5 import compression_name, write_hdf5
 from photon_gpu.reader.exporters.job import Job
@@ -296,7 +296,7 @@ def _write_zarr(job: Job, storage: Storage, overwrite: bool) -> int:
     with Claim(storage, overwrite=overwrite) as claim:
         folder = MovieFolder(job.shape, chunk, claim.target)
         for number, block in enumerate(job.blocks(frames, job.first)):
-            data = layout.encode(block, chunk, split=split, stages=Stages())
+            data = layout.encode(block, chunk, Resources(split=split))
             files |= folder.write_chunk(number, data)
         array = metadata.array_json(job.shape, chunk, layout)
         # Zarr readers do not see a manifest; by it photon_gpu knows what it may replace.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values, dtype_of
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
@@ -305,10 +305,10 @@ class Movie:
             f"{failed}>"
         )
 
-    def read(self, key: Any, what: str | np.dtype) -> NDArray:
+    def read(self, key: Any, what: Values) -> NDArray:
         """What ``movie[key]`` is made of: stabilized values, or a dtype in the movie's units."""
         selection = Selection(key, self.shape)
-        dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
+        dtype = dtype_of(what)
         nbytes = math.prod(selection.shape) * dtype.itemsize
         if nbytes > memory_bytes():
             raise InvalidInputError(
@@ -325,7 +325,7 @@ class Movie:
         arranged: NDArray = selection.arranged(out)
         return arranged[()] if selection.scalar else arranged
 
-    def _fill(self, out: NDArray, selection: Selection, what: str | np.dtype) -> None:
+    def _fill(self, out: NDArray, selection: Selection, what: Values) -> None:
         frames = selection.frames
 
         def copy_share(share: Share, data: bytes, split: Split) -> None:
@@ -339,7 +339,7 @@ class Movie:
         for _ in self._each_chunk(frames, copy_share):
             pass
 
-    def _read_on_gpu(self, gpu: GpuCoder, selection: Selection, what: str | np.dtype, dtype: np.dtype) -> Any:
+    def _read_on_gpu(self, gpu: GpuCoder, selection: Selection, what: Values, dtype: np.dtype) -> Any:
         if not math.prod(selection.shape):
             return gpu.empty(selection.shape, dtype)
         frames, places = selection.needed()
@@ -390,7 +390,7 @@ class Movie:
         data: bytes,
         split: Split,
         *,
-        what: str | np.dtype,
+        what: Values,
         out: NDArray | None = None,
         rows: tuple[int, int] | None = None,
     ) -> Any:
@@ -398,24 +398,18 @@ class Movie:
         low, high = share.span
         number, height = share.number, math.prod(self.shape[1:-1])
         frames = len(self.folder.frames_of(number))
-        if self.device == "gpu":
-            decode: Callable[..., Any] = self._layout.decode_on_gpu
-        else:
-            decode = partial(self._layout.decode, out=out)
-        decode = partial(decode, number=number)
+        part = ChunkPart(self.chunks, low, high, rows, number)
+        on_gpu = self.device == "gpu"
+        decode: Callable[..., Any] = self._layout.decode_on_gpu if on_gpu else self._layout.decode
         whole = self._cache.get(number, str(what))
         all_of_it = high - low == frames and rows in (None, (0, height))
         if whole is None and self._in_part(number, all_of_it):
-            part = self._layout.decode_part
-            return part(
-                data, self.chunks, low, high, rows or (0, height), what, split, number=number, out=out
-            )
+            return self._layout.decode_part(data, part, what, split, out=out)
         if self.layout != "compact" or (out is not None and high - low == frames):
-            return decode(data, self.chunks, low, high, what, split)
+            return decode(data, part, what, split, **({} if on_gpu else {"out": out}))
         # The last ones that were asked for again are kept whole.
         if whole is None:
-            decode = self._layout.decode_on_gpu if self.device == "gpu" else self._layout.decode
-            whole = decode(data, self.chunks, 0, frames, what, split, number=number)
+            whole = decode(data, replace(part, start=0, stop=frames), what, split)
             self._cache.put(number, str(what), whole, whole.nbytes)
         if out is None:
             return whole[low:high]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.compact import Compact
@@ -23,14 +23,14 @@ def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
     layout = layout_for(encoding, get_backend())
     span = len(description.frames_of(number))
     if encoding.layout == "compact":
-        counts = layout.decode(data, chunk, 0, span, np.dtype(encoding.dtype), number=number)
+        counts = layout.decode(data, ChunkPart(chunk, 0, span, number=number), np.dtype(encoding.dtype))
         assert isinstance(layout, Compact)
         for header in layout.headers(data, chunk):
             if header.frames != span:
                 raise CorruptDataError(f"it holds {header.frames} frames, not the {span} that belong there")
         return counts
-    what: str | np.dtype = STABILIZED if encoding.layout == "plain" else np.dtype(encoding.dtype)
-    whole = layout.decode(data, chunk, 0, chunk[0], what)
+    what: Values = STABILIZED if encoding.layout == "plain" else np.dtype(encoding.dtype)
+    whole = layout.decode(data, ChunkPart(chunk), what)
     beyond = whole[span:]
     if (
         beyond.size

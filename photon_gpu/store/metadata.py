@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from photon_gpu.engine.codec.blosc import MAX_BYTES, Compressor
-from photon_gpu.engine.codec.channel_payloads import MOST_CHANNELS
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.base import Layout
+from photon_gpu.engine.layouts.channel_payloads import MOST_CHANNELS
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError

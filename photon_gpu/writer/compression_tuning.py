@@ -22,6 +22,7 @@ from photon_gpu.engine.codec.predictors import LEVELS, SORTABLE, Predictor, band
 from photon_gpu.engine.codec.quantize import Quantizer, extent
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import EncodeSettings
@@ -396,5 +397,5 @@ def _stored(encoding: Encoding, blocks: list[NDArray], backend: Backend) -> int:
             payload = coder.encode(block, block.shape, encoding, backend, stages=Stages())
             total += len(blosc.compress_bytes(payload, encoding.compressor))
         else:
-            total += len(layout_for(encoding, backend).encode(block, block.shape, stages=Stages()))
+            total += len(layout_for(encoding, backend).encode(block, block.shape, Resources()))
     return total

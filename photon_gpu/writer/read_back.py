@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.failed_checks import tally
-from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.errors import CorruptDataError, InvalidInputError
@@ -130,7 +130,8 @@ class Checker:
         for first in range(0, len(values), most):
             last = min(first + most, len(values))
             raw = values[first:last].reshape(last - first, -1, values.shape[-1])
-            counts = layout.decode(data, chunk, first, last, values.dtype, number=number)
+            part = ChunkPart(chunk, first, last, number=number)
+            counts = layout.decode(data, part, values.dtype)
             counts = counts.reshape(raw.shape)
             if encoding.layout == "lossless" or encoding.exact:
                 if np.ascontiguousarray(raw).tobytes() != np.ascontiguousarray(counts).tobytes():
@@ -139,7 +140,7 @@ class Checker:
                     )
                 exact.pixels += raw.size
                 continue
-            labels = layout.decode(data, chunk, first, last, STABILIZED, number=number)
+            labels = layout.decode(data, part, STABILIZED)
             labels = labels.reshape(raw.shape)
             residual = labels - anscombe(raw, encoding.noise)
             exact.add(raw, counts, residual, range(start + first, start + last))

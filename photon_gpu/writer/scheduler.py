@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.runtime.buffers import Buffers
 from photon_gpu.engine.runtime.pool import Pool, Split
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.settings import Progress
 from photon_gpu.sources.base import Source
@@ -220,14 +221,8 @@ class ChunkScheduler:
         """Encode one chunk in an encoder thread, and hand it to a writer thread."""
         try:
             values, start = raw[0], self._grid.frames_of(number).start
-            data = self._layout.encode(
-                values,
-                self.chunk,
-                first_frame=start,
-                split=split,
-                stages=self._stages,
-                buffers=self._frames,
-            )
+            resources = Resources(self._stages, split, self._frames)
+            data = self._layout.encode(values, self.chunk, resources, start)
             name, entry = self._grid.chunk_name(number), manifest.entry(data)
             crc = self._frames_crc(values)
             with self._lock:

@@ -12,7 +12,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import NAMES, SORTABLE, Predictor
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.resources import Resources
 
 _NEEDED = {"fast": ("mean",), "balanced": ("mean", "past"), "small": ("mean", "past", "full", "moving")}
 
@@ -48,4 +48,4 @@ def _warm(backend: str, layout: str, dtype: str, phases: int, predictor: str) ->
             for coded in (False, True)
         ]
     for variant in variants:
-        layout_for(variant, get_backend(backend)).encode(values, values.shape, stages=Stages())
+        layout_for(variant, get_backend(backend)).encode(values, values.shape, Resources())

@@ -26,6 +26,7 @@ import zarr
 
 import photon_gpu as pg
 from photon_gpu.engine.codec import chunk as coder
+from photon_gpu.engine.codec.chunk_part import ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import NAMES, Predictor
 from photon_gpu.engine.dispatch import get_backend
@@ -131,7 +132,7 @@ def payloads(folder, chance):
         data = np.frombuffer(altered(payload.tobytes(), chance), np.uint8).copy()
         data = sealed(data) if data.size > 200 and chance.random() < 0.7 else data
         with contextlib.suppress(PhotonError):
-            coder.decode(data, shape, encoding, get_backend("numba"), what=np.dtype(dtype))
+            coder.decode(data, ChunkPart(shape), encoding, get_backend("numba"), what=np.dtype(dtype))
 
 
 def sources(folder, chance):

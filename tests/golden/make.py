@@ -242,11 +242,11 @@ def make(name: str, folder: Path) -> None:
     np.save(folder / "input.npy", values)
     quantized = Compact.encode
 
-    def encode(self, values, chunk, *, first_frame=0, **options):
+    def encode(self, values, chunk, resources, first_frame=0):
         """As a live writer does it where values cannot be quantized."""
         if first_frame == raw:
-            return self.encode_raw(values, chunk, first_frame=first_frame)
-        return quantized(self, values, chunk, first_frame=first_frame, **options)
+            return self.encode_raw(values, chunk, first_frame)
+        return quantized(self, values, chunk, resources, first_frame)
 
     with mock.patch.object(Compact, "encode", encode):
         pg.encode(source, folder / "store", chunk_frames=4, **case)

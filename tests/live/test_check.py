@@ -11,6 +11,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.check.fidelity.sample_during_encode import MOST_CHUNKS, ChunkSample
 from photon_gpu.engine.layouts.compact import Compact
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live import FrameStream
 from photon_gpu.live.recovery.recover import recover
@@ -154,11 +155,10 @@ def test_few_chunks_are_kept_however_long_a_recording_gets():
     from photon_gpu.engine.codec.encoding import Encoding
     from photon_gpu.engine.dispatch import get_backend
     from photon_gpu.engine.layouts.registry import layout_for
-    from photon_gpu.engine.runtime.stopwatch import Stages
 
     layout = layout_for(Encoding(layout="lossless", dtype="int16", noise=NOISE), get_backend("numpy"))
     values, sample = frames(20), ChunkSample()
-    data = layout.encode(values, values.shape, stages=Stages())
+    data = layout.encode(values, values.shape, Resources())
     for number in range(100):
         sample.add(number, layout, data, values.shape, 20 * number, values)
         while sample._waiting.qsize():

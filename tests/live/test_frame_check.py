@@ -13,7 +13,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live.frame_check import FrameCheck
 
@@ -159,7 +159,7 @@ def _coded(layout, block):
 
     _, top = layout.check(extent(block, layout.backend, noise=layout.encoding.noise))
     if layout.encoding.table().has_lut or top < 10_000:
-        layout.encode(block, block.shape, stages=Stages())
+        layout.encode(block, block.shape, Resources())
 
 
 @pytest.mark.parametrize(

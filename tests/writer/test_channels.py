@@ -9,6 +9,7 @@ import pytest
 import zarr
 
 import photon_gpu as pg
+from photon_gpu.engine.codec.chunk_part import ChunkPart
 from photon_gpu.errors import CorruptDataError, InvalidInputError, NoiseContradictionError, PhotonWarning
 
 LAYOUTS = ("plain", "compact", "lossless")
@@ -185,12 +186,12 @@ def test_a_chunk_that_cannot_be_quantized_is_kept_as_it_is(tmp_path):
     layout = movie._layout
     wild = frames[:40].copy()
     wild[0, 1, 0, 0] = 1e300
-    data = layout.encode_raw(wild, movie.chunks, first_frame=0)
+    data = layout.encode_raw(wild, movie.chunks)
     np.testing.assert_array_equal(
-        layout.decode(data, movie.chunks, 0, 40, np.dtype("f8"), number=0)[:, 1], wild[:, 1]
+        layout.decode(data, ChunkPart(movie.chunks, number=0), np.dtype("f8"))[:, 1], wild[:, 1]
     )
     with pytest.raises(CorruptDataError, match="in the wrong place"):
-        layout.decode(data, movie.chunks, 0, 40, np.dtype("f8"), number=1)
+        layout.decode(data, ChunkPart(movie.chunks, number=1), np.dtype("f8"))
 
 
 def test_a_recording_estimates_each_channel_and_is_recovered(tmp_path):

@@ -15,6 +15,7 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import PRESETS, EncodeSettings
@@ -50,7 +51,7 @@ def size(values, encoding):
     if encoding.layout == "compact":
         payload = coder.encode(values, values.shape, encoding, NUMBA, stages=Stages())
         return len(blosc.compress_bytes(payload, encoding.compressor))
-    return len(layout_for(encoding, NUMBA).encode(values, values.shape, stages=Stages()))
+    return len(layout_for(encoding, NUMBA).encode(values, values.shape, Resources()))
 
 
 def chosen(values, noise, layout, preset, run=map, **fixed):

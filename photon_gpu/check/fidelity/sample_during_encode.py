@@ -15,7 +15,7 @@ from photon_gpu.check.fidelity.fidelity import sample_lines
 from photon_gpu.check.fidelity.lines import FAIL, ReportLine, of_channels, skipped
 from photon_gpu.check.fidelity.pixel_checks import PixelComparison
 from photon_gpu.check.fidelity.sample import WINDOW_FRAMES, Block, Sample, Span, joined, plan
-from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.model.anscombe import anscombe
@@ -142,21 +142,15 @@ def decoded(
         noise = channel.encoding.noise
         assert noise is not None
         frames = one.span.frames - number * chunk[0]
-        counts, exact, stabilized = channel.decode_rows(
-            data,
-            shape,
-            int(frames[0]),
-            int(frames[-1]) + 1,
-            (one.span.top, one.span.bottom),
-            (one.raw.dtype, np.dtype(np.float64), STABILIZED),
-            number=number,
-        )
+        rows = one.span.top, one.span.bottom
+        part = ChunkPart(shape, int(frames[0]), int(frames[-1]) + 1, rows, number)
+        whats = (one.raw.dtype, np.dtype(np.float64), STABILIZED)
+        counts, exact, stabilized = channel.decode_rows(data, part, whats)
         if len(frames) < len(counts):  # Lost frames lie between.
             counts, exact, stabilized = (values[frames - frames[0]] for values in (counts, exact, stabilized))
         unrounded = (exact - one.raw).astype(np.float32)
         residual = (stabilized - anscombe(one.raw, noise)).astype(np.float32)
-        rows = one.span.top
-        block = Block(one.span.frames, rows, one.raw, counts, unrounded, residual, noise, one.channel)
+        block = Block(one.span.frames, one.span.top, one.raw, counts, unrounded, residual, noise, one.channel)
         blocks.append(block)
     return blocks
 

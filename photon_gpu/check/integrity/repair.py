@@ -18,7 +18,7 @@ from photon_gpu.check.integrity.result import Verification
 from photon_gpu.check.integrity.verify import Check, verify
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
 from photon_gpu.settings import Progress, progress_call
 from photon_gpu.sources.base import Source
@@ -284,7 +284,7 @@ class _Work:
         frames = description.frames_of(number)
         values = self.movie.read(frames.start, frames.stop)
         layout = layout_for(description.encoding, get_backend())
-        return layout.encode(values, description.chunks, first_frame=frames.start, stages=Stages())
+        return layout.encode(values, description.chunks, Resources(), frames.start)
 
     def _differs(self, number: int, description: Description, total: int) -> bytes | None:
         """Return the chunk encoded from the source if the stored one decodes to other values, else None."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError
@@ -43,20 +44,17 @@ class GpuCoder(Protocol):
     def decode(
         self,
         payload: NDArray[np.uint8],
-        chunk: tuple[int, ...],
+        part: ChunkPart,
         encoding: Encoding,
         *,
-        start: int = 0,
-        stop: int | None = None,
-        what: str | np.dtype = ...,
-        number: int | None = None,
+        what: Values = ...,
         device: int | None = None,
         out: NDArray | None = None,
     ) -> Any:
-        """Decode frames ``start`` to ``stop`` of a payload."""
+        """Decode all rows of the frames of a part of a payload."""
 
     def counts_from_labels(
-        self, labels: NDArray[np.float64], start: int, encoding: Encoding, what: str | np.dtype, device: int
+        self, labels: NDArray[np.float64], start: int, encoding: Encoding, what: Values, device: int
     ) -> Any:
         """Decode the labels of layout plain on a device."""
 

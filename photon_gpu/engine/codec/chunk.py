@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.bands import SEGMENT, Memory, Places, Writer, from_planes, new_bytes
-from photon_gpu.engine.codec.dequantize import STABILIZED, render
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values, dtype_of
+from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import (
     Header,
@@ -131,23 +132,16 @@ def encode_raw(
 
 def decode(
     payload: NDArray[np.uint8],
-    chunk: tuple[int, ...],
+    part: ChunkPart,
     encoding: Encoding,
     backend: Backend,
     *,
-    start: int = 0,
-    stop: int | None = None,
-    what: str | np.dtype = STABILIZED,
-    number: int | None = None,
+    what: Values = STABILIZED,
     split: Split = WHOLE,
     out: NDArray | None = None,
 ) -> NDArray:
-    """Decode frames ``start:stop`` of a payload, to ``out`` if given, and verify its checksum.
-
-    ``number`` is the number of the chunk, if known; a chunk that states another number is an error. Without
-    ``stop``, frames beyond those of the chunk (a movie's last chunk may be short) are zeros.
-    """
-    opened = Opened(payload, chunk, encoding, start, stop, what, number=number)
+    """Decode all rows of the frames of a part, to ``out`` if given, and verify the payload's checksum."""
+    opened = Opened(payload, part, encoding, what)
     if opened.header.raw:
         return opened.raw(encoding, out)
     header, rows, columns = opened.header, opened.rows, opened.columns
@@ -206,18 +200,15 @@ class Opened:
     def __init__(
         self,
         payload: NDArray[np.uint8],
-        chunk: tuple[int, ...],
+        part: ChunkPart,
         encoding: Encoding,
-        start: int,
-        stop: int | None,
-        what: str | np.dtype,
+        what: Values,
         need: Need | None = None,
-        *,
-        number: int | None = None,
     ) -> None:
+        chunk, start, stop = part.chunk, part.start, part.stop
         self.header, self.body = unpack(payload, need)
         _check(self.header, chunk, encoding)
-        check_place(self.header, encoding.movie_id, number)
+        check_place(self.header, encoding.movie_id, part.number)
         total, self.rows, self.columns = block_shape(chunk)
         if len(chunk) < 2:
             total, start, stop = 1, 0, 1
@@ -227,7 +218,7 @@ class Opened:
         self.shape = chunk if len(chunk) < 2 else (self.stop - self.start, *chunk[1:])
         self.present = max(min(self.stop, self.header.frames) - self.start, 0)
         self.stabilized = what == STABILIZED
-        self.dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
+        self.dtype = dtype_of(what)
         self.predictor = NAMES[self.header.predictor]
         self.steps = rates(self.header.frames, self.header.rate)
         self.weights = kernel_weights(self.predictor, self.header.weights, self.header.frames)

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend, cpu_backend
+from photon_gpu.engine.codec.chunk_part import STABILIZED, Values
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent, Quantizer
 from photon_gpu.engine.model.code_table import MAX_CODES
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.kernels import cpu_decode
-
-STABILIZED = "stabilized"
 
 _BEYOND = "a chunk holds a code beyond the greatest one in its header"
 
@@ -33,7 +32,7 @@ class Render(Protocol):
         """
 
 
-def render(encoding: Encoding, base: int, top: int, what: str | np.dtype, backend: Backend) -> Render:
+def render(encoding: Encoding, base: int, top: int, what: Values, backend: Backend) -> Render:
     """Return what turns codes ``0..top``, counted from ``base``, into output samples.
 
     Only altered data has codes beyond ``top``. They raise an error or, if codes have 8 or 16 bits, decode to
@@ -143,9 +142,7 @@ class _ByOccurrence:
     A header of a few bytes may say any span, so only the codes that are there are computed.
     """
 
-    def __init__(
-        self, encoding: Encoding, base: int, top: int, what: str | np.dtype, backend: Backend
-    ) -> None:
+    def __init__(self, encoding: Encoding, base: int, top: int, what: Values, backend: Backend) -> None:
         self._table, self._seed, self._kernels = encoding.table(), encoding.seed, backend.kernels
         self._base, self._top, self._what = base, top, what
 
@@ -172,7 +169,7 @@ class _ByOccurrence:
 class _WideValues:
     """Renders exact values that span too much for a table."""
 
-    def __init__(self, encoding: Encoding, base: int, top: int, what: str | np.dtype) -> None:
+    def __init__(self, encoding: Encoding, base: int, top: int, what: Values) -> None:
         self._encoding, self._base, self._top, self._what = encoding, base, top, what
 
     def __call__(self, codes: NDArray, first: int, stride: int, out: NDArray) -> None:
@@ -196,7 +193,7 @@ def _stabilized(encoding: Encoding, values: NDArray) -> NDArray[np.float64]:
     return np.multiply(codes.astype(np.int64) + quantize.base, table.step, dtype=np.float64)
 
 
-def _tables(encoding: Encoding, base: int, top: int, what: str | np.dtype) -> tuple[int, NDArray]:
+def _tables(encoding: Encoding, base: int, top: int, what: Values) -> tuple[int, NDArray]:
     """First code, and rows, of a table that covers ``base`` to ``base + top``."""
     if encoding.exact:
         values = np.arange(base, base + top + 1, dtype=np.int64).astype(encoding.dtype)[np.newaxis]

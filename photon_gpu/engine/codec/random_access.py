@@ -16,6 +16,7 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.bands import SEGMENT, Reader, from_planes
 from photon_gpu.engine.codec.blosc import Blocks, BlocksPart
 from photon_gpu.engine.codec.chunk import Opened, restore, restore_sorted
+from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
 from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import Header
@@ -28,28 +29,24 @@ _ALONE = ("none", "spatial")
 
 def decode_part(
     blocks: Blocks | BlocksPart,
-    chunk: tuple[int, ...],
+    part: ChunkPart,
     encoding: Encoding,
     backend: Backend,
     *,
-    start: int,
-    stop: int,
-    rows: tuple[int, int],
-    what: str | np.dtype,
-    number: int | None = None,
+    what: Values,
     run: Map = map,
     out: NDArray | None = None,
 ) -> NDArray:
-    """Decode frames ``start:stop`` of a chunk with at least two axes to ``(stop - start, ..., H, W)``.
+    """Decode a part of a chunk with at least two axes to ``(frames, ..., H, W)``.
 
-    Only rows ``rows[0]`` to ``rows[1] - 1``, counted over all axes between the first and the last, and other
-    rows of their bands are filled in; the rest is undefined.
+    Only the rows of the part and other rows of their bands are filled in; the rest is undefined.
     """
-    opened = Opened(blocks.data, chunk, encoding, start, stop, what, blocks.open, number=number)
+    opened = Opened(blocks.data, part, encoding, what, blocks.open)
     if opened.header.raw:
         blocks.open([slice(opened.header.nbytes, blocks.data.size)])
         return opened.raw(encoding, out)
     header, columns, pixels = opened.header, opened.columns, opened.rows * opened.columns
+    start, stop, (top, bottom) = opened.start, opened.stop, part.row_range
     if out is None:
         out = np.empty(opened.shape, opened.dtype)
     target = out.reshape(stop - start, pixels)
@@ -57,9 +54,9 @@ def decode_part(
     band = header.band_rows
     bands = [
         Band(opened.body, header, opened.predictor, first, start, stop)
-        for first in range(rows[0] // band * band, rows[1], band)
+        for first in range(top // band * band, bottom, band)
     ]
-    blocks.open(part for one in bands for part in one.spans)
+    blocks.open(span for one in bands for span in one.spans)
 
     def decode_band(one: Band) -> None:
         last = min(one.first + band, opened.rows)
@@ -75,24 +72,18 @@ def decode_part(
 
 def decode_rows(
     blocks: Blocks | BlocksPart,
-    chunk: tuple[int, ...],
+    part: ChunkPart,
     encoding: Encoding,
     backend: Backend,
-    *,
-    start: int,
-    stop: int,
-    rows: tuple[int, int],
-    whats: Sequence[str | np.dtype],
-    number: int | None = None,
+    whats: Sequence[Values],
 ) -> list[NDArray]:
-    """Decode rows ``rows[0]:rows[1]`` of frames ``start:stop``, once for each of ``whats``.
+    """Decode the rows of a part, once for each of ``whats``.
 
     Each array is ``(frames, rows, columns)``. A band is restored once, whatever the number of ``whats``.
     """
-    opened = [
-        Opened(blocks.data, chunk, encoding, start, stop, what, blocks.open, number=number) for what in whats
-    ]
-    header, columns, (top, bottom) = opened[0].header, opened[0].columns, rows
+    opened = [Opened(blocks.data, part, encoding, what, blocks.open) for what in whats]
+    header, columns, (top, bottom) = opened[0].header, opened[0].columns, part.row_range
+    start, stop = opened[0].start, opened[0].stop
     if header.raw:
         blocks.open([slice(header.nbytes, blocks.data.size)])
         wholes = [one.raw(encoding, None).reshape(stop - start, -1, columns) for one in opened]
@@ -100,14 +91,14 @@ def decode_rows(
     pixels, band = opened[0].rows * columns, header.band_rows
     firsts = range(top // band * band, bottom, band)
     bands = [Band(opened[0].body, header, opened[0].predictor, first, start, stop) for first in firsts]
-    blocks.open(part for one in bands for part in one.spans)
+    blocks.open(span for one in bands for span in one.spans)
     codes = np.empty((stop - start, bottom - top, columns), f"u{header.width}")
-    for part in bands:
-        height = min(band, opened[0].rows - part.first)
-        restored = np.empty((stop - part.begin, height, columns), codes.dtype)
-        part.restore(restored, opened[0].weights, opened[0].steps, backend)
-        low, high = max(top, part.first), min(bottom, part.first + height)
-        kept = restored[start - part.begin :, low - part.first : high - part.first]
+    for one_band in bands:
+        height = min(band, opened[0].rows - one_band.first)
+        restored = np.empty((stop - one_band.begin, height, columns), codes.dtype)
+        one_band.restore(restored, opened[0].weights, opened[0].steps, backend)
+        low, high = max(top, one_band.first), min(bottom, one_band.first + height)
+        kept = restored[start - one_band.begin :, low - one_band.first : high - one_band.first]
         codes[:, low - top : high - top] = kept
     flat, first = codes.reshape(stop - start, -1), start * pixels + top * columns
     decoded = []

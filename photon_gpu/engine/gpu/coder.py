@@ -15,7 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from photon_gpu.engine.codec.backend import cpu_backend
 from photon_gpu.engine.codec.chunk import Opened, decode
-from photon_gpu.engine.codec.dequantize import STABILIZED, Render, beyond_tables, render
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values, dtype_of
+from photon_gpu.engine.codec.dequantize import Render, beyond_tables, render
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import block_shape
 from photon_gpu.engine.codec.plan import ChunkPlan, quantizer_for
@@ -124,23 +125,18 @@ class Gpu:
     def decode(
         self,
         payload: NDArray[np.uint8],
-        chunk: tuple[int, ...],
+        part: ChunkPart,
         encoding: Encoding,
         *,
-        start: int = 0,
-        stop: int | None = None,
-        what: str | np.dtype = STABILIZED,
-        number: int | None = None,
+        what: Values = STABILIZED,
         device: int | None = None,
         out: NDArray | None = None,
     ) -> Any:
         """Decode like :func:`photon_gpu.engine.codec.chunk.decode`; ``device`` asks for an array there."""
-        opened = Opened(payload, chunk, encoding, start, stop, what, number=number)
+        opened = Opened(payload, part, encoding, what)
         header, dtype = opened.header, opened.dtype
         if header.raw or beyond_tables(encoding, header.top):
-            values = decode(
-                payload, chunk, encoding, cpu_backend(), start=start, stop=stop, what=what, out=out
-            )
+            values = decode(payload, part, encoding, cpu_backend(), what=what, out=out)
             return values if device is None else self.upload(values, device)
         row_bytes = header.frames * opened.columns * max(header.width, dtype.itemsize)
         shape = (opened.stop - opened.start, opened.rows * opened.columns)
@@ -161,11 +157,11 @@ class Gpu:
         return target.reshape(opened.shape) if out is None else out
 
     def counts_from_labels(
-        self, labels: NDArray[np.float64], start: int, encoding: Encoding, what: str | np.dtype, device: int
+        self, labels: NDArray[np.float64], start: int, encoding: Encoding, what: Values, device: int
     ) -> Any:
         """Values of labels ``(t, n)``, of frames from ``start`` of a chunk, as an array on a device."""
         frames, pixels = labels.shape
-        dtype = np.dtype(np.float64) if what == STABILIZED else np.dtype(what)
+        dtype = dtype_of(what)
         with self._slots.taken(device) as slot:
             lane, kernels = slot.lane, slot.lane.backend.kernels
 

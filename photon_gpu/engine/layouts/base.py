@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.backend import Backend, GpuCoder
 from photon_gpu.engine.codec.blosc import MAX_BYTES, Blocks
+from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent
-from photon_gpu.engine.runtime.buffers import Buffers
 from photon_gpu.engine.runtime.pool import WHOLE, Split
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 
@@ -26,20 +26,18 @@ def copied_to(values: NDArray, out: NDArray) -> NDArray:
     return out
 
 
-def stored_rows(
-    data: bytes, chunk: tuple[int, ...], start: int, stop: int, rows: tuple[int, int], dtype: np.dtype
-) -> NDArray:
-    """Rows of frames ``start:stop`` of a chunk that Blosc holds as an array, ``(frames, rows, columns)``."""
-    blocks, columns = Blocks(data), chunk[-1]
-    pixels = math.prod(chunk[1:])
-    frame, (first, last) = pixels * dtype.itemsize, (row * columns * dtype.itemsize for row in rows)
-    if blocks.data.size != frame * chunk[0]:
+def stored_rows(data: bytes, part: ChunkPart, dtype: np.dtype) -> NDArray:
+    """Rows ``(frames, rows, columns)`` of a chunk that Blosc holds as an array."""
+    blocks, rows, columns, length = Blocks(data), part.row_range, part.chunk[-1], part.chunk[0]
+    frame, (first, last) = part.frame_size * dtype.itemsize, (row * columns * dtype.itemsize for row in rows)
+    if blocks.data.size != frame * length:
         raise CorruptDataError(
-            f"a chunk opens to {blocks.data.size:,} bytes; its metadata asks for {frame * chunk[0]:,}"
+            f"a chunk opens to {blocks.data.size:,} bytes; its metadata asks for {frame * length:,}"
         )
-    blocks.open(slice(number * frame + first, number * frame + last) for number in range(start, stop))
-    frames = blocks.data.view(dtype).reshape(chunk[0], -1, columns)
-    return frames[start:stop, rows[0] : rows[1]].copy()
+    starts = range(part.start * frame, part.end * frame, frame)
+    blocks.open(slice(start + first, start + last) for start in starts)
+    frames = blocks.data.view(dtype).reshape(length, -1, columns)
+    return frames[part.start : part.end, rows[0] : rows[1]].copy()
 
 
 class Layout(ABC):
@@ -90,18 +88,11 @@ class Layout(ABC):
 
     @abstractmethod
     def encode(
-        self,
-        values: NDArray,
-        chunk: tuple[int, ...],
-        *,
-        first_frame: int = 0,
-        split: Split = WHOLE,
-        stages: Stages,
-        buffers: Buffers | None = None,
+        self, values: NDArray, chunk: tuple[int, ...], resources: Resources, first_frame: int = 0
     ) -> bytes:
         """Bytes of the file of a chunk with values ``(t, ..., H, W)``, ``1 <= t <= chunk[0]``.
 
-        With ``buffers``, a layout may return a memoryview of one of them, which the caller gives back.
+        With buffers in ``resources``, a layout may return a memoryview of one, which the caller gives back.
         """
 
     def check(self, found: Extent) -> tuple[int, int]:
@@ -114,7 +105,7 @@ class Layout(ABC):
         """
         return 0, 0
 
-    def encode_raw(self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0) -> bytes:
+    def encode_raw(self, values: NDArray, chunk: tuple[int, ...], first_frame: int = 0) -> bytes:
         """Bytes of the file of a chunk that :meth:`encode` refuses, with exact values."""
         raise InvalidInputError(
             f"layout {self.encoding.layout!r} cannot store values that it cannot quantize; use layout "
@@ -123,25 +114,16 @@ class Layout(ABC):
 
     @abstractmethod
     def decode(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
-        """Decode frames ``start:stop`` of a chunk.
+        """Decode all rows of the frames of a part.
 
         Parameters
         ----------
+        data : bytes
+        part : ChunkPart
         what : str or dtype
             ``"stabilized"``, or the dtype of values in the movie's units.
-        number : int, optional
-            Number of the chunk, if known; a chunk that states another number is an error.
         out : ndarray, optional
             Contiguous array of the right dtype that receives the frames.
         split : Split
@@ -149,58 +131,27 @@ class Layout(ABC):
         """
 
     def decode_part(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
-        """Decode like :meth:`decode`, at least cost: only rows ``rows[0]`` to ``rows[1] - 1`` are defined.
+        """Decode like :meth:`decode`, at least cost: only the rows of the part are defined.
 
-        Rows are counted over all axes between the first and the last; other rows are undefined. Only the
-        parts of a compact chunk that are opened are checked, so ``data`` must have passed the checksum of its
+        Only what is opened of a compact chunk is checked, so ``data`` must have passed the checksum of its
         file.
         """
-        return self.decode(data, chunk, start, stop, what, split, number=number, out=out)
+        return self.decode(data, part, what, split, out=out)
 
     @abstractmethod
-    def decode_rows(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        whats: Sequence[str | np.dtype],
-        *,
-        number: int | None = None,
-    ) -> list[NDArray]:
-        """Decode some rows of some frames on the CPU, opening the chunk once for several kinds of values.
+    def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
+        """Decode the rows of a part on the CPU, opening the chunk once for several kinds of values.
 
-        Returns one array ``(frames, rows, columns)`` for each of ``whats``. Rows are counted as for
-        :meth:`decode_part`, and ``data`` must have passed the checksum of its file.
+        Returns one array ``(frames, rows, columns)`` for each of ``whats``. As for :meth:`decode_part`,
+        ``data`` must have passed the checksum of its file.
         """
 
-    def decode_on_gpu(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-    ) -> Any:
+    def decode_on_gpu(self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE) -> Any:
         """Decode like :meth:`decode`, to an array on the backend's first GPU."""
         gpu = self._gpu()
-        decoded = self.decode(data, chunk, start, stop, what, split, number=number)
+        decoded = self.decode(data, part, what, split)
         return gpu.upload(decoded, gpu.lanes[0].number)
 
     def _gpu(self) -> GpuCoder:

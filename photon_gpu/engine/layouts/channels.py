@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,16 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.bands import Memory, new_bytes
-from photon_gpu.engine.codec.channel_payloads import ChannelTable, join, read_table, table_bytes
-from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.codec.encoding import Encoding
-from photon_gpu.engine.codec.header import Header, block_shape, most_bytes, unpack
+from photon_gpu.engine.codec.header import Header, most_bytes, unpack
 from photon_gpu.engine.layouts.base import Layout, stored_rows
+from photon_gpu.engine.layouts.channel_payloads import ChannelTable, join, read_table, table_bytes
 from photon_gpu.engine.layouts.compact import Compact
 from photon_gpu.engine.layouts.lossless import Lossless
 from photon_gpu.engine.layouts.plain import Plain
 from photon_gpu.engine.runtime.pool import WHOLE, Split
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 
@@ -127,19 +127,9 @@ class _Channels(Layout):
         # Frames on a GPU have a method of their own for this, and stay there.
         return [np.ascontiguousarray(one) if isinstance(one, np.ndarray) else one.copy() for one in parts]
 
-    def decode_on_gpu(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-    ) -> Any:
+    def decode_on_gpu(self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE) -> Any:
         """See the base class. Chunks are decoded on the host, and copied to the GPU."""
-        return Layout.decode_on_gpu(self, data, chunk, start, stop, what, split, number=number)
+        return Layout.decode_on_gpu(self, data, part, what, split)
 
 
 class PlainChannels(_Channels, Plain):
@@ -168,37 +158,14 @@ class PlainChannels(_Channels, Plain):
         return fill
 
     def decode_part(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
-        return self._of(chunk).decode_stored(data, chunk, start, stop, rows, what, split, out)
+        return _PlainOfShape(self, part.chunk).decode_part(data, part, what, split, out=out)
 
-    def decode_rows(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        whats: Sequence[str | np.dtype],
-        *,
-        number: int | None = None,
-    ) -> list[NDArray]:
+    def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
-        return self._of(chunk).rows_stored(data, chunk, start, stop, rows, whats)
-
-    def _of(self, chunk: tuple[int, ...]) -> _PlainOfShape:
-        return _PlainOfShape(self, chunk)
+        return _PlainOfShape(self, part.chunk).decode_rows(data, part, whats)
 
 
 class _PlainOfShape(Plain):
@@ -209,38 +176,12 @@ class _PlainOfShape(Plain):
         layout.axis.one(chunk)
         self._parts, self._axis, self._chunk = layout.channels, layout.axis, chunk
 
-    def decode_stored(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        what: str | np.dtype,
-        split: Split,
-        out: NDArray | None,
-    ) -> NDArray:
-        """As :meth:`Plain.decode_part`."""
-        return Plain.decode_part(self, data, chunk, start, stop, rows, what, split, out=out)
-
-    def rows_stored(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        whats: Sequence[str | np.dtype],
-    ) -> list[NDArray]:
-        """As :meth:`Plain.decode_rows`."""
-        return Plain.decode_rows(self, data, chunk, start, stop, rows, whats)
-
     def render(
         self,
         labels: NDArray[np.float64],
         first: int,
         out: NDArray,
-        what: str | np.dtype,
+        what: Values,
         *,
         stride: int = 0,
     ) -> None:
@@ -264,26 +205,13 @@ class LosslessChannels(_Channels, Lossless):
     def _channel(self, number: int) -> Layout:
         return _LosslessChannel(self.encoding.channels[number], self.backend, self.axis, number)
 
-    def decode_rows(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        whats: Sequence[str | np.dtype],
-        *,
-        number: int | None = None,
-    ) -> list[NDArray]:
+    def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
         if STABILIZED not in whats:
-            return Lossless.decode_rows(self, data, chunk, start, stop, rows, whats)
-        frames = [
-            self.decode(data, chunk, start, stop, what).reshape(stop - start, -1, chunk[-1]) for what in whats
-        ]
-        return [values[:, rows[0] : rows[1]].copy() for values in frames]
+            return Lossless.decode_rows(self, data, part, whats)
+        return [_rows_of(self.decode(data, part, what), part) for what in whats]
 
-    def converted(self, values: NDArray, what: str | np.dtype) -> NDArray:
+    def converted(self, values: NDArray, what: Values) -> NDArray:
         """See the base class."""
         if what != STABILIZED:
             return Lossless.converted(self, values, what)
@@ -306,16 +234,15 @@ class CompactChannels(_Channels, Compact):
         self,
         values: NDArray,
         chunk: tuple[int, ...],
-        first_frame: int,
-        split: Split,
-        stages: Stages,
+        resources: Resources,
+        first_frame: int = 0,
         *,
         memory: Memory = new_bytes,
     ) -> NDArray[np.uint8]:
         """See the base class; ``memory`` is not used, because there are several payloads."""
         one = self.axis.one(chunk)
         parts = zip(self._each(), self.split(values), strict=True)
-        payloads = [layout.payload(part, one, first_frame, split, stages) for layout, part in parts]
+        payloads = [layout.payload(part, one, resources, first_frame) for layout, part in parts]
         return join(payloads, self.axis.run_rows(chunk))
 
     def raw_payload(self, values: NDArray, chunk: tuple[int, ...], first_frame: int) -> NDArray[np.uint8]:
@@ -323,79 +250,45 @@ class CompactChannels(_Channels, Compact):
         one, payloads = self.axis.one(chunk), []
         for layout, part in zip(self._each(), self.split(values), strict=True):
             try:
-                payloads.append(layout.payload(part, one, first_frame, WHOLE, Stages()))
+                payloads.append(layout.payload(part, one, Resources(), first_frame))
             except InvalidInputError:
                 payloads.append(layout.raw_payload(part, one, first_frame))
         return join(payloads, self.axis.run_rows(chunk))
 
     def decode(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
-        one = self.axis.one(chunk)
-        payload = self._payload(data, chunk, split)
+        one = replace(part, chunk=self.axis.one(part.chunk))
+        payload = self._payload(data, part.chunk, split)
         if out is None:
-            out = np.empty((stop - start, *chunk[1:]), np.float64 if what == STABILIZED else np.dtype(what))
-        table = check_table(payload, self.axis, chunk)
+            out = part.empty(what)
+        table = check_table(payload, self.axis, part.chunk)
         for channel, layout in enumerate(self._each()):
-            part = layout.decode_payload(
-                payload[table.spans[channel]], one, start, stop, what, split, number=number
-            )
-            self.axis.of(out, channel)[...] = part
+            values = layout.decode_payload(payload[table.spans[channel]], one, what, split)
+            self.axis.of(out, channel)[...] = values
         return out
 
     def decode_part(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
         if self.backend.gpu is not None:
-            return self.decode(data, chunk, start, stop, what, split, number=number, out=out)
+            return self.decode(data, part, what, split, out=out)
         if out is None:
-            out = np.empty((stop - start, *chunk[1:]), np.float64 if what == STABILIZED else np.dtype(what))
-        blocks = self._blocks(data, chunk, split)
-        one = self.axis.one(chunk)
+            out = part.empty(what)
+        blocks, one = self._blocks(data, part.chunk, split), self.axis.one(part.chunk)
         for channel, layout in enumerate(self._each()):
-            wanted = self._rows_of(channel, chunk, rows)
-            if wanted is not None:
-                self.axis.of(out, channel)[...] = layout.decode_blocks(
-                    self._part(blocks, chunk, channel), one, start, stop, wanted, what, split, number=number
-                )
+            rows = self._rows_of(channel, part.chunk, part.row_range)
+            if rows is not None:
+                payload = part_of(blocks, self.axis, part.chunk, channel)
+                wanted = replace(part, chunk=one, rows=rows)
+                self.axis.of(out, channel)[...] = layout.decode_blocks(payload, wanted, what, split)
         return out
 
-    def decode_rows(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        whats: Sequence[str | np.dtype],
-        *,
-        number: int | None = None,
-    ) -> list[NDArray]:
+    def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
-        decode = partial(self.decode_part, data, chunk, start, stop, rows, number=number)
-        wholes = [decode(what).reshape(stop - start, -1, chunk[-1]) for what in whats]
-        return [whole[:, rows[0] : rows[1]].copy() for whole in wholes]
+        return [_rows_of(self.decode_part(data, part, what), part) for what in whats]
 
     def headers(self, data: bytes, chunk: tuple[int, ...]) -> list[Header]:
         """See the base class."""
@@ -415,9 +308,6 @@ class CompactChannels(_Channels, Compact):
         low = mine[0] // self.axis.count * run + max(first - mine[0] * run, 0)
         high = mine[-1] // self.axis.count * run + min(end - mine[-1] * run, run)
         return low, high
-
-    def _part(self, blocks: Any, chunk: tuple[int, ...], channel: int) -> blosc.BlocksPart:
-        return part_of(blocks, self.axis, chunk, channel)
 
     def _size(self, data: bytes, chunk: tuple[int, ...]) -> int:
         return joined_size(data, chunk, self.axis, self.dtype.itemsize)
@@ -459,71 +349,40 @@ class _StoredChannel(Layout):
         return type(self)(self.encoding, backend, self._axis, self._number)
 
     @abstractmethod
-    def shown(self, stored: NDArray, first: int, stride: int, what: str | np.dtype) -> NDArray:
+    def shown(self, stored: NDArray, first: int, stride: int, what: Values) -> NDArray:
         """What stored values ``(frames, rows, columns)``, from sample ``first`` on, stand for."""
 
-    def decode_rows(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        whats: Sequence[str | np.dtype],
-        *,
-        number: int | None = None,
-    ) -> list[NDArray]:
+    def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
-        whole = self._axis.all(chunk)
-        parts = [
-            stored_rows(data, whole, start, stop, span, self.dtype)
-            for span in self._axis.rows(whole, self._number, rows)
+        whole = replace(part, chunk=self._axis.all(part.chunk))
+        pieces = [
+            stored_rows(data, replace(whole, rows=rows), self.dtype)
+            for rows in self._axis.rows(whole.chunk, self._number, part.row_range)
         ]
-        stored = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        stride = math.prod(chunk[1:])
-        return [self.shown(stored, start * stride + rows[0] * chunk[-1], stride, what) for what in whats]
+        stored = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+        return [self.shown(stored, part.first_sample, part.frame_size, what) for what in whats]
 
     def decode(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
-        every = (0, block_shape(chunk)[1])
-        return self.decode_part(data, chunk, start, stop, every, what, split, number=number, out=out)
+        return self.decode_part(data, replace(part, rows=None), what, split, out=out)
 
     def decode_part(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
-        (decoded,) = self.decode_rows(data, chunk, start, stop, rows, [what], number=number)
+        (decoded,) = self.decode_rows(data, part, [what])
         if out is None:
-            out = np.empty((stop - start, *chunk[1:]), decoded.dtype)
-        out.reshape(stop - start, -1, chunk[-1])[:, rows[0] : rows[1]] = decoded
+            out = np.empty(part.shape, decoded.dtype)
+        out.reshape(part.frames, -1, part.chunk[-1])[:, slice(*part.row_range)] = decoded
         return out
 
 
 class _PlainChannel(_StoredChannel, Plain):
     """One channel of a plain movie of several."""
 
-    def shown(self, stored: NDArray, first: int, stride: int, what: str | np.dtype) -> NDArray:
+    def shown(self, stored: NDArray, first: int, stride: int, what: Values) -> NDArray:
         """See the base class."""
         flat = stored.reshape(len(stored), -1)
         out = flat.copy() if what == STABILIZED else np.empty(flat.shape, np.dtype(what))
@@ -538,9 +397,14 @@ class _PlainChannel(_StoredChannel, Plain):
 class _LosslessChannel(_StoredChannel, Lossless):
     """One channel of a lossless movie of several."""
 
-    def shown(self, stored: NDArray, first: int, stride: int, what: str | np.dtype) -> NDArray:
+    def shown(self, stored: NDArray, first: int, stride: int, what: Values) -> NDArray:
         """See the base class."""
         return self.converted(stored, what)
+
+
+def _rows_of(decoded: NDArray, part: ChunkPart) -> NDArray:
+    """Copy the rows of a part from its decoded frames."""
+    return decoded.reshape(part.frames, -1, part.chunk[-1])[:, slice(*part.row_range)].copy()
 
 
 def check_table(payload: NDArray[np.uint8], axis: ChannelAxis, chunk: tuple[int, ...]) -> ChannelTable:

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec.bands import Memory, new_bytes
 from photon_gpu.engine.codec.chunk import decode, encode, encode_raw
+from photon_gpu.engine.codec.chunk_part import ChunkPart, Values
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import Header, most_bytes, unpack
 from photon_gpu.engine.codec.plan import code_span
 from photon_gpu.engine.codec.quantize import Extent
 from photon_gpu.engine.codec.random_access import decode_part, decode_rows
 from photon_gpu.engine.layouts.base import Layout
-from photon_gpu.engine.runtime.buffers import Buffers
 from photon_gpu.engine.runtime.pool import WHOLE, Split
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.scratch import scratch
-from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError
 
 
@@ -53,41 +53,26 @@ class Compact(Layout):
         return [filter_config(self.encoding)]
 
     def encode(
-        self,
-        values: NDArray,
-        chunk: tuple[int, ...],
-        *,
-        first_frame: int = 0,
-        split: Split = WHOLE,
-        stages: Stages,
-        buffers: Buffers | None = None,
+        self, values: NDArray, chunk: tuple[int, ...], resources: Resources, first_frame: int = 0
     ) -> bytes:
         """See the base class."""
-        payload = self.payload(
-            values,
-            chunk,
-            first_frame,
-            split,
-            stages,
-            memory=lambda nbytes: scratch("encoded", (nbytes,), np.uint8),
-        )
-        split = split.timed(stages, "compress")
-        return blosc.compress_bytes(payload, self.encoding.compressor, split, buffers)
+        payload = self.payload(values, chunk, resources, first_frame, memory=_scratch)
+        split = resources.split.timed(resources.stages, "compress")
+        return blosc.compress_bytes(payload, self.encoding.compressor, split, resources.buffers)
 
     def payload(
         self,
         values: NDArray,
         chunk: tuple[int, ...],
-        first_frame: int,
-        split: Split,
-        stages: Stages,
+        resources: Resources,
+        first_frame: int = 0,
         *,
         memory: Memory = new_bytes,
     ) -> NDArray[np.uint8]:
         """The payload of a chunk, before Blosc, in ``memory``."""
         if self.backend.gpu is not None:
             encoded: NDArray[np.uint8] = self.backend.gpu.encode(
-                values, chunk, self.encoding, first_frame=first_frame, stages=stages
+                values, chunk, self.encoding, first_frame=first_frame, stages=resources.stages
             )
             return encoded
         return encode(
@@ -96,8 +81,8 @@ class Compact(Layout):
             self.encoding,
             self.backend,
             first_frame=first_frame,
-            split=split,
-            stages=stages,
+            split=resources.split,
+            stages=resources.stages,
             memory=memory,
         )
 
@@ -105,7 +90,7 @@ class Compact(Layout):
         """See the base class."""
         return code_span(self.encoding, found)
 
-    def encode_raw(self, values: NDArray, chunk: tuple[int, ...], *, first_frame: int = 0) -> bytes:
+    def encode_raw(self, values: NDArray, chunk: tuple[int, ...], first_frame: int = 0) -> bytes:
         """See the base class."""
         return blosc.compress_bytes(self.raw_payload(values, chunk, first_frame), self.encoding.compressor)
 
@@ -114,140 +99,54 @@ class Compact(Layout):
         return encode_raw(values, chunk, self.encoding, self.backend, first_frame=first_frame)
 
     def decode(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
-        payload = self._payload(data, chunk, split)
-        return self.decode_payload(payload, chunk, start, stop, what, split, number=number, out=out)
+        return self.decode_payload(self._payload(data, part.chunk, split), part, what, split, out=out)
 
     def decode_payload(
         self,
         payload: NDArray[np.uint8],
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
+        part: ChunkPart,
+        what: Values,
         split: Split = WHOLE,
         *,
-        number: int | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
-        """Decode frames ``start:stop`` of a payload."""
+        """Decode all rows of the frames of a part of a payload."""
         if self.backend.gpu is not None:
-            decoded: NDArray = self.backend.gpu.decode(
-                payload, chunk, self.encoding, start=start, stop=stop, what=what, number=number, out=out
-            )
+            decoded: NDArray = self.backend.gpu.decode(payload, part, self.encoding, what=what, out=out)
             return decoded
-        return decode(
-            payload,
-            chunk,
-            self.encoding,
-            self.backend,
-            start=start,
-            stop=stop,
-            what=what,
-            number=number,
-            split=split,
-            out=out,
-        )
+        return decode(payload, part, self.encoding, self.backend, what=what, split=split, out=out)
 
     def decode_part(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
-        if self.backend.gpu is not None or len(chunk) < 2:
-            return self.decode(data, chunk, start, stop, what, split, number=number, out=out)
-        blocks = self._blocks(data, chunk, split)
-        return self.decode_blocks(blocks, chunk, start, stop, rows, what, split, number=number, out=out)
+        if self.backend.gpu is not None or len(part.chunk) < 2:
+            return self.decode(data, part, what, split, out=out)
+        return self.decode_blocks(self._blocks(data, part.chunk, split), part, what, split, out=out)
 
     def decode_blocks(
         self,
         blocks: blosc.Blocks | blosc.BlocksPart,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        what: str | np.dtype,
+        part: ChunkPart,
+        what: Values,
         split: Split = WHOLE,
         *,
-        number: int | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
-        """Decode rows of frames of a payload that is decompressed where it is needed."""
-        return decode_part(
-            blocks,
-            chunk,
-            self.encoding,
-            self.backend,
-            start=start,
-            stop=stop,
-            rows=rows,
-            what=what,
-            number=number,
-            run=split.run,
-            out=out,
-        )
+        """Decode a part of a payload that is decompressed where it is needed."""
+        return decode_part(blocks, part, self.encoding, self.backend, what=what, run=split.run, out=out)
 
-    def decode_rows(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        whats: Sequence[str | np.dtype],
-        *,
-        number: int | None = None,
-    ) -> list[NDArray]:
+    def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
-        return decode_rows(
-            self._blocks(data, chunk),
-            chunk,
-            self.encoding,
-            self.backend,
-            start=start,
-            stop=stop,
-            rows=rows,
-            whats=whats,
-            number=number,
-        )
+        return decode_rows(self._blocks(data, part.chunk), part, self.encoding, self.backend, whats)
 
-    def decode_on_gpu(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-    ) -> Any:
+    def decode_on_gpu(self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE) -> Any:
         """See the base class."""
-        gpu, payload = self._gpu(), self._payload(data, chunk, split)
-        device = gpu.lanes[0].number
-        return gpu.decode(
-            payload, chunk, self.encoding, start=start, stop=stop, what=what, number=number, device=device
-        )
+        gpu, payload = self._gpu(), self._payload(data, part.chunk, split)
+        return gpu.decode(payload, part, self.encoding, what=what, device=gpu.lanes[0].number)
 
     def headers(self, data: bytes, chunk: tuple[int, ...]) -> list[Header]:
         """Headers of the payloads of a chunk."""
@@ -277,6 +176,10 @@ class Compact(Layout):
                 f"a chunk opens to {nbytes:,} bytes; a chunk of shape {chunk} has at most {most:,}"
             )
         return nbytes
+
+
+def _scratch(nbytes: int) -> NDArray[np.uint8]:
+    return scratch("encoded", (nbytes,), np.uint8)
 
 
 def filter_config(encoding: Encoding) -> dict[str, Any]:

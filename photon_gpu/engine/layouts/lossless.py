@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.blosc import compress, compress_blocks, decompress_span
 from photon_gpu.engine.codec.blosc import decompress as open_frame
-from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.layouts.base import Layout, copied_to, stored_rows
 from photon_gpu.engine.model.anscombe import anscombe
-from photon_gpu.engine.runtime.buffers import Buffers
 from photon_gpu.engine.runtime.pool import WHOLE, Split
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import InvalidInputError
 
 
@@ -35,14 +34,7 @@ class Lossless(Layout):
         return np.dtype(self.encoding.dtype).newbyteorder("<")
 
     def encode(
-        self,
-        values: NDArray,
-        chunk: tuple[int, ...],
-        *,
-        first_frame: int = 0,
-        split: Split = WHOLE,
-        stages: Stages,
-        buffers: Buffers | None = None,
+        self, values: NDArray, chunk: tuple[int, ...], resources: Resources, first_frame: int = 0
     ) -> bytes:
         """See the base class."""
         if not isinstance(values, np.ndarray):
@@ -60,38 +52,29 @@ class Lossless(Layout):
             out[: max(flat.size - start, 0)] = flat[start:]
             return out
 
-        split = split.timed(stages, "compress")
+        split = resources.split.timed(resources.stages, "compress")
         if flat.size == total:
-            return compress(flat, self.encoding.compressor, split, buffers)
+            return compress(flat, self.encoding.compressor, split, resources.buffers)
         return compress_blocks(block, total, self.itemsize, self.encoding.compressor, split)
 
     def decode(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
-        frame = math.prod(chunk[1:]) * self.itemsize
-        if start == 0 and stop == chunk[0]:
+        frame = part.frame_size * self.itemsize
+        if part.frames == part.chunk[0]:
             as_they_are = out is not None and out.dtype == self.dtype and what != STABILIZED
             into = out.reshape(-1).view(np.uint8) if out is not None and as_they_are else None
-            raw = open_frame(data, frame * chunk[0], split, into)
+            raw = open_frame(data, frame * part.chunk[0], split, into)
             if into is not None:
-                return into.view(self.dtype).reshape(chunk)
+                return into.view(self.dtype).reshape(part.chunk)
         else:
-            raw = decompress_span(data, start * frame, stop * frame)
-        values = raw.view(self.dtype).reshape(stop - start, *chunk[1:])
+            raw = decompress_span(data, part.start * frame, part.end * frame)
+        values = raw.view(self.dtype).reshape(part.shape)
         converted = self.converted(values, what)
         return converted if out is None else copied_to(converted, out)
 
-    def converted(self, values: NDArray, what: str | np.dtype) -> NDArray:
+    def converted(self, values: NDArray, what: Values) -> NDArray:
         """Stored values, stabilized or as another dtype."""
         if what != STABILIZED:
             return values.astype(np.dtype(what), copy=False)
@@ -102,17 +85,7 @@ class Lossless(Layout):
             )
         return anscombe(values, self.encoding.noise)
 
-    def decode_rows(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        whats: Sequence[str | np.dtype],
-        *,
-        number: int | None = None,
-    ) -> list[NDArray]:
+    def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
-        values = stored_rows(data, chunk, start, stop, rows, self.dtype)
+        values = stored_rows(data, part, self.dtype)
         return [self.converted(values, what) for what in whats]

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span, frame_sizes
-from photon_gpu.engine.codec.dequantize import STABILIZED, render
-from photon_gpu.engine.codec.header import block_shape
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
+from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
 from photon_gpu.engine.layouts.base import Layout, stored_rows
 from photon_gpu.engine.model.anscombe import inverse_anscombe
 from photon_gpu.engine.model.noise import NoiseModel
-from photon_gpu.engine.runtime.buffers import Buffers
 from photon_gpu.engine.runtime.pool import WHOLE, Split
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.scratch import scratch
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import CorruptDataError, InvalidInputError
@@ -36,18 +37,12 @@ class Plain(Layout):
         return np.dtype("<f8")
 
     def encode(
-        self,
-        values: NDArray,
-        chunk: tuple[int, ...],
-        *,
-        first_frame: int = 0,
-        split: Split = WHOLE,
-        stages: Stages,
-        buffers: Buffers | None = None,
+        self, values: NDArray, chunk: tuple[int, ...], resources: Resources, first_frame: int = 0
     ) -> bytes:
         """See the base class."""
         total = math.prod(chunk)
         there = math.prod(values.shape)
+        stages = resources.stages
         fill = self.labelled(values, first_frame, stages)
 
         def block(start: int, stop: int) -> NDArray[np.float64]:
@@ -61,7 +56,8 @@ class Plain(Layout):
             stages.add("compress", -spent)  # this function is called within that stage
             return out
 
-        return compress_blocks(block, total, 8, self.encoding.compressor, split.timed(stages, "compress"))
+        split = resources.split.timed(stages, "compress")
+        return compress_blocks(block, total, 8, self.encoding.compressor, split)
 
     def labelled(
         self, values: NDArray, first_frame: int, stages: Stages
@@ -86,49 +82,30 @@ class Plain(Layout):
         return codes
 
     def decode(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """See the base class."""
-        return self.decode_part(data, chunk, start, stop, (0, block_shape(chunk)[1]), what, split, out=out)
+        return self.decode_part(data, replace(part, rows=None), what, split, out=out)
 
     def decode_part(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-        out: NDArray | None = None,
+        self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
         """Decode some rows. Blosc opens a block whole, and skips blocks that hold none of the rows."""
-        pixels, columns = math.prod(chunk[1:]), chunk[-1]
+        pixels, columns, rows = part.frame_size, part.chunk[-1], part.row_range
         nbytes, size = frame_sizes(data)
-        if nbytes != pixels * chunk[0] * 8:
+        if nbytes != pixels * part.chunk[0] * 8:
             raise CorruptDataError(
-                f"a chunk opens to {nbytes:,} bytes; its metadata asks for {pixels * chunk[0] * 8:,}"
+                f"a chunk opens to {nbytes:,} bytes; its metadata asks for {pixels * part.chunk[0] * 8:,}"
             )
         if out is None:
-            out = np.empty((stop - start, *chunk[1:]), np.float64 if what == STABILIZED else np.dtype(what))
-        flat, first = out.reshape(-1), start * pixels
+            out = part.empty(what)
+        flat, first, end = out.reshape(-1), part.start * pixels, part.end * pixels
         as_they_are = what == STABILIZED and self.encoding.phases == 1
         # Spans end where Blosc's blocks end, so that no block is opened twice.
         # Where all rows are wanted, spans are as long as pays off.
-        every_row = rows == (0, block_shape(chunk)[1])
+        every_row = rows == replace(part, rows=None).row_range
         per_span = max(size // 8, (1 << 20 if every_row else 1 << 17) // max(size // 8, 1) * (size // 8))
-        edges = [first, *range((first // per_span + 1) * per_span, stop * pixels, per_span), stop * pixels]
+        edges = [first, *range((first // per_span + 1) * per_span, end, per_span), end]
         wanted = rows[0] * columns, rows[1] * columns
 
         def holds(low: int, high: int) -> bool:
@@ -141,70 +118,50 @@ class Plain(Layout):
             low, high = edges[i], edges[i + 1]
             if not holds(low, high):
                 return
-            part = flat[low - first : high - first]
-            into = part.view(np.uint8) if as_they_are else scratch("labels", (8 * part.size,), np.uint8)
+            span = flat[low - first : high - first]
+            into = span.view(np.uint8) if as_they_are else scratch("labels", (8 * span.size,), np.uint8)
             labels = decompress_span(data, low * 8, high * 8, into).view("<f8")
-            self.render(labels, low, part, what)
+            self.render(labels, low, span, what)
 
-        def open_spans(part: tuple[int, int]) -> None:
-            for i in range(*part):
+        def open_spans(numbers: tuple[int, int]) -> None:
+            for i in range(*numbers):
                 open_span(i)
 
         list(split.run(open_spans, split.ranges(len(edges) - 1)))
         return out
 
-    def decode_rows(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        rows: tuple[int, int],
-        whats: Sequence[str | np.dtype],
-        *,
-        number: int | None = None,
-    ) -> list[NDArray]:
+    def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
-        labels = stored_rows(data, chunk, start, stop, rows, self.dtype)
-        flat, first = labels.reshape(len(labels), -1), start * math.prod(chunk[1:]) + rows[0] * chunk[-1]
+        labels = stored_rows(data, part, self.dtype)
+        flat = labels.reshape(len(labels), -1)
         decoded = []
         for what in whats:
             if what == STABILIZED:
                 out = flat.copy()
             else:
                 out = np.empty(flat.shape, np.dtype(what))
-            self.render(flat, first, out, what, stride=math.prod(chunk[1:]))
+            self.render(flat, part.first_sample, out, what, stride=part.frame_size)
             decoded.append(out.reshape(labels.shape))
         return decoded
 
-    def decode_on_gpu(
-        self,
-        data: bytes,
-        chunk: tuple[int, ...],
-        start: int,
-        stop: int,
-        what: str | np.dtype,
-        split: Split = WHOLE,
-        *,
-        number: int | None = None,
-    ) -> Any:
+    def decode_on_gpu(self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE) -> Any:
         """See the base class. Labels are copied to the GPU, which turns them into codes."""
         encoding = self.encoding
         if encoding.step is None or (what == STABILIZED and encoding.phases == 1):
-            return super().decode_on_gpu(data, chunk, start, stop, what, split)
+            return super().decode_on_gpu(data, part, what, split)
         gpu = self._gpu()
-        pixels = math.prod(chunk[1:])
-        labels = decompress_span(data, start * pixels * 8, stop * pixels * 8).view("<f8")
-        shaped = labels.reshape(stop - start, pixels)
-        values = gpu.counts_from_labels(shaped, start, encoding, what, gpu.lanes[0].number)
-        return values.reshape(stop - start, *chunk[1:])
+        pixels = part.frame_size
+        labels = decompress_span(data, part.start * pixels * 8, part.end * pixels * 8).view("<f8")
+        shaped = labels.reshape(part.frames, pixels)
+        values = gpu.counts_from_labels(shaped, part.start, encoding, what, gpu.lanes[0].number)
+        return values.reshape(part.shape)
 
     def render(
         self,
         labels: NDArray[np.float64],
         first: int,
         out: NDArray,
-        what: str | np.dtype,
+        what: Values,
         *,
         stride: int = 0,
     ) -> None:

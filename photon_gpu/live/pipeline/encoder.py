@@ -15,6 +15,7 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import estimate_noise
@@ -267,7 +268,7 @@ class Encoder:
         with self._lock:
             self._encoding += 1
         try:
-            return self._layout.encode(values, self._chunk, first_frame=first, stages=stages)
+            return self._layout.encode(values, self._chunk, Resources(stages), first)
         except InvalidInputError as error:
             return self._raw(values, first, error)
         finally:
@@ -279,7 +280,7 @@ class Encoder:
         assert self._layout is not None
         where = f"frames {first} to {first + len(values) - 1}"
         try:
-            data = self._layout.encode_raw(values, self._chunk, first_frame=first)
+            data = self._layout.encode_raw(values, self._chunk, first)
         except InvalidInputError as none:
             raise InvalidInputError(f"{where} cannot be stored: {error}; {none}") from error
         self._on_note(f"{where} could not be quantized and are stored as they are: {error}")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photon_gpu.engine.codec import chunk as coder
-from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import unpack
 from photon_gpu.engine.codec.predictors import NAMES, SORTABLE, Predictor, fit
@@ -57,15 +57,15 @@ def test_within_half_a_step_in_every_dtype(dtype, dither, name):
         values = movie(dtype, shape)
         encoding = Encoding(layout="compact", dtype=dtype, noise=CAMERA, dither=dither, predictor=MADE[name])
         payload = encoded(values, encoding)
-        decoded = coder.decode(payload, shape, encoding, NUMBA, what=STABILIZED)
+        decoded = coder.decode(payload, ChunkPart(shape), encoding, NUMBA, what=STABILIZED)
         assert decoded.shape == shape and decoded.dtype == np.float64
         assert away(decoded, values) <= 0.25 + 1e-9
-        counts = coder.decode(payload, shape, encoding, NUMBA, what=np.dtype(dtype))
+        counts = coder.decode(payload, ChunkPart(shape), encoding, NUMBA, what=np.dtype(dtype))
         assert counts.dtype == dtype and counts.shape == shape
         # A decoded value lies in the bin of the value it stands for, so it has the same code.
         again = encoded(counts, encoding)
         np.testing.assert_array_equal(
-            coder.decode(again, shape, encoding, NUMBA, what=np.dtype(dtype)), counts
+            coder.decode(again, ChunkPart(shape), encoding, NUMBA, what=np.dtype(dtype)), counts
         )
 
 
@@ -96,7 +96,7 @@ def test_within_half_a_step_under_any_model(
         layout="compact", dtype=dtype, noise=noise, step=step, dither=dither, predictor=MADE[name]
     )
     payload = encoded(values, encoding)
-    decoded = coder.decode(payload, shape, encoding, NUMBA, what=STABILIZED)
+    decoded = coder.decode(payload, ChunkPart(shape), encoding, NUMBA, what=STABILIZED)
     room = 1e-9 * (1 + float(np.abs(anscombe(values, noise)).max()))
     assert away(decoded, values, noise) <= step / 2 + room
     assert payload.tobytes() == encoded(values, encoding, backend=NUMPY).tobytes()
@@ -112,9 +112,9 @@ def test_exact_values_come_back_exactly(name, dtype):
         payload = encoded(values, encoding)
         assert unpack(payload)[0].exact
         np.testing.assert_array_equal(
-            coder.decode(payload, values.shape, encoding, NUMBA, what=np.dtype(dtype)), values
+            coder.decode(payload, ChunkPart(values.shape), encoding, NUMBA, what=np.dtype(dtype)), values
         )
-        assert away(coder.decode(payload, values.shape, encoding, NUMBA), values) <= 0.25 + 1e-9
+        assert away(coder.decode(payload, ChunkPart(values.shape), encoding, NUMBA), values) <= 0.25 + 1e-9
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -129,7 +129,7 @@ def test_codes_take_the_bytes_they_need(photons, step, width, name):
         header, _ = unpack(payload)
         assert header.width == width and header.top >= {1: 5, 2: 256, 4: 65536}[width]
         assert NAMES[header.predictor] == (MADE[name].name if width < 4 else "none")
-        decoded = coder.decode(payload, values.shape, encoding, backend)
+        decoded = coder.decode(payload, ChunkPart(values.shape), encoding, backend)
         assert away(decoded, values) <= step / 2 + 1e-6
 
 
@@ -144,7 +144,7 @@ def test_a_chunk_far_from_the_sample_of_the_fit_is_restored_and_the_same_on_ever
         payload = encoded(bright, encoding)
         assert unpack(payload)[0].width == 2
         assert payload.tobytes() == encoded(bright, encoding, backend=NUMPY).tobytes()
-        assert away(coder.decode(payload, bright.shape, encoding, NUMBA), bright) <= 0.025 + 1e-6
+        assert away(coder.decode(payload, ChunkPart(bright.shape), encoding, NUMBA), bright) <= 0.025 + 1e-6
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -155,9 +155,9 @@ def test_parts_of_a_chunk_are_parts_of_the_whole(name, dither):
     payload = encoded(values, encoding)
     assert unpack(payload)[0].band_rows < 130
     for what in (STABILIZED, np.dtype("uint16")):
-        whole = coder.decode(payload, values.shape, encoding, NUMBA, what=what)
+        whole = coder.decode(payload, ChunkPart(values.shape), encoding, NUMBA, what=what)
         for start, stop in ((0, 7), (0, 1), (6, 7), (2, 5), (3, 3)):
-            part = coder.decode(payload, values.shape, encoding, NUMBA, start=start, stop=stop, what=what)
+            part = coder.decode(payload, ChunkPart(values.shape, start, stop), encoding, NUMBA, what=what)
             np.testing.assert_array_equal(part, whole[start:stop])
 
 
@@ -169,8 +169,8 @@ def test_threads_change_no_byte(name):
         payload = encoded(values, encoding, split=Split(3, pool.map))
         assert payload.tobytes() == encoded(values, encoding).tobytes()
         np.testing.assert_array_equal(
-            coder.decode(payload, values.shape, encoding, NUMBA, split=Split(3, pool.map)),
-            coder.decode(payload, values.shape, encoding, NUMBA),
+            coder.decode(payload, ChunkPart(values.shape), encoding, NUMBA, split=Split(3, pool.map)),
+            coder.decode(payload, ChunkPart(values.shape), encoding, NUMBA),
         )
 
 
@@ -182,13 +182,16 @@ def test_a_last_chunk_holds_only_its_frames(name):
     header, body = unpack(payload)
     assert header.frames == 3 and body.places.samples == 3 * 42
     assert payload.nbytes <= header.nbytes + 4 * header.levels + 64 * 3 * header.moving + 3 * 42
-    whole = coder.decode(payload, (10, 6, 7), encoding, NUMBA, what=np.dtype("int16"))
+    whole = coder.decode(payload, ChunkPart((10, 6, 7)), encoding, NUMBA, what=np.dtype("int16"))
     assert whole.shape == (10, 6, 7) and not whole[3:].any()
     np.testing.assert_array_equal(
-        whole[:3], coder.decode(encoded(values, encoding), (3, 6, 7), encoding, NUMBA, what=np.dtype("int16"))
+        whole[:3],
+        coder.decode(
+            encoded(values, encoding), ChunkPart((3, 6, 7)), encoding, NUMBA, what=np.dtype("int16")
+        ),
     )
     with pytest.raises(CorruptDataError, match="holds 3 frames; 4"):
-        coder.decode(payload, (10, 6, 7), encoding, NUMBA, start=2, stop=4)
+        coder.decode(payload, ChunkPart((10, 6, 7), 2, 4), encoding, NUMBA)
 
 
 def test_any_memory_order_gives_the_same_bytes():
@@ -215,7 +218,7 @@ def test_an_altered_residual_anywhere_is_found():
                 with pytest.raises(
                     CorruptDataError, match="checksum|its header describes|add up|weights of a chunk's frames"
                 ):
-                    coder.decode(bad, values.shape, encoding, NUMBA)
+                    coder.decode(bad, ChunkPart(values.shape), encoding, NUMBA)
 
 
 @pytest.mark.parametrize(
@@ -234,11 +237,11 @@ def test_a_chunk_of_another_movie_is_refused(changes):
     encoding = Encoding(layout="compact", noise=CAMERA)
     payload = encoded(values, encoding)
     with pytest.raises(CorruptDataError, match="its store says"):
-        coder.decode(payload, values.shape, encoding.but(**changes), NUMBA)
+        coder.decode(payload, ChunkPart(values.shape), encoding.but(**changes), NUMBA)
     with pytest.raises(CorruptDataError, match="its store says"):
-        coder.decode(payload, (4, 7, 6), encoding, NUMBA)
+        coder.decode(payload, ChunkPart((4, 7, 6)), encoding, NUMBA)
     # Predictor and compressor are the chunk's own business.
-    coder.decode(payload, values.shape, encoding.but(predictor=Predictor(name="full")), NUMBA)
+    coder.decode(payload, ChunkPart(values.shape), encoding.but(predictor=Predictor(name="full")), NUMBA)
 
 
 def test_exact_values_too_far_apart_are_refused_when_they_are_stored():

@@ -11,11 +11,12 @@ import photon_gpu as pg
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.bands import SEGMENT
-from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.header import block_shape
 from photon_gpu.engine.codec.random_access import decode_part
 from photon_gpu.engine.layouts.registry import layout_for
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, PhotonWarning
 from tests.support.encoded_chunks import CAMERA, DTYPES, MADE, NUMBA, NUMPY, encoded, movie
 from tests.support.golden import LISTED
@@ -28,7 +29,7 @@ SHAPES = [(6, 5, 7), (1, 5, 7), (5, 2, 4, 5), (9, 7), (4, 200, 300), (40, 70, 30
 def parts(payload, shape, encoding, backend=NUMBA, what=STABILIZED, seed=0):
     """Some parts, each with what the whole chunk has there."""
     frame = blosc.compress(payload, COMPRESSOR)
-    whole = coder.decode(payload, shape, encoding, backend, what=what)
+    whole = coder.decode(payload, ChunkPart(shape), encoding, backend, what=what)
     frames, rows, columns = block_shape(shape)
     rng = np.random.default_rng(seed)
     spans = [
@@ -41,16 +42,8 @@ def parts(payload, shape, encoding, backend=NUMBA, what=STABILIZED, seed=0):
         low, high = np.add(np.sort(rng.integers(0, rows, 2)), (0, 1))
         for top, bottom in ((0, rows), (int(low), int(high))):
             blocks = blosc.Blocks(frame)
-            found = decode_part(
-                blocks,
-                shape,
-                encoding,
-                backend,
-                start=int(start),
-                stop=int(stop),
-                rows=(top, bottom),
-                what=what,
-            )
+            part = ChunkPart(shape, int(start), int(stop), (top, bottom))
+            found = decode_part(blocks, part, encoding, backend, what=what)
             assert found.shape == (stop - start, *shape[1:])
             as_rows = (found.reshape(-1, rows, columns), whole[start:stop].reshape(-1, rows, columns))
             yield blocks, *(block[:, top:bottom] for block in as_rows)
@@ -111,7 +104,7 @@ def test_no_more_is_opened_than_is_needed():
 
     def share(start, stop, rows):
         blocks = blosc.Blocks(frame)
-        decode_part(blocks, shape, encoding, NUMBA, start=start, stop=stop, rows=rows, what=STABILIZED)
+        decode_part(blocks, ChunkPart(shape, start, stop, rows), encoding, NUMBA, what=STABILIZED)
         return blocks._opened.mean()
 
     segment = SEGMENT / (
@@ -133,13 +126,13 @@ def test_of_plain_chunks_only_blocks_with_the_rows_are_opened(monkeypatch):
         layout="plain", noise=CAMERA, compressor=blosc.Compressor(shuffle=1, blocksize=1 << 18)
     )
     layout = layout_for(encoding, NUMBA)
-    data = layout.encode(values, values.shape, stages=coder.Stages())
-    whole, opened = layout.decode(data, values.shape, 0, 4, np.dtype("uint16")), []
+    data = layout.encode(values, values.shape, Resources())
+    whole, opened = layout.decode(data, ChunkPart(values.shape), np.dtype("uint16")), []
     span = "photon_gpu.engine.layouts.plain.decompress_span"
     monkeypatch.setattr(span, lambda *a, f=blosc.decompress_span: opened.append(a[2] - a[1]) or f(*a))
     for rows in ((0, 1), (250, 262), (599, 600), (0, 600)):
         opened.clear()
-        found = layout.decode_part(data, values.shape, 1, 4, rows, np.dtype("uint16"))
+        found = layout.decode_part(data, ChunkPart(values.shape, 1, 4, rows), np.dtype("uint16"))
         np.testing.assert_array_equal(found[:, slice(*rows)], whole[1:, slice(*rows)])
         assert sum(opened) <= 3 * 8 * 512 * (rows[1] - rows[0]) + 2 * 3 * (1 << 20)
 
@@ -154,7 +147,7 @@ def test_rows_of_several_kinds_are_those_of_the_whole_chunk(layout, options, sha
     for name in ["none"] if layout == "plain" else MADE:
         encoding = Encoding(layout=layout, noise=CAMERA, predictor=MADE[name], **options)
         coded = layout_for(encoding, NUMBA)
-        check_rows(coded, coded.encode(values, shape, stages=coder.Stages()), shape)
+        check_rows(coded, coded.encode(values, shape, Resources()), shape)
 
 
 def test_rows_of_lossless_and_of_raw_chunks_are_those_of_the_whole_chunk():
@@ -165,7 +158,7 @@ def test_rows_of_lossless_and_of_raw_chunks_are_those_of_the_whole_chunk():
         data = (
             layout.encode_raw(values, values.shape)
             if raw
-            else layout.encode(values, values.shape, stages=coder.Stages())
+            else layout.encode(values, values.shape, Resources())
         )
         check_rows(layout, data, values.shape)
 
@@ -175,9 +168,10 @@ def check_rows(layout, data, shape):
     kinds = (np.dtype("uint16"), np.dtype("float64"), STABILIZED)
     rows = block_shape(shape)[1]
     for start, stop, top, bottom in ((0, 1, 0, rows), (2, 5, rows // 2, rows // 2 + 1), (0, shape[0], 1, 5)):
-        decoded = layout.decode_rows(data, shape, start, stop, (top, bottom), kinds)
+        part = ChunkPart(shape, start, stop, (top, bottom))
+        decoded = layout.decode_rows(data, part, kinds)
         for kind, values in zip(kinds, decoded, strict=True):
-            whole = layout.decode(data, shape, start, stop, kind).reshape(stop - start, rows, shape[-1])
+            whole = layout.decode(data, part, kind).reshape(stop - start, rows, shape[-1])
             assert values.dtype == whole.dtype
             np.testing.assert_array_equal(values, whole[:, top:bottom])
 
@@ -195,7 +189,7 @@ def test_altered_payloads_are_errors_or_values_but_no_crash(name):
         altered[place] ^= 1 << int(rng.integers(8))
         blocks = blosc.Blocks(blosc.compress(altered, COMPRESSOR))
         try:
-            decode_part(blocks, shape, encoding, NUMBA, start=3, stop=7, rows=(0, 40), what=STABILIZED)
+            decode_part(blocks, ChunkPart(shape, 3, 7, (0, 40)), encoding, NUMBA, what=STABILIZED)
         except CorruptDataError:
             errors += 1
     assert errors > 60  # the header's bytes, all of them, and tables that do not add up

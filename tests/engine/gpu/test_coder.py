@@ -18,6 +18,7 @@ import pytest
 
 import photon_gpu as pg
 from photon_gpu.engine import dispatch as backends
+from photon_gpu.engine.codec.chunk_part import ChunkPart
 from photon_gpu.errors import (
     BackendUnavailableError,
     CorruptDataError,
@@ -391,8 +392,8 @@ def test_damage_is_found(
     np.testing.assert_array_equal(
         gpu.encode(values[5:10], chunk, report.encoding, first_frame=5, stages=Stages()), payload
     )
-    expected = coder.decode(payload, chunk, report.encoding, get_backend("numba"))
-    np.testing.assert_array_equal(gpu.decode(payload, chunk, report.encoding), expected)
+    expected = coder.decode(payload, ChunkPart(chunk), report.encoding, get_backend("numba"))
+    np.testing.assert_array_equal(gpu.decode(payload, ChunkPart(chunk), report.encoding), expected)
     header, body = unpack(payload)
     last = header.nbytes + body.places.band_bytes(0).stop - 1
     for place in (*range(header.nbytes, payload.size, 41), last, payload.size - 1):
@@ -400,7 +401,7 @@ def test_damage_is_found(
             damaged = payload.copy()
             damaged[place] ^= flip
             with pytest.raises(CorruptDataError, match="checksum|its header describes|add up"):
-                gpu.decode(damaged, chunk, report.encoding)
+                gpu.decode(damaged, ChunkPart(chunk), report.encoding)
 
 
 def test_bad_input_of_gpus(machine: standin.Machine, tmp_path: Path) -> None:

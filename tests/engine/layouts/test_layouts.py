@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.engine.codec.blosc import Compressor
-from photon_gpu.engine.codec.dequantize import STABILIZED
+from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.dispatch import get_backend
@@ -16,7 +16,7 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Split
-from photon_gpu.engine.runtime.stopwatch import Stages
+from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.store import metadata
 
@@ -49,19 +49,21 @@ def test_round_trip(layout, dtype, dither):
     for shape in SHAPES:
         values = movie(dtype, shape)
         for frames in {1, shape[0]}:  # a last chunk of one frame, and a full one
-            data = kind.encode(values[:frames], shape, stages=Stages())
+            data = kind.encode(values[:frames], shape, Resources())
             assert isinstance(data, bytes)
-            decoded = kind.decode(data, shape, 0, frames, STABILIZED)
-            counts = kind.decode(data, shape, 0, frames, np.dtype(dtype))
+            decoded = kind.decode(data, ChunkPart(shape, 0, frames), STABILIZED)
+            counts = kind.decode(data, ChunkPart(shape, 0, frames), np.dtype(dtype))
             assert decoded.shape == counts.shape == (frames, *shape[1:])
             assert decoded.dtype == np.float64 and counts.dtype == dtype
             off = np.abs(decoded - anscombe(values[:frames], CAMERA)).max()
             assert off <= (0.25 + 1e-9 if layout != "lossless" else 0)
             if layout == "lossless":
                 np.testing.assert_array_equal(counts, values[:frames])
-            again = kind.encode(counts, shape, stages=Stages())
-            np.testing.assert_array_equal(kind.decode(again, shape, 0, frames, np.dtype(dtype)), counts)
-            smooth = kind.decode(data, shape, 0, frames, np.dtype("float64"))
+            again = kind.encode(counts, shape, Resources())
+            np.testing.assert_array_equal(
+                kind.decode(again, ChunkPart(shape, 0, frames), np.dtype(dtype)), counts
+            )
+            smooth = kind.decode(data, ChunkPart(shape, 0, frames), np.dtype("float64"))
             # With dither, values at the end of a dtype stand for some beyond it: their mean is what is right.
             assert np.abs(smooth - counts).max() < (1.0 if dither is None else 2.0)
 
@@ -73,9 +75,9 @@ def test_plain_and_compact_decode_to_the_same(dither):
     decoded = {}
     for layout in ("plain", "compact"):
         kind = made(layout, dither=dither)
-        data = kind.encode(values, values.shape, stages=Stages())
+        data = kind.encode(values, values.shape, Resources())
         decoded[layout] = [
-            kind.decode(data, values.shape, 0, 4, what)
+            kind.decode(data, ChunkPart(values.shape), what)
             for what in (STABILIZED, np.dtype("uint16"), np.dtype("float64"))
         ]
     for plain, compact in zip(*decoded.values(), strict=True):
@@ -87,11 +89,12 @@ def test_plain_and_compact_decode_to_the_same(dither):
 def test_the_twins_write_and_read_the_same(layout, dither):
     values = movie("uint16", (3, 20, 30))
     first, second = made(layout, dither=dither), made(layout, dither=dither, backend=NUMPY)
-    data = first.encode(values, values.shape, stages=Stages())
-    assert data == second.encode(values, values.shape, stages=Stages())
+    data = first.encode(values, values.shape, Resources())
+    assert data == second.encode(values, values.shape, Resources())
     for what in (STABILIZED, np.dtype("uint16")):
         np.testing.assert_array_equal(
-            first.decode(data, values.shape, 0, 3, what), second.decode(data, values.shape, 0, 3, what)
+            first.decode(data, ChunkPart(values.shape), what),
+            second.decode(data, ChunkPart(values.shape), what),
         )
 
 
@@ -102,20 +105,22 @@ def test_any_frames_are_those_of_the_whole(layout, dither):
     values = movie("uint16", shape)
     kind = made(layout, dither=dither, compressor=Compressor(blocksize=1 << 17))
     with ThreadPoolExecutor(3) as pool:
-        data = kind.encode(values, shape, split=Split(3, pool.map), stages=Stages())
-        assert data == kind.encode(values, shape, stages=Stages())
+        data = kind.encode(values, shape, Resources(split=Split(3, pool.map)))
+        assert data == kind.encode(values, shape, Resources())
         for what in (STABILIZED, np.dtype("uint16"), np.dtype("float32")):
-            whole = kind.decode(data, shape, 0, 9, what, Split(3, pool.map))
+            whole = kind.decode(data, ChunkPart(shape), what, Split(3, pool.map))
             for start, stop in ((0, 1), (8, 9), (3, 7), (1, 9)):
-                np.testing.assert_array_equal(kind.decode(data, shape, start, stop, what), whole[start:stop])
+                np.testing.assert_array_equal(
+                    kind.decode(data, ChunkPart(shape, start, stop), what), whole[start:stop]
+                )
 
 
 def test_lossless_keeps_every_bit():
     values = np.frombuffer(np.random.default_rng(0).bytes(8 * 600), "<f8").reshape(6, 10, 10).copy()
     values[0, 0, :4] = [np.nan, np.inf, -np.inf, -0.0]
     kind = made("lossless", "float64")
-    data = kind.encode(values, values.shape, stages=Stages())
-    assert kind.decode(data, values.shape, 0, 6, np.dtype("float64")).tobytes() == values.tobytes()
+    data = kind.encode(values, values.shape, Resources())
+    assert kind.decode(data, ChunkPart(values.shape), np.dtype("float64")).tobytes() == values.tobytes()
 
 
 def test_plain_holds_multiples_of_the_step_with_dither_too():
@@ -125,9 +130,7 @@ def test_plain_holds_multiples_of_the_step_with_dither_too():
         from photon_gpu.engine.codec.blosc import decompress
 
         labels = (
-            decompress(kind.encode(values, (4, 8, 8), stages=Stages()), 4 * 64 * 8)
-            .view("<f8")
-            .reshape(4, 8, 8)
+            decompress(kind.encode(values, (4, 8, 8), Resources()), 4 * 64 * 8).view("<f8").reshape(4, 8, 8)
         )
         np.testing.assert_array_equal(labels[:3], np.rint(labels[:3] / 0.3) * 0.3)
         assert not labels[3].any()
@@ -139,7 +142,7 @@ def test_labels_off_the_grid_are_damage():
 
     labels = np.full((2, 4, 4), 7.25)
     with pytest.raises(CorruptDataError, match="32 of 32 values.*multiples of the step"):
-        kind.decode(compress(labels, Compressor()), (2, 4, 4), 0, 2, STABILIZED)
+        kind.decode(compress(labels, Compressor()), ChunkPart((2, 4, 4), 0, 2), STABILIZED)
 
 
 def test_labels_too_far_apart_for_a_table_are_damage():
@@ -150,23 +153,23 @@ def test_labels_too_far_apart_for_a_table_are_damage():
     for dither, what in ((None, np.dtype("uint16")), (4, STABILIZED)):
         kind = made("plain", dither=dither)
         with pytest.raises(CorruptDataError, match="no release writes"):
-            kind.decode(compress(labels, Compressor()), (1, 2, 2), 0, 1, what)
+            kind.decode(compress(labels, Compressor()), ChunkPart((1, 2, 2), 0, 1), what)
 
 
 @pytest.mark.parametrize("layout", ["plain", "lossless", "compact"])
 def test_a_chunk_of_another_size_is_refused(layout):
     values = movie("uint16", (4, 6, 7))
     kind = made(layout)
-    data = kind.encode(values, values.shape, stages=Stages())
+    data = kind.encode(values, values.shape, Resources())
     for chunk in ((4, 6, 8), (5, 6, 7), (2, 6, 7)):
         with pytest.raises(CorruptDataError):
-            kind.decode(data, chunk, 0, chunk[0], np.dtype("uint16"))
+            kind.decode(data, ChunkPart(chunk), np.dtype("uint16"))
 
 
 def test_what_plain_could_not_read_back_is_refused_when_it_is_stored():
     kind = made("plain", "float64")
     with pytest.raises(InvalidInputError, match=r"below 2\*\*31"):
-        kind.encode(np.full((1, 2, 2), 1e20), (1, 2, 2), stages=Stages())
+        kind.encode(np.full((1, 2, 2), 1e20), (1, 2, 2), Resources())
 
 
 def test_an_unquantized_store_is_read_by_the_algebraic_inverse():
@@ -175,13 +178,19 @@ def test_an_unquantized_store_is_read_by_the_algebraic_inverse():
     values = movie("uint16", (3, 6, 7))
     kind = layout_for(Encoding(layout="plain", noise=CAMERA, step=None), NUMBA)
     data = compress(anscombe(values, CAMERA), Compressor())
-    np.testing.assert_array_equal(kind.decode(data, values.shape, 0, 3, np.dtype("uint16")), values)
-    np.testing.assert_allclose(kind.decode(data, values.shape, 0, 3, np.dtype("float32")), values, rtol=1e-6)
-    with pytest.raises(CorruptDataError, match="cannot hold"):
-        kind.decode(compress(np.full((3, 6, 7), 1e9), Compressor()), values.shape, 0, 3, np.dtype("uint16"))
+    np.testing.assert_array_equal(kind.decode(data, ChunkPart(values.shape), np.dtype("uint16")), values)
+    np.testing.assert_allclose(
+        kind.decode(data, ChunkPart(values.shape), np.dtype("float32")), values, rtol=1e-6
+    )
     with pytest.raises(CorruptDataError, match="cannot hold"):
         kind.decode(
-            compress(np.full((3, 6, 7), np.nan), Compressor()), values.shape, 0, 3, np.dtype("uint16")
+            compress(np.full((3, 6, 7), 1e9), Compressor()), ChunkPart(values.shape), np.dtype("uint16")
+        )
+    with pytest.raises(CorruptDataError, match="cannot hold"):
+        kind.decode(
+            compress(np.full((3, 6, 7), np.nan), Compressor()),
+            ChunkPart(values.shape),
+            np.dtype("uint16"),
         )
 
 
@@ -230,10 +239,8 @@ def test_a_movie_smaller_than_its_tables_is_read_as_it_was_written(name, levels,
     predictor = Predictor(name=name, levels=levels, coded=coded)
     encoding = Encoding(layout="compact", noise=NoiseModel(), predictor=predictor)
     layout = layout_for(encoding, get_backend("numba"))
-    data = layout.encode(values, shape, stages=Stages())
-    counts = layout.decode(data, shape, 0, shape[0], np.dtype("uint16"))
-    again = layout.decode(
-        layout.encode(counts, shape, stages=Stages()), shape, 0, shape[0], np.dtype("uint16")
-    )
+    data = layout.encode(values, shape, Resources())
+    counts = layout.decode(data, ChunkPart(shape), np.dtype("uint16"))
+    again = layout.decode(layout.encode(counts, shape, Resources()), ChunkPart(shape), np.dtype("uint16"))
     np.testing.assert_array_equal(again, counts)
     assert np.abs(anscombe(counts) - anscombe(values)).max() <= 0.5

@@ -1,0 +1,28 @@
+"""Threads, stopwatch and memory that the encoding of a chunk may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from photon_gpu.engine.runtime.buffers import Buffers
+from photon_gpu.engine.runtime.pool import WHOLE, Split
+from photon_gpu.engine.runtime.stopwatch import Stages
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a call that encodes a chunk may use.
+
+    Attributes
+    ----------
+    stages : Stages
+        Stopwatch to which each stage of the work adds its time.
+    split : Split
+        How the work on the chunk is split where other chunks do not keep all threads busy.
+    buffers : Buffers, optional
+        Where to keep the result; the caller gives the buffer back. Without them the result is bytes.
+    """
+
+    stages: Stages = field(default_factory=Stages)
+    split: Split = WHOLE
+    buffers: Buffers | None = None
