@@ -5,8 +5,12 @@ from dataclasses import fields
 
 import pytest
 
-from photon_gpu.cli import options
-from photon_gpu.cli.options import is_remote, pairs
+from photon_gpu.cli.options.encode import EncodeOptions
+from photon_gpu.cli.options.groups import grouped
+from photon_gpu.cli.options.record import RecordOptions
+from photon_gpu.cli.options.running import Json
+from photon_gpu.cli.options.store import is_remote
+from photon_gpu.cli.options.values import pairs
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import EncodeSettings, RecordSettings
@@ -58,7 +62,7 @@ def test_which_places_are_remote():
 
 @pytest.mark.parametrize(
     ("group", "settings"),
-    [(options.EncodeOptions, EncodeSettings), (options.RecordOptions, RecordSettings)],
+    [(EncodeOptions, EncodeSettings), (RecordOptions, RecordSettings)],
 )
 def test_what_is_not_typed_has_the_default_of_the_library(group, settings):
     assert group().settings() == settings()
@@ -73,22 +77,22 @@ def test_what_is_typed_becomes_a_setting():
         "workers": 2,
         "trust_noise": True,
     }
-    for group in (options.EncodeOptions, options.RecordOptions):
+    for group in (EncodeOptions, RecordOptions):
         made = group(layout="compact", gain=2.0, check="off", **typed).settings()
         assert {name: getattr(made, name) for name in typed} == typed
         assert (made.noise, made.check) == (NoiseModel(gain=2.0), False)
-    given = options.RecordOptions(spool="fast", storage_option=["anon=true"]).for_writer("s3://bucket/m.zarr")
+    given = RecordOptions(spool="fast", storage_option=["anon=true"]).for_writer("s3://bucket/m.zarr")
     assert (given["spool"], given["storage_options"]) == ("fast", {"anon": True})
 
 
 def test_a_group_stands_for_its_options():
-    @options.grouped
-    def command(src: str, asked: options.EncodeOptions, json: options.Json = False):
+    @grouped
+    def command(src: str, asked: EncodeOptions, json: Json = False):
         """Help."""
         return src, asked, json
 
     names = list(inspect.signature(command).parameters)
-    assert names == ["src", *(one.name for one in fields(options.EncodeOptions)), "json"]
-    values = {one.name: one.default for one in fields(options.EncodeOptions)} | {"step": 2.0}
-    assert command(src="a", json=True, **values) == ("a", options.EncodeOptions(step=2.0), True)
+    assert names == ["src", *(one.name for one in fields(EncodeOptions)), "json"]
+    values = {one.name: one.default for one in fields(EncodeOptions)} | {"step": 2.0}
+    assert command(src="a", json=True, **values) == ("a", EncodeOptions(step=2.0), True)
     assert command.__doc__ == "Help."

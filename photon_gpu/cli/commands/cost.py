@@ -6,7 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.noise import TriedGain, TriedOffset, TriedVariance, noise_model
+from photon_gpu.cli.options.running import Debug, Json
+from photon_gpu.cli.options.store import StorageOption, read_storage_options
+from photon_gpu.cli.options.values import read_number, read_whole
 
 
 def cost(
@@ -31,9 +35,9 @@ def cost(
     savings: Annotated[
         str, typer.Option(metavar="SHARE", help="With --shape: share of the bytes that is saved.")
     ] = "0.75",
-    gain: options.TriedGain = None,
-    offset: options.TriedOffset = None,
-    variance: options.TriedVariance = None,
+    gain: TriedGain = None,
+    offset: TriedOffset = None,
+    variance: TriedVariance = None,
     step: Annotated[str, typer.Option(metavar="SIGMA", help="Setting of the sample of a file.")] = "0.5",
     layout: Annotated[
         str, typer.Option(metavar="plain|compact", help="Setting of the sample of a file.")
@@ -49,9 +53,9 @@ def cost(
             show_default="the packaged list",
         ),
     ] = None,
-    storage_option: options.StorageOption = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    storage_option: StorageOption = None,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Estimate the storage cost of movies, by storage class.
 
@@ -63,23 +67,23 @@ def cost(
     from photon_gpu.tools import cost as costs
 
     common: dict[str, Any] = {
-        "movies": options.whole(movies),
+        "movies": read_whole(movies),
         "units": units,
         "prices": costs.load_prices(prices),
     }
     if (movie is None) == (shape is None):
         raise typer.BadParameter("give either a MOVIE or --shape TxHxW")
     if movie is None:
-        sizes = tuple(options.whole(part) for part in str(shape).split("x"))
-        result = costs.from_shape(sizes, dtype, savings=options.number(savings), **common)
+        sizes = tuple(read_whole(part) for part in str(shape).split("x"))
+        result = costs.from_shape(sizes, dtype, savings=read_number(savings), **common)
     else:
         result = _measured(
             movie,
-            options.storage_options(storage_option, movie),
+            read_storage_options(storage_option, movie),
             common,
             {
-                "noise": options.noise_model(gain, offset, variance),
-                "step": options.number(step),
+                "noise": noise_model(gain, offset, variance),
+                "step": read_number(step),
                 "layout": layout,
             },
         )

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.running import Backend, Debug, Json, Workers
+from photon_gpu.cli.options.store import MovieArgument, Overwrite, StorageOption, read_storage_options
 from photon_gpu.errors import InvalidInputError
 
 
 def decode(
-    movie: options.Movie,
+    movie: MovieArgument,
     out: Annotated[
         str,
         typer.Argument(
@@ -37,12 +39,12 @@ def decode(
             show_default="all",
         ),
     ] = None,
-    overwrite: options.Overwrite = False,
-    backend: options.Backend = "auto",
-    workers: options.Workers = None,
-    storage_option: options.StorageOption = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    overwrite: Overwrite = False,
+    backend: Backend = "auto",
+    workers: Workers = None,
+    storage_option: StorageOption = None,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Write a stored movie back as TIFF, NumPy, HDF5, NWB or plain Zarr.
 
@@ -61,7 +63,7 @@ def decode(
         movie,
         backend=backend,
         workers=workers,
-        storage_options=options.storage_options(storage_option, movie),
+        storage_options=read_storage_options(storage_option, movie),
     )
     itemsize = 8 if stabilized else opened.counts.dtype.itemsize
     with console.progress("decoding", opened.size // len(opened) * itemsize) as tick:
@@ -72,7 +74,7 @@ def decode(
             frames=frame_range(frames, len(opened)),
             overwrite=overwrite,
             progress=tick,
-            storage_options=options.storage_options(storage_option, out),
+            storage_options=read_storage_options(storage_option, out),
         )
 
 

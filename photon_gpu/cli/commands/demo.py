@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.running import Debug, Json
+from photon_gpu.cli.options.values import read_number, read_whole
 
 _MOVIE = "The simulated movie"
 
@@ -30,18 +32,16 @@ def demo(
         ),
     ] = False,
     frames: Annotated[
-        int, typer.Option(parser=options.whole, metavar="N", help="Number of frames.", rich_help_panel=_MOVIE)
+        int, typer.Option(parser=read_whole, metavar="N", help="Number of frames.", rich_help_panel=_MOVIE)
     ] = 300,
     size: Annotated[
         int,
-        typer.Option(
-            parser=options.whole, metavar="PIXELS", help="Height and width.", rich_help_panel=_MOVIE
-        ),
+        typer.Option(parser=read_whole, metavar="PIXELS", help="Height and width.", rich_help_panel=_MOVIE),
     ] = 256,
     photons: Annotated[
         float,
         typer.Option(
-            parser=options.number,
+            parser=read_number,
             metavar="PHOTONS",
             help="Mean light per pixel and frame.",
             rich_help_panel=_MOVIE,
@@ -50,7 +50,7 @@ def demo(
     gain: Annotated[
         float,
         typer.Option(
-            parser=options.number,
+            parser=read_number,
             metavar="ADU/PHOTON",
             help="ADU per photon.",
             rich_help_panel=_MOVIE,
@@ -59,7 +59,7 @@ def demo(
     offset: Annotated[
         float,
         typer.Option(
-            parser=options.number,
+            parser=read_number,
             metavar="ADU",
             help="Mean value of a pixel in the dark, ADU.",
             rich_help_panel=_MOVIE,
@@ -68,7 +68,7 @@ def demo(
     read_noise: Annotated[
         float,
         typer.Option(
-            parser=options.number,
+            parser=read_number,
             metavar="ADU",
             help="Standard deviation of a pixel in the dark, ADU.",
             rich_help_panel=_MOVIE,
@@ -77,14 +77,14 @@ def demo(
     seed: Annotated[
         int,
         typer.Option(
-            parser=options.whole,
+            parser=read_whole,
             metavar="SEED",
             help="Seed of the simulation; the same seed gives the same movie.",
             rich_help_panel=_MOVIE,
         ),
     ] = 0,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Simulate a movie, store it in every layout, and check each pixel.
 

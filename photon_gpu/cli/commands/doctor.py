@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.running import Debug, Json
 
 
-def doctor(json: options.Json = False, debug: options.Debug = False) -> console.Report:
+def doctor(json: Json = False, debug: Debug = False) -> console.Report:
     """Show versions, backends, devices, folders and limits, and what to do about them.
 
     Ends with 1 if photon_gpu cannot work here.

@@ -7,18 +7,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.encode import EncodeOptions
+from photon_gpu.cli.options.groups import grouped
+from photon_gpu.cli.options.running import RUNNING, Debug, Json
+from photon_gpu.cli.options.source import ReadOptions, Sources
+from photon_gpu.cli.options.store import (
+    Destination,
+    Overwrite,
+    StorageOption,
+    is_remote,
+    read_storage_options,
+)
 
 if TYPE_CHECKING:
     from photon_gpu.writer.report import EncodeReport
 
 
-@options.grouped
+@grouped
 def encode(
-    src: options.Sources,
-    dst: options.Destination,
+    src: Sources,
+    dst: Destination,
     *,
-    asked: options.EncodeOptions,
+    asked: EncodeOptions,
     delete_source: Annotated[
         bool,
         typer.Option(
@@ -28,20 +39,20 @@ def encode(
             "anything that DST does not: further images, bytes that nothing points to.",
         ),
     ] = False,
-    overwrite: options.Overwrite = False,
+    overwrite: Overwrite = False,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
             metavar="",
             help="Continue a killed encode with the same settings; complete chunks are kept.",
-            rich_help_panel=options.RUNNING,
+            rich_help_panel=RUNNING,
         ),
     ] = False,
-    storage_option: options.StorageOption = None,
-    reads: options.ReadOptions,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    storage_option: StorageOption = None,
+    reads: ReadOptions,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Store a movie at a fraction of its size.
 
@@ -62,7 +73,7 @@ def encode(
     from photon_gpu.writer.encode import encode_with
 
     settings = asked.settings()
-    storage_options = options.storage_options(storage_option, dst)
+    storage_options = read_storage_options(storage_option, dst)
     with (
         reads.open(src) as source,
         console.progress("encoding", source.frame_nbytes) as tick,
@@ -80,7 +91,7 @@ def encode(
         "--step": asked.step,
         "--dither": asked.dither,
         "--chunk-frames": asked.chunk_frames,
-        "--storage-option": None if options.is_remote(dst) else storage_option,
+        "--storage-option": None if is_remote(dst) else storage_option,
     }
     typed = {option: value for option, value in typed.items() if value is not None}
     return replace(report, notes=(*report.notes, *remarks(report, typed)))

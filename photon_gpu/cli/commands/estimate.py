@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.groups import grouped
+from photon_gpu.cli.options.running import Debug, Json
+from photon_gpu.cli.options.source import ReadOptions, Sources
+from photon_gpu.cli.options.values import read_whole
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -17,9 +21,9 @@ if TYPE_CHECKING:
 _PICTURES = (".png", ".svg", ".pdf")
 
 
-@options.grouped
+@grouped
 def estimate(
-    src: options.Sources,
+    src: Sources,
     *,
     plot: Annotated[
         str | None,
@@ -49,14 +53,14 @@ def estimate(
     seed: Annotated[
         int,
         typer.Option(
-            parser=options.whole,
+            parser=read_whole,
             metavar="N",
             help="Seed of the choice of frames, if the movie is too large to read whole.",
         ),
     ] = 0,
-    reads: options.ReadOptions,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    reads: ReadOptions,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Estimate the noise of a raw movie, or report why that is impossible.
 

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.running import Debug, Json
+from photon_gpu.cli.options.values import json_file, read_number
 
 
 def gc(
@@ -57,8 +59,8 @@ def gc(
             show_default=False,
         ),
     ] = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Find movies that no DataJoint row refers to; delete them with --delete.
 
@@ -75,12 +77,12 @@ def gc(
 
     logging.getLogger("datajoint").handlers.clear()  # Its warnings are shown like those of every library.
     if stores_file is not None:
-        stores(options.json_file(stores_file))
+        stores(json_file(stores_file))
     result = collect(
         schema,
         stores=store or None,
         dry_run=not delete,
-        grace_hours=options.number(grace_hours),
+        grace_hours=read_number(grace_hours),
         dropped_tables=dropped_tables,
         only_this_database=only_this_database,
         ignore_databases=ignore_database or (),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
 from photon_gpu.cli.console import spoken
+from photon_gpu.cli.options.running import Debug, Json
+from photon_gpu.cli.options.store import MovieArgument, StorageOption, read_storage_options
 from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.recording import Recording
 from photon_gpu.sources.truncated import truncation_note
@@ -18,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def info(
-    movie: options.Movie,
-    storage_option: options.StorageOption = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    movie: MovieArgument,
+    storage_option: StorageOption = None,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Describe a stored movie and its size.
 
@@ -35,7 +37,7 @@ def info(
     """
     from photon_gpu.reader.open import open as open_movie
 
-    storage_options = options.storage_options(storage_option, movie)
+    storage_options = read_storage_options(storage_option, movie)
     return MovieInfo.of(open_movie(movie, storage_options=storage_options))
 
 

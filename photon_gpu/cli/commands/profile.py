@@ -6,10 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.groups import grouped
+from photon_gpu.cli.options.noise import TriedGain, TriedOffset, TriedVariance, noise_model
+from photon_gpu.cli.options.running import Debug, Json
+from photon_gpu.cli.options.source import PartOptions
+from photon_gpu.cli.options.values import read_number, read_whole
 
 
-@options.grouped
+@grouped
 def profile(
     src: Annotated[
         str | None,
@@ -28,9 +33,9 @@ def profile(
     ] = None,
     dtype: Annotated[str, typer.Option(metavar="DTYPE", help="Type of the camera's pixels.")] = "uint16",
     seconds: Annotated[str, typer.Option(metavar="S", help="Approximate time of the measurement.")] = "30",
-    gain: options.TriedGain = None,
-    offset: options.TriedOffset = None,
-    variance: options.TriedVariance = None,
+    gain: TriedGain = None,
+    offset: TriedOffset = None,
+    variance: TriedVariance = None,
     step: Annotated[str, typer.Option(metavar="SIGMA", help="Quantization step.")] = "0.5",
     layout: Annotated[
         list[str] | None,
@@ -66,9 +71,9 @@ def profile(
             metavar="FILE", help="File to draw the profile to: PNG, PDF or SVG.", show_default=False
         ),
     ] = None,
-    reads: options.PartOptions,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    reads: PartOptions,
+    json: Json = False,
+    debug: Debug = False,
 ) -> Any:
     """Measure the speed of this machine by stage, layout, preset and cores.
 
@@ -87,14 +92,14 @@ def profile(
     with console.progress("measuring", None) as tick:
         result = measure(
             source,
-            noise=options.noise_model(gain, offset, variance),
-            step=options.number(step),
+            noise=noise_model(gain, offset, variance),
+            step=read_number(step),
             layouts=layout or LAYOUTS,
             presets=preset or PRESETS,
             backends=backend,
-            cores=[options.whole(n) for n in cores] if cores else None,
+            cores=[read_whole(n) for n in cores] if cores else None,
             camera=wanted,
-            seconds=options.number(seconds),
+            seconds=read_number(seconds),
             folder=folder,
             progress=tick,
         )

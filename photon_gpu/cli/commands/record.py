@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.groups import grouped
+from photon_gpu.cli.options.record import RecordOptions
+from photon_gpu.cli.options.running import Debug, Json
+from photon_gpu.cli.options.source import FeedOptions
+from photon_gpu.cli.options.store import Destination
+from photon_gpu.cli.options.values import read_number, read_whole
 from photon_gpu.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from photon_gpu.live.feeds import Feed
 
 
-@options.grouped
+@grouped
 def record(
     src: Annotated[
         list[str],
@@ -29,7 +35,7 @@ def record(
             show_default=False,
         ),
     ],
-    dst: options.Destination,
+    dst: Destination,
     *,
     shape: Annotated[
         str | None,
@@ -50,7 +56,7 @@ def record(
     rate: Annotated[
         float | None,
         typer.Option(
-            parser=options.number,
+            parser=read_number,
             metavar="HZ",
             help="Frames per second, for simulate.",
             show_default="as fast as it goes",
@@ -59,13 +65,13 @@ def record(
     idle_seconds: Annotated[
         float,
         typer.Option(
-            parser=options.number, metavar="S", help="Time without growth after which a file is complete."
+            parser=read_number, metavar="S", help="Time without growth after which a file is complete."
         ),
     ] = 10.0,
-    asked: options.RecordOptions,
-    reads: options.FeedOptions,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    asked: RecordOptions,
+    reads: FeedOptions,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Record frames as they arrive from a pipe, a socket or a growing file.
 
@@ -89,7 +95,7 @@ def _feed(
     shape: str | None,
     dtype: str | None,
     rate: float | None,
-    reads: options.FeedOptions,
+    reads: FeedOptions,
     idle_seconds: float,
 ) -> Iterator[Feed]:
     from photon_gpu.live.feeds import GrowingFile, PacedFeed, RawFeed, SourceFeed, open_whole
@@ -101,7 +107,7 @@ def _feed(
     if src == "simulate":
         from photon_gpu.sources.simulated.movie import simulate
 
-        frames = 1000 if reads.frames is None else options.whole(reads.frames)
+        frames = 1000 if reads.frames is None else read_whole(reads.frames)
         made = simulate(frames=min(frames, 64), height=frame[-2], width=frame[-1], dtype=pixel)
         yield PacedFeed(made, frames_per_second=rate, frames=frames)
         return
@@ -127,9 +133,7 @@ def _feed(
         yield RawFeed(stream, frame, _dtype(pixel), name=name, axes=axes)
 
 
-def _interleaved(
-    frame: tuple[int, ...], reads: options.FeedOptions, name: str
-) -> tuple[tuple[int, ...], str | None]:
+def _interleaved(frame: tuple[int, ...], reads: FeedOptions, name: str) -> tuple[tuple[int, ...], str | None]:
     """Shape and axes of a frame that consists of alternating raw frames of channels and planes."""
     from photon_gpu.sources.select.axes import check_letters, movie_order
 

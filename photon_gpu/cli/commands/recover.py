@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.running import Backend, Debug, Json, Workers
+from photon_gpu.cli.options.store import StorageOption, read_storage_options
 
 
 def recover(
@@ -34,11 +36,11 @@ def recover(
             "--discard-spool", metavar="", help="Finish from the store alone, because the spool is lost."
         ),
     ] = False,
-    backend: options.Backend = "auto",
-    workers: options.Workers = None,
-    storage_option: options.StorageOption = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    backend: Backend = "auto",
+    workers: Workers = None,
+    storage_option: StorageOption = None,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Finish a recording that was killed or lost power.
 
@@ -58,6 +60,6 @@ def recover(
         discard_spool=discard_spool,
         backend=backend,
         workers=workers,
-        storage_options=options.storage_options(storage_option, url or where),
+        storage_options=read_storage_options(storage_option, url or where),
     )
     return console.Text(result, str(result), 1 if result.lost or result.failed else 0)

@@ -6,12 +6,16 @@ from typing import Annotated
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.groups import grouped
+from photon_gpu.cli.options.running import Debug, Json, Workers
+from photon_gpu.cli.options.source import ReadOptions
+from photon_gpu.cli.options.store import MovieArgument, StorageOption, read_storage_options
 
 
-@options.grouped
+@grouped
 def repair(
-    movie: options.Movie,
+    movie: MovieArgument,
     src: Annotated[
         str | None,
         typer.Argument(
@@ -21,11 +25,11 @@ def repair(
         ),
     ] = None,
     *,
-    workers: options.Workers = None,
-    storage_option: options.StorageOption = None,
-    reads: options.ReadOptions,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    workers: Workers = None,
+    storage_option: StorageOption = None,
+    reads: ReadOptions,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Restore damaged files of a movie from its source and its manifest.
 
@@ -48,6 +52,6 @@ def repair(
             source,
             workers=workers,
             progress=tick,
-            storage_options=options.storage_options(storage_option, movie),
+            storage_options=read_storage_options(storage_option, movie),
         )
     return console.Text(result, str(result), 0 if result.ok else 1)

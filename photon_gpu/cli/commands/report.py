@@ -7,14 +7,18 @@ from typing import Annotated
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.groups import grouped
+from photon_gpu.cli.options.running import Debug, Json, Workers
+from photon_gpu.cli.options.source import ReadOptions, Sources
+from photon_gpu.cli.options.store import MovieArgument, StorageOption, read_storage_options
 from photon_gpu.errors import InvalidInputError
 
 
-@options.grouped
+@grouped
 def report(
-    src: options.Sources,
-    movie: options.Movie,
+    src: Sources,
+    movie: MovieArgument,
     *,
     out: Annotated[
         list[str] | None,
@@ -32,11 +36,11 @@ def report(
             "--full", metavar="", help="Check the properties that every pixel must have on all pixels."
         ),
     ] = False,
-    workers: options.Workers = None,
-    storage_option: options.StorageOption = None,
-    reads: options.ReadOptions,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    workers: Workers = None,
+    storage_option: StorageOption = None,
+    reads: ReadOptions,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Compare a stored movie with its source: PASS, WARN or FAIL for each property.
 
@@ -53,7 +57,7 @@ def report(
     for name in out or ():
         if Path(name).suffix.lower() not in (".html", ".htm", ".png", ".json"):
             raise InvalidInputError(f"{name}: a report is kept as .html, .png or .json")
-    storage_options = options.storage_options(storage_option, movie)
+    storage_options = read_storage_options(storage_option, movie)
     stored = open_movie(movie, workers=workers, storage_options=storage_options)
     with (
         reads.open(src) as source,

@@ -6,19 +6,21 @@ from typing import Annotated
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.running import Debug, Json, Workers
+from photon_gpu.cli.options.store import MovieArgument, StorageOption, read_storage_options
 
 
 def verify(
-    movie: options.Movie,
+    movie: MovieArgument,
     deep: Annotated[
         bool,
         typer.Option("--deep", metavar="", help="Also decode every chunk, even if there are checksums."),
     ] = False,
-    workers: options.Workers = None,
-    storage_option: options.StorageOption = None,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    workers: Workers = None,
+    storage_option: StorageOption = None,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Check every file of a stored movie, and list the lost frames.
 
@@ -38,6 +40,6 @@ def verify(
             deep=deep,
             workers=workers,
             progress=tick,
-            storage_options=options.storage_options(storage_option, movie),
+            storage_options=read_storage_options(storage_option, movie),
         )
     return console.Text(result, str(result), 0 if result.ok else 1)

@@ -6,22 +6,28 @@ from typing import Annotated
 
 import typer
 
-from photon_gpu.cli import console, options
+from photon_gpu.cli import console
+from photon_gpu.cli.options.groups import grouped
+from photon_gpu.cli.options.record import RecordOptions
+from photon_gpu.cli.options.running import Debug, Json
+from photon_gpu.cli.options.source import ReadOptions
+from photon_gpu.cli.options.store import Destination
+from photon_gpu.cli.options.values import read_number
 from photon_gpu.errors import InvalidInputError
 
 
-@options.grouped
+@grouped
 def watch(
     folder: Annotated[
         str, typer.Argument(metavar="FOLDER", help="Folder in which TIFFs arrive.", show_default=False)
     ],
-    dst: options.Destination,
+    dst: Destination,
     *,
     pattern: Annotated[str, typer.Option(metavar="PATTERN", help="Pattern of the file names.")] = "*.tif*",
     settle_seconds: Annotated[
         float,
         typer.Option(
-            parser=options.number,
+            parser=read_number,
             metavar="S",
             help="Time without a change after which a file that opens is complete.",
         ),
@@ -29,16 +35,16 @@ def watch(
     idle_seconds: Annotated[
         float | None,
         typer.Option(
-            parser=options.number,
+            parser=read_number,
             metavar="S",
             help="Time without a new file after which the recording ends.",
             show_default="never: Ctrl-C ends it",
         ),
     ] = None,
-    asked: options.RecordOptions,
-    reads: options.ReadOptions,
-    json: options.Json = False,
-    debug: options.Debug = False,
+    asked: RecordOptions,
+    reads: ReadOptions,
+    json: Json = False,
+    debug: Debug = False,
 ) -> console.Report:
     """Record the TIFFs that arrive in a folder as one movie.
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import photon_gpu as pg
-from photon_gpu.cli import options
 from photon_gpu.cli.commands import record as record_command
+from photon_gpu.cli.options.source import FeedOptions, ReadOptions
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.live.session import record
 from photon_gpu.live.watch import WatchFeed
@@ -50,7 +50,7 @@ def test_advice_is_given_in_options(cli, pages, tmp_path):
 
 def test_what_is_said_twice_is_refused():
     with pytest.raises(InvalidInputError, match="say the same"):
-        options.ReadOptions(frames="0:3", source_option=["frames=0:4"]).of("a.tif")
+        ReadOptions(frames="0:3", source_option=["frames=0:4"]).of("a.tif")
 
 
 def test_watch_and_record_take_channels(cli, pages, tmp_path):
@@ -67,12 +67,12 @@ def test_watch_and_record_take_channels(cli, pages, tmp_path):
 
 
 def test_channels_of_raw_frames_alternate(tmp_path):
-    reads = options.FeedOptions(channels=2, planes=3)
+    reads = FeedOptions(channels=2, planes=3)
     assert record_command._interleaved((24, 24), reads, "pipe") == ((3, 2, 24, 24), "tzcyx")
     with pytest.raises(InvalidInputError, match="files that are complete"):
-        record_command._interleaved((24, 24), options.FeedOptions(channel="1"), "pipe")
+        record_command._interleaved((24, 24), FeedOptions(channel="1"), "pipe")
     with pytest.raises(InvalidInputError, match="t first"):
-        record_command._interleaved((24, 24), options.FeedOptions(axes="ytx"), "pipe")
+        record_command._interleaved((24, 24), FeedOptions(axes="ytx"), "pipe")
 
 
 def test_python_takes_the_same_keywords_everywhere(pages, tmp_path):

@@ -1,0 +1,121 @@
+"""Options that state a noise model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from photon_gpu.cli.options.values import read_number, read_numbers
+from photon_gpu.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from photon_gpu.engine.model.noise import NoiseModel
+
+Gain = Annotated[
+    Any,
+    typer.Option(
+        parser=read_numbers,
+        metavar="ADU/PHOTON",
+        help="ADU per photon: the slope of variance against mean. A,B,... for channels with a model each.",
+        show_default="estimated from the frames, and kept with DST",
+    ),
+]
+
+Offset = Annotated[
+    Any,
+    typer.Option(
+        parser=read_numbers,
+        metavar="ADU",
+        help="Mean value of a pixel in the dark, ADU.",
+        show_default="with --gain: 0",
+    ),
+]
+
+Variance = Annotated[
+    Any,
+    typer.Option(
+        parser=read_numbers,
+        metavar="ADU^2",
+        help="Variance of a pixel in the dark: the read noise in ADU, squared.",
+        show_default="with --gain: 0",
+    ),
+]
+
+NoiseFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="estimate|MOVIE",
+        help="Instead of --gain: estimate the noise model from the first frames (the default), or "
+        "take it from an earlier movie.",
+        show_default=False,
+    ),
+]
+
+TrustNoise = Annotated[
+    bool,
+    typer.Option(
+        "--trust-noise",
+        metavar="",
+        help="Use --gain, --offset and --variance even if the noise of the movie contradicts them.",
+    ),
+]
+
+TriedGain = Annotated[
+    float | None,
+    typer.Option(
+        parser=read_number,
+        metavar="ADU/PHOTON",
+        help="Gain of a file that is encoded as a sample.",
+        show_default="estimated from it",
+    ),
+]
+
+TriedOffset = Annotated[
+    float | None,
+    typer.Option(
+        parser=read_number,
+        metavar="ADU",
+        help="Offset of a file that is encoded as a sample.",
+        show_default="with --gain: 0",
+    ),
+]
+
+TriedVariance = Annotated[
+    float | None,
+    typer.Option(
+        parser=read_number,
+        metavar="ADU^2",
+        help="Dark variance of a file that is encoded as a sample.",
+        show_default="with --gain: 0",
+    ),
+]
+
+
+def noise_model(gain: Any, offset: Any, variance: Any) -> NoiseModel | tuple[NoiseModel, ...] | None:
+    """The model that was stated, or that of each channel; None where none was.
+
+    Examples
+    --------
+    >>> [model.gain for model in noise_model((80.0, 20.0), 100.0, None)]
+    [80.0, 20.0]
+    """
+    from photon_gpu.engine.model.noise import NoiseModel
+
+    parameters = {"gain": gain, "offset": offset, "variance": variance}
+    known = {name: value for name, value in parameters.items() if value is not None}
+    if known and gain is None:
+        raise InvalidInputError(
+            f"--{' and --'.join(known)} without --gain; give --gain too (1 for a photon counter), or "
+            "none of the three: then all are estimated"
+        )
+    if not any(isinstance(value, tuple) for value in known.values()):
+        return NoiseModel(**known) if known else None
+    lengths = {name: len(value) for name, value in known.items() if isinstance(value, tuple)}
+    channels = max(lengths.values())
+    if set(lengths.values()) != {channels}:
+        raise InvalidInputError(f"{lengths} values were given; give one for all channels, or one for each")
+    each = {name: value if isinstance(value, tuple) else (value,) * channels for name, value in known.items()}
+    return tuple(
+        NoiseModel(**{name: values[channel] for name, values in each.items()}) for channel in range(channels)
+    )

@@ -1,0 +1,85 @@
+"""Options that ``record`` and ``watch`` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from photon_gpu.cli.options.encode import EncodeOptions, LayoutOption, Preset
+from photon_gpu.cli.options.noise import NoiseFrom
+from photon_gpu.cli.options.store import StorageOption, read_storage_options
+from photon_gpu.cli.options.values import read_number
+from photon_gpu.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from photon_gpu.settings import RecordSettings
+
+RecordCheck = Annotated[
+    str,
+    typer.Option(
+        metavar="on|off",
+        help="on: compare a sample of the encoded chunks with the frames. If the check fails, DST "
+        "is kept and marked as failing, and the exit code is 1.",
+    ),
+]
+
+Durability = Annotated[
+    str,
+    typer.Option(
+        metavar="frame|chunk",
+        help="frame: each frame is on the disk of the spool before it counts, so it survives a "
+        "power cut. chunk: the same for each chunk.",
+    ),
+]
+
+SpoolFolder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder on a fast local disk that holds frames while the store cannot be reached.",
+        show_default="for frame: beside DST",
+    ),
+]
+
+QueueBytes = Annotated[
+    float, typer.Option(parser=read_number, metavar="BYTES", help="Memory for waiting frames.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordOptions(EncodeOptions):
+    """The options that ``record`` and ``watch`` share; most become the settings of a recording."""
+
+    noise_from: NoiseFrom = None
+    layout: LayoutOption = "compact"
+    preset: Preset = "fast"
+    check: RecordCheck = "on"
+    durability: Durability = "chunk"
+    spool: SpoolFolder = None
+    queue_bytes: QueueBytes = 512e6
+    storage_option: StorageOption = None
+
+    def settings(self) -> RecordSettings:
+        """The settings that were typed."""
+        from photon_gpu.settings import RecordSettings
+
+        if self.check not in ("on", "off"):
+            raise typer.BadParameter(f"--check is {self.check!r}; allowed are on, off")
+        typed = self._typed()
+        for name in ("noise_from", "spool", "storage_option"):
+            del typed[name]
+        return RecordSettings(**typed)
+
+    def for_writer(self, dst: str) -> dict[str, Any]:
+        """What :meth:`photon_gpu.LiveWriter.with_settings` takes: the settings, and what goes beside them."""
+        settings = self.settings()
+        if settings.noise is not None and self.noise_from:
+            raise InvalidInputError("--noise-from and --gain, --offset, --variance exclude each other")
+        return {
+            "settings": settings,
+            "noise": self.noise_from,
+            "spool": self.spool,
+            "storage_options": read_storage_options(self.storage_option, dst),
+        }

@@ -1,0 +1,34 @@
+"""Options of how a command runs and what it prints."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from photon_gpu.cli.options.values import read_whole
+
+RUNNING = "Running"
+"""Panel, in the help of a command, of the options that all commands have."""
+
+_option = partial(typer.Option, rich_help_panel=RUNNING)
+
+
+Backend = Annotated[
+    str, _option(metavar="auto|numba|cupy|numpy", help="Compute on the CPU, on a GPU, or with slow NumPy.")
+]
+
+Workers = Annotated[
+    int | None,
+    _option(parser=read_whole, metavar="N", help="Number of threads.", show_default="one per core"),
+]
+
+Json = Annotated[
+    bool,
+    _option(
+        "--json", metavar="", help="Print only one JSON object on stdout; print errors as one on stderr."
+    ),
+]
+
+Debug = Annotated[bool, _option("--debug", metavar="", help="Print the traceback of an error.")]
