@@ -23,7 +23,6 @@ SIGNATURES = {
 }
 """First bytes of files that hold more than raw frames."""
 
-RAW = "raw frames"
 ZARR = "Zarr"
 
 _BIOIO = "bioio.BioImage(path).dask_data"

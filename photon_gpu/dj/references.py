@@ -170,11 +170,6 @@ def find_references(*connections: Any, needle: str = NEEDLE) -> References:
         ) from error
 
 
-def uncommitted_writes(*connections: Any) -> list[str]:
-    """List tables with paths that other sessions have written to and not committed."""
-    return _tables(_writers(connections))
-
-
 def wait_for_writers(*connections: Any, seconds: float) -> list[str]:
     """Wait for the transactions that write now, not for those that begin later.
 

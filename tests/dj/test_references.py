@@ -11,7 +11,6 @@ from photon_gpu.dj.references import (
     ReferencesUnknownError,
     find_references,
     schema_tables,
-    uncommitted_writes,
     wait_for_writers,
 )
 from tests.dj.conftest import declare
@@ -124,13 +123,13 @@ def test_a_query_cache_is_not_believed(dj, table):
 
 
 def test_uncommitted_rows_are_noticed(dj, schema, table, another):
-    assert uncommitted_writes(dj.conn()) == []
+    assert wait_for_writers(dj.conn(), seconds=0) == []
     other = another.FreeTable(table.full_table_name)
     with another.connection.transaction:
         other.insert1({"i": 1, "note": {"path": PATH}})
-        assert uncommitted_writes(dj.conn()) == [f"{schema.database}.recording"]
+        assert wait_for_writers(dj.conn(), seconds=0) == [f"{schema.database}.recording"]
         assert PATH not in find_references(dj.conn())
-    assert uncommitted_writes(dj.conn()) == []
+    assert wait_for_writers(dj.conn(), seconds=0) == []
     assert PATH in find_references(dj.conn())
 
 
@@ -156,5 +155,5 @@ def test_only_transactions_that_write_already_are_waited_for(dj, schema, table, 
     timer.start()
     assert wait_for_writers(dj.conn(), seconds=30) == []
     timer.join()
-    assert uncommitted_writes(dj.conn()) == [name]
+    assert wait_for_writers(dj.conn(), seconds=0) == [name]
     another.connection.cancel_transaction()

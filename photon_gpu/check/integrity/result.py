@@ -8,18 +8,6 @@ from typing import Any
 
 from photon_gpu.store.metadata import CHECK, failed_check
 
-KINDS = (
-    "missing",
-    "truncated",
-    "altered",
-    "mismatched",
-    "extra",
-    "unreadable",
-    "unfinished",
-    "lost",
-    "failing",
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:

@@ -85,8 +85,9 @@ def _encode_each(values: NDArray, plan: ChunkPlan, backend: Backend) -> int:
 
 
 def _put(first: int, codes: NDArray, plan: ChunkPlan, backend: Backend) -> None:
-    residuals = np.empty_like(codes)
-    _predict(plan.predictor.name, codes, plan.weights, plan.steps, residuals, backend)
+    residuals, kernels = np.empty_like(codes), backend.kernels
+    predict = (kernels.predict_mean, kernels.predict_past, kernels.predict_full)
+    _apply(plan.predictor.name, codes, plan.weights, plan.steps, residuals, predict)
     plan.put(first, codes, residuals)
 
 
@@ -170,26 +171,25 @@ def decode(
     return out
 
 
-def _predict(
-    name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
+def _apply(
+    name: str, source: NDArray, weights: NDArray, steps: NDArray, out: NDArray, kernels: tuple[Any, Any, Any]
 ) -> None:
-    frames, rows, columns = codes.shape
+    """Predict or restore a band by the kernels ``mean, past, full`` of that direction."""
+    frames, rows, columns = source.shape
     state = band_state(rows, columns)
-    kernels = backend.kernels
+    mean, past, full = kernels
     if name == "none":
-        out[...] = codes
+        out[...] = source
     elif name == "mean":
         first = int(weights[0, -1]) >> 8
-        kernels.predict_mean(
-            codes.reshape(frames, -1), steps, first, state.reshape(-1), out.reshape(frames, -1)
-        )
+        mean(source.reshape(frames, -1), steps, first, state.reshape(-1), out.reshape(frames, -1))
     elif name == "past":
-        kernels.predict_past(codes, weights, steps, state, out)
+        past(source, weights, steps, state, out)
     elif name == "spatial":
         for t in range(frames):
-            kernels.predict_full(codes[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
+            full(source[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
     elif name in ("full", "moving"):
-        kernels.predict_full(codes, weights, steps, state, out)
+        full(source, weights, steps, state, out)
     else:
         raise InvalidInputError(f"predictor {name!r} has no kernel here")
 
@@ -334,25 +334,10 @@ def restore(
     name: str, body: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
 ) -> None:
     """Restore codes ``(T, rows, columns)`` of a band from residuals of the same shape."""
-    frames, rows, columns = body.shape
-    state = band_state(rows, columns)
     kernels = backend.kernels
-    if name == "none":
-        out[...] = body
-    elif name == "mean":
-        first = int(weights[0, -1]) >> 8
-        kernels.restore_mean(
-            body.reshape(frames, -1), steps, first, state.reshape(-1), out.reshape(frames, -1)
-        )
-    elif name == "past":
-        kernels.restore_past(body, weights, steps, state, out)
-    elif name == "spatial":
-        for t in range(frames):
-            kernels.restore_full(body[t : t + 1], weights[:1], steps[:1], state, out[t : t + 1])
-    elif name in ("full", "moving"):
-        kernels.restore_full(body, weights, steps, state, out)
-    else:
-        raise InvalidInputError(f"predictor {name!r} has no kernel here")
+    _apply(
+        name, body, weights, steps, out, (kernels.restore_mean, kernels.restore_past, kernels.restore_full)
+    )
 
 
 def restore_sorted(

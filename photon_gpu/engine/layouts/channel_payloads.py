@@ -69,11 +69,6 @@ def table_bytes(channels: int) -> int:
     return _HEAD.size + 8 * channels + 4
 
 
-def is_joined(payload: NDArray[np.uint8]) -> bool:
-    """Whether a payload holds those of several channels."""
-    return payload[:4].tobytes() == MAGIC
-
-
 def read_table(payload: NDArray[np.uint8]) -> ChannelTable:
     """Read and check the table; only its own bytes of ``payload`` are read.
 

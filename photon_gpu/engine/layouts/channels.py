@@ -177,13 +177,7 @@ class _PlainOfShape(Plain):
         self._parts, self._axis, self._chunk = layout.channels, layout.axis, chunk
 
     def render(
-        self,
-        labels: NDArray[np.float64],
-        first: int,
-        out: NDArray,
-        what: Values,
-        *,
-        stride: int = 0,
+        self, labels: NDArray[np.float64], first: int, out: NDArray, what: Values, *, stride: int = 0
     ) -> None:
         """See the base class."""
         frames = len(labels) if labels.ndim > 1 else 1

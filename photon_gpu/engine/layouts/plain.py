@@ -157,13 +157,7 @@ class Plain(Layout):
         return values.reshape(part.shape)
 
     def render(
-        self,
-        labels: NDArray[np.float64],
-        first: int,
-        out: NDArray,
-        what: Values,
-        *,
-        stride: int = 0,
+        self, labels: NDArray[np.float64], first: int, out: NDArray, what: Values, *, stride: int = 0
     ) -> None:
         """Decode labels ``[t, i]``, samples ``first + t*stride + i`` of the chunk, into ``out``."""
         encoding = self.encoding

@@ -73,11 +73,6 @@ def open_raw(
     )
 
 
-def is_thorimage(folder: Path) -> bool:
-    """Whether a folder is a ThorImage recording with raw frames."""
-    return (folder / thorimage.EXPERIMENT).exists() and any(folder.glob("*.raw"))
-
-
 def _raw_file(path: Path) -> Path:
     if not path.is_dir():
         return path
