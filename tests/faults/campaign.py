@@ -33,6 +33,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import PhotonError, PhotonWarning
 from photon_gpu.reader.export import export
+from tests.faults import dj_kills
 from tests.support import fuzz_counts
 from tests.support.payloads import sealed
 from tests.support.recordings import NOISE, frames, in_child, record, recovered, settings, told_until_end
@@ -248,6 +249,11 @@ KILLS = {
     "kills of overwrite": kill_overwrite,
     "kills of export": kill_export,
 }
+DATABASE_KILLS = {
+    "kills of collect": dj_kills.kill_collect,
+    "kills of record into a table": dj_kills.kill_record,
+}
+KILLS.update(DATABASE_KILLS)
 
 
 def _try(connection, name, seeds):
@@ -324,7 +330,13 @@ def main():
             command = [sys.executable, "-m", "tests.faults.campaign", *words]
             bounds = subprocess.run(command, env=environment).returncode
         seconds *= 7 / 8
-    failed = run(names, seconds, given.seed)
+    if lacking := dj_kills.missing():
+        names = [name for name in names if name not in DATABASE_KILLS]
+        print(f"kills of collect and of record into a table: not tried, {lacking} missing", file=sys.stderr)
+    try:
+        failed = run(names, seconds, given.seed)
+    finally:
+        dj_kills.stop()
     print("\n".join(fuzz_counts.lines()), flush=True)
     return int(bool(failed or bounds))
 

@@ -62,13 +62,28 @@ for _layout in ("compact", "plain", "lossless"):
 def record(url, spool, batches, tell=lambda count: None, between=lambda live: None, **changes):
     """Append batches; tell how many frames are acknowledged after each."""
     with pg.LiveWriter(url, spool=spool, **settings(**changes)) as live:
-        number = 0
-        for count in batches:
-            tell(live.append(frames(number, number + count), timestamp=list(range(number, number + count))))
-            number += count
-            between(live)
-            tell(live.acknowledged)
+        number = _append(live, batches, tell, between)
     tell(number)
+
+
+def record_into(table, key, batches, tell, **changes):
+    """Append batches to the movie of a row; tell how many frames are acknowledged after each."""
+    from photon_gpu.dj import record as begin
+
+    with begin(table, key, "movie", **settings(**changes)) as live:
+        tell(0)
+        number = _append(live, batches, tell)
+    tell(number)
+
+
+def _append(live, batches, tell, between=lambda live: None):
+    number = 0
+    for count in batches:
+        tell(live.append(frames(number, number + count), timestamp=list(range(number, number + count))))
+        number += count
+        between(live)
+        tell(live.acknowledged)
+    return number
 
 
 def whole_chunks_acknowledged(live):
