@@ -7,6 +7,9 @@ not import photon_gpu itself.
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,21 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
+
+
+class _BoundedDecode:
+    """The method ``decode(buf, out=None)`` of a codec, bounded by the chunk of the Zarr array that reads.
+
+    Zarr's reader of v2 arrays hands a filter the payload and no shape, so a small file could open to
+    gigabytes in a small array. It calls the method in another thread, but takes it from the codec in the
+    frame that has the specification of the chunk.
+    """
+
+    def __get__(self, codec: Photon | None, owner: type[Photon]) -> Callable[..., NDArray]:
+        if codec is None:
+            return owner.decode_chunk
+        spec = sys._getframe(1).f_locals.get("chunk_spec")
+        return partial(codec.decode_chunk, most=None if spec is None else math.prod(spec.shape))
 
 
 class Photon(Codec):
@@ -104,15 +122,20 @@ class Photon(Codec):
         assert isinstance(layout, Compact)
         return layout.payload(native, native.shape, Resources())
 
-    def decode(self, buf: Any, out: Any = None) -> NDArray:
-        """Decode a payload to values in the shape of their chunk."""
+    decode = _BoundedDecode()
+
+    def decode_chunk(self, buf: Any, out: Any = None, *, most: int | None = None) -> NDArray:
+        """Decode a payload to values in the shape of their chunk, of which it may have at most ``most``."""
         payload = np.frombuffer(ensure_ndarray(buf).reshape(-1).view(np.uint8), np.uint8)
         dtype = np.dtype(self.encoding.dtype)
         parts, shape = self._parts(payload)
         nbytes = math.prod(shape) * dtype.itemsize
-        if nbytes > MAX_BYTES:
+        if out is not None:
+            most = ensure_ndarray(out).nbytes // dtype.itemsize
+        limit = MAX_BYTES if most is None else min(MAX_BYTES, most * dtype.itemsize)
+        if nbytes > limit:
             raise CorruptDataError(
-                f"a chunk of shape {shape} would take {nbytes:,} bytes; the limit is {MAX_BYTES:,}"
+                f"a chunk of shape {shape} would take {nbytes:,} bytes; the limit is {limit:,}"
             )
         values = [
             coder.decode(one, ChunkPart(of_one), encoding, get_backend(), what=dtype)

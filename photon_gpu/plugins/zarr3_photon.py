@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ class PhotonZarr3(ArrayBytesCodec):
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         payload = np.asarray(chunk_bytes.as_numpy_array())
-        values: Any = await asyncio.to_thread(self.codec.decode, payload)
+        most = math.prod(chunk_spec.shape)
+        values: Any = await asyncio.to_thread(self.codec.decode_chunk, payload, most=most)
         return chunk_spec.prototype.nd_buffer.from_ndarray_like(values.reshape(chunk_spec.shape))
 
     def compute_encoded_size(self, input_byte_length: int, _chunk_spec: ArraySpec) -> int:

@@ -20,6 +20,8 @@ from photon_gpu.engine.codec.predictors import NAMES, TERMS
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.kernels.cpu_rans import code_levels
+from photon_gpu.plugins.numcodecs_photon import Photon
+from photon_gpu.plugins.zarr3_photon import PhotonZarr3
 from photon_gpu.store.manifest import entry, pack
 
 pytestmark = pytest.mark.timeout(60)
@@ -40,25 +42,51 @@ def sign_again(movie):
     (movie / ".manifest.json").write_bytes(pack(chunks, {n: files[n] for n in (".zattrs", ".zarray")}))
 
 
-def test_a_chunk_of_a_hundred_bytes_opens_to_no_more_than_its_bands_may_hold(tmp_path):
-    """A coded chunk of one band of 2**22 zeros, in an array of 256 pixels, through Zarr's own reader."""
-    movie, rows = tmp_path / "m.zarr", 2**12
-    coded = pg.Predictor(name="spatial", levels=2, coded=True, weights=((0,) * TERMS,) * 2)
-    black = np.zeros((1, 16, 16), "uint8")
-    pg.encode(black, movie, layout="compact", noise=pg.NoiseModel(), predictor=coded, check=False)
-    words = np.empty(100_000, np.uint16)
-    begin = code_levels(np.zeros(rows * 1024, np.uint8), np.array([rows * 1024, 0]), words)
-    stream = words[begin:].astype("<u2").tobytes()
+def black(frames, rows):
+    """A coded payload of 170 bytes: one band of zeros, ``rows`` of 1024 columns."""
+    words, zeros = np.empty(100_000, np.uint16), np.zeros(rows * 1024, np.uint8)
+    stream = words[code_levels(zeros, np.array([zeros.size, 0]), words) :].astype("<u2").tobytes()
     header = Header(
-        predictor=NAMES.index("spatial"), width=1, exact=False, phases=1, dtype="uint8", frames=1, base=0,
+        predictor=NAMES.index("spatial"), width=1, exact=True, phases=1, dtype="uint8", frames=frames, base=0,
         checksum=0, band_rows=rows, seed=0, rate=8, top=0, gain=1, offset=0, variance=0, step=0.5,
-        coded=True, levels=2, shape=(1, rows, 1024),
+        coded=True, levels=2, shape=(frames, rows, 1024),
     )  # fmt: skip
-    payload = header.pack() + struct.pack("<I", len(stream) // 2) + stream
-    (movie / "0.0.0").write_bytes(numcodecs.blosc.compress(payload, b"zstd", 1, 0, 0))
+    return header.pack() + struct.pack("<I", len(stream) // 2) + stream
+
+
+@pytest.mark.parametrize(
+    ("frames", "rows", "says"),
+    [
+        (1, 2**12, "4,096 rows of 1,024 columns; at most 256 are read"),
+        (8000, 2**8, "would take 2,097,152,000 bytes; the limit is 256"),
+    ],
+)
+def test_a_chunk_of_a_hundred_bytes_opens_to_no_more_than_the_array_holds(tmp_path, frames, rows, says):
+    """Through Zarr's own reader, in an array of 256 pixels."""
+    movie = tmp_path / "m.zarr"
+    coded = pg.Predictor(name="spatial", levels=2, coded=True, weights=((0,) * TERMS,) * 2)
+    pixels = np.zeros((1, 16, 16), "uint8")
+    pg.encode(pixels, movie, layout="compact", noise=pg.NoiseModel(), predictor=coded, check=False)
+    (movie / "0.0.0").write_bytes(numcodecs.blosc.compress(black(frames, rows), b"zstd", 1, 0, 0))
     assert (movie / "0.0.0").stat().st_size < 200
-    with pytest.raises(CorruptDataError, match="4,096 rows of 1,024 columns; at most 256 are read"):
+    with pytest.raises(CorruptDataError, match=says):
         zarr.open(str(movie), mode="r")[0]
+
+
+def test_a_chunk_of_zarr_v3_opens_to_no_more_than_the_array_holds(tmp_path):
+    serializer = PhotonZarr3(dtype="uint8", exact=True)
+    options = {"shape": (1, 16, 16), "chunks": (1, 16, 16), "dtype": "uint8", "compressors": None}
+    array = zarr.create_array(tmp_path / "m.zarr", serializer=serializer, **options)
+    array[:] = np.ones((1, 16, 16), "uint8")
+    (tmp_path / "m.zarr/c/0/0/0").write_bytes(black(8000, 2**8))
+    with pytest.raises(CorruptDataError, match="would take 2,097,152,000 bytes; the limit is 256"):
+        array[0]
+
+
+def test_a_chunk_opens_to_no_more_than_the_memory_it_is_to_fill():
+    out = np.empty((1, 16, 16), "uint8")
+    with pytest.raises(CorruptDataError, match="would take 2,097,152,000 bytes; the limit is 256"):
+        Photon(dtype="uint8", exact=True).decode(black(8000, 2**8), out=out)
 
 
 @pytest.mark.parametrize("layout", ["plain", "compact"])
