@@ -43,7 +43,7 @@ class MovieOnCluster:
     client : distributed.Client
     settings : EncodeSettings
     ahead : int
-        Chunks of one movie whose frames may be in transit from here to workers.
+        Chunks of one movie whose frames may be in transit from this process to workers.
     rechunk : bool
         Whether dask blocks that do not fit chunks are rechunked; otherwise they are refused.
     """
@@ -64,7 +64,7 @@ class MovieOnCluster:
     ) -> EncodeReport:
         """Encode the movie to the same bytes as :func:`photon_gpu.encode`.
 
-        Call it while the client is dask's current one, because dask blocks are computed there.
+        Call it while ``client`` is the current client of dask, so that dask computes blocks on it.
         """
         frames = travelling(source)
         here = None if frames is not None else open_source(source)
@@ -146,10 +146,10 @@ class MovieOnCluster:
         self._cancel()
 
     def _prepared(self, movie: Source | Frames | None, claim: Claim, storage: Storage) -> Prepared:
-        asked = (movie, claim.target, storage, claim.token, self.settings, claim.earlier.get("plan"))
+        arguments = (movie, claim.target, storage, claim.token, self.settings, claim.earlier.get("plan"))
         if isinstance(movie, Frames):
-            return self._result(self._submit(prepare, *asked))
-        return prepare(*asked)  # type: ignore[arg-type]
+            return self._result(self._submit(prepare, *arguments))
+        return prepare(*arguments)  # type: ignore[arg-type]
 
     def _fit(self, here: Source | None, chunk_frames: int) -> str | None:
         if not isinstance(here, DaskSource):
@@ -160,12 +160,12 @@ class MovieOnCluster:
         if not self._rechunk:
             raise InvalidInputError(
                 f"{here.name}: {problem.sentence(chunk_frames)}; rechunk it, give chunk_frames that fit, or "
-                "let it be done: rechunk=True"
+                "pass rechunk=True"
             )
-        return f"{problem.sentence(chunk_frames)}: they were rechunked on the way"
+        return f"{problem.sentence(chunk_frames)}: they were rechunked"
 
     def _sampled(self, ready: Prepared) -> dict[int, bool]:
-        """Choose the chunks to check, evenly among the missing ones; of the first, also a run of frames."""
+        """Choose chunks to check, evenly among the missing ones, and a run of frames in the first of them."""
         if not self.settings.check or not ready.encoding.models:
             return {}
         grid = ChunkGrid(ready.shape, ready.chunk)
@@ -196,10 +196,10 @@ class MovieOnCluster:
             blocks += written.blocks
             done += written.frames
             tick(done, total)
-            if time.monotonic() - listed > _LIST_SECONDS:  # A resumed encode trusts this.
+            if time.monotonic() - listed > _LIST_SECONDS:  # A resumed encode trusts the manifest.
                 folder.storage.write(manifest.NAME, manifest.pack(files, frames=crcs))
                 listed = time.monotonic()
-        run = folder.frames_of(min(job.sampled, default=0))  # Its chunk also gives a run of frames.
+        run = folder.frames_of(min(job.sampled, default=0))  # This chunk also provides the run of frames.
         return sorted(blocks, key=lambda block: (block.frames[0] >= run.stop, -len(block.raw)))
 
     def _written(self, job: Job, here: Source | None, numbers: list[int]) -> Iterator[Written]:
@@ -224,7 +224,7 @@ class MovieOnCluster:
             yield written
 
     def _from_blocks(self, job: Job, array: Any, numbers: list[int]) -> list[Any]:
-        """Submit dask blocks, each sent from the worker that has it to the one that writes it."""
+        """Submit dask blocks; each travels from the worker that computed it to the worker that writes it."""
         from dask import delayed
 
         blocks = aligned(array, job.folder.chunks[0]).to_delayed(optimize_graph=True).reshape(-1)
@@ -259,7 +259,7 @@ class MovieOnCluster:
         """Cancel all work and wait until no worker writes, so that the movie can be removed or resumed."""
         self._cancel()
         if index is None:
-            claim.target.delete(MARKER)  # From here on no chunk is begun.
+            claim.target.delete(MARKER)  # No worker begins a chunk once the marker is gone.
         else:
             claim.target.write(manifest.NAME, index)
         until = time.monotonic() + _QUIET_SECONDS

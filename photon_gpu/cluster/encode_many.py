@@ -81,7 +81,7 @@ def encode_many(
     client : distributed.Client, optional
         Default: this machine, one movie after the other, with all cores.
     noise : NoiseModel, "auto", or one per movie, optional
-        Default: each is estimated from its movie, as :func:`photon_gpu.encode` does. That of a movie may be
+        Default: estimate each from its movie, as :func:`photon_gpu.encode` does. The entry of a movie may be
         a list of models, one per channel.
     rechunk : bool
         Rechunk dask blocks that are not aligned with chunks of whole frames, and report their number. False
@@ -91,7 +91,7 @@ def encode_many(
         core.
     at_once : int, optional
         Movies in progress at once, with a client. Default: two more than the cluster has threads, at most 16,
-        so that chunks of other movies keep all workers busy while one is begun or published.
+        so that chunks of other movies keep all workers busy while a movie is begun or published.
     progress : callable or bool
         ``progress(url, frames_done, frames_in_all)``; True draws bars on stderr.
     resume : bool
@@ -103,9 +103,9 @@ def encode_many(
         is kept and marked as failing, and a :class:`photon_gpu.FidelityWarning` names the line. If that
         warning is made an error, the movie counts as failed and is removed.
     step, layout, preset, predictor, compressor, dither, chunk_frames, backend, overwrite, trust_noise
-        As of :func:`photon_gpu.encode`, for all movies.
+        See :func:`photon_gpu.encode`; they apply to all movies.
     storage_options, attributes
-        As of :func:`photon_gpu.encode`, for all movies.
+        See :func:`photon_gpu.encode`; they apply to all movies.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def encode_many(
     BatchError
         Some movies could not be stored; its ``report`` lists them with the reasons, and the stored movies.
     InvalidInputError
-        A setting that cannot work for any movie.
+        A setting is invalid for every movie.
 
     Examples
     --------
@@ -161,8 +161,8 @@ def encode_many(
             before = set(client.scheduler_info(n_workers=-1)["workers"])
             facts = {"workers": len(before), "threads": threads_of(client)}
             limit = at_once or min(facts["threads"] + 2, _MOST_AT_ONCE)
-            # Enter it once, here: it changes settings of the whole process, which threads would not restore
-            # in order.
+            # Enter the client's context once, here: it changes settings of the whole process, which threads
+            # would not restore in order.
             with client.as_current():
                 done = _there(client, sources, targets, settings, rechunk, limit, tick, way)
             facts["lost_workers"] = len(before - set(client.scheduler_info(n_workers=-1)["workers"]))
@@ -281,7 +281,7 @@ def _check_targets(sources: Sequence[Any], targets: list[Storage]) -> None:
         or hasattr(sources, "shape")
     ):
         raise InvalidInputError(
-            f"sources is a {type(sources).__name__}; a list of movies is needed, [movie] for one alone"
+            f"sources is a {type(sources).__name__}; a list of movies is needed; pass [movie] for one"
         )
     if len(sources) != len(targets) or not targets:
         raise InvalidInputError(
@@ -290,7 +290,7 @@ def _check_targets(sources: Sequence[Any], targets: list[Storage]) -> None:
     seen: set[str] = set()
     for target in targets:
         if target.url in seen:
-            raise InvalidInputError(f"{target.url} was given twice; each movie needs a place of its own")
+            raise InvalidInputError(f"{target.url} is listed twice in urls; each movie needs its own folder")
         seen.add(target.url)
 
 

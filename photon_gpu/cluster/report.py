@@ -23,7 +23,7 @@ class ManyReport:
     workers, threads : int
         Workers and threads of the cluster (or this machine) at the beginning.
     lost_workers : int
-        Workers that were lost on the way; others wrote their unfinished chunks.
+        Workers that were lost during the encode; others wrote their unfinished chunks.
     """
 
     reports: tuple[EncodeReport, ...]
@@ -81,7 +81,7 @@ class ManyReport:
         notes = f"{self.workers} workers, {self.threads} threads, {self.megabytes_per_second:,.0f} MB/s"
         if self.lost_workers:
             notes += (
-                f"; {self.lost_workers} workers were lost on the way, their unfinished chunks "
+                f"; {self.lost_workers} workers were lost during the encode, their unfinished chunks "
                 f"written by others"
             )
         stored = f"{len(self.reports)} of {len(self.reports) + len(self.failures)} movies"

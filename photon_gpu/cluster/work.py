@@ -43,7 +43,7 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything a worker needs to write any chunk of a movie; small, as it is sent with every chunk."""
+    """Everything that a worker needs to write any chunk of a movie. It is small: every chunk sends it."""
 
     frames: Frames | None
     folder: MovieFolder
@@ -54,12 +54,12 @@ class Job:
     sampled: dict[int, bool] = field(default_factory=dict)
     """Numbers of the chunks to check; True if a run of frames is checked too, not only some rows."""
     lost: tuple[tuple[int, int], ...] = ()
-    """Ranges ``(first, end)`` of frames that the source lacks: the check leaves them out."""
+    """Ranges ``(first, end)`` of frames that the source lacks; the check leaves them out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A tuned movie, as reported to the process that asked for it."""
+    """A tuned movie, as a worker reports it to the process that requested it."""
 
     name: str
     shape: tuple[int, ...]
@@ -138,7 +138,7 @@ def write_chunk(job: Job, number: int, values: NDArray | None = None) -> Written
     """Read the frames of a chunk, unless they were sent, and encode, write and check them."""
     stages, backend = Stages(), get_backend(job.settings.backend)
     target, chunk, span = job.folder.storage, job.folder.chunks, job.folder.frames_of(number)
-    check_claim(target, job.token)  # The movie was given up: begin nothing.
+    check_claim(target, job.token)  # Fails if the encode gave the movie up.
     if values is None:
         assert job.frames is not None
         with stages.timed("read"):

@@ -52,7 +52,7 @@ class Frames:
 def travelling(source: Any) -> Frames | None:
     """Return the object to send to workers instead of a source; None if its frames must be sent.
 
-    Paths and URLs are sent, and small descriptions of sources that can be remade (the simulator).
+    Paths, URLs, and small descriptions from which a source can be rebuilt (the simulator) are sent.
 
     Examples
     --------

@@ -11,7 +11,7 @@ try:
 except ImportError as error:  # pragma: no cover - the extra is installed wherever this is tested
     raise ImportError("photon_gpu.dj needs DataJoint 2.3: pip install 'photon-gpu[datajoint]'") from error
 
-# These functions are named like their modules; importing them here makes `photon_gpu.dj.record` the function.
+# These functions have the names of their modules; this import makes `photon_gpu.dj.record` the function.
 from photon_gpu.dj.collect import collect
 from photon_gpu.dj.record import record
 from photon_gpu.dj.recover import recover

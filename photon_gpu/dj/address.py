@@ -108,7 +108,7 @@ def movie_path(
     Parameters
     ----------
     schema, table, field : str
-        As the database names them.
+        Their names in the database.
     key : mapping
         Primary key of the row, in the table's order; empty if DataJoint does not pass it.
     prefix : str
@@ -116,7 +116,7 @@ def movie_path(
     partition : str, optional
         The store's ``partition_pattern``: attributes named in it go before the schema.
     token : str, optional
-        Random suffix, for a movie whose path is taken.
+        Random suffix, for a movie whose usual path is in use.
 
     Examples
     --------

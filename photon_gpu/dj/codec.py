@@ -44,7 +44,7 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
     layout: str
 
     def validate(self, value: Any) -> None:
-        """Refuse a value that is not a movie before anything is written."""
+        """Refuse, before anything is written, a value that is not a movie."""
         if isinstance(value, np.ndarray | MovieToInsert | Movie | Recorded):
             return
         way_out = (
@@ -105,7 +105,7 @@ class _Codec(SchemaCodec, register=False):  # type: ignore[call-arg]
     def decode(
         self, stored: Any, *, key: dict[str, Any] | None = None, context: dict[str, Any] | None = None
     ) -> Movie:
-        """Open the movie of a row without a request; indexing it reads."""
+        """Open the movie of a row without a request to the store; indexing the movie reads it."""
         backend = store_backend(stored["store"], self._codec_config(key, context))
         return open_row(stored, storage_at(backend, stored["path"], stored["store"]))
 
@@ -125,7 +125,7 @@ class PhotonCompactCodec(_Codec):
 
 
 def resolve_store(store_name: str | None, config: Any) -> str:
-    """Return the column's store, or the default store by its name: the row must not depend on the default."""
+    """Name the store of a column; a default store is named too, so that rows do not depend on the default."""
     if store_name:
         return store_name
     if config is None:
@@ -148,9 +148,9 @@ def write_at_free_path(
     *,
     whole_key: bool,
 ) -> str:
-    """Write a movie to the documented path, or beside it if that is taken; return the path.
+    """Write a movie to the documented path, or beside it if that path is in use; return the path.
 
-    ``update1`` passes no whole primary key, so its movies always go beside.
+    ``update1`` passes no complete primary key, so its movies always go beside that path.
     """
     if whole_key:
         try:
@@ -185,7 +185,7 @@ def _wanted(value: Any) -> MovieToInsert:
 
 
 def _check_counts(frames: Source, step: float) -> None:
-    """Refuse an array whose noise is not that of photon counts; without measurable noise it is stored."""
+    """Refuse an array whose noise is not that of photon counts; accept one without measurable noise."""
     severity, text = judge_noise(frames, NoiseModel(), step, advice=_ADVICE)
     if severity == "error":
         raise NoiseContradictionError(text)

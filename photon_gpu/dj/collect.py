@@ -3,7 +3,7 @@
 A collection lists the movies, then reads the references in all databases of the
 server. For each movie without a reference it takes a lock, looks the references up
 again, and deletes the files that are known to be the movie's, ``.zarray`` last.
-Anything recent, unknown or in doubt stays, and the report says why.
+Every movie that is recent, unknown or in doubt is kept, and the report says why.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Unreferenced:
     Attributes
     ----------
     files, bytes : int
-        Of the movie itself, without other files in its folder.
+        Number and size of the movie's own files, without other files in its folder.
     status : str
         ``orphan`` (would be deleted), ``deleted``, ``kept`` or ``failed``.
     why : str
-        Reason for the status, and files in the folder that stay.
+        Reason for the status, and names of other files in the folder, which are kept.
     """
 
     store: str
@@ -72,7 +72,7 @@ class Collection:
     referenced : int
         Movies in the stores that a row refers to.
     missing : int
-        Rows whose movie does not lie where these stores are looked through.
+        Rows whose movie is not in the folders of these stores that were searched.
     refusals : tuple of str
         Why ``dry_run=False`` would delete nothing: one for each store whose references may not all be known.
     """
@@ -135,26 +135,27 @@ def collect(
     Parameters
     ----------
     schema_name : str
-        Only folders of this schema are looked at. References are searched in all schemas of all
+        Only folders of this schema are searched for movies. References are searched in all schemas of all
         databases of the server.
     stores : iterable of str, optional
-        Store names; every configured store where left out.
+        Store names. Default: every configured store.
     dry_run : bool
-        Report only. The default.
+        Report only (the default).
     grace_hours : float
-        A movie stays if any of its files changed within this time: it may be one that is being
-        inserted. The clock is the store's own.
+        Keep a movie if any of its files changed within this time, since it may still be in
+        insertion. Times come from the store's own clock.
     dropped_tables : bool
-        Also collect movies of tables the schema no longer has. Otherwise they stay and are reported.
+        Also collect movies of tables that the schema no longer has. Otherwise they are kept and reported.
     wait_seconds : float
-        How long to wait for other sessions' uncommitted writes, which may refer to a movie; then it stays.
+        How long to wait for other sessions' uncommitted writes, which may refer to a movie. After this time
+        the movie is kept.
     only_this_database : bool
-        Say that no database of another server stores movies in these stores. Needed once for locations
+        Confirm that no database of another server stores movies in these stores. Needed once for locations
         with movies from before locations were marked, and after a database moved to another server.
     ignore_databases : iterable of str
-        Databases of a PostgreSQL server that cannot be asked, and none of whose rows refers to a movie.
+        Databases of a PostgreSQL server that cannot be read, and whose rows refer to no movie.
     connection : datajoint.Connection, optional
-        ``dj.conn()`` where left out.
+        Default: ``dj.conn()``.
 
     Returns
     -------
@@ -164,10 +165,10 @@ def collect(
     Raises
     ------
     ReferencesUnknownError
-        If a database cannot be read whole, or databases of other servers may store movies in the same
-        place. Nothing has been deleted then. A dry run reports the latter in ``refusals``.
+        A database cannot be read completely, or databases of other servers may store movies in the same
+        place. Then nothing was deleted. A dry run reports the second case in ``refusals``.
     InvalidInputError
-        For an unknown store, and where the schema's rows refer to movies and the stores hold none of them.
+        A store is unknown, or the schema's rows refer to movies and the stores hold none of them.
     """
     if connection is None:
         import datajoint
@@ -179,7 +180,7 @@ def collect(
     tables = {folder_name(table) for table in schema_tables(connection, schema_name)}
     sections = [SchemaFolder(connection, name, schema_name) for name in _store_names(connection, stores)]
     unique = list({section.location: section for section in sections}.values())
-    # Listed before marks and rows are read: what is inserted from here on is not even considered.
+    # List movies before reading marks and rows, so that movies inserted later are no candidates.
     movies = [movie for section in unique for movie in section.movies()]
     refusals = _refusals(unique, connection, ignored, only_this_database)
     if refusals and not dry_run:
@@ -187,8 +188,8 @@ def collect(
     with every_database(connection, ignored) as databases:
         references = find_references(*databases)
         rest = [movie for movie in movies if movie.path not in references]
-        asked = None if stores is None else {section.store for section in sections}
-        missing = _missing(recorded_movies(connection, schema_name), movies, asked)
+        named_stores = None if stores is None else {section.store for section in sections}
+        missing = _missing(recorded_movies(connection, schema_name), movies, named_stores)
         if missing and len(movies) == len(rest):
             raise InvalidInputError(_nothing_found(unique, schema_name, missing))
         if only_this_database and not dry_run:
@@ -224,11 +225,11 @@ def _refusals(
 
 
 def _missing(
-    rows: list[tuple[str | None, str]], movies: list[StoredMovie], asked: Names[str] | None
+    rows: list[tuple[str | None, str]], movies: list[StoredMovie], named_stores: Names[str] | None
 ) -> list[tuple[str | None, str]]:
-    """Rows whose movie was not listed; if stores were named, only rows of those."""
+    """Return rows whose movie was not listed; if the caller named stores, only rows of these stores."""
     listed = {movie.section.path(movie.path) for movie in movies}
-    wanted = [row for row in rows if asked is None or row[0] is None or row[0] in asked]
+    wanted = [row for row in rows if named_stores is None or row[0] is None or row[0] in named_stores]
     return [row for row in wanted if row[1].strip("/") not in listed]
 
 
@@ -274,7 +275,7 @@ def _delete(
                 yield movie, _failed(error)
                 continue
             if lock is None:
-                yield movie, ("kept", "another collection is at it")
+                yield movie, ("kept", "another collection is working on it")
             else:
                 locks[movie] = lock
         writing = wait_for_writers(*databases, seconds=wait_seconds) if locks else []
@@ -297,7 +298,7 @@ def _delete(
 
 
 def _failed(error: Exception) -> tuple[str, str]:
-    return "failed", f"{type(error).__name__}: {error}; collecting again goes on from here"
+    return "failed", f"{type(error).__name__}: {error}; another collection continues from here"
 
 
 def _delete_one(movie: StoredMovie, lock: str, why: str) -> tuple[str, str]:
@@ -306,11 +307,11 @@ def _delete_one(movie: StoredMovie, lock: str, why: str) -> tuple[str, str]:
         fs.rm_file(f"{root}/{lock}")
         return "kept", why
     locks = {name for name in movie.section.find(root) if name.startswith(LOCK)}
-    # A later lock belongs to another collection, which took this one for dead.
+    # A later lock belongs to another collection, which judged this one dead.
     dead = {name for name in locks if _number(name) <= _number(lock)}
-    # The manifest lists the movie's files, so it goes late: after a crash it is still there.
+    # The manifest lists the movie's files, so delete it late: after a crash it is still there.
     late = [name for name in (ATTRIBUTES, MANIFEST, ARRAY) if name in movie.own]
-    # Inserts need an empty folder, and other collections one without a lock, so nobody interferes.
+    # Inserts need an empty folder, and other collections a folder without a lock, so none can interfere.
     for name in [*sorted(set(movie.own) - set(late)), *late, *sorted(dead)]:
         fs.rm_file(f"{root}/{name}")
     _prune(movie)
@@ -318,7 +319,7 @@ def _delete_one(movie: StoredMovie, lock: str, why: str) -> tuple[str, str]:
 
 
 def _lock(movie: StoredMovie, grace: timedelta) -> str | None:
-    """Take the movie's lock; None if another collection has it. One older than the grace period is dead."""
+    """Take the movie's lock; None if another collection has it. Locks past the grace period are dead."""
     locks = {name: entry for name, entry in movie.section.find(movie.root).items() if name.startswith(LOCK)}
     last = max(map(_number, locks), default=0)
     if locks and datetime.now(UTC) - max(map(modified, locks.values())) < max(grace, timedelta(hours=1)):
@@ -337,10 +338,10 @@ def _number(lock: str) -> int:
 
 
 def _recheck(movie: StoredMovie, lock: str, grace: timedelta) -> str:
-    """Reason why the movie must stay, checked again under the lock; empty if it may go."""
+    """Check again, under the lock, whether the movie must be kept; return the reason, or an empty text."""
     now_files = movie.section.find(movie.root)
     if lock not in now_files:
-        return "the store does not list what was just written"
+        return "the store does not list a file that was just written"
     own = {name: entry for name, entry in now_files.items() if not name.startswith(LOCK)}
     if own.keys() != {name for name in movie.files if not name.startswith(LOCK)}:
         return "its files changed meanwhile"
@@ -366,14 +367,14 @@ def _prune(movie: StoredMovie) -> None:
 
 def _store_names(connection: Any, stores: Iterable[str] | None) -> list[str]:
     configured = connection._config.stores
-    known = [name for name, spec in configured.items() if isinstance(spec, dict) and "protocol" in spec]
+    valid = [name for name, spec in configured.items() if isinstance(spec, dict) and "protocol" in spec]
     if stores is None:
-        if not known:
+        if not valid:
             raise InvalidInputError("no stores are configured; photon_gpu.dj.stores({...}) sets them up")
-        return known
-    asked = [stores] if isinstance(stores, str) else list(stores)
-    if unknown := [name for name in asked if name not in known]:
+        return valid
+    chosen = [stores] if isinstance(stores, str) else list(stores)
+    if unknown := [name for name in chosen if name not in valid]:
         raise InvalidInputError(
-            f"unknown store: {', '.join(map(repr, unknown))}; configured: {', '.join(map(repr, known))}"
+            f"unknown store: {', '.join(map(repr, unknown))}; configured: {', '.join(map(repr, valid))}"
         )
-    return asked
+    return chosen

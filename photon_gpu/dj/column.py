@@ -38,7 +38,7 @@ class Column:
 
     @classmethod
     def of(cls, table: Any, field: str) -> Column:
-        """Look a column up; an unknown name is an error that lists the movie columns."""
+        """Look up a column; raise an error that lists the movie columns if the name is unknown."""
         table = table() if isinstance(table, type) else table
         attribute = table.heading.attributes.get(field)
         codec = getattr(attribute, "codec", None)

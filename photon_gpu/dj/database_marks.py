@@ -41,7 +41,7 @@ class Mark:
 
 
 def mark_location(backend: Any, store: str, connection: Any) -> None:
-    """Leave the mark of a database in a location, unless it is there."""
+    """Write the mark of a database to a location, unless the mark exists."""
     identity = identify(connection)
     root = _root(backend, store)
     if root.exists(_name(identity)):
@@ -54,7 +54,7 @@ def mark_location(backend: Any, store: str, connection: Any) -> None:
 
 
 def mark_insert(backend: Any, store: str) -> None:
-    """Leave the mark of the database of the table that is being inserted into.
+    """Write the mark of the database whose table receives an insert.
 
     Without a table, as when a codec is called directly, nothing is marked, and a collection refuses.
     """
@@ -62,7 +62,7 @@ def mark_insert(backend: Any, store: str) -> None:
 
     from datajoint.table import Table
 
-    # DataJoint passes the config to a codec, not the connection; several connections may share a config.
+    # DataJoint passes a codec the config, not the connection, and several connections may share a config.
     frame = inspect.currentframe()
     while frame is not None:
         table = frame.f_locals.get("self")
@@ -73,7 +73,7 @@ def mark_insert(backend: Any, store: str) -> None:
 
 
 def refusal(backend: Any, store: str, identity: Identity, ignored: Collection[str]) -> str:
-    """Reason why a database may delete nothing in a location; empty if it may."""
+    """Reason why a database may delete nothing in a location; empty if it may delete."""
     root = _root(backend, store)
     names, folders = _list(backend, store, root)
     marks = [_unpack(root.read(name)) for name in names if name.startswith(MARK)]
@@ -87,15 +87,15 @@ def refusal(backend: Any, store: str, identity: Identity, ignored: Collection[st
         if other.server != identity.server:
             return (
                 f"{where}: {_describe(other)} stores movies here too, and its references cannot be read "
-                "from this server. If it is gone or was moved here, say so once with only_this_database=True"
+                "from this server. If it is gone or was moved here, confirm it with only_this_database=True"
             )
         if other.database in ignored:
-            return f"{where}: database {other.database!r} is to be ignored, and stores movies here"
+            return f"{where}: database {other.database!r} is in ignore_databases, and stores movies here"
     if folders and not any(mark.first for mark in marks if mark):
         return (
             f"{where}: movies here may be of another database, since they may be older than the marks "
             f"photon_gpu "
-            "leaves. If only databases of this server store movies here, say so once with "
+            "leaves. If only databases of this server store movies here, confirm it with "
             "only_this_database=True"
         )
     return ""

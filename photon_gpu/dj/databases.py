@@ -19,7 +19,7 @@ from photon_gpu.dj.references import ReferencesUnknownError
 _OTHERS = """
     SELECT datname, datallowconn FROM pg_catalog.pg_database
     WHERE datname NOT IN ('template0', 'template1', current_database()) ORDER BY 1"""
-# Databases of cloud providers, which nobody else may connect to.
+# Databases of cloud providers, which no other user may connect to.
 _PROVIDERS = {"rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"}
 
 # A failed statement would abort the transaction an insert may run in.
@@ -80,7 +80,7 @@ def every_database(connection: Any, ignored: Collection[str] = ()) -> Iterator[t
     ----------
     connection : datajoint.Connection
     ignored : collection of str
-        Names of databases that are left out.
+        Names of databases to leave out.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def every_database(connection: Any, ignored: Collection[str] = ()) -> Iterator[t
                 other = _connect(connection, name)
             except Exception as error:
                 raise ReferencesUnknownError(
-                    f"database {name!r} of this server may refer to movies and cannot be asked "
+                    f"database {name!r} of this server may refer to movies and cannot be read "
                     f"({str(error).strip().splitlines()[0]}). Nothing was deleted. "
                     "Collect as a user who may read it, "
                     "or name it in ignore_databases if none of its rows refers to a movie"
@@ -129,7 +129,7 @@ def _connect(connection: Any, database: str) -> Any:
 
 
 def _require_all_schemas(connection: Any) -> None:
-    """Require the right to read every schema: MySQL hides the others, and their references with them."""
+    """Require the right to read every schema, because MySQL hides other schemas and their references."""
     grants = [row[0] for row in connection.query("SHOW GRANTS")]
     everywhere = any(
         re.match(r"GRANT (ALL PRIVILEGES|.*\bSELECT\b).* ON \*\.\* TO ", grant) for grant in grants

@@ -39,7 +39,7 @@ class DataJointDemo:
     files : dict of str to int
         Bytes of each file of a movie, by path below the store.
     zarray, zattrs : str
-        The metadata as written.
+        Content of the metadata files.
     worst_error_sigma : float
         Largest error of a stabilized pixel against the raw movie.
     left : tuple of str

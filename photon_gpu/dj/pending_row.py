@@ -1,4 +1,4 @@
-"""The row of a recording, kept as a file beside the chunks until it is inserted."""
+"""The row of a recording, in a file beside the chunks until it is inserted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PENDING_ROW = ".photon-recording"
 """Name of the file."""
 
 ENCODING = ".photon-encoding"
-"""A second file, which photon_gpu 0.1.0 wrote beside it: metadata of the movie being recorded."""
+"""A second file, which only photon_gpu 0.1.0 wrote: metadata of the movie that is being recorded."""
 
 _VERSION = 2
 
@@ -95,13 +95,13 @@ class PendingRow:
         return cls(Column.of(table, content["field"]), row, content["path"], content.get("version", 1))
 
     def insert(self) -> None:
-        """Insert the row of the movie, which is finished, then delete the file."""
+        """Insert the row of the finished movie, then delete the file."""
         recorded = Recorded(make_row(self.storage, path=self.path, store=self.column.store))
         self.column.table.insert1({**self.row, self.column.field: recorded}, allow_direct_insert=True)
         self.delete()
 
     def delete(self) -> None:
-        """Delete the file: the row was inserted."""
+        """Delete the file, once the row is inserted."""
         self.storage.delete(ENCODING)
         self.storage.delete(PENDING_ROW)
 

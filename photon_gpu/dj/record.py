@@ -48,7 +48,7 @@ def record(
     Returns
     -------
     Recorder
-        To be used in a ``with`` block.
+        Use it in a ``with`` block.
 
     Raises
     ------
@@ -65,7 +65,8 @@ def record(
     recording.
 
     If no noise model can be estimated, every bit is kept. If the frames contradict a stated model, the
-    recording goes on. Both give a PhotonWarning once the row is inserted, and stand in ``warnings`` at once.
+    recording continues. Both problems appear in ``warnings`` at once, and as a PhotonWarning once the row is
+    inserted.
     """
     column = Column.of(table, field)
     if missing := [name for name in column.table.primary_key if name not in key]:
@@ -82,20 +83,20 @@ def record(
 
     try:
         return begin(column.path(primary_key))
-    except StoreExistsError:  # the movie of a row that was deleted, say
+    except StoreExistsError:  # such as the movie of a row that was deleted
         from datajoint.storage import generate_token
 
         return begin(column.path(primary_key, generate_token()))
 
 
 class Recorder(LiveWriter):
-    """A :class:`~photon_gpu.LiveWriter` whose last act is to insert the row of its movie.
+    """A :class:`~photon_gpu.LiveWriter` that inserts the row of its movie when it closes.
 
     Parameters
     ----------
     row : PendingRow
     **options
-        Of :class:`~photon_gpu.LiveWriter`, except ``url`` and ``layout``.
+        Options of :class:`~photon_gpu.LiveWriter`, except ``url`` and ``layout``.
 
     Attributes
     ----------
@@ -110,7 +111,7 @@ class Recorder(LiveWriter):
         self._pending = False  # whether the store holds a recording without a row
         self._failed = False  # whether the caller's block ended with an error
         mark_location(column.backend, column.store, column.table.connection)
-        # Each append waits until its chunks are published, so publications must not wait for each other.
+        # Each append waits until its chunks are published, so publications must follow without a pause.
         super().__init__(row.storage, layout=column.layout, **{"publish_seconds": 0.0, **options})
         try:
             self._storage.create(PENDING_ROW, content)
@@ -131,11 +132,11 @@ class Recorder(LiveWriter):
 
     @property
     def warnings(self) -> list[str]:
-        """Problems: the frames contradict the stated noise model, or every bit had to be kept."""
+        """Problems so far: frames that contradict the stated noise model, or why every bit is kept."""
         return [*self.status().warnings[:1], *self._fallback()]
 
     def _fallback(self) -> list[str]:
-        """Why every bit is kept; empty if the movie is quantized as asked."""
+        """Why every bit is kept; empty if the movie is quantized as requested."""
         layout = self._pipeline.layout
         if layout is None or layout.encoding.layout == self.config.layout:
             return []
@@ -144,8 +145,8 @@ class Recorder(LiveWriter):
     def append(self, frames: Any, *, timestamp: Any = None, metadata: Any = None, wait: bool = True) -> int:
         """Take one frame or a batch; see :meth:`photon_gpu.LiveWriter.append`.
 
-        With ``wait`` and durability ``"chunk"`` it returns once every full chunk is acknowledged, unless the
-        store is away: then frames wait in the queue and in the spool, and the caller does not.
+        With ``wait`` and durability ``"chunk"``, it returns once every full chunk is acknowledged. If the
+        store is unreachable, it returns at once, and frames wait in the queue and in the spool.
         """
         super().append(frames, timestamp=timestamp, metadata=metadata, wait=wait)
         if wait and self.config.durability == "chunk":
@@ -153,7 +154,7 @@ class Recorder(LiveWriter):
         return self.acknowledged
 
     def close(self) -> None:
-        """Finish the movie and insert the row; does nothing the second time."""
+        """Finish the movie and insert the row. A second call does nothing."""
         try:
             super().close()
         except BaseException as error:

@@ -36,16 +36,16 @@ class Begun:
     Attributes
     ----------
     row : dict
-        The row it was begun for, without the movie.
+        The row of the recording, without the movie.
     frames : int
-        Frames in the store. Finishing a recording that has a spool adds those in the spool.
+        Frames in the store. If the recording has a spool, finishing it adds the frames there.
     lost : str
         Which frames or files could not be kept, and why; empty if all were.
     quiet_seconds : float
         Time since anything was written to the store, by this machine's clock.
     done : str
-        ``listed``, ``finished``, ``removed``, or ``busy``: written to a moment ago or by a process that still
-        runs, so it was left alone.
+        ``listed``, ``finished``, ``removed``, or ``busy``: left alone, because it was written to a moment ago
+        or its process still runs.
     """
 
     path: str
@@ -59,7 +59,7 @@ class Begun:
 
 
 def recover(table: Any, *, action: str = "list", quiet_minutes: float = 10, **options: Any) -> list[Begun]:
-    """List recordings that were begun and have no row; finish or remove them if told to.
+    """List recordings that have no row, and finish or remove them on request.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def recover(table: Any, *, action: str = "list", quiet_minutes: float = 10, **op
         ``finish`` completes the movie from the store and the spool and inserts the row. ``remove`` deletes
         what was recorded.
     quiet_minutes : float
-        A recording written to within this time is left alone: it may still be going on.
+        A recording that was written to within this time is left alone, since it may still run.
     **options
-        Of :func:`photon_gpu.recover`, such as ``salvage`` or ``discard_spool``.
+        Options of :func:`photon_gpu.recover`, such as ``salvage`` or ``discard_spool``.
 
     Returns
     -------
@@ -78,8 +78,8 @@ def recover(table: Any, *, action: str = "list", quiet_minutes: float = 10, **op
 
     Notes
     -----
-    Run it on the machine that recorded if there is a spool, and by one person at a time. Running it twice
-    changes nothing more.
+    If there is a spool, run this on the machine that recorded. Only one person may run it at a time. A second
+    run changes nothing more.
     """
     if action not in _ACTIONS:
         raise InvalidInputError(f"action={action!r}; allowed: {', '.join(map(repr, _ACTIONS))}")
@@ -145,7 +145,7 @@ def _handle(row: PendingRow, action: str, quiet_seconds: float, options: dict[st
 
 
 def _has_row(row: PendingRow) -> bool:
-    """Whether the row was inserted already; another row with the same key is an error."""
+    """Whether the row was inserted already; raise an error if another row has the same key."""
     existing = row.column.table & row.key
     if not len(existing):
         return False
@@ -158,7 +158,7 @@ def _has_row(row: PendingRow) -> bool:
 
 
 def _remove(storage: Storage, marker: dict[str, Any], *, discard_spool: bool = False, **_: Any) -> list[str]:
-    """Delete a recording and its spool; returns the files in its folder that are no part of it."""
+    """Delete a recording and its spool; return the files in its folder that are no part of it."""
     folder = None if discard_spool else spool_of(storage, marker)
     if folder is not None:
         Spool.open(folder).remove()
@@ -166,12 +166,12 @@ def _remove(storage: Storage, marker: dict[str, Any], *, discard_spool: bool = F
 
 
 def _unfinished_chunks(storage: Storage) -> tuple[dict[str, list[Any]], int, str]:
-    """Find the whole chunks of an unfinished recording by photon_gpu 0.1.0, which published nothing.
+    """Find the whole chunks of an unfinished recording of photon_gpu 0.1.0, which published nothing.
 
     Returns
     -------
     dict, int, str
-        Manifest entries of the chunks before the first damaged one, their count of frames, and the
+        Manifest entries of the chunks before the first damaged one, their number of frames, and the
         damage.
     """
     if not storage.exists(ENCODING):

@@ -88,8 +88,8 @@ class References:
 
     Examples
     --------
-    >>> found = References([r'{"path": "_schema\/lab\/recording\/i=1\/movie.zarr"}'])
-    >>> "lab/recording/i=1/movie.zarr" in found, "lab/recording/i=2/movie.zarr" in found
+    >>> references = References([r'{"path": "_schema\/lab\/recording\/i=1\/movie.zarr"}'])
+    >>> "lab/recording/i=1/movie.zarr" in references, "lab/recording/i=2/movie.zarr" in references
     (True, False)
     """
 
@@ -118,7 +118,7 @@ class References:
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """Yield the readings of a text without escapes: a backslash may be an escape or a path separator."""
+    """Yield the unescaped forms of a text; a backslash may be an escape or a path separator."""
     text = re.sub(r"\\+u00([0-9A-Fa-f]{2})", lambda match: chr(int(match[1], 16)), text)
     yield re.sub(r"[\\/]+", "/", text)
     if re.search(r"\\[bfnrt]", text):
@@ -153,7 +153,7 @@ def find_references(*connections: Any, needle: str = NEEDLE) -> References:
     database = None
     try:
         with ExitStack() as snapshots:
-            # All snapshots are taken before any is read: a row that moves between databases is in one.
+            # Take all snapshots before reading, so that a row that moves between databases is in one of them.
             for connection in connections:
                 database = _name(connection)
                 snapshots.enter_context(_snapshot(connection))
@@ -189,7 +189,7 @@ def wait_for_writers(*connections: Any, seconds: float) -> list[str]:
 
 
 def schema_tables(connection: Any, schema: str) -> set[str]:
-    """List all tables of a schema; an unknown schema is an error."""
+    """List all tables of a schema; raise an error if there is no such schema."""
     if schema not in {row[0] for row in connection.query(connection.adapter.list_schemas_sql())}:
         raise ReferencesUnknownError(
             f"there is no schema {schema!r} in this database, so all its movies would look unreferenced. "
@@ -243,7 +243,7 @@ def _snapshot(connection: Any) -> Iterator[None]:
     try:
         if connection.adapter.backend == "postgresql":
             connection.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            # Row-level security would leave rows out silently; off, it raises instead.
+            # Row-level security would hide rows silently; switched off, the query raises an error instead.
             connection.query("SET LOCAL row_security = off")
             connection.query("SELECT 1")  # the first query takes the snapshot
         yield
@@ -257,7 +257,7 @@ def _texts(
     """Yield the values of all columns that may hold a path and contain all words of ``needle``."""
     quote = connection.adapter.quote_identifier
     postgresql = connection.adapter.backend == "postgresql"
-    # Only words: the characters between them may be escaped.
+    # Match only words, since the characters between them may be escaped.
     words = re.findall(r"[A-Za-z0-9_]+", needle)
     tables: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for owner, table, column, type_name in connection.query(_COLUMNS[connection.adapter.backend]).fetchall():

@@ -1,4 +1,4 @@
-"""Make the row of a stored movie, and open the movie of a row without a request to the store."""
+"""Make the row of a stored movie; open the movie of a row without a request to the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from photon_gpu.reader.movie import Movie
 from photon_gpu.store import manifest, metadata
 from photon_gpu.store.storage import Storage
 
-#: Prefix of a collection's lock files, which belong to no movie.
+#: Prefix of the lock files of collections, which belong to no movie.
 LOCK = ".collecting-"
 
 
@@ -41,7 +41,7 @@ def make_row(storage: Storage, *, path: str, store: str) -> dict[str, Any]:
     wanted = {name: entry[0] for name, entry in files.items()} | {manifest.NAME: len(index)}
     if wrong := sorted(name for name, size in wanted.items() if sizes.get(name) != size):
         raise CorruptDataError(
-            f"{storage.url}: {len(wrong)} files, {wrong[0]} for one, are not as they were written; something "
+            f"{storage.url}: {len(wrong)} files (such as {wrong[0]}) are not as they were written; something "
             "removed or replaced them meanwhile. The row was not inserted: insert it again"
         )
     description = metadata.describe(array, attributes, storage.url)
@@ -67,7 +67,7 @@ def make_row(storage: Storage, *, path: str, store: str) -> dict[str, Any]:
 
 
 def open_row(row: dict[str, Any], storage: Storage) -> Movie:
-    """Open the movie of a row without a request; indexing it reads."""
+    """Open the movie of a row without a request to the store; indexing the movie reads it."""
     try:
         array, attributes, crc = row["zarray"].encode(), row["zattrs"].encode(), row["manifest_crc32"]
     except (KeyError, TypeError, AttributeError) as error:
@@ -77,7 +77,7 @@ def open_row(row: dict[str, Any], storage: Storage) -> Movie:
 
 
 class _RowStorage(Storage):
-    """Storage that refuses any movie but the one that its row was inserted with."""
+    """Storage that refuses every movie except the one that its row was inserted with."""
 
     def __init__(self, storage: Storage, manifest_crc32: str) -> None:
         super().__init__(storage.fs, storage.root, store=storage.store, write_options=storage.write_options)
@@ -93,7 +93,7 @@ class _RowStorage(Storage):
             raise CorruptDataError(f"{self.url}: {name} is missing; nothing there can be checked") from error
         if _crc(index) != self._crc:
             raise CorruptDataError(
-                f"{self.url}: what lies there is not what this row was inserted with (manifest CRC "
+                f"{self.url}: the movie there is not the one that this row was inserted with (manifest CRC "
                 f"{_crc(index)}, "
                 f"the row has {self._crc}). photon_gpu.open() reads what is there now"
             )

@@ -1,4 +1,4 @@
-"""List the movies in a schema's folder of a store, and tell their files from others."""
+"""List the movies in a schema's folder of a store, and find the files that belong to them."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class SchemaFolder:
         self.location = (type(self.fs).__name__, str(self.backend.spec.get("endpoint")), self.root)
 
     def path(self, below: str) -> str:
-        """Prepend the prefix, as paths in rows of this store have it."""
+        """Prepend the prefix that paths in the rows of this store have."""
         return f"{self.prefix}/{below}" if self.prefix else below
 
     def find(self, folder: str) -> dict[str, dict[str, Any]]:
-        """List the files under a folder by relative path, not from a cache."""
+        """List the files under a folder by relative path, never from a cache."""
         with store_errors(lambda: f"listing {self.storage.url}{folder.removeprefix(self.root)}", self.store):
             self.fs.invalidate_cache()
             listed = self.fs.find(folder, detail=True)
@@ -91,12 +91,12 @@ class StoredMovie:
         self.own: list[str] = []
 
     def changed(self) -> datetime:
-        """Time when the newest file of the movie was written."""
+        """Time at which the newest file of the movie was written."""
         own = [entry for name, entry in self.files.items() if not name.startswith(LOCK)]
         return max(map(modified, own or self.files.values()))
 
     def doubt(self, tables: set[str], grace: timedelta, dropped_tables: bool) -> str:
-        """Reason why the movie must stay; empty if it may go."""
+        """Reason why the movie must be kept; empty if it may be deleted."""
         if PENDING_ROW in self.files:
             return "an unfinished recording; photon_gpu.dj.recover finishes or removes it"
         table = self.folder.split("/", 1)[0]
@@ -115,14 +115,15 @@ class StoredMovie:
         return why
 
     def strays(self) -> list[str]:
-        """Files in the folder that are not the movie's."""
+        """Files in the folder that are no part of the movie."""
         return sorted(name for name in self.files.keys() - set(self.own) if not name.startswith(LOCK))
 
 
 def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
-    """Return the files of a folder that a collection may delete, by the rule that overwriting follows too.
+    """Return the files of a folder that a collection may delete, by the rule that overwriting uses too.
 
-    Nobody names the folder that a collection deletes, so a movie whose manifest is missing or damaged stays.
+    No user names the folders that a collection deletes, so it keeps a movie whose manifest is missing or
+    damaged.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
     Returns
     -------
     tuple of list and str
-        Their names without locks of collections, and the reason if there are none.
+        Names of these files, without locks of collections, and the reason if there are none.
     """
     names = set(names)
     if manifest.NAME in names:
@@ -142,7 +143,7 @@ def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
         except PhotonError as error:
             return [], f"its manifest, which says which files are its own, cannot be read: {error}"
     locks = {name for name in names if name.startswith(LOCK)}
-    if names == locks:  # a collection died after the last file of the movie, and before its own lock
+    if names == locks:  # a collection died after it deleted the movie, and before it deleted its lock
         return [], ""
     half_deleted = bool(locks)
     partial = {name for name in names if is_partial(name)}
@@ -155,7 +156,7 @@ def own_files(storage: Storage, names: Iterable[str]) -> tuple[list[str], str]:
 
 
 def modified(entry: dict[str, Any]) -> datetime:
-    """Time when a listed file was written; stores name the field differently."""
+    """Time at which a listed file was written; stores use different names for this field."""
     for name in ("LastModified", "updated", "mtime", "last_modified"):
         value = entry.get(name)
         if isinstance(value, datetime):
@@ -164,6 +165,4 @@ def modified(entry: dict[str, Any]) -> datetime:
             return datetime.fromtimestamp(value, UTC)
         if isinstance(value, str):
             return datetime.fromisoformat(value)
-    raise PhotonError(
-        f"the store does not say when {entry.get('name')} was written; nothing can be called old"
-    )
+    raise PhotonError(f"the store does not say when {entry.get('name')} was written, so its age is unknown")

@@ -75,28 +75,28 @@ def stores(
     Parameters
     ----------
     specs : mapping of str to mapping
-        By store name. ``protocol`` is ``file``, ``s3`` or ``gs``; ``location`` the folder within.
+        Specifications by store name. ``protocol`` is ``file``, ``s3`` or ``gs``; ``location`` is a folder.
 
-        - file: ``location``, a folder that exists.
+        - file: ``location`` is an existing folder.
         - s3: ``bucket``; optionally ``endpoint`` (``host:port`` of MinIO and the like, HTTPS unless
           ``secure`` is false or the endpoint begins with ``http://``; none for AWS), ``region``,
           ``access_key`` and ``secret_key`` (else the usual AWS sources), ``storage_class`` for the
           chunks (metadata stay in STANDARD), ``options`` for s3fs.
         - gs: ``bucket``; optionally ``token``, ``project``, ``endpoint``, ``options`` for gcsfs.
     default : str, optional
-        The store of ``<photon@>`` columns that name none.
+        Store for ``<photon@>`` columns that name no store.
     config : datajoint.settings.Config, optional
-        ``dj.config`` where left out; ``instance.config`` of a ``dj.Instance``.
+        Default: ``dj.config``. For a ``dj.Instance``, pass its ``config``.
 
     Returns
     -------
     dict
-        What was put into ``config.stores``. Stores not named in ``specs`` stay as they were.
+        The entries that were put into ``config.stores``. Stores not named in ``specs`` are unchanged.
 
     Raises
     ------
     InvalidInputError
-        For a protocol, key or storage class that is not known, or one that is missing.
+        A protocol, key or storage class is unknown, or a required one is missing.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def stores(
 
         config = datajoint.config
     if default is not None and default not in specs and default not in config.stores:
-        raise InvalidInputError(f"default={default!r} is no store; given: {', '.join(map(repr, specs))}")
+        raise InvalidInputError(f"default={default!r} is not in specs: {', '.join(map(repr, specs))}")
     made = {}
     for name, spec in specs.items():
         present = config.stores.get(name)
@@ -171,7 +171,7 @@ class S3Adapter(StorageAdapter):
     allowed_keys = tuple(sorted(_ALLOWED["s3"]))
 
     def create_filesystem(self, spec: dict[str, Any]) -> fsspec.AbstractFileSystem:
-        """Make a filesystem that gives every object the store's class."""
+        """Make a filesystem that writes every object with the store's storage class."""
         return s3_filesystem(spec, storage_class=spec.get("storage_class"))
 
     def full_path(self, spec: dict[str, Any], relpath: str) -> str:
@@ -239,7 +239,7 @@ def metadata_filesystem(backend: Any) -> fsspec.AbstractFileSystem:
 
 
 def store_backend(store: str, config: Any) -> Any:
-    """Return DataJoint's backend of a store; an unreachable one is an error that names the store."""
+    """Return DataJoint's backend of a store; raise an error that names the store if it is unreachable."""
     from datajoint.hash_registry import get_store_backend
 
     try:
@@ -252,7 +252,7 @@ def store_backend(store: str, config: Any) -> Any:
 
 
 def storage_at(backend: Any, path: str, store: str = "") -> Storage:
-    """Return the folder of a movie in a DataJoint store; chunks get the store's class, metadata STANDARD.
+    """Return the folder of a movie; chunks get the store's storage class, metadata the class STANDARD.
 
     Errors name the store as ``store``.
     """
@@ -269,7 +269,7 @@ def _endpoint(spec: Mapping[str, Any]) -> tuple[str | None, str | None]:
     endpoint, region = spec.get("endpoint"), spec.get("region")
     if not endpoint:
         return None, region
-    # As an endpoint, Amazon's own address would bind the client to us-east-1; it needs none.
+    # Amazon's own address, used as an endpoint, would bind the client to us-east-1; AWS needs no endpoint.
     if amazon := re.fullmatch(r"(?:https?://)?s3(?:[.-]([a-z0-9-]+))?\.amazonaws\.com/?", endpoint):
         return None, region or amazon[1]
     if "://" in endpoint:

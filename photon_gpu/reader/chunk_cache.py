@@ -9,7 +9,7 @@ from typing import Any
 MOST_BYTES = 256 << 20
 MOST_CHUNKS = 2
 STORED = "bytes"
-"""Key of a stored chunk file. Other keys name the type of values that a chunk was decoded to."""
+"""Form of a chunk file as it is stored. Other forms name the type of the decoded values."""
 
 
 class ChunkCache:
@@ -29,19 +29,19 @@ class ChunkCache:
         self._asked: deque[int] = deque(maxlen=MOST_CHUNKS)
         self._lock = threading.Lock()
 
-    def get(self, number: int, what: str) -> Any:
-        """Return a chunk as ``what``, or None."""
+    def get(self, number: int, form: str) -> Any:
+        """Return a chunk in one form; None if it is not in the cache."""
         with self._lock:
-            entry = self._values.get((number, what == STORED, what))
+            entry = self._values.get((number, form == STORED, form))
         return None if entry is None else entry[0]
 
-    def put(self, number: int, what: str, value: Any, nbytes: int) -> None:
-        """Add a chunk; drop the oldest if there are too many with this key, or too many bytes."""
+    def put(self, number: int, form: str, value: Any, nbytes: int) -> None:
+        """Add a chunk; drop the oldest ones if there are too many in this form, or too many bytes."""
         if nbytes > MOST_BYTES:
             return
-        stored = what == STORED
+        stored = form == STORED
         with self._lock:
-            self._values[number, stored, what] = value, nbytes
+            self._values[number, stored, form] = value, nbytes
             while (
                 sum(size for _, size in self._values.values()) > MOST_BYTES
                 or sum(key[1] == stored for key in self._values) > MOST_CHUNKS
@@ -50,7 +50,7 @@ class ChunkCache:
                 del self._values[oldest]
 
     def asked_before(self, number: int) -> bool:
-        """Return whether a chunk is one of the last two requested, and remember it."""
+        """Return whether a chunk is one of the last two that were requested, and record this request."""
         with self._lock:
             if number in self._asked:
                 return True

@@ -20,7 +20,7 @@ from photon_gpu.recording import Recording
 
 
 def _by_dask(operation: Callable[[Any, Any], Any], *, swapped: bool = False) -> Callable[[Counts, Any], Any]:
-    """Make an operator that gives a lazy dask array."""
+    """Make an operator that returns a lazy dask array."""
 
     def method(self: Counts, other: Any) -> Any:
         own = self.to_dask()
@@ -61,7 +61,7 @@ class Counts:
 
     @property
     def recording(self) -> Recording:
-        """What is known of the recording besides pixels; a copy of the movie keeps it."""
+        """Metadata of the recording; a copy of the movie keeps them."""
         return self._movie.recording
 
     @property
@@ -80,11 +80,11 @@ class Counts:
         return self.size * self.itemsize
 
     def astype(self, dtype: DTypeLike) -> Counts:
-        """The same values as another dtype: the original, float32 or float64."""
+        """Return a view of the same values in another dtype: the original, float32 or float64."""
         wanted = supported_dtype(dtype)
         if wanted.kind != "f" and wanted != self._movie.encoding.dtype:
             raise InvalidInputError(
-                f"counts are {self._movie.encoding.dtype}; astype gives that, float32 or float64, not "
+                f"counts are {self._movie.encoding.dtype}; astype allows only that, float32 or float64, not "
                 f"{wanted.name}"
             )
         return Counts(self._movie, wanted)
@@ -191,5 +191,5 @@ def _no_out(out: None) -> None:
 
 
 def _result(reduced: NDArray[Any], axes: tuple[int, ...], keepdims: bool) -> Any:
-    """Drop the reduced axes unless they are kept; a scalar where none is left, as NumPy gives."""
+    """Drop the reduced axes unless they are kept; return a scalar if no axis is left, as NumPy does."""
     return reduced if keepdims else reduced.squeeze(axes)[()]

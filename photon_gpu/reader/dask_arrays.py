@@ -16,7 +16,7 @@ UNITS = {"counts": "ADU", "stabilized": "sigma"}
 
 
 def to_dask(movie: Readable, what: str = "counts") -> Any:
-    """Return the movie as a dask array, one block per chunk, read when it is computed.
+    """Return the movie as a dask array with one block per chunk; a block is read when it is computed.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def to_dask(movie: Readable, what: str = "counts") -> Any:
     Returns
     -------
     dask.array.Array
-        Blocks hold the address of the movie, not its frames. Workers of a cluster read the store
+        Blocks hold the URL of the movie, not its frames. Workers of a cluster read the store
         themselves, so all of them must be able to reach it.
 
     Raises
@@ -47,7 +47,7 @@ def to_dask(movie: Readable, what: str = "counts") -> Any:
     if what not in UNITS:
         raise InvalidInputError(f"what is {what!r}; allowed are {', '.join(UNITS)}")
     if what == "stabilized" and not movie.encoding.models:
-        raise InvalidInputError(f"{movie.url} was stored losslessly without a noise model: ask for 'counts'")
+        raise InvalidInputError(f"{movie.url} was stored losslessly without a noise model: pass 'counts'")
     return _array_of(movie, STABILIZED if what == "stabilized" else np.dtype(movie.encoding.dtype))
 
 
@@ -64,7 +64,7 @@ def _array_of(movie: Readable, read_as: str | np.dtype) -> Any:
         raise BackendUnavailableError(f"{error}; install it with: pip install 'photon-gpu[dask]'") from error
     # One thread, because dask runs several blocks at once.
     remote = Remote(movie.with_workers(1), read_as)
-    # The name includes the checksums of all chunks, so a movie that replaces this one is a different array.
+    # The name includes the checksums of all chunks, so a movie that replaces this one gets another name.
     name = f"photon-{read_as}-{tokenize(movie.url, movie.fingerprint)}"
     empty = np.empty((0,) * movie.ndim, remote.dtype)
     return da.from_array(
@@ -75,7 +75,7 @@ def _array_of(movie: Readable, read_as: str | np.dtype) -> Any:
 def to_xarray(movie: Readable, what: str = "counts") -> Any:
     """Return the movie as a lazy :class:`xarray.DataArray` with named axes and units.
 
-    Axes have the names that the recording gives them (``movie.axes``), and channels theirs. Without names
+    Axes and channels have the names that the recording gives them (``movie.axes``). Without names
     they are ``t, y, x``; four axes ``t, z, y, x``; five axes ``t, c, z, y, x``; further axes before those are
     ``axis1``, ``axis2``, ... ``t`` counts frames. Recorded frame times are the coordinate ``time``.
 
@@ -103,7 +103,7 @@ def to_xarray(movie: Readable, what: str = "counts") -> Any:
 
 
 def xarray_labels(
-    movie: Readable, what: str
+    movie: Readable, values: str
 ) -> tuple[tuple[str, ...], dict[str, tuple[Any, ...]], dict[str, Any]]:
     """Return the dimensions, coordinates and attributes of a movie in xarray."""
     recording = movie.recording
@@ -116,7 +116,7 @@ def xarray_labels(
     times = movie.timestamps
     if times is not None:
         coords["time"] = (first, times, {"description": "as recorded, in the recorder's own unit"})
-    attrs: dict[str, Any] = {"units": UNITS[what], "url": movie.url, "layout": movie.layout}
+    attrs: dict[str, Any] = {"units": UNITS[values], "url": movie.url, "layout": movie.layout}
     if movie.noise is not None:
         attrs.update(gain=movie.noise.gain, offset=movie.noise.offset, variance=movie.noise.variance)
     if models := movie.encoding.channels:
@@ -128,7 +128,7 @@ def xarray_labels(
 
 
 class Remote:
-    """Array-like of a movie and a type of values, which is sent to workers instead of frames."""
+    """Array-like that reads values of one type from a movie; it is sent to workers instead of frames."""
 
     def __init__(self, movie: Readable, read_as: str | np.dtype) -> None:
         self._movie = movie

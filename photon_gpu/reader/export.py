@@ -1,6 +1,6 @@
 """Export a stored movie, or some of its frames, to TIFF, NumPy, HDF5, NWB or plain Zarr.
 
-Frames pass through a chunk at a time, and the file takes its name only once it is whole.
+One chunk of frames is in memory at a time, and the file gets its name only once it is complete.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from photon_gpu.store.storage import Storage
 SUFFIXES = (".tif", ".tiff", ".btf", ".npy", ".h5", ".hdf5", ".nwb", ".zarr")
 
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
-_PAGE_BYTES = 512  # room for a page's tags, generously
+_PAGE_BYTES = 512  # more than the tags of a page need
 _COMPRESSOR = Compressor(cname="zstd", clevel=1, shuffle=2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What was written.
+    """Report of an export.
 
     Attributes
     ----------
@@ -57,11 +57,11 @@ class ExportReport:
     what, unit : str
         ``"counts"`` in ``"ADU"``, or ``"stabilized"`` in ``"sigma"``.
     frames : tuple of int
-        First frame, and the one after the last.
+        First frame, and the frame after the last one.
     raw_bytes, stored_bytes : int
-        Of the values, and of the file.
+        Bytes of the values, and of the file.
     first_frame_seconds : float
-        Until the first frame was there: kernels load or compile once. Not part of ``seconds``.
+        Time until the first frame was decoded, in which kernels load or compile. ``seconds`` leaves it out.
     """
 
     source: str
@@ -83,7 +83,7 @@ class ExportReport:
         return self.raw_bytes / 1e6 / max(self.seconds, 1e-9)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Return a dictionary of JSON values."""
         own = {**asdict(self), "shape": list(self.shape), "frames": list(self.frames)}
         return {**own, "megabytes_per_second": self.megabytes_per_second}
 
@@ -113,27 +113,27 @@ def export(
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> ExportReport:
-    """Write a stored movie as TIFF, ``.npy``, HDF5, NWB or plain Zarr v2, never whole in memory.
+    """Write a stored movie as TIFF, ``.npy``, HDF5, NWB or plain Zarr v2, without holding it in memory.
 
     Parameters
     ----------
     movie : Movie
-        Opened by :func:`photon_gpu.open`.
+        A movie that :func:`photon_gpu.open` opened.
     path : str or path
-        ``.tif``, ``.tiff``, ``.btf`` (BigTIFF where the size asks for it, ``.btf`` always),
+        ``.tif``, ``.tiff``, ``.btf`` (BigTIFF if the size needs it; ``.btf`` is always BigTIFF),
         ``.npy``, ``.h5`` (chunked by frames), ``.nwb`` (one series for each channel; needs pynwb), or
         ``.zarr``, which may be any fsspec URL.
     stabilized : bool
-        float64 values of noise 1, in sigma, instead of counts in the original dtype.
+        Write float64 values whose noise is 1, in sigma, instead of counts in the original dtype.
     frames : (first, end), optional
-        Only these, ``end`` not among them.
+        Write only the frames from ``first`` to ``end - 1``.
     overwrite : bool
-        Replace the file, or the export or movie, that is there, once the new one is whole. A symbolic link
-        stays.
+        Replace an existing file, export or movie once the new one is complete. A symbolic link
+        is kept.
     progress : callable, optional
         ``progress(frames_done, frames_in_all)``.
     storage_options : dict, optional
-        For fsspec, where ``path`` is a URL.
+        Options of the fsspec file system, if ``path`` is a URL.
 
     Returns
     -------
@@ -142,17 +142,17 @@ def export(
     Raises
     ------
     InvalidInputError
-        Another kind of file, frames the movie does not have, no room on the disk.
+        The suffix is unknown, the movie lacks these frames, or the disk has no room.
     StoreExistsError
-        Something is there already.
+        The file or folder exists already.
     CorruptDataError
         A chunk cannot be read.
     PhotonError, OSError
-        Not everything could be written. After any error, nothing is left behind.
+        The file could not be written completely. After any error, nothing is left behind.
 
     Notes
     -----
-    Memory: at most two chunks of values, besides one as stored.
+    Memory: at most two chunks of values and one compressed chunk.
 
     Examples
     --------
@@ -176,11 +176,11 @@ def export(
             f"{text}: {suffix or 'no suffix'!r} is not understood; what is: {', '.join(SUFFIXES)}"
         )
     dtype = np.dtype(np.float64) if stabilized else movie.counts.dtype
-    what = STABILIZED if stabilized else dtype
+    value_type = STABILIZED if stabilized else dtype
     begin = time.perf_counter()
-    movie.read(slice(first, first + 1), what)
+    movie.read(slice(first, first + 1), value_type)
     start = time.perf_counter()
-    job = Job(movie, what, dtype, first, end, progress)
+    job = Job(movie, value_type, dtype, first, end, progress)
     if suffix == ".zarr":
         storage = destination(text, storage_options)
         refuse_source(movie.url, storage)
@@ -221,13 +221,13 @@ def _checked_range(frames: tuple[int, int] | None, length: int) -> tuple[int, in
         raise InvalidInputError(f"frames is {shown(frames)}; (first, end) is needed, or None") from error
     if not 0 <= first < end <= length:
         raise InvalidInputError(
-            f"frames {first}:{end} were asked for; the movie has {length}, numbered from 0"
+            f"frames {first}:{end} were requested; the movie has {length}, numbered from 0"
         )
     return int(first), int(end)
 
 
 def _write_npy(job: Job, file: IO[bytes]) -> None:
-    # Not by a memory map: where the disk fills up, writing to one kills the process.
+    # No memory map: if the disk fills up, writing to a map kills the process.
     header = {"descr": np.lib.format.dtype_to_descr(job.dtype), "fortran_order": False, "shape": job.shape}
     np.lib.format.write_array_header_1_0(file, header)
     for block in job.aligned():
@@ -235,7 +235,7 @@ def _write_npy(job: Job, file: IO[bytes]) -> None:
 
 
 def _writer(job: Job, suffix: str, text: str) -> tuple[Write, str]:
-    """Function that writes a type of file, and the type's name."""
+    """Return the function that writes a type of file, and the name of the type."""
     if suffix == ".npy":
         return _write_npy, "NumPy"
     if suffix in (".h5", ".hdf5"):
@@ -243,7 +243,7 @@ def _writer(job: Job, suffix: str, text: str) -> tuple[Write, str]:
     if suffix == ".nwb":
         return write_nwb, f"NWB, {compression_name()}"
     if job.shape[-1] == 1:
-        # tifffile would take such columns for samples of a pixel, and frames for rows.
+        # tifffile would read such columns as samples of a pixel, and frames as rows.
         raise InvalidInputError(
             f"{text}: frames one pixel wide have no place in a TIFF; take .npy, .h5 or .zarr"
         )
@@ -257,13 +257,13 @@ def _is_big(job: Job, suffix: str) -> bool:
 
 
 def _write_file(job: Job, path: Path, write: Write, overwrite: bool) -> int:
-    """Write the file; returns its bytes."""
+    """Write the file and return its size in bytes."""
     _check_free(path, overwrite)
     if not path.parent.is_dir():
         raise InvalidInputError(f"{path}: there is no folder {path.parent}; make it first")
     free = shutil.disk_usage(path.parent).free
     if job.nbytes > free:
-        raise InvalidInputError(f"{path}: {job.nbytes:,} bytes are to be written; {free:,} are free there.")
+        raise InvalidInputError(f"{path}: the file takes {job.nbytes:,} bytes; the disk has {free:,} free.")
     try:
         with replacing(path) as file:
             write(job, file)
@@ -271,9 +271,9 @@ def _write_file(job: Job, path: Path, write: Write, overwrite: bool) -> int:
         return path.stat().st_size
     except OSError as error:
         if error.errno is None and not isinstance(error, PhotonError):
-            # NumPy says only how many items it wrote.
+            # NumPy's error only says how many items it wrote.
             raise PhotonError(
-                f"{path}: not everything could be written ({error}); is the disk full?"
+                f"{path}: the file could not be written completely ({error}); is the disk full?"
             ) from error
         raise
 
@@ -299,7 +299,7 @@ def _write_zarr(job: Job, storage: Storage, overwrite: bool) -> int:
             data = layout.encode(block, chunk, Resources(split=split))
             files |= folder.write_chunk(number, data)
         array = metadata.array_json(job.shape, chunk, layout)
-        # Zarr readers do not see a manifest; by it photon_gpu knows what it may replace.
+        # Zarr readers ignore the manifest; it shows photon_gpu which folders it may replace.
         index = manifest.pack(files, {metadata.ARRAY: array})
         claim.publish([(manifest.NAME, index), (metadata.ARRAY, array)])
     return sum(size for size, _ in files.values()) + len(index) + len(array)

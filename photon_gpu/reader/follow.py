@@ -36,19 +36,18 @@ class FollowedMovie(Movie):
 
     @property
     def growing(self) -> bool:
-        """Whether the movie is being recorded; asks the store."""
+        """Whether the movie is still being recorded; this reads the store."""
         return self.storage.exists(MARKER)
 
     def refresh(self) -> int:
-        """Read the current length from the store; return it."""
+        """Read the current length from the store and return it."""
         description = read_description(self.storage)
         if (description.encoding, description.chunks) != (self.encoding, self.chunks) or description.shape[
             0
         ] < len(self):
             raise CorruptDataError(
-                f"{self.url}: was {self.shape} in chunks of {self.chunks}, is {description.shape} in "
-                f"{description.chunks}: "
-                "another movie took its place; open it anew"
+                f"{self.url}: it was {self.shape} in chunks of {self.chunks}, and is {description.shape} in "
+                f"{description.chunks}: another movie replaced it; open it again"
             )
         self.attrs = dict(description.attributes)
         if description.shape[0] > len(self):

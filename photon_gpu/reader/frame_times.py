@@ -34,7 +34,7 @@ class FrameTimes:
     unlisted: bool
 
     def timestamps(self) -> NDArray | None:
-        """Time of each frame: int64 if all are integers, else float64, with NaN for none."""
+        """Time of each frame: int64 if all are integers, else float64, with NaN for frames without a time."""
         frames = self.folder.shape[0]
         listed = self.files or (self.folder.storage.names() if self.unlisted else ())
         chunks = sorted(n for name in listed if (n := frame_records.chunk_of(name)) is not None)

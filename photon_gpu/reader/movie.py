@@ -1,4 +1,4 @@
-"""The class Movie: index a stored movie like an array; chunks are read lazily and their bytes checked."""
+"""The class Movie: index a stored movie like an array; it reads chunks lazily and checks their bytes."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ _IN_FLIGHT_BYTES = 512 << 20
 
 
 class Movie:
-    """A stored movie, read as it is indexed.
+    """A stored movie; indexing reads from the store.
 
     ``movie[...]`` gives stabilized float64 values, ``movie.counts[...]`` the original dtype and
-    units. The first axis is time. Every index means what it means to NumPy on the decoded array, and
-    only the chunks that it needs are read; what NumPy refuses is an :class:`InvalidIndexError`.
+    units. The first axis is time. Every index selects what NumPy would select from the decoded array, and
+    only the chunks that it needs are read. An index that NumPy refuses is an :class:`InvalidIndexError`.
 
     Attributes
     ----------
     shape, chunks : tuple of int
         ``(T, ..., H, W)`` and ``(chunk_frames, ..., H, W)``.
     dtype : numpy.dtype
-        float64, of stabilized values; ``counts.dtype`` is the original one.
+        float64, the dtype of stabilized values; ``counts.dtype`` is the original one.
     attrs : dict
         The store's ``.zattrs``.
     noise : NoiseModel or None
-        None also where each channel has one of its own: see ``channel_noise``.
+        None also if each channel has its own model: see ``channel_noise``.
     step : float or None
-        Sigma; None where nothing was quantized.
+        Sigma; None if nothing was quantized.
     """
 
     dtype = np.dtype(np.float64)
@@ -89,7 +89,7 @@ class Movie:
         self._lock = threading.Lock()
 
     def _take(self, description: Description) -> None:
-        """Set everything that the movie's metadata say."""
+        """Set all attributes that come from the movie's metadata."""
         self._description = description
         self.shape, self.chunks, self.encoding = description.shape, description.chunks, description.encoding
         self.attrs = dict(description.attributes)
@@ -97,21 +97,21 @@ class Movie:
 
     @property
     def url(self) -> str:
-        """Where the movie lies."""
+        """URL of the movie, without credentials."""
         return self.storage.url
 
     @property
     def noise(self) -> NoiseModel | None:
-        """Noise model it was encoded with."""
+        """Noise model that the movie was encoded with."""
         return self.encoding.noise
 
     @property
     def channel_noise(self) -> tuple[NoiseModel | None, ...]:
-        """Noise model of each channel, where each has one of its own; else empty."""
+        """Noise model of each channel, if each has its own; else empty."""
         return tuple(channel.noise for channel in self.encoding.channels)
 
     def channel(self, number: int) -> Movie:
-        """One channel of a movie whose channels have a noise model each, without their axis.
+        """Return one channel, without the axis of channels, of a movie with a noise model per channel.
 
         Examples
         --------
@@ -173,22 +173,22 @@ class Movie:
 
     @property
     def recording(self) -> Recording:
-        """What is known of the recording besides pixels, with the times and the metadata of its source.
+        """Metadata of the recording, with the times and the documents of its source.
 
-        Times that came with each frame are in :attr:`timestamps` only: their unit is the caller's.
+        Times that the caller passed with each frame are in :attr:`timestamps` only, in the caller's unit.
         """
-        known, documents = source_metadata.described(self.attrs), self._source_metadata
-        known = known.replace(timestamps=documents.timestamps, documents=documents.documents)
-        return known.fitted(self.shape)
+        recording, documents = source_metadata.described(self.attrs), self._source_metadata
+        recording = recording.replace(timestamps=documents.timestamps, documents=documents.documents)
+        return recording.fitted(self.shape)
 
     @property
     def axes(self) -> str | None:
-        """One letter of ``t c z y x s`` per dimension, as in ``"tcyx"``; None if they are not known."""
+        """One letter of ``t c z y x s`` per dimension, as in ``"tcyx"``; None if unknown."""
         return source_metadata.described(self.attrs).axes
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """Names of the channels; empty if they are not known."""
+        """Names of the channels; empty if unknown."""
         return source_metadata.described(self.attrs).channel_names
 
     @property
@@ -198,7 +198,7 @@ class Movie:
 
     @property
     def frame_rate(self) -> float | None:
-        """Frames per second; None if it is not known."""
+        """Frames per second; None if unknown."""
         return source_metadata.described(self.attrs).frame_rate
 
     @property
@@ -213,20 +213,20 @@ class Movie:
 
     @property
     def timestamps(self) -> NDArray | None:
-        """Time of each frame as recorded, NaN where none was given; None where no frame has one.
+        """Recorded time of each frame, NaN for a frame without a time; None if no frame has one.
 
-        Frames of a file have the times that the file says, in seconds.
+        Frames of a file have the times that the file states, in seconds.
         """
         recorded = self._frame_times.timestamps()
         return self._source_metadata.timestamps if recorded is None else recorded
 
     def frame_metadata(self, frame: int) -> dict[str, Any] | None:
-        """What was recorded of one frame, or None."""
+        """Metadata that were recorded with one frame, or None."""
         return self._frame_times.metadata(frame)
 
     @property
     def _source_metadata(self) -> Recording:
-        """The documents and timestamps in the store, read once for each state of the file."""
+        """The documents and timestamps in the store; they are read again only if the file changes."""
         name = source_metadata.NAME
         entry = self.manifest.get(name)
         if entry is None and (self.manifest or "layout" not in self.attrs or not self.storage.exists(name)):
@@ -234,7 +234,7 @@ class Movie:
         if self._words is None or self._words[0] != entry:
             data = read_required(self.storage, name, "the metadata of its source")
             if entry is not None and manifest.entry(data) != entry:
-                self._manifest = None  # a recording that has ended since may have written both again
+                self._manifest = None  # a recording that ended meanwhile may have rewritten both
                 manifest.check(name, data, self.manifest, self.url)
                 entry = self.manifest[name]
             self._words = entry, source_metadata.unpack(data, self.url)
@@ -247,11 +247,11 @@ class Movie:
 
     @property
     def fingerprint(self) -> tuple[Any, ...]:
-        """The checksums of all files: another movie at this address has others."""
+        """The checksums of all files, which differ if another movie replaces this one."""
         return self._description.opened, sorted(self.manifest.items())
 
     def with_workers(self, workers: int) -> Movie:
-        """The same movie, read by so many threads on the CPU."""
+        """Return the same movie, read by this many threads on the CPU."""
         described = replace(self._description, attributes=self.attrs)
         return Movie(self.storage, described, workers=workers, listed=self.manifest)
 
@@ -260,11 +260,11 @@ class Movie:
         return _reopened, (self.storage, described, self._workers, self.manifest)
 
     def to_dask(self, what: str = "counts") -> Any:
-        """As a lazy dask array, one block per chunk: :func:`photon_gpu.reader.dask_arrays.to_dask`."""
+        """Return a lazy dask array, one block per chunk: :func:`photon_gpu.reader.dask_arrays.to_dask`."""
         return import_module("photon_gpu.reader.dask_arrays").to_dask(self, what)
 
     def to_xarray(self, what: str = "counts") -> Any:
-        """As a lazy xarray with named axes and units: :func:`photon_gpu.reader.dask_arrays.to_xarray`."""
+        """Return a lazy xarray with named axes and units: :func:`photon_gpu.reader.dask_arrays.to_xarray`."""
         return import_module("photon_gpu.reader.dask_arrays").to_xarray(self, what)
 
     def __len__(self) -> int:
@@ -281,7 +281,7 @@ class Movie:
         return np.asarray(self[...], dtype)
 
     def close(self) -> None:
-        """Free the memory of chunks that were read last; the movie can still be read."""
+        """Free the memory of cached chunks; the movie can still be read."""
         self._cache = ChunkCache()
 
     def __enter__(self) -> Self:
@@ -306,7 +306,7 @@ class Movie:
         )
 
     def read(self, key: Any, what: Values) -> NDArray:
-        """What ``movie[key]`` is made of: stabilized values, or a dtype in the movie's units."""
+        """Read the values of an index, stabilized, or in the movie's units as a dtype."""
         selection = Selection(key, self.shape)
         dtype = dtype_of(what)
         nbytes = math.prod(selection.shape) * dtype.itemsize
@@ -334,7 +334,9 @@ class Movie:
                 to = out.reshape(len(frames), *self.shape[1:])[share.where[0] : share.where[0] + high - low]
                 self._decoded(share, data, split, what=what, out=to)
             else:
-                selection.put(out, share, self._decoded(share, data, split, what=what, rows=selection.rows))
+                selection.put(
+                    out, share, self._decoded(share, data, split, what=what, rows=selection.rows)
+                )
 
         for _ in self._each_chunk(frames, copy_share):
             pass
@@ -351,7 +353,7 @@ class Movie:
     def _each_chunk(
         self, frames: NDArray[np.int64], work: Callable[[Share, bytes, Split], Any]
     ) -> Iterator[tuple[Share, Any]]:
-        """``work(share, data, split)`` for each chunk that is needed, a few at once, in order."""
+        """Call ``work(share, data, split)`` for each chunk that the index needs, in order, a few at once."""
         needed = list(shares(frames, self.chunks[0]))
 
         def one(share: Share, split: Split, data: bytes | None = None) -> Any:
@@ -368,7 +370,7 @@ class Movie:
         at_once = gpu.chunks_in_flight if gpu else self._chunks_at_once()
         with Pool("photon-open", at_once) as pool:
             ahead: deque[tuple[Share, Calls]] = deque()
-            # Files at hand are read by those who open them; others are fetched ahead.
+            # Local files are read by the threads that decode them; others are fetched ahead.
             far = None if self.storage.local else self._fetch([share.number for share in needed])
             for number, share in enumerate(needed):
                 split = split_chunk(number, len(needed), at_once, self._workers, self._all_threads.run)
@@ -381,7 +383,7 @@ class Movie:
                 yield share, opened.result()
 
     def _chunks_at_once(self) -> int:
-        """Several keep all cores busy where one waits for its last band; memory bounds them."""
+        """Number of chunks to decode at once: several keep all cores busy, and memory limits them."""
         return max(1, min(self._workers + 1, _IN_FLIGHT_BYTES // (4 * math.prod(self.chunks))))
 
     def _decoded(
@@ -394,7 +396,7 @@ class Movie:
         out: NDArray | None = None,
         rows: tuple[int, int] | None = None,
     ) -> Any:
-        """The frames of a share's span, in ``out`` if given; only rows in ``rows`` are defined."""
+        """Return the frames of a share's span, in ``out`` if it is set; only rows in ``rows`` are defined."""
         low, high = share.span
         number, height = share.number, math.prod(self.shape[1:-1])
         frames = len(self.folder.frames_of(number))
@@ -407,7 +409,7 @@ class Movie:
             return self._layout.decode_part(data, part, what, split, out=out)
         if self.layout != "compact" or (out is not None and high - low == frames):
             return decode(data, part, what, split, **({} if on_gpu else {"out": out}))
-        # The last ones that were asked for again are kept whole.
+        # A chunk that is requested twice in a row is decoded and cached as a whole.
         if whole is None:
             whole = decode(data, replace(part, start=0, stop=frames), what, split)
             self._cache.put(number, str(what), whole, whole.nbytes)
@@ -417,16 +419,16 @@ class Movie:
         return out
 
     def _in_part(self, number: int, all_of_it: bool) -> bool:
-        """Whether to open only the needed part of a chunk: not if the rest is likely wanted next."""
+        """Whether to decode only the needed part of a chunk: not if the next request may need the rest."""
         if self.device == "gpu" or all_of_it or self.ndim < 2:
             return False
         if self.layout != "compact":
             return True
-        # Without a manifest only the checksum over all codes finds damage.
+        # Without a manifest, only the checksum over all codes detects damage.
         return bool(self.manifest) and not self._cache.asked_before(number)
 
     def _fetch(self, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
-        """Bytes of chunks in order, a few fetched ahead."""
+        """Yield the bytes of chunks in order, and fetch a few ahead."""
         if len(numbers) == 1:
             yield numbers[0], self.chunk_bytes(numbers[0])
             return
@@ -442,17 +444,17 @@ class Movie:
                 yield number, fetched.result()
 
     def chunk_bytes(self, number: int) -> bytes:
-        """A chunk file as stored, once it agrees with the manifest."""
-        known = self._cache.get(number, STORED)
-        if known is not None:
-            return bytes(known)
+        """Read a chunk file and compare it with the manifest."""
+        cached = self._cache.get(number, STORED)
+        if cached is not None:
+            return bytes(cached)
         data = self.folder.read_chunk(number, self.manifest)
         self._cache.put(number, STORED, data, len(data))
         return data
 
     @property
     def manifest(self) -> dict[str, list[Any]]:
-        """Size and checksum of each file; empty where the store has none."""
+        """Size and checksum of each file; empty if the store has no manifest."""
         if self._manifest is None:
             try:
                 data = self.storage.read(manifest.NAME)
@@ -467,17 +469,17 @@ class Movie:
         return self._manifest
 
     def _miss_manifest(self) -> None:
-        """Say once that a store which had a manifest has lost it; other programs write none."""
+        """Warn once if a store has lost its manifest; stores of other programs never had one."""
         with self._lock:
             if self._missed or "layout" not in self.attrs:
                 return
             self._missed = True
         if self.layout != "compact":
-            left = "nothing shows whether its chunks are whole and in their places"
+            left = "nothing shows whether its chunks are whole and in the right order"
         elif self.encoding.movie_id is None:
-            left = "its chunks show that they are whole, and not whether they are in their places"
+            left = "its chunks show that they are whole, but not whether they are in the right order"
         else:
-            left = "its chunks are checked by what they say of themselves"
+            left = "its chunks are checked by their own headers and checksums"
         warnings.warn(
             f"{self.url} has lost its {manifest.NAME}: {left}. See 'photon-gpu verify', then "
             f"'photon-gpu repair'",
@@ -502,7 +504,7 @@ class ChannelMovie(Movie):
         self._narrow()
 
     def _take(self, description: Description) -> None:
-        """Set everything that the movie's metadata say; a movie that grows does so again."""
+        """Set all attributes that come from the movie's metadata; a growing movie sets them again."""
         super()._take(description)
         self._narrow()
 
@@ -514,22 +516,22 @@ class ChannelMovie(Movie):
 
     @property
     def recording(self) -> Recording:
-        """What is known of the recording, for this channel."""
-        known = self._movie.recording
-        axes, names = known.axes, known.channel_names
-        return known.replace(
+        """Metadata of the recording, for this channel."""
+        recording = self._movie.recording
+        axes, names = recording.axes, recording.channel_names
+        return recording.replace(
             axes=None if axes is None else axes.replace("c", ""),
             channel_names=names[self._number : self._number + 1],
         )
 
     @property
     def axes(self) -> str | None:
-        """Names of the axes, without that of the channels."""
+        """Names of the axes, without the axis of channels."""
         return self.recording.axes
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """The name of this channel; empty if it is not known."""
+        """The name of this channel; empty if unknown."""
         return self.recording.channel_names
 
     @property
@@ -538,7 +540,7 @@ class ChannelMovie(Movie):
         return (*super().fingerprint, self._number)
 
     def with_workers(self, workers: int) -> Movie:
-        """The same channel, read by so many threads on the CPU."""
+        """Return the same channel, read by this many threads on the CPU."""
         return ChannelMovie(self._movie.with_workers(workers), self._number)
 
     def __reduce__(self) -> tuple[Any, ...]:

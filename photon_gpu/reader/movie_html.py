@@ -1,4 +1,4 @@
-"""A stored movie as Jupyter shows it: its facts, and its first frame as a thumbnail."""
+"""HTML of a stored movie for Jupyter: a table of its properties and a thumbnail of its first frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DARKEST, _BRIGHTEST = 1.0, 99.5  # percentiles that become black and white
 
 
 def movie_html(movie: Readable) -> str:
-    """Return a table of the movie's facts beside its first frame; without matplotlib, the table alone."""
+    """Return a table of the movie's properties and its first frame; without matplotlib, only the table."""
     noise = movie.noise
     facts = {
         "shape": " × ".join(map(str, movie.shape)) + f" {movie.encoding.dtype}",
@@ -36,7 +36,7 @@ def movie_html(movie: Readable) -> str:
 
 
 def _thumbnail(movie: Readable) -> str:
-    """An ``img`` of the first frame's last two axes; a text where there is none."""
+    """Return an ``img`` of the last two axes of the first frame, or a text if it cannot be read."""
     try:
         from matplotlib.image import imsave
     except ImportError:

@@ -1,4 +1,4 @@
-"""Protocol of a stored movie that its views (counts, dask, xarray) read from."""
+"""Protocol that the views of a stored movie (counts, dask, xarray) read it through."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from photon_gpu.recording import Recording
 class Readable(Protocol):
     """A stored movie that can be read; :class:`photon_gpu.reader.movie.Movie` is one.
 
-    The movie has its views as methods and imports them, so they know the movie only by this protocol.
+    The class Movie imports its views, so the views import this protocol instead of the class.
     """
 
     shape: tuple[int, ...]
@@ -49,7 +49,7 @@ class Readable(Protocol):
 
     @property
     def recording(self) -> Recording:
-        """What is known of the recording besides pixels."""
+        """Metadata of the recording."""
 
     @property
     def timestamps(self) -> NDArray | None:
@@ -65,4 +65,4 @@ class Readable(Protocol):
         """Read the values of an index, stabilized or as a dtype."""
 
     def with_workers(self, workers: int) -> Readable:
-        """Return the same movie, read by this many threads; it is pickled as its address."""
+        """Return the same movie, read by this many threads; pickling it stores its URL only."""

@@ -29,7 +29,7 @@ def open(
     Parameters
     ----------
     url : str, path or Storage
-        Folder of the movie, any fsspec URL.
+        Folder of the movie: a path or any fsspec URL.
     backend : {"auto", "numba", "cupy", "numpy"}
     device : {"cpu", "gpu"}
         ``"gpu"`` decodes onto the backend's first GPU: ``movie[...]`` and ``movie.counts[...]`` are
@@ -37,7 +37,7 @@ def open(
     workers : int, optional
         Threads. Default: one per core.
     follow : bool
-        Open a movie that is being recorded as one that grows:
+        Open a movie that is still being recorded, as a movie that grows:
         :class:`photon_gpu.reader.follow.FollowedMovie`.
     storage_options : dict, optional
         Options of the fsspec filesystem.
@@ -49,11 +49,11 @@ def open(
     Raises
     ------
     StoreNotFoundError
-        No movie is there.
+        There is no movie.
     UnsupportedVersionError
-        The format is newer.
+        The format is newer than this release.
     CorruptDataError
-        Metadata that do not describe a movie.
+        The metadata do not describe a movie.
     """
     flag("follow", follow)
     storage = Storage.at(url, storage_options)

@@ -1,4 +1,4 @@
-"""Sum, mean, variance, least and greatest value of a movie, chunk by chunk, in bounded memory."""
+"""Reduce a movie chunk by chunk in bounded memory: sum, mean, variance, least and greatest value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Axis = int | tuple[int, ...] | None
 
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Axes to reduce, each from 0 to ``ndim - 1``; None are all."""
+    """Return the axes to reduce, each from 0 to ``ndim - 1``; None means all."""
     if axis is None:
         return tuple(range(ndim))
     try:
@@ -32,7 +32,7 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 
 def blocks(movie: Readable, dtype: np.dtype) -> Iterator[NDArray[Any]]:
-    """Frames of the movie, one chunk after another."""
+    """Yield the frames of the movie, one chunk after another."""
     for first in range(0, len(movie), movie.chunks[0]):
         yield movie.read(slice(first, first + movie.chunks[0]), dtype)
 
@@ -52,7 +52,7 @@ def total(movie: Readable, dtype: np.dtype, axes: tuple[int, ...], sum_dtype: An
 def mean_and_squares(
     movie: Readable, dtype: np.dtype, axes: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Mean, sum of squared deviations from it, and the number of samples of each. Reduced axes stay.
+    """Return the mean, the sum of squared deviations, and the number of samples. Reduced axes stay.
 
     Chunks are merged by the update of Chan, Golub and LeVeque (Am. Stat. 37, 1983, 242), which loses no
     digits where the variance is far below the square of the mean.

@@ -1,4 +1,4 @@
-"""Engine of xarray: ``xarray.open_dataset("movie.zarr", engine="photon_gpu")``."""
+"""Backend engine for xarray: ``xarray.open_dataset("movie.zarr", engine="photon_gpu")``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from photon_gpu.reader.open import open as open_movie
 
 
 class MovieArray(BackendArray):
-    """A movie's counts or stabilized values, read where xarray indexes them."""
+    """A movie's counts or stabilized values; xarray reads the parts that it indexes."""
 
-    def __init__(self, movie: Movie, what: str) -> None:
+    def __init__(self, movie: Movie, values: str) -> None:
         self._movie = movie
-        self._read_as = STABILIZED if what == "stabilized" else np.dtype(movie.encoding.dtype)
+        self._read_as = STABILIZED if values == "stabilized" else np.dtype(movie.encoding.dtype)
         self.shape = movie.shape
-        self.dtype = np.dtype(np.float64) if what == "stabilized" else np.dtype(movie.encoding.dtype)
+        self.dtype = np.dtype(np.float64) if values == "stabilized" else np.dtype(movie.encoding.dtype)
 
     def __getitem__(self, key: Any) -> Any:
         support = indexing.IndexingSupport.OUTER_1VECTOR
@@ -47,23 +47,23 @@ class PhotonEngine(BackendEntrypoint):
         storage_options: dict[str, Any] | None = None,
         workers: int | None = None,
     ) -> xarray.Dataset:
-        """Open a movie by its path or URL; nothing but its metadata is read."""
+        """Open a movie by its path or URL; only its metadata are read."""
         movie = open_movie(filename_or_obj, storage_options=storage_options, workers=workers)
         dropped = {drop_variables} if isinstance(drop_variables, str) else set(drop_variables or ())
         variables: dict[str, xarray.Variable] = {}
         coords: dict[str, tuple[Any, ...]] = {}
-        for what in UNITS:
-            if what in dropped or (what == "stabilized" and movie.noise is None):
+        for values in UNITS:
+            if values in dropped or (values == "stabilized" and movie.noise is None):
                 continue
-            dims, coords, attrs = xarray_labels(movie, what)
-            lazy = indexing.LazilyIndexedArray(MovieArray(movie, what))
+            dims, coords, attrs = xarray_labels(movie, values)
+            lazy = indexing.LazilyIndexedArray(MovieArray(movie, values))
             chunks = dict(zip(dims, movie.chunks, strict=True))
-            variables[what] = xarray.Variable(dims, lazy, attrs, {"preferred_chunks": chunks})
+            variables[values] = xarray.Variable(dims, lazy, attrs, {"preferred_chunks": chunks})
         used = {name: coord for name, coord in coords.items() if name not in dropped}
         dataset = xarray.Dataset(variables, coords=used, attrs={"url": movie.url, "layout": movie.layout})
         dataset.set_close(movie.close)
         return dataset
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """False: a movie is also a Zarr array, and other engines open those; name this engine."""
+        """Return False, because other engines open Zarr arrays too; pass ``engine="photon_gpu"``."""
         return False

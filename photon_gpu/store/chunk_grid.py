@@ -1,4 +1,4 @@
-"""How the frames of a movie are divided into chunks, and what the chunk files are called."""
+"""Divide the frames of a movie into chunks, and name the chunk files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def chunk_number(name: str) -> int | None:
 
 
 def chunk_count(frames: int, chunk_frames: int) -> int:
-    """Return the number of chunks that so many frames fill or begin to fill."""
+    """Return the number of chunks that a number of frames fills, the last one perhaps in part."""
     return -(-frames // chunk_frames)
 
 

@@ -1,4 +1,4 @@
-"""The right to write a movie: one writer, no overwriting unasked, no movie after a failure."""
+"""Claim a folder to write a movie: one writer, no overwriting unless requested, no partial movies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Claim:
         Take over the folder of a killed writer. After a failure keep what was written, so that the
         folder can be taken over again.
     facts : dict, optional
-        Saved in the marker from the start; a ``token`` among them is used as the claim's.
+        JSON values that the marker holds from the start. A ``token`` in them becomes the token of the claim.
     notes_first : bool
         The writer calls :meth:`note` before it writes anything else. Until then a power cut may delete the
         marker, and the folders made for it.
@@ -48,12 +48,12 @@ class Claim:
     earlier : dict
         The marker of the killed writer; empty if nothing was taken over.
     note_of_link : str or None
-        Says where the movie is written if the folder is a symbolic link; the link stays.
+        Sentence on where the movie is written, if the folder is a symbolic link; the link is kept.
 
     Notes
     -----
-    An exclusive create makes the marker, so one of two writers gets an error. The marker carries a token:
-    a create whose answer was lost is then known to have been this writer's. The marker is deleted just
+    An exclusive create makes the marker, so one of two writers gets an error. The marker holds a token: if
+    the answer to the create is lost, the token shows that this writer made it. The marker is deleted just
     after ``.zarray`` is written.
     """
 
@@ -97,7 +97,7 @@ class Claim:
         return self
 
     def withdraw(self) -> None:
-        """Delete the marker and the folders made for it; no more than source metadata were written."""
+        """Delete the marker, the source metadata, and the folders made for it; no chunk was written yet."""
         self.target.delete(source_metadata.NAME)
         self.target.delete(MARKER)
         remove_empty(
@@ -130,7 +130,7 @@ class Claim:
                 f"{self._storage.url}: somebody else began to write here just now; nothing was written"
             ) from error
         except Exception:  # S3's own errors are no OSError
-            if not self._held_for_certain():  # else it was done, and only the answer lost
+            if not self._held_for_certain():  # else the create succeeded, and only its answer was lost
                 raise
         if self.target is self._storage and [name for name in self._storage.names() if name != MARKER]:
             self._storage.delete(MARKER)
@@ -156,7 +156,7 @@ class Claim:
                 sync_folder(str(folder.parent))
 
     def holds(self) -> bool:
-        """Whether the marker still is this writer's; another may have taken over while it was suspended."""
+        """Whether this writer still owns the marker; another may have taken over while it was suspended."""
         try:
             return bool(read_marker(self.target).get("token") == self.token)
         except FileNotFoundError:
@@ -165,7 +165,7 @@ class Claim:
     def publish(self, files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None) -> None:
         """Write the last files, then move the movie to its final name if it replaces another.
 
-        ``others`` is called before the first is there, and may raise.
+        ``others`` is called before the first of these files appears; it may raise an error.
         """
 
         def ready() -> None:
@@ -182,7 +182,7 @@ class Claim:
             except StoreExistsError:
                 raise
             except BaseException:
-                self._published = True  # the movie is whole, and whoever is told where it is finds it
+                self._published = True  # the movie is whole, and the error says where it is
                 raise
         self._published = True
         self._let_go()
@@ -206,7 +206,7 @@ class Claim:
         if self._resume:
             if error is not None:
                 error.add_note(
-                    f"what was written is kept at {self.target.url}; resume=True goes on from there"
+                    f"what was written is kept at {self.target.url}; resume=True continues from there"
                 )
             return
         try:
@@ -224,15 +224,15 @@ class Claim:
             error.add_note(note)
 
     def _held_for_certain(self) -> bool:
-        # Where even reading fails, the first error is the one to report.
+        # If even reading fails, report the first error.
         with suppress(Exception):
             return self.holds()
         return False
 
     def _who(self) -> dict[str, Any]:
         began = int(time.time())
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "began": began, "token": self.token}
-        return who | started()
+        writer = {"host": socket.gethostname(), "pid": os.getpid(), "began": began, "token": self.token}
+        return writer | started()
 
 
 def _refuse_living(storage: Storage, marker: dict[str, Any]) -> None:

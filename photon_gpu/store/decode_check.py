@@ -15,9 +15,9 @@ from photon_gpu.store.metadata import Description
 
 
 def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
-    """Decode a whole chunk file, check what only whole chunks can show, and return its frames.
+    """Decode a whole chunk file, run the checks that need a whole chunk, and return its frames.
 
-    Codes as stabilized labels for ``plain``, counts for the others.
+    The frames are stabilized labels for layout ``plain``, and counts for the other layouts.
     """
     encoding, chunk = description.encoding, description.chunks
     layout = layout_for(encoding, get_backend())
@@ -37,7 +37,7 @@ def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
         and (encoding.layout == "lossless" or encoding.step is not None)
         and _beyond(beyond, encoding)
     ):
-        raise CorruptDataError("what completes the last chunk is not zero")
+        raise CorruptDataError("the padding of the last chunk is not zero")
     if encoding.layout == "plain":
         for one, labels in zip(layout.channels, layout.split(whole[:span]), strict=True):
             _check_reach(labels, one.encoding)
@@ -45,9 +45,9 @@ def decode_whole(data: bytes, number: int, description: Description) -> NDArray:
 
 
 def proves_itself(data: bytes, number: int, description: Description) -> bool:
-    """Whether a chunk file alone shows that it is whole, of this movie, and at the right number.
+    """Whether a chunk file by itself proves that it is whole, of this movie, and has the right number.
 
-    One of ``compact`` does, since format 2.4: its codes have a checksum, and it says what it is.
+    Files of layout ``compact`` do since format 2.4: they hold a checksum, the movie's identity and a number.
     """
     if description.encoding.movie_id is None:
         return False
@@ -66,11 +66,11 @@ def _beyond(values: NDArray, encoding: Encoding) -> bool:
 
 
 def _check_reach(labels: NDArray, encoding: Encoding) -> None:
-    """Raise CorruptDataError if a label lies outside the range that the dtype can give."""
+    """Raise CorruptDataError if a label lies outside the range of the dtype."""
     dtype = np.dtype(encoding.dtype)
     if encoding.step is None or dtype.kind == "f" or dtype.itemsize > 2:
         return
     table, info = encoding.table(), np.iinfo(dtype)
     low, high = table.code(int(info.min)) - 1, table.code(int(info.max)) + 1
     if labels.min() < low * table.step or labels.max() > high * table.step:
-        raise CorruptDataError(f"it holds labels that no {dtype.name} has")
+        raise CorruptDataError(f"it holds labels that no value of {dtype.name} has")

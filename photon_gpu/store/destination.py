@@ -14,7 +14,7 @@ from photon_gpu.file_types import file_suffixes
 from photon_gpu.settings import flag, location
 from photon_gpu.store.storage import Storage
 
-# Names that say to everybody that a place is one file.
+# Suffixes that everybody reads as the name of a single file.
 _FILES = file_suffixes()
 
 
@@ -26,14 +26,14 @@ def destination(
     Raises
     ------
     InvalidInputError
-        The name has ``::`` in it or is that of a file, such as ``x.tif``; or as of :meth:`Storage.at`.
+        The name contains ``::``, is that of a file, such as ``x.tif``, or :meth:`Storage.at` refuses it.
     """
     if not isinstance(url, Storage):
         text = location("url", url)
         if "::" in text:
             raise InvalidInputError(
-                f"{text}: '::' names what lies inside of a file or behind another URL, and photon_gpu "
-                "writes to neither; give one folder or URL, such as movie.zarr"
+                f"{text}: '::' names something inside a file or behind another URL, and photon_gpu "
+                "writes to neither; give a folder or a URL, such as movie.zarr"
             )
         if text.rstrip("/").lower().endswith(_FILES):
             raise InvalidInputError(
@@ -44,9 +44,9 @@ def destination(
 
 
 def check_target(*, overwrite: object, resume: object) -> None:
-    """InvalidInputError unless ``overwrite`` and ``resume`` are True or False, and not both True."""
+    """Raise InvalidInputError unless ``overwrite`` and ``resume`` are True or False, and not both True."""
     if all([flag("overwrite", overwrite), flag("resume", resume)]):
-        raise InvalidInputError("resume goes on from what is there, overwrite replaces it: give one of them")
+        raise InvalidInputError("resume continues an existing movie, overwrite replaces it: give one of them")
 
 
 def linked(storage: Storage) -> Storage:
@@ -55,14 +55,14 @@ def linked(storage: Storage) -> Storage:
     Raises
     ------
     StoreExistsError
-        The link leads nowhere.
+        The target of the link does not exist.
     """
     if not storage.local or not Path(storage.root).is_symlink():
         return storage
     real = Path(storage.root).resolve()
     if not real.exists():
         raise StoreExistsError(
-            f"{storage.root} is a symbolic link to {real}, which is not there: is its disk mounted? Make "
+            f"{storage.root} is a symbolic link to {real}, which does not exist: is its disk mounted? Make "
             "that folder, or give another name"
         )
     other = copy(storage)
@@ -76,7 +76,7 @@ def refuse_source(name: str, storage: Storage) -> None:
     Parameters
     ----------
     name : str
-        Of the source; ``path::inside`` names what is inside of a file or group.
+        Name of the source; ``path::inside`` names an array in a file or group.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def missing_folders(storage: Storage) -> list[Path]:
     Raises
     ------
     StoreExistsError
-        If a file lies at the place, or where a folder above it should be.
+        A file has the name of the folder, or of a folder above it.
     """
     if not storage.local:
         return []
@@ -112,7 +112,7 @@ def missing_folders(storage: Storage) -> list[Path]:
 
 
 def remove_empty(folders: Sequence[Path]) -> None:
-    """Remove the empty ones of these folders."""
+    """Remove those of these folders that are empty."""
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()

@@ -1,7 +1,7 @@
-"""Write local files so that a kill or a power cut leaves the old content or the new, complete.
+"""Write local files so that a kill or a power cut leaves either the old or the new content, complete.
 
-A file is written under another name, synced, renamed, and its folder synced: whoever looks sees the
-old bytes or the new ones. Source: fsync(2) and rename(2), POSIX.1-2017.
+A file is written under another name, synced and renamed, and its folder is synced. A reader sees either
+the old bytes or the new ones. Source: fsync(2) and rename(2), POSIX.1-2017.
 
 On Windows ``os.fsync`` flushes the file (FlushFileBuffers), folders cannot be synced, and a rename or a
 removal is tried again while a scanner or an indexer holds the file.
@@ -29,19 +29,19 @@ from photon_gpu.logger import logger
 WINDOWS = os.name == "nt"
 
 PARTIAL = ".partial-"
-"""Prefix of the names of files that are being written; a file left with it was never finished."""
+"""Prefix of the names of unfinished files."""
 _PARTIAL_NAME = re.compile(re.escape(PARTIAL) + r"[0-9a-f]{12}")
 
 _MOST = 1 << 24  # bytes per write call: a signal or a full disk is seen between calls
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-# Some file systems have no hard links; no system has all of these errors.
+# Errors of file systems without hard links; no system has all of them.
 _NO_LINKS = (OSError, NotImplementedError, AttributeError)
 
 
 def write_file(path: str, data: bytes | memoryview) -> None:
-    """Replace a file as a whole, or leave it as it was."""
+    """Replace a file completely, or leave it unchanged."""
     write_unlisted(path, data)
     sync_folder(os.path.dirname(path))
 
@@ -58,10 +58,10 @@ def write_unlisted(path: str, data: bytes | memoryview) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a file that replaces ``path`` once it is complete and synced; an error leaves ``path`` as it was.
+    """Open a file that replaces ``path`` once it is complete and synced; an error leaves ``path`` unchanged.
 
-    A symbolic link keeps pointing where it does, and an existing file keeps its permissions. What is no
-    regular file (a pipe, ``/dev/stdout``) cannot be replaced and is written to directly.
+    A symbolic link keeps its target, and an existing file keeps its permissions. A path that is not a
+    regular file (a pipe, ``/dev/stdout``) cannot be replaced, so it is written to directly.
 
     Examples
     --------
@@ -99,8 +99,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object] | None = None) -> None:
     """Replace files of one folder; the last one appears only after all the others.
 
-    Their bytes are synced at once, by a thread each: a disk takes hardly longer for all than for one.
-    ``others`` is called before the first gets its name: what it raises, leaves all as they were.
+    One thread per file syncs the bytes, because a disk syncs several files almost as fast as one.
+    ``others`` is called before the first file gets its name: if it raises an error, no file changes.
     """
     made: dict[str, str | BaseException] = {}
 
@@ -134,9 +134,9 @@ def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object]
 
 
 def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
-    """Create a file; FileExistsError if it exists, and then nothing is changed.
+    """Create a file; raise FileExistsError, and change nothing, if it exists.
 
-    Not ``synced``: a power cut may empty it, or take it away, and folders made for it.
+    If not ``synced``, a power cut may empty or remove the file, and the folders made for it.
     """
     partial_path = _write_partial(path, data, synced=synced)
     try:
@@ -144,7 +144,7 @@ def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
     except FileExistsError:
         raise
     except _NO_LINKS:
-        # Exclusive still, but a kill in mid-write leaves a short file, which readers of it allow for.
+        # This is exclusive too, but a kill during the write leaves a short file, which its readers accept.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
         try:
             write_all(descriptor, data)
@@ -161,7 +161,7 @@ def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
 def open_file(path: str, *, exclusive: bool = False) -> int:
     """Open a file for writing in place, create it if missing, and return its descriptor.
 
-    ``exclusive``: FileExistsError if it exists.
+    If ``exclusive``, raise FileExistsError if it exists.
     """
     return os.open(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if exclusive else 0) | _FLAGS, 0o666)
 
@@ -179,7 +179,7 @@ def sync_data(descriptor: int) -> None:
 
 
 def make_folder(path: str, *, synced: bool = True) -> None:
-    """Make a folder and those above it; sync the entry of each unless ``synced`` is false."""
+    """Make a folder and its missing parents; sync the entry of each unless ``synced`` is false."""
     if os.path.isdir(path):
         return
     above = os.path.dirname(path)
@@ -215,7 +215,7 @@ def rename(path: str, to: str) -> None:
 
 
 def _patiently(action: Callable[[], None]) -> None:
-    """Try again for some seconds on Windows, where scanners and indexers hold files for a moment."""
+    """On Windows, retry for some seconds, because scanners and indexers briefly lock files."""
     until = time.monotonic() + (_SCANNER_SECONDS if WINDOWS else 0)
     while True:
         try:
@@ -229,7 +229,7 @@ def _patiently(action: Callable[[], None]) -> None:
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file name is one that this module gives to unfinished files.
+    """Whether a file name is one of those that this module uses for unfinished files.
 
     >>> is_partial(".partial-0123456789ab"), is_partial(".partial-notes")
     (True, False)
@@ -243,7 +243,7 @@ def exchange(path: str, other: str) -> bool:
     Returns
     -------
     bool
-        False where the operating system or the file system has no such call; nothing was changed then.
+        False if the operating system or the file system has no such call; then nothing was changed.
     """
     call = _exchange_call()
     if call is None:
@@ -296,7 +296,7 @@ def _write_partial(path: str, data: bytes | memoryview, *, synced: bool = True) 
             descriptor = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
             break
         except FileNotFoundError:
-            # Somebody removed the empty folder between the two calls.
+            # Another process removed the empty folder between the two calls.
             if not attempts_left:
                 raise
     try:

@@ -1,6 +1,6 @@
 """Frame records: the timestamp and metadata of each frame, stored beside its chunk.
 
-Files ``.frames/<chunk>.json``, only for chunks with a timestamp or metadata. FORMAT.md, "Frame records".
+A chunk with a timestamp or metadata has a file ``.frames/<chunk>.json``. FORMAT.md, "Frame records".
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def check(frames: int, timestamp: Any, metadata: Any) -> list[Record] | None:
     Parameters
     ----------
     timestamp : number, or one per frame
-        Seconds, nanoseconds, ticks: the caller's own unit. Integers are kept exactly.
+        In the caller's unit, such as seconds, nanoseconds or ticks. Integers are kept exactly.
     metadata : dict, or one per frame
-        Anything JSON can hold, of at most 64 KiB.
+        Values that JSON can hold, of at most 64 KiB per frame.
     """
     if timestamp is None and metadata is None:
         return None
@@ -92,7 +92,7 @@ def unpack(data: bytes, frames: range, where: str) -> tuple[list[Any], list[Any]
         raise CorruptDataError(f"{where}: not frame records ({error})") from error
     if version != VERSION or not fits:
         raise CorruptDataError(
-            f"{where}: not the records, version {VERSION}, of {len(frames)} frames from {frames.start}"
+            f"{where}: these are not records, version {VERSION}, of {len(frames)} frames from {frames.start}"
         )
     return list(times), list(dicts)
 

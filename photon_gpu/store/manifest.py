@@ -1,7 +1,7 @@
 """The manifest (``.manifest.json``): size and CRC-32 of every file, and copies of the metadata.
 
-The last member is a CRC-32 of all bytes before it, so that damage to the manifest is
-never taken for damage to what it lists. FORMAT.md, ".manifest.json".
+The last member is a CRC-32 of all bytes before it, so damage to the manifest itself is
+never mistaken for damage to the files that it lists. FORMAT.md, ".manifest.json".
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Manifest:
     copies : dict
         Text of the metadata files, so that they can be restored.
     frames : dict
-        CRC of each chunk's raw frames by file name, while an encode runs.
+        CRC of each chunk's raw frames, by file name; only while an encode runs.
     signed : bool
-        Whether it has a checksum of itself; the first ones had none.
+        Whether the manifest has its own checksum; the earliest ones had none.
     """
 
     files: dict[str, list[Any]] = field(default_factory=dict)
@@ -61,9 +61,9 @@ def pack(
     Parameters
     ----------
     files : dict
-        Entries of all files but those in ``metadata``.
+        Entries of all files except those in ``metadata``.
     metadata : dict, optional
-        Contents of the metadata files: listed, and kept as copies.
+        Contents of the metadata files, which the manifest lists and copies.
     frames : dict, optional
         CRC of each chunk's raw frames, for an encode that resumes.
     """
@@ -122,22 +122,22 @@ def unpack(data: bytes, url: str) -> dict[str, list[Any]]:
 
 def check(name: str, data: bytes, files: dict[str, list[Any]], url: str) -> None:
     """Raise CorruptDataError if a file differs from its entry."""
-    known = files.get(name)
-    if known is None:
+    listed = files.get(name)
+    if listed is None:
         raise CorruptDataError(f"{url}: {name} is not in the manifest")
     actual = entry(data)
-    if actual != known:
+    if actual != listed:
         raise CorruptDataError(
             f"{url}: {name} was altered: {actual[0]} bytes with CRC {actual[1]}, "
-            f"written as {known[0]} with {known[1]}"
+            f"written as {listed[0]} with {listed[1]}"
         )
 
 
 def check_opened(name: str, data: bytes, files: dict[str, list[Any]], storage: Storage) -> None:
-    """Raise CorruptDataError if the metadata that a movie was opened by differ from their entry.
+    """Raise CorruptDataError if the metadata that a movie was opened with differ from their entry.
 
-    A recording writes ``.zarray`` again and lists it at its end: bytes of an earlier, shorter one
-    are no damage where the file by now is what the entry says.
+    A recording rewrites ``.zarray`` and lists it only at its end. Bytes of an earlier, shorter version
+    are no damage if the file now agrees with its entry.
     """
     if name in files and entry(data) != files[name]:
         check(name, storage.read(name), files, storage.url)

@@ -19,7 +19,7 @@ HELD: set[str] = set()
 
 
 def read_marker(storage: Storage) -> dict[str, Any]:
-    """Return the content of a marker; empty if the writer was killed before it wrote any."""
+    """Return the content of a marker; empty if the writer was killed before it wrote the content."""
     try:
         content = json.loads(storage.read(MARKER))
     except (ValueError, RecursionError):
@@ -28,7 +28,7 @@ def read_marker(storage: Storage) -> dict[str, Any]:
 
 
 def alive(marker: dict[str, Any]) -> bool:
-    """Whether the writer is known to run: it is another process of this machine."""
+    """Whether the writer certainly runs: it is another process of this machine."""
     pid = marker.get("pid")
     if (
         marker.get("host") != socket.gethostname()
@@ -41,13 +41,13 @@ def alive(marker: dict[str, Any]) -> bool:
 
 
 def started() -> dict[str, str]:
-    """Return when this process started, which tells it from a later one with the same number."""
+    """Return the start time of this process, which distinguishes it from a later one with its number."""
     start = start_of(os.getpid())
     return {"started": start} if start else {}
 
 
 def known_dead(marker: dict[str, Any]) -> bool:
-    """Whether the writer is known to have ended: it was another process of this machine."""
+    """Whether the writer certainly ended: it was another process of this machine."""
     return (
         marker.get("host") == socket.gethostname() and marker.get("pid") != os.getpid() and not alive(marker)
     )

@@ -41,12 +41,12 @@ _HOW_TO_READ = (
 )
 
 CHANNELS = "channel_models"
-"""Key of ``.zattrs``: the noise model of each channel, where each has one; ``anscombe_*`` are absent then."""
+"""Key of ``.zattrs``: the noise models of the channels, if each has its own; it replaces ``anscombe_*``."""
 
 _LAYOUT_BY_MAJOR = {"1": "plain", "2": "compact", "3": "lossless"}
 _LARGEST_JSON = 64 << 20
 _LARGEST_EXTRA = _LARGEST_JSON - (1 << 20)
-# What a reader takes from .zattrs, in whatever layout it is.
+# The keys of .zattrs that a reader uses, for all layouts.
 _OURS = frozenset(
     [
         "codec_version",
@@ -107,7 +107,7 @@ def array_json(shape: tuple[int, ...], chunks: tuple[int, ...], layout: Layout) 
 
 
 def attributes_of(layout: Layout) -> dict[str, Any]:
-    """Return the content of ``.zattrs``: the documented keys in the documented order, then ours."""
+    """Return the content of ``.zattrs``: the documented keys in their documented order, then others."""
     encoding = layout.encoding
     attributes: dict[str, Any] = {"codec_version": layout.version, "codec_name": "photon"}
     attributes |= _model(encoding)
@@ -172,12 +172,12 @@ def own_keys(extra: dict[str, Any], others: Iterable[str] = ()) -> list[str]:
 
 
 def as_read(extra: Any) -> dict[str, Any]:
-    """Return a caller's attributes as they will be read back: keys are strings, tuples are lists.
+    """Return a caller's attributes in the form that reading returns: keys are strings, tuples are lists.
 
     Raises
     ------
     InvalidInputError
-        They are no dictionary, JSON does not hold them, two keys become one, or they are too large to be read
+        They are no dictionary, JSON cannot hold them, two keys become one, or they are too large to be read
         back.
 
     Examples
@@ -193,9 +193,7 @@ def as_read(extra: Any) -> dict[str, Any]:
             content: dict[str, Any] = json.loads(data, object_pairs_hook=_once)
             return content
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInputError(
-            f"attributes: {error}; only what JSON holds can be kept in .zattrs"
-        ) from error
+        raise InvalidInputError(f"attributes: {error}; .zattrs can only hold JSON values") from error
     raise InvalidInputError(
         f"attributes take {len(data):,} bytes as JSON; at most {_LARGEST_EXTRA:,} can be kept in .zattrs"
     )
@@ -298,26 +296,30 @@ def _encoding(meta: dict[str, Any], attrs: dict[str, Any], layout: str) -> Encod
         "compressor": Compressor.from_dict(meta["compressor"]),
         "movie_id": attrs.get(MOVIE_ID) if layout == "compact" else None,
     }
-    told = attrs.get(CHANNELS)
-    if told is None:
+    channel_models = attrs.get(CHANNELS)
+    if channel_models is None:
         return Encoding(**shared, **_of_one_model(attrs, layout))
-    models, axis = told["models"], told["axis"]
+    models, axis = channel_models["models"], channel_models["axis"]
     if not isinstance(models, list) or not 1 <= len(models) <= MOST_CHANNELS or type(axis) is not int:
-        raise KeyError(f"{CHANNELS} is {str(told)[:80]}")
+        raise KeyError(f"{CHANNELS} is {str(channel_models)[:80]}")
     channels = tuple(Encoding(**shared, **_of_one_model(one, layout)) for one in models)
     return Encoding(**shared, channels=channels, channel_axis=axis)
 
 
-def _of_one_model(told: dict[str, Any], layout: str) -> dict[str, Any]:
+def _of_one_model(attributes: dict[str, Any], layout: str) -> dict[str, Any]:
     noise = None
-    if "anscombe_gain" in told:
+    if "anscombe_gain" in attributes:
         noise = NoiseModel(
-            gain=told["anscombe_gain"], offset=told["anscombe_offset"], variance=told["anscombe_variance"]
+            gain=attributes["anscombe_gain"],
+            offset=attributes["anscombe_offset"],
+            variance=attributes["anscombe_variance"],
         )
     elif layout != "lossless":
         raise KeyError("anscombe_gain is missing")
-    predictor = Predictor.from_dict(told["predictor"]) if layout == "compact" else Predictor(name="none")
-    return {"noise": noise, "predictor": predictor, "exact": bool(told.get("exact_values", False))}
+    predictor = (
+        Predictor.from_dict(attributes["predictor"]) if layout == "compact" else Predictor(name="none")
+    )
+    return {"noise": noise, "predictor": predictor, "exact": bool(attributes.get("exact_values", False))}
 
 
 def _check_array(meta: dict[str, Any], encoding: Encoding, url: str) -> None:
@@ -350,9 +352,9 @@ def _check_memory(chunks: tuple[int, ...], encoding: Encoding, url: str) -> None
 
 
 def failed_check(attributes: dict[str, Any]) -> dict[str, str]:
-    """Return the failed lines of the check that a movie was stored with, and what each found.
+    """Return the failed lines of the check that ran when a movie was stored, and their measured values.
 
-    Attributes are read from stores, so nothing in them is trusted.
+    The attributes come from a store, so their values may be anything.
 
     Examples
     --------
@@ -371,9 +373,10 @@ def failed_check(attributes: dict[str, Any]) -> dict[str, str]:
 
 
 def lost_frames(attributes: dict[str, Any]) -> tuple[tuple[int, int], ...]:
-    """Return the ranges ``(first, end)`` of frames that are recorded as lost; zeros stand in their place.
+    """Return the ranges ``(first, end)`` of frames that are recorded as lost; they are stored as zeros.
 
-    Attributes are read from stores: what is not a range is left out (``photon_gpu.verify`` reports it).
+    The attributes come from a store. Entries that are no ranges are left out; ``photon_gpu.verify`` reports
+    them.
 
     Examples
     --------

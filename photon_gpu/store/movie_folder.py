@@ -45,7 +45,7 @@ class MovieFolder(ChunkGrid):
     def read_chunk(self, number: int, files: dict[str, list[Any]]) -> bytes:
         """Read the file of a chunk and compare it with its manifest entry.
 
-        ``files`` is empty where the movie has no manifest; then nothing is compared.
+        If the movie has no manifest, ``files`` is empty and nothing is compared.
 
         Raises
         ------
@@ -70,5 +70,5 @@ class MovieFolder(ChunkGrid):
 
 
 def read_description(storage: Storage) -> Description:
-    """Read ``.zarray`` and ``.zattrs`` of a folder; FileNotFoundError if one is missing."""
+    """Read ``.zarray`` and ``.zattrs`` of a folder; raise FileNotFoundError if one is missing."""
     return describe(storage.read(ARRAY), storage.read(ATTRIBUTES), storage.url)

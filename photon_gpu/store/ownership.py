@@ -1,4 +1,4 @@
-"""Decide which files of a folder belong to a movie, from its metadata and never from names alone."""
+"""Decide which files of a folder belong to a movie, by its metadata and never by names alone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _METADATA = frozenset([ARRAY, ATTRIBUTES, manifest.NAME])
 def own_names(
     storage: Storage, names: Collection[str], *, ours: bool = False, unfinished: bool = False
 ) -> set[str]:
-    """Return the files of a movie, finished or not, that lie in a folder.
+    """Return the files of a folder that belong to a finished or unfinished movie.
 
-    A finished movie has a manifest that lists ``.zarray``, and its files are those listed. Without a
+    A finished movie has a manifest that lists ``.zarray`` and all other files of the movie. Without a
     readable manifest it has a ``.zarray`` beside a ``.zattrs`` whose ``codec_name`` is ``"photon"``, and
     its chunks are those that ``.zarray`` requires. An unfinished movie has the marker of its writer; a
     file that no manifest lists is a chunk of it if it holds one whole Blosc frame.
@@ -33,21 +33,21 @@ def own_names(
     names : collection of str
         All files of the folder.
     ours : bool
-        This process made the folder's marker, so chunks there are its own, even damaged ones.
+        Whether this process made the folder's marker, so that all chunks there are its own, damaged or not.
     unfinished : bool
-        The caller knows that the movie is unfinished, or half deleted, without a marker.
+        Whether the caller knows that the movie is unfinished or partly deleted, although it has no marker.
 
     Returns
     -------
     set of str
-        Empty where the folder is no movie.
+        Empty if the folder is no movie.
     """
     present = set(names)
     own = set()
     unfinished = unfinished or ours
     if MARKER in present:
         unfinished = unfinished or "token" in read_marker(storage)
-        if unfinished or present == {MARKER}:  # a kill may leave an empty marker, and then nothing else
+        if unfinished or present == {MARKER}:  # a kill may leave an empty marker and nothing else
             own.add(MARKER)
     listed = _listed(storage) if manifest.NAME in present else None
     array = _json(storage, ARRAY) if ARRAY in present else {}
@@ -58,12 +58,12 @@ def own_names(
         own |= _METADATA | (listed or set())
     if unfinished:
         chunks = {name for name in present - own if _number(name) is not None}
-        known = chunks if ours else chunks & (listed or set())
+        known_chunks = chunks if ours else chunks & (listed or set())
         own |= (
             _METADATA
             | {source_metadata.NAME}
-            | known
-            | {name for name in chunks - known if _is_chunk(storage, name)}
+            | known_chunks
+            | {name for name in chunks - known_chunks if _is_chunk(storage, name)}
         )
     elif described and not finished:
         count, dimensions = _chunks(array)
@@ -90,14 +90,14 @@ def remove_own(storage: Storage, *, ours: bool = False, also: Collection[str] = 
     Returns
     -------
     list of str
-        What was kept because it is no part of the movie: files and, on a local disk, folders.
+        Files and, on a local disk, folders that were kept because they are no part of the movie.
     """
     names = storage.names()
     own = own_names(storage, names, ours=ours)
     own |= set(also) & set(names)
     if own:
         storage.delete_partial()
-    # The manifest and the marker go last: should this be interrupted, they say what is left to be deleted.
+    # The manifest and the marker go last: after an interruption, they show what is left to delete.
     for name in sorted(own, key=lambda name: (name == manifest.NAME, name == MARKER, name != ARRAY, name)):
         storage.delete(name)
     if not storage.local:
@@ -149,7 +149,7 @@ def _json(storage: Storage, name: str) -> dict[str, Any]:
 
 
 def _chunks(array: dict[str, Any]) -> tuple[int, int]:
-    """Return the numbers of chunks and axes that ``.zarray`` gives; zeros if it is damaged."""
+    """Return the numbers of chunks and axes in ``.zarray``; zeros if it is damaged."""
     shape, chunks = array.get("shape"), array.get("chunks")
     if not (isinstance(shape, list) and isinstance(chunks, list) and shape and len(shape) == len(chunks)):
         return 0, 0

@@ -1,4 +1,4 @@
-"""What a movie keeps besides pixels: the file ``.source_metadata.zip`` and a key of ``.zattrs``.
+"""Metadata of a movie's source: the file ``.source_metadata.zip`` and a key of ``.zattrs``.
 
 The file holds the source's metadata, verbatim, and the times of its frames. FORMAT.md, "Source metadata".
 """
@@ -20,10 +20,10 @@ from photon_gpu.store.storage import Storage
 
 NAME = ".source_metadata.zip"
 KEY = "photon_recording"
-"""Key of ``.zattrs``: what is known of the recording, :meth:`photon_gpu.recording.Recording.to_dict`."""
+"""Key of ``.zattrs``: metadata of the recording, :meth:`photon_gpu.recording.Recording.to_dict`."""
 
 LARGEST = 1 << 30
-"""Most bytes of all documents together, uncompressed."""
+"""Maximum size of all documents together, in bytes, uncompressed."""
 
 _VERSION = b"photon_gpu source metadata 1"
 _TIMES = "timestamps.npy"
@@ -31,14 +31,14 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in a ZIP: the same metadata 
 
 
 class HasRecording(Protocol):
-    """A source of a movie, as far as it matters here."""
+    """A source of a movie that has a recording."""
 
     shape: tuple[int, ...]
     recording: Recording
 
 
 def of_source(source: HasRecording) -> Recording:
-    """What a source says besides pixels, as far as it fits the movie and can be stored."""
+    """Return the metadata of a source, as far as they fit the movie and can be stored."""
     return fitting(source.recording.fitted(source.shape))
 
 
@@ -58,7 +58,7 @@ def fitting(recording: Recording) -> Recording:
 
 
 def with_recording(attributes: dict[str, Any] | None, recording: Recording) -> dict[str, Any]:
-    """Return a movie's attributes with what is known of its recording, if anything is.
+    """Add the metadata of a recording, if there are any, to a movie's attributes.
 
     Raises
     ------
@@ -68,12 +68,12 @@ def with_recording(attributes: dict[str, Any] | None, recording: Recording) -> d
     attributes = attributes or {}
     if KEY in attributes:
         raise InvalidInputError(f"attributes: {KEY!r} is photon_gpu's own key; give it another name")
-    known = recording.to_dict()
-    return {**attributes, KEY: known} if known else attributes
+    metadata = recording.to_dict()
+    return {**attributes, KEY: metadata} if metadata else attributes
 
 
 def described(attributes: dict[str, Any]) -> Recording:
-    """Return what ``.zattrs`` say of the recording; nothing, if that cannot be read."""
+    """Return the metadata of the recording in ``.zattrs``; empty if they cannot be read."""
     try:
         return Recording.from_dict(attributes.get(KEY, {}))
     except InvalidInputError:

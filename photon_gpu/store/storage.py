@@ -23,7 +23,7 @@ from photon_gpu.errors import (
 from photon_gpu.settings import location, options_of
 from photon_gpu.store import durable
 
-# What s3fs makes of a refused exclusive create: 412 is EINVAL, 409 (two at once) is EBUSY.
+# How s3fs reports a refused exclusive create: 412 is EINVAL, 409 (two at once) is EBUSY.
 _TAKEN = (errno.EINVAL, errno.EBUSY, errno.EEXIST)
 _PROTOCOLS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
@@ -40,7 +40,7 @@ _Method = Callable[Concatenate["Storage", Parameters], Result]
 
 @contextmanager
 def store_errors(action: Callable[[], str], store: str = "") -> Iterator[None]:
-    """Convert errors of a store's client into one that names the failed action, and the store.
+    """Convert errors of a store's client into an error that names the failed action and the store.
 
     Errors for a missing or existing file pass unchanged: they are answers of the store.
     """
@@ -81,8 +81,8 @@ class Storage:
     root : str
         Path within ``fs``.
     write_options : dict, optional
-        Passed on with every data file (for instance S3's ``StorageClass``); metadata files,
-        whose names begin with a dot, are written without.
+        Options for writing each data file (for instance S3's ``StorageClass``); metadata files,
+        whose names begin with a dot, are written without them.
     store : str, optional
         Name of the store in errors.
 
@@ -120,7 +120,7 @@ class Storage:
                 f"try: pip install 'photon-gpu[{scheme}]'"
             ) from error
         except (ValueError, TypeError) as error:
-            raise InvalidInputError(f"{text!r} is no place photon_gpu can reach: {error}") from error
+            raise InvalidInputError(f"photon_gpu cannot reach {text!r}: {error}") from error
         if not root.strip("/"):
             raise InvalidInputError(f"{text!r} names no folder; give a name such as movie.zarr")
         return cls(fs, root)
@@ -152,7 +152,7 @@ class Storage:
             with open_regular(self.path(name), most=LARGEST_FILE) as file:
                 return file.read()
         try:
-            # s3fs would ask for the size first, to fetch parts at once: a request more for every file.
+            # s3fs would request the size first, to fetch parts in parallel: one more request per file.
             options = {"max_concurrency": 1} if "s3" in self.fs.protocol else {}
             return bytes(self.fs.cat_file(self.path(name), **options))
         except PermissionError as error:
@@ -161,10 +161,10 @@ class Storage:
             raise
 
     def holds(self, name: str, data: bytes) -> bool:
-        """Return whether a file holds exactly these bytes; FileNotFoundError where it is not there."""
+        """Return whether a file holds exactly these bytes; raise FileNotFoundError if it does not exist."""
         if not self.local:
             return self.read(name) == data
-        import numpy as np  # here, for the command line imports this module and no NumPy to show its help
+        import numpy as np  # here, so that the command line can show its help without importing NumPy
 
         expected, piece = np.frombuffer(data, np.uint8), np.empty(_PIECE_BYTES, np.uint8)
         with open_regular(self.path(name)) as stream:
@@ -188,13 +188,13 @@ class Storage:
     def write(self, name: str, data: bytes, *, listed: bool = True) -> None:
         """Write or replace a whole file; on a local disk it survives a power cut.
 
-        Not ``listed``: after a power cut it is whole or not there, until :meth:`write_in_order` is done.
+        If not ``listed``, a power cut may remove the file until :meth:`write_in_order` returns.
         """
         if self.local:
             (durable.write_file if listed else durable.write_unlisted)(self.path(name), data)
             return
         options = {} if name.startswith(".") else self.write_options
-        self.fs.pipe_file(self.path(name), bytes(data), **options)  # which it may keep
+        self.fs.pipe_file(self.path(name), bytes(data), **options)  # bytes, as it may keep the object
 
     @_named("writing the metadata of")
     def write_in_order(
@@ -202,7 +202,7 @@ class Storage:
     ) -> None:
         """Write files in order; the last appears only after the others and all earlier writes.
 
-        ``others`` is called before the first is there, and may raise.
+        ``others`` is called before the first of these files appears; it may raise an error.
         """
         if self.local:
             durable.write_files([(self.path(name), data) for name, data in files], others)
@@ -214,10 +214,10 @@ class Storage:
 
     @_named("creating")
     def create(self, name: str, data: bytes, *, synced: bool = True) -> None:
-        """Create a file; FileExistsError if another writer was first.
+        """Create a file; raise FileExistsError if another writer was first.
 
-        ``data`` must be unlike any other writer's: it tells a retry after a lost answer from a loss.
-        Not ``synced``: after a power cut it may be empty or not there.
+        ``data`` must differ from every other writer's: after a lost answer, it shows whose file it is.
+        If not ``synced``, a power cut may empty or remove the file.
         """
         if self.local:
             durable.create_file(self.path(name), data, synced=synced)
@@ -252,7 +252,7 @@ class Storage:
         return [name for name in names if not durable.is_partial(name.split("/")[-1])]
 
     def delete_partial(self) -> None:
-        """Remove files that a killed process left unfinished; call it only when nobody writes."""
+        """Remove files that a killed process left unfinished; call it only while no process writes."""
         if self.local:
             for path in Path(self.root).rglob(f"{durable.PARTIAL}*"):
                 if durable.is_partial(path.name):
@@ -268,7 +268,7 @@ class Storage:
             return {}
         prefix = self.fs._strip_protocol(self.root).rstrip("/") + "/"
         listed = {path: file["size"] for path, file in entries.items() if path.startswith(prefix)}
-        # The listing of an HTTP server tells no sizes.
+        # The listing of an HTTP server has no sizes.
         return {
             path[len(prefix) :]: self.fs.size(path) or 0 if size is None else size
             for path, size in listed.items()
@@ -276,7 +276,7 @@ class Storage:
 
     @_named("looking for")
     def exists(self, name: str) -> bool:
-        """Whether a file exists, asked of the store, not of a cache."""
+        """Whether a file exists according to the store itself, not a cache."""
         self.fs.invalidate_cache(self.root)
         return bool(self.fs.exists(self.path(name)))
 
@@ -311,7 +311,7 @@ class Storage:
 
 
 def _reach(text: str, storage_options: dict[str, Any]) -> tuple[Any, str]:
-    """Filesystem and path as of ``fsspec.core.url_to_fs``; faster for a plain path."""
+    """Return what ``fsspec.core.url_to_fs`` returns, but faster for a plain path."""
     if not storage_options and "://" not in text and "::" not in text:
         return _disk(), _disk()._strip_protocol(text)
     from fsspec.core import url_to_fs
@@ -344,9 +344,9 @@ def _archived(error: BaseException | None) -> bool:
     return False
 
 
-def read_required(storage: Storage, name: str, what: str) -> bytes:
-    """Read a file; if it is missing, raise CorruptDataError that says what is lost."""
+def read_required(storage: Storage, name: str, content: str) -> bytes:
+    """Read a file; if it is missing, raise a CorruptDataError that names its content."""
     try:
         return storage.read(name)
     except FileNotFoundError as error:
-        raise CorruptDataError(f"{storage.url}: {name} is missing ({what})") from error
+        raise CorruptDataError(f"{storage.url}: {name} is missing ({content})") from error

@@ -1,4 +1,4 @@
-"""Overwrite a movie with a new one, and find what an interrupted overwrite left.
+"""Overwrite a movie with a new one, and find the folders that an interrupted overwrite left.
 
 FORMAT.md, "Overwriting".
 """
@@ -27,23 +27,23 @@ _IN_ORDER = {manifest.NAME: 1, ATTRIBUTES: 2, ARRAY: 3}
 
 @dataclass(frozen=True)
 class Replaceable:
-    """A folder that an overwrite may replace, identified as it was at the start.
+    """A folder that an overwrite may replace, and its identity at the start of the overwrite.
 
     Attributes
     ----------
     storage : Storage
     identity : object
-        Equal as long as nobody replaces the folder.
+        Value that changes if another process replaces the folder.
     """
 
     storage: Storage
     identity: object
 
     def check_unchanged(self) -> None:
-        """Raise StoreExistsError if another movie is there now, or somebody writes it."""
+        """Raise StoreExistsError if another movie is there now, or another process writes it."""
         names = self.storage.names()
         if not names:
-            return  # somebody removed it: its place is free
+            return  # another process removed the folder, so its name is free
         check_replaceable(self.storage, names, foreign_too=True)
         if _identity(self.storage) != self.identity:
             raise StoreExistsError(
@@ -59,16 +59,16 @@ class Replaceable:
         Parameters
         ----------
         new : Storage
-            A folder beside this one; it is gone afterwards.
+            A folder beside this one; it no longer exists afterwards.
         facts : dict
-            Who writes, for the marker that a store without renames needs meanwhile.
+            Facts about the writer, for the marker that a store without renames needs meanwhile.
 
         Raises
         ------
         StoreExistsError
-            Somebody else replaced this folder just now; ``new`` is as it was.
+            Another process replaced this folder just now; ``new`` is unchanged.
         PhotonError
-            ``new`` is whole, and could not be put here.
+            ``new`` is whole, but could not be moved here.
         """
         try:
             if self.storage.local:
@@ -106,7 +106,7 @@ class Replaceable:
 
 
 def check_replaceable(storage: Storage, names: list[str], *, foreign_too: bool = False) -> Replaceable:
-    """Return what an overwrite may replace.
+    """Return the folder as one that an overwrite may replace, or raise an error.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def check_replaceable(storage: Storage, names: list[str], *, foreign_too: bool =
     Raises
     ------
     StoreExistsError
-        The folder is no movie, holds other files too, or is being written.
+        The folder is no movie, holds other files as well, or is being written.
     """
     if MARKER in names:
         _refuse_written(storage)
@@ -139,7 +139,7 @@ def check_replaceable(storage: Storage, names: list[str], *, foreign_too: bool =
 
 
 def left_behind(storage: Storage) -> list[Storage]:
-    """Return the folders, new movies or old ones, that interrupted overwrites left beside a movie."""
+    """Return the folders that interrupted overwrites left beside a movie, of the new or the old movie."""
     parent, slash, name = storage.root.rpartition("/")
     try:
         if storage.local:
@@ -148,7 +148,7 @@ def left_behind(storage: Storage) -> list[Storage]:
             storage.fs.invalidate_cache(parent)
             beside = [str(path).rstrip("/").split("/")[-1] for path in storage.fs.ls(parent, detail=False)]
     except (FileNotFoundError, NotADirectoryError, PermissionError, NotImplementedError):
-        return []  # or nobody may list there
+        return []  # or the parent folder may not be listed
     pattern = re.compile(re.escape(name) + rf"\.({NEW}|{OLD})-[0-9a-f]{{12}}")
     return [
         Storage(
@@ -163,7 +163,7 @@ def left_behind(storage: Storage) -> list[Storage]:
 
 
 def left_behind_text(storage: Storage) -> str:
-    """Return a sentence that names what :func:`left_behind` finds and the remedy; empty if nothing."""
+    """Return a sentence on the folders of :func:`left_behind` and the remedy; empty if there are none."""
     folders = left_behind(storage)
     if not folders:
         return ""
@@ -192,14 +192,14 @@ def put_back(storage: Storage) -> str | None:
     Returns
     -------
     str or None
-        Name of the folder that is at the place now; None where no overwrite was interrupted.
+        Name of the folder that was moved to the movie's name; None if no overwrite was interrupted.
 
     Raises
     ------
     StoreExistsError
-        The overwrite is still going on.
+        The overwrite still runs.
     InvalidInputError
-        Several movies could be meant.
+        Several folders could be the movie.
     """
     names = storage.names()
     if MARKER in names:
@@ -268,9 +268,9 @@ def _rename(one: Storage, other: Storage) -> None:
 
 
 def _begin_copy(storage: Storage, new: Storage, facts: dict[str, Any]) -> None:
-    """Write to the marker which movie will be copied here, so that recovery finds it after a kill."""
+    """Record in the marker which movie will be copied here, so that recovery finds it after a kill."""
     marker = json.dumps({**facts, SUCCESSOR: new.root.split("/")[-1]}).encode()
-    if MARKER in storage.names():  # of a writer that was killed
+    if MARKER in storage.names():  # a killed writer left it
         storage.write(MARKER, marker)
         return
     try:

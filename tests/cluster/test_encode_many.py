@@ -71,7 +71,7 @@ def test_every_kind_of_source_is_stored_as_one_machine_stores_it(
     assert "sent to the workers" in notes["array"][0]
     assert notes["dask, a few chunks"] == ()
     assert notes["dask, misaligned"] == (
-        "14 of 14 dask blocks are not aligned with chunks of 20 whole frames: they were rechunked on the way",
+        "14 of 14 dask blocks are not aligned with chunks of 20 whole frames: they were rechunked",
     )
 
 
@@ -99,7 +99,7 @@ def test_a_worker_killed_midway_costs_its_chunk_and_nothing_else(
     assert (tmp_path / "killed").exists(), "nobody was killed: this test shows nothing"
     assert stored(tmp_path / "m.zarr") == one_machine
     assert deadly.reads(20) == list(range(0, 200, 20))  # the dead worker's own read was never finished
-    assert report.lost_workers == 1 and "1 workers were lost on the way" in str(report)
+    assert report.lost_workers == 1 and "1 workers were lost during the encode" in str(report)
     assert [done for done, _ in ticks] == sorted({done for done, _ in ticks})
     assert ticks[0] == (0, 210) and ticks[-1] == (210, 210)
 
@@ -282,7 +282,7 @@ def test_bars_are_drawn(on_disk, tmp_path, capsys):
     "change, message",
     [
         ({"urls": ["a.zarr"]}, "2 sources and 1 urls"),
-        ({"urls": ["a.zarr", "./a.zarr"]}, "given twice"),
+        ({"urls": ["a.zarr", "./a.zarr"]}, "listed twice"),
         ({"sources": "movie.tif"}, "a list of movies is needed"),
         ({"sources": np.ones((2, 3, 3))}, "a list of movies is needed"),
         ({"noise": [NOISE]}, "1 entries for 2 movies"),

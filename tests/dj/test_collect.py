@@ -368,7 +368,7 @@ def test_a_deletion_that_died_is_finished_by_the_next(lab, monkeypatch, stop):
     assert "the store went away" in movie.why
     monkeypatch.undo()
     assert any(path.endswith(".zarray") for path in lab.left())
-    assert only(lab.collect()).why == "another collection is at it"
+    assert only(lab.collect()).why == "another collection is working on it"
     lab.age(1)
     assert only(lab.collect()).status == "deleted"
     assert lab.left() == set()

@@ -119,7 +119,7 @@ def test_a_database_that_accepts_no_connections_ends_it(dj, schema, store, secon
     table.delete()
     name = second("ALLOW_CONNECTIONS false")
     with pytest.raises(
-        ReferencesUnknownError, match=f"'{name}' .*cannot be asked.*ignore_databases"
+        ReferencesUnknownError, match=f"'{name}' .*cannot be read.*ignore_databases"
     ) as caught:
         emptied(schema)
     assert len(str(caught.value)) <= 320
@@ -156,7 +156,9 @@ def test_an_ignored_database_that_stores_movies_here_ends_it(dj, database, schem
     lab2 = connect(database, dj, name)
     recording(lab2, schema).insert1({"recording_id": 2, "movie": A})
     lab2.connection.close()
-    with pytest.raises(ReferencesUnknownError, match=f"'{name}' is to be ignored, and stores movies here"):
+    with pytest.raises(
+        ReferencesUnknownError, match=f"'{name}' is in ignore_databases, and stores movies here"
+    ):
         emptied(schema, ignore_databases=[name])
 
 

@@ -118,7 +118,7 @@ def test_a_wrong_store_says_what_is_wrong(config, spec, says):
 
 
 def test_an_unknown_default(config):
-    with pytest.raises(InvalidInputError, match="'there' is no store"):
+    with pytest.raises(InvalidInputError, match="'there' is not in specs"):
         stores(DOCUMENTED, config=config, default="there")
 
 

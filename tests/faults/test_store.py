@@ -503,7 +503,7 @@ def test_encode_resumes_after_a_failure_without_doing_chunks_again(memory_disk, 
     options = {"chunk_frames": 2, "workers": 1, "resume": True, "noise": pg.NoiseModel(), "check": False}
     with pytest.raises(OSError) as caught:
         pg.encode(frames(0, 40), fs.storage(), **options)
-    assert "resume=True goes on from there" in caught.value.__notes__[0]
+    assert "resume=True continues from there" in caught.value.__notes__[0]
     with pytest.raises(StoreExistsError, match="another movie, or was given other settings"):
         pg.encode(frames(1, 41), fs.storage(), **options)
     with pytest.raises(StoreExistsError, match="attributes"):

@@ -124,7 +124,7 @@ def test_only_two_kinds_of_values(movie):
 
 def test_what_has_no_noise_model_is_not_stabilized(tmp_path):
     pg.encode(COUNTS, tmp_path / "m.zarr", layout="lossless")
-    with pytest.raises(InvalidInputError, match="ask for 'counts'"):
+    with pytest.raises(InvalidInputError, match="pass 'counts'"):
         pg.open(tmp_path / "m.zarr").to_dask("stabilized")
 
 

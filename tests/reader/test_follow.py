@@ -106,7 +106,7 @@ def test_another_movie_in_its_place_is_an_error(tmp_path):
     pg.encode(MOVIE[:20], tmp_path / "m.zarr", chunk_frames=5, noise=pg.NoiseModel())
     movie = pg.open(tmp_path / "m.zarr", follow=True)
     pg.encode(MOVIE[:20], tmp_path / "m.zarr", chunk_frames=4, overwrite=True, noise=pg.NoiseModel())
-    with pytest.raises(CorruptDataError, match="another movie took its place"):
+    with pytest.raises(CorruptDataError, match="another movie replaced it"):
         movie.refresh()
 
 

@@ -132,7 +132,7 @@ def test_times_of_frames_are_read_without_a_manifest_and_listed_again(tmp_path):
         live.append(np.ones((11, 8, 9), "uint16"), timestamp=range(11))
     whole = (place / ".manifest.json").read_bytes()
     (place / ".manifest.json").unlink()
-    with pytest.warns(pg.PhotonWarning, match="what they say of themselves"):
+    with pytest.warns(pg.PhotonWarning, match="checked by their own headers"):
         assert pg.open(place).timestamps.tolist() == list(range(11))
     fixed = pg.repair(place)
     assert fixed.ok and not fixed.left and (place / ".manifest.json").read_bytes() == whole

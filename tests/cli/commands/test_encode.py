@@ -240,7 +240,7 @@ _GOOD = ["encode", "good.npy", "new/place/out.zarr"]
         (["encode", "good.npy", "notes.txt", "--overwrite"], 2, ["is a file", "another name"]),
         (["encode", "good.npy", "notes.txt/out.zarr"], 2, ["is a file", "another name"]),
         (["encode", "good.npy", ""], 2, ["a path or a URL is needed"]),
-        (["encode", "good.npy", "ftpx://host/x"], 2, ["no place photon_gpu can reach"]),
+        (["encode", "good.npy", "ftpx://host/x"], 2, ["photon_gpu cannot reach"]),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(words, code, said, cli, counts, tmp_path):
