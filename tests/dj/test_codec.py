@@ -462,7 +462,7 @@ def test_a_movie_that_was_replaced_behind_the_rows_back_is_noticed(schema, store
     table.insert1({"recording_id": 1, "movie": poisson()})
     place = backend._full_path(f"{schema.database}/recording/recording_id=1/movie.zarr")
     pg.encode(poisson(5), place, overwrite=True, noise=pg.NoiseModel())
-    with pytest.raises(pg.PhotonError, match="not what this row was inserted with"):
+    with pytest.raises(pg.PhotonError, match="not the one that this row was inserted with"):
         table.fetch1("movie")[0]
 
 

@@ -168,7 +168,7 @@ def test_a_destination_that_names_a_file_or_what_is_inside_of_one_is_refused(nam
         lambda: pg.LiveWriter(name, frame_shape=(4, 4), dtype="uint16", noise=pg.NoiseModel()),
         lambda: encode_many([MOVIE], [name]),
     ):
-        with pytest.raises(InvalidInputError, match="inside of a file|name of a file"):
+        with pytest.raises(InvalidInputError, match="inside a file|name of a file"):
             write()
     assert paths(tmp_path) == []
 
