@@ -142,7 +142,7 @@ class EncodeSettings:
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Return a dictionary of JSON values."""
         return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
 
     @classmethod

@@ -50,13 +50,13 @@ class Feed(ABC):
     frame_shape : tuple of int
     dtype : numpy.dtype
     unread : list of str
-        What arrived and is not in the movie, and why.
+        Data that arrived and is not in the movie, and why.
     attributes : dict
-        Facts about the source for ``.zattrs``.
+        Facts about the source, for ``.zattrs``.
     axes : str or None
-        Axes of the movie, time first, as of :class:`photon_gpu.recording.Recording`.
+        Axes of the movie, time first; see :class:`photon_gpu.recording.Recording`.
     recording : Recording
-        Metadata of the source; a feed of several files adds to it until it ends.
+        Metadata of the source. A feed of several files extends it until the feed ends.
     """
 
     name: str
@@ -78,11 +78,11 @@ class RawFeed(Feed):
     Parameters
     ----------
     stream : binary file
-        Unbuffered, so that a frame is read when it arrives: ``sys.stdin.buffer.raw``, or
+        An unbuffered stream, so that a frame is read when it arrives: ``sys.stdin.buffer.raw``, or
         ``socket.makefile("rb", buffering=0)``.
     frame_shape : tuple of int
     dtype : dtype
-        ``">i2"`` for big-endian.
+        Dtype of the frames, such as ``">i2"`` for big-endian int16.
     name : str
     axes : str, optional
         Axes of the movie: ``"tcyx"`` of frames ``(c, y, x)``.
@@ -111,7 +111,7 @@ class RawFeed(Feed):
         self._stream = stream
         self._nbytes = math.prod(self.frame_shape) * self.dtype.itemsize
         if self._nbytes < 1:
-            raise InvalidInputError(f"frames of shape {self.frame_shape} hold nothing")
+            raise InvalidInputError(f"frames of shape {self.frame_shape} hold no values")
 
     def __iter__(self) -> Iterator[Batch]:
         buffer = np.empty(max(self._nbytes, _BATCH_BYTES // self._nbytes * self._nbytes), np.uint8)
@@ -165,20 +165,20 @@ class SourceFeed(Feed):
 
 
 def times_of(recording: Recording, start: int, stop: int) -> list[float | None] | None:
-    """Timestamps of frames ``start:stop``; None for a frame that has none."""
+    """Timestamps of frames ``start:stop``; None for a frame without a time."""
     if recording.timestamps is None:
         return None
     return [None if math.isnan(time) else time for time in recording.timestamps[start:stop].tolist()]
 
 
 def refuse_lost(source: Source) -> None:
-    """InvalidInputError if frames of a source are missing: a recording cannot mark them as lost."""
+    """Raise InvalidInputError if frames of a source are missing: a recording cannot mark them as lost."""
     if note := lost_note(source.lost):
-        raise InvalidInputError(f"{source.name}: {note}. A recording cannot note that; encode the file")
+        raise InvalidInputError(f"{source.name}: {note}. A recording cannot store that; encode the file")
 
 
 def open_whole(path: Any, /, **options: Unpack[OpenOptions]) -> Source:
-    """Open a file as ``encode`` does; a single image becomes a movie of one frame."""
+    """Open a file as ``encode`` does, but accept a single image as a movie of one frame."""
     try:
         return open_source(path, **options)
     except SingleImageError:
@@ -205,7 +205,7 @@ class GrowingFile:
     Raises
     ------
     InvalidInputError
-        The file begins as TIFF, NumPy or HDF5 files do, which hold more than frames.
+        The file has the signature of a TIFF, NumPy or HDF5 file, which holds more than frames.
     """
 
     def __init__(self, path: Any, *, idle_seconds: float = 10.0) -> None:
@@ -224,7 +224,7 @@ class GrowingFile:
             if time.monotonic() > until:
                 return 0
             time.sleep(_LOOK_SECONDS)
-        if not self._read:  # the file was empty when it was opened
+        if not self._read:  # the file was empty at its opening
             self._refuse_other_types(bytes(view[: min(got, 8)]))
         self._read += got
         return int(got)
@@ -248,7 +248,7 @@ class PacedFeed(Feed):
     ----------
     source : Source
     frames_per_second : float or None
-        None: as fast as the recording takes them.
+        None: as fast as the recording accepts them.
     frames : int
         Number of frames in all.
     made : int

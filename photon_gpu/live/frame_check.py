@@ -22,7 +22,7 @@ _PHOTON_COUNTER = NoiseModel()
 def fetch_of(frames: Any) -> Callable[[], NDArray[Any]] | None:
     """Return a function that copies frames from a CUDA device; None if they are on the host.
 
-    CuPy is not imported: an array that lies on a device brings its own ``get``.
+    CuPy is not imported, because an array on a device has its own ``get``.
     """
     if not hasattr(frames, "__cuda_array_interface__"):
         return None
@@ -50,8 +50,8 @@ class FrameCheck:
     Notes
     -----
     It refuses what encoding would refuse: other shapes and dtypes, NaN and infinity, negatives under a photon
-    counter's model, and values that span more codes than a chunk can hold. Until a layout is known it refuses
-    what no quantizing layout could hold, and remembers the range of values of each chunk.
+    counter's model, and values that span more codes than a chunk holds. Until a layout is known, it refuses
+    values that no quantizing layout could hold, and remembers the range of values of each chunk.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FrameCheck:
         self._shape, self._dtype, self._backend = frame_shape, dtype, backend
         self._chunk_frames = chunk_frames
         self._layout: Layout | None = None
-        self._lock = threading.Lock()  # frames arrive while the layout is chosen
+        self._lock = threading.Lock()  # frames may arrive while another thread chooses the layout
         # By chunk and channel; only the last chunk once a layout is known.
         self._extents: dict[int, tuple[Extent, ...]] = {}
 
@@ -76,8 +76,8 @@ class FrameCheck:
         Raises
         ------
         InvalidInputError
-            Frames that were accepted already do not fit it, or its model suits no value of the dtype. The
-            check stays as it was.
+            Frames accepted earlier do not fit it, or its model suits no value of the dtype. Then the
+            check is unchanged.
         """
         for encoding in (one.encoding for one in layout.channels):
             if encoding.layout != "lossless" and encoding.table().has_lut:
@@ -93,13 +93,13 @@ class FrameCheck:
         Raises
         ------
         UnsupportedTypeError, InvalidInputError
-            Their dtype or shape is another.
+            They have another dtype or shape.
         """
         fetch = fetch_of(frames)
         block = np.asarray(frames) if fetch is None else frames
         if block.dtype != self._dtype and block.dtype.newbyteorder("=") != self._dtype:
             raise UnsupportedTypeError(
-                f"frames are {block.dtype}; this recording is of {self._dtype}: nothing is cast unasked"
+                f"frames are {block.dtype}; this recording is of {self._dtype}: frames are never cast"
             )
         if block.shape != self._shape and (block.shape[1:] != self._shape or not block.shape[0]):
             raise InvalidInputError(
@@ -127,10 +127,10 @@ class FrameCheck:
                 number, inside = divmod(first, self._chunk_frames)
                 stop = min(start + self._chunk_frames - inside, len(block))
                 extents = self._extents_of(block[start:stop], layout, first)
-                known = self._extents.get(number)
-                if known is not None:
-                    extents = tuple(_joined(pair) for pair in zip(extents, known, strict=True))
-                if layout is not None and extents != known:
+                earlier = self._extents.get(number)
+                if earlier is not None:
+                    extents = tuple(_joined(pair) for pair in zip(extents, earlier, strict=True))
+                if layout is not None and extents != earlier:
                     _check(layout, extents, first)
                 joined[number], start = extents, stop
             self._extents = joined if layout is not None else self._extents | joined

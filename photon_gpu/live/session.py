@@ -28,13 +28,13 @@ class RecordReport:
     source, url : str
     frames : int
     status : LiveStatus
-        The last.
+        The last status.
     unread : tuple of str
-        What came and could not be taken, and why.
+        Data that arrived and could not be recorded, and why.
     stopped : bool
-        Whether it was interrupted rather than at its end.
+        Whether the recording was interrupted before the feed ended.
     checks : tuple of dict
-        Lines of the check; empty where it was off, or layout lossless has no noise model to check by.
+        Lines of the check; empty if it was off, or if layout lossless has no noise model.
     """
 
     source: str
@@ -52,7 +52,7 @@ class RecordReport:
 
     @property
     def exit_code(self) -> int:
-        """1 where something could not be taken, or the check fails."""
+        """1 if some data could not be recorded, or the check failed; else 0."""
         return 1 if self.unread or self.failed else 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,11 +103,11 @@ def record(
     feed : Feed
     url : str, path or Storage
     settings : RecordSettings, optional
-        Default: those of :class:`~photon_gpu.live.LiveWriter`, changed by ``options``.
+        Default: the defaults of :class:`~photon_gpu.live.LiveWriter`, changed by ``options``.
     tell : callable, optional
-        Called with the status twice a second.
+        Function that receives the status twice a second.
     **options
-        Of :meth:`photon_gpu.live.LiveWriter.with_settings`; without settings, of
+        Options of :meth:`photon_gpu.live.LiveWriter.with_settings` or, without settings, of
         :class:`photon_gpu.live.LiveWriter`.
     """
     if not isinstance(feed, Feed):
@@ -117,11 +117,11 @@ def record(
             f"settings are a {type(settings).__name__}; RecordSettings are needed, or None"
         )
     stopped = False
-    told = monotonic()
+    last_told = monotonic()
     native = feed.dtype.newbyteorder("=")
     begun_with = feed.recording
-    known = begun_with if feed.axes is None else begun_with.replace(axes=feed.axes)
-    frames: dict[str, Any] = {"frame_shape": feed.frame_shape, "dtype": native, "recording": known}
+    recording = begun_with if feed.axes is None else begun_with.replace(axes=feed.axes)
+    frames: dict[str, Any] = {"frame_shape": feed.frame_shape, "dtype": native, "recording": recording}
     if feed.attributes and settings is None:
         options["attributes"] = {**(options.get("attributes") or {}), **feed.attributes}
     elif feed.attributes and settings is not None:
@@ -132,14 +132,14 @@ def record(
         try:
             for batch in batches:
                 live.append(batch.frames, timestamp=batch.timestamps, metadata=batch.metadata)
-                if tell is not None and monotonic() - told > _TELL_SECONDS:
-                    told = monotonic()
+                if tell is not None and monotonic() - last_told > _TELL_SECONDS:
+                    last_told = monotonic()
                     tell(live.status())
         except KeyboardInterrupt:
             stopped = True
         finally:
             if isinstance(batches, Generator):
-                batches.close()  # a feed says then what it did not take
+                batches.close()  # the feed then lists the data that it did not record
             if feed.recording is not begun_with:
                 live.describe(feed.recording)
     return RecordReport(

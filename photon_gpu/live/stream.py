@@ -14,8 +14,8 @@ from photon_gpu.live.writer import LiveWriter
 class FrameStream:
     """A :class:`~photon_gpu.live.LiveWriter` behind the stream interface of ``ome_writers.OMEStream``.
 
-    Software that drives ``ome_writers.create_stream(...)`` or ``acquire_zarr.ZarrStream(...)`` frame
-    by frame drives this unchanged.
+    Software that uses ``ome_writers.create_stream(...)`` or ``acquire_zarr.ZarrStream(...)`` frame
+    by frame can use this class without changes.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class FrameStream:
     frame_shape : tuple of int
     dtype : dtype
     **options
-        Of :class:`~photon_gpu.live.LiveWriter`.
+        Options of :class:`~photon_gpu.live.LiveWriter`.
 
     Examples
     --------

@@ -24,9 +24,9 @@ from photon_gpu.store import source_metadata
 
 _LOOK_SECONDS = 0.1
 _OLD_SECONDS = 10.0
-"""A file that changed longer ago needs not be watched: clocks of computers differ by less."""
+"""A file that changed longer ago need not be watched, since the clocks of computers differ by less."""
 _MOST_TOGETHER = 512
-"""Old files that are opened as one movie, which is faster than one after another."""
+"""Most old files that are opened as one movie, which is faster than opening each."""
 
 _State = tuple[int, int]
 """Size of a file, and its modification time in nanoseconds."""
@@ -47,32 +47,32 @@ class WatchFeed(Feed):
     ----------
     folder : path-like
     pattern : str
-        Names to take, as of a shell.
+        Shell pattern of the file names to record.
     settle_seconds : float
-        A file is complete once its size and time did not change for so long, and it opens. One that did not
-        change for ten seconds, or for so long if that is more, is complete at once.
+        A file is complete once it opens and its size and time did not change for this long. One that did not
+        change for the last ten seconds, or for this long if that is more, is complete at once.
     idle_seconds : float or None
-        Without a new file for so long, the feed ends. None: never.
+        The feed ends if no new file arrives for this long. None: never.
     **source_options
-        Of :func:`photon_gpu.open_source`, for every file.
+        Options of :func:`photon_gpu.open_source`, for every file.
 
     Raises
     ------
     InvalidInputError
-        There is no such folder, no file came in time, or names tell of several channels.
+        There is no such folder, no file came in time, or the names show several channels.
 
     Notes
     -----
-    Frames have the times that their file says, or else the time when it was written. Words of all files are
+    Frames have the times that their file states, or else the time when it was written. All metadata are
     kept.
 
     Each file is read as :func:`photon_gpu.open_source` reads it; a single image is one frame. The files of
-    an OME movie of several are taken together, once all are there.
+    an OME movie in several files are recorded together, once all exist.
 
-    Files are taken in the natural order of their names (``x2`` before ``x10``), so a file waits for
-    those before it that are there but not complete. One whose name comes before a file that was
-    taken already is not taken. ``unread`` names it at the end, and every other file that is not in the movie
-    as it then is.
+    Files are recorded in the natural order of their names (``x2`` before ``x10``), so a file waits for
+    files before it that exist but are not complete. A file whose name comes before that of a recorded file
+    is not recorded. At the end, ``unread`` names it, and every other file that is not in the movie
+    in its current state.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class WatchFeed(Feed):
             self._name_unread()
 
     def _add_words(self, complete: _Complete) -> None:
-        """Add what files say, but for the first, which began the recording."""
+        """Add the metadata of all files except the first, whose metadata began the recording."""
         path = complete.paths[0]
         if path == self._first_path:
             return
@@ -172,7 +172,7 @@ class WatchFeed(Feed):
         self._reading = ()
 
     def _read(self, complete: _Complete, start: int, stop: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Read frames; of many files, each frame that does not decode is named and left out."""
+        """Read frames. In many files together, each frame that does not decode is reported and left out."""
         source = complete.source
         try:
             yield start, source.read(start, stop)
@@ -188,7 +188,7 @@ class WatchFeed(Feed):
                     yield frame, frames
 
     def _name_unread(self) -> None:
-        """Name the files of the folder that are not, or not completely, in the movie."""
+        """Report the files of the folder that are not, or not completely, in the movie."""
         if self._reading:
             names = listed_names(self._reading)
             verb = "was" if len(self._reading) == 1 else "were"
@@ -213,7 +213,7 @@ class WatchFeed(Feed):
             began = time.monotonic()
             if began >= self._list_again:
                 self._waiting = deque(path for path in self._listing() if path not in self._taken)
-                # Listing tens of thousands of files takes longer than reading some of them.
+                # Listing tens of thousands of files takes longer than reading a few of them.
                 self._list_again = time.monotonic() + 10 * (time.monotonic() - began)
             while self._waiting:
                 path = self._waiting[0]
@@ -239,7 +239,7 @@ class WatchFeed(Feed):
             time.sleep(_LOOK_SECONDS)
 
     def _refused(self, path: str) -> str:
-        """Why a file is not taken whatever comes; empty if it may be."""
+        """Why a file can never be recorded; empty if it can."""
         name = os.path.basename(path)  # noqa: PTH119 - thousands of files
         if self._last_key is not None and natural_key(path) < self._last_key:
             return f"{name} came after files that follow it by name"
@@ -277,7 +277,7 @@ class WatchFeed(Feed):
         return _Complete((path,), source)
 
     def _old_files_from(self, path: str) -> tuple[str, ...]:
-        """A file and those that follow it, as far as they are old and may be opened together."""
+        """A file and the files after it, as far as they are old and can be opened together."""
         alone = self._one_by_one or any(
             name in self._options for name in (*SELECTION, "missing", "truncated")
         )

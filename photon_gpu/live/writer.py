@@ -32,7 +32,7 @@ from photon_gpu.live.spool.journaling import Journaling
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.config import OWN_ATTRIBUTES, LiveConfig
 from photon_gpu.live.state.filling_chunks import Chunk
-from photon_gpu.live.state.retrying import told
+from photon_gpu.live.state.retrying import error_text
 from photon_gpu.live.state.status import LiveStatus
 from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.settings import RecordSettings, location
@@ -64,10 +64,10 @@ class LiveWriter:
         the movie is stored lossless, and :meth:`status` says so. A stated model is compared with the movie:
         if they contradict each other, :meth:`status` and :meth:`close` warn, and the recording goes on.
     layout, step, preset, predictor, compressor, dither, backend, workers, storage_options
-        As of :func:`photon_gpu.encode`; the preset tries its candidates on the first chunk.
+        See :func:`photon_gpu.encode`; the preset tries its candidates on the first chunk.
     axes : str, optional
-        Names of the movie's axes, time first: ``"tcyx"`` of frames ``(c, y, x)``. Channels get a noise model
-        each, unless one model is stated for all; ``noise`` may be a list with one per channel.
+        Names of the movie's axes, time first: ``"tcyx"`` for frames ``(c, y, x)``. Each channel gets its own
+        noise model, unless one model is stated for all; ``noise`` may be a list with one per channel.
     durability : {"frame", "chunk"}
         When a frame counts as acknowledged. ``"frame"``: once it is on the spool's disk, where it survives a
         kill or a power cut. ``"chunk"``: once its chunk is published in the store, or on the spool's disk.
@@ -81,7 +81,7 @@ class LiveWriter:
     on_full : {"block", "raise"}
         What :meth:`append` does when the queue is full.
     estimate_frames : int
-        Number of frames for the estimate of the noise model; fewer if ``noise`` is left out and the queue
+        Number of frames for the estimate of the noise model; fewer if ``noise`` is not set and the queue
         holds fewer.
     trust_noise : bool
         Whether to use a stated noise model without comparing it with the movie.
@@ -90,7 +90,7 @@ class LiveWriter:
     close_seconds : float
         How long :meth:`close` retries if the store fails.
     attributes : dict, optional
-        More JSON for ``.zattrs``.
+        Further JSON values for ``.zattrs``.
     recording : Recording, optional
         Metadata of the source: axes, names, units, documents. Times come with the frames.
     check : bool
@@ -163,7 +163,7 @@ class LiveWriter:
             attributes={} if attributes is None else attributes,
             durability=durability,
             on_full=on_full,
-            queue_bytes=queue_bytes,  # type: ignore[arg-type]  # made a whole number there
+            queue_bytes=queue_bytes,  # type: ignore[arg-type]  # the settings convert it to a whole number
             estimate_frames=estimate_frames,
             publish_seconds=publish_seconds,
             close_seconds=close_seconds,
@@ -190,9 +190,9 @@ class LiveWriter:
         ----------
         settings : RecordSettings
         noise : optional
-            Default: that of the settings. A callable, a path or a movie can only be given here.
+            Default: the noise model of the settings. A callable, a path or a movie can only be passed here.
         url, frame_shape, dtype, spool, storage_options, recording
-            As of :class:`LiveWriter`.
+            See :class:`LiveWriter`.
         """
         writer = cls.__new__(cls)
         noise = settings.noise if noise is None else noise
@@ -312,10 +312,10 @@ class LiveWriter:
         timestamp : number or sequence of numbers, optional
             One per frame.
         metadata : dict or sequence of dict, optional
-            One per frame; anything JSON can hold.
+            One per frame, of values that JSON can hold.
         wait : bool
-            With durability ``"frame"``: return once these frames are acknowledged. False: return at once;
-            the journal syncs frames together, and the result says how many are acknowledged by now.
+            With durability ``"frame"``, return once these frames are acknowledged. If False, return at once;
+            the journal syncs frames together, and the result is the number acknowledged so far.
 
         Returns
         -------
@@ -462,7 +462,7 @@ class LiveWriter:
         return token
 
     def _without_times(self, recording: Recording) -> Recording:
-        """Recording without timestamps, since each frame brings its own."""
+        """Return the recording without timestamps, since each frame has its own."""
         fitted = recording.replace(timestamps=None).fitted((1, *self.config.frame_shape))
         return source_metadata.fitting(fitted)
 
@@ -484,7 +484,7 @@ class LiveWriter:
         Parameters
         ----------
         recording : Recording
-            Its other fields are not read: they were stored when the recording began.
+            Only its documents are read: other fields were stored when the recording began.
         """
         data = source_metadata.pack(self._without_times(recording))
         if data is not None:
@@ -566,9 +566,9 @@ class LiveWriter:
             try:
                 if finished:
                     self._spool.remove()
-            except OSError as error:  # the movie is whole; recover() would find so and remove the spool
+            except OSError as error:  # the movie is whole, so recover() would only remove the spool
                 self._ledger.note_trouble(
-                    f"the spool {self._spool.folder} could not be removed: {told(error)}"
+                    f"the spool {self._spool.folder} could not be removed: {error_text(error)}"
                 )
             finally:
                 self._spool.release()

@@ -101,7 +101,7 @@ class DemoReport:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Return a dictionary of JSON values."""
         return {**asdict(self), "rows": [asdict(row) for row in self.rows]}
 
     def table(self) -> Table:

@@ -56,7 +56,7 @@ class Diagnosis:
         return int(any(finding.broken for finding in self.findings))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Return a dictionary of JSON values."""
         return {
             one.name: {"found": one.found, "advice": one.advice, "broken": one.broken}
             for one in self.findings

@@ -76,7 +76,7 @@ class EncodeReport:
         return None if step is None else 100.0 * (self.bits_per_pixel / noise_floor_bits(step) - 1.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON, as ``--json`` prints it."""
+        """Return a dictionary of JSON values, which ``--json`` prints."""
         encoding = self.encoding
         out = {key: value for key, value in asdict(self).items() if key != "encoding"}
         out["shape"], out["notes"], out["checks"] = list(self.shape), list(self.notes), list(self.checks)

@@ -13,7 +13,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.errors import StoreExistsError, StoreUnavailableError
 from photon_gpu.live.spool.spool import pending
-from photon_gpu.live.state.retrying import told
+from photon_gpu.live.state.retrying import error_text
 from tests.support import servers
 from tests.support.faulty_network import KEY, SECRET, Proxy, options
 from tests.support.recordings import check_prefix, frames, settings
@@ -212,4 +212,4 @@ def test_no_credentials_in_errors_logs_metadata_or_spool(proxy, server, url, mem
     ],
 )
 def test_what_is_told_of_an_error_hides_credentials(text):
-    assert SECRET not in told(OSError(text.format(s=SECRET)))
+    assert SECRET not in error_text(OSError(text.format(s=SECRET)))

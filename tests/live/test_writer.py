@@ -286,7 +286,7 @@ def test_a_noise_model_carried_from_an_earlier_run(tmp_path):
         (np.zeros((9, 12), "int16"), InvalidInputError, r"shape \(9, 12\); this recording takes \(9, 11\)"),
         (np.zeros((0, 9, 11), "int16"), InvalidInputError, "shape"),
         (np.zeros((2, 2, 9, 11), "int16"), InvalidInputError, "shape"),
-        (np.zeros((9, 11), "uint16"), UnsupportedTypeError, "nothing is cast unasked"),
+        (np.zeros((9, 11), "uint16"), UnsupportedTypeError, "frames are never cast"),
         (np.zeros((9, 11)), UnsupportedTypeError, "float64"),
         ([["a"]], UnsupportedTypeError, "this recording is of int16"),
     ],

@@ -90,7 +90,7 @@ class MovieInfo:
         return told
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Return a dictionary of JSON values."""
         from photon_gpu.engine.codec.encoding import noise_of_channels
         from photon_gpu.engine.model.noise import noise_floor_bits
         from photon_gpu.writer.auto_noise import CHANNELS_KEY, KEY

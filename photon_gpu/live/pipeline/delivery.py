@@ -9,13 +9,13 @@ from typing import Any
 from photon_gpu.live.pipeline.unstored_chunks import Keeper, Parcel
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
-from photon_gpu.live.state.retrying import Patience, again, told
+from photon_gpu.live.state.retrying import Patience, again, error_text
 from photon_gpu.store.movie_folder import MovieFolder
 
 _SENDERS = 4
-_PATIENCE_SECONDS = 5.0  # for a request that hangs; its thread does not keep the process
-_IN_MEMORY = 4  # encoded chunks, those in the senders' hands included
-_AGAIN_SECONDS = 0.5  # between tries to keep a chunk that the spool's disk would not take
+_PATIENCE_SECONDS = 5.0  # how long to wait for a request that hangs; its thread is a daemon
+_IN_MEMORY = 4  # encoded chunks in memory, including those that are being sent
+_AGAIN_SECONDS = 0.5  # between attempts to save a chunk that the spool's disk refused
 
 
 class Delivery:
@@ -26,7 +26,7 @@ class Delivery:
     folder : MovieFolder
     ledger : Ledger
     spool : Spool or None
-        Takes chunks while the store is away; without one :meth:`send` waits.
+        Holds chunks while the store is unreachable; without a spool, :meth:`send` waits.
     keeper : Keeper
     frame_nbytes : int
     """
@@ -44,7 +44,7 @@ class Delivery:
         self._frame_nbytes = frame_nbytes
         self._waiting: list[Parcel] = []
         self._ready = threading.Condition()
-        self._away = threading.Event()  # the last answer of the store was a failure
+        self._away = threading.Event()  # set if the last request to the store failed
         self.patience = Patience()
         self._threads = [
             threading.Thread(target=self._work, name=f"photon-send-{i}", daemon=True) for i in range(_SENDERS)
@@ -53,7 +53,7 @@ class Delivery:
             thread.start()
 
     def send(self, chunk: int, frames: int, records: bytes | None, data: bytes) -> None:
-        """Queue an encoded chunk; waits if memory is full and the spool takes none."""
+        """Queue an encoded chunk; wait if memory is full and the spool accepts no chunk."""
         parcel = Parcel(chunk, frames, records, data)
         in_memory = self._keeper.hold(parcel)
         self._push(parcel)
@@ -68,7 +68,7 @@ class Delivery:
         self._push(Parcel(chunk, frames, None, None))
 
     def stop(self) -> None:
-        """Stop sending; the spool keeps what it can of the rest."""
+        """Stop sending; the spool keeps as many of the remaining chunks as it can."""
         self.patience.stopping.set()
         with self._ready:
             self._ready.notify_all()
@@ -105,9 +105,9 @@ class Delivery:
             return self._folder.write_chunk(parcel.chunk, data, records)
 
         def failed(error: Exception) -> None:
-            self._ledger.note_trouble(told(error))
+            self._ledger.note_trouble(error_text(error))
             self._away.set()
-            self._keeper.keep()  # all there is: frames are acknowledged in order, and any request may hang
+            self._keeper.keep()  # all chunks, since frames are acknowledged in order and any request may hang
 
         files = again(attempt, self.patience, failed)
         self._away.clear()

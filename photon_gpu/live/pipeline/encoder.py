@@ -38,8 +38,8 @@ Noise = NoiseModel | tuple[NoiseModel, ...] | Callable[[Any], Any] | None
 def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | None = None) -> Noise:
     """Turn the caller's ``noise`` into a noise model, a function that estimates one, or None.
 
-    A path, URL or :class:`~photon_gpu.Movie` is an earlier run, whose model is carried over;
-    ``"auto"`` or ``"estimate"`` is :func:`photon_gpu.estimate_noise`, the default where anything is
+    A path, URL or :class:`~photon_gpu.Movie` is an earlier run, whose model is used;
+    ``"auto"`` or ``"estimate"`` is :func:`photon_gpu.estimate_noise`, the default if anything is
     quantized.
     """
     if noise is None and layout != "lossless":
@@ -70,7 +70,7 @@ def resolve_noise(noise: Any, layout: str, storage_options: dict[str, Any] | Non
 
 
 def is_estimate(noise: Noise) -> bool:
-    """Whether :func:`photon_gpu.estimate_noise` is to estimate the model."""
+    """Whether :func:`photon_gpu.estimate_noise` will estimate the model."""
     from photon_gpu.estimate import estimate_noise
 
     return noise is estimate_noise
@@ -83,25 +83,25 @@ class Encoder:
     ----------
     config : LiveConfig
     noise : NoiseModel, callable or None
-        A callable is given the first ``config.estimate_frames`` frames ``(n, ...)``.
+        A callable receives the first ``config.estimate_frames`` frames ``(n, ...)``.
     backend : Backend
     workers : int
     fits : callable, optional
-        ``fits(layout)``: InvalidInputError where that layout cannot hold frames that were taken.
+        ``fits(layout)`` raises InvalidInputError if the layout cannot hold frames that were accepted.
     token : str
-        Of the recording, which chunks are known by.
+        Token of the recording; chunks carry it.
     chosen : callable
-        ``chosen(layout, chunk_shape)``, once, before the first chunk is encoded.
+        ``chosen(layout, chunk_shape)`` is called once, before the first chunk is encoded.
     done : callable
-        ``done(chunk_number, frames, records, data)``, from any thread.
+        ``done(chunk_number, frames, records, data)`` is called from any thread.
     released : callable
-        ``released(chunk)``: its frames are needed no more.
+        ``released(chunk)`` is called once the frames of a chunk are no longer needed.
     failed : callable
-        ``failed(error)``.
+        ``failed(error)`` is called if encoding fails.
     noted, warned : callable
-        ``noted(text)``: something the owner should know; ``warned(text)``: something to be mended.
+        ``noted(text)`` reports something that the owner should know, ``warned(text)`` a problem to solve.
     sample : ChunkSample, optional
-        Compares some of what was encoded with the frames.
+        Compares some encoded chunks with their frames.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Encoder:
             failed,
         )
         self._on_note, self._warned, self._sample = on_note, warned, sample
-        self.attributes: dict[str, Any] = {}  # what .zattrs keeps of an estimate
+        self.attributes: dict[str, Any] = {}  # the part of an estimate that .zattrs keeps
         self._layout: Layout | None = None
         self._chunk = config.chunk()
         self._early: list[Chunk | None] = []
@@ -147,7 +147,7 @@ class Encoder:
             thread.start()
 
     def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:
-        """Encode with the layout of an earlier run, without tuning."""
+        """Use the layout of an earlier run instead of tuning."""
         self._layout, self._chunk = layout, chunk
         self._ready = True
 
@@ -168,7 +168,7 @@ class Encoder:
 
     @property
     def busy(self) -> bool:
-        """Whether frames wait for this encoder, not the store: it encodes a chunk or chooses a layout."""
+        """Whether frames wait for this encoder (a chunk or the choice of a layout), not for the store."""
         with self._lock:
             return self._encoding > 0 or (self._deciding and not self._ready)
 
@@ -190,7 +190,7 @@ class Encoder:
         except BaseException as error:
             self._over = True
             self._failed(error)
-        with self._lock:  # those that came meanwhile keep their turn
+        with self._lock:  # chunks that arrived meanwhile keep their order
             for chunk in self._early:
                 self._put(chunk)
             self._early = []
@@ -198,7 +198,7 @@ class Encoder:
 
     def _choose(self, early: list[Chunk]) -> tuple[Layout, tuple[int, ...]]:
         config, first = self._config, early[0]
-        # A movie shorter than a chunk has a chunk as long as itself, as one that was encoded has.
+        # A movie shorter than a chunk has one chunk of its own length, as from photon_gpu.encode.
         frames = first.filled if first.number == 0 else config.frames_per_chunk
         noise, layout = self._noise, config.layout
         refusal = ""
@@ -215,11 +215,11 @@ class Encoder:
         except InvalidInputError as error:
             if layout == "lossless":
                 raise
-            # These frames are acknowledged: what cannot be quantized is stored as it is.
+            # These frames are acknowledged, so store values that cannot be quantized as they are.
             refusal = f"{error}; every bit is kept, layout lossless"
             tuned = self._tuned(first, "lossless", noise, frames)
         if refusal:
-            self._on_note(refusal)  # the check of frames knows the layout by now
+            self._on_note(refusal)  # only now, when the check of frames has the layout
         return tuned, config.chunk(frames)
 
     def _tuned(
@@ -287,7 +287,7 @@ class Encoder:
         return data
 
     def _hold(self, number: int, values: Any) -> None:
-        """Test a stated noise model on chunks 0, 1, 2, 4, 8, ...: the light may come on late."""
+        """Test a stated noise model on chunks 0, 1, 2, 4, 8, ..., since the light may be switched on late."""
         noise, step = self._noise, self._config.step
         if number & (number - 1) or callable(noise) or noise is None or self._config.trust_noise:
             return
@@ -297,7 +297,7 @@ class Encoder:
             models = noise if isinstance(noise, tuple) else (noise,)
             frames = open_source(ArraySource(values, name=f"chunk {number}"), axes=self._config.axes)
             severity, text = judge_channels(frames, models, step, advice=_ADVICE)
-        except Exception as error:  # a recording must not end by a check
+        except Exception as error:  # a failure of the check must not end a recording
             severity, text = "note", f"the noise model was not checked: {type(error).__name__}: {error}"
         if severity in ("warn", "error"):
             self._warned(text)
@@ -308,9 +308,9 @@ class Encoder:
 def _estimated(
     function: Callable[[Any], Any], frames: Any
 ) -> tuple[NoiseModel | tuple[NoiseModel, ...] | None, str, dict[str, Any]]:
-    """Return a function's noise model, or why there is none; an error must not end the recording.
+    """Return the noise model of a function, or why there is none; an error must not end the recording.
 
-    Also what ``.zattrs`` keeps of it.
+    The last item is the part of the estimate that ``.zattrs`` keeps.
     """
     try:
         estimate = function(frames)

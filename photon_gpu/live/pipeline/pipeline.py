@@ -22,7 +22,7 @@ from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.config import LiveConfig
 from photon_gpu.live.state.filling_chunks import Buffers, Chunk
 from photon_gpu.live.state.ledger import Ledger
-from photon_gpu.live.state.retrying import told
+from photon_gpu.live.state.retrying import error_text
 from photon_gpu.store import metadata
 from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
@@ -34,28 +34,28 @@ class Pipeline:
     Parameters
     ----------
     storage : Storage
-        Claimed already.
+        The folder of the movie, which is claimed already.
     config : LiveConfig
     token : str
-        Of the claim's marker, and of the recording.
+        Token of the claim and of the recording.
     spool : Spool or None
     recycler : Journal or None
     noise, backend, workers
         See :class:`~photon_gpu.live.pipeline.encoder.Encoder`.
     attributes : dict
-        For ``.zattrs``.
+        The caller's attributes for ``.zattrs``.
     fits : callable, optional
-        ``fits(layout)``, before that is decided: InvalidInputError where frames that were taken do not fit
-        it.
+        ``fits(layout)`` is called before a layout is chosen; it raises InvalidInputError if frames that were
+        accepted do not fit.
     published, files
-        Frames, and manifest entries, that an earlier run published.
+        Number of frames, and manifest entries, that an earlier run published.
     failed_check : dict, optional
-        What ``.zattrs`` says already of a check that failed.
+        Record of an earlier failed check in ``.zattrs``.
 
     Attributes
     ----------
     lines : tuple of ReportLine
-        What the check found, once :meth:`finish` returned.
+        Lines of the check, once :meth:`finish` returned.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Pipeline:
         )
 
     def describe(self, layout: Layout, chunk: tuple[int, ...]) -> None:
-        """Continue with the layout of an earlier run."""
+        """Use the layout of an earlier run."""
         self._chosen(layout, chunk, keep=False)
         self._encoder.describe(layout, chunk)
 
@@ -138,7 +138,7 @@ class Pipeline:
         StoreUnavailableError
             Nothing was stored for ``close_seconds``.
         RecordingError
-            A chunk could not be encoded, or somebody took over.
+            A chunk could not be encoded, or another process took the recording over.
         """
         self._encoder.submit(None)
         self._delivery.patience.hurry()
@@ -176,13 +176,13 @@ class Pipeline:
         except Exception as error:
             raise StoreUnavailableError(
                 f"{self._storage.url}: every frame is in the store, but the last metadata could not be "
-                f"written ({told(error)})"
+                f"written ({error_text(error)})"
             ) from error
         finally:
             limit.cancel()
 
     def replace_words(self, data: bytes) -> None:
-        """Store other source metadata with the last manifest; call it before :meth:`finish`."""
+        """Store new source metadata with the last manifest; call it before :meth:`finish`."""
         self._publisher.replace_words(data)
 
     def stop(self) -> None:
@@ -200,7 +200,7 @@ class Pipeline:
             array = metadata.array_json(chunk, chunk, layout)
             try:
                 self._spool.keep_encoding(array, metadata.attributes_json(chunk, layout, attributes))
-            except OSError as problem:  # tried again before a chunk is kept there
-                self.ledger.note_trouble(told(problem))
+            except OSError as problem:  # the spool retries before it saves a chunk
+                self.ledger.note_trouble(error_text(problem))
         self.layout = layout
         self._publisher.describe(layout, chunk, attributes)

@@ -13,7 +13,7 @@ from photon_gpu.live.pipeline.unstored_chunks import Keeper
 from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
-from photon_gpu.live.state.retrying import Patience, again, told
+from photon_gpu.live.state.retrying import Patience, again, error_text
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import MARKER, Claim, read_marker
 from photon_gpu.store.storage import Storage
@@ -25,25 +25,25 @@ class Publisher:
     """Publishes stored chunks in order, then drops them from the spool.
 
     Order of writing: chunks (:class:`~photon_gpu.live.pipeline.delivery.Delivery`), manifest, ``.zattrs``
-    (once), ``.zarray``. A reader that sees a length finds every chunk of it, and its checksum.
+    (once), ``.zarray``. A reader that sees a length therefore finds all its chunks and their checksums.
 
     Parameters
     ----------
     storage : Storage
     ledger : Ledger
     keeper : Keeper
-        Notes what is stored and cannot be published.
+        Records chunks that are stored but cannot be published.
     spool : Spool or None
     recycler : Journal or None
-        Takes segments that are needed no more.
+        Reuses segments that are no longer needed.
     token : str
-        Of the marker; where it is another's, somebody took the place over.
+        Token of the marker. If the marker holds another token, another process took the folder over.
     interval : float
-        Seconds between two publications, at least.
+        Least number of seconds between two publications.
     files : dict
-        Manifest entries of what an earlier run published.
+        Manifest entries that an earlier run published.
     failed_check : dict or None
-        What ``.zattrs`` says already of a check that failed.
+        Record of an earlier failed check in ``.zattrs``.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class Publisher:
         self._token, self._interval = token, interval
         self._files = dict(files)
         self._failed_check = failed_check
-        self._attributes_stored = False  # as they are now: an earlier run or release may have stored others
-        self._words: bytes | None = None  # source metadata that replace those of the beginning
+        self._attributes_stored = False  # in their current form; an earlier run may have stored others
+        self._words: bytes | None = None  # source metadata that replace the initial ones
         self._layout: Layout | None = None
         self._chunk: tuple[int, ...] = ()
         self._attributes: dict[str, Any] = {}
@@ -109,7 +109,7 @@ class Publisher:
         def write() -> None:
             self._check_held()
             if not self._attributes_stored or self._words is not None:
-                # As for ``.zarray``: what changes is not listed meanwhile.
+                # Like ``.zarray``, this file changes, so the manifest does not list it yet.
                 self._storage.write(manifest.NAME, manifest.pack(meanwhile))
                 self._storage.write(metadata.ATTRIBUTES, attributes)
             if self._words is not None:
@@ -135,7 +135,7 @@ class Publisher:
         self._thread.join(_PATIENCE_SECONDS)
 
     def _work(self) -> None:
-        last = -math.inf  # of the clock, which may have begun just now
+        last = -math.inf  # the clock may have started just now
         try:
             while True:
                 with self._ledger.changed:
@@ -173,7 +173,7 @@ class Publisher:
         def write() -> None:
             self._check_held()
             if not first and not self._attributes_stored:
-                # As for ``.zarray``: what changes is not listed meanwhile.
+                # Like ``.zarray``, this file changes, so the manifest does not list it yet.
                 self._storage.write(manifest.NAME, manifest.pack(self._files))
                 self._storage.write(metadata.ATTRIBUTES, attributes)
             self._storage.write(manifest.NAME, index)
@@ -189,14 +189,14 @@ class Publisher:
                 try:
                     self._spool.drop(chunk, self._recycler)
                 except OSError as error:
-                    self._ledger.note_trouble(told(error))
+                    self._ledger.note_trouble(error_text(error))
 
     def _again(self, action: Any) -> None:
         again(action, self.patience, self._failed)
 
     def _failed(self, error: Exception) -> None:
-        """Note in the spool which chunks are in the store, as readers cannot be told now."""
-        self._ledger.note_trouble(told(error))
+        """Record in the spool which chunks are in the store, because they cannot be published now."""
+        self._ledger.note_trouble(error_text(error))
         self._keeper.keep()
 
     def _check_held(self) -> None:
@@ -205,7 +205,7 @@ class Publisher:
         except FileNotFoundError:
             names = self._storage.names()
             if not names or MARKER in names:
-                raise  # a store that is away, not one that was taken
+                raise  # the store is unreachable, but nobody took it over
             owner = "nobody"
         if owner != self._token:
             raise RecordingError(

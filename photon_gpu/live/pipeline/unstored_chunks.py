@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.ledger import Ledger
-from photon_gpu.live.state.retrying import told
+from photon_gpu.live.state.retrying import error_text
 
 
 @dataclass(order=True)
@@ -20,7 +20,7 @@ class Parcel:
     records : bytes or None
         Frame records.
     data : bytes or None
-        None: it is in the spool, or delivered.
+        None if the chunk is in the spool or delivered.
     """
 
     chunk: int
@@ -33,8 +33,8 @@ class Parcel:
 class Keeper:
     """Moves chunks from memory to the spool, in order.
 
-    A chunk counts once those before it are safe, and a kill takes what is in memory: were a later one kept
-    first, recovery would find frames behind a gap. So what is missing in a spool was damaged.
+    A chunk counts only once all chunks before it are safe, and a kill loses the chunks in memory. If a later
+    chunk were saved first, recovery would find frames after a gap. So a chunk missing in a spool was damaged.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Keeper:
             while self._keep_next(self._spool):
                 pass
         except OSError as error:
-            self._ledger.note_trouble(told(error))
+            self._ledger.note_trouble(error_text(error))
 
     def _keep_next(self, spool: Spool) -> bool:
         number, stored = self._ledger.first_unsafe()
@@ -93,14 +93,14 @@ class Keeper:
             spool.note_stored(number, frames, files)
             self._count(spool, number, frames)
             self._ledger.keep(number, frames)
-            if self._ledger.is_published(number):  # while it was noted: nobody takes that away again
+            if self._ledger.is_published(number):  # published during the write: nobody else deletes the note
                 spool.drop(number)
             return True
         with self._left:
             parcel = self._parcels.get(number)
         if parcel is None:
             return False
-        with parcel.lock:  # nobody publishes it meanwhile
+        with parcel.lock:  # no thread may publish it meanwhile
             if parcel.data is not None:
                 spool.save_chunk(number, parcel.frames, parcel.records, parcel.data)
                 parcel.data = parcel.records = None
@@ -113,7 +113,7 @@ class Keeper:
         try:
             spool.count.note(chunk * self._ledger.chunk_frames + frames, synced=True)
         except OSError as error:  # the chunk itself is safe
-            self._ledger.note_trouble(f"the count of acknowledged frames: {told(error)}")
+            self._ledger.note_trouble(f"the count of acknowledged frames: {error_text(error)}")
 
     def _forget(self, parcel: Parcel) -> None:
         with self._left:

@@ -1,4 +1,4 @@
-"""The published part of a recording that ended early, and how to finish a movie from it alone."""
+"""Read the published part of a recording that ended early, and finish a movie from it alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from photon_gpu.store.storage import Storage
 
 
 def describe(storage: Storage) -> metadata.Description:
-    """Describe what was published last."""
+    """Read the description of the last published state."""
     try:
         return read_description(storage)
     except FileNotFoundError as error:
@@ -38,7 +38,7 @@ def published(storage: Storage) -> tuple[int, dict[str, list[Any]], metadata.Des
 
 
 def finished_frames(storage: Storage) -> int:
-    """Return the number of frames of a movie that nobody is writing."""
+    """Return the number of frames of a movie that no process is writing."""
     try:
         return describe(storage).shape[0]
     except StoreNotFoundError as error:
@@ -51,7 +51,7 @@ def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
     Returns
     -------
     int, int, list of str
-        Frames of the movie, how many of them nobody had seen, and names of the chunks that went.
+        Frames of the movie, how many of them were not published before, and names of the deleted chunks.
     """
     seen, files, description = published(storage)
     storage.delete_partial()
@@ -64,7 +64,7 @@ def finish_published(storage: Storage) -> tuple[int, int, list[str]]:
         array, attributes = storage.read(metadata.ARRAY), storage.read(metadata.ATTRIBUTES)
         if frames > seen:
             array = metadata.array_json((frames, *description.shape[1:]), description.chunks, layout)
-            # As a recording does it: the manifest does not list ``.zarray`` while that gets longer.
+            # As in a recording, the manifest does not list ``.zarray`` while that grows.
             storage.write(manifest.NAME, manifest.pack(files, {metadata.ATTRIBUTES: attributes}))
             storage.write(metadata.ARRAY, array)
         index = manifest.pack(files, {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array})
@@ -79,8 +79,8 @@ def discard_unpublished(
 ) -> list[str]:
     """Delete the files of chunks after the ``published`` frames, except files to keep.
 
-    Of a movie that nobody saw (``description`` is None) what metadata there are go, too. Returns the names of
-    the chunks. Files that no recording writes stay.
+    If nothing was published (``description`` is None), delete the metadata too. Return the names of
+    the chunks. Files that no recording writes are kept.
     """
     first = chunk_count(published, description.chunks[0]) if description is not None else 0
     left = {manifest.NAME, metadata.ATTRIBUTES} if description is None else set()

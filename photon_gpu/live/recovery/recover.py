@@ -59,24 +59,24 @@ class RecoverReport:
     ----------
     url : str
     frames : int
-        Of the movie now.
+        Frames of the movie now.
     recovered : int
-        Of these, stored by this call.
+        Frames that this call stored.
     lost : list of (int, int)
-        Ranges of frames that were kept and cannot be read any more. Zeros stand in their place; ``.zattrs``
+        Ranges of acknowledged frames that can no longer be read. They are stored as zeros; ``.zattrs``
         (``lost_frames``) and :func:`photon_gpu.verify` name them. Only with ``salvage=True``.
     doubtful : list of (int, int)
         Ranges after the last whole frame that were being written when the recording ended.
     discarded : list of str
-        Files of chunks that were stored and never acknowledged, and could not be shown to be whole.
+        Files of chunks that were stored but never acknowledged, and that could not be proven whole.
     put_back : str or None
-        Folder that was put at the movie's name, where an overwrite had been interrupted.
+        Folder that was moved to the movie's name, if an overwrite had been interrupted.
     beside : list of str
-        Folders that interrupted overwrites left beside the movie; nothing is done to them.
+        Folders that interrupted overwrites left beside the movie; they are not changed.
     notes : list of str
-        What else you should know: attributes that were left out, files that belong to no recording.
+        Further remarks: attributes that were left out, files that belong to no recording.
     failed : tuple of str
-        Lines on which the check of what this call encoded fails; what was stored before is not looked at.
+        Failed lines of the check, which covers only the chunks that this call encoded.
     seconds : float
     """
 
@@ -93,7 +93,7 @@ class RecoverReport:
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary."""
+        """Return a dictionary of JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -133,22 +133,22 @@ def recover(
     Parameters
     ----------
     where : str, path or Storage
-        The spool of the recording, or the movie, which knows its spool.
+        The spool of the recording, or the movie, which names its spool.
     url : str, path or Storage, optional
-        Where the movie goes, if not where it was going (with options or credentials, say, which
-        are never kept).
+        Destination of the movie, if it differs from the recorded one (which never includes options or
+        credentials).
     noise : NoiseModel, optional
-        Where the recording ended before a function of the caller's had found its noise model. Where that was
-        to be estimated, it still is.
+        Needed if the recording ended before the caller's function returned a noise model. A model that was
+        to be estimated is estimated now.
     salvage : bool
-        Go on although frames before others cannot be read (a damaged disk): zeros take their places,
-        and report, ``.zattrs`` and verify name them. Otherwise that is an error, and nothing is changed.
+        Continue although frames before other frames cannot be read (a damaged disk): store zeros for them,
+        and name them in the report, ``.zattrs`` and verify. Otherwise raise an error and change nothing.
     discard_spool : bool
-        Finish the movie with what is in the store, although its spool is elsewhere or gone.
+        Finish the movie with the frames in the store, although its spool is elsewhere or gone.
     close_seconds : float
-        How long to go on trying a store that takes nothing.
+        How long to retry if the store accepts nothing.
     backend, workers, storage_options
-        As of :func:`photon_gpu.encode`.
+        See :func:`photon_gpu.encode`.
 
     Returns
     -------
@@ -157,11 +157,11 @@ def recover(
     Raises
     ------
     StoreNotFoundError
-        Nothing is there to recover.
+        There is nothing to recover.
     StoreExistsError
-        Something else lies where the movie goes, or its writer still runs.
+        The destination holds something else, or the writer of the movie still runs.
     CorruptDataError
-        Frames before others cannot be read; the message names them.
+        Frames before other frames cannot be read; the message names them.
     """
     began = monotonic()
     folder = _spool_at(where)
@@ -238,7 +238,7 @@ class _Recovery:
         if layout is not None and layout.encoding.layout == "plain":
             self._set_aside(state, layout)
         size = self._config.frames_per_chunk
-        if described is not None and seen % size == 0:  # else the last, partial chunk is published
+        if described is not None and seen % size == 0:  # else the last chunk, a partial one, is published
             state.follow(unpublished(self._storage, state.total // size * size, described))
         here = {chunk_name(entry.number, 1 + len(self._config.frame_shape)) for entry in state.chunks}
         record_files = (name for entry in state.chunks for name in entry.files or ())
@@ -355,7 +355,7 @@ class _Recovery:
         if description is not None and not ours:
             raise StoreExistsError(f"{self._storage.url} holds another movie; give another place as url")
         if marker is not None and (ours or first_number(self._spool) == 0):
-            self._storage.write(MARKER, _marker(self._token, self._spool))  # it was altered
+            self._storage.write(MARKER, _marker(self._token, self._spool))  # the marker was altered
             return None
         if description is not None:
             return description.shape[0]
@@ -462,5 +462,5 @@ def _marker(token: str, spool: Spool) -> bytes:
     import json
     import socket
 
-    who = {"host": socket.gethostname(), "pid": os.getpid(), "token": token, **started()}
-    return json.dumps({**who, "recording": True, "spool": str(spool.folder)}).encode()
+    writer = {"host": socket.gethostname(), "pid": os.getpid(), "token": token, **started()}
+    return json.dumps({**writer, "recording": True, "spool": str(spool.folder)}).encode()

@@ -1,4 +1,4 @@
-"""Find where each chunk of an interrupted recording can be read, and which frames are lost."""
+"""Find where to read each chunk of an interrupted recording, and which frames are lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.live.recovery.unpublished_chunks import Stored, unpublished
-from photon_gpu.live.spool.journal import Found, covered, journaled, ranges, scan
+from photon_gpu.live.spool.journal import FrameRun, covered, journaled, ranges, scan
 from photon_gpu.live.spool.spool import Spool
 from photon_gpu.live.state.filling_chunks import Chunk
 from photon_gpu.store import manifest
@@ -17,7 +17,7 @@ from photon_gpu.store.metadata import Description
 from photon_gpu.store.storage import Storage
 
 Range = tuple[int, int]
-_MOST_MISSING = 10_000  # chunks that may be missing in a row before one that is there
+_MOST_MISSING = 10_000  # consecutive missing chunks after which the search stops
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class PendingChunk:
     ----------
     number, frames : int
     files : dict or None
-        Manifest entries, where it is in the store already and whole.
-    records : list of Found or None
-        None: it is in the store, or encoded in the spool.
+        Manifest entries of the chunk if it is whole in the store; else None.
+    records : list of FrameRun or None
+        Records of the journal; None if the chunk is in the store, or encoded in the spool.
     blank : bool
-        Of the records only times and metadata are stored, and zeros in place of the frames.
+        Whether only the times and metadata of the records are stored, with zeros instead of the frames.
     """
 
     number: int
     frames: int
     files: dict[str, list[Any]] | None = None
-    records: list[Found] | None = None
+    records: list[FrameRun] | None = None
     blank: bool = False
 
     def fill(self, chunk: Chunk) -> None:
@@ -59,16 +59,16 @@ class Survey:
     Attributes
     ----------
     total : int
-        Frames there will be, published ones included.
+        Number of frames that the movie will have, published ones included.
     chunks : list of PendingChunk
-        In order.
+        Chunks in order.
     lost : list of (int, int)
-        Ranges of frames that had been acknowledged and cannot be read: the count of acknowledged frames says
-        so, or others after them are there (chunks are kept in order).
+        Ranges of acknowledged frames that cannot be read. Either the count of acknowledged frames shows
+        this, or frames after them exist (chunks are saved in order).
     doubtful : list of (int, int)
         Ranges after the last whole frame that were being written when the recording ended.
     notes : list of str
-        What else was found.
+        Further remarks.
     """
 
     total: int
@@ -78,7 +78,7 @@ class Survey:
     notes: list[str] = field(default_factory=list)
 
     def follow(self, stored: Iterable[Stored]) -> None:
-        """Append chunks of the store; the first may replace the last known chunk if it is longer."""
+        """Append chunks of the store; the first may replace the last chunk so far if it is longer."""
         for frames, files in stored:
             number = next(n for name in files if (n := chunk_number(name)) is not None)
             if self.chunks and self.chunks[-1].number == number:
@@ -98,9 +98,9 @@ class Survey:
 
 
 def survey(spool: Spool, storage: Storage, published: int, description: Description | None = None) -> Survey:
-    """Find the frames after the first ``published`` without changing anything.
+    """Find the frames after the first ``published`` frames, without changing anything.
 
-    ``description`` tells how chunks in the store are encoded, where that is known.
+    ``description`` describes how chunks in the store are encoded, if that is known.
     """
     size, result, count = spool.config.frames_per_chunk, Survey(published), spool.acknowledged()
     result.notes += [
@@ -111,7 +111,7 @@ def survey(spool: Spool, storage: Storage, published: int, description: Descript
             "the count of acknowledged frames cannot be read: frames lost at the very end would not be named"
         )
     if published % size:
-        return result  # only the last chunk is partial, and then all are published
+        return result  # only the last chunk is partial, so all chunks are published
     last = _last_chunk(spool, published // size, count)
     for number in range(published // size, last + 1):
         pending = _in_store(spool, storage, number) or _in_spool(spool, number)
@@ -126,14 +126,14 @@ def survey(spool: Spool, storage: Storage, published: int, description: Descript
 def _last_chunk(spool: Spool, first: int, count: int | None) -> int:
     """Return the last chunk that may hold frames; ``first - 1`` if there is none from ``first`` on.
 
-    Chunks follow on each other, so a file far behind the others was put there by somebody else.
+    Chunk numbers have no gaps, so a file far behind the others comes from elsewhere.
     """
     proven, named = spool.chunks()
     last = first - 1 if count is None else max(first, chunk_count(count, spool.config.frames_per_chunk)) - 1
     for number in proven:
         if last < number <= last + _MOST_MISSING:
             last = number
-    while count is None and last + 1 in named:  # what is left of a chunk, where nothing else tells
+    while count is None and last + 1 in named:  # remains of a chunk, the only evidence without a count
         last += 1
     return last
 
@@ -186,7 +186,7 @@ def _in_journal(
         frames = max(have, default=-1) + 1
         if count is not None:
             frames = max(frames, min(count - first, size))
-        elif number not in journaled(spool.folder):  # kept or stored it was, and neither can be read
+        elif number not in journaled(spool.folder):  # it was saved or stored, and neither can be read
             frames = size
     lost = set(range(frames)) - have
     if lost and description is not None:

@@ -22,7 +22,7 @@ Stored = tuple[int, dict[str, list[Any]]]
 def unpublished(storage: Storage, frames: int, description: Description) -> Iterator[Stored]:
     """Yield the whole chunks that follow the first ``frames`` frames, in order.
 
-    Only those of layout ``compact`` have a checksum of their own; of others none is trusted.
+    Only chunks of layout ``compact`` hold a checksum; chunks of other layouts are not trusted.
     """
     size, names = description.chunks[0], set(storage.names())
     layout = layout_for(description.encoding, get_backend("numpy"))

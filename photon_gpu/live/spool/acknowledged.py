@@ -1,8 +1,8 @@
 """The file with the count of acknowledged frames, which shows whether the end of a journal is lost.
 
 FORMAT.md, "The spool of a recording", states every byte. The count is written before a frame is acknowledged,
-so a kill loses nothing of it, and synced at most once in a second, so that it costs an append nothing: after
-a power cut it may be older than the frames.
+so a kill does not lose it. It is synced at most once a second, so that appends are not slowed down. After
+a power cut it may therefore be older than the frames.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from photon_gpu.store import durable
 NAME = "acknowledged"
 _MAGIC = b"PHAC"
 _SLOT = struct.Struct("<4s16sQ")
-_APART = 4096  # bytes between the two slots: one bad sector takes one
+_APART = 4096  # bytes between the two slots, so that one bad sector damages only one
 _SYNC_SECONDS = 1.0
 
 
@@ -30,9 +30,9 @@ class AcknowledgedCount:
     Parameters
     ----------
     folder : Path
-        Of the recording's spool.
+        Folder of the recording's spool.
     token : bytes
-        16 bytes, of the recording.
+        The 16 bytes that identify the recording.
     """
 
     def __init__(self, folder: Path, token: bytes) -> None:
@@ -40,7 +40,7 @@ class AcknowledgedCount:
         self._frames, self._turn = read(folder, token) or 0, 0
         self._synced, self._dirty = monotonic(), False
         self._descriptor: int | None = durable.open_file(str(folder / NAME))
-        for _ in range(2):  # both slots are there from the start, so that no later write needs room
+        for _ in range(2):  # write both slots now, so that no later write needs disk space
             self._write()
             self._sync()
 
@@ -80,10 +80,10 @@ class AcknowledgedCount:
 
     def _sync(self) -> None:
         assert self._descriptor is not None
-        self._synced = monotonic()  # after a failure, too, it is tried again in a second
+        self._synced = monotonic()  # after a failure too: retry in a second
         durable.sync_data(self._descriptor)
         self._dirty = False
-        self._turn ^= 1  # what was synced last is not written over before the next is
+        self._turn ^= 1  # keep the synced slot until the other one is synced
 
 
 def read(folder: Path, token: bytes) -> int | None:

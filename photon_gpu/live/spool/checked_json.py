@@ -1,4 +1,4 @@
-"""JSON files with a checksum and a second copy, for what a recovery needs to know."""
+"""JSON files with a checksum and a second copy, for the facts that a recovery needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COPY = ".copy"
 
 def write(path: Path, facts: dict[str, Any]) -> None:
     """Write facts as JSON, the copy first; if the file exists, so does the copy."""
-    # Keys that are no strings become strings here, since these sort differently.
+    # Convert keys to strings before sorting, since strings sort differently.
     facts = json.loads(json.dumps(facts, allow_nan=False))
     data = json.dumps({**facts, _CRC: _crc(facts)}, indent=1, allow_nan=False).encode()
     for name in (f"{path}{_COPY}", str(path)):

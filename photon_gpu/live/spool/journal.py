@@ -1,9 +1,9 @@
 """The journal: frames on disk before they are acknowledged, as records with checksums.
 
-A record is ``header, metadata, frames, header again``, so that no damage to a few bytes hides that it
-was there; FORMAT.md, "Journal", states every byte. Segments are used
-again by overwriting, which syncs two to three times faster than growing a file; the chunk number in
-every record tells the new ones from the old.
+A record is ``header, metadata, frames, header again``, so that damage to a few bytes cannot hide that it
+existed; FORMAT.md, "Journal", states every byte. Segments are reused
+by overwriting, which syncs two to three times faster than growing a file; the chunk number in
+every record distinguishes new records from old ones.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from photon_gpu.store.frame_records import NOTHING, Record
 MAGIC, END = b"PHJR", b"PHJE"
 _HEAD = struct.Struct("<4s16sQIIIQII")
 _SIGNATURE = struct.Struct("<4s16sQ")
-_SPARE = 3  # segments kept to be written again
+_SPARE = 3  # segments kept for reuse
 SEGMENT_NAME = re.compile(r"journal-(\d{10})-\d+")
 SPARE_NAME = re.compile(rf"spare-{SEGMENT_NAME.pattern}")
 
 
 @dataclass(frozen=True)
-class Found:
+class FrameRun:
     """A complete record: ``frames`` frames of a chunk from ``first``, at ``offset`` of a segment."""
 
     path: Path
@@ -61,11 +61,11 @@ class Journal:
     Parameters
     ----------
     folder : Path
-        Of the recording's spool.
+        Folder of the recording's spool.
     token : bytes
-        16 bytes, of this recording.
+        The 16 bytes that identify the recording.
     segment_nbytes : int
-        Room to reserve for a segment.
+        Disk space to reserve for a segment.
     """
 
     def __init__(self, folder: Path, token: bytes, segment_nbytes: int) -> None:
@@ -75,7 +75,7 @@ class Journal:
         self._attempts: dict[int, int] = {}
 
     def begin(self, chunk: int) -> None:
-        """Open a segment for a chunk; a new one after a failed sync, as the old one is not trusted."""
+        """Open a segment for a chunk. After a failed sync this is a new one, since the old is not trusted."""
         self.end()
         attempt = self._attempts.get(chunk, 0)
         self._attempts = {chunk: attempt + 1}
@@ -169,13 +169,13 @@ def holds_records(folder: Path, token: bytes, chunk: int) -> bool:
 
 def scan(
     folder: Path, token: bytes, chunk: int, frame_nbytes: int
-) -> tuple[list[Found], list[tuple[int, int]]]:
+) -> tuple[list[FrameRun], list[tuple[int, int]]]:
     """Return a chunk's complete records in order, and the ranges of frames in damaged records only.
 
-    Bytes after the last header of a record belong to a write that was cut short, or were lost: the count of
-    acknowledged frames tells.
+    Bytes after the last header of a record belong to an interrupted write, or were lost; the count of
+    acknowledged frames shows which.
     """
-    whole: list[Found] = []
+    whole: list[FrameRun] = []
     damaged: list[tuple[int, int]] = []
     for path in segments(folder, chunk):
         if path.stat().st_size < _HEAD.size:
@@ -193,7 +193,7 @@ def _scan(
     token: bytes,
     chunk: int,
     frame_nbytes: int,
-    whole: list[Found],
+    whole: list[FrameRun],
     damaged: list[tuple[int, int]],
 ) -> None:
     signature = _SIGNATURE.pack(MAGIC, token, chunk)
@@ -211,8 +211,8 @@ def _scan(
                     with memoryview(data)[start : start + nbytes] as payload:
                         good = crc32(payload) == payload_crc
                     if good:
-                        told = json.loads(metadata) if metadata else [NOTHING] * frames
-                        whole.append(Found(path, first, frames, start, [(t, m) for t, m in told]))
+                        records = json.loads(metadata) if metadata else [NOTHING] * frames
+                        whole.append(FrameRun(path, first, frames, start, [(t, m) for t, m in records]))
                     else:
                         damaged.append((first, first + frames))
                     following = start + nbytes
@@ -222,11 +222,13 @@ def _scan(
         if position + _HEAD.size <= len(data):
             fields = _HEAD.unpack_from(data, position)
             if crc32(_HEAD.pack(*fields[:-1], 0)) == fields[-1]:
-                damaged.append((fields[3], fields[3] + fields[4]))  # those found whole are left out later
+                damaged.append(
+                    (fields[3], fields[3] + fields[4])
+                )  # ranges that are also whole are removed later
         position = data.find(ending, position + 1)
 
 
-def covered(whole: list[Found]) -> set[int]:
+def covered(whole: list[FrameRun]) -> set[int]:
     """Return the numbers of the frames that records hold."""
     return {frame for record in whole for frame in range(record.first, record.first + record.frames)}
 

@@ -11,10 +11,10 @@ from photon_gpu.live.spool.acknowledged import AcknowledgedCount
 from photon_gpu.live.spool.journal import Journal
 from photon_gpu.live.state.filling_chunks import Buffers, Chunk
 from photon_gpu.live.state.ledger import Ledger
-from photon_gpu.live.state.retrying import Patience, again, told
+from photon_gpu.live.state.retrying import Patience, again, error_text
 
-_MOST_BYTES = 32 << 20  # per record: a longer one would let the next frame wait
-_WAIT_SECONDS = 0.5  # between tries, at most: a disk answers at once, and a camera waits
+_MOST_BYTES = 32 << 20  # per record: the next frame would wait for a longer one
+_WAIT_SECONDS = 0.5  # most seconds between attempts, since a disk answers at once and a camera waits
 
 
 class Journaling:
@@ -25,7 +25,7 @@ class Journaling:
     journal : Journal
     ledger : Ledger
     buffers : Buffers
-        Get a chunk back when it is journaled (and encoded).
+        Receive a chunk back once it is journaled (and encoded).
     count : AcknowledgedCount
     """
 
@@ -85,7 +85,7 @@ class Journaling:
         return None
 
     def _write(self, chunk: Chunk, filled: int) -> None:
-        if self._ledger.is_published(chunk.number):  # before its turn came
+        if self._ledger.is_published(chunk.number):  # it was published before its turn
             chunk.journaled = filled
             return
         if self._broken:
@@ -107,9 +107,9 @@ class Journaling:
         try:
             action()
         except OSError as error:  # the frames themselves are safe
-            self._ledger.note_trouble(f"the count of acknowledged frames: {told(error)}")
+            self._ledger.note_trouble(f"the count of acknowledged frames: {error_text(error)}")
 
     def _failed(self, error: Exception) -> None:
-        # What a failed sync left on disk is unknown, for ever: the chunk begins again in a new file.
+        # After a failed sync the state on disk is unknown, so write the chunk again to a new file.
         self._broken = True
-        self._ledger.note_trouble(told(error))
+        self._ledger.note_trouble(error_text(error))

@@ -40,7 +40,7 @@ class Spool:
     ----------
     folder : Path
     facts : dict
-        What ``recording.json`` holds: version, token, url, config, noise, attributes.
+        Content of ``recording.json``: version, token, url, config, noise, attributes.
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ class Spool:
         try:
             spool._count = AcknowledgedCount(folder, spool.token)
             checked_json.write(folder / RECORDING, spool.facts)
-        except BaseException:  # a recording that never began must not look like one that ended early
+        except BaseException:  # a recording that never began must not look like an interrupted one
             with suppress(OSError):
                 spool.remove()
             spool.release()
@@ -70,12 +70,12 @@ class Spool:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Spool:
-        """Open a recording's folder; InvalidInputError if its writer still runs."""
+        """Open a recording's folder; raise InvalidInputError if its writer still runs."""
         path = Path(folder).absolute()
         try:
             facts = checked_json.read(path / RECORDING)
         except FileNotFoundError as error:
-            raise StoreNotFoundError(f"{path} is no spool of a recording: no {RECORDING} is there") from error
+            raise StoreNotFoundError(f"{path} is no spool of a recording: it has no {RECORDING}") from error
         if (version := facts.get("spool_version")) != VERSION:
             raise UnsupportedVersionError(f"{path}: spool version {version!r}; this release reads {VERSION}")
         return cls(path, facts)
@@ -107,7 +107,7 @@ class Spool:
         return Journal(self.folder, self.token, config.chunk_nbytes + 512 * config.frames_per_chunk)
 
     def keep_encoding(self, array: bytes, attributes: bytes) -> None:
-        """Save the encoding before the first chunk is encoded, so that recovery makes the same bytes."""
+        """Save the encoding before the first chunk is encoded, so that recovery writes the same bytes."""
         self._encoding = {"array": array.decode(), "attributes": attributes.decode()}
         self._write_encoding()
 
@@ -127,7 +127,7 @@ class Spool:
         )
 
     def save_chunk(self, chunk: int, frames: int, records: bytes | None, data: bytes) -> None:
-        """Save an encoded chunk, and its frame records, that the store did not take."""
+        """Save an encoded chunk that the store did not accept, with its frame records."""
         self._write_encoding()  # without it the chunk could not be read back
         records = records or b""
         crc = crc32(data, crc32(records))
@@ -158,7 +158,7 @@ class Spool:
         return self._numbers("chunk-*", _KEPT_NAME)
 
     def _proves(self, chunk: int) -> bool:
-        """Whether a chunk's files hold anything that was written for this chunk, complete or not."""
+        """Whether a chunk's files hold any data that was written for this chunk, complete or not."""
         if journal.holds_records(self.folder, self.token, chunk):
             return True
         with suppress(FileNotFoundError, CorruptDataError, KeyError):
@@ -173,7 +173,7 @@ class Spool:
         return head is not None and head[-1] == chunk
 
     def chunks(self) -> tuple[list[int], list[int]]:
-        """Return the numbers of the chunks with content here, and of those that only a file name mentions."""
+        """Return the numbers of chunks with content here, and of chunks that only a file name mentions."""
         named = sorted({*self.saved(), *self.stored(), *journal.journaled(self.folder)})
         proves = {number: self._proves(number) for number in named}
         return [n for n in named if proves[n]], [n for n in named if not proves[n]]
@@ -199,11 +199,11 @@ class Spool:
         return facts["frames"], facts["files"]
 
     def stored(self) -> list[int]:
-        """Return the numbers of the chunks that are noted as stored."""
+        """Return the numbers of the chunks that are recorded as stored."""
         return self._numbers("stored-*", _STORED_NAME)
 
     def drop(self, chunk: int, recycler: Journal | None = None) -> None:
-        """Delete everything of a published chunk."""
+        """Delete all files of a published chunk."""
         if recycler is not None:
             recycler.retire(chunk)
         else:
@@ -243,7 +243,7 @@ class Spool:
     def remove(self) -> None:
         """Remove the spool; ``recording.json`` goes first, so a half-removed spool is no recording.
 
-        Files that no recording writes stay, and so does the folder then.
+        Files that no recording writes are kept, and then so is the folder.
         """
         checked_json.remove(self.folder / RECORDING)
         durable.sync_folder(str(self.folder))
@@ -253,10 +253,10 @@ class Spool:
                 if _own(path):
                     durable.remove(str(path))
             self.folder.rmdir()
-            self.folder.parent.rmdir()  # only where nothing else is in it
+            self.folder.parent.rmdir()  # fails if it holds anything else
 
     def _hold(self) -> None:
-        # Any thread may release it. A forked child gives up its copy by itself.
+        # Any thread may release this lock. A forked child closes its own copy.
         lock = FileLock(self.folder / LOCK, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire()
@@ -277,7 +277,7 @@ def pending(parent: str | os.PathLike[str]) -> list[Path]:
 
 
 def _is_recording(folder: Path) -> bool:
-    """Whether a folder is a recording; a lone copy of ``recording.json`` counts if frames are there."""
+    """Whether a folder is a recording; a copy of ``recording.json`` alone counts if there are frames."""
     if (folder / RECORDING).is_file():
         return True
     if not (folder / f"{RECORDING}.copy").is_file():

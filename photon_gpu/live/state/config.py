@@ -1,4 +1,4 @@
-"""Frame shape, dtype and settings of a recording, as its spool keeps them."""
+"""Frame shape, dtype and settings of a recording, in the form that its spool stores."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from photon_gpu.writer.auto_noise import CHANNELS_KEY, KEY
 OWN_ATTRIBUTES = ("recording_id", "lost_frames", KEY, CHANNELS_KEY)
 """Keys of ``.zattrs`` that only recordings have."""
 
-_FEWEST_CHUNKS = 3  # one that fills, one that is encoded, one ready
+_FEWEST_CHUNKS = 3  # one that fills, one that is being encoded, one that is ready
 _NOT_KEPT = ("noise", "backend", "workers", "budget_bytes", "attributes")
-"""Settings of the process that records, or that the spool keeps beside the others."""
+"""Settings that the config in the spool leaves out: they concern the process, or are saved elsewhere."""
 
 _IGNORED = {"plain": ("predictor",), "lossless": ("predictor", "step", "dither")}
-"""Settings without effect, by layout, of any value: earlier releases took and kept them."""
+"""Settings without effect, by layout; earlier releases accepted and saved them with any value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class LiveConfig(RecordSettings):
 
     @property
     def channel_axis(self) -> int | None:
-        """Axis of the movie that several channels lie along; None without."""
+        """Axis of the channels in the movie; None if there is only one channel."""
         axis = self.axes.find("c") if self.axes else -1
         return axis if axis > 0 and self.frame_shape[axis - 1] > 1 else None
 
@@ -80,7 +80,7 @@ class LiveConfig(RecordSettings):
 
     @property
     def frames_per_chunk(self) -> int:
-        """``chunk_frames``, once validated never None."""
+        """``chunk_frames``, which is never None after validation."""
         assert self.chunk_frames is not None
         return self.chunk_frames
 
@@ -101,20 +101,20 @@ class LiveConfig(RecordSettings):
     def encoding_of(
         self, noise: NoiseModel | tuple[NoiseModel | None, ...] | None, layout: str | None = None
     ) -> Encoding:
-        """The encoding with a noise model, or one per channel."""
+        """Return the encoding with a noise model, or with one per channel."""
         base = Encoding(layout=layout or self.layout, dtype=self.dtype, step=self.step, dither=self.dither)
         if not isinstance(noise, tuple):
             return base.but(noise=noise)
         axis = self.channel_axis
         if axis is None or len(noise) != self.channels_of_a_frame:
             raise InvalidInputError(
-                f"{len(noise)} noise models are there for {self.channels_of_a_frame} channels"
+                f"{len(noise)} noise models arrived for {self.channels_of_a_frame} channels"
             )
         channels = tuple(base.but(noise=one) for one in noise)
         return replace(base, noise=None, channels=channels, channel_axis=axis)
 
     def check_estimate(self) -> None:
-        """The frames that the noise is estimated from wait in the queue; they must fit."""
+        """Check that the queue holds the frames that the noise is estimated from, which wait there."""
         room = (self.chunks - 1) * self.frames_per_chunk
         if self.estimate_frames > room:
             raise InvalidInputError(
@@ -123,24 +123,24 @@ class LiveConfig(RecordSettings):
             )
 
     def with_fewer(self) -> Self:
-        """The same, with no more ``estimate_frames`` than wait in the queue."""
+        """Return a copy with at most as many ``estimate_frames`` as fit the queue."""
         room = (self.chunks - 1) * self.frames_per_chunk
         return self.replace(estimate_frames=min(self.estimate_frames, room))
 
     def to_dict(self) -> dict[str, Any]:
-        """What a spool keeps, as a plain dictionary that survives JSON."""
+        """Return the content that a spool stores, as a dictionary of JSON values."""
         kept = {name: value for name, value in super().to_dict().items() if name not in _NOT_KEPT}
         return {name: value for name, value in kept.items() if name != "axes" or value is not None}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Inverse of :meth:`to_dict`; also reads what earlier releases kept."""
+        """Inverse of :meth:`to_dict`; it also reads the dictionaries of earlier releases."""
         ignored = _IGNORED.get(data.get("layout", "compact"), ())
         return super().from_dict({name: value for name, value in data.items() if name not in ignored})
 
     @classmethod
     def of(cls, settings: RecordSettings, frame_shape: tuple[int, ...], dtype: DTypeLike) -> Self:
-        """The settings of a recording of such frames."""
+        """Make the settings of a recording of frames with this shape and dtype."""
         shared = {one.name: getattr(settings, one.name) for one in fields(settings)}
         return cls(**shared, frame_shape=frame_shape, dtype=supported_dtype(dtype).name)
 
@@ -165,10 +165,10 @@ class LiveConfig(RecordSettings):
 
 
 def _movie_axes(axes: str, dimensions: int) -> str:
-    found = check_letters(axes, dimensions, "axes")
-    if movie_order(found) != tuple(range(dimensions)):
+    letters = check_letters(axes, dimensions, "axes")
+    if movie_order(letters) != tuple(range(dimensions)):
         raise InvalidInputError(f"axes is {axes!r}; a recording has time first, rows and columns last")
-    return found
+    return letters
 
 
 def _shape(shape: Sequence[int]) -> tuple[int, ...]:

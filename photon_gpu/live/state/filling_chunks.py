@@ -1,4 +1,4 @@
-"""Chunks that fill with frames, and a bounded pool of their buffers."""
+"""Chunks that are filling with frames, and a bounded pool of their buffers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Chunk:
     ----------
     number : int
     values : numpy.ndarray
-        ``(chunk_frames, *frame_shape)``; the first ``filled`` frames are there.
+        ``(chunk_frames, *frame_shape)``; only the first ``filled`` frames are defined.
     records : list
-        What was said of each.
+        Timestamp and metadata of each frame.
     journaled : int
         Frames that are in the journal.
     """
@@ -41,7 +41,7 @@ class Chunk:
     def add(self, block: NDArray[Any], records: list[Record] | None) -> None:
         """Append frames to the chunk."""
         self.values[self.filled : self.filled + len(block)] = block
-        # By slice: what an interrupt left behind here is written over.
+        # Assign a slice, which overwrites entries that an interrupted call left.
         self.records[self.filled :] = records if records is not None else [NOTHING] * len(block)
         self.filled += len(block)
 

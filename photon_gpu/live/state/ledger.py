@@ -33,9 +33,9 @@ class Ledger:
     changed : threading.Condition
         Guards everything; notified on every change.
     error : BaseException or None
-        What ended the recording.
+        Error that ended the recording.
     trouble : str or None
-        What the store or the spool last answered, while it is away.
+        Last error of the store or the spool, while it is unreachable.
     """
 
     def __init__(self, durability: str, chunk_frames: int, *, published: int = 0) -> None:
@@ -65,7 +65,7 @@ class Ledger:
         return max(self.journaled, self._safe, self.published)
 
     def first_unsafe(self) -> tuple[int, tuple[int, dict[str, list[Any]]] | None]:
-        """Return the first chunk that a kill would lose, and its stored files if known."""
+        """Return the first chunk that a kill would lose, and its files in the store if known."""
         with self.changed:
             return self._safe_chunks, self.stored.get(self._safe_chunks)
 
@@ -151,15 +151,15 @@ class Ledger:
             self.error = self.error or error
             self.changed.notify_all()
 
-    def note_trouble(self, what: str) -> None:
+    def note_trouble(self, problem: str) -> None:
         """Record a problem that is being retried."""
         with self.changed:
-            self.trouble = what
+            self.trouble = problem
             self.retries += 1
             self.changed.notify_all()
 
     def note(self, text: str) -> None:
-        """Add a note for the owner, such as of another way taken."""
+        """Add a note for the owner, for example on a fallback."""
         logger.info("%s", text)
         with self.changed:
             self.notes += (text,)
@@ -170,7 +170,7 @@ class Ledger:
             self.warnings += (text,)
 
     def tell(self) -> None:
-        """Issue the warnings, when an error raised by them can no longer lose a frame."""
+        """Issue the warnings; call it once an error raised by a warning can no longer lose a frame."""
         for text in self.warnings:
             warnings.warn(text, PhotonWarning, stacklevel=3)
 

@@ -17,14 +17,14 @@ _FIRST_SECONDS, _MOST_SECONDS, _HURRIED_SECONDS = 0.05, 15.0, 1.0
 
 
 class Patience:
-    """Decides how long to wait between tries, and when to stop.
+    """Decides how long to wait between attempts, and when to stop.
 
     Attributes
     ----------
     stopping : threading.Event
-        Give up: the last error is raised.
+        Set it to stop retrying; the last error is then raised.
     most_seconds : float
-        Between two tries, at most.
+        Longest wait between two attempts.
     """
 
     def __init__(self, most_seconds: float = _MOST_SECONDS) -> None:
@@ -36,7 +36,7 @@ class Patience:
         self.most_seconds = min(self.most_seconds, _HURRIED_SECONDS)
 
     def sleep(self, seconds: float) -> None:
-        """Wait at most as long as currently allowed."""
+        """Wait for ``seconds``, or for the longest wait that is currently allowed."""
         until = monotonic() + seconds
         began = monotonic()
         while (rest := min(until, began + self.most_seconds) - monotonic()) > 0:
@@ -49,8 +49,8 @@ def again(
 ) -> Result:
     """Repeat ``action`` until it succeeds, and return its result.
 
-    Anything but a :class:`RecordingError` is tried again: a store that answers 403 or 404 during a
-    recording may answer otherwise once a token is renewed or a bucket is back. Waits are drawn at
+    All errors except :class:`RecordingError` are retried: a store that answers 403 or 404 during a
+    recording may accept requests once a token is renewed or a bucket is back. Waits are drawn at
     random below an exponential bound ("full jitter": Brooker, *Exponential Backoff And Jitter*, 2015).
     """
     import tenacity
@@ -58,7 +58,7 @@ def again(
     def failed(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, Exception):
-            logger.warning("attempt %d failed, tried again: %s", state.attempt_number, told(error))
+            logger.warning("attempt %d failed, tried again: %s", state.attempt_number, error_text(error))
             on_failure(error)
 
     attempts = tenacity.Retrying(
@@ -74,7 +74,7 @@ def again(
     return attempts(action)
 
 
-def told(error: BaseException) -> str:
-    """Return an error as text, without anything that looks like a credential."""
+def error_text(error: BaseException) -> str:
+    """Return an error as text, with credentials hidden."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return without_credentials(text)[:500]

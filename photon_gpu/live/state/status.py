@@ -13,29 +13,29 @@ class LiveStatus:
     Attributes
     ----------
     frames_in, frames_acknowledged, frames_stored : int
-        Taken; sure to survive; published, so that readers see them.
+        Accepted frames; acknowledged frames, which survive a kill; published frames, which readers see.
     queue_bytes, queue_limit_bytes : int
-        Of frames that wait for encoding, and what the queue may hold.
+        Bytes of frames that wait for encoding, and the capacity of the queue.
     spool_bytes : int
-        That wait on the spool's disk.
+        Bytes that wait on the spool's disk.
     megabytes_per_second : float
-        Taken lately (1e6 bytes).
+        Recent rate of accepted frames (1 MB is 1e6 bytes).
     ratio : float
-        Raw over stored bytes, of what is stored; NaN before the first chunk.
+        Raw bytes divided by stored bytes, of the stored chunks; NaN before the first chunk.
     worst_append_seconds : float
-        Longest that an append took.
+        Duration of the longest append.
     buffer_seconds : float
-        How long queue and spool last at this rate if nothing more can be stored; infinite at rest.
+        How long queue and spool last at this rate if nothing more can be stored; infinite at rate 0.
     retries : int
-        Failed tries so far, all of them repeated.
+        Failed attempts so far; each was repeated.
     trouble : str or None
-        What the store answered last, while it is away.
+        Last error of the store, while it is unreachable.
     notes : tuple of str
-        What the owner should know, such as that no noise model could be estimated.
+        Remarks for the owner, such as that no noise model could be estimated.
     warnings : tuple of str
-        What should be mended: one for each chunk that was checked and contradicts the noise model stated.
+        Problems to solve: one for each checked chunk that contradicts the stated noise model.
     seconds : float
-        Since the recording began.
+        Time since the recording began.
     """
 
     frames_in: int
@@ -55,7 +55,7 @@ class LiveStatus:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary."""
+        """Return a dictionary of JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:

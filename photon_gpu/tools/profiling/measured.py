@@ -63,7 +63,7 @@ class Measured:
         return stage, self.stages[stage] / max(whole, 1e-9)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Return a dictionary of JSON values."""
         stage, share = self.held_back_by
         return {
             **asdict(self),

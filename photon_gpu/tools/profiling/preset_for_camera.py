@@ -97,7 +97,7 @@ class Advice:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Return a dictionary of JSON values."""
         best = self.best
         return {
             **asdict(self.camera),

@@ -120,7 +120,7 @@ class Profile:
         return Group(Text(head), grid, *(Text(line) for line in self.advice))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON, as ``--json`` prints it."""
+        """Return a dictionary of JSON values, which ``--json`` prints."""
         return {
             "machine": self.machine,
             "movie": self.movie,
