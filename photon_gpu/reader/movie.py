@@ -334,9 +334,7 @@ class Movie:
                 to = out.reshape(len(frames), *self.shape[1:])[share.where[0] : share.where[0] + high - low]
                 self._decoded(share, data, split, what=what, out=to)
             else:
-                selection.put(
-                    out, share, self._decoded(share, data, split, what=what, rows=selection.rows)
-                )
+                selection.put(out, share, self._decoded(share, data, split, what=what, rows=selection.rows))
 
         for _ in self._each_chunk(frames, copy_share):
             pass
