@@ -1,3 +1,4 @@
+from . import nwb as nwb
 from .check.fidelity.fidelity import fidelity as fidelity
 from .check.integrity.repair import repair as repair
 from .check.integrity.verify import verify as verify
@@ -46,6 +47,7 @@ __all__ = [
     "inverse_anscombe",
     "inverse_anscombe_unbiased",
     "movie",
+    "nwb",
     "open",
     "open_source",
     "recover",

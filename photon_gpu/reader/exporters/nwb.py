@@ -14,6 +14,7 @@ import numpy as np
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.reader.exporters.hdf5 import compression, disk_errors, frame_chunks, refuse_special
 from photon_gpu.reader.exporters.job import Job
+from photon_gpu.reader.image_series import series_axes
 from photon_gpu.recording import Recording
 
 _TWO_PHOTON = ("scanimage", "experiment.xml", "twophotonseries")
@@ -36,7 +37,7 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
         ) from error
     refuse_special(file)
     recording = job.movie.recording
-    axes = _axes(job, recording)
+    axes = series_axes(recording.axes, job.shape)
     channels = job.shape[axes.index("c")] if "c" in axes else 1
     nwb = pynwb.NWBFile(
         session_description=f"decoded by photon_gpu from {job.movie.url}; the start of the session is not "
@@ -47,7 +48,7 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
     make = _maker(pynwb, nwb, recording, channels)
     shape = _series_shape(job, axes)
     for channel in range(channels):
-        with _quiet():
+        with quiet():
             data = pynwb.H5DataIO(
                 shape=shape,
                 dtype=job.dtype,
@@ -56,15 +57,17 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
                 **compression(),
             )
         unit = "ADU" if job.counts else "sigma"
-        nwb.add_acquisition(make(channel, data=data, unit=unit, **_times(job, recording)))
+        nwb.add_acquisition(
+            make(channel, data=data, unit=unit, **series_times(recording, job.first, job.end))
+        )
     for document in recording.documents:
         nwb.add_scratch(
             np.frombuffer(document.data, np.uint8),
-            name=_name(document.name),
+            name=nwb_name(document.name),
             description=f"{document.name} ({document.media_type}) of the source, its bytes",
         )
     with disk_errors(file.name):
-        with _quiet(), pynwb.NWBHDF5IO(file.name, "w") as io:
+        with quiet(), pynwb.NWBHDF5IO(file.name, "w") as io:
             io.write(nwb)
             datasets = [series.data.dataset for series in nwb.acquisition.values()]
             position = 0
@@ -76,31 +79,21 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
                 position += len(block)
         with h5py.File(file.name, "r+") as hdf5:
             for document in recording.documents:
-                attributes = hdf5[f"scratch/{_name(document.name)}"].attrs
+                attributes = hdf5[f"scratch/{nwb_name(document.name)}"].attrs
                 attributes["name"], attributes["media_type"] = document.name, document.media_type
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without pynwb's advice on the temporary name of the file, and on filters."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
 
 
-def _name(text: str) -> str:
+def nwb_name(text: str) -> str:
     """Name that NWB allows."""
     return text.replace("/", "_").replace(":", "_")
-
-
-def _axes(job: Job, recording: Recording) -> str:
-    axes = recording.axes or ("tyx" if len(job.shape) == 3 else "?")
-    if axes[0] != "t" or not axes.endswith("yx") or set(axes) - set("tczyx") or len(axes) != len(job.shape):
-        raise InvalidInputError(
-            f"an NWB series has t, y, x and z, and one series for each channel; this movie has axes "
-            f"{recording.axes or job.shape}. Decode it to .h5"
-        )
-    return axes
 
 
 def _series_shape(job: Job, axes: str) -> tuple[int, ...]:
@@ -109,14 +102,34 @@ def _series_shape(job: Job, axes: str) -> tuple[int, ...]:
     return tuple(sizes[axis] for axis in "tyxz" if axis in sizes)
 
 
-def _times(job: Job, recording: Recording) -> dict[str, Any]:
+def series_times(recording: Recording, first: int, end: int) -> dict[str, Any]:
+    """Arguments of a series that say when its frames were taken: timestamps, or the rate."""
     times = recording.timestamps
     if times is not None and np.isfinite(times).all():
-        return {"timestamps": np.asarray(times[job.first : job.end])}
+        return {"timestamps": np.asarray(times[first:end])}
     if recording.frame_rate is not None:
-        return {"rate": recording.frame_rate, "starting_time": job.first / recording.frame_rate}
-    frames = np.arange(job.first, job.end, dtype=np.float64)
+        return {"rate": recording.frame_rate, "starting_time": first / recording.frame_rate}
+    frames = np.arange(first, end, dtype=np.float64)
     return {"timestamps": frames, "comments": "no rate is known: timestamps are the numbers of frames"}
+
+
+def imaging_plane(pynwb: Any, recording: Recording, device: Any, *, name: str, channel: str) -> Any:
+    """ImagingPlane with what is known of a recording; the rest is NaN and ``"unknown"``."""
+    spacing = [recording.pixel_size[axis] for axis in "xyz" if axis in recording.pixel_size]
+    grid = [size * _UNITS[unit] for size, unit in spacing if unit in _UNITS]
+    return pynwb.ophys.ImagingPlane(
+        name=name,
+        optical_channel=pynwb.ophys.OpticalChannel(
+            name=channel or "OpticalChannel", description="unknown", emission_lambda=float("nan")
+        ),
+        description="unknown",
+        device=device,
+        excitation_lambda=float("nan"),
+        indicator="unknown",
+        location="unknown",
+        imaging_rate=recording.frame_rate,
+        **({"grid_spacing": grid, "grid_spacing_unit": "meters"} if len(grid) > 1 else {}),
+    )
 
 
 def _maker(pynwb: Any, nwb: Any, recording: Recording, channels: int) -> Callable[..., Any]:
@@ -125,31 +138,17 @@ def _maker(pynwb: Any, nwb: Any, recording: Recording, channels: int) -> Callabl
 
     def named(prefix: str, channel: int) -> str:
         name = names[channel] if names else str(channel) if channels > 1 else ""
-        return f"{prefix}{_name(name)}"
+        return f"{prefix}{nwb_name(name)}"
 
     texts = [document.name.lower() + str(document.data[:1000]).lower() for document in recording.documents]
     if not any(word in text for word in _TWO_PHOTON for text in texts):
         return lambda channel, **data: pynwb.image.ImageSeries(name=named("ImageSeries", channel), **data)
     device = nwb.create_device(name="Microscope")
-    spacing = [recording.pixel_size[axis] for axis in "xyz" if axis in recording.pixel_size]
-    grid = [size * _UNITS[unit] for size, unit in spacing if unit in _UNITS]
 
     def make(channel: int, **data: Any) -> Any:
-        plane = nwb.create_imaging_plane(
-            name=named("ImagingPlane", channel),
-            optical_channel=pynwb.ophys.OpticalChannel(
-                name=names[channel] if names else "OpticalChannel",
-                description="unknown",
-                emission_lambda=float("nan"),
-            ),
-            description="unknown",
-            device=device,
-            excitation_lambda=float("nan"),
-            indicator="unknown",
-            location="unknown",
-            imaging_rate=recording.frame_rate,
-            **({"grid_spacing": grid, "grid_spacing_unit": "meters"} if len(grid) > 1 else {}),
-        )
+        label = names[channel] if names else ""
+        plane = imaging_plane(pynwb, recording, device, name=named("ImagingPlane", channel), channel=label)
+        nwb.add_imaging_plane(plane)
         return pynwb.ophys.TwoPhotonSeries(
             name=named("TwoPhotonSeries", channel), imaging_plane=plane, **data
         )
