@@ -38,6 +38,7 @@ LAYERS = [
     ["plugins", "store", "sources"],
     ["plots"],
     ["estimate", "reader"],
+    ["interop"],
     ["check"],
     ["writer"],
     ["live", "cluster", "tools"],

@@ -51,7 +51,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel):
     wanted = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "photon_gpu").rglob("*")
-        if path.suffix in (".py", ".json", ".typed", ".html", ".css") or path.name == "py.typed"
+        if path.suffix in (".py", ".json", ".typed", ".html", ".css", ".yaml") or path.name == "py.typed"
     }
     wanted |= {
         f"photon_gpu/{path.relative_to(ROOT)}"
@@ -71,5 +71,6 @@ def test_the_wheel_has_the_command_and_the_codecs(wheel):
         "[numcodecs.codecs]",
         "[zarr.codecs]",
         "[datajoint.codecs]",
+        "[napari.manifest]",
     ):
         assert line in entry

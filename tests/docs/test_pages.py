@@ -47,6 +47,13 @@ def test_the_readme(tmp_path, monkeypatch, capsys):
     assert pg.verify("movie.zarr").ok and pg.open("movie.zarr").layout == "compact"
 
 
+def test_other_tools(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pg.encode(pg.simulate(frames=60, height=32, width=48, seed=1), "movie.zarr", layout="compact")
+    names = run("docs/tools.md")
+    assert names["extractor"].get_num_samples() == 60 and Path("session.nwb").stat().st_size > 60 * 32 * 48
+
+
 def test_compressing_recordings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     light = np.linspace(2, 40, 48 * 64).reshape(48, 64)

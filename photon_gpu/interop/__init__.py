@@ -1,0 +1,1 @@
+"""Stored movies in programs of others: napari, roiextractors."""
