@@ -33,6 +33,7 @@ LAYERS = [
     ["engine.layouts"],
     ["engine"],
     ["recording"],
+    ["recording_file"],
     ["settings"],
     ["indexing"],
     ["plugins", "store", "sources"],

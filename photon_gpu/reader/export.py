@@ -5,6 +5,7 @@ One chunk of frames is in memory at a time, and the file gets its name only once
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -32,7 +33,7 @@ from photon_gpu.reader.exporters.nwb import write_nwb
 from photon_gpu.reader.exporters.tiff import write_tiff
 from photon_gpu.reader.movie import Movie
 from photon_gpu.settings import Progress, flag, location, progress_call, shown
-from photon_gpu.store import manifest, metadata
+from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source
 from photon_gpu.store.durable import replacing
@@ -62,6 +63,8 @@ class ExportReport:
         Bytes of the values, and of the file.
     first_frame_seconds : float
         Time until the first frame was decoded, in which kernels load or compile. ``seconds`` leaves it out.
+    notes : tuple of str
+        What is known of the recording and is not in the file.
     """
 
     source: str
@@ -76,6 +79,7 @@ class ExportReport:
     stored_bytes: int
     first_frame_seconds: float
     seconds: float
+    notes: tuple[str, ...] = ()
 
     @property
     def megabytes_per_second(self) -> float:
@@ -84,7 +88,7 @@ class ExportReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
-        own = {**asdict(self), "shape": list(self.shape), "frames": list(self.frames)}
+        own = {**asdict(self), "shape": list(self.shape), "frames": list(self.frames), "notes": [*self.notes]}
         return {**own, "megabytes_per_second": self.megabytes_per_second}
 
     def rows(self) -> list[tuple[str, str]]:
@@ -97,6 +101,7 @@ class ExportReport:
             ("size", f"{self.stored_bytes:,} bytes"),
             ("first frame", f"after {self.first_frame_seconds:.2f} s"),
             ("time", f"{self.seconds:.2f} s ({self.megabytes_per_second:,.0f} MB/s)"),
+            *(("note", note) for note in self.notes),
         ]
 
     def __str__(self) -> str:
@@ -206,6 +211,7 @@ def export(
         stored_bytes=stored,
         first_frame_seconds=start - begin,
         seconds=time.perf_counter() - start,
+        notes=tuple(job.notes),
     )
 
 
@@ -227,6 +233,8 @@ def _checked_range(frames: tuple[int, int] | None, length: int) -> tuple[int, in
 
 
 def _write_npy(job: Job, file: IO[bytes]) -> None:
+    known = [name for name, _ in job.movie.recording.rows() if name != "not kept"]
+    job.not_written(known, ".h5, .nwb and .zarr hold it")
     # No memory map: if the disk fills up, writing to a map kills the process.
     header = {"descr": np.lib.format.dtype_to_descr(job.dtype), "fortran_order": False, "shape": job.shape}
     np.lib.format.write_array_header_1_0(file, header)
@@ -299,7 +307,24 @@ def _write_zarr(job: Job, storage: Storage, overwrite: bool) -> int:
             data = layout.encode(block, chunk, Resources(split=split))
             files |= folder.write_chunk(number, data)
         array = metadata.array_json(job.shape, chunk, layout)
+        attributes, words = _zarr_attributes(job)
+        if words is not None:
+            claim.target.write(source_metadata.NAME, words)
+            files[source_metadata.NAME] = manifest.entry(words)
         # Zarr readers ignore the manifest; it shows photon_gpu which folders it may replace.
-        index = manifest.pack(files, {metadata.ARRAY: array})
-        claim.publish([(manifest.NAME, index), (metadata.ARRAY, array)])
-    return sum(size for size, _ in files.values()) + len(index) + len(array)
+        texts = {metadata.ATTRIBUTES: attributes, metadata.ARRAY: array}
+        index = manifest.pack(files, texts)
+        claim.publish([(manifest.NAME, index), *texts.items()])
+    return sum(size for size, _ in files.values()) + len(index) + sum(map(len, texts.values()))
+
+
+def _zarr_attributes(job: Job) -> tuple[bytes, bytes | None]:
+    """Attributes of the array, and the file of the source's metadata and times, if there are any."""
+    recording = job.movie.recording
+    if recording.timestamps is not None:
+        recording = recording.replace(timestamps=recording.timestamps[job.first : job.end])
+    attributes: dict[str, Any] = {"written_by": "photon_gpu", "unit": "ADU" if job.counts else "sigma"}
+    if recording.axes is not None:
+        attributes["_ARRAY_DIMENSIONS"] = list(recording.axes)
+    attributes = source_metadata.with_recording(attributes, recording)
+    return json.dumps(attributes, indent=1).encode(), source_metadata.pack(recording)

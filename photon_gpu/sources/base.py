@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,28 @@ from photon_gpu.credentials import without_credentials
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import NOTHING, Recording
 from photon_gpu.sources.truncated import Truncation
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageSelection:
+    """Frames, channels and planes that were chosen, and the order of their dimensions.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the whole movie, with frames parted into channels and planes.
+    order : tuple of int
+        Dimensions in their new order.
+    index : tuple of int and slice
+        What is chosen along each dimension, in the new order.
+    axes : str or None
+        Letters of the dimensions that are left.
+    """
+
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    index: tuple[int | slice, ...]
+    axes: str | None
 
 
 class Source(ABC):
@@ -65,6 +88,10 @@ class Source(ABC):
         ``0 <= start < stop <= shape[0]``. The array may be a view of the source's memory, so callers must not
         write to it. Several threads may call this at once.
         """
+
+    def describe_pages(self, recording: Recording, pages: PageSelection) -> Recording:
+        """Note in the documents of a recording which pages of this source were chosen, if they list pages."""
+        return recording
 
     def arranged(self, order: tuple[int, ...]) -> Source:
         """Return this source with its dimensions reordered; raise InvalidInputError if that is impossible."""

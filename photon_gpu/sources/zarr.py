@@ -16,6 +16,7 @@ from zarr.core.sync import sync
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFoundError
 from photon_gpu.recording import NOTHING, Document, Recording
+from photon_gpu.recording_file import NAME, unpack
 from photon_gpu.sources.check import choose_movie
 from photon_gpu.sources.chunk_layers import Box
 from photon_gpu.sources.chunked import ChunkedSource
@@ -62,7 +63,7 @@ class ZarrSource(ChunkedSource):
         refuse_photon_movie(dict(array.attrs), name)
         super().__init__(array, name=name, chunks=array.chunks)
         self.stored_axes = zarr_axes(array)
-        self.recording = _attributes_of({"": array})
+        self.recording = _recording_of({"": array}, array)
         if check_missing(missing, (ERROR, ZERO, FILL)) != FILL:
             try:
                 lacking, problem = sync(_find_gaps(array))
@@ -154,7 +155,7 @@ def open_zarr(
         else:
             node = zarr.open(url, mode="r", path=inside or None, storage_options=storage_options)
         if isinstance(node, zarr.Array):
-            array, recording = node, _attributes_of({"": node})
+            array, recording = node, _recording_of({"": node}, node)
         else:
             array, recording = _only_movie(node, name)
     except FileNotFoundError as error:
@@ -205,6 +206,20 @@ def _only_movie(group: Any, name: str) -> tuple[Any, Recording]:
     chosen = choose_movie(described, name=name, option="path")
     above = {path: node for path, node in groups.items() if f"{chosen}/".startswith(f"{path}/")}
     return arrays[chosen], _attributes_of({"": group, **above, chosen: arrays[chosen]})
+
+
+def _recording_of(nodes: dict[str, Any], array: Any) -> Recording:
+    """Metadata of an array; of one that photon_gpu wrote, the source's metadata and times as well."""
+    recording = _attributes_of(nodes)
+    if "photon_recording" not in array.attrs:
+        return recording
+    path = array.store_path / NAME
+    data = sync(path.get())
+    if data is None:
+        return recording
+    kept = unpack(data.to_bytes(), str(path))
+    own = () if array.attrs.get("written_by") == "photon_gpu" else recording.documents
+    return recording.replace(timestamps=kept.timestamps, documents=(*kept.documents, *own))
 
 
 def _attributes_of(nodes: dict[str, Any]) -> Recording:

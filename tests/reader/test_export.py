@@ -231,3 +231,21 @@ def test_the_report_survives_json_and_says_what_was_done(tmp_path):
     assert (told["format"], told["what"], told["unit"]) == ("NumPy", "counts", "ADU")
     assert told["stored_bytes"] == (tmp_path / "o.npy").stat().st_size
     assert "9 x 4 x 4 uint8" in str(report)
+
+
+def test_a_zarr_array_says_all_that_is_known_and_is_read_again_with_it(tmp_path):
+    counts = np.random.default_rng(2).poisson(30.0, (20, 2, 8, 8)).astype("uint16")
+    metadata = {"axes": "TCYX", "Channel": {"Name": ["green", "red"]}, "PhysicalSizeX": 0.5}
+    tifffile.imwrite(tmp_path / "raw.ome.tif", counts, metadata=metadata)
+    times = np.arange(20) / 4
+    pg.encode(tmp_path / "raw.ome.tif", tmp_path / "movie.zarr", layout="lossless", timestamps=times)
+    movie = pg.open(tmp_path / "movie.zarr")
+    export(movie, tmp_path / "back.zarr", frames=(4, 10))
+    array = zarr.open_array(tmp_path / "back.zarr", mode="r")
+    np.testing.assert_array_equal(array[...], counts[4:10])
+    assert array.attrs["_ARRAY_DIMENSIONS"] == list("tcyx") and array.attrs["unit"] == "ADU"
+    with pg.open_source(tmp_path / "back.zarr") as again:
+        found = again.recording
+    assert (found.axes, found.channel_names) == ("tcyx", ("green", "red"))
+    assert found.pixel_size == movie.pixel_size and found.documents == movie.recording.documents
+    np.testing.assert_array_equal(found.timestamps, times[4:10])

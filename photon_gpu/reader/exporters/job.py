@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from photon_gpu.engine.codec.chunk_part import STABILIZED
 from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.reader.movie import Movie
+from photon_gpu.recording import some
 from photon_gpu.settings import Progress
 
 
@@ -26,6 +27,12 @@ class Job:
         self.shape = (end - first, *movie.shape[1:])
         self.nbytes = math.prod(self.shape) * dtype.itemsize
         self._what, self._progress = what, progress
+        self.notes: list[str] = []
+
+    def not_written(self, names: Sequence[str], instead: str) -> None:
+        """Note what of the recording the file does not hold, and which files do."""
+        if names:
+            self.notes.append(f"not written back: {some(names)}; {instead}")
 
     def blocks(self, per_block: int, first: int) -> Iterator[NDArray]:
         """Values of ``per_block`` frames at a time, counted from ``first``; the next is read meanwhile."""

@@ -10,56 +10,115 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.reader.exporters import tiff_descriptions as descriptions
 from photon_gpu.reader.exporters.job import Job
-from photon_gpu.reader.exporters.tiff_pages import page_runs, tags_of_pages, write_pages
+from photon_gpu.reader.exporters.tiff_pages import PageForm, page_runs, tags_of_pages, write_pages
 from photon_gpu.recording import Recording
-from photon_gpu.sources.tiff.metadata_blocks import scanimage_header
+from photon_gpu.sources.tiff.metadata_blocks import FRAME_DATA, ROI_GROUPS, scanimage_header
 from photon_gpu.sources.tiff.tags import DESCRIPTION, Tags, from_documents
 
 _COUNTING = re.compile(r"ImageJ=|shape=|\{|<\?xml|<(\w+:)?OME\b")
-"""Beginnings of descriptions that say how many pages there are, so that they only fit the whole movie."""
+"""Beginnings of descriptions that say how many pages there are, so that they only fit the whole file."""
 
-_IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
-_OME_DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+_IMAGEJ_COUNTS, _IMAGEJ_DATA = 50838, 50839
 
 
 def write_tiff(job: Job, file: IO[bytes], *, big: bool) -> None:
     """Write a movie as TIFF: with the tags of its source where these fit, else with its axes and units."""
     recording = job.movie.recording
     documents = {document.name: document for document in recording.documents}
-    tags = from_documents(documents) if job.counts else None
+    tags = from_documents(documents)
     positions = None if tags is None else _positions(job, tags, recording)
     if tags is None or positions is None:
+        job.not_written([*documents, *(["regions"] if recording.rois else [])], ".h5 and .zarr hold it")
         _write_described(job, file, recording, big=big)
         return
+    written = {name for name in documents if name.startswith("tiff/")} | {FRAME_DATA, ROI_GROUPS}
     header = scanimage_header(documents)
-    pages = _pages(job, positions)
-    wanted = tags_of_pages(tags, np.sort(positions, axis=None).tolist())
-    write_pages(file, pages, positions.size, wanted, header=header, big=big or bool(header))
+    big = big or bool(header)
+    numbers = positions.reshape(-1)
+    anew = _COUNTING.match(tags.text(DESCRIPTION)) is not None and not _is_whole_file(job, tags, numbers)
+    form = _page_form(job, tags)
+    if anew and form.samples > 1:
+        job.not_written(list(documents), ".h5 and .zarr hold it")
+        _write_described(job, file, recording, big=big)
+        return
+    job.not_written([name for name in documents if name not in written], ".h5 and .zarr hold it")
+    if not anew:
+        numbers = np.sort(numbers)
+    if tags.pages <= int(numbers.max()):  # one directory for all pages, or for those of each file
+        if len(tags.details.get("files", ())) > 1:
+            job.notes.append("not written back: tags of other pages than the first")
+        numbers = np.where(np.arange(numbers.size) == 0, 0, tags.pages)
+    wanted = tags_of_pages(tags, numbers.tolist())
+    if anew:
+        _describe_anew(job, wanted, positions.reshape(-1).tolist(), recording, big=big)
+    pages = _in_order(job, form) if anew else _pages(job, positions, form)
+    contiguous = tags.text(DESCRIPTION).startswith("ImageJ=")
+    write_pages(file, pages, positions.size, wanted, header=header, big=big, form=form, contiguous=contiguous)
 
 
 def _positions(job: Job, tags: Tags, recording: Recording) -> NDArray[np.int64] | None:
     """Number in the source of each page that is written; None if its tags do not fit these pages."""
-    lead = job.movie.shape[:-2]
-    count, details = math.prod(lead), tags.details
-    counting = _COUNTING.match(tags.text(DESCRIPTION)) is not None
-    if details.get("files") or details.get("axes") != recording.axes or details.get("shape") != list(lead):
+    details, form = tags.details, tags.details.get("page", {})
+    lead = job.movie.shape[: -3 if "samples" in form else -2]
+    if details.get("axes") != recording.axes or details.get("shape") != list(lead) or "depth" in form:
         return None
-    if counting and not (job.whole and tags.pages in (1, count)):
-        return None
-    positions = np.asarray(details.get("order", range(count)), np.int64).reshape(lead)
-    if not counting and int(positions.max()) >= tags.pages:
-        return None
+    positions = np.asarray(details.get("order", range(math.prod(lead))), np.int64).reshape(lead)
     return positions[job.first : job.end]
 
 
-def _pages(job: Job, positions: NDArray[np.int64]) -> Iterator[NDArray]:
+def _is_whole_file(job: Job, tags: Tags, numbers: NDArray[np.int64]) -> bool:
+    """Whether all pages of one file are written, with the values that they had."""
+    count = tags.details.get("source_pages", math.prod(tags.details["shape"]))
+    joined = len(tags.details.get("files", ())) > 1
+    return job.counts and job.whole and numbers.size == count and tags.pages in (1, count) and not joined
+
+
+def _page_form(job: Job, tags: Tags) -> PageForm:
+    form = {**tags.details.get("page", {})}
+    extra = tuple(form.pop("extra_samples", ())) if "samples" in form else ()
+    colours = form.get("photometric", 1)
+    if "samples" not in form:
+        form = {"photometric": colours if job.counts and colours in (0, 1, 3) else 1}
+    elif colours not in (1, 2, 5):  # YCbCr was decoded to RGB
+        form["photometric"] = 2
+    return PageForm(**form, extra_samples=extra)
+
+
+def _pages(job: Job, positions: NDArray[np.int64], form: PageForm) -> Iterator[NDArray]:
+    """Pages in the order of the source's file."""
     if bool((np.diff(positions.reshape(-1)) > 0).all()):
-        for block in job.aligned():
-            yield from block.reshape(-1, *block.shape[-2:])
+        yield from _in_order(job, form)
         return
     for run, page in page_runs(positions):
         yield from job.pages(slice(run.start + job.first, run.stop + job.first), page)
+
+
+def _in_order(job: Job, form: PageForm) -> Iterator[NDArray]:
+    """Pages in the order of the movie's axes."""
+    for block in job.aligned():
+        yield from block.reshape(-1, *block.shape[-3 if form.samples > 1 else -2 :])
+
+
+def _describe_anew(job: Job, tags: Tags, pages: list[int], recording: Recording, *, big: bool) -> None:
+    """Put a description of these pages in the place of one of all pages of the source."""
+    text, axes = tags.text(DESCRIPTION), recording.axes or ""
+    own = {code: tags.values.pop(code, {}).get(0) for code in (_IMAGEJ_COUNTS, _IMAGEJ_DATA)}
+    if text.startswith("ImageJ=") and descriptions.fits_imagej(job, axes, big=big):
+        text = descriptions.imagej_like(text, job.shape, axes)
+        kept = descriptions.imagej_tags(own[_IMAGEJ_DATA], own[_IMAGEJ_COUNTS], pages, tags.order)
+        tags.values |= {code: {0: value, 1: None} for code, value in kept.items()}
+        lost = any(own.values()) and not kept
+    else:
+        shaped = descriptions.shaped_like(text, job.shape, axes)
+        lost = shaped is None
+        if shaped is None and descriptions.can_be_ome(job, recording, axes):
+            shaped = descriptions.ome_xml(job, recording, axes)
+        text = shaped or descriptions.shaped_like("{}", job.shape, axes) or ""
+    if lost:
+        job.notes.append("made anew: the description, as the source's one is of all its pages")
+    tags.values[DESCRIPTION] = {0: text.encode(), 1: None}
 
 
 def _write_described(job: Job, file: IO[bytes], recording: Recording, *, big: bool) -> None:
@@ -88,11 +147,10 @@ def _described(job: Job, recording: Recording, *, big: bool) -> tuple[dict[str, 
     sizes, rate = recording.pixel_size, recording.frame_rate
     description = recording.document("tiff/ImageDescription")
     from_imagej = description is not None and description.data.startswith(b"ImageJ=")
-    in_imagej_order = axes == "".join(axis for axis in "tzcyx" if axis in axes)
-    if from_imagej and not big and job.dtype.name in _IMAGEJ_DTYPES and in_imagej_order:
+    if from_imagej and descriptions.fits_imagej(job, axes, big=big):
         return {"imagej": True}, *_imagej(axes, sizes, rate)
-    if job.dtype.name in _OME_DTYPES and (len(axes) > 3 or sizes or rate or recording.channel_names):
-        return {"ome": True}, _ome(job, recording, axes), None
+    if descriptions.can_be_ome(job, recording, axes):
+        return {"ome": True}, descriptions.ome_metadata(job, recording, axes), None
     return {}, {"axes": axes.upper()}, None
 
 
@@ -106,16 +164,3 @@ def _imagej(axes: str, sizes: dict[str, tuple[float, str]], rate: float | None) 
         return metadata, None
     metadata["unit"] = next(iter(sizes.values()))[1].replace("\u00b5", "\\u00B5")
     return metadata, tuple(1.0 / sizes.get(axis, (1.0, ""))[0] for axis in "xy")
-
-
-def _ome(job: Job, recording: Recording, axes: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"axes": axes.upper()}
-    for axis, (size, unit) in recording.pixel_size.items():
-        if axis in "xyz":
-            metadata |= {f"PhysicalSize{axis.upper()}": size, f"PhysicalSize{axis.upper()}Unit": unit}
-    if recording.frame_rate and "t" in axes:
-        metadata |= {"TimeIncrement": 1.0 / recording.frame_rate, "TimeIncrementUnit": "s"}
-    channels = job.shape[axes.index("c")] if "c" in axes else 1
-    if len(recording.channel_names) == channels:
-        metadata["Channel"] = {"Name": list(recording.channel_names)}
-    return metadata

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
@@ -20,8 +21,38 @@ _SHORT, _LONG, _LONG8 = 3, 4, 16
 _CODES = {_SHORT: "H", _LONG: "I", _LONG8: "Q"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class PageForm:
+    """How the values of a page are pixels.
+
+    Attributes
+    ----------
+    samples : int
+        Values of a pixel.
+    planar : bool
+        Whether the samples are stored one plane after another.
+    extra_samples : tuple of int
+        What the samples beyond the colours are.
+    photometric : int
+        The colours that values stand for.
+    """
+
+    samples: int = 1
+    planar: bool = False
+    extra_samples: tuple[int, ...] = ()
+    photometric: int = 1
+
+
 def write_pages(
-    file: IO[bytes], pages: Iterable[NDArray], count: int, tags: Tags, *, header: bytes, big: bool
+    file: IO[bytes],
+    pages: Iterable[NDArray],
+    count: int,
+    tags: Tags,
+    *,
+    header: bytes,
+    big: bool,
+    form: PageForm | None = None,
+    contiguous: bool = False,
 ) -> None:
     """Write pages as an uncompressed TIFF file, in the byte order of the tags.
 
@@ -30,7 +61,7 @@ def write_pages(
     file : binary file
         Empty, open for writing. Nothing is sought in it.
     pages : iterable of ndarray
-        ``(H, W)``, all alike.
+        ``(H, W)``, or ``(samples, H, W)``, all alike.
     count : int
         How many pages there are.
     tags : Tags
@@ -39,12 +70,22 @@ def write_pages(
         Written behind the header of a BigTIFF file.
     big : bool
         Whether to write BigTIFF.
+    form : PageForm, optional
+        How values of a page are pixels. Default: one sample, of which 0 is black.
+    contiguous : bool
+        Whether all pixels come before all directories, as in files of ImageJ.
     """
-    layout = _Layout(tags.order, big)
+    layout = _Layout(tags.order, big, form or PageForm())
     values = _Values(tags)
+    stored = (
+        np.ascontiguousarray(layout.as_stored(page), page.dtype.newbyteorder(tags.order))  # type: ignore[arg-type]  # "<" or ">"
+        for page in pages
+    )
     end = layout.header_nbytes + len(header)
-    for number, page in enumerate(pages):
-        page = np.ascontiguousarray(page, page.dtype.newbyteorder(tags.order))  # type: ignore[arg-type]  # "<" or ">"
+    if contiguous:
+        _write_contiguous(file, stored, count, layout, values, header)
+        return
+    for number, page in enumerate(stored):
         start = _aligned(end)
         if number == 0:
             file.write(layout.header(_aligned(start + page.nbytes)))
@@ -59,6 +100,25 @@ def write_pages(
         file.write(layout.directory(entries, directory, following))
 
 
+def _write_contiguous(
+    file: IO[bytes], pages: Iterator[NDArray], count: int, layout: _Layout, values: _Values, header: bytes
+) -> None:
+    """Write the pixels of all pages, then all directories."""
+    end = layout.header_nbytes + len(header)
+    start = _aligned(end)
+    for number, page in enumerate(pages):
+        if number == 0:
+            directory = _aligned(start + count * page.nbytes)
+            file.write(layout.header(directory) + header + bytes(start - end))
+        file.write(page.data)
+    file.write(bytes(directory - start - count * page.nbytes))
+    for number in range(count):
+        entries = {**values.at(number), **layout.form(page, start + number * page.nbytes)}
+        following = directory + layout.directory_nbytes(entries)
+        file.write(layout.directory(entries, directory, following if number + 1 < count else 0))
+        directory = following
+
+
 Entries = dict[int, tuple[int, bytes]]
 """Type and value of each tag."""
 
@@ -66,8 +126,8 @@ Entries = dict[int, tuple[int, bytes]]
 class _Layout:
     """Sizes and formats of a classic TIFF or a BigTIFF file."""
 
-    def __init__(self, order: str, big: bool) -> None:
-        self._order, self._big = order, big
+    def __init__(self, order: str, big: bool, form: PageForm) -> None:
+        self._order, self._big, self._form = order, big, form
         forms = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
         self._count, self._entry, self._link = (order + form for form in forms)
         self._inline = 8 if big else 4
@@ -101,24 +161,36 @@ class _Layout:
         joined = b"".join(table)
         return joined.ljust(_aligned(len(joined)), b"\0") + outside
 
+    def as_stored(self, page: NDArray) -> NDArray:
+        """A page with its samples where they are stored."""
+        return np.moveaxis(page, 0, -1) if self._form.samples > 1 and not self._form.planar else page
+
     def form(self, page: NDArray, start: int) -> Entries:
         """Tags of a page's form."""
-        height, width = page.shape
-        numbers = {
-            256: (_LONG, width),
-            257: (_LONG, height),
-            258: (_SHORT, page.dtype.itemsize * 8),
-            259: (_SHORT, 1),  # not compressed
-            262: (_SHORT, 1),  # black is zero
-            273: (_LONG8 if self._big else _LONG, start),
-            277: (_SHORT, 1),
-            278: (_LONG, height),
-            279: (_LONG8 if self._big else _LONG, page.nbytes),
-            339: (_SHORT, _FORMATS[page.dtype.kind]),
+        form = self._form
+        strips = form.samples if form.planar else 1
+        height, width = page.shape[-2:] if form.planar or form.samples == 1 else page.shape[:2]
+        nbytes = page.nbytes // strips
+        long = _LONG8 if self._big else _LONG
+        numbers: dict[int, tuple[int, list[int]]] = {
+            256: (_LONG, [width]),
+            257: (_LONG, [height]),
+            258: (_SHORT, [page.dtype.itemsize * 8] * form.samples),
+            259: (_SHORT, [1]),  # not compressed
+            262: (_SHORT, [form.photometric]),
+            273: (long, [start + strip * nbytes for strip in range(strips)]),
+            277: (_SHORT, [form.samples]),
+            278: (_LONG, [height]),
+            279: (long, [nbytes] * strips),
+            339: (_SHORT, [_FORMATS[page.dtype.kind]] * form.samples),
         }
+        if form.samples > 1:
+            numbers[284] = _SHORT, [2 if form.planar else 1]
+        if form.extra_samples:
+            numbers[338] = _SHORT, list(form.extra_samples)
         return {
-            code: (type_code, struct.pack(self._order + _CODES[type_code], value))
-            for code, (type_code, value) in numbers.items()
+            code: (type_code, struct.pack(f"{self._order}{len(values)}{_CODES[type_code]}", *values))
+            for code, (type_code, values) in numbers.items()
         }
 
 
@@ -151,7 +223,10 @@ def tags_of_pages(tags: Tags, pages: Iterable[int]) -> Tags:
     some = Tags(order=tags.order, types=tags.types)
     numbers = list(pages)
     some.pages = len(numbers)
-    for code in tags.values:
+    for code, values in tags.values.items():
+        if values.keys() == {0, 1} and values[1] is None:  # of the first page alone, it is of the whole file
+            some.values[code] = dict(values)
+            continue
         every = list(tags.by_page(code))
         changes = some.values.setdefault(code, {})
         last: bytes | None = None

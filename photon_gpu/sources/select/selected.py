@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.recording import Recording, channel_label, read_times
-from photon_gpu.sources.base import Source
+from photon_gpu.sources.base import PageSelection, Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.select.axes import check_letters, movie_order
 from photon_gpu.sources.select.options import Selection
@@ -70,7 +70,10 @@ def _named(source: Source, axes: Any, owned: bool) -> Source:
     stored = check_letters(axes, len(source.shape), source.name)
     order = movie_order(stored)
     arranged = source if order == tuple(range(len(order))) else source.arranged(order)
-    recording = source.recording.replace(axes="".join(stored[number] for number in order))
+    letters = "".join(stored[number] for number in order)
+    whole = (slice(None),) * len(order)
+    pages = PageSelection(shape=source.shape, order=order, index=whole, axes=letters)
+    recording = source.describe_pages(source.recording, pages).replace(axes=letters)
     if not owned:  # the caller's source keeps what it says of itself
         return Selected(arranged, owned=False, recording=recording)
     arranged.recording = recording
@@ -250,14 +253,27 @@ class Selected(Source):
         ]
         if self.shape[0] != self._whole[0]:
             left.append(f"frames other than {frames.start} to {frames.stop - 1} of {self._whole[0]}")
+        axes_left = None if axes is None else "".join(letter for letter in axes if letter not in index)
+        if index or self._per_frame > 1 or self.shape[0] != self._whole[0]:
+            pages = PageSelection(
+                shape=self._whole,
+                order=tuple(range(len(self._whole))),
+                index=(frames, *self._chosen[1:]),
+                axes=axes_left,
+            )
+            recording = self._source.describe_pages(recording, pages)
         return recording.replace(
-            axes=None if axes is None else "".join(letter for letter in axes if letter not in index),
+            axes=axes_left,
             channel_names=names,
             pixel_size=sizes,
             timestamps=None if times is None else times[:: self._per_frame][frames],
             frame_rate=None if rate is None else rate / self._per_frame,
             not_kept=(*recording.not_kept, *left),
         )
+
+    def describe_pages(self, recording: Recording, pages: PageSelection) -> Recording:
+        """See the base class."""
+        return self._source.describe_pages(recording, pages)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Read frames ``start:stop`` of the selected channels and planes."""

@@ -18,12 +18,13 @@ from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.recording import Recording
-from photon_gpu.sources.base import Source
+from photon_gpu.sources.base import PageSelection, Source
 from photon_gpu.sources.check import check_movie
 from photon_gpu.sources.missing import ERROR, check_missing, settle, spans
 from photon_gpu.sources.tiff.ome_files import COMPANION, first_file
 from photon_gpu.sources.tiff.plan import SegmentMap, plan_movie
 from photon_gpu.sources.tiff.recording import read_recording
+from photon_gpu.sources.tiff.tags import choose_pages
 from photon_gpu.sources.truncated import KEEP, check_truncated, keep_whole_frames
 
 _DECODERS = min(8, os.cpu_count() or 1)
@@ -270,6 +271,10 @@ class TiffSource(Source):
     def files(self) -> tuple[str, ...]:
         """Names of the files that frames are read from."""
         return tuple(file.name for file in self._plan.files)
+
+    def describe_pages(self, recording: Recording, pages: PageSelection) -> Recording:
+        """See the base class."""
+        return choose_pages(recording, pages)
 
     def arranged(self, order: tuple[int, ...]) -> TiffSource:
         """See the base class; axes that run over pages may be in any order, those of a page may not."""

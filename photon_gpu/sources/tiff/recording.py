@@ -25,6 +25,7 @@ _NUMBER = r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)"
 _FRAME_TIME = re.compile(
     rf"^frame\s?timestamps?(?:_sec|\(s\))\s*=\s*{_NUMBER}".encode(), re.MULTILINE | re.IGNORECASE
 )
+_BLACK_IS_ZERO = 1
 _LARGEST_COMPANION = 1 << 28
 
 
@@ -92,7 +93,23 @@ def _page_order(plan: SegmentMap, axes: str | None, directories: NDArray[Any]) -
         directories = plan.pages
     if not np.array_equal(directories.reshape(-1), np.arange(directories.size)):
         details["order"] = directories.reshape(-1).tolist()
+    if page := _page_form(plan.keyframe):
+        details["page"] = page
     return details
+
+
+def _page_form(keyframe: Any) -> dict[str, Any]:
+    """Form of a page, where it is more than rows and columns of which 0 is black."""
+    planes, depth, _, _, samples = keyframe.shaped
+    form: dict[str, Any] = {}
+    if planes * samples > 1:
+        form |= {"samples": planes * samples, "planar": planes > 1}
+        form["extra_samples"] = [int(kind) for kind in keyframe.extrasamples]
+    if depth > 1:
+        form["depth"] = depth
+    if keyframe.photometric != _BLACK_IS_ZERO:
+        form["photometric"] = int(keyframe.photometric)
+    return form
 
 
 def _companion(tags: Tags, plan: SegmentMap) -> list[Document]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from photon_gpu.errors import CorruptDataError
 from photon_gpu.recording import Document, Recording
+from photon_gpu.sources.base import PageSelection
 from photon_gpu.sources.tiff.chain import NBYTES, Directories
 from photon_gpu.sources.tiff.rawfile import RawFile
 
@@ -239,6 +243,27 @@ def from_documents(documents: dict[str, Document]) -> Tags | None:
         return tags
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptDataError(f"{TAGS} does not describe tags: {type(error).__name__}: {error}") from error
+
+
+def choose_pages(recording: Recording, pages: PageSelection) -> Recording:
+    """Note which pages of a file were chosen, so that a writer finds their tags."""
+    documents = {document.name: document for document in recording.documents}
+    content = json.loads(documents[TAGS].data) if TAGS in documents else {}
+    if "shape" not in content:
+        return recording
+    form = content.get("page", {})
+    lead = len(pages.shape) - 2 - len(form.keys() & {"samples", "depth"})
+    count = math.prod(content["shape"])
+    order = np.array(content.get("order", range(count)), np.int64)
+    stored = order[: math.prod(pages.shape[:lead])].reshape(pages.shape[:lead])
+    chosen = stored.transpose(pages.order[:lead])[pages.index[:lead]]
+    content |= {"shape": list(chosen.shape), "axes": pages.axes, "order": chosen.reshape(-1).tolist()}
+    content.setdefault("source_pages", count)
+    if "samples" in form and isinstance(pages.index[lead], int):
+        del form["samples"]
+    data = json.dumps(content, separators=(",", ":")).encode()
+    documents[TAGS] = replace(documents[TAGS], data=data)
+    return recording.replace(documents=tuple(documents.values()))
 
 
 def _pages_name(name: str) -> str:

@@ -39,10 +39,10 @@ FILES = {
 }
 
 
-def there_and_back(path, folder, *, frames=None, **options):
+def there_and_back(path, folder, *, part=None, **options):
     pg.encode(path, folder / "movie.zarr", layout="lossless", overwrite=True, **options)
     out = folder / "back.tif"
-    export(pg.open(folder / "movie.zarr"), out, overwrite=True, frames=frames)
+    export(pg.open(folder / "movie.zarr"), out, overwrite=True, frames=part)
     return out
 
 
@@ -98,7 +98,7 @@ def test_scanimage_keeps_its_header_its_regions_and_every_frame_description(chan
 
 def test_a_part_of_a_scanimage_movie_has_the_descriptions_of_its_frames(tmp_path):
     source = scanimage(tmp_path / "source.tif", channels=2)
-    back = there_and_back(source, tmp_path, frames=(3, 5))
+    back = there_and_back(source, tmp_path, part=(3, 5))
     with tifffile.TiffFile(back) as after:
         found = [page.description.splitlines()[0] for page in after.pages]
         assert found == [f"frameNumbers = {n}" for n in (7, 8, 9, 10)]
@@ -110,7 +110,7 @@ def test_a_part_of_a_movie_that_counts_its_pages_is_described_anew(kind, tmp_pat
     values, options = FILES[kind]
     source = tmp_path / "source.tif"
     tifffile.imwrite(source, values, photometric="minisblack", **options)
-    back = there_and_back(source, tmp_path, frames=(1, 4))
+    back = there_and_back(source, tmp_path, part=(1, 4))
     with tifffile.TiffFile(back) as after:
         assert getattr(after, f"is_{kind}") and after.series[0].axes == "TZCYX"
         np.testing.assert_array_equal(after.series[0].asarray(), FIVE[1:4])
@@ -120,12 +120,86 @@ def test_a_part_of_a_movie_that_counts_its_pages_is_described_anew(kind, tmp_pat
         assert again.recording.frame_rate == pytest.approx(first.recording.frame_rate)
 
 
-def test_stabilized_values_get_axes_and_units_and_not_the_tags_of_the_counts(tmp_path):
+def test_stabilized_values_have_the_words_of_the_source(tmp_path):
     source = scanimage(tmp_path / "source.tif", channels=2)
     noise = pg.NoiseModel(gain=20, offset=90)
     pg.encode(source, tmp_path / "movie.zarr", noise=noise, trust_noise=True, check=False)
     out = tmp_path / "back.tif"
     export(pg.open(tmp_path / "movie.zarr"), out, stabilized=True)
-    with tifffile.TiffFile(out) as after:
-        assert not after.is_scanimage and after.series[0].axes == "TCYX"
+    with tifffile.TiffFile(source) as before, tifffile.TiffFile(out) as after:
+        np.testing.assert_equal(after.scanimage_metadata, before.scanimage_metadata)
+        assert [page.description for page in after.pages] == [page.description for page in before.pages]
         assert after.series[0].dtype == np.float64
+    with pg.open_source(out) as again:
+        assert again.recording.axes == "tcyx"
+
+
+def test_labels_and_words_of_imagej_are_those_of_the_frames_that_were_selected(tmp_path):
+    values, options = FILES["imagej"]
+    source = tmp_path / "source.tif"
+    tifffile.imwrite(source, values, photometric="minisblack", **options)
+    back = there_and_back(source, tmp_path, frames="1:3", channel=1)
+    with tifffile.TiffFile(back) as after:
+        found = after.imagej_metadata
+        assert (after.series[0].axes, after.series[0].shape) == ("TZYX", (2, 2, 8, 10))
+        assert found["Labels"] == [f"frame {n}" for n in (5, 7, 9, 11)] and found["Info"] == "a line"
+        assert (found["finterval"], found["unit"], found["frames"]) == (0.1, "um", 2)
+        np.testing.assert_array_equal(after.asarray(), FIVE[1:3, :, 1])
+
+
+def test_a_selected_scanimage_channel_has_the_descriptions_of_its_pages(tmp_path):
+    source = scanimage(tmp_path / "source.tif", channels=2)
+    pg.encode(source, tmp_path / "movie.zarr", layout="lossless", channel="ruby", frames="3:6")
+    report = export(pg.open(tmp_path / "movie.zarr"), tmp_path / "back.tif")
+    with tifffile.TiffFile(tmp_path / "back.tif") as after:
+        found = [page.description.splitlines()[0] for page in after.pages]
+        np.testing.assert_array_equal(after.asarray(), MOVIE[7:12:2])
+    assert found == [f"frameNumbers = {n}" for n in (8, 10, 12)] and not report.notes
+
+
+def test_a_movie_in_several_files_has_the_header_of_the_first_and_the_words_of_every_page(tmp_path):
+    for number in range(3):
+        write_scanimage(
+            tmp_path / f"run_{number:05}.tif",
+            MOVIE[8 * number : 8 * number + 8],
+            header="SI.hRoiManager.scanFrameRate = 30\n",
+            frame_text=lambda n, first=8 * number: f"frameNumbers = {first + n + 1}\n",
+        )
+    pg.encode(tmp_path / "run_*.tif", tmp_path / "movie.zarr", layout="lossless")
+    export(pg.open(tmp_path / "movie.zarr"), tmp_path / "back.tif")
+    with tifffile.TiffFile(tmp_path / "back.tif") as after:
+        assert after.scanimage_metadata["FrameData"]["SI.hRoiManager.scanFrameRate"] == 30
+        found = [page.description.split()[-1] for page in after.pages]
+        np.testing.assert_array_equal(after.asarray(), MOVIE)
+    assert found == [str(n) for n in range(1, 25)]
+
+
+def test_single_page_files_keep_their_own_words(tmp_path):
+    for number, frame in enumerate(MOVIE[:4]):
+        tifffile.imwrite(tmp_path / f"f{number}.tif", frame, description=f"page {number}", metadata=None)
+    pg.encode(tmp_path / "f*.tif", tmp_path / "movie.zarr", layout="lossless")
+    export(pg.open(tmp_path / "movie.zarr"), tmp_path / "back.tif")
+    with tifffile.TiffFile(tmp_path / "back.tif") as after:
+        assert [page.description for page in after.pages] == [f"page {n}" for n in range(4)]
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_colours_come_back_as_colours(planar, tmp_path):
+    shape = (4, 8, 10, 3) if planar == "contig" else (4, 3, 8, 10)
+    values = make_movie(shape, dtype="uint8")
+    source = tmp_path / "source.tif"
+    tifffile.imwrite(source, values, photometric="rgb", planarconfig=planar, software="rig 3")
+    back = there_and_back(source, tmp_path)
+    with tifffile.TiffFile(source) as before, tifffile.TiffFile(back) as after:
+        np.testing.assert_equal(words(after), words(before))
+        np.testing.assert_array_equal(after.asarray(), before.asarray())
+
+
+def test_what_a_tiff_cannot_say_is_named(tmp_path):
+    recording_in = {"axes": "tyx"}
+    np.savez(tmp_path / "raw.npz", movie=MOVIE, mask=np.ones(3))
+    pg.encode(
+        tmp_path / "raw.npz", tmp_path / "movie.zarr", layout="lossless", dataset="movie", **recording_in
+    )
+    (note,) = export(pg.open(tmp_path / "movie.zarr"), tmp_path / "back.tif").notes
+    assert note.startswith("not written back: ") and "mask" in note
