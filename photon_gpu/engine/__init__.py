@@ -1,1 +1,1 @@
-"""The engine: values of one chunk to bytes and back. It knows no files and no network."""
+"""The engine: convert the values of one chunk to bytes and back, without files or network."""

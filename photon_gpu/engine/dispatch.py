@@ -1,4 +1,4 @@
-"""Choose the backend, CPU or GPU, by name or by where the frames are."""
+"""Choose the backend, CPU or GPU, by its name or by the memory that holds the frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def get_backend(name: str = "auto", *, on_gpu: bool = False) -> Backend:
         and 2. ``"numpy"``: the slow reference on the CPU. ``"auto"``: a GPU if ``on_gpu``, else the CPU;
         ``why`` of the backend gives the reason.
     on_gpu : bool
-        Whether frames come from a GPU, or are to be returned there.
+        Whether frames come from a GPU or must be returned there.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def get_backend(name: str = "auto", *, on_gpu: bool = False) -> Backend:
 
 
 def check_backend_name(name: object) -> None:
-    """InvalidInputError unless a backend has this name; whether it can run here is not asked."""
+    """Raise InvalidInputError unless a backend has this name; this does not check that it can run here."""
     if not isinstance(name, str) or (name not in NAMES and not name.startswith("cupy:")):
         raise InvalidInputError(
             f"backend is {name!r}; allowed are {', '.join(NAMES)}, and 'cupy:0,1' for some GPUs"

@@ -1,1 +1,1 @@
-"""Codes to bytes and back: quantize, predict, pack, compress."""
+"""Convert values to bytes and back: quantize, predict, pack, compress."""

@@ -1,4 +1,4 @@
-"""Backend object: the CPU or GPU kernels that encode and decode a chunk (chosen in engine/dispatch)."""
+"""The class Backend: the CPU or GPU kernels that encode and decode chunks (see engine/dispatch)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from photon_gpu.logger import logger
 class GpuCoder(Protocol):
     """Interface of the GPUs of a backend; :class:`photon_gpu.engine.gpu.coder.Gpu` implements it.
 
-    The engine below ``gpu`` knows GPUs by this protocol only, so that it imports no CUDA code.
+    The rest of the engine uses GPUs through this protocol only, so that it imports no CUDA code.
     """
 
     lanes: list[Any]
@@ -79,8 +79,8 @@ def _unchanged(table: Any) -> Any:
 class Backend:
     """Kernels, their name, and the reason they were chosen.
 
-    ``upload`` copies a table to the memory that the kernels read. ``gpu``, if not None, takes whole chunks;
-    ``kernels`` are then the CPU's, for work that is better done there.
+    ``upload`` copies a table to the memory that the kernels read. ``gpu``, if not None, processes whole
+    chunks; ``kernels`` are then the CPU kernels, for work that suits the CPU better.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Body of a compact payload: the residuals of each band of rows, packed or coded (FORMAT.md, "Body").
 
-Bands do not depend on each other, so each is written and read by itself.
+Bands do not depend on each other, so each is written and read separately.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Places:
     Parameters
     ----------
     frames, rows, columns : int
-        Shape of the chunk; only frames that it holds count.
+        Shape of the chunk; ``frames`` counts only the frames that it holds.
     band : int
         Rows per band.
     width : int
@@ -104,7 +104,7 @@ class Places:
 
 
 Memory = Callable[[int], NDArray[np.uint8]]
-"""Makes a byte array of so many bytes, or returns one that is not needed any more."""
+"""Function that makes a byte array of a size, or returns one that is no longer in use."""
 
 
 def new_bytes(nbytes: int) -> NDArray[np.uint8]:
@@ -182,7 +182,7 @@ class Writer:
         long: Sequence[NDArray],
         levels: NDArray[np.int64],
     ) -> None:
-        """Add what compiled kernels made of ranges of bands.
+        """Add the output of compiled kernels for ranges of bands.
 
         ``counts`` has the escapes of each segment or, if residuals are coded, the words of each band.
         ``long`` has the escapes or words of each range.

@@ -51,9 +51,9 @@ def encode(
     """Encode a chunk to its payload, in ``memory``: a header, then the residuals of each band of rows."""
     values = np.ascontiguousarray(values)
     with stages.timed("transform"):
-        found = extent(values, backend, noise=encoding.noise, first_frame=first_frame)
+        bounds = extent(values, backend, noise=encoding.noise, first_frame=first_frame)
         plan = ChunkPlan(
-            values.shape, chunk, encoding, found, backend, first_frame=first_frame, memory=memory
+            values.shape, chunk, encoding, bounds, backend, first_frame=first_frame, memory=memory
         )
     if backend.kernels is cpu and plan.width < 4:
         return plan.finished(plan.encode_bands(values.reshape(-1), split.timed(stages, "predict")))
@@ -94,7 +94,7 @@ def _put(first: int, codes: NDArray, plan: ChunkPlan, backend: Backend) -> None:
 def encode_raw(
     values: NDArray, chunk: tuple[int, ...], encoding: Encoding, backend: Backend, *, first_frame: int = 0
 ) -> NDArray[np.uint8]:
-    """Payload of a chunk that cannot be quantized: its exact values, in any dtype."""
+    """Encode a chunk that cannot be quantized to a payload of its exact values, in any dtype."""
     frames, rows, columns = block_shape((len(values), *chunk[1:]))
     noise, width = encoding.noise, values.dtype.itemsize
     assert noise is not None and encoding.step is not None
@@ -163,9 +163,9 @@ def decode(
         opened.restore(first, codes, backend)
         flat = codes.reshape(frames, -1)
         if opened.present:
-            place = target[: opened.present, first * columns : last * columns]
+            region = target[: opened.present, first * columns : last * columns]
             kept = flat[opened.start : opened.start + opened.present]
-            draw(kept, opened.start * pixels + first * columns, pixels, place)
+            draw(kept, opened.start * pixels + first * columns, pixels, region)
         total += int(backend.kernels.checksum(flat, first * columns, pixels))
     opened.check(total)
     return out
@@ -229,10 +229,10 @@ class Opened:
 
     def residuals(self, first: int, kernels: ModuleType) -> NDArray:
         """Residuals of the band from row ``first``, 1-D, as they are stored, in scratch of the thread."""
-        found = self.body.residuals(first, self.escapes, kernels)
-        if found is None:
+        stored = self.body.residuals(first, self.escapes, kernels)
+        if stored is None:
             raise CorruptDataError(ALTERED)
-        return found
+        return stored
 
     def restore(self, first: int, codes: NDArray, backend: Backend) -> None:
         """Restore codes ``(T, rows, columns)`` of the band that begins with row ``first``."""
@@ -320,7 +320,7 @@ class Opened:
         return out
 
     def check(self, checksum: int) -> None:
-        """Raise CorruptDataError if the checksum of the codes is not that of the header."""
+        """Raise CorruptDataError if the checksum of the codes differs from the one in the header."""
         if checksum % (1 << 64) != self.header.checksum:
             raise CorruptDataError(ALTERED)
 
@@ -368,16 +368,16 @@ def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
     """Raise CorruptDataError unless the header of a chunk agrees with the metadata of its store."""
     noise = encoding.noise
     assert noise is not None
-    told = (
+    expected = (
         tuple(chunk),
         encoding.dtype,
         noise.gain,
         noise.offset,
         noise.variance,
         encoding.step,
-        encoding.exact and not header.raw,  # any chunk of a movie may hold values as they are
+        encoding.exact and not header.raw,  # any chunk of a movie may hold raw values
     )
-    found = (
+    actual = (
         header.shape,
         header.dtype,
         header.gain,
@@ -386,5 +386,7 @@ def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
         header.step,
         header.exact,
     )
-    if told != found or (header.phases, header.seed) != (encoding.phases, encoding.seed):
-        raise CorruptDataError(f"a chunk was encoded as {found}, seed {header.seed}; its store says {told}")
+    if expected != actual or (header.phases, header.seed) != (encoding.phases, encoding.seed):
+        raise CorruptDataError(
+            f"a chunk was encoded as {actual}, seed {header.seed}; its store says {expected}"
+        )

@@ -1,4 +1,4 @@
-"""The part of a chunk that a reader asks for, and the dtype in which it gets it."""
+"""The part of a chunk that a reader requests, and the type of the values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 STABILIZED = "stabilized"
 
 Values = str | np.dtype
-"""Which values a reader asks for: ``"stabilized"``, or those in the movie's units by their dtype."""
+"""Type of the requested values: ``"stabilized"``, or a dtype for values in the movie's units."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class ChunkPart:
     chunk : tuple of int
         Shape of the chunk.
     start, stop : int
-        Frames ``start:stop``, which the chunk must hold. Without ``stop``, all that the shape allows, with
-        zeros for frames that the chunk does not hold.
+        Frames ``start:stop``, which the chunk must hold. Without ``stop``, all frames of the shape; frames
+        that the chunk does not hold are zeros.
     rows : (int, int), optional
         First row and end, counted over all axes between the first and the last; all rows by default.
     number : int, optional
@@ -45,7 +45,7 @@ class ChunkPart:
 
     @property
     def end(self) -> int:
-        """Frame after the last."""
+        """Number of the frame after the last one."""
         return self.chunk[0] if self.stop is None else self.stop
 
     @property
@@ -65,7 +65,7 @@ class ChunkPart:
 
     @property
     def row_range(self) -> tuple[int, int]:
-        """The rows, also where all are wanted."""
+        """First row and end, also if all rows are requested."""
         return (0, math.prod(self.chunk[1:-1])) if self.rows is None else self.rows
 
     @property
@@ -79,7 +79,7 @@ class ChunkPart:
 
 
 def dtype_of(what: Values) -> np.dtype:
-    """Dtype of decoded values: float64 for ``"stabilized"``, else the dtype that ``what`` is.
+    """Dtype of decoded values: float64 for ``"stabilized"``, else the dtype ``what``.
 
     Examples
     --------

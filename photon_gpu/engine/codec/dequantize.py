@@ -26,14 +26,14 @@ class Render(Protocol):
         """Write samples of ``codes (T, n)`` to ``out``; sample ``(t, i)`` is ``first + t*stride + i``."""
 
     def compiled(self, width: int, pixels: int, out: NDArray) -> Any:
-        """What :func:`photon_gpu.kernels.cpu_decode.decode_bands` draws ``out`` by; None if it cannot.
+        """Parameters for :func:`photon_gpu.kernels.cpu_decode.decode_bands`; None if it cannot render this.
 
-        ``width`` is that of a code in bytes. Frames and bands have multiples of ``pixels`` samples.
+        ``width`` is the width of a code in bytes. Frames and bands have multiples of ``pixels`` samples.
         """
 
 
 def render(encoding: Encoding, base: int, top: int, what: Values, backend: Backend) -> Render:
-    """Return what turns codes ``0..top``, counted from ``base``, into output samples.
+    """Return an object that turns codes ``0..top``, counted from ``base``, into output samples.
 
     Only altered data has codes beyond ``top``. They raise an error or, if codes have 8 or 16 bits, decode to
     zero, and the caller's checksum detects them.
@@ -56,7 +56,7 @@ def render(encoding: Encoding, base: int, top: int, what: Values, backend: Backe
 
 
 class _Tables:
-    """Renders codes by a table, or by one for each phase."""
+    """Renders codes with a table, or with one table per phase."""
 
     def __init__(self, tables: NDArray, seed: int, backend: Backend) -> None:
         if len(tables) > 1 and all(np.array_equal(tables[0], row) for row in tables[1:]):
@@ -71,7 +71,7 @@ class _Tables:
             kernels.dequantize(codes.view(np.uint16), pairs(self._tables.tobytes()), out.view(np.uint32))
             return
         rows = self._rows(width)
-        # On a GPU (no NumPy array) the kernel itself stays within its table.
+        # A GPU kernel checks the bounds of its table itself.
         if (
             width > 2
             and isinstance(codes, np.ndarray)
@@ -104,7 +104,7 @@ class _Tables:
 
 
 LARGEST_TABLE = 1 << 16
-"""Most entries of a table that is made as a whole, whichever codes occur; each takes up to 30 us."""
+"""Most entries of a table that covers all codes of a span; an entry takes up to 30 us."""
 
 _MANY = 1 << 16
 """Least number of codes for which a table of pairs pays off."""
@@ -139,7 +139,7 @@ def beyond_tables(encoding: Encoding, top: int) -> bool:
 class _ByOccurrence:
     """Renders codes of a wide span, of which few occur.
 
-    A header of a few bytes may say any span, so only the codes that are there are computed.
+    A header of a few bytes may claim any span, so only the codes that occur are computed.
     """
 
     def __init__(self, encoding: Encoding, base: int, top: int, what: Values, backend: Backend) -> None:

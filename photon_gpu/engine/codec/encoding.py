@@ -40,16 +40,16 @@ class Encoding:
     predictor : Predictor
         ``compact`` only.
     exact : bool
-        ``compact`` only: store the values themselves where that is smaller than codes.
+        ``compact`` only: store the values themselves, which is smaller than codes for some movies.
     compressor : Compressor
     movie_id : str, optional
-        ``compact`` only: identity of the movie, eight hexadecimal digits. Every chunk carries it beside its
-        number. None: chunks carry neither.
+        ``compact`` only: identity of the movie, eight hexadecimal digits. Every chunk holds it beside its
+        number. None: chunks hold neither.
     channels : tuple of Encoding
-        Encoding of each channel, where each has a noise model of its own; noise, predictor and ``exact`` are
-        theirs then, and the rest is as here. Empty: one encoding for the whole movie.
+        Encoding of each channel, if each has its own noise model. Then noise, predictor and ``exact`` are
+        set per channel, and all other settings are shared. Empty: one encoding for the whole movie.
     channel_axis : int
-        Axis of the movie that the channels lie along, with ``channels``.
+        Axis of the channels in the movie, if ``channels`` is set.
     """
 
     layout: str = "plain"
@@ -114,9 +114,9 @@ class Encoding:
 
     @property
     def models(self) -> tuple[NoiseModel, ...]:
-        """Noise models: one of the movie, or one per channel; empty where nothing is modelled."""
-        found = [part.noise for part in self.channels or (self,)]
-        return tuple(noise for noise in found if noise is not None)
+        """Noise models: one for the movie, or one per channel; empty if there is none."""
+        models = [part.noise for part in self.channels or (self,)]
+        return tuple(noise for noise in models if noise is not None)
 
     @property
     def seed(self) -> int:
@@ -144,7 +144,7 @@ class Encoding:
         return f"{predictor.name} predictor{exact}{ordered}, {blosc}"
 
     def table(self) -> CodeTable:
-        """Exact tables of codes; InvalidInputError for a movie that is not quantized."""
+        """Exact tables of codes; raises InvalidInputError for a movie that is not quantized."""
         if self.noise is None or self.step is None:
             raise InvalidInputError("this movie is not quantized: it has no code table")
         return _table(self.noise, self.step, self.dtype, self.phases)

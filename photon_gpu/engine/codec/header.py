@@ -154,7 +154,7 @@ def check_place(header: Header, movie_id: str | None, number: int | None) -> Non
 
 
 def header_bytes(dimensions: int) -> int:
-    """Bytes of the header of a chunk with so many dimensions."""
+    """Bytes of the header of a chunk with a number of dimensions."""
     return _FIXED.size + 8 * dimensions + 8 * TERMS
 
 
@@ -260,15 +260,15 @@ def _header(payload: NDArray[np.uint8]) -> Header:
         raise CorruptDataError(f"the header of a chunk says its shape is {shape}")
     weights = np.frombuffer(tail, "<i4", 2 * TERMS, 8 * dimensions).reshape(2, TERMS).astype(np.int32)
     raw = exact == 2
-    known = predictor < len(NAMES) and dtype < len(DTYPES) and phases in (1, 16)
-    if raw:  # width is that of the values, and nothing is predicted, packed or sorted
-        known = (
-            known and width == np.dtype(DTYPES[dtype]).itemsize and not (predictor or record_type or levels)
+    valid = predictor < len(NAMES) and dtype < len(DTYPES) and phases in (1, 16)
+    if raw:  # the width is that of the values; nothing is predicted, packed or sorted
+        valid = (
+            valid and width == np.dtype(DTYPES[dtype]).itemsize and not (predictor or record_type or levels)
         )
     else:
-        known = known and width in (1, 2, 4)
-    sortable = known and NAMES[predictor] in SORTABLE and width < 4
-    if not known or exact > 2 or record_type > 2 * (width < 4) or levels == 1 or (levels and not sortable):
+        valid = valid and width in (1, 2, 4)
+    sortable = valid and NAMES[predictor] in SORTABLE and width < 4
+    if not valid or exact > 2 or record_type > 2 * (width < 4) or levels == 1 or (levels and not sortable):
         raise CorruptDataError("the header of a chunk holds a value that no release has written")
     if record_type == 2 and not levels:
         raise CorruptDataError(

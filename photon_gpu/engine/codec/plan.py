@@ -1,4 +1,4 @@
-"""Settings of one chunk, which follow from its extent, and the payload that is being built."""
+"""Plan of one chunk: the settings that follow from its extent, and the payload being built."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _MOST_VALUES = 1 << 32
 
 
 class ChunkPlan:
-    """Settings of one chunk, which follow from its extent, and the payload that is being built.
+    """Settings of one chunk that follow from its extent, and the payload that is being built.
 
-    ``shape`` is that of the values, ``chunk`` that of a whole chunk, ``first_frame`` the number of their
-    first frame in the movie. ``host`` are kernels for host memory, if those of the backend work elsewhere.
+    ``shape`` is the shape of the values, ``chunk`` that of a whole chunk, ``first_frame`` the number of their
+    first frame in the movie. ``host`` has the kernels for host memory, if the backend's work elsewhere.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ChunkPlan:
         shape: tuple[int, ...],
         chunk: tuple[int, ...],
         encoding: Encoding,
-        found: Extent,
+        bounds: Extent,
         backend: Backend,
         host: ModuleType | None = None,
         *,
@@ -50,10 +50,10 @@ class ChunkPlan:
         _, self.rows, self.columns = block_shape(chunk)
         self.band = band_rows(self.rows, self.columns)
         if encoding.exact:
-            code_span(encoding, found)  # that stabilized values can be read, too
-        self.forward = quantizer_for(encoding, found, backend)
+            code_span(encoding, bounds)  # that stabilized values can be read, too
+        self.forward = quantizer_for(encoding, bounds, backend)
         self.dtype, self.width = self.forward.dtype, self.forward.dtype.itemsize
-        # Codes of 32 bits are beyond the predictors' arithmetic, and beyond any detector's.
+        # Codes of 32 bits exceed the predictors' arithmetic, and the range of any detector.
         self.predictor = encoding.predictor if self.width < 4 else Predictor(name="none")
         self._header_weights = self.predictor.relative(self.forward.base, self.forward.top)
         self.weights = kernel_weights(self.predictor.name, self._header_weights, self.frames)
@@ -114,7 +114,7 @@ class ChunkPlan:
     def _to(
         self, grid: cpu_encode.Grid, counts: NDArray[np.int64]
     ) -> tuple[NDArray, cpu_encode.Packed | cpu_encode.Coded]:
-        """Memory for the escapes or words of some bands, and where all of their residuals go."""
+        """Memory for the escapes or words of some bands, and for their residuals."""
         places, each = self.body.places, self.frames * self.band * self.columns
         if places.coded:
             room = most_words(each, places.levels, self.width)
@@ -183,29 +183,29 @@ class ChunkPlan:
         return payload
 
 
-def code_span(encoding: Encoding, found: Extent) -> tuple[int, int]:
-    """Least code of an extent, and its width; InvalidInputError where a chunk cannot hold both ends."""
-    codes = span(encoding.table(), found)
-    if encoding.exact and int(found.high) - int(found.low) >= _MOST_VALUES:
+def code_span(encoding: Encoding, bounds: Extent) -> tuple[int, int]:
+    """Return least code and width of an extent; raise InvalidInputError if a chunk cannot hold both ends."""
+    codes = span(encoding.table(), bounds)
+    if encoding.exact and int(bounds.high) - int(bounds.low) >= _MOST_VALUES:
         raise InvalidInputError(
-            f"a chunk spans {int(found.high) - int(found.low):,} values; at most 2**32 fit: use "
+            f"a chunk spans {int(bounds.high) - int(bounds.low):,} values; at most 2**32 fit: use "
             f"layout='lossless'"
         )
     return codes
 
 
-def quantizer_for(encoding: Encoding, found: Extent, backend: Backend) -> Quantizer | ExactQuantizer:
-    """Quantizer for values of an extent."""
+def quantizer_for(encoding: Encoding, bounds: Extent, backend: Backend) -> Quantizer | ExactQuantizer:
+    """Return the quantizer for values of an extent."""
     if encoding.exact:
-        return ExactQuantizer(found, backend)
-    return Quantizer(encoding.table(), found, backend, encoding.seed)
+        return ExactQuantizer(bounds, backend)
+    return Quantizer(encoding.table(), bounds, backend, encoding.seed)
 
 
 class ExactQuantizer:
-    """Replaces :class:`Quantizer` where the values themselves are stored."""
+    """Replaces :class:`Quantizer` if the values themselves are stored."""
 
-    def __init__(self, found: Extent, backend: Backend) -> None:
-        self.base, self.top = int(found.low), int(found.high) - int(found.low)
+    def __init__(self, bounds: Extent, backend: Backend) -> None:
+        self.base, self.top = int(bounds.low), int(bounds.high) - int(bounds.low)
         self.dtype, self._kernels = narrowest(self.top), backend.kernels
 
     def __call__(self, values: NDArray, first: int, stride: int, out: NDArray) -> None:

@@ -1,6 +1,6 @@
 """Predictors of codes: their names, their parameters, and the fit of their weights.
 
-Where the prediction is good, residuals are small and compress well. Prediction uses integer arithmetic
+If the prediction is good, residuals are small and compress well. Prediction uses integer arithmetic
 (:mod:`photon_gpu.kernels.reference`) and can be undone exactly. The fit uses integers and fractions, so the
 same movie gives the same weights on every machine.
 """
@@ -26,7 +26,7 @@ SORTABLE = ("full", "spatial", "moving")
 MAX_LEVELS = 255
 
 LEVELS = 64
-"""Levels tried by default: one per code up to about 200 photons, one for all above."""
+"""Default number of levels to try: one per code up to about 200 photons, one for all above."""
 
 TERMS = 11
 MULTIPLICITY = (1, 2, 2, 4, 1, 4, 1, 1, 1, 1, 0)
@@ -104,10 +104,10 @@ class Predictor:
         object.__setattr__(self, "weights", rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Dictionary that can be written as JSON; it has ``coded`` only if true, as format 2.2 demands."""
-        told: dict[str, Any] = {"name": self.name, "rate": self.rate}
-        told |= {"weights": [list(row) for row in self.weights], "levels": self.levels}
-        return {**told, "coded": True} if self.coded else told
+        """Return a dictionary of JSON values; ``coded`` is in it only if true, as format 2.2 requires."""
+        parameters: dict[str, Any] = {"name": self.name, "rate": self.rate}
+        parameters |= {"weights": [list(row) for row in self.weights], "levels": self.levels}
+        return {**parameters, "coded": True} if self.coded else parameters
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Predictor:
@@ -125,13 +125,13 @@ class Predictor:
 
 
 def mix(weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
-    """Weights ``(frames, 16)`` that say the same as two rows of 11: neighbours share what their sum had."""
+    """Expand two rows of 11 weights to ``(frames, 16)``; neighbours share what was their common weight."""
     rows = weights[np.minimum(np.arange(frames), 1)]
     return np.ascontiguousarray(rows[:, [0, 1, 1, 2, 2, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10]])
 
 
 def kernel_weights(name: str, weights: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
-    """Weights in the form that the kernel of a predictor takes."""
+    """Weights in the form that the kernel of a predictor expects."""
     return mix(weights, frames) if name in ("full", "spatial") else weights
 
 
@@ -157,7 +157,7 @@ def band_rows(rows: int, columns: int) -> int:
 
 
 def most_band_rows(columns: int) -> int:
-    """Most rows of a band that a reader takes; more would need memory that no writer's band does."""
+    """Most rows of a band that a reader accepts; no writer uses larger bands."""
     return max(64, (1 << 18) // max(columns, 1))
 
 

@@ -1,4 +1,4 @@
-"""Quantize values to codes, with the kernel and the table that suit a dtype and a range of values."""
+"""Quantize values to codes with the kernel and the table for their dtype and range."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_extent(
     noise: NoiseModel | None,
     first_frame: int,
 ) -> Extent:
-    """Extent from the output of the kernel ``extent``; InvalidInputError if it cannot be encoded.
+    """Make an Extent from the output of the kernel ``extent``; raise InvalidInputError if it is invalid.
 
     ``locate(strange)`` returns index and value of the first value that is not finite, or of the least value.
     """
@@ -89,7 +89,7 @@ def check_extent(
 
 @lru_cache(maxsize=16)
 def _luts(table: CodeTable, base: int, dtype: np.dtype) -> NDArray:
-    """Codes counted from ``base``; entries outside the extent may wrap, since no value looks them up."""
+    """Codes counted from ``base``; entries outside the extent may wrap, since they are never used."""
     return np.subtract(table.luts(), base, dtype=np.int32).astype(dtype)
 
 
@@ -106,16 +106,16 @@ class Quantizer:
         uint8, uint16 or uint32.
     """
 
-    def __init__(self, table: CodeTable, found: Extent, backend: Backend, seed: int) -> None:
+    def __init__(self, table: CodeTable, bounds: Extent, backend: Backend, seed: int) -> None:
         self._table, self._kernels, self._seed = table, backend.kernels, seed
-        self.base, self.top = span(table, found)
+        self.base, self.top = span(table, bounds)
         self.dtype = narrowest(self.top)
         self._root: Root | None = None
         if table.has_lut and table.phases == 1 and self._kernels is cpu and self.dtype.itemsize < 4:
             root = root_of(table)
-            self._root = root if root.exact(int(found.low), int(found.high)) else None
+            self._root = root if root.exact(int(bounds.low), int(bounds.high)) else None
         if table.has_lut:
-            # The table is made later, if at all: only frames that are not runs need it.
+            # The table is made on demand: only frames that are not contiguous need it.
             self._luts = None if self._root else backend.upload(_luts(table, self.base, self.dtype))
             return
         high = self.base + self.top
@@ -161,18 +161,20 @@ class Quantizer:
         return values, cpu_encode.ByThresholds(self._thresholds[0], self._model, self.base)
 
 
-def span(table: CodeTable, found: Extent) -> tuple[int, int]:
-    """Least code of an extent, and its width; an error where a decoder's table has no room for it."""
+def span(table: CodeTable, bounds: Extent) -> tuple[int, int]:
+    """Return least code and width of an extent; raise InvalidInputError if no table could hold it."""
     if table.has_lut:
-        patterns = np.array([found.low, found.high], table.dtype).view(f"u{table.dtype.itemsize}")
+        patterns = np.array([bounds.low, bounds.high], table.dtype).view(f"u{table.dtype.itemsize}")
         ends = table.luts()[:, patterns].tolist()
     else:
-        ends = [[table.code(end, phase) for end in (found.low, found.high)] for phase in range(table.phases)]
+        ends = [
+            [table.code(end, phase) for end in (bounds.low, bounds.high)] for phase in range(table.phases)
+        ]
     base = min(low for low, _ in ends)
     top = max(high for _, high in ends) - base
     if top >= MAX_CODES - 1:
         raise InvalidInputError(
-            f"values {found.low:g} to {found.high:g} of one chunk span {top + 1:,} codes under "
+            f"values {bounds.low:g} to {bounds.high:g} of one chunk span {top + 1:,} codes under "
             f"{table.noise} at step "
             f"{table.step:g}; fewer than {MAX_CODES:,} are supported: check gain, take a larger step, or use "
             "layout='lossless'"

@@ -1,7 +1,7 @@
-"""Decode some frames and rows of a compact chunk, and only the parts that they depend on.
+"""Decode some frames and rows of a compact chunk, reading only the parts that they depend on.
 
 A frame depends on the frames before it, never on later ones; a band of rows does not depend on other bands.
-The checksum over all codes would need every band, so it is not verified here: the bytes must have passed the
+The checksum over all codes needs every band, so it is not verified here: the bytes must have passed the
 checksum of their file.
 """
 
@@ -63,8 +63,8 @@ def decode_part(
         codes = np.empty((stop - one.begin, last - one.first, columns), f"u{header.width}")
         one.restore(codes, opened.weights, opened.steps, backend)
         flat = codes.reshape(len(codes), -1)[start - one.begin :]
-        place = target[:, one.first * columns : last * columns]
-        draw(flat, start * pixels + one.first * columns, pixels, place)
+        region = target[:, one.first * columns : last * columns]
+        draw(flat, start * pixels + one.first * columns, pixels, region)
 
     list(run(decode_band, bands))
     return out
@@ -127,7 +127,7 @@ class Band:
         places = body.places
         total = places.band_samples(first)
         frame = total // header.frames
-        # Sorted residuals are not in the order of frames, so all of a band are needed.
+        # Sorted residuals are not in the order of frames, so all residuals of a band are needed.
         alone = predictor in _ALONE and not places.levels
         self.begin = start if alone else 0
         self._wanted = (0, total) if places.levels else (self.begin * frame, stop * frame)
@@ -172,10 +172,10 @@ class Band:
     def _residuals(self, backend: Backend) -> NDArray:
         places, (low, high) = self._body.places, self._wanted
         if places.coded:
-            found = self._body.residuals(self.first, np.empty(0, np.uint8), backend.kernels)
-            if found is None:
+            stored = self._body.residuals(self.first, np.empty(0, np.uint8), backend.kernels)
+            if stored is None:
                 raise CorruptDataError("the stream of a band contradicts itself: the chunk was altered")
-            return found
+            return stored
         if not places.packed:
             return from_planes(self._body.band(self.first), places.width)[low:high]
         out = np.empty(self._opened, f"u{places.width}")

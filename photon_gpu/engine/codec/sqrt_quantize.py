@@ -1,4 +1,4 @@
-"""Fast float32 quantizer, with the inputs for which it disagrees with the exact table.
+"""Fast float32 quantizer, with a list of the inputs for which it disagrees with the exact table.
 
 The table is the format. The quantizer is compared with it for all 65,536 values, once, on the machine that
 uses it. Where they agree, it gives the same codes faster.
@@ -60,7 +60,7 @@ class Root:
         """Write codes of ``values (T, n)``, counted from ``base``, to ``out``; see :func:`runs`."""
         frames, samples = values.shape
         pitch = values.strides[0] // values.itemsize if frames > 1 else samples
-        # Only of a 1-D array does the compiler know that neighbours are contiguous.
+        # The compiler knows only for 1-D arrays that neighbours are contiguous.
         flat = as_strided(values, ((frames - 1) * pitch + samples,), (values.itemsize,))
         quantize_sqrt(flat, pitch, self.model, base, out)
 
@@ -79,5 +79,5 @@ def runs(values: NDArray) -> bool:
 
 @lru_cache(maxsize=16)
 def root_of(table: CodeTable) -> Root:
-    """Quantizer of a table, compared with it once."""
+    """Return the quantizer of a table, after comparing the two once."""
     return Root(table)

@@ -1,8 +1,8 @@
 """Fit predictor weights for each frame, for scenes in which whole frames move.
 
 The neighbours of the running mean that predict a frame best depend on how far it moved. Frame ``t`` therefore
-has its own least-squares weights (:data:`photon_gpu.kernels.reference.MIX`). Sums are of integers and the
-rest is elementwise, so that the same frames give the same weights on every machine.
+has its own least-squares weights (:data:`photon_gpu.kernels.reference.MIX`). Sums are integers and the
+rest is elementwise, so the same frames give the same weights on every machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PER_WEIGHT = 50
 def fit_frames(codes: NDArray, rate: int, top: int) -> NDArray[np.int32]:
     """Weights ``(T, 16)``, in 1/256, for each frame of codes ``(T, R, C)`` counted from a chunk's base.
 
-    ``rate`` is that of the running mean, ``top`` the greatest code. A frame with too few samples for a fit,
+    ``rate`` is that of the running mean, ``top`` the greatest code. A frame with too few samples to fit,
     or whose weights exceed the limits of the format, is predicted by the running mean alone.
     """
     frames, rows, columns = codes.shape

@@ -86,12 +86,18 @@ class Gpu:
             def work(piece_bytes: int) -> NDArray[np.uint8]:
                 pieces = _pieces(rows, band, row_bytes, piece_bytes)
                 loaded = _Loaded(slot, flat, columns)
-                found = _extent(loaded, pieces, encoding, values.shape, first_frame)
+                bounds = _extent(loaded, pieces, encoding, values.shape, first_frame)
                 plan = ChunkPlan(
-                    values.shape, chunk, encoding, found, slot.lane.backend, host=cpu, first_frame=first_frame
+                    values.shape,
+                    chunk,
+                    encoding,
+                    bounds,
+                    slot.lane.backend,
+                    host=cpu,
+                    first_frame=first_frame,
                 )
                 if plan.predictor.name == "moving":
-                    # Weights are fitted to all codes of the chunk, on the CPU: solving takes few numbers.
+                    # Fit weights to all codes of the chunk on the CPU, since the systems to solve are small.
                     plan.fit(np.concatenate([_codes_of(loaded, plan, *piece) for piece in pieces], axis=1))
                     slot.resume()
                 return plan.finished(sum(_encode_piece(loaded, plan, *piece) for piece in pieces))
@@ -103,15 +109,15 @@ class Gpu:
     ) -> tuple[NDArray, int]:
         """Codes of a chunk, 1-D in C order, and the base they are counted from."""
         frames, pixels = values.shape[0], math.prod(values.shape[1:])
-        # Here a band is a frame: frames do not depend on each other, and are contiguous in C order.
+        # Use a frame as a band: frames do not depend on each other, and are contiguous in C order.
         row_bytes = pixels * values.dtype.itemsize
         with self._slots.taken(self.lane_of(values)) as slot, slot.timed(stages):
 
             def work(piece_bytes: int) -> tuple[NDArray, int]:
                 pieces = _pieces(frames, 1, row_bytes, piece_bytes)
                 loaded = _Loaded(slot, values.reshape(frames, pixels), None)
-                found = _extent(loaded, pieces, encoding, values.shape, first_frame)
-                quantizer = quantizer_for(encoding, found, slot.lane.backend)
+                bounds = _extent(loaded, pieces, encoding, values.shape, first_frame)
+                quantizer = quantizer_for(encoding, bounds, slot.lane.backend)
                 out = np.empty((frames, pixels), quantizer.dtype)
                 for first, stop in pieces:
                     source = loaded.piece(first, stop)
@@ -132,7 +138,7 @@ class Gpu:
         device: int | None = None,
         out: NDArray | None = None,
     ) -> Any:
-        """Decode like :func:`photon_gpu.engine.codec.chunk.decode`; ``device`` asks for an array there."""
+        """Decode like :func:`photon_gpu.engine.codec.chunk.decode`; to an array on ``device``, if set."""
         opened = Opened(payload, part, encoding, what)
         header, dtype = opened.header, opened.dtype
         if header.raw or beyond_tables(encoding, header.top):
@@ -197,42 +203,43 @@ class Gpu:
             return slot.lane.shrinking(slot, values.nbytes, values.nbytes, work)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-        """An array on the first device, for frames to be copied to."""
+        """Make an array on the first device, to copy frames to."""
         lane = self.lanes[0]
         with self._slots.taken(lane.number) as slot:
             return lane.shrinking(slot, 0, 0, lambda _: lane.zeros(shape, dtype))
 
     def copy_frames(self, out: Any, where: NDArray[np.int64], source: Any, inside: NDArray[np.int64]) -> None:
-        """``out[where] = source[inside]``, runs of frames at a time, on the first device."""
+        """Set ``out[where] = source[inside]`` on the first device, one run of frames at a time."""
         lane = self.lanes[0]
         with lane.entered():
             breaks = np.flatnonzero((np.diff(where) != 1) | (np.diff(inside) != 1)) + 1
             for to, at in zip(np.split(where, breaks), np.split(inside, breaks), strict=True):
-                part, given = out[to[0] : to[-1] + 1], source[at[0] : at[-1] + 1]
-                part.data.copy_from_device_async(given.data, given.nbytes, lane.compute)
+                part, frames = out[to[0] : to[-1] + 1], source[at[0] : at[-1] + 1]
+                part.data.copy_from_device_async(frames.data, frames.nbytes, lane.compute)
             lane.compute.synchronize()
 
     def sample(self, values: Any, encoding: Encoding, *, first_frame: int = 0) -> NDArray:
-        """Host values with the codes of a few frames on a device, to try encodings on.
+        """Return host values that have the same codes as a few frames on a device, to try encodings on.
 
-        Integers come down as differences from the least, floats as codes, never as they are.
+        Integers are copied as differences from the least, floats as codes, so raw frames never leave the
+        device.
         """
         frames, pixels = values.shape[0], math.prod(values.shape[1:])
         with self._slots.taken(self.lane_of(values)) as slot:
             loaded = _Loaded(slot, values.reshape(frames, pixels), None)
             exact = encoding.dtype.startswith(("int", "uint"))
-            kind = encoding.but(layout="compact", step=encoding.step or 0.5, exact=exact)
-            found = _extent(loaded, [(0, frames)], kind, values.shape, first_frame)
-            quantizer = quantizer_for(kind, found, slot.lane.backend)
+            trial = encoding.but(layout="compact", step=encoding.step or 0.5, exact=exact)
+            bounds = _extent(loaded, [(0, frames)], trial, values.shape, first_frame)
+            quantizer = quantizer_for(trial, bounds, slot.lane.backend)
             codes = slot.device("codes", (frames, pixels), quantizer.dtype)
             quantizer(loaded.piece(0, frames), 0, pixels, codes)
             (fetched,) = slot.fetch(codes=codes)
             if exact:
                 return (fetched.astype(np.int64) + quantizer.base).astype(values.dtype).reshape(values.shape)
             out = np.empty(fetched.shape, values.dtype)
-            tables = kind.table().decode_tables(quantizer.base, quantizer.base + quantizer.top, values.dtype)
+            tables = trial.table().decode_tables(quantizer.base, quantizer.base + quantizer.top, values.dtype)
             if len(tables) > 1:
-                cpu.dequantize_phased(fetched, tables, kind.seed, 0, pixels, out)
+                cpu.dequantize_phased(fetched, tables, trial.seed, 0, pixels, out)
             else:
                 cpu.dequantize(fetched, tables[0], out)
             return out.reshape(values.shape)
@@ -249,7 +256,7 @@ class _Loaded:
         self._on_device: tuple[int, int] | None = None
 
     def piece(self, first: int, stop: int) -> Any:
-        """The piece on the device; it is not copied if it is there already."""
+        """Return the piece on the device; it is not copied if it is on the device already."""
         columns, flat = self._columns, self.flat
         part = flat[first:stop] if columns is None else flat[:, first * columns : stop * columns]
         if not isinstance(flat, np.ndarray):
@@ -277,7 +284,7 @@ def _extent(
     shape: tuple[int, ...],
     first_frame: int,
 ) -> Extent:
-    """Least and greatest value of a chunk; InvalidInputError, with the pixel, for values not allowed."""
+    """Least and greatest value of a chunk; raise InvalidInputError, with the pixel, for invalid values."""
     parts = [extent(loaded.slot, loaded.piece(*piece)) for piece in pieces]
     out = parts[0].copy()
     for part in parts[1:]:
@@ -331,8 +338,8 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
         residuals = bring_up(slot, opened, first, stop, strange)
         codes = restore(slot, opened.predictor, residuals, opened.weights, opened.steps, header.band_rows)
     kept = slice(opened.start, opened.start + opened.present)
-    place = out[: opened.present, first * columns : stop * columns]
-    drawn = slot.device("drawn", place.shape, opened.dtype) if isinstance(out, np.ndarray) else place
+    region = out[: opened.present, first * columns : stop * columns]
+    drawn = slot.device("drawn", region.shape, opened.dtype) if isinstance(out, np.ndarray) else region
     for low, _, bank in banks(codes, header.band_rows):
         start, pixels = (first + low) * columns, opened.rows * columns
         kernels.add_checksum(bank, start, pixels, total)
@@ -341,7 +348,7 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
             draw(shown, opened.start * pixels + start, pixels, in_banks(drawn, columns, low, shown))
     if isinstance(out, np.ndarray):
         summed, odd, fetched = slot.fetch(total=total, strange=strange, drawn=drawn)
-        copy_array(place, fetched)
+        copy_array(region, fetched)
     else:
         summed, odd = slot.fetch(total=total, strange=strange)
     check_unpacked(odd)
@@ -349,23 +356,23 @@ def _decode_piece(slot: Slot, opened: Opened, draw: Render, out: Any, first: int
 
 
 def _check_kernels(lane: Lane) -> None:
-    """Raise BackendUnavailableError unless the kernels give the result of the CPU."""
+    """Raise BackendUnavailableError unless the kernels give the same result as the CPU."""
     codes = np.arange(4099, dtype=np.uint32).astype(np.uint8).reshape(1, -1)
     expected = int(cpu.checksum(codes, 5, 4099))
     try:
         with lane.entered():
-            found = lane.backend.kernels.checksum(lane.put(codes), 5, 4099)
+            actual = lane.backend.kernels.checksum(lane.put(codes), 5, 4099)
     except BackendUnavailableError:
         raise
-    except Exception as error:  # what NVRTC, the driver, or a missing library make CuPy raise
+    except Exception as error:  # NVRTC, the driver and missing libraries make CuPy raise anything
         raise BackendUnavailableError(
             f"the kernels cannot be compiled or run on GPU {lane.number} ({type(error).__name__}: "
             f"{error}); CuPy and "
             "NVRTC must fit the driver: pip install 'photon-gpu[cu12]' or 'photon-gpu[cu13]', and "
             "only one of them"
         ) from error
-    if found != expected:
+    if actual != expected:
         raise BackendUnavailableError(
-            f"GPU {lane.number} computes a checksum of {found:#x} where the CPU has {expected:#x}; it "
+            f"GPU {lane.number} computes a checksum of {actual:#x} where the CPU has {expected:#x}; it "
             f"cannot be trusted"
         )

@@ -37,7 +37,7 @@ def banks(banded: Any, band_rows: int) -> Iterator[tuple[int, int, Any]]:
 
 
 def in_banks(flat: Any, columns: int, first: int, bank: Any) -> Any:
-    """View of a bank's shape on frames ``(T, n)``, from row ``first`` on."""
+    """View of frames ``(T, n)``, from row ``first`` on, in the shape of a bank."""
     count, _, pixels = bank.shape
     begin = first * columns
     part = flat[:, begin : begin + count * pixels]
@@ -124,7 +124,7 @@ def _run_kernel(
         ):
             getattr(kernels, name)(source, moves, start, planes, target)
     elif name.endswith("spatial"):
-        # Treat every frame as a band of its own: the frames of a band are stored one after another.
+        # Treat every frame as a separate band: the frames of a band are stored one after another.
         whole = rows // band_rows * band_rows
         for first, stop, height in ((0, whole, band_rows), (whole, rows, rows - whole)):
             low, high = frames * columns * first, frames * columns * stop

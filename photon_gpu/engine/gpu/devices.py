@@ -28,7 +28,7 @@ def load_cupy() -> Any:
         raise BackendUnavailableError(
             f"backend 'cupy' needs CuPy, which is not installed; {_INSTALL}"
         ) from error
-    except Exception as error:  # CuPy raises what its libraries make it raise
+    except Exception as error:  # CuPy passes on any exception of its libraries
         raise BackendUnavailableError(
             f"CuPy cannot be loaded ({type(error).__name__}: {error}); it must match the machine's CUDA, "
             f"and only one cupy package may be installed: {_INSTALL}"

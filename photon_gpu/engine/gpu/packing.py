@@ -1,6 +1,6 @@
 """Move residuals between a payload and a device.
 
-The device packs and unpacks them, so that at most half the bytes cross the bus.
+The device packs and unpacks residuals, so that at most half the bytes cross the bus.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def bring_down(slot: Slot, plan: ChunkPlan, first: int, codes: Any, residuals: A
 def _sorted(
     slot: Slot, plan: ChunkPlan, first: int, codes: Any, residuals: Any
 ) -> tuple[Any, NDArray[np.int64]]:
-    """Residuals of each band sorted by level, and the length of each level, which is added to the payload."""
+    """Sort the residuals of each band by level, and add the length of each level to the payload."""
     kernels = slot.lane.backend.kernels
     parts = list(zip(bands(codes, plan.band), bands(residuals, plan.band), strict=True))
     levels = slot.device("levels", (len(parts), plan.predictor.levels), np.int64)
@@ -80,9 +80,9 @@ def _sorted(
 
 
 def bring_up(slot: Slot, opened: Opened, first: int, stop: int, strange: Any) -> Any:
-    """Residuals ``(T, rows, columns)`` of rows ``first:stop`` of a payload, band after band, on the device.
+    """Copy residuals ``(T, rows, columns)`` of rows ``first:stop`` to the device, band after band.
 
-    What contradicts itself is counted in ``strange``, on the device.
+    Contradictions in the payload are counted in ``strange``, on the device.
     """
     header, body = opened.header, opened.body
     shape, dtype = (header.frames, stop - first, opened.columns), np.dtype(f"u{header.width}")

@@ -27,7 +27,7 @@ SLOTS = 3
 """Chunks in flight per device."""
 
 PIECE_BYTES = 1 << 30
-"""Most raw bytes of a chunk that a slot takes at once; halved when the device's memory is full."""
+"""Most raw bytes of a chunk in a slot at once; halved if the device's memory is full."""
 
 _T = TypeVar("_T")
 
@@ -82,8 +82,8 @@ class Lane:
         """
         piece = min(self.piece_bytes, whole)
         while True:
-            # Past the except clause the error is gone, and with it the frames whose variables hold device
-            # memory.
+            # After the except clause the error is gone, and with it the stack frames whose variables hold
+            # device memory.
             with suppress(*_full(self.cupy)):
                 return work(piece)
             slot.release()
@@ -94,7 +94,7 @@ class Lane:
             piece = self.piece_bytes = max(smallest, piece // 2)
 
     def _alone(self, slot: Slot, smallest: int, work: Callable[[int], _T]) -> _T:
-        """Run ``work`` when every other slot of the device is idle and empty, or waits here too."""
+        """Run ``work`` once every other slot of the device is idle and empty, or waits here too."""
         with self.changed:
             self.waiting += 1
             self.changed.notify_all()
@@ -226,7 +226,7 @@ class Slots:
 
     @contextmanager
     def taken(self, device: int | None = None) -> Iterator[Slot]:
-        """Reserve a slot of a device (None: of any), and make its device current."""
+        """Reserve a slot of a device (None: of any device), and make the device current."""
         with self._changed:
             self._changed.wait_for(lambda: self._first(device) is not None)
             slot = self._first(device)
@@ -243,7 +243,7 @@ class Slots:
                 self._changed.notify_all()
 
     def _first(self, device: int | None) -> Slot | None:
-        # A device that is out of memory takes no chunk until those that wait for memory are done.
+        # A device that is out of memory accepts no chunk until the chunks that wait for memory are done.
         free = (slot for slot in self._free if not slot.lane.waiting)
         return next((slot for slot in free if device in (None, slot.lane.number)), None)
 
@@ -254,7 +254,7 @@ class Timeline:
     It is added to the stages ``upload``, ``kernel`` and ``download``. ``kernel`` runs from the last copy up,
     or from :meth:`Slot.resume`, to the end of the queued kernels, on a stream that all slots of a device
     share. The remaining time in which a chunk has the slot is the stage ``gpu``: copies, launches and fits by
-    the host. Seconds are those of a slot, as for other stages they are those of a thread.
+    the host. Seconds are counted per slot; other stages count them per thread.
     """
 
     def __init__(self, lane: Lane, stages: Stages) -> None:
@@ -279,7 +279,7 @@ class Timeline:
         self._spans.append(("kernel", self._begin, self._mark(self._lane.compute)))
 
     def settle(self) -> None:
-        """Add the times of the queued work, which is done."""
+        """Add the times of the queued work; call it once the work is done."""
         for stage, begin, end in self._spans:
             seconds = self._lane.cupy.cuda.get_elapsed_time(begin, end) / 1e3
             self._stages.add(stage, seconds)

@@ -1,4 +1,4 @@
-"""Tables of codes: which value has which code, computed in exact arithmetic.
+"""Tables of codes: the code of every value, computed in exact arithmetic.
 
 A code is ``k = round(A(z)/step)``, so ``z`` has a code of at least ``k`` exactly when
 ``A(z) >= (k - 1/2)*step``. Solved for ``z`` (FORMAT.md, "Codes") this compares rationals above ``offset``,
@@ -40,14 +40,14 @@ _ROUNDING_ORDER = tuple((7 * phase + 3) % PHASES for phase in range(PHASES))
 
 
 def supported_dtype(dtype: DTypeLike) -> np.dtype:
-    """Native-endian form of ``dtype``; UnsupportedTypeError if it is not supported."""
+    """Return ``dtype`` in native byte order; raise UnsupportedTypeError if it is not supported."""
     try:
-        known = np.dtype("object" if dtype is None else dtype)  # NumPy reads None as float64
+        native = np.dtype("object" if dtype is None else dtype)  # NumPy reads None as float64
     except (TypeError, ValueError) as error:
         raise UnsupportedTypeError(
             f"dtype is {str(dtype)[:60]!r}, which NumPy does not know; allowed are {', '.join(_SUPPORTED)}"
         ) from error
-    return _native(known)
+    return _native(native)
 
 
 def dtype_name(dtype: DTypeLike) -> str:
@@ -178,22 +178,22 @@ class CodeTable:
                 f"{MAX_CODES:,} are supported: check gain, take a larger step, or use layout='lossless'"
             )
         with self._lock:
-            first, known = self._thresholds.get(phase, (low, np.empty(0, np.float64)))
-            if not _mergeable(low, high, first, first + known.size - 1):
-                first, known = low, known[:0]
+            first, table = self._thresholds.get(phase, (low, np.empty(0, np.float64)))
+            if not _mergeable(low, high, first, first + table.size - 1):
+                first, table = low, table[:0]
             before = [self._threshold(k, phase) for k in range(low, first)]
-            after = [self._threshold(k, phase) for k in range(first + known.size, high + 1)]
+            after = [self._threshold(k, phase) for k in range(first + table.size, high + 1)]
             if before or after:
-                known = np.concatenate([np.array(before, np.float64), known, np.array(after, np.float64)])
-                known.flags.writeable = False
+                table = np.concatenate([np.array(before, np.float64), table, np.array(after, np.float64)])
+                table.flags.writeable = False
                 first = min(first, low)
-                self._thresholds[phase] = (first, known)
-            return known[low - first : high - first + 1]
+                self._thresholds[phase] = (first, table)
+            return table[low - first : high - first + 1]
 
     def _threshold(self, code: int, phase: int) -> float:
         if self.dtype.kind == "f":
             return self._exact.least_float(code, phase)
-        # Values are checked to stay within 2**53, so a threshold beyond it only needs to be unreachable.
+        # Values stay within 2**53, so a threshold beyond it only has to be unreachable.
         return float(min(max(self._exact.least_integer(code, phase), -2 * _EXACT_FLOAT), 2 * _EXACT_FLOAT))
 
     def bins(self, low: int, high: int, phase: int = 0) -> tuple[NDArray, NDArray]:
@@ -220,10 +220,10 @@ class CodeTable:
         return np.maximum(first, float(info.min)), np.minimum(last - 1.0, float(info.max))
 
     def representatives(self, low: int, high: int, phase: int = 0) -> NDArray[np.float64]:
-        """Value each code ``low..high`` stands for, before any rounding to integers.
+        """Return the value of each code ``low..high``, before any rounding to integers.
 
         Bins of few integers, at low light, have the points of :mod:`photon_gpu.engine.model.representatives`.
-        Others have the bin's centre, less ``gain*step^2/12`` where the square root rules and the
+        Others have the bin's centre, less ``gain*step^2/12`` where the square root applies and the
         bin holds more than one value (a wider bin above than below pulls the centre up
         by that much; for wide bins this equals the algebraic inverse less
         ``gain*step^2/48``), clamped into the bin. A bin of one integer is that integer.
@@ -242,7 +242,7 @@ class CodeTable:
         return points
 
     def _mended_points(self) -> tuple[int, list[float]]:
-        """Points where :func:`unbiased` chooses them, and the code they begin with."""
+        """Points that :func:`unbiased` chose, and the code that they begin with."""
         if self._mended is None:
             lowest, highest = reach(self.noise)
             low, high = self.code(lowest), self.code(highest)
@@ -278,7 +278,7 @@ class CodeTable:
     def decode_tables(self, low: int, high: int, dtype: DTypeLike) -> NDArray:
         """Decoded values of codes ``low..high`` as ``dtype``, ``(1 or PHASES, high - low + 1)``.
 
-        An integer cannot be a half. So that the mean over pixels still is, integer
+        Integers have no halves. To keep the mean over pixels right, integer
         output has one row per phase of a pixel's position, each rounded at another
         offset, all within the bin: on average the rows give the representative. Where
         half a unit is below 1 % of the least sigma, one row is rounded to nearest.
@@ -286,23 +286,23 @@ class CodeTable:
         return self._decoded_rows(np.arange(low, high + 1), dtype)
 
     def decode_rows_of(self, codes: NDArray[np.int64], dtype: DTypeLike) -> NDArray:
-        """Rows like those of :meth:`decode_tables`, of sorted codes that may lie far apart.
+        """Return rows like those of :meth:`decode_tables` for sorted codes that may lie far apart.
 
         Each code is computed once, so the cost follows from the codes that occur, not from their span.
         """
         name = np.dtype(dtype).name
         with self._lock:
-            known, rows = self._sparse.get(name, (codes[:0], None))
-        if (new := np.setdiff1d(codes, known)).size:
+            computed, rows = self._sparse.get(name, (codes[:0], None))
+        if (new := np.setdiff1d(codes, computed)).size:
             more = self._decoded_rows(new, dtype)
-            known = np.concatenate([known, new])
-            order = np.argsort(known)
-            known, rows = known[order], (more if rows is None else np.hstack([rows, more]))[:, order]
-            if known.size <= MAX_CODES:
+            computed = np.concatenate([computed, new])
+            order = np.argsort(computed)
+            computed, rows = computed[order], (more if rows is None else np.hstack([rows, more]))[:, order]
+            if computed.size <= MAX_CODES:
                 with self._lock:
-                    self._sparse[name] = known, rows
+                    self._sparse[name] = computed, rows
         assert rows is not None
-        return np.ascontiguousarray(rows[:, np.searchsorted(known, codes)])
+        return np.ascontiguousarray(rows[:, np.searchsorted(computed, codes)])
 
     def _decoded_rows(self, codes: NDArray[np.int64], dtype: DTypeLike) -> NDArray:
         out = np.dtype(dtype)
@@ -326,7 +326,7 @@ class CodeTable:
         return tables
 
     def decode_table_at_least(self, low: int, high: int, dtype: DTypeLike) -> tuple[int, NDArray]:
-        """A shared table that covers ``low..high`` and perhaps more, and the code it begins with."""
+        """Return a shared table that covers at least ``low..high``, and the code that it begins with."""
         name = np.dtype(dtype).name
         with self._lock:
             begin, tables = self._decoded.get(name, (0, None))
@@ -346,7 +346,7 @@ def _mergeable(low: int, high: int, known_low: int, known_high: int) -> bool:
 
 
 def check_step(step: Any) -> float:
-    """Step as a float; InvalidInputError if it is not a number from 0.01 to 16."""
+    """Return the step as a float; raise InvalidInputError if it is not a number from 0.01 to 16."""
     try:
         value = math.nan if isinstance(step, bool | str) else float(step)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Decoded values of codes that stand for few integers, chosen so that means over many pixels are unbiased.
+"""Decoded values of codes with few integers per bin, chosen so that means over pixels are unbiased.
 
 If a bin holds a few integers, the likeliest of them depends on the light, and no point of the bin suits all
 light levels. The errors of neighbouring bins can cancel, however. This module finds points, each within its
@@ -46,7 +46,7 @@ def reach(noise: NoiseModel) -> tuple[int, int]:
 def unbiased(
     noise: NoiseModel, first: Sequence[float], last: Sequence[float], start: Sequence[float], least: float
 ) -> list[float]:
-    """Points within bins that keep the bias of the mean below 1.6 % of a sigma, where possible.
+    """Choose points within bins that keep the bias of the mean below 1.6 % of a sigma, if possible.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def unbiased(
 def _expected(
     noise: NoiseModel, spans: list[tuple[int, int]], least: float
 ) -> tuple[list[list[float]], list[float]]:
-    """Share of each bin's point in the mean at each light level, in sigmas, and the true mean."""
+    """Weight of each bin's point in the mean at each light level, in sigmas, and the true mean."""
     sigma = max(math.sqrt(noise.variance), _LEAST_READ_NOISE * noise.gain)
     chances, moments = [], []
     for photons in range(_PHOTONS + 1):
@@ -114,7 +114,7 @@ def _expected(
 def _fit(
     share: list[list[float]], wanted: list[float], spans: list[tuple[int, int]], start: list[float]
 ) -> list[float]:
-    """Fit points by least squares within the bins, near ``start``; light levels far off gain weight."""
+    """Fit points within the bins by least squares, near ``start``; levels with large errors gain weight."""
     count, lights = len(start), len(wanted)
     hold = [_RIDGE / ((high - low) * (high - low)) for low, high in spans]
     weights = [1.0] * lights

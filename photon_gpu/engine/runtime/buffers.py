@@ -1,6 +1,6 @@
-"""Large byte arrays, joined and reused without Python's lock.
+"""Join and reuse large byte arrays without Python's lock.
 
-To allocate and free megabytes takes the system as long as a pass over them, and Python frees with its lock
+Allocating and freeing megabytes takes as long as a pass over them, and Python frees memory with its lock
 held.
 """
 
@@ -27,7 +27,7 @@ def bytes_of(parts: Sequence[NDArray]) -> bytes:
     >>> bytes_of([np.array([1, 2], "uint8"), np.array([3], "uint8")])
     b'\x01\x02\x03'
     """
-    # The bytes are filled in before anything else can see them, as the C API of Python allows.
+    # Fill in the bytes before any other code can see them, which the C API of Python allows.
     joined: bytes = _new_bytes(None, sum(part.nbytes for part in parts))
     at = np.frombuffer(joined, np.uint8).ctypes.data if joined else 0
     for part in parts:
@@ -37,7 +37,7 @@ def bytes_of(parts: Sequence[NDArray]) -> bytes:
 
 
 class Buffers:
-    """Byte arrays that are taken, given back, and taken again; from any thread.
+    """Reusable byte arrays; safe to use from any thread.
 
     Examples
     --------
@@ -53,17 +53,17 @@ class Buffers:
         self._lock = threading.Lock()
 
     def take(self, nbytes: int) -> NDArray[np.uint8]:
-        """Return an array of ``nbytes`` bytes, whose contents are not defined."""
+        """Return an array of ``nbytes`` bytes with undefined content."""
         with self._lock:
             fitting = next((i for i, one in enumerate(self._free) if one.size >= nbytes), None)
-            # One that is too small makes room for a larger one.
+            # Drop an array that is too small, to make room for a larger one.
             kept = self._free.pop(fitting or 0) if self._free else None
         if kept is None or kept.size < nbytes:
             kept = np.empty(nbytes, np.uint8)
         return kept[:nbytes]
 
     def give(self, array: NDArray[np.uint8]) -> None:
-        """Take back an array, or part of one, that :meth:`take` returned and that nobody uses any more."""
+        """Return an array of :meth:`take`, or a part of one, that is no longer in use."""
         while isinstance(array.base, np.ndarray):
             array = array.base
         with self._lock:

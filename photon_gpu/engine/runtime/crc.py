@@ -1,4 +1,4 @@
-"""Compute CRC-32 fast: with zlib-ng if imagecodecs has it, else with zlib; both give the same result."""
+"""Compute CRC-32 with zlib-ng if imagecodecs has it, which is faster, else with zlib."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _fast() -> Callable[[Any, int], int]:
         import imagecodecs
 
         checksum: Callable[[Any, int], int] = imagecodecs.zlibng_crc32
-        known = checksum(b"123456789", 0)
+        check = checksum(b"123456789", 0)
     except (ImportError, AttributeError):
         return zlib.crc32
-    return checksum if known == 0xCBF43926 else zlib.crc32
+    return checksum if check == 0xCBF43926 else zlib.crc32

@@ -44,6 +44,6 @@ class lazy_property(Generic[T]):
     def __get__(self, instance: object | None, owner: type | None = None) -> lazy_property[T] | T:
         if instance is None:
             return self
-        # The instance's own attribute goes before this descriptor from now on.
+        # From now on Python finds the attribute of the instance before this descriptor.
         value = instance.__dict__[self._name] = self._compute(instance)
         return value

@@ -1,14 +1,14 @@
-"""Run calls on threads that are kept for reuse.
+"""Run calls on reusable threads.
 
 A :class:`Pool` is a ``with`` block that may use a number of threads. Threads outlive the block and serve the
-next pool of the same name, since starting a thread costs about ten times as much as waking one. A pool never
-depends on them: where no thread can be started, as in an exit handler of newer Pythons, the calling thread
+next pool of the same name, since starting a thread costs about ten times as much as waking one. A pool does
+not depend on them: if no thread can be started, as in an exit handler of newer Pythons, the calling thread
 makes the calls.
 
 ``concurrent.futures`` is not used for two reasons. Its executors refuse work once the interpreter exits. A
 keyboard interrupt can leave the lock of one of its futures held, and the thread that needs that lock hangs.
-Here all locks are taken by ``with`` on a plain lock, which an interrupt cannot split, or by a waiter that
-looks again after a moment.
+This module acquires locks by ``with`` on a plain lock, which an interrupt cannot split, or in a loop that
+polls.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from photon_gpu.errors import InvalidInputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_KEPT = 256  # most idle threads that are kept per pool name
+_KEPT = 256  # most idle threads per pool name
 _POLL = 0.1  # seconds
 _COPY_THREADS, _LARGE_BYTES = 4, 1 << 22
 
@@ -54,9 +54,9 @@ def worker_count(workers: int | None) -> int:
 
 
 class Calls:
-    """Calls of one function, one per item, that several threads make between them.
+    """Calls of one function, one per item, that several threads share.
 
-    The calls begin in order and each is made once. After an error no further call begins.
+    Calls begin in order, each once. After an error no further call begins.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Calls:
     Attributes
     ----------
     error : BaseException or None
-        What one of the calls raised.
+        Error of one of the calls.
     """
 
     def __init__(self, function: Callable[[Any], Any], items: list[Any]) -> None:
@@ -88,7 +88,7 @@ class Calls:
         return self._begun == len(self._items)
 
     def make_next(self) -> bool:
-        """Make the next call in this thread; return False where none is left to begin."""
+        """Make the next call in this thread; return False if no call is left."""
         index = None
         try:
             with self._lock:
@@ -110,7 +110,7 @@ class Calls:
         return True
 
     def cancel(self) -> bool:
-        """Begin no further call; return whether that left any out."""
+        """Begin no further call; return whether calls were left out."""
         with self._lock:
             left_out = not self.all_begun
             if left_out:
@@ -121,7 +121,7 @@ class Calls:
 
     def wait(self) -> None:
         """Wait until every call has ended or was left out. Any thread may wait, and more than once."""
-        # An interrupt may come between these two calls and leave the latch held; others see the flag.
+        # An interrupt between these two lines may leave the latch locked; other threads see the flag.
         while not self._finished:
             if self._latch.acquire(timeout=_POLL):
                 self._latch.release()
@@ -132,7 +132,7 @@ class Calls:
         Raises
         ------
         BaseException
-            What one of the calls raised.
+            The error of one of the calls.
         """
         while self.error is None and self.make_next():
             pass
@@ -142,7 +142,7 @@ class Calls:
         return self._items
 
     def result(self) -> Any:
-        """Return the result of the only call, as :meth:`results` does."""
+        """Return the result of the only call; see :meth:`results`."""
         return self.results()[0]
 
     def _check_finished(self) -> None:
@@ -154,14 +154,14 @@ class Calls:
 class Pool:
     """Up to ``threads`` threads for one ``with`` block.
 
-    Once the block is left, nothing that was submitted still runs: calls that have not begun are cancelled,
+    After the block, no submitted call still runs: calls that have not begun are cancelled,
     and the others are waited for. A call must not wait for another call of the same pool, except through
     :meth:`map` and :meth:`Calls.results`, where the waiting thread helps.
 
     Parameters
     ----------
     name : str
-        What the threads are for. Idle threads are kept by name: they keep their scratch memory.
+        Purpose of the threads. Idle threads are kept by name, together with their scratch memory.
     threads : int
 
     Examples
@@ -214,7 +214,7 @@ class Pool:
             raise
 
     def split(self, number: int, count: int, at_once: int) -> Split:
-        """How the threads of this pool share a chunk; see :func:`split_chunk`."""
+        """Return how the threads of this pool share a chunk; see :func:`split_chunk`."""
         return split_chunk(number, count, at_once, self._threads, self.map)
 
     def _add(self, calls: Calls, threads: int) -> None:
@@ -223,7 +223,7 @@ class Pool:
             return
         with self._lock:
             if self._closed:
-                raise RuntimeError(f"the pool {self._name} was left, and takes no more calls")
+                raise RuntimeError(f"the pool {self._name} is closed, and accepts no more calls")
             self._waiting.append(calls)
             for _ in range(min(threads, self._threads - len(self._workers))):
                 if not self._add_worker():
@@ -233,14 +233,14 @@ class Pool:
             self._work(None)
 
     def _add_worker(self) -> bool:
-        """Have one more thread make calls; return False where none can be started. The lock is held."""
+        """Let one more thread make calls; return False if none can be started. The caller holds the lock."""
         key = object()
         worker = Calls(self._work, [key])
         try:
             self._workers[key] = worker
             _hand_over(self._name, worker)
         except BaseException as error:
-            # Interrupted, a thread may have it already; then that thread goes on.
+            # After an interrupt, a thread may have received the calls already; it then makes them.
             if worker.cancel():
                 self._workers.pop(key, None)
             if isinstance(error, RuntimeError):
@@ -249,7 +249,7 @@ class Pool:
         return True
 
     def _work(self, key: object) -> None:
-        """Make calls until none waits, in a thread of the pool."""
+        """Make calls in a thread of the pool until none waits."""
         while True:
             with self._lock:
                 while self._waiting and self._waiting[0].all_begun:
@@ -263,9 +263,9 @@ class Pool:
 
 @dataclass(frozen=True)
 class Split:
-    """How many parts a chunk is split into, and what works on them.
+    """Number of parts that a chunk is split into, and the ``map`` that runs them.
 
-    A chunk is best not split: then one thread works on it with its own memory. Parts keep threads busy where
+    Whole chunks are best: then one thread works on each with its own memory. Parts keep threads busy if
     there are fewer chunks than threads.
 
     Examples
@@ -284,7 +284,7 @@ class Split:
         return list(itertools.pairwise(ends))
 
     def timed(self, stages: Stages, stage: str) -> Split:
-        """The same, with the time of each part counted towards ``stage``."""
+        """Return a copy that adds the time of each part to ``stage``."""
         return Split(self.parts, stages.over(stage, self.run))
 
 
@@ -292,10 +292,10 @@ WHOLE = Split()
 
 
 def split_chunk(number: int, count: int, at_once: int, threads: int, run: Map) -> Split:
-    """How ``threads`` threads share chunk ``number`` of ``count``, of which ``at_once`` are worked on.
+    """Return how ``threads`` threads share chunk ``number`` of ``count``; ``at_once`` are in progress.
 
-    A chunk is not split while every thread has one. The last chunks are split if there is none for every
-    thread, so that all threads finish together.
+    A chunk is not split while every thread has one. The last chunks are split if there are fewer than
+    threads, so that all threads finish together.
 
     Examples
     --------
@@ -327,7 +327,7 @@ def copy_array(target: NDArray, source: NDArray) -> None:
 
     One thread alone does not use all of the memory's bandwidth.
     """
-    import numpy as np  # here, for the command line imports this module and no NumPy to show its help
+    import numpy as np  # here, so that the command line can show its help without importing NumPy
 
     if target.shape != source.shape:
         raise ValueError(f"shapes {source.shape} and {target.shape} differ")
@@ -341,7 +341,7 @@ def copy_array(target: NDArray, source: NDArray) -> None:
 
 
 def _hand_over(name: str, calls: Calls) -> None:
-    """Have an idle thread of this name, or a new one, make the next call; RuntimeError if none can start."""
+    """Pass calls to an idle thread of this name, or to a new one; raise RuntimeError if none can start."""
     with _lock:
         idle = _idle.get(name)
         inbox = idle.pop() if idle else None
@@ -355,18 +355,18 @@ def _hand_over(name: str, calls: Calls) -> None:
 
 
 def scratch_until_idle() -> dict[str, Any] | None:
-    """Memory of a thread of a pool, which is dropped when the thread is idle; None in other threads."""
+    """Return the memory of a pool's thread, which is dropped when it is idle; None in other threads."""
     return getattr(_serving, "scratch", None)
 
 
 def _serve(name: str, inbox: SimpleQueue[Calls]) -> None:
-    """Make calls as they come; the body of a kept thread."""
+    """Make calls as they arrive; this function is the body of a thread."""
     while True:
         calls = inbox.get()
         _serving.scratch = {}
         calls.make_next()
         _serving.scratch = None
-        del calls  # with what it holds, until the next comes
+        del calls  # release its arguments while the thread is idle
         with _lock:
             idle = _idle.setdefault(name, [])
             if len(idle) >= _KEPT:
@@ -375,7 +375,7 @@ def _serve(name: str, inbox: SimpleQueue[Calls]) -> None:
 
 
 def _forget_threads() -> None:
-    """Start without threads in a forked child: it has none of its parent's. The lock may have been held."""
+    """Reset the state in a forked child, which has no threads and may have inherited a locked lock."""
     global _lock
     _idle.clear()
     _shared.clear()

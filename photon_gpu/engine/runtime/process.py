@@ -1,4 +1,4 @@
-"""Processes of this machine: whether one runs, and when it started."""
+"""Find out whether a process of this machine runs, and when it started."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def runs(pid: int, started: str | None) -> bool:
-    """Whether a process runs that has this number, and started then if that is known.
+    """Whether a process with this number runs, and with this start time, if that is known.
 
     Examples
     --------
@@ -17,17 +17,17 @@ def runs(pid: int, started: str | None) -> bool:
     >>> runs(os.getpid(), "some other time")
     False
     """
-    found = start_of(pid)
-    return found is not None and started in (None, found)
+    actual = start_of(pid)
+    return actual is not None and started in (None, actual)
 
 
 def start_of(pid: int) -> str | None:
-    """When a process started, in a form that tells it from a later one with the same number.
+    """Start time of a process, as text that distinguishes it from a later process with the same number.
 
     None if there is no such process, or it has ended and waits for its parent.
     """
     if sys.platform == "linux":
-        # The start is counted from the boot that is named with it, so no change of the clock alters it.
+        # The start time counts from the boot, whose id is part of the text, so clock changes do not alter it.
         # Source: proc(5).
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -39,7 +39,7 @@ def start_of(pid: int) -> str | None:
             pass
     import psutil
 
-    # Not by a signal of number 0, which ends a process on Windows.
+    # Do not send signal 0, which ends a process on Windows.
     try:
         process = psutil.Process(pid)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):

@@ -1,4 +1,4 @@
-"""Open regular files only: a pipe or a device in the place of a file would block, or never end."""
+"""Open regular files only, since reading a pipe or a device could block or never end."""
 
 from __future__ import annotations
 

@@ -11,16 +11,16 @@ from photon_gpu.engine.runtime.stopwatch import Stages
 
 @dataclass(frozen=True)
 class Resources:
-    """What a call that encodes a chunk may use.
+    """Threads, stopwatch and memory for a call that encodes a chunk.
 
     Attributes
     ----------
     stages : Stages
         Stopwatch to which each stage of the work adds its time.
     split : Split
-        How the work on the chunk is split where other chunks do not keep all threads busy.
+        How the work on the chunk is split if other chunks do not keep all threads busy.
     buffers : Buffers, optional
-        Where to keep the result; the caller gives the buffer back. Without them the result is bytes.
+        Buffers for the result; the caller gives the buffer back. Without them the result is bytes.
     """
 
     stages: Stages = field(default_factory=Stages)

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from photon_gpu.engine.runtime.pool import scratch_until_idle
 
 MOST_BYTES = 1 << 24
-"""Larger arrays are kept only by a pool's thread, and only until it is idle: threads live for ever."""
+"""Larger arrays are kept only by threads of a pool, and only until they are idle, as threads never end."""
 
 _buffers = threading.local()
 

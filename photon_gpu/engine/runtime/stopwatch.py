@@ -12,7 +12,7 @@ Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 class _Timed:
-    """Context manager that times a block; half the cost of a generator, and every band has two."""
+    """Context manager that times a block, at half the cost of a generator; every band uses two."""
 
     __slots__ = ("_stage", "_stages", "_start")
 
