@@ -1,4 +1,4 @@
-"""Hide passwords, tokens and signatures in every text that leaves the process.
+"""Hide passwords, tokens and signatures in all texts that leave the process.
 
 :class:`photon_gpu.PhotonError`, :class:`photon_gpu.PhotonWarning`, the names of sources and stores, and the
 command line pass their texts through :func:`without_credentials`.
@@ -19,14 +19,14 @@ _NAME = re.compile(_NAMES, re.IGNORECASE)
 _PATTERNS = (
     (r"(?<=://)([^/@:\s]*):[^/\s]*@", r"\1:***@"),
     (r"(https?://)[^/@:\s]+@", r"\1***@"),  # a token in place of user and password
-    # A quote ends a query only where it closes a quoted URL.
+    # A quote ends a query only if it closes a quoted URL.
     (r"(https?://[^\s?\"<>]*)\?(?:[^\s\"<>']|'(?=[^\s,;:)\]}]))+", r"\1?***"),
     (r"(authorization:\s*)[^\r\n]+", r"\1***"),
     (rf"((?:{_NAMES})\w*(?:\s*=\s*|[\"']\s*[:=]\s*)b?[\"']?)[^\s\"'&,;)]+", r"\1***"),
     (r"((?:passw\w*|secret\w*):\s+)[^\s\"'&,;)]+", r"\1***"),
 )
 _COMPILED = [(re.compile(pattern, re.IGNORECASE), replacement) for pattern, replacement in _PATTERNS]
-_SHORTEST = 8  # characters of a remembered secret: shorter texts occur in what is no secret
+_SHORTEST = 8  # characters of a remembered secret; shorter texts occur in ordinary words
 
 _remembered: set[str] = set()
 
@@ -47,7 +47,7 @@ def without_credentials(text: str) -> str:
 
 
 def remember(url: object, options: object = None) -> None:
-    """Remember the secrets of a URL and of options, so that they are hidden wherever they turn up.
+    """Remember the secrets of a URL and of options, so that they are hidden in all texts.
 
     >>> remember("memory://x", {"client_kwargs": {"auth_token": "correct-horse"}})
     >>> without_credentials("the server does not know correct-horse")
@@ -76,7 +76,7 @@ def _add(secret: str) -> None:
 
 
 def mask_error(error: BaseException | None) -> None:
-    """Hide credentials in the texts of an error of another library, and of those that caused it."""
+    """Hide credentials in the texts of another library's error, and of the errors that caused it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -87,5 +87,5 @@ def mask_error(error: BaseException | None) -> None:
 
 
 def masked_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments of an exception, with credentials hidden in those that are text."""
+    """Return the arguments of an exception, with credentials hidden in texts."""
     return tuple(without_credentials(arg) if isinstance(arg, str) else arg for arg in args)

@@ -35,7 +35,7 @@ _LONG_WORD = re.compile(r"\S{600,}")
 
 
 def _shortened(value: Any) -> Any:
-    """Text in which no single value that was passed takes pages."""
+    """Shorten a long text, so that no value that was passed fills pages."""
     return _LONG_WORD.sub(lambda word: f"{word[0][:60]}...", value) if isinstance(value, str) else value
 
 
@@ -44,7 +44,7 @@ class InvalidInputError(PhotonError, ValueError):
 
 
 class InvalidIndexError(InvalidInputError, IndexError):
-    """An index is outside the movie, or no valid index of an array."""
+    """An index is outside the movie, or is not a valid index of an array."""
 
 
 class NoiseContradictionError(InvalidInputError):
@@ -84,7 +84,7 @@ class QueueFullError(PhotonError, queue.Full):
 
 
 class StoreUnavailableError(PhotonError, OSError):
-    """The store does not answer or refuses; in a recording, for so long that it stopped trying."""
+    """The store refuses or does not answer; a recording raises this once it stops retrying."""
 
 
 class RecordingError(PhotonError, RuntimeError):
@@ -92,7 +92,7 @@ class RecordingError(PhotonError, RuntimeError):
 
 
 class BatchError(PhotonError, RuntimeError):
-    """Some of many movies could not be stored; ``report`` has a line for every movie."""
+    """Some movies could not be stored; ``report`` has a line for every movie."""
 
     def __init__(self, message: str, report: object = None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Suffixes of the files that hold movies: those that are read, and those of formats that are not."""
+"""Suffixes of movie files: of the formats that are read, and of formats that are not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIGNATURES = {
     "HDF5": (b"\x89HDF\r\n\x1a\n",),
     "NumPy archive": (b"PK\x03\x04",),
 }
-"""First bytes of files that hold more than raw frames."""
+"""Signatures of files that hold more than raw frames."""
 
 ZARR = "Zarr"
 
@@ -47,7 +47,7 @@ FOREIGN = {
     ".mov": ("video", f"pip install imageio imageio-ffmpeg; array = {_VIDEO}"),
     ".mkv": ("video", f"pip install imageio imageio-ffmpeg; array = {_VIDEO}"),
 }
-"""Formats that are not read, by suffix: their name, and how to open them as an array."""
+"""Formats that are not read, by suffix: the name, and how to open a file as an array."""
 
 
 def type_of(first_bytes: bytes) -> str | None:
@@ -58,7 +58,7 @@ def type_of(first_bytes: bytes) -> str | None:
     >>> type_of(b"\x93NUMPY\x01\x00"), type_of(bytes(8))
     ('NumPy', None)
     """
-    return next((name for name, known in SIGNATURES.items() if first_bytes.startswith(known)), None)
+    return next((name for name, start in SIGNATURES.items() if first_bytes.startswith(start)), None)
 
 
 def file_suffixes() -> tuple[str, ...]:
@@ -67,7 +67,7 @@ def file_suffixes() -> tuple[str, ...]:
 
 
 def described() -> str:
-    """All types, each with its commonest suffix, for messages.
+    """List all types, each with its most common suffix, for messages.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def described() -> str:
 
 
 def names() -> str:
-    """Names of all types, for help.
+    """List the names of all types, for help texts.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def names() -> str:
 
 
 def foreign(suffix: str) -> str | None:
-    """How to open a format that is not read; None for an unknown suffix.
+    """Say how to open a file of a format that is not read; None for an unknown suffix.
 
     Examples
     --------

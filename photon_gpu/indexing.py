@@ -102,8 +102,8 @@ class Selection:
 
     Examples
     --------
-    >>> found = Selection((2, slice(None), [1, 2]), (10, 4, 5))
-    >>> found.shape, found.frames.tolist(), found.rows
+    >>> selection = Selection((2, slice(None), [1, 2]), (10, 4, 5))
+    >>> selection.shape, selection.frames.tolist(), selection.rows
     ((2, 4), [2], (0, 4))
     """
 
@@ -341,7 +341,7 @@ def _nonzero(mask: NDArray[np.bool_], shape: tuple[int, ...], axis: int) -> tupl
     needed = 8 * mask.ndim * int(np.count_nonzero(mask))
     if needed > memory_bytes():
         raise InvalidIndexError(
-            f"the places that a mask names take {needed:,} bytes; this machine has {memory_bytes():,}: "
+            f"the positions in a mask take {needed:,} bytes; this machine has {memory_bytes():,}: "
             "read fewer frames at a time"
         )
     return mask.nonzero()

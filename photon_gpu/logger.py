@@ -1,4 +1,4 @@
-"""The logger ``photon_gpu``: a line for every retry, fallback and warning, without credentials.
+"""The logger ``photon_gpu``, which gets a line for every retry, fallback and warning, without credentials.
 
 It prints nothing unless the program configures logging, for instance by ``logging.basicConfig()``.
 """

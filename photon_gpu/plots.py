@@ -47,7 +47,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], **options: Any) ->
 
 
 def new_figure(width: float, height: float, title: str = "", **options: Any) -> Figure:
-    """Make an empty figure without a window, in inches; it lays itself out.
+    """Make an empty figure without a window, in inches, with automatic layout.
 
     >>> new_figure(4, 3, "Noise").get_suptitle()
     'Noise'

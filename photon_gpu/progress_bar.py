@@ -1,4 +1,4 @@
-"""A progress bar on stderr: what is being done, how much of it, and the time elapsed and left."""
+"""Progress bar on stderr: the task, its progress, the elapsed time and the time left."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _PREPARING = "preparing (the first use compiles)"
 
 
 class ProgressBar:
-    """A bar that is called as ``bar(done, in_all)``; it appears with the first call, and goes at the end.
+    """A bar that is called as ``bar(done, in_all)``; the first call shows it, and :meth:`close` removes it.
 
     Parameters
     ----------
     what : str
-        What is being done.
+        Name of the task.
     unit_nbytes : int, optional
-        Bytes of what is counted. None: counts are shown, not bytes.
+        Bytes of one counted item. None: show counts instead of bytes.
     console : rich.console.Console, optional
         Default: stderr.
     """
@@ -31,23 +31,23 @@ class ProgressBar:
         self._lock = threading.Lock()
 
     def __call__(self, done: int, in_all: int) -> None:
-        """Show that ``done`` of ``in_all`` are done."""
+        """Show that ``done`` of ``in_all`` items are done."""
         unit = self._unit or 1
         with self._lock:
             bar = self._begun()
             if bar.tasks[0].total is None:
-                # Time counts from here on: what came before says nothing of how long the rest takes.
+                # Measure time from here on, since the preparation does not predict the rest.
                 bar.reset(self._task, description=self._what, total=in_all * unit)
             bar.update(self._task, completed=done * unit)
         if done >= in_all:
             self.close()
 
-    def stage(self, what: str) -> None:
-        """Show what is done before anything can be counted, such as estimating the noise."""
+    def stage(self, task: str) -> None:
+        """Show a task without a count, such as estimating the noise."""
         with self._lock:
             bar = self._begun()
             if bar.tasks[0].total is None:
-                bar.update(self._task, description=what)
+                bar.update(self._task, description=task)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -85,7 +85,7 @@ class ProgressBar:
         from rich.text import Text
 
         class Left(ProgressColumn):
-            """Time left, once it can be told."""
+            """Time left, once it is known."""
 
             max_refresh = 0.5
 
@@ -121,6 +121,6 @@ _open: weakref.WeakSet[ProgressBar] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Give the terminal its cursor back, whatever stopped the work."""
+    """Show the cursor of the terminal again, whatever stopped the work."""
     for bar in list(_open):
         bar.close()

@@ -1,4 +1,4 @@
-"""What a source says about its recording besides pixels: axes, names, units, times, its own metadata."""
+"""Metadata of a recording: axes, names, units, times, and the documents of its source."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Document:
     Attributes
     ----------
     name : str
-        Where it was in the source, as in ``"tiff/ImageDescription"``: a relative path, printable.
+        Path in the source, such as ``"tiff/ImageDescription"``: relative and printable.
     media_type : str
-        As in ``"text/plain"``, ``"application/json"``.
+        Such as ``"text/plain"`` or ``"application/json"``.
     data : bytes
 
     Examples
@@ -45,10 +45,10 @@ class Document:
     data: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        for what, value in (("name", self.name), ("media_type", self.media_type)):
+        for label, value in (("name", self.name), ("media_type", self.media_type)):
             if not isinstance(value, str) or not 0 < len(value) <= _MOST_NAME or not value.isprintable():
                 raise InvalidInputError(
-                    f"{what} of a document is {str(value)[:60]!r}; printable text of 1 to {_MOST_NAME} "
+                    f"{label} of a document is {str(value)[:60]!r}; printable text of 1 to {_MOST_NAME} "
                     "characters is needed"
                 )
         if {"", ".", ".."} & set(self.name.split("/")) or set(self.name) & set("\\:"):
@@ -58,13 +58,13 @@ class Document:
 
     @property
     def text(self) -> str:
-        """The data as UTF-8; a byte that is not UTF-8 is a lone surrogate."""
+        """The data as UTF-8 text; a byte that is not UTF-8 becomes a lone surrogate."""
         return self.data.decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
-    """What is known of a recording besides its pixels. Nothing is known by default.
+    """Metadata of a recording. By default nothing is known.
 
     Attributes
     ----------
@@ -77,13 +77,13 @@ class Recording:
     frame_rate : float or None
         Steps of the first axis per second, in Hz.
     timestamps : array of float64 or None
-        Seconds, one per step of the first axis; NaN where a frame has none.
+        Seconds, one per step of the first axis; NaN for a frame without a time.
     rois : tuple of dict
         Regions of interest of a frame, as JSON.
     documents : tuple of Document
         The source's metadata, verbatim. Names are unique.
     not_kept : tuple of str
-        What the source holds and this object does not, in words.
+        Descriptions of metadata in the source that this object does not hold.
 
     Raises
     ------
@@ -129,19 +129,19 @@ class Recording:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is known."""
+        """Whether all fields are empty."""
         return not self.to_dict() and self.timestamps is None and not self.documents
 
     def document(self, name: str) -> Document | None:
-        """The document of this name, or None."""
+        """Return the document of this name, or None."""
         return next((document for document in self.documents if document.name == name), None)
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, checked anew."""
+        """Return a checked copy with some fields changed."""
         return replace(self, **changes)
 
     def fitted(self, shape: tuple[int, ...]) -> Self:
-        """A copy for a movie of this shape; what does not fit it is left out, and said in ``not_kept``."""
+        """Return a copy for a movie of this shape; fields that do not fit are moved to ``not_kept``."""
         changes: dict[str, Any] = {}
         left_out = []
         if self.axes is not None and len(self.axes) != len(shape):
@@ -153,7 +153,7 @@ class Recording:
         return self.replace(**changes, not_kept=(*self.not_kept, *left_out)) if left_out else self
 
     def check_shape(self, shape: tuple[int, ...], name: str) -> None:
-        """InvalidInputError unless axes, timestamps and channel names fit a movie of this shape."""
+        """Raise InvalidInputError unless axes, timestamps and channel names fit a movie of this shape."""
         if self.axes is not None and len(self.axes) != len(shape):
             raise InvalidInputError(
                 f"{name}: axes {self.axes!r} name {len(self.axes)} dimensions; the movie has {len(shape)}: "
@@ -165,7 +165,7 @@ class Recording:
             )
 
     def rows(self) -> list[tuple[str, str]]:
-        """Name and value of each known field, for people.
+        """Name and value of each known field, for a table.
 
         Examples
         --------
@@ -192,7 +192,7 @@ class Recording:
         return [(name, value) for name, value in rows if value]
 
     def notes(self) -> list[str]:
-        """What was kept of the source besides pixels, and what was not, for a report."""
+        """Sentences for a report on the metadata that were kept, and on those that were not."""
         rows = dict(self.rows())
         not_kept = rows.pop("not kept", None)
         facts = "; ".join(f"{name} {value}" for name, value in rows.items())
@@ -200,8 +200,8 @@ class Recording:
         return [*notes, f"not kept: {not_kept}"] if not_kept else notes
 
     def to_dict(self) -> dict[str, Any]:
-        """What is known, as JSON, without timestamps and documents; unknown fields are left out."""
-        known: dict[str, Any] = {
+        """Return the known fields as JSON values, without timestamps and documents."""
+        facts: dict[str, Any] = {
             "axes": self.axes,
             "channel_names": list(self.channel_names),
             "pixel_size": {axis: list(size) for axis, size in self.pixel_size.items()},
@@ -209,7 +209,7 @@ class Recording:
             "rois": list(self.rois),
             "not_kept": list(self.not_kept),
         }
-        return {name: value for name, value in known.items() if value not in (None, [], {})}
+        return {name: value for name, value in facts.items() if value not in (None, [], {})}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -224,7 +224,7 @@ class Recording:
 
 
 def read_times(timestamps: Any) -> NDArray[np.float64]:
-    """Timestamps as given: numbers, or the path of a ``.npy`` file or of a text file with one per line.
+    """Read timestamps from numbers, from a ``.npy`` file, or from a text file with one number per line.
 
     Raises
     ------
@@ -251,7 +251,7 @@ def read_times(timestamps: Any) -> NDArray[np.float64]:
 
 
 def some(names: Sequence[str], most: int = 6) -> str:
-    """Names in one line, and the number of those left out.
+    """Join names in one line; after ``most`` names, only count the rest.
 
     >>> some(["a", "b", "c"], 2)
     'a, b and 1 more'
@@ -267,9 +267,9 @@ def _check_axes(axes: object) -> None:
         )
 
 
-def _check_all(what: str, values: tuple[Any, ...], expected: type) -> None:
+def _check_all(name: str, values: tuple[Any, ...], expected: type) -> None:
     if any(not isinstance(value, expected) for value in values):
-        raise InvalidInputError(f"{what} are {str(values)[:60]}; each must be a {expected.__name__}")
+        raise InvalidInputError(f"{name} are {str(values)[:60]}; each must be a {expected.__name__}")
 
 
 def _size(axis: object, value: Any) -> tuple[float, str]:
@@ -285,10 +285,10 @@ def _size(axis: object, value: Any) -> tuple[float, str]:
     return _positive(f"pixel_size of {axis!r}", size), unit
 
 
-def _positive(what: str, value: Any) -> float:
+def _positive(name: str, value: Any) -> float:
     real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not real or not math.isfinite(value) or value <= 0:
-        raise InvalidInputError(f"{what} is {str(value)[:60]}; a number above 0 is needed")
+        raise InvalidInputError(f"{name} is {str(value)[:60]}; a number above 0 is needed")
     return float(value)
 
 
@@ -323,7 +323,7 @@ def axis_names(axes: str | None, ndim: int) -> tuple[str, ...]:
 
 
 def channel_label(number: int, names: Sequence[str] = ()) -> str:
-    """A channel in words: its name, or else its number from 0.
+    """Text for a channel: its name, or else its number from 0.
 
     >>> channel_label(1), channel_label(0, ["green"]), channel_label(0, ["Channel 3"])
     ('channel 1', 'channel green', 'Channel 3')
@@ -333,4 +333,4 @@ def channel_label(number: int, names: Sequence[str] = ()) -> str:
 
 
 NOTHING = Recording()
-"""The recording of a source that says nothing besides pixels."""
+"""Recording of a source without metadata."""

@@ -1,4 +1,4 @@
-"""Settings of an encode and of a recording, checked once when they are made."""
+"""Settings of an encode and of a recording; they are checked once, when they are made."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ Progress = Callable[[int, int], None]
 """``progress(done, in_all)``, of frames, chunks or files; called from the thread that called the function."""
 
 AUTO = "auto"
-"""The ``noise`` that asks for an estimate from the movie."""
+"""Value of ``noise`` that requests an estimate from the movie."""
 
 PRESETS = ("fast", "balanced", "small")
 CHECKS = (False, True, "full", "sample")
 DURABILITIES = ("frame", "chunk")
 ON_FULL = ("block", "raise")
 
-_LONGEST_PATH, _LONGEST_NAME = 4096, 1000  # of a name of a file system, or of a piece of a URL
+_LONGEST_PATH, _LONGEST_NAME = 4096, 1000  # characters of a path, and of each name in it
 _MOST_SHOWN = 60  # characters of a refused value in an error
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeSettings:
-    """How a movie is encoded. :func:`photon_gpu.encode` explains each setting.
+    """Settings of an encode. :func:`photon_gpu.encode` explains each of them.
 
     Attributes
     ----------
     noise : NoiseModel, tuple of NoiseModel, "auto" or None
-        A tuple has the model of each channel.
+        A tuple holds one model per channel.
     step : float
     layout : {"plain", "compact", "lossless"}
     preset : {"fast", "balanced", "small"}
@@ -58,7 +58,7 @@ class EncodeSettings:
     trust_noise : bool
     check : {False, True, "full", "sample"}
     attributes : dict
-        None is read as no attributes.
+        None means no attributes.
 
     Raises
     ------
@@ -94,7 +94,7 @@ class EncodeSettings:
         one_of("layout", self.layout, LAYOUTS)
         one_of("preset", self.preset, PRESETS)
         one_of("check", self.check, CHECKS)
-        # A layout that quantizes nothing would let any step and any dither pass.
+        # Check step and dither even for a layout that quantizes nothing.
         quantized = Encoding(layout="compact", step=self.step, dither=self.dither)
         self._set("step", quantized.step)
         self._set("dither", quantized.dither)
@@ -113,32 +113,32 @@ class EncodeSettings:
 
     @property
     def stated_noise(self) -> NoiseModel | None:
-        """The noise model that was stated; None if it is to be estimated."""
+        """The stated noise model; None if it will be estimated."""
         return self.noise if isinstance(self.noise, NoiseModel) else None
 
     @property
     def stated_models(self) -> tuple[NoiseModel, ...]:
-        """The noise models that were stated, of the movie or of each channel; empty if they are estimated."""
+        """The stated noise models, of the movie or of each channel; empty if they will be estimated."""
         return self.noise if isinstance(self.noise, tuple) else tuple(filter(None, [self.stated_noise]))
 
     @property
     def fixed_compressor(self) -> Compressor | None:
-        """The Blosc settings that were stated; None if they are to be tried."""
+        """The stated Blosc settings; None if candidates will be tried."""
         return cast("Compressor | None", self.compressor)
 
     @property
     def threads(self) -> int:
-        """Threads to use on the machine that asks."""
+        """Number of threads to use on this machine."""
         return worker_count(self.workers)
 
     def encoding(self, dtype: Any = "uint16") -> Encoding:
-        """The encoding of a movie of this dtype before its noise is estimated and a sample is tried."""
+        """Return the encoding of a movie of this dtype before its noise is estimated and it is tuned."""
         return Encoding(
             layout=self.layout, dtype=dtype, noise=self.stated_noise, step=self.step, dither=self.dither
         )
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some settings changed, checked anew."""
+        """Return a checked copy with some settings changed."""
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,10 +147,12 @@ class EncodeSettings:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Inverse of :meth:`to_dict`; what is left out has its default, an unknown setting is an error."""
-        known = [one.name for one in fields(cls)]
-        if unknown := sorted(set(data) - set(known)):
-            raise InvalidInputError(f"settings: {unknown[0]!r} is not known; allowed are {', '.join(known)}")
+        """Inverse of :meth:`to_dict`. Missing settings get their defaults; unknown ones are an error."""
+        allowed = [one.name for one in fields(cls)]
+        if unknown := sorted(set(data) - set(allowed)):
+            raise InvalidInputError(
+                f"settings: {unknown[0]!r} is not known; allowed are {', '.join(allowed)}"
+            )
         try:
             return cls(**{name: _read(name, value) for name, value in data.items()})
         except (KeyError, TypeError) as error:
@@ -182,7 +184,7 @@ class EncodeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordSettings(EncodeSettings):
-    """How a recording is encoded and kept. :class:`photon_gpu.LiveWriter` explains each setting.
+    """Settings of a recording. :class:`photon_gpu.LiveWriter` explains each of them.
 
     Attributes
     ----------
@@ -244,7 +246,7 @@ def checked_noise(noise: Any) -> NoiseModel | tuple[NoiseModel, ...] | str | Non
 
 
 def one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    """InvalidInputError unless ``value`` is one of those allowed, and of its type: 1 is not True."""
+    """Raise InvalidInputError unless ``value`` is allowed and has the same type: 1 is not True."""
     if not any(isinstance(value, type(one)) and value == one for one in allowed):
         raise InvalidInputError(f"{name} is {shown(value)}; allowed are {', '.join(map(str, allowed))}")
 
@@ -310,14 +312,14 @@ def progress_call(progress: Any) -> Callable[..., None] | None:
     return cast("Callable[..., None]", progress)
 
 
-def tell_stage(progress: object, what: str) -> None:
-    """Show what is done before frames can be counted, if ``progress`` is a bar."""
+def tell_stage(progress: object, task: str) -> None:
+    """Show a task without a count, if ``progress`` is a bar."""
     if isinstance(progress, ProgressBar):
-        progress.stage(what)
+        progress.stage(task)
 
 
 def shown(value: object) -> str:
-    """``repr`` of a refused value, short enough for an error."""
+    """Return the ``repr`` of a refused value, shortened for an error."""
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 

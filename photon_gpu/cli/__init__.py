@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Run the command line; leaves by ``SystemExit``."""
+    """Run the command line; it ends by raising ``SystemExit``."""
     from photon_gpu.cli.app import run
 
     run()

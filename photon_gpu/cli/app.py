@@ -1,4 +1,4 @@
-"""The frame around every command: finds it, runs it, prints its report, and turns errors into one line.
+"""Run any command: find it, call it, print its report, and turn an error into one line.
 
 A command returns its report and raises its errors; it prints nothing itself.
 """
@@ -22,7 +22,7 @@ NAME = "photon-gpu"
 
 
 class Command(NamedTuple):
-    """Where a command is, and its line in the list of commands."""
+    """Module of a command, and its line in the list of commands."""
 
     module: str
     help: str
@@ -69,26 +69,26 @@ COMMANDS = {
     "cost": Command("photon_gpu.cli.commands.cost", "Estimate the storage cost of movies, by storage class."),
     "doctor": Command(
         "photon_gpu.cli.commands.doctor",
-        "Show versions, backends, devices, folders and limits, and what to do about them.",
+        "Show versions, backends, devices, folders and limits, and how to solve problems.",
     ),
     "gc": Command(
         "photon_gpu.cli.commands.gc",
         "Find movies that no DataJoint row refers to; delete them with --delete.",
     ),
 }
-"""Each is a function of the command's name in its module."""
+"""Commands by name; the module of a command has a function of that name."""
 
 
 class Commands(TyperGroup):
-    """Commands whose modules load when they run; listing them loads none."""
+    """Group of commands that loads the module of a command only when the command runs."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command to run, its module loaded."""
+        """Load the module of a command, and return the command."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if command is not None and name is not None else command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; an interrupt keeps what was noted on its way out."""
+        """Run the command; an interrupt keeps the notes that were added to it."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
@@ -97,15 +97,15 @@ class Commands(TyperGroup):
     def main(
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *rest: Any, **extra: Any
     ) -> Any:
-        """Run, print, and leave with an exit code.
+        """Run a command, print its report, and exit.
 
-        0 is done, 1 damage or failure, 2 bad input, 130 interrupted, 143 ended by the system.
+        Exit codes: 0 success, 1 damage or failure, 2 bad input, 130 interrupted, 143 ended by the system.
         """
         arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
         end = arguments.index("--") if "--" in arguments else len(arguments)
         options = arguments[:end]
         as_json, debug, quiet = "--json" in options, "--debug" in options, QUIET in options
-        # Any place will do for it: it is no affair of the command.
+        # The option may stand anywhere, and the command does not see it.
         arguments = [word for word in options if word != QUIET] + arguments[end:] or ["--help"]
         extra["standalone_mode"] = False
         with console.collected_warnings(as_json) as warned, console.quietly(quiet):
@@ -128,7 +128,7 @@ class Interrupted(Exception):
 
 
 def load(name: str) -> Any:
-    """The command of that name, ready to run."""
+    """Return the command of this name, ready to run."""
     module = import_module(COMMANDS[name].module)
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich", context_settings=_SETTINGS)
     alone.command(name)(getattr(module, name.replace("-", "_")))
@@ -162,9 +162,9 @@ def _about(
         bool, typer.Option(QUIET, help="Print only --json, warnings and errors; also after a command.")
     ] = False,
 ) -> None:
-    """Store photon-limited movies at a quarter of their size, and none of the science lost.
+    """Store photon-limited movies at a quarter of their size.
 
-    What goes is far below the photon noise; what stays is measured and reported.
+    Only differences far below the photon noise are removed, and their effect is measured and reported.
 
     For example:
       photon-gpu demo
@@ -175,7 +175,7 @@ def _about(
 
 
 def _listed() -> None:
-    """Stands for a command in the list; :meth:`Commands.resolve_command` puts the real one in its place."""
+    """Placeholder in the list of commands; :meth:`Commands.resolve_command` returns the real command."""
 
 
 for _name, _command in COMMANDS.items():
@@ -183,17 +183,17 @@ for _name, _command in COMMANDS.items():
 
 
 def run() -> None:
-    """What the installed command calls."""
+    """Entry point of the installed command."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")  # a file name may be no valid text
+            reconfigure(errors="backslashreplace")  # a file name may not be valid text
     _stop_cleanly()
     typer.main.get_command(app)()
 
 
 def _stop_cleanly() -> None:
-    """Ctrl-C and termination unwind once; while files are being removed, a second press changes nothing."""
+    """Let the first Ctrl-C (or termination) unwind the stack; the second only prints a message."""
     presses = 0
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -216,9 +216,9 @@ def _stop_cleanly() -> None:
 
 
 def _holds_a_lock(frame: FrameType | None) -> bool:
-    """Whether an exception here could leave a lock of Python's own threads locked for ever.
+    """Whether an exception in this frame could leave a lock of Python's thread modules locked for ever.
 
-    Blocked in ``wait`` or ``join`` none is held.
+    A frame that is blocked in ``wait`` or ``join`` holds no lock.
     """
     if frame is None or frame.f_code.co_name in ("wait", "join", "_wait_for_tstate_lock"):
         return False

@@ -1,4 +1,4 @@
-"""What a command shows: its report, its progress, its warnings, its errors."""
+"""Print what a command produces: its report, progress, warnings and errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BAD_INPUT = (
     errors.StoreNotFoundError,
 )
 
-# How what the library advises is done on the command line.
+# Advice in messages of the library, and the same advice for the command line.
 _SPOKEN = (
     ("overwrite=True", "--overwrite"),
     ("resume=True", "--resume"),
@@ -78,41 +78,41 @@ _SPOKEN = (
 
 
 class Report(Protocol):
-    """What a command returns. It has ``rows`` or ``table``; ``exit_code`` where a finding is a failure."""
+    """Report of a command. It has ``rows`` or ``table``, and ``exit_code`` if a finding may be a failure."""
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``--json`` prints."""
+        """Return the dictionary that ``--json`` prints."""
 
 
 class Text:
-    """A report that is a text already.
+    """A report whose table is a given text.
 
     Parameters
     ----------
     report : object
-        With ``to_dict``.
+        Object with a method ``to_dict``.
     text : str
     exit_code : int
     **more
-        What ``--json`` prints after the report's own.
+        Further items that ``--json`` prints after those of ``report``.
     """
 
     def __init__(self, report: Any, text: str, exit_code: int = 0, **more: Any) -> None:
         self._report, self._text, self.exit_code, self._more = report, text, exit_code, more
 
     def to_dict(self) -> dict[str, Any]:
-        """The report's own, and what was added."""
+        """Return the dictionary of the report, with the further items."""
         return {**self._report.to_dict(), **self._more}
 
     def table(self) -> Any:
-        """The text, as it is."""
+        """Return the text unchanged."""
         from rich.text import Text as Lines
 
         return Lines(without_credentials(self._text), no_wrap=True)
 
 
 def show(report: Report | None, warned: list[str], as_json: bool) -> int:
-    """Print a report on stdout; returns the exit code."""
+    """Print a report on stdout, and return the exit code."""
     if report is None:
         return 0
     try:
@@ -125,7 +125,7 @@ def show(report: Report | None, warned: list[str], as_json: bool) -> int:
             _print_for_people(report)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone; nothing may be flushed to it at exit.
+        # The reader of stdout has gone, so nothing may be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return int(getattr(report, "exit_code", 0))
@@ -140,7 +140,7 @@ def _print_for_people(report: Any) -> None:
     from rich.text import Text
 
     if hasattr(report, "table"):
-        # What is piped into a file is not wrapped to a terminal's width.
+        # Output to a file is not wrapped to the width of a terminal.
         Console(width=None if sys.stdout.isatty() else 160).print(report.table())
         return
     grid = Table.grid(padding=(0, 2))
@@ -152,7 +152,7 @@ def _print_for_people(report: Any) -> None:
 
 
 def fail(error: BaseException, warned: list[str], as_json: bool, debug: bool) -> int:
-    """Print an error on stderr, in one line unless it has a table; returns the exit code."""
+    """Print an error on stderr, in one line unless it has a table, and return the exit code."""
     error_type, message, code = _explained(error)
     if debug:
         sys.stderr.write(without_credentials("".join(traceback.format_exception(error))))
@@ -168,7 +168,7 @@ def fail(error: BaseException, warned: list[str], as_json: bool, debug: bool) ->
 
 
 def _explained(error: BaseException) -> tuple[str, str, int]:
-    """Kind, message and exit code of an error."""
+    """Type name, message and exit code of an error."""
     error_type = type(error).__name__
     text = str(error) or error_type
     code = 1
@@ -199,7 +199,7 @@ def _explained(error: BaseException) -> tuple[str, str, int]:
 
 
 def _missing(error: Any) -> str | None:
-    """All arguments of a command of which one is missing: the parser may have taken one for another."""
+    """Message that lists all arguments of a command if one is missing, since any of them may be."""
     command = getattr(getattr(error, "ctx", None), "command", None)
     if type(error).__name__ != "MissingParameter" or command is None:
         return None
@@ -208,7 +208,7 @@ def _missing(error: Any) -> str | None:
 
 
 def spoken(text: str) -> str:
-    """Text that advises what to type, not what to call.
+    """Translate the advice in a message from Python calls to command-line options.
 
     >>> spoken("store it with layout='lossless'")
     'store it with --layout lossless'
@@ -219,20 +219,20 @@ def spoken(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text in one line, as the command line speaks, without credentials and what could steer a terminal."""
+    """Text in one line, with advice for the command line, and without credentials or control characters."""
     text = " ".join(spoken(without_credentials(text)).split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _say(what: str, message: str, color: int) -> None:
+def _say(label: str, message: str, color: int) -> None:
     colored = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    head = f"\x1b[1;{color}m{what}:\x1b[0m" if colored else f"{what}:"
+    head = f"\x1b[1;{color}m{label}:\x1b[0m" if colored else f"{label}:"
     sys.stderr.write(f"{head} {message}\n")
 
 
 @contextlib.contextmanager
 def collected_warnings(as_json: bool) -> Iterator[list[str]]:
-    """Warnings and log lines of libraries as they come: one line each on stderr, or kept for the notes."""
+    """Collect warnings and log lines of libraries; print each on stderr, or keep it for the notes."""
     warned: list[str] = []
 
     def hear(
@@ -254,7 +254,7 @@ def collected_warnings(as_json: bool) -> Iterator[list[str]]:
 
     class Logged(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.name == "photon_gpu":  # logs its warnings, which arrive by themselves
+            if record.name == "photon_gpu":  # its log repeats its warnings, which arrive as warnings
                 return
             tell(f"{record.name.partition('.')[0]}: {record.getMessage()}")
 
@@ -274,7 +274,7 @@ _quiet = False
 
 @contextlib.contextmanager
 def quietly(quiet: bool) -> Iterator[None]:
-    """Show neither progress nor reports for people, if ``quiet``."""
+    """If ``quiet``, show no progress and no tables."""
     global _quiet
     before, _quiet = _quiet, quiet
     try:
@@ -284,26 +284,26 @@ def quietly(quiet: bool) -> Iterator[None]:
 
 
 def _draws() -> bool:
-    """Whether stderr is a terminal on which something may move."""
+    """Whether stderr is a terminal that can show moving lines."""
     return not _quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 @contextlib.contextmanager
-def progress(what: str, frame_nbytes: int | None) -> Iterator[Progress | None]:
-    """A progress bar on stderr, where that is a terminal; gives what to pass as ``progress``.
+def progress(task: str, frame_nbytes: int | None) -> Iterator[Progress | None]:
+    """Show a progress bar on stderr, if that is a terminal; yield the callback to pass as ``progress``.
 
-    It counts bytes, or files where ``frame_nbytes`` is None.
+    The bar counts bytes, or files if ``frame_nbytes`` is None.
     """
     if not _draws():
         yield None
         return
-    with ProgressBar(what, frame_nbytes) as bar:
+    with ProgressBar(task, frame_nbytes) as bar:
         yield bar
 
 
 @contextlib.contextmanager
 def opening(src: str) -> Iterator[Progress | None]:
-    """A line on stderr, if that is a terminal, once opening a source takes more than a second."""
+    """Show a line on stderr, if that is a terminal, while opening a source takes more than a second."""
     if not _draws():
         yield None
         return
@@ -339,7 +339,7 @@ def status_line() -> Iterator[Callable[[LiveStatus], None] | None]:
 
 
 def _presentable(value: Any) -> Any:
-    """What JSON can hold: null for NaN and infinity, and no credentials."""
+    """Convert a value to JSON values: null for NaN and infinity, and no credentials."""
     if isinstance(value, dict):
         return {str(key): _presentable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

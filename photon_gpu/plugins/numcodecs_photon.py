@@ -65,10 +65,10 @@ class Photon(Codec):
     predictor : str or dict
         Name of a predictor, or the dictionary of a :class:`photon_gpu.Predictor`.
     channels : list of dict, optional
-        Where each channel has a noise model of its own: ``gain``, ``offset``, ``variance``, ``exact`` and
-        ``predictor`` of each, in place of those above.
+        If each channel has its own noise model: ``gain``, ``offset``, ``variance``, ``exact`` and
+        ``predictor`` of each, instead of the parameters above.
     channel_axis : int
-        Axis of the array that the channels lie along. A chunk holds all of them.
+        Axis of the channels in the array. A chunk holds all channels.
 
     Examples
     --------

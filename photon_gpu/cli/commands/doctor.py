@@ -1,4 +1,4 @@
-"""``photon-gpu doctor``: what is found on this machine, and what to do about it."""
+"""``photon-gpu doctor``: describe this machine, and say how to solve its problems."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from photon_gpu.cli.options.running import Debug, Json
 
 
 def doctor(json: Json = False, debug: Debug = False) -> console.Report:
-    """Show versions, backends, devices, folders and limits, and what to do about them.
+    """Show versions, backends, devices, folders and limits, and how to solve problems.
 
-    Ends with 1 if photon_gpu cannot work here.
+    The exit code is 1 if photon_gpu cannot work here.
 
     For example:
       photon-gpu doctor

@@ -78,7 +78,7 @@ def estimate(
     from photon_gpu.estimate import estimate_noise
 
     if plot is not None and Path(plot).suffix.lower() not in _PICTURES:
-        raise InvalidInputError(f"--plot is {plot!r}; a picture is kept as {', '.join(_PICTURES)}")
+        raise InvalidInputError(f"--plot is {plot!r}; a picture is saved as {', '.join(_PICTURES)}")
     if pairs not in ("time", "space"):
         raise typer.BadParameter(f"--pairs is {pairs!r}; allowed are time, space")
     if plot is not None and Path(plot).exists() and not Path(plot).is_file():

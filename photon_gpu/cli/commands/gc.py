@@ -31,8 +31,8 @@ def gc(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="JSON of stores as photon_gpu.dj.stores takes them, besides those of datajoint.json. "
-            "Movies that were inserted with photon_gpu.dj.stores are found by it.",
+            help="JSON file of stores in the form of photon_gpu.dj.stores, in addition to datajoint.json. "
+            "It is needed to find movies that were inserted with photon_gpu.dj.stores.",
             show_default=False,
         ),
     ] = None,
@@ -71,11 +71,11 @@ def gc(
       photon-gpu gc calcium_imaging --stores-file stores.json
       photon-gpu gc calcium_imaging --stores-file stores.json --delete
     """
-    # Messages of DataJoint would precede the report on stdout.
+    # Without this, messages of DataJoint would precede the report on stdout.
     os.environ.setdefault("DJ_LOG_STREAM", "stderr")
     from photon_gpu.dj import collect, stores
 
-    logging.getLogger("datajoint").handlers.clear()  # Its warnings are shown like those of every library.
+    logging.getLogger("datajoint").handlers.clear()  # Its warnings are shown like those of other libraries.
     if stores_file is not None:
         stores(json_file(stores_file))
     result = collect(

@@ -43,7 +43,7 @@ def info(
 
 @dataclass(frozen=True, kw_only=True)
 class MovieInfo:
-    """Description of a stored movie; names are those of the report of an encode."""
+    """Description of a stored movie; its names are those in the report of an encode."""
 
     movie: Movie
     stored_bytes: int
@@ -66,28 +66,28 @@ class MovieInfo:
 
     @lazy_property
     def recording(self) -> Recording:
-        """What is known besides pixels; without what cannot be read."""
+        """Metadata of the recording; those that cannot be read are listed in ``not_kept``."""
         from photon_gpu.errors import PhotonError
         from photon_gpu.store.source_metadata import described
 
         try:
             return self.movie.recording
         except PhotonError as error:
-            known = described(self.movie.attrs)
-            return known.replace(not_kept=(*known.not_kept, f"what cannot be read: {error}"))
+            recording = described(self.movie.attrs)
+            return recording.replace(not_kept=(*recording.not_kept, f"what cannot be read: {error}"))
 
     @property
     def notes(self) -> list[str]:
         """Warnings and remarks about the movie."""
         from photon_gpu.writer import auto_noise
 
-        told = [f"FAIL {name}: {measured}" for name, measured in self.movie.failed_check.items()]
-        told += [spoken(finding) for finding in auto_noise.findings(self.movie.attrs)]
+        lines = [f"FAIL {name}: {measured}" for name, measured in self.movie.failed_check.items()]
+        lines += [spoken(finding) for finding in auto_noise.findings(self.movie.attrs)]
         if truncated := truncation_note(self.movie.attrs):
-            told.append(truncated)
+            lines.append(truncated)
         if self.missing_chunks:
-            told.append(f"{self.missing_chunks:,} chunks are missing: their frames cannot be read")
-        return told
+            lines.append(f"{self.missing_chunks:,} chunks are missing: their frames cannot be read")
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
@@ -129,15 +129,15 @@ class MovieInfo:
         }
 
     def rows(self) -> list[tuple[str, str]]:
-        """Name and value of each line for people."""
+        """Name and value of each line of the table."""
         from photon_gpu.writer.auto_noise import note
 
-        told = self.to_dict()
+        facts = self.to_dict()
         movie, encoding, noise = self.movie, self.movie.encoding, self.movie.noise
         rows = [
-            ("movie", told["url"]),
+            ("movie", facts["url"]),
             ("shape", f"{' x '.join(map(str, movie.shape))} {encoding.dtype}"),
-            ("layout", f"{movie.layout}, format {told['codec_version']}"),
+            ("layout", f"{movie.layout}, format {facts['codec_version']}"),
             ("chunks", f"of {movie.chunks[0]} frames; {self.files} files"),
             *self.recording.rows(),
         ]
@@ -151,8 +151,8 @@ class MovieInfo:
             )
         for number, model in enumerate(movie.channel_noise):
             if model is not None:
-                told_of = f"gain {model.gain:g} ADU/photon, offset {model.offset:g} ADU, variance "
-                rows.append((f"noise, channel {number}", f"{told_of}{model.variance:g} ADU^2"))
+                start = f"gain {model.gain:g} ADU/photon, offset {model.offset:g} ADU, variance "
+                rows.append((f"noise, channel {number}", f"{start}{model.variance:g} ADU^2"))
         if estimated := note(movie.attrs):
             rows.append(("noise estimate", estimated))
         if encoding.exact or movie.step is None:
@@ -163,11 +163,11 @@ class MovieInfo:
         rows += [
             ("raw", f"{movie.nbytes:,} bytes"),
             ("stored", f"{self.stored_bytes:,} bytes"),
-            ("ratio", f"{told['ratio']:.2f}"),
-            ("bits per pixel", f"{told['bits_per_pixel']:.2f}"),
+            ("ratio", f"{facts['ratio']:.2f}"),
+            ("bits per pixel", f"{facts['bits_per_pixel']:.2f}"),
         ]
-        if told["above_floor_percent"] is not None:
-            rows.append(("above the noise floor", f"{told['above_floor_percent']:+.1f} %"))
+        if facts["above_floor_percent"] is not None:
+            rows.append(("above the noise floor", f"{facts['above_floor_percent']:+.1f} %"))
         rows.append(("by", encoding.by))
         if movie.failed_check:
             rows.append(("check", f"FAILED when it was stored, on {', '.join(movie.failed_check)}"))

@@ -28,7 +28,7 @@ def record(
         list[str],
         typer.Argument(
             metavar="SRC...",
-            help="Raw frames, one after another: - (what is piped in), tcp://HOST:PORT, or a file "
+            help="Raw frames, one after another: - (standard input), tcp://HOST:PORT, or a file "
             "that grows. "
             "Or a file that is complete, of a type that encode reads, or many files of one movie. Or "
             "simulate.",
@@ -113,7 +113,7 @@ def _feed(
         return
     if len(sources) > 1 or (src != "-" and not src.startswith("tcp://") and is_container(src)):
         if idle := [option for option, value in stated.items() if value is not None]:
-            raise InvalidInputError(f"{idle[0]} is for raw frames; {src} says itself what its frames are")
+            raise InvalidInputError(f"{idle[0]} is for raw frames; {src} describes its own frames")
         with open_whole(src if len(sources) == 1 else sources, **reads.of(src)) as source:
             yield SourceFeed(source)
         return

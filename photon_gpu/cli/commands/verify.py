@@ -1,4 +1,4 @@
-"""``photon-gpu verify``: check that every file of a stored movie is as written."""
+"""``photon-gpu verify``: check that every file of a stored movie is as it was written."""
 
 from __future__ import annotations
 

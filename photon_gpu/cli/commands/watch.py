@@ -59,7 +59,7 @@ def watch(
     from photon_gpu.live.watch import WatchFeed
 
     if reads.timestamps is not None:
-        raise InvalidInputError("--timestamps is for one movie; the files that arrive say their own times")
+        raise InvalidInputError("--timestamps is for one movie; each arriving file has its own times")
     feed = WatchFeed(
         folder,
         pattern=pattern,
