@@ -19,7 +19,7 @@ from photon_gpu.engine.model.code_table import supported_dtype
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import bounded_number, options_of, shown, whole_number
 
-#: Bytes of one MB and one GB. Clouds bill ``binary``; ``documented`` is the mix that makes
+#: Bytes of one MB and one GB. Clouds bill ``binary``; ``documented`` mixes both, which makes
 #: 1000 x 512 x 512 x 2 bytes "500 MB" and a thousand of them "500 GB".
 UNITS = {
     "binary": (2**20, 2**30),
@@ -29,7 +29,7 @@ UNITS = {
 
 
 def load_prices(path: str | PathLike[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Prices by storage class, each with ``price``, ``date`` and ``source``.
+    """Load prices by storage class, each with ``price``, ``date`` and ``source``.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class Cost:
         return {"raw": raw, "stored": stored, "saved": raw - stored}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON values; money is rounded to cents, halves to even."""
+        """Return a dictionary of JSON values; money is rounded to cents, halves to even."""
         mb, gb = UNITS[self.units]
         sizes = {
             "raw": self.raw_bytes,
@@ -168,7 +168,7 @@ class Cost:
 def from_shape(
     shape: tuple[int, ...], dtype: Any = "uint16", *, savings: float = 0.75, **options: Any
 ) -> Cost:
-    """Cost of movies of one shape, for a stated share saved.
+    """Estimate the cost of movies of one shape, for a stated share of saved bytes.
 
     Parameters
     ----------
@@ -197,14 +197,14 @@ def from_shape(
 
 
 def from_movie(url: Any, *, storage_options: dict[str, Any] | None = None, **options: Any) -> Cost:
-    """Cost of movies like a stored one, from its size.
+    """Estimate the cost of movies like a stored one, from its size.
 
     Parameters
     ----------
     url : str, path, Storage or Movie
-        As for :func:`photon_gpu.open`, or an open movie.
+        See :func:`photon_gpu.open`; or an open movie.
     storage_options : dict, optional
-        For fsspec.
+        Options of the fsspec file system.
     **options
         As for :class:`Cost`.
     """
@@ -220,16 +220,16 @@ def from_movie(url: Any, *, storage_options: dict[str, Any] | None = None, **opt
 def from_source(
     source: Any, *, frames: int = 100, encode_options: dict[str, Any] | None = None, **options: Any
 ) -> Cost:
-    """Cost of movies like one that is not stored yet, from a sample encoded to memory.
+    """Estimate the cost of movies like a source, from a sample that is encoded to memory.
 
     Parameters
     ----------
     source : array, path, URL or Source
-        As for :func:`photon_gpu.open_source`.
+        See :func:`photon_gpu.open_source`.
     frames : int
         Number of frames to encode, from the middle of the movie.
     encode_options : dict, optional
-        As for :func:`photon_gpu.encode`: ``noise``, ``step``, ``layout``, ...
+        Options of :func:`photon_gpu.encode`: ``noise``, ``step``, ``layout``, ...
     **options
         As for :class:`Cost`.
 
@@ -253,14 +253,14 @@ def from_source(
         start = (movie.shape[0] - count) // 2
         scratch = Storage.at(f"memory://cost-{uuid.uuid4().hex}.zarr")
         try:
-            # The result is not kept, so it is not checked.
+            # The sample is deleted again, so it is not checked.
             wanted = options_of("encode_options", encode_options)
             settings = EncodeSettings.from_dict({"check": False, **wanted})
             report = encode_with(settings, movie.read(start, start + count), scratch)
         finally:
             scratch.delete_folder()
-        told = f"frames {start} to {start + count - 1} of {movie.name}"
-        size = {"raw_bytes": movie.nbytes, "stored_bytes": movie.nbytes / report.ratio, "measured": told}
+        sample = f"frames {start} to {start + count - 1} of {movie.name}"
+        size = {"raw_bytes": movie.nbytes, "stored_bytes": movie.nbytes / report.ratio, "measured": sample}
     return Cost(**{**size, **options})
 
 

@@ -51,14 +51,14 @@ class DemoRow:
     ratio : float
         Raw bytes per stored byte.
     above_floor_percent : float or None
-        Size above that of the noise alone; None for lossless.
+        Size above the noise floor; None for lossless.
     choose_seconds : float
         Time to choose predictor and compressor on a sample, once per movie of any length.
     write_megabytes_per_second, read_megabytes_per_second : float
-        Raw megabytes (1e6) per second: from memory to disk without that choice, and back to counts (from the
+        Raw megabytes (1e6) per second: from memory to disk without tuning, and back to counts (from the
         operating system's cache).
     worst_error_sigma, rms_error_sigma : float
-        Difference of a decoded and its raw pixel, in units of its noise.
+        Difference between a decoded pixel and its raw value, in units of its noise.
     """
 
     layout: str
@@ -76,18 +76,18 @@ class DemoRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoReport:
-    """Report of the demo. Every row has passed the check, otherwise there is no report.
+    """Report of the demo. Every row passed the check; otherwise there is no report.
 
     Attributes
     ----------
     picture : str or None
-        None for a movie of one frame.
+        Path of the picture; None for a movie of one frame.
     simulation : Simulation
         The movie.
     compile_seconds : float
         Time to load and compile the kernels, not part of any speed.
     seconds : float
-        The whole demo.
+        Time of the whole demo.
     """
 
     folder: str
@@ -147,7 +147,7 @@ class DemoReport:
 class Expected:
     """Expected content of a store of ``raw``, from the exact definition of the codes alone.
 
-    It uses no kernel and no lookup table of the engine: each distinct value is coded by itself in rational
+    It uses no kernel and no lookup table of the engine: each distinct value is coded in rational
     arithmetic.
     """
 
@@ -173,7 +173,7 @@ class Expected:
     def check(
         self, movie: Movie, progress: Callable[[int], None] = lambda frames: None
     ) -> tuple[float, float]:
-        """Worst and root mean square error of ``movie.counts``, in sigma.
+        """Check a movie; return the worst and the root mean square error of ``movie.counts``, in sigma.
 
         Raises
         ------
@@ -207,12 +207,12 @@ class Expected:
             progress(len(block))
         return worst, (total / self.raw.size) ** 0.5
 
-    def _refuse(self, movie: Movie, start: int, wrong: NDArray, what: str, decoded: NDArray) -> None:
+    def _refuse(self, movie: Movie, start: int, wrong: NDArray, problem: str, decoded: NDArray) -> None:
         if not wrong.any():
             return
         t, y, x = (int(i) for i in np.argwhere(wrong)[0])
         raise CorruptDataError(
-            f"demo: {movie.url}: {int(wrong.sum())} {what} in frames {start} to {start + len(wrong) - 1}; "
+            f"demo: {movie.url}: {int(wrong.sum())} {problem} in frames {start} to {start + len(wrong) - 1}; "
             f"the first at frame {start + t}, pixel ({y}, {x}): raw {self.raw[start + t, y, x]}, "
             f"found {decoded[t, y, x]}. This is a fault of photon_gpu or of the disk: please report it"
         )
@@ -295,7 +295,7 @@ def demo(
 
 
 def _own(folder: Path) -> Path:
-    """Make the folder, or check that it is of a demo; mark it before anything else is written."""
+    """Make the folder, or check that a demo made it; mark it before anything else is written."""
     if folder.exists() and not (folder / MARKER).is_file():
         contents = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ["(a file)"]
         if contents:
@@ -327,7 +327,7 @@ def _frames(source: SimulatedMovie, count: _Count) -> NDArray:
 def _store(
     expected: Expected, target: Path, layout: str, preset: str, count: _Count
 ) -> tuple[DemoRow, float]:
-    """Write, read and check one layout; also return the seconds of compiling before it."""
+    """Write, read and check one layout; also return the seconds of compilation before it."""
     raw = expected.raw
     path = target / (f"compact-{preset}.zarr" if layout == "compact" else f"{layout}.zarr")
     storage = Storage.at(path)

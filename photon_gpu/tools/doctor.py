@@ -1,4 +1,4 @@
-"""What photon_gpu finds on this machine, and what to do about what it lacks."""
+"""Diagnose this machine: versions, backends, devices, folders and limits, with advice on problems."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _LITTLE_MEMORY, _LITTLE_DISK = 4 << 30, 10 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one examination of the machine.
 
     Attributes
     ----------
     name, found : str
     advice : str
-        What to do about it; empty if nothing needs to be done.
+        Remedy for a problem; empty if there is none.
     broken : bool
-        Whether photon_gpu cannot work without it.
+        Whether photon_gpu cannot work before the problem is solved.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Diagnosis:
         }
 
     def rows(self) -> list[tuple[str, str]]:
-        """Name and finding of each line for people, with the advice below it."""
+        """Name and finding of each line of the table, with the advice below it."""
         lines: list[tuple[str, str]] = []
         for one in self.findings:
             lines.append((one.name, one.found))
@@ -77,7 +77,7 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at versions, backends, devices, cache folders and limits of this machine.
+    """Examine versions, backends, devices, cache folders and limits of this machine.
 
     Examples
     --------

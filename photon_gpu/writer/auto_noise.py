@@ -22,7 +22,7 @@ KEY = "noise_estimate"
 """Key in ``.zattrs`` of :meth:`photon_gpu.NoiseEstimate.summary`. FORMAT.md, ".zattrs"."""
 
 CHANNELS_KEY = "noise_estimates"
-"""The same, of each channel, where each was estimated."""
+"""Key in ``.zattrs`` of the summaries of all channels, if each channel was estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,13 @@ class Settled:
     notes: tuple[str, ...] = field(default=())
 
     def warn(self) -> None:
-        """Warn the caller of :func:`photon_gpu.encode`, three calls up."""
+        """Issue the warnings, located at the caller of :func:`photon_gpu.encode`, three calls up."""
         for text in self.warnings:
             warnings.warn(text, PhotonWarning, stacklevel=4)
 
 
 def settle(movie: Source, encoding: Encoding, settings: EncodeSettings) -> Settled:
-    """Estimate the noise model if none was stated; compare a stated one with the movie.
+    """Estimate the noise model if none is stated, or compare the stated one with the movie.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def settle(movie: Source, encoding: Encoding, settings: EncodeSettings) -> Settl
     encoding : Encoding
         Encoding without a noise model.
     settings : EncodeSettings
-        ``noise`` None is ``"auto"`` unless the encoding is lossless.
+        A ``noise`` of None means ``"auto"`` unless the encoding is lossless.
 
     Raises
     ------
@@ -82,9 +82,9 @@ def settle(movie: Source, encoding: Encoding, settings: EncodeSettings) -> Settl
 def judge_channels(
     movie: Source, models: Sequence[NoiseModel], step: float, *, advice: str = ADVICE
 ) -> tuple[str, str]:
-    """The gravest of :func:`~photon_gpu.estimate.noise_check.judge_noise` of all channels.
+    """Return the most severe result of :func:`~photon_gpu.estimate.noise_check.judge_noise` of all channels.
 
-    ``models`` is one for all channels, or one for each.
+    ``models`` holds one model for all channels, or one for each.
     """
     parts = by_channel(movie)
     each = models if len(models) == len(parts) else [models[0]] * len(parts)
@@ -93,12 +93,12 @@ def judge_channels(
 
 
 def _by_channel(movie: Source, encoding: Encoding, models: Any) -> Encoding:
-    """The encoding with a noise model per channel; None for a channel of a lossless movie without one."""
+    """Return the encoding with a noise model per channel, which may be None in a lossless movie."""
     axis = channel_axis(movie)
     channels = 1 if axis is None else movie.shape[axis]
     if axis is None or channels != len(models):
         raise InvalidInputError(
-            f"{movie.name[-60:]}: {len(models)} noise models were given, and the movie has {channels} "
+            f"{movie.name[-60:]}: {len(models)} noise models arrived, and the movie has {channels} "
             f"channels "
             f"(its axes are {movie.recording.axes or 'not named: give axes= or channels='})"
         )
@@ -135,7 +135,7 @@ def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any]) ->
 
 
 def estimated(movie: Source, encoding: Encoding, estimate: NoiseEstimate) -> tuple[dict[str, Any], Encoding]:
-    """What ``.zattrs`` keeps of an estimate, and the encoding with its models."""
+    """Return the attributes that ``.zattrs`` keeps of an estimate, and the encoding with its models."""
 
     def model(one: NoiseEstimate) -> NoiseModel | None:
         return None if one.verdict == "REFUSE" else one.model
@@ -148,7 +148,7 @@ def estimated(movie: Source, encoding: Encoding, estimate: NoiseEstimate) -> tup
 
 
 def refusal(estimate: NoiseEstimate) -> str:
-    """Reason why a movie is not quantized with its estimate, and what to do."""
+    """Return why a movie is not quantized with its estimate, and the remedy."""
     why = "; ".join(f"{f.name}: {f.message}" for f in estimate.warnings if f.severity == "REFUSE")
     return (
         f"{estimate.source}: its noise cannot be modelled from the movie itself, so nothing was written: "
@@ -161,7 +161,7 @@ def refusal(estimate: NoiseEstimate) -> str:
 def note(attributes: dict[str, Any] | None) -> str | None:
     """One line on the noise estimate in a movie's attributes; None if there is none.
 
-    Attributes come from stores, so their values are not trusted.
+    The attributes come from a store, so their values may be anything.
 
     >>> estimated = {"verdict": "PASS", "model": {"gain": 8.0}, "interval": {"gain": [7.9, 8.1]}}
     >>> note({"noise_estimate": estimated})
@@ -187,8 +187,8 @@ def _note(estimate: Any) -> str | None:
     except (KeyError, TypeError, ValueError):
         return text
     if by is None:
-        return f"{text}; offset and read noise could not be told apart, and need not be"
-    return f"{text}; offset and read noise apart by {by}" if by else text
+        return f"{text}; offset and read noise could not be separated, which is not necessary"
+    return f"{text}; offset and read noise separated by {by}" if by else text
 
 
 def findings(attributes: dict[str, Any] | None) -> list[str]:

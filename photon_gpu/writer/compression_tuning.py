@@ -32,13 +32,13 @@ from photon_gpu.sources.select.selected import by_channel
 _MIB = 1 << 20
 _TABLED = 1 << 22
 _COUNTED = 1 << 15
-_SHARED = 1 << 18  # Samples with more pixels than this are tried on several threads.
-_MANY = 1 << 18  # With more samples in a band than this, the size of its tables hardly matters.
+_SHARED = 1 << 18  # Pixels of a sample above which several threads try candidates.
+_MANY = 1 << 18  # Samples in a band above which the size of its tables hardly matters.
 _MOST_BITS = 1.2
-_EXACT_COST = 1.01  # Where every value has a code of its own, exact values may be larger by this.
+_EXACT_COST = 1.01  # If every value has its own code, exact values may be larger by this factor.
 _NOISE_BITS, _CLOSE = 2.0, 1.05
 _FRAMES = 32
-_MOST_READ = 64  # Times the pixels tried, because whole frames are read.
+_MOST_READ = 64  # Most pixels to read per pixel that is tried, because whole frames are read.
 _PACKED = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB // 4)
 _LEVELS = Compressor(cname="zstd", clevel=1, shuffle=0, blocksize=_MIB // 32)  # Few levels in each block.
 _BY_BYTE = Compressor(cname="zstd", clevel=1, shuffle=1, blocksize=_MIB)
@@ -146,7 +146,7 @@ def _choose_by_channel(
     chunk_frames: int,
     run: Map,
 ) -> Choice:
-    """Choose for each channel; the compressor, of which an array has one, by the first."""
+    """Choose for each channel; the first channel chooses the compressor, since an array has only one."""
     choices: list[Choice] = []
     for part, channel in zip(by_channel(source), encoding.channels, strict=True):
         choices.append(choose(part, channel, backend, settings, chunk_frames=chunk_frames, run=run))
@@ -174,7 +174,7 @@ def _choose(
     fixed = settings.fixed_compressor
     compressors = (fixed,) if fixed else getattr(preset, encoding.layout)
     if _band_samples(source, chunk_frames) >= _MANY:
-        # The size of the tables then hardly matters; in a sample of smaller bands it would.
+        # In the bands of the movie the size of the tables hardly matters; in a small sample it would.
         preset = replace(preset, coded=preset.coded[:1])
     if encoding.layout == "compact":
         return _choose_compact(blocks, encoding, backend, preset, settings.predictor, compressors, mean, run)
@@ -250,7 +250,7 @@ def _choose_compact(
         except InvalidInputError:
             if not exact:
                 raise
-    # Exact values win a tie, because they lose nothing. Codes that tell all values apart save nothing either.
+    # Exact values win a tie because they lose nothing; codes that distinguish all values save nothing.
     apart = True in bits and math.isclose(bits[True], bits[False], abs_tol=1e-9)
 
     def rank(nbytes: int, one: Encoding) -> tuple[float, bool]:
@@ -262,7 +262,7 @@ def _choose_compact(
     alone = [one for one in tried if one.predictor.name == "none"]
     tried = [one for one in tried if one.predictor.name != "none"]
     sizes = sizes_of(tried)
-    # zstd finds no matches in noise: codes that are not predicted take their entropy, which needs no trial.
+    # zstd finds no matches in noise, so the size of unpredicted codes follows from their entropy.
     most = _CLOSE * 8 * min(sizes) / sum(block.size for block in blocks) if tried else np.inf
     alone = [one for one in alone if bits[one.exact] < max(most, _NOISE_BITS)]
     tried, sizes = tried + alone, sizes + sizes_of(alone)
@@ -285,7 +285,7 @@ def _choose_compact(
 def sample(
     source: Source, encoding: Encoding, backend: Backend, chunk_frames: int, pixels: int
 ) -> list[NDArray]:
-    """Blocks ``(t, rows, columns)`` to try candidates on: a small movie as a whole, else parts of it.
+    """Read blocks ``(t, rows, columns)`` to try candidates on: a small movie as a whole, else parts of it.
 
     Parts are two bands of rows, from the start of the first and of the middle chunk. They have few rows and
     at least 32 frames, because a running mean needs many frames. For frames on a GPU, the blocks hold values
@@ -314,7 +314,7 @@ def sample(
         tops = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in shares})
         blocks += [values[:, top : top + band] for top in tops]
     if pixels < _SHARED and len({block.shape for block in blocks}) == 1:
-        # Candidates of small samples treat each pixel by itself, so parts may be side by side, in half as
+        # Candidates of small samples treat pixels separately, so parts may lie side by side, in half as
         # many calls.
         blocks = [np.concatenate(blocks, axis=1)]
     return _brought_here(blocks, source, encoding, backend)
@@ -361,7 +361,7 @@ def _codes(block: NDArray, encoding: Encoding, backend: Backend) -> NDArray:
 
 
 def _crc(codes: list[NDArray]) -> int:
-    """CRC of codes, not of values: of floats on a GPU only the codes are known."""
+    """CRC of codes, not of values, since for floats on a GPU only the codes are on the host."""
     crc = 0
     for block in codes:
         crc = crc32(np.ascontiguousarray(block).data, crc)

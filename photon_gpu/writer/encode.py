@@ -78,8 +78,8 @@ def encode(
     noise : NoiseModel, list of NoiseModel or "auto", optional
         Noise model of the detector. A stated model is compared with the movie: it is refused if it would add
         more than 10 % to the variance of the noise at any level of light, and more than 5 % is a
-        PhotonWarning (docs/trust.md). ``"auto"``, the default of layouts that quantize: estimate it with
-        :func:`photon_gpu.estimate_noise` and store it with the movie; an error if there is no estimate.
+        PhotonWarning (docs/trust.md). ``"auto"``, the default of layouts that quantize, estimates it with
+        :func:`photon_gpu.estimate_noise` and stores it with the movie; without an estimate it is an error.
     step : float
         Quantization step, sigma. 0.5 adds 2.1 % to the variance of the noise, 1.0 adds 8.3 %.
     layout : {"plain", "compact", "lossless"}
@@ -99,7 +99,7 @@ def encode(
         ``"cupy"`` uses all GPUs, ``"cupy:0,2"`` these two; ``"auto"`` uses a GPU if the frames are on one.
     overwrite : bool
         Replace an existing movie once the new one is complete. A folder that is no movie, holds other files,
-        or is being written is refused. Of a symbolic link, the target is replaced.
+        or is being written is refused. If it is a symbolic link, its target is replaced.
     resume : bool
         Continue a killed encode of the same movie with the same settings, or begin if there is none. A
         finished chunk is kept if its file is whole and the frames of the source still have the same checksum.
@@ -115,7 +115,7 @@ def encode(
     storage_options : dict, optional
         Options of the fsspec filesystem.
     attributes : dict, optional
-        More JSON to store in ``.zattrs``, after photon_gpu's own keys.
+        Further JSON values for ``.zattrs``, after photon_gpu's own keys.
     trust_noise : bool
         Use a stated noise model without comparing it with the movie.
     check : {False, True, "full", "sample"}
@@ -193,7 +193,7 @@ def encode_with(
     progress: Progress | None = None,
     delete_source: bool = False,
 ) -> EncodeReport:
-    """Do what :func:`encode` does, which has made the settings from its arguments and calls this."""
+    """Encode a movie with prepared settings; :func:`encode` makes them from its arguments."""
     check_target(overwrite=overwrite, resume=resume)
     mode = check_mode(settings, resume=resume, delete_source=delete_source)
     progress = progress_call(progress)
@@ -211,7 +211,7 @@ def encode_with(
             mode = False
         if mode == "full" and movie.device is not None:
             raise InvalidInputError(
-                "check='full' compares every pixel, and frames on a GPU are never sent down unasked: "
+                "check='full' compares every pixel, and frames on a GPU are not copied to the host: "
                 "frames.get() does"
             )
         with Claim(storage, overwrite=overwrite, resume=resume, notes_first=True) as claim:
@@ -238,7 +238,7 @@ def encode_with(
             texts: dict[str, bytes] = {}
 
             def save_plan() -> None:
-                # The scheduler calls this while the first chunks are encoded, before one is written.
+                # The scheduler calls this while it encodes the first chunks, before it writes one.
                 claim.note(plan=tuned.plan)
                 texts.update(metadata.texts(movie.shape, scheduler.chunk, layout, settled.attributes))
 
@@ -251,7 +251,7 @@ def encode_with(
                 if checker is not None:
                     with stages.timed("check"):
                         lines = checker.finish(scheduler.files)
-                    # Before the movie is published: where the warning is an error, nothing of it is kept.
+                    # Warn before the movie is published: if the warning is an error, nothing is kept.
                     failed_checks.warn(storage.url, lines, stacklevel=3)
                     if failed := failed_checks.to_keep(lines):
                         texts = metadata.texts(
@@ -269,10 +269,10 @@ def encode_with(
         if goes is not None:
             notes.append(drop_source(goes, movie, storage, lines))
         if settings.check == "sample" and not mode:
-            notes.append("not checked: frames on a GPU are never sent down unasked")
+            notes.append("not checked: frames on a GPU are not copied to the host")
         if scheduler.replaced:
             notes.append(
-                f"{scheduler.replaced} chunks that were there were not what the source gives now, "
+                f"{scheduler.replaced} stored chunks differed from the frames of the source, "
                 "and were replaced"
             )
         if scheduler.kept:
@@ -313,7 +313,7 @@ def finish(
 ) -> int:
     """Write source metadata, manifest and texts after ``written``; return their bytes.
 
-    ``texts`` are those of :func:`photon_gpu.store.metadata.texts`.
+    ``texts`` is the result of :func:`photon_gpu.store.metadata.texts`.
     """
     words = source_metadata.pack(recording)
     beside = {} if words is None else {source_metadata.NAME: words}

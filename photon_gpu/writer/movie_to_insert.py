@@ -1,4 +1,4 @@
-"""A movie to insert into a DataJoint table: its source and its settings."""
+"""Source and settings of a movie that will be inserted into a DataJoint table."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import UrlOptions
 
 _OPEN = "compact"
-"""Layout until the column sets it: the one that allows the most settings."""
+"""Layout until the column sets it; this one allows the most settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MovieToInsert:
-    """Result of :func:`movie`. Nothing is read before the row is inserted.
+    """Result of :func:`movie`. It reads nothing before the row is inserted.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class MovieToInsert:
 
     @contextmanager
     def open(self) -> Iterator[Source]:
-        """Open the source; one that was passed open stays open afterwards."""
+        """Open the source for a ``with`` block; a source that was passed open stays open."""
         frames = open_source(self.source, **self.source_options)
         try:
             yield frames
@@ -84,7 +84,7 @@ def movie(
     trust_noise: bool = False,
     **source_options: Unpack[UrlOptions],
 ) -> MovieToInsert:
-    """Prepare a movie for a ``<photon@store>`` column; its frames are streamed, never loaded whole.
+    """Prepare a movie for a ``<photon@store>`` column; its frames are streamed, never loaded all at once.
 
     The column's type decides the layout: ``<photon@>`` plain, ``<photon_compact@>`` compact.
 
@@ -93,8 +93,8 @@ def movie(
     source : array, path, URL or Source
         As for :func:`photon_gpu.open_source`.
     noise : NoiseModel or "auto", optional
-        Noise model of the detector, compared with the movie when the row is inserted. ``"auto"``, the
-        default: estimate it then. (An array that is inserted without this function counts as photon counts.)
+        Noise model of the detector; the insert compares it with the movie. ``"auto"``, the
+        default: the insert estimates it. (An array inserted without this function is read as photon counts.)
     step : float
         Quantization step, sigma.
     preset, predictor, compressor, dither, chunk_frames, backend, workers, budget_bytes, progress, attributes
@@ -114,7 +114,7 @@ def movie(
     Raises
     ------
     InvalidInputError
-        A setting is not allowed. A predictor for a column that does not predict is refused by the insert.
+        A setting is not allowed. The insert refuses a predictor if the layout of the column does not predict.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def movie(
     (10, 4, 4)
     """
     if isinstance(source, MovieToInsert):
-        raise InvalidInputError("this is a movie to insert already; insert it as it is")
+        raise InvalidInputError("this is already the result of photon_gpu.movie; insert it unchanged")
     settings = EncodeSettings(
         noise=checked_noise(noise),
         step=step,

@@ -1,4 +1,4 @@
-"""Prepare a movie before its first chunk, on one machine or a cluster: check it and tune."""
+"""Check a movie and tune its settings before its first chunk, on one machine or a cluster."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from photon_gpu.writer.warmup import warm_up
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """Movie that can be stored, before tuning.
+    """Facts about a movie that can be stored, before tuning.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ def accept(movie: Source, storage: Storage, settings: EncodeSettings) -> Accepte
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """Movie with its settings, and its chunks that are stored already.
+    """Movie with its tuned settings, and its chunks that are stored already.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Tuned:
 
     @lazy_property
     def plan(self) -> dict[str, Any]:
-        """Plan that a resumed encode must match; reads some frames."""
+        """Return the plan that a resumed encode must match; this reads some frames."""
         return plan_of(self.movie, self.layout, self.chunk)
 
 
@@ -131,8 +131,8 @@ def tune(
 
 
 def _as_begun(encoding: Encoding, earlier_plan: dict[str, Any]) -> Encoding:
-    """Encoding with the movie identity of the earlier encode, which its chunks hold."""
+    """Return the encoding with the movie identity of the earlier encode, which its chunks hold."""
     try:
         return encoding.but(movie_id=earlier_plan["attributes"].get(metadata.MOVIE_ID))
     except (PhotonError, KeyError, AttributeError, TypeError):
-        return encoding  # Not a plan; the comparison of plans refuses it.
+        return encoding  # This is no plan; the comparison of plans refuses it.

@@ -60,7 +60,7 @@ class Checker:
         self._exact = [PixelComparison(one.encoding) for one in layout.channels]
         self._lock = threading.Lock()
         self._sample: PlannedSample | None = None
-        if source.device is None:  # Frames on a GPU are not copied to the host unasked.
+        if source.device is None:  # Frames on a GPU are not copied to the host.
             self._sample = PlannedSample(layout, source.shape, chunk, pixels=SAMPLE_PIXELS, lost=source.lost)
 
     def chunk(self, name: str, start: int, data: bytes, values: NDArray) -> None:
@@ -98,7 +98,7 @@ class Checker:
             size = len(self._target.read(name))
         except FileNotFoundError as error:
             raise CorruptDataError(
-                f"{self._target.url}: {name} ({frames}) was written and is not there"
+                f"{self._target.url}: {name} ({frames}) was written but does not exist"
             ) from error
         raise CorruptDataError(
             f"{self._target.url}: {name} ({frames}) reads back as {size:,} bytes that are not the "
@@ -161,7 +161,7 @@ class Checker:
         if self._sample is None:
             return ()
         if self._reads_back:
-            for number in sorted(self._sample.missing):  # Chunks that an earlier encode stored.
+            for number in sorted(self._sample.missing):  # An earlier encode stored these chunks.
                 name = chunk_name(number, len(self._chunk))
                 data, start = self._target.read(name), number * self._chunk[0]
                 manifest.check(name, data, files, self._target.url)
@@ -196,7 +196,7 @@ def sentence(done: str, lines: tuple[ReportLine, ...]) -> str:
 
 
 def check_mode(settings: EncodeSettings, *, resume: bool, delete_source: bool) -> bool | str:
-    """Make the checker of an encode; InvalidInputError if it does not fit resume or delete_source."""
+    """Return the mode of the check; raise InvalidInputError if resume or delete_source excludes it."""
     if flag("delete_source", delete_source) and settings.check != "full":
         raise InvalidInputError("delete_source needs check='full': every pixel held against the source first")
     if resume and settings.check == "full":

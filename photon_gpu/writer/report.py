@@ -71,7 +71,7 @@ class EncodeReport:
 
     @property
     def above_floor_percent(self) -> float | None:
-        """Relative size above the bits of the noise alone; None if nothing is quantized."""
+        """Size above the noise floor, in per cent of the floor; None if nothing is quantized."""
         step = self.encoding.step
         return None if step is None else 100.0 * (self.bits_per_pixel / noise_floor_bits(step) - 1.0)
 
@@ -144,7 +144,7 @@ def in_columns(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def little_light(mean: float, encoding: Encoding) -> str | None:
-    """Note that the labels of layout plain are coarse for the light of a movie, if they are."""
+    """Return a note if the labels of layout plain are coarse for the light of a movie, else None."""
     noise = encoding.noise
     if encoding.layout != "plain" or noise is None or not np.isfinite(mean) or noise.photons(mean) >= 5.0:
         return None

@@ -24,10 +24,10 @@ _SOURCE = "source"
 
 
 def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str, Any]:
-    """Plan that two encodes must share for one to resume the other: the movie and every setting.
+    """Return the plan of an encode, its movie and all settings; a resumed encode must have the same plan.
 
     The movie is identified by its shape and the CRC of its first, middle and last frame (on a GPU, of values
-    with the same codes, since frames are not copied to the host). ``source`` is for information and not
+    with the same codes, since frames are not copied to the host). ``source`` is informative only and is not
     compared.
     """
     frames, gpu = source.shape[0], layout.backend.gpu
@@ -39,7 +39,7 @@ def plan_of(source: Source, layout: Layout, chunk: tuple[int, ...]) -> dict[str,
             values = np.stack([gpu.sample(part, one.encoding, first_frame=frame) for part, one in parts])
         crc = crc32(np.ascontiguousarray(values).data, crc)
     array, attributes = metadata.array_of(source.shape, chunk, layout), metadata.attributes_of(layout)
-    # As it is read back from the marker.
+    # Use the form in which the marker returns it.
     plan: dict[str, Any] = json.loads(
         json.dumps({"array": array, "attributes": attributes, "frames_crc": crc, _SOURCE: _file_of(source)})
     )
@@ -57,7 +57,7 @@ class Stored:
     frames : dict
         CRC of the raw frames by name.
     present : frozenset of str
-        All chunk files in the folder; some that are not in ``files`` may be whole too.
+        All chunk files in the folder; those that are not in ``files`` may be whole, too.
     """
 
     files: dict[str, list[Any]] = field(default_factory=dict)
@@ -81,12 +81,12 @@ def stored_chunks(
     Raises
     ------
     StoreExistsError
-        Another movie, or the same with other settings, was being written there.
+        Another movie was being written there, or the same movie with other settings.
     """
     changed = sorted(key for key in {*saved_plan, *plan} - {_SOURCE} if saved_plan.get(key) != plan.get(key))
     if changed:
         raise StoreExistsError(
-            f"{storage.url}: what was begun there is another movie, or was given other settings "
+            f"{storage.url}: the encode that began there was of another movie, or had other settings "
             f"({', '.join(changed)} "
             "differ); give the same source and settings, or overwrite=True to begin anew"
         )
@@ -97,13 +97,15 @@ def stored_chunks(
     grid = ChunkGrid(source.shape, tuple(plan["array"]["chunks"]))
     names = {grid.chunk_name(number): number for number in range(grid.chunk_count)}
     present = frozenset(names.keys() & set(storage.names()))
-    asked = sorted(present & index.files.keys() & index.frames.keys(), key=names.__getitem__)
+    candidates = sorted(present & index.files.keys() & index.frames.keys(), key=names.__getitem__)
 
     def whole(name: str) -> bool:
         return manifest.entry(storage.read(name)) == index.files[name]
 
     with Pool("photon-resume", _READERS) as readers:
-        agreeing = [name for name, agrees in zip(asked, readers.map(whole, asked), strict=True) if agrees]
+        agreeing = [
+            name for name, agrees in zip(candidates, readers.map(whole, candidates), strict=True) if agrees
+        ]
     unchanged: dict[str, str] = {}
     for name in agreeing:
         frames = grid.frames_of(names[name])

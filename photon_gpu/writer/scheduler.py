@@ -1,18 +1,18 @@
 """Schedule the chunks of one encode: read, compress and write at once, within a memory budget.
 
-How a chunk travels:
+The way of a chunk:
 
 1. The thread that called :func:`photon_gpu.encode` reads the raw frames, one chunk after another. It waits
    while ``in_flight`` chunks, which is what the memory budget allows, are being encoded.
-2. An encoder thread encodes the chunk from the first pixel to the last byte. Where fewer chunks are left than
+2. An encoder thread encodes the chunk from the first pixel to the last byte. If fewer chunks are left than
    threads, a chunk is split into parts, and encoder threads that have no chunk take parts.
-3. A writer thread writes the chunk file, and checks it where a check was asked for. A chunk leaves the
+3. A writer thread writes the chunk file, and checks it if a check was requested. A chunk leaves the
    budget once it is written. Without a check, one chunk at a time leaves it earlier, when it is encoded, and
    is written outside the budget, so the next chunk need not wait for the store.
-4. The writer thread reports the chunk to the reading thread, which counts progress and now and then writes a
+4. The writer thread reports the chunk to the reading thread, which counts progress and sometimes writes a
    manifest of the chunks written so far. A resumed encode trusts the chunks in that manifest.
 
-No chunk file is written before the encode's plan is saved: without it, a resumed encode could not trust any
+No chunk file is written before the plan of the encode is saved: else a resumed encode could not trust any
 chunk. The reading thread saves the plan once it would have to wait anyway, or a writer thread does if it
 needs it earlier.
 """
@@ -40,9 +40,9 @@ from photon_gpu.store.chunk_grid import ChunkGrid
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer.resume import Stored, frames_crc
 
-# Longest time between two manifests while an encode runs; shorter where a manifest is written quickly.
+# Longest time between two manifests while an encode runs; it is shorter if manifests are written quickly.
 _LIST_SECONDS = 2.0
-# Share of the time that may go into these manifests.
+# Greatest share of the time for writing these manifests.
 _LIST_SHARE = 0.02
 # Chunks encoded earlier than this get no CRC of their raw frames. A resumed encode encodes them again and
 # compares.
@@ -114,7 +114,7 @@ class ChunkScheduler:
         self._write_outside_budget = threading.Semaphore()
         # From the other threads: (number, 0) frees the budget, (number, frames) says the chunk is written.
         self._events: SimpleQueue[tuple[int, int] | BaseException] = SimpleQueue()
-        self._in_budget: set[int] = set()  # numbers of the chunks that take up the budget
+        self._in_budget: set[int] = set()  # numbers of the chunks that use the budget
         self._frames = Buffers()  # for the bytes of chunks until they are written
         self._unwritten: set[int] = set()  # numbers of the chunks that are encoded and not written yet
         self.kept = self.replaced = 0
@@ -122,7 +122,7 @@ class ChunkScheduler:
         self._present: frozenset[str] = frozenset()
         self._frames_done = self._stored_bytes = 0
         self._started = self._listed = time.monotonic()
-        # What the last manifest took. The first guess makes the first manifest come after half a second.
+        # Seconds that the last manifest took. With this first guess, the first comes after half a second.
         self._list_seconds = 0.01
 
     def keep_stored(self, stored: Stored) -> None:
@@ -175,7 +175,7 @@ class ChunkScheduler:
             self._handle_event()
 
     def _ensure_plan_saved(self) -> None:
-        """Save the plan if no thread has; raise the error of the thread that failed to."""
+        """Save the plan if no thread has saved it; raise the error of the thread that failed to save it."""
         with self._plan_lock:
             if self._plan_error is not None:
                 raise self._plan_error
@@ -188,7 +188,7 @@ class ChunkScheduler:
                 raise
 
     def _wait_for_room(self, limit: int) -> None:
-        """Wait until fewer than ``limit`` chunks take up the budget."""
+        """Wait until fewer than ``limit`` chunks use the budget."""
         while len(self._in_budget) >= limit:
             self._handle_event()
             if time.monotonic() - self._listed > min(_LIST_SECONDS, self._list_seconds / _LIST_SHARE):
@@ -244,7 +244,7 @@ class ChunkScheduler:
         try:
             if self.check is None:
                 outside_budget = self._write_outside_budget.acquire(blocking=self.in_flight == 1)
-                # No chunk is encoded beside the last ones, so they free the budget once they are encoded.
+                # No chunks follow the last ones, so these free the budget once they are encoded.
                 if outside_budget or number >= self._grid.chunk_count - self.in_flight:
                     self._events.put((number, 0))
             self._ensure_plan_saved()
@@ -271,7 +271,7 @@ class ChunkScheduler:
                 self._write_outside_budget.release()
 
     def _frames_crc(self, values: NDArray) -> str | None:
-        """CRC of a chunk's raw frames; None for a short encode or frames on a GPU, which list none."""
+        """CRC of a chunk's raw frames; None for a short encode and for frames on a GPU."""
         if self._movie.device is not None or time.monotonic() - self._started < min(
             _CRC_SECONDS, _LIST_SECONDS
         ):

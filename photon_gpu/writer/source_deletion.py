@@ -1,8 +1,8 @@
 """Decide whether a source file may be deleted once its movie is stored, and delete it.
 
 The decision does not trust the reader of frames. Before the encode every byte of the file is classified as
-image data, as structure that the store has too (shape, dtype), as words that the store keeps, or as
-something else. Something else is named, and the deletion is refused. After the encode another program reads
+image data, as structure that the store has too (shape, dtype), as metadata that the store keeps, or as
+something else. An error names the latter and refuses the deletion. After the encode another program reads
 every page of the file once more, and each must be among the pages that were compared with the stored movie.
 """
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from photon_gpu.check.fidelity.lines import ReportLine
 
 _TIFF = (".tif", ".tiff", ".btf", ".tf8")
-_NAMED = 3  # Losses named in a message.
+_NAMED = 3  # Most losses that a message names.
 _PADDING = 1 << 16  # Longest run of zeros between two parts of a file that counts as alignment.
 _SCANIMAGE = 117637889
 
 
 class KeptWords:
-    """What a store keeps of TIFF files besides their pixels.
+    """Metadata of TIFF files that a store keeps.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class KeptWords:
         self.header = scanimage_header(named)
 
     def tag(self, directory: int, tag: Tag, value: bytes) -> bool:
-        """Whether the value of a tag of a directory, counted through all files, is kept."""
+        """Whether the store keeps the value of a tag of a directory; directories count through all files."""
         if tag.kind != self._tags.types.get(tag.code) or directory >= self._tags.pages:
             return False
         return self._values[tag.code][directory] == (value.rstrip(b"\0") if tag.kind == ASCII else value)
@@ -71,7 +71,7 @@ _DESCRIPTION = 270
 
 @dataclass
 class Account:
-    """Account of the bytes of a file.
+    """Classification of all bytes of a file.
 
     Attributes
     ----------
@@ -82,11 +82,11 @@ class Account:
     lost : Counter of str
         Content that is neither image data nor in the store, with its number of bytes.
     hidden : (int, int)
-        Start of the pages without a directory of their own, and their number.
+        First byte of the pages that have no directory, and their number.
     directories : int
         Number of directories.
-    known : set of bytes
-        Values of tags of the first page that lose nothing. tifffile repeats them, unused, at other pages.
+    harmless : set of bytes
+        Values of tags of the first page that are no loss. tifffile repeats them, unused, at other pages.
     """
 
     pixels: int = 0
@@ -94,12 +94,12 @@ class Account:
     lost: Counter[str] = field(default_factory=Counter)
     hidden: tuple[int, int] = (0, 0)
     directories: int = 0
-    known: set[bytes] = field(default_factory=set)
+    harmless: set[bytes] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
 class _File:
-    """File of a source, what it holds, and its state before the encode."""
+    """File of a source, the classification of its bytes, and its state before the encode."""
 
     path: Path
     account: Account
@@ -107,7 +107,7 @@ class _File:
 
 
 class Deletable:
-    """Source whose files the store will hold completely, byte for byte.
+    """Source whose files hold nothing that the store will not hold.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class Deletable:
         self._lock = threading.Lock()
 
     def seen_by(self, check: Callable[..., None]) -> Callable[..., None]:
-        """Return the check of a chunk, extended to record the pages that it compared."""
+        """Extend the check of a chunk, so that it records the pages that it compared."""
 
         def checked(name: str, start: int, data: bytes, values: NDArray) -> None:
             check(name, start, data, values)
@@ -178,7 +178,7 @@ class Deletable:
                 raise CorruptDataError(f"{file.path} was kept: it changed while it was being encoded")
 
     def _compare_words(self, storage: Storage) -> None:
-        """Compare what the files say besides pixels with what is in the store by now."""
+        """Compare the metadata of the files with the metadata in the store."""
         try:
             stored = source_metadata.unpack(storage.read(source_metadata.NAME), storage.url).documents
         except FileNotFoundError:
@@ -231,13 +231,13 @@ class Deletable:
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """State of a file that a change would change."""
+    """Facts about a file that differ after any change to it."""
     now = path.lstat()
     return now.st_ino, now.st_size, now.st_mtime_ns, now.st_nlink
 
 
 def _accounts(paths: list[Path], words: KeptWords) -> list[_File]:
-    """Account of each file, of which a store keeps these words."""
+    """Classify the bytes of each file, given the metadata that the store keeps."""
     files, directories = [], 0
     for path in paths:
         state = _state(path)
@@ -261,14 +261,14 @@ def drop_source(goes: Deletable, source: Source, storage: Storage, lines: tuple[
     source.close()
     goes.delete(storage)
     return (
-        f"deleted {goes.name}: every byte was image data, structure or words that are kept, every page was "
+        f"deleted {goes.name}: every byte was image data, structure or kept metadata, every page was "
         f"compared with "
         "the movie, and the finished movie verified"
     )
 
 
 def account_npy(path: Path) -> Account:
-    """Account of a ``.npy`` file: one array, and the bytes after it."""
+    """Classify the bytes of a ``.npy`` file: one array, and the bytes after it."""
     from numpy.lib import format as npy_format
 
     with path.open("rb") as file:
@@ -278,20 +278,20 @@ def account_npy(path: Path) -> Account:
         rest = path.stat().st_size - file.tell() - math.prod(shape) * dtype.itemsize
     account = Account(pixels=math.prod(shape), page_pixels=math.prod(shape[1:]))
     if rest:
-        account.lost["data behind the array"] = rest
+        account.lost["data after the array"] = rest
     return account
 
 
 def account_tiff(path: Path, words: KeptWords | None = None, first_directory: int = 0) -> Account:
-    """Account of every byte of a TIFF file.
+    """Classify every byte of a TIFF file.
 
     Parameters
     ----------
     path : Path
     kept : KeptWords, optional
-        What the store keeps of it besides pixels; nothing by default.
+        Metadata of the file that the store keeps. Default: none.
     first_directory : int
-        Number of its first directory, where words of several files are kept.
+        Number of its first directory, if the metadata of several files are kept.
     """
     account, words = Account(), words or KeptWords()
     with RawFile(path) as file:
@@ -323,7 +323,7 @@ def _page(
     for code, tag in directory.tags.items():
         if code in _FORM or _says_nothing(tiff, tag) or words.tag(number, tag, tiff.value(tag, tag.nbytes)):
             if directory.number == 0 and tag.start is not None:
-                account.known.add(tiff.value(tag))
+                account.harmless.add(tiff.value(tag))
             continue
         name = (
             _description(tiff.value(tag))
@@ -331,7 +331,7 @@ def _page(
             else tifffile.TIFF.TAGS.get(code, f"tag {code}")
         )
         account.lost[name] += tag.nbytes
-    # Tens of thousands of pages share one form, so their tags are not kept.
+    # Tens of thousands of pages share one form, so do not hold their tags in memory.
     return Directory(directory.number, {}, directory.pixels, directory.page_nbytes, directory.end)
 
 
@@ -353,13 +353,13 @@ def _description(value: bytes) -> str:
 def _gap(
     file: RawFile, start: int, stop: int, pages: list[Directory], account: Account, header: bytes
 ) -> None:
-    """Classify bytes that nothing points to: alignment, the header that is kept, or what would be lost."""
+    """Classify bytes that nothing points to: alignment, a header that is kept, or a loss."""
     if header and start == 16 and bytes(file.read(start, min(len(header), stop - start))) == header:
         start += len(header)
     page_nbytes = pages[0].page_nbytes if pages else None
     if stop - start < min(_PADDING, page_nbytes or _PADDING):
         data = bytes(file.read(start, stop - start))
-        for value in account.known:
+        for value in account.harmless:
             data = data.replace(value, b"")
         if not any(data):
             return
@@ -388,7 +388,7 @@ def _refuse_links(path: Path) -> None:
 def _refuse_losses(name: str, files: list[_File], stored: int) -> None:
     for file in files:
         if lost := file.account.lost:
-            listed = [f"{what} ({nbytes:,} bytes)" for what, nbytes in lost.most_common(_NAMED)]
+            listed = [f"{content} ({nbytes:,} bytes)" for content, nbytes in lost.most_common(_NAMED)]
             more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
             raise InvalidInputError(
                 f"{file.path} is not deleted: the store does not keep its {', '.join(listed)}{more}. Leave "
@@ -401,9 +401,9 @@ def _refuse_losses(name: str, files: list[_File], stored: int) -> None:
     if pixels == stored:
         return
     images, movie = pixels / page_pixels, stored / page_pixels
-    what = (
+    content = (
         f"it holds {images:g} pages and more than this movie, which has {movie:g}"
         if pixels > stored
         else f"it holds {images:g} of the movie's {movie:g} pages, and is one file of several"
     )
-    raise InvalidInputError(f"{name} is not deleted: {what}. Leave out delete_source, and delete by hand")
+    raise InvalidInputError(f"{name} is not deleted: {content}. Leave out delete_source, and delete by hand")

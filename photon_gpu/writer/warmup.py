@@ -18,7 +18,7 @@ _NEEDED = {"fast": ("mean",), "balanced": ("mean", "past"), "small": ("mean", "p
 
 
 def warm_up(backend: Backend, encoding: Encoding, preset: str) -> float:
-    """Load or compile the kernels of an encode; return the seconds taken, 0 if that was done before."""
+    """Load or compile the kernels of an encode; return the seconds taken, 0 if they are loaded already."""
     start = time.perf_counter()
     before = _warm.cache_info().misses
     names = _NEEDED.get(preset, NAMES) if encoding.layout == "compact" else ("none",)

@@ -504,7 +504,7 @@ def test_encode_resumes_after_a_failure_without_doing_chunks_again(memory_disk, 
     with pytest.raises(OSError) as caught:
         pg.encode(frames(0, 40), fs.storage(), **options)
     assert "resume=True continues from there" in caught.value.__notes__[0]
-    with pytest.raises(StoreExistsError, match="another movie, or was given other settings"):
+    with pytest.raises(StoreExistsError, match="another movie, or had other settings"):
         pg.encode(frames(1, 41), fs.storage(), **options)
     with pytest.raises(StoreExistsError, match="attributes"):
         pg.encode(frames(0, 40), fs.storage(), step=1.0, **options)

@@ -54,7 +54,7 @@ class Failing(Storage):
     [
         (lambda data: data[:-1], "not the .* written"),
         (lambda data: data[:50] + bytes([data[50] ^ 4]) + data[51:], "not the .* written"),
-        (lambda data: None, "is not there"),
+        (lambda data: None, "does not exist"),
     ],
 )
 def test_what_the_store_altered_is_an_error_and_nothing_is_kept(cells, tmp_path, fault, said):

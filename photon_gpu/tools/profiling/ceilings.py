@@ -21,16 +21,16 @@ _WRITTEN = 32 * _MIB
 
 
 def ceilings(folder: str | os.PathLike[str], *, cores: int, seconds: float = 0.5) -> dict[str, float]:
-    """Measure the ceilings of this machine, MB/s (1e6 bytes): the best of the runs within ``seconds`` each.
+    """Measure the ceilings of this machine, MB/s (1e6 bytes): the best of all runs within ``seconds`` each.
 
     ``memcpy, 1 core`` and ``memcpy, all cores`` count copied bytes once. ``disk write`` writes one file of 32
-    MiB per core at once, flushed to disk as chunks are. ``device up`` and ``device down`` need a GPU.
+    MiB per core at once, flushed to disk like chunks. ``device up`` and ``device down`` need a GPU.
 
     Examples
     --------
     >>> import tempfile
-    >>> found = ceilings(tempfile.gettempdir(), cores=1, seconds=0.01)
-    >>> found["memcpy, 1 core"] > 0 and found["disk write"] > 0
+    >>> speeds = ceilings(tempfile.gettempdir(), cores=1, seconds=0.01)
+    >>> speeds["memcpy, 1 core"] > 0 and speeds["disk write"] > 0
     True
     """
     source = np.random.default_rng(0).integers(0, 255, _COPIED, np.uint8)

@@ -15,7 +15,7 @@ _BUSY = 0.8
 class Measured:
     """Measurement of one combination of backend, layout, preset and cores.
 
-    ``seconds`` is wall time without tuning; ``stages`` seconds of thread time.
+    ``seconds`` is wall time without tuning; ``stages`` are seconds of thread time.
     """
 
     backend: str
@@ -42,17 +42,17 @@ class Measured:
         return self.raw_bytes / 1e6 / self.seconds
 
     def stage_rate(self, stage: str) -> float:
-        """MB/s of a stage alone on these cores: of stored bytes for ``write``, else of raw bytes."""
+        """MB/s that a stage alone would reach on these cores: of stored bytes for ``write``, else of raw."""
         nbytes = self.stored_bytes if stage == "write" else self.raw_bytes
         lanes = 1 if stage in _ALONE else self.cores
         return nbytes / 1e6 * lanes / max(self.stages[stage], 1e-9)
 
     @property
     def held_back_by(self) -> tuple[str, float]:
-        """The limiting stage, and its share of all thread time.
+        """Return the limiting stage, and its share of all thread time.
 
         One thread reads, so reading is the limit if it takes most of the wall time. Waiting for the disk is
-        no limit while the cores have other chunks to work on.
+        no limit while the cores have other chunks to process.
         """
         whole = sum(self.stages.values())
         working = {name: spent for name, spent in self.stages.items() if name not in _WAITING}

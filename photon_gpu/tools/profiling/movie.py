@@ -24,14 +24,14 @@ Noise = NoiseModel | tuple[NoiseModel, ...] | None
 
 
 class Repeated(Source):
-    """Repeat frames in memory; each chunk is encoded by itself, so repetition does not help."""
+    """Repeats frames in memory; chunks are encoded separately, so repetition does not make them smaller."""
 
     def __init__(self, frames: NDArray, count: int, name: str) -> None:
         self._frames, self.name = frames, name
         self.shape, self.dtype = (count, *frames.shape[1:]), frames.dtype
 
     def read(self, start: int, stop: int) -> NDArray:
-        """Return a view if the range does not cross the end of the repeated frames."""
+        """Read frames ``start:stop``: a view if the range does not cross the end of the repeated frames."""
         first = start % len(self._frames)
         if first + stop - start <= len(self._frames):
             return self._frames[first : first + stop - start]
@@ -39,7 +39,7 @@ class Repeated(Source):
 
 
 class Part(Source):
-    """The first frames of a source, read from it each time."""
+    """The first frames of a source; each read goes to the source."""
 
     def __init__(self, source: Source, count: int) -> None:
         self._source, self.name, self.dtype = source, source.name, source.dtype
@@ -47,7 +47,7 @@ class Part(Source):
         self.recording = Recording(axes=source.recording.axes)
 
     def read(self, start: int, stop: int) -> NDArray:
-        """As the source reads."""
+        """Read frames ``start:stop`` from the source."""
         return self._source.read(start, stop)
 
 
@@ -91,7 +91,7 @@ def movie_for(source: Any, noise: Noise, camera: Camera | None) -> tuple[Source,
 
 
 def corner(movie: Source) -> Source:
-    """Frames from the middle of the movie, to tune on."""
+    """Return frames from the middle of the movie, for tuning."""
     frames, rows, columns = _TUNED
     values = movie.read(0, min(frames, movie.shape[0]))
     top, left = (max(0, (n - part) // 2) for n, part in zip(movie.shape[-2:], (rows, columns), strict=True))

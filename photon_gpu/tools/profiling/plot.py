@@ -93,7 +93,7 @@ def _pareto(axes: Axes, profile: Profile) -> None:
     axes.plot(
         [m.megabytes_per_second for m in front], [m.ratio for m in front], color=PALE, linewidth=1, zorder=0
     )
-    # Names in a column at the side, with lines to their points, because names at the points would overlap.
+    # Write the names in a column at the side with lines to their points, since they would overlap there.
     for row, m in enumerate(reversed(front)):
         axes.annotate(
             f"{m.layout}, {m.preset}, {said_cores(m.cores)}",

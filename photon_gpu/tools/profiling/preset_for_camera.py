@@ -13,12 +13,12 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.tools.profiling.measured import Measured
 
 HEADROOM = 1.5
-"""An encoder is advised only if it is this many times faster than the camera."""
+"""How many times faster than the camera a recommended encoder must be."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """Camera with frames ``height x width`` of a dtype, ``rate`` per second.
+    """Camera that takes ``rate`` frames ``height x width`` of a dtype per second.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Camera:
         lossy = [m for m in measured if m.layout != "lossless"] or list(measured)
         able = [m for m in lossy if m.megabytes_per_second >= HEADROOM * needed]
         fastest = max(measured, key=lambda m: m.megabytes_per_second)
-        # Of equal ratios prefer fewer cores, which leaves the others to the rest of the rig.
+        # For equal ratios prefer fewer cores, which leaves the others to other programs.
         best = max(able, key=lambda m: (round(m.ratio, 2), -m.cores, m.megabytes_per_second), default=None)
         return Advice(camera=self, best=best, fastest=fastest)
 

@@ -1,7 +1,7 @@
 """Measure how fast this machine encodes, stage by stage, compared with its ceilings.
 
 The encodes are real calls of :func:`photon_gpu.encode` to a folder on the disk, flushed as always, and their
-times are those of ``report.stages``.
+times come from ``report.stages``.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class Profile:
         fastest = max(self.measured, key=lambda m: m.megabytes_per_second)
         smallest = max(self.measured, key=lambda m: m.ratio)
         sentences = []
-        for what, m in (("fastest", fastest), ("smallest", smallest)):
+        for title, m in (("fastest", fastest), ("smallest", smallest)):
             stage, share = m.held_back_by
             sentences.append(
-                f"{what}: {m.layout}, {m.preset} on {said_cores(m.cores)} ({m.backend}): "
+                f"{title}: {m.layout}, {m.preset} on {said_cores(m.cores)} ({m.backend}): "
                 f"{m.megabytes_per_second:,.0f} MB/s at ratio {m.ratio:.2f}; "
                 f"{stage} holds it back ({100 * share:.0f} % of the thread time)"
             )
@@ -83,8 +83,7 @@ class Profile:
         if short:
             sentences.append(
                 f"~ {short} of {len(self.measured)} were too slow to encode a whole chunk in the time "
-                f"given: what "
-                "happens once weighs more there than it would; take more --seconds, or fewer presets "
+                "given, so costs that occur once weigh too much; take more --seconds, or fewer presets "
                 "and layouts"
             )
         return (*sentences, *self.notes)
@@ -159,7 +158,7 @@ def profile(
         Source for :func:`photon_gpu.open_source`; its first frames are encoded. Default: a simulated
         two-photon movie, with the frames of the camera if one is stated.
     noise : NoiseModel, optional
-        Noise model of ``source``. Default: estimated, or that of the simulator.
+        Noise model of ``source``. Default: an estimate, or the model of the simulator.
     backends : sequence of str, optional
         Default: numba, and cupy if there is a GPU.
     cores : sequence of int, optional
@@ -167,9 +166,9 @@ def profile(
     camera : Camera, optional
         Camera to keep up with.
     seconds : float
-        Time for all combinations. Each takes its share, but at least one small encode.
+        Time for all combinations. Each gets its share, but runs at least one small encode.
     folder : path, optional
-        Folder on the disk to write to; a temporary folder is made in it. Default: the system's one.
+        Folder on the disk to write to; a temporary folder is made in it. Default: that of the system.
     progress : callable, optional
         ``progress(combinations_done, combinations_in_all)``.
     **source_options
@@ -184,9 +183,9 @@ def profile(
     >>> import numpy as np
     >>> from photon_gpu import NoiseModel
     >>> counts = np.random.default_rng(0).poisson(20.0, (20, 64, 64)).astype("uint16")
-    >>> found = profile(counts, noise=NoiseModel(), layouts=["compact"], presets=["fast"],
-    ...                 cores=[1], seconds=0.1)
-    >>> [(m.layout, m.preset, m.cores, m.ratio > 2) for m in found.measured]
+    >>> result = profile(counts, noise=NoiseModel(), layouts=["compact"], presets=["fast"],
+    ...                  cores=[1], seconds=0.1)
+    >>> [(m.layout, m.preset, m.cores, m.ratio > 2) for m in result.measured]
     [('compact', 'fast', 1, True)]
     """
     for name, names, allowed in (("layouts", layouts, LAYOUTS), ("presets", presets, PRESETS)):
@@ -200,7 +199,7 @@ def profile(
     counts = tuple(worker_count(n) for n in cores) if cores else _doubles(worker_count(None))
     movie, noise, notes = movie_for(SourceRequest.of(source, source_options), noise, camera)
     start = time.perf_counter()  # Simulating the movie is not part of the measured time.
-    # The slow preset is last, so that its extra time is taken from no other combination.
+    # The slow preset comes last, so that its extra time is taken from no other combination.
     order = sorted(presets, key=PRESETS.index)
     combinations = [(b, lay, p, n) for p in order for b in chosen for lay in layouts for n in counts]
     measured: list[Measured] = []
@@ -287,7 +286,7 @@ def _measure(
     """
     backend, layout, preset, cores = combination
     storage = Storage.at(target)
-    asked = EncodeSettings(
+    trial = EncodeSettings(
         noise=noise,
         step=step,
         layout=layout,
@@ -302,14 +301,14 @@ def _measure(
         until = time.perf_counter() + share
         tuned = settings.get(combination[:3])
         if tuned is None:
-            tuned = encode_with(asked, corner(movie), storage, overwrite=True).encoding
+            tuned = encode_with(trial, corner(movie), storage, overwrite=True).encoding
             settings[combination[:3]] = tuned
         predictor = tuned.predictor if layout == "compact" else None
-        fixed = asked.replace(compressor=tuned.compressor, predictor=predictor)
+        fixed = trial.replace(compressor=tuned.compressor, predictor=predictor)
         first = encode_with(fixed, Part(movie, _FIRST_FRAMES), storage, overwrite=True)
         chosen = layout_for(first.encoding, get_backend(backend, on_gpu=movie.device is not None))
         each = chosen.chunk_frames(None, movie.shape)
-        # Claims and flushes happen once, so only the work of the cores and of the disk counts.
+        # Claims and flushes happen once per movie, so count only the work of the cores and of the disk.
         working = sum(
             spent for stage, spent in first.stages.items() if stage in STAGES and stage not in _WAITING
         )
