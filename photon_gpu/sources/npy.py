@@ -28,7 +28,6 @@ from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import check_movie, choose_movie, list_arrays
-from photon_gpu.sources.tiff.rawfile import RawFile
 from photon_gpu.sources.truncated import ERROR, check_truncated, keep_whole_frames
 
 # A damaged archive raises any of these.
@@ -46,15 +45,11 @@ _DAMAGE = (
 _PIECE = 1 << 18
 _SMALL = 1 << 20  # bytes of the largest array that is kept as metadata of the movie
 _LONGEST_HEADER = 10_000  # bytes, as NumPy's own limit
-_MOST_READ = 1 << 31  # bytes at once: a chunk has no more
 _MOST_EXPANDED = 1032  # bytes that one byte of Deflate can stand for, at most
 
 
 class NpySource(ArraySource):
     """A movie in a local ``.npy`` file.
-
-    Frames of a file in C order are read. Frames in Fortran order, which are spread over the file, and ranges
-    of more than 2 GiB are views of a memory map.
 
     Parameters
     ----------
@@ -96,25 +91,7 @@ class NpySource(ArraySource):
             shape = (whole, *shape[1:])
         order: Any = "F" if fortran else "C"
         array = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape, order=order)
-        super().__init__(array, name=name)
-        self._file = None if fortran else RawFile(path)
-        self._offset = offset
-
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Read frames ``start:stop``; a file that was cut off meanwhile is an error."""
-        nbytes = (stop - start) * self.frame_nbytes
-        if self._file is None or self._array is None or nbytes > _MOST_READ:
-            return super().read(start, stop)
-        self._check_frames(start, stop)
-        frames = np.empty((stop - start, *self.shape[1:]), self._array.dtype)
-        self._file.read_into(self._offset + start * self.frame_nbytes, frames.reshape(-1).view(np.uint8).data)
-        return frames.astype(self.dtype, copy=False)
-
-    def close(self) -> None:
-        """Close the file."""
-        super().close()
-        if self._file is not None:
-            self._file.close()
+        super().__init__(array, name=name, path=path)
 
 
 class RemoteNpySource(Source):

@@ -211,7 +211,14 @@ class Deletable:
 
     def _pages(self, file: _File) -> Iterator[NDArray[Any]]:
         if file.path.suffix.lower() == ".npy":
-            yield from np.load(file.path, mmap_mode="r", allow_pickle=False)
+            mapped = np.load(file.path, mmap_mode="r", allow_pickle=False)
+            if not mapped.flags.c_contiguous:
+                yield from mapped
+                return
+            frame = mapped[0]
+            for number in range(len(mapped)):  # a map of a file that is cut off would end the process
+                at = mapped.offset + number * frame.nbytes
+                yield np.fromfile(file.path, frame.dtype, frame.size, offset=at).reshape(frame.shape)
             return
         import tifffile
 

@@ -74,7 +74,7 @@ def test_a_memory_map_is_not_read_beforehand(tmp_path):
     source = open_source(mapped)
     assert source.nbytes == 2 * 10**11
     frames = source.read(99_999, 100_000)
-    assert not frames.any() and np.shares_memory(frames, mapped[99_999])
+    assert not frames.any() and not np.shares_memory(frames, mapped)  # see test_bombs.py, "cut off"
 
 
 def test_masked_values_are_refused(movie):

@@ -9,7 +9,6 @@ every record distinguishes new records from old ones.
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import re
 import struct
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.engine.runtime.crc import crc32
+from photon_gpu.errors import CorruptDataError
 from photon_gpu.store import durable
 from photon_gpu.store.frame_records import NOTHING, Record
 
@@ -160,11 +160,20 @@ def journaled(folder: Path) -> list[int]:
 def holds_records(folder: Path, token: bytes, chunk: int) -> bool:
     """Whether any record header of this chunk exists, even of an incomplete record."""
     for path in segments(folder, chunk):
-        if path.stat().st_size:
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                if any(data.find(_SIGNATURE.pack(magic, token, chunk)) >= 0 for magic in (MAGIC, END)):
-                    return True
+        data = _content(path)
+        if any(_SIGNATURE.pack(magic, token, chunk) in data for magic in (MAGIC, END)):
+            return True
     return False
+
+
+def _content(path: Path) -> bytes:
+    """Read a segment. It is not mapped: where a disk fails, to look at a map would end the process."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptDataError(
+            f"{path} cannot be read: {error}; copy what can be read to another disk, and recover there"
+        ) from error
 
 
 def scan(
@@ -178,10 +187,7 @@ def scan(
     whole: list[FrameRun] = []
     damaged: list[tuple[int, int]] = []
     for path in segments(folder, chunk):
-        if path.stat().st_size < _HEAD.size:
-            continue
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            _scan(path, data, token, chunk, frame_nbytes, whole, damaged)
+        _scan(path, _content(path), token, chunk, frame_nbytes, whole, damaged)
     whole.sort(key=lambda record: (record.first, -record.frames))
     have = covered(whole)
     return whole, ranges({frame for a, b in damaged for frame in range(a, b)} - have)
@@ -189,7 +195,7 @@ def scan(
 
 def _scan(
     path: Path,
-    data: mmap.mmap,
+    data: bytes,
     token: bytes,
     chunk: int,
     frame_nbytes: int,

@@ -17,7 +17,7 @@ from photon_gpu.sources.truncated import ERROR, check_truncated, keep_whole_fram
 
 
 class RawSource(ArraySource):
-    """A movie in a file of raw frames, memory-mapped.
+    """A movie in a file of raw frames.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class RawSource(ArraySource):
             other = "give the right shape=, dtype= and offset_bytes="
             self.truncation = keep_whole_frames(name, problem, frames, None, truncated, other=other)
         array = np.memmap(path, stored, "r", offset, (frames, *frame_shape))
-        super().__init__(array, name=name)
+        super().__init__(array, name=name, path=path)
 
 
 def frame_shape(shape: Any, name: str) -> tuple[int, ...]:
