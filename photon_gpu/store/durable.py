@@ -246,14 +246,13 @@ def exchange(path: str, other: str) -> bool:
         False if the operating system or the file system has no such call; then nothing was changed.
     """
     call = _exchange_call()
-    if call is None:
-        return False
-    if call(os.fsencode(path), os.fsencode(other)) == 0:
+    if call is not None and call(os.fsencode(path), os.fsencode(other)) == 0:
         return True
-    code = ctypes.get_errno()
-    if code in _NO_EXCHANGE:
-        return False
-    raise OSError(code, os.strerror(code), path, None, other)
+    code = errno.ENOSYS if call is None else ctypes.get_errno()
+    if code not in _NO_EXCHANGE:
+        raise OSError(code, os.strerror(code), path, None, other)
+    logger.info("folders cannot exchange their names here: two renames replace %s", path)
+    return False
 
 
 def remove_folder_if_empty(path: str) -> list[str]:

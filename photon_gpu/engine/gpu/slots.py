@@ -22,6 +22,7 @@ from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.gpu.devices import load_cupy
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import BackendUnavailableError
+from photon_gpu.logger import logger
 
 SLOTS = 3
 """Chunks in flight per device."""
@@ -91,10 +92,22 @@ class Lane:
                 self._empty_idle_slots()
             if piece <= smallest:
                 return self._alone(slot, smallest, work)
-            piece = self.piece_bytes = max(smallest, piece // 2)
+            full, piece = piece, max(smallest, piece // 2)
+            self.piece_bytes = piece
+            logger.warning(
+                "GPU %d has no memory for a piece of %d bytes: pieces of %d are tried",
+                self.number,
+                full,
+                piece,
+            )
 
     def _alone(self, slot: Slot, smallest: int, work: Callable[[int], _T]) -> _T:
         """Run ``work`` once every other slot of the device is idle and empty, or waits here too."""
+        logger.warning(
+            "GPU %d has no memory for a piece of %d bytes: it is tried again when other chunks are done",
+            self.number,
+            smallest,
+        )
         with self.changed:
             self.waiting += 1
             self.changed.notify_all()

@@ -266,13 +266,20 @@ def test_two_gpus_share_the_chunks(tmp_path: Path, layout: str) -> None:
 )
 @pytest.mark.parametrize("workers, dither", [(1, 9), (4, None)])
 def test_a_small_gpu_takes_smaller_pieces(
-    tmp_path: Path, layout: str, predictor: pg.Predictor | None, memory: int, workers: int, dither: int | None
+    tmp_path: Path,
+    layout: str,
+    predictor: pg.Predictor | None,
+    memory: int,
+    workers: int,
+    dither: int | None,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     values = movie("uint16", (10, 40, 1100))
     memory += 0 if dither is None else 1 << 20  # for sixteen lookup tables
     with standin.installed(2, memory=memory) as machine:
         given = {"layout": layout, "predictor": predictor, "dither": dither}
         both(tmp_path, values, values, workers=workers, chunk_frames=5, **given)
+        assert "GPU 0 has no memory for a piece of" in caplog.text  # in the logger photon_gpu
         sizes = [copy.size for copy in machine.copied if copy.way == "up" and copy.dtype == np.uint16]
         assert any(1000 < size < 5 * 40 * 1100 for size in sizes) and machine.peak[0] <= memory
         movie_on_cpu, on_gpu = pg.open(tmp_path / "cupy"), pg.open(tmp_path / "cupy", backend="cupy")
@@ -283,6 +290,7 @@ def test_a_small_gpu_takes_smaller_pieces(
         pytest.raises(BackendUnavailableError, match="out of memory even for"),
     ):
         pg.encode(values, tmp_path / "none", backend="cupy", layout=layout, noise=NOISE)
+    assert "tried again when other chunks are done" in caplog.text
     assert not (tmp_path / "none" / ".zarray").exists()
 
 
