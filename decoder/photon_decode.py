@@ -155,7 +155,7 @@ def phases_of(shape, seed):
 class Model:
     """The noise model and the grid of codes: thresholds, representatives, values."""
 
-    def __init__(self, gain, offset, variance, step, dtype, seed):
+    def __init__(self, gain, offset, variance, step, dtype, seed, clipping):
         self.gain, self.offset, self.variance, self.step = gain, offset, variance, step
         self.dtype, self.seed = np.dtype(dtype), seed
         self.phases = 1 if seed is None else 16
@@ -163,6 +163,9 @@ class Model:
         self.g, self.o, self.s = Fraction(gain), Fraction(offset), Fraction(step or 0)
         self.c = Fraction(3, 8) * self.g**2 + Fraction(variance)
         self.dark = 2 * math.sqrt(float(self.c)) / gain  # A(offset)
+        self.low, self.high = clipping.get("low"), clipping.get("high")
+        both, grids = (self.low, self.high), range(self.phases)
+        self.ends = [[None if end is None else self.code(end, grid) for end in both] for grid in grids]
 
     def anscombe(self, values):
         z, c = values.astype(np.float64), float(self.c)
@@ -222,14 +225,36 @@ class Model:
             bins.append((self.within(point, low, high), low, high))
         return bins
 
-    def code(self, value):
-        """Code of a value, without dither."""
-        code = round(float(self.anscombe(np.array(value))) / self.step)
-        while self.threshold(code, 0) > value:
+    def code(self, value, phase=0):
+        """Code of a value, as if there were no clipping levels."""
+        code = round(float(self.anscombe(np.array(value))) / self.step - self.shift(phase))
+        while self.threshold(code, phase) > value:
             code -= 1
-        while self.threshold(code + 1, 0) <= value:
+        while self.threshold(code + 1, phase) <= value:
             code += 1
         return code
+
+    def uncut(self, code, phase):
+        """Code of the bin that a code is, or is a part of ("Clipping levels")."""
+        low, high = self.ends[phase]
+        if low is not None and code < low:
+            return min(code + 2, low)
+        if high is not None and code > high:
+            return max(code - 2, high)
+        return code
+
+    def part(self, code, point, first, last, phase):
+        """Point, least and greatest value of a code, given those of its bin."""
+        low, high = self.ends[phase]
+        a, b = first, last
+        if low is not None and low - 2 <= code <= low:
+            a = {low: self.low + 1, low - 1: self.low}.get(code, a)
+            b = {low - 1: self.low, low - 2: self.low - 1}.get(code, b)
+        if high is not None and high <= code <= high + 2:
+            a = {high + 1: self.high, high + 2: self.high + 1}.get(code, a)
+            b = {high: self.high - 1, high + 1: self.high}.get(code, b)
+        is_part = (a, b) != (first, last) and a <= b
+        return ((a + b) / 2 if is_part and not a <= point <= b else point), a, b
 
     def within(self, point, low, high):
         """A point as a number of the dtype; the nearest may lie outside ``low <= number < high``."""
@@ -248,21 +273,62 @@ class Model:
         out = np.empty(codes.shape, self.dtype)
         for phase in range(16):
             if phase < self.phases:
-                bins = self.bins(first, last, phase)
-            row = [better.get(first + i, point) for i, (point, _, _) in enumerate(bins)]
+                grid = phase
+                wholes = [(code, self.uncut(code, phase)) for code in range(first, last + 1)]
+                least_code, most_code = wholes[0][1], wholes[-1][1]
+                bins = self.bins(least_code, most_code, phase)
+                bins = dict(zip(range(least_code, most_code + 1), bins, strict=True))
+            row = [better.get(w, bins[w][0]) for _, w in wholes]
             if self.info:
+                cut = [(code, x, *bins[w][1:]) for (code, w), x in zip(wholes, row, strict=True)]
+                parts = [self.part(*one, grid) for one in cut]
                 part = 0.5 if self.c >= 2500 else ((7 * phase + 3) % 16 + 0.5) / 16
                 least, most = int(self.info.min), int(self.info.max)
-                row = [min(max(math.floor(x + part), a), b) for x, (_, a, b) in zip(row, bins, strict=True)]
+                row = [min(max(math.floor(x + part), a), b) for x, a, b in parts]
                 row = [min(max(x, least), most) for x in row]
             chosen = phases == phase
             out[chosen] = np.array(row, self.dtype)[codes[chosen] - first]
         return out
 
     def stabilized(self, codes, phases):
-        if self.phases == 1:
-            return codes * self.step
-        return self.step * (codes + (2.0 * phases + 1 - 16) / 32)
+        out = np.empty(codes.shape)
+        for phase in range(self.phases):
+            u = self.shift(phase)
+            chosen = phases == phase if self.phases > 1 else np.ones(codes.shape, bool)
+            here, which = np.unique(codes[chosen], return_inverse=True)
+            levels = {code: (4 * (of + u) + side) * (self.step / 4) for code, of, side in self.marks(phase)}
+            row = [levels.get(k, self.step * (self.uncut(k, phase) + u)) for k in here.tolist()]
+            out[chosen] = np.array(row)[which.ravel()]
+        return out
+
+    def marks(self, phase):
+        """Of each clipping level its code, that of its bin, and the side of the bin's label its own is on."""
+        for end, of, away in zip((self.low, self.high), self.ends[phase], (-1, 1), strict=True):
+            if end is not None:
+                above = float(self.anscombe(np.array(end))) / self.step - self.shift(phase) >= of
+                yield of + away, of, 1 if above else -1
+
+    def codes_of_labels(self, labels):
+        """Codes of the labels of layout plain."""
+        unit = self.step / 4 if self.low is not None or self.high is not None else self.step
+        marked = np.rint(labels / unit).astype(np.int64)
+        require(np.array_equal(marked * unit, labels), "a label is not on the grid")
+        if unit == self.step:
+            return marked
+        levels = {4 * of + side: code for code, of, side in self.marks(0)}
+        low, high = self.ends[0]
+        if high is not None:  # a label stands for the part above a level where there is none below
+            high -= self.threshold(high, 0) == self.high
+        if low is not None:
+            low += self.threshold(low + 1, 0) == self.low + 1
+        values, which = np.unique(marked, return_inverse=True)
+        codes = []
+        for label in values.tolist():
+            require(label % 4 == 0 or label in levels, "a label is of no code")
+            code = label // 4
+            code += 2 * (high is not None and code > high) - 2 * (low is not None and code < low)
+            codes.append(levels.get(label, code))
+        return np.array(codes)[which].reshape(labels.shape)
 
 
 def falling_exponential(x):
@@ -503,12 +569,13 @@ FIELDS = [
 def read_header(payload):
     require(len(payload) >= 96, "a payload is shorter than its header")
     header = dict(zip(FIELDS, HEADER.unpack_from(payload), strict=True))
-    size = 96 + 8 * header["axes"] + 88
+    weights_at = 96 + 8 * header["axes"]
+    size = weights_at + 88 + 16 * (header["exact"] == 4)
     whole = payload[:80] + bytes(4) + payload[84:size]
     require(header["magic"] == b"PHTN" and header["major"] == 2, "a payload is of no known version")
     require(zlib.crc32(whole) == header["crc"], "the header of a payload fails its checksum")
     header["shape"] = struct.unpack_from(f"<{header['axes']}Q", payload, 96)
-    header["weights"] = np.frombuffer(payload, "<i4", 22, size - 88).reshape(2, 11)
+    header["weights"] = np.frombuffer(payload, "<i4", 22, weights_at).reshape(2, 11)
     return header, payload[size:]
 
 
@@ -629,7 +696,8 @@ class Movie:
         if names[0] not in told:
             return None
         step, seed = self.attributes.get("quantization_step"), self.attributes.get("dither_seed")
-        return Model(*(told[name] for name in names), step, self.dtype, seed)
+        clipping = told.get("clipping_levels", {})
+        return Model(*(told[name] for name in names), step, self.dtype, seed, clipping)
 
     def file(self, number):
         name = ".".join([str(number)] + ["0"] * (len(self.shape) - 1))
@@ -663,15 +731,14 @@ class Movie:
             labels = data[:frames]
             if not model.step:
                 return labels if stabilized else model.counts_of_unquantized(labels)
-            codes = np.rint(labels / model.step).astype(np.int64)
-            require(np.array_equal(codes * model.step, labels), "a label is not on the grid")
+            codes = model.codes_of_labels(labels)
         else:
             header, codes = read_codes(data)
             codes = codes.reshape(shape)
             if header["exact"] == 2:
                 return model.anscombe(codes) if stabilized else codes
             codes = codes + header["base"]
-            if header["exact"]:
+            if header["exact"] == 1:
                 if not stabilized:
                     return codes.astype(self.dtype)
                 values, which = np.unique(codes, return_inverse=True)

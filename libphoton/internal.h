@@ -21,6 +21,10 @@ int photon_zstd(const uint8_t *data, size_t bytes, uint8_t *out, size_t out_byte
 size_t photon_table_bytes(const photon_info *info);
 int photon_tables(const photon_info *info, void *memory, const uint8_t **table, uint32_t *rows);
 int photon_code_of(const photon_info *info, double value, int64_t *code);
+/* Clipping levels of one phase: codes of their bins, as if there were no levels, and their own labels. */
+typedef struct { int64_t low, high; double low_label, high_label; } photon_ends;
+int photon_find_ends(const photon_info *info, photon_ends ends[16]);
+int64_t photon_uncut(const photon_info *info, const photon_ends *ends, int64_t code);
 double photon_stabilize(const photon_info *info, double value);
 
 #endif

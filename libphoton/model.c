@@ -246,15 +246,21 @@ double photon_stabilize(const photon_info *info, double value)
     return root + (above < 0.0 ? above : 0.0) / sqrt(dark);
 }
 
-static int code_of(const photon_info *info, grid *g, double value, int64_t *code)
+static double shift_of(const photon_info *info, uint32_t phase)
+{
+    return (2.0 * phase + 1.0 - info->phases) / (2.0 * info->phases);
+}
+
+static int code_of(const photon_info *info, grid *g, double value, uint32_t phase, uint32_t phases, int64_t *code)
 {
     exact z;
-    const double guess = floor(photon_stabilize(info, value) / info->step + 0.5);
+    const double shift = phases > 1 ? shift_of(info, phase) : 0.0;
+    const double guess = floor(photon_stabilize(info, value) / info->step - shift + 0.5);
     if (!isfinite(guess) || fabs(guess) > 1099511627776.0) return PHOTON_LIMIT;
-    int64_t k = (int64_t)guess;
+    int64_t n = 2 * (int64_t)phases * ((int64_t)guess - 1) + 2 * (int64_t)phase + 1, k = (int64_t)guess;
     from_double(value, &z);
-    while (!reached(g, &z, 2 * k - 1, 1)) --k;
-    while (reached(g, &z, 2 * k + 1, 1)) ++k;
+    for (; !reached(g, &z, n, phases); n -= 2 * (int64_t)phases) --k;
+    for (n += 2 * (int64_t)phases; reached(g, &z, n, phases); n += 2 * (int64_t)phases) ++k;
     *code = k;
     return g->failed ? PHOTON_LIMIT : PHOTON_OK;
 }
@@ -262,7 +268,61 @@ static int code_of(const photon_info *info, grid *g, double value, int64_t *code
 int photon_code_of(const photon_info *info, double value, int64_t *code)
 {
     grid g;
-    return make_grid(info, &g) ? PHOTON_LIMIT : code_of(info, &g, value, code);
+    return make_grid(info, &g) ? PHOTON_LIMIT : code_of(info, &g, value, 0, 1, code);
+}
+
+/* ---- clipping levels (FORMAT.md, "Clipping levels") ---- */
+
+static double label_of(const photon_info *info, int64_t level, int64_t code, uint32_t phase)
+{
+    const double shift = shift_of(info, phase);
+    const double side = photon_stabilize(info, (double)level) / info->step - shift >= (double)code ? 1.0 : -1.0;
+    return (4.0 * ((double)code + shift) + side) * (info->step / 4.0);
+}
+
+int photon_find_ends(const photon_info *info, photon_ends ends[16])
+{
+    grid g;
+    if (make_grid(info, &g)) return PHOTON_LIMIT;
+    for (uint32_t phase = 0; phase < info->phases; ++phase) {
+        photon_ends *e = &ends[phase];
+        if (info->low != INT64_MIN) {
+            if (code_of(info, &g, (double)info->low, phase, info->phases, &e->low)) return PHOTON_LIMIT;
+            e->low_label = label_of(info, info->low, e->low, phase);
+        }
+        if (info->high != INT64_MIN) {
+            if (code_of(info, &g, (double)info->high, phase, info->phases, &e->high)) return PHOTON_LIMIT;
+            e->high_label = label_of(info, info->high, e->high, phase);
+        }
+    }
+    return PHOTON_OK;
+}
+
+int64_t photon_uncut(const photon_info *info, const photon_ends *ends, int64_t code)
+{
+    if (info->low != INT64_MIN && code < ends->low) return code + 2 < ends->low ? code + 2 : ends->low;
+    if (info->high != INT64_MIN && code > ends->high) return code - 2 > ends->high ? code - 2 : ends->high;
+    return code;
+}
+
+/* Point, first and last value of the part of a bin that a code is, from those of the bin. */
+static void take_part(const photon_info *info, const photon_ends *ends, int64_t code, double *point, double *first,
+                      double *last)
+{
+    double a = *first, b = *last;
+    if (info->low != INT64_MIN) {
+        if (code == ends->low) a = (double)info->low + 1.0;
+        if (code == ends->low - 1) a = b = (double)info->low;
+        if (code == ends->low - 2) b = (double)info->low - 1.0;
+    }
+    if (info->high != INT64_MIN) {
+        if (code == ends->high) b = (double)info->high - 1.0;
+        if (code == ends->high + 1) a = b = (double)info->high;
+        if (code == ends->high + 2) a = (double)info->high + 1.0;
+    }
+    if ((a != *first || b != *last) && a <= b && (*point < a || *point > b)) *point = 0.5 * (a + b);
+    *first = a;
+    *last = b;
 }
 
 /* ---- points of bins ---- */
@@ -357,8 +417,8 @@ static int fit_points(const photon_info *info, grid *g, fit *f, int *count)
     const double reach = 8.0 * sqrt(info->variance);
     int64_t low, high;
     *count = 0;
-    if (code_of(info, g, floor(info->offset - reach), &low) ||
-        code_of(info, g, ceil(info->offset + 24.0 * info->gain), &high))
+    if (code_of(info, g, floor(info->offset - reach), 0, 1, &low) ||
+        code_of(info, g, ceil(info->offset + 24.0 * info->gain), 0, 1, &high))
         return PHOTON_LIMIT;
     int n = 0;
     for (int64_t code = low; code <= high; ++code) {
@@ -487,22 +547,33 @@ int photon_tables(const photon_info *info, void *memory, const uint8_t **table, 
     const uint32_t codes = info->top + 1;
     double *point = memory, *first = point + codes, *last = first + codes;
     uint8_t *row = (uint8_t *)(last + codes);
+    const int clipped = info->low != INT64_MIN || info->high != INT64_MIN;
+    photon_ends ends[16];
     grid g;
-    if (make_grid(info, &g)) return PHOTON_LIMIT;
+    if (make_grid(info, &g) || (clipped && photon_find_ends(info, ends))) return PHOTON_LIMIT;
     *table = row;
     *rows = table_rows(info);
     for (uint32_t r = 0; r < *rows; ++r, row += 8 * (size_t)codes) {
         if (r == 0 || info->phases > 1) {
-            int status = make_bins(info, &g, info->base, codes, info->phases > 1 ? r : 0, point, first, last);
+            const uint32_t phase = info->phases > 1 ? r : 0;
+            int status = clipped ? PHOTON_OK : make_bins(info, &g, info->base, codes, phase, point, first, last);
+            for (uint32_t i = 0; clipped && !status && i < codes; ++i)
+                status = make_bins(info, &g, photon_uncut(info, &ends[phase], info->base + i), 1, phase, &point[i],
+                                   &first[i], &last[i]);
             if (status) return status;
             if (needs_fit(info)) {
                 fit *f = (fit *)((uint8_t *)(last + codes) + 8 * (size_t)codes * *rows);
                 int count;
                 if ((status = fit_points(info, &g, f, &count))) return status;
-                for (int k = 0; k < count; ++k)
-                    if (f->code[k] >= info->base && f->code[k] - info->base < codes)
-                        point[f->code[k] - info->base] = f->best[k];
+                for (uint32_t i = 0; count && i < codes; ++i) {
+                    const int64_t code = info->base + i;
+                    const int64_t whole = clipped ? photon_uncut(info, &ends[phase], code) : code;
+                    for (int k = 0; whole >= f->code[0] && whole <= f->code[count - 1] && k < count; ++k)
+                        if (f->code[k] == whole) point[i] = f->best[k];
+                }
             }
+            for (uint32_t i = 0; clipped && i < codes; ++i)
+                take_part(info, &ends[phase], info->base + i, &point[i], &first[i], &last[i]);
         }
         const double part = g.dark >= 2500.0 ? 0.5 : ((7 * r + 3) % 16 + 0.5) / 16.0;
         for (uint32_t i = 0; i < codes; ++i) {

@@ -55,7 +55,7 @@ typedef struct photon_info {
     uint32_t number, movie;           /* chunk number modulo 65535, plus 1, and movie; 0: not known */
     /* the rest is for the decoder */
     uint32_t minor, predictor, width, exact, phases, body, levels, band_rows, seed, rate, top, weights_crc;
-    int64_t base;
+    int64_t base, low, high;          /* low, high: clipping levels; INT64_MIN for none */
     uint64_t checksum;
     int32_t weights[2][11];
     size_t header_bytes;

@@ -27,6 +27,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.channel_payloads import read_table
 from photon_gpu.engine.layouts.compact import Compact, filter_config
 from photon_gpu.engine.layouts.registry import layout_for
+from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedTypeError
@@ -64,9 +65,11 @@ class Photon(Codec):
         Whether integer values are stored exactly, and only predicted.
     predictor : str or dict
         Name of a predictor, or the dictionary of a :class:`photon_gpu.Predictor`.
+    clipping_levels : dict, optional
+        ``low`` and ``high``, or one of them: values that decode exactly, since a detector piles them up.
     channels : list of dict, optional
-        If each channel has its own noise model: ``gain``, ``offset``, ``variance``, ``exact`` and
-        ``predictor`` of each, instead of the parameters above.
+        If each channel has its own noise model: ``gain``, ``offset``, ``variance``, ``exact``, ``predictor``
+        and ``clipping_levels`` of each, instead of the parameters above.
     channel_axis : int
         Axis of the channels in the array. A chunk holds all channels.
 
@@ -93,12 +96,14 @@ class Photon(Codec):
         dither: int | None = None,
         exact: bool = False,
         predictor: str | dict[str, Any] = "mean",
+        clipping_levels: dict[str, int] | None = None,
         channels: list[dict[str, Any]] | None = None,
         channel_axis: int = 1,
     ) -> None:
         shared: dict[str, Any] = {"layout": "compact", "dtype": dtype, "step": step, "dither": dither}
         if channels is None:
-            self.encoding = Encoding(**shared, **_model(gain, offset, variance, exact, predictor))
+            one = _model(gain, offset, variance, exact, predictor, clipping_levels)
+            self.encoding = Encoding(**shared, **one)
         else:
             models = tuple(Encoding(**shared, **_model(**channel)) for channel in channels)
             self.encoding = Encoding(**shared, channels=models, channel_axis=channel_axis)
@@ -180,7 +185,9 @@ def _model(
     variance: float = 0.0,
     exact: bool = False,
     predictor: str | dict[str, Any] = "mean",
+    clipping_levels: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     chosen = Predictor(name=predictor) if isinstance(predictor, str) else Predictor.from_dict(predictor)
     noise = NoiseModel(gain=gain, offset=offset, variance=variance)
-    return {"noise": noise, "exact": exact, "predictor": chosen}
+    clipping = ClippingLevels.from_dict(clipping_levels)
+    return {"noise": noise, "exact": exact, "predictor": chosen, "clipping": clipping}

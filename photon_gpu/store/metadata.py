@@ -15,6 +15,7 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.base import Layout
 from photon_gpu.engine.layouts.channel_payloads import MOST_CHANNELS
+from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError, UnsupportedVersionError
@@ -43,6 +44,9 @@ _HOW_TO_READ = (
 CHANNELS = "channel_models"
 """Key of ``.zattrs``: the noise models of the channels, if each has its own; it replaces ``anscombe_*``."""
 
+CLIPPING = "clipping_levels"
+"""Key of ``.zattrs``: levels at which values pile up, which have a code of their own."""
+
 _LAYOUT_BY_MAJOR = {"1": "plain", "2": "compact", "3": "lossless"}
 _LARGEST_JSON = 64 << 20
 _LARGEST_EXTRA = _LARGEST_JSON - (1 << 20)
@@ -64,6 +68,7 @@ _OURS = frozenset(
         MOVIE_ID,
         CHANNELS,
         FORMAT,
+        CLIPPING,
     ]
 )
 
@@ -138,9 +143,10 @@ def _model(encoding: Encoding) -> dict[str, Any]:
 
 
 def _predicted(encoding: Encoding) -> dict[str, Any]:
+    levels = {CLIPPING: encoding.clipping.to_dict()} if encoding.clipping else {}
     if encoding.layout != "compact":
-        return {}
-    return {"exact_values": encoding.exact, "predictor": encoding.predictor.to_dict()}
+        return levels
+    return {"exact_values": encoding.exact, "predictor": encoding.predictor.to_dict(), **levels}
 
 
 def attributes_json(
@@ -319,7 +325,11 @@ def _of_one_model(attributes: dict[str, Any], layout: str) -> dict[str, Any]:
     predictor = (
         Predictor.from_dict(attributes["predictor"]) if layout == "compact" else Predictor(name="none")
     )
-    return {"noise": noise, "predictor": predictor, "exact": bool(attributes.get("exact_values", False))}
+    exact, clipping = (
+        bool(attributes.get("exact_values", False)),
+        ClippingLevels.from_dict(attributes.get(CLIPPING)),
+    )
+    return {"noise": noise, "predictor": predictor, "exact": exact, "clipping": clipping}
 
 
 def _check_array(meta: dict[str, Any], encoding: Encoding, url: str) -> None:

@@ -7,6 +7,7 @@ candidates of a preset determine its speed.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,6 +22,8 @@ from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.predictors import LEVELS, SORTABLE, Predictor, band_rows, fit
 from photon_gpu.engine.codec.quantize import Quantizer, extent
 from photon_gpu.engine.layouts.registry import layout_for
+from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
+from photon_gpu.engine.model.clipping import clipping_levels
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
@@ -30,6 +33,8 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.select.selected import by_channel
 
 _MIB = 1 << 20
+_LOOKED_AT = 1 << 21  # Pixels of each part of the sample in which clipping levels are looked for.
+_SPREAD_FRAMES = 8
 _TABLED = 1 << 22
 _COUNTED = 1 << 15
 _SHARED = 1 << 18  # Pixels of a sample above which several threads try candidates.
@@ -169,7 +174,15 @@ def _choose(
     chunk_frames: int,
     run: Map,
 ) -> Choice:
-    blocks = sample(source, encoding, backend, chunk_frames, preset.pixels)
+    seen: list[NDArray] = []
+
+    def read(start: int, stop: int) -> NDArray:
+        values = source.read(start, stop)
+        seen.append(values[: max(1, _LOOKED_AT // math.prod(source.shape[1:]))])
+        return values
+
+    blocks = sample(source, encoding, backend, chunk_frames, preset.pixels, read)
+    encoding = with_clipping(source, encoding, backend, seen)
     mean = float(sum(block.mean(dtype=np.float64) for block in blocks) / len(blocks))
     fixed = settings.fixed_compressor
     compressors = (fixed,) if fixed else getattr(preset, encoding.layout)
@@ -282,21 +295,48 @@ def _choose_compact(
     return Choice(best, tuple(trials), mean, sample_crc)
 
 
+def with_clipping(source: Source, encoding: Encoding, backend: Backend, seen: Sequence[NDArray]) -> Encoding:
+    """Add the levels at which values pile up, if they share a bin with other values.
+
+    ``seen`` is frames that were read already; single frames from all over the movie are read besides.
+    """
+    if encoding.step is None or encoding.dtype.startswith("float"):
+        return encoding
+    frames = source.shape[0]
+    if sum(len(part) for part in seen) < frames:
+        spread = [frames * number // _SPREAD_FRAMES for number in range(1, _SPREAD_FRAMES)]
+        seen = [*seen, *(source.read(t, t + 1) for t in dict.fromkeys(spread))]
+    found = clipping_levels(_brought_here(list(seen), source, encoding, backend))
+    clipped = encoding.but(clipping=found)
+    if not clipped.clipping:
+        return encoding
+    table = clipped.table()
+    assert isinstance(table, ClippedCodeTable)
+    return clipped if table.needed else encoding
+
+
 def sample(
-    source: Source, encoding: Encoding, backend: Backend, chunk_frames: int, pixels: int
+    source: Source,
+    encoding: Encoding,
+    backend: Backend,
+    chunk_frames: int,
+    pixels: int,
+    read: Callable[[int, int], NDArray] | None = None,
 ) -> list[NDArray]:
     """Read blocks ``(t, rows, columns)`` to try candidates on: a small movie as a whole, else parts of it.
 
     Parts are two bands of rows, from the start of the first and of the middle chunk. They have few rows and
     at least 32 frames, because a running mean needs many frames. For frames on a GPU, the blocks hold values
-    with the same codes (see :meth:`photon_gpu.engine.gpu.coder.Gpu.sample`).
+    with the same codes (see :meth:`photon_gpu.engine.gpu.coder.Gpu.sample`). ``read`` stands in for that of
+    the source.
     """
+    read = read or source.read
     frames, *middle, columns = source.shape
     rows = math.prod(middle)
     chunks = -(-frames // chunk_frames)
     if frames * rows * columns <= 2 * pixels:
         parts = range(0, frames, chunk_frames)
-        whole = [source.read(start, min(start + chunk_frames, frames)) for start in parts]
+        whole = [read(start, min(start + chunk_frames, frames)) for start in parts]
         return _brought_here(
             [values.reshape(-1, rows, columns) for values in whole], source, encoding, backend
         )
@@ -310,7 +350,7 @@ def sample(
     count = min(most, max(count, per_block // (band * columns)))
     blocks = []
     for start, shares in zip(starts, bands, strict=True):
-        values = source.read(start, min(start + count, frames)).reshape(-1, rows, columns)
+        values = read(start, min(start + count, frames)).reshape(-1, rows, columns)
         tops = sorted({max(0, min(rows - band, int(rows * share) - band // 2)) for share in shares})
         blocks += [values[:, top : top + band] for top in tops]
     if pixels < _SHARED and len({block.shape for block in blocks}) == 1:

@@ -218,6 +218,31 @@ CASES: dict[str, dict] = {
         )
         for name, predictor in (("plain-1.0", None), ("compact-2.4", _predictor("mean")))
     },
+    # Values pile up at both ends, at the lower one of a movie of few photons, and in one of two channels.
+    **{
+        f"{name}-clipped": dict(
+            dtype=dtype, noise=PMT, photons=80.0, layout=name.partition("-")[0], clip=(1000, 6001), **more
+        )
+        for name, dtype, more in (
+            ("plain-1.2", "uint16", {}),
+            ("plain-1.2-uint32", "uint32", {}),
+            ("compact-2.6", "int16", {"predictor": _predictor("full")}),
+            ("compact-2.6-uint32", "uint32", {"predictor": _predictor("mean")}),
+            ("compact-2.6-dither", "uint16", {"dither": 7, "predictor": _predictor("mean")}),
+        )
+    },
+    "compact-2.6-dim-clipped": dict(
+        dtype="uint16",
+        noise=pg.NoiseModel(gain=4.5, offset=0.0, variance=9.0),
+        photons=3.0,
+        layout="compact",
+        predictor=_predictor("past"),
+        clip=(2, 99),
+    ),
+    **{
+        f"{name}-clipped-channels": dict(channels=TWO, layout=name.partition("-")[0], clip=(0, 1023))
+        for name in ("plain-1.2", "compact-2.6")
+    },
     "lossless-3.0-int16": dict(dtype="int16", noise=PMT, photons=2.0, layout="lossless"),
     "lossless-3.0-float64": dict(dtype="float64", noise=CAMERA, photons=40.0, layout="lossless"),
 }
@@ -235,6 +260,9 @@ def make(name: str, folder: Path) -> None:
         case["noise"] = [noise for noise, _ in channels]
     else:
         values = movie(case.pop("dtype"), case["noise"], case.pop("photons"), shape)
+    if clip := case.pop("clip", None):
+        values = np.clip(values, *clip).astype(values.dtype)
+        case["trust_noise"] = True
     raw = case.pop("raw", None)
     source = open_source(values)
     source.recording = case.pop("recording", source.recording)

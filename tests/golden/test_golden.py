@@ -35,6 +35,8 @@ def test_every_listed_golden_store_is_there_and_every_case_is_listed():
         "plain-1.1",
         "compact-2.5",
         "lossless-3.1",
+        "plain-1.2",
+        "compact-2.6",
     ):
         assert any(name.startswith(version) for name in LISTED)
 
@@ -152,7 +154,9 @@ def test_a_later_minor_version_with_more_keys_is_read(tmp_path):
     np.testing.assert_array_equal(found, np.load(GOLDEN / "plain-1.0-uint16" / "counts.npy"))
 
 
-@pytest.mark.parametrize("name", [name for name in LISTED if name.startswith(("compact-2.4", "compact-2.5"))])
+@pytest.mark.parametrize(
+    "name", [name for name in LISTED if name.startswith(("compact-2.4", "compact-2.5", "compact-2.6"))]
+)
 def test_chunks_since_2_4_are_missed_in_their_places(name, tmp_path):
     folder = tmp_path / "store"
     shutil.copytree(GOLDEN / name / "store", folder)

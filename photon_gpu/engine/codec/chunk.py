@@ -26,6 +26,7 @@ from photon_gpu.engine.codec.plan import ChunkPlan
 from photon_gpu.engine.codec.predictors import MIX, NAMES, kernel_weights, rates
 from photon_gpu.engine.codec.quantize import extent
 from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.engine.model.clipping import NO_CLIPPING
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.scratch import scratch
@@ -376,6 +377,7 @@ def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
         noise.variance,
         encoding.step,
         encoding.exact and not header.raw,  # any chunk of a movie may hold raw values
+        NO_CLIPPING if header.raw else encoding.clipping,
     )
     actual = (
         header.shape,
@@ -385,6 +387,7 @@ def _check(header: Header, chunk: tuple[int, ...], encoding: Encoding) -> None:
         header.variance,
         header.step,
         header.exact,
+        header.clipping,
     )
     if expected != actual or (header.phases, header.seed) != (encoding.phases, encoding.seed):
         raise CorruptDataError(

@@ -153,7 +153,7 @@ class _ByOccurrence:
             raise CorruptDataError(_BEYOND)
         values = occurring.astype(np.int64) + self._base
         if self._what == STABILIZED:
-            rows = np.stack([(values + table.shift(phase)) * table.step for phase in range(table.phases)])
+            rows = np.stack([table.stabilized(values, phase) for phase in range(table.phases)])
         else:
             rows = table.decode_rows_of(values, self._what)
         places = index.reshape(codes.shape).astype(np.uint32)
@@ -201,7 +201,5 @@ def _tables(encoding: Encoding, base: int, top: int, what: Values) -> tuple[int,
     table = encoding.table()
     if what != STABILIZED:
         return table.decode_table_at_least(base, base + top, np.dtype(what))
-    codes = np.arange(base, base + top + 1, dtype=np.float64)
-    if table.phases == 1:
-        return base, (codes * table.step)[np.newaxis]
-    return base, np.stack([(codes + table.shift(phase)) * table.step for phase in range(table.phases)])
+    codes = np.arange(base, base + top + 1)
+    return base, np.stack([table.stabilized(codes, phase) for phase in range(table.phases)])

@@ -10,6 +10,8 @@ import numpy as np
 
 from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
+from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
+from photon_gpu.engine.model.clipping import NO_CLIPPING, ClippingLevels
 from photon_gpu.engine.model.code_table import PHASES, CodeTable, check_step, dtype_name
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
@@ -41,6 +43,9 @@ class Encoding:
         ``compact`` only.
     exact : bool
         ``compact`` only: store the values themselves, which is smaller than codes for some movies.
+    clipping : ClippingLevels
+        Levels at which values pile up, which decode exactly. Dropped where nothing is quantized, for floats,
+        and for ``plain`` with dither, whose labels have no room for them.
     compressor : Compressor
     movie_id : str, optional
         ``compact`` only: identity of the movie, eight hexadecimal digits. Every chunk holds it beside its
@@ -59,6 +64,7 @@ class Encoding:
     dither: int | None = None
     predictor: Predictor = _NO_PREDICTOR
     exact: bool = False
+    clipping: ClippingLevels = NO_CLIPPING
     compressor: Compressor = _DEFAULT
     movie_id: str | None = None
     channels: tuple[Encoding, ...] = ()
@@ -84,6 +90,9 @@ class Encoding:
             object.__setattr__(self, "dither", int(seed))
         if self.exact and (self.layout != "compact" or np.dtype(self.dtype).kind == "f"):
             raise InvalidInputError("exact values are stored by layout 'compact', of integer movies only")
+        without = self.step is None or self.exact or np.dtype(self.dtype).kind == "f"
+        if without or self.channels or (self.layout == "plain" and self.dither is not None):
+            object.__setattr__(self, "clipping", NO_CLIPPING)
         if self.movie_id is not None and not _is_movie_id(self.movie_id, self.layout):
             raise InvalidInputError(
                 f"movie_id is {str(self.movie_id)[:40]!r}; eight hexadecimal digits, not all zero, "
@@ -147,7 +156,12 @@ class Encoding:
         """Exact tables of codes; raises InvalidInputError for a movie that is not quantized."""
         if self.noise is None or self.step is None:
             raise InvalidInputError("this movie is not quantized: it has no code table")
-        return _table(self.noise, self.step, self.dtype, self.phases)
+        return _table(self.noise, self.step, self.dtype, self.phases, self.clipping)
+
+    @property
+    def clipped(self) -> bool:
+        """Whether the movie, or one of its channels, has clipping levels."""
+        return any(part.clipping for part in self.channels or (self,))
 
     def but(self, **changes: Any) -> Encoding:
         """Copy with some parameters changed."""
@@ -160,8 +174,10 @@ def _is_movie_id(movie_id: object, layout: str) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _table(noise: NoiseModel, step: float, dtype: str, phases: int) -> CodeTable:
+def _table(noise: NoiseModel, step: float, dtype: str, phases: int, clipping: ClippingLevels) -> CodeTable:
     """Table of codes, made once and shared by all threads and movies."""
+    if clipping:
+        return ClippedCodeTable(noise, step=step, dtype=dtype, phases=phases, clipping=clipping)
     return CodeTable(noise, step=step, dtype=dtype, phases=phases)
 
 

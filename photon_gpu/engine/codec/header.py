@@ -21,7 +21,8 @@ from photon_gpu.engine.codec.predictors import (
     most_band_rows,
     within_limits,
 )
-from photon_gpu.errors import CorruptDataError, UnsupportedVersionError
+from photon_gpu.engine.model.clipping import NO_CLIPPING, ClippingLevels
+from photon_gpu.errors import CorruptDataError, InvalidInputError, UnsupportedVersionError
 
 MAGIC = b"PHTN"
 MAJOR = 2
@@ -31,6 +32,9 @@ Need = Callable[[Iterable[slice]], None]
 
 _FIXED = struct.Struct("<4s8BIqQIIIIddddI2BHII")
 _MAX_DIMENSIONS = 32
+_CLIPPED = 4
+_LEVELS = struct.Struct("<2q")
+_NO_LEVEL = -(1 << 63)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,7 @@ class Header:
     width: int
     exact: bool
     raw: bool = False
+    clipping: ClippingLevels = NO_CLIPPING
     phases: int
     dtype: str
     frames: int
@@ -69,18 +74,22 @@ class Header:
     def pack(self) -> bytes:
         """Header as bytes."""
         tail = struct.pack(f"<{len(self.shape)}Q", *self.shape) + self.weights.astype("<i4").tobytes()
+        if self.clipping:
+            ends = (self.clipping.low, self.clipping.high)
+            tail += _LEVELS.pack(*(_NO_LEVEL if end is None else end for end in ends))
         fixed = self._fixed(0)
         return self._fixed(zlib.crc32(tail, zlib.crc32(fixed))) + tail
 
     def _fixed(self, crc: int) -> bytes:
         minor = 4 if self.number or self.movie else 3 if self.raw else 2 if self.coded else 1
+        minor = 6 if self.clipping else minor
         return _FIXED.pack(
             MAGIC,
             MAJOR,
             minor,
             self.predictor,
             self.width,
-            2 if self.raw else int(self.exact),
+            2 if self.raw else _CLIPPED if self.clipping else int(self.exact),
             self.phases,
             DTYPES.index(self.dtype),
             len(self.shape),
@@ -106,7 +115,7 @@ class Header:
     @property
     def nbytes(self) -> int:
         """Bytes of the header itself."""
-        return header_bytes(len(self.shape))
+        return header_bytes(len(self.shape), bool(self.clipping))
 
     @property
     def block(self) -> tuple[int, int, int]:
@@ -153,9 +162,12 @@ def check_place(header: Header, movie_id: str | None, number: int | None) -> Non
         )
 
 
-def header_bytes(dimensions: int) -> int:
-    """Bytes of the header of a chunk with a number of dimensions."""
-    return _FIXED.size + 8 * dimensions + 8 * TERMS
+def header_bytes(dimensions: int, clipped: bool = False) -> int:
+    """Bytes of the header of a chunk with so many dimensions, and with clipping levels or without."""
+    return _FIXED.size + 8 * dimensions + 8 * TERMS + clipped * _LEVELS.size
+
+
+_LONGEST = header_bytes(_MAX_DIMENSIONS, True)
 
 
 def most_bytes(shape: tuple[int, ...], itemsize: int = 4) -> int:
@@ -164,7 +176,7 @@ def most_bytes(shape: tuple[int, ...], itemsize: int = 4) -> int:
     samples = math.prod(int(size) for size in shape)
     # A band has at least one row, its levels, and at least one segment.
     tables = 4 * MIX * frames + 4 * MAX_LEVELS * rows + 4 * (rows + samples // SEGMENT)
-    return header_bytes(len(shape)) + max(4, itemsize) * samples + tables
+    return header_bytes(len(shape), True) + max(4, itemsize) * samples + tables
 
 
 def block_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -187,7 +199,7 @@ def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header
         The chunk has another major format version.
     """
     if need is not None:
-        need([slice(0, min(header_bytes(_MAX_DIMENSIONS), payload.size))])
+        need([slice(0, min(_LONGEST, payload.size))])
     header = _header(payload)
     _, rows, columns = header.block
     places = Places(
@@ -211,8 +223,19 @@ def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header
     return header, body
 
 
+def _clipping(tail: bytes) -> ClippingLevels:
+    low, high = (None if end == _NO_LEVEL else end for end in _LEVELS.unpack(tail[-_LEVELS.size :]))
+    try:
+        found = ClippingLevels(low=low, high=high)
+    except InvalidInputError as error:
+        raise CorruptDataError(f"the header of a chunk: {error}") from error
+    if not found:
+        raise CorruptDataError("the header of a chunk says it has clipping levels, and gives none")
+    return found
+
+
 def _header(payload: NDArray[np.uint8]) -> Header:
-    data = payload[: header_bytes(_MAX_DIMENSIONS)].tobytes()
+    data = payload[:_LONGEST].tobytes()
     if len(data) < _FIXED.size or data[:4] != MAGIC:
         raise CorruptDataError(f"a chunk of {payload.size} bytes does not begin with a photon header")
     (
@@ -247,7 +270,7 @@ def _header(payload: NDArray[np.uint8]) -> Header:
         raise UnsupportedVersionError(
             f"a chunk has format {major}; this release reads compact chunks of {MAJOR}.x"
         )
-    size = header_bytes(dimensions)
+    size = header_bytes(dimensions, exact == _CLIPPED)
     if not 1 <= dimensions <= _MAX_DIMENSIONS or len(data) < size:
         raise CorruptDataError("a chunk is shorter than its header")
     tail = data[_FIXED.size : size]
@@ -268,7 +291,13 @@ def _header(payload: NDArray[np.uint8]) -> Header:
     else:
         valid = valid and width in (1, 2, 4)
     sortable = valid and NAMES[predictor] in SORTABLE and width < 4
-    if not valid or exact > 2 or record_type > 2 * (width < 4) or levels == 1 or (levels and not sortable):
+    if (
+        not valid
+        or exact not in (0, 1, 2, _CLIPPED)
+        or record_type > 2 * (width < 4)
+        or levels == 1
+        or (levels and not sortable)
+    ):
         raise CorruptDataError("the header of a chunk holds a value that no release has written")
     if record_type == 2 and not levels:
         raise CorruptDataError(
@@ -279,6 +308,7 @@ def _header(payload: NDArray[np.uint8]) -> Header:
         width=width,
         exact=exact == 1,
         raw=raw,
+        clipping=_clipping(tail) if exact == _CLIPPED else NO_CLIPPING,
         phases=phases,
         dtype=DTYPES[dtype],
         frames=frames,

@@ -70,7 +70,8 @@ class ChunkPlan:
             weights=self.frames * MIX if self.predictor.name == "moving" else 0,
         )
         self._host = host or backend.kernels
-        self.body = Writer(places, header_bytes(len(chunk)), self._host, memory)
+        size = header_bytes(len(chunk), bool(encoding.clipping))
+        self.body = Writer(places, size, self._host, memory)
 
     def encode_bands(self, values: NDArray, split: Split) -> int:
         """Encode ``values``, 1-D in C order, by compiled kernels; return the sum of the codes' checksums.
@@ -157,6 +158,7 @@ class ChunkPlan:
             predictor=NAMES.index(self.predictor.name),
             width=self.width,
             exact=encoding.exact,
+            clipping=encoding.clipping,
             phases=encoding.phases,
             dtype=encoding.dtype,
             frames=self.frames,

@@ -133,9 +133,12 @@ class _Channels(Layout):
 
 
 class PlainChannels(_Channels, Plain):
-    """Layout plain of channels with a noise model each, format 1.1."""
+    """Layout plain of channels with a noise model each, format 1.1, or 1.2 with clipping levels."""
 
-    version = "1.1"
+    @property
+    def version(self) -> str:  # type: ignore[override]
+        """1.2 if a channel has clipping levels, else 1.1."""
+        return "1.2" if self.encoding.clipped else "1.1"
 
     def _channel(self, number: int) -> Layout:
         return _PlainChannel(self.encoding.channels[number], self.backend, self.axis, number)
@@ -217,9 +220,12 @@ class LosslessChannels(_Channels, Lossless):
 
 
 class CompactChannels(_Channels, Compact):
-    """Layout compact of channels with a noise model each, format 2.5: a payload per channel."""
+    """Layout compact of channels with a noise model each, format 2.5 or 2.6: a payload per channel."""
 
-    version = "2.5"
+    @property
+    def version(self) -> str:  # type: ignore[override]
+        """2.6 if a channel has clipping levels, else 2.5."""
+        return "2.6" if self.encoding.clipped else "2.5"
 
     def _channel(self, number: int) -> Layout:
         return _CompactChannel(self.encoding.channels[number], self.backend, self.axis, number)

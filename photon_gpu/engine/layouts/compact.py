@@ -1,4 +1,4 @@
-"""Layout compact: a Zarr array of the movie's dtype with a filter of predicted codes (format 2.4)."""
+"""Layout compact: a Zarr array of the movie's dtype with a filter of predicted codes (2.4, 2.6)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ from photon_gpu.errors import CorruptDataError
 
 
 class Compact(Layout):
-    """Layout compact, format 2.4; any Zarr reader in Python sees counts if photon_gpu is installed."""
+    """Layout compact, format 2.4 or 2.6; any Zarr reader in Python sees counts if photon_gpu is installed."""
 
     @property
     def version(self) -> str:  # type: ignore[override]
-        """2.4 if chunks carry their number and movie, else 2.2 if residuals are coded, else 2.1.
+        """2.6 with clipping levels, 2.4 if chunks carry their number and movie, 2.2 if coded, else 2.1.
 
         A chunk of exact values (2.3) states its own version, since the metadata are written before it.
         """
+        if self.encoding.clipped:
+            return "2.6"
         if self.encoding.movie_id is not None:
             return "2.4"
         return "2.2" if self.encoding.predictor.coded else "2.1"
@@ -198,4 +200,5 @@ def _model(encoding: Encoding) -> dict[str, Any]:
 
 
 def _predicted(encoding: Encoding) -> dict[str, Any]:
-    return {"exact": encoding.exact, "predictor": encoding.predictor.to_dict()}
+    levels = {"clipping_levels": encoding.clipping.to_dict()} if encoding.clipping else {}
+    return {"exact": encoding.exact, "predictor": encoding.predictor.to_dict(), **levels}

@@ -1,4 +1,4 @@
-"""Layout plain: stabilized values ``step*k`` as float64, for any Zarr reader (format 1.0)."""
+"""Layout plain: stabilized values ``step*k`` as float64, for any Zarr reader (formats 1.0 and 1.2)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from photon_gpu.engine.codec.dequantize import render
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
 from photon_gpu.engine.layouts.base import Layout, stored_rows
 from photon_gpu.engine.model.anscombe import inverse_anscombe
+from photon_gpu.engine.model.clipped_code_table import MARKS, ClippedCodeTable
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.engine.runtime.resources import Resources
@@ -26,9 +27,13 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 
 
 class Plain(Layout):
-    """Layout plain, format 1.0; without ``quantization_step`` a store has unquantized values."""
+    """Layout plain, format 1.0 or 1.2; without ``quantization_step`` a store has unquantized values."""
 
-    version = "1.0"
+    @property
+    def version(self) -> str:  # type: ignore[override]
+        """1.2 with clipping levels, whose labels lie between those of codes, else 1.0."""
+        return "1.2" if self.encoding.clipped else "1.0"
+
     itemsize = 8
 
     @property
@@ -66,7 +71,7 @@ class Plain(Layout):
         labels: Labels | LabelsOfCodes
         if self.backend.gpu is not None:
             flat, base = self.backend.gpu.codes(values, self.encoding, first_frame=first_frame, stages=stages)
-            _check_codes(base, int(flat.max()))
+            _check_codes(base, int(flat.max()), self._marks)
             labels = LabelsOfCodes(self, base)
         else:
             with stages.timed("transform"):
@@ -78,8 +83,13 @@ class Plain(Layout):
     def check(self, found: Extent) -> tuple[int, int]:
         """See the base class."""
         codes = span(self.encoding.table(), found)
-        _check_codes(*codes)
+        _check_codes(*codes, self._marks)
         return codes
+
+    @property
+    def _marks(self) -> int:
+        """Labels lie on a grid this many times finer than the step."""
+        return MARKS if self.encoding.clipping else 1
 
     def decode(
         self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
@@ -147,7 +157,7 @@ class Plain(Layout):
     def decode_on_gpu(self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE) -> Any:
         """See the base class. Labels are copied to the GPU, which turns them into codes."""
         encoding = self.encoding
-        if encoding.step is None or (what == STABILIZED and encoding.phases == 1):
+        if encoding.step is None or encoding.clipping or (what == STABILIZED and encoding.phases == 1):
             return super().decode_on_gpu(data, part, what, split)
         gpu = self._gpu()
         pixels = part.frame_size
@@ -166,7 +176,13 @@ class Plain(Layout):
                 out[...] = _unquantized(labels, encoding.noise, np.dtype(what))
             return
         codes = scratch("codes", (labels.size,), np.int32)
-        strange = self.backend.kernels.codes_from_labels(labels.reshape(-1), encoding.step, codes)
+        strange = self.backend.kernels.codes_from_labels(
+            labels.reshape(-1), encoding.step / self._marks, codes
+        )
+        if encoding.clipping and not strange:
+            table = encoding.table()
+            assert isinstance(table, ClippedCodeTable)
+            codes[...], strange = table.codes_of_marked(codes)
         if strange:
             raise CorruptDataError(
                 f"{strange} of {codes.size} values of a chunk are not multiples of the step"
@@ -186,8 +202,8 @@ class Labels:
     def __init__(self, layout: Plain, found: Extent) -> None:
         encoding = layout.encoding
         self._kernels, self._seed = layout.backend.kernels, encoding.seed
-        table = encoding.table()
-        self._step, self._phases = table.step, table.phases
+        table = self._table = encoding.table()
+        self._phases = table.phases
         self._luts = table.label_luts() if table.has_lut else None
         self._quantize = None if table.has_lut else Quantizer(table, found, layout.backend, self._seed)
         layout.check(found)
@@ -199,7 +215,7 @@ class Labels:
         if self._quantize is not None:
             codes = np.empty(values.shape, self._quantize.dtype)
             self._quantize(values, first, 0, codes)
-            np.multiply(codes.astype(np.int64) + self._quantize.base, self._step, out=target)
+            target[...] = self._table.labels(codes.astype(np.int64) + self._quantize.base)
             return
         patterns = values.view(f"u{values.dtype.itemsize}")
         assert self._luts is not None
@@ -209,11 +225,12 @@ class Labels:
             self._kernels.quantize_lut(patterns, self._luts[0], target)
 
 
-def _check_codes(base: int, top: int) -> None:
-    if max(abs(base), abs(base + top)) >= 1 << 31:
+def _check_codes(base: int, top: int, marks: int) -> None:
+    bits = 29 if marks == MARKS else 31  # of a label in units of its grid, which is read as int32
+    if max(abs(base), abs(base + top)) >= 1 << bits:
         raise InvalidInputError(
             f"a chunk has codes {base:,} to {base + top:,}; layout 'plain' reads back codes below "
-            f"2**31: check the "
+            f"2**{bits}: check the "
             "noise model, take a larger step, or use layout='lossless'"
         )
 
@@ -223,17 +240,17 @@ class LabelsOfCodes:
 
     def __init__(self, layout: Plain, base: int) -> None:
         self._kernels, self._base = layout.backend.kernels, base
-        self._step = layout.encoding.table().step
+        self._table = layout.encoding.table()
         self._tables: dict[np.dtype, NDArray] = {}
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
         """Write labels of codes to ``out``."""
         if flat.dtype.itemsize > 2:
-            np.multiply(flat.astype(np.int64) + self._base, self._step, out=out)
+            out[...] = self._table.labels(flat.astype(np.int64) + self._base)
             return
         if flat.dtype not in self._tables:
             codes = np.arange(1 << 8 * flat.dtype.itemsize) + self._base
-            self._tables[flat.dtype] = np.multiply(codes, self._step, dtype=np.float64)
+            self._tables[flat.dtype] = self._table.labels(codes)
         self._kernels.dequantize(flat.reshape(1, -1), self._tables[flat.dtype], out.reshape(1, -1))
 
 

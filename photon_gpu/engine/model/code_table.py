@@ -143,10 +143,18 @@ class CodeTable:
         codes = self.luts()
         with self._lock:
             if self._labels is None:
-                labels = np.multiply(codes, self.step, dtype=np.float64)
+                labels = self.labels(codes)
                 labels.flags.writeable = False
                 self._labels = labels
             return self._labels
+
+    def labels(self, codes: NDArray) -> NDArray[np.float64]:
+        """Labels of codes, as ``plain`` stores them: ``step*k``, also with dither."""
+        return np.multiply(codes, self.step, dtype=np.float64)
+
+    def stabilized(self, codes: NDArray, phase: int) -> NDArray[np.float64]:
+        """Stabilized values of codes, sigma: ``step*(k + shift)``."""
+        return np.multiply(codes + self.shift(phase), self.step, dtype=np.float64)
 
     def _lut(self, phase: int) -> NDArray[np.int32]:
         bits = 8 * self.dtype.itemsize

@@ -1,0 +1,152 @@
+"""Table of codes in which the levels where values pile up have a code of their own.
+
+The bin that holds such a level is cut into up to three: the values below the level, the level, and the
+values above it. At the upper end the code of the level moves up by one, and codes beyond it by two; at the
+lower end codes move down likewise. All other codes are those of the table without levels. FORMAT.md,
+"Clipping levels".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from photon_gpu.engine.model.anscombe import anscombe
+from photon_gpu.engine.model.clipping import ClippingLevels
+from photon_gpu.engine.model.code_table import CodeTable
+from photon_gpu.engine.model.noise import NoiseModel
+
+MARKS = 4
+"""Labels of clipping levels lie on a grid this many times finer than the step."""
+
+
+class ClippedCodeTable(CodeTable):
+    """Exact codes, thresholds and representatives of a movie with clipping levels.
+
+    Parameters
+    ----------
+    noise, step, dtype, phases
+        See :class:`~photon_gpu.engine.model.code_table.CodeTable`.
+    clipping : ClippingLevels
+
+    Examples
+    --------
+    >>> table = ClippedCodeTable(NoiseModel(gain=100.0), step=0.5, dtype="uint16", phases=1,
+    ...                          clipping=ClippingLevels(high=16383))
+    >>> [table.code(value) for value in (16382, 16383, 16384)]
+    [51, 52, 53]
+    >>> table.decode_tables(51, 53, "uint16")[0].tolist()
+    [16224, 16383, 16397]
+    """
+
+    def __init__(
+        self, noise: NoiseModel, *, step: float, dtype: DTypeLike, phases: int, clipping: ClippingLevels
+    ) -> None:
+        super().__init__(noise, step=step, dtype=dtype, phases=phases)
+        self._uncut = CodeTable(noise, step=step, dtype=dtype, phases=phases)
+        self._low, self._high = clipping.low, clipping.high
+        self._low_codes, self._high_codes = (
+            [] if end is None else [self._uncut.code(end, phase) for phase in range(phases)]
+            for end in (self._low, self._high)
+        )
+
+    @property
+    def needed(self) -> bool:
+        """Whether a level shares its bin with other values."""
+        ends = [(self._low, self._low_codes), (self._high, self._high_codes)]
+        for end, codes in ends:
+            for phase, code in enumerate(codes):
+                first, last = (int(edge[0]) for edge in self._uncut.bins(code, code, phase))
+                if not first == end == last:
+                    return True
+        return False
+
+    def code(self, value: float, phase: int = 0) -> int:
+        """See the base class."""
+        code = self._uncut.code(value, phase)
+        if self._high is not None:
+            code += int(value >= self._high) + int(value > self._high)
+        if self._low is not None:
+            code -= int(value <= self._low) + int(value < self._low)
+        return code
+
+    def _lut(self, phase: int) -> NDArray[np.int32]:
+        codes = super()._lut(phase)
+        values = np.arange(codes.size, dtype=f"u{self.dtype.itemsize}").view(self.dtype).astype(np.int64)
+        if self._high is not None:
+            codes += (values >= self._high).astype(np.int32) + (values > self._high)
+        if self._low is not None:
+            codes -= (values <= self._low).astype(np.int32) + (values < self._low)
+        return codes
+
+    def _threshold(self, code: int, phase: int) -> float:
+        if self._low is not None and code <= (cut := self._low_codes[phase]):
+            at_level = {cut: self._low + 1.0, cut - 1: float(self._low)}
+            return at_level[code] if code in at_level else super()._threshold(code + 2, phase)
+        if self._high is not None and code > (cut := self._high_codes[phase]):
+            at_level = {cut + 1: float(self._high), cut + 2: self._high + 1.0}
+            return at_level[code] if code in at_level else super()._threshold(code - 2, phase)
+        return super()._threshold(code, phase)
+
+    def _whole(self, codes: NDArray[np.int64], phase: int) -> NDArray[np.int64]:
+        """Codes of the bins, not cut, that these are of."""
+        whole = codes
+        if self._low is not None:
+            cut = self._low_codes[phase]
+            whole = np.where(codes < cut, np.minimum(codes + 2, cut), whole)
+        if self._high is not None:
+            cut = self._high_codes[phase]
+            whole = np.where(codes > cut, np.maximum(codes - 2, cut), whole)
+        return whole
+
+    def _points(
+        self, codes: NDArray[np.int64], edges: tuple[NDArray, NDArray], phase: int
+    ) -> NDArray[np.float64]:
+        whole, index = np.unique(self._whole(codes, phase), return_inverse=True)
+        points = self._uncut._points(whole, self._uncut._edges(whole, phase), phase)[index]
+        first, last = self._bins(edges)
+        cut = [levels[phase] for levels in (self._low_codes, self._high_codes) if levels]
+        # A point of the whole bin may lie outside the part; then the middle of the part stands for it.
+        outside = np.isin(whole[index], cut) & ((points < first) | (points > last)) & (first <= last)
+        return np.where(outside, 0.5 * (first + last), points)
+
+    def labels(self, codes: NDArray) -> NDArray[np.float64]:
+        """See the base class. There is no dither where labels are stored."""
+        return self.stabilized(codes, 0)
+
+    def stabilized(self, codes: NDArray, phase: int) -> NDArray[np.float64]:
+        """See the base class. A level's is a quarter of a step from that of its bin, towards ``A``."""
+        out = super().stabilized(self._whole(codes.astype(np.int64), phase), phase)
+        for code, of, side in self._marks(phase):
+            out[codes == code] = (MARKS * (of + self.shift(phase)) + side) * (self.step / MARKS)
+        return out
+
+    def codes_of_marked(self, marked: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
+        """Codes of labels in units of ``step/MARKS``, without dither, and how many labels no value has."""
+        whole, rest = marked >> 2, marked & 3
+        codes = whole.copy()
+        # The values below and above a level in its bin share a label; it stands for one of the two parts.
+        if self._high is not None:
+            cut = self._high_codes[0]
+            codes += 2 * (whole > cut - (self._uncut.bins(cut, cut)[0][0] == self._high))
+        if self._low is not None:
+            cut = self._low_codes[0]
+            codes -= 2 * (whole < cut + (self._uncut.bins(cut, cut)[1][0] == self._low))
+        strange = rest != 0
+        for code, of, side in self._marks(0):
+            here = marked == MARKS * of + side
+            codes[here] = code
+            strange &= ~here
+        return codes, int(np.count_nonzero(strange))
+
+    def _marks(self, phase: int) -> list[tuple[int, int, int]]:
+        """Of each level: its code, the code of its whole bin, and on which side of that bin's label it is."""
+        marks = []
+        for end, codes, away in ((self._low, self._low_codes, -1), (self._high, self._high_codes, 1)):
+            if end is not None:
+                of = codes[phase]
+                side = (
+                    1 if anscombe(np.float64(end), self.noise) / self.step - self.shift(phase) >= of else -1
+                )
+                marks.append((of + away, of, side))
+        return marks

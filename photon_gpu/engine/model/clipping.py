@@ -1,0 +1,102 @@
+"""Levels at which values pile up, because a detector saturates there or values were cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photon_gpu.errors import InvalidInputError
+
+_LEVELS = 8  # Occupied levels beside the last one, which show how many values to expect there.
+_TIMES, _ENOUGH = 4.0, 20
+_LEAST_FULL_SCALE = 255  # 2**n - 1 from here on is where digitizers end.
+_ENOUGH_AT_FULL_SCALE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClippingLevels:
+    """Lowest and highest value of a movie, each if values pile up there.
+
+    Attributes
+    ----------
+    low, high : int or None
+        ADU. None: no values pile up at this end.
+
+    Examples
+    --------
+    >>> ClippingLevels(high=16383).to_dict(), bool(ClippingLevels())
+    ({'high': 16383}, False)
+    """
+
+    low: int | None = None
+    high: int | None = None
+
+    def __post_init__(self) -> None:
+        for end in (self.low, self.high):
+            if end is not None and (type(end) is not int or abs(end) > 1 << 53):
+                raise InvalidInputError(f"clipping level is {str(end)[:40]}; a whole number is needed")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise InvalidInputError(f"clipping levels are {self.low} and {self.high}; low must be below high")
+
+    def __bool__(self) -> bool:
+        return self.low is not None or self.high is not None
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain dictionary of the levels that there are."""
+        ends = (("low", self.low), ("high", self.high))
+        return {name: level for name, level in ends if level is not None}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any] | None) -> ClippingLevels:
+        """Inverse of :meth:`to_dict`; no levels for None."""
+        if data is not None and (not isinstance(data, dict) or not set(data) <= {"low", "high"} or not data):
+            raise InvalidInputError(f"clipping levels are {str(data)[:60]}; low, high or both are needed")
+        return cls(**(data or {}))
+
+
+NO_CLIPPING = ClippingLevels()
+
+
+def clipping_levels(values: Sequence[NDArray]) -> ClippingLevels:
+    """Levels at which whole numbers pile up.
+
+    An end of the range is one if it holds at least 20 values and more than 4 times the median of the next 8
+    occupied levels, or if it is the end of the dtype or of a digitizer (2**n - 1) and holds two values.
+
+    Examples
+    --------
+    >>> light = np.random.default_rng(0).normal(900, 100, 10_000).astype("uint16")
+    >>> clipping_levels([light]), clipping_levels([np.minimum(light, 1023)])
+    (ClippingLevels(low=None, high=None), ClippingLevels(low=None, high=1023))
+    """
+    low, high = min(int(part.min()) for part in values), max(int(part.max()) for part in values)
+    ends = [sum(int(np.count_nonzero(part == end)) for part in values) for end in (low, high)]
+    if max(ends) < _ENOUGH_AT_FULL_SCALE:
+        return NO_CLIPPING
+    counts = _occupied(values, low, high)
+    if counts.size <= _LEVELS:
+        return NO_CLIPPING
+    full_scale = high == np.iinfo(values[0].dtype).max or (
+        high >= _LEAST_FULL_SCALE and not high & (high + 1)
+    )
+    full = _piles(counts[::-1]) or (full_scale and counts[-1] >= _ENOUGH_AT_FULL_SCALE)
+    return ClippingLevels(low=low if _piles(counts) else None, high=high if full else None)
+
+
+def _occupied(values: Sequence[NDArray], low: int, high: int) -> NDArray[np.int64]:
+    """How many values each level has that has any, from the lowest to the highest."""
+    if high - low < 1 << 16:
+        counts = np.zeros(high - low + 1, np.int64)
+        for part in values:
+            counts += np.bincount(part.reshape(-1).astype(np.int64) - low, minlength=counts.size)
+        return counts[counts > 0]
+    return np.unique(np.concatenate([part.reshape(-1) for part in values]), return_counts=True)[1]
+
+
+def _piles(counts: NDArray[np.int64]) -> bool:
+    beside = float(np.median(counts[1 : 1 + _LEVELS]))
+    return bool(counts[0] >= _ENOUGH and counts[0] > _TIMES * beside)
