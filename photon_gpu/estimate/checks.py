@@ -24,6 +24,7 @@ UNEVEN = 0.25
 WIDE, USELESS = 0.1, 0.4
 OFF_LINE, NO_LINE = 0.05, 0.5
 MOVING, SKEWED = 0.3, 1.25
+SATURATED = 0.05
 # Share of the variance that light makes. In 241 large simulated movies the gain was off by up to 1.8 %
 # above this share, and by up to 38 % below it.
 DIM = 0.2
@@ -115,18 +116,34 @@ def correlations(c: Correlation) -> Iterator[Finding]:
         )
 
 
-def levels(histogram: HistogramLevels, gain: float, sigma: float, clipped_floor: bool) -> Iterator[Finding]:
-    """Find saturation, clipping and rescaling in the histogram."""
-    if np.isfinite(histogram.top):
-        severity: Severity = "WARN" if histogram.saturated_share > 1e-5 else "NOTE"
+def saturation(histogram: HistogramLevels) -> Iterator[Finding]:
+    """Warn of values that pile up at the highest level; refuse if there are many."""
+    share, top = histogram.saturated_share, histogram.top
+    if not np.isfinite(top):
+        return
+    if share > SATURATED:
         yield _finding(
             "saturation",
-            severity,
-            histogram.saturated_share,
-            f"{histogram.saturated_share:.2%} of the values lie at the highest level, {histogram.top:g} ADU, "
-            f"where they "
-            "pile up; the levels they reach were left out of the fit.",
+            "REFUSE",
+            share,
+            f"{share:.2%} of the values lie at the highest level, {top:g} ADU: the detector saturates, and "
+            f"the noise of the brightest pixels is lost (at most {SATURATED:.0%} are allowed). Lower the "
+            "light or the gain.",
         )
+        return
+    yield _finding(
+        "saturation",
+        "WARN" if share > 1e-5 else "NOTE",
+        share,
+        f"{share:.2%} of the values lie at the highest level, {top:g} ADU, "
+        f"where they "
+        "pile up; the levels they reach were left out of the fit.",
+    )
+
+
+def levels(histogram: HistogramLevels, gain: float, sigma: float, clipped_floor: bool) -> Iterator[Finding]:
+    """Find saturation, clipping and rescaling in the histogram."""
+    yield from saturation(histogram)
     if clipped_floor:
         yield _finding(
             "clipping",

@@ -136,6 +136,20 @@ def test_saturated_levels_are_left_out_and_told(movie):
     assert 0 in found.diagnostics.curve.samples
 
 
+def test_a_movie_that_saturates_in_many_pixels_is_refused_with_share_and_level():
+    def saturated(brightest):
+        light = np.linspace(20, brightest, 64 * 64).reshape(64, 64)
+        photons = np.random.default_rng(3).poisson(light, (40, 64, 64))
+        return np.minimum(photons * 20, 4095).astype("uint16")
+
+    for brightest, verdict in ((300, "REFUSE"), (195, "WARN")):
+        raw = saturated(brightest)
+        share, found = (raw == 4095).mean(), estimate_noise(raw)
+        assert found.verdict == verdict and (share > 0.05) == (verdict == "REFUSE")
+        told = f"{share:.2%} of the values lie at the highest level, 4095 ADU"
+        assert told in named(found)["saturation"].message
+
+
 def test_a_clipped_floor_is_left_out_and_told():
     frames = np.maximum(detect(still(low=0, high=30, frames=200), read=16.0), 100)
     found = estimate_noise(frames)

@@ -58,7 +58,7 @@ def test_processed_data_is_refused_with_its_correlation(movie, tmp_path):
 
 def test_what_is_doubtful_is_a_warning(movie, tmp_path):
     with pytest.warns(pg.PhotonWarning, match="noise estimate: saturation"):
-        pg.encode(np.minimum(movie, 220), tmp_path / "m.zarr", noise="auto", check=False)
+        pg.encode(np.minimum(movie, 300), tmp_path / "m.zarr", noise="auto", check=False)
     assert auto_noise.findings(pg.open(tmp_path / "m.zarr").attrs)[0].startswith("WARN saturation")
 
 
