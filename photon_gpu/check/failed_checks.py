@@ -29,7 +29,7 @@ def to_keep(lines: Iterable[ReportLine]) -> dict[str, Any] | None:
 
 
 def warn(url: str, lines: Iterable[ReportLine], *, stacklevel: int) -> None:
-    """Give a FidelityWarning that names every failed line, if any failed."""
+    """Issue a FidelityWarning that names every failed line, if any failed."""
     if not (failed := failing(lines)):
         return
     first = failed[0]

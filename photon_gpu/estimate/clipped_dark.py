@@ -43,7 +43,7 @@ def clipped_dark(windows: Sequence[Window], bottom: float, gain: float) -> Dark 
     above = values[values > low]
     if above.size < _FEWEST * 0.02:
         return None
-    # Far outliers say nothing about a normal distribution, so the last bin holds all of them.
+    # Far outliers do not inform a normal distribution, so the last bin collects all of them.
     width = max(float(np.quantile(above, 0.995) - low) / _BINS, 1e-9)
     edges = low + (math.ceil(width) if whole else width) * np.arange(_BINS)
     counts = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)

@@ -65,7 +65,7 @@ def floor(line: NoiseLine, levels: HistogramLevels) -> Dark | None:
     at = np.array([levels.bottom, 1.0])
     variance = float(at @ [line.gain, line.intercept])
     error = float(np.sqrt(at @ line.covariance @ at))
-    # Read noise of a tenth of a photon cannot be distinguished from none, and is harmless.
+    # Read noise of a tenth of a photon cannot be distinguished from zero, and is harmless.
     if abs(variance) > max(3 * error, 0.01 * line.gain**2) or error > 0.1 * line.gain**2:
         return None
     return Dark(

@@ -31,11 +31,11 @@ ADVICE = "Give noise='auto', which measures it, or trust_noise=True to keep it"
 AT_STEP = 0.5
 
 _RUNS, _RUN_FRAMES, _LEAST_FRAMES = 4, 6, 4
-_PIXELS = 1 << 15  # of a frame
-_READ_BYTES = 64 << 20  # at once
+_PIXELS = 1 << 15  # pixels of a frame to use
+_READ_BYTES = 64 << 20  # bytes to read at once
 _BANDS, _LEAST_ROWS = 4, 8
 _LEVELS = 10
-_LEAST_SAMPLES = 25  # of a group
+_LEAST_SAMPLES = 25  # fewest samples of a group
 _FLOORED = 1e-3  # A level with a larger share of values at the clipping floor is left out.
 _SIGMAS = 3.0
 _WHITE = 0.2  # Least share of the change between frames that neighbouring pixels do not share.
@@ -187,7 +187,7 @@ def check_noise(source: Source, noise: NoiseModel, step: float) -> NoiseCheck | 
 
 
 def judge_noise(source: Source, noise: NoiseModel, step: float, *, advice: str = ADVICE) -> tuple[str, str]:
-    """Severity and text of :func:`check_noise`: "ok", "note" (nothing was measured), "warn" or "error".
+    """Return severity and text of :func:`check_noise`: "ok", "note" (not measured), "warn" or "error".
 
     Examples
     --------

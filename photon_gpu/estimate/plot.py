@@ -50,7 +50,7 @@ def plot_estimate(estimate: Estimated, path: str | Path | None = None) -> Figure
     Raises
     ------
     InvalidInputError
-        If nothing was measured that could be drawn.
+        The estimate has no diagnostics to draw.
     """
     facts = estimate.diagnostics
     if facts is None:

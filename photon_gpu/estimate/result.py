@@ -51,8 +51,8 @@ class NoiseEstimate:
     source : str
         Name of the source.
     channels : tuple of NoiseEstimate
-        Of a movie whose axes name several channels: the estimate of each. ``model``, ``interval`` and
-        ``diagnostics`` are theirs then, and None here; ``verdict`` is the gravest, ``warnings`` are all.
+        Estimate of each channel, if the axes of the movie name several. Then ``model``, ``interval`` and
+        ``diagnostics`` are None here, ``verdict`` is the most severe, and ``warnings`` are those of all.
     """
 
     model: NoiseModel | None
@@ -65,7 +65,7 @@ class NoiseEstimate:
 
     @property
     def models(self) -> tuple[NoiseModel, ...] | None:
-        """What :func:`photon_gpu.encode` takes as ``noise``: the model of each channel; None without one."""
+        """Models of all channels, for ``noise`` of :func:`photon_gpu.encode`; None if one is missing."""
         models = tuple(one.model for one in self.channels or (self,) if one.model is not None)
         return models if len(models) == max(len(self.channels), 1) else None
 
@@ -75,11 +75,11 @@ class NoiseEstimate:
         return "lossless" if self.verdict == "REFUSE" else "plain"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON; NaN and infinities become None."""
+        """Return a dictionary of JSON values; NaN and infinities become None."""
         return dict(_plain(asdict(self)))
 
     def summary(self) -> dict[str, Any]:
-        """Part that is stored with a movie: model, intervals, verdict, warnings and the short diagnostics."""
+        """Return the part that is stored with a movie: model, intervals, verdict, warnings, diagnostics."""
         facts = self.diagnostics
         short = None if facts is None else {name: getattr(facts, name) for name in _SHORT}
         if short is not None and facts is not None:
@@ -98,7 +98,7 @@ class NoiseEstimate:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NoiseEstimate:
-        """Inverse of :meth:`to_dict`; unknown keys are an error."""
+        """Inverse of :meth:`to_dict`; raises InvalidInputError for unknown keys."""
         unknown = sorted(set(data) - set(cls.__dataclass_fields__))
         if unknown:
             raise InvalidInputError(f"noise estimate: unknown key {unknown[0]!r}")
@@ -128,7 +128,7 @@ class NoiseEstimate:
                 lines.append(f"  offset {self.model.offset:.5g} ADU, read noise {sigma:.4g} ADU (from {how})")
             else:
                 lines.append(
-                    f"  offset and read noise cannot be told apart; the line reaches zero at "
+                    f"  offset and read noise cannot be separated; the line reaches zero at "
                     f"{self.model.offset:.5g} ADU"
                 )
         lines += [f"  {finding}" for finding in self.warnings]

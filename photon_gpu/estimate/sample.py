@@ -1,4 +1,4 @@
-"""Seeded sample of a movie for the estimate: bands of short runs of frames, held in memory."""
+"""Draw a seeded sample of a movie for the estimate: bands of short runs of frames, in memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def draw(source: Source, *, pairs: str, seed: int, budget_bytes: int) -> list[Wi
     """Read a stratified random sample that fits into ``budget_bytes``.
 
     The movie is divided into as many equal strata of time as windows fit the budget. One window is drawn in
-    each, so no frame is drawn twice. A movie that fits is read whole. Frames too large for the budget are cut
+    each, so no frame is drawn twice. A movie that fits is read whole. Larger frames than the budget are cut
     to a random band of rows, a different one in each window.
     """
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Histogram of the raw values: saturation, clipping, combs and gaps."""
+"""Judge the histogram of the raw values: saturation, clipping, combs and gaps."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _piles(counts: NDArray) -> bool:
 
 
 def survey(windows: Sequence[Window]) -> HistogramLevels:
-    """Histogram the sample and judge its levels."""
+    """Make the histogram of the sample and judge its levels."""
     values, counts = _count(windows)
     total = float(sum(w.frames.size for w in windows))
     if len(values) == 0:

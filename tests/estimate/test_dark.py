@@ -17,7 +17,7 @@ def test_without_anything_dark_the_two_are_degenerate(movie):
     assert found.interval.variance is None
     assert found.model.variance == 0
     assert found.model.offset == pytest.approx(-found.diagnostics.intercept / found.model.gain)
-    assert "cannot be told apart" in str(found)
+    assert "cannot be separated" in str(found)
 
 
 def test_a_dark_recording_separates_them(movie):

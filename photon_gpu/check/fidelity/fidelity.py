@@ -58,7 +58,7 @@ def fidelity(
     pixels : int
         Number of values to compare. 16 million take a few seconds and 300 MB.
     full : bool
-        Check the properties that every pixel must have on all pixels, not on a sample.
+        Check on all pixels, not on a sample, the properties that every pixel must have.
     regions : array_like of int, optional
         ``(..., H, W)`` labels of the regions of traces, 0 outside. Default: squares of 8 x 8 pixels, the
         brightest and the most active.
@@ -140,7 +140,7 @@ def _compare(
     lines = [line for line in lines if line.name != "efficiency"] + [efficiency(movie)]
     order = list(LIMITS)
     lines.sort(key=lambda line: order.index(line.name))
-    # The pictures of the channel that is worst off.
+    # Draw the channel with the worst result.
     worst = max(
         range(len(parts)), key=lambda n: ("PASS", "WARN", "FAIL").index(verdict(tuple(compared[n][0])))
     )
@@ -184,7 +184,7 @@ def _compare_channel(
         f"{sample.frames:,} of {sample.frames_in_all:,} frames, {sample.pixels / 1e6:.3g} million pixels"
     )
     if full:
-        looked_at += "; every pixel where every pixel counts"
+        looked_at += "; all pixels for the properties that every pixel must have"
     return lines, looked_at, draw(sample, levels, photons, ratios, region_traces)
 
 
@@ -195,7 +195,7 @@ def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[R
     ----------
     sample : Sample
     exact : PixelComparison, optional
-        Comparison of every pixel, if it was made already. Default: of the sample.
+        Comparison of all pixels, if it exists. Default: a comparison of the sample.
     """
     from photon_gpu.check.fidelity.levels import group, level_lines, noise_line
 
@@ -236,7 +236,7 @@ def _refuse_other(raw: Source, movie: Movie) -> None:
 
 
 def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[list[ReportLine], str]:
-    """A lossless movie without a noise model: every value must be the same, bit for bit."""
+    """Compare a lossless movie without a noise model: every value must be the same, bit for bit."""
     _refuse_other(raw, movie)
     differing = 0
     for first, last in pieces(range(raw.shape[0]), movie):
@@ -255,7 +255,7 @@ def _identical(raw: Source, movie: Movie, progress: Progress | None) -> tuple[li
 
 
 def efficiency(movie: Movie) -> ReportLine:
-    """Compare the stored bits with the bits of the noise alone."""
+    """Compare the stored bits per pixel with the noise floor."""
     stored = movie.stored_bytes
     ratio, bits = movie.nbytes / stored, 8 * stored / movie.size
     text = f"{bits:.2f} bits per pixel, {ratio:.2f} times smaller than raw"

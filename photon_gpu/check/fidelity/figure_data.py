@@ -1,4 +1,4 @@
-"""Data that the figures of a report draw, as small arrays."""
+"""Compute the data for the figures of a report, as small arrays."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pictures:
     frame : int
     levels : LightLevels
     photons, noise : ndarray
-        Light, and measured over expected variance of stabilized raw noise.
+        Light, and the variance of stabilized raw noise divided by its expected value.
     residual_edges, residual_density : ndarray
         Histogram of the stabilized residual, in steps; 1 is uniform.
     value_edges, raw_values, decoded_values : ndarray

@@ -1,4 +1,4 @@
-"""Draw the figures of a report, each on given axes; ``overview`` draws all on one sheet."""
+"""Draw the figures of a report, one function per panel; ``overview`` draws all on one sheet."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def decoded_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def residual_frame(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """Draw the difference of the decoded and the raw frame."""
+    """Draw the difference between the decoded and the raw frame."""
     half = 0.5 * (fidelity.facts["step"] or 1.0)
     show_image(ax, p.residual, (-half, half), "Residual: should be structureless", "sigma", "PuOr_r")
 
@@ -94,7 +94,7 @@ def bias(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
 
 
 def variance(ax: Axes, p: Pictures, fidelity: FidelityFacts) -> None:
-    """Draw decoded over raw variance, with theory."""
+    """Draw the ratio of decoded to raw variance, with its theory."""
     levels = p.levels
     raw = np.maximum(levels.raw_variance, 1e-30)
     photons = _positive(levels.photons)
@@ -346,7 +346,7 @@ def _positive(photons: NDArray) -> NDArray:
 
 
 def _light_axis(ax: Axes, photons: NDArray) -> None:
-    """Use a logarithmic axis if the light spans decades, with plain numbers."""
+    """Use a logarithmic axis with plain numbers if the light spans decades."""
     low, high = float(photons.min()), float(photons.max())
     if high > 5 * low:
         from matplotlib.ticker import LogLocator, NullFormatter

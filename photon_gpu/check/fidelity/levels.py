@@ -1,4 +1,4 @@
-"""Compare noise before and after, by level of light: bias, variance, slope, cost of the step."""
+"""Compare noise before and after encoding, per level of light: bias, variance, slope, cost of the step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
 from photon_gpu.engine.model.noise import NoiseModel
 
 GROUPS = 20
-_MOST_FOR_EDGES = 50_000  # Pixels from which the borders between groups are chosen.
+_MOST_FOR_EDGES = 50_000  # Number of pixels that determine the borders between groups.
 _LEAST = 2000
 _ENOUGH = 500
 _ERRORS = 3.0
@@ -66,7 +66,7 @@ def group(sample: Sample) -> tuple[LightLevels, NDArray[np.int8]]:
     -------
     LightLevels
     ndarray of int8
-        Group of every pixel, all blocks end to end.
+        Group of every pixel, one block after another.
     """
     light = sample.flat("light")
     some = light[:: max(1, light.size // _MOST_FOR_EDGES)]
@@ -246,7 +246,7 @@ def noise_line(sample: Sample) -> tuple[ReportLine, NDArray, NDArray]:
         here = places == number
         samples = [values[here & np.isfinite(values)] for values in (over_time, over_rows)]
         if timed and samples[0].size < 50:
-            continue  # Rows alone cannot distinguish noise from structure.
+            continue  # A single frame cannot distinguish noise from structure between rows.
         if not any(values.any() for values in samples):
             continue  # Nothing changes here, so there is no noise to measure.
         both = [_noise_of(values) for values in samples if values.size >= 50]
@@ -285,7 +285,7 @@ def _grade_noise(
 
 
 def _noise_of(windows: NDArray) -> float:
-    """Noise variance from windows, of which some also hold changes of the light.
+    """Estimate the noise variance from windows, some of which also hold changes of the light.
 
     Divide quantiles of the mean of squared second differences by those of pure noise (Wilson and Hilferty
     1931). Changes raise the upper quantiles first, so the least ratio is taken.
@@ -298,7 +298,7 @@ def _noise_of(windows: NDArray) -> float:
 
 
 def _stabilized_noise(block: Block) -> tuple[NDArray, NDArray, NDArray]:
-    """Light, and variance of ``A(raw)`` from second differences over time and over rows, per window."""
+    """Per window: light, and variance of ``A(raw)`` from second differences over time and over rows."""
     raw = block.raw[: 40 * _WINDOW]
     parts: list[list[NDArray]] = [[], [], []]
     for axis in (0, 1):

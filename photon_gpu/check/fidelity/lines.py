@@ -1,4 +1,4 @@
-"""Lines of the report: the property, its limits, what was measured, PASS, WARN or FAIL."""
+"""Lines of a report: a property, its limits, the measured value, and PASS, WARN or FAIL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Limit:
     Parameters
     ----------
     title : str
-        The question the line answers.
+        The property that the line checks.
     warn, fail : float
         PASS up to ``warn``, WARN up to ``fail``, FAIL beyond.
     unit : str
@@ -208,7 +208,7 @@ class ReportLine:
     name : str
         Key of ``LIMITS``.
     status : {"PASS", "WARN", "FAIL", "SKIP"}
-        SKIP if this movie has nothing to measure; ``found`` says why.
+        SKIP if the property cannot be measured on this movie; ``found`` says why.
     value : float or None
         Graded value, in ``unit``.
     found : str
@@ -230,11 +230,11 @@ class ReportLine:
 
     @property
     def title(self) -> str:
-        """The question the line answers."""
+        """The property that the line checks."""
         return self.limit.title
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON."""
+        """Return a dictionary of JSON values."""
         limit = self.limit
         value = self.value if self.value is None or math.isfinite(self.value) else None
         return {
@@ -273,14 +273,14 @@ def verdict(lines: tuple[ReportLine, ...]) -> str:
 
 
 def of_channels(lines: Sequence[Sequence[ReportLine]], names: Sequence[str] = ()) -> list[ReportLine]:
-    """The lines of several channels in one report: of each line the worst, which names its channel.
+    """Merge the lines of several channels: keep the worst of each line, which names its channel.
 
     Parameters
     ----------
     lines : sequence of sequence of ReportLine
-        Of each channel.
+        Lines of each channel.
     names : sequence of str
-        Names of the channels; numbers without.
+        Names of the channels. Without names, the lines give numbers.
 
     Examples
     --------

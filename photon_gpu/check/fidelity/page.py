@@ -17,8 +17,8 @@ _GROUPS = (
     ("Do analyses find the same?", ("dff", "events")),
 )
 _WORDS = {
-    "PASS": "Nothing was lost that the noise had not hidden already.",
-    "WARN": "Nothing failed; read the lines in orange before you rely on them.",
+    "PASS": "Only detail below the noise was lost.",
+    "WARN": "Nothing failed; read the lines in orange before you rely on this movie.",
     "FAIL": "Do not rely on this movie before the lines in red are understood.",
 }
 _STYLE = """
@@ -75,7 +75,7 @@ def page(fidelity: FidelityFacts) -> str:
         (_number(fidelity, "snr", "{:.2f} %"), "of the signal-to-noise ratio lost"),
         (_number(fidelity, "bias", "{:.2f} %"), "of a sigma: bias beyond its error"),
     ]
-    shown = "".join(f'<div class="tile"><b>{value}</b><span>{what}</span></div>' for value, what in tiles)
+    shown = "".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for value, label in tiles)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -29,7 +29,7 @@ class PixelComparison:
     strayed : int
         Pixels whose decoded value lies outside the bin of their code.
     worst_steps, worst_adu : float
-        Greatest distance between a decoded and its raw value, in steps of the stabilized scale and in ADU.
+        Greatest distance of a decoded value from its raw value, in steps of the stabilized scale and in ADU.
     where : tuple of int
         Frame, row and column of that pixel.
     """

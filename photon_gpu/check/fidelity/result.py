@@ -56,7 +56,7 @@ class Fidelity:
         raise KeyError(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary that survives JSON, as ``--json`` prints it."""
+        """Return a dictionary of JSON values, which ``--json`` prints."""
         return {
             "verdict": self.verdict,
             "source": self.source,
@@ -87,7 +87,7 @@ class Fidelity:
             save_figure(overview(self), target, dpi=110, bbox_inches="tight", pad_inches=0.25)
             return target
         else:
-            raise InvalidInputError(f"{target.name}: a report is kept as .html, .png or .json")
+            raise InvalidInputError(f"{target.name}: a report is saved as .html, .png or .json")
         with replacing(target) as file:
             file.write(data)
         return target

@@ -48,7 +48,7 @@ class Block:
         Stored stabilized value minus ``A(raw)``, sigma.
     noise : NoiseModel
     channel : int
-        Of a movie whose channels have a noise model each; arrays are of this one.
+        Channel of the arrays, if each channel of the movie has its own noise model.
     """
 
     frames: NDArray[np.int64]
@@ -64,7 +64,7 @@ class Block:
     def light(self) -> NDArray[np.float32]:
         """Mean of a pixel's neighbours in time and space, without the pixel itself, ADU.
 
-        Without the pixel, its own noise does not select its group, which would bias the group.
+        The pixel is left out so that its own noise does not select its group, which would bias the group.
         """
         return neighbours(self.raw)
 
@@ -248,7 +248,7 @@ def read_block(source: Source, movie: Movie, span: Span) -> Block:
             out[here] = values if subtract is None else values - subtract(raw[here])
             done = here.stop
 
-    # Read one kind of value after the other: a reader caches the last chunk.
+    # Read one type of value after the other, because a reader caches the last chunk.
     fill(raw, source.read)
     fill(counts, lambda first, last: movie.counts[first:last])
     fill(unrounded, lambda first, last: exactly[first:last], lambda values: values.astype(np.float64))
@@ -281,7 +281,7 @@ def pieces(frames: NDArray[np.int64] | range, movie: Movie) -> Iterator[tuple[in
 
 
 def difference(decoded: NDArray, raw: NDArray) -> NDArray[np.float32]:
-    """Decoded minus raw values as float32, computed in a dtype that cannot overflow."""
+    """Decoded minus raw values as float32, computed in a dtype without overflow."""
     if raw.dtype.kind == "f" or raw.dtype.itemsize > 2:
         return (decoded.astype(np.float64) - raw.astype(np.float64)).astype(np.float32)
     return (decoded.astype(np.int32) - raw).astype(np.float32)

@@ -76,7 +76,7 @@ class Excerpt:
 
 
 def excerpt(span: Span, values: NDArray, first_frame: int, channel: int = 0) -> Excerpt:
-    """Copy what a span asks for out of the frames ``first_frame...`` of a channel of a chunk."""
+    """Copy the values of a span from a channel of a chunk that begins with ``first_frame``."""
     frames = span.frames - first_frame
     raw = values.reshape(len(values), -1, values.shape[-1])[frames, span.top : span.bottom]
     return Excerpt(span, raw, channel)
@@ -125,7 +125,7 @@ def decoded(
     chunk : tuple of int
         Shape of a chunk.
     number : int
-        Of the chunk.
+        Number of the chunk.
     parts : sequence of Excerpt
 
     Raises
@@ -146,7 +146,7 @@ def decoded(
         part = ChunkPart(shape, int(frames[0]), int(frames[-1]) + 1, rows, number)
         whats = (one.raw.dtype, np.dtype(np.float64), STABILIZED)
         counts, exact, stabilized = channel.decode_rows(data, part, whats)
-        if len(frames) < len(counts):  # Lost frames lie between.
+        if len(frames) < len(counts):  # There are lost frames between them.
             counts, exact, stabilized = (values[frames - frames[0]] for values in (counts, exact, stabilized))
         unrounded = (exact - one.raw).astype(np.float32)
         residual = (stabilized - anscombe(one.raw, noise)).astype(np.float32)
@@ -158,9 +158,9 @@ def decoded(
 def lines_of(
     layout: Layout, blocks: Sequence[Block], frames: int, exact: Sequence[PixelComparison] = ()
 ) -> tuple[ReportLine, ...]:
-    """Return the lines of the report that some blocks allow, of a movie of ``frames`` frames.
+    """Return the lines of the report that can be measured on some blocks of a movie of ``frames`` frames.
 
-    ``exact`` is that of each channel, where every pixel was compared.
+    ``exact`` holds the comparison of every pixel for each channel, if it was made.
     """
     if not layout.encoding.models or not blocks:
         return ()
@@ -244,7 +244,7 @@ class PlannedSample:
             self.missing.discard(number)
 
     def lines(self, exact: Sequence[PixelComparison] = ()) -> tuple[ReportLine, ...]:
-        """Return the lines of the report; ``exact`` of each channel where every pixel was compared."""
+        """Return the lines of the report; see :func:`lines_of` for ``exact``."""
         by_span: dict[tuple[int, int], list[Block]] = {}
         for (channel, position, _), block in sorted(self._blocks.items(), key=lambda item: item[0]):
             by_span.setdefault((channel, position), []).append(block)
@@ -253,7 +253,7 @@ class PlannedSample:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Chunk in the queue for decoding."""
+    """A chunk that waits for decoding."""
 
     number: int
     layout: Layout
@@ -314,7 +314,7 @@ class ChunkSample:
                 return
             run = self._run is None
             parts = excerpts(layout, values, number, first_frame, run=run, lost=lost)
-            if not any(part.raw.any() for part in parts):  # Zeros in place of lost frames.
+            if not any(part.raw.any() for part in parts):  # These are zeros in place of lost frames.
                 return
             if run:
                 self._run = number
@@ -339,7 +339,7 @@ class ChunkSample:
         self._waiting.put(None)
         self._thread.join(wait_seconds)
         if self._thread.is_alive():
-            return (skipped("noise_model", f"the check was not done within {wait_seconds:g} s"),)
+            return (skipped("noise_model", f"the check did not end within {wait_seconds:g} s"),)
         run = self._blocks.pop(self._run, []) if self._run is not None else []
         blocks = [*run, *(block for number in sorted(self._blocks) for block in self._blocks[number])]
         return (*self._damaged, *lines_of(self._layout, blocks, frames))

@@ -171,7 +171,7 @@ def events(trace: NDArray) -> list[NDArray]:
 
 
 def agreement(one: list[NDArray], two: list[NDArray]) -> float:
-    """Share of events with a partner within two frames: twice the pairs divided by all events (F1)."""
+    """Share of events with a partner within two frames: twice the pairs, divided by all events (F1)."""
     pairs = total = 0
     for a, b in zip(one, two, strict=True):
         total += len(a) + len(b)

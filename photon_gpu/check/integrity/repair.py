@@ -319,9 +319,9 @@ class _Work:
                 self.left.append((manifest.NAME, self.refused))
                 return
             entries[name] = manifest.entry(data)
-        known = "equals the source" if self.compared else "shows by itself that it is whole and in its place"
+        proof = "equals the source" if self.compared else "shows by itself that it is whole and in its place"
         entries.update(self._records(description))
-        self._index(entries, f"made anew from the files: every chunk {known}")
+        self._index(entries, f"made anew from the files: every chunk {proof}")
 
     def _source_metadata(self, bad: set[str]) -> None:
         """Restore the source's metadata from the source, where that gives the bytes that were written."""

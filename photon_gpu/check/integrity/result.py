@@ -16,10 +16,10 @@ class Problem:
     Attributes
     ----------
     kind : str
-        ``missing``: there is no such file. ``truncated``: the file is shorter than written. ``altered``: its
+        ``missing``: the file does not exist. ``truncated``: it is shorter than written. ``altered``: its
         bytes differ from those written. ``mismatched``: it is whole, but contradicts another file or has the
-        content of another file. ``extra``: it is no part of the movie. ``unreadable``: the store gave an
-        error. ``unfinished``: a writer's marker is there. ``lost``: frames are recorded as lost and read as
+        content of another file. ``extra``: it is no part of the movie. ``unreadable``: the store reported an
+        error. ``unfinished``: a writer's marker exists. ``lost``: frames are recorded as lost and read as
         zeros. ``failing``: the check during the encode failed.
     name : str
         Name of the file, or of the first and last of several missing files.
@@ -52,7 +52,7 @@ class Verification:
     url : str
     layout : str or None
     shape : tuple of int or None
-        None if no file states it any more.
+        None if no readable file states it.
     files, chunks : int
         Files found, and chunk files checked.
     nbytes : int
@@ -119,9 +119,9 @@ class Verification:
         }
 
     def __str__(self) -> str:
-        what = f"{self.layout} movie of {self.shape[0]:,} frames" if self.shape else "movie of unknown shape"
+        title = f"{self.layout} movie of {self.shape[0]:,} frames" if self.shape else "movie of unknown shape"
         speed = f"{self.nbytes / 1e6:,.1f} MB in {self.seconds:.2f} s"
-        lines = [f"{self.url}: {what}, {self.files} files, checked by {self.by} ({speed})"]
+        lines = [f"{self.url}: {title}, {self.files} files, checked by {self.by} ({speed})"]
         lines += [f"  {problem}" for problem in self.problems]
         lines += [f"  note        {note}" for note in self.notes]
         lines.append(f"  {self._verdict()}")
@@ -129,8 +129,8 @@ class Verification:
 
     def _verdict(self) -> str:
         if self.ok:
-            known = "every file is what was written" if "manifest" in self.by else "every chunk decodes"
-            return f"whole: {known}"
+            fact = "every file is what was written" if "manifest" in self.by else "every chunk decodes"
+            return f"whole: {fact}"
         if all(problem.kind == "failing" for problem in self.problems):
             return (
                 "whole, but it fails its own check: encode the source again, or compare with "
@@ -144,7 +144,7 @@ class Verification:
 
 
 def salvaged(attributes: dict[str, Any], shape: tuple[int, ...]) -> list[Problem]:
-    """Return lost frames: a recovery could not read them, or the source did not have them.
+    """Return a problem for each range of lost frames, which a recovery or the source did not have.
 
     >>> [str(p) for p in salvaged({"lost_frames": [[3, 5]]}, (9, 4, 4))]
     ['lost        lost_frames: zeros stand in their place since they were stored; loses frames 3 to 4']

@@ -207,20 +207,20 @@ class Check:
         """Compare a file with the manifest; return kind and detail of the problem, both empty if none."""
         if self.index is None:
             return "", ""
-        known = self.index.files.get(name)
-        if known is None and name in (ARRAY, ATTRIBUTES) and MARKER in self.names:
+        listed = self.index.files.get(name)
+        if listed is None and name in (ARRAY, ATTRIBUTES) and MARKER in self.names:
             return "", ""  # In a recording they change until the end.
-        if known is None:
+        if listed is None:
             return "mismatched", "the manifest does not list it"
         entry = manifest.entry(data)
-        if entry == known:
+        if entry == listed:
             return "", ""
         other = next((n for n, e in self.index.files.items() if e == entry), None)
         if other is not None:
             return "mismatched", f"it holds what {other} should hold"
-        if entry[0] < known[0]:
-            return "truncated", f"{entry[0]:,} bytes of {known[0]:,}"
-        return "altered", f"{entry[0]:,} bytes with CRC {entry[1]}, written as {known[0]:,} with {known[1]}"
+        if entry[0] < listed[0]:
+            return "truncated", f"{entry[0]:,} bytes of {listed[0]:,}"
+        return "altered", f"{entry[0]:,} bytes with CRC {entry[1]}, written as {listed[0]:,} with {listed[1]}"
 
     def _list(self, chunks: set[str]) -> None:
         """Report missing chunks and files that are no part of the movie."""
@@ -252,8 +252,8 @@ class Check:
             listed = {n for name in self.index.files if (n := chunk_number(name)) is not None}
             every = len(listed) == grid.chunk_count and max(listed) < grid.chunk_count
             if not every and not self._damaged_metadata():
-                what = f"it lists other chunks than the {grid.shape[0]} frames need"
-                self._add("mismatched", manifest.NAME, what)
+                detail = f"it lists other chunks than the {grid.shape[0]} frames need"
+                self._add("mismatched", manifest.NAME, detail)
 
     def _damaged_metadata(self) -> bool:
         return any(problem.name in (ARRAY, ATTRIBUTES) for problem in self.problems)
@@ -387,18 +387,18 @@ def same_json(data: bytes, text: str) -> bool:
 def _same_filter(filters: Any, encoding: Encoding) -> bool:
     """Whether ``.zarray`` names the filter of this encoding; format 2.0 writes fewer keys."""
 
-    def complete(told: Any) -> dict[str, Any]:
-        return {**told, "predictor": Predictor.from_dict(told["predictor"]).to_dict()}
+    def complete(values: Any) -> dict[str, Any]:
+        return {**values, "predictor": Predictor.from_dict(values["predictor"]).to_dict()}
 
     try:
-        (told,) = filters
+        (values,) = filters
         if encoding.channels:
-            told = {**told, "channels": [complete(channel) for channel in told["channels"]]}
+            values = {**values, "channels": [complete(channel) for channel in values["channels"]]}
         else:
-            told = complete(told)
+            values = complete(values)
     except (PhotonError, ValueError, TypeError, KeyError, AttributeError):
         return False
-    return bool(told == filter_config(encoding))
+    return bool(values == filter_config(encoding))
 
 
 def _short(error: BaseException) -> str:

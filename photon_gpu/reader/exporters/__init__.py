@@ -1,1 +1,1 @@
-"""Writers of stored movies in the formats that they are exported to."""
+"""Writers of export files, one module per format."""

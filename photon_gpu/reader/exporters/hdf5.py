@@ -1,4 +1,4 @@
-"""Write a stored movie as an HDF5 file, chunked by frames, with what is known of the recording."""
+"""Write a stored movie as an HDF5 file, chunked by frames, with the metadata of the recording."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def write_hdf5(job: Job, file: IO[bytes]) -> None:
-    """Write the dataset ``/movie``: its axes are labels, its units and rates attributes."""
+    """Write the dataset ``/movie``; its axes become labels, its units and rates become attributes."""
     import h5py
 
     refuse_special(file)
@@ -33,15 +33,15 @@ def write_hdf5(job: Job, file: IO[bytes]) -> None:
         dataset = hdf5.create_dataset(DATASET, job.shape, job.dtype, **options)
         for number, letter in enumerate(recording.axes or ""):
             dataset.dims[number].label = letter
-        known = {
+        attributes = {
             "unit": "ADU" if job.counts else "sigma",
             "axes": recording.axes,
             "frame_rate": recording.frame_rate,
             "channel_names": list(recording.channel_names) or None,
         }
         for axis, (size, unit) in recording.pixel_size.items():
-            known |= {f"pixel_size_{axis}": size, f"pixel_size_{axis}_unit": unit}
-        for name, value in known.items():
+            attributes |= {f"pixel_size_{axis}": size, f"pixel_size_{axis}_unit": unit}
+        for name, value in attributes.items():
             if value is not None:
                 dataset.attrs[name] = value
         if recording.rois:
@@ -58,7 +58,7 @@ def write_hdf5(job: Job, file: IO[bytes]) -> None:
 
 
 def compression() -> dict[str, Any]:
-    """Options of a dataset: Blosc with zstd if hdf5plugin is installed, else gzip, which any reader has."""
+    """Compression options of a dataset: Blosc with zstd if hdf5plugin is installed, else gzip."""
     try:
         plugin = import_module("hdf5plugin")
     except ImportError:
@@ -85,17 +85,19 @@ def frame_chunks(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
 
 @contextmanager
 def disk_errors(name: str) -> Iterator[None]:
-    """Turn what HDF5 raises where it cannot write into an error that says so."""
+    """Convert errors of HDF5 on writing to an error that says that writing failed."""
     try:
         yield
     except (OSError, RuntimeError) as error:
         if isinstance(error, PhotonError):
             raise
-        raise PhotonError(f"{name}: not everything could be written ({error}); is the disk full?") from error
+        raise PhotonError(
+            f"{name}: the file could not be written completely ({error}); is the disk full?"
+        ) from error
 
 
 def refuse_special(file: IO[bytes]) -> None:
-    """InvalidInputError for a pipe or a device: HDF5 goes back in what it writes."""
+    """Raise InvalidInputError for a pipe or a device, since HDF5 seeks backwards while it writes."""
     if not file.seekable():
         raise InvalidInputError(f"{file.name}: HDF5 is written to a file only; .npy may be piped")
 

@@ -1,4 +1,4 @@
-"""What an export writes: the frames of a stored movie, read block by block."""
+"""Frames that an export writes: read them from a stored movie, block by block."""
 
 from __future__ import annotations
 
@@ -17,43 +17,44 @@ from photon_gpu.settings import Progress
 
 
 class Job:
-    """Which values are asked for, and their blocks in order."""
+    """Requested values of an export, and their blocks in order."""
 
     def __init__(
-        self, movie: Movie, what: Any, dtype: np.dtype, first: int, end: int, progress: Progress | None
+        self, movie: Movie, value_type: Any, dtype: np.dtype, first: int, end: int, progress: Progress | None
     ) -> None:
         self.movie, self.dtype, self.first, self.end = movie, dtype, first, end
-        self.whole, self.counts = end - first == movie.shape[0], what != STABILIZED
+        self.whole, self.counts = end - first == movie.shape[0], value_type != STABILIZED
         self.shape = (end - first, *movie.shape[1:])
         self.nbytes = math.prod(self.shape) * dtype.itemsize
-        self._what, self._progress = what, progress
+        self._value_type, self._progress = value_type, progress
         self.notes: list[str] = []
 
     def not_written(self, names: Sequence[str], instead: str) -> None:
-        """Note what of the recording the file does not hold, and which files do."""
+        """Add a note on the metadata that the file does not hold, and on the files that do."""
         if names:
             self.notes.append(f"not written back: {some(names)}; {instead}")
 
     def blocks(self, per_block: int, first: int) -> Iterator[NDArray]:
-        """Values of ``per_block`` frames at a time, counted from ``first``; the next is read meanwhile."""
+        """Yield ``per_block`` frames at a time, counted from ``first``; the next block is read meanwhile."""
         edges = [self.first, *range(first + per_block, self.end, per_block), self.end]
         with Pool("photon-export", 1) as pool:
-            coming = pool.submit(self.movie.read, slice(edges[0], edges[1]), self._what)
+            coming = pool.submit(self.movie.read, slice(edges[0], edges[1]), self._value_type)
             for number, stop in enumerate(edges[1:], 1):
                 block = coming.result()
                 if stop != self.end:
-                    coming = pool.submit(self.movie.read, slice(stop, edges[number + 1]), self._what)
+                    coming = pool.submit(self.movie.read, slice(stop, edges[number + 1]), self._value_type)
                 yield block
                 if self._progress is not None:
                     self._progress(stop - self.first, self.shape[0])
 
     def aligned(self) -> Iterator[NDArray]:
-        """Values chunk by chunk, so that none is opened twice."""
+        """Yield values chunk by chunk, so that no chunk is decoded twice."""
         per_chunk = self.movie.chunks[0]
         return self.blocks(per_chunk, self.first // per_chunk * per_chunk)
 
     def pages(self, run: slice, page: tuple[int, ...]) -> Iterator[NDArray]:
-        """Values ``(H, W)`` of one page of each frame of a run, counted from the movie's first frame."""
+        """Yield one page ``(H, W)`` of each frame of a run; frames count from the movie's first frame."""
         per_block = self.movie.chunks[0]
         for start in range(run.start, run.stop, per_block):
-            yield from self.movie.read((slice(start, min(start + per_block, run.stop)), *page), self._what)
+            frames = slice(start, min(start + per_block, run.stop))
+            yield from self.movie.read((frames, *page), self._value_type)

@@ -22,7 +22,7 @@ _UNITS = {"µm": 1e-6, "nm": 1e-9, "mm": 1e-3, "m": 1.0, "meters": 1.0}
 
 
 def write_nwb(job: Job, file: IO[bytes]) -> None:
-    """Write TwoPhotonSeries where the source was a two-photon microscope, else ImageSeries.
+    """Write a TwoPhotonSeries if the source was a two-photon microscope, else an ImageSeries.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
                 shape=shape,
                 dtype=job.dtype,
                 chunks=frame_chunks(shape, job.dtype),
-                allow_plugin_filters=True,  # hdmf must be told of filters that h5py does not bring
+                allow_plugin_filters=True,  # hdmf needs this for filters that h5py does not include
                 **compression(),
             )
         unit = "ADU" if job.counts else "sigma"
@@ -85,19 +85,19 @@ def write_nwb(job: Job, file: IO[bytes]) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without pynwb's advice on the temporary name of the file, and on filters."""
+    """Suppress pynwb's warnings on the temporary name of the file and on filters."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
 
 
 def nwb_name(text: str) -> str:
-    """Name that NWB allows."""
+    """Convert a text to a name that NWB allows."""
     return text.replace("/", "_").replace(":", "_")
 
 
 def _series_shape(job: Job, axes: str) -> tuple[int, ...]:
-    """Shape of one channel; NWB has depth last."""
+    """Shape of one channel; NWB stores depth last."""
     sizes = dict(zip(axes, job.shape, strict=True))
     return tuple(sizes[axis] for axis in "tyxz" if axis in sizes)
 
@@ -133,7 +133,7 @@ def imaging_plane(pynwb: Any, recording: Recording, device: Any, *, name: str, c
 
 
 def _maker(pynwb: Any, nwb: Any, recording: Recording, channels: int) -> Callable[..., Any]:
-    """Function that makes the series of a channel."""
+    """Return the function that makes the series of a channel."""
     names = recording.channel_names if len(recording.channel_names) == channels else ()
 
     def named(prefix: str, channel: int) -> str:

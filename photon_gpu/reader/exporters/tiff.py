@@ -1,4 +1,4 @@
-"""Write a stored movie as TIFF, with the metadata that its source had."""
+"""Write a stored movie as TIFF, with the metadata of its source."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from photon_gpu.sources.tiff.metadata_blocks import FRAME_DATA, ROI_GROUPS, scan
 from photon_gpu.sources.tiff.tags import DESCRIPTION, Tags, from_documents
 
 _COUNTING = re.compile(r"ImageJ=|shape=|\{|<\?xml|<(\w+:)?OME\b")
-"""Beginnings of descriptions that say how many pages there are, so that they only fit the whole file."""
+"""Beginnings of descriptions that state the number of pages, so that they fit only the whole file."""
 
 _IMAGEJ_COUNTS, _IMAGEJ_DATA = 50838, 50839
 
 
 def write_tiff(job: Job, file: IO[bytes], *, big: bool) -> None:
-    """Write a movie as TIFF: with the tags of its source where these fit, else with its axes and units."""
+    """Write a movie as TIFF, with the tags of its source if these fit, else with its axes and units."""
     recording = job.movie.recording
     documents = {document.name: document for document in recording.documents}
     tags = from_documents(documents)
@@ -59,7 +59,7 @@ def write_tiff(job: Job, file: IO[bytes], *, big: bool) -> None:
 
 
 def _positions(job: Job, tags: Tags, recording: Recording) -> NDArray[np.int64] | None:
-    """Number in the source of each page that is written; None if its tags do not fit these pages."""
+    """Page number in the source of each page to write; None if the source's tags do not fit these pages."""
     details, form = tags.details, tags.details.get("page", {})
     lead = job.movie.shape[: -3 if "samples" in form else -2]
     if details.get("axes") != recording.axes or details.get("shape") != list(lead) or "depth" in form:
@@ -122,7 +122,7 @@ def _describe_anew(job: Job, tags: Tags, pages: list[int], recording: Recording,
 
 
 def _write_described(job: Job, file: IO[bytes], recording: Recording, *, big: bool) -> None:
-    """Write with tifffile, as ImageJ or OME-TIFF where something is known that these can say."""
+    """Write with tifffile, as ImageJ TIFF or OME-TIFF if these can hold the known metadata."""
     import tifffile
 
     planes = (plane for block in job.aligned() for plane in block.reshape(-1, *job.shape[-2:]))
@@ -139,9 +139,9 @@ def _write_described(job: Job, file: IO[bytes], recording: Recording, *, big: bo
 
 
 def _described(job: Job, recording: Recording, *, big: bool) -> tuple[dict[str, Any], dict[str, Any], Any]:
-    """Options of tifffile's writer, its metadata and the resolution."""
+    """Return options of tifffile's writer, its metadata and the resolution."""
     axes = recording.axes
-    plain = {"axes": "T" + "Q" * (len(job.shape) - 3) + "YX"}  # Q: an axis of no special name
+    plain = {"axes": "T" + "Q" * (len(job.shape) - 3) + "YX"}  # Q: an axis without a special name
     if axes is None or len(axes) != len(job.shape) or not axes.endswith("yx") or "s" in axes:
         return {}, plain, None
     sizes, rate = recording.pixel_size, recording.frame_rate

@@ -1,4 +1,4 @@
-"""Describe a movie in the words of ImageJ, OME or tifffile, for the first page of a TIFF file."""
+"""Make the description of a TIFF file's first page, in the form of ImageJ, OME or tifffile."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _COUNTS = ("images", "channels", "slices", "frames", "hyperstack")
 
 
 def fits_imagej(job: Job, axes: str, *, big: bool) -> bool:
-    """Whether ImageJ reads such a movie: its types, its order of axes, and no BigTIFF."""
+    """Whether ImageJ can read a movie: its dtype, its order of axes, and no BigTIFF."""
     in_order = axes == "".join(axis for axis in "tzcyx" if axis in axes)
     return not big and job.dtype.name in _IMAGEJ_DTYPES and in_order
 
 
 def imagej_like(text: str, shape: tuple[int, ...], axes: str) -> str:
-    r"""The description that ImageJ gave a stack, for another number of pages.
+    r"""Change the description of an ImageJ stack to another number of pages.
 
     Examples
     --------
@@ -51,33 +51,37 @@ def imagej_tags(data: bytes | None, counts: bytes | None, pages: list[int], orde
         return {}
     imagej: Any = tifffile.tifffile
     try:
-        known = imagej.imagej_metadata(data, struct.unpack(f"{order}{len(counts) // 4}I", counts), order)
-        if isinstance(labels := known.get("Labels"), list):
-            known["Labels"] = [labels[page] for page in pages]
-        return {code: value for code, _, _, value, _ in imagej.imagej_metadata_tag(known, order)}
+        imagej_metadata = imagej.imagej_metadata(
+            data, struct.unpack(f"{order}{len(counts) // 4}I", counts), order
+        )
+        if isinstance(labels := imagej_metadata.get("Labels"), list):
+            imagej_metadata["Labels"] = [labels[page] for page in pages]
+        return {code: value for code, _, _, value, _ in imagej.imagej_metadata_tag(imagej_metadata, order)}
     except (ValueError, IndexError, KeyError, TypeError, struct.error):
         return {}
 
 
 def shaped_like(text: str, shape: tuple[int, ...], axes: str) -> str | None:
-    """The description that tifffile gave an array, for another shape; None if it is none."""
+    """Change a description of tifffile to another shape; None if it is no such description."""
     try:
-        known = json.loads(text)
+        description = json.loads(text)
     except ValueError:
         return None
-    if not isinstance(known, dict):
+    if not isinstance(description, dict):
         return None
-    return json.dumps({**known, "shape": list(shape), **({"axes": axes.upper()} if "axes" in known else {})})
+    return json.dumps(
+        {**description, "shape": list(shape), **({"axes": axes.upper()} if "axes" in description else {})}
+    )
 
 
 def can_be_ome(job: Job, recording: Recording, axes: str | None) -> bool:
-    """Whether OME can say what is known, and something is."""
-    known = recording.pixel_size or recording.frame_rate or recording.channel_names or len(axes or "") > 3
-    return job.dtype.name in _OME_DTYPES and axes is not None and bool(known)
+    """Whether there are metadata that OME can hold."""
+    metadata = recording.pixel_size or recording.frame_rate or recording.channel_names or len(axes or "") > 3
+    return job.dtype.name in _OME_DTYPES and axes is not None and bool(metadata)
 
 
 def ome_metadata(job: Job, recording: Recording, axes: str) -> dict[str, Any]:
-    """What is known of a movie, as tifffile's OME writer takes it."""
+    """Return the metadata of a movie in the form that tifffile's OME writer expects."""
     metadata: dict[str, Any] = {"axes": axes.upper()}
     for axis, (size, unit) in recording.pixel_size.items():
         if axis in "xyz":

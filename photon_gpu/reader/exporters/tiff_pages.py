@@ -1,6 +1,6 @@
-"""Write a TIFF file page by page, with the tags and the header that its movie's source had.
+"""Write a TIFF file page by page, with the tags and the header of the movie's source.
 
-tifffile writes its own metadata; here every tag but those of the pages' form is written as it was.
+tifffile writes its own metadata. This module writes every tag as it was, except those for the form of pages.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ def write_pages(
     Parameters
     ----------
     file : binary file
-        Empty, open for writing. Nothing is sought in it.
+        Empty file, open for writing; it need not be seekable.
     pages : iterable of ndarray
         ``(H, W)``, or ``(samples, H, W)``, all alike.
     count : int
-        How many pages there are.
+        Number of pages.
     tags : Tags
-        Of the pages.
+        Tags of the pages.
     header : bytes
-        Written behind the header of a BigTIFF file.
+        Bytes to write after the header of a BigTIFF file.
     big : bool
         Whether to write BigTIFF.
     form : PageForm, optional
@@ -166,7 +166,7 @@ class _Layout:
         return np.moveaxis(page, 0, -1) if self._form.samples > 1 and not self._form.planar else page
 
     def form(self, page: NDArray, start: int) -> Entries:
-        """Tags of a page's form."""
+        """Tags that describe the form of a page."""
         form = self._form
         strips = form.samples if form.planar else 1
         height, width = page.shape[-2:] if form.planar or form.samples == 1 else page.shape[:2]
@@ -202,7 +202,7 @@ class _Values:
         self._current: Entries = {}
 
     def at(self, page: int) -> Entries:
-        """Tags of a page; asked for each page in order."""
+        """Tags of a page; call this for each page in order."""
         for code, values in self._tags.values.items():
             if page not in values:
                 continue
@@ -219,7 +219,7 @@ def _aligned(offset: int) -> int:
 
 
 def tags_of_pages(tags: Tags, pages: Iterable[int]) -> Tags:
-    """The tags of some pages only, as those of a file of these pages."""
+    """Return the tags of some pages, as tags of a file with these pages only."""
     some = Tags(order=tags.order, types=tags.types)
     numbers = list(pages)
     some.pages = len(numbers)
@@ -238,7 +238,7 @@ def tags_of_pages(tags: Tags, pages: Iterable[int]) -> Tags:
 
 
 def page_runs(positions: NDArray[np.int64]) -> Iterator[tuple[slice, tuple[int, ...]]]:
-    """Yield which frames, and which of their pages, lie behind each other in a file.
+    """Yield runs of frames, and a page index, whose pages are consecutive in a file.
 
     Parameters
     ----------

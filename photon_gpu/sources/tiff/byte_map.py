@@ -1,7 +1,7 @@
 """Map of the bytes of a TIFF file: header, directories, values of tags, image data, or unclaimed.
 
-It is independent of the reader (:mod:`photon_gpu.sources.tiff.chain` and tifffile), so that a mistake of the
-reader shows as bytes that nothing claims.
+It does not use the reader (:mod:`photon_gpu.sources.tiff.chain` and tifffile), so a mistake of the
+reader appears as bytes that nothing claims.
 
 Source: TIFF 6.0 (Adobe, 1992), section 2; BigTIFF (Aware Systems, 2007).
 """
@@ -47,7 +47,7 @@ class Directory:
     number : int
     tags : dict of int to Tag
     pixels : int
-        Number of samples of its image, from the tags of its size.
+        Number of samples of its image, from the tags for its size.
     page_nbytes : int or None
         Bytes of its image if it is not compressed, else None.
     end : int
@@ -105,7 +105,7 @@ class TiffBytes:
             number += 1
 
     def value(self, tag: Tag, most: int = 1 << 16) -> bytes:
-        """Bytes of a tag's value, at most ``most``."""
+        """Read the value of a tag, at most ``most`` bytes."""
         nbytes = min(tag.nbytes, most)
         return tag.inline[:nbytes] if tag.start is None else bytes(self.file.read(tag.start, nbytes))
 
@@ -169,7 +169,7 @@ class TiffBytes:
 
 
 def hidden_pages(page: Directory, unclaimed: list[tuple[int, int]]) -> int:
-    """Number of whole pages that could follow the file's only page without a directory.
+    """Number of whole pages without a directory that could follow the file's only page.
 
     Parameters
     ----------

@@ -40,8 +40,8 @@ def open_tiffs(
 ) -> TiffSource:
     """Open many TIFF files as one movie.
 
-    If the metadata of the first file describe a movie in several files (OME, Micro-Manager), they say which
-    frame is where; some of its files are then a part of that movie. Otherwise the numbers in the names give
+    If the metadata of the first file describe a movie in several files (OME, Micro-Manager), they tell which
+    frame is where; a part of its files is then a part of that movie. Otherwise the numbers in the names give
     the order.
 
     Parameters
@@ -54,18 +54,18 @@ def open_tiffs(
     as_listed : bool
         Whether only the order of ``paths`` counts, and neither names nor metadata.
     truncated : {"error", "keep"}
-        As of :class:`TiffSource`. Only the last file may be truncated.
+        See :class:`TiffSource`. Only the last file may be truncated.
     missing : {"error", "zero", "skip"}
-        As of :class:`TiffSource`; ``"skip"`` joins the files on both sides of a gap in their numbers.
+        See :class:`TiffSource`; ``"skip"`` joins the files on both sides of a gap in their numbers.
     progress : callable, optional
         ``progress(files_opened, files_in_all)``.
     **options
-        ``series``, ``as_pages``, ``flyback``, ``volumes``, as of :class:`TiffSource`.
+        ``series``, ``as_pages``, ``flyback``, ``volumes``; see :class:`TiffSource`.
 
     Raises
     ------
     InvalidInputError
-        The files are those of several movies, a number is missing, or the frames of a file have another
+        The files belong to several movies, a number is missing, or the frames of a file have another
         shape or dtype.
     CorruptDataError
         A file is truncated or damaged.
@@ -87,7 +87,7 @@ def plan_files(
     truncated: str = ERROR,
     progress: Progress | None = None,
 ) -> SegmentMap:
-    """Join the pages of files in their order over time, with an axis each for planes and channels."""
+    """Join the pages of files in their order over time, with an axis for planes and one for channels."""
     files = [path for path in itertools.chain(*order.columns) if path is not None]
     joiner = _Joiner(files, options, truncated, progress)
     try:
@@ -109,7 +109,7 @@ def plan_files(
 
 
 class _Joiner:
-    """Pages of the files that were read so far."""
+    """Pages of the files so far."""
 
     def __init__(
         self, files: list[str], options: Mapping[str, Any], truncated: str, progress: Progress | None
@@ -124,14 +124,14 @@ class _Joiner:
         self.counts: list[Any] = []
         self.lacking = self.cut = ""
         self.first: SegmentMap | None = None
-        self.one_page: Page | None = None  # of the first file, if it has no more
+        self.one_page: Page | None = None  # the page of the first file, if it has only one
 
     def close(self) -> None:
         for file in self.files:
             file.close()
 
     def column(self, paths: Sequence[str | None]) -> Any:
-        """Page numbers, ``(T, ...)``, of files that follow one another; those of a missing file are new."""
+        """Page numbers, ``(T, ...)``, of consecutive files; pages of a missing file get new numbers."""
         tables: list[Any] = []
         self.frames = 0
         for group in _acquisitions(paths):
@@ -165,7 +165,7 @@ class _Joiner:
         return np.arange(self.pages - len(file_of), self.pages)
 
     def file(self, paths: list[str], *, last: bool) -> Any:
-        """Page numbers of a file, or of a ScanImage acquisition in several."""
+        """Page numbers of a file, or of a ScanImage acquisition in several files."""
         path = paths[0]
         before, self.read = self.read, self.read + len(paths)
         if self.progress is not None and before // _PROGRESS_FILES != self.read // _PROGRESS_FILES:
@@ -191,7 +191,7 @@ class _Joiner:
         return numbers[plan.pages]
 
     def cut_off(self, path: str, why: str, last: bool) -> Any:
-        """Leave out the last file if it is too short for a frame and that is allowed; else the error."""
+        """Leave out the last file if it is too short for a frame and this is allowed; else raise an error."""
         frames = self.frames
         if not last or self.first is None or Path(path).stat().st_size >= self.first.files[0].size:
             raise CorruptDataError(why)
@@ -247,7 +247,7 @@ class _Joiner:
             )
 
     def plan(self, pages: Any, letters: str, channels: tuple[str, ...]) -> SegmentMap:
-        """The plan of all files, whose file names tell of axes with these letters."""
+        """Return the plan of all files; ``letters`` are the axes that the file names show."""
         assert self.first is not None
         axes = self.first.axes
         recording = self.first.recording
@@ -267,7 +267,7 @@ class _Joiner:
 
 
 def _acquisitions(paths: Sequence[str | None]) -> list[list[Any]]:
-    """Group files that follow one another in one ScanImage acquisition; any other file is its own group."""
+    """Group consecutive files of one ScanImage acquisition; any other file is a group of its own."""
     groups: list[list[Any]] = []
     numbers: list[int | None] = [None]
     channels: list[int] = [0]
@@ -292,7 +292,7 @@ def _first_frame(path: str) -> tuple[int, int] | None:
                 return None
             number = first_frame_number(tif)
             return None if number is None else (number, Header.of(tif).channels()[0])
-    except Exception:  # tifffile reports damage by many types; the planner names it
+    except Exception:  # tifffile reports damage by many exception types; the planner reports it
         return None
 
 
@@ -324,7 +324,7 @@ def _described(paths: Sequence[str], where: str, options: Mapping[str, Any]) -> 
 
 
 def _part(plan: SegmentMap, files: set[int], where: str) -> SegmentMap:
-    """The part of a movie that lies in some of its files: a channel, a range of frames."""
+    """Return the part of a movie in some of its files: a channel, a plane or a range of frames."""
     wanted = np.isin(plan.file_of, sorted(files)) | (plan.offsets == 0).any(axis=1)
     table = wanted[plan.pages]
     every = range(table.ndim)

@@ -13,17 +13,17 @@ _SCANIMAGE_MAGIC = 117637889
 _SCANIMAGE_AT = 16
 _MICROMANAGER_INDEX, _MICROMANAGER_SUMMARY = 54773648, 2355492
 _MICROMANAGER = {"DisplaySettings": (16, 483765892, 347834724), "Comments": (24, 99384722, 84720485)}
-"""Where the header names a block, the number that says so, and the number that the block begins with."""
+"""Byte in the header that points to a block, its signature there, and the signature of the block."""
 _LARGEST = 1 << 28
 
 
 def read_blocks(file: RawFile) -> list[Document]:
-    """Read the metadata of a file outside of its tags, verbatim."""
+    """Read the metadata outside the tags of a file, verbatim."""
     return [*_scanimage(file), *_micromanager(file)]
 
 
 def scanimage_header(documents: dict[str, Document]) -> bytes:
-    """The block that ScanImage writes at byte 16 of a BigTIFF file; empty if there is none."""
+    """Rebuild the block that ScanImage writes at byte 16 of a BigTIFF file; empty if there is none."""
     if FRAME_DATA not in documents:
         return b""
     version = int(documents[FRAME_DATA].media_type.partition("version=")[2] or 4)
@@ -66,7 +66,7 @@ def _micromanager(file: RawFile) -> list[Document]:
             try:
                 data = bytes(file.read(offset, count))
             except CorruptDataError:
-                continue  # MicroManager often leaves the last blocks cut off
+                continue  # in files of MicroManager the last blocks are often cut off
             documents.append(
                 Document(name=f"micromanager/{name}.json", media_type="application/json", data=data)
             )

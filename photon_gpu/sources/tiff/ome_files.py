@@ -22,7 +22,7 @@ COMPANION = ".ome"
 
 
 def metadata_file(path: str, text: str | None) -> Path | None:
-    """File with the OME-XML of the movie that ``path`` is a part of; None if ``path`` has it itself.
+    """Find the file with the OME-XML of the movie that ``path`` is a part of; None if ``path`` has it.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def metadata_file(path: str, text: str | None) -> Path | None:
     Raises
     ------
     SingleImageError
-        The file that it refers to is not beside it.
+        The file with the OME-XML does not exist beside it.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class OmePlanes:
         Letters of the axes longer than 1, as in ``"TC"``; slowest first.
     shape : tuple of int
     planes : list of (str, int) or None
-        File name and number of the page of each plane; None for one that no file has.
+        File name and page number of each plane; None for a plane that no file has.
     """
 
     axes: str
@@ -83,9 +83,9 @@ class OmePlanes:
 
 
 def planes_in_files(text: str) -> OmePlanes | None:
-    """Where OME-XML puts the planes of its only image, if each is named with its file.
+    """Read where OME-XML places the planes of its only image, if it names the file of each plane.
 
-    None for other forms of OME-XML. tifffile reads all, but opens every file, which takes minutes for tens of
+    Return None for other forms of OME-XML. tifffile reads all, but opens every file: minutes for tens of
     thousands.
     """
     if len(set(_FILE_NAME.findall(text))) < _MANY_FILES:

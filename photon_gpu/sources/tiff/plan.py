@@ -1,6 +1,6 @@
 """Assign the pages of a TIFF file to frames, and find their bytes.
 
-tifffile knows the dialects (OME, ImageJ, ScanImage, shaped) and gives the order in which pages form the axes.
+tifffile reads the dialects (OME, ImageJ, ScanImage, shaped) and gives the order in which pages form the axes.
 This module compares that with the pages of the file. A page that is missing, left over or of another form is
 an error, never a frame of zeros or a dropped frame.
 """
@@ -62,13 +62,13 @@ class SegmentMap:
     decode : callable
         ``decode(data, segment)``: the segment's pixels and their place in the page.
     axes : str or None
-        Letters of the axes of ``pages``, as of :class:`photon_gpu.recording.Recording`; None if unknown.
+        Letters of the axes of ``pages``; see :class:`photon_gpu.recording.Recording`. None if unknown.
     recording : Recording
-        What the order of the pages tells of the recording.
+        Metadata of the recording that follow from the order of the pages.
     note : str or None
         Remark for reports.
     lacking : str
-        Why pages that the metadata promise are missing; empty if none are.
+        Why pages that the metadata promise are missing; empty if none are missing.
     cut : str
         Where the chain of pages of the last file ends too early; empty if it is whole.
     series : int
@@ -98,7 +98,7 @@ class SegmentMap:
 
 
 _Listed = tuple[str, Page] | None
-"""File and page; None for a page that is missing."""
+"""File and page; None for a missing page."""
 
 
 def plan_movie(
@@ -113,7 +113,7 @@ def plan_movie(
 ) -> SegmentMap:
     """Read the pages of a file, and compare them with the order that tifffile gives.
 
-    Pages that the metadata promise and that are missing have offset and length 0.
+    Missing pages that the metadata promise have offset and length 0.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ class _Planner:
             ) from error
 
     def metadata_file(self, tif: Any) -> Path | None:
-        """Another file that describes this one; a page that is joined with others needs none."""
+        """Find another file that describes this one; a file that is joined with others needs none."""
         try:
             return metadata_file(self.path, tif.ome_metadata if tif.is_ome else None)
         except SingleImageError:
@@ -214,7 +214,7 @@ class _Planner:
             return None
 
     def described_by(self, path: str, series: int | None) -> SegmentMap:
-        """The movie of another file, whose metadata describe this one too."""
+        """Plan the movie of another file, whose metadata describe this file too."""
         return plan_movie(
             path,
             series=series,
@@ -241,7 +241,7 @@ class _Planner:
             )
 
     def if_sound(self) -> str:
-        """Advice to take pages as frames, if that loses none."""
+        """Advice to read pages as frames, if that loses none."""
         if more_pages(self.path):
             return "; read it with the program that wrote it, and pass the array"
         return f"; if the pages themselves are sound, {_AS_PAGES}"
@@ -252,7 +252,7 @@ class _Planner:
         return self.build(tif.pages.first, pages, np.arange(len(pages)).reshape(lead), axes)
 
     def before_the_cut(self, cut: Cut) -> SegmentMap:
-        """Pages before a cut, of a file without metadata that say more of them than their order."""
+        """Plan the pages before a cut, in a file whose metadata say no more than their order."""
         with tifffile.TiffFile(self.path) as tif:
             page = tif.pages.first
             try:
@@ -297,7 +297,7 @@ class _Planner:
         volumes = -(-number // order.per_volume)
         stored = (volumes, order.planes, order.repeats, order.channels)
         plan = self.in_file_order(tif, stored, "t")
-        # (volume, plane, repeat, channel): repeats of a plane follow each other in time.
+        # (volume, plane, repeat, channel): repeats of a plane are consecutive in time.
         pages = plan.pages.swapaxes(1, 2).reshape(-1, order.planes, order.channels)
         note, names = None, order.channel_names
         not_kept: tuple[str, ...] = ()
@@ -346,7 +346,7 @@ class _Planner:
                     f"{self.path}: series {wanted} was asked for; there are {len(listed)}: {_listed(listed)}"
                 )
             return self.one_series(tif, listed[wanted], every_page=False, index=wanted)
-        # Where tifffile cannot follow the OME-XML, it gives the pages of this file alone.
+        # If tifffile cannot follow the OME-XML, it returns the pages of this file only.
         alone = tif.is_ome and all(one.kind == "generic" for one in listed) and not self.single
         if alone and (more := more_pages(self.path)):
             raise CorruptDataError(f"{self.path}: {more}; other files of the movie are missing or differ")
@@ -395,7 +395,7 @@ class _Planner:
     def time_first(
         self, keyframe: Any, pages: list[_Listed], axes: str, shape: tuple[int, ...]
     ) -> SegmentMap:
-        """Pages in the order of axes of tifffile, with the axis of time first."""
+        """Reorder pages from tifffile's order of axes, with the axis of time first."""
         order = np.arange(len(pages)).reshape(shape)
         names = lead_axes(axes)
         first = frame_axis(names) if names else _time_axis(axes)
@@ -403,7 +403,7 @@ class _Planner:
         return self.build(keyframe, pages, np.moveaxis(order, first, 0), moved)
 
     def in_many_files(self, tif: Any, many: OmePlanes) -> SegmentMap | None:
-        """An OME movie of many files, each of which is read once; None if tifffile has to read it."""
+        """Plan an OME movie of many files, reading each once; None if tifffile has to read it."""
         names = {plane[0] for plane in many.planes if plane is not None}
         own = Path(self.path).name
         if not many.shape or own not in names:
@@ -428,7 +428,7 @@ class _Planner:
         return self.time_first(tif.pages.first, pages, many.axes, many.shape)
 
     def back_to_back(self, series: Any, number: int) -> list[_Listed]:
-        """Pages that are contiguous; only some writers give each page its own directory."""
+        """List contiguous pages; only some writers give each page its own directory."""
         chain = self.chain(self.path)
         nbytes = series.keyframe.nbytes
         form = chain[series.keyframe.index].form
@@ -456,13 +456,13 @@ class _Planner:
         return pages
 
     def listed(self, page: Any) -> _Listed:
-        """Own reading of a page of tifffile, by the place of its pixels; None if it is missing."""
+        """Find the page of the chain for a page of tifffile, by the offset of its pixels; None if missing."""
         if page is None:
             return None
         path = self.path_of(page)
         chain = self.chain(path)
         start = page.dataoffsets[:1]
-        # The index of a page is its number in the file, except in stacks of Micro-Manager.
+        # The index of a page is its number in the file, except in Micro-Manager stacks.
         if page.index < len(chain) and tuple(chain[page.index].offsets[:1]) == start:
             return path, chain[page.index]
         if path not in self.by_start:
@@ -546,17 +546,17 @@ class _Planner:
         )
 
     def none(self, number: int) -> list[_Listed]:
-        """Pages that are missing."""
+        """List missing pages."""
         return [None] * number
 
-    def mismatch(self, what: str) -> NoReturn:
+    def mismatch(self, problem: str) -> NoReturn:
         raise CorruptDataError(
-            f"{self.path}: the TIFF's metadata does not match its pages: {what}{self.if_sound()}"
+            f"{self.path}: the TIFF's metadata does not match its pages: {problem}{self.if_sound()}"
         )
 
 
 def _decoder(keyframe: Any) -> Callable[..., Any]:
-    # Called while the file is open, since tags may still be read from it.
+    # Call this while the file is open, since tags may still be read from it.
     if keyframe.compression in _JPEG:
         return partial(keyframe.decode, jpegtables=keyframe.jpegtables, jpegheader=keyframe.jpegheader)
     decode: Callable[..., Any] = keyframe.decode
@@ -564,7 +564,7 @@ def _decoder(keyframe: Any) -> Callable[..., Any]:
 
 
 def lead_axes(axes: str) -> str | None:
-    """Letters of a recording's axes for those of tifffile that run over pages; None if one is unknown.
+    """Translate tifffile's axes over pages to letters of a recording; None if one is unknown.
 
     Pages of one unnamed axis (I, Q) are in the order of time. Samples of a pixel (S) are channels.
 
@@ -580,14 +580,14 @@ def lead_axes(axes: str) -> str | None:
 
 
 def _time_axis(axes: str) -> int:
-    """Index of the axis that is taken as time where one has a name that is not known."""
+    """Index of the axis to use as time if an axis has an unknown name."""
     if "T" in axes:
         return axes.index("T")
     return next((number for number, axis in enumerate(axes) if axis not in "CS"), 0)
 
 
 def difference(ours: Any, theirs: Any) -> str:
-    """What distinguishes the forms of two pages, for a message."""
+    """Describe how the forms of two pages differ, for a message."""
     first, other = dict(ours), dict(theirs)
     changed = sorted(code for code in first.keys() | other.keys() if first.get(code) != other.get(code))
     names = {0: "byte order", **{code: tifffile.TIFF.TAGS.get(code, code) for code in changed if code}}

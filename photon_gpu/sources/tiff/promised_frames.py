@@ -1,7 +1,7 @@
 """Check whether the metadata of a TIFF file promise more pages than it has directories.
 
 A stack may have one directory for all of its pages: ImageJ writes this beyond 4 GB, tifffile with
-``truncate=True``. A reader that takes directories for frames would lose all others.
+``truncate=True``. A reader that counts directories as frames would lose all other frames.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DESCRIPTION, _STK_PLANES = 270, 33629
 
 
 def more_pages(path: str | RawFile, series: Any = None) -> str | None:
-    """Sentence on what promises more pages than the file has directories; None if nothing does.
+    """Sentence on the metadata that promise more pages than the file has directories; None without any.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def more_pages(path: str | RawFile, series: Any = None) -> str | None:
         first: Directory | None = None
         for directory in _whole_directories(tiff):
             first = first or directory
-            if number >= covered:  # a description covers the pages it counts
+            if number >= covered:  # a description covers the pages that it counts
                 pages, promised_by = _promised(tiff, directory)
                 if number + pages > covered:
                     covered, promise = number + pages, f"{promised_by} promises {pages} pages"
@@ -70,7 +70,7 @@ def _by_series(number: int, series: Any) -> str | None:
     try:
         pages = sum(math.prod(one.shape) // max(one.keyframe.size, 1) for one in series()) if series else 0
     except Exception:
-        return None  # tifffile reports damage by many types; the metadata were read above
+        return None  # tifffile reports damage by many exception types; the metadata were read above
     return (
         f"its metadata promise {pages} pages, and the file has {number} directories"
         if pages > number
@@ -120,7 +120,7 @@ def _ome_planes(text: str) -> int:
 
 
 def named_outside(path: str, ome: str) -> str | None:
-    """Name of a file that OME metadata refer to, and that is not in the folder of ``path`` or below.
+    """Name of a file in OME metadata that is outside the folder of ``path``; None if there is none.
 
     Examples
     --------

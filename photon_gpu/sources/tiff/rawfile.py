@@ -22,7 +22,7 @@ class RawFile:
 
     It reads instead of mapping the file: if the file shrinks or the disk fails, a read raises an error, but a
     memory map would kill the process. A movie may have tens of thousands of files, so at most 128 are open in
-    a process; another one is opened again when it is read.
+    a process; a closed file is opened again when it is read.
 
     Parameters
     ----------

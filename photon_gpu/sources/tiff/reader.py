@@ -33,7 +33,7 @@ _DECODERS = min(8, os.cpu_count() or 1)
 class TiffSource(Source):
     """A movie in a TIFF file.
 
-    Axes that run over pages come first. The first of them is time: T if the file names it, else the first
+    Axes over pages come first. The first of them is time: T if the file names it, else the first
     axis that is not channels (z of a z-stack, or unnamed pages in file order). Samples of a pixel (RGB) come
     before H and W. ScanImage files are ``(T, [Z,] [C,] H, W)``. ``recording.axes`` has their names.
 
@@ -55,9 +55,9 @@ class TiffSource(Source):
         Whether the planes of ScanImage volumes form an axis, or are frames in turn.
     truncated : {"error", "keep"}
         What to do if the file ends too early: raise an error, or take the whole frames and say in
-        ``truncation`` what is missing. A file that another process may still write is an error.
+        ``truncation`` what is missing. It is an error if another process may still write the file.
     plan : SegmentMap, optional
-        Pages of many files; ``path`` is then only the name of the movie.
+        Plan of the pages of many files; ``path`` is then only the name of the movie.
 
     Raises
     ------
@@ -112,7 +112,7 @@ class TiffSource(Source):
     def _prepare(self, plan: SegmentMap) -> None:
         keyframe = plan.keyframe
         planes, depth, height, width, samples = keyframe.shaped
-        # Shape of a page as it is returned: samples first, however they are stored.
+        # Shape of a page in the result: samples first, however they are stored.
         self._page_shape = (planes * samples, depth, height, width)
         extra = tuple(length for length in (planes * samples, depth) if length > 1)
         self._described = plan.recording.replace(axes=_axes(plan.axes, planes * samples, depth))
@@ -129,9 +129,9 @@ class TiffSource(Source):
         self.shape = (*self._plan.pages.shape, *extra, height, width)
 
     def _settle_missing(self, plan: SegmentMap, beyond: NDArray[Any]) -> SegmentMap:
-        """The plan without frames that were cut off; pages that are missing elsewhere are read as zeros.
+        """Remove frames that were cut off from the plan; other missing pages are read as zeros.
 
-        Either has to be allowed, by ``truncated`` or by ``missing``.
+        ``truncated`` must allow the first, ``missing`` the second.
         """
         incomplete = self._frames_with(self._absent | beyond)
         whole = int(incomplete.argmax()) if incomplete.any() else len(incomplete)
@@ -145,16 +145,18 @@ class TiffSource(Source):
             )
         else:
             path = plan.files[-1].name
-        what = cut or plan.lacking or f"{int(self._absent.sum())} of {len(beyond)} pages were never written"
+        problem = (
+            cut or plan.lacking or f"{int(self._absent.sum())} of {len(beyond)} pages were never written"
+        )
         other = "" if cut else "missing='zero' reads zeros for the rest"
         at_the_end = bool(cut) or (whole < len(incomplete) and bool(incomplete[whole:].all()))
         if beyond.any() and not incomplete[whole:].all():
-            raise CorruptDataError(f"{path}: {what}, and frames behind it are whole: the file is damaged")
+            raise CorruptDataError(f"{path}: {problem}, and frames behind it are whole: the file is damaged")
         if at_the_end and (cut or self._truncated == KEEP or self._missing == ERROR):
             promised = len(incomplete) if whole < len(incomplete) and not plan.cut else None
-            self.truncation = keep_whole_frames(path, what, whole, promised, self._truncated, other=other)
+            self.truncation = keep_whole_frames(path, problem, whole, promised, self._truncated, other=other)
             return replace(plan, pages=plan.pages[:whole])
-        self.lost = settle(self.name, what, incomplete, self._missing)
+        self.lost = settle(self.name, problem, incomplete, self._missing)
         if self.lost:
             plan.offsets[self._absent] = plan.counts[self._absent] = 0
         return plan
@@ -190,11 +192,11 @@ class TiffSource(Source):
 
     @lazy_property
     def recording(self) -> Recording:
-        """What the file says besides pixels."""
+        """Metadata of the file."""
         return read_recording(self._plan, self.shape, self._described)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Read frames ``start:stop``; contiguous pages are read at once."""
+        """Read frames ``start:stop``; contiguous pages are read together."""
         self._check_frames(start, stop)
         if self._closed:
             raise InvalidInputError(f"{self.name}: the source is closed")
@@ -252,13 +254,13 @@ class TiffSource(Source):
                     block, -1, 0
                 )
             except Exception as error:
-                # imagecodecs has one exception type per codec.
+                # imagecodecs has its own exception type for each codec.
                 raise CorruptDataError(
                     f"{file.name}: strip or tile {index} of page {number} does not decode: {error}"
                 ) from error
 
     def origins(self, start: int, stop: int) -> list[tuple[str, int]]:
-        """File of each of the frames ``start:stop``, and its number among the frames of that file."""
+        """File of each frame of ``start:stop``, and the frame's number in that file."""
         first_pages = self._plan.pages.reshape(len(self._plan.pages), -1)[:, 0]
         files = self._plan.file_of[first_pages]
         before = np.searchsorted(files, files[start:stop]) if (np.diff(files) >= 0).all() else None
@@ -277,7 +279,7 @@ class TiffSource(Source):
         return choose_pages(recording, pages)
 
     def arranged(self, order: tuple[int, ...]) -> TiffSource:
-        """See the base class; axes that run over pages may be in any order, those of a page may not."""
+        """See the base class; axes over pages may be in any order, the axes of a page may not."""
         pages = self._plan.pages
         inner = tuple(range(pages.ndim, len(self.shape)))
         if order[pages.ndim :] != inner:
@@ -299,7 +301,7 @@ class TiffSource(Source):
 
 
 def _axes(lead: str | None, samples: int, depth: int) -> str | None:
-    """Axes that run over pages, and those of a page; None if one has no name or two share it."""
+    """Letters of the axes over pages and within a page; None if one has no name, or two share a name."""
     inner = "c" * (samples > 1) + "z" * (depth > 1) + "yx"
     axes = None if lead is None else lead + inner
     return axes if axes and len(set(axes)) == len(axes) else None

@@ -1,4 +1,4 @@
-"""How ScanImage interleaves channels, planes and repeated frames, from its header."""
+"""Read from ScanImage's header how channels, planes and repeated frames are interleaved."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Interleaving:
     planes : int
         Planes of a volume that are in the file, flyback frames included.
     flyback : int
-        How many of the planes, at their end, are flyback frames.
+        Number of flyback frames among the planes; they are the last ones.
     repeats : int
-        Frames of one plane that follow each other.
+        Consecutive frames of one plane.
     """
 
     channels: int = 1
@@ -44,10 +44,10 @@ class Interleaving:
 
 
 def interleaving(tif: Any, pages: int) -> Interleaving:
-    """How the pages of an open file are interleaved.
+    """Find out how the pages of an open file are interleaved.
 
-    ScanImage states how many volumes were asked for, not how many were acquired; ``pages`` is what is there.
-    Whether flyback frames were saved shows in the numbers of the frames.
+    ScanImage states how many volumes were requested, not how many were acquired; ``pages`` is the latter.
+    The numbers of the frames show whether flyback frames were saved.
     """
     header = Header.of(tif)
     channels, names = header.channels()
@@ -61,28 +61,28 @@ def interleaving(tif: Any, pages: int) -> Interleaving:
 
 @dataclass(frozen=True)
 class Header:
-    """Values of a ScanImage header: as tifffile parsed them, and as text of older releases."""
+    """Values of a ScanImage header, which tifffile parsed, or which are text in older releases."""
 
     values: dict[str, Any]
     text: str = ""
 
     @classmethod
     def of(cls, tif: Any) -> Header:
-        """The header of an open file."""
+        """Read the header of an open file."""
         first = tif.pages.first
         header = tif.scanimage_metadata or {}
         values = {**(header.get("FrameData") or {}), "RoiGroups": header.get("RoiGroups")}
         return cls(values, f"{first.software}\n{first.description}")
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A value by its name below ``SI.``, of whichever type it parses to."""
+        """Return a value by its name below ``SI.``, in the type that it parses to."""
         if (value := self.values.get(f"SI.{name}")) is not None:
             return value
         match = re.search(rf"\bSI\d?\.{re.escape(name)}\s*=\s*([^\r\n]+)", self.text)
         return _parsed(match[1].strip()) if match else default
 
     def count(self, *names: str) -> int | None:
-        """The first of several values that is a whole number."""
+        """Return the first of several values that is a whole number."""
         for name in names:
             value = self.get(name)
             if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
@@ -103,7 +103,7 @@ class Header:
         return max(len(numbers), 1), tuple(f"channel {number}" for number in numbers)
 
     def volume(self) -> tuple[int, int, int]:
-        """Planes of a volume, flyback frames after them, and frames of a plane that follow each other."""
+        """Planes of a volume, flyback frames after them, and consecutive frames of a plane."""
         fast = self.get("hFastZ.enable") is True or self.get("hStackManager.stackMode") == "fast"
         if self.get("hStackManager.enable") is not True and self.get("hFastZ.enable") is not True:
             return 1, 0, 1
@@ -119,7 +119,7 @@ class Header:
         return planes, max(whole - planes if whole else discarded, 0), 1
 
     def rois(self, height: int) -> tuple[dict[str, Any], ...]:
-        """Rows of each region of a frame of several (mROI), as they lie below each other.
+        """Rows of each region in a frame of several regions (mROI), which lie one below the other.
 
         Between two regions lie rows that were scanned on the way from one to the next.
         """
@@ -171,7 +171,7 @@ def _parsed(text: str) -> Any:
 
 
 def _flyback_saved(tif: Any, pages: int, channels: int, planes: int, flyback: int) -> bool:
-    """Whether flyback frames are in the file: if they were left out, frame numbers jump over them."""
+    """Whether the file has flyback frames: if they were left out, frame numbers have gaps."""
     frames = pages // channels
     numbers: list[int] = []
     for frame in range(min(frames, planes + flyback + 1)):
@@ -187,7 +187,7 @@ def _flyback_saved(tif: Any, pages: int, channels: int, planes: int, flyback: in
 
 
 def _regions(values: dict[str, Any], text: str) -> list[tuple[str, int, dict[str, Any]] | None]:
-    """Name, rows and place of each region of interest of the header's JSON; None for one without rows."""
+    """Name, rows and position of each region in the header's JSON; None for a region without rows."""
     groups = values.get("RoiGroups")
     if groups is None:
         start = text.find('{"RoiGroups"')

@@ -1,4 +1,4 @@
-"""Tags of a TIFF file that say something besides the form of its pages, as verbatim documents and back."""
+"""Convert the metadata tags of a TIFF file to verbatim documents, and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from photon_gpu.sources.tiff.chain import NBYTES, Directories
 from photon_gpu.sources.tiff.rawfile import RawFile
 
 POINTERS = {330: "SubIFDs", 34665: "ExifTag", 34853: "GPSTag", 40965: "InteroperabilityTag"}
-"""Tags that only say where in the file something else is."""
+"""Tags that only point to other places in the file."""
 
 DESCRIPTION, SOFTWARE, ARTIST = 270, 305, 315
 ASCII = 2
@@ -28,10 +28,10 @@ TAGS = "tiff/tags.json"
 
 _AT_ONCE = 256  # values that are read at a time
 _MOST_BYTES = 1 << 30  # of all values: many directories may point to the same bytes
-_INLINE_BYTES = 64  # values that are not text and no longer are in the list of tags itself
+_INLINE_BYTES = 64  # longest value, other than text, that is stored in the list of tags itself
 
 Values = dict[int, bytes | None]
-"""Value of a tag from a page on, None where the tag is gone. Pages without an entry repeat the last one."""
+"""Value of a tag by page; None if the page lacks the tag. Pages without an entry repeat the last one."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Tags:
         Number of the directory whose image data begin at a byte of a file, by the number of the file and that
         byte.
     details : dict
-        Further entries of :data:`TAGS`, for those who write a file again.
+        Further entries of :data:`TAGS`, for rewriting a file.
     """
 
     order: str = "<"
@@ -146,10 +146,10 @@ def swapped(value: bytes, type_code: int) -> bytes:
 
 
 def says_nothing(code: int, value: bytes, order: str) -> bool:
-    """Whether a tag has the value that writers give it when there is nothing to say."""
+    """Whether a tag has a default value without information."""
     numbers = {2: "H", 4: "I"}.get(len(value))
     number = struct.unpack(order + numbers, value)[0] if numbers else None
-    if code == 254:  # NewSubfileType: a full image, also of a multi-page file
+    if code == 254:  # NewSubfileType: a full image, perhaps of a multi-page file
         return number in (0, 2)
     if code in (274, 296):  # Orientation: as it lies; ResolutionUnit: none
         return number == 1
@@ -161,7 +161,7 @@ def says_nothing(code: int, value: bytes, order: str) -> bool:
 
 
 def _only_a_shape(value: bytes) -> bool:
-    """Whether it is the description tifffile writes, and says no more than the shape, which the store has."""
+    """Whether a description is one of tifffile that only holds the shape, which the store has too."""
     text = value.rstrip(b"\0 ")
     try:
         description = json.loads(text) if text else {}
@@ -171,7 +171,7 @@ def _only_a_shape(value: bytes) -> bool:
 
 
 def to_documents(tags: Tags, *, always: bool = False) -> Recording:
-    """The tags as documents; none if no tag says anything, unless they are ``always`` wanted."""
+    """Convert tags to documents; unless ``always``, there are none if no tag holds information."""
     import tifffile
 
     listed: list[dict[str, Any]] = []

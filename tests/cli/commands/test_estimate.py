@@ -21,7 +21,7 @@ def test_a_raw_movie_passes_and_is_told_how_to_go_on(cli, raw):
     ran = cli("estimate", "raw.npy")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("PASS: noise of raw.npy")
-    assert "cannot be told apart" in ran.out
+    assert "cannot be separated" in ran.out
     _, words = ran.out.split("photon-gpu ")
     done = cli(*words.split()[:2], "raw.zarr", *words.split()[3:])
     assert done.code == 0, done.err

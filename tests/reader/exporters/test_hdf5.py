@@ -75,7 +75,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, stored, monkeypatch):
         raise OSError("Can't write data (file write failed: No space left on device)")
 
     monkeypatch.setattr(h5py.Dataset, "__setitem__", full)
-    with pytest.raises(PhotonError, match=r"not everything could be written.*No space left"):
+    with pytest.raises(PhotonError, match=r"could not be written completely.*No space left"):
         export(stored, tmp_path / "movie.h5")
     assert list(tmp_path.iterdir()) == []
 
