@@ -6,23 +6,48 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from photon_gpu.estimate.curve import Correlation, Curve
+from photon_gpu.estimate.cross_checks.frames import FrameNoise
+from photon_gpu.estimate.curve import Correlation, Curve, Moments
 from photon_gpu.estimate.diagnostics import Finding, Severity
 from photon_gpu.estimate.line import NoiseLine
 from photon_gpu.estimate.value_histogram import HistogramLevels
 
-PLANES, ALTERNATION = "planes", "alternation"
+PLANES, ALTERNATION, STRETCHED = "planes", "alternation", "stretched frames"
 """Names of findings that others refer to."""
+
+PROCESSED = frozenset(
+    {
+        "correlation y",
+        "correlation t",
+        "curve",
+        "excess noise",
+        "skewness",
+        "outliers",
+        "repeated frames",
+        "quiet frames",
+        "periodic variance",
+        "rank",
+        "uneven levels",
+        STRETCHED,
+    }
+)
+"""Names of findings that, as a WARN, say that the data were processed."""
 
 _NUMBERS = {2: "two", 3: "three", 4: "four"} | {number: str(number) for number in range(5, 17)}
 
 LEAST_FRAMES = 4
 FEW_FRAMES = 16
 # Raw two-photon data reach 0.07 along x. Bilinear resampling gives 0.19 (random shifts) to 0.5 (half pixel).
-CORRELATED, PROCESSED = 0.1, 0.15
+CORRELATED, SMOOTHED = 0.1, 0.15
 UNEVEN = 0.25
 WIDE, USELESS = 0.1, 0.4
 OFF_LINE, NO_LINE = 0.05, 0.5
+DILUTED = 0.03
+# Limits of the cross checks. In 300 raw simulated movies, no third cumulant was outside of 1 to 2 by
+# 4 standard
+# errors, and no frame was quiet, no direction empty and no variance periodic at all.
+GAMMA_LIKE, MOST_EXCESS, LEAST_SKEWED = 1.6, 2.5, 0.9
+FLAT, REPEATED, QUIET, PERIODIC, RANK, EQUAL = 0.15, 0.1, 0.25, 0.1, 0.04, 0.5
 MOVING, SKEWED = 0.3, 1.25
 SATURATED = 0.05
 # Share of the variance that light makes. In 241 large simulated movies the gain was off by up to 1.8 %
@@ -104,7 +129,7 @@ def correlations(c: Correlation) -> Iterator[Finding]:
             continue
         # A slow amplifier correlates raw pixels along a line, so correlation in x alone is no proof of
         # processing.
-        refused = abs(rho) > PROCESSED and (axis != "x" or abs(c.y) > CORRELATED or abs(rho) > 0.35)
+        refused = abs(rho) > SMOOTHED and (axis != "x" or abs(c.y) > CORRELATED or abs(rho) > 0.35)
         along = {"y": "rows", "x": "columns", "t": "frames"}[axis]
         yield _finding(
             f"correlation {axis}",
@@ -259,7 +284,19 @@ def excess(
         return
     if structure > MOVING or (bend > 4 * bend_error and bend > 0.02):
         return
-    factor = 1 / max(2 - skewness, 0.25)
+    if skewness - 4 * error > GAMMA_LIKE:
+        yield _finding(
+            "excess noise",
+            "WARN",
+            skewness,
+            f"the noise is {skewness:.2f} times as skewed as equal pulses per photon would make it, and "
+            f"multiplication of a PMT or EMCCD makes up to {GAMMA_LIKE}: it is not gamma-like. The "
+            "interval of "
+            "the gain was widened. Processing that weakened the noise looks like this, so store the raw "
+            "recording.",
+        )
+        return
+    factor = 1 / max(2 - skewness, 1 / MOST_EXCESS)
     yield _finding(
         "excess noise",
         "NOTE",
@@ -270,6 +307,122 @@ def excess(
         f"gain counts "
         f"effective photons, each worth about {factor:.1f} detected ones; the stored noise is "
         f"modelled all the same.",
+    )
+
+
+def cumulants(moments: Moments, moving: float) -> Iterator[Finding]:
+    """Find noise that photons do not make, by its third and fourth cumulants.
+
+    ``moving`` is the share of the gain that structure would add: motion skews as well.
+    """
+    low = moments.skewness + 4 * moments.skewness_error
+    high = moments.skewness - 4 * moments.skewness_error - 8 * abs(moving)
+    if low < 1 or high > 2:
+        yield _finding(
+            "skewness",
+            "REFUSE" if low < LEAST_SKEWED or high > 2 else "WARN",
+            moments.skewness,
+            f"the noise is {moments.skewness:.2f} +- {2 * moments.skewness_error:.2f} times as skewed "
+            "as equal "
+            "pulses per photon would make it; for light it is 1 (equal pulses) to 2. The data look "
+            + (
+                "sharpened, scaled up or cut off."
+                if low < 1
+                else "denoised, blended with an average, or maxima."
+            )
+            + " Estimate and store the raw recording.",
+        )
+    flat = moments.kurtosis + 4 * moments.kurtosis_error
+    if flat < -FLAT / 10:
+        yield _finding(
+            "outliers",
+            "REFUSE" if flat < -FLAT else "WARN",
+            moments.kurtosis,
+            f"the noise has fewer outliers than any detector's (excess kurtosis "
+            f"{moments.kurtosis:.2f}, never below "
+            "0): outliers were cut off or replaced, or a curve compressed the values. Estimate and "
+            "store the raw "
+            "recording.",
+        )
+
+
+def single_frames(noise: FrameNoise) -> Iterator[Finding]:
+    """Find frames that repeat, frames made from others, and variance with a period."""
+    if noise.repeated > 0:
+        yield _finding(
+            "repeated frames",
+            "REFUSE" if noise.repeated > REPEATED else "WARN",
+            noise.repeated,
+            f"{noise.repeated:.1%} of the frames are the same, bit for bit, as the frame before. "
+            "Repeated frames "
+            "have no noise between them. Store the recording without them.",
+        )
+    elif noise.quiet > 0.01:
+        yield _finding(
+            "quiet frames",
+            "REFUSE" if noise.quiet > QUIET else "WARN",
+            noise.quiet,
+            f"{noise.quiet:.0%} of the differences between frames hold much less noise than the others: some "
+            "frames were interpolated, averaged or filled in. Estimate and store the raw recording.",
+        )
+    if noise.periodic > PERIODIC:
+        yield _finding(
+            "periodic variance",
+            "REFUSE" if noise.periodic > 2 * PERIODIC else "WARN",
+            noise.periodic,
+            f"the variance of the noise goes up and down by {noise.periodic:.0%} every "
+            f"{noise.period:.3g} pixels: "
+            "the images were resampled, or lines were filled in. Estimate and store the raw recording.",
+        )
+
+
+def rank(missing: float) -> Iterator[Finding]:
+    """Find reconstructions from components, and filters, by directions without noise."""
+    if missing > RANK / 2:
+        yield _finding(
+            "rank",
+            "REFUSE" if missing > RANK else "WARN",
+            missing,
+            f"{missing:.0%} of the directions of the noise are empty: the movie was rebuilt from some of its "
+            "components (PCA, SVD), filtered, or has frames made from others. Estimate and store the "
+            "raw recording.",
+        )
+
+
+def scaling(means: float, stretched: bool) -> Iterator[Finding]:
+    """Find pixels that were normalized, and frames that were stretched."""
+    if means < EQUAL:
+        yield _finding(
+            "equal means",
+            "REFUSE",
+            means,
+            "all pixels have the same mean, closer than noise allows: each was normalized (z-score, dF/F). "
+            "Estimate and store the raw recording, or use layout='lossless'.",
+        )
+    if stretched:
+        yield _finding(
+            STRETCHED,
+            "WARN",
+            1.0,
+            "every frame reaches the lowest and the highest level with as many pixels: each was "
+            "stretched to this "
+            "range by a factor of its own. Estimate and store the raw recording.",
+        )
+
+
+def fixed_pattern(difference: float, error: float, gain: float) -> Iterator[Finding]:
+    """Report offsets that differ between pixels, rows or columns, and would have lowered the gain."""
+    if difference < 4 * error or difference < DILUTED / 2 * gain:
+        return
+    yield _finding(
+        "fixed pattern",
+        "WARN" if difference > DILUTED * gain else "NOTE",
+        difference / gain,
+        f"the light of a pixel itself gives a gain {difference / gain:.1%} below that of the pixels "
+        "around it: "
+        "offsets differ between pixels, rows or columns, or an amplifier glows. The gain is that of "
+        "the pixels "
+        "around; subtract no dark frame.",
     )
 
 

@@ -101,16 +101,54 @@ def bend(p: LineFit, line: NoiseLine) -> tuple[float, float]:
     return float(solution[2]) / scale**2, error / scale**2
 
 
-def skewness(p: LineFit, line: NoiseLine) -> tuple[float, float]:
-    """Slope of the third cumulant divided by the gain squared, and its standard error.
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """Third and fourth cumulants of the noise, with standard errors.
 
-    It is 1 if all photons are amplified alike (Poisson), and more if the charge per photon varies:
-    ``2 - 1/F`` for a gamma distribution with excess noise factor F.
+    Attributes
+    ----------
+    skewness, skewness_error : float
+        Slope of the third cumulant over the gain squared. It is 1 if all photons are amplified alike
+        (Poisson), and more if the charge per photon varies: ``2 - 1/F`` for a gamma distribution with excess
+        noise factor F.
+    kurtosis, kurtosis_error : float
+        Mean of the fourth cumulant over the squared variance. Photons, and mixtures of noise of several
+        widths, make it positive.
     """
-    sigma2 = p.sigma2(line.gain, line.intercept)
-    solution, influence = p.solve(p.cells.form("cube"), 1 / sigma2**3, line.used)
-    scale = line.gain**2
-    return float(solution[0]) / scale, float(np.sqrt(p.scatter(influence, line.used)[0, 0])) / scale
+
+    skewness: float
+    skewness_error: float
+    kurtosis: float
+    kurtosis_error: float
+
+
+UNKNOWN = Moments(skewness=0.0, skewness_error=float("inf"), kurtosis=0.0, kurtosis_error=float("inf"))
+"""Moments of a movie without a gain."""
+
+
+def moments(p: LineFit, line: NoiseLine) -> Moments:
+    """Measure the third and fourth cumulants in the cells that the line is fitted to."""
+    used, gain = line.used, line.gain
+    sigma2 = p.sigma2(gain, line.intercept)
+    third, by_third = p.solve(p.cells.form("cube"), 1 / sigma2**3, used)
+    # The variance of the stratum itself, so that a bend of the curve is no kurtosis.
+    weight = p.count * used
+    mass = group(p.cells.stratum, weight, p.strata)
+    own = (group(p.cells.stratum, weight * p.square, p.strata) / np.maximum(mass, 1e-9))[p.cells.stratum]
+    value = p.cells.form("fourth") - 12 * own * p.square + 6 * own**2
+    scaled = np.divide(value, own**2, out=np.zeros_like(value), where=used & (own > 0))
+    kurtosis = float((weight * scaled).sum() / weight.sum())
+    by_kurtosis = (weight * (scaled - kurtosis) / weight.sum())[None, :]
+
+    def error(influence: NDArray) -> float:
+        return float(np.sqrt(p.scatter(influence, used)[0, 0]))
+
+    return Moments(
+        skewness=float(third[0]) / gain**2,
+        skewness_error=error(by_third[:1]) / gain**2,
+        kurtosis=kurtosis,
+        kurtosis_error=error(by_kurtosis),
+    )
 
 
 def correlation(p: LineFit, line: NoiseLine) -> Correlation:

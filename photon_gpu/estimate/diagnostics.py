@@ -86,6 +86,8 @@ class Diagnostics:
         Coefficient of the squared level when fitted with the line (ADU^2 per ADU^2), and its standard error.
     skewness, skewness_error : float
         Slope of the third cumulant over gain^2: 1 for equal pulses, ``2 - 1/F`` for excess noise factor F.
+    kurtosis, kurtosis_error : float
+        Excess kurtosis of the noise: photons make it positive.
     shot_share : float
         Share of the variance at the bright end that light adds to that of the dark end.
     constant_share, nonfinite_share : float
@@ -116,6 +118,8 @@ class Diagnostics:
     correlation: Correlation
     levels: HistogramLevels
     curve: Curve
+    kurtosis: float = 0.0
+    kurtosis_error: float = float("inf")
 
 
 class Estimated(Protocol):

@@ -15,10 +15,14 @@ from photon_gpu.errors import InvalidInputError
 from photon_gpu.estimate import checks, curve
 from photon_gpu.estimate import dark as darkness
 from photon_gpu.estimate.clipped_dark import clipped_dark
+from photon_gpu.estimate.cross_checks.fixed_pattern import Stripes, Undiluted, stripes, undiluted
+from photon_gpu.estimate.cross_checks.frames import frame_noise
+from photon_gpu.estimate.cross_checks.rank import missing_rank
+from photon_gpu.estimate.cross_checks.values import spread_of_means, stretched
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval
 from photon_gpu.estimate.line import LineFit, NoiseLine, fit
-from photon_gpu.estimate.pairs import Cells, gather
+from photon_gpu.estimate.pairs import Cells, gather, gather_ways
 from photon_gpu.estimate.pixel_light import pooled
 from photon_gpu.estimate.result import NoiseEstimate
 from photon_gpu.estimate.sample import Window, draw
@@ -33,7 +37,9 @@ from photon_gpu.sources.select.selected import Selected, by_channel
 
 _SIGMAS = 1.96
 _CLIPPED = 3e-4  # Share of clipped values that changes a variance by a thousandth.
+_COMB = 0.25  # Relative difference between the gain and the distance of levels in photon counts.
 _KNOWN = 0.25  # Relative error of the gain above which single photons cannot be judged.
+_WAYS: tuple[Literal["square", "corners", "local"], ...] = ("square", "corners", "local")
 _GRAVITY = {"REFUSE": 0, "WARN": 1, "NOTE": 2}
 
 
@@ -151,7 +157,11 @@ def _estimate_frames(
     levels = survey(windows)
     smooth = pairs == "time"
     better = pooled(windows) if smooth else None
-    cells = gather(windows, top=levels.top, bottom=levels.bottom, smooth=smooth, pooled=better)
+    if smooth and better is None:
+        cells, *others = gather_ways(windows, _WAYS, top=levels.top, bottom=levels.bottom)
+    else:
+        cells = gather(windows, top=levels.top, bottom=levels.bottom, smooth=smooth, pooled=better)
+        others = []
     if cells.count.sum() < 100:
         findings.append(_flat(levels))
         return _nothing(name, findings)
@@ -160,12 +170,13 @@ def _estimate_frames(
         findings += checks.levels(levels, 1.0, 0.0, clipped_floor)
         findings.append(_flat(levels))
         return _nothing(name, findings)
-    fitted = _fit(cells, usable, pairs)
+    sound = [(other, _clean_cells(other, clipped_floor)) for other in others]
+    fitted = _fit(cells, usable, pairs, sound, stripes(windows))
     if fitted is None:
         findings += checks.levels(levels, 1.0, 0.0, clipped_floor)
         findings.append(_flat(levels))
         return _nothing(name, findings)
-    return _judge(name, cells, levels, fitted, point, findings, pairs, windows, clipped_floor)
+    return _judge(name, levels, fitted, point, findings, pairs, windows, clipped_floor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,30 +186,36 @@ class _Fitted:
     curve: Curve
     bend: tuple[float, float]
     correlation: Correlation
+    pattern: Undiluted | None
+
+
+def _clean_cells(cells: Cells, floor: bool) -> NDArray:
+    """Cells of levels that are not saturated and, if asked for, not cut off at the lowest level."""
+    size, clean = len(cells.edges) + 1, np.ones(len(cells.count), bool)
+    total = np.maximum(np.bincount(cells.level, cells.count, size), 1e-9)
+    for form in ("full", "floor") if floor else ("full",):
+        share = np.bincount(cells.level, cells.count * cells.form(form), size) / total
+        clean &= (share < _CLIPPED)[cells.level]
+    return clean
 
 
 def _usable(cells: Cells, levels: HistogramLevels) -> tuple[NDArray, bool]:
     """Cells of levels that are not clipped, and whether the lowest level cuts noise off."""
-    size = len(cells.edges) + 1
-
-    def clean(form: str) -> NDArray:
-        total = np.maximum(np.bincount(cells.level, cells.count, size), 1e-9)
-        share = np.bincount(cells.level, cells.count * cells.form(form), size) / total
-        return (share < _CLIPPED)[cells.level]
-
-    unsaturated = clean("full")
+    unsaturated = _clean_cells(cells, floor=False)
     if not np.isfinite(levels.bottom):
         return unsaturated, False
     everything = fit(LineFit(cells, unsaturated, "near")) if unsaturated.any() else None
     if everything is None:
         return unsaturated, False
-    above = unsaturated & clean("floor")
+    above = _clean_cells(cells, floor=True)
     line = None
     if above.any() and cells.count[above].sum() > 0.05 * cells.count[unsaturated].sum():
         line = fit(LineFit(cells, above, "near"))
     # Photon counts end at zero without being clipped: the line reaches zero noise there.
     error = float(np.sqrt([levels.bottom, 1.0] @ everything.covariance @ [levels.bottom, 1.0]))
     empty = abs(float(everything.variance(levels.bottom))) < 0.1 * everything.gain**2 + 4 * error
+    # A counter's levels are a photon apart. Without that comb, read noise may have been cut off.
+    empty &= abs(levels.spacing - everything.gain) < _COMB * everything.gain
     if line is None or not line.gain > 0 or line.covariance[0, 0] ** 0.5 > 0.1 * line.gain:
         return unsaturated, not empty
     apart = abs(everything.gain - line.gain)
@@ -206,7 +223,14 @@ def _usable(cells: Cells, levels: HistogramLevels) -> tuple[NDArray, bool]:
     return (unsaturated, False) if natural else (above, True)
 
 
-def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
+def _fit(
+    cells: Cells,
+    usable: NDArray,
+    pairs: str,
+    others: Sequence[tuple[Cells, NDArray]],
+    striped: Stripes,
+) -> _Fitted | None:
+    """Fit the line; ``others`` are the same samples by the light of other pixels, and which are usable."""
     scheme = "near" if pairs == "time" else "none"
     p = LineFit(cells, usable, scheme)
     line = fit(p)
@@ -227,9 +251,14 @@ def _fit(cells: Cells, usable: NDArray, pairs: str) -> _Fitted | None:
             if again is not None:
                 p, line = other, again
                 rho = curve.correlation(p, line)
+    pattern = None
+    for number, (apart, sound) in enumerate(others):
+        without = undiluted(p, line, apart, sound, striped) if sound.any() and line.gain > 0 else None
+        if without is not None and (number == 0 or without.glows):
+            p, line, pattern = without.problem, without.line, without
     bend = curve.bend(p, line)
     drawn = curve.points(p, line)
-    return _Fitted(problem=p, line=line, curve=drawn, bend=bend, correlation=rho)
+    return _Fitted(problem=p, line=line, curve=drawn, bend=bend, correlation=rho, pattern=pattern)
 
 
 @contextmanager
@@ -256,7 +285,6 @@ def _dark_recording(movie: Source, seed: int, budget_bytes: int) -> darkness.Dar
 
 def _judge(
     name: str,
-    cells: Cells,
     levels: HistogramLevels,
     fitted: _Fitted,
     point: darkness.Dark | None,
@@ -265,7 +293,7 @@ def _judge(
     windows: list[Window],
     clipped_floor: bool,
 ) -> NoiseEstimate:
-    p, line = fitted.problem, fitted.line
+    p, line, cells = fitted.problem, fitted.line, fitted.problem.cells
     known = line.gain > 0 and float(np.sqrt(line.covariance[0, 0])) < _KNOWN * line.gain
     if point is None and not clipped_floor and known:
         point = darkness.floor(line, levels) or (darkness.pixels(p, line) if pairs == "time" else None)
@@ -289,8 +317,11 @@ def _judge(
     low, high = _quantiles(p.z[line.used], weight[line.used], (0.01, 0.99))
     bright = max(gain * high + intercept, 1e-300)
     shot = float(gain * (high - low) / bright)
+    moments = curve.moments(p, line) if line.gain > 0 else curve.UNKNOWN
+    # What multiplies the light more unevenly than any detector may have changed the gain as well.
+    odd = gain * max(moments.skewness - 4 * moments.skewness_error - checks.GAMMA_LIKE, 0.0) / _SIGMAS
+    covariance = covariance + np.diag([odd**2, 0.0])
     half = _SIGMAS * float(np.sqrt(covariance[0, 0]))
-    skew = curve.skewness(p, line) if line.gain > 0 else (0.0, float("inf"))
     pairs_all = round(cells.count.sum() * cells.pairs_per_sample)
     pairs_kept = round(weight.sum() * cells.pairs_per_sample)
     share = curve.structure_share(p) if pairs == "time" else 0.0
@@ -304,7 +335,17 @@ def _judge(
     shared = 0.0 if smooth or pairs == "space" else share
     findings += checks.structure(shared, float(weight.sum() / cells.count.sum()), subtracted)
     findings += checks.straightness(fitted.curve, line, *fitted.bend)
+    skew = moments.skewness, moments.skewness_error
     findings += checks.excess(*skew, *fitted.bend, share)
+    if pairs == "time":
+        means = spread_of_means(windows)
+        findings += checks.scaling(means, stretched(windows, levels.lowest, levels.highest))
+    if pairs == "time" and line.gain > 0:
+        findings += checks.cumulants(moments, float(subtracted))
+        findings += checks.single_frames(frame_noise(windows, line.gain, line.intercept))
+        findings += checks.rank(missing_rank(windows, line.gain, line.intercept))
+    if fitted.pattern is not None:
+        findings += checks.fixed_pattern(fitted.pattern.difference, fitted.pattern.error, gain)
     findings += checks.planes(*_planes(p, windows))
     diagnostics = Diagnostics(
         intercept=intercept,
@@ -317,8 +358,10 @@ def _judge(
         subtracted_gain=float(subtracted),
         bend=fitted.bend[0],
         bend_error=fitted.bend[1],
-        skewness=skew[0],
-        skewness_error=skew[1],
+        skewness=moments.skewness,
+        skewness_error=moments.skewness_error,
+        kurtosis=moments.kurtosis,
+        kurtosis_error=moments.kurtosis_error,
         shot_share=shot,
         constant_share=cells.constant_share,
         nonfinite_share=cells.nonfinite_share,

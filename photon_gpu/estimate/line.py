@@ -323,10 +323,11 @@ def _fit_at(
         units = None
         if abs(gain - before) < 1e-3 * abs(gain):
             break
-    return _finish(p, p.usable & kept_units[p.unit], (gain, intercept, jitter), bound)
+    return finish(p, p.usable & kept_units[p.unit], (gain, intercept, jitter), bound)
 
 
-def _finish(p: LineFit, used: NDArray, state: tuple[float, float, float], bound: float) -> NoiseLine:
+def finish(p: LineFit, used: NDArray, state: tuple[float, float, float], bound: float) -> NoiseLine:
+    """Solve for the cells ``used``, weighted by the state (gain, intercept, jitter), with intervals."""
     contrast = p.scheme != "none"
     weight = p.weight(*state)
     solution, influence = p.solve(p.value, weight, used, contrast=contrast)

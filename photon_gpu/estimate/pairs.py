@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from photon_gpu.estimate.pixel_light import Pooled, halves
+from photon_gpu.estimate.pixel_light import Pooled, around, halves
 from photon_gpu.estimate.sample import Window
 
 TILE = 16
@@ -32,9 +32,11 @@ LEVELS = 28
 # Classes of pixels from flat to steep, by the difference of the instrument between neighbours. Motion adds
 # variance in proportion to the local contrast, so flat pixels are the most informative.
 STEEPNESS = (0.3, 0.6, 0.8, 0.95)
+_WIDE = 15  # Pixels over which glow hardly changes.
 STEEPEST = 3.0  # At most so many times as bright as in the rest of the window.
 # Signal, D^2/6, covariance of D with the pixel k rows (y) or columns (x) away, variance from differences over
-# 1 and 2 frames minus the covariance of neighbouring rows, third cumulant, squared contrast between
+# 1 and 2 frames minus the covariance of neighbouring rows, third cumulant, D^4/18 (the fourth cumulant plus 6
+# squared variances), squared contrast between
 # neighbours, share of values at the saturated level, share at the lowest level.
 FORMS = (
     "signal",
@@ -48,6 +50,7 @@ FORMS = (
     "t1",
     "t2",
     "cube",
+    "fourth",
     "contrast",
     "full",
     "floor",
@@ -110,6 +113,20 @@ def _box3(image: NDArray) -> NDArray:
     return image
 
 
+def corners(image: NDArray) -> NDArray:
+    """Mean of the four diagonal neighbours: they share neither pixel, row nor column with the middle."""
+    height, width = image.shape
+    padded = np.pad(image, 1, mode="reflect")
+    return np.asarray(sum(padded[y : y + height, x : x + width] for y in (0, 2) for x in (0, 2)) / 4)
+
+
+def _local(image: NDArray) -> NDArray:
+    """The same minus the mean of the wider neighbourhood, plus that of the image."""
+    seen = np.isfinite(image)
+    middle = float(image[seen].mean()) if seen.any() else 0.0
+    return np.asarray(corners(image) - around(np.where(seen, image, middle), _WIDE) + middle)
+
+
 def _lagged(contrast: NDArray, lag: int, axis: int, norm: float = 6.0) -> NDArray:
     """Mean over frames of D times the mean of D at the two pixels ``lag`` away, per pixel."""
     size = contrast.shape[axis]
@@ -139,6 +156,14 @@ def _contrast(one: NDArray, other: NDArray) -> NDArray:
             out[at] += product
             weight[at] += 1
     return out / np.maximum(weight, 1)
+
+
+def _slopes(image: NDArray) -> NDArray:
+    """Squared slope between the neighbours of every pixel, without the pixel itself."""
+    padded = np.pad(image, 1, mode="reflect")
+    down = padded[2:, 1:-1] - padded[:-2, 1:-1]
+    across = padded[1:-1, 2:] - padded[1:-1, :-2]
+    return np.asarray((down**2 + across**2) / 8)
 
 
 def _steady(contrast: NDArray) -> NDArray:
@@ -180,6 +205,7 @@ def _measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
     count = np.where(steady.any(axis=0), steady.sum(axis=0), np.nan)[:, None]
     squares = contrast * contrast
     cube = -np.einsum("jyx,jyx->yx", squares, contrast) / (6 * count)
+    fourth = np.einsum("jyx,jyx->yx", squares, squares) / (18 * count)
     basis = _basis(len(frames), trend)
     norm = float((basis[0] ** 2).sum())
     if trend:
@@ -193,7 +219,7 @@ def _measure(frames: NDArray, *, lines: bool, trend: bool) -> NDArray:
         change = frames[step:] - frames[:-step]
         own = np.einsum("jyx,jyx->yx", change, change) / (2 * len(change))
         forms.append(own - 4 / 3 * _lagged(change, 1, 1, 2.0) + 1 / 3 * _lagged(change, 2, 1, 2.0))
-    forms.append(cube)
+    forms += [cube, fourth]
     # The noise of the two quarters is independent, so their product holds only structure.
     middle = len(frames) // 2
     forms.append(_contrast(frames[:middle].mean(axis=0), frames[len(frames) - middle :].mean(axis=0)))
@@ -239,11 +265,16 @@ class Reference:
         Average over 3 x 3 pixels (not if rows are different images).
     pooled : Pooled or None
         Light from all other frames, if half a window is not enough.
+    around : {"square", "corners", "local"}
+        Pixels that show the light of a pixel: 3 x 3; the diagonal neighbours alone, which share no offset of
+        a pixel, row or column with it; the same minus the smooth background, which may be glow. Beside the
+        first, steepness does not use the pixel itself either.
     """
 
     windows: Sequence[Window]
     smooth: bool
     pooled: Pooled | None
+    around: Literal["square", "corners", "local"] = "square"
 
     def light(self, number: int, chosen: slice, rest: list[int], block: NDArray) -> tuple[NDArray, NDArray]:
         """Light, ADU, and squared contrast, ADU^2, of every pixel of a window whose frames are ``block``."""
@@ -253,8 +284,12 @@ class Reference:
         image = block[rest].mean(axis=0)
         if not self.smooth:
             return image, _contrast(image, image)
-        light, factor = _followed(_box3(image), _box3(block[chosen].mean(axis=0)))
-        return light, factor**2 * _contrast(image, image)
+        around = {"square": _box3, "corners": corners, "local": _local}[self.around]
+        light, factor = _followed(around(image), around(block[chosen].mean(axis=0)))
+        # The noise of a pixel itself makes it look steep, and read noise differs between the pixels
+        # of a camera.
+        steepness = _contrast(image, image) if self.around == "square" else _slopes(image)
+        return light, factor**2 * steepness
 
 
 def _followed(light: NDArray, measured: NDArray) -> tuple[NDArray, float]:
@@ -320,75 +355,118 @@ def gather(
         time.
     """
     reference = Reference(windows=windows, smooth=smooth, pooled=pooled)
-    sorting, trend = strata(reference), pooled is not None
-    classes = len(sorting.cuts) + 1
-    span = (len(sorting.edges) + 1) * classes
-    parts: list[tuple[NDArray, ...]] = []
-    area, tile = sum(w.frames[0].size for w in windows), TILE
-    while area > UNITS * tile * tile:
-        tile += TILE // 2
-    samples = pairs = constant = nonfinite = 0.0
-    tiles_before: dict[tuple[int, int], int] = {}
+    return _gather(windows, [reference], top, bottom)[0]
+
+
+def gather_ways(
+    windows: Sequence[Window],
+    ways: Sequence[Literal["square", "corners", "local"]],
+    *,
+    top: float,
+    bottom: float,
+) -> list[Cells]:
+    """The same measurements, sorted by the light of other pixels each time (``Reference.around``)."""
+    references = [Reference(windows=windows, smooth=True, pooled=None, around=way) for way in ways]
+    return _gather(windows, references, top, bottom)
+
+
+def _gather(
+    windows: Sequence[Window], references: Sequence[Reference], top: float, bottom: float
+) -> list[Cells]:
+    sums = [_Sums(reference, windows) for reference in references]
+    first = references[0]
     for number, window in enumerate(windows):
-        height, width = window.frames.shape[1:]
-        down, across = np.arange(height) // tile, np.arange(width) // tile
-        local = (down[:, None] * (width // tile + 1) + across[None, :]).ravel()
-        origin = (window.plane, window.row)
-        base = tiles_before.setdefault(origin, len(tiles_before) * 10_000_000)
         exact = np.float32 if window.frames.dtype.itemsize <= 2 else np.float64
         block: Any = window.frames.astype(exact)
         finite = np.isfinite(block).all(axis=0).ravel()
         still = (block == block[0]).all(axis=0).ravel() & finite
         for chosen, rest in halves(len(block)):
-            light, steep = reference.light(number, chosen, rest, block)
-            stratum = sorting.sort(light, steep)
-            forms = _measure(block[chosen], lines=smooth, trend=trend).reshape(len(FORMS) - 2, -1)
+            forms = _measure(block[chosen], lines=first.smooth, trend=first.pooled is not None)
             shares = [(block[chosen] >= top).mean(axis=0), (block[chosen] <= bottom).mean(axis=0)]
-            key = local * span + stratum.ravel()
-            size = int(key.max()) + 1
-            good = finite.astype(np.float64)
-            nonfinite += float((~finite).sum())
-            if (
-                not np.isfinite(forms[0]).all() or not finite.all()
-            ):  # NaN also spoils the forms of its neighbours.
-                sound = np.isfinite(forms).all(axis=0) & np.isfinite(light + steep).ravel()
-                forms, good = np.where(sound, forms, 0.0), sound.astype(np.float64)
-            count = np.bincount(key, good, size)
-            used = np.flatnonzero(count)
-            motionless = np.bincount(key, still * good, size)[used] == count[used]
-            constant += float(count[used][motionless].sum())
-            used = used[~motionless]
-            sums = [np.bincount(key, v, size)[used] for v in (*forms, *(s.ravel() * good for s in shares))]
-            parts.append(
-                (
-                    np.full(len(used), number),
-                    base + used // span,
-                    used % span,
-                    count[used],
-                    *(
-                        np.bincount(key, np.where(good > 0, v.ravel(), 0.0), size)[used] / count[used]
-                        for v in (light, steep)
-                    ),
-                    np.stack(sums, axis=1) / count[used, None],
-                )
+            every = np.concatenate([forms, shares]).reshape(len(FORMS), -1)
+            for one in sums:
+                light = one.reference.light(number, chosen, rest, block)
+                one.add(number, window, light, every, finite, still, block[chosen].shape[0] - 2)
+    return [one.cells() for one in sums]
+
+
+class _Sums:
+    """Sums per cell, as they are gathered with one reference."""
+
+    def __init__(self, reference: Reference, windows: Sequence[Window]) -> None:
+        self.reference, self.sorting = reference, strata(reference)
+        self.classes = len(self.sorting.cuts) + 1
+        self.span = (len(self.sorting.edges) + 1) * self.classes
+        self.parts: list[tuple[NDArray, ...]] = []
+        area, self.tile = sum(w.frames[0].size for w in windows), TILE
+        while area > UNITS * self.tile * self.tile:
+            self.tile += TILE // 2
+        self.samples = self.pairs = self.constant = self.nonfinite = 0.0
+        self.tiles_before: dict[tuple[int, int], int] = {}
+
+    def add(
+        self,
+        number: int,
+        window: Window,
+        light: tuple[NDArray, NDArray],
+        forms: NDArray,
+        finite: NDArray,
+        still: NDArray,
+        pairs: int,
+    ) -> None:
+        """Add the forms of one half window; ``finite`` and ``still`` are masks of its pixels."""
+        height, width = window.frames.shape[1:]
+        down, across = np.arange(height) // self.tile, np.arange(width) // self.tile
+        local = (down[:, None] * (width // self.tile + 1) + across[None, :]).ravel()
+        base = self.tiles_before.setdefault((window.plane, window.row), len(self.tiles_before) * 10_000_000)
+        key = local * self.span + self.sorting.sort(*light).ravel()
+        size = int(key.max()) + 1
+        good = finite.astype(np.float64)
+        self.nonfinite += float((~finite).sum())
+        if (
+            not np.isfinite(forms[0]).all() or not finite.all()
+        ):  # NaN also spoils the forms of its neighbours.
+            sound = np.isfinite(forms).all(axis=0) & np.isfinite(light[0] + light[1]).ravel()
+            forms, good = np.where(sound, forms, 0.0), sound.astype(np.float64)
+        count = np.bincount(key, good, size)
+        used = np.flatnonzero(count)
+        motionless = np.bincount(key, still * good, size)[used] == count[used]
+        self.constant += float(count[used][motionless].sum())
+        used = used[~motionless]
+        sums = [np.bincount(key, v, size)[used] for v in forms]
+        self.parts.append(
+            (
+                np.full(len(used), number),
+                base + used // self.span,
+                used % self.span,
+                count[used],
+                *(
+                    np.bincount(key, np.where(good > 0, v.ravel(), 0.0), size)[used] / count[used]
+                    for v in light
+                ),
+                np.stack(sums, axis=1) / count[used, None],
             )
-            samples += float(count.sum())
-            pairs += float(count.sum()) * (len(block[chosen]) - 2)
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    _, columns[1] = np.unique(columns[1], return_inverse=True)
-    total = max(samples, 1.0)
-    return Cells(
-        window=columns[0],
-        tile=columns[1],
-        level=columns[2] // classes,
-        stratum=columns[2],
-        count=columns[3],
-        instrument=columns[4],
-        steepness=columns[5],
-        means=columns[6],
-        edges=sorting.edges,
-        pairs_per_sample=pairs / total,
-        trend=trend,
-        constant_share=constant / total,
-        nonfinite_share=nonfinite / max(samples + nonfinite, 1.0),
-    )
+        )
+        self.samples += float(count.sum())
+        self.pairs += float(count.sum()) * pairs
+
+    def cells(self) -> Cells:
+        """Everything that was added."""
+        columns = [np.concatenate(column) for column in zip(*self.parts, strict=True)]
+        _, columns[1] = np.unique(columns[1], return_inverse=True)
+        total = max(self.samples, 1.0)
+        return Cells(
+            window=columns[0],
+            tile=columns[1],
+            level=columns[2] // self.classes,
+            stratum=columns[2],
+            count=columns[3],
+            instrument=columns[4],
+            steepness=columns[5],
+            means=columns[6],
+            edges=self.sorting.edges,
+            pairs_per_sample=self.pairs / total,
+            trend=self.reference.pooled is not None,
+            constant_share=self.constant / total,
+            nonfinite_share=self.nonfinite / max(self.samples + self.nonfinite, 1.0),
+        )

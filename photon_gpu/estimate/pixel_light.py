@@ -41,23 +41,28 @@ def box(image: NDArray, width: int) -> NDArray:
     np.float64(0.3333333333333333)
     """
     middle = float(image.mean())  # Keeps running sums small.
-    image, reach = image - middle, width // 2
-    for axis in (0, 1):
-        around = [(reach + 1, reach) if a == axis else (0, 0) for a in (0, 1)]
-        total = np.cumsum(np.pad(image, around, mode="edge"), axis=axis)
-        ahead, behind = [slice(None)] * 2, [slice(None)] * 2
-        ahead[axis], behind[axis] = slice(width, None), slice(None, -width)
-        image = (total[tuple(ahead)] - total[tuple(behind)]) / width
-    return image + middle
+    return np.asarray(_run(_run(image - middle, width, 0), width, 1) + middle)
+
+
+def _run(image: NDArray, width: int, axis: int) -> NDArray:
+    """Mean over ``width`` pixels along one axis, with edge values repeated outside."""
+    reach = width // 2
+    total = np.cumsum(
+        np.pad(image, [(reach + 1, reach) if a == axis else (0, 0) for a in (0, 1)], mode="edge"), axis=axis
+    )
+    ahead, behind = [slice(None)] * 2, [slice(None)] * 2
+    ahead[axis], behind[axis] = slice(width, None), slice(None, -width)
+    return np.asarray((total[tuple(ahead)] - total[tuple(behind)]) / width)
 
 
 def around(image: NDArray, width: int) -> NDArray:
-    """Mean over ``width`` x ``width`` pixels without the middle one.
+    """Mean over ``width`` x ``width`` pixels without the row and the column of the middle one.
 
-    The fixed pattern of a camera is not light. Without the middle pixel it is not part of the instrument, so
-    it does not dilute the slope.
+    The fixed pattern of a camera (offsets of pixels, rows and columns) is not light. Without the middle row
+    and column it is not part of the instrument, so it does not dilute the slope.
     """
-    return np.asarray((width**2 * box(image, width) - image) / (width**2 - 1))
+    square, down, across = box(image, width), _run(image, width, 0), _run(image, width, 1)
+    return np.asarray((width**2 * square - width * (down + across) + image) / (width - 1) ** 2)
 
 
 @dataclass(frozen=True, kw_only=True)

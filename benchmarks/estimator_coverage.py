@@ -1,0 +1,150 @@
+"""Measure what the noise estimate says of known noise: ``python -m benchmarks.estimator_coverage``.
+
+Three groups, from simulators that share no code with ``photon_gpu`` (``tests/support``): raw movies of six
+kinds of detectors (false alarms, coverage), cameras with fixed patterns (coverage, median error), and movies
+that were processed before they were stored, of kinds that limits were tuned on and of kinds kept out of it.
+A miss is a PASS with a gain more than 5 % off, or more than 20 % off without REFUSE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+import warnings
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from photon_gpu.estimate import NoiseEstimate, estimate_noise
+from photon_gpu.store.durable import replacing
+from tests.support.microscopes import Shot, patterned, raw
+from tests.support.processing import HELD_OUT, SCALES, TUNED, processed
+
+HEADER = (
+    "group",
+    "kind",
+    "seed",
+    "verdict",
+    "error %",
+    "half %",
+    "held",
+    "skewness",
+    "skewness error",
+    "reasons",
+)
+OFF, FAR = 5.0, 20.0  # %
+GAIN = 20.0  # ADU/photon, of movies that are processed
+
+
+def measure(job: tuple[str, str, int]) -> dict[str, Any]:
+    """One row."""
+    warnings.simplefilter("ignore")
+    group, kind, seed = job
+    scale = 1.0
+    if group == "raw":
+        shot: Shot = raw(seed)
+        frames, kind = shot.frames, shot.kind
+    elif group == "pattern":
+        shot = patterned(seed)
+        frames, kind = shot.frames, shot.kind
+    else:
+        shot = raw(2000 + seed, detector="ccd", gain=GAIN, trouble=("still", "motion")[seed % 2])
+        frames, scale = processed(kind, shot.frames, seed), SCALES.get(kind, 1.0)
+    return _row(group, kind, seed, estimate_noise(frames), scale * shot.gain)
+
+
+def _row(group: str, kind: str, seed: int, estimate: NoiseEstimate, gain: float) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(HEADER, "")
+    reasons = [f"{f.severity} {f.name}" for f in estimate.warnings]
+    row.update(group=group, kind=kind, seed=seed, verdict=estimate.verdict, reasons="; ".join(reasons))
+    if estimate.model is None or estimate.interval is None or estimate.diagnostics is None:
+        return row
+    low, high = estimate.interval.gain
+    facts = estimate.diagnostics
+    row["skewness"], row["skewness error"] = round(facts.skewness, 3), round(facts.skewness_error, 3)
+    if np.isfinite(gain):
+        row["error %"] = round(100 * (estimate.model.gain / gain - 1), 2)
+        row["half %"] = round(50 * (high - low) / gain, 2)
+        row["held"] = low <= gain <= high
+    return row
+
+
+def missed(row: dict[str, Any]) -> bool:
+    """Whether the verdict is too good for the error; where no gain is right, any PASS is."""
+    if row["error %"] == "":
+        return row["verdict"] == "PASS"
+    error = abs(row["error %"])
+    return (row["verdict"] == "PASS" and error > OFF) or (row["verdict"] != "REFUSE" and error > FAR)
+
+
+def summary(rows: list[dict[str, Any]]) -> list[str]:
+    """The figures that are quoted."""
+    lines = []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        some = [row for row in rows if row["group"] == group]
+        verdicts = Counter(row["verdict"] for row in some)
+        text = ", ".join(f"{verdicts[name]} {name}" for name in ("PASS", "WARN", "REFUSE"))
+        judged = [row for row in some if row["held"] != "" and row["verdict"] != "REFUSE"]
+        errors = np.array([abs(row["error %"]) for row in judged]) if judged else np.zeros(1)
+        if group in ("raw", "pattern"):
+            held = np.mean([row["held"] for row in judged])
+            lines.append(
+                f"- {group}: {len(some)} movies ({text}); the interval holds the gain in {held:.1%}, error "
+                f"median {np.median(errors):.2f}, worst {errors.max():.1f} %"
+            )
+        else:
+            passed = [row for row in some if row["verdict"] == "PASS" and missed(row)]
+            far = [row for row in some if row["verdict"] == "WARN" and missed(row)]
+            kinds = {row["kind"] for row in some}
+            lines.append(
+                f"- {group}: {len(kinds)} kinds, {len(some)} movies ({text}); PASS and more than "
+                f"{OFF:g} % off: "
+                f"{_named(passed)}; WARN and more than {FAR:g} % off: {_named(far)}"
+            )
+    return lines
+
+
+def _named(rows: list[dict[str, Any]]) -> str:
+    kinds = Counter(row["kind"] for row in rows)
+    return f"{len(kinds)} kinds" + (f" ({', '.join(kinds)})" if kinds else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--raw", type=int, default=300, help="raw movies")
+    parser.add_argument("--patterns", type=int, default=210, help="movies with a fixed pattern")
+    parser.add_argument("--seeds", type=int, default=2, help="movies of each kind of processing")
+    parser.add_argument("--held-out", action="store_true", help="also the kinds kept out of tuning")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    options = parser.parse_args()
+    seeds = range(options.first, options.first + options.seeds)
+    jobs = [("raw", "", options.first + k) for k in range(options.raw)]
+    jobs += [("pattern", "", options.first + k) for k in range(options.patterns)]
+    jobs += [("processed", kind, seed) for kind in TUNED for seed in seeds]
+    if options.held_out:
+        jobs += [("processed, held out", kind, seed) for kind in HELD_OUT for seed in seeds]
+    with ProcessPoolExecutor(options.workers) as pool:
+        rows = []
+        for row in pool.map(measure, jobs):
+            rows.append(row)
+            print(".", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, HEADER)
+    writer.writeheader()
+    writer.writerows(rows)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with replacing(options.out / "estimator_coverage.csv") as file:
+        file.write(text.getvalue().encode())
+    print("\n".join(summary(rows)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Traces that processing leaves in the noise: each kind is named, and raw movies have none."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from photon_gpu.estimate import estimate_noise
+from photon_gpu.estimate.checks import cumulants
+from photon_gpu.estimate.cross_checks.frames import frame_noise
+from photon_gpu.estimate.cross_checks.rank import missing_rank
+from photon_gpu.estimate.cross_checks.values import spread_of_means, stretched
+from photon_gpu.estimate.curve import UNKNOWN
+from photon_gpu.estimate.sample import draw
+from photon_gpu.sources.open import open_source
+from tests.support.microscopes import DETECTORS, raw
+from tests.support.processing import processed
+
+TRACES = {
+    "skewness",
+    "outliers",
+    "repeated frames",
+    "quiet frames",
+    "periodic variance",
+    "rank",
+    "equal means",
+}
+
+
+@functools.cache
+def shot():
+    return raw(2000, detector="ccd", gain=20.0, trouble="still", photons=15.0, size=64)
+
+
+def windows_of(frames):
+    return draw(open_source(frames), pairs="time", seed=0, budget_bytes=1 << 26)
+
+
+def line():
+    camera = shot()
+    return camera.gain, camera.read**2 - camera.gain * camera.offset
+
+
+@pytest.mark.parametrize("seed", range(len(DETECTORS)), ids=DETECTORS)
+def test_no_raw_movie_has_a_trace(seed):
+    estimate = estimate_noise(raw(seed, size=56).frames)
+    assert estimate.verdict == "PASS", str(estimate)
+    assert not TRACES & {finding.name for finding in estimate.warnings}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("blend 2", "skewness"),
+        ("clip above 1.5 sigma", "outliers"),
+        ("hot pixels in space", "outliers"),
+        ("components 50 %", "rank"),
+        ("20 % repeated", "repeated frames"),
+        ("bilinear shifts of a third", "quiet frames"),
+        ("deinterlaced", "periodic variance"),
+        ("z-score", "equal means"),
+    ],
+)
+def test_processed_data_is_refused_by_name(kind, name):
+    estimate = estimate_noise(processed(kind, shot().frames, 0))
+    assert name in {finding.name for finding in estimate.warnings if finding.severity == "REFUSE"}, str(
+        estimate
+    )
+
+
+@pytest.mark.parametrize(
+    ("skewness", "moving", "severity"),
+    [(0.6, 0.0, "REFUSE"), (0.85, 0.0, "WARN"), (1.0, 0.0, None), (2.0, 0.0, None), (2.5, 0.0, "REFUSE")]
+    + [(2.5, 0.2, None)],
+)
+def test_the_skewness_of_light_is_one_to_two(skewness, moving, severity):
+    moments = replace(UNKNOWN, skewness=skewness, skewness_error=0.03, kurtosis_error=0.01)
+    assert next((f.severity for f in cumulants(moments, moving)), None) == severity
+
+
+def test_few_repeated_frames_are_a_warning():
+    frames = shot().frames.copy()
+    frames[40] = frames[39]
+    estimate = estimate_noise(frames)
+    assert [f.severity for f in estimate.warnings if f.name == "repeated frames"] == ["WARN"]
+
+
+def test_frames_of_no_photon_or_few_pixels_repeat_by_chance():
+    rng = np.random.default_rng(0)
+    dark = rng.poisson(0.02, (64, 12, 12)).astype(np.uint8)
+    few = rng.poisson(2.0, (2000, 3, 3)).astype(np.uint8)
+    for frames in (dark, few, np.zeros((64, 16, 16), np.uint8)):
+        assert frame_noise(windows_of(frames), 1.0, 0.0).repeated == 0
+
+
+def test_patches_rebuilt_from_half_of_their_components_lack_the_other_half():
+    frames = shot().frames[:, :32, :32]
+    assert missing_rank(windows_of(processed("patches 8, 50 %", frames, 0)), *line()) > 0.2
+    assert missing_rank(windows_of(frames), *line()) == 0
+
+
+def test_pixels_of_even_light_have_means_that_differ_by_their_noise():
+    rng = np.random.default_rng(0)
+    even = rng.poisson(20.0, (64, 32, 32)).astype(np.uint16)
+    assert 0.8 < spread_of_means(windows_of(even)) < 1.2
+    assert spread_of_means(windows_of(processed("z-score", even, 0))) < 0.1
+
+
+def test_frames_stretched_one_by_one_are_told_from_saturated_ones():
+    frames = processed("stretch per frame", shot().frames, 0)
+    assert stretched(windows_of(frames), 0, 255)
+    cut = np.clip(shot().frames, 300, 700)
+    assert not stretched(windows_of(cut), 300, 700)
+    stuck = shot().frames.copy()
+    stuck[:, 0, 0], stuck[:, 0, 1] = 0, 65535
+    assert not stretched(windows_of(stuck), 0, 65535)

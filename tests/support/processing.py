@@ -1,0 +1,411 @@
+"""Kinds of processing that raw movies go through before they are stored; shares no code with ``photon_gpu``.
+
+Every kind takes frames (T, H, W) as floats and a generator, and returns frames. ``SCALES`` has the factor by
+which a kind multiplies the gain that is right for its output: NaN where none is right, 1 if left out.
+``HELD_OUT`` are the kinds on which no limit of the estimator was tuned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from scipy import ndimage, signal
+
+Kind = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def _components(x: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    flat = x.reshape(len(x), -1)
+    mean = flat.mean(axis=0)
+    u, s, v = np.linalg.svd(flat - mean, full_matrices=False)
+    k = max(1, round(share * len(x)))
+    return (u[:, :k] * s[:k] @ v[:k] + mean).reshape(x.shape)
+
+
+def _patches(x: np.ndarray, rng: np.random.Generator, size: int, share: float) -> np.ndarray:
+    out = x.copy()
+    for top in range(0, x.shape[1], size):
+        for left in range(0, x.shape[2], size):
+            at = (slice(None), slice(top, top + size), slice(left, left + size))
+            part = x[at]
+            flat = part.reshape(len(x), -1)
+            u, s, v = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
+            k = max(1, round(share * len(s)))
+            out[at] = (u[:, :k] * s[:k] @ v[:k] + flat.mean(axis=0)).reshape(part.shape)
+    return out
+
+
+def _blend(x: np.ndarray, rng: np.random.Generator, factor: float) -> np.ndarray:
+    mean = x.mean(axis=0)
+    return mean + factor * (x - mean)
+
+
+def _space_blend(x: np.ndarray, rng: np.random.Generator, factor: float, sigma: float) -> np.ndarray:
+    smooth = ndimage.gaussian_filter(x, (0, sigma, sigma))
+    return smooth + factor * (x - smooth)
+
+
+def _time_blend(x: np.ndarray, rng: np.random.Generator, factor: float, sigma: float) -> np.ndarray:
+    smooth = ndimage.gaussian_filter(x, (sigma, 0, 0))
+    return smooth + factor * (x - smooth)
+
+
+def _grouped(x: np.ndarray, rng: np.random.Generator, count: int, how: str) -> np.ndarray:
+    whole = x[: len(x) // count * count].reshape(-1, count, *x.shape[1:])
+    return getattr(np, how)(whole, axis=1)
+
+
+def _rolling(x: np.ndarray, rng: np.random.Generator, how: str, length: int) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(x, length, axis=0)
+    return getattr(np, how)(windows, axis=-1)
+
+
+def _shifts(
+    x: np.ndarray, rng: np.random.Generator, order: int, reach: float, share: float = 1.0
+) -> np.ndarray:
+    out = []
+    for frame in x:
+        dy, dx = rng.uniform(-reach, reach, 2) if rng.random() < share else (0.0, 0.0)
+        out.append(ndimage.shift(frame, (dy, dx), order=order, mode="nearest") if dy or dx else frame)
+    return np.stack(out)
+
+
+def _fourier(x: np.ndarray, rng: np.random.Generator, reach: float, whole: bool = False) -> np.ndarray:
+    out = []
+    for frame in x:
+        shift = rng.uniform(-reach, reach, 2)
+        out.append(
+            np.fft.ifft2(ndimage.fourier_shift(np.fft.fft2(frame), np.rint(shift) if whole else shift)).real
+        )
+    return np.stack(out)
+
+
+def _zoom(x: np.ndarray, rng: np.random.Generator, factor: float, order: int) -> np.ndarray:
+    return np.stack([ndimage.zoom(frame, factor, order=order, mode="nearest") for frame in x])
+
+
+def _rotated(x: np.ndarray, rng: np.random.Generator, degrees: float, order: int) -> np.ndarray:
+    return ndimage.rotate(x, degrees, axes=(1, 2), reshape=False, order=order, mode="nearest")
+
+
+def _repeated(x: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    out = x.copy()
+    for k in np.flatnonzero(rng.random(len(x)) < share):
+        if k:
+            out[k] = out[k - 1]
+    return out
+
+
+def _filled(x: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    out = x.copy()
+    for k in np.flatnonzero(rng.random(len(x)) < share):
+        if 0 < k < len(x) - 1:
+            out[k] = (out[k - 1] + out[k + 1]) / 2
+    return out
+
+
+def _clipped(x: np.ndarray, rng: np.random.Generator, below: float, above: float) -> np.ndarray:
+    mean, sd = x.mean(axis=0), x.std(axis=0)
+    return np.clip(x, mean - below * sd, mean + above * sd)
+
+
+def _outliers(x: np.ndarray, rng: np.random.Generator, limit: float, axes: tuple[int, ...]) -> np.ndarray:
+    size = [3 if axis in axes else 1 for axis in range(3)]
+    middle = ndimage.median_filter(x, size=size)
+    off = x - middle
+    return np.where(np.abs(off) > limit * off.std(axis=0), middle, x)
+
+
+def _bright_outliers(x: np.ndarray, rng: np.random.Generator, limit: float) -> np.ndarray:
+    middle = ndimage.median_filter(x, size=(1, 3, 3))
+    off = x - middle
+    return np.where(off > limit * np.sqrt(np.maximum(middle - middle.min(), 1)), middle, x)
+
+
+def _filter(x: np.ndarray, rng: np.random.Generator, name: str, **options: object) -> np.ndarray:
+    return getattr(ndimage, name)(x, **options)
+
+
+def _kernel(x: np.ndarray, rng: np.random.Generator, weights: tuple[float, ...], axis: int) -> np.ndarray:
+    return ndimage.convolve1d(x, np.array(weights) / sum(weights), axis=axis)
+
+
+def _wiener(x: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+    return np.stack([signal.wiener(frame, size) for frame in x])
+
+
+def _wavelet(x: np.ndarray, rng: np.random.Generator, limit: float, time: bool) -> np.ndarray:
+    """Soft threshold of the finest Haar details."""
+    axis = 0 if time else 2
+    even = np.take(x, range(0, x.shape[axis] // 2 * 2, 2), axis)
+    odd = np.take(x, range(1, x.shape[axis] // 2 * 2, 2), axis)
+    mean, detail = (even + odd) / 2, (even - odd) / 2
+    level = limit * detail.std()
+    detail = np.sign(detail) * np.maximum(np.abs(detail) - level, 0)
+    out = x.copy()
+    index = [slice(None)] * 3
+    index[axis] = slice(0, x.shape[axis] // 2 * 2, 2)
+    out[tuple(index)] = mean + detail
+    index[axis] = slice(1, x.shape[axis] // 2 * 2, 2)
+    out[tuple(index)] = mean - detail
+    return out
+
+
+def _lowpass(x: np.ndarray, rng: np.random.Generator, cut: float) -> np.ndarray:
+    b, a = signal.butter(3, cut)
+    return signal.filtfilt(b, a, x, axis=0)
+
+
+def _notch(x: np.ndarray, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+    spectrum = np.fft.rfft(x, axis=0)
+    f = np.fft.rfftfreq(len(x)) * 2
+    spectrum[(f > low) & (f < high)] = 0
+    return np.fft.irfft(spectrum, n=len(x), axis=0)
+
+
+def _spectral(x: np.ndarray, rng: np.random.Generator, radius: float) -> np.ndarray:
+    spectrum = np.fft.fft2(x)
+    fy, fx = np.fft.fftfreq(x.shape[1])[:, None], np.fft.fftfreq(x.shape[2])[None, :]
+    spectrum[:, np.hypot(fy, fx) > radius] = 0
+    return np.fft.ifft2(spectrum).real
+
+
+def _curve(x: np.ndarray, rng: np.random.Generator, how: str) -> np.ndarray:
+    low, high = float(x.min()), float(x.max())
+    unit = (x - low) / (high - low)
+    return {
+        "gamma": lambda: 60000 * unit**0.5,
+        "gamma 0.8": lambda: 60000 * unit**0.8,
+        "gamma 1.5": lambda: 60000 * unit**1.5,
+        "sqrt": lambda: 100 * np.sqrt(np.maximum(x, 0)),
+        "log": lambda: 5000 * np.log1p(x - low),
+        "compand": lambda: 30000 * np.tanh(1.2 * unit),
+        "scurve": lambda: 60000 * (3 * unit**2 - 2 * unit**3),
+        "square": lambda: 60000 * unit**2,
+    }[how]()
+
+
+def _stretch(x: np.ndarray, rng: np.random.Generator, per_frame: bool) -> np.ndarray:
+    if per_frame:
+        low, high = (np.quantile(x, q, axis=(1, 2))[:, None, None] for q in (0.002, 0.998))
+    else:
+        low, high = np.quantile(x, [0.002, 0.998])
+    return np.clip(255 * (x - low) / (high - low), 0, 255)
+
+
+def _equalized(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    values, inverse, counts = np.unique(np.rint(x), return_inverse=True, return_counts=True)
+    return (4095 * np.cumsum(counts) / counts.sum())[inverse].reshape(x.shape)
+
+
+def _zscore(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return 1000 + 100 * (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
+
+
+def _dff(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    base = np.quantile(x, 0.2, axis=0)
+    return 1000 * (x - base) / np.maximum(base - x.min() + 1, 1)
+
+
+def _rolling_ball(x: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+    floor = ndimage.uniform_filter(ndimage.grey_opening(x, (1, size, size)), (1, size, size))
+    return np.maximum(x - floor, 0)
+
+
+def _percentile_base(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return x - ndimage.percentile_filter(x, 10, size=(15, 1, 1)) + 1000
+
+
+def _flicker(x: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
+    return x.min() + (x - x.min()) * (1 + spread * rng.standard_normal(len(x)))[:, None, None]
+
+
+def _normalized(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    flat = ndimage.gaussian_filter(x.mean(axis=0), 12)
+    return x / (flat / flat.mean())
+
+
+def _interleaved(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another channel, of less gain, in every second frame."""
+    out = x.copy()
+    out[1::2] = 0.3 * out[1::2, ::-1] + 50
+    return out
+
+
+def _lines(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    out = x.copy()
+    out[:, 1:-1:2] = (out[:, 0:-2:2] + out[:, 2::2]) / 2
+    return out
+
+
+def _bidirectional(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    out = x.copy()
+    out[:, 1::2] = (out[:, 1::2] + np.roll(out[:, 1::2], 1, axis=2)) / 2
+    return out
+
+
+def _denoised(x: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    """What a network does: a smooth guess with some of the noise left."""
+    guess = ndimage.gaussian_filter(x, (1.5, 0.8, 0.8))
+    return guess + share * (x - guess)
+
+
+def _bilateral(x: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
+    total, weight = x.copy(), np.ones_like(x)
+    sd = spread * float((x[1:] - x[:-1]).std())
+    for axis in (1, 2):
+        for step in (-1, 1):
+            other = np.roll(x, step, axis)
+            w = np.exp(-0.5 * ((other - x) / sd) ** 2)
+            total, weight = total + w * other, weight + w
+    return total / weight
+
+
+def _time_bilateral(x: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
+    total, weight = x.copy(), np.ones_like(x)
+    sd = spread * float((x[1:] - x[:-1]).std())
+    for step in (-2, -1, 1, 2):
+        other = np.roll(x, step, 0)
+        w = np.exp(-0.5 * ((other - x) / sd) ** 2)
+        total, weight = total + w * other, weight + w
+    return total / weight
+
+
+def _lossy(x: np.ndarray, rng: np.random.Generator, step: float) -> np.ndarray:
+    """Quantized cosine transform of 8 x 8 blocks, as JPEG."""
+    from scipy import fft
+
+    height, width = (n // 8 * 8 for n in x.shape[1:])
+    blocks = x[:, :height, :width].reshape(len(x), height // 8, 8, width // 8, 8)
+    coded = step * np.rint(fft.dctn(blocks, axes=(2, 4), norm="ortho") / step)
+    return fft.idctn(coded, axes=(2, 4), norm="ortho").reshape(len(x), height, width)
+
+
+def _recursive(x: np.ndarray, rng: np.random.Generator, alpha: float) -> np.ndarray:
+    return signal.lfilter([alpha], [1, alpha - 1], x - x[0], axis=0) + x[0]
+
+
+TUNED: dict[str, Kind] = {
+    "components 25 %": partial(_components, share=0.25),
+    "components 50 %": partial(_components, share=0.5),
+    "components 75 %": partial(_components, share=0.75),
+    "patches 8, 25 %": partial(_patches, size=8, share=0.25),
+    "patches 8, 50 %": partial(_patches, size=8, share=0.5),
+    "blend 0.5": partial(_blend, factor=0.5),
+    "blend 0.8": partial(_blend, factor=0.8),
+    "blend 1.3": partial(_blend, factor=1.3),
+    "blend 2": partial(_blend, factor=2.0),
+    "space blend 0.5": partial(_space_blend, factor=0.5, sigma=3.0),
+    "unsharp 1.5": partial(_space_blend, factor=1.5, sigma=2.0),
+    "unsharp 3": partial(_space_blend, factor=3.0, sigma=2.0),
+    "time unsharp 1.5": partial(_time_blend, factor=1.5, sigma=3.0),
+    "time blend 0.6": partial(_time_blend, factor=0.6, sigma=3.0),
+    "maximum of 2": partial(_grouped, count=2, how="max"),
+    "maximum of 4": partial(_grouped, count=4, how="max"),
+    "minimum of 3": partial(_grouped, count=3, how="min"),
+    "median of 3": partial(_grouped, count=3, how="median"),
+    "rolling maximum 2": partial(_rolling, how="max", length=2),
+    "rolling mean 2": partial(_rolling, how="mean", length=2),
+    "rolling median 3": partial(_rolling, how="median", length=3),
+    "bilinear shifts": partial(_shifts, order=1, reach=1.0),
+    "cubic shifts": partial(_shifts, order=3, reach=1.0),
+    "bilinear shifts of a third": partial(_shifts, order=1, reach=1.0, share=0.33),
+    "small bilinear shifts": partial(_shifts, order=1, reach=0.15),
+    "fourier registration": partial(_fourier, reach=2.0),
+    "bilinear zoom 1.1": partial(_zoom, factor=1.1, order=1),
+    "bilinear zoom 2": partial(_zoom, factor=2.0, order=1),
+    "bilinear zoom 0.8": partial(_zoom, factor=0.8, order=1),
+    "nearest zoom 1.25": partial(_zoom, factor=1.25, order=0),
+    "bilinear rotation": partial(_rotated, degrees=3.0, order=1),
+    "5 % repeated": partial(_repeated, share=0.05),
+    "20 % repeated": partial(_repeated, share=0.2),
+    "10 % filled by means": partial(_filled, share=0.1),
+    "clip at 2 sigma": partial(_clipped, below=2.0, above=2.0),
+    "clip above 1.5 sigma": partial(_clipped, below=99.0, above=1.5),
+    "hot pixels in space": partial(_outliers, limit=2.0, axes=(1, 2)),
+    "hot pixels in time": partial(_outliers, limit=2.0, axes=(0,)),
+    "bright outliers": partial(_bright_outliers, limit=2.0),
+    "gaussian 0.5": partial(_filter, name="gaussian_filter", sigma=(0, 0.5, 0.5)),
+    "gaussian 1": partial(_filter, name="gaussian_filter", sigma=(0, 1, 1)),
+    "gaussian in time": partial(_filter, name="gaussian_filter", sigma=(1, 0, 0)),
+    "median 3 x 3": partial(_filter, name="median_filter", size=(1, 3, 3)),
+    "median in time": partial(_filter, name="median_filter", size=(3, 1, 1)),
+    "wiener": partial(_wiener, size=3),
+    "wavelet in x": partial(_wavelet, limit=1.0, time=False),
+    "wavelet in time": partial(_wavelet, limit=1.0, time=True),
+    "low pass 0.5": partial(_lowpass, cut=0.5),
+    "notch": partial(_notch, low=0.3, high=0.5),
+    "spectral 0.35": partial(_spectral, radius=0.35),
+    "gamma": partial(_curve, how="gamma"),
+    "sqrt": partial(_curve, how="sqrt"),
+    "log": partial(_curve, how="log"),
+    "gamma 1.5": partial(_curve, how="gamma 1.5"),
+    "stretch per frame": partial(_stretch, per_frame=True),
+    "z-score": _zscore,
+    "dF/F": _dff,
+    "rolling ball": partial(_rolling_ball, size=9),
+    "interleaved": _interleaved,
+    "deinterlaced": _lines,
+    "denoised, 30 % left": partial(_denoised, share=0.3),
+    "denoised, 70 % left": partial(_denoised, share=0.7),
+    "bilateral": partial(_bilateral, spread=1.0),
+    "lossy 16": partial(_lossy, step=16.0),
+    "recursive 0.7": partial(_recursive, alpha=0.7),
+}
+"""Kinds that limits were tuned on."""
+
+HELD_OUT: dict[str, Kind] = {
+    "components 35 %": partial(_components, share=0.35),
+    "components 60 %": partial(_components, share=0.6),
+    "components 10 %": partial(_components, share=0.1),
+    "patches 12, 30 %": partial(_patches, size=12, share=0.3),
+    "patches 6, 60 %": partial(_patches, size=6, share=0.6),
+    "blend 0.3": partial(_blend, factor=0.3),
+    "blend 0.7": partial(_blend, factor=0.7),
+    "blend 1.5": partial(_blend, factor=1.5),
+    "unsharp 2": partial(_space_blend, factor=2.0, sigma=1.0),
+    "space blend 0.7": partial(_space_blend, factor=0.7, sigma=5.0),
+    "time blend 0.4": partial(_time_blend, factor=0.4, sigma=2.0),
+    "time unsharp 2": partial(_time_blend, factor=2.0, sigma=5.0),
+    "maximum of 3": partial(_grouped, count=3, how="max"),
+    "minimum of 2": partial(_grouped, count=2, how="min"),
+    "median of 5": partial(_grouped, count=5, how="median"),
+    "rolling minimum 3": partial(_rolling, how="min", length=3),
+    "rolling mean 3": partial(_rolling, how="mean", length=3),
+    "quintic shifts": partial(_shifts, order=5, reach=1.0),
+    "bilinear shifts of a tenth": partial(_shifts, order=1, reach=1.0, share=0.1),
+    "fourier registration, half a pixel": partial(_fourier, reach=0.5),
+    "cubic zoom 1.3": partial(_zoom, factor=1.3, order=3),
+    "bilinear zoom 1.5": partial(_zoom, factor=1.5, order=1),
+    "bilinear zoom 0.6": partial(_zoom, factor=0.6, order=1),
+    "cubic rotation": partial(_rotated, degrees=1.0, order=3),
+    "10 % repeated": partial(_repeated, share=0.1),
+    "half filled by means": partial(_filled, share=0.5),
+    "clip at 1.5 sigma": partial(_clipped, below=1.5, above=1.5),
+    "clip below 1 sigma": partial(_clipped, below=1.0, above=99.0),
+    "outliers in space and time": partial(_outliers, limit=1.5, axes=(0, 1, 2)),
+    "1-2-1 in y": partial(_kernel, weights=(1, 2, 1), axis=1),
+    "1-6-1 in time": partial(_kernel, weights=(1, 6, 1), axis=0),
+    "low pass 0.8": partial(_lowpass, cut=0.8),
+    "median 5 in time": partial(_filter, name="median_filter", size=(5, 1, 1)),
+    "compand": partial(_curve, how="compand"),
+    "s-curve": partial(_curve, how="scurve"),
+    "equalized": _equalized,
+    "percentile base": _percentile_base,
+    "bidirectional": _bidirectional,
+    "time bilateral": partial(_time_bilateral, spread=1.0),
+    "recursive 0.5": partial(_recursive, alpha=0.5),
+}
+"""Kinds that no limit was tuned on."""
+
+_NO_MODEL = ("gamma", "sqrt", "log", "gamma 1.5", "stretch per frame", "z-score", "dF/F", "interleaved")
+SCALES: dict[str, float] = dict.fromkeys((*_NO_MODEL, "compand", "s-curve", "equalized"), float("nan"))
+
+
+def processed(kind: str, frames: np.ndarray, seed: int) -> np.ndarray:
+    """Raw frames after one kind of processing, as 16 bit."""
+    out = {**TUNED, **HELD_OUT}[kind](frames.astype(np.float64), np.random.default_rng([3, seed]))
+    low, high = (-32768, 32767) if out.min() < -0.5 else (0, 65535)
+    return np.clip(np.rint(out), low, high).astype(np.int16 if low else np.uint16)
