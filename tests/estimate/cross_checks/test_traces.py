@@ -73,8 +73,14 @@ def test_processed_data_is_refused_by_name(kind, name):
 
 @pytest.mark.parametrize(
     ("skewness", "moving", "severity"),
-    [(0.6, 0.0, "REFUSE"), (0.85, 0.0, "WARN"), (1.0, 0.0, None), (2.0, 0.0, None), (2.5, 0.0, "REFUSE")]
-    + [(2.5, 0.2, None)],
+    [
+        (0.6, 0.0, "REFUSE"),
+        (0.85, 0.0, "WARN"),
+        (1.0, 0.0, None),
+        (2.0, 0.0, None),
+        (2.5, 0.0, "REFUSE"),
+        (2.5, 0.2, None),  # motion skews as well
+    ],
 )
 def test_the_skewness_of_light_is_one_to_two(skewness, moving, severity):
     moments = replace(UNKNOWN, skewness=skewness, skewness_error=0.03, kurtosis_error=0.01)
