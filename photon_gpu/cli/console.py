@@ -55,6 +55,10 @@ _SPOKEN = (
     ("volumes=False", "--source-option volumes=false"),
     ("backend='numba'", "--backend numba"),
     ("chunk_frames is", "--chunk-frames is"),
+    (
+        "noise=NoiseModel(gain=..., offset=..., variance=...), or layout",
+        "--gain ... --offset ... --variance ..., or layout",
+    ),
     *(
         (
             f"{give}NoiseModel(gain=..., offset=<value in the dark>, variance=<its variance>)",
@@ -122,7 +126,7 @@ def show(report: Report | None, warned: list[str], as_json: bool) -> int:
                 data["notes"] = [*data.get("notes", ()), *warned]
             print(json.dumps(_presentable(data)))
         elif not _quiet:
-            _print_for_people(report)
+            _print_for_people(report, warned)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of stdout has gone, so nothing may be flushed to it at exit.
@@ -131,7 +135,8 @@ def show(report: Report | None, warned: list[str], as_json: bool) -> int:
     return int(getattr(report, "exit_code", 0))
 
 
-def _print_for_people(report: Any) -> None:
+def _print_for_people(report: Any, warned: list[str]) -> None:
+    """Print a report; on a terminal, which shows warnings as they come, without those."""
     if not hasattr(report, "table") and not sys.stdout.isatty():
         print(without_credentials(str(report)))
         return
@@ -147,7 +152,10 @@ def _print_for_people(report: Any) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in report.rows():
-        grid.add_row(Text(name), Text(without_credentials(value), style="yellow" if name == "note" else ""))
+        if one_line(value) not in warned:
+            grid.add_row(
+                Text(name), Text(without_credentials(value), style="yellow" if name == "note" else "")
+            )
     Console(highlight=False).print(grid)
 
 

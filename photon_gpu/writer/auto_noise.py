@@ -149,12 +149,16 @@ def estimated(movie: Source, encoding: Encoding, estimate: NoiseEstimate) -> tup
 
 def refusal(estimate: NoiseEstimate) -> str:
     """Return why a movie is not quantized with its estimate, and the remedy."""
-    why = "; ".join(f"{f.name}: {f.message}" for f in estimate.warnings if f.severity == "REFUSE")
+    # The estimate's own advice says the same as the end of this sentence.
+    first, *others = [
+        f"{f.name}: {f.message.partition(' Give the model')[0]}"
+        for f in estimate.warnings
+        if f.severity == "REFUSE"
+    ]
+    more = f" ({len(others)} more: photon_gpu.estimate)" if others else ""
     return (
-        f"{estimate.source}: its noise cannot be modelled from the movie itself, so nothing was written: "
-        f"{why} Either give the model of the detector by hand, noise=NoiseModel(gain=..., offset=<value in "
-        "the dark>, "
-        "variance=<its variance>), or keep every bit, layout='lossless'"
+        f"{estimate.source[-40:]}: its noise cannot be modelled: {first}{more} Or give "
+        "noise=NoiseModel(gain=..., offset=..., variance=...), or layout='lossless'"
     )
 
 

@@ -122,3 +122,12 @@ def test_a_name_that_is_no_text_is_shown_all_the_same(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["source"] == name
+
+
+def test_a_warning_that_was_shown_is_not_in_the_report_again(long_movie):
+    frames = np.load(long_movie / "long.npy")[:200] * 12  # gain 12 adds 9 % where the model says 38
+    frames.tofile(long_movie / "cam.raw")
+    words = ["record", "cam.raw", "a.zarr", "--shape", "64,64", "--dtype", "uint16", "--idle-seconds", "0.1"]
+    code, _, shown = on_a_terminal([*words, "--gain", "38"], long_movie)
+    lines = [line for line in shown.replace("\r", "\n").split("\n") if "contradict it" in line]
+    assert lines and len(lines) == len({line.partition("chunk")[2][:3] for line in lines}), shown

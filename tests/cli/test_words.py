@@ -43,7 +43,9 @@ def test_attributes_and_times_that_cannot_be_kept_are_refused(cli, counts, tmp_p
         (("encode", "m.npy", "x.zarr", "--attribute", "photon_recording=1"), "own key"),
         (("encode", "m.npy", "x.zarr", "--timestamps", "gone.txt"), "no timestamps can be read"),
         (("record", "-", "x.zarr", "--timestamps", "gone.txt"), "is for files that are complete"),
-        (("watch", "watched", "x.zarr", "--timestamps", "gone.txt"), "is for one movie"),
+        (("watch", "watched", "x.zarr", "--timestamps", "gone.txt"), "No such option: --timestamps"),
+        (("estimate", "m.npy", "--timestamps", "gone.txt"), "No such option: --timestamps"),
+        (("report", "m.npy", "x.zarr", "--timestamps", "gone.txt"), "No such option: --timestamps"),
     ):
         ran = cli(*words)
         assert ran.code == 2 and text in " ".join(ran.err.split()), ran.err

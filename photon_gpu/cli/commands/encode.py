@@ -11,7 +11,7 @@ from photon_gpu.cli import console
 from photon_gpu.cli.options.encode import EncodeOptions
 from photon_gpu.cli.options.groups import grouped
 from photon_gpu.cli.options.running import RUNNING, Debug, Json
-from photon_gpu.cli.options.source import ReadOptions, Sources
+from photon_gpu.cli.options.source import Sources, TimedReadOptions
 from photon_gpu.cli.options.store import (
     Destination,
     Overwrite,
@@ -50,7 +50,7 @@ def encode(
         ),
     ] = False,
     storage_option: StorageOption = None,
-    reads: ReadOptions,
+    reads: TimedReadOptions,
     json: Json = False,
     debug: Debug = False,
 ) -> console.Report:

@@ -13,7 +13,6 @@ from photon_gpu.cli.options.running import Debug, Json
 from photon_gpu.cli.options.source import ReadOptions
 from photon_gpu.cli.options.store import Destination
 from photon_gpu.cli.options.values import read_number
-from photon_gpu.errors import InvalidInputError
 
 
 @grouped
@@ -58,8 +57,6 @@ def watch(
     from photon_gpu.live.session import record
     from photon_gpu.live.watch import WatchFeed
 
-    if reads.timestamps is not None:
-        raise InvalidInputError("--timestamps is for one movie; each arriving file has its own times")
     feed = WatchFeed(
         folder,
         pattern=pattern,

@@ -172,7 +172,6 @@ class PartOptions:
     plane: Plane = None
     frames: FrameRange = None
     truncated: Truncated = "error"
-    timestamps: Timestamps = None
     source_option: SourceOption = None
 
     def open(self, src: Sequence[str]) -> Source:
@@ -224,10 +223,18 @@ class ReadOptions(PartOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimedReadOptions(ReadOptions):
+    """The same for ``encode``, which also stores the times of the frames."""
+
+    timestamps: Timestamps = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class FeedOptions(PartOptions):
-    """The same for ``record``, which also takes raw frames as they come."""
+    """The same for ``record``, which also takes raw frames as they come, and stores their times."""
 
     frames: FeedFrames = None
+    timestamps: Timestamps = None
 
 
 def for_source(src: str, texts: Sequence[str] | None) -> dict[str, Any]:
