@@ -95,7 +95,7 @@ class Layout(ABC):
         With buffers in ``resources``, a layout may return a memoryview of one, which the caller gives back.
         """
 
-    def check(self, found: Extent) -> tuple[int, int]:
+    def check(self, bounds: Extent) -> tuple[int, int]:
         """Least code of a chunk of such values, and the width of its codes; 0 and 0 without codes.
 
         Raises

@@ -187,10 +187,12 @@ class _PlainOfShape(Plain):
         stored, target = labels.reshape(frames, -1), out.reshape(frames, -1)
         for frame in range(frames):
             begin, done = first + frame * stride, 0
-            for channel, place, size in self._axis.runs(self._chunk, begin, begin + stored.shape[1]):
+            for channel, sample, size in self._axis.runs(self._chunk, begin, begin + stored.shape[1]):
                 part = self._parts[channel]
                 assert isinstance(part, Plain)
-                part.render(stored[frame, done : done + size], place, target[frame, done : done + size], what)
+                part.render(
+                    stored[frame, done : done + size], sample, target[frame, done : done + size], what
+                )
                 done += size
 
 

@@ -88,9 +88,9 @@ class Compact(Layout):
             memory=memory,
         )
 
-    def check(self, found: Extent) -> tuple[int, int]:
+    def check(self, bounds: Extent) -> tuple[int, int]:
         """See the base class."""
-        return code_span(self.encoding, found)
+        return code_span(self.encoding, bounds)
 
     def encode_raw(self, values: NDArray, chunk: tuple[int, ...], first_frame: int = 0) -> bytes:
         """See the base class."""

@@ -155,7 +155,7 @@ def read_whole_pages(file: RawFile) -> Chain:
     except CorruptDataError:
         if walk.cut is None:
             raise
-        return Chain(walk.found, walk.directories, walk.cut)
+        return Chain(walk.whole_pages, walk.directories, walk.cut)
 
 
 class _Walk:
@@ -166,13 +166,13 @@ class _Walk:
 
     def __init__(self, file: RawFile) -> None:
         self.file = file
-        self.found: list[Page] = []
+        self.whole_pages: list[Page] = []
         self.cut: Cut | None = None
         self.next_page = 0
         self.table = b""  # entries of the last directory
         self.same: list[slice] = []  # parts of it in which none of its kind has differed yet
         self.same_bytes: list[bytes] = []
-        self.differing: list[int] = []  # places of the other entries
+        self.differing: list[int] = []  # positions of the other entries
         self.segments: dict[int, array[int]] = {}
         self.stored: dict[int, _Stored] = {}  # tags of the form
         self.form: Form = ()
@@ -208,7 +208,7 @@ class _Walk:
             seen.add(offset)
             self.next_page = offset
             offset = self.page(offset)
-        return self.found
+        return self.whole_pages
 
     def page(self, offset: int) -> int:
         """Read the directory at ``offset``; return the offset of the next one."""
@@ -232,13 +232,13 @@ class _Walk:
     def parse(self, offset: int, table: bytes) -> None:
         """Take the entries of a directory that differ from those of the last one."""
         if len(table) == len(self.table) and [table[part] for part in self.same] == self.same_bytes:
-            places = self.differing
+            positions = self.differing
         else:
-            places = self.compare(table)
+            positions = self.compare(table)
         self.table = table
         form_changed = False
-        for place in places:
-            code, type_code, count, inline = self.entry.unpack_from(table, place)
+        for position in positions:
+            code, type_code, count, inline = self.entry.unpack_from(table, position)
             # Inline values cannot be cut off; all others must lie in the file.
             nbytes = NBYTES.get(type_code, 0) * count
             at = None if nbytes <= len(inline) else self.link.unpack(inline)[0]
@@ -256,10 +256,10 @@ class _Walk:
                     self.stored[code] = code, type_code, count, raw
                     form_changed = True
             if code not in FORM:
-                self.directories.entries.setdefault(code, {})[len(self.found)] = Entry(
+                self.directories.entries.setdefault(code, {})[len(self.whole_pages)] = Entry(
                     type_code, count, inline
                 )
-        if form_changed or not self.found:
+        if form_changed or not self.whole_pages:
             key = tuple(self.stored.values())
             # Thousands of pages have the same form, so it is computed once.
             if key not in self.forms:
@@ -269,7 +269,7 @@ class _Walk:
         offsets = self.segments.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, _NONE)
         counts = self.segments.get(_TILE_COUNTS if tiled else _STRIP_COUNTS, _NONE)
         self.directories.starts.append(offsets[0] if offsets else 0)
-        self.found.append(Page(self.form, offsets, counts))
+        self.whole_pages.append(Page(self.form, offsets, counts))
 
     def compare(self, table: bytes) -> list[int]:
         """Places of the entries of a directory that differ from those of the last one."""
@@ -298,7 +298,7 @@ class _Walk:
         codes = {code for code, *_ in self.entry.iter_unpack(table)}
         for code, entries in self.directories.entries.items():
             if code not in codes and next(reversed(entries.values())) is not None:
-                entries[len(self.found)] = None
+                entries[len(self.whole_pages)] = None
 
     def form_of(self, offset: int, stored: tuple[_Stored, ...]) -> Form:
         form: list[tuple[int, tuple[int, ...] | bytes]] = [(_BYTE_ORDER, self.order.encode())]
@@ -324,6 +324,6 @@ class _Walk:
     def broken(self, what: str, *, cut: bool = False) -> NoReturn:
         self.cut = Cut(what, self.next_page) if cut else None
         raise CorruptDataError(
-            f"{self.file.name}: the TIFF file is truncated or damaged after {len(self.found)} whole page(s): "
-            f"{what}. Copy it again, or write the whole pages to a new file"
+            f"{self.file.name}: the TIFF file is truncated or damaged after {len(self.whole_pages)} "
+            f"whole page(s): {what}. Copy it again, or write the whole pages to a new file"
         )

@@ -62,11 +62,11 @@ def read_recording(plan: SegmentMap, shape: tuple[int, ...], planned: Recording)
     file = _File(plan, tags, planned.axes, shape, {one.name: one for one in documents}, directories)
     recording = planned.replace(documents=documents, not_kept=(*planned.not_kept, *tag_documents.not_kept))
     try:
-        found = _fields(file)
+        fields = _fields(file)
     except Exception as error:  # words of any kind: they are kept, and stop no encode
         what = f"fields that could not be parsed: {type(error).__name__}: {str(error)[:100]}"
         return recording.replace(not_kept=(*recording.not_kept, what))
-    for name, value in found.items():
+    for name, value in fields.items():
         if name == "channel_names" and planned.channel_names:
             continue
         try:
