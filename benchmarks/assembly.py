@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.arguments import parser_of
 from benchmarks.clock import machine
 from photon_gpu.engine.codec.predictors import mix
 from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt
@@ -153,9 +154,7 @@ def _here(names: list[str]) -> dict[str, dict]:
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Loop]:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--kernel", action="append", choices=list(calls()), help="only this one; repeat it")
     parser.add_argument("--here", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

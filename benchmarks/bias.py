@@ -29,7 +29,6 @@ photons): there, take the photon filter with ``exact=True``.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import math
@@ -41,6 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from benchmarks.arguments import parser_of
 from photon_gpu.engine.model.code_table import PHASES, CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.store.durable import replacing
@@ -211,9 +211,7 @@ def combs() -> list[dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/measured"))
     options = parser.parse_args()
     rows, curves = [], []

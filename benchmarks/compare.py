@@ -15,7 +15,6 @@ Movies larger than memory are made as they are read, by those contenders that ca
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import tempfile
@@ -27,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 import photon_gpu as pg
+from benchmarks.arguments import parser_of
 from benchmarks.cases import Case, corpus, simulated
 from benchmarks.contenders import every_contender
 from benchmarks.contenders.base import CHUNK_FRAMES, Contender
@@ -229,9 +229,7 @@ def verified(
 
 
 def main(arguments: list[str] | None = None) -> Path:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="for all cases together, about")
     parser.add_argument("--cases", help=f"names by comma; here: {', '.join(cases())}, and size-N for N MB")
     parser.add_argument("--limit", type=float, default=20.0, help="seconds one encode may take")

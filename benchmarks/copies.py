@@ -8,7 +8,6 @@ zarr-python for the same frames of the same stores is measured too.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ import numpy as np
 import zarr
 
 import photon_gpu as pg
+from benchmarks.arguments import parser_of
 from benchmarks.clock import interleaved, machine
 from benchmarks.compare import sized
 from photon_gpu.engine.dispatch import get_backend
@@ -152,9 +152,7 @@ def beside_zarr(frames: int, size: int, repeats: int) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=7)

@@ -11,7 +11,6 @@ benchmarks/results/.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import photon_gpu as pg
+from benchmarks.arguments import parser_of
 from benchmarks.clock import machine
 from benchmarks.compare import sized
 from benchmarks.contenders.place import Bucket
@@ -136,9 +136,7 @@ def once(
 
 
 def main(arguments: list[str] | None = None) -> Path:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--reads", type=int, default=15)
     parser.add_argument("--frames", type=int, default=400)
     parser.add_argument("--size", type=int, default=512)

@@ -11,7 +11,6 @@ Every movie is opened and compared with what was appended before a figure is pri
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
+from benchmarks.arguments import parser_of
 from benchmarks.clock import machine
 from benchmarks.recorders import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, stored_frames, worst_error
 from photon_gpu.store.durable import replacing
@@ -315,9 +315,7 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("what", nargs="?", default="all", choices=("rivals", "paced", "hours", "soak", "all"))
     parser.add_argument("--seconds", type=float, help="of each writer and round (hours, soak: in all)")
     parser.add_argument("--minutes", type=float, help="the same in minutes")

@@ -7,7 +7,6 @@ counts them. From these, hours, requests and costs follow by the formulas printe
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections import Counter
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import photon_gpu as pg
+from benchmarks.arguments import parser_of
 from benchmarks.clock import machine
 from benchmarks.memory import NOISE, Shifted
 from benchmarks.record import RESULTS, path_of, save
@@ -225,9 +225,7 @@ def page(
 
 
 def main(arguments: list[str] | None = None) -> Path:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--terabytes", type=float, default=1000.0)
     parser.add_argument("--workers", type=int, default=100)
     parser.add_argument("--movie-gigabytes", type=float, default=10.0)

@@ -5,7 +5,6 @@ The finished movie is verified, and some of its frames are compared with the sou
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
+from benchmarks.arguments import parser_of
 from benchmarks.clock import machine
 from benchmarks.live import FRAME_BYTES, made
 from benchmarks.recorders import CHUNK, NOISE, SHAPE, worst_error
@@ -108,9 +108,7 @@ def measure(gigabytes: float, kills: int, seed: int, where: str | None) -> dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--gigabytes", type=float, default=60.0, help="of raw frames")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)

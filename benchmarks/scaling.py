@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import photon_gpu as pg
+from benchmarks.arguments import parser_of
 from benchmarks.clock import Others, machine
 from benchmarks.memory import NOISE, Shifted
 from benchmarks.record import RESULTS, path_of, save
@@ -186,9 +187,7 @@ def findings(axis: str, rows: list[dict]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> Path | None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--only", help=f"axes by comma: {', '.join(AXES)}")
     parser.add_argument("--points", type=int, default=99, help="at most so many points per axis")

@@ -10,7 +10,6 @@ reading it costs nothing, and samples are taken only while chunks flow (steady s
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import signal
 import tempfile
@@ -26,6 +25,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 import photon_gpu as pg
+from benchmarks.arguments import parser_of
 from benchmarks.clock import machine
 from benchmarks.compare import RAM
 from benchmarks.memory import NOISE, Shifted
@@ -214,9 +214,7 @@ def measure(
 
 
 def main(arguments: list[str] | None = None) -> Path:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--layouts", default="compact,plain", help="names by comma")

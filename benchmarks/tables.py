@@ -7,7 +7,6 @@ results stays as it is, and the command says so.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import textwrap
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import bias, petabyte, rate_distortion, scaling, workers
+from benchmarks.arguments import parser_of
 from benchmarks.figures import draw_comparison, draw_scaling
 from benchmarks.record import RESULTS, gathered, load, newest
 from photon_gpu.store.durable import replacing
@@ -483,9 +483,7 @@ def wrapped(text: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--case", help="the one in the README; default: 2p_cortex, or the first")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--root", type=Path, default=ROOT, help="where README.md and docs/ are")

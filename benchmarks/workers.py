@@ -10,7 +10,6 @@ benchmarks/results/.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 
 import photon_gpu as pg
+from benchmarks.arguments import parser_of
 from benchmarks.clock import interleaved, machine
 from benchmarks.memory import NOISE, Shifted
 from benchmarks.record import RESULTS, path_of, save
@@ -208,9 +208,7 @@ def findings(rows: list[dict]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> Path:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--movies", type=int, default=4)
     parser.add_argument("--frames", type=int, default=800)

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+from benchmarks.contenders.base import CHUNK_FRAMES, Contender, Indexed
 from benchmarks.contenders.place import Bucket, Made, for_zarr, spans
 
 
-class Acquire(Contender):
+class Acquire(Indexed):
     name = "acquire-zarr (Zarr v3, raw, Blosc zstd 1 bitshuffle)"
     lossless = remote = streams = True
     needs = ("acquire_zarr",)
@@ -48,17 +48,8 @@ class Acquire(Contender):
             stream.append(values[span])
         stream.close()
 
-    def read(self, folder: Path | Bucket) -> NDArray:
-        return self.part(folder, slice(None))
-
-    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
-        return np.asarray(self._open(folder)[frames])
-
-    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
-        return np.asarray(self._open(folder)[number])
-
-    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
-        return np.asarray(self._open(folder)[:, rows, columns]).mean((1, 2))
+    def counts(self, folder: Path | Bucket, key: Any) -> NDArray:
+        return np.asarray(self._open(folder)[key])
 
     def _open(self, folder: Path | Bucket) -> Any:
         import zarr

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 import photon_gpu as pg
 from benchmarks.contenders.base import Contender
-from benchmarks.contenders.place import Bucket, Made, for_zarr, spans
+from benchmarks.contenders.place import Made, spans
+from benchmarks.contenders.zarr_blosc import ZarrReader
 
 
-class AnscombeTransform(Contender):
+class AnscombeTransform(ZarrReader):
     needs = ("anscombe_transform",)
     worst = 1.0
     remote = streams = True
@@ -32,18 +32,6 @@ class AnscombeTransform(Contender):
         )
         for span in spans(values):
             array[span] = values[span]
-
-    def read(self, folder: Path | Bucket) -> NDArray:
-        return self.part(folder, slice(None))
-
-    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
-        return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[frames])
-
-    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
-        return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[number])
-
-    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
-        return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[:, rows, columns]).mean((1, 2))
 
 
 def contenders() -> list[Contender]:

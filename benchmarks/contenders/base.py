@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 import photon_gpu as pg
 from benchmarks.contenders.place import CHUNK_FRAMES, Bucket, Made, spans
 
-__all__ = ["CHUNK_FRAMES", "Contender"]
+__all__ = ["CHUNK_FRAMES", "Contender", "Indexed"]
 
 
 class Contender(ABC):
@@ -77,6 +78,26 @@ class Contender(ABC):
                 most, added = differences(counts[part], raw[part], noise)
                 worst, squares = max(worst, most), squares + added
         return worst, 100 * squares / values.size
+
+
+class Indexed(Contender):
+    """A format whose reader takes an index, as an array does."""
+
+    @abstractmethod
+    def counts(self, folder: Path | Bucket, key: Any) -> NDArray:
+        """Counts at an index, as in ``array[key]``."""
+
+    def read(self, folder: Path | Bucket) -> NDArray:
+        return self.counts(folder, slice(None))
+
+    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
+        return self.counts(folder, frames)
+
+    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
+        return self.counts(folder, number)
+
+    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
+        return self.counts(folder, (slice(None), rows, columns)).mean((1, 2))
 
 
 def differences(counts: NDArray, raw: NDArray, noise: pg.NoiseModel) -> tuple[float, float]:

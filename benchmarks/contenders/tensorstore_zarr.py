@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+from benchmarks.contenders.base import CHUNK_FRAMES, Contender, Indexed
 from benchmarks.contenders.place import Bucket, Made, spans
 
 
-class TensorStore(Contender):
+class TensorStore(Indexed):
     name = "tensorstore (Zarr v2, raw, Blosc zstd 5 bitshuffle)"
     lossless = remote = streams = True
     needs = ("tensorstore",)
@@ -37,17 +37,8 @@ class TensorStore(Contender):
         for span in spans(values):
             store[span].write(values[span]).result()
 
-    def read(self, folder: Path | Bucket) -> NDArray:
-        return np.asarray(self._open(folder).read().result())
-
-    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
-        return np.asarray(self._open(folder)[frames].read().result())
-
-    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
-        return np.asarray(self._open(folder)[number].read().result())
-
-    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
-        return np.asarray(self._open(folder)[:, rows, columns].read().result()).mean((1, 2))
+    def counts(self, folder: Path | Bucket, key: Any) -> NDArray:
+        return np.asarray(self._open(folder)[key].read().result())
 
     def _open(self, folder: Path | Bucket) -> Any:
         import tensorstore

@@ -11,11 +11,18 @@ from numcodecs import Blosc
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base import Contender
+from benchmarks.contenders.base import Contender, Indexed
 from benchmarks.contenders.place import Bucket, Made, for_zarr, spans
 
 
-class ZarrBlosc(Contender):
+class ZarrReader(Indexed):
+    """What zarr-python reads, whatever the codecs of the array."""
+
+    def counts(self, folder: Path | Bucket, key: Any) -> NDArray:
+        return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[key])
+
+
+class ZarrBlosc(ZarrReader):
     name = "Zarr, raw, Blosc zstd 5 bitshuffle"
     lossless = remote = streams = True
     clevel, shuffle = 5, Blosc.BITSHUFFLE
@@ -32,25 +39,13 @@ class ZarrBlosc(Contender):
         for span in spans(values):
             array[span] = values[span]
 
-    def read(self, folder: Path | Bucket) -> NDArray:
-        return self.part(folder, slice(None))
-
-    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
-        return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[frames])
-
-    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
-        return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[number])
-
-    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
-        return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[:, rows, columns]).mean((1, 2))
-
 
 class ZarrBloscBest(ZarrBlosc):
     name = "Zarr, raw, Blosc zstd 9 byte shuffle"
     clevel, shuffle = 9, Blosc.SHUFFLE
 
 
-class ZarrAnscombe(Contender):
+class ZarrAnscombe(Indexed):
     worst = 0.01
     remote = streams = True
     name = "Zarr, float64 Anscombe unquantized, Blosc zstd 5 bitshuffle"
@@ -69,19 +64,7 @@ class ZarrAnscombe(Contender):
         for span in spans(values):
             array[span] = pg.anscombe(values[span], noise)
 
-    def read(self, folder: Path | Bucket) -> NDArray:
-        return self._counts(folder, ...)
-
-    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
-        return self._counts(folder, frames)
-
-    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
-        return self._counts(folder, number)
-
-    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
-        return self._counts(folder, (slice(None), rows, columns)).mean((1, 2))
-
-    def _counts(self, folder: Path | Bucket, key: Any) -> NDArray:
+    def counts(self, folder: Path | Bucket, key: Any) -> NDArray:
         array = zarr.open_array(**for_zarr(folder), mode="r")
         noise = pg.NoiseModel.from_dict(dict(array.attrs["noise"]))
         return np.rint(pg.inverse_anscombe(np.asarray(array[key]), noise)).astype(str(array.attrs["dtype"]))

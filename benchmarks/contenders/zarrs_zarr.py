@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 import photon_gpu as pg
-from benchmarks.contenders.base import CHUNK_FRAMES, Contender
+from benchmarks.contenders.base import CHUNK_FRAMES, Contender, Indexed
 from benchmarks.contenders.place import Bucket, Made, spans
 
 
-class Zarrs(Contender):
+class Zarrs(Indexed):
     name = "zarrs (Zarr v3, raw, Blosc zstd 5 bitshuffle)"
     lossless = streams = True
     needs = ("zarrs",)
@@ -31,21 +32,11 @@ class Zarrs(Contender):
             for span in spans(values):
                 array[span] = values[span]
 
-    def read(self, folder: Path | Bucket) -> NDArray:
-        with self._pipeline():
-            return self._open(folder)[...]
+    def counts(self, folder: Path | Bucket, key: Any) -> NDArray:
+        import zarr
 
-    def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
         with self._pipeline():
-            return self._open(folder)[frames]
-
-    def frame(self, folder: Path | Bucket, number: int) -> NDArray:
-        with self._pipeline():
-            return self._open(folder)[number]
-
-    def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
-        with self._pipeline():
-            return self._open(folder)[:, rows, columns].mean((1, 2))
+            return np.asarray(zarr.open_array(str(folder), mode="r")[key])
 
     def _pipeline(self) -> Any:
         import zarr
@@ -54,11 +45,6 @@ class Zarrs(Contender):
         return zarr.config.set(
             {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "codec_pipeline.strict": True}
         )
-
-    def _open(self, folder: Path | Bucket) -> Any:
-        import zarr
-
-        return zarr.open_array(str(folder), mode="r")
 
 
 def contenders() -> list[Contender]:
