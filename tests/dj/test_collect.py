@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from photon_gpu.store import manifest
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.storage import Storage
 from tests.dj.conftest import declare
+from tests.support.threads import at_once
 
 MODULE = sys.modules["photon_gpu.dj.collect"]  # the package's `collect` is the function
 CHUNK = blosc.compress(np.arange(100.0), blosc.Compressor.parse("zstd-1-shuffle"))
@@ -385,11 +387,7 @@ def test_two_collections_at_once_delete_each_movie_once(lab, dj, another):
     def run(connection):
         results.append(lab.collect(grace_hours=0, connection=connection))
 
-    threads = [threading.Thread(target=run, args=(c,)) for c in (dj.conn(), another.connection)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(partial(run, c) for c in (dj.conn(), another.connection))
     deleted = [m.path for found in results for m in found.unreferenced if m.status == "deleted"]
     assert len(results) == 2
     assert sorted(deleted) == [lab.path(i) for i in range(1, 6)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 
 from photon_gpu.dj.stores import storage_at
 from photon_gpu.errors import StoreExistsError
 from photon_gpu.store.claim import Claim
+from tests.support.threads import at_once
 
 
 @pytest.mark.parametrize("kind", ["file", "seaweed", "moto", "gcs"])
@@ -36,11 +38,7 @@ def test_of_eight_at_once_one_gets_it(dj, store, kind):
                 return
             won.append(content)
 
-        threads = [threading.Thread(target=run, args=(b"%d" % i,)) for i in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(partial(run, b"%d" % i) for i in range(8))
         assert won == [storage.read(f"marker{attempt}")]
 
 
@@ -58,11 +56,7 @@ def test_of_eight_claims_at_most_one_holds(dj, store, kind):
             return
         held.append(claim)
 
-    threads = [threading.Thread(target=run) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once([run] * 8)
     assert len(held) <= 1
     if not held:
         Claim(storage, overwrite=False).__enter__()

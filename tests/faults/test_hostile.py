@@ -93,12 +93,15 @@ _JSON = st.recursive(
 )
 
 
-@settings(
+fuzzed = settings(
     max_examples=int(os.environ.get("EXAMPLES", "150")),
     deadline=None,
     derandomize="EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
 )
+
+
+@fuzzed
 @given(data=st.data())
 def test_any_value_in_any_place_of_any_metadata(store, tmp_path_factory, data):
     name = data.draw(st.sampled_from([".zarray", ".zattrs", ".manifest.json", ".frames/0.json", MARKER]))
@@ -120,12 +123,7 @@ def test_any_value_in_any_place_of_any_metadata(store, tmp_path_factory, data):
         shutil.rmtree(place)
 
 
-@settings(
-    max_examples=int(os.environ.get("EXAMPLES", "150")),
-    deadline=None,
-    derandomize="EXAMPLES" not in os.environ,
-    suppress_health_check=list(HealthCheck),
-)
+@fuzzed
 @given(data=st.data())
 def test_any_bytes_as_any_file(store, tmp_path_factory, data):
     name = data.draw(

@@ -17,6 +17,7 @@ from photon_gpu.live.state.retrying import error_text
 from tests.support import servers
 from tests.support.faulty_network import KEY, SECRET, Proxy, options
 from tests.support.recordings import check_prefix, frames, settings
+from tests.support.threads import at_once
 
 pytest.importorskip("s3fs", reason="pip install 'photon-gpu[s3]'")
 
@@ -127,11 +128,7 @@ def test_two_recordings_at_one_place_in_s3(server, url):
         except StoreExistsError:
             lost.append(1)
 
-    threads = [threading.Thread(target=begin) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once([begin] * 3)
     assert len(won) <= 1 and len(won) + len(lost) == 3
     for live in won:
         _append(live, 0, 3)

@@ -41,6 +41,13 @@ class Cutting(Powered):
             return super().changed(name, real, args)
 
 
+def encode_22(url, **options):
+    """Encode 22 frames in chunks of four."""
+    pg.encode(
+        frames(0, 22), url, chunk_frames=4, preset="fast", noise=pg.NoiseModel(), check=False, **options
+    )
+
+
 def _cuts(root, out, durability):
     disk = Cutting(root, out, every=2)
 
@@ -126,15 +133,7 @@ def test_the_model_sees_a_sync_that_is_left_out(memory_disk, monkeypatch):
 def test_encode_survives_a_power_cut_once_it_returned(memory_disk):
     disk = Powered(memory_disk / "disk")
     with disk.installed():
-        pg.encode(
-            frames(0, 22),
-            memory_disk / "disk/m.zarr",
-            chunk_frames=4,
-            preset="fast",
-            workers=1,
-            noise=pg.NoiseModel(),
-            check=False,
-        )
+        encode_22(memory_disk / "disk/m.zarr", workers=1)
     for seed in range(5):
         folder = memory_disk / str(seed)
         disk.after_power_cut(folder, seed)
@@ -148,29 +147,12 @@ def test_an_encode_that_a_power_cut_ended_goes_on_wherever_it_was(memory_disk, m
     note = Claim.note
     monkeypatch.setattr(Claim, "note", lambda self, **facts: (time.sleep(0.3), note(self, **facts))[1])
     with disk.installed():
-        pg.encode(
-            frames(0, 22),
-            memory_disk / "disk/m.zarr",
-            chunk_frames=4,
-            preset="fast",
-            workers=2,
-            noise=pg.NoiseModel(),
-            check=False,
-        )
+        encode_22(memory_disk / "disk/m.zarr", workers=2)
     monkeypatch.undo()
     assert len(disk.cuts) > 15
     for folder, _ in disk.cuts:
         url = folder / "m.zarr"
         if not (url / ".zarray").exists():
-            pg.encode(
-                frames(0, 22),
-                url,
-                chunk_frames=4,
-                preset="fast",
-                workers=1,
-                resume=True,
-                noise=pg.NoiseModel(),
-                check=False,
-            )
+            encode_22(url, workers=1, resume=True)
         assert np.array_equal(pg.open(url, workers=1).counts[...], frames(0, 22))
         shutil.rmtree(folder)

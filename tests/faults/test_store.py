@@ -26,6 +26,7 @@ from photon_gpu.store import manifest
 from tests.support.faulty_disk import Failing
 from tests.support.faulty_filesystem import ERRORS, KINDS, Chance, FaultyFileSystem, Script
 from tests.support.recordings import CHUNK, SHAPE, check_prefix, frames, in_child, record, recovered, settings
+from tests.support.threads import at_once
 
 FAST = [*ERRORS, "lost", "torn"]
 
@@ -111,11 +112,7 @@ def test_two_writers_at_the_same_moment(memory_disk):
             except StoreExistsError as error:
                 lost.append(error)
 
-        threads = [threading.Thread(target=begin) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once([begin] * 4)
         assert len(won) <= 1 and len(won) + len(lost) == 4
         fs.faults = Chance(0, 0)
         for live in won:
@@ -524,27 +521,12 @@ def test_encode_resumes_after_a_failure_without_doing_chunks_again(memory_disk, 
 def test_resume_does_a_chunk_again_that_was_altered(memory_disk, monkeypatch):
     monkeypatch.setattr("photon_gpu.writer.scheduler._LIST_SECONDS", 0.0)
     fs = FaultyFileSystem(memory_disk / "store", Script({("write", "9.0.0", 0): "500"}))
+    options = dict(chunk_frames=2, workers=1, resume=True, noise=pg.NoiseModel(), check=False)
     with pytest.raises(OSError):
-        pg.encode(
-            frames(0, 40),
-            fs.storage(),
-            chunk_frames=2,
-            workers=1,
-            resume=True,
-            noise=pg.NoiseModel(),
-            check=False,
-        )
+        pg.encode(frames(0, 40), fs.storage(), **options)
     path = memory_disk / "store/m.zarr/0.0.0"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    pg.encode(
-        frames(0, 40),
-        fs.storage(),
-        chunk_frames=2,
-        workers=1,
-        resume=True,
-        noise=pg.NoiseModel(),
-        check=False,
-    )
+    pg.encode(frames(0, 40), fs.storage(), **options)
     assert np.array_equal(pg.open(fs.storage()).counts[...], frames(0, 40))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from photon_gpu.errors import (
     UnsupportedTypeError,
 )
 from tests.support import cupy_standin as standin
+from tests.support.threads import at_once
 
 CAMERA = pg.NoiseModel(gain=2.0, offset=100.0, variance=4.0)
 
@@ -113,11 +114,7 @@ def test_threads_append_whole_frames_in_the_order_of_their_calls(tmp_path):
             for n in range(first, 400, 4):
                 live.append(movie[n], timestamp=n)
 
-        threads = [threading.Thread(target=add, args=(first,)) for first in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(partial(add, first) for first in range(4))
     found = pg.open(tmp_path / "m.zarr")
     counts, times = found.counts[...], found.timestamps
     assert (counts == counts[:, :1, :1]).all() and np.array_equal(counts[:, 0, 0], times)

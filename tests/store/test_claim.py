@@ -18,15 +18,6 @@ from photon_gpu.store.marker import alive
 from photon_gpu.store.storage import Storage
 
 
-@pytest.fixture(params=["local", "memory"])
-def store(request, tmp_path):
-    storage = Storage.at(
-        tmp_path / "m.zarr" if request.param == "local" else f"memory://{tmp_path.name}/m.zarr"
-    )
-    yield storage
-    storage.delete_folder()
-
-
 def written(store, overwrite=False, data=b"array"):
     with Claim(store, overwrite=overwrite) as claim:
         claim.target.write("0.0.0", b"chunk " + data)

@@ -6,11 +6,13 @@ import ctypes
 import errno
 import os
 import threading
+from functools import partial
 
 import pytest
 
 from photon_gpu.store import durable
 from photon_gpu.store.storage import Storage
+from tests.support.threads import at_once
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -88,11 +90,7 @@ def test_of_many_that_create_one_wins(tmp_path):
             except FileExistsError:
                 pass
 
-        threads = [threading.Thread(target=create, args=(k,)) for k in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(partial(create, k) for k in range(4))
         assert len(won) == 1 and (tmp_path / f"{n}/file").read_bytes() == b"%d" % won[0]
         assert os.listdir(tmp_path / f"{n}") == ["file"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,15 +12,7 @@ from fsspec.core import url_to_fs
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.store import durable
 from photon_gpu.store.storage import Storage, _reach, read_required
-
-
-@pytest.fixture(params=["local", "memory"])
-def store(request, tmp_path):
-    storage = Storage.at(
-        tmp_path / "m.zarr" if request.param == "local" else f"memory://{tmp_path.name}/m.zarr"
-    )
-    yield storage
-    storage.delete_folder()
+from tests.support.threads import at_once
 
 
 def test_what_is_written_is_read(store):
@@ -51,11 +43,7 @@ def test_of_many_who_create_at_once_one_wins(store):
         except FileExistsError:
             pass
 
-    threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(partial(race, number) for number in range(8))
     if store.local:  # fsspec's memory filesystem looks first and writes then
         assert len(won) == 1 and store.read("claim") == b"%d" % won[0]
     assert won

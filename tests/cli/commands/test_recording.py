@@ -34,18 +34,13 @@ def shell(*words, **options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
+def piped(movie, *options):
+    """Record raw frames of 16 x 12 pixels that are piped in."""
+    return shell("record", "-", movie, "--shape", "16,12", *options, stdin=subprocess.PIPE)
+
+
 def test_a_pipe_of_raw_frames(tmp_path, movie):
-    ran = shell(
-        "record",
-        "-",
-        tmp_path / "m.zarr",
-        "--shape",
-        "16,12",
-        "--layout",
-        "lossless",
-        "--json",
-        stdin=subprocess.PIPE,
-    )
+    ran = piped(tmp_path / "m.zarr", "--layout", "lossless", "--json")
     data = movie.tobytes()
     for start in range(0, len(data), 1000):  # no piece is a whole number of frames
         ran.stdin.write(data[start : start + 1000])
@@ -57,7 +52,7 @@ def test_a_pipe_of_raw_frames(tmp_path, movie):
 
 
 def test_a_pipe_that_ends_within_a_frame_is_told(cli, tmp_path, movie):
-    ran = shell("record", "-", tmp_path / "m.zarr", "--shape", "16,12", stdin=subprocess.PIPE)
+    ran = piped(tmp_path / "m.zarr")
     out, _ = ran.communicate(movie.tobytes()[:-1])
     assert ran.returncode == 1 and b"ended within frame 49, after 383 of its 384 bytes" in out
     assert len(pg.open(tmp_path / "m.zarr")) == 49
@@ -357,17 +352,7 @@ def test_watch_of_nothing(cli, tmp_path):
 
 
 def test_an_interrupt_ends_a_recording_in_good_order(tmp_path, movie):
-    ran = shell(
-        "record",
-        "-",
-        tmp_path / "m.zarr",
-        "--shape",
-        "16,12",
-        "--layout",
-        "lossless",
-        "--json",
-        stdin=subprocess.PIPE,
-    )
+    ran = piped(tmp_path / "m.zarr", "--layout", "lossless", "--json")
     ran.stdin.write(movie.tobytes())
     ran.stdin.flush()
     until = time.monotonic() + 60
@@ -383,18 +368,7 @@ def test_an_interrupt_ends_a_recording_in_good_order(tmp_path, movie):
 
 def test_recover_after_a_kill(cli, tmp_path, movie):
     spool = tmp_path / "fast"
-    ran = shell(
-        "record",
-        "-",
-        tmp_path / "m.zarr",
-        "--shape",
-        "16,12",
-        "--durability",
-        "frame",
-        "--spool",
-        spool,
-        stdin=subprocess.PIPE,
-    )
+    ran = piped(tmp_path / "m.zarr", "--durability", "frame", "--spool", spool)
     ran.stdin.write(movie.tobytes())
     ran.stdin.flush()
     until = time.monotonic() + 60

@@ -8,9 +8,9 @@ tables.
 from __future__ import annotations
 
 import math
-import threading
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.code_table import MAX_CODES, PHASES, CodeTable, check_step, supported_dtype
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError, UnsupportedTypeError
+from tests.support.threads import at_once
 
 
 def reached(z, k: int, noise: NoiseModel, step: float, phase: int = 0, phases: int = 1) -> bool:
@@ -256,11 +257,7 @@ def test_shared_tables_grow_and_agree_whatever_the_order_and_the_threads():
                 not np.array_equal(rows[:, low - begin : high - begin + 1], decoded[:, low : high + 1])
             )
 
-    threads = [threading.Thread(target=use, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(partial(use, seed) for seed in range(4))
     assert len(wrong) == 120 and not any(wrong)
 
 

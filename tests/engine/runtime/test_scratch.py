@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import photon_gpu as pg
 from photon_gpu.engine.runtime.pool import Pool, scratch_until_idle
 from photon_gpu.engine.runtime.scratch import MOST_BYTES, scratch
+from tests.support.threads import at_once
 
 
 def address(array):
@@ -65,11 +67,7 @@ def test_threads_share_none():
         made.append(scratch("thread", (100,), "uint8"))
         together.wait()
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once([work] * 3)
     assert len({address(array) for array in made}) == 3
 
 
@@ -105,9 +103,5 @@ def test_movies_read_and_written_in_turn_and_together_keep_to_themselves(tmp_pat
                 failures.append(f"{url} reads otherwise")
 
     failures: list[str] = []
-    threads = [threading.Thread(target=work, args=(name, failures)) for name in movies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(partial(work, name, failures) for name in movies)
     assert not failures

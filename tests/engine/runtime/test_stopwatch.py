@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from photon_gpu.engine.runtime.stopwatch import Stages
+from tests.support.threads import at_once
 
 
 def test_seconds_add_up_from_many_threads():
@@ -18,11 +19,7 @@ def test_seconds_add_up_from_many_threads():
         for _ in range(2000):
             stages.add("read", 0.5)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once([work] * 8)
     assert stages.seconds == {"read": 8000.0}
 
 

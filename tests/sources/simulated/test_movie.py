@@ -125,17 +125,10 @@ def test_a_movie_survives_pickle():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype(dtype):
-    movie = simulate(
-        frames=5,
-        height=16,
-        width=16,
-        dtype=dtype,
-        photons=8,
-        gain=1,
-        offset=20,
-        read_noise_adu=2,
-        response=0.5,
+    options = dict(
+        frames=5, height=16, width=16, photons=8, gain=1, offset=20, read_noise_adu=2, response=0.5
     )
+    movie = simulate(dtype=dtype, **options)
     frames = movie.read(0, 5)
     assert frames.dtype == movie.dtype == np.dtype(dtype)
     assert frames.flags.c_contiguous and frames.shape == movie.shape == (5, 16, 16)
@@ -144,17 +137,7 @@ def test_every_dtype(dtype):
     rounded = np.array_equal(frames, np.rint(frames))
     assert rounded == (np.dtype(dtype).kind != "f")
     # The same chance, rounded: every integer dtype holds the same numbers.
-    like = simulate(
-        frames=5,
-        height=16,
-        width=16,
-        dtype="float64",
-        photons=8,
-        gain=1,
-        offset=20,
-        read_noise_adu=2,
-        response=0.5,
-    )[:]
+    like = simulate(dtype="float64", **options)[:]
     assert np.abs(frames.astype(float) - like).max() <= (0.5 if rounded else 1e-5)
 
 
