@@ -18,14 +18,12 @@ from urllib.parse import quote
 import numpy as np
 
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.store.destination import DEVICES
 
 #: Longest folder name, in bytes: what ext4, XFS, APFS and NTFS allow.
 FOLDER_BYTES = 255
 #: Longest key part of a path, in bytes: S3 and GCS end a whole object name at 1024.
 KEY_BYTES = 512
-
-
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def encode_value(value: Any) -> str:
@@ -165,7 +163,7 @@ def _portable(text: str) -> str:
 
 def _unreserved(name: str) -> str:
     """Encode the first letter of a name that Windows keeps for devices, whatever its suffix."""
-    return f"%{ord(name[0]):02X}{name[1:]}" if _DEVICES.fullmatch(name) else name
+    return f"%{ord(name[0]):02X}{name[1:]}" if DEVICES.fullmatch(name) else name
 
 
 def _fit(part: str) -> str:

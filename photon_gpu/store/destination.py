@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Sequence
 from copy import copy
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.file_types import file_suffixes
 from photon_gpu.settings import flag, location
+from photon_gpu.store import durable
 from photon_gpu.store.storage import Storage
+
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$) *([.:].*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices, with any suffix."""
 
 # Suffixes that everybody reads as the name of a single file.
 _FILES = file_suffixes()
@@ -35,12 +40,32 @@ def destination(
                 f"{text}: '::' names something inside a file or behind another URL, and photon_gpu "
                 "writes to neither; give a folder or a URL, such as movie.zarr"
             )
-        if text.rstrip("/").lower().endswith(_FILES):
+        if text.rstrip("/\\" if durable.WINDOWS else "/").lower().endswith(_FILES):
             raise InvalidInputError(
                 f"{text} is the name of a file, and a movie is a folder: give a name such as movie.zarr. "
                 "photon_gpu.reader.export writes stored movies as files"
             )
-    return Storage.at(url, storage_options)
+    storage = Storage.at(url, storage_options)
+    if durable.WINDOWS and storage.local:
+        _check_windows(storage.root)
+    return storage
+
+
+def _check_windows(root: str) -> None:
+    """Refuse a path that Windows takes for another one: of a device, a stream, or without dots at an end."""
+    path = PureWindowsPath(root)
+    if not path.name:
+        raise InvalidInputError(f"{root} is a drive or a share; give a folder such as {path / 'movie.zarr'}")
+    for name in path.parts[bool(path.anchor) :]:
+        if DEVICES.fullmatch(name):
+            what = "a device of Windows"
+        elif ":" in name:
+            what = "a stream of another file on Windows"
+        elif name.endswith((".", " ")) and name != "..":
+            what = f"{name.rstrip('. ')!r} to Windows"
+        else:
+            continue
+        raise InvalidInputError(f"{root}: the name {name!r} is {what}; give another name")
 
 
 def check_target(*, overwrite: object, resume: object) -> None:

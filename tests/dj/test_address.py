@@ -6,6 +6,7 @@ import posixpath
 import string
 from datetime import date, datetime, time
 from decimal import Decimal
+from pathlib import PureWindowsPath
 from uuid import UUID
 
 import numpy as np
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from photon_gpu.dj.address import FOLDER_BYTES, encode_value, key_path, movie_path
 from photon_gpu.errors import InvalidInputError
 
+# Python 3.13 has os.path.isreserved instead.
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_reserved:DeprecationWarning")
 TEXT = st.text(alphabet=st.characters(), max_size=40) | st.sampled_from(
     ["", ".", "..", "/", "\0", "%", "~", "a/b", "a%2Fb", "a=b", "x" * 300, "é" * 200, "x" * 10_000, " ", "\\"]
 )
@@ -107,6 +110,27 @@ def test_odd_tables_stay_inside_their_schema(table):
     assert path.startswith("lab/")
     assert path.count("/") == 3
     assert "#" not in path
+
+
+DEVICES = ["CON", "nul", "Aux", "prn", "COM1", "lpt9", "con.x", "nul.zarr", "CONIN$"]
+
+
+@given(st.lists(TEXT | st.sampled_from([*DEVICES, "a.", "a ", "C:", "C:\\x", "\\\\srv\\share"]), max_size=4))
+@example(DEVICES[:4])
+def test_windows_takes_every_part_of_a_path_as_it_is(values):
+    key = dict(zip("abcd", values, strict=False))
+    relative = movie_path("nul", "aux", key, "con", token="T")
+    for location in ("D:\\lab\\store", "\\\\server\\share\\store"):
+        path = PureWindowsPath(location) / relative
+        assert path.is_relative_to(location) and path.relative_to(location).as_posix() == relative
+    for part in relative.split("/"):
+        assert not PureWindowsPath(part).is_reserved() and part == part.rstrip(". ") and ":" not in part
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_a_table_or_a_field_with_the_name_of_a_device(name):
+    parts = movie_path(name, name, {"i": 1}, name.partition(".")[0]).split("/")
+    assert not any(PureWindowsPath(part).is_reserved() for part in parts)
 
 
 def test_prefix_partition_and_token_are_honoured():

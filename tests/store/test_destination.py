@@ -1,8 +1,12 @@
 """Where a movie may go, and that failing and interrupted writers leave no trace."""
 
 import os
+import re
 import stat
+from pathlib import PureWindowsPath
+from types import SimpleNamespace
 
+import fsspec.implementations.local
 import numpy as np
 import pytest
 import zarr
@@ -12,7 +16,9 @@ from photon_gpu.cluster.encode_many import encode_many
 from photon_gpu.engine.codec import blosc
 from photon_gpu.errors import InvalidInputError, StoreExistsError
 from photon_gpu.reader.export import export
+from photon_gpu.store import durable
 from photon_gpu.store.claim import Claim
+from photon_gpu.store.destination import destination
 from photon_gpu.store.storage import Storage
 
 MOVIE = np.random.default_rng(0).poisson(9, (6, 4, 4)).astype("uint16")
@@ -171,6 +177,55 @@ def test_a_destination_that_names_a_file_or_what_is_inside_of_one_is_refused(nam
         with pytest.raises(InvalidInputError, match="inside a file|name of a file"):
             write()
     assert paths(tmp_path) == []
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """Paths as fsspec and photon_gpu take them on Windows."""
+    monkeypatch.setattr(durable, "WINDOWS", True)
+    monkeypatch.setattr(fsspec.implementations.local, "os", SimpleNamespace(**{**vars(os), "sep": "\\"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "root"),
+    [
+        ("D:\\lab\\m.zarr", "D:/lab/m.zarr"),
+        ("D:/lab/m.zarr/", "D:/lab/m.zarr"),
+        ("\\\\server\\share\\lab\\m.zarr", "//server/share/lab/m.zarr"),
+        ("//server/share/m.zarr", "//server/share/m.zarr"),
+        ("\\\\server\\share\\..\\con1\\com.zarr", "//server/share/../con1/com.zarr"),
+    ],
+)
+def test_drives_and_shares_of_windows(windows, name, root):
+    assert destination(name).root == root
+    assert PureWindowsPath(destination(name).path("0.0.0")) == PureWindowsPath(root) / "0.0.0"
+    assert PureWindowsPath(destination(name).sibling("new").root).parent == PureWindowsPath(root).parent
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("D:\\", "a drive or a share"),
+        ("\\\\server\\share", "a drive or a share"),
+        ("D:\\lab\\NUL.zarr", "'NUL.zarr' is a device of Windows"),
+        ("D:\\con\\m.zarr", "'con' is a device of Windows"),
+        ("\\\\server\\share\\Aux .x\\m.zarr", "'Aux .x' is a device of Windows"),
+        ("D:\\lab\\m.zarr.", "'m.zarr.' is 'm.zarr' to Windows"),
+        ("D:\\lab \\m.zarr", "'lab ' is 'lab' to Windows"),
+        ("D:\\lab\\m.zarr:x", "'m.zarr:x' is a stream of another file"),
+        ("D:\\lab\\x.tif\\", "is the name of a file"),
+    ],
+)
+def test_names_that_stand_for_something_else_on_windows(windows, name, says, monkeypatch):
+    for write in (
+        lambda: pg.encode(MOVIE, name, noise=pg.NoiseModel()),
+        lambda: pg.LiveWriter(name, frame_shape=(4, 4), dtype="uint16", noise=pg.NoiseModel()),
+        lambda: encode_many([MOVIE], [name]),
+    ):
+        with pytest.raises(InvalidInputError, match=re.escape(says)):
+            write()
+    monkeypatch.undo()
+    assert destination("nul.zarr").root.endswith("/nul.zarr")
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
