@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from photon_gpu.check.fidelity.lines import LIMITS
-from photon_gpu.check.integrity.result import KINDS
+from photon_gpu.check.integrity.result import Problem
 from photon_gpu.estimate import checks
 
 ROOT = Path(__file__).parents[2]
@@ -31,5 +31,7 @@ def test_every_finding_of_the_estimate_is_there():
 
 
 def test_every_kind_of_damage_is_there():
-    for kind in KINDS:
+    kinds = re.findall(r"``(\w+)``:", str(Problem.__doc__))
+    assert len(kinds) == 9
+    for kind in kinds:
         assert f"`{kind}`" in TEXT, kind
