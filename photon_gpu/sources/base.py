@@ -57,6 +57,9 @@ class Source(ABC):
     stored_axes : str or None
         Names of the dimensions in their stored order, if the file names them and :func:`open_source` has not
         reordered them yet.
+    stated_planes : int
+        Planes that alternate from frame to frame, as the source says, where :func:`open_source` is yet to
+        part them.
     truncation : Truncation or None
         What is missing at the end of a source that was cut off; None if it is whole.
     recording : Recording
@@ -69,6 +72,7 @@ class Source(ABC):
     device: int | None = None
     lost: tuple[tuple[int, int], ...] = ()
     stored_axes: str | None = None
+    stated_planes: int = 1
     truncation: Truncation | None = None
     recording: Recording = NOTHING
 

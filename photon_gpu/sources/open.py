@@ -175,6 +175,9 @@ def open_source(obj: Any, **options: Unpack[OpenOptions]) -> Source:
         return open_source(obj.source, **{**obj.options, **options})
     selection, own = split_options({**options})
     source = _opened(obj, own)
+    planes = source.stated_planes
+    if planes > 1 and source.shape[0] % planes == 0 and "axes" not in selection:
+        selection.setdefault("planes", planes)
     try:
         return selected(source, owned=source is not obj, **selection)
     except BaseException:

@@ -91,3 +91,16 @@ def frame_shape(shape: Any, name: str) -> tuple[int, ...]:
     if len(sizes) < 2 or min(sizes) < 1:
         raise InvalidInputError(f"{name}: shape is {shape!r}; (HEIGHT, WIDTH) of a frame is needed")
     return sizes
+
+
+def note_on_volumes(frames: int, planes: int) -> str | None:
+    """Remark on a last volume that is not whole.
+
+    >>> note_on_volumes(8, 4)
+    """
+    if not (left := frames % planes):
+        return None
+    return (
+        f"its volumes have {planes} planes, and {left} frames are left over, so planes are frames in turn; "
+        f"planes={planes} with frames=0:{frames // planes} takes the whole volumes"
+    )

@@ -55,6 +55,7 @@ def open_raw(
         movie = DescribedRawSource(path, experiment.frame_shape, "<u2", offset_bytes, truncated=truncated)
         experiment.check_frames(movie.shape[0], str(path))
         movie.recording, movie.remark = experiment.recording(), experiment.note(movie.shape[0])
+        movie.stated_planes = experiment.planes
         return movie
     if (ops_path := path.with_name(suite2p.OPS)).exists():
         ops = suite2p.read_ops(ops_path)

@@ -14,7 +14,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.recording import Document, Recording
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.extras.libraries import load
-from photon_gpu.sources.raw.flat import RawSource
+from photon_gpu.sources.raw.flat import RawSource, note_on_volumes
 from photon_gpu.sources.truncated import ERROR
 
 _LARGEST = 65535
@@ -61,6 +61,7 @@ class ScanboxSource(Source):
         elif not isinstance(inverted, bool):
             raise InvalidInputError(f"inverted is {inverted!r}; True or False is needed")
         self._inverted = inverted
+        self.stated_planes = _planes(info)
         self.recording = Recording(
             axes="tyx" if channels == 1 else "tcyx",
             channel_names=("green", "red")[:channels] if channels == 2 else (),
@@ -79,8 +80,11 @@ class ScanboxSource(Source):
         return np.ascontiguousarray(frames)
 
     def note(self, chunk_frames: int) -> str | None:
-        """Remark on inverted values, which are read in the direction that rises with light."""
-        return "Scanbox stored 65535 minus the values; this is undone" if self._inverted else None
+        """Remark on inverted values, and on a volume that was not finished."""
+        notes = ["Scanbox stored 65535 minus the values; this is undone"] if self._inverted else []
+        if unfinished := note_on_volumes(self.shape[0], self.stated_planes):
+            notes.append(unfinished)
+        return "; ".join(notes) or None
 
     def close(self) -> None:
         """Release the file."""
@@ -141,6 +145,17 @@ def _layout(info: dict[str, Any], path: Path) -> tuple[tuple[int, int, int], flo
         ) from error
     lines = float(info.get("resfreq", 0) or 0) * (1 if unidirectional else 2)
     return (height, width, channels), (lines / height if lines > 0 else None)
+
+
+def _planes(info: dict[str, Any]) -> int:
+    """Planes of a volume: the steps of the tunable lens, if it was on; 1 without volumes."""
+    waves = np.ravel(info.get("otwave", ()))
+    parameters = np.ravel(info.get("otparam", ()))
+    if not np.any(info.get("volscan", len(waves) > 1)):
+        return 1
+    if len(waves) > 1:
+        return len(waves)
+    return max(int(parameters[2]), 1) if len(parameters) > 2 and np.isfinite(parameters[2]) else 1
 
 
 def _as_json(info: dict[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.recording import Document, Recording
+from photon_gpu.sources.raw.flat import note_on_volumes
 
 EXPERIMENT = "Experiment.xml"
 _CHANNELS = 4
@@ -24,6 +25,8 @@ class ThorExperiment:
         Names of the channels, which alternate from frame to frame.
     planes : int
         Frames of a volume, flyback frames included; 1 without volumes.
+    flyback : int
+        How many of the planes, the last ones, are flyback frames.
     promised : int
         Frames per channel that were requested; 0 if unknown. A recording may stop earlier.
     pixel_size : float or None
@@ -39,6 +42,7 @@ class ThorExperiment:
     width: int
     channels: tuple[str, ...]
     planes: int
+    flyback: int
     promised: int
     pixel_size: float | None
     plane_step: float | None
@@ -53,6 +57,8 @@ class ThorExperiment:
     def recording(self) -> Recording:
         """Metadata in the file."""
         sizes = dict.fromkeys("yx", (self.pixel_size, "um")) if self.pixel_size else {}
+        if self.planes > 1 and self.plane_step:
+            sizes["z"] = (self.plane_step, "um")
         return Recording(
             axes="tyx" if len(self.channels) == 1 else "tcyx",
             channel_names=self.channels,
@@ -64,11 +70,10 @@ class ThorExperiment:
     def note(self, frames: int) -> str | None:
         """Remark on planes, and on requested frames that the raw file lacks."""
         notes = []
-        if self.planes > 1:
-            notes.append(
-                f"{EXPERIMENT} describes volumes of {self.planes} frames, flyback included; "
-                f"planes={self.planes} names them"
-            )
+        if unfinished := note_on_volumes(frames, self.planes):
+            notes.append(unfinished)
+        if self.flyback:
+            notes.append(f"the last {self.flyback} of {self.planes} planes are flyback frames")
         if self.promised and frames < self.promised:
             notes.append(f"{self.promised} frames were requested, and the raw file holds {frames}")
         return "; ".join(notes) or None
@@ -109,7 +114,9 @@ def read_experiment(path: Path) -> ThorExperiment:
         streams = streaming.get("enable") == "1"
         fast_z = streams and streaming.get("zFastEnable") == "1"
         steps = int(zstage.get("steps", "1"))
-        planes = steps + int(streaming.get("flybackFrames", "0")) if fast_z and steps > 1 else 1
+        flyback = int(streaming.get("flybackFrames", "0")) if fast_z and steps > 1 else 0
+        stack = not streams and zstage.get("enable") == "1"
+        planes = steps + flyback if fast_z or stack else 1
         if streams:
             promised = int(streaming.get("frames", "0"))
         else:
@@ -122,6 +129,7 @@ def read_experiment(path: Path) -> ThorExperiment:
             width=width,
             channels=_channel_names(root, mask),
             planes=planes,
+            flyback=flyback,
             promised=promised,
             pixel_size=_positive(lsm.get("pixelSizeUM")),
             plane_step=_positive(zstage.get("stepSizeUM")),

@@ -81,11 +81,16 @@ def test_channel_names_and_volumes_of_thorimage(tmp_path):
         tmp_path, movie, channel=2, promised=20, streaming='zFastEnable="1" flybackFrames="1" '
     )
     with open_source(path) as source:
-        assert source.recording.axes == "tyx" and source.recording.channel_names == ("ChanB",)
-        assert "volumes of 4 frames, flyback included; planes=4" in source.note(100)
+        assert source.recording.axes == "tzyx" and source.recording.channel_names == ("ChanB",)
+        assert source.shape == (2, 4, 12, 16)
+        np.testing.assert_array_equal(source.read(1, 2)[0], movie[4:])
+        assert "the last 1 of 4 planes are flyback frames" in source.note(100)
         assert "20 frames were requested, and the raw file holds 8" in source.note(100)
-    with open_source(path, planes=4) as source:
-        assert source.shape == (2, 4, 12, 16) and source.recording.axes == "tzyx"
+    with open_source(path, planes=1) as source:
+        assert source.shape == (8, 12, 16) and source.recording.axes == "tyx"
+    path.write_bytes(path.read_bytes()[: 7 * 12 * 16 * 2])
+    with open_source(path) as source:
+        assert source.shape == (7, 12, 16) and "3 frames are left over" in source.note(100)
 
 
 def test_averaged_frames_of_thorimage_have_no_rate(tmp_path):

@@ -47,6 +47,19 @@ def test_channels_of_scanbox_3(tmp_path):
         np.testing.assert_array_equal(source.read(0, 40), movie)
 
 
+@pytest.mark.parametrize(
+    "lens", [{"otparam": [0.0, 1000.0, 4.0], "volscan": 1}, {"otwave": [1.0, 2.0, 3.0, 4.0]}]
+)
+def test_planes_are_those_of_the_tunable_lens(tmp_path, lens):
+    movie = photons(channels=2)
+    with open_source(write_scanbox(tmp_path, movie, **lens)) as source:
+        assert (source.shape, source.recording.axes) == ((10, 4, 2, 12, 16), "tzcyx")
+        assert source.recording.frame_rate == pytest.approx(SCANBOX_LINE_RATE / 48)
+        np.testing.assert_array_equal(source.read(1, 2)[0], movie[4:8])
+    with open_source(write_scanbox(tmp_path, movie, **{**lens, "volscan": 0})) as source:
+        assert source.recording.axes == "tcyx"
+
+
 def test_values_that_may_be_inverted_or_not_are_refused(tmp_path):
     path = write_scanbox(
         tmp_path, 50000 + photons() // 10, inverted=False
