@@ -6,7 +6,11 @@ import atexit
 import contextlib
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
+
+Progress = Callable[[int, int], None]
+"""``progress(done, in_all)``, of frames, chunks or files; called from the thread that called the function."""
 
 _PREPARING = "preparing (the first use compiles)"
 

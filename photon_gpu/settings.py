@@ -21,9 +21,6 @@ from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.progress_bar import ProgressBar
 
-Progress = Callable[[int, int], None]
-"""``progress(done, in_all)``, of frames, chunks or files; called from the thread that called the function."""
-
 AUTO = "auto"
 """Value of ``noise`` that requests an estimate from the movie."""
 

@@ -20,7 +20,7 @@ from photon_gpu.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from photon_gpu.live.state.status import LiveStatus
-    from photon_gpu.settings import Progress
+    from photon_gpu.progress_bar import Progress
 
 _BAD_INPUT = (
     errors.InvalidInputError,

@@ -15,7 +15,8 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError, PhotonError
-from photon_gpu.settings import EncodeSettings, Progress
+from photon_gpu.progress_bar import Progress
+from photon_gpu.settings import EncodeSettings
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.dask import DaskSource, aligned, misaligned
 from photon_gpu.sources.missing import lost_note, with_lost

@@ -30,7 +30,7 @@ from photon_gpu.writer.report import EncodeReport
 
 __all__ = ["ManyReport", "encode_many"]
 
-Progress = Callable[[str, int, int], None]
+MovieProgress = Callable[[str, int, int], None]
 """``progress(url, frames_done, frames_in_all)``, one call at a time."""
 
 _MOST_AT_ONCE = 16
@@ -57,7 +57,7 @@ def encode_many(
     rechunk: bool = True,
     workers: int | None = None,
     at_once: int | None = None,
-    progress: Progress | bool = False,
+    progress: MovieProgress | bool = False,
     storage_options: dict[str, Any] | None = None,
     attributes: dict[str, Any] | None = None,
     trust_noise: bool = False,
@@ -190,7 +190,7 @@ def _here(
     targets: list[Storage],
     settings: list[EncodeSettings],
     rechunk: bool,
-    tick: Progress,
+    tick: MovieProgress,
     way: dict[str, Any],
 ) -> list[EncodeReport | Exception]:
     """Encode the movies one by one, each with all cores."""
@@ -216,7 +216,7 @@ def _there(
     settings: list[EncodeSettings],
     rechunk: bool,
     limit: int,
-    tick: Progress,
+    tick: MovieProgress,
     way: dict[str, Any],
 ) -> list[EncodeReport | Exception]:
     """Encode the movies on the cluster; one local thread follows each movie in progress."""
@@ -295,7 +295,7 @@ def _check_targets(sources: Sequence[Any], targets: list[Storage]) -> None:
 
 
 @contextmanager
-def _ticks(progress: Progress | bool, movies: int) -> Iterator[Progress]:
+def _ticks(progress: MovieProgress | bool, movies: int) -> Iterator[MovieProgress]:
     """Return the progress callback: the caller's, or one that draws bars."""
     lock = threading.Lock()
     if callable(progress):

@@ -27,12 +27,13 @@ from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.pool import Split, parallel, worker_count
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
+from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.exporters.hdf5 import compression_name, write_hdf5
 from photon_gpu.reader.exporters.job import Job
 from photon_gpu.reader.exporters.nwb import write_nwb
 from photon_gpu.reader.exporters.tiff import write_tiff
 from photon_gpu.reader.movie import Movie
-from photon_gpu.settings import Progress, flag, location, progress_call, shown
+from photon_gpu.settings import flag, location, progress_call, shown
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source

@@ -18,9 +18,10 @@ from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreExistsError
+from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.open import open as open_movie
-from photon_gpu.settings import EncodeSettings, Progress, progress_call
+from photon_gpu.settings import EncodeSettings, progress_call
 from photon_gpu.sources.simulated.movie import SimulatedMovie, simulate
 from photon_gpu.sources.simulated.parameters import Simulation
 from photon_gpu.store.durable import replacing

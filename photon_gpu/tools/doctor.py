@@ -18,6 +18,7 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.runtime.physical_memory import memory_bytes
 from photon_gpu.engine.runtime.pool import worker_count
 from photon_gpu.errors import BackendUnavailableError
+from photon_gpu.writer.report import in_columns
 
 _PACKAGES = ("photon-gpu", "numpy", "numba", "numcodecs", "zarr", "fsspec", "tifffile", "h5py")
 _EXTRAS = {"s3": "s3fs", "gcs": "gcsfs", "datajoint": "datajoint", "dask": "dask"}
@@ -72,8 +73,7 @@ class Diagnosis:
         return lines
 
     def __str__(self) -> str:
-        width = max(len(name) for name, _ in self.rows())
-        return "\n".join(f"{name:<{width}}  {text}" for name, text in self.rows())
+        return in_columns(self.rows())
 
 
 def diagnose() -> Diagnosis:

@@ -20,8 +20,9 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.progress_bar import Progress
 from photon_gpu.recording import NOTHING, Recording
-from photon_gpu.settings import EncodeSettings, Progress, checked_noise, progress_call, tell_stage
+from photon_gpu.settings import EncodeSettings, checked_noise, progress_call, tell_stage
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions, SourceRequest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +12,7 @@ from photon_gpu.engine.codec.blosc import Compressor
 from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.progress_bar import Progress
 from photon_gpu.settings import EncodeSettings, checked_noise, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
@@ -38,7 +39,7 @@ class MovieToInsert:
     source: Any
     source_options: dict[str, Any] = field(default_factory=dict)
     settings: EncodeSettings = field(default_factory=partial(EncodeSettings, layout=_OPEN))
-    progress: Callable[[int, int], None] | None = None
+    progress: Progress | None = None
 
     @contextmanager
     def open(self) -> Iterator[Source]:
@@ -78,7 +79,7 @@ def movie(
     backend: str = "auto",
     workers: int | None = None,
     budget_bytes: int = 512 << 20,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     attributes: dict[str, Any] | None = None,
     check: bool | str = True,
     trust_noise: bool = False,

@@ -33,7 +33,7 @@ from photon_gpu.engine.runtime.buffers import Buffers
 from photon_gpu.engine.runtime.pool import Pool, Split
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Stages
-from photon_gpu.settings import Progress
+from photon_gpu.progress_bar import Progress
 from photon_gpu.sources.base import Source
 from photon_gpu.store import manifest
 from photon_gpu.store.chunk_grid import ChunkGrid

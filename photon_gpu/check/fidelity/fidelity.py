@@ -22,9 +22,10 @@ from photon_gpu.engine.codec.encoding import noise_of_channels
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel, noise_floor_bits
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.movie import Movie
 from photon_gpu.reader.open import open as open_movie
-from photon_gpu.settings import Progress, bounded_number, flag, progress_call
+from photon_gpu.settings import bounded_number, flag, progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions

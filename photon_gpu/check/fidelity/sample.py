@@ -14,8 +14,8 @@ from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.lazy_property import lazy_property
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.movie import Movie
-from photon_gpu.settings import Progress
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.missing import present_frames
 from photon_gpu.store.metadata import lost_frames

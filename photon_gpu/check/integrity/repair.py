@@ -20,7 +20,8 @@ from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonError
-from photon_gpu.settings import Progress, progress_call
+from photon_gpu.progress_bar import Progress
+from photon_gpu.settings import progress_call
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions

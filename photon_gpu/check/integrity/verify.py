@@ -19,7 +19,8 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.layouts.compact import filter_config
 from photon_gpu.engine.runtime.pool import Pool, worker_count
 from photon_gpu.errors import PhotonError, StoreNotFoundError
-from photon_gpu.settings import Progress, bounded_number, flag, progress_call
+from photon_gpu.progress_bar import Progress
+from photon_gpu.settings import bounded_number, flag, progress_call
 from photon_gpu.sources.truncated import truncation_note
 from photon_gpu.store import frame_records, manifest, metadata, source_metadata
 from photon_gpu.store.chunk_grid import chunk_number

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.codec.chunk_part import STABILIZED
 from photon_gpu.engine.runtime.pool import Pool
+from photon_gpu.progress_bar import Progress
 from photon_gpu.reader.movie import Movie
 from photon_gpu.recording import some
-from photon_gpu.settings import Progress
 
 
 class Job:

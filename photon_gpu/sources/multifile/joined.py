@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.progress_bar import Progress
 from photon_gpu.recording import Recording
 from photon_gpu.sources.base import Source
 
@@ -85,7 +86,7 @@ class JoinedSource(Source):
         open_one: Callable[[str], Source],
         where: str,
         *,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.name, self.files = where, tuple(paths)
         self._open_one = open_one

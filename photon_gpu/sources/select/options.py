@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypedDict
+
+from photon_gpu.progress_bar import Progress
 
 
 class Selection(TypedDict, total=False):
@@ -100,7 +101,7 @@ class OpenOptions(UrlOptions, total=False):
         ``progress(files_opened, files_in_all)``, called while a movie in several files opens.
     """
 
-    progress: Callable[[int, int], None] | None
+    progress: Progress | None
 
 
 SELECTION = tuple(Selection.__annotations__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.progress_bar import Progress
 from photon_gpu.sources.check import SingleImageError
 from photon_gpu.sources.missing import ZERO
 from photon_gpu.sources.multifile.numbering import FileOrder, listed_names, order_files
@@ -23,7 +24,6 @@ from photon_gpu.sources.tiff.reader import TiffSource
 from photon_gpu.sources.tiff.scanimage import Header, first_frame_number
 from photon_gpu.sources.truncated import ERROR, KEEP, being_written
 
-Progress = Callable[[int, int], None]
 _PROGRESS_FILES = 64
 
 
