@@ -56,6 +56,8 @@ class EncodeSettings:
     check : {False, True, "full", "sample"}
     attributes : dict
         None means no attributes.
+    with_decoder : bool
+        Store the decoder in one file with the movie.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class EncodeSettings:
     trust_noise: bool = False
     check: bool | str = True
     attributes: dict[str, Any] = field(default_factory=dict)
+    with_decoder: bool = False
 
     def __post_init__(self) -> None:
         self._set("noise", checked_noise(self.noise))
@@ -103,6 +106,7 @@ class EncodeSettings:
         worker_count(self.workers)
         self._set("budget_bytes", int(bounded_number("budget_bytes", self.budget_bytes, 1, 1e18)))
         flag("trust_noise", self.trust_noise)
+        flag("with_decoder", self.with_decoder)
         attributes = {} if self.attributes is None else self.attributes
         if not isinstance(attributes, dict):
             raise InvalidInputError(f"attributes are {shown(attributes)}; a dictionary is needed, or None")

@@ -35,6 +35,7 @@ UNUSUAL = {
     "trust_noise": True,
     "check": False,
     "attributes": {"animal": 7},
+    "with_decoder": True,
 }
 
 # What arrived, and a word of what is allowed.
@@ -63,6 +64,7 @@ REFUSED = [
     ({"backend": "quantum"}, "numba"),
     ({"workers": 0}, "1 to 1024"),
     ({"trust_noise": "no"}, "True and False"),
+    ({"with_decoder": 1}, "True and False"),
     ({"check": "yes"}, "full"),
     ({"check": 1}, "full"),
     ({"attributes": [1]}, "dictionary"),
@@ -209,6 +211,7 @@ def test_keywords_have_the_names_and_defaults_of_the_settings(function, settings
     keywords = inspect.signature(function).parameters
     shared = [one.name for one in fields(settings) if one.name in keywords and one.name != "attributes"]
     assert {"step", "preset", "compressor", "dither", "chunk_frames", "trust_noise", "check"} <= set(shared)
+    assert "with_decoder" in shared
     for name in shared:
         assert keywords[name].default == getattr(settings, name), name
 

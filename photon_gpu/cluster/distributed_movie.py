@@ -28,7 +28,7 @@ from photon_gpu.store.claim import MARKER, Claim
 from photon_gpu.store.movie_folder import MovieFolder
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise
-from photon_gpu.writer.encode import finish
+from photon_gpu.writer.encode import beside_files, finish
 from photon_gpu.writer.read_back import refuse_inexact, sentence
 from photon_gpu.writer.report import EncodeReport, little_light
 
@@ -113,7 +113,7 @@ class MovieOnCluster:
                 notes.append(truncation_note(attributes))
                 failed = failed_checks.to_keep(lines)
                 texts = metadata.texts(ready.shape, ready.chunk, layout, attributes, failed)
-                stored += finish(claim, texts, files, stages, recording=ready.recording)
+                stored += finish(claim, texts, files, stages, beside=beside_files(ready.recording, settings))
                 seconds = time.perf_counter() - start
         finally:
             if here is not None and here is not source:

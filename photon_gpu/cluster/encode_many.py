@@ -62,6 +62,7 @@ def encode_many(
     attributes: dict[str, Any] | None = None,
     trust_noise: bool = False,
     check: bool = True,
+    with_decoder: bool = False,
     **source_options: Unpack[SourceOptions],
 ) -> ManyReport:
     """Encode many movies; on a cluster, any free worker encodes the next chunk.
@@ -104,7 +105,7 @@ def encode_many(
         warning is made an error, the movie counts as failed and is removed.
     step, layout, preset, predictor, compressor, dither, chunk_frames, backend, overwrite, trust_noise
         See :func:`photon_gpu.encode`; they apply to all movies.
-    storage_options, attributes
+    storage_options, attributes, with_decoder
         See :func:`photon_gpu.encode`; they apply to all movies.
 
     Returns
@@ -147,6 +148,7 @@ def encode_many(
         trust_noise=trust_noise,
         check=flag("check", check),
         attributes={} if attributes is None else attributes,
+        with_decoder=with_decoder,
     )
     settings = [shared.replace(noise=model) for model in models]
     if at_once is not None:

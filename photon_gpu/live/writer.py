@@ -41,6 +41,7 @@ from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination
 from photon_gpu.store.frame_records import Record, check
 from photon_gpu.store.storage import Storage
+from photon_gpu.writer.encode import beside_files
 from photon_gpu.writer.warmup import warm_up
 
 _DRAIN_SECONDS = 10.0  # to write the last frames to the journal if a recording fails
@@ -97,6 +98,8 @@ class LiveWriter:
         Decode up to 8 chunks, evenly spread, and compare them with the frames. If a line fails, the movie is
         kept and marked (``failed``, ``.zattrs``), and :meth:`close` gives a
         :class:`photon_gpu.FidelityWarning`. :func:`photon_gpu.verify` checks what the store wrote.
+    with_decoder : bool
+        Store ``photon_decode.py`` with the movie; see :func:`photon_gpu.encode`.
 
     Raises
     ------
@@ -147,6 +150,7 @@ class LiveWriter:
         recording: Recording | None = None,
         check: bool = True,
         axes: str | None = None,
+        with_decoder: bool = False,
     ) -> None:
         settings = RecordSettings(
             layout=layout,
@@ -168,6 +172,7 @@ class LiveWriter:
             publish_seconds=publish_seconds,
             close_seconds=close_seconds,
             axes=axes,
+            with_decoder=with_decoder,
         )
         self._begin(settings, url, frame_shape, dtype, noise, spool, storage_options, recording)
 
@@ -467,16 +472,15 @@ class LiveWriter:
         return source_metadata.fitting(fitted)
 
     def _write_words(self, recording: Recording) -> dict[str, list[Any]]:
-        """Write the source's metadata before the first frame, and return their manifest entry."""
-        data = source_metadata.pack(recording)
-        if data is None:
-            return {}
+        """Write the files beside the chunks before the first frame, and return their manifest entries."""
+        files = beside_files(recording, self.config)
         try:
-            self._storage.write(source_metadata.NAME, data)
+            for name, data in files.items():
+                self._storage.write(name, data)
         except BaseException:
             Claim(self._storage, overwrite=False).withdraw()
             raise
-        return {source_metadata.NAME: manifest.entry(data)}
+        return {name: manifest.entry(data) for name, data in files.items()}
 
     def describe(self, recording: Recording) -> None:
         """Replace the documents of the recording; they are stored when it is closed.

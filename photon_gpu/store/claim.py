@@ -19,7 +19,7 @@ from photon_gpu.store.destination import linked, missing_folders, remove_empty
 from photon_gpu.store.durable import sync_folder
 from photon_gpu.store.marker import HELD, MARKER, SUCCESSOR, alive, read_marker, started
 from photon_gpu.store.metadata import ARRAY
-from photon_gpu.store.ownership import remove_own, some
+from photon_gpu.store.ownership import decoder_of, remove_own, some
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import NEW, Replaceable, check_replaceable
 
@@ -98,7 +98,8 @@ class Claim:
 
     def withdraw(self) -> None:
         """Delete the marker, the source metadata, and the folders made for it; no chunk was written yet."""
-        self.target.delete(source_metadata.NAME)
+        for name in {source_metadata.NAME, *decoder_of(self.target, self.target.names())}:
+            self.target.delete(name)
         self.target.delete(MARKER)
         remove_empty(
             [*self._made, *([Path(self.target.root)] if self.target.local and not self.note_of_link else [])]

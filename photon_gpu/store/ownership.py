@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from importlib import import_module
 from typing import Any
 
 from photon_gpu.engine.codec import blosc
@@ -15,6 +16,11 @@ from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
 from photon_gpu.store.storage import Storage
 
 _METADATA = frozenset([ARRAY, ATTRIBUTES, manifest.NAME])
+
+DECODER = "photon_decode.py"
+"""Name of the decoder in one file, which a movie may have."""
+
+_DECODER_BEGINS = b'"""Decode a movie that photon_gpu stored'
 
 
 def own_names(
@@ -61,13 +67,13 @@ def own_names(
         known_chunks = chunks if ours else chunks & (listed or set())
         own |= (
             _METADATA
-            | {source_metadata.NAME}
+            | {source_metadata.NAME, *decoder_of(storage, present)}
             | known_chunks
             | {name for name in chunks - known_chunks if _is_chunk(storage, name)}
         )
     elif described and not finished:
         count, dimensions = _chunks(array)
-        own.add(source_metadata.NAME)
+        own |= {source_metadata.NAME, *decoder_of(storage, present)}
         for name in present - own:
             number = _number(name)
             right_axes = name[0] == "." or name.count(".") + 1 == dimensions
@@ -104,6 +110,19 @@ def remove_own(storage: Storage, *, ours: bool = False, also: Collection[str] = 
         return [name for name in names if name not in own]
     durable.remove_folder_if_empty(storage.path(frame_records.FOLDER))
     return durable.remove_folder_if_empty(storage.root)
+
+
+def decoder_of(storage: Storage, names: Collection[str]) -> set[str]:
+    """Return the name of the decoder if it is among these files, and is not another file of that name."""
+    if DECODER in names and storage.read(DECODER).startswith(_DECODER_BEGINS):
+        return {DECODER}
+    return set()
+
+
+def decoder_program() -> bytes:
+    """Return the bytes of the decoder, of this release."""
+    program: bytes = import_module("photon_gpu.decoder").program()
+    return program
 
 
 def some(names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.engine.runtime.stopwatch import Stages
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.progress_bar import Progress
-from photon_gpu.recording import NOTHING, Recording
+from photon_gpu.recording import Recording
 from photon_gpu.settings import EncodeSettings, checked_noise, progress_call, tell_stage
 from photon_gpu.sources.missing import lost_note, with_lost
 from photon_gpu.sources.open import open_source
@@ -30,6 +30,7 @@ from photon_gpu.sources.truncated import truncation_note, with_truncation
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import check_target, destination
+from photon_gpu.store.ownership import DECODER, decoder_program
 from photon_gpu.store.source_metadata import with_recording
 from photon_gpu.store.storage import Storage
 from photon_gpu.writer import auto_noise
@@ -66,6 +67,7 @@ def encode(
     trust_noise: bool = False,
     check: bool | str = True,
     delete_source: bool = False,
+    with_decoder: bool = False,
     **source_options: Unpack[SourceOptions],
 ) -> EncodeReport:
     """Store a movie at a fraction of its size; only detail far below its noise is lost.
@@ -129,6 +131,9 @@ def encode(
     delete_source : bool
         Delete the source file (.npy or TIFF) after a full check has passed. Refused if the file is a link, or
         holds anything that the store does not (further images, bytes that nothing points to).
+    with_decoder : bool
+        Store ``photon_decode.py`` with the movie, which decodes it with Python, NumPy and zstandard alone:
+        ``python movie.zarr/photon_decode.py movie.zarr out.npy``.
     **source_options
         Options of :func:`photon_gpu.open_source`: ``axes``, ``channels``, ``planes``, ``channel``, ``plane``,
         ``frames``, ``missing``, ``dataset``, ``series``, ...
@@ -172,6 +177,7 @@ def encode(
         trust_noise=trust_noise,
         check=check,
         attributes={} if attributes is None else attributes,
+        with_decoder=with_decoder,
     )
     return encode_with(
         settings,
@@ -261,7 +267,12 @@ def encode_with(
                 if movie.truncation is not None:
                     movie.truncation.refuse_growth()
                 stored += finish(
-                    claim, texts, scheduler.files, stages, scheduler.wait_until_written, recording
+                    claim,
+                    texts,
+                    scheduler.files,
+                    stages,
+                    scheduler.wait_until_written,
+                    beside_files(recording, settings),
                 )
             seconds = time.perf_counter() - start
         notes = [auto_noise.note(settled.attributes), *settled.notes]
@@ -304,20 +315,27 @@ def encode_with(
             movie.close()
 
 
+def beside_files(recording: Recording, settings: EncodeSettings) -> dict[str, bytes]:
+    """Return the files of a movie that are neither chunks nor metadata of the format, by name."""
+    words = source_metadata.pack(recording)
+    files = {} if words is None else {source_metadata.NAME: words}
+    return {**files, DECODER: decoder_program()} if settings.with_decoder else files
+
+
 def finish(
     claim: Claim,
     texts: dict[str, bytes],
     files: dict[str, list[Any]],
     stages: Stages,
     written: Callable[[], object] | None = None,
-    recording: Recording = NOTHING,
+    beside: dict[str, bytes] | None = None,
 ) -> int:
-    """Write source metadata, manifest and texts after ``written``; return their bytes.
+    """Write the files beside the chunks, manifest and texts after ``written``; return their bytes.
 
-    ``texts`` is the result of :func:`photon_gpu.store.metadata.texts`.
+    ``texts`` is the result of :func:`photon_gpu.store.metadata.texts`, ``beside`` that of
+    :func:`beside_files`.
     """
-    words = source_metadata.pack(recording)
-    beside = {} if words is None else {source_metadata.NAME: words}
+    beside = beside or {}
     entries = {name: manifest.entry(data) for name, data in beside.items()}
     last = {**beside, manifest.NAME: manifest.pack({**files, **entries}, texts), **texts}
     with stages.timed("write"):

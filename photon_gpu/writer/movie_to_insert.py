@@ -83,6 +83,7 @@ def movie(
     attributes: dict[str, Any] | None = None,
     check: bool | str = True,
     trust_noise: bool = False,
+    with_decoder: bool = False,
     **source_options: Unpack[UrlOptions],
 ) -> MovieToInsert:
     """Prepare a movie for a ``<photon@store>`` column; its frames are streamed, never loaded all at once.
@@ -105,6 +106,8 @@ def movie(
         is made an error, neither the movie nor the row is stored.
     trust_noise : bool
         Use a stated noise model without comparing it with the movie.
+    with_decoder : bool
+        As for :func:`photon_gpu.encode`.
     **source_options
         As for :func:`photon_gpu.open_source`, such as ``channels``, ``dataset`` or ``storage_options``.
 
@@ -141,6 +144,7 @@ def movie(
         workers=workers,
         budget_bytes=budget_bytes,
         trust_noise=trust_noise,
+        with_decoder=with_decoder,
         check=check,
         attributes={} if attributes is None else attributes,
     )

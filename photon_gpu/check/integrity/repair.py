@@ -29,6 +29,7 @@ from photon_gpu.store import frame_records, manifest, source_metadata
 from photon_gpu.store.decode_check import decode_whole, proves_itself
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
+from photon_gpu.store.ownership import DECODER, decoder_program
 from photon_gpu.store.storage import Storage
 
 _WITNESSES = 8
@@ -184,6 +185,7 @@ class _Work:
             if self.movie is not None and (damaged or self.index is None):
                 new = self._chunks(description, damaged)
             self._source_metadata(bad)
+            self._decoder(bad)
             for name in texts:  # .zattrs before .zarray: a movie that opens is complete.
                 self._write(name, texts[name], "from its copy in the manifest")
             self._manifest(bad, new, damaged, description)
@@ -335,6 +337,16 @@ class _Work:
         else:
             self.left.append((name, "the metadata of this source are not those that were stored"))
 
+    def _decoder(self, bad: set[str]) -> None:
+        """Restore the decoder that was stored with the movie, where this release has the same."""
+        if DECODER not in bad or self.index is None:
+            return
+        data = decoder_program()
+        if manifest.entry(data) == self.index.files.get(DECODER):
+            self._write(DECODER, data, "that of this release, byte for byte as the manifest says")
+        else:
+            self.left.append((DECODER, "another release stored another; no frame needs it"))
+
     def _records(self, description: Description) -> dict[str, list[Any]]:
         """Return the entries of this movie's frame records; files of other movies are left out."""
         there, entries = set(self.storage.names()), {}
@@ -345,6 +357,8 @@ class _Work:
                 entries[source_metadata.NAME] = manifest.entry(data)
             except PhotonError as error:
                 self.left.append((source_metadata.NAME, f"not listed: {error}"))
+        if DECODER in there and (data := self.storage.read(DECODER)) == decoder_program():
+            entries[DECODER] = manifest.entry(data)
         for number in range(description.chunk_count):
             name = frame_records.file_name(number)
             if name not in there:

@@ -28,6 +28,7 @@ from photon_gpu.store.claim import MARKER
 from photon_gpu.store.decode_check import decode_whole
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
+from photon_gpu.store.ownership import DECODER, decoder_of
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind_text
 
@@ -164,7 +165,7 @@ class Check:
         records = sorted(
             name
             for name in self.names & self._expected(chunks)
-            if frame_records.chunk_of(name) is not None or name == source_metadata.NAME
+            if frame_records.chunk_of(name) is not None or name in (source_metadata.NAME, DECODER)
         )
         return [
             *sorted(chunks & self._expected(chunks), key=lambda name: (chunk_number(name), name)),
@@ -239,6 +240,8 @@ class Check:
         for name in sorted(self._listed() - self.names):
             if name == source_metadata.NAME:
                 self._add("missing", name, "the metadata of its source, and the times of frames")
+            if name == DECODER:
+                self._add("missing", name, "the decoder that was stored with the movie; no frame needs it")
             if (number := frame_records.chunk_of(name)) is not None:
                 start = grid.frames_of(number).start
                 self._add("missing", name, f"times and metadata of frames from {start}")
@@ -272,7 +275,7 @@ class Check:
             listed = {
                 n for n in self.names if (number := frame_records.chunk_of(n)) is not None and number < count
             }
-            listed |= self.names & {source_metadata.NAME}
+            listed |= (self.names & {source_metadata.NAME}) | decoder_of(self.storage, self.names)
         names = {name for name in chunks if (n := chunk_number(name)) is not None and n < count}
         return listed | {
             name for name in names if name == self.description.chunk_name(chunk_number(name) or 0)

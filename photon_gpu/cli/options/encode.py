@@ -97,6 +97,16 @@ EncodeCheck = Annotated[
 ]
 
 
+WithDecoder = Annotated[
+    bool,
+    typer.Option(
+        "--with-decoder",
+        metavar="",
+        help="Store photon_decode.py in DST, which decodes it with Python, NumPy and zstandard alone.",
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
     """The options of ``encode`` that become :class:`~photon_gpu.settings.EncodeSettings`."""
@@ -114,6 +124,7 @@ class EncodeOptions:
     chunk_frames: ChunkFrames = None
     attribute: Attribute = None
     check: EncodeCheck = "on"
+    with_decoder: WithDecoder = False
     backend: Backend = "auto"
     workers: Workers = None
 

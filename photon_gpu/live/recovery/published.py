@@ -14,6 +14,7 @@ from photon_gpu.store.chunk_grid import chunk_count, chunk_number
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.frame_records import chunk_of
 from photon_gpu.store.movie_folder import read_description
+from photon_gpu.store.ownership import decoder_of
 from photon_gpu.store.storage import Storage
 
 
@@ -30,11 +31,17 @@ def published(storage: Storage) -> tuple[int, dict[str, list[Any]], metadata.Des
     try:
         description = describe(storage)
     except StoreNotFoundError:
-        return 0, source_metadata.listed(storage), None
+        return 0, _beside(storage), None
     listed = manifest.unpack(storage.read(manifest.NAME), storage.url)
     files = {name: entry for name, entry in listed.items() if 0 <= _chunk_of(name) < description.chunk_count}
-    files |= source_metadata.listed(storage)
+    files |= _beside(storage)
     return description.shape[0], files, description
+
+
+def _beside(storage: Storage) -> dict[str, list[Any]]:
+    """Return the entries of the source metadata and of the decoder, if they are there."""
+    decoder = {name: manifest.entry(storage.read(name)) for name in decoder_of(storage, storage.names())}
+    return {**source_metadata.listed(storage), **decoder}
 
 
 def finished_frames(storage: Storage) -> int:

@@ -100,6 +100,12 @@ def test_a_recovered_movie_is_the_one_that_would_have_been(tmp_path):
             assert content(path) == content(tmp_path / "m.zarr" / path.relative_to(tmp_path / "whole.zarr"))
 
 
+def test_a_decoder_that_was_stored_stays(tmp_path):
+    killed(tmp_path / "m.zarr", tmp_path / "fast", with_decoder=True)
+    assert pg.recover(tmp_path / "fast").frames == 11
+    assert pg.verify(tmp_path / "m.zarr").ok and (tmp_path / "m.zarr" / "photon_decode.py").exists()
+
+
 def test_while_it_runs_it_is_left_alone(tmp_path):
     with pg.LiveWriter(
         tmp_path / "m.zarr",
