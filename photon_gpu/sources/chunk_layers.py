@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -40,6 +41,8 @@ class ChunkLayers:
         ``read_box(box)`` decodes a part of the array.
     memory_bytes : int
         Memory for cached layers.
+    edges : sequence of int, optional
+        First frame of each layer. Default: multiples of the length of a chunk.
 
     Attributes
     ----------
@@ -65,21 +68,23 @@ class ChunkLayers:
         read_box: Callable[[Box], NDArray[Any]],
         *,
         memory_bytes: int = _MEMORY_BYTES,
+        edges: Sequence[int] | None = None,
     ) -> None:
         self.no_room: str | None = None
         self._shape, self._dtype, self._frames = shape, dtype, chunks[0]
+        self._edges = range(0, shape[0], chunks[0]) if edges is None else edges
         self._read_box, self._memory_bytes = read_box, memory_bytes
         self._pieces = list(_pieces(shape, dtype, chunks))
         self._layers: OrderedDict[int, _Layer] = OrderedDict()
 
     def cuts(self, start: int, stop: int) -> bool:
         """Whether frames ``start:stop`` begin or end within a layer."""
-        return start % self._frames != 0 or (stop % self._frames != 0 and stop != self._shape[0])
+        return not all(self._begins(frame) for frame in (start, stop) if frame != self._shape[0])
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Read frames ``start:stop``."""
         frames = np.empty((stop - start, *self._shape[1:]), self._dtype)
-        for number in range(start // self._frames, (stop - 1) // self._frames + 1):
+        for number in range(self._number(start), self._number(stop - 1) + 1):
             first, last = self._range(number)
             a, b = max(start, first), min(stop, last)
             out = frames[a - start : b - start]
@@ -97,7 +102,15 @@ class ChunkLayers:
             self._layers.popitem()[1].close()
 
     def _range(self, number: int) -> tuple[int, int]:
-        return number * self._frames, min((number + 1) * self._frames, self._shape[0])
+        following = self._edges[number + 1] if number + 1 < len(self._edges) else self._shape[0]
+        return self._edges[number], following
+
+    def _begins(self, frame: int) -> bool:
+        return self._edges[self._number(frame)] == frame
+
+    def _number(self, frame: int) -> int:
+        """Number of the layer that holds a frame."""
+        return bisect.bisect_right(self._edges, frame) - 1
 
     def _layer(self, number: int) -> _Layer | None:
         """Return a layer, which is decoded unless it is cached; None if there is no room for it."""

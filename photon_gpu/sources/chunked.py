@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from copy import copy
 from typing import Any, Self
 
@@ -23,11 +24,15 @@ class ChunkedSource(SliceableSource):
         Name in messages.
     chunks : tuple of int or None
         Shape of a chunk; None if the array is not chunked.
+    edges : sequence of int, optional
+        Frames at which a chunk begins and none is cut, if they are not multiples of its length.
     """
 
-    def __init__(self, movie: Any, *, name: str, chunks: tuple[int, ...] | None) -> None:
+    def __init__(
+        self, movie: Any, *, name: str, chunks: tuple[int, ...] | None, edges: Sequence[int] | None = None
+    ) -> None:
         super().__init__(movie, name=name)
-        self._stored_shape, self._chunks = self.shape, chunks
+        self._stored_shape, self._chunks, self._edges = self.shape, chunks, edges
         self._layers: ChunkLayers | None = None
         self._arrange(tuple(range(len(self.shape))))
 
@@ -61,7 +66,8 @@ class ChunkedSource(SliceableSource):
         elif order[0] != 0:  # a frame is spread over the whole array
             chunks = (self.shape[0], *[1] * (len(self.shape) - 1))
         if chunks is not None:
-            self._layers = ChunkLayers(self.shape, self.dtype, chunks, self._read_box)
+            edges = self._edges if order[0] == 0 else None
+            self._layers = ChunkLayers(self.shape, self.dtype, chunks, self._read_box, edges=edges)
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         if self._layers is not None and self._layers.cuts(start, stop):

@@ -20,6 +20,7 @@ from photon_gpu.sources.hdf5.gaps import find_gaps
 from photon_gpu.sources.hdf5.nwb import Series, choose_series, external_files, is_nwb
 from photon_gpu.sources.hdf5.opening import check_external, check_filters, open_file
 from photon_gpu.sources.hdf5.recording import read_recording
+from photon_gpu.sources.hdf5.virtual_chunks import chunk_layers
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.select.labels import hdf5_axes
 
@@ -57,7 +58,10 @@ class Hdf5Source(ChunkedSource):
                 "the HDF5 file of this dataset is closed; open it again, and close it after reading"
             )
         name = f"{dataset.file.filename}::{dataset.name}"
-        super().__init__(dataset, name=name, chunks=dataset.chunks)
+        chunks, edges = dataset.chunks, None
+        if dataset.is_virtual and (layers := chunk_layers(dataset)) is not None:
+            edges, chunks = layers
+        super().__init__(dataset, name=name, chunks=chunks, edges=edges)
         self._owner = owner
         self.stored_axes = hdf5_axes(dataset)
         check_filters(dataset, self.name)

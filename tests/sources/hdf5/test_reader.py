@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning, UnsupportedTypeError
+from photon_gpu.sources.hdf5.reader import Hdf5Source
 from photon_gpu.sources.open import open_source
 from tests.support.tiff_files import make_movie
 
@@ -301,3 +303,29 @@ def test_a_dataset_handed_in_stays_open(path, movie):
         source = open_source(file["movie"])
     with pytest.raises(InvalidInputError, match="closed"):
         source.read(0, 2)
+
+
+def test_chunks_of_a_virtual_dataset_that_hold_many_frames_are_decoded_once(tmp_path, path, monkeypatch):
+    values = make_movie((75, 6, 7), "int16")
+    layout = h5py.VirtualLayout(values.shape, "i2")
+    for number in range(3):  # chunks of 10 frames in files of 25; 2 frames at the start are not mapped
+        name = tmp_path / f"part{number}.h5"
+        with h5py.File(name, "w") as file:
+            own = np.concatenate([np.zeros((2, 6, 7), "i2"), values[25 * number : 25 * number + 25]])
+            file.create_dataset("data", data=own, chunks=(10, 3, 7), compression="gzip")
+        layout[25 * number : 25 * number + 25] = h5py.VirtualSource(name.name, "data", (27, 6, 7))[2:]
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("movie", layout)
+    read: list[tuple[int, int]] = []
+    whole = Hdf5Source._read_stored
+
+    def counted(self, box):
+        read.append((box[0].start, box[0].stop))
+        return whole(self, box)
+
+    monkeypatch.setattr(Hdf5Source, "_read_stored", counted)
+    with open_source(path) as source:
+        found = np.concatenate([source.read(start, start + 5) for start in range(0, 75, 5)])
+    np.testing.assert_array_equal(found, values)
+    edges = [0, 8, 18, 25, 33, 43, 50, 58, 68, 75]
+    assert sorted(set(read)) == list(itertools.pairwise(edges)) and len(read) == len(set(read))
