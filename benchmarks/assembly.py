@@ -87,7 +87,7 @@ def best(loops: list[Loop]) -> Loop:
 
 
 def compiled(name: str) -> Any:
-    """Kernel of this name."""
+    """Return the kernel of this name."""
     from photon_gpu.kernels import cpu
 
     return quantize_sqrt if name == "quantize_sqrt" else getattr(cpu, name)

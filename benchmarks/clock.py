@@ -42,8 +42,8 @@ class Others:
     """Share of all cores that other programs used between two moments, per cent (Linux; else unknown).
 
     >>> others = Others()
-    >>> found = others.percent()
-    >>> found is None or -100 <= found <= 100
+    >>> share = others.percent()
+    >>> share is None or -100 <= share <= 100
     True
     """
 

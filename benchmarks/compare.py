@@ -55,7 +55,7 @@ COLUMNS = (
     "worst_error_sigma",
     "added_variance_percent",
     "runs",
-    *(f"{action}_{what}_s" for action in ACTIONS for what in ("median", "min", "max")),
+    *(f"{action}_{statistic}_s" for action in ACTIONS for statistic in ("median", "min", "max")),
 )
 RAM = "/dev/shm"
 _FREE_BYTES = 15 << 30
@@ -238,8 +238,8 @@ def main(arguments: list[str] | None = None) -> Path:
     parser.add_argument("--s3", action="store_true", help="read frames and regions from an S3 server, too")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    known = cases()
-    names = options.cases.split(",") if options.cases else list(known)
+    available = cases()
+    names = options.cases.split(",") if options.cases else list(available)
     contenders = [one for one in every_contender() if (options.contenders or "") in one.name]
     target = path_of("ram" if options.ram else "compare", options.results)
     with ExitStack() as stack:
@@ -251,11 +251,11 @@ def main(arguments: list[str] | None = None) -> Path:
             (folder / "s3").mkdir()
             bucket = Bucket(stack.enter_context(servers.seaweed(folder / "s3")), "imaging/compare")
         for name in names:
-            case = known[name]() if name in known else sized(float(name.removeprefix("size-")))
+            case = available[name]() if name in available else sized(float(name.removeprefix("size-")))
             print(f"{name}: {case.values.shape} {case.values.dtype}", flush=True)
             rows = measure(case, contenders, 60 * options.minutes / len(names), folder, options.limit, bucket)
-            told = {"photon_gpu": pg.__version__, "case": name}
-            save(target, COLUMNS, [{**row, **told} for row in rows], "case")
+            labels = {"photon_gpu": pg.__version__, "case": name}
+            save(target, COLUMNS, [{**row, **labels} for row in rows], "case")
     print(target)
     return target
 

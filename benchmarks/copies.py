@@ -142,10 +142,10 @@ def beside_zarr(frames: int, size: int, repeats: int) -> list[str]:
             def theirs(key: Any, target: Path = target) -> Any:
                 return zarr.open_array(str(target), mode="r")[key]
 
-            for what, key in (("all frames", slice(None)), ("one frame", frames // 2)):
+            for extent, key in (("all frames", slice(None)), ("one frame", frames // 2)):
                 np.testing.assert_array_equal(ours(key), theirs(key))
-                actions[f"{layout}, {what}, photon_gpu"] = lambda f=ours, k=key: f(k)
-                actions[f"{layout}, {what}, zarr-python"] = lambda f=theirs, k=key: f(k)
+                actions[f"{layout}, {extent}, photon_gpu"] = lambda f=ours, k=key: f(k)
+                actions[f"{layout}, {extent}, zarr-python"] = lambda f=theirs, k=key: f(k)
         for name, timing in interleaved(actions, repeats).items():
             lines.append(f"| {name.replace(', ', ' | ')} | {1e3 * timing.median:.1f} |")
     return lines
@@ -160,8 +160,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     started = time.perf_counter()
     for layout in ("compact", "plain", "lossless"):
-        for what, lines in count(layout, options.frames, options.size).items():
-            print(f"\n{layout}, {what}: {sum(lines.values()):.2f} bytes allocated per raw byte")
+        for action, lines in count(layout, options.frames, options.size).items():
+            print(f"\n{layout}, {action}: {sum(lines.values()):.2f} bytes allocated per raw byte")
             for line, share in lines.most_common():
                 if share >= 0.005:
                     print(f"  {share:5.2f}  {line}")

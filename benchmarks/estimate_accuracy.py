@@ -252,20 +252,20 @@ def summary(rows: list[dict[str, Any]], small: list[dict[str, Any]]) -> list[str
         f"the same where light makes {DIM:.0%} of the variance": lit,
         "fewer pairs": [r for r in estimated if r not in large],
     }
-    for what, some in kinds.items():
-        lines += [line for figure in (GAIN, INTERCEPT) for line in _reach(what, some, figure)]
+    for group, some in kinds.items():
+        lines += [line for figure in (GAIN, INTERCEPT) for line in _reach(group, some, figure)]
     groups = {
         "all movies": [*rows, *small],
         "5e6 pairs or more": large,
         "2 to 14 million samples": rows,
         "small movies": small,
     }
-    for what, members in groups.items():
+    for group, members in groups.items():
         judged = [r for r in members if r["gain held"] != "" and r["verdict"] != "REFUSE"]
         for trouble in ("all", *(TROUBLES if members in (rows, small) else ())):
             some = [r for r in judged if trouble in ("all", r["trouble"])]
             if some:
-                lines.append(f"- Coverage, {what}, {trouble}: {_coverage(some)}")
+                lines.append(f"- Coverage, {group}, {trouble}: {_coverage(some)}")
     return lines + _rivalry(rows, [r for r in large if _allowed(r, GAIN)])
 
 
@@ -274,12 +274,12 @@ def _allowed(row: dict[str, Any], figure: Figure) -> bool:
     return bool(3 * row[figure.bound] <= figure.limit)
 
 
-def _reach(what: str, rows: list[dict[str, Any]], figure: Figure) -> list[str]:
+def _reach(group: str, rows: list[dict[str, Any]], figure: Figure) -> list[str]:
     """Errors of movies in which the oracle's own standard error allows the figure, and of the others."""
     name, unit, lines = figure.error.removesuffix(" error %").removesuffix(" error"), figure.unit, []
     for allowed in (True, False):
         some = [r for r in rows if _allowed(r, figure) == allowed]
-        reach = f"- {name.capitalize()}, {what}, {'within' if allowed else 'beyond'} the oracle's reach: "
+        reach = f"- {name.capitalize()}, {group}, {'within' if allowed else 'beyond'} the oracle's reach: "
         if not some:
             lines.append(reach + "no movie.")
             continue

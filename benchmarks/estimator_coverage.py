@@ -44,24 +44,24 @@ GAIN = 20.0  # ADU/photon, of movies that are processed
 def measure(job: tuple[str, str, int]) -> dict[str, Any]:
     """One row."""
     warnings.simplefilter("ignore")
-    group, kind, seed = job
+    group, label, seed = job
     scale = 1.0
     if group == "raw":
         shot: Shot = raw(seed)
-        frames, kind = shot.frames, shot.kind
+        frames, label = shot.frames, shot.kind
     elif group == "pattern":
         shot = patterned(seed)
-        frames, kind = shot.frames, shot.kind
+        frames, label = shot.frames, shot.kind
     else:
         shot = raw(2000 + seed, detector="ccd", gain=GAIN, trouble=("still", "motion")[seed % 2])
-        frames, scale = processed(kind, shot.frames, seed), SCALES.get(kind, 1.0)
-    return _row(group, kind, seed, estimate_noise(frames), scale * shot.gain)
+        frames, scale = processed(label, shot.frames, seed), SCALES.get(label, 1.0)
+    return _row(group, label, seed, estimate_noise(frames), scale * shot.gain)
 
 
-def _row(group: str, kind: str, seed: int, estimate: NoiseEstimate, gain: float) -> dict[str, Any]:
+def _row(group: str, label: str, seed: int, estimate: NoiseEstimate, gain: float) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(HEADER, "")
     reasons = [f"{f.severity} {f.name}" for f in estimate.warnings]
-    row.update(group=group, kind=kind, seed=seed, verdict=estimate.verdict, reasons="; ".join(reasons))
+    row.update(group=group, kind=label, seed=seed, verdict=estimate.verdict, reasons="; ".join(reasons))
     if estimate.model is None or estimate.interval is None or estimate.diagnostics is None:
         return row
     low, high = estimate.interval.gain
@@ -75,7 +75,7 @@ def _row(group: str, kind: str, seed: int, estimate: NoiseEstimate, gain: float)
 
 
 def missed(row: dict[str, Any]) -> bool:
-    """Whether the verdict is too good for the error; where no gain is right, any PASS is."""
+    """Whether the verdict is too good for the error. Where no gain is right, every PASS is too good."""
     if row["error %"] == "":
         return row["verdict"] == "PASS"
     error = abs(row["error %"])
@@ -83,7 +83,7 @@ def missed(row: dict[str, Any]) -> bool:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:
-    """The figures that are quoted."""
+    """Return the figures that the documentation quotes."""
     lines = []
     for group in dict.fromkeys(row["group"] for row in rows):
         some = [row for row in rows if row["group"] == group]
@@ -92,10 +92,10 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
         judged = [row for row in some if row["held"] != "" and row["verdict"] != "REFUSE"]
         errors = np.array([abs(row["error %"]) for row in judged]) if judged else np.zeros(1)
         if group in ("raw", "pattern"):
-            held = np.mean([row["held"] for row in judged])
+            coverage = np.mean([row["held"] for row in judged])
             lines.append(
-                f"- {group}: {len(some)} movies ({text}); the interval holds the gain in {held:.1%}, error "
-                f"median {np.median(errors):.2f}, worst {errors.max():.1f} %"
+                f"- {group}: {len(some)} movies ({text}); the interval holds the gain in {coverage:.1%}, "
+                f"error median {np.median(errors):.2f}, worst {errors.max():.1f} %"
             )
         else:
             passed = [row for row in some if row["verdict"] == "PASS" and missed(row)]
@@ -127,9 +127,9 @@ def main() -> None:
     seeds = range(options.first, options.first + options.seeds)
     jobs = [("raw", "", options.first + k) for k in range(options.raw)]
     jobs += [("pattern", "", options.first + k) for k in range(options.patterns)]
-    jobs += [("processed", kind, seed) for kind in TUNED for seed in seeds]
+    jobs += [("processed", processing, seed) for processing in TUNED for seed in seeds]
     if options.held_out:
-        jobs += [("processed, held out", kind, seed) for kind in HELD_OUT for seed in seeds]
+        jobs += [("processed, held out", processing, seed) for processing in HELD_OUT for seed in seeds]
     with ProcessPoolExecutor(options.workers) as pool:
         rows = []
         for row in pool.map(measure, jobs):

@@ -16,14 +16,14 @@ from photon_gpu.settings import PRESETS
 
 
 def cases(frames: int, photons: list[float]) -> Iterator[Case]:
-    """The main movie, and simulated ones."""
+    """Yield the main movie and simulated ones."""
     yield main_case()
     for light in photons:
         yield simulated(frames, light)
 
 
 def above(case: Case, preset: str) -> float:
-    """Per cent above the floor, layout compact, step 0.5."""
+    """Measure how many per cent a preset is above the floor (layout compact, step 0.5)."""
     report = pg.encode(
         case.values,
         "memory://floor.zarr",
@@ -43,9 +43,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=300, help="frames of the simulated movies")
     parser.add_argument("--photons", type=float, nargs="+", default=[1.0, 5.0, 30.0, 100.0])
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     print(f"| movie | {' | '.join(PRESETS)} |\n|---|{'---|' * len(PRESETS)}")
-    for case in cases(asked.frames, asked.photons):
+    for case in cases(options.frames, options.photons):
         cells = [f"{above(case, preset):+.1f} %" for preset in PRESETS]
         print(f"| {case.name} | {' | '.join(cells)} |", flush=True)
 

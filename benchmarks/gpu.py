@@ -186,7 +186,7 @@ def end_to_end_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]
             )
             taken = []
             for _ in range(REPEATS_WHOLE):
-                # Opened anew: a movie keeps chunks that are asked for again.
+                # Open the movie again: an open movie keeps the chunks it has read.
                 movie = pg.open(url, backend=backend, device="gpu" if where.startswith("GPU") else "cpu")
                 start = time.perf_counter()
                 movie.counts[...]
@@ -211,11 +211,11 @@ def end_to_end_figures(cupy: Any, frames: int, size: int) -> list[dict[str, Any]
 
 
 def main() -> int:
-    """Measure and print; refuse where there is nothing to measure on."""
+    """Measure and print; stop with an error where there is no usable device."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, help="also write the figures there")
     parser.add_argument("--frames", type=int, default=2000, help="of 512 x 512 pixels, for whole encodes")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
         from photon_gpu.engine.gpu.devices import device_count, load_cupy
 
@@ -235,7 +235,7 @@ def main() -> int:
         "photon_gpu": pg.__version__,
         "kernels": kernel_figures(cupy, 100, 512),
         "overlap": overlap_figures(cupy),
-        "end to end": end_to_end_figures(cupy, max(asked.frames // 100, 1) * 100, 512),
+        "end to end": end_to_end_figures(cupy, max(options.frames // 100, 1) * 100, 512),
     }
     for title in ("kernels", "end to end"):
         rows = [{name: value for name, value in row.items() if name != "stages"} for row in figures[title]]
@@ -243,8 +243,8 @@ def main() -> int:
         for row in rows:
             print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
     print("\n" + "\n".join(f"{name}: {value:.3g}" for name, value in figures["overlap"].items()))
-    if asked.json:
-        with replacing(asked.json) as file:
+    if options.json:
+        with replacing(options.json) as file:
             file.write(json.dumps(figures, indent=1).encode())
     return 0 if all(row["same store"] for row in figures["end to end"]) else 1
 

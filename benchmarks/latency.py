@@ -45,7 +45,7 @@ COLUMNS = (
     "chunk_frames",
     "ratio",
     "reads",
-    *(f"{action}_{what}_ms" for action in ACTIONS for what in ("median", "min", "max")),
+    *(f"{action}_{statistic}_ms" for action in ACTIONS for statistic in ("median", "min", "max")),
 )
 
 

@@ -32,7 +32,7 @@ from benchmarks.recorders import CHUNK, NOISE, RIVALS, SHAPE, Begin, ours, store
 from photon_gpu.store.durable import replacing
 
 FRAME_BYTES = 2 * SHAPE[0] * SHAPE[1]
-_KEPT = 50  # of the latest chunks, and every so manieth before: what ``hours`` leaves on the disk
+_KEPT = 50  # ``hours`` leaves the latest 50 chunks and every 50th earlier one on the disk
 
 
 def made(frames: int) -> NDArray[np.int16]:
@@ -110,7 +110,7 @@ def disk_rate(where: str | None, seconds: float, threads: int = 4, nbytes: int =
 
 
 def rivals(seconds: float, rounds: int, where: str | None) -> list[dict[str, Any]]:
-    """MB/s until the last byte is where it belongs, and the ratio."""
+    """Measure MB/s until the last byte is stored, and the ratio."""
     movie = made(200)
 
     def one(name: str, folder: Path) -> tuple[float, float, float]:
@@ -212,7 +212,7 @@ def paced(seconds: float, rounds: int, rate: float, where: str | None) -> list[d
 
 
 def hours(hours: float, seconds: float, where: str | None) -> dict[str, Any]:
-    """As many frames as ``hours`` at 30 Hz have, or as many as fit ``seconds``; resident memory meanwhile.
+    """Record the frames of ``hours`` at 30 Hz, or as many as fit ``seconds``; measure resident memory.
 
     Of the chunks published, every 50th and the latest 50 stay on the disk: all would be 100 GB.
     """

@@ -29,7 +29,7 @@ _PIECE = 1 << 20
 
 @cache
 def _noise() -> NDArray:
-    """Two-photon noise of an even field, made piece by piece so that it costs no memory beside itself."""
+    """Make two-photon noise of an even field piece by piece, so that it needs no memory but its own."""
     rng, out = np.random.default_rng(0), np.empty(_SAMPLES, "int16")
     for start in range(0, _SAMPLES, _PIECE):
         light = 92 + 100 * rng.poisson(4.0, _PIECE).astype("float32")
@@ -59,7 +59,7 @@ class Shifted(Source):
 
 
 def measure(layout: str, gigabytes: float) -> dict:
-    """Encode in this process; peak resident memory of the process, and of nothing else."""
+    """Encode in this process; return the peak resident memory of this process alone."""
     import resource
 
     movie = Shifted(int(gigabytes * 1e9) // (512 * 512 * 2))

@@ -31,11 +31,11 @@ _PAID_AS_PUT = ("PUT", "POST", "LIST")
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Measurements that the estimate uses."""
+    """The measurements that the estimate is computed from."""
 
     ratio: float
     megabytes_per_second: float
-    """Of one worker of one thread, while all cores of the machine have one."""
+    """Speed of one worker with one thread, while every core of the machine runs such a worker."""
     per_chunk: dict[str, float]
     per_movie: dict[str, float]
     machine: str
@@ -67,7 +67,7 @@ def estimate(
     put_usd: float = PUT_USD,
     get_usd: float = GET_USD,
 ) -> Estimate:
-    """The formulas.
+    """Compute hours, requests and costs.
 
     >>> m = Measured(ratio=5.0, megabytes_per_second=200.0, per_chunk={"PUT": 1, "GET": 2},
     ...              per_movie={"PUT": 6}, machine="")
@@ -96,7 +96,7 @@ def estimate(
 
 
 def requests(client, sizes: tuple[int, int] = (4, 16)) -> tuple[dict[str, float], dict[str, float]]:
-    """Requests per chunk and per movie, by kind, from two movies of so many chunks."""
+    """Count the requests per chunk and per movie, by kind, with two movies of ``sizes`` chunks."""
     from tests.support import servers
 
     counts: list[Counter[str]] = []
@@ -129,7 +129,7 @@ def requests(client, sizes: tuple[int, int] = (4, 16)) -> tuple[dict[str, float]
 
 
 def kind(line: str) -> str:
-    """What a request is paid as.
+    """Return the kind of request that the provider charges for.
 
     >>> kind("GET /imaging?list-type=2&prefix=a"), kind("GET /imaging/a/0.0.0")
     ('LIST', 'GET')
@@ -139,7 +139,7 @@ def kind(line: str) -> str:
 
 
 def measure(repeats: int = 3, movies: int = 4, frames: int = 400, size: int = 512) -> Measured:
-    """Everything measured, on this machine."""
+    """Measure all of it on this machine."""
     from distributed import Client, LocalCluster
 
     workers = worker_count(None)

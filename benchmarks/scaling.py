@@ -173,17 +173,17 @@ def findings(axis: str, rows: list[dict]) -> list[str]:
     work = values if axis == "chunk_frames" else [row["raw_bytes"] for row in rows]
     if axis == "frame size":
         axis = "frame size (pixels)"
-    time_, memory = (exponent(work, [row[what] for row in rows]) for what in ("seconds", "peak_bytes"))
-    told = f"{axis}: time ** {time_:.2f}"
+    time_, memory = (exponent(work, [row[column] for row in rows]) for column in ("seconds", "peak_bytes"))
+    line = f"{axis}: time ** {time_:.2f}"
     # Start-up is part of small runs, so growth is judged between the two largest, by the processor's time: a
     # busy machine makes no code worse than linear.
     last = time_
     if all(row.get("cpu_seconds") for row in rows):
         cpu = [row["cpu_seconds"] for row in rows]
         last = exponent(work[-2:], cpu[-2:])
-        told += f", processor time ** {exponent(work, cpu):.2f} ({last:.2f} between the two largest)"
-    told += f", peak memory ** {memory:.2f}"
-    return [told + (f"  <-- worse than linear: above {LIMIT}" if last > LIMIT else "")]
+        line += f", processor time ** {exponent(work, cpu):.2f} ({last:.2f} between the two largest)"
+    line += f", peak memory ** {memory:.2f}"
+    return [line + (f"  <-- worse than linear: above {LIMIT}" if last > LIMIT else "")]
 
 
 def main(arguments: list[str] | None = None) -> Path | None:

@@ -137,12 +137,12 @@ def _handler() -> Any:
 @intrinsic
 def _pointer(context, address):  # type: ignore[no-untyped-def]
     """Pointer to int64 numbers at an address."""
-    kind = numba.types.CPointer(numba.types.int64)
+    pointer = numba.types.CPointer(numba.types.int64)
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.inttoptr(arguments[0], context.get_value_type(kind))
+        return builder.inttoptr(arguments[0], context.get_value_type(pointer))
 
-    return kind(numba.types.uintp), generate
+    return pointer(numba.types.uintp), generate
 
 
 def encoding(chunk: NDArray, store: Path, settings: dict[str, Any], sampler: LockSampler) -> None:

@@ -46,7 +46,9 @@ Rows = list[dict[str, str]]
 def rate(row: dict[str, str], action: str) -> str:
     """MB/s at the median, with the range."""
     nbytes = float(row["raw_bytes"]) / 1e6
-    median, low, high = (nbytes / float(row[f"{action}_{what}_s"]) for what in ("median", "max", "min"))
+    median, low, high = (
+        nbytes / float(row[f"{action}_{statistic}_s"]) for statistic in ("median", "max", "min")
+    )
     return f"{median:,.0f} ({low:,.0f}-{high:,.0f})"
 
 
@@ -94,13 +96,13 @@ def table(rows: Rows) -> str:
 def without_disk(rows: Rows, case: str) -> str:
     """Speed of ours and of its peer on a RAM disk; empty if not measured."""
     timed = [row for row in rows if row["case"] == case and not row["problem"]]
-    told = [
+    speeds = [
         f"{row['contender'].partition(' (')[0]} encodes {rate(row, 'encode')} and decodes"
         f" {rate(row, 'decode')} MB/s"
         for row in timed
         if row["contender"] == MAIN or row["contender"].startswith(PEER)
     ]
-    return f"With all stores on a RAM disk (`--ram`), {', '.join(told)}." if told else ""
+    return f"With all stores on a RAM disk (`--ram`), {', '.join(speeds)}." if speeds else ""
 
 
 def section(rows: Rows, case: str) -> str:
@@ -207,12 +209,12 @@ def s3(rows: Rows) -> str | None:
 
 def sizes(rows: Rows) -> str | None:
     """Ratio and speed against the movie's size."""
-    known = [row for row in rows if row["case"].startswith("size-") and not row["problem"]]
-    cases = sorted({row["case"] for row in known}, key=lambda case: float(case.removeprefix("size-")))
+    sized = [row for row in rows if row["case"].startswith("size-") and not row["problem"]]
+    cases = sorted({row["case"] for row in sized}, key=lambda case: float(case.removeprefix("size-")))
     if not cases:
         return None
-    names = list(dict.fromkeys(row["contender"] for row in known))
-    by_case = {(row["contender"], row["case"]): row for row in known}
+    names = list(dict.fromkeys(row["contender"] for row in sized))
+    by_case = {(row["contender"], row["case"]): row for row in sized}
     lines = [
         f"| encode / decode, MB/s | {' | '.join(size_of(case) for case in cases)} |",
         f"|---{'|---' * len(cases)}|",
@@ -228,7 +230,7 @@ def sizes(rows: Rows) -> str | None:
         "Movies larger than memory: `--cases size-20000 --contenders photon_gpu` makes the movie as it is"
         " read and leaves out contenders that hold a movie in memory."
     )
-    return "\n".join([*lines, "", text, "", hardware(known)])
+    return "\n".join([*lines, "", text, "", hardware(sized)])
 
 
 def size_of(case: str) -> str:
@@ -254,8 +256,8 @@ def hardware(rows: Rows) -> str:
         days.setdefault(row["date"], {})[row.get("case", "")] = None
     if len(days) == 1:
         return f"{rows[0]['machine']}, {rows[0]['date']}."
-    told = "; ".join(f"{date}: {', '.join(cases)}" for date, cases in days.items())
-    return f"{rows[0]['machine']}. {told}."
+    runs = "; ".join(f"{date}: {', '.join(cases)}" for date, cases in days.items())
+    return f"{rows[0]['machine']}. {runs}."
 
 
 def frames(rows: Rows) -> str:
@@ -419,17 +421,17 @@ def biases(folder: Path) -> str | None:
 
 def gpu(path: Path) -> str:
     """Kernels and whole movies on a GPU, from the JSON of benchmarks.gpu."""
-    told = json.loads(path.read_text())
-    overlap = told["overlap"]
+    figures = json.loads(path.read_text())
+    overlap = figures["overlap"]
     lines = [
-        f"{told['device']}, CuPy {told['cupy']}, {path.stem[-10:]}.",
+        f"{figures['device']}, CuPy {figures['cupy']}, {path.stem[-10:]}.",
         "",
         "Kernels over 100 frames of 512 x 512: bytes that a kernel must move, divided by its time.",
         "",
         "| kernel | GB/s | share of a copy within the device | ms |",
         "|---|---|---|---|",
     ]
-    for row in told["kernels"]:
+    for row in figures["kernels"]:
         gb, share = row["GB/s"], 100 * row["share of copy"]
         lines.append(
             f"| {row['kernel']} | {f'{gb:,.0f}' if gb >= 1 else f'{gb:.3f}'} |"
@@ -446,7 +448,7 @@ def gpu(path: Path) -> str:
         "| layout, predictor | frames in | write | read |",
         "|---|---|---|---|",
     ]
-    for row in told["end to end"]:
+    for row in figures["end to end"]:
         lines.append(
             f"| {' '.join(filter(None, (row['layout'], row['predictor'])))} | {row['frames in']} "
             f"| {row['encode GB/s']:.2f} | {row['decode GB/s']:.2f} |"

@@ -26,12 +26,12 @@ MODULES = (
 
 
 def every_contender() -> list[Contender]:
-    """All, also those whose packages are missing here (see :meth:`Contender.missing`)."""
+    """Return all contenders, also those whose packages are missing here (see :meth:`Contender.missing`)."""
     return [one for name in MODULES for one in import_module(f"benchmarks.contenders.{name}").contenders()]
 
 
 def engine_contenders() -> list[Contender]:
-    """Ours, and who stores photon-limited movies in Zarr today; those installed."""
+    """Return photon_gpu and the installed packages that store photon-limited movies in Zarr today."""
     from benchmarks.contenders import anscombe_transform, ours, zarr_blosc
 
     chosen = [*ours.contenders(), *anscombe_transform.contenders(), *zarr_blosc.contenders()]

@@ -1,4 +1,4 @@
-"""What a contender is."""
+"""Base classes of the formats that the benchmarks compare, and the check of their errors."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["CHUNK_FRAMES", "Contender", "Indexed"]
 
 
 class Contender(ABC):
-    """Stores a movie and gives its counts back.
+    """A format under test: it stores a movie and gives its counts back.
 
-    ``worst`` is the largest error allowed, sigma: what was promised, checked before any timing. ``remote``
-    says whether it reads from an object store, ``streams`` whether it stores movies that do not fit into
-    memory.
+    ``worst`` is the largest error that the format promises, in sigma; it is checked before any timing.
+    ``remote`` says whether the format reads from an object store. ``streams`` says whether it stores movies
+    that do not fit into memory.
     """
 
     name: str
@@ -38,33 +38,33 @@ class Contender(ABC):
 
     @abstractmethod
     def read(self, folder: Path | Bucket) -> NDArray:
-        """All counts."""
+        """Return all counts."""
 
     def part(self, folder: Path | Bucket, frames: slice) -> NDArray:
-        """Counts of some frames, whole chunks."""
+        """Return the counts of a range of frames that consists of whole chunks."""
         return self.read(folder)[frames]
 
     def frame(self, folder: Path | Bucket, number: int) -> NDArray:
-        """Counts of one frame."""
+        """Return the counts of one frame."""
         return self.read(folder)[number]
 
     def trace(self, folder: Path | Bucket, rows: slice, columns: slice) -> NDArray:
-        """Mean of a region, of every frame."""
+        """Return the mean of a region in every frame."""
         return self.read(folder)[:, rows, columns].mean((1, 2))
 
     def missing(self) -> str | None:
-        """What would have to be installed, or None."""
+        """Name the packages that are not installed; None if all are."""
         absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
         return f"{', '.join(absent)} not installed" if absent else None
 
     def worst_error(self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path) -> float:
-        """Largest difference of any pixel, in sigma; a check before any timing."""
+        """Return the largest difference of any pixel, in sigma. It is checked before any timing."""
         return self.errors(values, noise, folder)[0]
 
     def errors(
         self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path | Bucket
     ) -> tuple[float, float]:
-        """Largest difference, sigma, and variance added to the noise, per cent; of every pixel."""
+        """Return the largest error of any pixel, in sigma, and the added variance, in per cent."""
         worst, squares = 0.0, 0.0
         for span in spans(values):
             whole = isinstance(values, np.ndarray)
@@ -85,7 +85,7 @@ class Indexed(Contender):
 
     @abstractmethod
     def counts(self, folder: Path | Bucket, key: Any) -> NDArray:
-        """Counts at an index, as in ``array[key]``."""
+        """Return the counts at an index, as ``array[key]`` does."""
 
     def read(self, folder: Path | Bucket) -> NDArray:
         return self.counts(folder, slice(None))
@@ -101,7 +101,7 @@ class Indexed(Contender):
 
 
 def differences(counts: NDArray, raw: NDArray, noise: pg.NoiseModel) -> tuple[float, float]:
-    """Largest difference of any pixel, sigma, and the sum of their squares."""
+    """Return the largest difference of any pixel, in sigma, and the sum of the squared differences."""
     if raw.dtype.kind not in "iu" or raw.dtype.itemsize > 2:
         error = pg.anscombe(counts, noise) - pg.anscombe(raw, noise)
         return float(np.abs(error).max()), float((error**2).sum())

@@ -24,7 +24,7 @@ class Bounded(ABC):
 
     @abstractmethod
     def through(self, stabilized: NDArray[np.float32], step: float) -> Stored:
-        """Compress with errors as a quantization step of ``step`` has, and open again."""
+        """Compress with errors like those of a quantization step of ``step``, and decompress."""
 
     @staticmethod
     def installed() -> bool:
@@ -46,8 +46,8 @@ class Frames(Bounded):
 
     @abstractmethod
     def picture(self, codes: NDArray) -> bytes:
-        """One frame of codes, without loss."""
+        """Compress one frame of codes without loss."""
 
     @abstractmethod
     def opened(self, data: bytes) -> NDArray:
-        """And back."""
+        """Decompress one frame of codes."""

@@ -78,15 +78,15 @@ class Files(Contender):
 
     @abstractmethod
     def pack(self, block: NDArray, noise: pg.NoiseModel) -> bytes:
-        """One chunk ``(t, H, W)``."""
+        """Compress one chunk ``(t, H, W)``."""
 
     @abstractmethod
     def unpack(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype, facts: dict[str, Any]) -> NDArray:
-        """And back, as counts."""
+        """Decompress one chunk to counts."""
 
 
 class Frames(Files):
-    """Chunks of pictures, each compressed for itself, so that one can be read alone."""
+    """Chunks of pictures. Each picture is compressed separately, so that it can be read alone."""
 
     step: float | None = None
 
@@ -120,11 +120,11 @@ class Frames(Files):
 
     @abstractmethod
     def picture(self, values: NDArray) -> bytes:
-        """One frame, without loss."""
+        """Compress one frame without loss."""
 
     @abstractmethod
     def opened(self, data: bytes) -> NDArray:
-        """And back."""
+        """Decompress one frame."""
 
 
 def _chunks(action: Any, numbers: range, contender: Files) -> Any:
@@ -133,7 +133,7 @@ def _chunks(action: Any, numbers: range, contender: Files) -> Any:
 
 
 def unsigned(block: NDArray) -> NDArray:
-    """int16 as uint16 in the same order, which still-picture codecs need."""
+    """Map int16 to uint16 in the same order, because still-picture codecs need uint16."""
     return (block.view(np.uint16) ^ 0x8000) if block.dtype == np.int16 else block
 
 
@@ -143,7 +143,7 @@ def signed(pictures: NDArray, dtype: np.dtype) -> NDArray:
 
 
 def to_codes(block: NDArray, noise: pg.NoiseModel, step: float) -> tuple[int, NDArray]:
-    """Our quantization, so that the error is the same: bins of ``step`` sigma, counted from the lowest."""
+    """Quantize as photon_gpu does, so that the error is the same: bins of ``step`` sigma, from the lowest."""
     low, high = int(block.min()), int(block.max())
     table = np.rint(pg.anscombe(np.arange(low, high + 1), noise) / step).astype(np.int64)
     base = int(table[0])
@@ -154,7 +154,7 @@ def to_codes(block: NDArray, noise: pg.NoiseModel, step: float) -> tuple[int, ND
 
 
 def from_codes(codes: NDArray, base: int, noise: pg.NoiseModel, step: float, dtype: np.dtype) -> NDArray:
-    """Counts in the middle of each bin."""
+    """Return the count in the middle of each code's bin."""
     info = np.iinfo(dtype)
     middle = pg.inverse_anscombe((np.arange(int(codes.max()) + 1) + base) * step, noise)
     table = np.clip(np.rint(middle), info.min, info.max).astype(dtype)

@@ -45,9 +45,10 @@ class Ours(Contender):
     def errors(
         self, values: NDArray | Made, noise: pg.NoiseModel, folder: Path | Bucket
     ) -> tuple[float, float]:
-        """As of every contender; and stabilized values must be within half a step, which is promised of them.
+        """Compute the errors as for every contender; check that stabilized values err by at most half a step.
 
-        Not of movies beyond memory: there a transform of every pixel takes longer than all that is timed.
+        That check is left out for movies larger than memory, because transforming every pixel would take
+        longer than all that is timed.
         """
         movie = self._open(folder)
         if isinstance(values, np.ndarray) and not self.lossless and not movie.encoding.exact:

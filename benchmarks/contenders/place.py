@@ -1,4 +1,4 @@
-"""A folder in a bucket, to contenders what a path is; and movies that are made as they are read."""
+"""Folders in a bucket, which contenders use like paths; and movies that are generated while they are read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_gpu.sources.base import Source
 
 CHUNK_FRAMES = 100
-"""Frames per chunk, of all contenders that have chunks."""
+"""Frames per chunk, for all contenders that have chunks."""
 
 _AT_ONCE = 4 * CHUNK_FRAMES
 
@@ -28,7 +28,7 @@ class Bucket:
 
     @property
     def options(self) -> dict[str, Any]:
-        """For fsspec."""
+        """Address for fsspec."""
         return {"key": "AK", "secret": "SK", "endpoint_url": f"http://{self.endpoint}"}
 
     @property
@@ -61,7 +61,7 @@ class Bucket:
 
 
 def some_bytes(file: Path | Bucket, start: int, stop: int) -> bytes:
-    """Bytes ``start:stop`` of a file, no others read."""
+    """Read the bytes ``start:stop`` of a file, and no others."""
     if isinstance(file, Bucket):
         return bytes(file.fs.cat_file(file.root, start=start, end=stop))
     with file.open("rb") as opened:
@@ -77,7 +77,7 @@ def for_zarr(folder: Path | Bucket) -> dict[str, Any]:
 
 
 class Made(Source):
-    """Build a movie of any length: later chunks are the first one rolled, which no chunk can profit from."""
+    """A movie of any length. Later chunks are the first one, shifted; no chunk compresses better for that."""
 
     def __init__(self, first: NDArray, frames: int, name: str) -> None:
         self._first, self.name = first, name
@@ -110,7 +110,7 @@ class Made(Source):
 
 
 def spans(values: NDArray | Made) -> Iterator[slice]:
-    """All of an array at once; of what is made as it is read, some chunks at a time."""
+    """Yield the ranges of frames to read: an array at once, a generated movie some chunks at a time."""
     if isinstance(values, np.ndarray):
         yield slice(0, len(values))
         return

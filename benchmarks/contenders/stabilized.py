@@ -13,7 +13,7 @@ from benchmarks.contenders.files import Files
 
 
 class Stabilized(Files):
-    """Stabilized float32 values, noise of one sigma, to the error that a step of 0.5 has."""
+    """Stabilized float32 values (noise of one sigma), stored with the error of a step of 0.5."""
 
     step = 0.5
 
@@ -27,8 +27,8 @@ class Stabilized(Files):
 
     @abstractmethod
     def squeeze(self, stabilized: NDArray) -> bytes:
-        """float32 ``(t, H, W)``."""
+        """Compress a chunk of float32 ``(t, H, W)``."""
 
     @abstractmethod
     def expand(self, data: bytes, shape: tuple[int, ...]) -> NDArray:
-        """And back."""
+        """Decompress a chunk."""

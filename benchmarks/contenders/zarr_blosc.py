@@ -16,7 +16,7 @@ from benchmarks.contenders.place import Bucket, Made, for_zarr, spans
 
 
 class ZarrReader(Indexed):
-    """What zarr-python reads, whatever the codecs of the array."""
+    """A format that zarr-python can read, with any codecs."""
 
     def counts(self, folder: Path | Bucket, key: Any) -> NDArray:
         return np.asarray(zarr.open_array(**for_zarr(folder), mode="r")[key])

@@ -1,1 +1,1 @@
-"""What tests share: movies, files, servers, and things that fail on purpose."""
+"""Code that several tests use: movies, files, servers, and disks and networks that fail on purpose."""

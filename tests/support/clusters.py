@@ -1,4 +1,4 @@
-"""Settings of the cluster tests, and what they store."""
+"""Settings of the cluster tests, and the stores that they write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the CUDA source with g++ behind ``shim.h`` and launches its kernels with checked arguments."""
+"""Build the CUDA source with g++ and ``shim.h``, and launch its kernels with checked arguments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+__launch_bounds__\s*\(
 
 
 class HostLaunchError(RuntimeError):
-    """What the shim found wrong with a launch."""
+    """An error that the shim found in a launch."""
 
 
 def sanitizer() -> str:
@@ -62,10 +62,10 @@ class HostModule:
     ``order`` of blocks and threads: 0 upwards, 1 downwards, others seed a shuffle.
     """
 
-    def __init__(self, text: str, kind: str = "") -> None:
+    def __init__(self, text: str, sanitizer_name: str = "") -> None:
         self.names = _KERNEL.findall(_expanded(text))
         glue = _glue(text, self.names)
-        flags = (*FLAGS, *SANITIZERS[kind])
+        flags = (*FLAGS, *SANITIZERS[sanitizer_name])
         key = hashlib.sha256("\0".join((glue, SHIM.read_text(), *flags)).encode()).hexdigest()[:20]
         folder = Path(tempfile.gettempdir()) / f"photon_gpu_host_{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -100,8 +100,10 @@ class HostModule:
         wanted = self.signatures[name]
         if len(arguments) != len(wanted):
             raise HostLaunchError(f"{name}: {len(arguments)} arguments, the kernel takes {len(wanted)}")
-        held = [self._argument(name, i, *pair) for i, pair in enumerate(zip(arguments, wanted, strict=True))]
-        pointers = (ctypes.c_void_p * len(held))(*[value.ctypes.data for value in held])
+        values = [
+            self._argument(name, i, *pair) for i, pair in enumerate(zip(arguments, wanted, strict=True))
+        ]
+        pointers = (ctypes.c_void_p * len(values))(*[value.ctypes.data for value in values])
         sizes = [(ctypes.c_uint * 3)(*(*size, 1, 1)[:3]) for size in (grid, block)]
         if getattr(self._library, f"launch_{name}")(*sizes, pointers):
             raise HostLaunchError(f"{name}: {self._library.last_error().decode()}")
@@ -109,20 +111,20 @@ class HostModule:
     @staticmethod
     def _argument(name: str, position: int, value: object, wanted: tuple[str, int]) -> np.ndarray:
         if isinstance(value, int) and not isinstance(value, bool):
-            found, held = "P", np.array([value], np.uint64)
+            letter, boxed = "P", np.array([value], np.uint64)
         elif isinstance(value, np.generic):
-            found, held = value.dtype.kind, np.array([value])
+            letter, boxed = value.dtype.kind, np.array([value])
         else:
             raise HostLaunchError(f"{name}: argument {position} is a {type(value).__name__}")
-        if (found, held.itemsize) != wanted:
+        if (letter, boxed.itemsize) != wanted:
             expected = f"{wanted[0]}{wanted[1]}"
             raise HostLaunchError(
-                f"{name}: argument {position} is {found}{held.itemsize}, the kernel takes {expected}"
+                f"{name}: argument {position} is {letter}{boxed.itemsize}, the kernel takes {expected}"
             )
-        return held
+        return boxed
 
 
 @functools.cache
-def host_module(text: str, kind: str | None = None) -> HostModule:
+def host_module(text: str, sanitizer_name: str | None = None) -> HostModule:
     """The module of a source, built once for each sanitizer."""
-    return HostModule(text, sanitizer() if kind is None else kind)
+    return HostModule(text, sanitizer() if sanitizer_name is None else sanitizer_name)

@@ -40,15 +40,15 @@ _libc.free.argtypes = [ctypes.c_void_p]
 
 
 class CUDARuntimeError(RuntimeError):
-    """What CuPy raises for errors of the runtime."""
+    """The error that CuPy raises for errors of the runtime."""
 
 
 class OutOfMemoryError(MemoryError):
-    """What CuPy raises when the device is full."""
+    """The error that CuPy raises when the device is full."""
 
 
 class Copy(NamedTuple):
-    """One copy between host and device, as it was asked for."""
+    """A requested copy between host and device."""
 
     way: str
     device: int
@@ -149,7 +149,7 @@ class Stream:
 
 
 class Event:
-    """Reached once the stream has got to where it was last recorded."""
+    """An event; it is done once its stream has reached the point where the event was last recorded."""
 
     def __init__(self, machine: Machine, disable_timing: bool = False) -> None:
         self.machine, self.recorded, self.reached = machine, 0, 0
@@ -241,17 +241,17 @@ class ndarray:
         stream.push(lambda: host.view(np.uint8).fill(value))
 
     def _copy(self, source: Any, nbytes: int, stream: Stream | None = None) -> None:
-        given = source.array
+        host = source.array
         if (
-            not nbytes == self.nbytes == given.nbytes
+            not nbytes == self.nbytes == host.nbytes
             or not self.flags.c_contiguous
-            or not given.flags.c_contiguous
+            or not host.flags.c_contiguous
         ):
             raise ValueError("stand-in: a copy of part of an array")
         stream = stream or self._memory.machine.stream()
         _same_device(self._memory.machine, self, stream)
-        _same_device(self._memory.machine, given, stream)
-        to, at = self._host, given._host
+        _same_device(self._memory.machine, host, stream)
+        to, at = self._host, host._host
         stream.push(lambda: np.copyto(to, at))
 
     def __array__(self, *_: object, **__: object) -> np.ndarray:
@@ -302,10 +302,10 @@ class ndarray:
         stream = stream or machine.stream()
         _same_device(machine, self, stream)
         pinned = _is_pinned(machine, source)
-        held = source if pinned else source.copy()
+        snapshot = source if pinned else source.copy()
         machine.copied.append(Copy("up", self.device.id, self.dtype, self.size, pinned))
         host = self._host
-        stream.push(lambda: (machine.ran.append(("up", self.size)), np.copyto(host, held)))
+        stream.push(lambda: (machine.ran.append(("up", self.size)), np.copyto(host, snapshot)))
 
     def get(
         self,
@@ -462,9 +462,9 @@ def shared(machine: Machine, interface: dict[str, Any]) -> ndarray:
     owner = next((m for m in list(machine.memories) if m.address <= address < m.address + m.nbytes), None)
     if owner is None:
         raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")  # as hardware has it
-    kind = np.dtype(interface["typestr"])
+    dtype = np.dtype(interface["typestr"])
     host = np.ndarray(
-        interface["shape"], kind, owner.raw, address - owner.address, interface.get("strides") or None
+        interface["shape"], dtype, owner.raw, address - owner.address, interface.get("strides") or None
     )
     return ndarray(owner, host)
 

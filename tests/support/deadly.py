@@ -1,4 +1,4 @@
-"""Sources that do harm to the worker that reads them; importable by workers."""
+"""Sources that kill or disturb the worker that reads them; workers can import them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from photon_gpu.sources.base import Source
 
 
 class Deadly(Source):
-    """Notes every read of a chunk in ``folder``; the first worker that reads frame ``killer`` dies of it.
+    """Notes every read of a chunk in ``folder``; the first worker that reads frame ``killer`` is killed.
 
     ``killer`` None kills nobody; ``broken`` names a frame whose reading is an error. Frames that are looked
     at to tune, however many at once, do no harm and are not noted.

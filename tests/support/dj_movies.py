@@ -15,13 +15,13 @@ def poisson(seed=0, frames=250, height=8, width=12, light=20):
 
 
 def decoded(array, **options):
-    """What the engine alone makes of a movie, by way of memory."""
+    """Encode a movie to memory with the engine alone, and decode it."""
     pg.encode(array, "memory://expected.zarr", overwrite=True, **{"noise": pg.NoiseModel(), **options})
     return pg.open("memory://expected.zarr").counts[...]
 
 
 def check_rows(table, expected, **options):
-    """Every row's movie decodes to what was inserted, and there are no other rows."""
+    """Check that every row's movie decodes to the inserted movie, and that there are no other rows."""
     rows = table().to_dicts()
     (key,) = table.primary_key
     assert sorted(row[key] for row in rows) == sorted(expected)
@@ -30,9 +30,9 @@ def check_rows(table, expected, **options):
 
 
 def files(backend, path=""):
-    """Names of all files of a store, or of one folder of it, without the marks of databases."""
+    """Return the names of all files of a store, or of one of its folders, without the marks of databases."""
     backend.fs.invalidate_cache()
     root = backend._full_path(path).rstrip("/")
-    found = backend.fs.find(root)
-    names = sorted(name[len(root) + 1 :] for name in found if len(name) > len(root) + 1)
+    paths = backend.fs.find(root)
+    names = sorted(name[len(root) + 1 :] for name in paths if len(name) > len(root) + 1)
     return [name for name in names if MARK not in name]

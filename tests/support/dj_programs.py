@@ -12,7 +12,7 @@ from tests.support.dj_movies import RECORDING
 
 
 def run(database, spec, code, **more):
-    """A process of its own, which finds database and store in its environment."""
+    """Start a program as a process; it reads the addresses of database and store from its environment."""
     head = """
         import warnings; warnings.simplefilter("ignore")
         import os, signal, sys, time

@@ -1,4 +1,4 @@
-"""Stands between photon_gpu and the disk: counts system calls, kills at one, remembers syncs."""
+"""Replace ``os`` for photon_gpu: count the calls that change a disk, kill at one, remember syncs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHANGES = (
 
 
 class Disk:
-    """``os``, with every call that changes a disk seen on its way."""
+    """A stand-in for ``os`` that sees every call that changes a disk."""
 
     def __init__(self):
         self.calls = 0
@@ -151,7 +151,7 @@ class Powered(Disk):
         self.pending.setdefault(os.path.dirname(path), []).append((path, file))
 
     def forget(self, descriptor):
-        """What a sync that fails does on Linux: pages that were not written count as clean, and are lost."""
+        """Imitate a sync that fails on Linux: pages that were not written count as clean, and are lost."""
         target = self.open_files.get(descriptor)
         if isinstance(target, _File):
             target.pending = []
@@ -211,7 +211,7 @@ class Powered(Disk):
             names[path] = file
 
     def after_power_cut(self, folder, seed):
-        """Write the disk a power cut now would leave below ``folder``."""
+        """Write the disk that a power cut at this moment would leave to ``folder``."""
         chance = random.Random(seed)
         with self.lock:
             names = dict(self.lasting)
@@ -221,14 +221,14 @@ class Powered(Disk):
             for path, file in names.items():
                 survived = []
                 for offset, data in file.pending:
-                    kind = chance.random()
-                    if kind < 0.4:
+                    fate = chance.random()
+                    if fate < 0.4:
                         survived.append((offset, data))
-                    elif kind < 0.7 and data:
+                    elif fate < 0.7 and data:
                         survived.append((offset, data[: chance.randrange(len(data))]))
-                place = Path(folder) / os.path.relpath(path, self.root)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(_applied(file.synced, survived))
+                restored = Path(folder) / os.path.relpath(path, self.root)
+                restored.parent.mkdir(parents=True, exist_ok=True)
+                restored.write_bytes(_applied(file.synced, survived))
 
 
 def _applied(content, writes):

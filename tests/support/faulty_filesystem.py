@@ -1,4 +1,4 @@
-"""An fsspec filesystem that fails as stores do, by schedule or by seed, above one that does not."""
+"""An fsspec filesystem that fails as object stores do, by schedule or by seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ERRORS = {
     "timeout": lambda path: TimeoutError("Read timeout on endpoint URL"),
 }
 KINDS = (*ERRORS, "slow", "lost", "torn")
-"""``lost``: done, but the answer is not heard. ``torn``: half of it done, then an error."""
+"""``lost``: the work is done, but the answer is lost. ``torn``: half of it is done, then an error."""
 
 
 class Chance:
@@ -85,31 +85,31 @@ class FaultyFileSystem(AbstractFileSystem):
         return path.removeprefix("faulty://").strip("/")
 
     def _fault(self, operation, path):
-        kind = self.away or self.faults(operation, path)  # which may take its time
+        fault = self.away or self.faults(operation, path)  # which may take its time
         with self._counting:
             self.requests += 1
-            if kind:
-                self.injected[kind] += 1
-        if kind == "slow":
+            if fault:
+                self.injected[fault] += 1
+        if fault == "slow":
             time.sleep(0.01)
             return None
-        if kind in ERRORS:
-            raise ERRORS[kind](path)
-        return kind
+        if fault in ERRORS:
+            raise ERRORS[fault](path)
+        return fault
 
     def pipe_file(self, path, value, mode="overwrite", **options):
         create = mode == "create"
-        kind = self._fault("create" if create else "write", path)
+        fault = self._fault("create" if create else "write", path)
         where = str(self.root / path)
         if (
-            kind == "torn"
+            fault == "torn"
             and not create
             and not path.endswith(("json", ".zarray", ".zattrs", ".photon-writing"))
         ):
             _put(where, value[: len(value) // 2])
             raise ERRORS["reset"](path)
         _put(where, value, create)
-        if kind in ("lost", "torn"):
+        if fault in ("lost", "torn"):
             raise ERRORS["timeout"](path)
 
     def cat_file(self, path, start=None, end=None, **options):
@@ -132,9 +132,9 @@ class FaultyFileSystem(AbstractFileSystem):
         return (self.root / path).stat().st_size
 
     def rm_file(self, path):
-        kind = self._fault("delete", path)
+        fault = self._fault("delete", path)
         (self.root / path).unlink()
-        if kind in ("lost", "torn"):
+        if fault in ("lost", "torn"):
             raise ERRORS["timeout"](path)
 
     def ls(self, path, detail=True, **options):
@@ -148,17 +148,17 @@ class FaultyFileSystem(AbstractFileSystem):
 
 
 def _put(path, value, create=False):
-    """All or nothing, as object stores do it; not through what the tests of disks break."""
+    """Write all or nothing, as object stores do; avoid the functions that the tests of disks break."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    aside = f"{path}.{uuid.uuid4().hex}"
-    Path(aside).write_bytes(value)
+    temporary = f"{path}.{uuid.uuid4().hex}"
+    Path(temporary).write_bytes(value)
     if create:
         try:
-            os.link(aside, path)
+            os.link(temporary, path)
         finally:
-            os.unlink(aside)
+            os.unlink(temporary)
     else:
-        os.replace(aside, path)
+        os.replace(temporary, path)
 
 
 __all__ = ["ERRORS", "KINDS", "Chance", "FaultyFileSystem", "Script"]

@@ -13,7 +13,7 @@ KEY, SECRET = "AKIAPHOTONGPUTEST00", "sEcReT/of+photon0gpu1tests2abcdefghijkl"
 
 
 def options(endpoint):
-    """What s3fs needs; retries and waits small, so that faults are felt."""
+    """Options for s3fs, with few retries and short waits, so that faults reach photon_gpu."""
     return {
         "key": KEY,
         "secret": SECRET,
@@ -25,7 +25,7 @@ def options(endpoint):
 
 
 class Proxy:
-    """Between client and server: passes everything on, or fails.
+    """A proxy between client and server that passes everything on, or fails.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Proxy:
 
 
 def _message(connection, no_body=False):
-    """One HTTP message, whole."""
+    """Read one whole HTTP message."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)
@@ -136,6 +136,6 @@ def _ended(body):
 
 
 def _reset(connection):
-    """RST rather than FIN."""
+    """Close with RST rather than FIN."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

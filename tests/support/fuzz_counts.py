@@ -1,4 +1,4 @@
-"""How many hostile inputs of each class were tried, and survived; printed at the end of a test run."""
+"""Count the hostile inputs of each class that were tried and survived; printed at the end of a test run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gcp-storage-emulator, with two things made as Google's own server does them.
+"""gcp-storage-emulator, with two corrections that make it behave like Google's own server.
 
 It reads an upload with a parser for e-mail, which drops line ends from binary
 data, and it ignores ``ifGenerationMatch=0``, which is how an object is created
@@ -22,8 +22,8 @@ _upload = objects._multipart_upload
 
 
 def read_data(handler, query):
-    kind = handler.headers.get("Content-Type") or ""
-    boundary = re.fullmatch(r'multipart/related; boundary="?([^"]+)"?', kind)
+    content_type = handler.headers.get("Content-Type") or ""
+    boundary = re.fullmatch(r'multipart/related; boundary="?([^"]+)"?', content_type)
     if boundary is None:
         return _read_data(handler, query)
     raw = server._read_raw_data(handler)

@@ -23,7 +23,7 @@ DTYPES = ["uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "fl
 
 
 THREE_BANDS = (3, 70, 520)
-"""Rows of which 32 are a band: two whole ones and a part of one."""
+"""Two whole bands of 32 rows, and a part of one."""
 
 
 def movie(dtype: str, shape: tuple[int, ...] = (13, 20, 31)) -> np.ndarray:
@@ -44,7 +44,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def both(
     tmp_path: Path, source: Any, host: np.ndarray, backend: str = "cupy", **options: Any
 ) -> pg.EncodeReport:
-    """Encode by numba and by cupy; the stores must be the same, byte for byte."""
+    """Check that numba and cupy encode the same store, byte for byte."""
     # Bytes are compared, whatever a check would say of values that no camera gives.
     unchecked = {"check": False, "trust_noise": True}
     options = {"noise": NOISE, "chunk_frames": 5, "preset": "fast", **unchecked, **options}
@@ -86,17 +86,17 @@ def read_in_parts(cupy: Any, tmp_path: Path, layout: str, fetched: Callable[[Any
             slice(0, 0),
             *points,
         ):
-            for found, expected in (
+            for decoded, expected in (
                 (gpu[key], cpu[key]),
                 (gpu.counts[key], cpu.counts[key]),
                 (gpu.counts.astype("float32")[key], cpu.counts.astype("float32")[key]),
             ):
-                assert isinstance(found, cupy.ndarray) and found.dtype == expected.dtype
-                np.testing.assert_array_equal(fetched(found), expected)
+                assert isinstance(decoded, cupy.ndarray) and decoded.dtype == expected.dtype
+                np.testing.assert_array_equal(fetched(decoded), expected)
 
 
 def refuse_bad_input(cupy: Any, tmp_path: Path) -> None:
-    """What a GPU cannot take is told; on a real device likewise."""
+    """Check that movies which a GPU cannot encode are refused with a reason, on a real device too."""
     host = movie("uint16")
     array = cupy.asarray(host)
     encode = {"noise": NOISE, "overwrite": True}

@@ -1,4 +1,4 @@
-"""Random indices, and what NumPy makes of them."""
+"""Random indices, and the comparison of a read with NumPy's result for them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def indices(draw, shape):
         return chance().integers(-size, size, dims)
 
     def part(size):
-        kind = draw(st.integers(0, 11))
-        if kind < 3:
+        choice = draw(st.integers(0, 11))
+        if choice < 3:
             return draw(st.integers(-size, size - 1))
-        if kind < 6:
+        if choice < 6:
             bound = st.none() | st.integers(-size - 2, size + 2)
             return slice(draw(bound), draw(bound), draw(st.sampled_from([None, 1, 2, -1, -3, 10**30])))
-        if kind < 8:
+        if choice < 8:
             return array(size)
-        if kind == 8:
+        if choice == 8:
             return array(size).tolist()
-        if kind == 9:
+        if choice == 9:
             return chance().random(size) < 0.5
-        if kind == 10:
+        if choice == 10:
             return draw(
                 st.sampled_from([np.int64(-1), np.array(0), size, [], [True] * size, range(size), "x", 0.5])
             )
@@ -42,17 +42,17 @@ def indices(draw, shape):
 
     parts, axis = [], 0
     while axis < len(shape):
-        kind = draw(st.integers(0, 19))
-        if kind == 0:
+        choice = draw(st.integers(0, 19))
+        if choice == 0:
             break
-        if kind == 1:
+        if choice == 1:
             parts.append(None)
-        elif kind == 2:
+        elif choice == 2:
             parts.append(draw(st.sampled_from([True, False, np.True_])))
-        elif kind == 3:
+        elif choice == 3:
             parts.append(Ellipsis)
             axis += draw(st.integers(0, 2))
-        elif kind == 4:
+        elif choice == 4:
             several = shape[axis : axis + draw(st.integers(1, len(shape) - axis))]
             parts.append(chance().random(several) < 0.3)
             axis += len(several)
@@ -63,16 +63,18 @@ def indices(draw, shape):
 
 
 def as_numpy_does(array, read, key):
-    """Both give the same, or both refuse; what NumPy refuses as an index, so do we."""
+    """Check that NumPy and ``read`` return the same for a key, or that both refuse it."""
     try:
         expected, refused = array[key], None
     except (IndexError, ValueError, TypeError) as error:
         expected, refused = None, error
     if refused is not None:
-        with pytest.raises(PhotonError) as told:
+        with pytest.raises(PhotonError) as raised:
             read(key)
-        assert isinstance(told.value, (IndexError, ValueError)) and len(str(told.value)) < 301
+        assert isinstance(raised.value, (IndexError, ValueError)) and len(str(raised.value)) < 301
         return
-    found = read(key)
-    assert type(found) is type(expected) and found.shape == expected.shape and found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
+    actual = read(key)
+    assert (
+        type(actual) is type(expected) and actual.shape == expected.shape and actual.dtype == expected.dtype
+    )
+    np.testing.assert_array_equal(actual, expected)

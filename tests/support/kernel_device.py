@@ -35,6 +35,6 @@ class Device:
         return np.stack([array[t].get() for t in range(array.shape[0])])
 
 
-def equal(found: np.ndarray, expected: np.ndarray) -> None:
-    assert found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
+def equal(actual: np.ndarray, expected: np.ndarray) -> None:
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(actual, expected)

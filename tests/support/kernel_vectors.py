@@ -14,51 +14,51 @@ DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint6
 
 def every_value(dtype: str) -> np.ndarray:
     """All bit patterns of a type of up to 16 bits."""
-    kind = np.dtype(dtype)
-    return np.arange(1 << 8 * kind.itemsize).astype(f"u{kind.itemsize}").view(kind)
+    element = np.dtype(dtype)
+    return np.arange(1 << 8 * element.itemsize).astype(f"u{element.itemsize}").view(element)
 
 
 def full_range(dtype: str, count: int) -> np.ndarray:
     """Values over the whole range of a type, its ends among them where ``count`` allows."""
-    kind = np.dtype(dtype)
+    element = np.dtype(dtype)
     rng = np.random.default_rng(count)
-    if kind.kind == "f":
-        values = (rng.standard_normal(count) * 10.0 ** rng.integers(-30, 30, count)).astype(kind)
-        ends = [np.finfo(kind).min, np.finfo(kind).max, np.finfo(kind).tiny, -0.0]
+    if element.kind == "f":
+        values = (rng.standard_normal(count) * 10.0 ** rng.integers(-30, 30, count)).astype(element)
+        ends = [np.finfo(element).min, np.finfo(element).max, np.finfo(element).tiny, -0.0]
     else:
-        info = np.iinfo(kind)
-        values = rng.integers(info.min, info.max, count, kind, endpoint=True)
+        info = np.iinfo(element)
+        values = rng.integers(info.min, info.max, count, element, endpoint=True)
         ends = [info.min, info.max, 0, 1]
-    values[: min(4, count)] = np.array(ends, kind)[: min(4, count)]
+    values[: min(4, count)] = np.array(ends, element)[: min(4, count)]
     return rng.permutation(values)
 
 
 def thresholds_for(dtype: str, phased: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Thresholds, model, and values at, just below and far from every one of them."""
-    kind = np.dtype(dtype)
-    gain, offset, dark, step, count = 1.7, 3.0, 4.0, 0.5, 200 if kind.itemsize == 1 else 3000
+    element = np.dtype(dtype)
+    gain, offset, dark, step, count = 1.7, 3.0, 4.0, 0.5, 200 if element.itemsize == 1 else 3000
     rows = 16 if phased else 1
     codes = np.arange(count, dtype=np.float64)
     tables = []
     for row in range(rows):
         stabilized = (codes + (row + 0.5) / rows) * step
         bounds = offset - dark / gain + 0.25 * gain * stabilized**2
-        bounds = np.ceil(bounds) if kind.kind in "iu" else bounds
+        bounds = np.ceil(bounds) if element.kind in "iu" else bounds
         bounds[0] = -(2.0**60)
         tables.append(bounds)
     table = np.stack(tables)
     shifts = [-(row + 0.5) / rows for row in range(rows)]
     model = np.array([gain, offset, dark, 1 / step, *shifts])
-    if kind.kind == "f":
-        at = table[0, 1:].astype(kind)
+    if element.kind == "f":
+        at = table[0, 1:].astype(element)
         values = np.concatenate(
-            [at, np.nextafter(at, kind.type(-np.inf)), np.nextafter(at, kind.type(np.inf)), -at]
+            [at, np.nextafter(at, element.type(-np.inf)), np.nextafter(at, element.type(np.inf)), -at]
         )
     else:
-        info = np.iinfo(kind)
+        info = np.iinfo(element)
         at = table[0, 1:]
-        near = np.concatenate([at - 1, at, at + 1, [info.min, info.max if kind.itemsize < 8 else 2**53]])
-        values = np.clip(near, info.min, min(info.max, 2**53)).astype(kind)
+        near = np.concatenate([at - 1, at, at + 1, [info.min, info.max if element.itemsize < 8 else 2**53]])
+        values = np.clip(near, info.min, min(info.max, 2**53)).astype(element)
     values = values[: values.size // 3 * 3].reshape(3, -1)
     return (table if phased else table[0]), model, np.ascontiguousarray(values)
 

@@ -1,4 +1,4 @@
-"""Made-up measurements for the tests of profiles."""
+"""Invented measurements for the tests of profiles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from photon_gpu.tools.profiling.measured import Measured
 
 
 def measured(**changes):
-    given = {
+    row = {
         "backend": "numba",
         "layout": "compact",
         "preset": "fast",
@@ -18,4 +18,4 @@ def measured(**changes):
         "settings": "",
         "stages": {"read": 0.01, "transform": 0.02, "predict": 0.04, "compress": 0.1, "write": 0.01},
     }
-    return Measured(**{**given, **changes})
+    return Measured(**{**row, **changes})

@@ -14,7 +14,7 @@ TROUBLES = ("still", "motion", "activity", "bleaching")
 DETECTORS = ("ccd", "scmos", "emccd", "pmt", "counter", "two-photon")
 PATTERNS = ("pixel", "row", "column", "rows and columns", "glow", "scmos map", "narrow")
 SHADED = "shading"
-"""Offsets that change smoothly over the image, as no light does: a pattern apart from the others."""
+"""Offsets that change smoothly over the image, as light never does; tested apart from the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +52,18 @@ def moved(image: np.ndarray, dy: float, dx: float) -> np.ndarray:
     return np.fft.irfft2(np.fft.rfft2(image) * np.exp(-2j * np.pi * (fy * dy + fx * dx)), s=(height, width))
 
 
-def scene(kind: str, size: int, rng: np.random.Generator) -> np.ndarray:
+def scene(structure: str, size: int, rng: np.random.Generator) -> np.ndarray:
     """Light between 0 and 1, blurred by optics of about 1.3 pixels."""
-    if kind == "blobs":
+    if structure == "blobs":
         smooth = blurred(rng.standard_normal((size, size)), size / 14)
         image = smooth - smooth.min()
-    elif kind == "cells":
+    elif structure == "cells":
         image = 0.15 + 0.1 * blurred(rng.random((size, size)), 6)
         y, x = np.mgrid[:size, :size]
         for _ in range(max(6, size * size // 350)):
             cy, cx, radius = *rng.uniform(0, size, 2), rng.uniform(2.5, 5)
             image[(y - cy) ** 2 + (x - cx) ** 2 < radius**2] += rng.uniform(0.2, 1)
-    elif kind == "filaments":
+    elif structure == "filaments":
         image = np.full((size, size), 0.05)
         for _ in range(18):
             start, angle = rng.uniform(0, size, 2), rng.uniform(0, np.pi)
@@ -81,9 +81,9 @@ def scene(kind: str, size: int, rng: np.random.Generator) -> np.ndarray:
     return image / np.quantile(image, 0.995)
 
 
-def light(kind: str, trouble: str, frames: int, size: int, rng: np.random.Generator) -> np.ndarray:
+def light(structure: str, trouble: str, frames: int, size: int, rng: np.random.Generator) -> np.ndarray:
     """Light over time, shape (T, H, W), about 0 to 1."""
-    still = scene(kind, size, rng)
+    still = scene(structure, size, rng)
     movie = np.repeat(still[None], frames, axis=0)
     if trouble == "motion":
         path = np.cumsum(0.08 * rng.standard_normal((frames, 2)), axis=0)
@@ -113,7 +113,7 @@ def amplified(photons: np.ndarray, excess: float, rng: np.random.Generator) -> n
 
 
 def stored(value: np.ndarray, dtype: str) -> np.ndarray:
-    """Values as the detector's electronics store them."""
+    """Convert charge to the values that the detector's electronics store."""
     if np.dtype(dtype).kind == "f":
         return value.astype(dtype)
     limits = np.iinfo(dtype)
@@ -121,16 +121,16 @@ def stored(value: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def raw(seed: int, *, frames: int = 96, size: int = 72, detector: str | None = None, **fixed: object) -> Shot:
-    """A movie as a detector gives it: every detector, scene and trouble in turn.
+    """Simulate a raw movie; seeds choose every detector, scene and trouble in turn.
 
     ``fixed`` overrides ``scene``, ``trouble``, ``photons`` (at the bright end) and ``gain``.
     """
     rng = np.random.default_rng([7, seed])
     detector = detector or DETECTORS[seed % len(DETECTORS)]
-    kind = str(fixed.get("scene") or SCENES[seed // 6 % len(SCENES)])
+    structure = str(fixed.get("scene") or SCENES[seed // 6 % len(SCENES)])
     trouble = str(fixed.get("trouble") or TROUBLES[seed // 24 % len(TROUBLES)])
     photons = float(fixed.get("photons") or 10 ** rng.uniform(0.9, 2.2))  # type: ignore[arg-type]
-    rate = photons * light(kind, trouble, frames, size, rng)
+    rate = photons * light(structure, trouble, frames, size, rng)
     gain, offset, read, excess, dtype = 1.0, 0.0, 0.0, 1.0, "uint16"
     if detector == "ccd":
         gain, offset, read = rng.uniform(1.5, 12), 200.0, rng.uniform(2, 12)
@@ -155,18 +155,18 @@ def raw(seed: int, *, frames: int = 96, size: int = 72, detector: str | None = N
         gain=gain * excess,
         offset=offset,
         read=read,
-        kind=f"{detector}, {kind}, {trouble}",
+        kind=f"{detector}, {structure}, {trouble}",
     )
 
 
 def patterned(seed: int, *, pattern: str | None = None, frames: int = 200, size: int = 96) -> Shot:
-    """A camera with a fixed pattern of offsets, in turn of every kind in PATTERNS."""
+    """Simulate a camera with a fixed pattern of offsets; seeds choose the patterns in PATTERNS in turn."""
     rng = np.random.default_rng([11, seed])
     pattern = pattern or PATTERNS[seed % len(PATTERNS)]
-    kind = SCENES[seed // len(PATTERNS) % len(SCENES)]
+    structure = SCENES[seed // len(PATTERNS) % len(SCENES)]
     trouble = TROUBLES[seed // 28 % len(TROUBLES)]
     photons = 10 ** rng.uniform(0.9, 1.9)
-    rate = photons * light(kind, trouble, frames, size, rng)
+    rate = photons * light(structure, trouble, frames, size, rng)
     gain, offset, read = 2.3, 100.0, 3.0
     if pattern == "narrow":
         rate = photons * 0.5 + 0.15 * rate
@@ -198,5 +198,5 @@ def patterned(seed: int, *, pattern: str | None = None, frames: int = 200, size:
         gain=gain,
         offset=offset,
         read=read,
-        kind=f"{pattern}, {kind}, {trouble}",
+        kind=f"{pattern}, {structure}, {trouble}",
     )

@@ -1,4 +1,4 @@
-"""Small ND2 files of version 3, for the package nd2 writes none."""
+"""Write small ND2 files of version 3, because the package nd2 writes none."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def write_nd2(path, movie, axes="tcyx"):
     chunk("ImageMetadataSeqLV|0!", _xml("SLxPictureMetadata", picture))
     experiment: dict[str, Any] = {}
     for letter in reversed(loops):
-        kind, parameters = _LOOPS[letter]
+        loop_type, parameters = _LOOPS[letter]
         if letter == "p":
             points = {f"a{number}": {"dPosX": 9.0 * number, "dPosY": 0.0} for number in range(sizes["p"])}
             parameters = {**parameters, "Points": points}
         experiment = {
-            "eType": kind,
+            "eType": loop_type,
             "uLoopPars": {"uiCount": sizes[letter], **parameters},
             **({"ppNextLevelEx": {"i0000000000": experiment}} if experiment else {}),
         }
@@ -72,7 +72,7 @@ def write_nd2(path, movie, axes="tcyx"):
         pixels = np.ascontiguousarray(frame.transpose(1, 2, 0), "<u2").tobytes()
         chunk(f"ImageDataSeq|{number}!", struct.pack("<d", 33.0 * number) + pixels, reserved=4072)
     end = b"ND2 CHUNK MAP SIGNATURE 0000001!" + struct.pack("<Q", len(out))
-    table = b"".join(name.encode() + struct.pack("<QQ", *place) for name, place in places.items()) + end
+    table = b"".join(name.encode() + struct.pack("<QQ", *position) for name, position in places.items()) + end
     out.extend(struct.pack("<IIQ", _MAGIC, 32, len(table)) + b"ND2 FILEMAP SIGNATURE NAME 0001!" + table)
     path.write_bytes(out)
     return path

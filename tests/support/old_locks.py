@@ -1,4 +1,4 @@
-"""Locks as earlier releases left them, and a store that tells what is asked of it."""
+"""Locks as earlier releases left them, and a store that lists the requests it gets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHANGES = ("rm_file", "rmdir", "rm", "mv", "pipe_file", "touch", "makedirs", "pu
 
 
 def watched(disk):
-    """All that changes a local store: through photon_gpu's own writing, and through fsspec."""
+    """Count every change of a local store, made by photon_gpu's own writing or by fsspec."""
     stack = ExitStack()
     stack.enter_context(disk.installed())
     for name in CHANGES:
@@ -30,6 +30,6 @@ def watched(disk):
 
 
 def old_locks(location):
-    """As if an hour had gone by: the owner of a lock of now might still be at it."""
+    """Make all locks two hours old, because the owner of a new lock may still be working."""
     for path in Path(location).rglob("*.collecting*"):
         os.utime(path, (time.time() - 7200,) * 2)

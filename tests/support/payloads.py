@@ -10,7 +10,7 @@ from photon_gpu.engine.codec.header import header_bytes
 
 
 def sealed(data: np.ndarray) -> np.ndarray:
-    """As somebody writes it who means harm: with the checksum set right."""
+    """Set the checksum right, as an attacker would."""
     out = data.copy()
     size = header_bytes(int(out[11]), out[8] == 4)
     out[80:84] = 0

@@ -1,7 +1,7 @@
 """Kinds of processing that raw movies go through before they are stored; shares no code with ``photon_gpu``.
 
-Every kind takes frames (T, H, W) as floats and a generator, and returns frames. ``SCALES`` has the factor by
-which a kind multiplies the gain that is right for its output: NaN where none is right, 1 if left out.
+Each function takes frames (T, H, W) as floats and a generator, and returns frames. ``SCALES`` has the factor
+by which a kind multiplies the gain that is right for its output: NaN where none is right, 1 if left out.
 ``HELD_OUT`` are the kinds on which no limit of the estimator was tuned.
 """
 
@@ -228,7 +228,7 @@ def _normalized(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _interleaved(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another channel, of less gain, in every second frame."""
+    """Show another channel, of less gain, in every second frame."""
     out = x.copy()
     out[1::2] = 0.3 * out[1::2, ::-1] + 50
     return out
@@ -247,7 +247,7 @@ def _bidirectional(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _denoised(x: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
-    """What a network does: a smooth guess with some of the noise left."""
+    """Imitate a network: a smooth guess with some of the noise left."""
     guess = ndimage.gaussian_filter(x, (1.5, 0.8, 0.8))
     return guess + share * (x - guess)
 
@@ -404,8 +404,8 @@ _NO_MODEL = ("gamma", "sqrt", "log", "gamma 1.5", "stretch per frame", "z-score"
 SCALES: dict[str, float] = dict.fromkeys((*_NO_MODEL, "compand", "s-curve", "equalized"), float("nan"))
 
 
-def processed(kind: str, frames: np.ndarray, seed: int) -> np.ndarray:
-    """Raw frames after one kind of processing, as 16 bit."""
-    out = {**TUNED, **HELD_OUT}[kind](frames.astype(np.float64), np.random.default_rng([3, seed]))
+def processed(name: str, frames: np.ndarray, seed: int) -> np.ndarray:
+    """Process raw frames in one way, by its name; return them as 16 bit."""
+    out = {**TUNED, **HELD_OUT}[name](frames.astype(np.float64), np.random.default_rng([3, seed]))
     low, high = (-32768, 32767) if out.min() < -0.5 else (0, 65535)
     return np.clip(np.rint(out), low, high).astype(np.int16 if low else np.uint16)

@@ -96,11 +96,11 @@ def whole_chunks_acknowledged(live):
 
 def check_prefix(movie: Movie, acknowledged, appended):
     """The invariant: every acknowledged frame, exactly, once, in order; and nothing that never was."""
-    found = np.asarray(movie.counts[...])
-    assert acknowledged <= len(found) <= appended, (acknowledged, len(found), appended)
-    assert np.array_equal(found, frames(0, len(found)))
+    stored = np.asarray(movie.counts[...])
+    assert acknowledged <= len(stored) <= appended, (acknowledged, len(stored), appended)
+    assert np.array_equal(stored, frames(0, len(stored)))
     assert movie.timestamps is not None
-    assert movie.timestamps.tolist() == list(range(len(found)))
+    assert movie.timestamps.tolist() == list(range(len(stored)))
 
 
 def recovered(url, spool, acknowledged, appended, **options):

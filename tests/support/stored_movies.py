@@ -21,9 +21,9 @@ def movie(frames=11, height=6, width=7, seed=0):
     ).astype("int16")
 
 
-def without_manifest(place):
+def without_manifest(folder):
     """As another program, which knows neither manifest nor the attribute ``layout``, would leave it."""
-    (place / ".manifest.json").unlink()
-    attributes = json.loads((place / ".zattrs").read_text())
+    (folder / ".manifest.json").unlink()
+    attributes = json.loads((folder / ".zattrs").read_text())
     del attributes["layout"]
-    (place / ".zattrs").write_text(json.dumps(attributes))
+    (folder / ".zattrs").write_text(json.dumps(attributes))

@@ -66,7 +66,7 @@ def write_scanimage(
         block = struct.pack("<IIII", 117637889, 4, len(software), len(roi)) + software + roi
     data = [np.ascontiguousarray(page, dtype=page.dtype.newbyteorder("<")).tobytes() for page in movie]
     height, width = movie.shape[1:]
-    bits, kind = movie.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[movie.dtype.kind]
+    bits, sample_format = movie.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[movie.dtype.kind]
     entry, count, link = ("<HHQ", "<Q", "<Q") if big else ("<HHI", "<H", "<I")
     inline = struct.calcsize(link)
     out = bytearray(
@@ -98,7 +98,7 @@ def write_scanimage(
             (278, 4, 1, height),
             (279, 4, 1, len(pixels)),
             (305, 2, len(software), software_at),
-            (339, 3, 1, kind),
+            (339, 3, 1, sample_format),
         ]
         out += struct.pack(count, tags)
         for code, type_, length, value in rows:
