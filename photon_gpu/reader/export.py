@@ -28,12 +28,12 @@ from photon_gpu.engine.runtime.pool import Split, parallel, worker_count
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.errors import InvalidInputError, PhotonError, StoreExistsError
 from photon_gpu.progress_bar import Progress
-from photon_gpu.reader.exporters.hdf5 import compression_name, write_hdf5
+from photon_gpu.reader.exporters.hdf5 import check_stored_chunks, compression_name, write_hdf5
 from photon_gpu.reader.exporters.job import Job
 from photon_gpu.reader.exporters.nwb import write_nwb
 from photon_gpu.reader.exporters.tiff import write_tiff
 from photon_gpu.reader.movie import Movie
-from photon_gpu.settings import flag, location, progress_call, shown
+from photon_gpu.settings import flag, location, one_of, progress_call, shown
 from photon_gpu.store import manifest, metadata, source_metadata
 from photon_gpu.store.claim import Claim
 from photon_gpu.store.destination import destination, refuse_source
@@ -118,6 +118,7 @@ def export(
     overwrite: bool = False,
     progress: Progress | None = None,
     storage_options: dict[str, Any] | None = None,
+    hdf5_filter: str | None = None,
 ) -> ExportReport:
     """Write a stored movie as TIFF, ``.npy``, HDF5, NWB or plain Zarr v2, without holding it in memory.
 
@@ -140,6 +141,9 @@ def export(
         ``progress(frames_done, frames_in_all)``.
     storage_options : dict, optional
         Options of the fsspec file system, if ``path`` is a URL.
+    hdf5_filter : {"photon"}, optional
+        Copy the chunks of a movie of layout compact into ``.h5`` as they are stored, so that the file is as
+        small as the movie. Programs that read it need the HDF5 filter of libphoton (docs/tools.md).
 
     Returns
     -------
@@ -174,6 +178,7 @@ def export(
         raise InvalidInputError(f"movie is a {type(movie).__name__}; photon_gpu.open(url) gives one")
     flag("overwrite", overwrite)
     flag("stabilized", stabilized)
+    one_of("hdf5_filter", hdf5_filter, (None, "photon"))
     first, end = _checked_range(frames, len(movie))
     text = location("path", path)
     suffix = Path(text.rstrip("/")).suffix.lower()
@@ -187,6 +192,8 @@ def export(
     movie.read(slice(first, first + 1), value_type)
     start = time.perf_counter()
     job = Job(movie, value_type, dtype, first, end, progress)
+    if hdf5_filter is not None:
+        check_stored_chunks(job, text)
     if suffix == ".zarr":
         storage = destination(text, storage_options)
         refuse_source(movie.url, storage)
@@ -197,8 +204,12 @@ def export(
                 f"{text}: {suffix} is written to local disks only; .zarr may lie behind a URL"
             )
         write, file_type = _writer(job, suffix, text)
+        needed = job.nbytes
+        if hdf5_filter is not None:
+            write, file_type = partial(write_hdf5, stored_chunks=True), "HDF5, filter photon"
+            needed = sum(size for size, _ in movie.manifest.values())
         target = Path(text).resolve() if Path(text).is_symlink() else Path(text)  # the link stays
-        stored, url = _write_file(job, target, write, overwrite), str(target)
+        stored, url = _write_file(job, target, write, overwrite, needed), str(target)
     return ExportReport(
         source=movie.url,
         url=url,
@@ -265,14 +276,14 @@ def _is_big(job: Job, suffix: str) -> bool:
     return suffix == ".btf" or job.nbytes + pages * _PAGE_BYTES > _CLASSIC_TIFF_BYTES
 
 
-def _write_file(job: Job, path: Path, write: Write, overwrite: bool) -> int:
+def _write_file(job: Job, path: Path, write: Write, overwrite: bool, needed: int) -> int:
     """Write the file and return its size in bytes."""
     _check_free(path, overwrite)
     if not path.parent.is_dir():
         raise InvalidInputError(f"{path}: there is no folder {path.parent}; make it first")
     free = shutil.disk_usage(path.parent).free
-    if job.nbytes > free:
-        raise InvalidInputError(f"{path}: the file takes {job.nbytes:,} bytes; the disk has {free:,} free.")
+    if needed > free:
+        raise InvalidInputError(f"{path}: the file takes {needed:,} bytes; the disk has {free:,} free.")
     try:
         with replacing(path) as file:
             write(job, file)

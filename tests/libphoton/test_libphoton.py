@@ -13,8 +13,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import photon_gpu as pg
+from photon_gpu.cli.app import app
 from tests.support.golden import GOLDEN, LISTED
 
 FOLDER = Path(__file__).parents[2] / "libphoton"
@@ -190,3 +192,22 @@ def test_hdf5_reads_chunks_by_the_plugin(built, tmp_path, name):
         check=True,
     )
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), counts)
+
+
+def test_decode_writes_a_file_as_small_as_the_movie_that_the_plugin_reads(built, tmp_path):
+    frames = np.random.default_rng(4).poisson(20, (23, 2, 30, 40)).astype("uint16")
+    source = pg.open_source(frames, axes="tcyx")
+    source.recording = source.recording.replace(frame_rate=30.0)
+    pg.encode(
+        source, tmp_path / "m.zarr", chunk_frames=10, noise=pg.NoiseModel(), layout="compact", check=False
+    )
+    line = ["decode", str(tmp_path / "m.zarr"), str(tmp_path / "m.h5"), "--filter", "photon"]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    chunks = sum(path.stat().st_size for path in (tmp_path / "m.zarr").glob("[0-9]*"))
+    assert (tmp_path / "m.h5").stat().st_size < chunks + 20_000 < frames.nbytes
+    code = "import photon_gpu as pg, numpy; s = pg.open_source('m.h5'); numpy.save('out.npy', s.read(0, 23));"
+    code += "assert (s.recording.axes, s.recording.frame_rate) == ('tcyx', 30.0)"
+    environment = {**os.environ, "HDF5_PLUGIN_PATH": str(built)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), pg.open(tmp_path / "m.zarr").counts[...])

@@ -39,6 +39,16 @@ def decode(
             show_default="all",
         ),
     ] = None,
+    hdf5_filter: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="photon",
+            help="Copy the chunks of a compact movie into .h5 as they are stored. Programs that read OUT "
+            "need the HDF5 filter of libphoton.",
+            show_default="Blosc or gzip",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     backend: Backend = "auto",
     workers: Workers = None,
@@ -73,6 +83,7 @@ def decode(
             stabilized=stabilized,
             frames=frame_range(frames, len(opened)),
             overwrite=overwrite,
+            hdf5_filter=hdf5_filter,
             progress=tick,
             storage_options=read_storage_options(storage_option, out),
         )

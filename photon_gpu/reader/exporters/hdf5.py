@@ -14,23 +14,34 @@ import numpy as np
 from photon_gpu.errors import InvalidInputError, PhotonError
 from photon_gpu.reader.exporters.job import Job
 from photon_gpu.recording import Document
+from photon_gpu.store.metadata import CHANNELS
 
 DATASET = "movie"
+PHOTON_FILTER = 480
+"""Number of libphoton's HDF5 filter, which decodes chunks of layout compact."""
+
 DOCUMENTS = "source_metadata"
 
 _CHUNK_BYTES = 1 << 20
 
 
-def write_hdf5(job: Job, file: IO[bytes]) -> None:
-    """Write the dataset ``/movie``; its axes become labels, its units and rates become attributes."""
+def write_hdf5(job: Job, file: IO[bytes], *, stored_chunks: bool = False) -> None:
+    """Write the dataset ``/movie``; its axes become labels, its units and rates become attributes.
+
+    With ``stored_chunks``, chunks of layout compact are copied as they are stored, and
+    :data:`PHOTON_FILTER` decodes them.
+    """
     import h5py
 
     refuse_special(file)
     recording = job.movie.recording
     with disk_errors(file.name), h5py.File(file.name, "w") as hdf5:
         hdf5.attrs["written_by"] = "photon_gpu"
-        options = {"chunks": frame_chunks(job.shape, job.dtype), **compression()}
-        dataset = hdf5.create_dataset(DATASET, job.shape, job.dtype, **options)
+        if stored_chunks:
+            dataset = _filtered_dataset(hdf5, job)
+        else:
+            options = {"chunks": frame_chunks(job.shape, job.dtype), **compression()}
+            dataset = hdf5.create_dataset(DATASET, job.shape, job.dtype, **options)
         for number, letter in enumerate(recording.axes or ""):
             dataset.dims[number].label = letter
         attributes = {
@@ -51,10 +62,42 @@ def write_hdf5(job: Job, file: IO[bytes]) -> None:
             hdf5["timestamps"].attrs["unit"] = "s"
         for number, document in enumerate(recording.documents):
             _write_document(hdf5, f"{DOCUMENTS}/{number:04}", document)
+        if stored_chunks:
+            for first, data in job.stored_chunks():
+                dataset.id.write_direct_chunk((first, *(0 for _ in job.shape[1:])), data)
+            return
         position = 0
         for block in job.aligned():
             dataset[position : position + len(block)] = block
             position += len(block)
+
+
+def check_stored_chunks(job: Job, path: str) -> None:
+    """Raise InvalidInputError unless HDF5's filter can decode the chunks of this movie."""
+    movie = job.movie
+    reasons = {
+        "it is written to .h5 and .hdf5": path.lower().endswith((".h5", ".hdf5")),
+        "it decodes counts, not stabilized values": job.counts,
+        "chunks are copied, so all frames are needed": job.whole,
+        f"it decodes layout compact, and this movie is {movie.layout}": movie.layout == "compact",
+        "it does not decode movies with a noise model for each channel": CHANNELS not in movie.attrs,
+        f"it opens zstd, and the compressor of this movie is {movie.encoding.compressor.cname}": (
+            movie.encoding.compressor.cname == "zstd"
+        ),
+    }
+    if refused := next((reason for reason, allowed in reasons.items() if not allowed), None):
+        raise InvalidInputError(f"{path}: the filter 'photon': {refused}; leave it out")
+
+
+def _filtered_dataset(hdf5: Any, job: Job) -> Any:
+    """Make the dataset by the low-level interface, which does not ask whether the filter is installed."""
+    import h5py
+
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk(job.movie.chunks)
+    properties.set_filter(PHOTON_FILTER, h5py.h5z.FLAG_OPTIONAL, ())
+    space, dtype = h5py.h5s.create_simple(job.shape), h5py.h5t.py_create(job.dtype)
+    return h5py.Dataset(h5py.h5d.create(hdf5.id, DATASET.encode(), dtype, space, properties))
 
 
 def compression() -> dict[str, Any]:

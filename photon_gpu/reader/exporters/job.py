@@ -52,6 +52,14 @@ class Job:
         per_chunk = self.movie.chunks[0]
         return self.blocks(per_chunk, self.first // per_chunk * per_chunk)
 
+    def stored_chunks(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the first frame of each chunk, and the chunk as it is stored, checked by the manifest."""
+        for number in range(self.movie.folder.chunk_count):
+            frames = self.movie.folder.frames_of(number)
+            yield frames.start, self.movie.chunk_bytes(number)
+            if self._progress is not None:
+                self._progress(frames.stop, self.shape[0])
+
     def pages(self, run: slice, page: tuple[int, ...]) -> Iterator[NDArray]:
         """Yield one page ``(H, W)`` of each frame of a run; frames count from the movie's first frame."""
         per_block = self.movie.chunks[0]

@@ -16,6 +16,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 _FILTERS = {
     305: "LZO",
     307: "bzip2",
+    480: "photon, of libphoton",
     32000: "LZF",
     32001: "Blosc",
     32004: "LZ4",

@@ -83,3 +83,26 @@ def test_a_failure_leaves_nothing_behind(tmp_path, stored, monkeypatch):
 def test_a_pipe_is_refused(tmp_path, stored):
     with pytest.raises(InvalidInputError, match="written to local disks only"):
         export(stored, "s3://bucket/movie.h5")
+
+
+@pytest.mark.parametrize(
+    ("options", "export_options", "reason"),
+    [
+        ({"layout": "plain"}, {}, "this movie is plain"),
+        ({"compressor": "lz4-1-shuffle"}, {}, "compressor of this movie is lz4"),
+        ({"noise": [pg.NoiseModel(), pg.NoiseModel(variance=1.0)], "axes": "tcyx"}, {}, "for each channel"),
+        ({}, {"stabilized": True}, "not stabilized"),
+        ({}, {"frames": (0, 3)}, "all frames"),
+        ({}, {"path": "movie.nwb"}, r"\.h5 and \.hdf5"),
+        ({}, {"hdf5_filter": "blosc"}, "allowed are None, photon"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_the_filter_of_libphoton_takes_what_it_decodes_only(tmp_path, options, export_options, reason):
+    frames = np.random.default_rng(1).poisson(20, (7, 2, 8, 9)).astype("uint16")
+    settings = {"layout": "compact", "noise": pg.NoiseModel(), "check": False, **options}
+    pg.encode(frames, tmp_path / "m.zarr", **settings)
+    path = tmp_path / export_options.pop("path", "movie.h5")
+    with pytest.raises(InvalidInputError, match=reason):
+        export(pg.open(tmp_path / "m.zarr"), path, **{"hdf5_filter": "photon", **export_options})
+    assert not path.exists()
