@@ -1,13 +1,10 @@
 """What is shown: progress on a terminal, lines that are lines, JSON that is JSON."""
 
-import fcntl
 import json
 import os
-import pty
 import struct
 import subprocess
 import sys
-import termios
 
 import numpy as np
 import pytest
@@ -17,6 +14,7 @@ from photon_gpu.cli.console import _presentable, fail, one_line
 
 def on_a_terminal(words, folder, **streams):
     """Run a command on a terminal of 100 columns, or given streams; return it and what it showed."""
+    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
     inner, outer = pty.openpty()
     fcntl.ioctl(outer, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color"}
