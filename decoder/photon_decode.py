@@ -600,10 +600,11 @@ def split_planes(data, width):
     return np.ascontiguousarray(planes.T).view(f"<u{width}").ravel()
 
 
-def read_codes(payload):
+def read_codes(payload, chunk):
     """Return the header, the codes ``(T, R, C)`` counted from base, or the values as they are."""
     header, body = read_header(payload)
     shape, frames, width = header["shape"], header["frames"], header["width"]
+    require(shape == tuple(chunk) and frames <= chunk[0], f"a chunk is of {frames} frames of {shape}")
     rows, columns = math.prod(shape[1:-1]), shape[-1]
     if header["exact"] == 2:
         require(zlib.crc32(body) == header["checksum"] & 0xFFFFFFFF, "a chunk fails its checksum")
@@ -733,7 +734,7 @@ class Movie:
                 return labels if stabilized else model.counts_of_unquantized(labels)
             codes = model.codes_of_labels(labels)
         else:
-            header, codes = read_codes(data)
+            header, codes = read_codes(data, chunk)
             codes = codes.reshape(shape)
             if header["exact"] == 2:
                 return model.anscombe(codes) if stabilized else codes

@@ -179,3 +179,14 @@ def test_float32_points_stay_within_bins_as_narrow_as_float32(tmp_path):
     noise = pg.NoiseModel(gain=1.0, offset=10000000.439, variance=0.0)
     pg.encode(movie, tmp_path / "m", noise=noise, step=0.802, layout="compact", check=False, trust_noise=True)
     equals_product(tmp_path / "m")
+
+
+def test_a_payload_of_another_shape_is_refused_before_it_is_decoded(tmp_path):
+    """Its header may ask for more than the array holds."""
+    for name, frames in (("small", 2), ("large", 40)):
+        values = np.zeros((frames, 8, 8), "uint16")
+        pg.encode(values, tmp_path / name, layout="compact", noise=pg.NoiseModel(), check=False)
+    shutil.copy(tmp_path / "large" / "0.0.0", tmp_path / "small" / "0.0.0")
+    (tmp_path / "small" / ".manifest.json").unlink()
+    with pytest.raises(decoder.DecodeError, match=r"a chunk is of 40 frames of \(40, 8, 8\)"):
+        decode(tmp_path / "small")
