@@ -113,6 +113,7 @@ def prepare(
         settled = auto_noise.settle(movie, accepted.encoding, settings)
     accepted = replace(accepted, encoding=settled.encoding)
     tuned = tune(movie, accepted, settings, target, earlier_plan, stages=stages)
+    settled = replace(settled, warnings=(*settled.warnings, *tuned.choice.warnings))
     return Prepared(
         name=movie.name,
         shape=movie.shape,

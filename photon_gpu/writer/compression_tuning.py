@@ -23,7 +23,8 @@ from photon_gpu.engine.codec.predictors import LEVELS, SORTABLE, Predictor, band
 from photon_gpu.engine.codec.quantize import Quantizer, extent
 from photon_gpu.engine.layouts.registry import layout_for
 from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
-from photon_gpu.engine.model.clipping import clipping_levels
+from photon_gpu.engine.model.clipping import NO_CLIPPING, clipping_levels
+from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, information_kept
 from photon_gpu.engine.runtime.crc import crc32
 from photon_gpu.engine.runtime.resources import Resources
 from photon_gpu.engine.runtime.stopwatch import Map, Stages
@@ -110,12 +111,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Choice:
-    """Chosen encoding, all trials, mean light of the sample, and CRC of its ``compact`` codes."""
+    """Chosen encoding, all trials, mean light of the sample, and CRC of its ``compact`` codes.
+
+    ``warnings`` say where the step costs more than it does in bright light.
+    """
 
     encoding: Encoding
     trials: tuple[Trial, ...]
     mean: float
     sample_crc: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def choose(
@@ -137,10 +142,30 @@ def choose(
     # Small trials run mostly in Python, where threads would wait for each other.
     run = map if preset.pixels < _SHARED else run
     try:
-        return _choose(source, encoding, backend, settings, preset, chunk_frames, run)
+        choice = _choose(source, encoding, backend, settings, preset, chunk_frames, run)
     except InvalidInputError:
         _tell_where(source, encoding, backend, chunk_frames)
         raise
+    warning = dark_warning(choice.encoding, choice.mean)
+    return choice if warning is None else replace(choice, warnings=(warning,))
+
+
+def dark_warning(encoding: Encoding, mean: float) -> str | None:
+    """Say what a coarse step costs in a movie of little light, whose mean is ``mean`` ADU; None if little."""
+    if encoding.noise is None or encoding.step is None or encoding.exact or encoding.step < COARSE:
+        return None
+    photons = encoding.noise.photons(mean)
+    if not photons < DARK_PHOTONS:
+        return None
+    shares = [
+        float(information_kept(encoding.but(step=step, clipping=NO_CLIPPING).table(), [photons])[0])
+        for step in (encoding.step, 0.5)
+    ]
+    return (
+        f"a step of {encoding.step:g} keeps {shares[0]:.0%} of the information about the light at "
+        f"{max(photons, 0.0):.1f} photons per pixel, which is the mean of this movie; a step of 0.5 keeps "
+        f'{shares[1]:.0%} (docs/trust.md, "In the dark")'
+    )
 
 
 def _choose_by_channel(
@@ -162,6 +187,7 @@ def _choose_by_channel(
         tuple(trial for choice in choices for trial in choice.trials),
         min(choice.mean for choice in choices),
         crc32(np.array([choice.sample_crc for choice in choices], "<u8").data),
+        tuple(f"channel {n}: {text}" for n, choice in enumerate(choices) for text in choice.warnings),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
@@ -19,7 +20,7 @@ from photon_gpu.engine.codec.predictors import Predictor
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.engine.runtime.pool import Pool
 from photon_gpu.engine.runtime.stopwatch import Stages
-from photon_gpu.errors import InvalidInputError
+from photon_gpu.errors import InvalidInputError, PhotonWarning
 from photon_gpu.progress_bar import Progress
 from photon_gpu.recording import Recording
 from photon_gpu.settings import EncodeSettings, checked_noise, progress_call, tell_stage
@@ -234,6 +235,8 @@ def encode_with(
             tell_stage(progress, "trying settings on a sample")
             tuned = tune(movie, accepted, settings, claim.target, claim.earlier.get("plan"), stages=stages)
             choice, layout = tuned.choice, tuned.layout
+            for text in choice.warnings:
+                warnings.warn(text, PhotonWarning, stacklevel=3)
             scheduler = ChunkScheduler(
                 movie, claim.target, layout, frames, threads, settings.budget_bytes, stages, progress
             )

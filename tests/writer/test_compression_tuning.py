@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+import photon_gpu as pg
 from photon_gpu.engine.codec import blosc
 from photon_gpu.engine.codec import chunk as coder
 from photon_gpu.engine.codec.blosc import Compressor
@@ -220,3 +221,28 @@ def test_a_small_sample_is_one_block_of_parts_that_lie_side_by_side():
     assert (np.diff(first % 1000) == 1).all() and (np.diff(middle % 1000) == 1).all()
     blocks = sample(open_source(values[:50].astype("float32")), encoding, NUMBA, 40, 1 << 17)
     assert [len(block) for block in blocks] == [32, 10]
+
+
+def dim(photons: float) -> np.ndarray:
+    values = 100.0 * np.random.default_rng(6).poisson(photons, (12, 24, 24))
+    return (values + np.random.default_rng(7).normal(200, 25, values.shape)).astype("uint16")
+
+
+def test_a_coarse_step_in_the_dark_is_a_warning_in_every_entrance(tmp_path):
+    noise = pg.NoiseModel(gain=100.0, offset=200.0, variance=625.0)
+    own = {"noise": noise, "layout": "compact", "step": 1.0, "check": False, "trust_noise": True}
+    told = r"a step of 1 keeps 8\d% .* at 1\.0 photons per pixel.*0\.5 keeps 96%"
+    with pytest.warns(pg.PhotonWarning, match=told):
+        pg.encode(dim(1.0), tmp_path / "encode.zarr", **own)
+    with pytest.warns(pg.PhotonWarning, match=told):
+        pg.encode_many([dim(1.0)], [str(tmp_path / "many.zarr")], **own)
+    with (
+        pytest.warns(pg.PhotonWarning, match=told),
+        pg.LiveWriter(tmp_path / "live.zarr", frame_shape=(24, 24), dtype="uint16", **own) as live,
+    ):
+        live.append(dim(1.0))
+    two = np.stack([dim(20.0), dim(1.0)], axis=1)
+    with pytest.warns(pg.PhotonWarning, match="channel 1: a step of 1"):
+        pg.encode(two, tmp_path / "two.zarr", axes="tcyx", **{**own, "noise": [noise, noise]})
+    pg.encode(dim(4.0), tmp_path / "bright.zarr", **own)
+    pg.encode(dim(1.0), tmp_path / "fine.zarr", **{**own, "step": 0.5})

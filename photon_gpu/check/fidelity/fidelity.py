@@ -179,7 +179,7 @@ def _compare_channel(
         *exact.lines("of the movie" if full else "in the sample"),
         *level_lines(sample, levels, groups),
         *residual_lines(sample),
-        *trace_lines(region_traces),
+        *trace_lines(region_traces, sample.step),
     ]
     looked_at = (
         f"{sample.frames:,} of {sample.frames_in_all:,} frames, {sample.pixels / 1e6:.3g} million pixels"
@@ -207,7 +207,7 @@ def sample_lines(sample: Sample, exact: PixelComparison | None = None) -> list[R
     lines = counted.lines("in the sample" if exact is None else "of the movie")
     longer = [block.raw for block in sample.blocks if len(block.raw) > 1]
     if longer and all((raw[1:] == raw[:-1]).all() for raw in longer):  # A synthetic movie.
-        by_noise = ("noise_model", "bias", "labels", "variance", "slope", "snr")
+        by_noise = ("noise_model", "bias", "labels", "variance", "information", "slope", "snr")
         lines += [skipped(name, "the movie has no noise over time to measure") for name in by_noise]
     else:
         levels, groups = group(sample)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photon_gpu.check.fidelity.causes import likely_cause
-from photon_gpu.check.fidelity.lines import LIMITS, ReportLine, measured, skipped
+from photon_gpu.check.fidelity.lines import LIMITS, PASS, WARN, ReportLine, measured, skipped
 from photon_gpu.check.fidelity.sample import Block, Sample
 from photon_gpu.engine.model.anscombe import anscombe, stabilized_floor
+from photon_gpu.engine.model.information import COARSE, DARK_PHOTONS, information_kept
 from photon_gpu.engine.model.noise import NoiseModel
 
 GROUPS = 20
@@ -23,6 +24,10 @@ _ERRORS = 3.0
 _WINDOW = 16
 _QUANTILES = ((0.5, 0.0), (0.25, -0.6745))
 _STRUCTURE = 1.5
+_OTHER_SLOPE = 0.1
+# Per cent that a single level is off, and the per cent off of the median that are as grave.
+_SINGLE, _GRADED = (0.0, 25.0, 50.0), (0.0, 10.0, 50.0)
+_LIGHTS = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,11 @@ def group(sample: Sample) -> tuple[LightLevels, NDArray[np.int8]]:
     middle = mean(light)
     raw, decoded, cross, pairs = _differences(sample, places, edges.size + 1)
     noise, step = sample.noise, sample.step
-    added = step**2 / 12 * (noise.gain * np.maximum(middle - noise.offset, 0) + stabilized_floor(noise))
+    light_noise = noise.gain * np.maximum(middle - noise.offset, 0) + noise.variance
+    assumed = light_noise + stabilized_floor(noise) - noise.variance
+    # A model that assumes more noise than there is must not excuse what its wide bins add.
+    there = np.median(raw / np.maximum(light_noise, 1e-30))
+    added = step**2 / 12 * assumed * min(1.0, float(there))
     levels = LightLevels(
         light=middle,
         photons=(middle - noise.offset) / noise.gain,
@@ -137,12 +146,29 @@ def level_lines(sample: Sample, levels: LightLevels, groups: NDArray) -> list[Re
     """Return the lines of bias, labels, variance, slope and the cost of the step."""
     if sample.pixels < _ENOUGH:
         why = f"{sample.pixels:,} pixels are too few to measure it"
-        return [skipped(name, why) for name in ("bias", "labels", "variance", "slope", "snr")]
+        return [skipped(name, why) for name in ("bias", "labels", "variance", "information", "slope", "snr")]
     return [
         _bias(sample, levels, groups),
         _labels(sample, levels),
+        _information(sample, levels),
         *_variances(sample, levels),
     ]
+
+
+def _information(sample: Sample, levels: LightLevels) -> ReportLine:
+    if not sample.step or sample.encoding.exact:
+        return skipped("information", "the values themselves are stored: all of it is kept")
+    table, darkest = sample.encoding.table(), max(float(levels.photons.min()), 0.0)
+    brightest = float(levels.photons.max())
+    inside = [light for light in _LIGHTS if darkest <= light <= brightest]
+    lights = np.array(sorted({darkest, *inside, brightest}))
+    kept = information_kept(table, lights)
+    text = ", ".join(f"{share:.2f} at {light:.2g}" for share, light in zip(kept, lights, strict=True))
+    cause = f"photons are resolved in the dark, and a step of {sample.step:g} sigma merges them"
+    line = measured("information", 100 * (1 - float(kept.min())), f"{text} photons", cause)
+    if sample.step >= COARSE and darkest < DARK_PHOTONS and line.status == PASS:
+        return replace(line, status=WARN, cause=cause)
+    return line
 
 
 def _bias(sample: Sample, levels: LightLevels, groups: NDArray) -> ReportLine:
@@ -197,7 +223,7 @@ def _variances(sample: Sample, levels: LightLevels) -> list[ReportLine]:
             else "more than quantization was added",
         )
     ]
-    lines.append(_slope(levels, good))
+    lines.append(_slope(levels, good, sample.noise.gain))
     cost = 100 * (1 - 1 / math.sqrt(max(overall, 1e-9)))
     lines.append(
         measured(
@@ -211,7 +237,7 @@ def _variances(sample: Sample, levels: LightLevels) -> list[ReportLine]:
     return lines
 
 
-def _slope(levels: LightLevels, good: NDArray) -> ReportLine:
+def _slope(levels: LightLevels, good: NDArray, gain: float) -> ReportLine:
     light, weight = levels.light[good], levels.share[good]
     middle = (weight * light).sum() / weight.sum()
     spread = (weight * (light - middle) ** 2).sum()
@@ -226,6 +252,8 @@ def _slope(levels: LightLevels, good: NDArray) -> ReportLine:
     off = max(after / theory - 1, 0) - max(1 - after / before, 0)
     times = f"{after / before:.4f} times, theory {theory / before:.4f}"
     text = f"{before:.4g} before, {after:.4g} after ({times}) ADU/photon"
+    if abs(before / gain - 1) > _OTHER_SLOPE:
+        text += f"; not the gain of the model ({gain:.4g}): activity and motion are in this slope too"
     return measured("slope", 100 * abs(off), text, "the gain of the decoded movie is not that of the raw one")
 
 
@@ -240,7 +268,7 @@ def noise_line(sample: Sample) -> tuple[ReportLine, NDArray, NDArray]:
     count = max(1, min(12, light.size // 200))
     edges = np.unique(np.quantile(light, np.linspace(0, 1, count + 1)[1:-1]))
     places = np.searchsorted(edges, light, side="right")
-    photons, ratios, apart = [], [], []
+    photons, ratios, apart, gains = [], [], [], []
     timed = int(np.isfinite(over_time).sum()) >= 50
     for number in range(edges.size + 1):
         here = places == number
@@ -253,18 +281,21 @@ def noise_line(sample: Sample) -> tuple[ReportLine, NDArray, NDArray]:
         if both:
             middle = float(noise.photons(float(light[here].mean())))
             expected = float(expected_variance(noise, np.array([middle]))[0])
+            assumed = noise.gain**2 * max(middle, 0.0) + stabilized_floor(noise)
+            gains.append((min(both) * assumed - noise.variance) / max(noise.gain * middle, 1e-30))
             # Motion, activity and structure only add variance, so the smaller value is nearer to the noise.
             photons.append(middle)
             ratios.append(min(both) / max(expected, 1e-3))
             apart.append(max(both) / max(min(both), 1e-9))
     if not ratios:
         return skipped("noise_model", "too few frames and rows to measure noise on"), np.empty(0), np.empty(0)
-    return _grade_noise(noise, np.array(photons), np.array(ratios), np.array(apart))
+    levels = np.array([photons, ratios, apart, gains])
+    return _grade_noise(noise, levels), levels[0], levels[1]
 
 
-def _grade_noise(
-    noise: NoiseModel, photons: NDArray, ratios: NDArray, apart: NDArray
-) -> tuple[ReportLine, NDArray, NDArray]:
+def _grade_noise(noise: NoiseModel, levels: NDArray) -> ReportLine:
+    """Grade the noise of levels of light: photons, ratio to the model, time against space, and gain."""
+    photons, ratios, apart, gains = levels
     bright = photons >= min(2.0, float(photons.max()))
     at = int(np.flatnonzero(bright)[np.abs(ratios[bright] - 1).argmax()])
     middle = float(np.median(ratios[bright]))
@@ -272,16 +303,20 @@ def _grade_noise(
         f"{middle:.2f} (median), {ratios[at]:.2f} at {photons[at]:.3g} photons, farthest of "
         f"{len(photons)} levels"
     )
-    cause = (
-        f"the model's gain or offset is wrong: the variance is {middle:.2f} times what it says, so gain is "
-        f"nearer to {noise.gain * middle:.3g}; photon-gpu estimate measures it"
-    )
-    value = 100 * abs(float(ratios[at]) - 1)
+    cause = f"the model's gain or offset is wrong: the variance is {middle:.2f} times what it says"
+    # The stabilized noise of a model that is far off says little; the noise in ADU says what the gain is.
+    if (gain := float(np.median(gains[bright]))) > 0:
+        cause += f", so gain is nearer to {gain:.3g}"
+    cause += "; photon-gpu estimate measures it"
+    # A wrong gain moves all levels; structure and motion raise some, and never lower one.
+    all_levels = middle if middle < 1 else max(float(np.quantile(ratios[bright], 0.25)), 1.0)
+    value, single = 100 * abs(all_levels - 1), 100 * abs(float(ratios[at]) - 1)
+    value = max(value, single if single > _SINGLE[-1] else float(np.interp(single, _SINGLE, _GRADED)))
     if ratios[at] > 1 and apart[at] > _STRUCTURE:
         # A wrong model gives the same ratio in time and space; structure and motion do not.
         value = min(value, LIMITS["noise_model"].fail)
         cause = "structure or motion hides the noise, so that the model can be neither confirmed nor refuted"
-    return measured("noise_model", value, text, cause), photons, ratios
+    return measured("noise_model", value, text, cause)
 
 
 def _noise_of(windows: NDArray) -> float:

@@ -10,7 +10,7 @@ from photon_gpu.check.fidelity.figures import STATUS, svg
 from photon_gpu.check.fidelity.lines import ReportLine
 
 _GROUPS = (
-    ("Is it the right model and step?", ("noise_model", "snr", "efficiency")),
+    ("Is it the right model and step?", ("noise_model", "snr", "information", "efficiency")),
     ("Does every pixel hold?", ("escaped", "inverse", "clipped", "worst")),
     ("Is the light the same?", ("bias", "averages", "labels", "percentiles")),
     ("Is the noise the same?", ("variance", "slope", "uniform", "white", "uncorrelated")),

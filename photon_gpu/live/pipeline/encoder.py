@@ -234,6 +234,8 @@ class Encoder:
             config,
             chunk_frames=frames,
         )
+        for text in choice.warnings:
+            self._warned(text)
         tuned = layout_for(recorded(choice.encoding, self._token), self._backend)
         if self._fits is not None:
             self._fits(tuned)
