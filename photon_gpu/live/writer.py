@@ -483,7 +483,7 @@ class LiveWriter:
         return {name: manifest.entry(data) for name, data in files.items()}
 
     def describe(self, recording: Recording) -> None:
-        """Replace the documents of the recording; they are stored when it is closed.
+        """Replace the documents of the recording; they are stored with the chunks that follow.
 
         Parameters
         ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import numpy as np
@@ -108,3 +109,38 @@ def test_a_movie_that_is_followed_reads_words_that_changed_at_the_end(tmp_path):
     movie._words = None
     assert movie.source_metadata["b.tif/tiff/Software"].text == "rig 4"
     assert pg.open(place).source_metadata == movie.source_metadata and pg.verify(place).ok
+
+
+def test_words_of_files_that_came_before_a_kill_are_kept(tmp_path):
+    place, killed = tmp_path / "run.zarr", tmp_path / "killed.zarr"
+    more = Document(name="b.tif/tiff/Software", media_type="text/plain", data=b"rig 4")
+    options = {"frame_shape": (8, 10), "dtype": "uint16", "chunk_frames": 4, **SETTINGS}
+    with pg.LiveWriter(place, recording=WORDS, publish_seconds=0.0, **options) as live:
+        live.append(MOVIE[:8])
+        live.describe(WORDS.replace(documents=(*WORDS.documents, more)))
+        live.append(MOVIE[8:16])
+        while not (place / ".zarray").exists() or len(pg.open(place)) < 16:
+            time.sleep(0.01)
+        shutil.copytree(place, killed)  # what a kill leaves
+    assert pg.recover(killed).frames == 16
+    found = pg.open(killed)
+    assert found.source_metadata["b.tif/tiff/Software"].text == "rig 4" and pg.verify(killed).ok
+
+
+def test_words_of_each_file_of_a_folder_are_stored_while_it_is_recorded(tmp_path, monkeypatch):
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    for number in range(3):
+        scanimage(folder / f"run_{number}.tif", first=24 * number)
+    described = []
+    whole = pg.LiveWriter.describe
+
+    def seen(self, recording):
+        described.append(len(recording.documents))
+        return whole(self, recording)
+
+    monkeypatch.setattr(pg.LiveWriter, "describe", seen)
+    monkeypatch.setattr("photon_gpu.live.session._DESCRIBE_PAUSE", 0)
+    record(WatchFeed(folder, settle_seconds=0.05, idle_seconds=0.3), tmp_path / "run.zarr", **SETTINGS)
+    assert described == sorted(set(described)) and len(described) == 2
+    assert pg.verify(tmp_path / "run.zarr").ok

@@ -182,7 +182,7 @@ class Pipeline:
             limit.cancel()
 
     def replace_words(self, data: bytes) -> None:
-        """Store new source metadata with the last manifest; call it before :meth:`finish`."""
+        """Store new source metadata with the next manifest; call it before :meth:`finish`."""
         self._publisher.replace_words(data)
 
     def stop(self) -> None:

@@ -66,6 +66,7 @@ class Publisher:
         self._failed_check = failed_check
         self._attributes_stored = False  # in their current form; an earlier run may have stored others
         self._words: bytes | None = None  # source metadata that replace the initial ones
+        self._stored_words: bytes | None = None
         self._layout: Layout | None = None
         self._chunk: tuple[int, ...] = ()
         self._attributes: dict[str, Any] = {}
@@ -84,8 +85,19 @@ class Publisher:
             self._failed_check, self._attributes_stored = failed, False
 
     def replace_words(self, data: bytes) -> None:
-        """Store these source metadata with the last manifest; call it before :meth:`complete`."""
+        """Store these source metadata with the next manifest; call it before :meth:`complete`."""
         self._words = data
+
+    def _store_words(self, texts: dict[str, bytes]) -> None:
+        """Store source metadata that were replaced; the manifest does not list them meanwhile."""
+        words = self._words
+        if words is None or words is self._stored_words:
+            return
+        self._files.pop(source_metadata.NAME, None)
+        self._storage.write(manifest.NAME, manifest.pack(self._files, texts))
+        self._storage.write(source_metadata.NAME, words)
+        self._files[source_metadata.NAME] = manifest.entry(words)
+        self._stored_words = words
 
     def finish(self) -> None:
         """Publish the remaining chunks without waiting."""
@@ -167,16 +179,16 @@ class Publisher:
         first = self._ledger.published == 0
         array = metadata.array_json((frames, *self._chunk[1:]), self._chunk, self._layout)
         attributes = metadata.attributes_json(self._chunk, self._layout, self._attributes, self._failed_check)
-        # ``.zarray`` changes until the end, so until then the manifest does not list it.
-        index = manifest.pack(self._files, {metadata.ATTRIBUTES: attributes})
 
         def write() -> None:
             self._check_held()
+            self._store_words({metadata.ATTRIBUTES: attributes} if self._attributes_stored else {})
             if not first and not self._attributes_stored:
                 # Like ``.zarray``, this file changes, so the manifest does not list it yet.
                 self._storage.write(manifest.NAME, manifest.pack(self._files))
                 self._storage.write(metadata.ATTRIBUTES, attributes)
-            self._storage.write(manifest.NAME, index)
+            # ``.zarray`` changes until the end, so until then the manifest does not list it.
+            self._storage.write(manifest.NAME, manifest.pack(self._files, {metadata.ATTRIBUTES: attributes}))
             if first:
                 self._storage.write(metadata.ATTRIBUTES, attributes)
             self._attributes_stored = True
