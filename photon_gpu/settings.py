@@ -52,7 +52,7 @@ class EncodeSettings:
     workers : int or None
         Threads; None: one per core of the machine that encodes.
     budget_bytes : int
-    trust_noise : bool
+    trust_noise, accept_processed : bool
     check : {False, True, "full", "sample"}
     attributes : dict
         None means no attributes.
@@ -85,6 +85,7 @@ class EncodeSettings:
     workers: int | None = None
     budget_bytes: int = 512 << 20
     trust_noise: bool = False
+    accept_processed: bool = False
     check: bool | str = True
     attributes: dict[str, Any] = field(default_factory=dict)
     with_decoder: bool = False
@@ -107,6 +108,7 @@ class EncodeSettings:
         self._set("budget_bytes", int(bounded_number("budget_bytes", self.budget_bytes, 1, 1e18)))
         flag("trust_noise", self.trust_noise)
         flag("with_decoder", self.with_decoder)
+        flag("accept_processed", self.accept_processed)
         attributes = {} if self.attributes is None else self.attributes
         if not isinstance(attributes, dict):
             raise InvalidInputError(f"attributes are {shown(attributes)}; a dictionary is needed, or None")

@@ -33,6 +33,7 @@ UNUSUAL = {
     "workers": 2,
     "budget_bytes": 1 << 20,
     "trust_noise": True,
+    "accept_processed": True,
     "check": False,
     "attributes": {"animal": 7},
     "with_decoder": True,
@@ -65,6 +66,7 @@ REFUSED = [
     ({"workers": 0}, "1 to 1024"),
     ({"trust_noise": "no"}, "True and False"),
     ({"with_decoder": 1}, "True and False"),
+    ({"accept_processed": "no"}, "True and False"),
     ({"check": "yes"}, "full"),
     ({"check": 1}, "full"),
     ({"attributes": [1]}, "dictionary"),
@@ -210,8 +212,17 @@ def test_a_compressor_becomes_the_same_text_again():
 def test_keywords_have_the_names_and_defaults_of_the_settings(function, settings):
     keywords = inspect.signature(function).parameters
     shared = [one.name for one in fields(settings) if one.name in keywords and one.name != "attributes"]
-    assert {"step", "preset", "compressor", "dither", "chunk_frames", "trust_noise", "check"} <= set(shared)
-    assert "with_decoder" in shared
+    assert {
+        "step",
+        "preset",
+        "compressor",
+        "dither",
+        "chunk_frames",
+        "trust_noise",
+        "accept_processed",
+        "with_decoder",
+        "check",
+    } <= set(shared)
     for name in shared:
         assert keywords[name].default == getattr(settings, name), name
 

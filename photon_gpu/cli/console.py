@@ -70,6 +70,7 @@ _SPOKEN = (
         "Give noise='auto', which measures it, or trust_noise=True",
         "Leave out --gain to have it measured, or give --trust-noise",
     ),
+    ("accept_processed=True", "--accept-processed"),
     *((f"layout={layout!r}", f"--layout {layout}") for layout in ("compact", "lossless")),
     ("leave predictor out, or use", "leave --predictor out, or give"),
     ("pairs='space'", "photon-gpu estimate --pairs space"),

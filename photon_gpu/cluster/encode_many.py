@@ -61,6 +61,7 @@ def encode_many(
     storage_options: dict[str, Any] | None = None,
     attributes: dict[str, Any] | None = None,
     trust_noise: bool = False,
+    accept_processed: bool = False,
     check: bool = True,
     with_decoder: bool = False,
     **source_options: Unpack[SourceOptions],
@@ -105,7 +106,7 @@ def encode_many(
         warning is made an error, the movie counts as failed and is removed.
     step, layout, preset, predictor, compressor, dither, chunk_frames, backend, overwrite, trust_noise
         See :func:`photon_gpu.encode`; they apply to all movies.
-    storage_options, attributes, with_decoder
+    accept_processed, storage_options, attributes, with_decoder
         See :func:`photon_gpu.encode`; they apply to all movies.
 
     Returns
@@ -146,6 +147,7 @@ def encode_many(
         # On a cluster, chunks of several movies keep the cores busy.
         workers=workers if client is None or workers is not None else 1,
         trust_noise=trust_noise,
+        accept_processed=accept_processed,
         check=flag("check", check),
         attributes={} if attributes is None else attributes,
         with_decoder=with_decoder,

@@ -42,8 +42,8 @@ def record(
     **options
         Other options of :class:`photon_gpu.LiveWriter`: ``noise``, ``step``, ``preset``, ``predictor``,
         ``compressor``, ``dither``, ``chunk_frames``, ``backend``, ``workers``, ``trust_noise``,
-        ``durability``, ``spool``, ``attributes`` and more, with its defaults. The column
-        sets ``layout``, and the store ``storage_options``.
+        ``accept_processed``, ``durability``, ``spool``, ``attributes`` and more, with its defaults. The
+        column sets ``layout``, and the store ``storage_options``.
 
     Returns
     -------

@@ -19,8 +19,6 @@ PROCESSED = frozenset(
     {
         "correlation y",
         "correlation t",
-        "curve",
-        "excess noise",
         "skewness",
         "outliers",
         "repeated frames",

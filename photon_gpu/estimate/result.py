@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
+from photon_gpu.estimate.checks import PROCESSED
 from photon_gpu.estimate.curve import Correlation, Curve
 from photon_gpu.estimate.diagnostics import Diagnostics, Finding, Interval, Verdict
 from photon_gpu.estimate.plot import plot_estimate
@@ -68,6 +69,12 @@ class NoiseEstimate:
         """Models of all channels, for ``noise`` of :func:`photon_gpu.encode`; None if one is missing."""
         models = tuple(one.model for one in self.channels or (self,) if one.model is not None)
         return models if len(models) == max(len(self.channels), 1) else None
+
+    @property
+    def processed(self) -> tuple[str, ...]:
+        """Names of the warnings that say that the data were processed; empty for raw data."""
+        named = (f.name for f in self.warnings if f.severity == "WARN" and f.name in PROCESSED)
+        return tuple(dict.fromkeys(named))
 
     @property
     def layout(self) -> str:

@@ -86,6 +86,9 @@ class LiveWriter:
         holds fewer.
     trust_noise : bool
         Whether to use a stated noise model without comparing it with the movie.
+    accept_processed : bool
+        Whether to quantize frames although the estimate names them as processed. Without it every bit is
+        kept, layout lossless.
     publish_seconds : float
         Shortest time between two publications of the growing movie.
     close_seconds : float
@@ -143,6 +146,7 @@ class LiveWriter:
         on_full: str = "block",
         estimate_frames: int = 100,
         trust_noise: bool = False,
+        accept_processed: bool = False,
         publish_seconds: float = 1.0,
         close_seconds: float = 60.0,
         storage_options: dict[str, Any] | None = None,
@@ -163,6 +167,7 @@ class LiveWriter:
             backend=backend,
             workers=workers,
             trust_noise=trust_noise,
+            accept_processed=accept_processed,
             check=check,
             attributes={} if attributes is None else attributes,
             durability=durability,

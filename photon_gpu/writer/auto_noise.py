@@ -25,6 +25,10 @@ CHANNELS_KEY = "noise_estimates"
 """Key in ``.zattrs`` of the summaries of all channels, if each channel was estimated."""
 
 
+ACCEPTED_KEY = "accepted_processed"
+"""Names of the findings of processing in spite of which the movie was quantized."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settled:
     """Encoding with its noise model, and the warnings and notes about it.
@@ -68,7 +72,7 @@ def settle(movie: Source, encoding: Encoding, settings: EncodeSettings) -> Settl
     """
     noise, attributes = settings.noise, settings.attributes
     if noise == AUTO or (noise is None and encoding.layout != "lossless"):
-        return _estimated(movie, encoding, attributes)
+        return _estimated(movie, encoding, attributes, accept=settings.accept_processed)
     encoding = _by_channel(movie, encoding, settings.noise) if isinstance(noise, tuple) else encoding
     doubts: dict[str, Any] = {}
     if encoding.step is not None and settings.stated_models and not settings.trust_noise:
@@ -110,8 +114,8 @@ def _by_channel(movie: Source, encoding: Encoding, models: Any) -> Encoding:
     )
 
 
-def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any]) -> Settled:
-    if taken := [key for key in (KEY, CHANNELS_KEY) if key in attributes]:
+def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any], *, accept: bool) -> Settled:
+    if taken := [key for key in (KEY, CHANNELS_KEY, ACCEPTED_KEY) if key in attributes]:
         raise InvalidInputError(
             f"attributes: noise='auto' keeps its estimate as {taken[0]!r}; give yours another name"
         )
@@ -127,8 +131,12 @@ def _estimated(movie: Source, encoding: Encoding, attributes: dict[str, Any]) ->
     quantized = encoding.layout != "lossless"
     if estimate.layout == "lossless" and quantized:
         raise InvalidInputError(refusal(estimate))
+    if quantized and estimate.processed and not accept:
+        raise InvalidInputError(f"{estimate.source[-60:]}: nothing was written: {processed(estimate)}")
     doubts = [f"noise estimate: {f.name}: {f.message}" for f in estimate.warnings if f.severity == "WARN"]
     summary, encoding = estimated(movie, encoding, estimate)
+    if quantized and estimate.processed:
+        summary[ACCEPTED_KEY] = list(estimate.processed)
     return Settled(
         encoding=encoding, attributes={**attributes, **summary}, warnings=tuple(doubts if quantized else ())
     )
@@ -159,6 +167,19 @@ def refusal(estimate: NoiseEstimate) -> str:
     return (
         f"{estimate.source[-40:]}: its noise cannot be modelled: {first}{more} Or give "
         "noise=NoiseModel(gain=..., offset=..., variance=...), or layout='lossless'"
+    )
+
+
+def processed(estimate: NoiseEstimate) -> str:
+    """Reason why a movie that was processed is not quantized unasked, and what to do.
+
+    >>> from types import SimpleNamespace
+    >>> processed(SimpleNamespace(processed=("uneven levels",)))[:56]
+    'the data look processed (uneven levels). Store the raw r'
+    """
+    return (
+        f"the data look processed ({', '.join(estimate.processed)}). Store the raw recording, keep every bit "
+        "with layout='lossless', or give accept_processed=True"
     )
 
 

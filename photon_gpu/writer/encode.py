@@ -66,6 +66,7 @@ def encode(
     storage_options: dict[str, Any] | None = None,
     attributes: dict[str, Any] | None = None,
     trust_noise: bool = False,
+    accept_processed: bool = False,
     check: bool | str = True,
     delete_source: bool = False,
     with_decoder: bool = False,
@@ -122,6 +123,9 @@ def encode(
         Further JSON values for ``.zattrs``, after photon_gpu's own keys.
     trust_noise : bool
         Use a stated noise model without comparing it with the movie.
+    accept_processed : bool
+        Quantize a movie although the estimate names it as processed (rescaled, stretched, cut off, filled
+        in). Without it that is an error. The store names what was accepted.
     check : {False, True, "full", "sample"}
         True, the default: read back every chunk before the movie is published, and compute the cheap lines of
         :func:`photon_gpu.fidelity` on a sample. "full": also compare every pixel with the source. "sample":
@@ -176,6 +180,7 @@ def encode(
         workers=workers,
         budget_bytes=budget_bytes,
         trust_noise=trust_noise,
+        accept_processed=accept_processed,
         check=check,
         attributes={} if attributes is None else attributes,
         with_decoder=with_decoder,

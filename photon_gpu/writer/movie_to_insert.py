@@ -84,6 +84,7 @@ def movie(
     check: bool | str = True,
     trust_noise: bool = False,
     with_decoder: bool = False,
+    accept_processed: bool = False,
     **source_options: Unpack[UrlOptions],
 ) -> MovieToInsert:
     """Prepare a movie for a ``<photon@store>`` column; its frames are streamed, never loaded all at once.
@@ -106,7 +107,7 @@ def movie(
         is made an error, neither the movie nor the row is stored.
     trust_noise : bool
         Use a stated noise model without comparing it with the movie.
-    with_decoder : bool
+    accept_processed, with_decoder : bool
         As for :func:`photon_gpu.encode`.
     **source_options
         As for :func:`photon_gpu.open_source`, such as ``channels``, ``dataset`` or ``storage_options``.
@@ -145,6 +146,7 @@ def movie(
         budget_bytes=budget_bytes,
         trust_noise=trust_noise,
         with_decoder=with_decoder,
+        accept_processed=accept_processed,
         check=check,
         attributes={} if attributes is None else attributes,
     )

@@ -76,6 +76,7 @@ def test_what_is_typed_becomes_a_setting():
         "chunk_frames": 7,
         "workers": 2,
         "trust_noise": True,
+        "accept_processed": True,
     }
     for group in (EncodeOptions, RecordOptions):
         made = group(layout="compact", gain=2.0, check="off", **typed).settings()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from photon_gpu.cli.options.noise import Gain, Offset, TrustNoise, Variance, noise_model
+from photon_gpu.cli.options.noise import AcceptProcessed, Gain, Offset, TrustNoise, Variance, noise_model
 from photon_gpu.cli.options.running import Backend, Workers
 from photon_gpu.cli.options.values import pairs, read_number, read_whole
 
@@ -115,6 +115,7 @@ class EncodeOptions:
     offset: Offset = None
     variance: Variance = None
     trust_noise: TrustNoise = False
+    accept_processed: AcceptProcessed = False
     step: Step = None
     layout: LayoutOption = "plain"
     preset: Preset = "balanced"

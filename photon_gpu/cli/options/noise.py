@@ -61,6 +61,16 @@ TrustNoise = Annotated[
     ),
 ]
 
+AcceptProcessed = Annotated[
+    bool,
+    typer.Option(
+        "--accept-processed",
+        metavar="",
+        help="Quantize a movie although its noise says that it was processed (rescaled, stretched, cut off, "
+        "filled in). DST names what was accepted.",
+    ),
+]
+
 TriedGain = Annotated[
     float | None,
     typer.Option(

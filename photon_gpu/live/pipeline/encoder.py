@@ -26,7 +26,7 @@ from photon_gpu.sources.array import ArraySource
 from photon_gpu.sources.missing import spans
 from photon_gpu.sources.open import open_source
 from photon_gpu.store import frame_records
-from photon_gpu.writer.auto_noise import CHANNELS_KEY, KEY, judge_channels
+from photon_gpu.writer.auto_noise import ACCEPTED_KEY, CHANNELS_KEY, KEY, judge_channels, processed
 from photon_gpu.writer.compression_tuning import choose
 from photon_gpu.writer.movie_id import recorded
 
@@ -206,7 +206,7 @@ class Encoder:
             early_frames = np.concatenate([chunk.values[: chunk.filled] for chunk in early])
             early_frames = early_frames[: config.estimate_frames]
             source = open_source(early_frames, axes=config.axes) if is_estimate(noise) else early_frames
-            noise, why, self.attributes = _estimated(noise, source)
+            noise, why, self.attributes = _estimated(noise, source, accept=config.accept_processed)
             if noise is None:
                 layout = "lossless"
                 refusal = f"no noise model could be estimated ({why}): every bit is kept, layout lossless"
@@ -308,7 +308,7 @@ class Encoder:
 
 
 def _estimated(
-    function: Callable[[Any], Any], frames: Any
+    function: Callable[[Any], Any], frames: Any, *, accept: bool
 ) -> tuple[NoiseModel | tuple[NoiseModel, ...] | None, str, dict[str, Any]]:
     """Return the noise model of a function, or why there is none; an error must not end the recording.
 
@@ -325,6 +325,10 @@ def _estimated(
             attributes = {CHANNELS_KEY: [channel.summary() for channel in estimate.channels]}
         if estimate.verdict == "REFUSE":
             return None, str(estimate.warnings[0])[:400], attributes
+        if estimate.processed and not accept:
+            return None, processed(estimate), attributes
+        if estimate.processed:
+            attributes[ACCEPTED_KEY] = list(estimate.processed)
         if estimate.channels and estimate.models is not None:
             return estimate.models, "", attributes
     several = isinstance(estimate, list | tuple) and bool(estimate)

@@ -17,14 +17,17 @@ from photon_gpu.engine.model.noise import NoiseModel
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.settings import RecordSettings
 from photon_gpu.sources.select.axes import check_letters, movie_order
-from photon_gpu.writer.auto_noise import CHANNELS_KEY, KEY
+from photon_gpu.writer.auto_noise import ACCEPTED_KEY, CHANNELS_KEY, KEY
 
-OWN_ATTRIBUTES = ("recording_id", "lost_frames", KEY, CHANNELS_KEY)
+OWN_ATTRIBUTES = ("recording_id", "lost_frames", KEY, CHANNELS_KEY, ACCEPTED_KEY)
 """Keys of ``.zattrs`` that only recordings have."""
 
 _FEWEST_CHUNKS = 3  # one that fills, one that is being encoded, one that is ready
 _NOT_KEPT = ("noise", "backend", "workers", "budget_bytes", "attributes", "with_decoder")
 """Settings that the config in the spool leaves out: they concern the process, or are saved elsewhere."""
+
+_SINCE = {"axes": None, "accept_processed": False}
+"""Settings that earlier releases do not know, left out of the spool at these values."""
 
 _IGNORED = {"plain": ("predictor",), "lossless": ("predictor", "step", "dither")}
 """Settings without effect, by layout; earlier releases accepted and saved them with any value."""
@@ -130,7 +133,7 @@ class LiveConfig(RecordSettings):
     def to_dict(self) -> dict[str, Any]:
         """Return the content that a spool stores, as a dictionary of JSON values."""
         kept = {name: value for name, value in super().to_dict().items() if name not in _NOT_KEPT}
-        return {name: value for name, value in kept.items() if name != "axes" or value is not None}
+        return {name: value for name, value in kept.items() if _SINCE.get(name, ()) != value}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

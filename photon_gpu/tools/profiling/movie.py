@@ -62,7 +62,7 @@ def movie_for(source: Any, noise: Noise, camera: Camera | None) -> tuple[Source,
                 f"{movie.shape[-2]} x {movie.shape[-1]}: speed is taken per byte"
             )
         if noise is None:
-            settings = EncodeSettings()
+            settings = EncodeSettings(accept_processed=True)  # only speed is measured
             settled = auto_noise.settle(movie, settings.encoding(movie.dtype.name), settings)
             models = settled.encoding.models
             noise, notes = models if len(models) > 1 else models[0], [*notes, *settled.warnings]
