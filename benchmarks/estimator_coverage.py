@@ -53,7 +53,9 @@ def measure(job: tuple[str, str, int]) -> dict[str, Any]:
         shot = patterned(seed)
         frames, label = shot.frames, shot.kind
     else:
-        shot = raw(2000 + seed, detector="ccd", gain=GAIN, trouble=("still", "motion")[seed % 2])
+        still, photons = seed % 2 == 0, (15.0, 40.0)[seed % 2]
+        trouble = "still" if still else "motion"
+        shot = raw(2000 + seed, detector="ccd", gain=GAIN, photons=photons, trouble=trouble, frames=160)
         frames, scale = processed(label, shot.frames, seed), SCALES.get(label, 1.0)
     return _row(group, label, seed, estimate_noise(frames), scale * shot.gain)
 
