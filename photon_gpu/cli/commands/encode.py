@@ -29,7 +29,7 @@ def encode(
     src: Sources,
     dst: Destination,
     *,
-    asked: EncodeOptions,
+    options: EncodeOptions,
     delete_source: Annotated[
         bool,
         typer.Option(
@@ -72,7 +72,7 @@ def encode(
     from photon_gpu.store.destination import destination
     from photon_gpu.writer.encode import encode_with
 
-    settings = asked.settings()
+    settings = options.settings()
     storage_options = read_storage_options(storage_option, dst)
     with (
         reads.open(src) as source,
@@ -88,9 +88,9 @@ def encode(
             delete_source=delete_source,
         )
     typed = {
-        "--step": asked.step,
-        "--dither": asked.dither,
-        "--chunk-frames": asked.chunk_frames,
+        "--step": options.step,
+        "--dither": options.dither,
+        "--chunk-frames": options.chunk_frames,
         "--storage-option": None if is_remote(dst) else storage_option,
     }
     typed = {option: value for option, value in typed.items() if value is not None}

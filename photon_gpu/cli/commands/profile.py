@@ -39,17 +39,19 @@ def profile(
     step: Annotated[str, typer.Option(metavar="SIGMA", help="Quantization step.")] = "0.5",
     layout: Annotated[
         list[str] | None,
-        typer.Option(metavar="plain|compact|lossless", help="Only these. Repeat it.", show_default="all"),
+        typer.Option(
+            metavar="plain|compact|lossless", help="Only these. May be repeated.", show_default="all"
+        ),
     ] = None,
     preset: Annotated[
         list[str] | None,
-        typer.Option(metavar="fast|balanced|small", help="Only these. Repeat it.", show_default="all"),
+        typer.Option(metavar="fast|balanced|small", help="Only these. May be repeated.", show_default="all"),
     ] = None,
     backend: Annotated[
         list[str] | None,
         typer.Option(
             metavar="numba|cupy|numpy",
-            help="Only these. Repeat it.",
+            help="Only these. May be repeated.",
             show_default="numba, and cupy with a GPU",
         ),
     ] = None,

@@ -68,7 +68,7 @@ def record(
             parser=read_number, metavar="S", help="Time without growth after which a file is complete."
         ),
     ] = 10.0,
-    asked: RecordOptions,
+    options: RecordOptions,
     reads: FeedOptions,
     json: Json = False,
     debug: Debug = False,
@@ -86,7 +86,7 @@ def record(
     from photon_gpu.live.session import record as record_feed
 
     with _feed(src, shape, dtype, rate, reads, idle_seconds) as feed, console.status_line() as tell:
-        return record_feed(feed, dst, tell=tell, **asked.for_writer(dst))
+        return record_feed(feed, dst, tell=tell, **options.for_writer(dst))
 
 
 @contextlib.contextmanager

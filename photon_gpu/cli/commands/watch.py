@@ -40,7 +40,7 @@ def watch(
             show_default="never: Ctrl-C ends it",
         ),
     ] = None,
-    asked: RecordOptions,
+    options: RecordOptions,
     reads: ReadOptions,
     json: Json = False,
     debug: Debug = False,
@@ -65,4 +65,4 @@ def watch(
         **reads.of(folder),
     )
     with console.status_line() as tell:
-        return record(feed, dst, tell=tell, **asked.for_writer(dst))
+        return record(feed, dst, tell=tell, **options.for_writer(dst))

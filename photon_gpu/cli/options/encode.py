@@ -1,4 +1,4 @@
-"""Options of ``encode``, which become its settings."""
+"""Options of ``encode`` that become encode settings."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class EncodeOptions:
     workers: Workers = None
 
     def settings(self) -> EncodeSettings:
-        """The settings that were typed."""
+        """Return the settings from the options of the command line."""
         from photon_gpu.settings import EncodeSettings
 
         return EncodeSettings(**self._typed())

@@ -1,4 +1,4 @@
-"""Let a dataclass stand for the options that are its fields."""
+"""Group options of a command: a parameter whose type is a dataclass adds one option per field."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any, get_type_hints
 
 
 def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a parameter of a command whose type is a dataclass stand for the options that are its fields.
+    """Replace each parameter whose type is a dataclass by one option per field of that dataclass.
 
     Parameters
     ----------
     command : callable
-        With a keyword for each option, or group of options.
+        A function with one keyword for each option or group of options.
 
     Returns
     -------
     callable
-        With a keyword for each option, as Typer reads it; it makes the groups and calls ``command``.
+        A function with one keyword for each option, which Typer can read. It fills the groups and calls
+        ``command``.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}

@@ -1,4 +1,4 @@
-"""Options that state a noise model."""
+"""Options for the noise model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Gain = Annotated[
     typer.Option(
         parser=read_numbers,
         metavar="ADU/PHOTON",
-        help="ADU per photon: the slope of variance against mean. A,B,... for channels with a model each.",
+        help="ADU per photon: the slope of variance against mean. A,B,... gives each channel its own model.",
         show_default="estimated from the frames, and kept with DST",
     ),
 ]
@@ -103,7 +103,7 @@ TriedVariance = Annotated[
 
 
 def noise_model(gain: Any, offset: Any, variance: Any) -> NoiseModel | tuple[NoiseModel, ...] | None:
-    """The model that was stated, or that of each channel; None where none was.
+    """Return the noise model that the options state, or one per channel; None without these options.
 
     Examples
     --------
@@ -113,19 +113,21 @@ def noise_model(gain: Any, offset: Any, variance: Any) -> NoiseModel | tuple[Noi
     from photon_gpu.engine.model.noise import NoiseModel
 
     parameters = {"gain": gain, "offset": offset, "variance": variance}
-    known = {name: value for name, value in parameters.items() if value is not None}
-    if known and gain is None:
+    typed = {name: value for name, value in parameters.items() if value is not None}
+    if typed and gain is None:
         raise InvalidInputError(
-            f"--{' and --'.join(known)} without --gain; give --gain too (1 for a photon counter), or "
+            f"--{' and --'.join(typed)} without --gain; give --gain too (1 for a photon counter), or "
             "none of the three: then all are estimated"
         )
-    if not any(isinstance(value, tuple) for value in known.values()):
-        return NoiseModel(**known) if known else None
-    lengths = {name: len(value) for name, value in known.items() if isinstance(value, tuple)}
+    if not any(isinstance(value, tuple) for value in typed.values()):
+        return NoiseModel(**typed) if typed else None
+    lengths = {name: len(value) for name, value in typed.items() if isinstance(value, tuple)}
     channels = max(lengths.values())
     if set(lengths.values()) != {channels}:
-        raise InvalidInputError(f"{lengths} values were given; give one for all channels, or one for each")
-    each = {name: value if isinstance(value, tuple) else (value,) * channels for name, value in known.items()}
+        raise InvalidInputError(
+            f"the options have {lengths} values; give one for all channels or one for each"
+        )
+    each = {name: value if isinstance(value, tuple) else (value,) * channels for name, value in typed.items()}
     return tuple(
         NoiseModel(**{name: values[channel] for name, values in each.items()}) for channel in range(channels)
     )

@@ -62,7 +62,7 @@ class RecordOptions(EncodeOptions):
     storage_option: StorageOption = None
 
     def settings(self) -> RecordSettings:
-        """The settings that were typed."""
+        """Return the settings from the options of the command line."""
         from photon_gpu.settings import RecordSettings
 
         if self.check not in ("on", "off"):
@@ -73,7 +73,7 @@ class RecordOptions(EncodeOptions):
         return RecordSettings(**typed)
 
     def for_writer(self, dst: str) -> dict[str, Any]:
-        """What :meth:`photon_gpu.LiveWriter.with_settings` takes: the settings, and what goes beside them."""
+        """Return the keywords for :meth:`photon_gpu.LiveWriter.with_settings`."""
         settings = self.settings()
         if settings.noise is not None and self.noise_from:
             raise InvalidInputError("--noise-from and --gain, --offset, --variance exclude each other")

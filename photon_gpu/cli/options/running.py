@@ -10,7 +10,7 @@ import typer
 from photon_gpu.cli.options.values import read_whole
 
 RUNNING = "Running"
-"""Panel, in the help of a command, of the options that all commands have."""
+"""Panel of the help text that lists the options of all commands."""
 
 _option = partial(typer.Option, rich_help_panel=RUNNING)
 

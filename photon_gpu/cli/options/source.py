@@ -1,4 +1,4 @@
-"""Options that name a source, and choose a part of it."""
+"""Options that describe a source and choose a part of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from photon_gpu.sources.base import Source
 
 READING = "Which part of SRC"
-"""Panel of the options that name the axes of a source, and choose a part of it."""
+"""Panel of the options that name the axes of a source and choose a part of it."""
 
 _option = partial(typer.Option, rich_help_panel=READING)
 
@@ -29,7 +29,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SRC...",
-        help=f"The movie, (T, ..., H, W): {file_types.names()}. FILE.h5::/data/movie names what is inside of "
+        help=f"The movie, (T, ..., H, W): {file_types.names()}. FILE.h5::/data/movie names an array inside "
         "a file. Many files of one movie: all of them, a glob in quotes, or their folder.",
         show_default=False,
     ),
@@ -50,7 +50,7 @@ RawShape = Annotated[
     _option(
         metavar="HEIGHT,WIDTH",
         help="Shape of a frame of a raw file (.raw, .bin, .dat); more axes may precede it.",
-        show_default="as Experiment.xml or ops.npy beside it say",
+        show_default="read from Experiment.xml or ops.npy beside it",
     ),
 ]
 
@@ -152,7 +152,7 @@ SourceOption = Annotated[
         metavar="KEY=VALUE",
         help="For SRC: series=1 (TIFF), as_pages=true (TIFF), inverted=true (Scanbox), missing=zero "
         "(frames that SRC lacks become zeros, and are recorded as lost); for a URL also what fsspec takes. "
-        "missing=skip (files on both sides of a missing one are joined). Repeat it.",
+        "missing=skip (files on both sides of a missing one are joined). May be repeated.",
         show_default=False,
         rich_help_panel=RUNNING,
     ),
@@ -161,7 +161,7 @@ SourceOption = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class PartOptions:
-    """The options of every command that reads SRC."""
+    """The options that every command that reads SRC has."""
 
     dataset: Dataset = None
 
@@ -175,7 +175,7 @@ class PartOptions:
     source_option: SourceOption = None
 
     def open(self, src: Sequence[str]) -> Source:
-        """Open SRC, one path or several of one movie, and show how far that is if it takes long."""
+        """Open SRC, one path or several of one movie, and show the progress if it takes long."""
         from photon_gpu.sources.open import open_source
 
         paths = list(src)
@@ -183,7 +183,7 @@ class PartOptions:
             return open_source(paths[0] if len(paths) == 1 else paths, **self.of(paths[0]), progress=tick)
 
     def typed(self) -> list[str]:
-        """The options as they were typed, for a command that is to read the same.
+        """Return the options as words of a command line, for another command that reads the same source.
 
         Examples
         --------
@@ -199,7 +199,7 @@ class PartOptions:
         return words
 
     def of(self, src: str) -> dict[str, Any]:
-        """The options of :func:`photon_gpu.open_source` that were typed."""
+        """Return the options of the command line as keywords for :func:`photon_gpu.open_source`."""
         typed = {one.name: getattr(self, one.name) for one in fields(self)}
         del typed["source_option"]
         if self.truncated == "error":
@@ -215,7 +215,7 @@ class PartOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions(PartOptions):
-    """The same, and those for a file of raw frames."""
+    """The options of :class:`PartOptions`, and those for a file of raw frames."""
 
     shape: RawShape = None
     dtype: RawDtype = None
@@ -224,27 +224,27 @@ class ReadOptions(PartOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TimedReadOptions(ReadOptions):
-    """The same for ``encode``, which also stores the times of the frames."""
+    """The options of ``encode``, which also stores the times of the frames."""
 
     timestamps: Timestamps = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeedOptions(PartOptions):
-    """The same for ``record``, which also takes raw frames as they come, and stores their times."""
+    """The options of ``record``, which also reads raw frames as they arrive and stores their times."""
 
     frames: FeedFrames = None
     timestamps: Timestamps = None
 
 
 def for_source(src: str, texts: Sequence[str] | None) -> dict[str, Any]:
-    """What ``--source-option`` says, as :func:`photon_gpu.open_source` takes it."""
+    """Return the values of ``--source-option`` as keywords for :func:`photon_gpu.open_source`."""
     from photon_gpu.sources.select.options import SourceOptions
 
     values = pairs(texts, "--source-option")
     if not is_remote(src):
         return values
-    # An archive is a local file, so "key" of a URL is the store's.
+    # An archive is a local file, so for a URL, "key" is an option of the store.
     names = set(SourceOptions.__annotations__) - {"key"}
     inside = {name: values.pop(name) for name in sorted(names & values.keys())}
     return {**inside, "storage_options": values or None}

@@ -44,11 +44,11 @@ StorageOption = Annotated[
 
 
 def read_storage_options(texts: Sequence[str] | None, url: str) -> dict[str, Any] | None:
-    """What ``--storage-option`` says; None for a local folder, where it has no effect."""
+    """Return the values of ``--storage-option``; None for a local folder, where they have no effect."""
     values = pairs(texts, "--storage-option")
     return values if is_remote(url) else None
 
 
 def is_remote(url: str) -> bool:
-    """Whether storage options mean anything there."""
+    """Whether storage options have an effect at this address."""
     return "://" in url and not url.startswith(("file://", "local://"))

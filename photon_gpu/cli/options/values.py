@@ -13,7 +13,7 @@ from photon_gpu.errors import InvalidInputError
 
 
 def read_number(text: str) -> float:
-    """A number, or an error that names what arrived."""
+    """Read a number; raise an error that quotes the text if it is none."""
     try:
         return float(text)
     except ValueError:
@@ -21,25 +21,25 @@ def read_number(text: str) -> float:
 
 
 def read_numbers(text: str) -> float | tuple[float, ...]:
-    """A number, or several with commas between, one per channel."""
+    """Read a number, or several separated by commas, one per channel."""
     values = tuple(read_number(part) for part in text.split(","))
     return values if len(values) > 1 else values[0]
 
 
 def read_whole(text: str) -> int:
-    """A whole number, or an error that names what arrived."""
+    """Read a whole number; raise an error that quotes the text if it is none."""
     try:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no whole number") from None
 
 
-# Of these "123" is a text: names of things, and what opens a store.
+# For these options "123" stays a text: they are names, or open a store.
 _TEXTS = ("key", "secret", "token", "password", "username", "user", "dataset", "path", "shape", "dtype")
 
 
 def pairs(texts: Sequence[str] | None, option: str) -> dict[str, Any]:
-    """``KEY=VALUE`` strings as a dictionary; true, false, null, numbers, {...} and [...] as in JSON.
+    """Read ``KEY=VALUE`` strings as a dictionary; true, false, null, numbers, {...} and [...] as in JSON.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, Any]:
                 f"{option} {key!r} has no value; KEY=VALUE is needed, as in {option} dataset=/data"
             )
         if key in values:
-            raise InvalidInputError(f"{option}: {key!r} was given twice")
+            raise InvalidInputError(f"{option} has {key!r} twice; give it once")
         values[key] = text if key in _TEXTS else _value(text)
     return values
 
@@ -69,7 +69,7 @@ def _value(text: str) -> Any:
 
 
 def json_file(path: str) -> dict[str, Any]:
-    """A JSON object in a file, or an error that names the file."""
+    """Read a JSON object from a file; raise an error that names the file if that fails."""
     try:
         value = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:

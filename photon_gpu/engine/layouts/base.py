@@ -27,7 +27,7 @@ def copied_to(values: NDArray, out: NDArray) -> NDArray:
 
 
 def stored_rows(data: bytes, part: ChunkPart, dtype: np.dtype) -> NDArray:
-    """Rows ``(frames, rows, columns)`` of a chunk that Blosc holds as an array."""
+    """Return rows ``(frames, rows, columns)`` of a chunk that Blosc stores as an array."""
     blocks, rows, columns, length = Blocks(data), part.row_range, part.chunk[-1], part.chunk[0]
     frame, (first, last) = part.frame_size * dtype.itemsize, (row * columns * dtype.itemsize for row in rows)
     if blocks.data.size != frame * length:
@@ -67,36 +67,36 @@ class Layout(ABC):
 
     @property
     def channels(self) -> tuple[Layout, ...]:
-        """A layout per channel where each has a noise model of its own, else this one alone.
+        """One layout per channel if each channel has its own noise model, else only this layout.
 
-        That of a channel decodes chunks of the movie to the channel's values; ``chunk`` is the shape without
-        the axis of the channels.
+        The layout of a channel decodes chunks of the movie to the channel's values. Its ``chunk`` is the
+        shape without the axis of the channels.
         """
         return (self,)
 
     def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape that each of :attr:`channels` has of a movie, a chunk or frames of this shape."""
+        """Return the shape of one channel of a movie, a chunk or frames of this shape."""
         return shape
 
     def on(self, backend: Backend) -> Layout:
-        """The same layout on another backend."""
+        """Return the same layout on another backend."""
         return type(self)(self.encoding, backend)
 
     def split(self, values: NDArray) -> list[NDArray]:
-        """Values of a chunk, those of each of :attr:`channels`."""
+        """Return the values of a chunk, one array for each of :attr:`channels`."""
         return [values]
 
     @abstractmethod
     def encode(
         self, values: NDArray, chunk: tuple[int, ...], resources: Resources, first_frame: int = 0
     ) -> bytes:
-        """Bytes of the file of a chunk with values ``(t, ..., H, W)``, ``1 <= t <= chunk[0]``.
+        """Encode a chunk of values ``(t, ..., H, W)``, ``1 <= t <= chunk[0]``, to the bytes of its file.
 
-        With buffers in ``resources``, a layout may return a memoryview of one, which the caller gives back.
+        With buffers in ``resources``, a layout may return a memoryview of a buffer; the caller gives it back.
         """
 
     def check(self, bounds: Extent) -> tuple[int, int]:
-        """Least code of a chunk of such values, and the width of its codes; 0 and 0 without codes.
+        """Return the least code of a chunk with these bounds and the width of its codes; 0, 0 without codes.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Layout(ABC):
         return 0, 0
 
     def encode_raw(self, values: NDArray, chunk: tuple[int, ...], first_frame: int = 0) -> bytes:
-        """Bytes of the file of a chunk that :meth:`encode` refuses, with exact values."""
+        """Return the bytes of the file of a chunk that :meth:`encode` refuses, with exact values."""
         raise InvalidInputError(
             f"layout {self.encoding.layout!r} cannot store values that it cannot quantize; use layout "
             "'compact' or 'lossless'"
@@ -133,10 +133,10 @@ class Layout(ABC):
     def decode_part(
         self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
-        """Decode like :meth:`decode`, at least cost: only the rows of the part are defined.
+        """Decode like :meth:`decode`, at the least cost; only the rows of the part are defined.
 
-        Only what is opened of a compact chunk is checked, so ``data`` must have passed the checksum of its
-        file.
+        Only the decompressed parts of a compact chunk are checked, so ``data`` must have passed the checksum
+        of its file.
         """
         return self.decode(data, part, what, split, out=out)
 
@@ -155,26 +155,29 @@ class Layout(ABC):
         return gpu.upload(decoded, gpu.lanes[0].number)
 
     def _gpu(self) -> GpuCoder:
-        """Devices of the backend; InvalidInputError if it has none."""
+        """Return the devices of the backend; raise InvalidInputError if it has none."""
         if self.backend.gpu is None:
             raise InvalidInputError(f"backend {self.backend.name!r} has no GPU; use backend='cupy'")
         return self.backend.gpu
 
-    def chunk_frames(self, asked: int | None, shape: tuple[int, ...]) -> int:
-        """Frames per chunk: ``asked``, or 100, or as many as fit one Blosc frame; at most the movie's."""
+    def chunk_frames(self, requested: int | None, shape: tuple[int, ...]) -> int:
+        """Return the frames per chunk: as requested, or else 100 or as many as fit one Blosc frame.
+
+        A movie with fewer frames has one chunk.
+        """
         frame = math.prod(shape[1:]) * self.itemsize
         most = (MAX_BYTES - 4096) // frame
         if most < 1:
             raise InvalidInputError(
                 f"one frame of shape {shape[1:]} takes {frame:,} bytes; a chunk has at most {MAX_BYTES:,}"
             )
-        if asked is None:
+        if requested is None:
             return min(100, most, shape[0])
-        if isinstance(asked, bool) or not isinstance(asked, (int, np.integer)) or asked < 1:
-            raise InvalidInputError(f"chunk_frames is {asked!r}; a whole number of at least 1 is needed")
-        if asked > most and min(int(asked), shape[0]) > most:
+        if isinstance(requested, bool) or not isinstance(requested, (int, np.integer)) or requested < 1:
+            raise InvalidInputError(f"chunk_frames is {requested!r}; a whole number of at least 1 is needed")
+        if requested > most and min(int(requested), shape[0]) > most:
             raise InvalidInputError(
-                f"chunk_frames is {asked}; frames of shape {shape[1:]} allow at most {most} (Blosc "
+                f"chunk_frames is {requested}; frames of shape {shape[1:]} allow at most {most} (Blosc "
                 f"holds 2 GiB)"
             )
-        return min(int(asked), shape[0])
+        return min(int(requested), shape[0])

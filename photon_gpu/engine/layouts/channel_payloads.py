@@ -25,7 +25,7 @@ _ALIGNED = 8
 
 @dataclass(frozen=True)
 class ChannelTable:
-    """Where the payload of each channel lies.
+    """The position of each channel's payload.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class ChannelTable:
 
 
 def join(payloads: Sequence[NDArray[np.uint8]], rows: int) -> NDArray[np.uint8]:
-    """One payload of those of the channels.
+    """Join the payloads of the channels to one payload with a table.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def join(payloads: Sequence[NDArray[np.uint8]], rows: int) -> NDArray[np.uint8]:
 
 
 def table_bytes(channels: int) -> int:
-    """Bytes of the table of so many channels."""
+    """Return the size of the table in bytes."""
     return _HEAD.size + 8 * channels + 4
 
 
@@ -75,9 +75,9 @@ def read_table(payload: NDArray[np.uint8]) -> ChannelTable:
     Raises
     ------
     CorruptDataError
-        There is none, its checksum fails, or the payloads are not as long as it says.
+        There is no table, its checksum fails, or the payloads do not have the lengths in it.
     UnsupportedVersionError
-        It has another major format version.
+        The chunk has another major format version.
     """
     data = payload[: table_bytes(MOST_CHANNELS)].tobytes()
     if len(data) < _HEAD.size or data[:4] != MAGIC:

@@ -1,7 +1,7 @@
 """Layouts of movies whose channels have a noise model each (formats 1.1, 2.5 and 3.1).
 
-A chunk holds all channels of its frames. Labels and values of the channels lie in it as in the array, so
-``plain`` and ``lossless`` are as ever to other readers; a ``compact`` chunk holds a payload per channel.
+A chunk holds all channels of its frames. ``plain`` and ``lossless`` chunks store labels and values in the
+order of the array, so other readers see nothing new. A ``compact`` chunk holds one payload per channel.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Fill = Callable[[int, NDArray[np.float64]], None]
 
 @dataclass(frozen=True)
 class ChannelAxis:
-    """Where the channels of a chunk lie.
+    """The position of the channels within a chunk.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class ChannelAxis:
     count: int
 
     def one(self, chunk: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of a channel of a chunk."""
+        """Return the shape of one channel of a chunk."""
         if self.axis > len(chunk) - 3 or chunk[self.axis] != self.count:
             raise CorruptDataError(
                 f"a chunk of shape {chunk} has no {self.count} channels along axis {self.axis}"
@@ -66,19 +66,19 @@ class ChannelAxis:
         return chunk[: self.axis] + chunk[self.axis + 1 :]
 
     def all(self, chunk: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of a chunk of such channels."""
+        """Return the shape of a chunk from the shape of one of its channels."""
         return (*chunk[: self.axis], self.count, *chunk[self.axis :])
 
     def of(self, values: Any, channel: int) -> Any:
-        """The values of one channel, not copied."""
+        """Return the values of one channel without a copy."""
         return values[(*[slice(None)] * self.axis, channel)]
 
     def run_rows(self, chunk: tuple[int, ...]) -> int:
-        """Rows of a channel that follow each other in a chunk."""
+        """Return how many rows of a channel follow each other in a chunk."""
         return math.prod(chunk[self.axis + 1 : -1])
 
     def runs(self, chunk: tuple[int, ...], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Cut samples ``start:stop`` of a chunk by channel: channel, first sample in it, how many."""
+        """Cut samples ``start:stop`` of a chunk by channel; yield channel, first sample and number."""
         run = self.run_rows(chunk) * chunk[-1]
         while start < stop:
             block, inside = divmod(start, run)
@@ -87,7 +87,7 @@ class ChannelAxis:
             start += size
 
     def rows(self, chunk: tuple[int, ...], channel: int, rows: tuple[int, int]) -> list[tuple[int, int]]:
-        """Rows ``(first, end)`` of a frame of the chunk that are these rows of a channel's frame."""
+        """Return where ``rows`` of a channel's frame are in the chunk's frame, as ranges ``(first, end)``."""
         run = self.run_rows(chunk)
         ranges = []
         row = rows[0]
@@ -101,7 +101,7 @@ class ChannelAxis:
 
 
 class _Channels(Layout):
-    """What the layouts of several channels have in common."""
+    """Base class of the layouts for several channels."""
 
     def __init__(self, encoding: Encoding, backend: Backend) -> None:
         super().__init__(encoding, backend)
@@ -110,7 +110,7 @@ class _Channels(Layout):
 
     @abstractmethod
     def _channel(self, number: int) -> Layout:
-        """Layout of one channel."""
+        """Return the layout of one channel."""
 
     @property
     def channels(self) -> tuple[Layout, ...]:
@@ -124,7 +124,7 @@ class _Channels(Layout):
     def split(self, values: NDArray) -> list[NDArray]:
         """See the base class; each is contiguous."""
         parts = [self.axis.of(values, number) for number in range(self.axis.count)]
-        # Frames on a GPU have a method of their own for this, and stay there.
+        # Frames on a GPU are copied on the GPU, by their ``copy`` method.
         return [np.ascontiguousarray(one) if isinstance(one, np.ndarray) else one.copy() for one in parts]
 
     def decode_on_gpu(self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE) -> Any:
@@ -172,7 +172,7 @@ class PlainChannels(_Channels, Plain):
 
 
 class _PlainOfShape(Plain):
-    """Layout plain of several channels, for chunks of one shape: it tells samples of channels apart."""
+    """Layout plain of several channels, for chunks of one shape; it finds the channel of each sample."""
 
     def __init__(self, layout: PlainChannels, chunk: tuple[int, ...]) -> None:
         super().__init__(layout.encoding, layout.backend)
@@ -248,7 +248,7 @@ class CompactChannels(_Channels, Compact):
         return join(payloads, self.axis.run_rows(chunk))
 
     def raw_payload(self, values: NDArray, chunk: tuple[int, ...], first_frame: int) -> NDArray[np.uint8]:
-        """See the base class; channels that can be quantized are."""
+        """See the base class. Only the channels that cannot be quantized are stored exactly."""
         one, payloads = self.axis.one(chunk), []
         for layout, part in zip(self._each(), self.split(values), strict=True):
             try:
@@ -301,7 +301,7 @@ class CompactChannels(_Channels, Compact):
         return tuple(layout for layout in self._channels if isinstance(layout, _CompactChannel))
 
     def _rows_of(self, channel: int, chunk: tuple[int, ...], rows: tuple[int, int]) -> tuple[int, int] | None:
-        """First and last row of a channel's frame that lie among these rows of a chunk's frame."""
+        """Return the first and end row of a channel's frame that are among these rows of a chunk's frame."""
         run, (first, end) = self.axis.run_rows(chunk), rows
         blocks = range(first // run, (end - 1) // run + 1)
         mine = [block for block in blocks if block % self.axis.count == channel]
@@ -316,7 +316,7 @@ class CompactChannels(_Channels, Compact):
 
 
 class _CompactChannel(Compact):
-    """One channel of a compact movie of several."""
+    """One channel of a compact movie with several channels."""
 
     def __init__(self, encoding: Encoding, backend: Backend, axis: ChannelAxis, channel: int) -> None:
         super().__init__(encoding, backend)
@@ -340,7 +340,7 @@ class _CompactChannel(Compact):
 
 
 class _StoredChannel(Layout):
-    """One channel of a movie whose chunks hold an array of labels or values."""
+    """One channel of a movie whose chunks store an array of labels or values."""
 
     def __init__(self, encoding: Encoding, backend: Backend, axis: ChannelAxis, channel: int) -> None:
         super().__init__(encoding, backend)
@@ -352,7 +352,7 @@ class _StoredChannel(Layout):
 
     @abstractmethod
     def shown(self, stored: NDArray, first: int, stride: int, what: Values) -> NDArray:
-        """What stored values ``(frames, rows, columns)``, from sample ``first`` on, stand for."""
+        """Decode stored values ``(frames, rows, columns)``, of which the first is sample ``first``."""
 
     def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
         """See the base class."""
@@ -382,7 +382,7 @@ class _StoredChannel(Layout):
 
 
 class _PlainChannel(_StoredChannel, Plain):
-    """One channel of a plain movie of several."""
+    """One channel of a plain movie with several channels."""
 
     def shown(self, stored: NDArray, first: int, stride: int, what: Values) -> NDArray:
         """See the base class."""
@@ -397,7 +397,7 @@ class _PlainChannel(_StoredChannel, Plain):
 
 
 class _LosslessChannel(_StoredChannel, Lossless):
-    """One channel of a lossless movie of several."""
+    """One channel of a lossless movie with several channels."""
 
     def shown(self, stored: NDArray, first: int, stride: int, what: Values) -> NDArray:
         """See the base class."""
@@ -410,7 +410,7 @@ def _rows_of(decoded: NDArray, part: ChunkPart) -> NDArray:
 
 
 def check_table(payload: NDArray[np.uint8], axis: ChannelAxis, chunk: tuple[int, ...]) -> ChannelTable:
-    """The table of a payload, which must be that of such a chunk."""
+    """Read the table of a payload; raise CorruptDataError if it does not match the chunk's shape."""
     table = read_table(payload)
     if len(table.spans) != axis.count or table.rows != axis.run_rows(chunk):
         raise CorruptDataError(
@@ -421,14 +421,14 @@ def check_table(payload: NDArray[np.uint8], axis: ChannelAxis, chunk: tuple[int,
 
 
 def part_of(blocks: Any, axis: ChannelAxis, chunk: tuple[int, ...], channel: int) -> blosc.BlocksPart:
-    """The payload of one channel, decompressed where it is needed."""
+    """Return the payload of one channel; only the parts that are read are decompressed."""
     blocks.open([slice(0, min(table_bytes(axis.count), blocks.data.size))])
     span = check_table(blocks.data, axis, chunk).spans[channel]
     return blosc.BlocksPart(blocks, span.start, span.stop)
 
 
 def joined_size(data: bytes, chunk: tuple[int, ...], axis: ChannelAxis, itemsize: int) -> int:
-    """Bytes that a chunk opens to; CorruptDataError if they are more than such a chunk can have."""
+    """Return the decompressed size of a chunk; raise CorruptDataError if it is too large for the shape."""
     nbytes, _ = blosc.frame_sizes(data)
     most = table_bytes(axis.count) + axis.count * (most_bytes(axis.one(chunk), itemsize) + 8)
     if nbytes > most:

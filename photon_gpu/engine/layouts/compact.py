@@ -71,7 +71,7 @@ class Compact(Layout):
         *,
         memory: Memory = new_bytes,
     ) -> NDArray[np.uint8]:
-        """The payload of a chunk, before Blosc, in ``memory``."""
+        """Encode the payload of a chunk, before Blosc, in ``memory``."""
         if self.backend.gpu is not None:
             encoded: NDArray[np.uint8] = self.backend.gpu.encode(
                 values, chunk, self.encoding, first_frame=first_frame, stages=resources.stages
@@ -97,7 +97,7 @@ class Compact(Layout):
         return blosc.compress_bytes(self.raw_payload(values, chunk, first_frame), self.encoding.compressor)
 
     def raw_payload(self, values: NDArray, chunk: tuple[int, ...], first_frame: int) -> NDArray[np.uint8]:
-        """The payload of a chunk of exact values."""
+        """Encode the payload of a chunk of exact values."""
         return encode_raw(values, chunk, self.encoding, self.backend, first_frame=first_frame)
 
     def decode(
@@ -138,7 +138,7 @@ class Compact(Layout):
         *,
         out: NDArray | None = None,
     ) -> NDArray:
-        """Decode a part of a payload that is decompressed where it is needed."""
+        """Decode a part of a payload; only the blocks that it needs are decompressed."""
         return decode_part(blocks, part, self.encoding, self.backend, what=what, run=split.run, out=out)
 
     def decode_rows(self, data: bytes, part: ChunkPart, whats: Sequence[Values]) -> list[NDArray]:
@@ -151,22 +151,22 @@ class Compact(Layout):
         return gpu.decode(payload, part, self.encoding, what=what, device=gpu.lanes[0].number)
 
     def headers(self, data: bytes, chunk: tuple[int, ...]) -> list[Header]:
-        """Headers of the payloads of a chunk."""
+        """Read the headers of the payloads of a chunk."""
         return [unpack(self._payload(data, chunk))[0]]
 
     def frames(self, data: bytes, chunk: tuple[int, ...]) -> int:
-        """Number of frames that a chunk states; only a movie's last has fewer than ``chunk[0]``."""
+        """Read the number of frames of a chunk; only a movie's last chunk has fewer than ``chunk[0]``."""
         return self.headers(data, chunk)[0].frames
 
     def _blocks(
         self, data: bytes, chunk: tuple[int, ...], split: Split = WHOLE
     ) -> blosc.Blocks | blosc.BlocksPart:
-        """The payload of a chunk, decompressed where it is needed."""
+        """Return the payload of a chunk; only the parts that are read are decompressed."""
         self._size(data, chunk)
         return blosc.Blocks(data, split.run)
 
     def _payload(self, data: bytes, chunk: tuple[int, ...], split: Split = WHOLE) -> NDArray[np.uint8]:
-        """Payload of a chunk, in scratch memory of the thread that the next chunk overwrites."""
+        """Decompress the payload of a chunk to scratch memory of the thread; the next chunk overwrites it."""
         size = self._size(data, chunk)
         return blosc.decompress(data, size, split, scratch("payload", (size,), np.uint8))
 
@@ -185,7 +185,7 @@ def _scratch(nbytes: int) -> NDArray[np.uint8]:
 
 
 def filter_config(encoding: Encoding) -> dict[str, Any]:
-    """Entry of the filter in ``.zarray``."""
+    """Return the entry of the filter for ``.zarray``."""
     shared = {"step": encoding.step, "dtype": encoding.dtype, "dither": encoding.dither}
     if encoding.channels:
         models = [{**_model(channel), **_predicted(channel)} for channel in encoding.channels]

@@ -39,8 +39,8 @@ class Lossless(Layout):
         """See the base class."""
         if not isinstance(values, np.ndarray):
             raise InvalidInputError(
-                "layout 'lossless' stores the frames themselves, but these are on a GPU, and raw frames are "
-                "not copied from a GPU unasked: pass frames.get(), or use layout 'plain' or 'compact'"
+                "layout 'lossless' stores raw frames, but these frames are on a GPU and are not copied "
+                "from it automatically: pass frames.get(), or use layout 'plain' or 'compact'"
             )
         flat = np.ascontiguousarray(values).reshape(-1)
         total = math.prod(chunk)
@@ -75,7 +75,7 @@ class Lossless(Layout):
         return converted if out is None else copied_to(converted, out)
 
     def converted(self, values: NDArray, what: Values) -> NDArray:
-        """Stored values, stabilized or as another dtype."""
+        """Return stored values, stabilized or as another dtype."""
         if what != STABILIZED:
             return values.astype(np.dtype(what), copy=False)
         if self.encoding.noise is None:

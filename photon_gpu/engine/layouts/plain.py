@@ -80,15 +80,15 @@ class Plain(Layout):
             flat = np.ascontiguousarray(values).reshape(-1)
         return lambda start, out: labels(flat[start : start + out.size], start, out)
 
-    def check(self, found: Extent) -> tuple[int, int]:
+    def check(self, bounds: Extent) -> tuple[int, int]:
         """See the base class."""
-        codes = span(self.encoding.table(), found)
+        codes = span(self.encoding.table(), bounds)
         _check_codes(*codes, self._marks)
         return codes
 
     @property
     def _marks(self) -> int:
-        """Labels lie on a grid this many times finer than the step."""
+        """How many times finer than the step the grid of the labels is."""
         return MARKS if self.encoding.clipping else 1
 
     def decode(
@@ -100,7 +100,7 @@ class Plain(Layout):
     def decode_part(
         self, data: bytes, part: ChunkPart, what: Values, split: Split = WHOLE, *, out: NDArray | None = None
     ) -> NDArray:
-        """Decode some rows. Blosc opens a block whole, and skips blocks that hold none of the rows."""
+        """Decode some rows. Blosc decompresses whole blocks, and skips blocks without requested rows."""
         pixels, columns, rows = part.frame_size, part.chunk[-1], part.row_range
         nbytes, size = frame_sizes(data)
         if nbytes != pixels * part.chunk[0] * 8:
@@ -112,14 +112,14 @@ class Plain(Layout):
         flat, first, end = out.reshape(-1), part.start * pixels, part.end * pixels
         as_they_are = what == STABILIZED and self.encoding.phases == 1
         # Spans end where Blosc's blocks end, so that no block is opened twice.
-        # Where all rows are wanted, spans are as long as pays off.
+        # If all rows are requested, spans have the length that is fastest.
         every_row = rows == replace(part, rows=None).row_range
         per_span = max(size // 8, (1 << 20 if every_row else 1 << 17) // max(size // 8, 1) * (size // 8))
         edges = [first, *range((first // per_span + 1) * per_span, end, per_span), end]
         wanted = rows[0] * columns, rows[1] * columns
 
         def holds(low: int, high: int) -> bool:
-            """Whether a requested row of some frame lies there."""
+            """Whether a requested row of any frame is in this span."""
             begin = low // pixels * pixels
             here = low < begin + wanted[1] and high > begin + wanted[0]
             return here or high > begin + pixels + wanted[0]
@@ -199,14 +199,14 @@ class Plain(Layout):
 class Labels:
     """Turns values of a chunk into labels, in one pass if there is a lookup table."""
 
-    def __init__(self, layout: Plain, found: Extent) -> None:
+    def __init__(self, layout: Plain, bounds: Extent) -> None:
         encoding = layout.encoding
         self._kernels, self._seed = layout.backend.kernels, encoding.seed
         table = self._table = encoding.table()
         self._phases = table.phases
         self._luts = table.label_luts() if table.has_lut else None
-        self._quantize = None if table.has_lut else Quantizer(table, found, layout.backend, self._seed)
-        layout.check(found)
+        self._quantize = None if table.has_lut else Quantizer(table, bounds, layout.backend, self._seed)
+        layout.check(bounds)
 
     def __call__(self, flat: NDArray, first: int, out: NDArray[np.float64]) -> None:
         """Write labels of values, of which the first is sample ``first`` of the chunk, to ``out``."""
@@ -226,7 +226,7 @@ class Labels:
 
 
 def _check_codes(base: int, top: int, marks: int) -> None:
-    bits = 29 if marks == MARKS else 31  # of a label in units of its grid, which is read as int32
+    bits = 29 if marks == MARKS else 31  # bits of a label in units of its grid, which is read as int32
     if max(abs(base), abs(base + top)) >= 1 << bits:
         raise InvalidInputError(
             f"a chunk has codes {base:,} to {base + top:,}; layout 'plain' reads back codes below "
@@ -236,7 +236,7 @@ def _check_codes(base: int, top: int, marks: int) -> None:
 
 
 class LabelsOfCodes:
-    """Turns codes of a GPU, counted from ``base``, into labels."""
+    """Turns codes from a GPU, counted from ``base``, into labels."""
 
     def __init__(self, layout: Plain, base: int) -> None:
         self._kernels, self._base = layout.backend.kernels, base
@@ -255,7 +255,7 @@ class LabelsOfCodes:
 
 
 def _unquantized(labels: NDArray, noise: NoiseModel | None, dtype: np.dtype) -> NDArray:
-    """Values of a store without quantization, by the algebraic inverse, rounded for integers."""
+    """Compute values of a store without quantization by the algebraic inverse; round them for integers."""
     values = inverse_anscombe(labels, noise)
     if dtype.kind == "f":
         return values.astype(dtype)
