@@ -37,6 +37,19 @@ static int decode_payload(const uint8_t *payload, size_t bytes)
     return status;
 }
 
+static int decode_channels(const uint8_t *payload, size_t bytes)
+{
+    uint32_t channels, rows;
+    int status = photon_channels(payload, bytes, &channels, &rows);
+    for (uint32_t channel = 0; !status && channel < channels; ++channel) {
+        const uint8_t *part;
+        size_t part_bytes;
+        status = photon_channel(payload, bytes, channel, &part, &part_bytes);
+        if (!status) status = decode_payload(part, part_bytes);
+    }
+    return status;
+}
+
 static int decode_chunk(const uint8_t *chunk, size_t bytes)
 {
     size_t size, memory;
@@ -45,7 +58,7 @@ static int decode_chunk(const uint8_t *chunk, size_t bytes)
     if (size > MOST_MEMORY || memory > MOST_MEMORY) return PHOTON_MEMORY;
     uint8_t *payload = exactly(size);
     status = photon_open_frame(chunk, bytes, payload, size, scratch, memory);
-    if (!status) status = decode_payload(payload, size);
+    if (!status) status = decode_channels(payload, size);
     free(payload);
     return status;
 }
@@ -56,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!scratch) scratch = exactly(MOST_MEMORY);
     uint8_t *copy = exactly(size); /* exactly as long, so that a sanitizer sees a byte too far */
     memcpy(copy, data, size);
-    if (size >= 4 && !memcmp(copy, "PHTN", 4)) decode_payload(copy, size);
+    if (size >= 4 && !memcmp(copy, "PHT", 3)) decode_channels(copy, size);
     else decode_chunk(copy, size);
     free(copy);
     return 0;
@@ -102,8 +115,10 @@ static void put_u32(uint8_t *at, uint32_t n) { memcpy(at, &n, 4); }
 
 static void mend_header(uint8_t *payload, size_t bytes)
 {
+    const size_t table = 12 + 8 * (payload[6] + 256 * (size_t)payload[7]);
+    if (payload[3] == 'C' && bytes >= table + 4) put_u32(payload + table, photon_crc32(0, payload, table));
     const size_t size = 96 + 8 * (size_t)payload[11] + 88;
-    if (bytes < size) return;
+    if (payload[3] == 'C' || bytes < size) return;
     put_u32(payload + 80, 0);
     put_u32(payload + 80, photon_crc32(0, payload, size));
 }
@@ -140,12 +155,12 @@ int main(int count, char **arguments)
             uint8_t *data = exactly(from->bytes);
             memcpy(data, from->data, from->bytes);
             size_t bytes = mutate(data, from->bytes);
-            const int payload = bytes >= 96 && !memcmp(data, "PHTN", 4);
+            const int payload = bytes >= 96 && !memcmp(data, "PHT", 3);
             if (payload && draw(2)) mend_header(data, bytes);
             uint8_t *exact = exactly(bytes);
             memcpy(exact, data, bytes);
             free(data);
-            const int status = payload ? decode_payload(exact, bytes) : decode_chunk(exact, bytes);
+            const int status = payload ? decode_channels(exact, bytes) : decode_chunk(exact, bytes);
             free(exact);
             ++statuses[status];
             opened += status == PHOTON_OK;

@@ -71,6 +71,13 @@ int photon_frame_memory(const uint8_t *frame, size_t bytes, size_t *memory_bytes
 int photon_open_frame(const uint8_t *frame, size_t bytes, uint8_t *out, size_t out_bytes, void *memory,
                       size_t memory_bytes);
 
+/* Check the table of a payload of several channels (format 2.5). `rows` is how many rows of a channel follow each
+ * other in the chunk; 0: there is no table, and the payload is of one channel. */
+int photon_channels(const uint8_t *payload, size_t bytes, uint32_t *channels, uint32_t *rows);
+
+/* Payload of one channel, within that of all. Call photon_channels first, which checks the table. */
+int photon_channel(const uint8_t *payload, size_t bytes, uint32_t channel, const uint8_t **part, size_t *part_bytes);
+
 /* Read and check the header of a payload. */
 int photon_read_info(const uint8_t *payload, size_t bytes, photon_info *info);
 

@@ -20,8 +20,9 @@ from photon_gpu.cli.app import app
 from tests.support.golden import GOLDEN, LISTED
 
 FOLDER = Path(__file__).parents[2] / "libphoton"
-# It decodes the payload of one channel; the table of several is read before.
+# photon_decode takes the payload of one channel; the HDF5 filter reads the table of several.
 COMPACT = [name for name in LISTED if name.startswith("compact") and "-channels" not in name]
+CHANNELS = [name for name in LISTED if name.startswith("compact") and "-channels" in name]
 DTYPES = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float32 float64".split()
 FILTER = 480
 Decode = Callable[..., np.ndarray]
@@ -165,14 +166,18 @@ def test_a_changed_bit_is_an_error_or_changes_nothing(decode):
 
 
 def test_hostile_chunks_end_in_an_error(built):
-    chunks = [str(path) for name in COMPACT for path in sorted((GOLDEN / name / "store").glob("[0-9]*"))]
+    chunks = [
+        str(path) for name in COMPACT + CHANNELS for path in sorted((GOLDEN / name / "store").glob("[0-9]*"))
+    ]
     done = subprocess.run(["./fuzz", "3", "1", *chunks], cwd=built, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert int(done.stdout.split()[1]) >= 1000
     print(done.stdout)
 
 
-@pytest.mark.parametrize("name", ["compact-2.4-moving", "compact-2.4-raw-float64", "compact-2.4-4d"])
+@pytest.mark.parametrize(
+    "name", ["compact-2.4-moving", "compact-2.4-raw-float64", "compact-2.4-4d", *CHANNELS]
+)
 def test_hdf5_reads_chunks_by_the_plugin(built, tmp_path, name):
     counts = np.load(GOLDEN / name / "counts.npy")
     chunk = tuple(pg.open(GOLDEN / name / "store").chunks)

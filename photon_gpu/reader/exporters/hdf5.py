@@ -80,7 +80,8 @@ def check_stored_chunks(job: Job, path: str) -> None:
         "it decodes counts, not stabilized values": job.counts,
         "chunks are copied, so all frames are needed": job.whole,
         f"it decodes layout compact, and this movie is {movie.layout}": movie.layout == "compact",
-        "it does not decode movies with a noise model for each channel": CHANNELS not in movie.attrs,
+        "chunks are copied, so all channels are needed": bool(movie.encoding.channels)
+        == (CHANNELS in movie.attrs),
         f"it opens zstd, and the compressor of this movie is {movie.encoding.compressor.cname}": (
             movie.encoding.compressor.cname == "zstd"
         ),
