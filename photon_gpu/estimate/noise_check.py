@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.codec.dequantize import LARGEST_TABLE
 from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.model.anscombe import anscombe
 from photon_gpu.engine.model.code_table import MAX_CODES
@@ -330,4 +331,8 @@ def _decoded(values: NDArray[Any], noise: NoiseModel, step: float) -> NDArray[np
     low, high = int(codes.min()), int(codes.max())
     if high - low >= MAX_CODES:
         raise InvalidInputError(f"the values span {high - low + 1:,} codes")
-    return table.representatives(low, high)[codes - low]
+    if high - low <= LARGEST_TABLE:
+        return table.representatives(low, high)[codes - low]
+    # A single pixel may be far from all others, and the codes between them need not be computed.
+    occurring, index = np.unique(codes, return_inverse=True)
+    return table.representatives_of(occurring)[index.reshape(codes.shape)]

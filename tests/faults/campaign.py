@@ -272,7 +272,7 @@ def inputs(name, seeds):
     """Try hostile inputs in a child that may crash or hang; yields each seed, and what happened to it."""
     here, child = in_child(_try, name, seeds)
     for seed in seeds:
-        if not here.poll(120):
+        if not here.poll(120 if seed != seeds[0] else 900):  # kernels are compiled first
             child.kill()
             yield seed, "the process hangs"
             return

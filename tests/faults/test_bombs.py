@@ -21,6 +21,7 @@ from photon_gpu.engine.codec.header import Header
 from photon_gpu.engine.codec.predictors import NAMES, TERMS
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.errors import CorruptDataError, InvalidInputError
+from photon_gpu.estimate.noise_check import _decoded
 from photon_gpu.kernels.cpu_rans import code_levels
 from photon_gpu.plugins.numcodecs_photon import Photon
 from photon_gpu.plugins.zarr3_photon import PhotonZarr3
@@ -104,6 +105,18 @@ def test_of_a_wide_span_only_the_codes_that_occur_are_computed(tmp_path, layout,
     counts = pg.open(tmp_path / "m.zarr").counts[...]
     assert 0 < len(made) < 200
     assert abs(int(counts[0, 0, 0]) - 2_000_000) < 1000 and abs(counts[1:]).max() < 10
+
+
+def test_of_one_value_far_from_all_others_only_its_own_codes_are_computed(monkeypatch):
+    """The noise of the movie is compared with a stated model; 1.7 million codes lie between."""
+    movie = np.random.default_rng(0).poisson(100, (12, 32, 32)).astype("float32")
+    movie[3, 3, 3] = -1e6
+    made, right = [], CodeTable._threshold
+    monkeypatch.setattr(CodeTable, "_threshold", lambda *args: (made.append(args), right(*args))[1])
+    found = _decoded(movie, pg.NoiseModel(variance=1), 0.5)
+    assert 0 < len(made) < 1000
+    noise = pg.NoiseModel(variance=1)
+    assert np.abs(pg.anscombe(found, noise) - pg.anscombe(movie, noise)).max() < 0.26
 
 
 def test_a_trillion_frames_in_signed_metadata(stored):

@@ -236,7 +236,10 @@ class CodeTable:
         by that much; for wide bins this equals the algebraic inverse less
         ``gain*step^2/48``), clamped into the bin. A bin of one integer is that integer.
         """
-        codes = np.arange(low, high + 1)
+        return self.representatives_of(np.arange(low, high + 1), phase)
+
+    def representatives_of(self, codes: NDArray[np.int64], phase: int = 0) -> NDArray[np.float64]:
+        """Return the value of each of these codes, which are sorted; see :meth:`representatives`."""
         return self._points(codes, self._edges(codes, phase), phase)
 
     def _points(
