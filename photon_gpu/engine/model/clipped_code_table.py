@@ -36,7 +36,7 @@ class ClippedCodeTable(CodeTable):
     >>> [table.code(value) for value in (16382, 16383, 16384)]
     [51, 52, 53]
     >>> table.decode_tables(51, 53, "uint16")[0].tolist()
-    [16224, 16383, 16397]
+    [16218, 16383, 16462]
     """
 
     def __init__(

@@ -204,7 +204,7 @@ def test_the_largest_default_chunk_can_be_written_and_opened(layout, dtype):
     assert 1 <= frames < 100
     array, attributes = (
         metadata.array_json(shape, (frames, *shape[1:]), kind),
-        metadata.attributes_json(kind, {}),
+        metadata.attributes_json(shape, kind, {}),
     )
     assert metadata.describe(array, attributes, "here").chunks == (frames, 8192, 8192)
     with pytest.raises(InvalidInputError, match=f"at most {frames}"):
