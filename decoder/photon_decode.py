@@ -687,18 +687,18 @@ class Movie:
         self.chunk_count = -(-self.shape[0] // self.chunks[0]) if self.shape[0] else 0
         manifest = self.folder / ".manifest.json"
         self.files = read_json(self.folder, ".manifest.json")["files"] if manifest.exists() else {}
-        told = self.attributes.get("channel_models")
-        self.axis = told["axis"] if told else None
-        self.models = [self.model_of(one) for one in (told["models"] if told else [self.attributes])]
-        require(not told or self.shape[self.axis] == len(self.models), "there is not a model per channel")
+        models = self.attributes.get("channel_models")
+        self.axis = models["axis"] if models else None
+        self.models = [self.model_of(one) for one in (models["models"] if models else [self.attributes])]
+        require(not models or self.shape[self.axis] == len(self.models), "there is not a model per channel")
 
-    def model_of(self, told):
+    def model_of(self, attributes):
         names = ("anscombe_gain", "anscombe_offset", "anscombe_variance")
-        if names[0] not in told:
+        if names[0] not in attributes:
             return None
         step, seed = self.attributes.get("quantization_step"), self.attributes.get("dither_seed")
-        clipping = told.get("clipping_levels", {})
-        return Model(*(told[name] for name in names), step, self.dtype, seed, clipping)
+        clipping = attributes.get("clipping_levels", {})
+        return Model(*(attributes[name] for name in names), step, self.dtype, seed, clipping)
 
     def file(self, number):
         name = ".".join([str(number)] + ["0"] * (len(self.shape) - 1))

@@ -83,12 +83,12 @@ def precision(line: NoiseLine, pairs: int, shot_share: float, half: float) -> It
     """Warn or refuse if read noise dominates, or if there is too little data or range of light."""
     relative = half / abs(line.gain)
     if line.gain <= 0 or relative > USELESS:
-        what = "the data is limited by read noise or lit evenly" if shot_share < DIM else "too little data"
+        cause = "the data is limited by read noise or lit evenly" if shot_share < DIM else "too little data"
         yield _finding(
             "precision",
             "REFUSE",
             relative,
-            f"gain {line.gain:.4g} +- {half:.2g} ADU/photon from {pairs} pairs: {what} (light makes "
+            f"gain {line.gain:.4g} +- {half:.2g} ADU/photon from {pairs} pairs: {cause} (light makes "
             f"{max(shot_share, 0):.1%} of the variance at the bright end). Give the model of the detector "
             "(noise=...), or store with layout='lossless'.",
         )

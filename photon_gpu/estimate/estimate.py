@@ -118,7 +118,7 @@ def estimate_noise(
 
 
 def of_channels(name: str, channels: Sequence[NoiseEstimate]) -> NoiseEstimate:
-    """The estimates of the channels of a movie as one."""
+    """Combine the estimates of a movie's channels into one."""
     warnings = [
         replace(finding, message=f"channel {number}: {finding.message}")
         for number, channel in enumerate(channels)
@@ -138,10 +138,10 @@ def _estimate(
     apart = Selected(movie, owned=False, planes=period, frames=(0, movie.shape[0] // period))
     channels = _estimate_frames(apart, dark, seed, pairs, budget_bytes)
     differ = next((finding for finding in channels.warnings if finding.name == checks.PLANES), None)
-    told = checks.alternate(period, differ)
-    if differ is not None:  # the rest was measured on all of them together
-        return _nothing(channels.source, [told])
-    findings = [told, *channels.warnings]
+    alternating = checks.alternate(period, differ)
+    if differ is not None:  # all other findings come from the phases together
+        return _nothing(channels.source, [alternating])
+    findings = [alternating, *channels.warnings]
     return _verdict(channels.source, findings, channels.model, channels.interval, channels.diagnostics)
 
 
@@ -294,10 +294,10 @@ def _judge(
     clipped_floor: bool,
 ) -> NoiseEstimate:
     p, line, cells = fitted.problem, fitted.line, fitted.problem.cells
-    known = line.gain > 0 and float(np.sqrt(line.covariance[0, 0])) < _KNOWN * line.gain
-    if point is None and not clipped_floor and known:
+    gain_is_sure = line.gain > 0 and float(np.sqrt(line.covariance[0, 0])) < _KNOWN * line.gain
+    if point is None and not clipped_floor and gain_is_sure:
         point = darkness.floor(line, levels) or (darkness.pixels(p, line) if pairs == "time" else None)
-    elif point is None and clipped_floor and known and pairs == "time":
+    elif point is None and clipped_floor and gain_is_sure and pairs == "time":
         point = clipped_dark(windows, levels.bottom, line.gain)
     gain, intercept, covariance = line.gain, line.intercept, line.covariance
     if point is not None:

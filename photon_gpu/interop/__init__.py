@@ -1,1 +1,1 @@
-"""Stored movies in programs of others: napari, roiextractors."""
+"""Open stored movies in other programs: napari, roiextractors."""

@@ -1,4 +1,4 @@
-"""Extractor of roiextractors, and so of SpikeInterface's and NeuroConv's calcium imaging tools."""
+"""Extractor for roiextractors, which the calcium imaging tools of SpikeInterface and NeuroConv use."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from photon_gpu.settings import bounded_number
 
 
 class PhotonImagingExtractor(ImagingExtractor):
-    """One channel of a stored movie; frames are read as they are asked for.
+    """One channel of a stored movie; frames are read on request.
 
     Parameters
     ----------
     file_path : str or path
         The movie: a folder, or any fsspec URL.
     channel : int, optional
-        Needed where the movie has several.
+        Required if the movie has several.
     sampling_frequency : float, optional
-        Frames per second. Default: the movie's frame rate, or what its timestamps say.
+        Frames per second. Default: the movie's frame rate, or the rate of its timestamps.
     storage_options : dict, optional
         Options of the fsspec filesystem.
 
     Raises
     ------
     InvalidInputError
-        No rate is known, the movie has other axes than ``tyx``, ``tzyx`` and these with channels, or no such
-        channel.
+        No rate is known, or the axes of the movie are not ``tyx`` or ``tzyx``, with or without channels, or
+        the movie has no such channel.
 
     Examples
     --------
@@ -78,37 +78,37 @@ class PhotonImagingExtractor(ImagingExtractor):
         return float(rate)
 
     def get_series(self, start_sample: int | None = None, end_sample: int | None = None) -> NDArray[Any]:
-        """Frames ``(t, y, x)``, or volumes ``(t, y, x, z)``, in the dtype of the recording."""
+        """Return frames ``(t, y, x)``, or volumes ``(t, y, x, z)``, in the dtype of the recording."""
         return self._images.read(slice(start_sample, end_sample))
 
     def get_samples(self, sample_indices: ArrayLike) -> NDArray[Any]:
-        """Frames of these numbers; only the chunks that hold them are read."""
+        """Return the frames with these numbers; only the chunks that hold them are read."""
         return self._images.read(np.atleast_1d(np.asarray(sample_indices)))
 
     def get_image_shape(self) -> tuple[int, int]:
-        """Rows and columns of a frame."""
+        """Return the rows and columns of a frame."""
         return self._images.shape[1], self._images.shape[2]
 
     def get_num_samples(self) -> int:
-        """Number of frames or volumes."""
+        """Return the number of frames or volumes."""
         return self._images.shape[0]
 
     def get_num_planes(self) -> int:
-        """Number of planes of a volume."""
+        """Return the number of planes of a volume."""
         return int(self._images.shape[3]) if self.is_volumetric else int(super().get_num_planes())
 
     def get_sampling_frequency(self) -> float:
-        """Frames or volumes per second."""
+        """Return the frames or volumes per second."""
         return self._sampling_frequency
 
     def get_dtype(self) -> np.dtype:
-        """Dtype of the recording; nothing is read."""
+        """Return the dtype of the recording without reading frames."""
         return self._images.dtype
 
     def get_native_timestamps(
         self, start_sample: int | None = None, end_sample: int | None = None
     ) -> NDArray[Any] | None:
-        """Times that the source had, in seconds; None if it had none, or lacks some."""
+        """Return the times of the source's frames, in seconds; None if it has none or lacks some."""
         times = self._images.recording.timestamps
         if times is None or not np.isfinite(times).all():
             return None

@@ -1,4 +1,4 @@
-"""Reader of napari: a stored movie becomes a layer for each channel, read as it is scrolled through."""
+"""Reader for napari: each channel of a stored movie becomes a layer; frames are read when they are shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Layer = tuple[Any, dict[str, Any], str]
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[Layer]] | None:
-    """Return :func:`read_movie` if a movie is there, None otherwise."""
+    """Return :func:`read_movie` if the path holds a movie, None otherwise."""
     if not isinstance(path, str):
         return None
     try:
@@ -39,7 +39,7 @@ def read_movie(path: str) -> list[Layer]:
 
 
 def layers_of(movie: Movie) -> list[Layer]:
-    """Return the layers of an opened movie; :func:`read_movie` says what they hold."""
+    """Return the layers of an opened movie, as :func:`read_movie` describes them."""
     axes = axis_names(movie.axes, movie.ndim)
     if "c" not in axes:
         return [_layer(movie, movie.counts, axes, {"name": _name_of(movie)})]
@@ -52,7 +52,7 @@ def layers_of(movie: Movie) -> list[Layer]:
     )
     layers = []
     for number, name in enumerate(names):
-        # A movie with a model per channel can read one; of others, Dask reads what napari shows.
+        # A movie with a model per channel can read one channel; otherwise Dask reads what napari shows.
         data: Any = (
             movie.channel(number).counts if movie.encoding.channels else _one_channel(movie, axis, number)
         )

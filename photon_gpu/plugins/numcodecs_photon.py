@@ -130,7 +130,7 @@ class Photon(Codec):
     decode = _BoundedDecode()
 
     def decode_chunk(self, buf: Any, out: Any = None, *, most: int | None = None) -> NDArray:
-        """Decode a payload to values in the shape of their chunk, of which it may have at most ``most``."""
+        """Decode a payload to values in the shape of their chunk, at most ``most`` values."""
         payload = np.frombuffer(ensure_ndarray(buf).reshape(-1).view(np.uint8), np.uint8)
         dtype = np.dtype(self.encoding.dtype)
         parts, shape = self._parts(payload)

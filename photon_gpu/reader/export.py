@@ -245,8 +245,8 @@ def _checked_range(frames: tuple[int, int] | None, length: int) -> tuple[int, in
 
 
 def _write_npy(job: Job, file: IO[bytes]) -> None:
-    known = [name for name, _ in job.movie.recording.rows() if name != "not kept"]
-    job.not_written(known, ".h5, .nwb and .zarr hold it")
+    names = [name for name, _ in job.movie.recording.rows() if name != "not kept"]
+    job.not_written(names, ".h5, .nwb and .zarr hold it")
     # No memory map: if the disk fills up, writing to a map kills the process.
     header = {"descr": np.lib.format.dtype_to_descr(job.dtype), "fortran_order": False, "shape": job.shape}
     np.lib.format.write_array_header_1_0(file, header)

@@ -21,17 +21,17 @@ def series_axes(axes: str | None, shape: tuple[int, ...]) -> str:
     >>> series_axes("tczyx", (9, 2, 3, 4, 5)), series_axes(None, (9, 4, 5))
     ('tczyx', 'tyx')
     """
-    known = axes or ("tyx" if len(shape) == 3 else "?")
-    if known[0] != "t" or not known.endswith("yx") or set(known) - set("tczyx") or len(known) != len(shape):
+    names = axes or ("tyx" if len(shape) == 3 else "?")
+    if names[0] != "t" or not names.endswith("yx") or set(names) - set("tczyx") or len(names) != len(shape):
         raise InvalidInputError(
             f"a series of images has t, y, x and z, and one series for each channel; this movie has axes "
             f"{axes or shape}. Decode it to .h5"
         )
-    return known
+    return names
 
 
 class ImageSeries:
-    """Counts of one channel, ``(t, y, x)`` or, with depth, ``(t, y, x, z)``; read as they are asked for.
+    """Counts of one channel, ``(t, y, x)`` or, with depth, ``(t, y, x, z)``; read on request.
 
     Parameters
     ----------

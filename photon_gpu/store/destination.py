@@ -58,14 +58,14 @@ def _check_windows(root: str) -> None:
         raise InvalidInputError(f"{root} is a drive or a share; give a folder such as {path / 'movie.zarr'}")
     for name in path.parts[bool(path.anchor) :]:
         if DEVICES.fullmatch(name):
-            what = "a device of Windows"
+            meaning = "a device of Windows"
         elif ":" in name:
-            what = "a stream of another file on Windows"
+            meaning = "a stream of another file on Windows"
         elif name.endswith((".", " ")) and name != "..":
-            what = f"{name.rstrip('. ')!r} to Windows"
+            meaning = f"{name.rstrip('. ')!r} to Windows"
         else:
             continue
-        raise InvalidInputError(f"{root}: the name {name!r} is {what}; give another name")
+        raise InvalidInputError(f"{root}: the name {name!r} is {meaning}; give another name")
 
 
 def check_target(*, overwrite: object, resume: object) -> None:

@@ -19,7 +19,7 @@ class MovieFolder(ChunkGrid):
     Attributes
     ----------
     shape, chunks : tuple of int
-        As of :class:`~photon_gpu.store.chunk_grid.ChunkGrid`.
+        See :class:`~photon_gpu.store.chunk_grid.ChunkGrid`.
     storage : Storage
 
     Examples

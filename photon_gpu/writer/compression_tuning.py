@@ -332,8 +332,8 @@ def with_clipping(source: Source, encoding: Encoding, backend: Backend, seen: Se
     if sum(len(part) for part in seen) < frames:
         spread = [frames * number // _SPREAD_FRAMES for number in range(1, _SPREAD_FRAMES)]
         seen = [*seen, *(source.read(t, t + 1) for t in dict.fromkeys(spread))]
-    found = clipping_levels(_brought_here(list(seen), source, encoding, backend))
-    clipped = encoding.but(clipping=found)
+    levels = clipping_levels(_brought_here(list(seen), source, encoding, backend))
+    clipped = encoding.but(clipping=levels)
     if not clipped.clipping:
         return encoding
     table = clipped.table()

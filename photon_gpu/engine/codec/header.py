@@ -226,12 +226,12 @@ def unpack(payload: NDArray[np.uint8], need: Need | None = None) -> tuple[Header
 def _clipping(tail: bytes) -> ClippingLevels:
     low, high = (None if end == _NO_LEVEL else end for end in _LEVELS.unpack(tail[-_LEVELS.size :]))
     try:
-        found = ClippingLevels(low=low, high=high)
+        levels = ClippingLevels(low=low, high=high)
     except InvalidInputError as error:
         raise CorruptDataError(f"the header of a chunk: {error}") from error
-    if not found:
+    if not levels:
         raise CorruptDataError("the header of a chunk says it has clipping levels, and gives none")
-    return found
+    return levels
 
 
 def _header(payload: NDArray[np.uint8]) -> Header:

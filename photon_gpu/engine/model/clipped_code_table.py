@@ -89,7 +89,7 @@ class ClippedCodeTable(CodeTable):
         return super()._threshold(code, phase)
 
     def _whole(self, codes: NDArray[np.int64], phase: int) -> NDArray[np.int64]:
-        """Codes of the bins, not cut, that these are of."""
+        """Return the code of the uncut bin of each code."""
         whole = codes
         if self._low is not None:
             cut = self._low_codes[phase]
@@ -106,7 +106,7 @@ class ClippedCodeTable(CodeTable):
         points = self._uncut._points(whole, self._uncut._edges(whole, phase), phase)[index]
         first, last = self._bins(edges)
         cut = [levels[phase] for levels in (self._low_codes, self._high_codes) if levels]
-        # A point of the whole bin may lie outside the part; then the middle of the part stands for it.
+        # If the point of the whole bin is outside the part, take the middle of the part instead.
         outside = np.isin(whole[index], cut) & ((points < first) | (points > last)) & (first <= last)
         return np.where(outside, 0.5 * (first + last), points)
 
@@ -115,17 +115,17 @@ class ClippedCodeTable(CodeTable):
         return self.stabilized(codes, 0)
 
     def stabilized(self, codes: NDArray, phase: int) -> NDArray[np.float64]:
-        """See the base class. A level's is a quarter of a step from that of its bin, towards ``A``."""
+        """A level's value is a quarter of a step from that of its bin, towards ``A``."""
         out = super().stabilized(self._whole(codes.astype(np.int64), phase), phase)
         for code, of, side in self._marks(phase):
             out[codes == code] = (MARKS * (of + self.shift(phase)) + side) * (self.step / MARKS)
         return out
 
     def codes_of_marked(self, marked: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
-        """Codes of labels in units of ``step/MARKS``, without dither, and how many labels no value has."""
+        """Convert labels in units of ``step/MARKS``, without dither, to codes; count impossible labels."""
         whole, rest = marked >> 2, marked & 3
         codes = whole.copy()
-        # The values below and above a level in its bin share a label; it stands for one of the two parts.
+        # Values below and above a level in its bin share a label; it is read as one of the two parts.
         if self._high is not None:
             cut = self._high_codes[0]
             codes += 2 * (whole > cut - (self._uncut.bins(cut, cut)[0][0] == self._high))
@@ -140,7 +140,7 @@ class ClippedCodeTable(CodeTable):
         return codes, int(np.count_nonzero(strange))
 
     def _marks(self, phase: int) -> list[tuple[int, int, int]]:
-        """Of each level: its code, the code of its whole bin, and on which side of that bin's label it is."""
+        """Return for each level its code, the code of its whole bin, and its side of that bin's label."""
         marks = []
         for end, codes, away in ((self._low, self._low_codes, -1), (self._high, self._high_codes, 1)):
             if end is not None:

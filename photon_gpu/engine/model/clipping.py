@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from photon_gpu.errors import InvalidInputError
 
-_LEVELS = 8  # Occupied levels beside the last one, which show how many values to expect there.
+_LEVELS = 8  # Occupied levels next to the last one; they show how many values to expect there.
 _TIMES, _ENOUGH = 4.0, 20
-_LEAST_FULL_SCALE = 255  # 2**n - 1 from here on is where digitizers end.
+_LEAST_FULL_SCALE = 255  # Digitizers end at 2**n - 1, from this value up.
 _ENOUGH_AT_FULL_SCALE = 2
 
 
@@ -46,7 +46,7 @@ class ClippingLevels:
         return self.low is not None or self.high is not None
 
     def to_dict(self) -> dict[str, int]:
-        """Plain dictionary of the levels that there are."""
+        """Return the existing levels as a plain dictionary."""
         ends = (("low", self.low), ("high", self.high))
         return {name: level for name, level in ends if level is not None}
 
@@ -62,10 +62,11 @@ NO_CLIPPING = ClippingLevels()
 
 
 def clipping_levels(values: Sequence[NDArray]) -> ClippingLevels:
-    """Levels at which whole numbers pile up.
+    """Find the levels at which whole numbers pile up.
 
-    An end of the range is one if it holds at least 20 values and more than 4 times the median of the next 8
-    occupied levels, or if it is the end of the dtype or of a digitizer (2**n - 1) and holds two values.
+    An end of the range is such a level if it holds at least 20 values and more than 4 times the median of
+    the next 8 occupied levels, or if it is the end of the dtype or of a digitizer (2**n - 1) and holds two
+    values.
 
     Examples
     --------
@@ -88,7 +89,7 @@ def clipping_levels(values: Sequence[NDArray]) -> ClippingLevels:
 
 
 def _occupied(values: Sequence[NDArray], low: int, high: int) -> NDArray[np.int64]:
-    """How many values each level has that has any, from the lowest to the highest."""
+    """Count the values of each occupied level, from the lowest to the highest."""
     if high - low < 1 << 16:
         counts = np.zeros(high - low + 1, np.int64)
         for part in values:

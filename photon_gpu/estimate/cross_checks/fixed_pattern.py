@@ -19,15 +19,15 @@ from photon_gpu.estimate.line import LineFit, NoiseLine, finish, group
 from photon_gpu.estimate.pairs import Cells, corners
 from photon_gpu.estimate.sample import Window
 
-_CHANCE = 2.0  # Standard errors of a difference that are taken for chance.
+_CHANCE = 2.0  # A difference of up to so many standard errors counts as chance.
 _SMALL = 0.015  # Difference, of the gain, below which the first line stays and its interval grows.
-_GLOW = 4.0  # Standard errors below which what the wide neighbourhood adds is no glow.
+_GLOW = 4.0  # Standard errors that the difference must exceed to count as glow.
 _GLOWING = 0.03  # The same, of the gain.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undiluted:
-    """A line without the dilution by a fixed pattern, as far as the difference is no chance.
+    """A line without the dilution by a fixed pattern, as far as the difference exceeds chance.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Undiluted:
 
 @dataclass(frozen=True, kw_only=True)
 class Stripes:
-    """Mean images, and what offsets of rows and columns may do to a line.
+    """Mean images, and the possible effect of row and column offsets on a line.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Stripes:
     images: tuple[NDArray, ...]
 
     def scatter(self, line: NoiseLine) -> float:
-        """Variance of the gain by offsets of rows and columns that happen to go with the light."""
+        """Return the variance of the gain from row and column offsets that correlate with light by chance."""
         total = leverage = 0.0
         for image in self.images:
             light = corners(image)
@@ -79,7 +79,7 @@ class Stripes:
 
 
 def stripes(windows: Sequence[Window]) -> Stripes:
-    """Average every plane or band over time; what is not finite is left out."""
+    """Average every plane or band over time, without values that are not finite."""
     totals: dict[tuple[int, int], list[NDArray]] = {}
     for window in windows:
         totals.setdefault((window.plane, window.row), []).append(window.frames.mean(axis=0, dtype=np.float64))
@@ -90,10 +90,10 @@ def stripes(windows: Sequence[Window]) -> Stripes:
 def undiluted(
     p: LineFit, line: NoiseLine, apart: Cells, usable: NDArray, striped: Stripes
 ) -> Undiluted | None:
-    """Fit the same units with the light of other pixels; None if that light tells nothing.
+    """Fit the same units with the light of other pixels; return None if that light does not vary enough.
 
-    The result lies between both lines: it is the first as long as they differ by chance, and nearer to the
-    second the surer the difference is. What stays of the difference is in the interval.
+    The result lies between both lines. It is the first line as long as they differ by chance; the surer the
+    difference, the nearer it is to the second line. The interval includes the remaining difference.
     """
     other = LineFit(apart, usable, p.scheme)
     mine, theirs = _units(p), _units(other)
@@ -132,7 +132,7 @@ def undiluted(
 
 
 def _beside_pattern(p: LineFit, line: NoiseLine, striped: Stripes) -> NDArray:
-    """Covariance of a line beside a pattern: what a pixel, row or column adds is the same in every window."""
+    """Return the covariance of a line with a pattern, which adds the same in every window."""
     influence = _influence(p, line)
     sums = np.stack([group(p.cells.tile, row) for row in influence])
     shared = sums @ sums.T - p.scatter(influence, line.used)

@@ -19,7 +19,7 @@ _PEAK = 60.0  # Times the median power.
 
 @dataclass(frozen=True, kw_only=True)
 class FrameNoise:
-    """What the noise says frame by frame, row by row and column by column.
+    """Properties of the noise frame by frame, row by row and column by column.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ def frame_noise(windows: Sequence[Window], gain: float, intercept: float) -> Fra
         light = (frames[:-2] + 4 * frames[1:-1] + frames[2:]) / 6
         expected = 6 * (gain * light + intercept)
         total = np.maximum(expected.sum(axis=(1, 2)), 1e-9)
-        # What neighbouring rows share is structure.
+        # Neighbouring rows share structure, but no noise.
         shared = (difference[:, 1:] * difference[:, :-1]).sum(axis=(1, 2)) * difference.shape[1]
         structure = shared / max(difference.shape[1] - 1, 1)
         variances.append(((difference**2).sum(axis=(1, 2)) - structure) / total)

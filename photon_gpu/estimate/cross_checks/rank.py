@@ -17,7 +17,7 @@ _EMPTY = 0.35  # Share of the smallest eigenvalue of white noise below which a d
 
 
 def missing_rank(windows: Sequence[Window], gain: float, intercept: float) -> float:
-    """Share of the directions, of frames or of pixels in a patch, that hold no noise.
+    """Return the share of directions without noise, among frames or among the pixels of a patch.
 
     The eigenvalues of the covariance of white noise have a smallest value (Marchenko and Pastur). A movie
     that was rebuilt from some of its components has eigenvalues of about zero, and a filter has small ones.

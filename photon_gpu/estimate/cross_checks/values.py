@@ -11,7 +11,7 @@ from photon_gpu.estimate.sample import Window
 
 
 def spread_of_means(windows: Sequence[Window]) -> float:
-    """Variance of the pixels' means over time, in units of what noise alone makes of equal pixels.
+    """Return the variance of the pixels' means over time, relative to that of equal pixels with noise.
 
     It is at least 1, except where each pixel was normalized. Infinite if there are few pixels.
     """

@@ -104,7 +104,7 @@ def _page_form(keyframe: Any) -> dict[str, Any]:
     form: dict[str, Any] = {}
     if planes * samples > 1:
         form |= {"samples": planes * samples, "planar": planes > 1}
-        form["extra_samples"] = [int(kind) for kind in keyframe.extrasamples]
+        form["extra_samples"] = [int(meaning) for meaning in keyframe.extrasamples]
     if depth > 1:
         form["depth"] = depth
     if keyframe.photometric != _BLACK_IS_ZERO:
