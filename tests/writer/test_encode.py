@@ -603,9 +603,9 @@ class Watched(Storage):
 def test_while_one_chunk_is_written_the_next_is_encoded_however_small_the_budget(tmp_path, monkeypatch):
     encode, begun = Compact.encode, [threading.Event() for _ in range(4)]
 
-    def seen(self, values, *args, first_frame=0, **options):
+    def seen(self, values, chunk, resources, first_frame=0):
         begun[first_frame // 10].set()
-        return encode(self, values, *args, first_frame=first_frame, **options)
+        return encode(self, values, chunk, resources, first_frame)
 
     def during(name):
         following = int(name.split(".")[0]) + 1

@@ -93,11 +93,11 @@ def test_one_wrong_pixel_anywhere_is_found_by_the_full_check_alone(tmp_path, mon
     raw = np.asarray(movie)
     right = Plain.encode
 
-    def encode(self, values, chunk, *, first_frame=0, **options):
+    def encode(self, values, chunk, resources, first_frame=0):
         if first_frame == 40:
             values = values.copy()
             values[3, 2, 2] += 2000
-        return right(self, values, chunk, first_frame=first_frame, **options)
+        return right(self, values, chunk, resources, first_frame)
 
     monkeypatch.setattr(Plain, "encode", encode)
     report = pg.encode(raw, tmp_path / "a.zarr", noise=movie.noise, chunk_frames=20, check=True)
