@@ -123,6 +123,7 @@ def test_reads_every_predictor_and_dtype(tmp_path, predictor, dtype):
 )
 @pytest.mark.parametrize("dither", [None, 11])
 @pytest.mark.parametrize("step", [0.1, 2.0])
+@pytest.mark.filterwarnings("ignore:a step of 2 keeps")
 def test_reads_any_model(tmp_path, noise, dither, step):
     movie = movie_of("int16", (2, 8, 9), light=12)
     pg.encode(
