@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from functools import cache
 from typing import Any
 
 from photon_gpu.engine.runtime.process import runs, start_of
@@ -42,8 +43,18 @@ def alive(marker: dict[str, Any]) -> bool:
 
 def started() -> dict[str, str]:
     """Return the start time of this process, which distinguishes it from a later one with its number."""
-    start = start_of(os.getpid())
+    start = _own_start()
     return {"started": start} if start else {}
+
+
+@cache
+def _own_start() -> str | None:
+    """When this process started. Every encode asks twice, and the system takes long to tell."""
+    return start_of(os.getpid())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_own_start.cache_clear)
 
 
 def known_dead(marker: dict[str, Any]) -> bool:

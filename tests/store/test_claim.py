@@ -161,3 +161,18 @@ def test_a_writer_is_alive_while_its_own_process_runs_and_no_longer():
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_says_when_it_started_itself():
+    code = """
+import os, time
+from photon_gpu.engine.runtime.process import start_of
+from photon_gpu.store.marker import started
+assert started() == {"started": start_of(os.getpid())}
+time.sleep(0.05)
+if os.fork():
+    raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
+assert started() == {"started": start_of(os.getpid())}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
