@@ -540,14 +540,28 @@ def _blosc_header(size: int, length: int, total: int, flags: int, out: NDArray[n
 
 
 @jit
-def encode_blosc(data: NDArray[np.uint8], length: int, block: int, out: NDArray[np.uint8]) -> int:
+def encode_blosc(
+    data: NDArray[np.uint8],
+    length: int,
+    block: int,
+    out: NDArray[np.uint8],
+    numbers: NDArray[np.int64],
+    known: NDArray[np.uint8],
+) -> int:
     """See the reference."""
     size, length = data.size, min(length, data.size)
     count = (size + length - 1) // length
-    at = 16 + 4 * count
+    at, copied = 16 + 4 * count, 0
+    usable = 0 if numbers.size and known[2] & _MEMCPYED else numbers.size
     for number in range(count):
-        part = data[number * length : min((number + 1) * length, size)]
         _put_number(out, 16 + 4 * number, at, 4)
+        if copied < usable and numbers[copied] == number:
+            begin = _take_number(known, 16 + 4 * copied, 4)
+            body = 4 + _take_number(known, begin, 4)
+            out[at : at + body] = known[begin : begin + body]
+            at, copied = at + body, copied + 1
+            continue
+        part = data[number * length : min((number + 1) * length, size)]
         body = encode_frame(part, block, out[at + 4 :])
         if body >= part.size:
             body = part.size

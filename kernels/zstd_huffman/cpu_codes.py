@@ -155,14 +155,16 @@ def code_lengths(counts: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> int:
             packages[_BEFORE + i] = merged[2 * i] + merged[2 * i + 1]
         packages[_BEFORE + packed] = _NEVER
         packed = _merge(leaves, packages, seen, seen + packed, merged, taken[depth])
-    for i in range(seen):
-        lengths[order[i]] = 1
-    needed = 2 * (2 * seen - 2 - seen)
+    # The rarest symbols are in most of the lists: of each list, how many of them is noted.
+    ends, needed = np.zeros(SYMBOLS + 1, np.uint8), 2 * (2 * seen - 2 - seen)
     for depth in range(LONGEST - 2, -1, -1):
         leaf = taken[depth, needed]
-        for i in range(leaf):
-            lengths[order[i]] += 1
+        ends[leaf] += 1
         needed = 2 * (needed - leaf)
+    length = 1
+    for i in range(seen - 1, -1, -1):
+        length += ends[i + 1]
+        lengths[order[i]] = length
     return seen
 
 

@@ -217,15 +217,30 @@ def most_blosc_bytes(size: int, length: int, block: int) -> int:
     return 16 + 8 * count + count * most_bytes(min(size, length), block)
 
 
-def encode_blosc(data: NDArray[np.uint8], length: int, block: int, out: NDArray[np.uint8]) -> int:
+def encode_blosc(
+    data: NDArray[np.uint8],
+    length: int,
+    block: int,
+    out: NDArray[np.uint8],
+    numbers: NDArray[np.int64],
+    known: NDArray[np.uint8],
+) -> int:
     """Write a Blosc 1 frame whose blocks of ``length`` bytes are frames of this module; return its bytes.
 
     A block that does not shrink is stored as it is, and so is all of ``data`` if the frame would not be
-    shorter. ``data`` is not empty; ``out`` has :func:`most_blosc_bytes` elements.
+    shorter. ``data`` is not empty; ``out`` has :func:`most_blosc_bytes` elements. The rising ``numbers`` are
+    those of blocks that need not be encoded: ``known`` is a frame of this function that holds just them (and
+    is not used if that stores them as they are).
     """
     length = min(length, data.size)
     bodies = []
-    for start in range(0, data.size, length):
+    for number, start in enumerate(range(0, data.size, length)):
+        if number in numbers and not known[2] & _MEMCPYED:
+            where = 16 + 4 * int(np.searchsorted(numbers, number))
+            begin = int.from_bytes(known[where : where + 4].tobytes(), "little")
+            end = begin + 4 + int.from_bytes(known[begin : begin + 4].tobytes(), "little")
+            bodies.append(known[begin:end].tobytes())
+            continue
         part = data[start : start + length]
         body = np.empty(most_bytes(part.size, block), np.uint8)
         size = encode_frame(part, block, body)
@@ -238,8 +253,8 @@ def encode_blosc(data: NDArray[np.uint8], length: int, block: int, out: NDArray[
     content = table + b"".join(bodies)
     if total >= 16 + data.size:
         flags, total, content = _BLOSC_FLAGS | _MEMCPYED, 16 + data.size, data.tobytes()
-    numbers = b"".join(number.to_bytes(4, "little") for number in (data.size, length, total))
-    frame = bytes([2, 1, flags, 1]) + numbers + content
+    fields = b"".join(field.to_bytes(4, "little") for field in (data.size, length, total))
+    frame = bytes([2, 1, flags, 1]) + fields + content
     out[: len(frame)] = np.frombuffer(frame, np.uint8)
     return len(frame)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ _HEADER = struct.Struct("<BBBBiii")
 _MEMCPYED, _UNSPLIT = 0x02, 0x10
 _CODED = 1 << 15  # bytes per block of a Huffman-only frame
 _TRIED = 1 << 18  # bytes that are compressed in both ways
+_NONE, _EMPTY = np.empty(0, np.int64), np.empty(0, np.uint8)
 _SHUFFLES = {"none": 0, "byte": 1, "bit": 2, "noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _NAMES = ("zstd", "lz4", "lz4hc", "zlib", "blosclz")
 
@@ -158,19 +159,19 @@ def compress_bytes(
     Noise has no matches, and zstd takes longer to look for them than to code it. Some blocks are tried both
     ways; both are zstd frames.
     """
-    if not _codes_suffice(data, compressor):
+    size, tried = compressor.blocksize, _codes_suffice(data, compressor, split)
+    if tried is None:
         return compress(data, compressor, split, buffers)
 
     def code_whole(whole: NDArray[np.uint8]) -> Any:
         if buffers is None:
-            return bytes_of([_code(whole, compressor)])
-        return _code(whole, compressor, buffers).data
+            return bytes_of([_code(whole, size, tried)])
+        return _code(whole, size, tried, buffers).data
 
     if split.parts > 1:
-        size = compressor.blocksize
 
         def code_part(part: tuple[int, int]) -> NDArray[np.uint8]:
-            return _code(data[part[0] * size : part[1] * size], compressor).copy()
+            return _code(data[part[0] * size : part[1] * size], size, tried.part(*part)).copy()
 
         frames = list(split.run(code_part, split.ranges(-(-data.size // size))))
         if len(frames) > 1 and not any(frame[2] & _MEMCPYED for frame in frames):
@@ -179,17 +180,39 @@ def compress_bytes(
     return whole_frame
 
 
-def _codes_suffice(data: NDArray[np.uint8], compressor: Compressor) -> bool:
-    """Whether Huffman codes only are 0.1 % shorter, for a part of one block in 16."""
+class _Tried(NamedTuple):
+    """Blocks that were coded to try it: a Blosc frame of just them, and their rising numbers."""
+
+    numbers: NDArray[np.int64]
+    frame: NDArray[np.uint8]
+
+    def part(self, first: int, last: int) -> _Tried:
+        """Those of blocks ``first:last``, counted from ``first``; none unless all are among these."""
+        inside = bool(self.numbers.size) and first <= self.numbers[0] and self.numbers[-1] < last
+        return _Tried(self.numbers - first, self.frame) if inside else _Tried(_NONE, self.frame)
+
+
+def _codes_suffice(data: NDArray[np.uint8], compressor: Compressor, split: Split) -> _Tried | None:
+    """The blocks tried, a part of one block in 16, if Huffman codes only make them 0.1 % shorter."""
     size = compressor.blocksize
     if compressor.cname != "zstd" or compressor.shuffle or not compressor.clevel or not size or not data.size:
-        return False
+        return None
     count = -(-data.size // size)
-    starts = range(min(count, 16) // 3 * size, data.size, 16 * size)
-    tried = [data[start : start + min(size, _TRIED)] for start in starts]
-    coded = sum(len(_code(block, compressor)) for block in tried)
+    numbers = np.arange(min(count, 16) // 3, count, 16)
+    length = min(size, _TRIED)
+    blocks = [data[start : start + length] for start in (size * numbers).tolist()]
+    joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    frame, by_zstd = split.run(
+        lambda way: way(),
+        [
+            lambda: _code(joined, length, _Tried(_NONE, _EMPTY)).copy(),
+            lambda: [len(_encode(block, compressor)) for block in blocks],
+        ],
+    )
     # A smaller difference may be chance, and the blocks not tried might be longer.
-    return 1024 * coded <= 1023 * sum(len(_encode(block, compressor)) for block in tried)
+    if 1024 * (len(frame) + _HEADER.size * (len(blocks) - 1)) > 1023 * sum(by_zstd):
+        return None
+    return _Tried(numbers if length == size else _NONE, frame)
 
 
 @cache
@@ -202,13 +225,13 @@ def _huffman() -> Any:
 
 
 def _code(
-    data: NDArray[np.uint8], compressor: Compressor, buffers: Buffers | None = None
+    data: NDArray[np.uint8], blocksize: int, tried: _Tried, buffers: Buffers | None = None
 ) -> NDArray[np.uint8]:
     """Blosc frame of Huffman-only zstd frames, in a buffer or in scratch memory of the thread."""
     huffman = _huffman()
-    most = huffman.most_blosc_bytes(data.size, compressor.blocksize, _CODED)
+    most = huffman.most_blosc_bytes(data.size, blocksize, _CODED)
     out = scratch("coded", (most,), np.uint8) if buffers is None else buffers.take(most)
-    return out[: huffman.encode_blosc(data, compressor.blocksize, _CODED, out)]
+    return out[: huffman.encode_blosc(data, blocksize, _CODED, out, *tried)]
 
 
 def _one_frame(data: NDArray, compressor: Compressor, buffers: Buffers | None = None) -> Any:

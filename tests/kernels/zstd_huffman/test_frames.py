@@ -22,6 +22,7 @@ from photon_gpu.kernels.zstd_huffman import cpu, cpu_codes, reference
 LENGTHS = (0, 1, 2, 6, 127, 128, 129, 130, 131, 255, 256, 257, 1023, 1024, 1025, 16383, 16384, 16385)
 LONG = (65535, 65536, 65537, 65791, 65792, (1 << 17) - 1, 1 << 17, (1 << 17) + 1)
 BLOCKS = (1 << 15, 1 << 16)
+NOTHING = np.empty(0, np.uint8)
 
 
 def fibonacci(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -71,11 +72,15 @@ def decoded(kernels, frame: np.ndarray, size: int) -> bytes | None:
     return fenced[32 : 32 + count].tobytes() if count >= 0 else None
 
 
-def in_blosc(kernels, data: np.ndarray, length: int, block: int) -> np.ndarray:
+def in_blosc(
+    kernels, data: np.ndarray, length: int, block: int, numbers: tuple = (), known: np.ndarray = NOTHING
+) -> np.ndarray:
     """Blosc frame of ``data``, after looking for bytes written beyond :func:`most_blosc_bytes`."""
     most = kernels.most_blosc_bytes(data.size, length, block)
     fenced = np.full(most + 64, 7, np.uint8)
-    size = kernels.encode_blosc(data, length, block, fenced[32 : 32 + most])
+    size = kernels.encode_blosc(
+        data, length, block, fenced[32 : 32 + most], np.array(numbers, np.int64), np.array(known)
+    )
     assert 16 < size <= data.size + 16 and (fenced[:32] == 7).all() and (fenced[32 + most :] == 7).all()
     return fenced[32 : 32 + size].copy()
 
@@ -281,6 +286,16 @@ def test_every_blosc_opens_the_frames_and_so_do_we(name):
                 assert kernels.decode_blosc(frame, out) == (-1 if stored else size)
                 assert stored or (out == data).all()
                 assert kernels.decode_blosc(frame, np.empty(size + 1, np.uint8)) == -1
+
+
+def test_blocks_that_are_known_are_taken_as_they_are():
+    data = np.concatenate([made(name, 3000) for name in ("noise", "256 symbols", "half bytes")])[:8500]
+    for numbers in ((), (0,), (1,), (2,), (0, 2), (0, 1, 2)):
+        blocks = [data[3000 * number : 3000 * (number + 1)] for number in numbers]
+        known = in_blosc(cpu, np.concatenate(blocks), 3000, 1000) if blocks else NOTHING
+        for kernels in (cpu, reference):
+            frame = in_blosc(kernels, data, 3000, 1000, numbers, known)
+            assert frame.tobytes() == in_blosc(cpu, data, 3000, 1000).tobytes(), numbers
 
 
 def test_a_damaged_blosc_frame_is_refused_or_opened_as_blosc_opens_it():
