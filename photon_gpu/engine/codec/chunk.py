@@ -52,7 +52,7 @@ def encode(
     """Encode a chunk to its payload, in ``memory``: a header, then the residuals of each band of rows."""
     values = np.ascontiguousarray(values)
     with stages.timed("transform"):
-        bounds = extent(values, backend, noise=encoding.noise, first_frame=first_frame)
+        bounds = extent(values, backend, noise=encoding.noise, first_frame=first_frame, split=split)
         plan = ChunkPlan(
             values.shape, chunk, encoding, bounds, backend, first_frame=first_frame, memory=memory
         )

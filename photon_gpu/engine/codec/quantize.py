@@ -15,6 +15,7 @@ from photon_gpu.engine.codec.sqrt_quantize import Root, root_of, runs
 from photon_gpu.engine.model.anscombe import stabilized_floor
 from photon_gpu.engine.model.code_table import MAX_CODES, CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.pool import WHOLE, Split
 from photon_gpu.errors import InvalidInputError
 from photon_gpu.kernels import cpu, cpu_encode
 
@@ -31,9 +32,14 @@ class Extent:
 
 
 def extent(
-    values: NDArray, backend: Backend, *, noise: NoiseModel | None = None, first_frame: int = 0
+    values: NDArray,
+    backend: Backend,
+    *,
+    noise: NoiseModel | None = None,
+    first_frame: int = 0,
+    split: Split = WHOLE,
 ) -> Extent:
-    """Return the least and greatest value of a chunk.
+    """Return the least and greatest value of a chunk, which ``split`` shares among threads.
 
     Raises
     ------
@@ -41,15 +47,27 @@ def extent(
         A value is NaN, infinite, an integer beyond 2**53, or negative under the default noise model, which is
         that of a photon counter. The message names frame and pixel.
     """
-    out = np.zeros(3, values.dtype)
     flat = np.ascontiguousarray(values).reshape(-1)
-    backend.kernels.extent(flat, out)
+
+    def of_part(part: tuple[int, int]) -> NDArray:
+        out = np.zeros(3, values.dtype)
+        backend.kernels.extent(flat[slice(*part)], out)
+        return out
+
+    parts = list(split.run(of_part, split.ranges(flat.size)))
+    out = parts[0] if len(parts) == 1 else _extent_of(parts)
 
     def locate(strange: bool) -> tuple[tuple[Any, ...], Any]:
         where = int(np.argmin(np.isfinite(flat) if strange else flat))
         return np.unravel_index(where, values.shape), flat[where]
 
     return check_extent(out, locate, noise=noise, first_frame=first_frame)
+
+
+def _extent_of(parts: list[NDArray]) -> NDArray:
+    """What the kernel ``extent`` gives for a whole, from what it gave for its parts."""
+    low, high, strange = np.transpose(parts)
+    return np.array([low.min(), high.max(), strange.max()], low.dtype)
 
 
 def check_extent(

@@ -143,14 +143,14 @@ class PlainChannels(_Channels, Plain):
     def _channel(self, number: int) -> Layout:
         return _PlainChannel(self.encoding.channels[number], self.backend, self.axis, number)
 
-    def labelled(self, values: NDArray, first_frame: int, stages: Stages) -> Fill:
+    def labelled(self, values: NDArray, first_frame: int, stages: Stages, split: Split = WHOLE) -> Fill:
         """See the base class; samples are numbered within their channel."""
         shape = tuple(values.shape)
         self.axis.one(shape)
         fills = []
         for layout, part in zip(self._channels, self.split(values), strict=True):
             assert isinstance(layout, Plain)
-            fills.append(layout.labelled(part, first_frame, stages))
+            fills.append(layout.labelled(part, first_frame, stages, split))
 
         def fill(start: int, out: NDArray[np.float64]) -> None:
             done = 0

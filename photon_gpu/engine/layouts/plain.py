@@ -48,7 +48,7 @@ class Plain(Layout):
         total = math.prod(chunk)
         there = math.prod(values.shape)
         stages = resources.stages
-        fill = self.labelled(values, first_frame, stages)
+        fill = self.labelled(values, first_frame, stages, resources.split)
 
         def block(start: int, stop: int) -> NDArray[np.float64]:
             began = time.perf_counter()
@@ -65,7 +65,7 @@ class Plain(Layout):
         return compress_blocks(block, total, 8, self.encoding.compressor, split)
 
     def labelled(
-        self, values: NDArray, first_frame: int, stages: Stages
+        self, values: NDArray, first_frame: int, stages: Stages, split: Split = WHOLE
     ) -> Callable[[int, NDArray[np.float64]], None]:
         """Return ``fill(start, out)``, which writes the labels of a chunk's samples from ``start`` on."""
         labels: Labels | LabelsOfCodes
@@ -75,7 +75,8 @@ class Plain(Layout):
             labels = LabelsOfCodes(self, base)
         else:
             with stages.timed("transform"):
-                found = extent(values, self.backend, noise=self.encoding.noise, first_frame=first_frame)
+                noise = self.encoding.noise
+                found = extent(values, self.backend, noise=noise, first_frame=first_frame, split=split)
             labels = Labels(self, found)
             flat = np.ascontiguousarray(values).reshape(-1)
         return lambda start, out: labels(flat[start : start + out.size], start, out)

@@ -9,6 +9,7 @@ from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, narrowes
 from photon_gpu.engine.dispatch import get_backend
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.engine.runtime.pool import Split
 from photon_gpu.errors import InvalidInputError
 
 NUMBA, NUMPY = get_backend("numba"), get_backend("numpy")
@@ -47,6 +48,7 @@ def test_the_range_is_that_of_the_values():
         found = extent(values, NUMBA, noise=CAMERA)
         assert (found.low, found.high) == (values.min(), values.max())
         assert type(found.low) in (int, float)
+        assert extent(values, NUMBA, noise=CAMERA, split=Split(3)) == found
     strided = values_of("int16", shape=(6, 8, 10))[::2, 1:, ::3]
     assert extent(strided, NUMBA, noise=CAMERA) == Extent(int(strided.min()), int(strided.max()))
 
@@ -58,6 +60,8 @@ def test_what_is_not_finite_is_refused_with_its_place(dtype, strange):
     values[2, 1, 4] = values[3, 0, 0] = strange
     with pytest.raises(InvalidInputError, match=r"frame 102, pixel \(1, 4\)"):
         extent(values, NUMBA, first_frame=100)
+    with pytest.raises(InvalidInputError, match=r"frame 102, pixel \(1, 4\)"):
+        extent(values, NUMBA, first_frame=100, split=Split(4))
     with pytest.raises(InvalidInputError, match=r"frame 2, pixel \(\)"):
         extent(np.array([1, 2, strange], dtype), NUMBA)
 
