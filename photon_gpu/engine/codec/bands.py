@@ -125,9 +125,11 @@ class Writer:
         self._payload = memory(head + most)
         self._body = self._payload[head:]
         self._levels = np.zeros((places.bands, places.levels), "<u4")
-        self._counts = np.zeros(places.segments if places.packed else 0, "<u4")
-        self._escapes: list[NDArray] = [np.empty(0, np.uint8)] * places.bands
-        self._streams: list[NDArray[np.uint16]] = [np.empty(0, np.uint16)] * places.bands
+        # Escapes of each segment, or words of each band; and all escapes or words, in one array or more.
+        self._counts = np.zeros(
+            places.segments if places.packed else places.bands if places.coded else 0, "<u4"
+        )
+        self._long: list[NDArray] = [np.empty(0, np.uint8)] * places.bands
         self.weights = np.zeros(places.weights, np.int32)
         """Weights of single frames, which the caller fills in."""
 
@@ -144,7 +146,8 @@ class Writer:
         if places.coded:
             assert levels is not None
             words = scratch("words", (most_words(flat.size, levels.size, places.width),), np.uint16)
-            self._streams[first // places.band] = words[code_levels(flat, levels, words) :].copy()
+            number, stream = first // places.band, words[code_levels(flat, levels, words) :].copy()
+            self._long[number], self._counts[number] = stream, stream.size
             return
         if not places.packed:
             to_planes(flat, self._body[places.band_bytes(first)])
@@ -168,7 +171,7 @@ class Writer:
         places = self.places
         self._counts[places.band_segments(first)] = counts
         parts = [row[:count] for row, count in zip(escapes, counts.tolist(), strict=True)]
-        self._escapes[first // places.band] = np.concatenate(parts)
+        self._long[first // places.band] = np.concatenate(parts)
 
     @property
     def all_nibbles(self) -> NDArray[np.uint8]:
@@ -187,19 +190,15 @@ class Writer:
         ``counts`` has the escapes of each segment or, if residuals are coded, the words of each band.
         ``long`` has the escapes or words of each range.
         """
+        self._levels[...], self._counts[...] = levels, counts
+        ends = [0, *np.cumsum(counts).tolist()]
+        sizes = [ends[self._own(end - 1).stop] - ends[self._own(begin).start] for begin, end in ranges]
+        self._long = [whole[:size] for whole, size in zip(long, sizes, strict=True)]
+
+    def _own(self, number: int) -> slice:
+        """Which of the counts are those of band ``number``."""
         places = self.places
-        self._levels[...] = levels
-        if not places.coded:
-            self._counts[...] = counts
-        for (begin, end), whole in zip(ranges, long, strict=True):
-            at = 0
-            for number in range(begin, end):
-                own = (
-                    slice(number, number + 1) if places.coded else places.band_segments(number * places.band)
-                )
-                size = int(counts[own].sum())
-                (self._streams if places.coded else self._escapes)[number] = whole[at : at + size]
-                at += size
+        return slice(number, number + 1) if places.coded else places.band_segments(number * places.band)
 
     def finished(self) -> tuple[NDArray[np.uint8], Places]:
         """Return the payload, its header still empty, and its offsets; packed or coded if shorter."""
@@ -207,12 +206,14 @@ class Writer:
         if places.coded:
             return self._joined()
         if places.packed:
-            size += places.width * sum(part.size for part in self._escapes)
+            size += places.width * sum(part.size for part in self._long)
             if size >= places.unpacked().fixed:
                 return self._unpacked()
             self._body[places.counts_at : places.nibbles_at] = self._counts.view(np.uint8)
-            escapes = np.concatenate(self._escapes)
-            self._body[places.fixed : size] = _little(escapes, places.width).view(np.uint8)
+            at = places.fixed
+            for part in self._long:
+                self._body[at : at + part.nbytes] = _little(part, places.width).view(np.uint8)
+                at += part.nbytes
         to_planes(self.weights.view(np.uint32), self._body[: places.levels_at])
         self._body[places.levels_at : places.counts_at] = self._levels.reshape(-1).view(np.uint8)
         return self._payload[: self._head + size], places
@@ -220,15 +221,14 @@ class Writer:
     def _joined(self) -> tuple[NDArray[np.uint8], Places]:
         """Join all streams."""
         places = self.places
-        lengths = np.array([stream.size for stream in self._streams], "<u4")
-        size = places.fixed + 2 * int(lengths.sum(dtype=np.int64))
+        size = places.fixed + 2 * sum(part.size for part in self._long)
         if size >= places.unpacked().fixed:
             return self._unpacked()
         payload = np.empty(self._head + size, np.uint8)
         body = payload[self._head :]
         to_planes(self.weights.view(np.uint32), body[: places.levels_at])
-        body[places.counts_at : places.nibbles_at] = lengths.view(np.uint8)
-        body[places.fixed :] = np.concatenate(self._streams).astype("<u2", copy=False).view(np.uint8)
+        body[places.counts_at : places.nibbles_at] = self._counts.view(np.uint8)
+        body[places.fixed :] = np.concatenate(self._long).astype("<u2", copy=False).view(np.uint8)
         return payload, places
 
     def _unpacked(self) -> tuple[NDArray[np.uint8], Places]:
@@ -236,16 +236,17 @@ class Writer:
         places = self.places.unpacked()
         out = Writer(places, self._head, self._kernels)
         out._levels, out.weights = self._levels, self.weights
+        long, ends = np.concatenate(self._long), _starts(self._counts)
         for first in range(0, places.rows, places.band):
             residuals = np.empty(places.band_samples(first), f"u{places.width}")
+            own = self._own(first // places.band)
+            part = long[ends[own.start] : ends[own.stop]]
             if self.places.coded:
-                open_levels(self._streams[first // places.band], np.empty(places.levels, np.int64), residuals)
+                open_levels(part, np.empty(places.levels, np.int64), residuals)
                 out.put(first, residuals)
                 continue
-            segments = self.places.band_segments(first)
-            starts = _starts(self._counts[segments])
-            escapes = self._escapes[first // places.band]
-            self._kernels.unpack(self.nibbles(first), escapes, starts, SEGMENT, residuals)
+            starts = _starts(self._counts[own])
+            self._kernels.unpack(self.nibbles(first), part, starts, SEGMENT, residuals)
             out.put(first, residuals)
         return out.finished()
 

@@ -93,7 +93,7 @@ class ChunkPlan:
 
         def encode_part(part: tuple[int, int]) -> tuple[int, NDArray]:
             grid = grid_of(part)
-            long, to = self._to(grid, counts)
+            long, to = self._to(grid, counts, kept=len(ranges) == 1)
             total = cpu_encode.encode_bands(values, grid, (quantizer, how), to, levels, self._work())
             return int(total), long
 
@@ -113,16 +113,21 @@ class ChunkPlan:
         return sum(total for total, _ in done)
 
     def _to(
-        self, grid: cpu_encode.Grid, counts: NDArray[np.int64]
+        self, grid: cpu_encode.Grid, counts: NDArray[np.int64], *, kept: bool
     ) -> tuple[NDArray, cpu_encode.Packed | cpu_encode.Coded]:
-        """Memory for the escapes or words of some bands, and for their residuals."""
+        """Memory for the escapes or words of some bands, and for their residuals.
+
+        Where one thread does all bands, it is scratch memory, which need not be made and freed.
+        """
         places, each = self.body.places, self.frames * self.band * self.columns
         if places.coded:
             room = most_words(each, places.levels, self.width)
-            words = np.empty(room * -(-(grid.end - grid.begin) // self.band), np.uint16)
+            shape = (room * -(-(grid.end - grid.begin) // self.band),)
+            words = scratch("all words", shape, np.uint16) if kept else np.empty(shape, np.uint16)
             return words, cpu_encode.Coded(words, counts, room)
         samples = self.frames * (grid.end - grid.begin) * self.columns
-        escapes = np.empty(samples + SEGMENT, self.dtype)
+        shape = (samples + SEGMENT,)
+        escapes = scratch("all escapes", shape, self.dtype) if kept else np.empty(shape, self.dtype)
         return escapes, cpu_encode.Packed(self.body.all_nibbles, counts, escapes, SEGMENT, each)
 
     def _work(self) -> cpu_encode.Work:
