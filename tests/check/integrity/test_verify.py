@@ -277,7 +277,7 @@ def test_labels_no_camera_gives_are_found(tmp_path):
     array = zarr.open(str(place), mode="r+")
     array[5, 2, 2] = 500.0
     found = pg.verify(place)
-    assert kinds(found) == [("altered", "1.0.0")] and "no uint8 has" in found.problems[0].detail
+    assert kinds(found) == [("altered", "1.0.0")] and "no value of uint8 has" in found.problems[0].detail
 
 
 def test_metadata_that_ask_for_petabytes_are_answered_at_once(tmp_path):
