@@ -175,7 +175,7 @@ def test_npy_files_with_more_than_one_array(tmp_path):
     with path.open("wb") as file:
         np.save(file, MOVIE)
         np.save(file, MOVIE + 1)
-    refused(path, tmp_path, rf"data behind the array \({MOVIE.nbytes + 128:,} bytes\)")
+    refused(path, tmp_path, rf"data after the array \({MOVIE.nbytes + 128:,} bytes\)")
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
