@@ -217,7 +217,7 @@ def _usable(cells: Cells, levels: HistogramLevels) -> tuple[NDArray, bool]:
     # A counter's levels are a photon apart. Without that comb, read noise may have been cut off.
     empty &= abs(levels.spacing - everything.gain) < _COMB * everything.gain
     if line is None or not line.gain > 0 or line.covariance[0, 0] ** 0.5 > 0.1 * line.gain:
-        return unsaturated, not empty
+        return (unsaturated, False) if empty else (above, True)
     apart = abs(everything.gain - line.gain)
     natural = empty and apart < 0.1 * line.gain + 4 * float(np.sqrt(line.covariance[0, 0]))
     return (unsaturated, False) if natural else (above, True)

@@ -66,15 +66,16 @@ class Stripes:
         total = leverage = 0.0
         for image in self.images:
             light = corners(image)
-            sigma2 = np.maximum(line.variance(light), 0.05 * abs(float(line.variance(light).mean())))
+            variance = line.variance(light)
+            sigma2 = np.maximum(variance, max(0.05 * abs(float(variance.mean())), 1e-9))
             weight = 1 / (3 * sigma2**2 + 0.5 * line.gain**2 * sigma2)
             centred = light - float((weight * light).sum() / weight.sum())
             leverage += float((weight * centred**2).sum())
             for axis in (0, 1):
                 stripe = image.mean(axis=1 - axis)
                 # The light differs between neighbouring rows as well, so this is the most they can have.
-                variance = float((np.diff(stripe, 2) ** 2).mean()) / 6 if len(stripe) > 2 else 0.0
-                total += variance * float(((weight * centred).sum(axis=1 - axis) ** 2).sum())
+                jitter = float((np.diff(stripe, 2) ** 2).mean()) / 6 if len(stripe) > 2 else 0.0
+                total += jitter * float(((weight * centred).sum(axis=1 - axis) ** 2).sum())
         return line.gain**2 * total / leverage**2 if leverage > 0 else 0.0
 
 

@@ -39,7 +39,8 @@ def _standardized(frames: NDArray, gain: float, intercept: float) -> NDArray:
     """Frames minus the mean over time, over the noise that the line gives."""
     mean = frames.mean(axis=0)
     expected = gain * mean + intercept
-    noise = (frames - mean) / np.sqrt(np.maximum(expected, 0.25 * float(np.median(expected)) + 1e-9))
+    floor = max(0.25 * float(np.median(expected)), 1e-9)
+    noise = (frames - mean) / np.sqrt(np.maximum(expected, floor))
     return np.asarray(noise / np.maximum(np.sqrt((noise**2).mean(axis=(1, 2), keepdims=True)), 1e-9))
 
 
