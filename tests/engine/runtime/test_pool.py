@@ -485,3 +485,27 @@ def test_everything_works_in_an_exit_handler(tmp_path, threads):
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
     assert [(tmp_path / name).read_text() for name in ("a", "b", "last")] == ["a", "b", "last"]
+
+
+FORK = """
+import os, signal, threading, time
+from photon_gpu.engine.dispatch import get_backend
+get_backend()
+from numba.core.compiler_lock import global_compiler_lock as lock
+held = threading.Event()
+def compiles():
+    with lock:
+        held.set()
+        time.sleep(0.3)
+threading.Thread(target=compiles).start()
+held.wait()
+if not (child := os.fork()):
+    signal.alarm(20)
+    with lock:
+        os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_process_forked_while_numba_compiles_can_compile():
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
