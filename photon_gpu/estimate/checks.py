@@ -36,14 +36,13 @@ _NUMBERS = {2: "two", 3: "three", 4: "four"} | {number: str(number) for number i
 LEAST_FRAMES = 4
 FEW_FRAMES = 16
 # Raw two-photon data reach 0.07 along x. Bilinear resampling gives 0.19 (random shifts) to 0.5 (half pixel).
-CORRELATED, SMOOTHED, ROWS = 0.1, 0.15, 0.05
+CORRELATED, SMOOTHED = 0.1, 0.15
 UNEVEN = 0.25
 WIDE, USELESS = 0.1, 0.4
 OFF_LINE, NO_LINE = 0.05, 0.5
 DILUTED = 0.03
-# Limits of the cross checks. In 300 raw simulated movies, no third cumulant was outside of 1 to 2 by
-# 4 standard
-# errors, and no frame was quiet, no direction empty and no variance periodic at all.
+# Limits of the cross checks. In 300 raw simulated movies, no third cumulant was outside of 1 to 2 by 4
+# standard errors, and no frame was quiet, no direction empty and no variance periodic at all.
 GAMMA_LIKE, MOST_EXCESS, LEAST_SKEWED = 1.6, 2.5, 0.9
 FLAT, REPEATED, QUIET, PERIODIC, RANK, EQUAL = 0.15, 0.1, 0.25, 0.1, 0.04, 0.5
 MOVING, SKEWED = 0.3, 1.25
@@ -123,20 +122,17 @@ def correlations(c: Correlation) -> Iterator[Finding]:
         ("x", c.x, c.x_error, "resampled or smoothed, or a detector slower than the pixel clock"),
         ("t", c.t, c.t_error, "a running average, interpolated in time, or with repeated frames"),
     ):
-        # No detector correlates rows: simulated raw movies reach 0.013.
-        limit = ROWS if axis == "y" else CORRELATED
-        if abs(rho) < limit or abs(rho) < 4 * error:
+        if abs(rho) < CORRELATED or abs(rho) < 4 * error:
             continue
         # A slow amplifier correlates raw pixels along a line, so correlation in x alone is no proof of
         # processing.
         refused = abs(rho) > SMOOTHED and (axis != "x" or abs(c.y) > CORRELATED or abs(rho) > 0.35)
-        refused |= axis == "y" and abs(c.x) > ROWS
         along = {"y": "rows", "x": "columns", "t": "frames"}[axis]
         yield _finding(
             f"correlation {axis}",
             "REFUSE" if refused else "WARN",
             rho,
-            f"the noise of neighbouring {along} correlates by {rho:.2f} (raw data: under {limit}): "
+            f"the noise of neighbouring {along} correlates by {rho:.2f} (raw data: under {CORRELATED}): "
             f"the data looks {reason}. Estimate and store the raw recording"
             + (", or use layout='lossless'." if refused else "."),
         )
