@@ -17,7 +17,7 @@ from photon_gpu.kernels import cpu
 from photon_gpu.kernels.cpu_cache import jit
 from photon_gpu.kernels.cpu_predict import predict
 from photon_gpu.kernels.cpu_rans import code_levels
-from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt
+from photon_gpu.kernels.cpu_sqrt_quantize import cut_codes, quantize_sqrt
 
 
 class ByRoot(NamedTuple):
@@ -25,6 +25,15 @@ class ByRoot(NamedTuple):
 
     model: NDArray[np.float32]
     base: int
+
+
+class ByCutRoot(NamedTuple):
+    """Codes by a square root, with codes of their own for the clipping levels ``low`` and ``high``."""
+
+    model: NDArray[np.float32]
+    base: int
+    low: int
+    high: int
 
 
 class ByTable(NamedTuple):
@@ -122,6 +131,11 @@ def _by_root(how, values, pitch, first, out):  # type: ignore[no-untyped-def]
     quantize_sqrt(values[first:], pitch, how.model, how.base, out)
 
 
+def _by_cut_root(how, values, pitch, first, out):  # type: ignore[no-untyped-def]
+    quantize_sqrt(values[first:], pitch, how.model, how.base, out)
+    cut_codes(values[first:], pitch, how.low, how.high, out)
+
+
 def _by_table(how, values, pitch, first, out):  # type: ignore[no-untyped-def]
     for t in range(out.shape[0]):
         row = values[t * pitch + first : t * pitch + first + out.shape[1]]
@@ -161,6 +175,7 @@ def _in_bands(how, values, pitch, first, out):  # type: ignore[no-untyped-def]
 
 _QUANTIZE = {
     ByRoot: _by_root,
+    ByCutRoot: _by_cut_root,
     ByTable: _by_table,
     ByPhasedTable: _by_phased_table,
     ByThresholds: _by_thresholds,

@@ -26,3 +26,20 @@ def quantize_sqrt(values: NDArray, pitch: int, model: NDArray[np.float32], base:
             line = np.float32(np.float32(value * slope) + dark)
             code = np.float32(np.sqrt(under)) if under >= bend else line
             out[t, i] = np.int32(np.int32(np.floor(np.float32(code + np.float32(0.5)))) - least)
+
+
+@jit
+def cut_codes(values: NDArray, pitch: int, low: int, high: int, out: NDArray) -> None:
+    """Give the values ``low`` and ``high`` codes of their own in ``out (T, n)``, and move those beyond.
+
+    FORMAT.md, "Clipping levels". Frames begin ``pitch`` values apart in 1-D ``values``. A level that no value
+    reaches changes nothing.
+    """
+    least, most = np.int32(low), np.int32(high)
+    for t in range(out.shape[0]):
+        frame = values[t * pitch : t * pitch + out.shape[1]]
+        for i in range(frame.size):
+            value = np.int32(frame[i])
+            up = np.int32(value >= most) + np.int32(value > most)
+            down = np.int32(value <= least) + np.int32(value < least)
+            out[t, i] = np.int32(np.int32(out[t, i]) + up - down)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt
+from photon_gpu.kernels.cpu_sqrt_quantize import cut_codes, quantize_sqrt
 
 ONE = np.float32(1)
 
@@ -35,6 +35,16 @@ def test_root_above_and_line_below(frames, samples, pitch, out_dtype, dtype):
     out = np.full((frames, samples), 7, out_dtype)
     quantize_sqrt(flat, pitch, model, base, out)
     np.testing.assert_array_equal(out, codes_that_fit)
+
+
+def test_levels_have_codes_of_their_own():
+    values = np.array([1, 2, 3, 4, 5, 6, 99, 99], np.int16)
+    out = np.full((2, 3), 10, np.uint8)
+    cut_codes(values, 3, 2, 5, out)
+    assert out.tolist() == [[8, 9, 10], [10, 11, 12]]
+    out = np.full((1, 6), 10, np.int32)
+    cut_codes(values[:6], 6, -40000, 40000, out)
+    assert (out == 10).all()
 
 
 def test_a_code_begins_exactly_half_a_step_below_it():

@@ -97,7 +97,9 @@ class ChunkPlan:
             total = cpu_encode.encode_bands(values, grid, (quantizer, how), to, levels, self._work())
             return int(total), long
 
-        one_call = isinstance(quantizer, cpu_encode.ByRoot) and self.predictor.name in USUAL
+        one_call = (
+            isinstance(quantizer, cpu_encode.ByRoot | cpu_encode.ByCutRoot) and self.predictor.name in USUAL
+        )
         if not one_call:
             codes = scratch("all codes", (self.frames * self.rows * columns,), self.dtype)
             list(split.run(quantize_part, ranges))

@@ -167,7 +167,7 @@ class Quantizer:
         """Values, 1-D, and the settings by which the kernels of ``cpu_encode`` quantize them."""
         phased = self._table.phases > 1
         if self._root is not None:
-            return values, cpu_encode.ByRoot(self._root.model, self.base)
+            return values, self._root.compiled(self.base)
         if self._table.has_lut:
             patterns, luts = values.view(f"u{values.dtype.itemsize}"), self._luts
             assert luts is not None

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from photon_gpu.engine.model.anscombe import stabilized_floor
 from photon_gpu.engine.model.code_table import CodeTable
-from photon_gpu.kernels.cpu_sqrt_quantize import quantize_sqrt
+from photon_gpu.kernels import cpu_encode
+from photon_gpu.kernels.cpu_sqrt_quantize import cut_codes, quantize_sqrt
 
 
 class Root:
@@ -49,7 +50,12 @@ class Root:
         values = np.arange(info.min, info.max + 1, dtype=np.int64)
         patterns = values & ((1 << bits) - 1)
         codes = np.empty((1, values.size), np.int32)
-        quantize_sqrt(values.astype(table.dtype), values.size, self.model, 0, codes)
+        low, high = table.clipping_levels
+        self._cut = (low, high) != (None, None)
+        # No value of the dtype reaches a level that is missing.
+        self._low = int(info.min) - 1 if low is None else max(low, int(info.min) - 1)
+        self._high = int(info.max) + 1 if high is None else min(high, int(info.max) + 1)
+        self._quantize(values.astype(table.dtype), values.size, 0, codes)
         self.wrong = values[codes[0] != table.luts()[0, patterns]]
 
     def exact(self, low: int, high: int) -> bool:
@@ -62,7 +68,18 @@ class Root:
         pitch = values.strides[0] // values.itemsize if frames > 1 else samples
         # The compiler knows only for 1-D arrays that neighbours are contiguous.
         flat = as_strided(values, ((frames - 1) * pitch + samples,), (values.itemsize,))
-        quantize_sqrt(flat, pitch, self.model, base, out)
+        self._quantize(flat, pitch, base, out)
+
+    def compiled(self, base: int) -> cpu_encode.ByRoot | cpu_encode.ByCutRoot:
+        """Return the settings by which the kernels of ``cpu_encode`` give the same codes."""
+        if self._cut:
+            return cpu_encode.ByCutRoot(self.model, base, self._low, self._high)
+        return cpu_encode.ByRoot(self.model, base)
+
+    def _quantize(self, values: NDArray, pitch: int, base: int, out: NDArray) -> None:
+        quantize_sqrt(values, pitch, self.model, base, out)
+        if self._cut:
+            cut_codes(values, pitch, self._low, self._high, out)
 
 
 def runs(values: NDArray) -> bool:

@@ -51,6 +51,11 @@ class ClippedCodeTable(CodeTable):
         )
 
     @property
+    def clipping_levels(self) -> tuple[int | None, int | None]:
+        """See the base class."""
+        return self._low, self._high
+
+    @property
     def needed(self) -> bool:
         """Whether a level shares its bin with other values."""
         ends = [(self._low, self._low_codes), (self._high, self._high_codes)]

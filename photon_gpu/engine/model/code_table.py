@@ -107,6 +107,11 @@ class CodeTable:
         """Whether values are narrow enough (up to 16 bits) for a lookup table."""
         return self.dtype.kind in "iu" and self.dtype.itemsize <= 2
 
+    @property
+    def clipping_levels(self) -> tuple[int | None, int | None]:
+        """Lowest and highest value with a code of its own, ADU; None for none."""
+        return None, None
+
     def shift(self, phase: int) -> float:
         """Shift of a phase's grid, in steps; 0 without dither."""
         return (2 * phase + 1 - self.phases) / (2 * self.phases)

@@ -8,8 +8,11 @@ import pytest
 from photon_gpu.engine.codec.quantize import Extent, Quantizer
 from photon_gpu.engine.codec.sqrt_quantize import Root, root_of, runs
 from photon_gpu.engine.dispatch import get_backend
+from photon_gpu.engine.model.clipped_code_table import ClippedCodeTable
+from photon_gpu.engine.model.clipping import ClippingLevels
 from photon_gpu.engine.model.code_table import CodeTable
 from photon_gpu.engine.model.noise import NoiseModel
+from photon_gpu.kernels import cpu_encode
 
 NUMBA = get_backend("numba")
 DETECTORS = [
@@ -37,6 +40,29 @@ def test_every_value_has_the_tables_code_but_those_it_names(noise, step, dtype):
     differ = out[0] != table.luts()[0, values.view(f"u{values.itemsize}")]
     np.testing.assert_array_equal(values[differ], root.wrong)
     assert root.exact(info.min, info.max) == (not differ.any())
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16"])
+@pytest.mark.parametrize(
+    "ends", [{"high": 100}, {"low": 3}, {"low": 3, "high": 100}, {"low": -9, "high": 1 << 40}]
+)
+def test_clipping_levels_have_the_codes_of_the_table(ends, dtype):
+    noise = NoiseModel(gain=12.99, offset=4.0, variance=326.3)
+    table = ClippedCodeTable(noise, step=0.5, dtype=dtype, phases=1, clipping=ClippingLevels(**ends))
+    low, high = np.searchsorted((root := Root(table)).wrong, [-50, 127])
+    assert low == high, "every value of the movie below is to be exact"
+    values = np.random.default_rng(1).integers(max(np.iinfo(dtype).min, -50), 127, (5, 40)).astype(dtype)
+    values[0, :4] = np.array([3, 100, 2, 101], dtype)
+    quantizer = Quantizer(table, Extent(int(values.min()), int(values.max())), NUMBA, 0)
+    expected = table.luts()[0, values.view(f"u{values.itemsize}")] - quantizer.base
+    out = np.empty(values.shape, quantizer.dtype)
+    quantizer(values, 0, 0, out)
+    np.testing.assert_array_equal(out, expected)
+    flat, how = quantizer.compiled(values.reshape(-1))
+    assert isinstance(how, cpu_encode.ByCutRoot)
+    together = np.empty(values.size, quantizer.dtype)
+    cpu_encode.quantize_bands(flat, cpu_encode.Grid(5, 4, 10, 4, 0, 4), how, together)
+    np.testing.assert_array_equal(together, expected.reshape(-1))
 
 
 def test_it_is_worth_having():
