@@ -257,7 +257,7 @@ def test_an_export_replaces_an_export_and_nothing_else(store):
     export(movie, url)
     export(movie, url, frames=(0, 2), overwrite=True)
     assert json.loads(store.read(ARRAY))["shape"] == [2, 8, 8] and "2.0.0" not in store.names()
-    assert set(manifest.unpack(store.read(manifest.NAME), "")) == {ARRAY, "0.0.0"}
+    assert set(manifest.unpack(store.read(manifest.NAME), "")) == {ARRAY, ATTRIBUTES, "0.0.0"}
     store.write("notes.txt", b"precious")
     with pytest.raises(StoreExistsError, match=r"notes\.txt"):
         export(movie, url, overwrite=True)

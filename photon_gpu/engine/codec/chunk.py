@@ -86,9 +86,8 @@ def _encode_each(values: NDArray, plan: ChunkPlan, backend: Backend) -> int:
 
 
 def _put(first: int, codes: NDArray, plan: ChunkPlan, backend: Backend) -> None:
-    residuals, kernels = np.empty_like(codes), backend.kernels
-    predict = (kernels.predict_mean, kernels.predict_past, kernels.predict_full)
-    _apply(plan.predictor.name, codes, plan.weights, plan.steps, residuals, predict)
+    residuals = np.empty_like(codes)
+    predict(plan.predictor.name, codes, plan.weights, plan.steps, residuals, backend)
     plan.put(first, codes, residuals)
 
 
@@ -329,6 +328,16 @@ class Opened:
 def band_state(rows: int, columns: int) -> NDArray[np.int32]:
     """Scratch memory of the predictors' kernels for a band."""
     return scratch("state", (3, rows + 2, columns + 2), np.int32)
+
+
+def predict(
+    name: str, codes: NDArray, weights: NDArray, steps: NDArray, out: NDArray, backend: Backend
+) -> None:
+    """Write the residuals of codes ``(T, rows, columns)`` of a band."""
+    kernels = backend.kernels
+    _apply(
+        name, codes, weights, steps, out, (kernels.predict_mean, kernels.predict_past, kernels.predict_full)
+    )
 
 
 def restore(

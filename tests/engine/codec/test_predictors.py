@@ -43,7 +43,7 @@ def cost(codes, predictor):
     relative = (codes - base).astype("uint8")
     out = np.empty_like(relative)
     weights = coder.kernel_weights(predictor.name, predictor.relative(base, int(relative.max())), len(codes))
-    coder._predict(
+    coder.predict(
         predictor.name, relative, weights, rates(len(codes), predictor.rate), out, get_backend("numba")
     )
     folded = out.astype(int)
@@ -144,7 +144,7 @@ def test_whatever_was_predicted_is_restored(name, weights, constant, rate, base,
     relative = coder.kernel_weights("full" if name == "moving" else name, given, shape[0])
     residuals, restored = np.empty_like(codes), np.empty_like(codes)
     for backend in ("numba", "numpy"):
-        coder._predict(name, codes, relative, steps, residuals, get_backend(backend))
+        coder.predict(name, codes, relative, steps, residuals, get_backend(backend))
         coder.restore(name, residuals, relative, steps, restored, get_backend(backend))
         np.testing.assert_array_equal(restored, codes)
 
