@@ -259,10 +259,10 @@ def test_no_chunk_is_kept_before_one_that_is_encoded_still(memory_disk):
     fs, slow = FaultyFileSystem(memory_disk / "store"), threading.Event()
     encode = Compact.encode
 
-    def hanging(self, values, chunk, *, first_frame=0, **options):
+    def hanging(self, values, chunk, resources, first_frame=0):
         if first_frame == CHUNK:
             slow.wait(30)
-        return encode(self, values, chunk, first_frame=first_frame, **options)
+        return encode(self, values, chunk, resources, first_frame)
 
     with mock.patch.object(Compact, "encode", hanging):
         live = pg.LiveWriter(fs.storage(), spool=memory_disk / "spool", **settings(workers=2))

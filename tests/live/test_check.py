@@ -132,8 +132,8 @@ def test_recovery_checks_what_it_encodes_and_keeps_the_verdict(tmp_path):
 def test_a_chunk_that_does_not_decode_fails_the_check(tmp_path, monkeypatch):
     encode = Compact.encode
 
-    def broken(self, values, chunk, *, first_frame=0, **options):
-        data = encode(self, values, chunk, first_frame=first_frame, **options)
+    def broken(self, values, chunk, resources, first_frame=0):
+        data = encode(self, values, chunk, resources, first_frame)
         return data[:16] + b"\xff" * (len(data) - 16)
 
     monkeypatch.setattr(Compact, "encode", broken)

@@ -220,10 +220,10 @@ def test_a_chunk_that_passed_and_cannot_be_quantized_all_the_same_is_stored_as_i
     frames = movie(dtype)
     encode = Compact.encode
 
-    def refusing(self, values, chunk, *, first_frame=0, **options):
+    def refusing(self, values, chunk, resources, first_frame=0):
         if first_frame == CHUNK:
             raise InvalidInputError("planted")
-        return encode(self, values, chunk, first_frame=first_frame, **options)
+        return encode(self, values, chunk, resources, first_frame)
 
     monkeypatch.setattr(Compact, "encode", refusing)
     with begin(tmp_path / "m.zarr", dtype, durability="frame") as live:

@@ -326,7 +326,8 @@ def test_frames_that_the_source_lacks_are_told(cli, tmp_path):
 def test_a_model_that_the_movie_contradicts_is_refused_in_the_words_of_the_shell(cli, tmp_path):
     rng = np.random.default_rng(1)
     light = 30 * np.exp(rng.normal(0, 1, (32, 32)))
-    np.save(tmp_path / "ccd.npy", np.rint(1000 + 0.667 * rng.poisson(light, (60, 32, 32))).astype("uint16"))
+    photons = rng.poisson(light, (60, 32, 32)) + rng.normal(0, 2, (60, 32, 32))  # as read by a camera
+    np.save(tmp_path / "ccd.npy", np.rint(1000 + 0.667 * photons).astype("uint16"))
     refused = cli("encode", "ccd.npy", "ccd.zarr", "--gain", 1)
     assert refused.code == 2 and "contradict it: at" in refused.err and "not 2.1%" in refused.err
     assert "Leave out --gain to have it measured, or give --trust-noise to keep it" in refused.err
