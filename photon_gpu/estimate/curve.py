@@ -129,6 +129,8 @@ UNKNOWN = Moments(skewness=0.0, skewness_error=float("inf"), kurtosis=0.0, kurto
 def moments(p: LineFit, line: NoiseLine) -> Moments:
     """Measure the third and fourth cumulants in the cells that the line is fitted to."""
     used, gain = line.used, line.gain
+    if p.units(used) <= 2:
+        return UNKNOWN
     sigma2 = p.sigma2(gain, line.intercept)
     third, by_third = p.solve(p.cells.form("cube"), 1 / sigma2**3, used)
     # The variance of the stratum itself, so that a bend of the curve is no kurtosis.

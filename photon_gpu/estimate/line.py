@@ -161,8 +161,12 @@ class LineFit:
     def scatter(self, influence: NDArray, used: NDArray) -> NDArray:
         """Covariance of the sums of ``influence``, from their scatter between space-time units."""
         sums = np.stack([group(self.unit, row) for row in influence])
-        live = np.count_nonzero(np.bincount(self.unit[used]))
+        live = self.units(used)
         return sums @ sums.T * live / max(live - 2, 1)
+
+    def units(self, used: NDArray) -> int:
+        """Number of space-time units in use. The scatter between two or fewer tells nothing."""
+        return int(np.count_nonzero(np.bincount(self.unit[used])))
 
     def regression(self, weight: NDArray, *, contrast: bool) -> tuple[NDArray, NDArray, float]:
         """Instruments and regressors, shape (k, N), and the pivot of the levels.

@@ -99,7 +99,7 @@ def undiluted(
     difference, the nearer it is to the second line. The interval includes the remaining difference.
     """
     other = LineFit(apart, usable, p.scheme)
-    if _spread(other) < _LEAST_SPREAD * _spread(p):
+    if p.units(line.used) <= 2 or _spread(other) < _LEAST_SPREAD * _spread(p):
         return None
     mine, theirs = _units(p), _units(other)
     used = usable & np.isin(theirs[other.unit], np.unique(mine[p.unit[line.used]]))

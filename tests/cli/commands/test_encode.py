@@ -291,7 +291,18 @@ def test_a_zarr_movie_is_never_overwritten_by_its_own_encoding(cli, counts, tmp_
 def test_resume_goes_on_where_an_encode_was_killed(cli, counts, tmp_path):
     """Killed after its first listing; the same command with --resume keeps what was whole."""
     np.save(tmp_path / "raw.npy", np.tile(counts, (100, 8, 8)))
-    words = ["encode", "raw.npy", "m.zarr", "--layout", "compact", "--preset", "fast", "--chunk-frames", "10"]
+    words = [
+        "encode",
+        "raw.npy",
+        "m.zarr",
+        "--gain",
+        "1",
+        "--trust-noise",
+        "--preset",
+        "fast",
+        "--chunk-frames",
+        "10",
+    ]
     ran = subprocess.Popen(
         [sys.executable, "-m", "photon_gpu", *words], stdout=subprocess.DEVNULL, cwd=tmp_path
     )

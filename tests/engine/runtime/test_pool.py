@@ -185,9 +185,9 @@ def test_nothing_submitted_still_runs_once_the_block_is_left():
         begun.wait()
         threading.Timer(0.05, go.set).start()
     assert sorted(done) == [0, 1] and [call.result() for call in calls] == [None, None]
-    with pytest.raises(RuntimeError, match="was left"):
+    with pytest.raises(RuntimeError, match="is closed"):
         pool.submit(done.append, 3)
-    with pytest.raises(RuntimeError, match="was left"):
+    with pytest.raises(RuntimeError, match="is closed"):
         pool.map(done.append, [3, 4])
     assert len(done) == 2
 
