@@ -119,7 +119,7 @@ def test_channels_lie_along_any_axis(tmp_path, layout, axes, axis, dither):
 
 def test_models_that_do_not_fit_the_channels_are_refused(tmp_path):
     for noise, axes, message in (
-        ([*MODELS, MODELS[0]], "tcyx", "3 noise models were given, and the movie has 2"),
+        ([*MODELS, MODELS[0]], "tcyx", "3 noise models arrived, and the movie has 2"),
         (MODELS, "tzyx", "has 1 channels"),
         (MODELS, None, "not named"),
     ):
