@@ -675,6 +675,7 @@ def copy_of_tree(folder: Path) -> None:
 def killer(folder: Path, tests: tuple[str, ...], only: str = "") -> str:
     """The first test that fails there, or nothing."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)  # options of the run outside
     environment["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"photon_gpu_mutants_{os.getuid()}")
     for test in tests:
         few = [] if test in RACES else ["-k", only or FEW[test]]
