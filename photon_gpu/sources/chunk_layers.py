@@ -7,6 +7,7 @@ import itertools
 import math
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
@@ -166,21 +167,23 @@ class _DiskError(Exception):
     """A layer cannot be written to its temporary file."""
 
 
-class _Layer:
+class _Layer(ABC):
     """Decoded pieces of a layer, one after another."""
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
 
+    @abstractmethod
     def add(self, piece: Box, values: NDArray[Any]) -> None:
-        raise NotImplementedError
+        """Keep the values of a piece."""
 
+    @abstractmethod
     def copy(self, first: int, last: int, out: NDArray[Any]) -> None:
         """Copy frames ``first:last`` of the layer to ``out``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """Free the memory or the file."""
 
 
 class _MemoryLayer(_Layer):
