@@ -48,8 +48,9 @@ def write_file(path: str, data: bytes | memoryview) -> None:
 
 def write_unlisted(path: str, data: bytes | memoryview) -> None:
     """Like :func:`write_file`, but the name survives a power cut only after :func:`sync_folder`."""
-    partial_path = _write_partial(path, data)
+    partial_path = _partial_path(path)
     try:
+        _write_partial(partial_path, data)
         rename(partial_path, path)
     except BaseException:
         remove(partial_path)
@@ -78,7 +79,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with open(target, "wb") as file:
             yield file
         return
-    partial_path = os.path.join(os.path.dirname(target), f"{PARTIAL}{uuid.uuid4().hex[:12]}")
+    partial_path = _partial_path(target)
     try:
         with open(partial_path, "xb") as file:
             yield file
@@ -102,33 +103,23 @@ def write_files(files: Sequence[tuple[str, bytes]], others: Callable[[], object]
     One thread per file syncs the bytes, because a disk syncs several files almost as fast as one.
     ``others`` is called before the first file gets its name: if it raises an error, no file changes.
     """
-    made: dict[str, str | BaseException] = {}
-
-    def write_partial(path: str, data: bytes) -> None:
-        try:
-            made[path] = _write_partial(path, data)
-        except BaseException as error:
-            made[path] = error
-
+    partial_paths = [_partial_path(path) for path, _ in files]
+    *others_first, last = [(partial, data) for partial, (_, data) in zip(partial_paths, files, strict=True)]
     try:
         with Pool("photon-sync", len(files)) as pool:
-            syncing = [pool.submit(write_partial, *file) for file in files[:-1]]
-            write_partial(*files[-1])
+            syncing = [pool.submit(_write_partial, *one) for one in others_first]
+            _write_partial(*last)
             for one in syncing:
                 one.result()
         if others is not None:
             others()
-        for path, _ in files:
-            partial_path = made[path]
-            if isinstance(partial_path, BaseException):
-                raise partial_path
+        for partial_path, (path, _) in zip(partial_paths, files, strict=True):
             if path == files[-1][0]:
                 sync_folder(os.path.dirname(path))
             rename(partial_path, path)
     except BaseException:
-        for left in made.values():
-            if isinstance(left, str):
-                remove(left)
+        for partial_path in partial_paths:
+            remove(partial_path)
         raise
     sync_folder(os.path.dirname(files[-1][0]))
 
@@ -138,8 +129,9 @@ def create_file(path: str, data: bytes, *, synced: bool = True) -> None:
 
     If not ``synced``, a power cut may empty or remove the file, and the folders made for it.
     """
-    partial_path = _write_partial(path, data, synced=synced)
+    partial_path = _partial_path(path)
     try:
+        _write_partial(partial_path, data, synced=synced)
         os.link(partial_path, path)
     except FileExistsError:
         raise
@@ -286,9 +278,14 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int | None = No
     return done
 
 
-def _write_partial(path: str, data: bytes | memoryview, *, synced: bool = True) -> str:
-    folder = os.path.dirname(path)
-    partial_path = os.path.join(folder, f"{PARTIAL}{uuid.uuid4().hex[:12]}")
+def _partial_path(path: str) -> str:
+    """Name an unfinished file, before it exists: whoever is interrupted knows what to remove."""
+    return os.path.join(os.path.dirname(path), f"{PARTIAL}{uuid.uuid4().hex[:12]}")
+
+
+def _write_partial(partial_path: str, data: bytes | memoryview, *, synced: bool = True) -> None:
+    """Create an unfinished file; the caller removes it after any error."""
+    folder = os.path.dirname(partial_path)
     for attempts_left in reversed(range(100)):
         make_folder(folder, synced=synced)
         try:
@@ -302,12 +299,8 @@ def _write_partial(path: str, data: bytes | memoryview, *, synced: bool = True) 
         write_all(descriptor, data)
         if synced:
             os.fsync(descriptor)
-    except BaseException:
+    finally:
         os.close(descriptor)
-        remove(partial_path)
-        raise
-    os.close(descriptor)
-    return partial_path
 
 
 @cache

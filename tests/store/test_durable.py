@@ -38,6 +38,34 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, c
     assert (tmp_path / "file").read_bytes() == b"one" and os.listdir(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda path: durable.write_file(path, b"other"),
+        lambda path: durable.create_file(path + "-new", b"other"),
+        lambda path: durable.write_files([(path, b"other")]),
+    ],
+)
+def test_an_interrupt_right_after_a_file_was_created_leaves_nothing(tmp_path, monkeypatch, act):
+    """Ctrl+C can arrive after ``open`` made the file and before its caller knows of it."""
+    path = str(tmp_path / "file")
+    durable.write_file(path, b"one")
+    real = os.open
+
+    def interrupted(opened, flags, *mode):
+        descriptor = real(opened, flags, *mode)
+        if flags & os.O_CREAT:
+            os.close(descriptor)
+            raise KeyboardInterrupt
+        return descriptor
+
+    monkeypatch.setattr(durable.os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        act(path)
+    monkeypatch.undo()
+    assert (tmp_path / "file").read_bytes() == b"one" and os.listdir(tmp_path) == ["file"]
+
+
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
 @pytest.mark.parametrize("nth", range(6))
 def test_files_together_the_last_only_with_all_others(tmp_path, monkeypatch, call, nth):
