@@ -1,5 +1,6 @@
-"""Standard zstd frames that hold Huffman-coded bytes only: written, and read, in equal versions.
+"""Encode and decode standard zstd frames of Huffman-coded bytes, without a search for matches.
 
-``reference`` (plain Python) defines the bytes, ``cpu`` (Numba) equals it. Noise has no matches, for which
-zstd's own encoder searches in vain. RFC 8878 describes the frames, and every zstd decoder opens them.
+``reference`` (plain Python) defines the bytes, and ``cpu`` (Numba) writes the same ones. Noise has no
+matches, so the search of zstd's own encoder takes time and finds nothing. RFC 8878 describes the frames, and
+every zstd decoder opens them.
 """

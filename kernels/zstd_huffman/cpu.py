@@ -1,7 +1,8 @@
-"""CPU kernels, compiled by Numba: the functions of the reference beside, in the same order.
+"""Encode and decode frames on the CPU, compiled by Numba.
 
-A block has four streams, of a quarter of the bytes each. Two are written, and four are read, at the same
-time, so that the processor works on one while it waits for another.
+The functions are those of ``reference``, in the same order (the first ones are in ``cpu_codes``). A block has
+four streams, each of a quarter of its bytes. The loops write two streams at a time and read four, so that the
+processor works on one while it waits for another.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def count_quarters(data: NDArray[np.uint8], counts: NDArray[np.uint32]) -> None:
 
 @jit
 def _coded_bits(counts: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> Any:
-    """Bits of the codes of the symbols counted; -1 where a symbol has no code."""
+    """Return the bits that the counted symbols take; -1 if one of them has no code."""
     bits, missing = np.uint32(0), np.uint32(0)
     for s in range(SYMBOLS):
         bits += counts[s] * np.uint32(lengths[s])
@@ -101,7 +102,7 @@ def _finish(
 def _write_streams(
     data: NDArray[np.uint8], entries: NDArray[np.uint64], sizes: NDArray[np.int64], out: NDArray[np.uint8]
 ) -> None:
-    """Write the streams of a block behind each other; ``sizes`` is exactly the bytes of each."""
+    """Write the streams of a block one after another; ``sizes`` has the exact bytes of each."""
     if sizes.size == 1:
         _finish(data, entries, np.uint64(0), np.uint64(0), out, np.uint64(0))
         return
@@ -142,15 +143,15 @@ def _put_number(out: NDArray[np.uint8], at: int, value: Any, size: int) -> int:
 
 
 @jit
-def _literals_header(kind: int, size: int, coded: int, out: NDArray[np.uint8], at: int) -> int:
+def _literals_header(literals_type: int, size: int, coded: int, out: NDArray[np.uint8], at: int) -> int:
     """Write the header of a literals section; return the position after it."""
     if size < FEW:
-        return _put_number(out, at, kind | size << 4 | coded << 14, 3)
+        return _put_number(out, at, literals_type | size << 4 | coded << 14, 3)
     if size < 1 << 10:
-        return _put_number(out, at, kind | 1 << 2 | size << 4 | coded << 14, 3)
+        return _put_number(out, at, literals_type | 1 << 2 | size << 4 | coded << 14, 3)
     if size < 1 << 14:
-        return _put_number(out, at, kind | 2 << 2 | size << 4 | coded << 18, 4)
-    return _put_number(out, at, kind | 3 << 2 | size << 4 | coded << 22, 5)
+        return _put_number(out, at, literals_type | 2 << 2 | size << 4 | coded << 18, 4)
+    return _put_number(out, at, literals_type | 3 << 2 | size << 4 | coded << 22, 5)
 
 
 @jit
@@ -163,7 +164,7 @@ def _write_block(
     lengths: NDArray[np.uint8],
     out: NDArray[np.uint8],
 ) -> int:
-    """Write a block in the shortest way, if coded then behind ``description``; return its bytes."""
+    """Write a block in the shortest form, a coded one with ``description``; return its bytes."""
     size, streams = data.size, 1 if data.size < FEW else 4
     repeated = 0
     for part in range(4):
@@ -212,7 +213,7 @@ def _write_group(
     lengths: NDArray[np.uint8],
     out: NDArray[np.uint8],
 ) -> int:
-    """Write blocks that share codes, those of ``lengths`` and ``entries`` if no others are shorter."""
+    """Write blocks that share codes: those of ``lengths`` and ``entries`` if new ones are not shorter."""
     fresh, codes = np.empty(SYMBOLS, np.uint8), np.empty(SYMBOLS, np.uint16)
     description, described = np.empty(MOST_DESCRIPTION, np.uint8), 0
     lengths_before, entries_before = lengths.copy(), entries.copy()
@@ -246,7 +247,10 @@ def _count_blocks(
     sums: NDArray[np.uint32],
     costs: NDArray[np.int64],
 ) -> int:
-    """Count the quarters of up to eight blocks, and the symbols of those to code; return the number."""
+    """Count the symbols of up to eight blocks, by quarter and by block; return the number of blocks.
+
+    A block that is not worth coding has the sums 0.
+    """
     number = min(max(1, (data.size + block - 1) // block), MOST_SHARED)
     sums[:], costs[:] = 0, 0
     for i in range(number):
@@ -323,7 +327,7 @@ def encode_frame(data: NDArray[np.uint8], block: int, out: NDArray[np.uint8]) ->
 
 @jit
 def _take_number(data: NDArray[np.uint8], at: int, size: int) -> int:
-    """Number in ``size`` bytes, which lie within ``data``."""
+    """Read a number of ``size`` bytes, which must lie within ``data``."""
     value: Any = 0
     for i in range(size):
         value |= np.int64(data[at + i]) << (8 * i)
@@ -332,7 +336,7 @@ def _take_number(data: NDArray[np.uint8], at: int, size: int) -> int:
 
 @jit
 def _fill_table(lengths: NDArray[np.uint8], table: NDArray[np.uint16]) -> None:
-    """Symbol (high byte) and length (low byte) of the code that each number of 11 bits begins with."""
+    """Fill the decoding table: for each number of 11 bits, the symbol (high byte) and length of its code."""
     starts = np.zeros(LONGEST + 2, np.int64)
     for s in range(SYMBOLS):
         starts[lengths[s]] += 1
@@ -355,7 +359,7 @@ def _fill_table(lengths: NDArray[np.uint8], table: NDArray[np.uint16]) -> None:
 def _read_rest(
     stream: NDArray[np.uint8], bit: int, table: NDArray[np.uint16], out: NDArray[np.uint8]
 ) -> bool:
-    """Read symbols from below ``bit`` to all of ``out``; return whether that takes the stream exactly."""
+    """Fill ``out`` with the symbols before ``bit``; return whether that uses up the stream exactly."""
     for i in range(out.size):
         entry = table[bits_below(stream, bit, LONGEST)]
         out[i] = entry >> 8
@@ -367,7 +371,7 @@ def _read_rest(
 
 @jit
 def _open_bits(stream: NDArray[np.uint8]) -> Any:
-    """Number of bits before the end mark; -1 without one."""
+    """Return the number of bits before the end mark; -1 if there is no mark."""
     if not stream.size or not stream[stream.size - 1]:
         return -1
     bit = 7
@@ -378,7 +382,7 @@ def _open_bits(stream: NDArray[np.uint8]) -> Any:
 
 @jit
 def _read_stream(stream: NDArray[np.uint8], table: NDArray[np.uint16], out: NDArray[np.uint8]) -> bool:
-    """Read a single stream to all of ``out``; return whether that takes it exactly."""
+    """Fill ``out`` from a single stream; return whether that uses up the stream exactly."""
     bit = _open_bits(stream)
     return bit >= 0 and _read_rest(stream, bit, table, out)
 
@@ -391,13 +395,13 @@ def _step(word: Any, table: NDArray[np.uint16]) -> Any:
 
 @jit
 def _bits_left(at: Any, word: Any) -> Any:
-    """Bits of a stream that are not taken, where ``word`` was loaded at byte ``at``."""
+    """Return the bits of a stream that are left, if ``word`` was loaded at byte ``at``."""
     return np.int64(8) * np.int64(at) + np.int64(_WORD - trailing_zeros(word))
 
 
 @jit
 def _read_streams(data: NDArray[np.uint8], table: NDArray[np.uint16], out: NDArray[np.uint8]) -> bool:
-    """Read four streams behind their jump table to all of ``out``; return whether that takes them exactly."""
+    """Fill ``out`` from a jump table and four streams; return whether that uses them up exactly."""
     if data.size < 10:
         return False
     quarter = (out.size + 3) // 4
@@ -453,14 +457,14 @@ def _read_streams(data: NDArray[np.uint8], table: NDArray[np.uint16], out: NDArr
 
 @jit
 def _read_block(
-    data: NDArray[np.uint8], table: NDArray[np.uint16], known: bool, out: NDArray[np.uint8]
+    data: NDArray[np.uint8], table: NDArray[np.uint16], has_table: bool, out: NDArray[np.uint8]
 ) -> int:
     """Decode the literals of a block to the beginning of ``out``; return their number, or -1."""
     if data.size < 3:
         return -1
-    kind, form = data[0] & 3, data[0] >> 2 & 3
+    literals_type, form = data[0] & 3, data[0] >> 2 & 3
     header, bits = (5, 18) if form == 3 else (4, 14) if form == 2 else (3, 10)
-    if data.size < header or kind < _NEW or (kind == _AGAIN and not known):
+    if data.size < header or literals_type < _NEW or (literals_type == _AGAIN and not has_table):
         return -1
     numbers = _take_number(data, 0, header) >> 4
     size, coded = numbers & ((1 << bits) - 1), numbers >> bits
@@ -468,7 +472,7 @@ def _read_block(
     if size > out.size or header + coded + 1 != data.size or data[data.size - 1]:
         return -1
     at = header
-    if kind == _NEW:
+    if literals_type == _NEW:
         lengths = np.zeros(SYMBOLS, np.uint8)
         described = read_codes(data[at : header + coded], lengths)
         if not described:
@@ -495,27 +499,27 @@ def decode_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     if size > out.size:
         return -1
     at += width
-    table, known, done = np.empty(1 << LONGEST, np.uint16), False, 0
+    table, has_table, done = np.empty(1 << LONGEST, np.uint16), False, 0
     while True:
         if frame.size < at + 3:
             return -1
         header = _take_number(frame, at, 3)
-        last, kind, count = header & 1, header >> 1 & 3, header >> 3
+        last, block_type, count = header & 1, header >> 1 & 3, header >> 3
         at += 3
-        taken = 1 if kind == _RLE else count
-        if frame.size < at + taken or (kind != _COMPRESSED and count > size - done):
+        taken = 1 if block_type == _RLE else count
+        if frame.size < at + taken or (block_type != _COMPRESSED and count > size - done):
             return -1
-        if kind == _RAW:
+        if block_type == _RAW:
             out[done : done + count] = frame[at : at + count]
             done += count
-        elif kind == _RLE:
+        elif block_type == _RLE:
             out[done : done + count] = frame[at]
             done += count
-        elif kind == _COMPRESSED:
-            count = _read_block(frame[at : at + taken], table, known, out[done:size])
+        elif block_type == _COMPRESSED:
+            count = _read_block(frame[at : at + taken], table, has_table, out[done:size])
             if count < 0:
                 return -1
-            known = True
+            has_table = True
             done += count
         else:
             return -1
@@ -546,19 +550,19 @@ def encode_blosc(
     block: int,
     out: NDArray[np.uint8],
     numbers: NDArray[np.int64],
-    known: NDArray[np.uint8],
+    ready: NDArray[np.uint8],
 ) -> int:
     """See the reference."""
     size, length = data.size, min(length, data.size)
     count = (size + length - 1) // length
     at, copied = 16 + 4 * count, 0
-    usable = 0 if numbers.size and known[2] & _MEMCPYED else numbers.size
+    usable = 0 if numbers.size and ready[2] & _MEMCPYED else numbers.size
     for number in range(count):
         _put_number(out, 16 + 4 * number, at, 4)
         if copied < usable and numbers[copied] == number:
-            begin = _take_number(known, 16 + 4 * copied, 4)
-            body = 4 + _take_number(known, begin, 4)
-            out[at : at + body] = known[begin : begin + body]
+            begin = _take_number(ready, 16 + 4 * copied, 4)
+            body = 4 + _take_number(ready, begin, 4)
+            out[at : at + body] = ready[begin : begin + body]
             at, copied = at + body, copied + 1
             continue
         part = data[number * length : min((number + 1) * length, size)]

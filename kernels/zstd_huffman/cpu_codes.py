@@ -1,4 +1,4 @@
-"""Huffman codes of a block: their lengths, their values, and their description in a frame.
+"""Compute Huffman codes on the CPU: their lengths, their values, and their description in a frame.
 
 The functions follow RFC 8878, 4.1.1 (FSE) and 4.2.1 (Huffman tree description).
 """
@@ -23,7 +23,7 @@ MOST_DESCRIPTION = 128
 
 _LOG = 6  # accuracy of the weights' probabilities: a table of 64 states
 _STATES = 1 << _LOG
-_KINDS = LONGEST + 1
+_WEIGHTS = LONGEST + 1
 _NEVER = np.uint32(0xFFFFFFFF)
 _ONE, _THREE = np.uint64(1), np.uint64(3)
 _BEFORE = 2
@@ -32,7 +32,7 @@ _LOGARITHMS = np.array([round(math.log2(1 + i / 256) * 65536) for i in range(256
 
 @jit
 def _highest_bit(value: Any) -> int:
-    """Index of the highest set bit of a positive number."""
+    """Return the index of the highest set bit of a positive number."""
     bit = 0
     while value >> (bit + 1):
         bit += 1
@@ -59,7 +59,7 @@ def about_bits(counts: NDArray[np.uint32]) -> int:
 
 @jit
 def _log2(value: Any) -> int:
-    """Binary logarithm in 1/65536, of the first nine bits of a positive number."""
+    """Return the binary logarithm of the first nine bits of a positive number, in 1/65536."""
     bit = 63 - np.int64(leading_zeros(np.uint64(value)))
     return bit << 16 | _LOGARITHMS[(value << 8 >> bit) & 255]
 
@@ -111,7 +111,7 @@ def _merge(
     a, b = leaves[_BEFORE], packages[_BEFORE]
     c, d = leaves[high + _ONE], packages[end - high + _ONE]
     while at < half:
-        # The next items of both lists are loaded before it is known which is needed.
+        # The next items of both lists are loaded before the comparison tells which is needed.
         next_a, next_b = leaves[low + _THREE], packages[at - low + _THREE]
         first = a <= b
         merged[at] = a if first else b
@@ -155,7 +155,7 @@ def code_lengths(counts: NDArray[np.uint32], lengths: NDArray[np.uint8]) -> int:
             packages[_BEFORE + i] = merged[2 * i] + merged[2 * i + 1]
         packages[_BEFORE + packed] = _NEVER
         packed = _merge(leaves, packages, seen, seen + packed, merged, taken[depth])
-    # The rarest symbols are in most of the lists: of each list, how many of them is noted.
+    # A list contributes its rarest symbols. ``ends`` counts the lists by how many symbols they contribute.
     ends, needed = np.zeros(SYMBOLS + 1, np.uint8), 2 * (2 * seen - 2 - seen)
     for depth in range(LONGEST - 2, -1, -1):
         leaf = taken[depth, needed]
@@ -207,23 +207,23 @@ def describe_codes(lengths: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
 
 @jit
 def _probabilities(weights: NDArray[np.uint8], out: NDArray[np.int64]) -> bool:
-    """Fill in probabilities in 1/64, none of them 0 for a weight that occurs; False for a single weight."""
-    counts = np.zeros(_KINDS, np.int64)
+    """Fill in probabilities in 1/64, at least 1 for a weight that occurs; False if only one weight occurs."""
+    counts = np.zeros(_WEIGHTS, np.int64)
     for i in range(weights.size):
         counts[weights[i]] += 1
     whole, total = 0, weights.size
-    for kind in range(_KINDS):
-        if counts[kind] == total:
+    for weight in range(_WEIGHTS):
+        if counts[weight] == total:
             return False
-        out[kind] = max(1, counts[kind] * _STATES // total) if counts[kind] else 0
-        whole += out[kind]
+        out[weight] = max(1, counts[weight] * _STATES // total) if counts[weight] else 0
+        whole += out[weight]
     while whole != _STATES:
         # The probability that is furthest from its share is corrected by one.
         sign, best, most = (1 if whole < _STATES else -1), -1, np.int64(0)
-        for kind in range(_KINDS):
-            short = sign * (counts[kind] * _STATES - out[kind] * total)
-            if out[kind] > (0 if sign > 0 else 1) and (best < 0 or short > most):
-                best, most = kind, short
+        for weight in range(_WEIGHTS):
+            short = sign * (counts[weight] * _STATES - out[weight] * total)
+            if out[weight] > (0 if sign > 0 else 1) and (best < 0 or short > most):
+                best, most = weight, short
         out[best] += sign
         whole += sign
     return True
@@ -233,9 +233,9 @@ def _probabilities(weights: NDArray[np.uint8], out: NDArray[np.int64]) -> bool:
 def _spread(probabilities: NDArray[np.int64], states: NDArray[np.uint8]) -> None:
     """Assign a weight to each state."""
     at = 0
-    for kind in range(_KINDS):
-        for _ in range(probabilities[kind]):
-            states[at] = kind
+    for weight in range(_WEIGHTS):
+        for _ in range(probabilities[weight]):
+            states[at] = weight
             at = (at + (_STATES >> 1) + (_STATES >> 3) + 3) & (_STATES - 1)
 
 
@@ -254,19 +254,19 @@ def _put(out: NDArray[np.uint8], bit: int, value: Any, count: Any) -> int:
 def _put_probabilities(probabilities: NDArray[np.int64], out: NDArray[np.uint8], bit: int) -> int:
     """Write the FSE table description (RFC 8878, 4.1.1); return the position after it."""
     bit = _put(out, bit, _LOG - 5, 4)
-    left, threshold, size, kind = _STATES + 1, _STATES, _LOG + 1, 0
+    left, threshold, size, weight = _STATES + 1, _STATES, _LOG + 1, 0
     while left > 1:
-        count = probabilities[kind]
-        kind += 1
+        count = probabilities[weight]
+        weight += 1
         most = 2 * threshold - 1 - left
         left -= count
         value = count + 1 + (most if count + 1 >= threshold else 0)
         bit = _put(out, bit, value, size - (value < most))
         if count == 0:
             zeros = 0
-            while probabilities[kind + zeros] == 0:
+            while probabilities[weight + zeros] == 0:
                 zeros += 1
-            kind += zeros
+            weight += zeros
             while zeros >= 3:
                 bit = _put(out, bit, 3, 2)
                 zeros -= 3
@@ -280,31 +280,31 @@ def _put_probabilities(probabilities: NDArray[np.int64], out: NDArray[np.uint8],
 @jit
 def _code_weights(weights: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     """Write weights by FSE with two states; return the bytes, 0 if that is impossible or too long."""
-    probabilities, kinds = np.empty(_KINDS, np.int64), np.empty(_STATES, np.uint8)
+    probabilities, weight_of = np.empty(_WEIGHTS, np.int64), np.empty(_STATES, np.uint8)
     if weights.size < 2 or not _probabilities(weights, probabilities):
         return 0
-    _spread(probabilities, kinds)
+    _spread(probabilities, weight_of)
     bit = _put_probabilities(probabilities, out, 8)
     # States of a weight, in order of their number, are its sub-states n, n + 1, ... to 2n - 1.
-    first = np.zeros(_KINDS + 1, np.int64)
-    for kind in range(_KINDS):
-        first[kind + 1] = first[kind] + probabilities[kind]
+    first = np.zeros(_WEIGHTS + 1, np.int64)
+    for weight in range(_WEIGHTS):
+        first[weight + 1] = first[weight] + probabilities[weight]
     filled, states = first.copy(), np.empty(_STATES, np.int64)
     for i in range(_STATES):
-        states[filled[kinds[i]]] = _STATES + i
-        filled[kinds[i]] += 1
+        states[filled[weight_of[i]]] = _STATES + i
+        filled[weight_of[i]] += 1
     state = np.zeros(2, np.int64)
     for i in range(weights.size - 1, -1, -1):
-        kind, which = weights[i], i & 1
-        count = probabilities[kind]
+        weight, which = weights[i], i & 1
+        count = probabilities[weight]
         if not state[which]:
-            state[which] = states[first[kind]]
+            state[which] = states[first[weight]]
             continue
         size = 0
         while state[which] >> size >= 2 * count:
             size += 1
         bit = _put(out, bit, state[which], size)
-        state[which] = states[first[kind] + (state[which] >> size) - count]
+        state[which] = states[first[weight] + (state[which] >> size) - count]
     bit = _put(out, bit, state[1] - _STATES, _LOG)
     bit = _put(out, bit, state[0] - _STATES, _LOG)
     bit = _put(out, bit, 1, 1)
@@ -354,16 +354,16 @@ def read_codes(data: NDArray[np.uint8], lengths: NDArray[np.uint8]) -> int:
 
 @jit
 def _take_probabilities(data: NDArray[np.uint8], out: NDArray[np.int64]) -> int:
-    """Inverse of :func:`_put_probabilities`; return the bytes, 0 if the table is not one of 64 states."""
+    """Read what :func:`_put_probabilities` writes; return its bytes, 0 unless it has 64 states."""
     padded = np.zeros(data.size + 4, np.uint8)
     padded[: data.size] = data
     bit, last = 4, 8 * data.size
     out[:] = 0
-    left, threshold, size, kind = _STATES + 1, _STATES, _LOG + 1, 0
+    left, threshold, size, weight = _STATES + 1, _STATES, _LOG + 1, 0
     if bits_below(padded, 4, 4) != _LOG - 5:
         return 0
     while left > 1:
-        if kind >= _KINDS or bit >= last:
+        if weight >= _WEIGHTS or bit >= last:
             return 0
         most = 2 * threshold - 1 - left
         value = bits_below(padded, bit + size - 1, size - 1)
@@ -376,15 +376,15 @@ def _take_probabilities(data: NDArray[np.uint8], out: NDArray[np.int64]) -> int:
         count = value - 1
         if count < 0 or count >= left:
             return 0
-        out[kind] = count
+        out[weight] = count
         left -= count
-        kind += 1
+        weight += 1
         zeros = 3 if count == 0 else 0
         while zeros == 3:
             if bit >= last:
                 return 0
             zeros = bits_below(padded, bit + 2, 2)
-            kind += zeros
+            weight += zeros
             bit += 2
         while left < threshold:
             size -= 1
@@ -394,16 +394,16 @@ def _take_probabilities(data: NDArray[np.uint8], out: NDArray[np.int64]) -> int:
 
 @jit
 def _take_weights(data: NDArray[np.uint8], weights: NDArray[np.uint8]) -> int:
-    """Inverse of :func:`_code_weights` without its first byte; return the number of weights, or 0."""
-    probabilities, kinds = np.empty(_KINDS, np.int64), np.empty(_STATES, np.uint8)
+    """Read what :func:`_code_weights` writes, without its first byte; return the number of weights, or 0."""
+    probabilities, weight_of = np.empty(_WEIGHTS, np.int64), np.empty(_STATES, np.uint8)
     begin = _take_probabilities(data, probabilities)
     if not begin or begin >= data.size or not data[data.size - 1]:
         return 0
-    _spread(probabilities, kinds)
+    _spread(probabilities, weight_of)
     sizes, bases = np.empty(_STATES, np.int64), np.empty(_STATES, np.int64)
     for i in range(_STATES):
-        following = probabilities[kinds[i]]
-        probabilities[kinds[i]] += 1
+        following = probabilities[weight_of[i]]
+        probabilities[weight_of[i]] += 1
         sizes[i] = _LOG - _highest_bit(following)
         bases[i] = (following << sizes[i]) - _STATES
     stream = data[begin:]
@@ -416,10 +416,10 @@ def _take_weights(data: NDArray[np.uint8], weights: NDArray[np.uint8]) -> int:
         return 0
     for i in range(SYMBOLS - 2):
         now = state[i & 1]
-        weights[i] = kinds[now]
+        weights[i] = weight_of[now]
         bit -= sizes[now]
         if bit < 0:
-            weights[i + 1] = kinds[state[(i + 1) & 1]]
+            weights[i + 1] = weight_of[state[(i + 1) & 1]]
             return i + 2
         state[i & 1] = bases[now] + bits_below(stream, bit + sizes[now], sizes[now])
     return 0

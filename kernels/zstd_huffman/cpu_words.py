@@ -23,7 +23,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -
 
 @intrinsic
 def load64(typing_context: Any, array: Any, at: Any) -> Any:
-    """Word in bytes ``at`` to ``at + 8`` of a contiguous uint8 array."""
+    """Load the word in bytes ``at`` to ``at + 8`` of a contiguous uint8 array."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(_pointer(context, builder, signature.args[0], *arguments), align=1)
@@ -45,7 +45,7 @@ def store64(typing_context: Any, array: Any, at: Any, word: Any) -> Any:
 
 @intrinsic
 def trailing_zeros(typing_context: Any, word: Any) -> Any:
-    """Number of zero bits below the lowest set bit of a word that is not 0."""
+    """Count the zero bits below the lowest set bit of a word that is not 0."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
@@ -55,7 +55,7 @@ def trailing_zeros(typing_context: Any, word: Any) -> Any:
 
 @intrinsic
 def leading_zeros(typing_context: Any, word: Any) -> Any:
-    """Number of zero bits above the highest set bit of a word that is not 0."""
+    """Count the zero bits above the highest set bit of a word that is not 0."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctlz(arguments[0], context.get_constant(types.boolean, True))
@@ -65,7 +65,7 @@ def leading_zeros(typing_context: Any, word: Any) -> Any:
 
 @jit
 def bits_below(data: NDArray[np.uint8], end: int, count: int) -> int:
-    """The ``count`` bits (up to 16) below bit ``end`` of little-endian ``data``; zeros below its start."""
+    """Return ``count`` bits (up to 16) below bit ``end`` of ``data``, zeros below its start."""
     low = max(end - count, 0)
     value: Any = 0
     for at in range(low >> 3, (end + 7) >> 3):

@@ -1,9 +1,9 @@
-"""Frames in plain Python and NumPy: the slow, obvious definition that the other versions equal byte for byte.
+"""Encode and decode frames in plain Python and NumPy; the other versions write the same bytes.
 
-A frame holds blocks of ``block`` bytes, the last one fewer. Each is its bytes as they are, or one byte
-repeated, or Huffman-coded in one stream or four. Up to eight blocks in sequence share the codes that fit them
-together, which the first of them describes; or they use the codes that were described last in the frame, if
-that is shorter. RFC 8878 defines everything else.
+A frame holds blocks of ``block`` bytes; the last may be shorter. A block is stored as it is, or is one byte
+repeated, or is Huffman-coded in one stream or four. Up to eight neighbouring blocks share codes that fit them
+together, and the first of them describes these codes. If that is shorter, they use the codes that were
+described last in the frame. RFC 8878 defines everything else.
 
 The caller allocates every output. Arrays are contiguous; ``counts`` are uint32, ``codes`` uint16, all others
 uint8. Decoders accept any bytes: they return an error, and read and write nothing outside the arrays.
@@ -42,9 +42,9 @@ _BLOSC_FLAGS, _MEMCPYED = 0x90, 0x02  # zstd, blocks of one stream, no shuffle; 
 
 
 def about_bits(counts: NDArray[np.uint32]) -> int:
-    """Bits that the symbols counted take, about, in the best code of at most 11 bits.
+    """Estimate the bits that the counted symbols take in the best code of at most 11 bits.
 
-    This is their entropy, if none were rarer than 2**-11. Logarithms are of nine bits, in 1/65536.
+    This is their entropy with every share raised to at least 2**-11. Logarithms use nine bits, in 1/65536.
     """
 
     def logarithm(value: int) -> int:
@@ -109,10 +109,10 @@ def describe_codes(lengths: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
 
 
 def read_codes(data: NDArray[np.uint8], lengths: NDArray[np.uint8]) -> int:
-    """Read the description that ``data`` begins with; return its bytes, or 0 if it is not understood.
+    """Read the description at the start of ``data``; return its bytes, or 0 if it is not supported.
 
-    Descriptions of other encoders may be unknown: FSE tables of other sizes than 64, or with probabilities
-    below one state.
+    Those of other encoders may not be: FSE tables of other sizes than 64, or with probabilities below one
+    state.
     """
     whole = data.tobytes()
     if not whole:
@@ -138,7 +138,7 @@ def read_codes(data: NDArray[np.uint8], lengths: NDArray[np.uint8]) -> int:
 
 
 def most_bytes(size: int, block: int) -> int:
-    """Upper bound of the frame of ``size`` bytes in blocks of ``block``."""
+    """Return the most bytes that a frame of ``size`` bytes in blocks of ``block`` can have."""
     return 9 + size + 3 * max(1, -(-size // block))
 
 
@@ -152,7 +152,7 @@ def count_quarters(data: NDArray[np.uint8], counts: NDArray[np.uint32]) -> None:
 def encode_frame(data: NDArray[np.uint8], block: int, out: NDArray[np.uint8]) -> int:
     """Write the frame of ``data``, in blocks of up to 65536 bytes, to ``out``; return its bytes.
 
-    ``out`` has :func:`most_bytes` elements. Of two ways of the same length, the latest codes are kept, and
+    ``out`` has :func:`most_bytes` elements. If two forms have the same length, the latest codes are kept, and
     bytes are stored as they are.
     """
     size = data.size
@@ -179,8 +179,8 @@ def encode_frame(data: NDArray[np.uint8], block: int, out: NDArray[np.uint8]) ->
 def decode_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     """Decode a frame to the beginning of ``out``; return the number of bytes, or -1.
 
-    -1 stands for a damaged frame, for one longer than ``out``, and for one that has what this decoder does
-    not know: sequences, checksums, dictionaries, windows. zstd itself decides what such a frame is.
+    -1 means that the frame is damaged, is longer than ``out``, or has what this decoder does not support:
+    sequences, checksums, dictionaries, windows. The caller then leaves the frame to zstd.
     """
     text = frame.tobytes()
     width = {0x20: 1, 0x60: 2, 0xA0: 4}.get(text[4] if len(text) > 8 else 0, 0)
@@ -190,19 +190,19 @@ def decode_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     at, last, content, lengths = 5 + width, 0, b"", None
     while not last:
         header = int.from_bytes(text[at : at + 3], "little")
-        last, kind, count = header & 1, header >> 1 & 3, header >> 3
+        last, block_type, count = header & 1, header >> 1 & 3, header >> 3
         at += 3
-        body = text[at : at + (1 if kind == _RLE else count)]
-        at += 1 if kind == _RLE else count
-        if at > len(text) or kind > _COMPRESSED or size > out.size:
+        body = text[at : at + (1 if block_type == _RLE else count)]
+        at += 1 if block_type == _RLE else count
+        if at > len(text) or block_type > _COMPRESSED or size > out.size:
             return -1
-        if kind == _COMPRESSED:
+        if block_type == _COMPRESSED:
             literals, lengths = _decoded_block(body, lengths, size - len(content))
             if literals is None:
                 return -1
             content += literals
         else:
-            content += body * count if kind == _RLE and len(content) + count <= size else body
+            content += body * count if block_type == _RLE and len(content) + count <= size else body
         if len(content) > size:
             return -1
     if at != len(text) or len(content) != size:
@@ -212,7 +212,7 @@ def decode_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
 
 
 def most_blosc_bytes(size: int, length: int, block: int) -> int:
-    """Upper bound of what :func:`encode_blosc` writes."""
+    """Return the most bytes that :func:`encode_blosc` writes."""
     count = max(1, -(-size // length))
     return 16 + 8 * count + count * most_bytes(min(size, length), block)
 
@@ -223,23 +223,23 @@ def encode_blosc(
     block: int,
     out: NDArray[np.uint8],
     numbers: NDArray[np.int64],
-    known: NDArray[np.uint8],
+    ready: NDArray[np.uint8],
 ) -> int:
     """Write a Blosc 1 frame whose blocks of ``length`` bytes are frames of this module; return its bytes.
 
     A block that does not shrink is stored as it is, and so is all of ``data`` if the frame would not be
     shorter. ``data`` is not empty; ``out`` has :func:`most_blosc_bytes` elements. The rising ``numbers`` are
-    those of blocks that need not be encoded: ``known`` is a frame of this function that holds just them (and
+    those of blocks that need not be encoded: ``ready`` is a frame of this function that holds just them (and
     is not used if that stores them as they are).
     """
     length = min(length, data.size)
     bodies = []
     for number, start in enumerate(range(0, data.size, length)):
-        if number in numbers and not known[2] & _MEMCPYED:
+        if number in numbers and not ready[2] & _MEMCPYED:
             where = 16 + 4 * int(np.searchsorted(numbers, number))
-            begin = int.from_bytes(known[where : where + 4].tobytes(), "little")
-            end = begin + 4 + int.from_bytes(known[begin : begin + 4].tobytes(), "little")
-            bodies.append(known[begin:end].tobytes())
+            begin = int.from_bytes(ready[where : where + 4].tobytes(), "little")
+            end = begin + 4 + int.from_bytes(ready[begin : begin + 4].tobytes(), "little")
+            bodies.append(ready[begin:end].tobytes())
             continue
         part = data[start : start + length]
         body = np.empty(most_bytes(part.size, block), np.uint8)
@@ -262,9 +262,9 @@ def encode_blosc(
 def decode_blosc(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
     """Decode a Blosc 1 frame to all of ``out``; return the number of bytes, or -1.
 
-    -1 stands for a damaged frame, one of another size, and one that this decoder does not know (shuffled,
-    another compressor, or blocks that :func:`decode_frame` does not know). Blosc itself decides what such a
-    frame is. ``out`` is arbitrary then.
+    -1 means that the frame is damaged, has another size, or is not supported (shuffled, another compressor,
+    or blocks that :func:`decode_frame` does not support). The caller then leaves the frame to Blosc, and
+    ``out`` is undefined.
     """
     text = frame.tobytes()
     if len(text) < 16 or text[:3] != bytes([2, 1, _BLOSC_FLAGS]) or not text[3]:
@@ -289,7 +289,7 @@ def decode_blosc(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> int:
 
 
 def _groups(blocks: list[NDArray[np.uint8]]) -> list[tuple[list[NDArray[np.uint8]], NDArray[np.uint32]]]:
-    """Up to eight blocks in the groups that share codes, and the sum of the counts of those that are coded.
+    """Group up to eight blocks that share codes; return each group with the sum of its coded blocks' counts.
 
     Neighbours of one, two or four blocks each are joined where that takes no more bits than they do apart.
     """
@@ -305,7 +305,7 @@ def _groups(blocks: list[NDArray[np.uint8]]) -> list[tuple[list[NDArray[np.uint8
         counts.append(own if coded else np.zeros(SYMBOLS, np.uint32))
 
     def joined(first: int, size: int) -> tuple[int, list[tuple[int, NDArray[np.uint32]]]]:
-        """Cost and groups, as their lengths and counts, of the blocks from ``first`` on."""
+        """Return the cost of ``size`` blocks from ``first`` on, and their groups as lengths and counts."""
         if first >= len(blocks):
             return 0, [(size, np.zeros(SYMBOLS, np.uint32))]
         if size == 1:
@@ -326,7 +326,7 @@ def _groups(blocks: list[NDArray[np.uint8]]) -> list[tuple[list[NDArray[np.uint8
 def _description(
     whole: NDArray[np.uint32], latest: NDArray[np.uint8] | None
 ) -> tuple[bytes, NDArray[np.uint8] | None]:
-    """Description and code lengths for blocks with these counts; no description of the latest codes."""
+    """Return description and code lengths for blocks with these counts; the latest codes need none."""
     lengths, description = np.empty(SYMBOLS, np.uint8), np.empty(_MOST_DESCRIPTION, np.uint8)
     if code_lengths(whole, lengths) < 2:
         return b"", latest
@@ -338,7 +338,7 @@ def _description(
 
 
 def _block(data: NDArray[np.uint8], last: bool, described: bytes, lengths: NDArray[np.uint8] | None) -> bytes:
-    """Block of a frame in the shortest way; if it is coded, it holds the description."""
+    """Encode a block in the shortest form; a coded one holds the description."""
     size = data.size
     raw = _header(last, _RAW, size) + data.tobytes()
     if size and (data == data[0]).all():
@@ -351,17 +351,17 @@ def _block(data: NDArray[np.uint8], last: bool, described: bytes, lengths: NDArr
     total = header + len(text) + 1
     if total >= size:
         return raw
-    kind = _NEW if described else _AGAIN
-    section = (kind | form << 2 | size << 4 | len(text) << 4 + width).to_bytes(header, "little")
+    literals_type = _NEW if described else _AGAIN
+    section = (literals_type | form << 2 | size << 4 | len(text) << 4 + width).to_bytes(header, "little")
     return _header(last, _COMPRESSED, total) + section + text + b"\0"
 
 
-def _header(last: bool, kind: int, size: int) -> bytes:
-    return (int(last) | kind << 1 | size << 3).to_bytes(3, "little")
+def _header(last: bool, block_type: int, size: int) -> bytes:
+    return (int(last) | block_type << 1 | size << 3).to_bytes(3, "little")
 
 
 def _streams(data: NDArray[np.uint8], lengths: NDArray[np.uint8]) -> bytes:
-    """Streams of a block, four of them behind a table of the sizes of the first three."""
+    """Encode the streams of a block; a table of the sizes of the first three precedes four streams."""
     codes = np.empty(SYMBOLS, np.uint16)
     canonical_codes(lengths, codes)
     if data.size < FEW:
@@ -372,7 +372,7 @@ def _streams(data: NDArray[np.uint8], lengths: NDArray[np.uint8]) -> bytes:
 
 
 def _stream(data: NDArray[np.uint8], lengths: NDArray[np.uint8], codes: NDArray[np.uint16]) -> bytes:
-    """Codes of the symbols, read from the highest bit down: the last symbol is written first."""
+    """Encode a stream. It is read from its highest bit down, so the last symbol is written first."""
     bits = "1" + "".join(format(int(codes[s]), f"0{int(lengths[s])}b") for s in data)
     return int(bits, 2).to_bytes((len(bits) + 7) // 8, "little")
 
@@ -380,15 +380,21 @@ def _stream(data: NDArray[np.uint8], lengths: NDArray[np.uint8], codes: NDArray[
 def _decoded_block(
     body: bytes, lengths: NDArray[np.uint8] | None, most: int
 ) -> tuple[bytes | None, NDArray[np.uint8] | None]:
-    """Literals of a block without sequences, None if it is no such block; and the codes that it leaves."""
-    kind, form = (body[0] & 3, body[0] >> 2 & 3) if len(body) > 2 else (0, 0)
+    """Decode a block without sequences; return its literals, or None for another block, and its codes."""
+    literals_type, form = (body[0] & 3, body[0] >> 2 & 3) if len(body) > 2 else (0, 0)
     header, bits = {2: (4, 14), 3: (5, 18)}.get(form, (3, 10))
     numbers = int.from_bytes(body[:header], "little") >> 4
     size, coded = numbers & ((1 << bits) - 1), numbers >> bits
     text = body[header:-1]
-    if kind < _NEW or size > most or len(text) != coded or len(body) != header + coded + 1 or body[-1]:
+    if (
+        literals_type < _NEW
+        or size > most
+        or len(text) != coded
+        or len(body) != header + coded + 1
+        or body[-1]
+    ):
         return None, lengths
-    if kind == _NEW:
+    if literals_type == _NEW:
         lengths = np.empty(SYMBOLS, np.uint8)
         described = read_codes(np.frombuffer(text, np.uint8), lengths)
         if not described:
@@ -410,7 +416,7 @@ def _decoded_block(
 
 
 def _decoded_stream(stream: bytes, count: int, lengths: NDArray[np.uint8]) -> bytes | None:
-    """Symbols of a stream; None unless ``count`` of them take it exactly."""
+    """Decode a stream; None unless ``count`` symbols use it up exactly."""
     if not stream or not stream[-1]:
         return None
     codes = np.empty(SYMBOLS, np.uint16)
@@ -426,7 +432,7 @@ def _decoded_stream(stream: bytes, count: int, lengths: NDArray[np.uint8]) -> by
 
 
 class _Bits:
-    """Bits appended to a number, the lowest first."""
+    """Number to which bits are appended, the lowest first."""
 
     def __init__(self) -> None:
         self.value, self.size = 0, 0
@@ -440,60 +446,60 @@ class _Bits:
 
 
 def _probabilities(weights: list[int]) -> list[int]:
-    """Probabilities of the weights in 1/64: rounded down, at least 1, corrected where most is missing."""
-    counts, total, size = [weights.count(kind) for kind in range(LONGEST + 1)], len(weights), 1 << _LOG
+    """Return the probabilities of weights in 1/64: rounded down, at least 1, then corrected to add up."""
+    counts, total, size = [weights.count(weight) for weight in range(LONGEST + 1)], len(weights), 1 << _LOG
     out = [max(1, count * size // total) if count else 0 for count in counts]
     while sum(out) != size:
         sign = 1 if sum(out) < size else -1
-        able = [kind for kind in range(LONGEST + 1) if out[kind] > (0 if sign > 0 else 1)]
-        out[max(able, key=lambda kind: sign * (counts[kind] * size - out[kind] * total))] += sign
+        able = [weight for weight in range(LONGEST + 1) if out[weight] > (0 if sign > 0 else 1)]
+        out[max(able, key=lambda weight: sign * (counts[weight] * size - out[weight] * total))] += sign
     return out
 
 
 def _states(probabilities: list[int]) -> list[int]:
-    """Weight of each of the 64 states."""
+    """Return the weight of each of the 64 states."""
     states, at, size = [0] * (1 << _LOG), 0, 1 << _LOG
-    for kind, probability in enumerate(probabilities):
+    for weight, probability in enumerate(probabilities):
         for _ in range(probability):
-            states[at] = kind
+            states[at] = weight
             at = (at + size // 2 + size // 8 + 3) % size
     return states
 
 
 def _coded_weights(weights: list[int]) -> bytes:
-    """FSE-coded weights with their length; nothing where they are all equal, or too long."""
+    """Encode weights by FSE, with their length; return nothing if all are equal or the result is too long."""
     if len(set(weights)) < 2:
         return b""
     probabilities, size = _probabilities(weights), 1 << _LOG
     header = _Bits()
     header.put(_LOG - 5, 4)
-    left, kind = size + 1, 0
+    left, weight = size + 1, 0
     while left > 1:
         width = left.bit_length()
         most = (1 << width) - 1 - left
-        value = probabilities[kind] + 1
-        left -= probabilities[kind]
+        value = probabilities[weight] + 1
+        left -= probabilities[weight]
         value += most if value >= 1 << (width - 1) else 0
         header.put(value, width - (value < most))
-        kind += 1
-        if probabilities[kind - 1] == 0:
-            zeros = next(i for i, other in enumerate(probabilities[kind:]) if other)
-            kind += zeros
+        weight += 1
+        if probabilities[weight - 1] == 0:
+            zeros = next(i for i, other in enumerate(probabilities[weight:]) if other)
+            weight += zeros
             for _ in range(zeros // 3):
                 header.put(3, 2)
             header.put(zeros % 3, 2)
-    numbers: dict[int, list[int]] = {kind: [] for kind in range(LONGEST + 1)}
-    for number, kind in enumerate(_states(probabilities)):
-        numbers[kind].append(size + number)
+    numbers: dict[int, list[int]] = {weight: [] for weight in range(LONGEST + 1)}
+    for number, weight in enumerate(_states(probabilities)):
+        numbers[weight].append(size + number)
     stream, states = _Bits(), [0, 0]
     for i in reversed(range(len(weights))):
-        mine, count, state = numbers[weights[i]], probabilities[weights[i]], states[i % 2]
+        own_states, count, state = numbers[weights[i]], probabilities[weights[i]], states[i % 2]
         if not state:
-            states[i % 2] = mine[0]
+            states[i % 2] = own_states[0]
             continue
         shift = next(bits for bits in range(_LOG + 1) if state >> bits < 2 * count)
         stream.put(state, shift)
-        states[i % 2] = mine[(state >> shift) - count]
+        states[i % 2] = own_states[(state >> shift) - count]
     for state in reversed(states):
         stream.put(state, _LOG)
     stream.put(1, 1)
@@ -502,7 +508,7 @@ def _coded_weights(weights: list[int]) -> bytes:
 
 
 def _decoded_weights(text: bytes) -> list[int]:
-    """Inverse of :func:`_coded_weights` without its first byte; no weights if that fails."""
+    """Decode what :func:`_coded_weights` returns, without its first byte; no weights if that fails."""
     bits, at = int.from_bytes(text, "little"), 4
     left, probabilities = (1 << _LOG) + 1, list[int]()
     if bits & 15 != _LOG - 5:
@@ -533,18 +539,18 @@ def _decoded_weights(text: bytes) -> list[int]:
     if at > 8 * len(text) or len(probabilities) > LONGEST + 1 or not stream or not stream[-1]:
         return []
     following, steps = list(probabilities), []
-    for kind in _states(probabilities):
-        width = _LOG + 1 - following[kind].bit_length()
-        steps.append((kind, width, (following[kind] << width) - (1 << _LOG)))
-        following[kind] += 1
+    for weight in _states(probabilities):
+        width = _LOG + 1 - following[weight].bit_length()
+        steps.append((weight, width, (following[weight] << width) - (1 << _LOG)))
+        following[weight] += 1
     left_bits = format(int.from_bytes(stream, "little"), "b")[1:]
     states = [left_bits[:_LOG], left_bits[_LOG : 2 * _LOG]]
     if len(left_bits) < 2 * _LOG:
         return []
     numbers, at, weights = [int(state, 2) for state in states], 2 * _LOG, list[int]()
     while len(weights) < SYMBOLS - 2:
-        kind, width, base = steps[numbers[len(weights) % 2]]
-        weights.append(kind)
+        weight, width, base = steps[numbers[len(weights) % 2]]
+        weights.append(weight)
         taken = left_bits[at : at + width]
         at += width
         if at > len(left_bits):

@@ -45,9 +45,9 @@ _AT_ONCE = 1 << 20  # bytes that are opened by one call, where parts of a frame 
 _MADE_AT_ONCE = 1 << 23  # bytes that are compressed by one call, where they are made for it
 _HEADER = struct.Struct("<BBBBiii")
 _MEMCPYED, _UNSPLIT = 0x02, 0x10
-_CODED = 1 << 15  # bytes per block of a Huffman-only frame
-_TRIED = 1 << 18  # bytes that are compressed in both ways
-_NONE, _EMPTY = np.empty(0, np.int64), np.empty(0, np.uint8)
+_HUFFMAN_BLOCK = 1 << 15  # bytes per block of a Huffman-only frame
+_TRIAL_BYTES = 1 << 18  # bytes of a block that a trial compresses in both ways
+_NO_NUMBERS, _NO_BYTES = np.empty(0, np.int64), np.empty(0, np.uint8)
 _SHUFFLES = {"none": 0, "byte": 1, "bit": 2, "noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _NAMES = ("zstd", "lz4", "lz4hc", "zlib", "blosclz")
 
@@ -93,13 +93,13 @@ class Compressor:
 
     @property
     def text(self) -> str:
-        """The settings as :meth:`parse` reads them."""
+        """Settings as :meth:`parse` reads them."""
         shuffle = ("none", "shuffle", "bitshuffle")[self.shuffle]
         size = f"-{self.blocksize}" if self.blocksize else ""
         return f"{self.cname}-{self.clevel}-{shuffle}{size}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The ``compressor`` entry of ``.zarray``."""
+        """Return the ``compressor`` entry of ``.zarray``."""
         entry: dict[str, Any] = {
             "id": "blosc",
             "cname": self.cname,
@@ -110,9 +110,9 @@ class Compressor:
 
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> Compressor:
-        """Compressor from a ``compressor`` entry of ``.zarray``."""
-        known = {"id", "cname", "clevel", "shuffle", "blocksize"}
-        if not isinstance(entry, dict) or entry.get("id") != "blosc" or set(entry) - known:
+        """Read a ``compressor`` entry of ``.zarray``."""
+        keys = {"id", "cname", "clevel", "shuffle", "blocksize"}
+        if not isinstance(entry, dict) or entry.get("id") != "blosc" or set(entry) - keys:
             raise InvalidInputError(
                 f"compressor is {entry!r}; a Blosc entry with cname, clevel, shuffle is needed"
             )
@@ -120,10 +120,10 @@ class Compressor:
 
     @classmethod
     def parse(cls, text: str) -> Compressor:
-        """Compressor from ``"zstd-5-bitshuffle"`` or ``"zstd-1-none-1048576"`` (block size optional)."""
+        """Read ``"zstd-5-bitshuffle"`` or ``"zstd-1-none-1048576"`` (block size optional)."""
         parts = str(text).lower().replace(":", "-").split("-")
-        known = len(parts) in (3, 4) and parts[2] in _SHUFFLES
-        if not known or not all(part.isdecimal() for part in (parts[1], *parts[3:])):
+        valid = len(parts) in (3, 4) and parts[2] in _SHUFFLES
+        if not valid or not all(part.isdecimal() for part in (parts[1], *parts[3:])):
             raise InvalidInputError(
                 f"compressor is {text!r}; write NAME-LEVEL-SHUFFLE, as in zstd-5-bitshuffle or zstd-1-none"
             )
@@ -134,7 +134,7 @@ class Compressor:
 def compress(
     data: NDArray, compressor: Compressor, split: Split = WHOLE, buffers: Buffers | None = None
 ) -> bytes:
-    """One Blosc frame of a contiguous array, equal to ``numcodecs.Blosc(...).encode(data)``.
+    """Compress a contiguous array to one Blosc frame, equal to ``numcodecs.Blosc(...).encode(data)``.
 
     With ``buffers``, the frame is a memoryview of a buffer that the caller gives back.
     """
@@ -156,22 +156,22 @@ def compress_bytes(
 ) -> bytes:
     """Compress bytes like :func:`compress`, or by Huffman codes only where that is shorter.
 
-    Noise has no matches, and zstd takes longer to look for them than to code it. Some blocks are tried both
-    ways; both are zstd frames.
+    Noise has no matches, and zstd takes longer to look for them than to code it. A trial of some blocks
+    decides; both are zstd frames.
     """
-    size, tried = compressor.blocksize, _codes_suffice(data, compressor, split)
-    if tried is None:
+    size, trial = compressor.blocksize, _try_huffman(data, compressor, split)
+    if trial is None:
         return compress(data, compressor, split, buffers)
 
     def code_whole(whole: NDArray[np.uint8]) -> Any:
         if buffers is None:
-            return bytes_of([_code(whole, size, tried)])
-        return _code(whole, size, tried, buffers).data
+            return bytes_of([_huffman_frame(whole, size, trial)])
+        return _huffman_frame(whole, size, trial, buffers).data
 
     if split.parts > 1:
 
         def code_part(part: tuple[int, int]) -> NDArray[np.uint8]:
-            return _code(data[part[0] * size : part[1] * size], size, tried.part(*part)).copy()
+            return _huffman_frame(data[part[0] * size : part[1] * size], size, trial.part(*part)).copy()
 
         frames = list(split.run(code_part, split.ranges(-(-data.size // size))))
         if len(frames) > 1 and not any(frame[2] & _MEMCPYED for frame in frames):
@@ -180,58 +180,58 @@ def compress_bytes(
     return whole_frame
 
 
-class _Tried(NamedTuple):
-    """Blocks that were coded to try it: a Blosc frame of just them, and their rising numbers."""
+class _Trial(NamedTuple):
+    """Blocks that were Huffman-coded as a trial: their numbers, rising, and a Blosc frame of just them."""
 
     numbers: NDArray[np.int64]
     frame: NDArray[np.uint8]
 
-    def part(self, first: int, last: int) -> _Tried:
-        """Those of blocks ``first:last``, counted from ``first``; none unless all are among these."""
+    def part(self, first: int, last: int) -> _Trial:
+        """Return the trial of blocks ``first:last``, counted from ``first``; empty unless all lie there."""
         inside = bool(self.numbers.size) and first <= self.numbers[0] and self.numbers[-1] < last
-        return _Tried(self.numbers - first, self.frame) if inside else _Tried(_NONE, self.frame)
+        return _Trial(self.numbers - first, self.frame) if inside else _Trial(_NO_NUMBERS, self.frame)
 
 
-def _codes_suffice(data: NDArray[np.uint8], compressor: Compressor, split: Split) -> _Tried | None:
-    """The blocks tried, a part of one block in 16, if Huffman codes only make them 0.1 % shorter."""
+def _try_huffman(data: NDArray[np.uint8], compressor: Compressor, split: Split) -> _Trial | None:
+    """Code a part of one block in 16 in both ways; return it if Huffman codes save 0.1 %, else None."""
     size = compressor.blocksize
     if compressor.cname != "zstd" or compressor.shuffle or not compressor.clevel or not size or not data.size:
         return None
     count = -(-data.size // size)
     numbers = np.arange(min(count, 16) // 3, count, 16)
-    length = min(size, _TRIED)
+    length = min(size, _TRIAL_BYTES)
     blocks = [data[start : start + length] for start in (size * numbers).tolist()]
     joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     frame, by_zstd = split.run(
         lambda way: way(),
         [
-            lambda: _code(joined, length, _Tried(_NONE, _EMPTY)).copy(),
+            lambda: _huffman_frame(joined, length, _Trial(_NO_NUMBERS, _NO_BYTES)).copy(),
             lambda: [len(_encode(block, compressor)) for block in blocks],
         ],
     )
-    # A smaller difference may be chance, and the blocks not tried might be longer.
+    # A smaller difference may be chance, and the other blocks might be longer.
     if 1024 * (len(frame) + _HEADER.size * (len(blocks) - 1)) > 1023 * sum(by_zstd):
         return None
-    return _Tried(numbers if length == size else _NONE, frame)
+    return _Trial(numbers if length == size else _NO_NUMBERS, frame)
 
 
 @cache
 def _huffman() -> Any:
-    """Kernels of Huffman-only frames, loaded when they are first used: Numba takes long to import."""
+    """Import the kernels of Huffman-only frames when they are first used: Numba takes long to import."""
     try:
         return import_module("photon_gpu.kernels.zstd_huffman.cpu")
     except ImportError:
         return import_module("photon_gpu.kernels.zstd_huffman.reference")
 
 
-def _code(
-    data: NDArray[np.uint8], blocksize: int, tried: _Tried, buffers: Buffers | None = None
+def _huffman_frame(
+    data: NDArray[np.uint8], blocksize: int, trial: _Trial, buffers: Buffers | None = None
 ) -> NDArray[np.uint8]:
-    """Blosc frame of Huffman-only zstd frames, in a buffer or in scratch memory of the thread."""
+    """Compress to a Blosc frame of Huffman-only zstd frames, in a buffer or in scratch memory."""
     huffman = _huffman()
-    most = huffman.most_blosc_bytes(data.size, blocksize, _CODED)
+    most = huffman.most_blosc_bytes(data.size, blocksize, _HUFFMAN_BLOCK)
     out = scratch("coded", (most,), np.uint8) if buffers is None else buffers.take(most)
-    return out[: huffman.encode_blosc(data, blocksize, _CODED, out, *tried)]
+    return out[: huffman.encode_blosc(data, blocksize, _HUFFMAN_BLOCK, out, *trial)]
 
 
 def _one_frame(data: NDArray, compressor: Compressor, buffers: Buffers | None = None) -> Any:
@@ -287,7 +287,7 @@ def compress_blocks(
 
 
 def frame_sizes(frame: bytes) -> tuple[int, int]:
-    """Decompressed bytes of a frame, and bytes per block; CorruptDataError for a bad header."""
+    """Return the decompressed bytes of a frame and the bytes per block; CorruptDataError for a bad header."""
     if len(frame) < _HEADER.size:
         raise CorruptDataError(f"a Blosc frame of {len(frame)} bytes is shorter than its header")
     _, _, flags, _, nbytes, size, length = _HEADER.unpack_from(frame)
@@ -435,7 +435,7 @@ def _opened_into(frame: bytes, start: int, stop: int, into: NDArray[np.uint8]) -
 def _encode(
     data: NDArray, compressor: Compressor, into: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """Frame of an array, in ``into`` or in scratch memory of the thread, which its next frame overwrites."""
+    """Compress an array, to ``into`` or to scratch memory of the thread, which its next frame overwrites."""
     data, library = np.ascontiguousarray(data), _library()
     name = compressor.cname.encode()
     if library is None:
@@ -485,7 +485,7 @@ def _decode(frame: bytes, out: NDArray[np.uint8]) -> None:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """C functions of the Blosc in numcodecs, which ctypes calls without Python's lock; None if not exported.
+    """Load the C functions of numcodecs' Blosc, called without Python's lock; None if not exported.
 
     numcodecs itself copies every frame with the lock held, and lets Blosc's own threads write the blocks of
     the main thread in any order.
@@ -507,7 +507,7 @@ def _library() -> ctypes.CDLL | None:
 
 @lru_cache(maxsize=64)
 def _blocks(compressor: Compressor, nbytes: int, itemsize: int) -> tuple[int, bool]:
-    """Block size that Blosc uses for a buffer, and whether each block is one stream, as for zstd.
+    """Return the block size that Blosc uses for a buffer, and whether each block is one stream, as for zstd.
 
     Both may differ from the request, so Blosc compresses zeros to find out: half a millisecond per MB.
     """
@@ -532,7 +532,7 @@ def _join(frames: list[NDArray[np.uint8]], nbytes: int) -> bytes:
 
 
 def _block_ends(frame: bytes, blocks: int) -> NDArray[np.int64]:
-    """End of every block; Blosc's own threads write blocks in any order."""
+    """Return the end of every block; Blosc's own threads write blocks in any order."""
     starts = np.frombuffer(frame, "<i4", blocks, _HEADER.size).astype(np.int64)
     if starts.min() < _HEADER.size + 4 * blocks or starts.max() >= len(frame):
         raise CorruptDataError("a Blosc frame's table of blocks points outside the frame")
@@ -541,7 +541,7 @@ def _block_ends(frame: bytes, blocks: int) -> NDArray[np.int64]:
 
 
 def _part(frame: bytes, first: int, last: int, ends: NDArray[np.int64]) -> bytes:
-    """Blocks ``first:last`` as a separate frame."""
+    """Copy blocks ``first:last`` to a separate frame."""
     version, lz, flags, itemsize, nbytes, size, _ = _HEADER.unpack_from(frame)
     starts = np.frombuffer(frame, "<i4", last, _HEADER.size)[first:last]
     whole = memoryview(frame)

@@ -73,13 +73,13 @@ def decoded(kernels, frame: np.ndarray, size: int) -> bytes | None:
 
 
 def in_blosc(
-    kernels, data: np.ndarray, length: int, block: int, numbers: tuple = (), known: np.ndarray = NOTHING
+    kernels, data: np.ndarray, length: int, block: int, numbers: tuple = (), ready: np.ndarray = NOTHING
 ) -> np.ndarray:
     """Blosc frame of ``data``, after looking for bytes written beyond :func:`most_blosc_bytes`."""
     most = kernels.most_blosc_bytes(data.size, length, block)
     fenced = np.full(most + 64, 7, np.uint8)
     size = kernels.encode_blosc(
-        data, length, block, fenced[32 : 32 + most], np.array(numbers, np.int64), np.array(known)
+        data, length, block, fenced[32 : 32 + most], np.array(numbers, np.int64), np.array(ready)
     )
     assert 16 < size <= data.size + 16 and (fenced[:32] == 7).all() and (fenced[32 + most :] == 7).all()
     return fenced[32 : 32 + size].copy()
@@ -186,22 +186,24 @@ def test_codes_are_as_short_as_eleven_bits_allow():
         assert int((counts * lengths.astype(np.int64)).sum()) == least_bits(counts[: len(trial)].tolist())
 
 
-def kinds(frame: np.ndarray, header: int) -> list[str]:
+def block_forms(frame: np.ndarray, header: int) -> list[str]:
     """How each block of a frame is written."""
-    text, at, found = frame.tobytes(), header, []
+    text, at, forms = frame.tobytes(), header, []
     while at < len(text):
         block = int.from_bytes(text[at : at + 3], "little")
-        kind, size = block >> 1 & 3, block >> 3
-        found.append(("raw", "repeated", {2: "new codes", 3: "latest codes"}.get(text[at + 3] & 3))[kind])
-        at += 3 + (1 if kind == 1 else size)
-    return found
+        block_type, size = block >> 1 & 3, block >> 3
+        forms.append(
+            ("raw", "repeated", {2: "new codes", 3: "latest codes"}.get(text[at + 3] & 3))[block_type]
+        )
+        at += 3 + (1 if block_type == 1 else size)
+    return forms
 
 
 def test_each_block_is_written_in_the_shortest_way():
     parts = ("six symbols", "six symbols", "equal", "six symbols", "half bytes", "256 symbols", "half bytes")
     data = np.concatenate([made(name, 2048) for name in parts])
-    known = ["new codes", "latest codes", "repeated", "latest codes", "new codes", "raw", "latest codes"]
-    assert kinds(encoded(cpu, data, 2048), header=7) == known
+    expected = ["new codes", "latest codes", "repeated", "latest codes", "new codes", "raw", "latest codes"]
+    assert block_forms(encoded(cpu, data, 2048), header=7) == expected
 
 
 def test_noise_comes_within_two_percent_of_its_entropy():
@@ -288,13 +290,13 @@ def test_every_blosc_opens_the_frames_and_so_do_we(name):
                 assert kernels.decode_blosc(frame, np.empty(size + 1, np.uint8)) == -1
 
 
-def test_blocks_that_are_known_are_taken_as_they_are():
+def test_blocks_that_are_ready_are_copied():
     data = np.concatenate([made(name, 3000) for name in ("noise", "256 symbols", "half bytes")])[:8500]
     for numbers in ((), (0,), (1,), (2,), (0, 2), (0, 1, 2)):
         blocks = [data[3000 * number : 3000 * (number + 1)] for number in numbers]
-        known = in_blosc(cpu, np.concatenate(blocks), 3000, 1000) if blocks else NOTHING
+        ready = in_blosc(cpu, np.concatenate(blocks), 3000, 1000) if blocks else NOTHING
         for kernels in (cpu, reference):
-            frame = in_blosc(kernels, data, 3000, 1000, numbers, known)
+            frame = in_blosc(kernels, data, 3000, 1000, numbers, ready)
             assert frame.tobytes() == in_blosc(cpu, data, 3000, 1000).tobytes(), numbers
 
 
@@ -332,7 +334,7 @@ def test_frames_that_blosc_made_are_opened_or_left_to_it():
 
 def test_frames_are_what_they_were():
     """The bytes of each release are the same; these data do not depend on a library either."""
-    state, found = 12345, []
+    state, checksums = 12345, []
     for count in (300, 5000, 70_000):
         values = np.empty(count, np.int64)
         for i in range(count):
@@ -340,5 +342,5 @@ def test_frames_are_what_they_were():
             values[i] = state >> 16
         # The lowest set bit is geometric, like rare residuals.
         data = ((values & -values) % 251 + (values >> 9) % 7).astype(np.uint8)
-        found.append(zlib.crc32(encoded(cpu, data, 1 << 14).tobytes()))
-    assert found == [3686958480, 3476530650, 118090851]
+        checksums.append(zlib.crc32(encoded(cpu, data, 1 << 14).tobytes()))
+    assert checksums == [3686958480, 3476530650, 118090851]
