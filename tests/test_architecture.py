@@ -141,6 +141,7 @@ def test_kernels_import_nothing_but_numpy_numba_and_cupy(path):
         "__future__",
         "numpy",
         "numba",
+        "llvmlite",
         "cupy",
         "typing",
         "collections",

@@ -30,11 +30,13 @@ __all__ = [
     "MAX_BYTES",
     "Blocks",
     "Compressor",
+    "FrameBlocks",
     "compress",
     "compress_blocks",
     "compress_bytes",
     "decompress",
     "decompress_span",
+    "frame_blocks",
     "frame_sizes",
 ]
 
@@ -325,6 +327,40 @@ def decompress(
 
     list(split.run(open_part, split.ranges(blocks - 1)))
     return out
+
+
+class FrameBlocks(NamedTuple):
+    """Blocks of a frame, as compiled kernels need them.
+
+    Attributes
+    ----------
+    data : (n,) uint8 array
+    starts, ends : (blocks,) int64 array
+    size, nbytes : int
+        Bytes per block and of the content.
+    decompress : int
+        Address of Blosc's function ``blosc_decompress_ctx``.
+    """
+
+    data: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    size: int
+    nbytes: int
+    decompress: int
+
+
+def frame_blocks(frame: bytes) -> FrameBlocks | None:
+    """Return the blocks of a frame; None if it has fewer than two, or Blosc's functions have no address."""
+    nbytes, size = frame_sizes(frame)
+    blocks, library = -(-nbytes // size) if size else 0, _library()
+    if blocks < 2 or frame[2] & _MEMCPYED or library is None:
+        return None
+    starts = np.frombuffer(frame, "<i4", blocks, _HEADER.size).astype(np.int64)
+    address = ctypes.cast(library.blosc_decompress_ctx, ctypes.c_void_p).value or 0
+    data = np.frombuffer(frame, np.uint8)
+    data.flags.writeable = False  # so that kernels are compiled for one type
+    return FrameBlocks(data, starts, _block_ends(frame, blocks), size, nbytes, address)
 
 
 def decompress_span(

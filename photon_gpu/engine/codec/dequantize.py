@@ -55,12 +55,29 @@ def render(encoding: Encoding, base: int, top: int, what: Values, backend: Backe
     return _Tables(tables[:, skipped : skipped + top + 1], encoding.seed, backend)
 
 
+def sample_rows(encoding: Encoding, base: int, top: int, what: Values) -> NDArray | None:
+    """Return the samples of codes ``base`` to ``base + top``, one row or one per phase.
+
+    None if there are too many codes for a table.
+    """
+    if top >= MAX_CODES - 1 or beyond_tables(encoding, top):
+        return None
+    begin, tables = _tables(encoding, base, top, what)
+    return _different(tables[:, base - begin : base - begin + top + 1])
+
+
+def _different(tables: NDArray) -> NDArray:
+    """Return only the first row if all rows are equal."""
+    if len(tables) > 1 and all(np.array_equal(tables[0], row) for row in tables[1:]):
+        return tables[:1]
+    return tables
+
+
 class _Tables:
     """Renders codes with a table, or with one table per phase."""
 
     def __init__(self, tables: NDArray, seed: int, backend: Backend) -> None:
-        if len(tables) > 1 and all(np.array_equal(tables[0], row) for row in tables[1:]):
-            tables = tables[:1]
+        tables = _different(tables)
         self._tables, self._seed, self._backend = tables, seed, backend
         self._padded: dict[int, Any] = {}
         self._by_pairs = len(tables) == 1 and tables.itemsize == 2 and backend.gpu is None

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photon_gpu.engine.codec.backend import Backend
 from photon_gpu.engine.codec.blosc import compress_blocks, decompress_span, frame_sizes
 from photon_gpu.engine.codec.chunk_part import STABILIZED, ChunkPart, Values
 from photon_gpu.engine.codec.dequantize import render
+from photon_gpu.engine.codec.encoding import Encoding
 from photon_gpu.engine.codec.quantize import Extent, Quantizer, extent, span
 from photon_gpu.engine.layouts.base import Layout, stored_rows
+from photon_gpu.engine.layouts.label_blocks import LabelDecoder
 from photon_gpu.engine.model.anscombe import inverse_anscombe
 from photon_gpu.engine.model.clipped_code_table import MARKS, ClippedCodeTable
 from photon_gpu.engine.model.noise import NoiseModel
@@ -35,6 +38,10 @@ class Plain(Layout):
         return "1.2" if self.encoding.clipped else "1.0"
 
     itemsize = 8
+
+    def __init__(self, encoding: Encoding, backend: Backend) -> None:
+        super().__init__(encoding, backend)
+        self._decoder = LabelDecoder(encoding)
 
     @property
     def dtype(self) -> np.dtype:
@@ -112,9 +119,20 @@ class Plain(Layout):
             out = part.empty(what)
         flat, first, end = out.reshape(-1), part.start * pixels, part.end * pixels
         as_they_are = what == STABILIZED and self.encoding.phases == 1
+
+        def open_samples(low: int, high: int) -> None:
+            span = flat[low - first : high - first]
+            into = span.view(np.uint8) if as_they_are else scratch("span", (8 * span.size,), np.uint8)
+            labels = decompress_span(data, low * 8, high * 8, into).view("<f8")
+            self.render(labels, low, span, what)
+
+        every_row = rows == replace(part, rows=None).row_range
+        quantized = self.encoding.step is not None and not self.encoding.channels
+        compiled = every_row and quantized and self.backend.name != "numpy"
+        if compiled and self._decoder.decode(data, (first, end), what, flat, split, open_samples):
+            return out
         # Spans end where Blosc's blocks end, so that no block is opened twice.
         # If all rows are requested, spans have the length that is fastest.
-        every_row = rows == replace(part, rows=None).row_range
         per_span = max(size // 8, (1 << 20 if every_row else 1 << 17) // max(size // 8, 1) * (size // 8))
         edges = [first, *range((first // per_span + 1) * per_span, end, per_span), end]
         wanted = rows[0] * columns, rows[1] * columns
@@ -125,18 +143,10 @@ class Plain(Layout):
             here = low < begin + wanted[1] and high > begin + wanted[0]
             return here or high > begin + pixels + wanted[0]
 
-        def open_span(i: int) -> None:
-            low, high = edges[i], edges[i + 1]
-            if not holds(low, high):
-                return
-            span = flat[low - first : high - first]
-            into = span.view(np.uint8) if as_they_are else scratch("labels", (8 * span.size,), np.uint8)
-            labels = decompress_span(data, low * 8, high * 8, into).view("<f8")
-            self.render(labels, low, span, what)
-
         def open_spans(numbers: tuple[int, int]) -> None:
             for i in range(*numbers):
-                open_span(i)
+                if holds(edges[i], edges[i + 1]):
+                    open_samples(edges[i], edges[i + 1])
 
         list(split.run(open_spans, split.ranges(len(edges) - 1)))
         return out
@@ -188,9 +198,10 @@ class Plain(Layout):
             raise CorruptDataError(
                 f"{strange} of {codes.size} values of a chunk are not multiples of the step"
             )
+        base, top = int(codes.min()), int(codes.max()) - int(codes.min())
+        self._decoder.saw(base, base + top)
         if what == STABILIZED and encoding.phases == 1:
             return  # the labels are in out already
-        base, top = int(codes.min()), int(codes.max()) - int(codes.min())
         codes -= np.int32(base)
         frames = len(labels) if labels.ndim > 1 else 1
         unsigned = codes.view(np.uint32).reshape(frames, -1)

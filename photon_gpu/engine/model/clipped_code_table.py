@@ -130,17 +130,19 @@ class ClippedCodeTable(CodeTable):
         """Convert labels in units of ``step/MARKS``, without dither, to codes; count impossible labels."""
         least, most = (int(marked.min()), int(marked.max())) if marked.size else (0, 0)
         if most - least >= marked.size:
-            codes, strange = self._codes_of_marked(marked)
+            codes, strange = self.codes_of_each_mark(marked)
             return codes, int(np.count_nonzero(strange))
         # Every label that can occur is converted once, which is faster than every sample.
-        codes, strange = self._codes_of_marked(np.arange(most - least + 1, dtype=np.int32) + np.int32(least))
+        codes, strange = self.codes_of_each_mark(
+            np.arange(most - least + 1, dtype=np.int32) + np.int32(least)
+        )
         codes[strange] = np.iinfo(np.int32).min  # no code is that low
         codes = codes.take(marked - np.int32(least), mode="clip")  # which never clips, and spares a copy
         impossible = codes == np.iinfo(np.int32).min
         return codes, int(np.count_nonzero(impossible))
 
-    def _codes_of_marked(self, marked: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Return the code of each label, and whether it is impossible."""
+    def codes_of_each_mark(self, marked: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return the code of each label of :meth:`codes_of_marked`, and whether the label is impossible."""
         whole, rest = marked >> 2, marked & 3
         codes = whole.copy()
         # Values below and above a level in its bin share a label; it is read as one of the two parts.
