@@ -75,7 +75,7 @@ def test_the_call_itself_decodes_once_codes_are_known(monkeypatch):
         ("camera", 1e300),
         ("camera", np.nan),
         ("camera", -np.inf),
-        ("clipping levels", 4.125),
+        ("clipping levels", 0.25),
     ],
 )
 def test_a_label_that_no_code_has_is_an_error(name, error):
