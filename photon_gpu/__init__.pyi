@@ -22,11 +22,14 @@ from .sources.open import open_source as open_source
 from .sources.simulated.movie import simulate as simulate
 from .sources.simulated.parameters import Simulation as Simulation
 from .store.storage import Storage as Storage
+from .tools.choice.choose import choose as choose
+from .tools.choice.result import Choice as Choice
 from .writer.encode import encode as encode
 from .writer.movie_to_insert import movie as movie
 from .writer.report import EncodeReport as EncodeReport
 
 __all__ = [
+    "Choice",
     "Compressor",
     "EncodeReport",
     "FidelityWarning",
@@ -40,6 +43,7 @@ __all__ = [
     "Simulation",
     "Storage",
     "anscombe",
+    "choose",
     "encode",
     "encode_many",
     "estimate_noise",

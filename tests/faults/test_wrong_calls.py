@@ -18,6 +18,7 @@ from photon_gpu.tools.profiling.preset_for_camera import Camera
 from tests.support.fuzz_counts import count
 
 COUNTS = np.random.default_rng(0).poisson(30, (6, 8, 8)).astype("uint16")
+LONGER = np.random.default_rng(1).poisson(30, (9, 8, 8)).astype("uint16")
 MODEL = pg.NoiseModel(gain=1.0)
 
 WRONG = (
@@ -36,6 +37,10 @@ CALLS = {
     "verify": (pg.verify, {"url": "MOVIE"}),
     "repair": (pg.repair, {"url": "MOVIE", "source": COUNTS}),
     "fidelity": (pg.fidelity, {"source": COUNTS, "movie": "MOVIE"}),
+    "choose": (
+        pg.choose,
+        {"source": LONGER, "noise": MODEL, "steps": [0.5], "redraws": 4, "analysis": np.mean},
+    ),
     "estimate_noise": (pg.estimate_noise, {"source": COUNTS}),
     "recover": (pg.recover, {"where": "MOVIE"}),
     "LiveWriter": (pg.LiveWriter, LIVE),

@@ -1,0 +1,1 @@
+"""Tests of choose, module by module."""
