@@ -38,6 +38,12 @@ def cut_codes(values: NDArray, pitch: int, low: int, high: int, out: NDArray) ->
     least, most = np.int32(low), np.int32(high)
     for t in range(out.shape[0]):
         frame = values[t * pitch : t * pitch + out.shape[1]]
+        # Few frames have values there, and to look for the ends takes a fifth of the time of moving codes.
+        lowest, highest = frame[0], frame[0]
+        for i in range(frame.size):
+            lowest, highest = min(lowest, frame[i]), max(highest, frame[i])
+        if lowest > least and highest < most:
+            continue
         for i in range(frame.size):
             value = np.int32(frame[i])
             up = np.int32(value >= most) + np.int32(value > most)

@@ -125,7 +125,8 @@ class Quantizer:
     """
 
     def __init__(self, table: CodeTable, bounds: Extent, backend: Backend, seed: int) -> None:
-        self._table, self._kernels, self._seed = table, backend.kernels, seed
+        self._table, self._bounds = table, bounds
+        self._kernels, self._seed = backend.kernels, seed
         self.base, self.top = span(table, bounds)
         self.dtype = narrowest(self.top)
         self._root: Root | None = None
@@ -167,7 +168,7 @@ class Quantizer:
         """Values, 1-D, and the settings by which the kernels of ``cpu_encode`` quantize them."""
         phased = self._table.phases > 1
         if self._root is not None:
-            return values, self._root.compiled(self.base)
+            return values, self._root.compiled(self.base, int(self._bounds.low), int(self._bounds.high))
         if self._table.has_lut:
             patterns, luts = values.view(f"u{values.dtype.itemsize}"), self._luts
             assert luts is not None

@@ -70,9 +70,9 @@ class Root:
         flat = as_strided(values, ((frames - 1) * pitch + samples,), (values.itemsize,))
         self._quantize(flat, pitch, base, out)
 
-    def compiled(self, base: int) -> cpu_encode.ByRoot | cpu_encode.ByCutRoot:
-        """Return the settings by which the kernels of ``cpu_encode`` give the same codes."""
-        if self._cut:
+    def compiled(self, base: int, low: int, high: int) -> cpu_encode.ByRoot | cpu_encode.ByCutRoot:
+        """Return how ``cpu_encode`` quantizes values from ``low`` to ``high`` to the same codes."""
+        if low <= self._low or high >= self._high:
             return cpu_encode.ByCutRoot(self.model, base, self._low, self._high)
         return cpu_encode.ByRoot(self.model, base)
 
