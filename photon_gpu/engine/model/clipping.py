@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ _LEVELS = 8  # Occupied levels next to the last one; they show how many values t
 _TIMES, _ENOUGH = 4.0, 20
 _LEAST_FULL_SCALE = 255  # Digitizers end at 2**n - 1, from this value up.
 _ENOUGH_AT_FULL_SCALE = 2
+_BLOCK = 4096
+_LARGE = 1 << 20
+_FEW = 16  # Levels next to an end that are counted one by one, which is fastest where all are occupied.
 _NEAR = 512  # Levels that are counted first: to count all takes a sixth of the encode of a short movie.
 
 
@@ -75,37 +78,66 @@ def clipping_levels(values: Sequence[NDArray]) -> ClippingLevels:
     >>> clipping_levels([light]), clipping_levels([np.minimum(light, 1023)])
     (ClippingLevels(low=None, high=None), ClippingLevels(low=None, high=1023))
     """
-    low, high = min(int(part.min()) for part in values), max(int(part.max()) for part in values)
-    ends = [sum(int(np.count_nonzero(part == end)) for part in values) for end in (low, high)]
+    blocks = _blocks(values)
+    bottoms, tops = ([extreme(block, axis=1) for block in blocks] for extreme in (np.min, np.max))
+    low, high = min(int(some.min()) for some in bottoms), max(int(some.max()) for some in tops)
     full_scale = high == np.iinfo(values[0].dtype).max or (
         high >= _LEAST_FULL_SCALE and not high & (high + 1)
     )
-    low_piles = ends[0] >= _ENOUGH and _piles(_occupied_from(values, low, high))
+
+    def above(level: int) -> NDArray:
+        """All blocks with values that are at least ``level``, as one array."""
+        return np.concatenate(
+            [block[top >= level].reshape(-1) for block, top in zip(blocks, tops, strict=True)]
+        )
+
+    def below(level: int) -> NDArray:
+        rows = zip(blocks, bottoms, strict=True)
+        return np.concatenate([block[bottom <= level].reshape(-1) for block, bottom in rows])
+
     least = _ENOUGH_AT_FULL_SCALE if full_scale else _ENOUGH
-    high_piles = ends[1] >= least and _piles(_occupied_from(values, high, low), full_scale=full_scale)
+    low_piles = _piles(_counts_from(below, low, high, _ENOUGH))
+    high_piles = _piles(_counts_from(above, high, low, least), full_scale=full_scale)
     return ClippingLevels(low=low if low_piles else None, high=high if high_piles else None)
 
 
-def _occupied_from(values: Sequence[NDArray], end: int, other: int) -> NDArray[np.int64]:
-    """How many values each level has that has any, from one end on; of those near it if they are enough."""
-    step = 1 if other > end else -1
-    for reach in (_NEAR, abs(other - end)):
-        edge = end + step * reach
-        near = [part[part <= edge if step > 0 else part >= edge] for part in values]
-        counts = _occupied(near, min(end, edge), max(end, edge))[::step]
-        if counts.size > _LEVELS:
+def _blocks(values: Sequence[NDArray]) -> list[NDArray]:
+    """Values in blocks, ``(blocks, size)``; most blocks of a movie have none near an end of its range."""
+    flat = [part.reshape(-1) for part in values]
+    whole = [part.size - part.size % _BLOCK if part.size >= _LARGE else 0 for part in flat]
+    rest = np.concatenate([part[size:] for part, size in zip(flat, whole, strict=True)])
+    flat, whole = [*flat, rest], [*whole, rest.size - rest.size % _BLOCK]
+    blocks = [part[:size].reshape(-1, _BLOCK) for part, size in zip(flat, whole, strict=True)]
+    return [part for part in (*blocks, rest[whole[-1] :].reshape(1, -1)) if part.size]
+
+
+def _counts_from(reaching: Callable[[int], NDArray], end: int, other: int, enough: int) -> NDArray[np.int64]:
+    """How many values each level has that has any, from one end on, if that end has ``enough``.
+
+    ``reaching(level)`` returns all values from the end to ``level``, and perhaps others.
+    """
+    step, span = (1 if other > end else -1), abs(other - end)
+    if span < _LEVELS or np.count_nonzero(reaching(end) == end) < enough:
+        return np.empty(0, np.int64)
+    levels = [end + step * away for away in range(min(_FEW, span) + 1)]
+    near = reaching(levels[-1])
+    counts = np.array([np.count_nonzero(near == level) for level in levels])
+    for reach in (_NEAR, span):
+        if np.count_nonzero(counts) > _LEVELS or len(levels) > span:
             break
-    return counts
+        edge = end + step * reach
+        near = reaching(edge)
+        near = near[near <= edge if step > 0 else near >= edge]
+        counts = _occupied(near, min(end, edge), max(end, edge))[::step]
+    return counts[counts > 0]
 
 
-def _occupied(values: Sequence[NDArray], low: int, high: int) -> NDArray[np.int64]:
+def _occupied(values: NDArray, low: int, high: int) -> NDArray[np.int64]:
     """Count the values of each occupied level, from the lowest to the highest."""
     if high - low < 1 << 16:
-        counts = np.zeros(high - low + 1, np.int64)
-        for part in values:
-            counts += np.bincount(part.reshape(-1).astype(np.int64) - low, minlength=counts.size)
+        counts = np.bincount(values.astype(np.int64) - low, minlength=1)
         return counts[counts > 0]
-    return np.unique(np.concatenate([part.reshape(-1) for part in values]), return_counts=True)[1]
+    return np.unique(values, return_counts=True)[1]
 
 
 def _piles(counts: NDArray[np.int64], *, full_scale: bool = False) -> bool:
