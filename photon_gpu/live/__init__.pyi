@@ -4,6 +4,7 @@ from .feeds import GrowingFile as GrowingFile
 from .feeds import PacedFeed as PacedFeed
 from .feeds import RawFeed as RawFeed
 from .feeds import SourceFeed as SourceFeed
+from .ome_stream import FrameStream as FrameStream
 from .recovery.recover import RecoverReport as RecoverReport
 from .recovery.recover import recover as recover
 from .session import RecordReport as RecordReport
@@ -11,7 +12,6 @@ from .session import record as record
 from .spool.spool import pending as pending
 from .state.config import LiveConfig as LiveConfig
 from .state.status import LiveStatus as LiveStatus
-from .stream import FrameStream as FrameStream
 from .watch import WatchFeed as WatchFeed
 from .writer import LiveWriter as LiveWriter
 
