@@ -22,7 +22,7 @@ from photon_gpu.sources.hdf5.opening import check_external, check_filters, open_
 from photon_gpu.sources.hdf5.recording import read_recording
 from photon_gpu.sources.hdf5.virtual_chunks import chunk_layers
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
-from photon_gpu.sources.select.labels import hdf5_axes
+from photon_gpu.sources.select.dimension_names import hdf5_axes
 
 
 class Hdf5Source(ChunkedSource):
