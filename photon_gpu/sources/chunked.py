@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from photon_gpu.sources.chunk_layers import Box, ChunkLayers
+from photon_gpu.sources.chunk_layer_cache import Box, ChunkLayerCache
 from photon_gpu.sources.sliceable import SliceableSource
 
 
@@ -33,7 +33,7 @@ class ChunkedSource(SliceableSource):
     ) -> None:
         super().__init__(movie, name=name)
         self._stored_shape, self._chunks, self._edges = self.shape, chunks, edges
-        self._layers: ChunkLayers | None = None
+        self._layers: ChunkLayerCache | None = None
         self._arrange(tuple(range(len(self.shape))))
 
     @abstractmethod
@@ -67,7 +67,7 @@ class ChunkedSource(SliceableSource):
             chunks = (self.shape[0], *[1] * (len(self.shape) - 1))
         if chunks is not None:
             edges = self._edges if order[0] == 0 else None
-            self._layers = ChunkLayers(self.shape, self.dtype, chunks, self._read_box, edges=edges)
+            self._layers = ChunkLayerCache(self.shape, self.dtype, chunks, self._read_box, edges=edges)
 
     def _slice(self, start: int, stop: int) -> NDArray[Any]:
         if self._layers is not None and self._layers.cuts(start, stop):

@@ -18,7 +18,7 @@ from photon_gpu.errors import CorruptDataError, InvalidInputError, StoreNotFound
 from photon_gpu.recording import NOTHING, Document, Recording
 from photon_gpu.recording_file import NAME, unpack
 from photon_gpu.sources.check import choose_movie
-from photon_gpu.sources.chunk_layers import Box
+from photon_gpu.sources.chunk_layer_cache import Box
 from photon_gpu.sources.chunked import ChunkedSource
 from photon_gpu.sources.missing import ERROR, FILL, ZERO, check_missing, settle
 from photon_gpu.sources.ome_zarr import choose_image, full_resolution, is_image
@@ -55,7 +55,7 @@ class ZarrSource(ChunkedSource):
     -----
     Memory: the requested frames, the chunks of the array that overlap them, as many at once as zarr-python's
     ``async.concurrency`` allows, and up to 256 MiB of chunks that hold further frames
-    (:class:`photon_gpu.sources.chunk_layers.ChunkLayers`).
+    (:class:`photon_gpu.sources.chunk_layer_cache.ChunkLayerCache`).
     """
 
     def __init__(self, array: Any, *, name: str | None = None, missing: str = ERROR) -> None:

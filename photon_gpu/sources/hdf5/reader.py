@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photon_gpu.errors import CorruptDataError, InvalidInputError
 from photon_gpu.sources.base import Source
 from photon_gpu.sources.check import choose_movie, list_arrays
-from photon_gpu.sources.chunk_layers import Box
+from photon_gpu.sources.chunk_layer_cache import Box
 from photon_gpu.sources.chunked import ChunkedSource
 from photon_gpu.sources.hdf5.gaps import find_gaps
 from photon_gpu.sources.hdf5.nwb import Series, choose_series, external_files, is_nwb
@@ -49,7 +49,8 @@ class Hdf5Source(ChunkedSource):
     Notes
     -----
     Memory: the requested frames, one chunk of the dataset, and up to 256 MiB of chunks that hold further
-    frames (:class:`photon_gpu.sources.chunk_layers.ChunkLayers`). h5py serializes all calls by its own lock.
+    frames (:class:`photon_gpu.sources.chunk_layer_cache.ChunkLayerCache`). h5py serializes all calls by its
+    own lock.
     """
 
     def __init__(self, dataset: Any, *, owner: Any = None, missing: str = ERROR) -> None:

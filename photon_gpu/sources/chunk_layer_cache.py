@@ -24,7 +24,7 @@ _PIECE_BYTES = 32 << 20
 _FREE_SHARE = 0.9  # of the free disk space that a layer may take
 
 
-class ChunkLayers:
+class ChunkLayerCache:
     """Frames of a chunked array. If they are read in order, each chunk is decoded only once.
 
     A layer is all chunks that hold the same frames. Where a range of frames ends within a layer, the whole
@@ -56,7 +56,7 @@ class ChunkLayers:
     >>> def read_box(box):
     ...     boxes.append(box[0])
     ...     return array[box]
-    >>> layers = ChunkLayers(array.shape, array.dtype, (6, 2, 2), read_box)
+    >>> layers = ChunkLayerCache(array.shape, array.dtype, (6, 2, 2), read_box)
     >>> layers.read(0, 2).shape, layers.read(2, 6).shape, len(boxes)
     ((2, 2, 2), (4, 2, 2), 1)
     """

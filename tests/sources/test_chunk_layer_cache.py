@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import zarr
 
-from photon_gpu.sources import chunk_layers
-from photon_gpu.sources.chunk_layers import ChunkLayers
+from photon_gpu.sources import chunk_layer_cache
+from photon_gpu.sources.chunk_layer_cache import ChunkLayerCache
 from photon_gpu.sources.hdf5.reader import Hdf5Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.zarr import ZarrSource
@@ -31,7 +31,7 @@ class Counted:
 
 def layers_of(shape, chunks, **options):
     counted = Counted(make_movie(shape))
-    return ChunkLayers(shape, counted.array.dtype, chunks, counted, **options), counted
+    return ChunkLayerCache(shape, counted.array.dtype, chunks, counted, **options), counted
 
 
 @pytest.mark.parametrize("memory_bytes", [1 << 20, 0], ids=["memory", "file"])
@@ -39,7 +39,7 @@ def layers_of(shape, chunks, **options):
     ("shape", "chunks"), [((50, 7, 9), (50, 3, 4)), ((50, 7, 9), (16, 7, 9)), ((20, 2, 5, 6), (9, 1, 2, 6))]
 )
 def test_every_value_is_read_once_and_is_right(monkeypatch, shape, chunks, memory_bytes):
-    monkeypatch.setattr(chunk_layers, "_PIECE_BYTES", 300)  # several pieces
+    monkeypatch.setattr(chunk_layer_cache, "_PIECE_BYTES", 300)  # several pieces
     layers, counted = layers_of(shape, chunks, memory_bytes=memory_bytes)
     for start in range(0, shape[0], 4):
         stop = min(start + 4, shape[0])
@@ -60,7 +60,7 @@ def test_whole_layers_are_not_kept():
 @pytest.mark.parametrize("memory_bytes", [3 * 512, 0], ids=["memory", "file"])
 def test_what_is_kept_is_bounded(monkeypatch, memory_bytes):
     """A layer has 512 bytes; three are kept."""
-    monkeypatch.setattr(chunk_layers, "_DISK_BYTES", 3 * 512)
+    monkeypatch.setattr(chunk_layer_cache, "_DISK_BYTES", 3 * 512)
     layers, counted = layers_of((80, 8, 8), (4, 4, 4), memory_bytes=memory_bytes)
     for start in range(0, 80, 2):
         layers.read(start, start + 2)
@@ -80,9 +80,9 @@ def test_no_room_for_a_layer_costs_time_and_is_said(monkeypatch, when):
     else:
 
         def full(self, piece, values):
-            raise chunk_layers._DiskError("No space left on device")
+            raise chunk_layer_cache._DiskError("No space left on device")
 
-        monkeypatch.setattr(chunk_layers._FileLayer, "add", full)
+        monkeypatch.setattr(chunk_layer_cache._FileLayer, "add", full)
     layers, counted = layers_of((12, 4, 4), (12, 2, 2), memory_bytes=0)
     np.testing.assert_array_equal(layers.read(2, 7), counted.array[2:7])
     assert f"{tempfile.gettempdir()} has no room for the 384 bytes" in layers.no_room
