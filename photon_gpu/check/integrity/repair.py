@@ -26,7 +26,7 @@ from photon_gpu.sources.base import Source
 from photon_gpu.sources.open import open_source
 from photon_gpu.sources.select.options import SourceOptions
 from photon_gpu.store import frame_records, manifest, source_metadata
-from photon_gpu.store.decode_check import decode_whole, proves_itself
+from photon_gpu.store.chunk_check import decode_whole, proves_itself
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
 from photon_gpu.store.ownership import DECODER, decoder_program
