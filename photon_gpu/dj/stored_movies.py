@@ -16,7 +16,7 @@ from photon_gpu.store import manifest
 from photon_gpu.store.durable import is_partial
 from photon_gpu.store.marker import MARKER
 from photon_gpu.store.metadata import ARRAY
-from photon_gpu.store.ownership import own_names
+from photon_gpu.store.movie_files import own_names
 from photon_gpu.store.storage import Storage, store_errors
 
 

@@ -19,7 +19,7 @@ from photon_gpu.store.destination import linked, missing_folders, remove_empty
 from photon_gpu.store.durable import sync_folder
 from photon_gpu.store.marker import HELD, MARKER, SUCCESSOR, alive, read_marker, started
 from photon_gpu.store.metadata import ARRAY
-from photon_gpu.store.ownership import decoder_of, remove_own, some
+from photon_gpu.store.movie_files import decoder_of, remove_own, some
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import NEW, Replaceable, check_replaceable
 

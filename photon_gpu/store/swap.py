@@ -18,7 +18,7 @@ from photon_gpu.store import durable, manifest
 from photon_gpu.store.destination import remove_empty
 from photon_gpu.store.marker import HELD, MARKER, SUCCESSOR, alive, known_dead, read_marker
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES
-from photon_gpu.store.ownership import own_names, remove_own, some
+from photon_gpu.store.movie_files import own_names, remove_own, some
 from photon_gpu.store.storage import Storage
 
 NEW, OLD = "new", "old"

@@ -29,7 +29,7 @@ from photon_gpu.store import frame_records, manifest, source_metadata
 from photon_gpu.store.chunk_check import decode_whole, proves_itself
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
-from photon_gpu.store.ownership import DECODER, decoder_program
+from photon_gpu.store.movie_files import DECODER, decoder_program
 from photon_gpu.store.storage import Storage
 
 _WITNESSES = 8

@@ -28,7 +28,7 @@ from photon_gpu.store.chunk_grid import chunk_number
 from photon_gpu.store.claim import MARKER
 from photon_gpu.store.manifest import Manifest
 from photon_gpu.store.metadata import ARRAY, ATTRIBUTES, Description
-from photon_gpu.store.ownership import DECODER, decoder_of
+from photon_gpu.store.movie_files import DECODER, decoder_of
 from photon_gpu.store.storage import Storage
 from photon_gpu.store.swap import left_behind_text
 
