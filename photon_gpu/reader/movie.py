@@ -25,7 +25,7 @@ from photon_gpu.engine.runtime.pool import Calls, Pool, Split, parallel, split_c
 from photon_gpu.errors import CorruptDataError, InvalidInputError, PhotonWarning
 from photon_gpu.indexing import Selection, Share, shares
 from photon_gpu.reader.chunk_cache import STORED, ChunkCache
-from photon_gpu.reader.counts import Counts
+from photon_gpu.reader.counts_array import Counts
 from photon_gpu.reader.frame_times import FrameTimes
 from photon_gpu.reader.movie_html import movie_html
 from photon_gpu.recording import NOTHING, Document, Recording
